@@ -1,0 +1,67 @@
+# A fresh machine needs Python 3.11 or newer, git and make: the rest is set up here, in .venv.
+
+PYTHON ?= python3
+WORKERS ?= auto
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The stamp names the directory it was made in: a virtual environment that was copied or moved still points at the
+# old checkout, and would test that one.
+STAMP := $(VENV)/installed-$(shell pwd -P | cksum | cut -d' ' -f1)
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+export PIP_USER := 0
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+
+# One step after the other, also under `make -j`: the summary of pytest is the last line.
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format unit clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: $(STAMP) ## set up if needed, and run the demonstration
+	@$(BIN)/python demo/run.py
+
+test: lint unit ## set up if needed; all checks, then all tests
+
+lint: $(STAMP) ## ruff, mypy and the import contracts
+	@echo "== ruff check"
+	@$(BIN)/python -m ruff check --quiet .
+	@echo "== ruff format --check"
+	@$(BIN)/python -m ruff format --check --quiet . || { echo "Not formatted: run 'make format'." >&2; exit 1; }
+	@echo "== mypy"
+	@$(BIN)/python -m mypy
+	@echo "== import contracts"
+	@$(BIN)/lint-imports --no-logo
+
+unit: $(STAMP) ## the tests alone; ARGS="-k pack -x" goes to pytest, WORKERS=0 runs in one process
+	@echo "== pytest"
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses 8 $(ARGS)
+
+format: $(STAMP) ## put the sources in shape, and mend what ruff can mend safely
+	@$(BIN)/python -m ruff check --quiet --fix-only .
+	@$(BIN)/python -m ruff format .
+
+clean: ## remove .venv, caches and build products
+	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is missing: begin afresh (first run, an interrupted one, a moved directory). It is only older than
+# pyproject.toml: install what changed.
+$(STAMP): pyproject.toml
+	@command -v '$(PYTHON)' >/dev/null || { \
+	    echo "rsdos needs Python 3.11 or newer; '$(PYTHON)' is not there. Try: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "rsdos needs Python 3.11 or newer; '$(PYTHON)' is $$('$(PYTHON)' -V 2>&1). Try: make PYTHON=python3.12" >&2; \
+	    exit 1; }
+	@'$(PYTHON)' -c 'import venv, ensurepip' 2>/dev/null || { \
+	    echo "'$(PYTHON)' cannot make virtual environments: its venv or ensurepip module is missing." >&2; \
+	    echo "On Debian and Ubuntu: apt install python3-venv. Or: make PYTHON=/path/to/another/python3" >&2; exit 1; }
+	@echo "== setting up $(VENV) (once)"
+	@test -e $@ || '$(PYTHON)' -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@

@@ -1,0 +1,27 @@
+"""How stored bytes become raw bytes and back; the only door to zstandard, isal and zlib.
+
+Everything here is a function of its arguments and may be called from any thread and after a fork.
+"""
+
+from rsdos.codecs.auto import clearly_smaller, encode_if_smaller, encode_many_if_smaller, looks_compressible
+from rsdos.codecs.checksum import crc32
+from rsdos.codecs.coding import decode, decode_many, encode, encode_many
+from rsdos.codecs.deflate import PieceEncoder, decode_piece
+from rsdos.codecs.spec import parse_compression
+from rsdos.codecs.zstd import encode_checked
+
+__all__ = [
+    "PieceEncoder",
+    "clearly_smaller",
+    "crc32",
+    "decode",
+    "decode_many",
+    "decode_piece",
+    "encode",
+    "encode_checked",
+    "encode_if_smaller",
+    "encode_many",
+    "encode_many_if_smaller",
+    "looks_compressible",
+    "parse_compression",
+]

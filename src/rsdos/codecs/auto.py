@@ -1,0 +1,81 @@
+"""Compression where it pays, without tuning.
+
+The figures are of zstd 1 and the files of a Debian machine (/usr and a virtual environment, 123,635 files).
+"""
+
+import re
+from collections.abc import Sequence
+
+from rsdos.codecs import zstd
+from rsdos.codecs.coding import encode_many
+from rsdos.model import BytesLike, Codec, Compression
+
+MIN_SIZE = 850
+"""Smaller objects stay raw.
+
+Of 27,731 files below it 56 % shrink, by 179 bytes each: 0.2 % of all that compression saves there, for 3 to 5 us more
+to write and 2 us more to read each object. Below 64 bytes nothing shrinks (a frame costs 10 bytes).
+"""
+
+# Formats that are compressed already, and a zip (or what is one: jar, docx, whl) whose first member is not just stored.
+# 3,208 files of a sample were rejected by these; 8 of them would have shrunk, by 0.05 % of what all save together.
+_COMPRESSED = re.compile(
+    rb"\x1f\x8b\x08"  # gzip
+    rb"|\x28\xb5\x2f\xfd"  # zstd
+    rb"|\xfd7zXZ\x00"
+    rb"|BZh[1-9]1AY&SY"
+    rb"|\x04\x22\x4d\x18"  # lz4
+    rb"|7z\xbc\xaf\x27\x1c"
+    rb"|Rar!\x1a\x07"
+    rb"|PK\x03\x04....(?!\x00\x00)"
+    rb"|\x89PNG\r\n\x1a\n"
+    rb"|\xff\xd8\xff"  # jpeg
+    rb"|GIF8[79]a"
+    rb"|RIFF....WEBP"
+    rb"|\x00\x00\x00\x0cjP  "  # jpeg 2000
+    rb"|....ftyp"  # mp4, heic, avif
+    rb"|OggS|fLaC|ID3|wOF[F2]",
+    re.DOTALL,
+)
+
+# Four slices of 4 KiB cost 10 us (random bytes) to 40 (text); 1 MiB of random bytes costs zstd 1 0.13 ms, isal 0.95 ms
+# and zlib 6 20 ms. Of 15,580 objects the sample rejected 102, and none of them would have shrunk.
+_SAMPLE_FROM = 64 << 10
+_SLICES = 4
+_SLICE_LENGTH = 4 << 10
+
+
+def encode_if_smaller(data: BytesLike, compression: Compression) -> bytes | None:
+    """The stored form of one object, as `rsdos.codecs.encode` gives it, or None if it should be stored raw."""
+    return encode_many_if_smaller((data,), compression)[0]
+
+
+def encode_many_if_smaller(payloads: Sequence[BytesLike], compression: Compression) -> list[bytes | None]:
+    """`encode_if_smaller` for each payload."""
+    chosen: list[bytes | None] = [None] * len(payloads)
+    if compression.codec is Codec.RAW:
+        return chosen
+    worth = [at for at, data in enumerate(payloads) if len(data) >= MIN_SIZE and looks_compressible(data)]
+    for at, stored in zip(worth, encode_many([payloads[at] for at in worth], compression), strict=True):
+        if clearly_smaller(len(stored), len(payloads[at])):
+            chosen[at] = stored
+    return chosen
+
+
+def looks_compressible(sample: BytesLike) -> bool:
+    """Whether it is worth trying to compress what begins with these bytes (an object, or its first frame).
+
+    False for what begins like a compressed format, and for 64 KiB or more of which a sample does not shrink.
+    """
+    if _COMPRESSED.match(sample):
+        return False
+    if len(sample) < _SAMPLE_FROM:
+        return True
+    step = (len(sample) - _SLICE_LENGTH) // (_SLICES - 1)
+    slices = b"".join(sample[at : at + _SLICE_LENGTH] for at in range(0, step * _SLICES, step))
+    return clearly_smaller(len(zstd.compressor(1).compress(slices)), len(slices))
+
+
+def clearly_smaller(length: int, size: int) -> bool:
+    """At most 9/10, as in disk-objectstore: what shrinks by less is 1.5 % of objects and 0.4 % of all savings."""
+    return length * 10 <= size * 9

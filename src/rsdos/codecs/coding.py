@@ -1,0 +1,47 @@
+"""Encode and decode by codec. Nothing here produces more than it was asked for, whatever the stored bytes say."""
+
+from collections.abc import Iterable, Sequence
+
+from rsdos.codecs import deflate, zstd
+from rsdos.errors import DecodeError
+from rsdos.model import BytesLike, Codec, Compression
+
+
+def encode(data: BytesLike, compression: Compression) -> bytes:
+    """The stored form of one object: the bytes as they are, one zlib stream, or one zstd frame without checksum."""
+    return encode_many((data,), compression)[0]
+
+
+def encode_many(payloads: Iterable[BytesLike], compression: Compression) -> list[bytes]:
+    """`encode` for each payload."""
+    match compression.codec:
+        case Codec.RAW:
+            return [bytes(payload) for payload in payloads]
+        case Codec.ZLIB:
+            return [deflate.compress(payload, compression.level) for payload in payloads]
+        case Codec.ZSTD:
+            compress = zstd.compressor(compression.level).compress
+            return [compress(payload) for payload in payloads]
+
+
+def decode(stored: BytesLike, codec: Codec, size: int) -> bytes:
+    """The ``size`` raw bytes of one stored object that is not framed.
+
+    Raises `DecodeError` if the stored bytes are not exactly that: shorter, longer, followed by anything, or damaged
+    where the codec can tell. Memory is at most ``size`` bytes and a part of it again while it is put together.
+    """
+    return decode_many((stored,), codec, (size,))[0]
+
+
+def decode_many(stored: Sequence[BytesLike], codec: Codec, sizes: Sequence[int]) -> list[bytes]:
+    """`decode` for each pair of stored bytes and size, all of one codec. The first bad one raises."""
+    match codec:
+        case Codec.RAW:
+            for payload, size in zip(stored, sizes, strict=True):
+                if len(payload) != size:
+                    raise DecodeError(f"raw: {len(payload)} stored bytes where {size} should be")
+            return [bytes(payload) for payload in stored]
+        case Codec.ZLIB:
+            return deflate.decompress_many(stored, sizes)
+        case Codec.ZSTD:
+            return zstd.decompress_many(stored, sizes)

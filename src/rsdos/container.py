@@ -1,0 +1,279 @@
+"""The facade: a container as its users see it."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rsdos.config import DEFAULT_COMPRESSION, DEFAULT_PACK_SIZE, Config
+from rsdos.engine import Engine, clear_container, make_container
+from rsdos.errors import AmbiguousKey, InvalidOption, ObjectNotFound, RsdosError
+from rsdos.hashing import HASH_TYPE, parse_prefix
+from rsdos.interfaces import Progress
+from rsdos.maintenance import pack
+from rsdos.model import BytesLike, CompressMode, Durability, Missing, ObjectMeta, Place, Source, Trust
+from rsdos.progress import SILENCE
+
+SHORTEST_PREFIX = 6
+"""Characters of a key that `Container.find` takes: 24 bits tell a few thousand objects apart."""
+
+
+class Container:
+    """A content-addressed object store in one directory.
+
+    Any number of threads may share a container, and any number of processes may open the same directory. Keys are
+    the 64 lower-case hex characters of the SHA-256 of an object's bytes. Nothing is opened before the first use;
+    `close` gives everything back, and the container works again after it.
+
+    >>> with Container.create("/tmp/example") as container:
+    ...     key = container.insert(b"some bytes")
+    ...     container.extract(key)
+    b'some bytes'
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, durability: Durability | str | None = None) -> None:
+        """``durability`` ("full" or "relaxed") overrides the container's own for what this object does."""
+        self._path = os.fspath(path)
+        self._durability = None if durability is None else _durability(durability)
+        self._engine: Engine | None = None
+
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        pack_size_target: int = DEFAULT_PACK_SIZE,
+        loose_prefix_len: int = 2,
+        compression: str = DEFAULT_COMPRESSION,
+        loose_compression: str = "none",
+        durability: Durability | str = Durability.FULL,
+    ) -> Self:
+        """Make a container and open it; see `init_container`."""
+        container = cls(path)
+        container.init_container(
+            pack_size_target=pack_size_target,
+            loose_prefix_len=loose_prefix_len,
+            compression_algorithm=compression,
+            loose_compression=loose_compression,
+            durability=durability,
+        )
+        return container
+
+    def init_container(
+        self,
+        clear: bool = False,
+        pack_size_target: int = DEFAULT_PACK_SIZE,
+        loose_prefix_len: int = 2,
+        hash_type: str = HASH_TYPE,
+        compression_algorithm: str = DEFAULT_COMPRESSION,
+        *,
+        loose_compression: str = "none",
+        durability: Durability | str = Durability.FULL,
+    ) -> None:
+        """Make the container, in a directory that is not there or is empty; parents are made.
+
+        ``clear`` deletes a container that is there, with all its objects, first. ``pack_size_target`` is in stored
+        bytes. ``compression_algorithm`` is what compressing means in packs, ``loose_compression`` what is done to
+        loose objects: ``none``, ``zstd``, ``zstd:+3``, ``zlib+1`` and so on.
+
+        Raises `ContainerExists`, and `InvalidOption` before anything is touched.
+        """
+        config = Config(
+            compression=compression_algorithm,
+            loose_compression=loose_compression,
+            durability=_durability(durability),
+            pack_size_target=pack_size_target,
+            loose_prefix_len=loose_prefix_len,
+            hash_type=hash_type,
+        )
+        self.close()
+        if clear:
+            clear_container(self._path)
+        make_container(self._path, config)
+        self._engine = None
+
+    @property
+    def engine(self) -> Engine:
+        """The open container's parts, for maintenance. Raises `NotAContainer`, `DamagedContainer`, ..."""
+        engine = self._engine
+        if engine is None:
+            engine = self._engine = Engine(self._path, self._durability)
+        return engine
+
+    @property
+    def path(self) -> Path:
+        """The container's directory."""
+        return Path(self._path)
+
+    @property
+    def config(self) -> Config:
+        """What was decided when the container was made."""
+        return self.engine.config
+
+    @property
+    def container_id(self) -> str:
+        """32 hex characters that tell the container from all others."""
+        return self.config.container_id
+
+    @property
+    def is_initialised(self) -> bool:
+        """Whether there is a container here that this release can open."""
+        try:
+            return bool(self.engine)
+        except RsdosError:
+            return False
+
+    def close(self) -> None:
+        """Give descriptors and mappings back. Idempotent; the container works again after it."""
+        if self._engine:
+            self._engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._path!r})"
+
+    # The verbs (`rsdos.interfaces.ObjectStore`).
+
+    def insert(self, source: Source, *, to: Place = Place.LOOSE) -> str:
+        """Store one object and return its key, once it is as durable as the container promises.
+
+        A source is bytes-like, the path of a regular file, or a binary stream, read from where it stands. It goes
+        to a loose file; ``to=Place.PACKED`` appends it to a pack. Raises `InvalidSource`, `UnreadableSource`,
+        `SourceChanged`, `ReadOnlyContainer`, what the stream raises, and OSError; nothing is stored then.
+        """
+        return self.engine.objects.insert(source, to=to)
+
+    def insert_many(
+        self,
+        sources: Iterable[Source],
+        *,
+        to: Place = Place.PACKED,
+        compress: CompressMode = CompressMode.AUTO,
+        trust: Trust = Trust.VERIFY,
+    ) -> list[str]:
+        """Store many objects and return their keys in the order given, once all are durable.
+
+        They go straight to a pack; ``to=Place.LOOSE`` writes a file for each. ``compress`` is for packs, and
+        ``trust`` says whether a copy that is there already is read before it counts. Raises what `insert` does.
+        Batches of 262,144 objects or 1 GiB are committed on the way; what was committed stays.
+        """
+        return self.engine.objects.insert_many(sources, to=to, compress=compress, trust=trust)
+
+    def extract(self, key: str) -> bytes:
+        """The bytes of one object, verified. Raises `ObjectNotFound`, `DamagedObject`, `InvalidKey`."""
+        return self.engine.objects.extract(key)
+
+    def extract_many(self, keys: Iterable[str], *, missing: Missing = "raise") -> Iterator[tuple[str, bytes | None]]:
+        """Yield (key, bytes) of many objects in storage order; see `rsdos.stores.Store.extract_many`."""
+        return self.engine.objects.extract_many(keys, missing=missing)
+
+    def open(self, key: str) -> io.BufferedReader:
+        """A seekable binary stream of one object. Raises what `extract` does; so do its reads."""
+        return self.engine.objects.open(key)
+
+    def extract_to(self, key: str, path: str | os.PathLike[str]) -> int:
+        """Write one object to a file, which appears whole or not at all; returns its size."""
+        return self.engine.objects.extract_to(key, path)
+
+    def has(self, key: str) -> bool:
+        """Whether there is an object of this key. Raises `InvalidKey`."""
+        return self.engine.objects.has(key)
+
+    def has_many(self, keys: Iterable[str]) -> list[bool]:
+        """`has` for each key, in the order given."""
+        return self.engine.objects.has_many(keys)
+
+    def meta(self, key: str) -> ObjectMeta:
+        """Sizes, codec and place of one object, without reading it. Raises `ObjectNotFound`, `InvalidKey`."""
+        return self.engine.objects.meta(key)
+
+    def find(self, prefix: str) -> str:
+        """The key that begins with ``prefix``, of 6 characters or more.
+
+        Raises `ObjectNotFound`, `AmbiguousKey`, `InvalidKey`.
+        """
+        parse_prefix(prefix, SHORTEST_PREFIX)
+        keys = list(islice(self.engine.objects.with_prefix(prefix), 2))
+        if not keys:
+            raise ObjectNotFound(prefix)
+        if len(keys) > 1:
+            raise AmbiguousKey(prefix)
+        return keys[0]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.engine.objects
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.engine.objects)
+
+    def __len__(self) -> int:
+        return len(self.engine.objects)
+
+    # Maintenance.
+
+    def pack_all_loose(
+        self,
+        compress: CompressMode = CompressMode.AUTO,
+        clean: bool = True,
+        *,
+        progress: Progress = SILENCE,
+    ) -> pack.PackReport:
+        """Move all loose objects into packs; see `rsdos.maintenance.pack`.
+
+        The loose files of what is safely packed are removed; ``clean=False`` keeps them.
+        """
+        plan = pack.plan(self.engine, pack.PackOptions(compress, clean))
+        return pack.execute(self.engine, plan, progress)
+
+    # The names that users of rsdos 0.1 and disk-objectstore know.
+
+    def add_object(self, content: BytesLike) -> str:
+        """`insert` of bytes, to a loose file."""
+        return self.insert(content)
+
+    def add_streamed_object(self, stream: Source) -> str:
+        """`insert` of a binary stream, to a loose file."""
+        return self.insert(stream)
+
+    def add_objects_to_pack(
+        self, content_list: Sequence[BytesLike], compress: bool | CompressMode = False
+    ) -> list[str]:
+        """`insert_many` of bytes; ``compress`` True is `CompressMode.YES`, False is NO."""
+        if not isinstance(compress, CompressMode):
+            compress = CompressMode.YES if compress else CompressMode.NO
+        return self.insert_many(content_list, compress=compress)
+
+    def get_object_content(self, hashkey: str) -> bytes:
+        """`extract`."""
+        return self.extract(hashkey)
+
+    @contextmanager
+    def get_object_stream(self, hashkey: str) -> Iterator[io.BufferedReader | None]:
+        """`open` for a ``with`` block; None when there is no such object."""
+        try:
+            stream = self.open(hashkey)
+        except ObjectNotFound:
+            yield None
+            return
+        with stream:
+            yield stream
+
+
+def _durability(value: Durability | str) -> Durability:
+    try:
+        return Durability(value)
+    except ValueError:
+        raise InvalidOption(f'durability is "full" or "relaxed", not {value!r:.40}') from None

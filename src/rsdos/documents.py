@@ -1,0 +1,36 @@
+"""Small JSON documents that say of themselves whether they are whole.
+
+A document is one JSON object whose last member is ``"checksum"``: the hex SHA-256 of every byte of the file that
+stands before the comma in front of it. Any JSON reader reads it; a flipped bit or a cut end is told.
+"""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from typing import Any
+
+_MARK = b',\n "checksum": "'
+_END = b'"\n}\n'
+
+
+def encode_document(fields: dict[str, Any]) -> bytes:
+    """The bytes of a document; ``fields`` must not be empty."""
+    body = json.dumps(fields, indent=1).encode()[:-2]  # without "\n}"
+    return body + _MARK + sha256(body).hexdigest().encode() + _END
+
+
+def decode_document(data: bytes) -> dict[str, Any]:
+    """The fields of a document. Raises ValueError with the reason when it is not whole."""
+    body, mark, rest = data.rpartition(_MARK)
+    if not mark or not rest.endswith(_END):
+        raise ValueError("no checksum at its end (cut short, or not written by rsdos)")
+    if rest[: -len(_END)] != sha256(body).hexdigest().encode():
+        raise ValueError("the checksum does not match (damaged, or edited by hand)")
+    try:
+        fields = json.loads(body + b"}")
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    if not isinstance(fields, dict):
+        raise ValueError("not a JSON object")
+    return fields

@@ -1,0 +1,7 @@
+"""What an open container is made of: its configuration, its two stores, and both of them as one."""
+
+from rsdos.engine.engine import Engine
+from rsdos.engine.make import clear_container, make_container
+from rsdos.engine.objects import Objects
+
+__all__ = ["Engine", "Objects", "clear_container", "make_container"]

@@ -1,0 +1,157 @@
+"""Both stores of a container as one."""
+
+from __future__ import annotations
+
+import errno
+import io
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import TypeVar
+
+from rsdos.errors import DamagedContainer, DamagedObject, ReadOnlyContainer, RsdosError
+from rsdos.hashing import parse_keys
+from rsdos.model import BytesLike, CompressMode, Copy, ObjectMeta, Place, Source, Trust
+from rsdos.stores import CHUNK, LooseStore, PackedStore, Store
+
+_log = logging.getLogger("rsdos")
+_T = TypeVar("_T")
+
+
+class Objects(Store):
+    """The objects of a container, wherever they are. Any number of threads.
+
+    Looks go to the packs that are in sight first and to the loose files then; an object that is packed and cleaned
+    between the two is found by the next look, because the packs in sight are not the newest then.
+    """
+
+    def __init__(self, root: str, loose: LooseStore, packed: PackedStore) -> None:
+        self._root = root
+        self.loose = loose
+        self.packed = packed
+
+    def is_current(self) -> bool:
+        return self.packed.is_current()
+
+    def refresh(self) -> None:
+        self.packed.refresh()
+
+    # Looks.
+
+    def _either(
+        self, packed: Callable[[bytes], _T | None], loose: Callable[[bytes], _T | None], digest: bytes
+    ) -> _T | None:
+        try:
+            result = packed(digest)
+        except (DamagedObject, DamagedContainer) as error:
+            result = loose(digest)
+            if result is None:
+                raise
+            _log.warning("object %s: read from its loose file: %s", digest.hex(), error)
+            return result
+        return loose(digest) if result is None else result
+
+    def read(self, digest: bytes) -> bytes | None:
+        return self._either(self.packed.read, self.loose.read, digest)
+
+    def frames(self, digest: bytes) -> Iterator[BytesLike] | None:
+        return self._either(self.packed.frames, self.loose.frames, digest)
+
+    def stream(self, digest: bytes) -> io.BufferedReader | None:
+        return self._either(self.packed.stream, self.loose.stream, digest)
+
+    def describe(self, digest: bytes) -> ObjectMeta | None:
+        return self._either(self.packed.describe, self.loose.describe, digest)
+
+    def contains_many(self, digests: Sequence[bytes]) -> list[bool]:
+        present = self.packed.contains_many(digests)
+        if not all(present):
+            rest = [at for at, hit in enumerate(present) if not hit]
+            for at, hit in zip(rest, self.loose.contains_many([digests[at] for at in rest]), strict=True):
+                present[at] = hit
+        return present
+
+    def read_many(self, digests: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
+        absent = bytearray(b"\1") * len(digests)
+        for at, data in self.packed.read_many(digests, self.read):
+            absent[at] = 0
+            yield at, data
+        rest = [at for at, flag in enumerate(absent) if flag]
+        for at, data in self.loose.read_many([digests[at] for at in rest]):
+            yield rest[at], data
+
+    def copies(self, digests: Sequence[bytes], trust: Trust) -> list[Copy]:
+        answers = self.packed.copies(digests, trust)
+        rest = [at for at, copy in enumerate(answers) if copy is not Copy.GOOD]
+        for at, copy in zip(rest, self.loose.copies([digests[at] for at in rest], trust), strict=True):
+            if copy is not Copy.MISSING:
+                answers[at] = copy
+        return answers
+
+    # Inserting.
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Turns the refusal of the file system to write the container into `ReadOnlyContainer`."""
+        try:
+            yield
+        except OSError as error:
+            refused = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+            ours = str(error.filename or "").startswith(self._root)
+            if isinstance(error, RsdosError) or not refused or not ours:
+                raise
+            raise ReadOnlyContainer(self._root, error.strerror or str(error)) from error
+
+    def insert(self, source: Source, *, to: Place = Place.LOOSE) -> str:
+        """Store one object, in a file of its own unless ``to`` says otherwise; returns its key once it is durable."""
+        return self.insert_many((source,), to=to)[0]
+
+    def insert_many(
+        self,
+        sources: Iterable[Source],
+        *,
+        to: Place = Place.PACKED,
+        compress: CompressMode = CompressMode.AUTO,
+        trust: Trust = Trust.VERIFY,
+    ) -> list[str]:
+        """Store many objects, in a pack unless ``to`` says otherwise; returns their keys in order.
+
+        See `PackedStore.insert_many` and `LooseStore.insert_many`; ``compress`` and ``trust`` are for packs.
+        """
+        with self.writing():
+            if to is Place.LOOSE:
+                return self.loose.insert_many(sources)
+            return self.packed.insert_many(sources, compress=compress, trust=trust)
+
+    # The whole.
+
+    def _only_loose(self) -> Iterator[list[str]]:
+        """The keys of loose objects that are not packed, in lists of bounded size."""
+        keys = iter(self.loose)
+        while chunk := list(islice(keys, CHUNK)):
+            present = self.packed.contains_many(parse_keys(chunk))
+            yield [key for key, packed in zip(chunk, present, strict=True) if not packed]
+
+    def __iter__(self) -> Iterator[str]:
+        # Loose first: what is packed and cleaned meanwhile is met among the packed, and told from its loose self by
+        # this set, of 150 bytes for each loose object that was not packed.
+        self.refresh()
+        seen: set[str] = set()
+        for keys in self._only_loose():
+            seen.update(keys)
+            yield from keys
+        for key in self.packed:
+            if key not in seen:
+                yield key
+
+    def with_prefix(self, prefix: str) -> Iterator[str]:
+        """The keys that begin with ``prefix``, each once."""
+        self.refresh()
+        packed = set(self.packed.with_prefix(prefix))
+        yield from packed
+        yield from (key for key in self.loose.with_prefix(prefix) if key not in packed)
+
+    def __len__(self) -> int:
+        packed = len(self.packed)
+        return packed + sum(map(len, self._only_loose()))

@@ -1,0 +1,150 @@
+"""Everything the store raises on purpose, grouped by what a caller would do about it.
+
+Each class also subclasses the builtin that fits, so that ``except KeyError`` or ``except OSError`` work as expected.
+
+=====================  ==================================================================================
+the caller should      class
+=====================  ==================================================================================
+correct the call       `InvalidKey`, `AmbiguousKey`, `InvalidOption`, `InvalidSource`, `UnreadableSource`
+ask for another        `ObjectNotFound`
+look at the directory  `NotAContainer`, `ContainerExists`, `UnsupportedContainer`, `ReadOnlyContainer`
+validate and repair    `DamagedContainer`, `DamagedObject`
+try again, or wait     `SourceChanged`, `Busy`, `WriterPoisoned`
+=====================  ==================================================================================
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+
+class RsdosError(Exception):
+    """Base of all errors of this package."""
+
+    def __str__(self) -> str:
+        # KeyError and OSError print their arguments in ways of their own; ours is one clear line.
+        return str(self.args[0]) if self.args else type(self).__name__
+
+
+class InvalidKey(RsdosError, ValueError):
+    """The string is no key: a key is 64 lower-case hex characters."""
+
+    def __init__(self, key: object) -> None:
+        super().__init__(f"not a key: {key!r:.100} (a key is 64 lower-case hex characters)")
+        self.key = key
+
+
+class AmbiguousKey(RsdosError, LookupError):
+    """More than one object's key begins with the prefix."""
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__(f"more than one key begins with {prefix}")
+        self.prefix = prefix
+
+
+class InvalidOption(RsdosError, ValueError):
+    """An argument has a value that makes no sense: a pack size of zero, an unknown codec, a bad range."""
+
+
+class InvalidSource(RsdosError, TypeError):
+    """What was to be inserted is no source: a text stream, or neither bytes, nor a path, nor a binary stream."""
+
+
+class UnreadableSource(RsdosError, OSError):
+    """The file to insert cannot be: it is missing, unreadable, or no regular file. ``errno`` says which."""
+
+    def __init__(self, path: str | os.PathLike[str], number: int, reason: str | None = None) -> None:
+        super().__init__(f"{os.fspath(path)}: {reason or os.strerror(number)}")
+        self.errno = number
+        self.path = path
+
+
+class SourceChanged(RsdosError, OSError):
+    """A file changed while it was read; nothing of it was stored."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        super().__init__(f"{os.fspath(path)}: changed while it was read")
+        self.errno = errno.EAGAIN
+        self.path = path
+
+
+class ObjectNotFound(RsdosError, KeyError):
+    """The container has no object of this key."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"no such object: {key}")
+        self.key = key
+
+
+class NotAContainer(RsdosError, FileNotFoundError):
+    """There is no container at this path."""
+
+    def __init__(self, path: str | os.PathLike[str], reason: str = "no config.json there") -> None:
+        super().__init__(f"{os.fspath(path)}: not a container ({reason})")
+        self.errno = errno.ENOENT
+        self.path = path
+
+
+class ContainerExists(RsdosError, FileExistsError):
+    """A container cannot be made here: there is one already, or the directory is not empty."""
+
+    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
+        super().__init__(f"{os.fspath(path)}: {reason}")
+        self.errno = errno.EEXIST
+        self.path = path
+
+
+class UnsupportedContainer(RsdosError, NotImplementedError):
+    """The container is of a version, or has a setting, that this release does not know."""
+
+    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
+        super().__init__(f"{os.fspath(path)}: {reason}")
+        self.path = path
+
+
+class ReadOnlyContainer(RsdosError, PermissionError):
+    """The container cannot be written: no permission, a read-only mount, or no working ``flock``."""
+
+    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
+        super().__init__(f"{os.fspath(path)}: cannot be written ({reason})")
+        self.errno = errno.EROFS
+        self.path = path
+
+
+class DamagedContainer(RsdosError, OSError):
+    """A file of the container itself (configuration, manifest, segment, pack structure) is damaged."""
+
+    def __init__(self, path: str | os.PathLike[str], reason: str, offset: int | None = None) -> None:
+        where = "" if offset is None else f" at byte {offset}"
+        super().__init__(f"{os.fspath(path)}: damaged{where}: {reason}")
+        self.errno = errno.EIO
+        self.path = path
+        self.offset = offset
+
+
+class DamagedObject(RsdosError, OSError):
+    """The bytes of an object are not those that were stored, and no other copy is good. None of them is returned."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(f"object {key} is damaged: {reason}")
+        self.errno = errno.EIO
+        self.key = key
+        self.reason = reason
+
+
+class DecodeError(RsdosError, ValueError):
+    """Stored bytes do not decode to what they should. Stores turn it into `DamagedObject`, which knows the key."""
+
+
+class Busy(RsdosError, BlockingIOError):
+    """Another process holds a lock that this operation needs."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} is in use by another process")
+        self.errno = errno.EAGAIN
+        self.what = what
+
+
+class WriterPoisoned(RsdosError, ValueError):
+    """The writer failed before and accepts nothing more: begin a new one."""

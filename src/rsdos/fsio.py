@@ -1,0 +1,135 @@
+"""System calls, made whole: short reads and writes are looped here and nowhere else, and a sync is really a sync."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+from collections.abc import Sequence
+
+from rsdos.model import BytesLike
+
+_MOST_BUFFERS = 1024
+"""Buffers that one ``pwritev`` takes (IOV_MAX on Linux and macOS)."""
+
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+def open_for_reading(path: str) -> int:
+    """A descriptor of a regular file; never follows a link, never waits for a FIFO. Raises OSError."""
+    fd = os.open(path, _READ)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "not a regular file", path)
+    return fd
+
+
+def create(path: str, mode: int = 0o666) -> int:
+    """A descriptor of a new file for reading and writing. Raises FileExistsError."""
+    return os.open(path, _CREATE, mode)
+
+
+def read_file(path: str, most: int) -> bytes:
+    """A whole small file. Raises OSError, with EFBIG when it is larger than ``most`` bytes."""
+    fd = open_for_reading(path)
+    try:
+        size = os.fstat(fd).st_size
+        if size > most:
+            raise OSError(errno.EFBIG, f"larger than {most} bytes", path)
+        return read_at(fd, 0, size)
+    finally:
+        os.close(fd)
+
+
+def read_at(fd: int, offset: int, length: int) -> bytes:
+    """Up to ``length`` bytes from ``offset``: fewer only where the file ends."""
+    data = os.pread(fd, length, offset)
+    if len(data) == length:
+        return data
+    parts = [data]
+    have = len(data)
+    while data and have < length:
+        data = os.pread(fd, length - have, offset + have)
+        parts.append(data)
+        have += len(data)
+    return b"".join(parts)
+
+
+def write_at(fd: int, offset: int, data: BytesLike) -> int:
+    """Write all of ``data`` at ``offset``; returns the number of bytes."""
+    view = memoryview(data)
+    done = 0
+    while done < len(view):
+        done += os.pwrite(fd, view[done:], offset + done)
+    return done
+
+
+def write_many_at(fd: int, offset: int, buffers: Sequence[BytesLike]) -> int:
+    """Write all ``buffers``, one after another, from ``offset``; returns the number of bytes."""
+    start = offset
+    for at in range(0, len(buffers), _MOST_BUFFERS):
+        group = buffers[at : at + _MOST_BUFFERS]
+        wanted = sum(map(len, group))
+        done = os.pwritev(fd, group, offset) if wanted else 0
+        if done < wanted:
+            write_at(fd, offset + done, memoryview(b"".join(group))[done:])
+        offset += wanted
+    return offset - start
+
+
+if sys.platform == "darwin":  # pragma: no cover
+    import fcntl
+
+    def sync_file(fd: int) -> None:
+        """Put a file's bytes on stable storage; the descriptor is not to be believed again if this fails.
+
+        macOS: ``fsync`` leaves them in the drive's cache, F_FULLFSYNC does not.
+        """
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+else:
+
+    def sync_file(fd: int) -> None:
+        """Put a file's bytes and size on stable storage; the descriptor is not to be believed again if this fails."""
+        os.fdatasync(fd)
+
+
+def sync_path(path: str) -> None:
+    """`sync_file` for a file that somebody else wrote."""
+    fd = open_for_reading(path)
+    try:
+        sync_file(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_directory(path: str) -> None:
+    """Put a directory's entries on stable storage: a new or renamed name survives a power loss only after this."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_file(path: str, data: BytesLike) -> None:
+    """Create a file with these bytes and sync it; on failure it is removed again."""
+    fd = create(path)
+    try:
+        write_at(fd, 0, data)
+        sync_file(fd)
+    except BaseException:
+        remove(path)
+        raise
+    finally:
+        os.close(fd)
+
+
+def remove(path: str) -> bool:
+    """Unlink a file; whether it was there."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return False
+    return True

@@ -1,0 +1,23 @@
+"""Where packed objects are: segments of entries, manifests of segments, and lookups in both."""
+
+from rsdos.index.current import Index
+from rsdos.index.entries import Entries
+from rsdos.index.history import History
+from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry, encode_manifest
+from rsdos.index.segment import Segment, encode_segment
+from rsdos.index.snapshot import Found, Run, Snapshot
+
+__all__ = [
+    "Entries",
+    "Found",
+    "History",
+    "Index",
+    "Manifest",
+    "PackEntry",
+    "Run",
+    "Segment",
+    "SegmentEntry",
+    "Snapshot",
+    "encode_manifest",
+    "encode_segment",
+]

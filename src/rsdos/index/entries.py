@@ -1,0 +1,212 @@
+"""Index entries as columns: the only place that knows numpy's idea of a record.
+
+A table of n entries is two arrays, which are also the two columns of a segment on disk: the first 8 key bytes as a
+number (`u64`, so that they are searched as a dense array), and the rest of the record, 58 bytes.
+Memory: 66 bytes an entry, nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from rsdos.model import DIGEST_BYTES, Record, RecordFlag
+
+PREFIX = np.dtype("<u8")
+RECORD = np.dtype(
+    [
+        ("tail", "V24"),
+        ("offset", "<u8"),
+        ("length", "<u8"),
+        ("size", "<u8"),
+        ("pack_id", "<u4"),
+        ("crc", "<u4"),
+        ("codec", "u1"),
+        ("flags", "u1"),
+    ]
+)
+DIGEST = np.dtype([("prefix", ">u8"), ("tail", "V24")])
+assert RECORD.itemsize == 58 and DIGEST.itemsize == DIGEST_BYTES
+
+Column: TypeAlias = int | Sequence[int]
+Positions: TypeAlias = npt.NDArray[np.intp]
+Records: TypeAlias = npt.NDArray[Any]
+Prefixes: TypeAlias = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """Many digests as columns, for searching."""
+
+    prefixes: Prefixes
+    tails: Records
+
+    @classmethod
+    def of(cls, digests: Sequence[bytes]) -> Self:
+        raw = _digest_table(digests)
+        return cls(raw["prefix"].astype(PREFIX), raw["tail"])
+
+    def __len__(self) -> int:
+        return len(self.prefixes)
+
+    def take(self, at: Positions) -> Digests:
+        return Digests(self.prefixes[at], self.tails[at])
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """A table of index entries; ``sort`` gives the order that a segment has."""
+
+    prefixes: Prefixes
+    records: Records
+
+    @classmethod
+    def of(
+        cls,
+        digests: Sequence[bytes],
+        *,
+        pack_id: Column,
+        offset: Column,
+        length: Column,
+        size: Column,
+        crc: Column,
+        codec: Column,
+        flags: Column,
+    ) -> Self:
+        """A table from columns; one number stands for a column of equal ones."""
+        raw = _digest_table(digests)
+        table = np.empty(len(digests), RECORD)
+        table["tail"] = raw["tail"]
+        table["pack_id"], table["offset"], table["length"] = pack_id, offset, length
+        table["size"], table["crc"], table["codec"], table["flags"] = size, crc, codec, flags
+        return cls(raw["prefix"].astype(PREFIX), table)
+
+    @classmethod
+    def of_records(cls, records: Sequence[Record]) -> Self:
+        """A table of a few records, in their order."""
+        if not records:
+            return cls.empty()
+        digests, pack_id, offset, length, size, crc, codec, flags = zip(*records, strict=True)
+        return cls.of(
+            digests, pack_id=pack_id, offset=offset, length=length, size=size, crc=crc, codec=codec, flags=flags
+        )
+
+    @classmethod
+    def empty(cls) -> Self:
+        return cls(np.empty(0, PREFIX), np.empty(0, RECORD))
+
+    @classmethod
+    def joined(cls, tables: Iterable[Entries]) -> Self:
+        """All entries of some tables."""
+        tables = list(tables)
+        if not tables:
+            return cls.empty()
+        return cls(
+            np.concatenate([table.prefixes for table in tables]), np.concatenate([table.records for table in tables])
+        )
+
+    def __len__(self) -> int:
+        return len(self.prefixes)
+
+    def take(self, at: Any) -> Entries:
+        """The entries at some positions, or where a mask is true."""
+        return Entries(self.prefixes[at], self.records[at])
+
+    def sort(self) -> Entries:
+        """The same entries by key, and those of one key by (pack_id, offset)."""
+        table = self.take(np.argsort(self.prefixes, kind="stable"))
+        same = np.flatnonzero(table.prefixes[1:] == table.prefixes[:-1])
+        if len(same):
+            # Prefixes are shared by copies of one key and, once in 10^9 or so, by two keys: sort those runs in full.
+            breaks = np.flatnonzero(np.diff(same) > 1)
+            starts = same[np.concatenate(([0], breaks + 1))]
+            ends = same[np.concatenate((breaks, [len(same) - 1]))] + 2
+            for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+                run = table.records[start:end]
+                order = sorted(range(end - start), key=lambda at: _order(run[at]))
+                table.records[start:end] = run[order]
+        return table
+
+    def distinct(self) -> npt.NDArray[np.bool_]:
+        """A mask of the first entry of each key; the table is sorted."""
+        mask = np.ones(len(self), np.bool_)
+        same = self.prefixes[1:] == self.prefixes[:-1]
+        at = np.flatnonzero(same)
+        if len(at):
+            mask[at + 1] = self.records["tail"][at] != self.records["tail"][at + 1]
+        return mask
+
+    def storage_order(self) -> Positions:
+        """Positions in the order of (pack_id, offset)."""
+        return np.lexsort((self.records["offset"], self.records["pack_id"]))
+
+    def digests(self) -> list[bytes]:
+        """The digest of every entry."""
+        raw = np.empty(len(self), DIGEST)
+        raw["prefix"] = self.prefixes
+        raw["tail"] = self.records["tail"]
+        data = raw.tobytes()
+        return [data[at : at + DIGEST_BYTES] for at in range(0, len(data), DIGEST_BYTES)]
+
+    def __iter__(self) -> Iterator[Record]:
+        names = ("pack_id", "offset", "length", "size", "crc", "codec", "flags")
+        columns = [self.records[name].tolist() for name in names]
+        return map(Record._make, zip(self.digests(), *columns, strict=True))
+
+    def keyed(self) -> Entries:
+        """The same, with the first 4 key bytes mixed into each CRC or, the second time, taken out again."""
+        records = self.records.copy()
+        records["crc"] ^= (self.prefixes >> np.uint64(32)).astype("<u4")
+        return Entries(self.prefixes, records)
+
+    @property
+    def total_size(self) -> int:
+        """Raw bytes of all entries."""
+        return int(self.records["size"].sum(dtype=np.uint64))
+
+    @property
+    def total_length(self) -> int:
+        """Stored bytes of all entries."""
+        return int(self.records["length"].sum(dtype=np.uint64))
+
+    @property
+    def tombstones(self) -> int:
+        """How many of the entries kill an extent."""
+        return int(np.count_nonzero(self.records["flags"] & RecordFlag.TOMBSTONE))
+
+
+def _order(record: Any) -> tuple[bytes, int, int]:
+    return bytes(record["tail"]), int(record["pack_id"]), int(record["offset"])
+
+
+def search(prefixes: Prefixes, records: Records, wanted: Digests, touch: Callable[[Positions], None]) -> Positions:
+    """For each wanted digest the position of its first entry in a sorted table, or -1.
+
+    ``touch`` is told the positions of the records before they are looked at.
+    """
+    count = len(prefixes)
+    found = np.full(len(wanted), -1, np.intp)
+    if not count:
+        return found
+    at = np.searchsorted(prefixes, wanted.prefixes)
+    todo = np.flatnonzero(prefixes[np.minimum(at, count - 1)] == wanted.prefixes)
+    todo = todo[at[todo] < count]
+    while len(todo):
+        here = at[todo]
+        touch(here)
+        match = records["tail"][here] == wanted.tails[todo]
+        found[todo[match]] = here[match]
+        # Another key with the same first 8 bytes stands here: look one further.
+        todo = todo[~match]
+        at[todo] += 1
+        todo = todo[at[todo] < count]
+        todo = todo[prefixes[at[todo]] == wanted.prefixes[todo]]
+    return found
+
+
+def _digest_table(digests: Sequence[bytes]) -> Records:
+    return np.frombuffer(b"".join(digests), DIGEST) if digests else np.empty(0, DIGEST)

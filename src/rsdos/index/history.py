@@ -1,0 +1,97 @@
+"""The manifests of a container on disk: the highest number is the truth, and a commit makes the next one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+from rsdos import fsio, locks
+from rsdos.errors import DamagedContainer
+from rsdos.index.manifest import Manifest, decode_manifest, encode_manifest
+from rsdos.layout import Layout
+from rsdos.model import Durability
+
+KEPT = 16
+"""Manifests that stay: a reader that listed ``index/`` has this many commits of time to open what it saw."""
+
+_MOST_BYTES = 1 << 28
+
+
+class History:
+    """Reads and makes manifests. Stateless: any number of threads and processes."""
+
+    def __init__(self, layout: Layout, container_id: str) -> None:
+        self._layout = layout
+        self._container_id = container_id
+
+    def newest(self) -> Manifest:
+        """The newest manifest, from a fresh listing. Raises `DamagedContainer` when it is not whole or not there."""
+        while True:
+            numbers = self._layout.manifest_numbers()
+            if not numbers:
+                raise DamagedContainer(self._layout.index, "there is no manifest")
+            try:
+                return self.read(numbers[-1])
+            except FileNotFoundError:
+                continue  # Sixteen commits went by since the listing.
+
+    def read(self, number: int) -> Manifest:
+        """One manifest. Raises FileNotFoundError, `DamagedContainer`."""
+        path = self._layout.manifest(number)
+        try:
+            manifest = decode_manifest(fsio.read_file(path, _MOST_BYTES))
+        except ValueError as error:
+            raise DamagedContainer(path, str(error)) from None
+        if manifest.number != number or manifest.container_id != self._container_id:
+            raise DamagedContainer(path, "it is a manifest of another number or another container")
+        return manifest
+
+    def is_newest(self, number: int) -> bool:
+        """Whether no manifest came after this one. Two ``stat`` calls."""
+        return not os.path.exists(self._layout.manifest(number + 1)) and os.path.exists(self._layout.manifest(number))
+
+    def commit(self, change: Callable[[Manifest], Manifest], durability: Durability) -> Manifest:
+        """Publish what ``change`` makes of the newest manifest, and return it. Waits for other commits.
+
+        When it has returned under full durability the new manifest survives a power loss. When it raises, the new
+        manifest may be there nevertheless if only the last sync failed: whoever undoes work looks at `newest` first.
+        """
+        # 5. From here to the end of the block nobody else commits.
+        with locks.acquire(self._layout.commit_lock):
+            manifest = change(self.newest())
+            manifest = replace(manifest, number=manifest.number + 1)
+            self._publish(manifest, durability)
+            with suppress(OSError):  # The commit stands; what could not be dropped is dropped by a later one.
+                self._prune(manifest)
+        return manifest
+
+    def _publish(self, manifest: Manifest, durability: Durability) -> None:
+        # 6. A temporary name, a sync, the number, a sync of the directory. ``link`` refuses a number that is taken.
+        target = self._layout.manifest(manifest.number)
+        temporary = f"{target}.new"
+        fsio.remove(temporary)
+        fd = fsio.create(temporary)
+        try:
+            fsio.write_at(fd, 0, encode_manifest(manifest))
+            if durability is Durability.FULL:
+                fsio.sync_file(fd)
+            os.link(temporary, target)
+        finally:
+            os.close(fd)
+            fsio.remove(temporary)
+        if durability is Durability.FULL:
+            fsio.sync_directory(self._layout.index)
+
+    def _prune(self, newest: Manifest) -> None:
+        """Drop the manifests beyond the last `KEPT`, oldest first, and the segment files that no kept one needs."""
+        numbers = self._layout.manifest_numbers()
+        for number in numbers[:-KEPT]:
+            fsio.remove(self._layout.manifest(number))
+        if newest.number % KEPT == 0:
+            kept = [self.read(number) for number in numbers[-KEPT:]]
+            needed = {segment.number for manifest in kept for segment in manifest.segments}
+            for number in self._layout.segment_numbers():
+                if number not in needed and number < newest.next_segment:
+                    fsio.remove(self._layout.segment(number))

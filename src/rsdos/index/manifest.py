@@ -1,0 +1,156 @@
+"""The manifest: the one file that says which packs and segments are live.
+
+It is a document with a checksum (`rsdos.documents`); its members are the fields of `Manifest`, its packs and segments
+those of `PackEntry` and `SegmentEntry`. What can be added up from the packs is not stored a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, TypeVar
+
+from rsdos.documents import decode_document, encode_document
+
+VERSION = 2
+_MOST = 1 << 62
+"""No number in a manifest is larger: sums of them stay far from 2^64."""
+
+_Entry = TypeVar("_Entry", "PackEntry", "SegmentEntry")
+
+
+@dataclass(frozen=True, slots=True)
+class PackEntry:
+    """A live pack. ``length`` bytes of it are committed, the first ``synced`` of them are on stable storage.
+
+    ``objects`` and ``size`` (raw bytes) count everything ever appended, ``stored`` the stored bytes of that;
+    ``dead_objects``, ``dead_size`` and ``dead_stored`` the part of it that no key leads to any more.
+    """
+
+    id: int
+    length: int
+    synced: int
+    sealed: bool = False
+    objects: int = 0
+    size: int = 0
+    stored: int = 0
+    dead_objects: int = 0
+    dead_size: int = 0
+    dead_stored: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentEntry:
+    """A live segment: the file ``index/<number>.seg``, or a range of a pack (``number`` is 0 then).
+
+    ``synced`` tells whether a segment file is on stable storage; one in a pack is where its pack is.
+    """
+
+    count: int
+    tombstones: int
+    number: int = 0
+    pack_id: int = 0
+    offset: int = 0
+    length: int = 0
+    synced: bool = True
+
+    @property
+    def name(self) -> tuple[int, int, int]:
+        """What tells it from all others; its bytes never change."""
+        return self.number, self.pack_id, self.offset
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One state of the packed side of a container. A commit is a pure function from the newest one to the next."""
+
+    number: int
+    container_id: str
+    next_pack_id: int = 1
+    next_segment: int = 1
+    packs: tuple[PackEntry, ...] = ()
+    segments: tuple[SegmentEntry, ...] = ()
+
+    def pack(self, pack_id: int) -> PackEntry | None:
+        """The live pack of this id, or None."""
+        return next((pack for pack in self.packs if pack.id == pack_id), None)
+
+    @property
+    def objects(self) -> int:
+        """How many objects are packed, each key counted once."""
+        return sum(pack.objects - pack.dead_objects for pack in self.packs)
+
+    @property
+    def size(self) -> int:
+        """Raw bytes of the packed objects."""
+        return sum(pack.size - pack.dead_size for pack in self.packs)
+
+    @property
+    def stored(self) -> int:
+        """Stored bytes of the packed objects."""
+        return sum(pack.stored - pack.dead_stored for pack in self.packs)
+
+    @property
+    def dead_stored(self) -> int:
+        """Stored bytes that no key leads to any more."""
+        return sum(pack.dead_stored for pack in self.packs)
+
+    @property
+    def packs_length(self) -> int:
+        """Committed bytes of all pack files."""
+        return sum(pack.length for pack in self.packs)
+
+    def with_pack(self, pack: PackEntry) -> Manifest:
+        """The same with this pack, new or in place of the one of its id; its id is never given out again."""
+        others = (other for other in self.packs if other.id != pack.id)
+        packs = tuple(sorted((*others, pack), key=lambda entry: entry.id))
+        return replace(self, packs=packs, next_pack_id=max(self.next_pack_id, pack.id + 1))
+
+    def with_segments(self, gone: Iterable[SegmentEntry], fresh: SegmentEntry) -> Manifest:
+        """The same with some segments replaced by one."""
+        names = {segment.name for segment in gone}
+        kept = (segment for segment in self.segments if segment.name not in names)
+        return replace(self, segments=(*kept, fresh), next_segment=max(self.next_segment, fresh.number + 1))
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """The bytes of a manifest file."""
+    return encode_document({"manifest_version": VERSION} | asdict(manifest))
+
+
+def decode_manifest(data: bytes) -> Manifest:
+    """The manifest in a file. Raises ValueError with the reason when it is not whole or makes no sense."""
+    members = decode_document(data)
+    version = members.pop("manifest_version", None)
+    if version != VERSION:
+        raise ValueError(f"manifest version {version!r:.40} is not known")
+    packs = tuple(_entry(PackEntry, row) for row in _rows(members, "packs"))
+    segments = tuple(_entry(SegmentEntry, row) for row in _rows(members, "segments"))
+    numbers = {name: _number(members.get(name), name) for name in ("number", "next_pack_id", "next_segment")}
+    for pack in packs:
+        if pack.synced > pack.length or pack.dead_objects > pack.objects or not 0 < pack.id < numbers["next_pack_id"]:
+            raise ValueError(f"pack {pack.id}: its numbers contradict each other")
+    if len({pack.id for pack in packs}) != len(packs):
+        raise ValueError("a pack is listed twice")
+    return Manifest(container_id=str(members.get("container_id")), packs=packs, segments=segments, **numbers)
+
+
+def _rows(members: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    rows = members.get(name)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError(f"{name} is not a list of objects")
+    return rows
+
+
+def _entry(kind: type[_Entry], row: dict[str, Any]) -> _Entry:
+    values: dict[str, Any] = {}
+    for member in fields(kind):
+        value = row.get(member.name)
+        values[member.name] = value if isinstance(value, bool) else _number(value, member.name)
+    return kind(**values)
+
+
+def _number(value: object, name: str) -> int:
+    if type(value) is not int or not 0 <= value <= _MOST:
+        raise ValueError(f"{name} is not a number in range: {value!r:.40}")
+    return value

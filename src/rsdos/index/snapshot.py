@@ -1,0 +1,202 @@
+"""One state of the index: the live segments of one manifest, open for lookups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from rsdos.errors import DamagedContainer
+from rsdos.index.entries import Digests, Entries, Positions
+from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry
+from rsdos.index.merge import KEY_SPACE, merged
+from rsdos.index.segment import Segment
+from rsdos.model import Record, RecordFlag
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Neighbours in one pack, as columns; ``crc`` is that of the stored bytes alone, without the key."""
+
+    positions: list[int]
+    pack_id: int
+    flags: int
+    offset: list[int]
+    length: list[int]
+    size: list[int]
+    crc: list[int]
+    codec: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The answer to a bulk lookup: ``entries[i]`` answers the digest at ``positions[i]``; the others are missing."""
+
+    entries: Entries
+    positions: Positions
+    missing: Positions
+
+    def runs(self, gap: int, window: int) -> Iterator[Run]:
+        """The hits in storage order, in runs that are worth one read each.
+
+        The extents of a run stand in one pack, begin in one ``window`` bytes of it, and have at most ``gap`` unwanted
+        bytes between them. A framed object is a run of its own.
+        """
+        order = self.entries.storage_order()
+        entries, positions = self.entries.take(order).keyed(), self.positions[order]
+        records = entries.records
+        offsets, ends = records["offset"], records["offset"] + records["length"]
+        breaks = (
+            (records["pack_id"][1:] != records["pack_id"][:-1])
+            | (offsets[1:] > ends[:-1] + np.uint64(gap))
+            | (offsets[1:] // np.uint64(window) != offsets[:-1] // np.uint64(window))
+            | (records["flags"][1:] != 0)
+            | (records["flags"][:-1] != 0)
+        )
+        edges = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(entries)]
+        for start, end in pairwise(edges):
+            run = records[start:end]
+            if len(run):
+                columns = {name: run[name].tolist() for name in ("offset", "length", "size", "crc", "codec")}
+                yield Run(positions[start:end].tolist(), int(run["pack_id"][0]), int(run["flags"][0]), **columns)
+
+
+class Snapshot:
+    """The entries of the segments of one manifest, given in its order. Immutable; any number of threads.
+
+    A segment that is damaged is passed over; if the key is in no other, the lookup raises `DamagedContainer`: damage
+    never reads as "not there".
+    """
+
+    def __init__(self, manifest: Manifest, segments: Sequence[Segment], damage: DamagedContainer | None = None) -> None:
+        """``damage`` says that entries are missing here: what is not found then raises it."""
+        self.manifest = manifest
+        self.segments = tuple(segments)
+        self._named = dict(zip((entry.name for entry in manifest.segments), self.segments, strict=True))
+        self._damage = damage
+        self._dead = self._killed()
+
+    def _killed(self) -> frozenset[tuple[bytes, int, int]]:
+        tables = [segment.entries() for segment in self.segments if segment.tombstones]
+        tombstones = (table.take((table.records["flags"] & RecordFlag.TOMBSTONE) != 0) for table in tables)
+        return frozenset((record.digest, record.pack_id, record.offset) for table in tombstones for record in table)
+
+    def _is_live(self, record: Record) -> bool:
+        return (
+            not record.flags & RecordFlag.TOMBSTONE and (record.digest, record.pack_id, record.offset) not in self._dead
+        )
+
+    def segment(self, entry: SegmentEntry) -> Segment | None:
+        """The open segment of a manifest's entry, if it is one of these."""
+        return self._named.get(entry.name)
+
+    def find(self, digest: bytes) -> Record | None:
+        """The entry of a key, or None. Raises `DamagedContainer`."""
+        damage = self._damage
+        for segment in self.segments:
+            try:
+                for record in segment.find(digest):
+                    if not self._dead or self._is_live(record):
+                        return record
+            except DamagedContainer as error:
+                damage = error
+        if damage:
+            raise damage
+        return None
+
+    def find_all(self, digest: bytes) -> list[Record]:
+        """The entries of all copies of a key, each extent once. Raises `DamagedContainer`."""
+        records = {record.extent: record for segment in self.segments for record in segment.find(digest)}
+        return [record for record in records.values() if self._is_live(record)]
+
+    def find_many(self, digests: Sequence[bytes]) -> Found:
+        """The entries of many keys. Raises `DamagedContainer`."""
+        if self._dead:
+            return self._find_one_by_one(digests)
+        wanted = Digests.of(digests)
+        todo = np.arange(len(wanted))
+        tables, positions = [Entries.empty()], [todo[:0]]
+        damage = self._damage
+        for segment in self.segments:
+            if not len(todo):
+                break
+            try:
+                at = segment.find_many(wanted.take(todo))
+            except DamagedContainer as error:
+                damage = error
+                continue
+            hit = at >= 0
+            tables.append(segment.unchecked_entries().take(at[hit]))
+            positions.append(todo[hit])
+            todo = todo[~hit]
+        if damage is not None and len(todo):
+            raise damage
+        return Found(Entries.joined(tables), np.concatenate(positions), todo)
+
+    def _find_one_by_one(self, digests: Sequence[bytes]) -> Found:
+        records = [self.find(digest) for digest in digests]
+        hits = [(at, record) for at, record in enumerate(records) if record]
+        found = np.array([at for at, _ in hits], np.intp)
+        missing = np.setdiff1d(np.arange(len(digests)), found)
+        return Found(Entries.of_records([record for _, record in hits]), found, missing)
+
+    def tables(self, start: int = 0, end: int = KEY_SPACE) -> Iterator[Entries]:
+        """One live entry of each key, sorted, in tables of bounded size. Raises `DamagedContainer` at the first.
+
+        Only of keys whose first 8 bytes, as a number, are from ``start`` to before ``end``.
+        """
+        if self._damage:
+            raise self._damage
+        for entries in merged(self.segments, start, end):
+            if self._dead:
+                live = Entries.of_records([record for record in entries if self._is_live(record)])
+                yield live.take(live.distinct())
+            else:
+                yield entries.take(entries.distinct())
+
+    def counted(self) -> tuple[PackEntry, ...]:
+        """The packs of the manifest with their objects counted anew, what is there of them."""
+        counts = {pack.id: _Count() for pack in self.manifest.packs}
+        for entries in merged(self.segments):
+            for record, first in zip(entries, entries.distinct().tolist(), strict=True):
+                if not record.flags & RecordFlag.TOMBSTONE:
+                    counts[record.pack_id].add(record, first and self._is_live(record))
+        return tuple(counts[pack.id].into(pack) for pack in self.manifest.packs)
+
+    def keys(self, prefix: str = "") -> Iterator[list[str]]:
+        """Every key that begins with ``prefix`` once, sorted, in lists of bounded size; see `tables`."""
+        start = int(prefix[:16].ljust(16, "0"), 16)
+        end = int(prefix[:16].ljust(16, "f"), 16) + 1
+        for entries in self.tables(start, end):
+            text = b"".join(entries.digests()).hex()
+            keys = (text[at : at + 64] for at in range(0, len(text), 64))
+            yield [key for key in keys if key.startswith(prefix)] if len(prefix) > 16 else list(keys)
+
+
+class _Count:
+    """The objects of one pack, counted."""
+
+    def __init__(self) -> None:
+        self._all = [0, 0, 0]
+        self._dead = [0, 0, 0]
+
+    def add(self, record: Record, is_live: bool) -> None:
+        for sums in (self._all,) if is_live else (self._all, self._dead):
+            sums[0] += 1
+            sums[1] += record.size
+            sums[2] += record.length
+
+    def into(self, pack: PackEntry) -> PackEntry:
+        objects, size, stored = self._all
+        dead_objects, dead_size, dead_stored = self._dead
+        return replace(
+            pack,
+            objects=objects,
+            size=size,
+            stored=stored,
+            dead_objects=dead_objects,
+            dead_size=dead_size,
+            dead_stored=dead_stored,
+        )

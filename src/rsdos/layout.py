@@ -1,0 +1,76 @@
+"""Where the files of a container are. Plain strings: a ``Path`` costs 2 µs to make, a third of a packed read."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+
+_PACK = re.compile(r"(\d{10})\.pack").fullmatch
+_MANIFEST = re.compile(r"manifest-(\d{10})\.json").fullmatch
+_SEGMENT = re.compile(r"(\d{10})\.seg").fullmatch
+
+
+class Layout:
+    """The paths of the container at ``root``."""
+
+    def __init__(self, root: str, loose_prefix_len: int = 2) -> None:
+        self.root = root
+        self.config = os.path.join(root, "config.json")
+        self.loose = os.path.join(root, "loose")
+        self.packed = os.path.join(root, "packed")
+        self.index = os.path.join(root, "index")
+        self.sandbox = os.path.join(root, "sandbox")
+        self.locks = os.path.join(root, "locks")
+        self.loose_prefix_len = loose_prefix_len
+
+    @property
+    def directories(self) -> tuple[str, ...]:
+        """The directories that every container has."""
+        return self.loose, self.packed, self.index, self.sandbox, self.locks
+
+    def loose_directory(self, key: str) -> str:
+        """The directory of a loose object. ``key`` has passed `hashing.parse_key`."""
+        return f"{self.loose}/{key[: self.loose_prefix_len]}" if self.loose_prefix_len else self.loose
+
+    def loose_file(self, key: str) -> str:
+        """The file of a loose object, without a codec's suffix."""
+        cut = self.loose_prefix_len
+        return f"{self.loose}/{key[:cut]}/{key[cut:]}" if cut else f"{self.loose}/{key}"
+
+    def pack(self, pack_id: int) -> str:
+        return f"{self.packed}/{pack_id:010d}.pack"
+
+    def manifest(self, number: int) -> str:
+        return f"{self.index}/manifest-{number:010d}.json"
+
+    def segment(self, number: int) -> str:
+        return f"{self.index}/{number:010d}.seg"
+
+    @property
+    def commit_lock(self) -> str:
+        return os.path.join(self.locks, "commit")
+
+    @property
+    def maintenance_lock(self) -> str:
+        return os.path.join(self.locks, "maintenance")
+
+    def pack_lock(self, pack_id: int) -> str:
+        return f"{self.locks}/pack-{pack_id}"
+
+    def pack_ids(self) -> list[int]:
+        """The ids of the pack files that are there, ascending; foreign names are passed over."""
+        return _numbers(self.packed, _PACK)
+
+    def manifest_numbers(self) -> list[int]:
+        """The numbers of the manifests that are there, ascending."""
+        return _numbers(self.index, _MANIFEST)
+
+    def segment_numbers(self) -> list[int]:
+        """The numbers of the segment files that are there, ascending."""
+        return _numbers(self.index, _SEGMENT)
+
+
+def _numbers(directory: str, pattern: Callable[[str], re.Match[str] | None]) -> list[int]:
+    matches = map(pattern, os.listdir(directory))
+    return sorted(int(match[1]) for match in matches if match)

@@ -1,0 +1,79 @@
+"""Locks between processes and threads: ``flock`` on files that are never deleted, freed by the kernel on death.
+
+Every acquisition opens its own description, so that two threads of one process exclude each other as two processes
+do. A lock that was refused is not held, and so never released, by the one refused.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from types import TracebackType
+from typing import Self
+
+
+class Lock:
+    """A held lock; a context manager that releases it. Made by `acquire` and `try_acquire`."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._pid = os.getpid()
+
+    def release(self) -> None:
+        """Give the lock back. Idempotent. A forked child only drops its descriptor: the lock stays the parent's."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            if self._pid == os.getpid():
+                fcntl.flock(fd, fcntl.LOCK_UN)
+            os.close(fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def __del__(self) -> None:
+        self.release()
+
+
+def _open(path: str) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+
+
+def acquire(path: str) -> Lock:
+    """Wait for the exclusive lock on the file at ``path`` (made if it is not there)."""
+    fd = _open(path)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+    except BaseException:
+        os.close(fd)
+        raise
+    return Lock(fd)
+
+
+def try_acquire(path: str) -> Lock | None:
+    """The exclusive lock on the file at ``path``, or None when somebody holds it."""
+    return _try(_open(path))
+
+
+def try_acquire_directory(path: str) -> Lock | None:
+    """The exclusive lock on an existing directory, or None when somebody holds it. Raises FileNotFoundError."""
+    return _try(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW))
+
+
+def _try(fd: int) -> Lock | None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(fd)
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return None
+        raise
+    except BaseException:
+        os.close(fd)
+        raise
+    return Lock(fd)

@@ -1,0 +1,208 @@
+"""Pack: move loose objects into packs. Options → plan → execute → report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from rsdos.engine import Engine
+from rsdos.errors import DamagedObject, DecodeError
+from rsdos.hashing import parse_keys
+from rsdos.interfaces import Progress
+from rsdos.model import FRAME_SIZE, Codec, CompressMode, Copy, Durability, Trust
+from rsdos.progress import SILENCE
+from rsdos.stores import Appender, Encoding, LooseFile
+
+_GROUP = 4096
+"""Loose objects that are read, encoded and appended together: a mebibyte or so of small ones, ..."""
+
+_GROUP_BYTES = 8 << 20
+"""... and never more than this, by their files' lengths."""
+
+_BATCH = 1 << 16
+"""Objects of one commit, and so the loose files that are there twice meanwhile: one sync for 65,536 of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackOptions:
+    """What is wanted of a pack run.
+
+    ``compress``: AUTO and KEEP take over the stored form of an object that is compressed already; NO decodes it.
+    ``clean``: remove the loose files of what is safely packed.
+    """
+
+    compress: CompressMode = CompressMode.AUTO
+    clean: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PackPlan:
+    """What there is to pack: loose objects, and the bytes of their files."""
+
+    options: PackOptions
+    objects: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class PackReport:
+    """What a pack run did.
+
+    ``objects`` were newly packed, of ``size`` raw bytes; ``pack_ids`` are the packs they went to. ``known`` were
+    packed before. ``cleaned`` loose objects were removed. ``damaged`` are the keys of loose objects whose bytes are
+    not those of their key: they stay where they are.
+    """
+
+    objects: int = 0
+    size: int = 0
+    known: int = 0
+    cleaned: int = 0
+    pack_ids: tuple[int, ...] = ()
+    damaged: tuple[str, ...] = ()
+
+
+def plan(engine: Engine, options: PackOptions) -> PackPlan:
+    """Count the loose objects. Raises `InvalidOption` when the options do not fit the container."""
+    Encoding(options.compress, engine.config.codec)
+    objects = length = 0
+    for directory, names in engine.loose.directories():
+        for name in names:
+            try:
+                length += os.stat(f"{directory}/{name}", follow_symlinks=False).st_size
+            except FileNotFoundError:
+                continue
+            objects += 1
+    return PackPlan(options, objects, length)
+
+
+def execute(engine: Engine, plan: PackPlan, progress: Progress = SILENCE) -> PackReport:
+    """Pack, in batches: append and commit, check the packed copies, remove the loose files (numbered in the code).
+
+    Readers and writers go on meanwhile. Killed at any moment, nothing is lost and the next run goes on from there:
+    a loose file is removed only after its packed copy was synced, committed and read back. Packed objects are always
+    on stable storage, whatever the container's durability: their loose copies may have been there for years.
+
+    Raises `Busy` when another maintenance run is at work, `ReadOnlyContainer`, OSError.
+    """
+    with engine.maintenance():
+        engine.loose.sandbox.sweep()
+        run = _Run(engine, plan.options, progress)
+        progress.start("Packing loose objects", plan.objects, "objects")
+        try:
+            with engine.packed.appender(durability=Durability.FULL) as appender:
+                keys = iter(engine.loose)
+                while batch := list(islice(keys, _BATCH)):
+                    run.pack(appender, parse_keys(batch))
+        finally:
+            progress.finish()
+        return run.report(appender.pack_ids)
+
+
+class _Run:
+    """One run: its way of encoding, and its counts."""
+
+    def __init__(self, engine: Engine, options: PackOptions, progress: Progress) -> None:
+        self._engine = engine
+        self._options = options
+        self._progress = progress
+        self._encoding = Encoding(options.compress, engine.config.codec)
+        self._objects = self._size = self._known = self._cleaned = 0
+        self._damaged: list[str] = []
+
+    def pack(self, appender: Appender, digests: Sequence[bytes]) -> None:
+        """Pack one batch and clean up behind it."""
+        # 1. Append what is not packed yet.
+        fresh = set(appender.unknown(digests))
+        done = [digest for at, digest in enumerate(digests) if at not in fresh]
+        self._known += len(done)
+        self._progress.advance(len(done))
+        done += self._append(appender, [digests[at] for at in sorted(fresh)])
+        # 2. Commit: synced, and in the manifest.
+        appender.commit()
+        if self._options.clean:
+            # 3. Read the packed copies back.
+            copies = self._engine.packed.copies(done, Trust.VERIFY)
+            # 4. Only now remove the loose files.
+            safe = [digest for digest, copy in zip(done, copies, strict=True) if copy is Copy.GOOD]
+            self._cleaned += self._engine.loose.remove(safe)
+
+    def _append(self, appender: Appender, digests: Sequence[bytes]) -> list[bytes]:
+        """Append loose objects; returns those that were there and whole."""
+        done = []
+        group = _Group()
+        for digest in digests:
+            try:
+                file = self._engine.loose.file(digest)
+                if file is None:
+                    continue  # Somebody else has removed it meanwhile.
+                size = file.stored.size
+                if size > FRAME_SIZE:
+                    self._append_large(appender, file)
+                else:
+                    group.add(file, self._takes_over(file))
+            except (DecodeError, DamagedObject):
+                self._damaged.append(digest.hex())
+                continue
+            done.append(digest)
+            self._objects += 1
+            self._size += size
+            if group.is_full:
+                self._progress.advance(group.flush(appender, self._encoding))
+        self._progress.advance(group.flush(appender, self._encoding))
+        return done
+
+    def _append_large(self, appender: Appender, file: LooseFile) -> None:
+        if self._takes_over(file):
+            for _ in file.frames():
+                pass  # Verified before it is copied.
+            appender.add_stored(file.digest, file.stored, file.stored_parts())
+        else:
+            appender.add_frames(file.frames(), self._encoding)
+        self._progress.advance(1)
+
+    def _takes_over(self, file: LooseFile) -> bool:
+        """Whether the stored form is copied as it is."""
+        return file.stored.codec is not Codec.RAW and self._options.compress is not CompressMode.NO
+
+    def report(self, pack_ids: Sequence[int]) -> PackReport:
+        return PackReport(self._objects, self._size, self._known, self._cleaned, tuple(pack_ids), tuple(self._damaged))
+
+
+class _Group:
+    """Loose objects of at most one frame, read and verified, as columns: those to encode, and those to take over."""
+
+    def __init__(self) -> None:
+        self._clear()
+
+    def _clear(self) -> None:
+        self._raw: list[tuple[bytes, bytes]] = []
+        self._stored: list[tuple[bytes, bytes, int, int]] = []
+        self._length = 0
+
+    @property
+    def is_full(self) -> bool:
+        return self._length >= _GROUP_BYTES or len(self._raw) + len(self._stored) >= _GROUP
+
+    def add(self, file: LooseFile, take_over: bool) -> None:
+        """Read an object, and close its file. Raises `DecodeError` when it is not what its key says."""
+        data = file.read()
+        if take_over:
+            stored = file.read_stored()
+            self._stored.append((file.digest, stored, file.stored.codec, len(data)))
+        else:
+            self._raw.append((file.digest, data))
+        self._length += len(data)
+        file.close()
+
+    def flush(self, appender: Appender, encoding: Encoding) -> int:
+        """Append all; returns how many."""
+        count = len(self._raw) + len(self._stored)
+        if self._raw:
+            digests, payloads = zip(*self._raw, strict=True)
+            appender.append(digests, *encoding.encode_many(payloads), list(map(len, payloads)))
+        if self._stored:
+            appender.append(*zip(*self._stored, strict=True))
+        self._clear()
+        return count

@@ -1,0 +1,46 @@
+"""An open pack file, for reading."""
+
+from __future__ import annotations
+
+import os
+
+from rsdos import fsio
+from rsdos.errors import DamagedContainer
+from rsdos.pack.format import HEADER_SIZE, header_fault
+
+
+class PackFile:
+    """A pack, open for reading by any number of threads: ``pread`` only, no shared position, no mapping of payloads.
+
+    The descriptor is closed when the last reference goes, so that a reader that still works on a pack keeps it.
+    Raises FileNotFoundError when the pack is gone, `DamagedContainer` when the file is not that pack.
+    """
+
+    def __init__(self, path: str, pack_id: int, container_id: bytes) -> None:
+        self.path = path
+        self.pack_id = pack_id
+        self.container_id = container_id
+        self._size = 0
+        self.fd = -1
+        self.fd = fsio.open_for_reading(path)
+        if fault := header_fault(fsio.read_at(self.fd, 0, HEADER_SIZE), container_id, pack_id):
+            raise DamagedContainer(path, fault)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """``length`` bytes from ``offset``. Raises `DamagedContainer` when the pack is too short for that.
+
+        The numbers come from disk: nothing is allocated before they are found to fit.
+        """
+        if offset + length > self._size:
+            self._size = self.size()
+            if offset + length > self._size:
+                raise DamagedContainer(self.path, f"the pack is cut short: it has {self._size} bytes", offset)
+        return fsio.read_at(self.fd, offset, length)
+
+    def size(self) -> int:
+        """Bytes in the file now, the unfinished tail of a writer included."""
+        return os.fstat(self.fd).st_size
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)

@@ -1,0 +1,120 @@
+"""Appending batches to one pack file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rsdos import fsio
+from rsdos.errors import DamagedContainer, WriterPoisoned
+from rsdos.model import BytesLike
+from rsdos.pack.format import (
+    ALIGNMENT,
+    FOOTER_SIZE,
+    HEADER_SIZE,
+    SEGMENT_ALIGNMENT,
+    Batch,
+    align,
+    encode_footer,
+    encode_header,
+    header_fault,
+)
+
+
+class PackWriter:
+    """Appends to one pack, from its committed length on. The caller holds the pack's lock; one thread.
+
+    What stands beyond ``committed`` is a dead writer's tail and is cut off. Nothing here decides what is committed:
+    the manifest does. After a failure the writer is poisoned and raises `WriterPoisoned`.
+    """
+
+    def __init__(self, path: str, pack_id: int, container_id: bytes, committed: int) -> None:
+        self.path = path
+        self.pack_id = pack_id
+        self._container_id = container_id
+        self._failed = False
+        self._highest = 0
+        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        try:
+            self._start = self._begin(committed)
+        except BaseException:
+            os.close(self.fd)
+            self.fd = -1
+            raise
+        self.position = self._start
+
+    def _begin(self, committed: int) -> int:
+        if committed == 0:
+            os.ftruncate(self.fd, 0)
+            fsio.write_at(self.fd, 0, encode_header(self._container_id, self.pack_id))
+            return ALIGNMENT
+        head = fsio.read_at(self.fd, 0, HEADER_SIZE)
+        if fault := header_fault(head, self._container_id, self.pack_id):
+            raise DamagedContainer(self.path, fault)
+        if os.fstat(self.fd).st_size < committed:
+            raise DamagedContainer(self.path, f"shorter than the {committed} bytes that were committed")
+        os.ftruncate(self.fd, committed)
+        return committed
+
+    def write(self, buffers: Sequence[BytesLike]) -> int:
+        """Append payloads to the batch, one after another; returns the offset of the first."""
+        offset = self.position
+        with self._poison():
+            self.position += fsio.write_many_at(self.fd, offset, buffers)
+        return offset
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Read back what was written."""
+        return fsio.read_at(self.fd, offset, length)
+
+    def rewind(self, offset: int) -> None:
+        """Forget what the batch has from ``offset`` on: what is written next takes its place."""
+        assert self._start <= offset <= self.position
+        self._highest = max(self._highest, self.position)
+        self.position = offset
+
+    def finish_batch(self, segment: bytes, entries: int) -> Batch:
+        """Close the batch with its segment and footer; the next one starts at the returned batch's ``end``."""
+        segment_offset = align(self.position, SEGMENT_ALIGNMENT)
+        end = align(segment_offset + len(segment) + FOOTER_SIZE)
+        previous = self._start - FOOTER_SIZE if self._start > ALIGNMENT else 0
+        batch = Batch(self._start, segment_offset, len(segment), entries, end - FOOTER_SIZE, previous)
+        gap = bytes(batch.footer_offset - segment_offset - len(segment))
+        parts = [
+            bytes(segment_offset - self.position),
+            segment,
+            gap,
+            encode_footer(batch, self._container_id, self.pack_id),
+        ]
+        with self._poison():
+            fsio.write_many_at(self.fd, self.position, parts)
+            if self._highest > end:
+                os.ftruncate(self.fd, end)
+        self._highest = 0
+        self._start = self.position = end
+        return batch
+
+    def sync(self) -> None:
+        """Put all that was written on stable storage."""
+        with self._poison():
+            fsio.sync_file(self.fd)
+
+    def cut(self, committed: int) -> None:
+        """Give the space beyond ``committed`` back."""
+        if self.fd >= 0:
+            os.ftruncate(self.fd, committed)
+
+    def close(self) -> None:
+        """Close the file. Idempotent."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    @contextmanager
+    def _poison(self) -> Iterator[None]:
+        if self._failed or self.fd < 0:
+            raise WriterPoisoned(f"{self.path}: the writer has failed or is closed")
+        self._failed = True
+        yield
+        self._failed = False

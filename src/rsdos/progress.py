@@ -1,0 +1,23 @@
+"""Progress for those who do not look."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rsdos.interfaces import Progress
+
+
+class Silence:
+    """A `Progress` that goes nowhere."""
+
+    def start(self, description: str, total: int | None, unit: str) -> None:
+        pass
+
+    def advance(self, amount: int) -> None:
+        pass
+
+    def finish(self) -> None:
+        pass
+
+
+SILENCE: Final[Progress] = Silence()

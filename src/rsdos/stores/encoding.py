@@ -1,0 +1,119 @@
+"""From raw to stored: what a store does with the bytes of an object before it writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from rsdos.codecs import clearly_smaller, crc32, encode_many, encode_many_if_smaller, looks_compressible
+from rsdos.errors import InvalidOption
+from rsdos.hashing import sha256
+from rsdos.model import FRAME_SIZE, BytesLike, Codec, Compression, CompressMode, RecordFlag, Stored
+from rsdos.streams.frames import FrameEncoder, frames
+
+RAW = Compression(Codec.RAW)
+
+
+class Sink(Protocol):
+    """A file that grows at its end and can be read back: a pack under its writer, or a file in the sandbox."""
+
+    position: int
+
+    def write(self, buffers: Sequence[BytesLike]) -> int:
+        """Append; returns the offset of the first byte."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Read back."""
+
+    def rewind(self, offset: int) -> None:
+        """Append from ``offset`` on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A streamed object in a sink: its stored form, from ``offset`` on; ``crc`` is that of its stored bytes."""
+
+    digest: bytes
+    offset: int
+    stored: Stored
+    crc: int
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """A compression and when to use it."""
+
+    mode: CompressMode
+    compression: Compression
+
+    def __post_init__(self) -> None:
+        if self.mode is CompressMode.YES and self.compression.codec is Codec.RAW:
+            raise InvalidOption("asked to compress, but the container's compression is none")
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether nothing is ever compressed."""
+        return self.mode in (CompressMode.NO, CompressMode.KEEP) or self.compression.codec is Codec.RAW
+
+    def encode_many(self, payloads: Sequence[bytes]) -> tuple[Sequence[bytes], Sequence[int]]:
+        """The stored form of objects of at most one frame, and the codec of each."""
+        if self.is_raw:
+            return payloads, [Codec.RAW] * len(payloads)
+        if self.mode is CompressMode.YES:
+            return encode_many(payloads, self.compression), [self.compression.codec] * len(payloads)
+        encoded = encode_many_if_smaller(payloads, self.compression)
+        codec = self.compression.codec
+        stored = [raw if packed is None else packed for raw, packed in zip(payloads, encoded, strict=True)]
+        return stored, [Codec.RAW if packed is None else codec for packed in encoded]
+
+    def write_frames(self, source: Iterable[BytesLike], sink: Sink) -> Written:
+        """Append an object of more than one frame to a sink, in the memory of a few frames."""
+        start = sink.position
+        encoder: FrameEncoder | None = None
+        hasher = sha256()
+        size = crc = 0
+        codec = RAW
+        for frame in source:
+            if encoder is None:
+                codec = self._for_stream(frame)
+                encoder = FrameEncoder(codec)
+            hasher.update(frame)
+            piece = encoder.add(frame)
+            crc = crc32(piece, crc)
+            sink.write([piece])
+            size += len(frame)
+        assert encoder is not None and size > FRAME_SIZE
+        tail = encoder.finish()
+        sink.write([tail])
+        stored = Stored(codec.codec, RecordFlag.FRAMED, sink.position - start, size)
+        written = Written(hasher.digest(), start, stored, crc32(tail, crc))
+        if self.mode is CompressMode.AUTO and codec is not RAW and not clearly_smaller(stored.length, size):
+            return _rewrite_raw(written, sink)
+        return written
+
+    def _for_stream(self, first: BytesLike) -> Compression:
+        if self.is_raw or (self.mode is CompressMode.AUTO and not looks_compressible(first)):
+            return RAW
+        return self.compression
+
+
+def _rewrite_raw(written: Written, sink: Sink) -> Written:
+    """Put the raw form in the place of a compressed one that turned out not to be clearly smaller.
+
+    The source may be gone, so it is decoded from what was written: behind it first, then moved down over it.
+    """
+    start, end = written.offset, sink.position
+    encoder = FrameEncoder(RAW)
+    crc = 0
+    for frame in frames(lambda offset, length: sink.read(start + offset, length), written.stored):
+        crc = crc32(frame, crc)
+        sink.write([encoder.add(frame)])
+    tail = encoder.finish()
+    sink.write([tail])
+    length = sink.position - end
+    sink.rewind(start)
+    for at in range(0, length, FRAME_SIZE):
+        sink.write([sink.read(end + at, min(FRAME_SIZE, length - at))])
+    stored = Stored(Codec.RAW, RecordFlag.FRAMED, length, written.stored.size)
+    return Written(written.digest, start, stored, crc32(tail, crc))

@@ -1,0 +1,325 @@
+"""The loose store: one file per object."""
+
+from __future__ import annotations
+
+import errno
+import io
+import logging
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from rsdos import fsio
+from rsdos.codecs import crc32
+from rsdos.config import Config
+from rsdos.errors import DamagedObject, DecodeError
+from rsdos.hashing import digest_of, is_key
+from rsdos.layout import Layout
+from rsdos.model import (
+    BytesLike,
+    Codec,
+    CompressMode,
+    Copy,
+    Durability,
+    ObjectMeta,
+    Place,
+    RecordFlag,
+    Source,
+    Stored,
+    Trust,
+)
+from rsdos.stores.encoding import Encoding
+from rsdos.stores.loose_file import SUFFIXES, LooseFile, encode_trailer
+from rsdos.stores.sandbox import Sandbox, SandboxFile
+from rsdos.stores.store import Store
+from rsdos.streams.sources import Frames, take
+
+_GROUP = 256
+"""Objects that are written, then synced, then published together: as many descriptors are open meanwhile."""
+
+_GROUP_BYTES = 8 << 20
+
+_log = logging.getLogger("rsdos")
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Unpublished:
+    """A whole object in the sandbox, not yet under its name."""
+
+    key: str
+    file: SandboxFile
+    target: str
+
+
+class LooseStore(Store):
+    """The loose objects of a container. Any number of threads and processes.
+
+    An insert (steps numbered as in the code, each with a crash test):
+    1. look for a good copy, here and in the other store; when there is one, make sure that it is durable: done;
+    2. write a file in the sandbox; 3. sync it; 4. rename it to its place; 5. sync the directory it is in;
+    6. only now return the key.
+    """
+
+    def __init__(self, layout: Layout, config: Config, durability: Durability) -> None:
+        self._layout = layout
+        self._durability = durability
+        self._encoding = Encoding(CompressMode.AUTO, config.loose_codec)
+        codec = config.loose_codec.codec
+        self._codecs = (Codec.RAW,) if codec is Codec.RAW else (codec, Codec.RAW)
+        self.sandbox = Sandbox(layout.sandbox)
+        self.elsewhere: Store | None = None
+        """The container's other store: what has a good copy there is not inserted here again."""
+
+    def close(self) -> None:
+        """Give up the writer's place in the sandbox; the next insert takes another."""
+        self.sandbox.close()
+
+    # Looks.
+
+    def _path(self, digest: bytes, codec: Codec) -> str:
+        return self._layout.loose_file(digest.hex()) + SUFFIXES[codec]
+
+    def _from_good_copy(self, digest: bytes, use: Callable[[LooseFile], _T]) -> _T | None:
+        """What ``use`` makes of the object's file; None when there is none."""
+        reason = ""
+        for codec in self._codecs:
+            try:
+                result = use(LooseFile(self._path(digest, codec), digest, codec))
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except DamagedObject as error:
+                reason = error.reason
+            except DecodeError as error:
+                reason = str(error)
+            except OSError as error:
+                if error.errno not in (errno.EIO, errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.EISDIR):
+                    raise
+                reason = error.strerror or str(error)
+            else:
+                if reason:
+                    _log.warning("object %s: passed over a damaged loose file: %s", digest.hex(), reason)
+                return result
+        if reason:
+            raise DamagedObject(digest.hex(), f"{reason} (loose)")
+        return None
+
+    def file(self, digest: bytes) -> LooseFile | None:
+        """The open file of an object."""
+        return self._from_good_copy(digest, lambda file: file)
+
+    def read(self, digest: bytes) -> bytes | None:
+        return self._from_good_copy(digest, LooseFile.read)
+
+    def frames(self, digest: bytes) -> Iterator[BytesLike] | None:
+        file = self.file(digest)
+        return None if file is None else _damage_named(file)
+
+    def stream(self, digest: bytes) -> io.BufferedReader | None:
+        return self._from_good_copy(digest, LooseFile.stream)
+
+    def describe(self, digest: bytes) -> ObjectMeta | None:
+        file = self.file(digest)
+        if file is None:
+            return None
+        stored = file.stored
+        return ObjectMeta(digest.hex(), Place.LOOSE, stored.size, stored.length, stored.codec)
+
+    def contains_many(self, digests: Sequence[bytes]) -> list[bool]:
+        return [any(_is_file(self._path(digest, codec)) for codec in self._codecs) for digest in digests]
+
+    def read_many(self, digests: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
+        for at, digest in enumerate(digests):
+            data = self.read(digest)
+            if data is not None:
+                yield at, data
+
+    def copies(self, digests: Sequence[bytes], trust: Trust) -> list[Copy]:
+        answers = [self._copy(digest, trust) for digest in digests]
+        if self._durability is Durability.FULL:
+            # Whoever wrote these may not have synced their names yet, or not mean to.
+            hits = (digest for digest, copy in zip(digests, answers, strict=True) if copy is Copy.GOOD)
+            for directory in {self._layout.loose_directory(digest.hex()) for digest in hits}:
+                fsio.sync_directory(directory)
+        return answers
+
+    def _copy(self, digest: bytes, trust: Trust) -> Copy:
+        try:
+            file = self.file(digest)
+            if file is None:
+                return Copy.MISSING
+            if trust is Trust.VERIFY:
+                for _ in file.frames():
+                    pass
+            if self._durability is Durability.FULL:
+                fsio.sync_file(file.fd)
+        except (DecodeError, DamagedObject):
+            return Copy.DAMAGED
+        return Copy.GOOD
+
+    # Inserting.
+
+    def insert_many(self, sources: Iterable[Source]) -> list[str]:
+        """Store each object in a file of its own; returns their keys in the order given, once all are durable.
+
+        Files are written, then synced, then published 256 at a time, with one sync for each directory. Memory: 8 MiB
+        of objects at a time, or three frames of one that is larger.
+        """
+        keys: list[str] = []
+        group: list[bytes] = []
+        size = 0
+        for source in sources:
+            data = take(source)
+            if isinstance(data, bytes):
+                group.append(data)
+                size += len(data)
+                if size < _GROUP_BYTES and len(group) < _GROUP:
+                    continue
+            keys += self._insert_group(group)
+            group, size = [], 0
+            if not isinstance(data, bytes):
+                with data:
+                    keys.append(self._insert_frames(data))
+        return keys + self._insert_group(group)
+
+    def _insert_group(self, payloads: Sequence[bytes]) -> list[str]:
+        digests = list(map(digest_of, payloads))
+        known = self._known(digests)
+        fresh = {digest: data for digest, data, hit in zip(digests, payloads, known, strict=True) if not hit}
+        files: list[_Unpublished] = []
+        try:
+            stored, codecs = self._encoding.encode_many(list(fresh.values()))
+            for (digest, data), form, codec in zip(fresh.items(), stored, codecs, strict=True):
+                # 2. Write a file in the sandbox.
+                file = self._new_file(digest, Codec(codec))
+                files.append(file)
+                file.file.write([form])
+                if codec != Codec.RAW:
+                    trailer = Stored(Codec(codec), RecordFlag.NONE, len(form), len(data))
+                    file.file.write([encode_trailer(trailer, crc32(form))])
+            self._publish(files)
+        finally:
+            for unpublished in files:
+                unpublished.file.close()
+        return [digest.hex() for digest in digests]
+
+    def _insert_frames(self, source: Frames) -> str:
+        file = SandboxFile(self.sandbox.new_path())
+        try:
+            # 2. Before 1: the digest is known only when all is written.
+            written = self._encoding.write_frames(source, file)
+            stored = written.stored
+            if stored.codec is Codec.RAW:
+                file.rewind(stored.size)  # A raw loose file has no frame table: it is the object's bytes.
+            else:
+                file.write([encode_trailer(stored, written.crc)])
+            file.finish()
+            if not self._known([written.digest])[0]:
+                path = self._path(written.digest, stored.codec)
+                self._publish([_Unpublished(written.digest.hex(), file, path)])
+        finally:
+            file.close()
+        return written.digest.hex()
+
+    def _known(self, digests: Sequence[bytes]) -> list[bool]:
+        # 1. Look for a good copy.
+        answers = self.copies(digests, Trust.VERIFY)
+        if self.elsewhere:
+            rest = [at for at, copy in enumerate(answers) if copy is not Copy.GOOD]
+            for at, copy in zip(rest, self.elsewhere.copies([digests[at] for at in rest], Trust.VERIFY), strict=True):
+                answers[at] = copy
+        return [copy is Copy.GOOD for copy in answers]
+
+    def _new_file(self, digest: bytes, codec: Codec) -> _Unpublished:
+        return _Unpublished(digest.hex(), SandboxFile(self.sandbox.new_path()), self._path(digest, codec))
+
+    def _publish(self, files: Sequence[_Unpublished]) -> None:
+        full = self._durability is Durability.FULL
+        if full:
+            # 3. Sync the files.
+            for unpublished in files:
+                fsio.sync_file(unpublished.file.fd)
+        for unpublished in files:
+            # 4. Rename to its place; what stands there is a damaged copy.
+            self._rename(unpublished.file.path, unpublished.target)
+        if full:
+            # 5. Sync the directories.
+            for directory in {self._layout.loose_directory(unpublished.key) for unpublished in files}:
+                fsio.sync_directory(directory)
+
+    def _rename(self, path: str, target: str) -> None:
+        try:
+            os.rename(path, target)
+        except FileNotFoundError:
+            directory = os.path.dirname(target)
+            os.makedirs(directory, exist_ok=True)
+            if self._durability is Durability.FULL:
+                fsio.sync_directory(self._layout.loose)
+            os.rename(path, target)
+
+    # The whole.
+
+    def __iter__(self) -> Iterator[str]:
+        seen_twice = len(self._codecs) > 1
+        for directory, names in self.directories():
+            prefix = os.path.basename(directory) if self._layout.loose_prefix_len else ""
+            keys = [prefix + name.partition(".")[0] for name in names]
+            yield from filter(is_key, dict.fromkeys(keys) if seen_twice else keys)
+
+    def directories(self) -> Iterator[tuple[str, list[str]]]:
+        """The directories that hold loose objects, and the names in each. Foreign names are passed over later."""
+        try:
+            names = os.listdir(self._layout.loose)
+        except FileNotFoundError:
+            return
+        if not self._layout.loose_prefix_len:
+            yield self._layout.loose, names
+            return
+        for name in names:
+            directory = os.path.join(self._layout.loose, name)
+            if len(name) == self._layout.loose_prefix_len and not name.startswith("."):
+                try:
+                    yield directory, os.listdir(directory)
+                except (FileNotFoundError, NotADirectoryError):
+                    continue
+
+    def with_prefix(self, prefix: str) -> Iterator[str]:
+        """The keys that begin with ``prefix``."""
+        cut = self._layout.loose_prefix_len
+        if len(prefix) < cut:
+            yield from (key for key in self if key.startswith(prefix))
+            return
+        try:
+            names = os.listdir(self._layout.loose_directory(prefix))
+        except FileNotFoundError:
+            return
+        rest = prefix[cut:]
+        found = {prefix[:cut] + name.partition(".")[0] for name in names if name.startswith(rest)}
+        yield from filter(is_key, found)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def remove(self, digests: Sequence[bytes]) -> int:
+        """Remove the files of objects that are safe elsewhere; returns how many objects there were."""
+        removed = 0
+        for digest in digests:
+            files = [self._path(digest, codec) for codec in self._codecs]
+            removed += sum(map(fsio.remove, files)) > 0
+        return removed
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def _damage_named(file: LooseFile) -> Iterator[BytesLike]:
+    try:
+        yield from file.frames()
+    except DecodeError as error:
+        raise DamagedObject(file.digest.hex(), str(error)) from error

@@ -1,0 +1,182 @@
+"""The file of one loose object.
+
+A raw object is a file of its raw bytes, nothing else. A compressed one has its codec's suffix (``.zz`` or ``.zst``)
+and holds its stored form, exactly as a pack would, and then 24 bytes, little-endian, in the form of a zstd skippable
+frame, which any zstd program passes over:
+
+======  ====  ================================================================================
+offset  size  what
+======  ====  ================================================================================
+0       4     0x184D2A50
+4       4     16
+8       8     size of the object in raw bytes
+16      4     flags (`model.RecordFlag`)
+20      4     CRC-32 of the stored bytes and the first 20 bytes of these
+======  ====  ================================================================================
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+from collections.abc import Iterator
+
+from rsdos import fsio
+from rsdos.codecs import crc32, decode
+from rsdos.errors import DamagedObject, DecodeError
+from rsdos.hashing import digest_of, sha256
+from rsdos.model import FRAME_SIZE, BytesLike, Codec, RecordFlag, Stored
+from rsdos.streams.frames import frames
+from rsdos.streams.reader import FramedReader
+
+SUFFIXES = {Codec.RAW: "", Codec.ZLIB: ".zz", Codec.ZSTD: ".zst"}
+
+_TRAILER = struct.Struct("<IIQI")
+_CRC = struct.Struct("<I")
+_MAGIC = 0x184D2A50
+TRAILER_LENGTH = _TRAILER.size + _CRC.size
+
+
+def encode_trailer(stored: Stored, crc: int) -> bytes:
+    """What stands behind the stored bytes of a compressed loose object; ``crc`` is that of its stored bytes."""
+    head = _TRAILER.pack(_MAGIC, TRAILER_LENGTH - 8, stored.size, stored.flags)
+    return head + _CRC.pack(crc32(head, crc))
+
+
+class LooseFile:
+    """An open loose object. Closed by `close`, by the stream that `stream` made of it, or with its last reference.
+
+    Raises OSError when there is no such file, `DecodeError` when its trailer makes no sense.
+    """
+
+    def __init__(self, path: str, digest: bytes, codec: Codec) -> None:
+        self.digest = digest
+        self.fd = -1
+        self.fd = fsio.open_for_reading(path)
+        length = os.fstat(self.fd).st_size
+        self.stored = Stored(codec, RecordFlag.NONE, length, length)
+        if codec is not Codec.RAW:
+            self.stored = self._trailer(length - TRAILER_LENGTH, codec)
+
+    def _trailer(self, length: int, codec: Codec) -> Stored:
+        data = fsio.read_at(self.fd, max(length, 0), TRAILER_LENGTH)
+        if length < 0 or len(data) != TRAILER_LENGTH:
+            raise DecodeError("the file is cut short")
+        magic, rest, size, flags = _TRAILER.unpack_from(data)
+        if magic != _MAGIC or rest != TRAILER_LENGTH - 8 or flags not in (RecordFlag.NONE, RecordFlag.FRAMED):
+            raise DecodeError("the file does not end like a compressed loose object")
+        return Stored(codec, RecordFlag(flags), length, size)
+
+    def _fetch(self, offset: int, length: int) -> bytes:
+        return fsio.read_at(self.fd, offset, min(length, max(self.stored.length - offset, 0)))
+
+    def read(self) -> bytes:
+        """The whole object, its hash verified. Raises `DecodeError`."""
+        if self.stored.flags or self.stored.size > FRAME_SIZE:
+            return b"".join(self.frames())
+        data = decode(self._fetch(0, self.stored.length), self.stored.codec, self.stored.size)
+        if digest_of(data) != self.digest:
+            raise DecodeError("its bytes have another hash than its key")
+        return data
+
+    def read_stored(self) -> bytes:
+        """The stored bytes as they are, unverified."""
+        return self._fetch(0, self.stored.length)
+
+    def stored_parts(self) -> Iterator[bytes]:
+        """The stored bytes as they are, unverified, in parts of at most one frame."""
+        for at in range(0, self.stored.length, FRAME_SIZE):
+            yield self._fetch(at, FRAME_SIZE)
+
+    def frames(self) -> Iterator[BytesLike]:
+        """The object in parts of at most one frame; at the end its hash is verified. Raises `DecodeError`."""
+        hasher = sha256()
+        for part in self._parts():
+            hasher.update(part)
+            yield part
+        if hasher.digest() != self.digest:
+            raise DecodeError("its bytes have another hash than its key")
+
+    def _parts(self) -> Iterator[BytesLike]:
+        if self.stored.flags:
+            yield from frames(self._fetch, self.stored)
+        elif self.stored.codec is Codec.RAW:
+            yield from self.stored_parts()
+        else:
+            yield self.read()
+
+    def stream(self) -> io.BufferedReader:
+        """A seekable stream.
+
+        An object of at most one frame is verified before it returns. A larger compressed one verifies the frames it
+        touches; a larger raw one its hash, when it is read from beginning to end, and else only that its size is
+        the same (design, section 3).
+        """
+        if self.stored.flags:
+            raw: io.RawIOBase = _Framed(self)
+        elif self.stored.size <= FRAME_SIZE:
+            return io.BufferedReader(io.BytesIO(self.read()))
+        else:
+            raw = _Raw(self)
+        return io.BufferedReader(raw, 1 << 16)
+
+    def close(self) -> None:
+        """Close the file. Idempotent."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class _Framed(FramedReader):
+    """A stream of a compressed loose object; keeps its file."""
+
+    def __init__(self, file: LooseFile) -> None:
+        self._file = file
+        super().__init__(file._fetch, file.stored, lambda reason: DamagedObject(file.digest.hex(), reason))
+
+
+class _Raw(io.RawIOBase):
+    """A stream of a raw loose object, hashed for as long as it is read in order. The file's own position is unused."""
+
+    def __init__(self, file: LooseFile) -> None:
+        self._file = file
+        self._position = 0
+        self._hasher = sha256()
+        self._hashed = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._file.stored.size}[whence]
+        if base + offset < 0:
+            raise ValueError(f"negative seek position {base + offset}")
+        self._position = base + offset
+        return self._position
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        size = self._file.stored.size
+        want = min(len(buffer), max(size - self._position, 0))
+        done = os.preadv(self._file.fd, [memoryview(buffer)[:want]], self._position) if want else 0
+        if done == 0 and want:
+            raise self._damage(f"it ends at byte {self._position} of {size}")
+        if self._position == self._hashed:
+            self._hasher.update(memoryview(buffer)[:done])
+            self._hashed += done
+            if self._hashed == size and self._hasher.digest() != self._file.digest:
+                raise self._damage("its bytes have another hash than its key")
+        self._position += done
+        return done
+
+    def _damage(self, reason: str) -> DamagedObject:
+        return DamagedObject(self._file.digest.hex(), reason)

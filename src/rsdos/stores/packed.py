@@ -1,0 +1,355 @@
+"""The packed store: many objects in one file, found through the index."""
+
+from __future__ import annotations
+
+import errno
+import io
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import TypeVar
+
+from rsdos.codecs import crc32, decode, decode_many
+from rsdos.config import Config
+from rsdos.errors import DamagedObject, DecodeError
+from rsdos.index import Index, Run
+from rsdos.layout import Layout
+from rsdos.model import (
+    BytesLike,
+    Codec,
+    CompressMode,
+    Copy,
+    Durability,
+    ObjectMeta,
+    Place,
+    Record,
+    RecordFlag,
+    Source,
+    Stored,
+    Trust,
+)
+from rsdos.pack import PackFile
+from rsdos.stores.appender import Appender, Look
+from rsdos.stores.encoding import Encoding
+from rsdos.stores.recover import recover
+from rsdos.stores.store import Store
+from rsdos.streams.frames import frames
+from rsdos.streams.reader import FramedReader
+from rsdos.streams.sources import take
+
+BUFFER = 8 << 20
+"""Raw bytes of small objects that a bulk insert holds at a time."""
+
+_GROUP = 1 << 13
+"""Objects that are hashed, compressed and written together; beyond it the calls around them no longer show."""
+
+_WINDOW = 4 << 20
+"""Bytes of a pack that a bulk read reads at once."""
+
+_GAP = 1 << 14
+"""Bytes between two wanted objects that are read and dropped rather than skipped: a ``pread`` costs what 16 KiB do."""
+
+_MOST_OPEN = 128
+"""Packs kept open: at the default target 512 GiB of them, an eighth of the usual limit of descriptors."""
+
+_log = logging.getLogger("rsdos")
+_T = TypeVar("_T")
+
+
+class PackedStore(Store):
+    """The packed objects of a container. Any number of threads and processes; `Appender` has the commit protocol."""
+
+    def __init__(self, layout: Layout, config: Config, durability: Durability) -> None:
+        self._layout = layout
+        self._config = config
+        self._durability = durability
+        self._container_id = bytes.fromhex(config.container_id)
+        self._packs: dict[int, PackFile] = {}
+        self.elsewhere: Store | None = None
+        """The container's other store: what has a good copy there is not inserted here again."""
+        self.index = Index(layout, config.container_id, partial(recover, layout, config.container_id))
+
+    def is_current(self) -> bool:
+        return self.index.is_current()
+
+    def refresh(self) -> None:
+        self.index.refresh()
+
+    def close(self) -> None:
+        """Let go of packs and index; the next use opens them again."""
+        self._packs = {}
+        self.index.close()
+
+    # Reading one object.
+
+    def _pack(self, pack_id: int) -> PackFile:
+        pack = self._packs.get(pack_id)
+        if pack is None:
+            pack = PackFile(self._layout.pack(pack_id), pack_id, self._container_id)
+            if len(self._packs) >= _MOST_OPEN:
+                self._packs = {}
+            self._packs[pack_id] = pack
+        return pack
+
+    def read(self, digest: bytes) -> bytes | None:
+        record = self.index.find(digest)
+        if record is None:
+            return None
+        try:
+            return self._whole(record)
+        except (DecodeError, OSError):
+            return self._from_good_copy(digest, self._whole)
+
+    def _whole(self, record: Record) -> bytes:
+        if record.flags:
+            return b"".join(self._frames(record))
+        stored = self._pack(record.pack_id).read(record.offset, record.length)
+        if crc32(stored) ^ _key_word(record.digest) != record.crc:
+            raise DecodeError("its stored bytes have another CRC-32 than when they were written")
+        if record.codec == Codec.RAW and record.size == record.length:
+            return stored
+        return decode(stored, _codec(record), record.size)
+
+    def _frames(self, record: Record) -> Iterator[BytesLike]:
+        """The frames of a framed object; at its end the CRC-32 of all its stored bytes is checked as well."""
+        pack = self._pack(record.pack_id)
+        crc = done = 0
+
+        def fetch(offset: int, length: int) -> bytes:
+            nonlocal crc, done
+            data = pack.read(record.offset + offset, length)
+            if offset == done:
+                crc, done = crc32(data, crc), done + length
+            return data
+
+        yield from frames(fetch, _stored(record))
+        fetch(done, record.length - done)
+        if crc ^ _key_word(record.digest) != record.crc:
+            raise DecodeError("its stored bytes have another CRC-32 than when they were written")
+
+    def _from_good_copy(self, digest: bytes, use: Callable[[Record], _T]) -> _T | None:
+        """What ``use`` makes of the first good copy; None when there is no copy at all."""
+        reason = ""
+        while True:
+            for record in self.index.find_all(digest):
+                try:
+                    result = use(record)
+                except (DecodeError, OSError) as error:
+                    if isinstance(error, OSError) and error.errno not in (errno.EIO, errno.ENOENT):
+                        raise
+                    reason = f"{error} (pack {record.pack_id}, byte {record.offset})"
+                else:
+                    if reason:
+                        _log.warning("object %s: passed over a damaged copy: %s", digest.hex(), reason)
+                    return result
+            if self.index.is_current():
+                break
+            self.index.refresh()
+        if reason:
+            raise DamagedObject(digest.hex(), reason)
+        return None
+
+    def frames(self, digest: bytes) -> Iterator[BytesLike] | None:
+        record = self.index.find(digest)
+        if record is None:
+            return None
+        if record.flags:
+            return _damage_named(digest, self._frames(record))
+        data = self.read(digest)
+        return None if data is None else iter((data,))
+
+    def stream(self, digest: bytes) -> io.BufferedReader | None:
+        record = self.index.find(digest)
+        if record is None:
+            return None
+        if record.flags:
+            return self._from_good_copy(digest, self._framed_stream)
+        data = self.read(digest)
+        return None if data is None else io.BufferedReader(io.BytesIO(data))
+
+    def _framed_stream(self, record: Record) -> io.BufferedReader:
+        pack = self._pack(record.pack_id)
+
+        def fetch(offset: int, length: int) -> bytes:
+            return pack.read(record.offset + offset, length)
+
+        return io.BufferedReader(FramedReader(fetch, _stored(record), partial(DamagedObject, record.key)))
+
+    def describe(self, digest: bytes) -> ObjectMeta | None:
+        record = self.index.find(digest)
+        if record is None:
+            return None
+        return ObjectMeta(record.key, Place.PACKED, record.size, record.length, _named_codec(record), record.extent)
+
+    # Reading many.
+
+    def contains_many(self, digests: Sequence[bytes]) -> list[bool]:
+        if len(digests) == 1:
+            return [self.index.find(digests[0]) is not None]
+        present = bytearray(b"\1") * len(digests)
+        for at in self.index.find_many(digests).missing.tolist():
+            present[at] = 0
+        return list(map(bool, present))
+
+    def read_many(
+        self, digests: Sequence[bytes], read: Callable[[bytes], bytes | None] | None = None
+    ) -> Iterator[tuple[int, bytes]]:
+        """As promised; ``read`` is asked for what cannot be had in bulk (default: `PackedStore.read`)."""
+        read = read or self.read
+        for run in self.index.find_many(digests).runs(_GAP, _WINDOW):
+            stored = None if run.flags else self._stored_run(run)
+            if stored is None:
+                for at in run.positions:
+                    data = read(digests[at])
+                    if data is not None:
+                        yield at, data
+            else:
+                for at, raw in zip(run.positions, _decoded(run, stored), strict=True):
+                    data = read(digests[at]) if raw is None else raw
+                    if data is not None:
+                        yield at, data
+
+    def _stored_run(self, run: Run) -> list[bytes] | None:
+        """The stored bytes of a run, or None when one of them is not what was written."""
+        start = run.offset[0]
+        ends = [offset + length for offset, length in zip(run.offset, run.length, strict=True)]
+        try:
+            data = self._pack(run.pack_id).read(start, max(ends) - start)
+        except OSError:
+            return None
+        stored = [data[offset - start : end - start] for offset, end in zip(run.offset, ends, strict=True)]
+        return stored if list(map(crc32, stored)) == run.crc else None
+
+    def copies(self, digests: Sequence[bytes], trust: Trust) -> list[Copy]:
+        """As promised; under full durability a copy that a power loss could take is none."""
+        return self._copies(digests, trust, self._durability)
+
+    def _copies(self, digests: Sequence[bytes], trust: Trust, durability: Durability) -> list[Copy]:
+        answers = [Copy.MISSING] * len(digests)
+        synced = {pack.id: pack.synced for pack in self.index.snapshot.manifest.packs}
+        for run in self.index.find_many(digests).runs(_GAP, _WINDOW):
+            good = trust is Trust.INDEX or self._is_good(run)
+            for at, offset, length in zip(run.positions, run.offset, run.length, strict=True):
+                if durability is Durability.FULL and offset + length > synced.get(run.pack_id, 0):
+                    continue
+                answers[at] = Copy.GOOD if good or self._is_readable(digests[at]) else Copy.DAMAGED
+        return answers
+
+    def _is_good(self, run: Run) -> bool:
+        return not run.flags and self._stored_run(run) is not None
+
+    def _is_readable(self, digest: bytes) -> bool:
+        try:
+            parts = self.frames(digest)
+            return parts is not None and sum(map(len, parts)) >= 0
+        except DamagedObject:
+            return False
+
+    # Inserting.
+
+    def appender(self, look: Look | None = None, durability: Durability | None = None) -> Appender:
+        """A way in for objects that ``look`` does not find (default: those that this store does not have)."""
+        return Appender(self._layout, self._config, self.index, durability or self._durability, look or self.own_copies)
+
+    def own_copies(self, digests: Sequence[bytes]) -> list[Copy]:
+        """Which of the objects are packed; an `Appender` makes those durable itself."""
+        return self._copies(digests, Trust.VERIFY, Durability.RELAXED)
+
+    def _all_copies(self, trust: Trust, digests: Sequence[bytes]) -> list[Copy]:
+        answers = self._copies(digests, trust, Durability.RELAXED)
+        rest = [at for at, copy in enumerate(answers) if copy is not Copy.GOOD]
+        if rest and self.elsewhere:
+            for at, copy in zip(rest, self.elsewhere.copies([digests[at] for at in rest], trust), strict=True):
+                if copy is Copy.GOOD:
+                    answers[at] = copy
+        return answers
+
+    def insert_many(
+        self, sources: Iterable[Source], *, compress: CompressMode = CompressMode.AUTO, trust: Trust = Trust.VERIFY
+    ) -> list[str]:
+        """Append many objects to a pack; returns their keys in the order given, once all are durable.
+
+        One sync for every 262,144 objects or GiB. Memory: 8 MiB of small objects at a time (twice that while they
+        are compressed), three frames of one that is larger, and 200 bytes for every object of the batch. When it
+        raises, what an earlier batch of the call committed stays, and the rest has left nothing behind.
+        """
+        encoding = Encoding(compress, self._config.codec)
+        keys: list[str] = []
+        with self.appender(partial(self._all_copies, trust)) as appender:
+            group: list[bytes] = []
+            size = 0
+            for source in sources:
+                data = take(source)
+                if isinstance(data, bytes):
+                    group.append(data)
+                    size += len(data)
+                    if size < min(BUFFER, appender.room) and len(group) < _GROUP:
+                        continue
+                keys += map(bytes.hex, appender.add_many(group, encoding))
+                group, size = [], 0
+                if not isinstance(data, bytes):
+                    with data:
+                        keys.append(appender.add_frames(data, encoding).hex())
+            keys += map(bytes.hex, appender.add_many(group, encoding))
+            appender.commit()
+        # 7. Only now are the keys returned.
+        return keys
+
+    # The whole.
+
+    def __iter__(self) -> Iterator[str]:
+        for keys in self.index.key_lists():
+            yield from keys
+
+    def with_prefix(self, prefix: str) -> Iterator[str]:
+        """The keys in sight that begin with ``prefix``."""
+        for keys in self.index.key_lists(prefix):
+            yield from keys
+
+    def __len__(self) -> int:
+        return self.index.refresh().manifest.objects
+
+
+def _key_word(digest: bytes) -> int:
+    """What is mixed into the CRC-32 of an entry, so that exchanged entries are told."""
+    return int.from_bytes(digest[:4], "big")
+
+
+def _codec(record: Record) -> Codec:
+    try:
+        return Codec(record.codec)
+    except ValueError:
+        raise DecodeError(f"codec {record.codec} is not known") from None
+
+
+def _named_codec(record: Record) -> Codec:
+    try:
+        return _codec(record)
+    except DecodeError as error:
+        raise DamagedObject(record.key, str(error)) from None
+
+
+def _decoded(run: Run, stored: list[bytes]) -> Sequence[bytes | None]:
+    """The raw bytes of a run; None for each of a codec of which one does not decode."""
+    if not any(run.codec) and run.size == run.length:
+        return stored
+    decoded: list[bytes | None] = [None] * len(stored)
+    for codec in set(run.codec):
+        at = [i for i, own in enumerate(run.codec) if own == codec]
+        with suppress(ValueError):
+            raws = decode_many([stored[i] for i in at], Codec(codec), [run.size[i] for i in at])
+            for i, raw in zip(at, raws, strict=True):
+                decoded[i] = raw
+    return decoded
+
+
+def _stored(record: Record) -> Stored:
+    return Stored(_codec(record), RecordFlag(record.flags), record.length, record.size)
+
+
+def _damage_named(digest: bytes, parts: Iterator[BytesLike]) -> Iterator[BytesLike]:
+    try:
+        yield from parts
+    except DecodeError as error:
+        raise DamagedObject(digest.hex(), str(error)) from error

@@ -1,0 +1,189 @@
+"""What every store has in common: the verbs by key, made from a few looks by digest that each store has its own way of.
+
+A **look** answers from what is in sight: None, or nothing, for an object that is not. The verbs look, and when that
+fails ask whether the sight is still current; if not they look again, until the answer is stable. Only then is an
+object missing (design, section 3).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+import stat
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TypeVar
+
+from rsdos import fsio
+from rsdos.errors import InvalidOption, ObjectNotFound
+from rsdos.hashing import is_key, parse_key, parse_keys
+from rsdos.model import BytesLike, Copy, Missing, ObjectMeta, Source, Trust
+
+CHUNK = 1 << 17
+"""Keys of a bulk call that are looked up together: 30 MB while that lasts."""
+
+_T = TypeVar("_T")
+
+
+class Store(ABC):
+    """The reading verbs of `rsdos.interfaces.ObjectStore`; any number of threads."""
+
+    # The looks.
+
+    @abstractmethod
+    def read(self, digest: bytes) -> bytes | None:
+        """The verified bytes of one object. Raises `DamagedObject`."""
+
+    @abstractmethod
+    def frames(self, digest: bytes) -> Iterator[BytesLike] | None:
+        """The verified bytes of one object, in parts of at most one frame or the whole of a smaller one."""
+
+    @abstractmethod
+    def stream(self, digest: bytes) -> io.BufferedReader | None:
+        """A seekable stream of one object."""
+
+    @abstractmethod
+    def describe(self, digest: bytes) -> ObjectMeta | None:
+        """What is known of one object without reading it."""
+
+    @abstractmethod
+    def read_many(self, digests: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
+        """(position, bytes) of those that are in sight, in storage order. Raises `DamagedObject`."""
+
+    @abstractmethod
+    def contains_many(self, digests: Sequence[bytes]) -> list[bool]:
+        """Which of the objects are in sight."""
+
+    @abstractmethod
+    def copies(self, digests: Sequence[bytes], trust: Trust) -> list[Copy]:
+        """Which of the objects are in sight, and whether their copies are good; a good one is durable as well."""
+
+    def is_current(self) -> bool:
+        """Whether what is in sight is all there is."""
+        return True
+
+    def refresh(self) -> None:
+        """Bring into sight what has come since."""
+        return
+
+    # The verbs.
+
+    def _look(self, look: Callable[[bytes], _T | None], key: str) -> _T:
+        digest = parse_key(key)
+        result = look(digest)
+        while result is None:
+            if self.is_current():
+                raise ObjectNotFound(key)
+            self.refresh()
+            result = look(digest)
+        return result
+
+    def extract(self, key: str) -> bytes:
+        """The bytes of one object. Raises `ObjectNotFound`, `DamagedObject`, `InvalidKey`."""
+        return self._look(self.read, key)
+
+    def open(self, key: str) -> io.BufferedReader:
+        """A seekable binary stream of one object; see `extract`. Its reads raise `DamagedObject`."""
+        return self._look(self.stream, key)
+
+    def meta(self, key: str) -> ObjectMeta:
+        """Sizes, codec and place of one object. Raises `ObjectNotFound`, `InvalidKey`."""
+        return self._look(self.describe, key)
+
+    def extract_to(self, key: str, path: str | os.PathLike[str]) -> int:
+        """Write one object to a file, in the memory of two frames; returns its size.
+
+        The file appears whole or not at all, and takes the place of a regular file that is there. It is not synced.
+        Raises what `extract` does, `InvalidOption` when something else stands there, and OSError.
+        """
+        return write_out(self._look(self.frames, key), os.fspath(path))
+
+    def extract_many(self, keys: Iterable[str], *, missing: Missing = "raise") -> Iterator[tuple[str, bytes | None]]:
+        """Yield (key, bytes) of many objects, of every 131,072 keys in storage order and each once.
+
+        ``missing`` says what becomes of keys that are not there, after those that are: "raise" `ObjectNotFound`,
+        "skip" them, or yield (key, None) ("none"). Memory: 8 MiB of objects at a time, or one that is larger.
+        """
+        if missing not in ("raise", "skip", "none"):
+            raise InvalidOption(f'missing is "raise", "skip" or "none", not {missing!r:.40}')
+        return self._extract_many(iter(keys), missing)
+
+    def _extract_many(self, keys: Iterator[str], missing: Missing) -> Iterator[tuple[str, bytes | None]]:
+        while chunk := list(islice(keys, CHUNK)):
+            todo = list(dict.fromkeys(chunk))
+            digests = list(parse_keys(todo))
+            while todo:
+                absent = bytearray(b"\1") * len(todo)
+                for at, data in self.read_many(digests):
+                    absent[at] = 0
+                    yield todo[at], data
+                rest = [at for at, flag in enumerate(absent) if flag]
+                todo, digests = [todo[at] for at in rest], [digests[at] for at in rest]
+                if not todo or self.is_current():
+                    break
+                self.refresh()
+            if todo and missing == "raise":
+                raise ObjectNotFound(todo[0])
+            if missing == "none":
+                yield from ((key, None) for key in todo)
+
+    def has(self, key: str) -> bool:
+        """Whether there is an object of this key. Raises `InvalidKey`."""
+        return self.has_many((key,))[0]
+
+    def has_many(self, keys: Iterable[str]) -> list[bool]:
+        """`has` for each key, in the order given."""
+        keys = iter(keys)
+        answers: list[bool] = []
+        while chunk := list(islice(keys, CHUNK)):
+            digests = parse_keys(chunk)
+            present = self.contains_many(digests)
+            while not all(present) and not self.is_current():
+                self.refresh()
+                present = self.contains_many(digests)
+            answers += present
+        return answers
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and is_key(key) and self.has(key)
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[str]: ...
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    # What a store that can be written adds.
+
+    @abstractmethod
+    def insert_many(self, sources: Iterable[Source]) -> list[str]:
+        """Store many objects; returns their keys in the order given."""
+
+    def insert(self, source: Source) -> str:
+        """Store one object; returns its key."""
+        return self.insert_many((source,))[0]
+
+
+def write_out(parts: Iterator[BytesLike], path: str) -> int:
+    """Write a file from parts, so that it appears whole or not at all; returns its size."""
+    try:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            raise InvalidOption(f"{path}: is there already, and is not a regular file")
+    except FileNotFoundError:
+        pass
+    directory, name = os.path.split(path)
+    temporary = os.path.join(directory, f".{name[:200]}.{secrets.token_hex(8)}.part")
+    fd = fsio.create(temporary)
+    try:
+        size = 0
+        for part in parts:
+            size += fsio.write_at(fd, size, part)
+        os.rename(temporary, path)
+    except BaseException:
+        fsio.remove(temporary)
+        raise
+    finally:
+        os.close(fd)
+    return size

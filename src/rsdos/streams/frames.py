@@ -1,0 +1,223 @@
+"""The stored form of an object larger than one frame. This page is its description; all numbers are little-endian.
+
+The raw bytes are cut into **frames** of `FRAME_SIZE` bytes (1 MiB); only the last may be shorter, and none is empty.
+Each frame is encoded to a **piece**; the pieces stand one after another from the first stored byte. Behind them stands
+a table, whose length follows from the object's size. Pieces, end and table together are the object's ``length``.
+
+zstd: a piece is a zstd frame that declares its content size and ends with its checksum. The table is the seek table of
+the zstd seekable format (version 0.1.0), a skippable frame, so that the whole is decoded by any zstd program:
+
+    offset    size  meaning
+    0         4     0x184D2A5E
+    4         4     bytes that follow: 12 n + 9
+    8 + 12 i  4     length of piece i
+    12 + 12 i 4     size of frame i
+    16 + 12 i 4     low 32 bits of the XXH64 of frame i: the last four bytes of its piece
+    8 + 12 n  4     n, the number of frames
+    12 + 12 n 1     0x80: there are checksums
+    13 + 12 n 4     0x8F92EAB1
+
+raw and zlib: a raw piece is its frame. A zlib piece is what a zlib stream has up to a full flush, so that inflation can
+begin behind it; the first begins with the two bytes of zlib's header. Behind the last piece of zlib stand six bytes
+more, the end of the stream (an empty last block, and the Adler-32 of all), so that pieces and end are one zlib stream.
+The table:
+
+    offset    size  meaning
+    0 + 8 i   4     length of piece i
+    4 + 8 i   4     CRC-32 of frame i (of its raw bytes)
+    8 n       4     `FRAME_SIZE`
+    8 n + 4   4     n, the number of frames
+    8 n + 8   4     CRC-32 of the table up to here
+    8 n + 12  4     "RSFT"
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from array import array
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TypeAlias
+
+from rsdos.codecs import PieceEncoder, crc32, decode, decode_piece, encode_checked
+from rsdos.errors import DecodeError
+from rsdos.model import FRAME_SIZE, BytesLike, Codec, Compression, Stored
+
+Fetch: TypeAlias = Callable[[int, int], BytesLike]
+"""``fetch(offset, length)``: that range of the stored bytes of one object. What comes back shorter is damage."""
+
+MAX_PIECE_LENGTH = FRAME_SIZE + FRAME_SIZE // 8
+"""No codec makes more of a frame: zstd adds 0.4 % at most, deflate 0.1 %. A table that says more is damaged."""
+
+_SEEK_HEADER = struct.Struct("<II")
+_SEEK_ENTRY = struct.Struct("<III")
+_SEEK_FOOTER = struct.Struct("<IBI")
+_SKIPPABLE_MAGIC = 0x184D2A5E
+_SEEKABLE_MAGIC = 0x8F92EAB1
+_WITH_CHECKSUMS = 0x80
+
+_ENTRY = struct.Struct("<II")
+_FOOTER = struct.Struct("<II")
+_SEAL = struct.Struct("<I4s")
+_MAGIC = b"RSFT"
+
+_ZLIB_END_LENGTH = 6
+_U32 = "I"
+assert array(_U32).itemsize == 4
+
+
+class FrameEncoder:
+    """Encodes one object frame by frame. For one thread at a time.
+
+    The stored bytes are what each `add` returned, and then what `finish` returned.
+    """
+
+    def __init__(self, compression: Compression) -> None:
+        self._compression = compression
+        self._pieces = PieceEncoder(compression.level) if compression.codec is Codec.ZLIB else None
+        self._lengths = array(_U32)
+        self._checks = array(_U32)
+        self._last_size = FRAME_SIZE
+
+    def add(self, frame: BytesLike) -> BytesLike:
+        """The piece of the next frame. For raw it is ``frame`` itself."""
+        assert self._last_size == FRAME_SIZE and 0 < len(frame) <= FRAME_SIZE, "only the last frame may be shorter"
+        piece: BytesLike
+        if self._compression.codec is Codec.ZSTD:
+            piece = encode_checked(frame, self._compression.level)
+            check = int.from_bytes(piece[-4:], "little")
+        else:
+            piece = frame if self._pieces is None else self._pieces.piece(frame)
+            check = crc32(frame)
+        self._last_size = len(frame)
+        self._lengths.append(len(piece))
+        self._checks.append(check)
+        return piece
+
+    def finish(self) -> bytes:
+        """What stands behind the last piece."""
+        assert self._lengths, "an object of no frames is not framed"
+        if self._compression.codec is Codec.ZSTD:
+            return self._seek_table()
+        end = b"" if self._pieces is None else self._pieces.finish()
+        assert len(end) in (0, _ZLIB_END_LENGTH)
+        table = b"".join(map(_ENTRY.pack, self._lengths, self._checks)) + _FOOTER.pack(FRAME_SIZE, len(self._lengths))
+        return end + table + _SEAL.pack(crc32(table), _MAGIC)
+
+    def _seek_table(self) -> bytes:
+        count = len(self._lengths)
+        sizes = [FRAME_SIZE] * (count - 1) + [self._last_size]
+        entries = b"".join(map(_SEEK_ENTRY.pack, self._lengths, sizes, self._checks))
+        header = _SEEK_HEADER.pack(_SKIPPABLE_MAGIC, len(entries) + _SEEK_FOOTER.size)
+        return header + entries + _SEEK_FOOTER.pack(count, _WITH_CHECKSUMS, _SEEKABLE_MAGIC)
+
+
+@dataclass(frozen=True, slots=True)
+class FrameTable:
+    """Where the frames of one object stand: 12 bytes of memory for each. Safe to share between threads."""
+
+    codec: Codec
+    size: int
+    offsets: array[int]
+    """Where each piece begins in the stored bytes, and where the last one ends."""
+    checks: array[int]
+
+    def __len__(self) -> int:
+        """The number of frames."""
+        return len(self.checks)
+
+    def frame_size(self, index: int) -> int:
+        """Raw bytes of a frame."""
+        return min(FRAME_SIZE, self.size - index * FRAME_SIZE)
+
+    def read(self, fetch: Fetch, index: int) -> BytesLike:
+        """Fetch, decode and verify one frame; raises `DecodeError`."""
+        offset = self.offsets[index]
+        length = self.offsets[index + 1] - offset
+        piece = fetch(offset, length)
+        size = self.frame_size(index)
+        if len(piece) != length:
+            raise DecodeError(f"frame {index}: {len(piece)} stored bytes where {length} should be")
+        if self.codec is Codec.ZSTD:
+            # The frame's own checksum is verified by the decoder; the table's tells frames that were exchanged.
+            if int.from_bytes(piece[-4:], "little") != self.checks[index]:
+                raise DecodeError(f"frame {index}: its checksum is not that of the table")
+            return decode(piece, Codec.ZSTD, size)
+        frame = piece if self.codec is Codec.RAW else decode_piece(piece, size, index)
+        if crc32(frame) != self.checks[index]:
+            raise DecodeError(f"frame {index}: its CRC-32 is not that of the table")
+        return frame
+
+
+def read_table(fetch: Fetch, stored: Stored) -> FrameTable:
+    """Fetch and check the table of one object, in one `fetch`. Raises `DecodeError`.
+
+    Nothing is fetched, and nothing allocated, before ``stored.length`` has been found to have room for it.
+    """
+    count = -(-stored.size // FRAME_SIZE)
+    if stored.codec is Codec.ZSTD:
+        table_length = _SEEK_HEADER.size + count * _SEEK_ENTRY.size + _SEEK_FOOTER.size
+    else:
+        table_length = count * _ENTRY.size + _FOOTER.size + _SEAL.size
+    end_length = _ZLIB_END_LENGTH if stored.codec is Codec.ZLIB else 0
+    pieces_length = stored.length - table_length - end_length
+    if not 0 < count < 1 << 32 or pieces_length < count:
+        raise DecodeError(f"{stored.length} stored bytes cannot be the frames of {stored.size} raw bytes")
+    table = bytes(fetch(stored.length - table_length, table_length))
+    if len(table) != table_length:
+        raise DecodeError(f"the frame table has {len(table)} bytes where {table_length} should be")
+    sizes = [FRAME_SIZE, stored.size - (count - 1) * FRAME_SIZE]
+    if stored.codec is Codec.ZSTD:
+        lengths, checks = _parse_seek_table(table, count, sizes)
+    else:
+        lengths, checks = _parse_table(table, count)
+    if min(lengths) < 1 or max(lengths) > MAX_PIECE_LENGTH or sum(lengths) != pieces_length:
+        raise DecodeError("the frame table does not add up to the stored bytes")
+    if stored.codec is Codec.RAW and not _are_frame_sizes(lengths, *sizes):
+        raise DecodeError("the frame table has raw pieces that are no frames")
+    return FrameTable(stored.codec, stored.size, array("Q", accumulate(lengths, initial=0)), checks)
+
+
+def frames(fetch: Fetch, stored: Stored) -> Iterator[BytesLike]:
+    """The frames of one object in order, each verified; raises `DecodeError`. Holds one frame and its piece."""
+    table = read_table(fetch, stored)
+    for index in range(len(table)):
+        yield table.read(fetch, index)
+
+
+def _parse_table(table: bytes, count: int) -> tuple[array[int], array[int]]:
+    """Lengths and checks of the table of raw and zlib."""
+    sealed = len(table) - _SEAL.size
+    if _SEAL.unpack_from(table, sealed) != (crc32(table[:sealed]), _MAGIC):
+        raise DecodeError("the frame table is damaged: its CRC-32 or magic is wrong")
+    if _FOOTER.unpack_from(table, sealed - _FOOTER.size) != (FRAME_SIZE, count):
+        raise DecodeError("the frame table is of another size of frame or object")
+    columns = _u32s(table[: sealed - _FOOTER.size])
+    return columns[0::2], columns[1::2]
+
+
+def _parse_seek_table(table: bytes, count: int, sizes: list[int]) -> tuple[array[int], array[int]]:
+    """Lengths and checks of zstd's table."""
+    foot = len(table) - _SEEK_FOOTER.size
+    if _SEEK_HEADER.unpack_from(table) != (
+        _SKIPPABLE_MAGIC,
+        len(table) - _SEEK_HEADER.size,
+    ) or _SEEK_FOOTER.unpack_from(table, foot) != (count, _WITH_CHECKSUMS, _SEEKABLE_MAGIC):
+        raise DecodeError("the seek table is damaged")
+    columns = _u32s(table[_SEEK_HEADER.size : foot])
+    if not _are_frame_sizes(columns[1::3], *sizes):
+        raise DecodeError("the seek table is of another size of frame or object")
+    return columns[0::3], columns[2::3]
+
+
+def _are_frame_sizes(sizes: array[int], full: int, last: int) -> bool:
+    return sizes[-1] == last and sizes[:-1].count(full) == len(sizes) - 1
+
+
+def _u32s(data: bytes) -> array[int]:
+    numbers = array(_U32, data)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers

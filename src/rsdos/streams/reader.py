@@ -1,0 +1,109 @@
+"""A seekable stream of an object that is stored in frames."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from rsdos.errors import DecodeError
+from rsdos.model import FRAME_SIZE, BytesLike, Stored
+from rsdos.streams.frames import Fetch, read_table
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+
+class FramedReader(io.RawIOBase):
+    """Reads a framed object, decoding only the frames that it touches; wrap it in `io.BufferedReader`.
+
+    Holds one decoded frame at most (and the stored piece while it is decoded). Every byte it returns is verified.
+    For one thread at a time. ``on_damage`` makes the exception to raise of a reason. Closing it closes nothing else.
+    """
+
+    def __init__(self, fetch: Fetch, stored: Stored, on_damage: Callable[[str], Exception]) -> None:
+        self._fetch = fetch
+        self._on_damage = on_damage
+        try:
+            self._table = read_table(fetch, stored)
+        except DecodeError as error:
+            raise on_damage(str(error)) from error
+        self._position = 0
+        self._index = -1
+        self._frame: BytesLike = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        self._refuse_closed()
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move and return the new position, which may lie beyond the end. `ValueError` if it would be negative."""
+        self._refuse_closed()
+        match whence:
+            case os.SEEK_SET:
+                position = offset
+            case os.SEEK_CUR:
+                position = self._position + offset
+            case os.SEEK_END:
+                position = self._table.size + offset
+            case _:
+                raise ValueError(f"invalid whence: {whence}")
+        if position < 0:
+            raise ValueError(f"negative seek position {position}")
+        self._position = position
+        return position
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Fill the buffer, frame by frame; less only at the end of the object."""
+        self._refuse_closed()
+        target = memoryview(buffer).cast("B")
+        filled = 0
+        while filled < len(target) and (copied := self._copy_into(target[filled:])):
+            filled += copied
+        return filled
+
+    def readall(self) -> bytes:
+        """All that is left. (The inherited one reads 8 KiB at a time.)"""
+        self._refuse_closed()
+        parts = []
+        while part := self._rest_of_frame(FRAME_SIZE):
+            parts.append(part)
+            self._position += len(part)
+        return b"".join(parts)
+
+    def close(self) -> None:
+        self._frame = b""
+        super().close()
+
+    def _copy_into(self, target: memoryview) -> int:
+        """Copy from one frame. A method of its own, so that no view keeps that frame while the next is decoded."""
+        part = self._rest_of_frame(len(target))
+        target[: len(part)] = part
+        self._position += len(part)
+        return len(part)
+
+    def _rest_of_frame(self, limit: int) -> memoryview:
+        """From the position to the end of its frame, ``limit`` bytes at most; empty at the end of the object."""
+        index, start = divmod(self._position, FRAME_SIZE)
+        if self._position >= self._table.size:
+            return memoryview(b"")
+        if index != self._index:
+            # The old frame goes first, so that there is never more than one.
+            self._index, self._frame = -1, b""
+            try:
+                self._frame = self._table.read(self._fetch, index)
+            except DecodeError as error:
+                raise self._on_damage(str(error)) from error
+            self._index = index
+        return memoryview(self._frame)[start : start + limit]
+
+    def _refuse_closed(self) -> None:
+        if self.closed:
+            raise ValueError("I/O operation on closed file")

@@ -1,0 +1,197 @@
+"""What is inserted, as bytes or as frames: bytes in memory, the path of a regular file, or a binary stream."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+from collections.abc import Callable, Iterator
+from itertools import chain
+from types import TracebackType
+from typing import Self
+
+from rsdos.errors import InvalidSource, SourceChanged, UnreadableSource
+from rsdos.model import FRAME_SIZE, BytesLike, Source
+
+# O_NONBLOCK: opening a FIFO that nobody writes to must not hang.
+_OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+class Frames:
+    """An object larger than one frame: iterate it, once, for frames of exactly `FRAME_SIZE` bytes but the last.
+
+    Holds two frames at most. What `take` opened is closed at the end, on an error, and by `close`. For one thread at
+    a time. A frame stays as it is for as long as it is held.
+    """
+
+    def __init__(self, frames: Iterator[BytesLike], opened: io.FileIO | None = None) -> None:
+        self._frames = frames
+        self._opened = opened
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> BytesLike:
+        try:
+            return next(self._frames)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close what was opened; no more frames. Idempotent."""
+        self._frames = iter(())
+        if self._opened is not None:
+            self._opened.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def take(source: Source) -> bytes | Frames:
+    """The object: its bytes if it is at most `FRAME_SIZE` of them, else its frames.
+
+    What comes back does not change when the source does: mutable memory is copied. Raises `InvalidSource`,
+    `UnreadableSource`, `SourceChanged` (a file that changes while it is read; while iterating, too), and whatever a
+    stream raises. A stream is read from where it stands and is not closed.
+    """
+    if isinstance(source, bytes):
+        return source if len(source) <= FRAME_SIZE else Frames(_slices(memoryview(source)))
+    if isinstance(source, (str, os.PathLike)):
+        return _take_file(source)
+    if isinstance(source, (bytearray, memoryview)):
+        return _take_memory(memoryview(source))
+    return _take_stream(source)
+
+
+def _take_memory(view: memoryview) -> bytes | Frames:
+    if not view.c_contiguous:
+        raise InvalidSource("a memoryview must be C-contiguous to be inserted")
+    if view.nbytes <= FRAME_SIZE:
+        return view.tobytes()
+    return Frames(map(bytes, _slices(view.cast("B"))))
+
+
+def _slices(view: memoryview) -> Iterator[memoryview]:
+    return (view[at : at + FRAME_SIZE] for at in range(0, len(view), FRAME_SIZE))
+
+
+def _take_stream(source: object) -> bytes | Frames:
+    if isinstance(source, io.TextIOBase):
+        raise InvalidSource("a text stream cannot be inserted: open it in binary mode")
+    read = getattr(source, "read", None)
+    if not callable(read):
+        raise InvalidSource(f"neither bytes, nor a path, nor a binary stream: {type(source).__name__}")
+    head = _read_fully(read, FRAME_SIZE + 1)
+    return head if len(head) <= FRAME_SIZE else Frames(_stream_frames(read, head))
+
+
+def _stream_frames(read: Callable[[int], object], head: bytes) -> Iterator[BytesLike]:
+    """``head`` is the first frame and a byte more, which told that there is a second."""
+    yield memoryview(head)[:FRAME_SIZE]
+    frame = head[FRAME_SIZE:] + _read_fully(read, FRAME_SIZE - 1)
+    del head
+    while frame:
+        yield frame
+        frame = _read_fully(read, FRAME_SIZE) if len(frame) == FRAME_SIZE else b""
+
+
+def _read_fully(read: Callable[[int], object], size: int) -> bytes:
+    """``size`` bytes of a stream; less only at its end."""
+    chunk = _checked(read(size), size)
+    if len(chunk) == size or not chunk:
+        return chunk
+    chunks = [chunk]
+    missing = size - len(chunk)
+    while missing and (chunk := _checked(read(missing), missing)):
+        chunks.append(chunk)
+        missing -= len(chunk)
+    return b"".join(chunks)
+
+
+def _checked(chunk: object, size: int) -> bytes:
+    if isinstance(chunk, str):
+        raise InvalidSource("a text stream cannot be inserted: open it in binary mode")
+    if chunk is None:
+        raise InvalidSource("a non-blocking stream cannot be inserted: it has no bytes yet")
+    if not isinstance(chunk, (bytes, bytearray, memoryview)):
+        raise InvalidSource(f"no binary stream: its read() returned {type(chunk).__name__}")
+    data = bytes(chunk)
+    if len(data) > size:
+        raise InvalidSource(f"no binary stream: its read({size}) returned {len(data)} bytes")
+    return data
+
+
+def _take_file(path: str | os.PathLike[str]) -> bytes | Frames:
+    try:
+        descriptor = os.open(path, _OPEN_FLAGS)
+    except OSError as error:
+        raise UnreadableSource(path, error.errno or errno.EIO) from error
+    except ValueError as error:
+        raise UnreadableSource(path, errno.EINVAL, str(error)) from error
+    kept = False
+    try:
+        before = os.fstat(descriptor)
+        if not stat.S_ISREG(before.st_mode):
+            number = errno.EISDIR if stat.S_ISDIR(before.st_mode) else errno.EINVAL
+            raise UnreadableSource(path, number, "not a regular file")
+        size = before.st_size
+        if size <= FRAME_SIZE:
+            # One byte more than there should be, so that one read also finds the end.
+            data = os.read(descriptor, size + 1)
+            if len(data) == size:
+                _refuse_change(path, before, os.fstat(descriptor), size)
+                return data
+        kept = True
+    except OSError as error:
+        if isinstance(error, (UnreadableSource, SourceChanged)):
+            raise
+        raise UnreadableSource(path, error.errno or errno.EIO) from error
+    finally:
+        if not kept:
+            os.close(descriptor)
+    return _take_open_file(path, descriptor, before)
+
+
+def _take_open_file(path: str | os.PathLike[str], descriptor: int, before: os.stat_result) -> bytes | Frames:
+    """The slower way: for more than a frame, for a read that was cut short, and for what has no size (/proc)."""
+    opened = io.FileIO(descriptor)
+    frames = Frames(_file_frames(path, opened, before), opened)
+    if before.st_size > FRAME_SIZE:
+        return frames
+    opened.seek(0)
+    first = next(frames, b"")
+    second = next(frames, None)
+    if second is None:
+        return bytes(first)
+    return Frames(chain((first, second), frames), opened)
+
+
+def _file_frames(path: str | os.PathLike[str], opened: io.FileIO, before: os.stat_result) -> Iterator[bytes]:
+    total = 0
+    try:
+        while frame := _read_fully(opened.read, FRAME_SIZE):
+            total += len(frame)
+            yield frame
+            if len(frame) < FRAME_SIZE or (before.st_size and total > before.st_size):
+                break
+        after = os.fstat(opened.fileno())
+    except OSError as error:
+        raise UnreadableSource(path, error.errno or errno.EIO) from error
+    _refuse_change(path, before, after, total)
+
+
+def _refuse_change(path: str | os.PathLike[str], before: os.stat_result, after: os.stat_result, total: int) -> None:
+    """``total`` bytes were read between the two. Files of /proc have a size of 0, whatever they hold."""
+    if (
+        after.st_mtime_ns != before.st_mtime_ns
+        or after.st_size != before.st_size
+        or (before.st_size and total != before.st_size)
+    ):
+        raise SourceChanged(path)
