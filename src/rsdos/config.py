@@ -57,8 +57,10 @@ class Config:
                 raise InvalidOption(f"{name} is a whole number from {least} to {most}, not {value!r:.40}")
         if self.hash_type != HASH_TYPE:
             raise InvalidOption(f"hash_type is {HASH_TYPE} in container version {VERSION}, not {self.hash_type!r:.40}")
-        parse_compression(self.compression)
-        parse_compression(self.loose_compression)
+        for name in ("compression", "loose_compression"):
+            if not isinstance(getattr(self, name), str):
+                raise InvalidOption(f"{name} is a text such as zstd:+3, not {getattr(self, name)!r:.40}")
+            parse_compression(getattr(self, name))
 
     @property
     def codec(self) -> Compression:
@@ -88,7 +90,7 @@ def read_config(path: str) -> Config:
         raise DamagedContainer(path, str(error)) from None
     _refuse_other_version(path, data)
     fields.pop("container_version", None)
-    known = {name: fields.pop(name) for name in Config.__dataclass_fields__ if name in fields}
+    known = {name: fields.pop(name) for name in Config.__dataclass_fields__ if name in fields and name != "unknown"}
     try:
         durability = Durability(known.pop("durability", None))
         return Config(durability=durability, unknown=fields, **known)

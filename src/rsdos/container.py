@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -142,6 +142,13 @@ class Container:
     ) -> None:
         self.close()
 
+    def __getstate__(self) -> tuple[str, Durability | None]:
+        return self._path, self._durability
+
+    def __setstate__(self, state: tuple[str, Durability | None]) -> None:
+        self._path, self._durability = state
+        self._engine = None
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._path!r})"
 
@@ -263,13 +270,14 @@ class Container:
     @contextmanager
     def get_object_stream(self, hashkey: str) -> Iterator[io.BufferedReader | None]:
         """`open` for a ``with`` block; None when there is no such object."""
-        try:
+        stream = None
+        with suppress(ObjectNotFound):
             stream = self.open(hashkey)
-        except ObjectNotFound:
+        if stream is None:
             yield None
-            return
-        with stream:
-            yield stream
+        else:
+            with stream:
+                yield stream
 
 
 def _durability(value: Durability | str) -> Durability:

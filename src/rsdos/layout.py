@@ -44,6 +44,11 @@ class Layout:
     def manifest(self, number: int) -> str:
         return f"{self.index}/manifest-{number:010d}.json"
 
+    @property
+    def new_manifest(self) -> str:
+        """The one unfinished manifest, of who holds the commit lock."""
+        return f"{self.index}/manifest.new"
+
     def segment(self, number: int) -> str:
         return f"{self.index}/{number:010d}.seg"
 

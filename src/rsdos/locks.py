@@ -12,6 +12,8 @@ import os
 from types import TracebackType
 from typing import Self
 
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
 
 class Lock:
     """A held lock; a context manager that releases it. Made by `acquire` and `try_acquire`."""
@@ -46,7 +48,10 @@ def _open(path: str) -> int:
 
 def acquire(path: str) -> Lock:
     """Wait for the exclusive lock on the file at ``path`` (made if it is not there)."""
-    fd = _open(path)
+    return _wait(_open(path))
+
+
+def _wait(fd: int) -> Lock:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
     except BaseException:
@@ -60,9 +65,14 @@ def try_acquire(path: str) -> Lock | None:
     return _try(_open(path))
 
 
+def acquire_directory(path: str) -> Lock:
+    """Wait for the exclusive lock on an existing directory. Raises FileNotFoundError."""
+    return _wait(os.open(path, _DIRECTORY))
+
+
 def try_acquire_directory(path: str) -> Lock | None:
     """The exclusive lock on an existing directory, or None when somebody holds it. Raises FileNotFoundError."""
-    return _try(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW))
+    return _try(os.open(path, _DIRECTORY | os.O_NOFOLLOW))
 
 
 def _try(fd: int) -> Lock | None:

@@ -6,11 +6,14 @@ import os
 import shutil
 from contextlib import suppress
 
-from rsdos import fsio
-from rsdos.config import Config, encode_config
-from rsdos.errors import ContainerExists, NotAContainer
+from rsdos import fsio, locks
+from rsdos.config import Config, encode_config, read_config
+from rsdos.errors import ContainerExists
 from rsdos.index import Manifest, encode_manifest
 from rsdos.layout import Layout
+
+_NEW = ".new"
+_CLEARING = ".clearing"
 
 
 def make_container(path: str, config: Config) -> None:
@@ -23,23 +26,19 @@ def make_container(path: str, config: Config) -> None:
     if os.path.lexists(layout.root) and not os.path.isdir(layout.root):
         raise ContainerExists(path, "is there already, and is not a directory")
     os.makedirs(layout.root, exist_ok=True)
-    _refuse_what_is_there(path, layout)
-    for directory in layout.directories:
-        os.makedirs(directory, exist_ok=True)
-    first = layout.manifest(1)
-    fsio.remove(first)
-    fsio.write_file(first, encode_manifest(Manifest(1, config.container_id)))
-    fsio.sync_directory(layout.index)
-    temporary = layout.config + ".new"
-    fsio.remove(temporary)
-    fsio.write_file(temporary, encode_config(config))
-    try:
-        os.link(temporary, layout.config)
-    except FileExistsError:
-        raise ContainerExists(path, "is a container already") from None
-    finally:
+    with locks.acquire_directory(layout.root):
+        _refuse_what_is_there(path, layout)
+        for directory in layout.directories:
+            os.makedirs(directory, exist_ok=True)
+        first = layout.manifest(1)
+        fsio.remove(first)
+        fsio.write_file(first, encode_manifest(Manifest(1, config.container_id)))
+        fsio.sync_directory(layout.index)
+        temporary = layout.config + _NEW
         fsio.remove(temporary)
-    fsio.sync_directory(layout.root)
+        fsio.write_file(temporary, encode_config(config))
+        os.rename(temporary, layout.config)
+        fsio.sync_directory(layout.root)
     with suppress(OSError):  # A parent that cannot be read cannot be synced; the container itself is whole.
         fsio.sync_directory(os.path.dirname(layout.root))
 
@@ -48,28 +47,39 @@ def _refuse_what_is_there(path: str, layout: Layout) -> None:
     """Only what an earlier call that was killed may have left is allowed: directories, and the first manifest."""
     if os.path.lexists(layout.config):
         raise ContainerExists(path, "is a container already")
-    ours = {os.path.basename(directory) for directory in layout.directories} | {"config.json.new"}
-    strangers = sorted(set(os.listdir(layout.root)) - ours)
-    if strangers:
-        raise ContainerExists(path, f"is not empty: there is {strangers[0]}")
+    _refuse_strangers(path, layout)
     leftovers = {os.path.basename(layout.manifest(1))}
     for directory in layout.directories:
         if os.path.isdir(directory) and set(os.listdir(directory)) - leftovers:
             raise ContainerExists(path, f"is not empty: there is something in {os.path.basename(directory)}/")
 
 
-def clear_container(path: str) -> None:
-    """Delete a container and all its objects; the empty directory stays. Raises `NotAContainer` for anything else.
+def _refuse_strangers(path: str, layout: Layout) -> None:
+    names = [layout.config, layout.config + _NEW, layout.config + _CLEARING, *layout.directories]
+    strangers = sorted(set(os.listdir(layout.root)) - set(map(os.path.basename, names)))
+    if strangers:
+        raise ContainerExists(path, f"is not empty: there is {strangers[0]}")
 
-    The configuration goes first: killed half-way, what is left is no container, and this can be called again.
+
+def clear_container(path: str) -> None:
+    """Delete a container and all its objects; the empty directory stays. What is no container is left alone.
+
+    The configuration is renamed first: killed half-way, what is left is no container, and this can be called again.
+    Raises `ContainerExists` when there is anything beside it, and what `read_config` does; nothing is deleted then.
     """
     layout = Layout(os.path.abspath(path))
     if not os.path.isdir(layout.root):
         return
-    ours = {os.path.basename(directory) for directory in layout.directories}
-    if not os.path.lexists(layout.config) and set(os.listdir(layout.root)) - ours:
-        raise NotAContainer(path, "no config.json there; nothing was deleted")
-    fsio.remove(layout.config)
-    for directory in layout.directories:
-        with suppress(FileNotFoundError):
-            shutil.rmtree(directory)
+    with locks.acquire_directory(layout.root):
+        clearing = layout.config + _CLEARING
+        if os.path.lexists(layout.config):
+            read_config(layout.config)
+            _refuse_strangers(path, layout)
+            os.rename(layout.config, clearing)
+            fsio.sync_directory(layout.root)
+        elif not os.path.lexists(clearing):
+            return
+        for directory in layout.directories:
+            with suppress(FileNotFoundError):
+                shutil.rmtree(directory)
+        fsio.remove(clearing)

@@ -7,13 +7,14 @@ import io
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from typing import TypeVar
 
 from rsdos.errors import DamagedContainer, DamagedObject, ReadOnlyContainer, RsdosError
 from rsdos.hashing import parse_keys
-from rsdos.model import BytesLike, CompressMode, Copy, ObjectMeta, Place, Source, Trust
-from rsdos.stores import CHUNK, LooseStore, PackedStore, Store
+from rsdos.model import BytesLike, CompressMode, Copy, Durability, ObjectMeta, Place, Source, Trust
+from rsdos.stores import CHUNK, LooseStore, PackedStore, Store, ask_for_rest, first_good
 
 _log = logging.getLogger("rsdos")
 _T = TypeVar("_T")
@@ -31,8 +32,11 @@ class Objects(Store):
         self.loose = loose
         self.packed = packed
 
-    def is_current(self) -> bool:
-        return self.packed.is_current()
+    def sight(self) -> object:
+        return self.packed.sight()
+
+    def is_current(self, sight: object) -> bool:
+        return self.packed.is_current(sight)
 
     def refresh(self) -> None:
         self.packed.refresh()
@@ -56,7 +60,10 @@ class Objects(Store):
         return self._either(self.packed.read, self.loose.read, digest)
 
     def frames(self, digest: bytes) -> Iterator[BytesLike] | None:
-        return self._either(self.packed.frames, self.loose.frames, digest)
+        packed = self.packed.frames(digest)
+        if packed is None:
+            return self.loose.frames(digest)
+        return first_good(digest, (lambda: packed, lambda: self.loose.frames(digest) or iter(())))
 
     def stream(self, digest: bytes) -> io.BufferedReader | None:
         return self._either(self.packed.stream, self.loose.stream, digest)
@@ -81,13 +88,9 @@ class Objects(Store):
         for at, data in self.loose.read_many([digests[at] for at in rest]):
             yield rest[at], data
 
-    def copies(self, digests: Sequence[bytes], trust: Trust) -> list[Copy]:
-        answers = self.packed.copies(digests, trust)
-        rest = [at for at, copy in enumerate(answers) if copy is not Copy.GOOD]
-        for at, copy in zip(rest, self.loose.copies([digests[at] for at in rest], trust), strict=True):
-            if copy is not Copy.MISSING:
-                answers[at] = copy
-        return answers
+    def copies(self, digests: Sequence[bytes], trust: Trust, durability: Durability) -> list[Copy]:
+        answers = self.packed.copies(digests, trust, durability)
+        return ask_for_rest(answers, digests, partial(self.loose.copies, trust=trust, durability=durability))
 
     # Inserting.
 
@@ -147,11 +150,18 @@ class Objects(Store):
 
     def with_prefix(self, prefix: str) -> Iterator[str]:
         """The keys that begin with ``prefix``, each once."""
-        self.refresh()
-        packed = set(self.packed.with_prefix(prefix))
-        yield from packed
-        yield from (key for key in self.loose.with_prefix(prefix) if key not in packed)
+        # Loose first, as in `__iter__`: what is packed and cleaned meanwhile is met among the packed.
+        loose = set(self.loose.with_prefix(prefix))
+        yield from loose
+        yield from (key for key in self.packed.with_prefix(prefix) if key not in loose)
 
     def __len__(self) -> int:
-        packed = len(self.packed)
-        return packed + sum(map(len, self._only_loose()))
+        # Counted again when packs changed meanwhile; where they always do, no count is more right than another.
+        packed = loose = 0
+        for _ in range(3):
+            packed = len(self.packed)
+            sight = self.sight()
+            loose = sum(map(len, self._only_loose()))
+            if self.is_current(sight):
+                break
+        return packed + loose

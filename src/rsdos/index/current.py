@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from rsdos import fsio
 from rsdos.errors import DamagedContainer
@@ -21,6 +21,15 @@ Recover = Callable[[Manifest | None], Snapshot]
 """Makes a snapshot from the segments inside the packs: of the packs of a manifest, or of all when that is damaged."""
 
 
+@dataclass(frozen=True, slots=True)
+class State:
+    """What lookups go to: a snapshot, and the number of the newest manifest at the time (0: there was none)."""
+
+    snapshot: Snapshot
+    number: int
+    is_recovered: bool = False
+
+
 class Index:
     """Looks up and commits. Any number of threads; a snapshot that was handed out stays as it is.
 
@@ -32,41 +41,50 @@ class Index:
         self.history = History(layout, container_id)
         self._layout = layout
         self._recover = recover
-        self._snapshot: Snapshot | None = None
-        self._number = 0
-        self._recovered = False
+        self._state: State | None = None
+        self._durable = 0
+        """The manifest of which this process has synced the name."""
+        self._sync_failed = False
+
+    @property
+    def state(self) -> State:
+        """What was looked at last, loaded at the first use."""
+        return self._state or self._load()
 
     @property
     def snapshot(self) -> Snapshot:
         """The newest state that was looked at, loaded at the first use."""
-        return self._snapshot or self.refresh()
+        return self.state.snapshot
 
     @property
     def is_recovered(self) -> bool:
         """Whether the present snapshot was made from the packs, because a manifest or a segment is damaged."""
-        return self._recovered
+        return self.state.is_recovered
 
-    def is_current(self) -> bool:
-        """Whether nobody has committed since `snapshot` was loaded."""
-        if self._snapshot is None:
+    def is_current(self, state: object) -> bool:
+        """Whether ``state`` is still what lookups go to, and nobody has committed since it was loaded."""
+        if not isinstance(state, State) or state is not self._state:
             return False
-        return self.history.is_newest(self._number) if self._number else not self._layout.manifest_numbers()
+        return self.history.is_newest(state.number) if state.number else not self._layout.manifest_numbers()
 
     def refresh(self) -> Snapshot:
         """Load the newest state."""
+        return self._load().snapshot
+
+    def _load(self) -> State:
         while True:
             numbers = self._layout.manifest_numbers()
             number = numbers[-1] if numbers else 0
             try:
-                snapshot, recovered = self.open(self.history.read(number)), False
+                state = State(self.open(self.history.read(number)), number)
             except FileNotFoundError:
                 if number and not self.history.is_newest(number):
                     continue  # Commits went by since the listing, and took away what it showed.
-                snapshot, recovered = self._recover(self._readable(number)), True
+                state = State(self._recover(self._readable(number)), number, is_recovered=True)
             except DamagedContainer:
-                snapshot, recovered = self._recover(self._readable(number)), True
-            self._snapshot, self._number, self._recovered = snapshot, number, recovered
-            return snapshot
+                state = State(self._recover(self._readable(number)), number, is_recovered=True)
+            self._state = state
+            return state
 
     def _readable(self, number: int) -> Manifest | None:
         with suppress(FileNotFoundError, DamagedContainer):
@@ -78,7 +96,8 @@ class Index:
         return Snapshot(manifest, [self._segment(entry) for entry in manifest.segments])
 
     def _segment(self, entry: SegmentEntry) -> Segment:
-        if self._snapshot and (segment := self._snapshot.segment(entry)):
+        state = self._state
+        if state and (segment := state.snapshot.segment(entry)):
             return segment
         path = self._layout.segment(entry.number) if entry.number else self._layout.pack(entry.pack_id)
         fd = fsio.open_for_reading(path)
@@ -127,9 +146,10 @@ class Index:
 
     def _recovery(self) -> Snapshot:
         """The snapshot of the same manifest, made from the packs."""
-        if not self._recovered:
-            self._snapshot, self._recovered = self._recover(self.snapshot.manifest), True
-        return self.snapshot
+        state = self.state
+        if not state.is_recovered:
+            state = self._state = State(self._recover(state.snapshot.manifest), state.number, is_recovered=True)
+        return state.snapshot
 
     def commit(self, change: Callable[[Manifest], Manifest], durability: Durability) -> Manifest:
         """Make the next manifest from the newest by ``change``; see `History.commit`.
@@ -141,12 +161,36 @@ class Index:
             manifest = self._merge(change(newest), durability)
             return self._settle(manifest) if durability is Durability.FULL else manifest
 
-        manifest = self.history.commit(change_and_merge, durability)
         try:
-            self._snapshot, self._number, self._recovered = self.open(manifest), manifest.number, False
+            manifest = self.history.commit(change_and_merge, durability)
+        except OSError:
+            self._sync_failed = True
+            raise
+        if durability is Durability.FULL:
+            self._durable, self._sync_failed = manifest.number, False
+        try:
+            self._state = State(self.open(manifest), manifest.number)
         except (FileNotFoundError, DamagedContainer):
-            self._snapshot = None
+            self._state = None
         return manifest
+
+    def make_durable(self) -> None:
+        """See to it that the manifest that lookups go to survives a power loss, whoever made it and died since.
+
+        A directory of which a sync has failed is not believed the second time: a new manifest is made then.
+        """
+        number = self.state.number
+        if number == self._durable:
+            return
+        if self._sync_failed:
+            self.commit(lambda newest: newest, Durability.FULL)
+            return
+        try:
+            fsio.sync_directory(self._layout.index)
+        except OSError:
+            self._sync_failed = True
+            raise
+        self._durable = number
 
     def _merge(self, manifest: Manifest, durability: Durability) -> Manifest:
         due = due_for_merge(manifest.segments)
@@ -156,18 +200,26 @@ class Index:
         fsio.remove(path)  # A dead writer's: no manifest names a number from next_segment on.
         try:
             count, tombstones = write_merged(path, [self._segment(entry) for entry in due])
-        except DamagedContainer:
-            return manifest  # Lookups go on in the others; repair merges again.
+        except OSError:
+            return (
+                manifest  # Damaged, missing, or no room: lookups go on in the others, and a later commit tries again.
+            )
         fresh = SegmentEntry(count, tombstones, number=manifest.next_segment, synced=False)
         return manifest.with_segments(due, fresh)
 
     def _settle(self, manifest: Manifest) -> Manifest:
         """Sync the segment files that a relaxed commit, or this one, left unsynced."""
-        for segment in manifest.segments:
-            if not segment.synced:
-                fsio.sync_path(self._layout.segment(segment.number))
-        return replace(manifest, segments=tuple(replace(segment, synced=True) for segment in manifest.segments))
+        return replace(manifest, segments=tuple(map(self._synced, manifest.segments)))
+
+    def _synced(self, segment: SegmentEntry) -> SegmentEntry:
+        if segment.synced:
+            return segment
+        try:
+            fsio.sync_path(self._layout.segment(segment.number))
+        except FileNotFoundError:
+            return segment  # Its entries are read from the packs.
+        return replace(segment, synced=True)
 
     def close(self) -> None:
         """Let go of the mappings; the next lookup loads them again."""
-        self._snapshot = None
+        self._state = None

@@ -70,13 +70,13 @@ class History:
     def _publish(self, manifest: Manifest, durability: Durability) -> None:
         # 6. A temporary name, a sync, the number, a sync of the directory. ``link`` refuses a number that is taken.
         target = self._layout.manifest(manifest.number)
-        temporary = f"{target}.new"
+        temporary = self._layout.new_manifest
         fsio.remove(temporary)
         fd = fsio.create(temporary)
         try:
             fsio.write_at(fd, 0, encode_manifest(manifest))
-            if durability is Durability.FULL:
-                fsio.sync_file(fd)
+            # Relaxed as well: a manifest whose name has reached the disk without its bytes would stop all writers.
+            fsio.sync_file(fd)
             os.link(temporary, target)
         finally:
             os.close(fd)

@@ -20,7 +20,7 @@ offset  size  what
 ======  ====  ====================================================================
 
 The rest of an entry: key bytes 8 to 32 (24 bytes), offset (8), length (8), size (8), pack id (4), CRC-32 of the stored
-bytes with the first 4 key bytes, big-endian, as its start value (4), codec (1: `model.Codec`), flags (1:
+bytes XORed with the first 4 key bytes as a big-endian number (4), codec (1: `model.Codec`), flags (1:
 `model.RecordFlag`).
 
 SHA-256 keys are uniform, so the entry of a key stands at about ``key / 2^64 * n``, within a few sqrt(n): a single

@@ -158,12 +158,18 @@ class Snapshot:
 
     def counted(self) -> tuple[PackEntry, ...]:
         """The packs of the manifest with their objects counted anew, what is there of them."""
-        counts = {pack.id: _Count() for pack in self.manifest.packs}
+        counts = {pack.id: np.zeros(6, np.uint64) for pack in self.manifest.packs}
         for entries in merged(self.segments):
-            for record, first in zip(entries, entries.distinct().tolist(), strict=True):
-                if not record.flags & RecordFlag.TOMBSTONE:
-                    counts[record.pack_id].add(record, first and self._is_live(record))
-        return tuple(counts[pack.id].into(pack) for pack in self.manifest.packs)
+            records = entries.records
+            alive = entries.distinct()
+            if self._dead:
+                alive &= np.fromiter(map(self._is_live, entries), np.bool_, len(entries))
+            for pack_id in np.unique(records["pack_id"]).tolist():
+                mine = (records["pack_id"] == pack_id) & (records["flags"] & RecordFlag.TOMBSTONE == 0)
+                for at, mask in ((0, mine), (3, mine & ~alive)):
+                    sums = [np.count_nonzero(mask), records["size"][mask].sum(), records["length"][mask].sum()]
+                    counts[pack_id][at : at + 3] += np.array(sums, np.uint64)
+        return tuple(_with_counts(pack, *counts[pack.id].tolist()) for pack in self.manifest.packs)
 
     def keys(self, prefix: str = "") -> Iterator[list[str]]:
         """Every key that begins with ``prefix`` once, sorted, in lists of bounded size; see `tables`."""
@@ -175,28 +181,15 @@ class Snapshot:
             yield [key for key in keys if key.startswith(prefix)] if len(prefix) > 16 else list(keys)
 
 
-class _Count:
-    """The objects of one pack, counted."""
-
-    def __init__(self) -> None:
-        self._all = [0, 0, 0]
-        self._dead = [0, 0, 0]
-
-    def add(self, record: Record, is_live: bool) -> None:
-        for sums in (self._all,) if is_live else (self._all, self._dead):
-            sums[0] += 1
-            sums[1] += record.size
-            sums[2] += record.length
-
-    def into(self, pack: PackEntry) -> PackEntry:
-        objects, size, stored = self._all
-        dead_objects, dead_size, dead_stored = self._dead
-        return replace(
-            pack,
-            objects=objects,
-            size=size,
-            stored=stored,
-            dead_objects=dead_objects,
-            dead_size=dead_size,
-            dead_stored=dead_stored,
-        )
+def _with_counts(
+    pack: PackEntry, objects: int, size: int, stored: int, dead_objects: int, dead_size: int, dead_stored: int
+) -> PackEntry:
+    return replace(
+        pack,
+        objects=objects,
+        size=size,
+        stored=stored,
+        dead_objects=dead_objects,
+        dead_size=dead_size,
+        dead_stored=dead_stored,
+    )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from rsdos.engine import Engine
-from rsdos.errors import DamagedObject, DecodeError
+from rsdos.errors import DecodeError
 from rsdos.hashing import parse_keys
 from rsdos.interfaces import Progress
-from rsdos.model import FRAME_SIZE, Codec, CompressMode, Copy, Durability, Trust
+from rsdos.model import FRAME_SIZE, Codec, CompressMode, Durability
 from rsdos.progress import SILENCE
 from rsdos.stores import Appender, Encoding, LooseFile
 
@@ -51,8 +52,8 @@ class PackReport:
     """What a pack run did.
 
     ``objects`` were newly packed, of ``size`` raw bytes; ``pack_ids`` are the packs they went to. ``known`` were
-    packed before. ``cleaned`` loose objects were removed. ``damaged`` are the keys of loose objects whose bytes are
-    not those of their key: they stay where they are.
+    packed before. ``cleaned`` loose objects were removed. ``damaged`` are the keys of loose objects that cannot be
+    read, or whose bytes are not those of their key: they stay where they are.
     """
 
     objects: int = 0
@@ -67,13 +68,12 @@ def plan(engine: Engine, options: PackOptions) -> PackPlan:
     """Count the loose objects. Raises `InvalidOption` when the options do not fit the container."""
     Encoding(options.compress, engine.config.codec)
     objects = length = 0
-    for directory, names in engine.loose.directories():
-        for name in names:
-            try:
-                length += os.stat(f"{directory}/{name}", follow_symlinks=False).st_size
-            except FileNotFoundError:
-                continue
-            objects += 1
+    for path in engine.loose.paths():
+        try:
+            length += os.stat(path, follow_symlinks=False).st_size
+        except FileNotFoundError:
+            continue
+        objects += 1
     return PackPlan(options, objects, length)
 
 
@@ -88,6 +88,7 @@ def execute(engine: Engine, plan: PackPlan, progress: Progress = SILENCE) -> Pac
     """
     with engine.maintenance():
         engine.loose.sandbox.sweep()
+        engine.packed.sweep()
         run = _Run(engine, plan.options, progress)
         progress.start("Packing loose objects", plan.objects, "objects")
         try:
@@ -122,10 +123,10 @@ class _Run:
         # 2. Commit: synced, and in the manifest.
         appender.commit()
         if self._options.clean:
-            # 3. Read the packed copies back.
-            copies = self._engine.packed.copies(done, Trust.VERIFY)
+            # 3. Read the packed copies back, decode and hash them.
+            whole = self._engine.packed.rehash(done)
             # 4. Only now remove the loose files.
-            safe = [digest for digest, copy in zip(done, copies, strict=True) if copy is Copy.GOOD]
+            safe = [digest for digest, good in zip(done, whole, strict=True) if good]
             self._cleaned += self._engine.loose.remove(safe)
 
     def _append(self, appender: Appender, digests: Sequence[bytes]) -> list[bytes]:
@@ -142,7 +143,9 @@ class _Run:
                     self._append_large(appender, file)
                 else:
                     group.add(file, self._takes_over(file))
-            except (DecodeError, DamagedObject):
+            except (DecodeError, OSError) as error:
+                if isinstance(error, OSError) and error.errno not in (errno.EIO, errno.EACCES, errno.EPERM):
+                    raise
                 self._damaged.append(digest.hex())
                 continue
             done.append(digest)

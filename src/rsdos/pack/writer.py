@@ -35,7 +35,8 @@ class PackWriter:
         self._container_id = container_id
         self._failed = False
         self._highest = 0
-        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (0 if committed else os.O_CREAT)
+        self.fd = os.open(path, flags, 0o666)
         try:
             self._start = self._begin(committed)
         except BaseException:

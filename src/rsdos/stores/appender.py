@@ -20,7 +20,7 @@ from rsdos.hashing import digest_of
 from rsdos.index import Entries, Index, Manifest, PackEntry, SegmentEntry, encode_segment
 from rsdos.layout import Layout
 from rsdos.model import BytesLike, Copy, Durability, RecordFlag, Stored
-from rsdos.pack import PackWriter
+from rsdos.pack import PackFile, PackWriter
 from rsdos.stores.encoding import Encoding
 
 MOST_ENTRIES = 1 << 18
@@ -43,6 +43,7 @@ class Appender:
     def __init__(self, layout: Layout, config: Config, index: Index, durability: Durability, look: Look) -> None:
         self._layout = layout
         self._config = config
+        self._container_id = bytes.fromhex(config.container_id)
         self._index = index
         self._durability = durability
         self._look = look
@@ -74,12 +75,20 @@ class Appender:
             if not manifest.number:
                 raise DamagedContainer(self._layout.index, "the newest manifest; nothing is written before a repair")
             pack = manifest.pack(pack_id) or PackEntry(pack_id, 0, 0)
-            if lock and not pack.sealed and (pack.length or pack_id >= manifest.next_pack_id):
+            fits = not pack.sealed and (self._is_whole(pack) if pack.length else pack_id >= manifest.next_pack_id)
+            if lock and fits:
                 self._lock, self._pack, self._base = lock, pack, manifest
                 return
             refused.add(pack_id)
             if lock:
                 lock.release()
+
+    def _is_whole(self, pack: PackEntry) -> bool:
+        """Whether a pack can be appended to; one that is missing, cut short or not itself is left for repair."""
+        try:
+            return PackFile(self._layout.pack(pack.id), pack.id, self._container_id).size() >= pack.length
+        except (FileNotFoundError, DamagedContainer):
+            return False
 
     @property
     def room(self) -> int:
@@ -192,7 +201,7 @@ class Appender:
             self._begin()
         if self._writer is None:
             path = self._layout.pack(self._pack.id)
-            self._writer = PackWriter(path, self._pack.id, bytes.fromhex(self._config.container_id), self._pack.length)
+            self._writer = PackWriter(path, self._pack.id, self._container_id, self._pack.length)
         return self._writer
 
     def commit(self) -> None:
@@ -203,10 +212,17 @@ class Appender:
         elif behind:
             # Nothing is new, but what the duplicates lean on was acknowledged by a relaxed writer.
             self._base = self._index.commit(lambda newest: _mark_synced(newest, behind), self._durability)
+        elif self._durability is Durability.FULL:
+            # Or its writer has died, or still is, between the manifest's name and the sync of it.
+            self._index.make_durable()
 
     def _sync_behind(self) -> dict[int, int]:
-        """Sync the packs that relaxed writers left behind; returns the length of each that is stable now."""
-        behind = {pack.id: pack.length for pack in self._base.packs if pack.synced < pack.length}
+        """Sync the packs that relaxed writers left behind; returns the length of each that is stable now.
+
+        Of the manifest that lookups go to now: it has all that any duplicate of this batch was found in.
+        """
+        manifest = self._index.snapshot.manifest
+        behind = {pack.id: pack.length for pack in manifest.packs if pack.synced < pack.length}
         for pack_id in behind:
             fsio.sync_path(self._layout.pack(pack_id))
         if behind:
@@ -262,7 +278,11 @@ class Appender:
         """
         if newest.number == self._base.number and not self._replaces:
             return pack
-        twice = entries.take(self._index.open(newest).find_many(entries.digests()).positions)
+        try:
+            found = self._index.open(newest).find_many(entries.digests())
+        except (DamagedContainer, FileNotFoundError):
+            return pack  # A repair counts anew.
+        twice = entries.take(found.positions)
         return replace(
             pack,
             dead_objects=pack.dead_objects + len(twice),

@@ -9,6 +9,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from rsdos import fsio
@@ -33,11 +34,14 @@ from rsdos.model import (
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.loose_file import SUFFIXES, LooseFile, encode_trailer
 from rsdos.stores.sandbox import Sandbox, SandboxFile
-from rsdos.stores.store import Store
+from rsdos.stores.store import Store, ask_for_rest, first_good
 from rsdos.streams.sources import Frames, take
 
-_GROUP = 256
-"""Objects that are written, then synced, then published together: as many descriptors are open meanwhile."""
+_GROUP = 64
+"""Objects that are written, then synced, then published together: as many descriptors are open meanwhile.
+
+macOS allows 256 by default.
+"""
 
 _GROUP_BYTES = 8 << 20
 
@@ -70,6 +74,8 @@ class LooseStore(Store):
         codec = config.loose_codec.codec
         self._codecs = (Codec.RAW,) if codec is Codec.RAW else (codec, Codec.RAW)
         self.sandbox = Sandbox(layout.sandbox)
+        self._settled: set[str] = set()
+        """The prefix directories that are known to survive a power loss, whoever made them."""
         self.elsewhere: Store | None = None
         """The container's other store: what has a good copy there is not inserted here again."""
 
@@ -115,7 +121,7 @@ class LooseStore(Store):
 
     def frames(self, digest: bytes) -> Iterator[BytesLike] | None:
         file = self.file(digest)
-        return None if file is None else _damage_named(file)
+        return None if file is None else first_good(digest, (file.frames,))
 
     def stream(self, digest: bytes) -> io.BufferedReader | None:
         return self._from_good_copy(digest, LooseFile.stream)
@@ -136,35 +142,47 @@ class LooseStore(Store):
             if data is not None:
                 yield at, data
 
-    def copies(self, digests: Sequence[bytes], trust: Trust) -> list[Copy]:
-        answers = [self._copy(digest, trust) for digest in digests]
-        if self._durability is Durability.FULL:
+    def copies(self, digests: Sequence[bytes], trust: Trust, durability: Durability) -> list[Copy]:
+        answers = [self._copy(digest, trust, durability) for digest in digests]
+        if durability is Durability.FULL:
             # Whoever wrote these may not have synced their names yet, or not mean to.
-            hits = (digest for digest, copy in zip(digests, answers, strict=True) if copy is Copy.GOOD)
-            for directory in {self._layout.loose_directory(digest.hex()) for digest in hits}:
-                fsio.sync_directory(directory)
+            hits = (digest.hex() for digest, copy in zip(digests, answers, strict=True) if copy is Copy.GOOD)
+            self._sync_directories(hits)
         return answers
 
-    def _copy(self, digest: bytes, trust: Trust) -> Copy:
+    def _copy(self, digest: bytes, trust: Trust, durability: Durability) -> Copy:
         try:
             file = self.file(digest)
             if file is None:
                 return Copy.MISSING
-            if trust is Trust.VERIFY:
-                for _ in file.frames():
-                    pass
-            if self._durability is Durability.FULL:
-                fsio.sync_file(file.fd)
+            with file:
+                if trust is Trust.VERIFY:
+                    for _ in file.frames():
+                        pass
+                if durability is Durability.FULL:
+                    fsio.sync_file(file.fd)
         except (DecodeError, DamagedObject):
             return Copy.DAMAGED
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return Copy.DAMAGED
         return Copy.GOOD
+
+    def _sync_directories(self, keys: Iterable[str]) -> None:
+        """Sync the directories of some objects, and once for each the entry that it is itself."""
+        for directory in {self._layout.loose_directory(key) for key in keys}:
+            fsio.sync_directory(directory)
+            if directory not in self._settled:
+                fsio.sync_directory(self._layout.loose)
+                self._settled.add(directory)
 
     # Inserting.
 
     def insert_many(self, sources: Iterable[Source]) -> list[str]:
         """Store each object in a file of its own; returns their keys in the order given, once all are durable.
 
-        Files are written, then synced, then published 256 at a time, with one sync for each directory. Memory: 8 MiB
+        Files are written, then synced, then published 64 at a time, with one sync for each directory. Memory: 8 MiB
         of objects at a time, or three frames of one that is larger.
         """
         keys: list[str] = []
@@ -206,7 +224,7 @@ class LooseStore(Store):
         return [digest.hex() for digest in digests]
 
     def _insert_frames(self, source: Frames) -> str:
-        file = SandboxFile(self.sandbox.new_path())
+        file = self.sandbox.new_file()
         try:
             # 2. Before 1: the digest is known only when all is written.
             written = self._encoding.write_frames(source, file)
@@ -225,15 +243,14 @@ class LooseStore(Store):
 
     def _known(self, digests: Sequence[bytes]) -> list[bool]:
         # 1. Look for a good copy.
-        answers = self.copies(digests, Trust.VERIFY)
+        answers = self.copies(digests, Trust.VERIFY, self._durability)
         if self.elsewhere:
-            rest = [at for at, copy in enumerate(answers) if copy is not Copy.GOOD]
-            for at, copy in zip(rest, self.elsewhere.copies([digests[at] for at in rest], Trust.VERIFY), strict=True):
-                answers[at] = copy
+            ask = partial(self.elsewhere.copies, trust=Trust.VERIFY, durability=self._durability)
+            answers = ask_for_rest(answers, digests, ask)
         return [copy is Copy.GOOD for copy in answers]
 
     def _new_file(self, digest: bytes, codec: Codec) -> _Unpublished:
-        return _Unpublished(digest.hex(), SandboxFile(self.sandbox.new_path()), self._path(digest, codec))
+        return _Unpublished(digest.hex(), self.sandbox.new_file(), self._path(digest, codec))
 
     def _publish(self, files: Sequence[_Unpublished]) -> None:
         full = self._durability is Durability.FULL
@@ -246,29 +263,38 @@ class LooseStore(Store):
             self._rename(unpublished.file.path, unpublished.target)
         if full:
             # 5. Sync the directories.
-            for directory in {self._layout.loose_directory(unpublished.key) for unpublished in files}:
-                fsio.sync_directory(directory)
+            self._sync_directories(unpublished.key for unpublished in files)
 
     def _rename(self, path: str, target: str) -> None:
         try:
             os.rename(path, target)
         except FileNotFoundError:
-            directory = os.path.dirname(target)
-            os.makedirs(directory, exist_ok=True)
-            if self._durability is Durability.FULL:
-                fsio.sync_directory(self._layout.loose)
+            os.makedirs(os.path.dirname(target), exist_ok=True)
             os.rename(path, target)
 
     # The whole.
 
     def __iter__(self) -> Iterator[str]:
         seen_twice = len(self._codecs) > 1
-        for directory, names in self.directories():
+        for directory, names in self._directories():
             prefix = os.path.basename(directory) if self._layout.loose_prefix_len else ""
-            keys = [prefix + name.partition(".")[0] for name in names]
+            keys = [prefix + self._stem(name) for name in names]
             yield from filter(is_key, dict.fromkeys(keys) if seen_twice else keys)
 
-    def directories(self) -> Iterator[tuple[str, list[str]]]:
+    def _stem(self, name: str) -> str:
+        """A file's name without the suffix of a codec that this container uses."""
+        for codec in self._codecs:
+            if codec is not Codec.RAW and name.endswith(SUFFIXES[codec]):
+                return name.removesuffix(SUFFIXES[codec])
+        return name
+
+    def paths(self) -> Iterator[str]:
+        """The files that loose objects are in; foreign ones are passed over."""
+        for directory, names in self._directories():
+            prefix = os.path.basename(directory) if self._layout.loose_prefix_len else ""
+            yield from (f"{directory}/{name}" for name in names if is_key(prefix + self._stem(name)))
+
+    def _directories(self) -> Iterator[tuple[str, list[str]]]:
         """The directories that hold loose objects, and the names in each. Foreign names are passed over later."""
         try:
             names = os.listdir(self._layout.loose)
@@ -293,10 +319,10 @@ class LooseStore(Store):
             return
         try:
             names = os.listdir(self._layout.loose_directory(prefix))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
         rest = prefix[cut:]
-        found = {prefix[:cut] + name.partition(".")[0] for name in names if name.startswith(rest)}
+        found = {prefix[:cut] + self._stem(name) for name in names if name.startswith(rest)}
         yield from filter(is_key, found)
 
     def __len__(self) -> int:
@@ -316,10 +342,3 @@ def _is_file(path: str) -> bool:
         return stat.S_ISREG(os.lstat(path).st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return False
-
-
-def _damage_named(file: LooseFile) -> Iterator[BytesLike]:
-    try:
-        yield from file.frames()
-    except DecodeError as error:
-        raise DamagedObject(file.digest.hex(), str(error)) from error

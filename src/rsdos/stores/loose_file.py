@@ -21,6 +21,8 @@ import io
 import os
 import struct
 from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
 
 from rsdos import fsio
 from rsdos.codecs import crc32, decode
@@ -66,6 +68,8 @@ class LooseFile:
         magic, rest, size, flags = _TRAILER.unpack_from(data)
         if magic != _MAGIC or rest != TRAILER_LENGTH - 8 or flags not in (RecordFlag.NONE, RecordFlag.FRAMED):
             raise DecodeError("the file does not end like a compressed loose object")
+        if (flags == RecordFlag.FRAMED) != (size > FRAME_SIZE):
+            raise DecodeError(f"the file says that {size} raw bytes are stored in the wrong form")
         return Stored(codec, RecordFlag(flags), length, size)
 
     def _fetch(self, offset: int, length: int) -> bytes:
@@ -127,6 +131,14 @@ class LooseFile:
         if fd >= 0:
             os.close(fd)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
     def __del__(self) -> None:
         self.close()
 
@@ -137,6 +149,10 @@ class _Framed(FramedReader):
     def __init__(self, file: LooseFile) -> None:
         self._file = file
         super().__init__(file._fetch, file.stored, lambda reason: DamagedObject(file.digest.hex(), reason))
+
+    def close(self) -> None:
+        super().close()
+        self._file.close()
 
 
 class _Raw(io.RawIOBase):
@@ -158,13 +174,15 @@ class _Raw(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._file.stored.size}[whence]
-        if base + offset < 0:
-            raise ValueError(f"negative seek position {base + offset}")
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._file.stored.size}.get(whence)
+        if base is None or base + offset < 0:
+            raise ValueError(f"no such position: {offset} from {whence}")
         self._position = base + offset
         return self._position
 
     def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        if self.closed:
+            raise ValueError("read of a closed stream")
         size = self._file.stored.size
         want = min(len(buffer), max(size - self._position, 0))
         done = os.preadv(self._file.fd, [memoryview(buffer)[:want]], self._position) if want else 0
@@ -177,6 +195,10 @@ class _Raw(io.RawIOBase):
                 raise self._damage("its bytes have another hash than its key")
         self._position += done
         return done
+
+    def close(self) -> None:
+        super().close()
+        self._file.close()
 
     def _damage(self, reason: str) -> DamagedObject:
         return DamagedObject(self._file.digest.hex(), reason)

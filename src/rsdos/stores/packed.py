@@ -5,17 +5,21 @@ from __future__ import annotations
 import errno
 import io
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from operator import add
 from typing import TypeVar
 
+from rsdos import fsio, locks
 from rsdos.codecs import crc32, decode, decode_many
 from rsdos.config import Config
-from rsdos.errors import DamagedObject, DecodeError
+from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
+from rsdos.hashing import digest_of, sha256
 from rsdos.index import Index, Run
 from rsdos.layout import Layout
 from rsdos.model import (
+    FRAME_SIZE,
     BytesLike,
     Codec,
     CompressMode,
@@ -33,7 +37,7 @@ from rsdos.pack import PackFile
 from rsdos.stores.appender import Appender, Look
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.recover import recover
-from rsdos.stores.store import Store
+from rsdos.stores.store import Store, ask_for_rest, first_good
 from rsdos.streams.frames import frames
 from rsdos.streams.reader import FramedReader
 from rsdos.streams.sources import take
@@ -70,8 +74,11 @@ class PackedStore(Store):
         """The container's other store: what has a good copy there is not inserted here again."""
         self.index = Index(layout, config.container_id, partial(recover, layout, config.container_id))
 
-    def is_current(self) -> bool:
-        return self.index.is_current()
+    def sight(self) -> object:
+        return self.index.state
+
+    def is_current(self, sight: object) -> bool:
+        return self.index.is_current(sight)
 
     def refresh(self) -> None:
         self.index.refresh()
@@ -132,6 +139,7 @@ class PackedStore(Store):
         """What ``use`` makes of the first good copy; None when there is no copy at all."""
         reason = ""
         while True:
+            sight = self.sight()
             for record in self.index.find_all(digest):
                 try:
                     result = use(record)
@@ -143,7 +151,7 @@ class PackedStore(Store):
                     if reason:
                         _log.warning("object %s: passed over a damaged copy: %s", digest.hex(), reason)
                     return result
-            if self.index.is_current():
+            if self.is_current(sight):
                 break
             self.index.refresh()
         if reason:
@@ -155,7 +163,8 @@ class PackedStore(Store):
         if record is None:
             return None
         if record.flags:
-            return _damage_named(digest, self._frames(record))
+            copies = self.index.find_all(digest)
+            return first_good(digest, (partial(self._frames, copy) for copy in copies))
         data = self.read(digest)
         return None if data is None else iter((data,))
 
@@ -221,30 +230,75 @@ class PackedStore(Store):
         stored = [data[offset - start : end - start] for offset, end in zip(run.offset, ends, strict=True)]
         return stored if list(map(crc32, stored)) == run.crc else None
 
-    def copies(self, digests: Sequence[bytes], trust: Trust) -> list[Copy]:
-        """As promised; under full durability a copy that a power loss could take is none."""
-        return self._copies(digests, trust, self._durability)
-
-    def _copies(self, digests: Sequence[bytes], trust: Trust, durability: Durability) -> list[Copy]:
-        answers = [Copy.MISSING] * len(digests)
+    def copies(self, digests: Sequence[bytes], trust: Trust, durability: Durability) -> list[Copy]:
+        """As promised. Of a damaged part of the index nothing is known: what it may have had is missing."""
+        if durability is Durability.FULL:
+            self.index.make_durable()
         synced = {pack.id: pack.synced for pack in self.index.snapshot.manifest.packs}
-        for run in self.index.find_many(digests).runs(_GAP, _WINDOW):
-            good = trust is Trust.INDEX or self._is_good(run)
-            for at, offset, length in zip(run.positions, run.offset, run.length, strict=True):
-                if durability is Durability.FULL and offset + length > synced.get(run.pack_id, 0):
-                    continue
-                answers[at] = Copy.GOOD if good or self._is_readable(digests[at]) else Copy.DAMAGED
+        try:
+            found = self.index.find_many(digests)
+        except DamagedContainer:
+            return [self._copy(digest, synced, durability) for digest in digests]
+        answers = [Copy.MISSING] * len(digests)
+        for run in found.runs(_GAP, _WINDOW):
+            good = trust is Trust.INDEX or (not run.flags and self._stored_run(run) is not None)
+            ends = map(add, run.offset, run.length)
+            if good and (durability is Durability.RELAXED or max(ends) <= synced.get(run.pack_id, 0)):
+                for at in run.positions:
+                    answers[at] = Copy.GOOD
+            else:
+                for at in run.positions:
+                    answers[at] = self._copy(digests[at], synced, durability)
         return answers
 
-    def _is_good(self, run: Run) -> bool:
-        return not run.flags and self._stored_run(run) is not None
-
-    def _is_readable(self, digest: bytes) -> bool:
+    def _copy(self, digest: bytes, synced: Mapping[int, int], durability: Durability) -> Copy:
+        """The best of the copies of one object; one that a power loss could take is none under full durability."""
         try:
-            parts = self.frames(digest)
-            return parts is not None and sum(map(len, parts)) >= 0
+            records = self.index.find_all(digest)
+        except DamagedContainer:
+            return Copy.MISSING
+        best = Copy.MISSING
+        for record in records:
+            if durability is Durability.FULL and record.offset + record.length > synced.get(record.pack_id, 0):
+                continue
+            if self._is_intact(record):
+                return Copy.GOOD
+            best = Copy.DAMAGED
+        return best
+
+    def _is_intact(self, record: Record) -> bool:
+        """Whether the stored bytes of a copy are those that were written."""
+        crc = 0
+        try:
+            pack = self._pack(record.pack_id)
+            for at in range(0, record.length, FRAME_SIZE):
+                crc = crc32(pack.read(record.offset + at, min(FRAME_SIZE, record.length - at)), crc)
+        except (DamagedContainer, FileNotFoundError):
+            return False
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return False
+        return crc ^ _key_word(record.digest) == record.crc
+
+    def rehash(self, digests: Sequence[bytes]) -> list[bool]:
+        """Which of the objects have a packed copy that decodes to the bytes of their key."""
+        answers = [False] * len(digests)
+        for run in self.index.find_many(digests).runs(_GAP, _WINDOW):
+            stored = None if run.flags else self._stored_run(run)
+            raws = _decoded(run, stored) if stored else [None] * len(run.positions)
+            for at, raw in zip(run.positions, raws, strict=True):
+                answers[at] = self._has_hash(digests[at]) if raw is None else digest_of(raw) == digests[at]
+        return answers
+
+    def _has_hash(self, digest: bytes) -> bool:
+        hasher = sha256()
+        try:
+            for part in self.frames(digest) or ():
+                hasher.update(part)
         except DamagedObject:
             return False
+        return hasher.digest() == digest
 
     # Inserting.
 
@@ -254,16 +308,17 @@ class PackedStore(Store):
 
     def own_copies(self, digests: Sequence[bytes]) -> list[Copy]:
         """Which of the objects are packed; an `Appender` makes those durable itself."""
-        return self._copies(digests, Trust.VERIFY, Durability.RELAXED)
+        return self.copies(digests, Trust.VERIFY, Durability.RELAXED)
 
     def _all_copies(self, trust: Trust, digests: Sequence[bytes]) -> list[Copy]:
-        answers = self._copies(digests, trust, Durability.RELAXED)
-        rest = [at for at, copy in enumerate(answers) if copy is not Copy.GOOD]
-        if rest and self.elsewhere:
-            for at, copy in zip(rest, self.elsewhere.copies([digests[at] for at in rest], trust), strict=True):
-                if copy is Copy.GOOD:
-                    answers[at] = copy
-        return answers
+        answers = self.copies(digests, trust, Durability.RELAXED)
+        return (
+            answers
+            if self.elsewhere is None
+            else ask_for_rest(
+                answers, digests, partial(self.elsewhere.copies, trust=trust, durability=self._durability)
+            )
+        )
 
     def insert_many(
         self, sources: Iterable[Source], *, compress: CompressMode = CompressMode.AUTO, trust: Trust = Trust.VERIFY
@@ -295,6 +350,21 @@ class PackedStore(Store):
             appender.commit()
         # 7. Only now are the keys returned.
         return keys
+
+    def sweep(self) -> int:
+        """Remove the pack files of writers that died before their first commit; returns how many.
+
+        A live writer holds the lock of its pack, and a pack of an id that may still be given out is the next one's.
+        """
+        removed = 0
+        for pack_id in self._layout.pack_ids():
+            lock = locks.try_acquire(self._layout.pack_lock(pack_id))
+            if lock:
+                with lock:
+                    manifest = self.index.history.newest()
+                    if manifest.pack(pack_id) is None and pack_id < manifest.next_pack_id:
+                        removed += fsio.remove(self._layout.pack(pack_id))
+        return removed
 
     # The whole.
 
@@ -346,10 +416,3 @@ def _decoded(run: Run, stored: list[bytes]) -> Sequence[bytes | None]:
 
 def _stored(record: Record) -> Stored:
     return Stored(_codec(record), RecordFlag(record.flags), record.length, record.size)
-
-
-def _damage_named(digest: bytes, parts: Iterator[BytesLike]) -> Iterator[BytesLike]:
-    try:
-        yield from parts
-    except DecodeError as error:
-        raise DamagedObject(digest.hex(), str(error)) from error

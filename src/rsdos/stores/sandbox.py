@@ -34,15 +34,22 @@ class Sandbox:
         self._claims: dict[int, tuple[str, locks.Lock]] = {}
         """By pid. ``setdefault`` decides between two threads without a lock that a fork could inherit held."""
 
-    def new_path(self) -> str:
-        """The path of a file that does not exist yet."""
+    def new_file(self) -> SandboxFile:
+        """A new empty file. Another thread's `close` may take the directory away meanwhile: a new one is made then."""
+        while True:
+            try:
+                return SandboxFile(f"{self._directory()}/{next(self._counter)}")
+            except FileNotFoundError:
+                self._claims.pop(os.getpid(), None)
+
+    def _directory(self) -> str:
         claim = self._claims.get(os.getpid())
         if claim is None:
             fresh = self._claim()
             claim = self._claims.setdefault(os.getpid(), fresh)
             if claim is not fresh:
                 _give_up(*fresh)
-        return f"{claim[0]}/{next(self._counter)}"
+        return claim[0]
 
     def _claim(self) -> tuple[str, locks.Lock]:
         while True:
@@ -71,16 +78,21 @@ class Sandbox:
         return removed
 
     def close(self) -> None:
-        """Remove the directory, if this process has one and it is empty. Idempotent."""
-        claim = self._claims.pop(os.getpid(), None)
-        if claim:
-            _give_up(*claim)
+        """Give the directory up, if this process has one; one that another thread still uses stays. Idempotent."""
+        claim = self._claims.get(os.getpid())
+        if claim and _give_up(*claim):
+            self._claims.pop(os.getpid(), None)
 
 
-def _give_up(path: str, lock: locks.Lock) -> None:
-    with suppress(OSError):
+def _give_up(path: str, lock: locks.Lock) -> bool:
+    try:
         os.rmdir(path)
+    except FileNotFoundError:
+        pass
+    except OSError:
+        return False
     lock.release()
+    return True
 
 
 class SandboxFile:

@@ -7,7 +7,9 @@ object missing (design, section 3).
 
 from __future__ import annotations
 
+import errno
 import io
+import logging
 import os
 import secrets
 import stat
@@ -17,13 +19,14 @@ from itertools import islice
 from typing import TypeVar
 
 from rsdos import fsio
-from rsdos.errors import InvalidOption, ObjectNotFound
+from rsdos.errors import DamagedObject, DecodeError, InvalidOption, ObjectNotFound
 from rsdos.hashing import is_key, parse_key, parse_keys
-from rsdos.model import BytesLike, Copy, Missing, ObjectMeta, Source, Trust
+from rsdos.model import BytesLike, Copy, Durability, Missing, ObjectMeta, Source, Trust
 
 CHUNK = 1 << 17
 """Keys of a bulk call that are looked up together: 30 MB while that lasts."""
 
+_log = logging.getLogger("rsdos")
 _T = TypeVar("_T")
 
 
@@ -57,11 +60,18 @@ class Store(ABC):
         """Which of the objects are in sight."""
 
     @abstractmethod
-    def copies(self, digests: Sequence[bytes], trust: Trust) -> list[Copy]:
-        """Which of the objects are in sight, and whether their copies are good; a good one is durable as well."""
+    def copies(self, digests: Sequence[bytes], trust: Trust, durability: Durability) -> list[Copy]:
+        """Which of the objects are in sight, and whether their copies are good.
 
-    def is_current(self) -> bool:
-        """Whether what is in sight is all there is."""
+        Under full durability a good copy is on stable storage: it is put there, or counts as missing.
+        """
+
+    def sight(self) -> object:
+        """What looks go to from now on, until a refresh, this thread's or another's."""
+        return None
+
+    def is_current(self, sight: object) -> bool:
+        """Whether ``sight``, taken before a look, was all there is when this is asked."""
         return True
 
     def refresh(self) -> None:
@@ -74,10 +84,12 @@ class Store(ABC):
         digest = parse_key(key)
         result = look(digest)
         while result is None:
-            if self.is_current():
-                raise ObjectNotFound(key)
-            self.refresh()
+            sight = self.sight()
             result = look(digest)
+            if result is None:
+                if self.is_current(sight):
+                    raise ObjectNotFound(key)
+                self.refresh()
         return result
 
     def extract(self, key: str) -> bytes:
@@ -115,13 +127,14 @@ class Store(ABC):
             todo = list(dict.fromkeys(chunk))
             digests = list(parse_keys(todo))
             while todo:
+                sight = self.sight()
                 absent = bytearray(b"\1") * len(todo)
                 for at, data in self.read_many(digests):
                     absent[at] = 0
                     yield todo[at], data
                 rest = [at for at, flag in enumerate(absent) if flag]
                 todo, digests = [todo[at] for at in rest], [digests[at] for at in rest]
-                if not todo or self.is_current():
+                if not todo or self.is_current(sight):
                     break
                 self.refresh()
             if todo and missing == "raise":
@@ -139,9 +152,11 @@ class Store(ABC):
         answers: list[bool] = []
         while chunk := list(islice(keys, CHUNK)):
             digests = parse_keys(chunk)
+            sight = self.sight()
             present = self.contains_many(digests)
-            while not all(present) and not self.is_current():
+            while not all(present) and not self.is_current(sight):
                 self.refresh()
+                sight = self.sight()
                 present = self.contains_many(digests)
             answers += present
         return answers
@@ -166,6 +181,43 @@ class Store(ABC):
         return self.insert_many((source,))[0]
 
 
+def ask_for_rest(
+    answers: list[Copy], digests: Sequence[bytes], copies: Callable[[Sequence[bytes]], Sequence[Copy]]
+) -> list[Copy]:
+    """``answers``, with what another store says of those objects of which there is no good copy."""
+    rest = [at for at, copy in enumerate(answers) if copy is not Copy.GOOD]
+    for at, copy in zip(rest, copies([digests[at] for at in rest]) if rest else (), strict=True):
+        if copy is Copy.GOOD or answers[at] is Copy.MISSING:
+            answers[at] = copy
+    return answers
+
+
+def first_good(digest: bytes, copies: Iterable[Callable[[], Iterator[BytesLike]]]) -> Iterator[BytesLike]:
+    """The parts of an object from the first of its copies; where that is damaged, on from there in the next.
+
+    Each copy yields only what it has verified. Raises `DamagedObject` when the last is damaged as well.
+    """
+    done = 0
+    reason = "there is no copy of it"
+    for parts in copies:
+        position = 0
+        try:
+            for part in parts():
+                begin = max(done - position, 0)
+                position += len(part)
+                if begin < len(part):
+                    done = position
+                    yield memoryview(part)[begin:] if begin else part
+        except (DecodeError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in (errno.EIO, errno.ENOENT):
+                raise
+            reason = error.reason if isinstance(error, DamagedObject) else str(error)
+            _log.warning("object %s: a copy is damaged: %s", digest.hex(), reason)
+        else:
+            return
+    raise DamagedObject(digest.hex(), reason)
+
+
 def write_out(parts: Iterator[BytesLike], path: str) -> int:
     """Write a file from parts, so that it appears whole or not at all; returns its size."""
     try:
@@ -173,8 +225,7 @@ def write_out(parts: Iterator[BytesLike], path: str) -> int:
             raise InvalidOption(f"{path}: is there already, and is not a regular file")
     except FileNotFoundError:
         pass
-    directory, name = os.path.split(path)
-    temporary = os.path.join(directory, f".{name[:200]}.{secrets.token_hex(8)}.part")
+    temporary = os.path.join(os.path.dirname(path), f".rsdos-{secrets.token_hex(8)}.part")
     fd = fsio.create(temporary)
     try:
         size = 0
