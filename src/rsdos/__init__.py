@@ -7,26 +7,30 @@
 b'some bytes'
 """
 
-from rsdos.container import Container
-from rsdos.errors import (
-    AmbiguousKey,
-    Busy,
-    ContainerExists,
-    DamagedContainer,
-    DamagedObject,
-    InvalidKey,
-    InvalidOption,
-    InvalidSource,
-    NotAContainer,
-    ObjectNotFound,
-    ReadOnlyContainer,
-    RsdosError,
-    SourceChanged,
-    UnreadableSource,
-    UnsupportedContainer,
-    WriterPoisoned,
-)
-from rsdos.model import Codec, CompressMode, Durability, Extent, ObjectMeta, Place, Trust
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rsdos.container import Container
+    from rsdos.errors import (
+        AmbiguousKey,
+        Busy,
+        ContainerExists,
+        DamagedContainer,
+        DamagedObject,
+        InvalidKey,
+        InvalidOption,
+        InvalidSource,
+        NotAContainer,
+        ObjectNotFound,
+        ReadOnlyContainer,
+        RsdosError,
+        SourceChanged,
+        UnreadableSource,
+        UnsupportedContainer,
+        WriterPoisoned,
+    )
+    from rsdos.model import Codec, CompressMode, Durability, Extent, ObjectMeta, Place, Trust
 
 __all__ = [
     "AmbiguousKey",
@@ -54,3 +58,16 @@ __all__ = [
     "UnsupportedContainer",
     "WriterPoisoned",
 ]
+
+_HOMES = ("rsdos.model", "rsdos.errors", "rsdos.container")
+
+
+def __getattr__(name: str) -> object:
+    # Late: `rsdos --version` and `import rsdos` for its errors need not pay for numpy (65 ms).
+    if name in __all__:
+        for home in _HOMES:
+            module = importlib.import_module(home)
+            if hasattr(module, name):
+                globals()[name] = getattr(module, name)
+                return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,7 +16,7 @@ from rsdos.engine import Engine, clear_container, make_container
 from rsdos.errors import AmbiguousKey, InvalidOption, ObjectNotFound, RsdosError
 from rsdos.hashing import HASH_TYPE, parse_prefix
 from rsdos.interfaces import Progress
-from rsdos.maintenance import pack
+from rsdos.maintenance import pack, status
 from rsdos.model import BytesLike, CompressMode, Durability, Missing, ObjectMeta, Place, Source, Trust
 from rsdos.progress import SILENCE
 
@@ -230,6 +230,10 @@ class Container:
         return len(self.engine.objects)
 
     # Maintenance.
+
+    def status(self) -> status.StatusReport:
+        """What the container holds, counted; see `rsdos.maintenance.status`."""
+        return status.status(self.engine)
 
     def pack_all_loose(
         self,

@@ -30,8 +30,8 @@ class RsdosError(Exception):
 class InvalidKey(RsdosError, ValueError):
     """The string is no key: a key is 64 lower-case hex characters."""
 
-    def __init__(self, key: object) -> None:
-        super().__init__(f"not a key: {key!r:.100} (a key is 64 lower-case hex characters)")
+    def __init__(self, key: object, expected: str = "64 lower-case hex characters") -> None:
+        super().__init__(f"not a key: {key!r:.100} (expected {expected})")
         self.key = key
 
 

@@ -52,5 +52,5 @@ def parse_keys(keys: Iterable[str]) -> Sequence[bytes]:
 def parse_prefix(prefix: str, shortest: int) -> str:
     """The beginning of a key, of at least ``shortest`` characters. Raises `InvalidKey`."""
     if not isinstance(prefix, str) or len(prefix) < shortest or _PREFIX(prefix) is None:
-        raise InvalidKey(prefix)
+        raise InvalidKey(prefix, f"a key, or the first {shortest} characters or more of one, in lower-case hex")
     return prefix

@@ -100,6 +100,10 @@ class Store(ABC):
         """A seekable binary stream of one object; see `extract`. Its reads raise `DamagedObject`."""
         return self._look(self.stream, key)
 
+    def parts(self, key: str) -> Iterator[BytesLike]:
+        """The bytes of one object in order, in parts of at most one frame or the whole of a smaller one."""
+        return self._look(self.frames, key)
+
     def meta(self, key: str) -> ObjectMeta:
         """Sizes, codec and place of one object. Raises `ObjectNotFound`, `InvalidKey`."""
         return self._look(self.describe, key)

@@ -1,0 +1,20 @@
+"""``rsdos completion``."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def command(ctx: click.Context, shell: str) -> None:
+    """Print the completion script of a shell.
+
+    For bash: eval "$(rsdos completion bash)" in ~/.bashrc; likewise for zsh. For fish: rsdos completion fish | source.
+    """
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    click.echo(kind(ctx.find_root().command, {}, "rsdos", "_RSDOS_COMPLETE").source())

@@ -1,0 +1,93 @@
+"""``rsdos inspect``."""
+
+from __future__ import annotations
+
+import click
+
+from rsdos.cli.render import echo_json, human
+from rsdos.cli.session import Session, pass_session
+
+_json_option = click.option("--json", "as_json", is_flag=True, help="JSON; for loose objects one document a line.")
+
+
+@click.group()
+def command() -> None:
+    """Look inside: loose objects, packs, one pack, one object."""
+
+
+@command.command("loose")
+@_json_option
+@pass_session
+def loose_command(session: Session, as_json: bool) -> None:
+    """The loose objects: key, size, length, codec."""
+    from rsdos.maintenance.inspect import inspect_loose
+
+    for meta in inspect_loose(session.container().engine):
+        if as_json:
+            echo_json(meta)
+        else:
+            click.echo(f"{meta.key} {meta.size:>12} {meta.length:>12} {meta.codec.name.lower()}")
+
+
+@command.command("packed")
+@_json_option
+@pass_session
+def packed_command(session: Session, as_json: bool) -> None:
+    """The packs of the newest manifest."""
+    from rsdos.maintenance.inspect import inspect_packed
+
+    view = inspect_packed(session.container().engine)
+    if as_json:
+        echo_json(view, indent=2)
+        return
+    click.echo(f"manifest {view.manifest}, {view.segments} live segments")
+    for pack in view.packs:
+        click.echo(
+            f"pack {pack.id}: {pack.objects} objects, {human(pack.size)} raw, {human(pack.stored)} stored, "
+            f"{pack.dead_objects} dead ({human(pack.dead_stored)}), {human(pack.length)} committed, "
+            f"{human(pack.synced)} synced{', sealed' if pack.sealed else ''}"
+        )
+
+
+@command.command("pack")
+@click.argument("number", type=click.IntRange(min=1))
+@_json_option
+@pass_session
+def pack_command(session: Session, number: int, as_json: bool) -> None:
+    """The batches of one pack, read from the pack itself."""
+    from rsdos.maintenance.inspect import inspect_pack
+
+    view = inspect_pack(session.container().engine, number)
+    if as_json:
+        echo_json(view, indent=2)
+        return
+    committed = "in no manifest" if view.entry is None else f"{view.entry.length} of them committed"
+    click.echo(f"{view.path}: {view.length} bytes, {committed}")
+    for batch in view.batches:
+        click.echo(
+            f"batch at {batch.start}: {batch.entries} entries, payloads {batch.start} to {batch.segment_offset}, "
+            f"segment {batch.segment_length} bytes, footer at {batch.footer_offset}"
+        )
+    for start, end in view.uncovered:
+        click.echo(f"bytes {start} to {end} belong to no batch")
+
+
+@command.command("object")
+@click.argument("key")
+@_json_option
+@pass_session
+def object_command(session: Session, key: str, as_json: bool) -> None:
+    """Every copy of one object; KEY may be a unique beginning of 6 characters or more."""
+    from rsdos.maintenance.inspect import inspect_object
+
+    container = session.container()
+    view = inspect_object(container.engine, container.find(key))
+    if as_json:
+        echo_json(view, indent=2)
+        return
+    click.echo(view.key)
+    for copy in view.copies:
+        place = copy.place.value
+        if copy.extent is not None:
+            place = f"pack {copy.extent.pack_id}, byte {copy.extent.offset}"
+        click.echo(f"  {place}: {copy.size} bytes raw, {copy.length} stored, {copy.codec.name.lower()}")

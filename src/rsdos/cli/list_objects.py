@@ -1,0 +1,30 @@
+"""``rsdos list``."""
+
+from __future__ import annotations
+
+import click
+
+from rsdos.cli.render import echo_json
+from rsdos.cli.session import Session, pass_session
+
+
+@click.command("list")
+@click.option("--loose", "where", flag_value="loose", help="Only those with a loose file.")
+@click.option("--packed", "where", flag_value="packed", help="Only packed ones.")
+@click.option("-l", "--long", "long", is_flag=True, help="With size, length, codec and place.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document a line.")
+@pass_session
+def command(session: Session, where: str | None, long: bool, as_json: bool) -> None:
+    """List the keys of all objects, in no particular order."""
+    engine = session.container().engine
+    stores = {"loose": engine.loose, "packed": engine.packed, None: engine.objects}
+    store = stores[where]
+    for key in store:
+        if not long:
+            echo_json({"key": key}) if as_json else click.echo(key)
+            continue
+        meta = store.meta(key)
+        if as_json:
+            echo_json(meta)
+        else:
+            click.echo(f"{key} {meta.size:>12} {meta.length:>12} {meta.codec.name.lower():<4} {meta.place.value}")

@@ -1,0 +1,44 @@
+"""``rsdos status``."""
+
+from __future__ import annotations
+
+import click
+
+from rsdos.cli.render import echo_json, human
+from rsdos.cli.session import Session, pass_session
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON document, sizes in bytes.")
+@pass_session
+def command(session: Session, as_json: bool) -> None:
+    """Count objects and bytes.
+
+    Packs are packed objects and their raw size, Pack Files the files and their size on disk.
+    """
+    report = session.container().status()
+    if as_json:
+        echo_json(report, indent=2)
+        return
+    gain = max(0.0, 100 * (1 - report.packed_length / max(report.packed_size, 1))) if report.packed_size else 0.0
+    click.echo(
+        f"[container]\n"
+        f"Location = {session.path}\n"
+        f"Id = {report.container_id}\n"
+        f"ZipAlgo = {report.compression}\n"
+        f"\n[container.count]\n"
+        f"Loose = {report.loose_objects}\n"
+        f"Packs = {report.packed_objects}\n"
+        f"Pack Files = {report.packs}\n"
+        f"\n[container.size]\n"
+        f"Loose = {human(report.loose_length)}\n"
+        f"Packs = {human(report.packed_size)}\n"
+        f"Packs Files = {human(report.packs_length)}\n"
+        f"Index = {human(report.index_length)}\n"
+        f"Dead = {human(report.dead_length)}\n"
+        f"Compression gain = {gain:.1f} %"
+    )
+    if report.is_recovered:
+        click.echo(
+            "rsdos: warning: a file of the index is damaged; these figures are from the packs themselves", err=True
+        )
