@@ -86,9 +86,11 @@ def main() -> NoReturn:
 
 def _run() -> int:
     try:
-        code = rsdos.main(prog_name="rsdos", standalone_mode=False)
+        code = _dispatch()
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as done:
+        return done.exit_code
     except BrokenPipeError:
         _drop_stdout()
         return 0
@@ -111,6 +113,14 @@ def _run() -> int:
         if error.filename is None:
             _drop_stdout()
     return 1
+
+
+def _dispatch() -> object:
+    if "_RSDOS_COMPLETE" in os.environ:
+        return rsdos.main(prog_name="rsdos")
+    # Not `rsdos.main`: it makes an exit code of 1 of a reader that has gone away.
+    with rsdos.make_context("rsdos", sys.argv[1:]) as context:
+        return rsdos.invoke(context)
 
 
 def _say(message: str) -> None:

@@ -1,0 +1,271 @@
+"""Every command, through real processes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+
+
+def key_of(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def test_transcript(run: Run, tmp_path: Path) -> None:
+    """The transcript of the README, to the letter but for keys, id and figures of the data."""
+    one, two = random.Random(1).randbytes(1_200_000), random.Random(2).randbytes(3_400_000)
+    (tmp_path / "mydata1.txt").write_bytes(one)
+    (tmp_path / "mydata2.bin").write_bytes(two)
+    assert run("init", "--pack-size=512", "--compression=zstd").stdout == (
+        "[info] Container initialized at ./container\n"
+    )
+    assert run("add-files", "--to", "loose", "./mydata1.txt", "./mydata2.bin").stdout == (
+        f"{key_of(one)} - mydata1.txt: 1.2 MB\n{key_of(two)} - mydata2.bin: 3.4 MB\n"
+    )
+    assert run("optimize", "pack").stdout == "[info] Packed 2 loose objects into pack file #1\n"
+    status = run("status").stdout
+    identity = re.search(r"^Id = ([0-9a-f]{32})$", status, re.MULTILINE)
+    assert identity is not None
+    assert status.startswith(
+        f"[container]\nLocation = ./container\nId = {identity[1]}\nZipAlgo = zstd\n\n"
+        "[container.count]\nLoose = 0\nPacks = 2\nPack Files = 1\n\n"
+        "[container.size]\nLoose = 0 B\nPacks = 4.6 MB\nPacks Files = 4.6 MB\n"
+    )
+
+
+def test_version_and_help(run: Run) -> None:
+    assert run("--version").stdout.startswith("rsdos ")
+    commands = ["add-files", "cat-file", "completion", "init", "inspect", "list", "optimize", "status"]
+    listed = run("--help").stdout
+    for name in commands:
+        assert name in listed
+        assert "Usage" in run(name, "--help").stdout
+    assert "Usage" in run("optimize", "pack", "--help").stdout
+    assert "_RSDOS_COMPLETE" in run("completion", "bash").stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["init", "--pack-size=0"],
+        ["init", "--pack-size=-1"],
+        ["init", "--pack-size=many"],
+        ["init", "--compression=lzma"],
+        ["init", "--compression=zstd:99"],
+        ["init", "--loose-prefix-len=-3"],
+        ["--durability", "none", "init"],
+        ["add-files"],
+        ["cat-file"],
+        ["completion", "tcsh"],
+    ],
+)
+def test_wrong_arguments_exit_2_and_make_nothing(run: Run, tmp_path: Path, arguments: list[str]) -> None:
+    assert run(*arguments, code=2).stderr
+    assert not (tmp_path / "container").exists()
+
+
+def test_errors_are_one_line(run: Run, tmp_path: Path) -> None:
+    assert run("status", code=1).stderr.count("\n") == 1
+    run("init")
+    assert "is a container already" in run("init", code=1).stderr
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_text("mine")
+    assert "not empty" in run("-p", "full", "init", code=1).stderr
+    for key in ("../../etc/passwd", "AB" * 32, "abc", ""):
+        assert "not a key" in run("cat-file", key, code=2).stderr
+    assert "no such object" in run("cat-file", "0" * 64, code=1).stderr
+
+
+@pytest.mark.parametrize(("size", "target"), [("512", 512 << 20), ("4GiB", 4 << 30), ("500MB", 500_000_000)])
+def test_pack_sizes(run: Run, tmp_path: Path, size: str, target: int) -> None:
+    run("init", f"--pack-size={size}")
+    assert json.loads((tmp_path / "container" / "config.json").read_text())["pack_size_target"] == target
+
+
+def test_path_from_the_environment(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("-p", "elsewhere", "init")
+    environment = os.environ | {"RSDOS_PATH": str(tmp_path / "elsewhere")}
+    done = subprocess.run([sys.executable, "-m", "rsdos", "status"], env=environment, capture_output=True, check=True)
+    assert f"Location = {tmp_path / 'elsewhere'}".encode() in done.stdout
+
+
+def tree(top: Path, count: int) -> dict[str, bytes]:
+    contents = {}
+    for number in range(count):
+        path = top / f"d{number % 7}" / f"file {number}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data = f"content {number % (count - 5)}\n".encode() * (number % 90 + 1)
+        path.write_bytes(data)
+        contents[os.path.relpath(path, top.parent)] = data
+    return contents
+
+
+@pytest.mark.parametrize("compress", ["no", "yes", "auto", "keep"])
+def test_a_tree_goes_in_and_comes_out(run: Run, tmp_path: Path, compress: str) -> None:
+    contents = tree(tmp_path / "tree", 150)
+    (tmp_path / "tree" / "link").symlink_to("d0")
+    run("init")
+    lines = run("add-files", "-r", "tree", "--compress", compress, "--json").stdout.splitlines()
+    added = {entry["path"]: entry for entry in map(json.loads, lines)}
+    assert added.keys() == contents.keys()
+    for path, data in contents.items():
+        assert (added[path]["key"], added[path]["size"]) == (key_of(data), len(data))
+    status = json.loads(run("status", "--json").stdout)
+    assert (status["loose_objects"], status["packed_objects"]) == (0, len(set(contents.values())))
+    assert set(run("list").stdout.split()) == set(map(key_of, contents.values()))
+    path, data = next(iter(contents.items()))
+    assert run("cat-file", added[path]["key"][:12]).stdout.encode() == data
+
+
+def test_names_from_standard_input(run: Run, tmp_path: Path) -> None:
+    contents = tree(tmp_path / "tree", 12)
+    odd = tmp_path / "tree" / "two\nlines"
+    odd.write_bytes(b"odd")
+    run("init")
+    lines = run("add-files", "--from-file", "-", stdin="\n".join(contents).encode()).stdout.splitlines()
+    assert [line[:64] for line in lines] == [key_of(data) for data in contents.values()]
+    text = run("add-files", "--from-file", "-", stdin=b"tree/two\nlines\0").stdout
+    assert text == f"{key_of(b'odd')} - tree/two\\nlines: 3 B\n"
+    assert json.loads(run("status", "--json").stdout)["packed_objects"] == 0  # auto: fewer than 100 stay loose
+
+
+def test_bad_files_are_named_and_the_others_stored(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "good").write_bytes(b"good")
+    (tmp_path / "directory").mkdir()
+    os.mkfifo(tmp_path / "fifo")
+    run("init")
+    done = run("add-files", "missing", "directory", "fifo", "good", code=1)
+    assert done.stdout == f"{key_of(b'good')} - good: 4 B\n"
+    for name in ("missing", "directory", "fifo"):
+        assert f"rsdos: error: {name}: " in done.stderr
+
+
+def test_cat_file(run: Run, tmp_path: Path) -> None:
+    data = bytes(range(256)) * 12_000  # three frames
+    (tmp_path / "data").write_bytes(data)
+    run("init")
+    run("add-files", "data")
+    run("optimize", "pack")
+    key = key_of(data)
+    run("cat-file", key, "-o", "whole")
+    assert (tmp_path / "whole").read_bytes() == data
+    for text, part in {"5:9": data[5:9], "1048570:1048590": data[1048570:1048590], "3071990:": data[3071990:]}.items():
+        run("cat-file", key, "--range", text, "-o", "part")
+        assert (tmp_path / "part").read_bytes() == part
+    for text in ("9:5", "-1:4", "x"):
+        run("cat-file", key, f"--range={text}", code=2)
+
+
+@pytest.mark.parametrize("command", ["cat-file", "list"])
+def test_a_reader_that_goes_away_is_no_error(run: Run, tmp_path: Path, command: str) -> None:
+    (tmp_path / "data").write_bytes(bytes(3 << 20))
+    run("init")
+    run("add-files", "data")
+    arguments = [command, key_of(bytes(3 << 20))] if command == "cat-file" else [command]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rsdos", *arguments],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait() == 0
+
+
+def test_optimize_pack(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "one").write_bytes(b"one " * 1000)
+    run("init")
+    assert run("optimize", "pack").stdout == "[info] No loose objects to pack\n"
+    run("add-files", "one")
+    assert "1 loose objects" in run("optimize", "pack", "--dry-run").stdout
+    assert run("optimize", "pack", "--no-compress", "--no-clean").stdout == (
+        "[info] Packed 1 loose object into pack file #1\n"
+    )
+    key = key_of(b"one " * 1000)
+    copies = json.loads(run("inspect", "object", key, "--json").stdout)["copies"]
+    assert [(copy["place"], copy["codec"]) for copy in copies] == [("packed", "raw"), ("loose", "raw")]
+    report = json.loads(run("optimize", "pack", "--json").stdout)
+    assert (report["objects"], report["known"], report["cleaned"]) == (0, 1, 1)
+
+
+def test_a_damaged_loose_object_is_named_and_left(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "one").write_bytes(b"one")
+    (tmp_path / "two").write_bytes(b"two")
+    run("init")
+    run("add-files", "one", "two")
+    key = key_of(b"one")
+    damaged = tmp_path / "container" / "loose" / key[:2] / key[2:]
+    damaged.chmod(0o644)
+    damaged.write_bytes(b"eno")
+    done = run("optimize", "pack", code=1)
+    assert done.stdout == "[info] Packed 1 loose object into pack file #1\n"
+    assert key in done.stderr
+    assert damaged.read_bytes() == b"eno"
+    assert "damaged" in run("cat-file", key, code=1).stderr
+
+
+def test_inspect(run: Run, tmp_path: Path) -> None:
+    contents = tree(tmp_path / "tree", 20)
+    run("init")
+    run("add-files", "-r", "tree")
+    loose = [json.loads(line) for line in run("inspect", "loose", "--json").stdout.splitlines()]
+    assert {entry["key"] for entry in loose} == set(map(key_of, contents.values()))
+    run("optimize", "pack")
+    packs = json.loads(run("inspect", "packed", "--json").stdout)["packs"]
+    assert [(pack["id"], pack["objects"]) for pack in packs] == [(1, len(loose))]
+    pack = json.loads(run("inspect", "pack", "1", "--json").stdout)
+    assert [batch["entries"] for batch in pack["batches"]] == [len(loose)]
+    assert "there is no pack 7" in run("inspect", "pack", "7", code=2).stderr
+
+
+def test_interrupted_in_the_middle(run: Run, tmp_path: Path) -> None:
+    """Ctrl-C while files go in: one line, exit code 130; every key that was printed is there, and the rest goes in."""
+    contents = tree(tmp_path / "tree", 300)
+    run("init")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rsdos", "add-files", "--from-file", "-"],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+    names = "\n".join(list(contents)[:100] * 90).encode() + b"\n"  # More than one insert, and then it waits for more.
+    stdin = process.stdin
+
+    def feed() -> None:
+        with suppress(BrokenPipeError):
+            stdin.write(names + b"\n" * (1 << 17))
+            stdin.flush()
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    first = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    with process.stdout, process.stderr:
+        stdout, stderr = process.stdout.read(), process.stderr.read()
+    assert process.wait() == 130
+    feeder.join()
+    with suppress(BrokenPipeError):
+        stdin.close()
+    assert stderr == b"rsdos: error: interrupted\n"
+    stored = set(run("list").stdout.split())
+    assert {line[:64] for line in (first + stdout).decode().splitlines()} <= stored
+    run("add-files", "-r", "tree")
+    assert set(run("list").stdout.split()) == set(map(key_of, contents.values()))
