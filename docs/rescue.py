@@ -1,0 +1,607 @@
+#!/usr/bin/env python3
+"""Get every object out of an rsdos container (version 2) when rsdos itself is gone.
+
+    python rescue.py CONTAINER list
+    python rescue.py CONTAINER extract DEST [KEY ...]
+
+`list` prints one line for each stored copy of an object: key, size in bytes, codec, pack, offset. `extract` writes the
+objects (all, or those with the keys given) to DEST/ab/abcdef..., named by their keys; it can be interrupted and called
+again. Nothing in the container is changed. The exit code is 0 when everything that was found came out, 1 when
+something did not: it is listed on standard error; 2 for a wrong command line.
+
+This file needs Python 3.8 or newer and nothing else, but for objects that are compressed with zstd: these need one of
+the modules compression.zstd (Python 3.14), backports.zstd, zstandard or pyzstd, or the program `zstd`.
+
+How it works, and all that there is to know. The whole format is in format.md, beside this file.
+
+A container is a directory. Its objects are byte strings; an object's **key** is the SHA-256 of its bytes, in hex. It
+is either in a **pack**, `packed/0000000001.pack` and so on, or **loose**, `loose/ab/cdef...`, a file of its own. What
+stands in `index/` and in `config.json` makes finding objects fast. It is not looked at here: the packs are enough.
+
+    pack   = header (64 bytes) | zeros to 4096 | batch | batch | ...
+    batch  = stored objects, one after another | zeros | segment | zeros | footer (64 bytes)
+
+Every batch starts and ends on a multiple of 4096. Its **segment** is its table of contents, its **footer** says where
+the segment is. A footer is found by looking at the 64 bytes before each multiple of 4096, from the end of the pack to
+its beginning; a checksum over the container's id, the pack's id and the footer's own offset tells it from anything
+else. All numbers are little-endian and unsigned. **Size** is the raw bytes of an object, **length** its stored bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import BinaryIO, NamedTuple
+
+ALIGNMENT = 4096
+FRAME_SIZE = 1 << 20  # objects larger than this are stored in frames of this size
+BLOCK_SIZE = 1 << 16  # of a segment, each with a CRC-32
+RAW, ZLIB, ZSTD = 0, 1, 2  # the codecs
+CODEC_NAMES = {RAW: "raw", ZLIB: "zlib", ZSTD: "zstd"}
+FRAMED, TOMBSTONE = 1, 2  # the flags of a record
+
+PACK_HEADER = struct.Struct("<8sH6x16sQ8x")  # magic, version, container id, pack id; then 16 bytes of SHA-256
+FOOTER = struct.Struct("<8sHHIQQQQ")  # magic, version, 0, entries, batch, segment, its length, last footer; SHA-256
+SEGMENT_HEADER = struct.Struct("<8sHHIQQI12x")  # magic, version, 0, block size, entries, tombstones, CRC; SHA-256
+RECORD = struct.Struct("<24sQQQIIBB")  # key bytes 8 to 32, offset, length, size, pack id, CRC, codec, flags
+TRAILER = struct.Struct("<IIQII")  # of a compressed loose object: 0x184D2A50, 16, size, flags, CRC
+
+KEY = re.compile(r"[0-9a-f]{64}").fullmatch
+
+
+class Damaged(Exception):
+    """What was read is not what was once written."""
+
+
+class Record(NamedTuple):
+    """One entry of a segment: where a copy of an object stands, and what is needed to read and check it."""
+
+    digest: bytes
+    offset: int
+    length: int
+    size: int
+    pack_id: int
+    crc: int  # of the stored bytes; -1: not known
+    codec: int
+    flags: int
+    sound: bool  # the checksums of the segment say that this record is as it was written
+
+    @property
+    def key(self) -> str:
+        return self.digest.hex()
+
+
+class Batch(NamedTuple):
+    """Where a batch, or what is left of one, keeps its table of contents."""
+
+    start: int
+    segment: int
+    entries: int
+    has_footer: bool
+
+
+class Pack(NamedTuple):
+    """A pack file. The id is that of its header; of a damaged header, that of its name."""
+
+    path: str
+    pack_id: int
+    container_id: bytes
+
+
+def read_at(file: BinaryIO, offset: int, length: int) -> bytes:
+    """That range of a file, whole."""
+    end = os.fstat(file.fileno()).st_size
+    if offset + length > end:
+        raise Damaged(f"the file ends at byte {end}, before byte {offset + length}")
+    try:
+        file.seek(offset)
+        data = file.read(length)
+    except OSError as error:
+        raise Damaged(f"{error.strerror} at byte {offset}") from None
+    if len(data) != length:
+        raise Damaged(f"cannot be read at byte {offset}")
+    return data
+
+
+# --- packs and batches ------------------------------------------------------------------------------------------------
+
+
+def find_packs(container: str, problems: list[str]) -> list[Pack]:
+    """Every file of packed/ that begins like a pack, or is named like one, in the order of their ids."""
+    directory = os.path.join(container, "packed")
+    packs, headless = [], []
+    for name in sorted(os.listdir(directory)):
+        path = os.path.join(directory, name)
+        if not os.path.isfile(path):
+            continue
+        try:
+            with open(path, "rb") as file:
+                head = file.read(64)
+        except OSError as error:
+            problems.append(f"{path}: {error.strerror}")
+            continue
+        named = re.fullmatch(r"(\d{10})\.pack", name)
+        if head[:8] == b"RSDOSPAK" and hashlib.sha256(head[:48]).digest()[:16] == head[48:]:
+            _, version, container_id, pack_id = PACK_HEADER.unpack(head[:48])
+            if version == 2:
+                packs.append(Pack(path, pack_id, container_id))
+            else:
+                problems.append(f"{path}: a pack of version {version}, this program knows version 2")
+        elif named:
+            headless.append((path, int(named.group(1))))
+    # The id of the container is in every pack; a damaged header is made up for by that of any other, or the settings.
+    container_id = packs[0].container_id if packs else id_from_config(container)
+    for path, pack_id in headless:
+        if container_id is None:
+            problems.append(f"{path}: the header is damaged, and so is all else that tells the id of the container")
+        else:
+            print(f"note: {path}: the header is damaged; going by the name", file=sys.stderr)
+            packs.append(Pack(path, pack_id, container_id))
+    return sorted(packs, key=lambda pack: pack.pack_id)
+
+
+def id_from_config(container: str) -> bytes | None:
+    """The container's id from config.json, if it can be read there."""
+    try:
+        with open(os.path.join(container, "config.json"), "rb") as file:
+            found = re.search(rb'"container_id": "([0-9a-f]{32})"', file.read(1 << 20))
+    except OSError:
+        return None
+    return bytes.fromhex(found.group(1).decode()) if found else None
+
+
+def find_batches(file: BinaryIO, pack: Pack) -> tuple[list[Batch], list[tuple[int, int]]]:
+    """The batches of a pack, by their footers, and the ranges (start, end) that no footer covers."""
+    end = os.fstat(file.fileno()).st_size
+    batches, uncovered = [], []
+    at = end - end % ALIGNMENT
+    while at > ALIGNMENT:
+        batch = footer_before(file, at, pack)
+        if batch is None:
+            at -= ALIGNMENT
+            continue
+        if at < end:
+            uncovered.append((at, end))
+        batches.append(batch)
+        at = end = batch.start
+    if end > ALIGNMENT:
+        uncovered.append((ALIGNMENT, end))
+    return batches[::-1], uncovered[::-1]
+
+
+def footer_before(file: BinaryIO, at: int, pack: Pack) -> Batch | None:
+    """The batch that ends at ``at``, if there is a footer in front of it."""
+    offset = at - 64
+    try:
+        data = read_at(file, offset, 64)
+    except Damaged:
+        return None
+    place = pack.container_id + struct.pack("<QQ", pack.pack_id, offset)
+    if data[:8] != b"RSDOSFTR" or hashlib.sha256(place + data[:48]).digest()[:16] != data[48:]:
+        return None
+    _, _, _, entries, start, segment, length, _ = FOOTER.unpack(data[:48])
+    if start < ALIGNMENT or start % ALIGNMENT or not start <= segment <= segment + length <= offset:
+        return None
+    return Batch(start, segment, entries, True) if length == segment_length(entries) else None
+
+
+def find_segments(file: BinaryIO, start: int, end: int) -> Iterator[Batch]:
+    """What is left of batches whose footer is lost: segments stand on multiples of 64, and check their own headers."""
+    at, overlap = start, b""
+    while at < end:
+        data = overlap + read_at(file, at, min(1 << 24, end - at))
+        base = at - len(overlap)
+        found = data.find(b"RSDOSSEG")
+        while found >= 0:
+            if (base + found) % 64 == 0 and base + found + 64 <= end:
+                head = read_at(file, base + found, 64)
+                if hashlib.sha256(head[:48]).digest()[:16] == head[48:]:
+                    entries = SEGMENT_HEADER.unpack(head[:48])[4]
+                    if base + found + segment_length(entries) <= end:
+                        yield Batch(start, base + found, entries, False)
+            found = data.find(b"RSDOSSEG", found + 1)
+        at = base + len(data)
+        overlap = data[-7:]
+
+
+# --- segments ---------------------------------------------------------------------------------------------------------
+#
+# A segment of n entries: header (64 bytes); n times the first 8 key bytes, as a number; n times the rest of the entry
+# (58 bytes); and a CRC-32 for each 65536 bytes of the two columns. Where such a block is damaged its entries are tried
+# nevertheless: the SHA-256 of the object decides in the end.
+
+
+def segment_length(entries: int) -> int:
+    """Bytes in a segment."""
+    return 64 + 66 * entries + 4 * -(-66 * entries // BLOCK_SIZE)
+
+
+def read_segment(file: BinaryIO, batch: Batch) -> list[Record]:
+    """All records of a batch, in the order in which the objects stand in the pack."""
+    n = batch.entries
+    data = read_at(file, batch.segment, segment_length(n))
+    columns, table = data[64 : 64 + 66 * n], data[64 + 66 * n :]
+    sound = []
+    for block in range(len(table) // 4):
+        crc = zlib.crc32(columns[block * BLOCK_SIZE : (block + 1) * BLOCK_SIZE])
+        sound.append(table[4 * block : 4 * block + 4] == struct.pack("<I", crc))
+    records = []
+    for i in range(n):
+        first, rest = 8 * i, 8 * n + 58 * i
+        (prefix,) = struct.unpack_from("<Q", columns, first)
+        tail, offset, length, size, pack_id, crc, codec, flags = RECORD.unpack_from(columns, rest)
+        digest = prefix.to_bytes(8, "big") + tail
+        # The CRC is that of the stored bytes, XORed with the first 4 key bytes.
+        crc ^= prefix >> 32
+        checked = sound[first // BLOCK_SIZE] and sound[rest // BLOCK_SIZE] and sound[(rest + 57) // BLOCK_SIZE]
+        records.append(Record(digest, offset, length, size, pack_id, crc, codec, flags, checked))
+    return sorted(records, key=lambda record: record.offset)
+
+
+def read_batch(file: BinaryIO, pack: Pack, batch: Batch) -> list[Record]:
+    """The records of a batch that can be believed."""
+    records = read_segment(file, batch)
+    if batch.has_footer:
+        return records
+    # A segment without a footer may be a part of an object: of a pack of another container that was stored here, say.
+    # So it deletes nothing, and names only what can be its own.
+    place = range(batch.start, batch.segment)
+    return [r for r in records if not r.flags & TOMBSTONE and r.pack_id == pack.pack_id and r.offset in place]
+
+
+# --- from stored bytes to raw bytes -----------------------------------------------------------------------------------
+
+
+def raw_parts(file: BinaryIO, record: Record) -> Iterator[bytes]:
+    """The raw bytes of an object, in parts of a few MiB at most; the CRC-32 of the stored bytes is checked first."""
+    check_crc(file, record)
+    if record.codec == ZSTD:
+        if record.flags & FRAMED:
+            yield from zstd_framed(file, record)
+        else:
+            yield from zstd([stored(file, record)], [record.size])
+    elif record.codec == ZLIB:
+        yield from inflate(file, record)
+    elif record.codec == RAW:
+        # Behind the bytes of a framed one stands a table of checksums, which nobody needs who reads all.
+        yield from ranges(file, record.offset, record.size)
+    else:
+        raise Damaged(f"codec {record.codec} is not known")
+
+
+def ranges(file: BinaryIO, offset: int, length: int) -> Iterator[bytes]:
+    """That range of a file, in parts of at most one frame."""
+    for at in range(offset, offset + length, FRAME_SIZE):
+        yield read_at(file, at, min(FRAME_SIZE, offset + length - at))
+
+
+def stored(file: BinaryIO, record: Record) -> bytes:
+    """The stored bytes of an object of at most one frame; no codec makes it larger by more than an eighth."""
+    if record.length > FRAME_SIZE + FRAME_SIZE // 8 or record.size > FRAME_SIZE:
+        raise Damaged("larger than one frame, but not stored in frames")
+    return read_at(file, record.offset, record.length)
+
+
+def check_crc(file: BinaryIO, record: Record) -> None:
+    crc = 0
+    for part in ranges(file, record.offset, record.length):
+        crc = zlib.crc32(part, crc)
+    if record.crc not in (crc, -1):
+        raise Damaged("the stored bytes have another CRC-32 than when they were written")
+
+
+def inflate(file: BinaryIO, record: Record) -> Iterator[bytes]:
+    """The stored bytes begin with one zlib stream, framed or not."""
+    inflater = zlib.decompressobj()
+    try:
+        for part in ranges(file, record.offset, record.length):
+            rest = part
+            while rest and not inflater.eof:
+                yield inflater.decompress(rest, FRAME_SIZE)
+                rest = inflater.unconsumed_tail
+        yield inflater.flush()
+    except zlib.error as error:
+        raise Damaged(f"zlib: {error}") from None
+
+
+def zstd_framed(file: BinaryIO, record: Record) -> Iterator[bytes]:
+    """The stored bytes are zstd frames, one for each MiB, and a seek table: 12 bytes for each frame between 8 and 9."""
+    count = -(-record.size // FRAME_SIZE)
+    table_length = 8 + 12 * count + 9
+    if not 0 < table_length < record.length:
+        raise Damaged("there is no room for its seek table")
+    table = read_at(file, record.offset + record.length - table_length, table_length)
+    at = record.offset
+    frames, sizes = [], []
+    for i in range(count):
+        length, size, _ = struct.unpack_from("<III", table, 8 + 12 * i)
+        if size > FRAME_SIZE or length > FRAME_SIZE + FRAME_SIZE // 8:
+            raise Damaged("the seek table makes no sense")
+        frames.append(read_at(file, at, length))
+        sizes.append(size)
+        at += length
+        if len(frames) == 8 or i == count - 1:
+            yield from zstd(frames, sizes)
+            frames, sizes = [], []
+
+
+# --- zstd, through whatever door is there -----------------------------------------------------------------------------
+
+
+def zstd(frames: list[bytes], sizes: list[int]) -> list[bytes]:
+    """The raw bytes of some zstd frames."""
+    try:
+        raws = zstd_door()(frames)
+    except Exception as error:  # noqa: BLE001 - each of the modules has exceptions of its own
+        raise Damaged(f"zstd: {error}") from None
+    raw = b"".join(raws)
+    if len(raw) != sum(sizes):
+        raise Damaged(f"zstd: {len(raw)} bytes came out where {sum(sizes)} should")
+    starts = [sum(sizes[:i]) for i in range(len(sizes))]
+    return [raw[start : start + sizes[i]] for i, start in enumerate(starts)]
+
+
+_door: list[Callable[[list[bytes]], list[bytes]]] = []
+
+
+def zstd_door() -> Callable[[list[bytes]], list[bytes]]:
+    """What decodes zstd frames here; looked for once."""
+    if not _door:
+        _door.append(find_zstd())
+    return _door[0]
+
+
+def find_zstd() -> Callable[[list[bytes]], list[bytes]]:
+    for name in ("compression.zstd", "backports.zstd", "pyzstd"):
+        try:
+            module = __import__(name, fromlist=["decompress"])
+        except ImportError:
+            continue
+        return lambda frames: [module.decompress(frame) for frame in frames]
+    try:
+        import zstandard
+    except ImportError:
+        return zstd_program
+    decompressor = zstandard.ZstdDecompressor()
+    return lambda frames: [decompressor.decompress(frame, max_output_size=FRAME_SIZE) for frame in frames]
+
+
+def zstd_program(frames: list[bytes]) -> list[bytes]:
+    """All at once: the program decodes frames that stand one after another, and starting it costs milliseconds."""
+    try:
+        done = subprocess.run(["zstd", "-dcq"], input=b"".join(frames), stdout=-1, stderr=-1, check=False)
+    except FileNotFoundError:
+        raise OSError("install the `zstd` program, or the Python module zstandard, and try again") from None
+    if done.returncode:
+        raise OSError(done.stderr.decode(errors="replace").strip())
+    return [done.stdout]
+
+
+# --- writing what came out --------------------------------------------------------------------------------------------
+
+
+class Extraction:
+    """Writes objects to DEST. What is there under its key is whole: it gets that name only after its hash was checked.
+
+    Small zstd objects are collected and decoded together, for the sake of the `zstd` program.
+    """
+
+    def __init__(self, destination: str, wanted: Iterable[str]) -> None:
+        self.destination = destination
+        self.wanted = set(wanted)
+        self.failed: dict[str, str] = {}
+        self.count = 0
+        self._waiting: list[tuple[Record, bytes, str]] = []
+        self._waiting_size = 0
+
+    def path(self, key: str) -> str:
+        return os.path.join(self.destination, key[:2], key)
+
+    def take(self, file: BinaryIO, record: Record, where: str) -> None:
+        """Extract one copy of an object, unless another copy was good."""
+        if (self.wanted and record.key not in self.wanted) or os.path.exists(self.path(record.key)):
+            return
+        try:
+            if record.codec == ZSTD and not record.flags & FRAMED:
+                check_crc(file, record)
+                self._waiting.append((record, stored(file, record), where))
+                self._waiting_size += record.size
+                if self._waiting_size > 8 * FRAME_SIZE or len(self._waiting) == 4096:
+                    self.flush()
+            else:
+                self.write(record, raw_parts(file, record))
+        except Damaged as error:
+            self.fail(record, where, str(error))
+
+    def flush(self) -> None:
+        """Decode and write what is waiting."""
+        waiting, self._waiting, self._waiting_size = self._waiting, [], 0
+        try:
+            raws = zstd([data for _, data, _ in waiting], [record.size for record, _, _ in waiting])
+        except Damaged:
+            raws = []  # One of them spoils all: they are decoded one by one.
+        for i, (record, data, where) in enumerate(waiting):
+            try:
+                self.write(record, [raws[i]] if raws else zstd([data], [record.size]))
+            except Damaged as error:
+                self.fail(record, where, str(error))
+
+    def write(self, record: Record, parts: Iterable[bytes]) -> None:
+        """Write an object, and give it its name when it is what its key says."""
+        path = self.path(record.key)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        hasher = hashlib.sha256()
+        try:
+            with open(path + ".part", "wb") as out:
+                for part in parts:
+                    hasher.update(part)
+                    out.write(part)
+                    if out.tell() > record.size:
+                        raise Damaged(f"more than its {record.size} bytes come out")
+            if hasher.digest() != record.digest:
+                raise Damaged("the bytes have another SHA-256 than their key")
+        except BaseException:
+            os.unlink(path + ".part")
+            raise
+        os.replace(path + ".part", path)
+        self.count += 1
+
+    def fail(self, record: Record, where: str, reason: str) -> None:
+        """Remember a bad copy; it is reported at the end, if no other copy was good."""
+        if not record.sound:
+            reason += " (or the index entry is damaged, and was never that of an object)"
+        self.failed[record.key] = f"object {record.key} ({where}): {reason}"
+
+    def problems(self) -> list[str]:
+        """What did not come out."""
+        missing = sorted(key for key in self.wanted - self.failed.keys() if not os.path.exists(self.path(key)))
+        bad = [text for key, text in self.failed.items() if not os.path.exists(self.path(key))]
+        return bad + [f"object {key}: not found" for key in missing]
+
+
+# --- the whole container ----------------------------------------------------------------------------------------------
+
+
+class Found(NamedTuple):
+    """The records of one batch, and the open pack that they are of."""
+
+    file: BinaryIO
+    pack: Pack
+    batch: Batch
+    records: list[Record]
+
+
+def walk(packs: list[Pack], problems: list[str]) -> Iterator[Found]:
+    """Every batch of every pack."""
+    for pack in packs:
+        try:
+            with open(pack.path, "rb") as file:
+                batches, uncovered = find_batches(file, pack)
+                for start, end in uncovered:
+                    found = list(find_segments(file, start, end))
+                    batches += found
+                    if not found:
+                        problems.append(
+                            f"{pack.path}: bytes {start} to {end} have no table of contents: an insert that was never"
+                            " finished (then nothing is lost), or a damaged batch"
+                        )
+                for batch in batches:
+                    yield Found(file, pack, batch, read_batch(file, pack, batch))
+        except (Damaged, OSError) as error:
+            problems.append(f"{pack.path}: {error}")
+
+
+def find_tombstones(packs: list[Pack]) -> set[tuple[bytes, int, int]]:
+    """What was deleted. A tombstone kills one extent, in any pack, so all are collected first.
+
+    Only those count whose block of the segment is whole: in doubt an object is kept.
+    """
+    dead = set()
+    for found in walk(packs, []):
+        for record in found.records:
+            if record.flags & TOMBSTONE and record.sound:
+                dead.add((record.digest, record.pack_id, record.offset))
+    return dead
+
+
+def is_live(record: Record, dead: set[tuple[bytes, int, int]]) -> bool:
+    """Whether the record stands for an object that was not deleted."""
+    return not record.flags & TOMBSTONE and (record.digest, record.pack_id, record.offset) not in dead
+
+
+def find_loose(container: str) -> Iterator[tuple[str, str, int]]:
+    """Path, key and codec of each loose object: a file of loose/ whose path spells a key."""
+    top = os.path.join(container, "loose")
+    for directory, _, names in os.walk(top):
+        prefix = os.path.relpath(directory, top).replace(os.sep, "").replace(".", "")
+        for name in names:
+            stem, _, suffix = name.partition(".")
+            codec = {"": RAW, "zz": ZLIB, "zst": ZSTD}.get(suffix)
+            if codec is not None and KEY(prefix + stem):
+                yield os.path.join(directory, name), prefix + stem, codec
+
+
+def loose_record(file: BinaryIO, key: str, codec: int) -> Record:
+    """A loose object as a record. A raw one is its file; behind a compressed one stand 24 bytes that describe it."""
+    length = os.fstat(file.fileno()).st_size
+    size, flags = length, 0
+    if codec != RAW:
+        length -= TRAILER.size
+        magic, rest, size, flags, _ = TRAILER.unpack(read_at(file, max(length, 0), TRAILER.size))
+        if (magic, rest) != (0x184D2A50, 16):
+            raise Damaged("it does not end like a compressed loose object")
+    return Record(bytes.fromhex(key), 0, length, size, 0, -1, codec, flags, True)
+
+
+def list_all(container: str, problems: list[str]) -> None:
+    """Print a line for each copy of each object."""
+    packs = find_packs(container, problems)
+    dead = find_tombstones(packs)
+    for found in walk(packs, problems):
+        for record in found.records:
+            if is_live(record, dead):
+                name = CODEC_NAMES.get(record.codec, str(record.codec))
+                print(record.key, record.size, name, record.pack_id, record.offset)
+    for path, key, codec in find_loose(container):
+        try:
+            with open(path, "rb") as file:
+                record = loose_record(file, key, codec)
+            print(key, record.size, CODEC_NAMES[codec], "loose", 0)
+        except (Damaged, OSError) as error:
+            problems.append(f"{path}: {error}")
+
+
+def extract_all(container: str, destination: str, keys: list[str], problems: list[str]) -> None:
+    """Write every object, or those with the keys given, to a directory."""
+    extraction = Extraction(destination, keys)
+    packs = find_packs(container, problems)
+    dead = find_tombstones(packs)
+    for found in walk(packs, problems):
+        for record in found.records:
+            if is_live(record, dead):
+                extraction.take(found.file, record, f"pack {found.pack.pack_id}, byte {record.offset}")
+        extraction.flush()
+    for path, key, codec in find_loose(container):
+        try:
+            with open(path, "rb") as file:
+                extraction.take(file, loose_record(file, key, codec), path)
+        except (Damaged, OSError) as error:
+            problems.append(f"{path}: {error}")
+    extraction.flush()
+    problems += extraction.problems()
+    print(f"{extraction.count} objects written to {destination}", file=sys.stderr)
+
+
+def main(arguments: list[str]) -> int:
+    container, command, rest = arguments[:1], arguments[1:2], arguments[2:]
+    is_list = command == ["list"] and not rest
+    is_extract = command == ["extract"] and len(rest) > 0 and all(map(KEY, rest[1:]))
+    if not is_list and not is_extract:
+        print((__doc__ or "").split("\n\n")[1], file=sys.stderr)
+        return 2
+    return rescue(container[0], rest[:1], rest[1:])
+
+
+def rescue(container: str, destination: list[str], keys: list[str]) -> int:
+    """List when there is no destination, extract when there is one; returns the exit code."""
+    if not os.path.isdir(os.path.join(container, "packed")):
+        print(f"{container}: not a container: there is no directory packed/ in it", file=sys.stderr)
+        return 2
+    problems: list[str] = []
+    if destination:
+        extract_all(container, destination[0], keys, problems)
+    else:
+        list_all(container, problems)
+    for problem in problems:
+        print(f"NOT RESCUED: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,194 @@
+"""What several test modules share: data, containers' insides, and child processes."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from hashlib import sha256
+from pathlib import Path
+
+from rsdos import Container
+from rsdos.engine import Engine
+from rsdos.index import Manifest
+from rsdos.model import FRAME_SIZE
+
+ROOT = Path(__file__).resolve().parent.parent
+
+ABSENT = "0" * 63 + "1"
+"""A key that no test has the object of."""
+
+BAD_KEYS: list[object] = [
+    "",
+    ".",
+    "..",
+    "../../etc/passwd",
+    "/etc/passwd",
+    "ab/../../../etc/passwd",
+    "a" * 63,
+    "a" * 65,
+    "A" * 64,
+    "g" * 64,
+    "a" * 63 + "\n",
+    "a" * 63 + "é",
+    "\0" * 64,
+    "a" * 32 + "/" + "a" * 31,
+    None,
+    7,
+    b"a" * 64,
+]
+
+
+def key_of(data: bytes) -> str:
+    """The key that ``data`` must have."""
+    return sha256(data).hexdigest()
+
+
+def noise(size: int, seed: int = 0) -> bytes:
+    """Bytes that do not compress, the same for the same seed."""
+    return random.Random(seed).randbytes(size)
+
+
+def text(size: int, seed: int = 0) -> bytes:
+    """Bytes that compress well, the same for the same seed."""
+    lines = b"".join(b"%d: the quick brown fox jumps over %d\n" % (seed, at * at) for at in range(2000))
+    return (lines * (size // len(lines) + 1))[:size]
+
+
+SIZES = (0, 1, 2, 849, 850, 5000, 70_000, FRAME_SIZE - 1, FRAME_SIZE, FRAME_SIZE + 1, 2 * FRAME_SIZE, 3 * FRAME_SIZE + 5)
+"""The sizes at which the store does something else."""
+
+
+def objects_of_all_sizes() -> dict[str, bytes]:
+    """Objects, by key, of all those sizes: some that compress and some that do not."""
+    made = [make(size, seed) for seed, size in enumerate(SIZES) for make in (noise, text)]
+    return {key_of(data): data for data in made}
+
+
+def manifest_of(path: str | os.PathLike[str]) -> Manifest:
+    """The newest manifest of a container."""
+    return Engine(os.fspath(path)).packed.index.history.newest()
+
+
+def tree(path: Path) -> dict[str, int]:
+    """The length of every file below ``path``."""
+    return {str(file.relative_to(path)): file.lstat().st_size for file in sorted(path.rglob("*")) if not file.is_dir()}
+
+
+def flip(path: Path, offset: int, mask: int = 0x01) -> None:
+    """Flip bits of one byte of a file, in place."""
+    with path.open("r+b") as file:
+        file.seek(offset)
+        (byte,) = file.read(1)
+        file.seek(offset)
+        file.write(bytes([byte ^ mask]))
+
+
+def assert_holds(container: Container, objects: Mapping[str, bytes]) -> None:
+    """The container has exactly these objects, and every way to read them agrees."""
+    assert set(container) == set(objects)
+    assert len(container) == len(objects)
+    assert dict(container.extract_many(objects)) == objects
+    assert all(container.has_many(objects))
+    for key, data in objects.items():
+        assert container.extract(key) == data
+        assert container.meta(key).size == len(data)
+
+
+def assert_no_leftovers(path: Path) -> None:
+    """No unfinished file anywhere, and no pack that is longer than what was committed, or unknown."""
+    assert tree(path / "sandbox") == {}
+    packs = {f"{pack.id:010d}.pack": pack.length for pack in manifest_of(path).packs}
+    assert tree(path / "packed") == packs
+    assert not [name for name in tree(path / "index") if name.endswith(".new")]
+
+
+def writable_as_nobody() -> bool:
+    """Whether a child process can become a user without rights (tests run as root then)."""
+    return hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+NOBODY = 65534
+
+
+def run_python(code: str, *arguments: object, user: int | None = None, check: bool = True) -> str:
+    """Run a script in a fresh interpreter, as another user if one is named; returns what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
+        env=child_environment(),
+        user=user,
+        group=user,
+        extra_groups=None if user is None else [],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    if check:
+        assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def child_environment() -> dict[str, str]:
+    """The environment of a child that imports `rsdos` and `tests` from where this process has them."""
+    import rsdos
+
+    places = [str(Path(rsdos.__file__).parent.parent), str(ROOT)]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(places), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+class Pattern(io.RawIOBase):
+    """A generated stream of ``size`` bytes, in no memory: one block over and over, with a counter before each."""
+
+    BLOCK = 1 << 16
+
+    def __init__(self, size: int, block: Callable[[int], bytes] = text) -> None:
+        self._left = size
+        self._block = block(self.BLOCK - 8)
+        self._number = 0
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1) -> bytes:
+        assert size is not None and size >= 0, "a whole read of a stream that does not fit into memory"
+        parts = [self._rest]
+        have = len(self._rest)
+        while have < size:
+            parts.append(self._number.to_bytes(8, "big") + self._block)
+            have += self.BLOCK
+            self._number += 1
+        data = b"".join(parts)
+        wanted = min(size, self._left)
+        self._rest = data[wanted:]
+        self._left -= wanted
+        return data[:wanted]
+
+
+class Breaking(io.RawIOBase):
+    """A stream that raises after some bytes."""
+
+    def __init__(self, data: bytes, error: BaseException) -> None:
+        self._stream = io.BytesIO(data)
+        self._error = error
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = self._stream.read(size)
+        if not data:
+            raise self._error
+        return data
+
+
+def open_descriptors() -> Iterator[str]:
+    """What this process has open (Linux)."""
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            yield os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:
+            continue

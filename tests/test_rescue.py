@@ -1,0 +1,352 @@
+"""`docs/rescue.py` alone, as somebody without rsdos runs it: isolated, without site-packages, on what rsdos wrote."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import pytest
+
+from rsdos import CompressMode, Container, Place
+from rsdos.index import Entries, encode_segment
+from rsdos.model import FRAME_SIZE, Codec, Record, RecordFlag
+from rsdos.pack import PackFile, PackWriter, scan
+from tests.helpers import ABSENT, ROOT, flip, key_of, noise, text
+
+RESCUE = ROOT / "docs" / "rescue.py"
+
+needs_zstd = pytest.mark.skipif(shutil.which("zstd") is None, reason="there is no zstd program here")
+
+
+def rescue(*arguments: str | Path, path: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run it without site-packages; ``path`` is where it may find programs."""
+    environment = None if path is None else {"PATH": path}
+    command = [sys.executable, "-I", "-S", str(RESCUE), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+def rescued(destination: Path) -> dict[str, bytes]:
+    """What it wrote; every file has the name of a key."""
+    return {path.name: path.read_bytes() for path in destination.glob("*/*")}
+
+
+def expected(*payloads: bytes) -> dict[str, bytes]:
+    return {key_of(data): data for data in payloads}
+
+
+def pack_path(container: Container, pack_id: int = 1) -> Path:
+    return container.path / "packed" / f"{pack_id:010d}.pack"
+
+
+def batches(container: Container, pack_id: int = 1) -> list[tuple[int, int, int]]:
+    """Start, segment and footer offset of each batch of a pack."""
+    file = PackFile(str(pack_path(container, pack_id)), pack_id, bytes.fromhex(container.container_id))
+    return [(batch.start, batch.segment_offset, batch.footer_offset) for batch in scan(file).batches]
+
+
+CODECS = [
+    pytest.param("none"),
+    pytest.param("zlib+1"),
+    pytest.param("zlib+9"),
+    pytest.param("zstd:-7", marks=needs_zstd),
+    pytest.param("zstd", marks=needs_zstd),
+    pytest.param("zstd+19", marks=needs_zstd),
+]
+
+
+@pytest.mark.parametrize("compression", CODECS)
+def test_every_object_comes_out(tmp_path: Path, compression: str) -> None:
+    mode = CompressMode.NO if compression == "none" else CompressMode.YES
+    sizes = [1, 850, 70_000, FRAME_SIZE, FRAME_SIZE + 1, 3 * FRAME_SIZE, 12 * FRAME_SIZE + 17]
+    payloads = [b"", *(text(size, size) for size in sizes), noise(2 * FRAME_SIZE + 5, 1), noise(3000, 2)]
+    small = [text(20 + i, i) for i in range(3000)]
+    with Container.create(tmp_path / "c", compression=compression, pack_size_target=4 * FRAME_SIZE) as container:
+        container.insert_many(payloads, compress=mode)
+        container.insert_many(small, compress=mode)
+        packs = len(list((container.path / "packed").iterdir()))
+    shutil.rmtree(tmp_path / "c" / "index")
+    (tmp_path / "c" / "config.json").unlink()
+    done = rescue(tmp_path / "c", "extract", tmp_path / "out")
+    assert (done.returncode, done.stderr) == (0, f"3010 objects written to {tmp_path}/out\n")
+    assert rescued(tmp_path / "out") == expected(*payloads, *small)
+    assert packs > 1 or compression != "none"
+
+
+@needs_zstd
+def test_codecs_mixed_in_one_pack_and_loose_objects_beside_it(tmp_path: Path) -> None:
+    packed = [text(50_000 * i + 900, i) for i in range(40)]
+    loose = [b"", noise(100, 3), noise(2 * FRAME_SIZE, 4)]
+    with Container.create(tmp_path / "c") as container:
+        container.insert_many(packed[::2], compress=CompressMode.YES)
+        container.insert_many(packed[1::2], compress=CompressMode.NO)
+        container.insert_many(loose, to=Place.LOOSE)
+    done = rescue(tmp_path / "c", "extract", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert rescued(tmp_path / "out") == expected(*packed, *loose)
+
+
+@pytest.mark.parametrize("prefix_length", [0, 2, 5])
+@pytest.mark.parametrize("compression", ["zlib", pytest.param("zstd", marks=needs_zstd)])
+def test_compressed_loose_objects(tmp_path: Path, compression: str, prefix_length: int) -> None:
+    payloads = [text(5000, 1), text(3 * FRAME_SIZE + 1, 2), noise(500, 3)]
+    with Container.create(tmp_path / "c", loose_compression=compression, loose_prefix_len=prefix_length) as container:
+        container.insert_many(payloads, to=Place.LOOSE)
+    done = rescue(tmp_path / "c", "extract", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert rescued(tmp_path / "out") == expected(*payloads)
+
+
+def test_a_damaged_loose_object_is_reported(tmp_path: Path) -> None:
+    with Container.create(tmp_path / "c") as container:
+        good, bad = container.insert(b"good"), container.insert(b"bad")
+    flip(tmp_path / "c" / "loose" / bad[:2] / bad[2:], 1)
+    done = rescue(tmp_path / "c", "extract", tmp_path / "out")
+    assert done.returncode == 1
+    assert f"NOT RESCUED: object {bad}" in done.stderr
+    assert rescued(tmp_path / "out") == {good: b"good"}
+
+
+def test_list_names_every_copy(tmp_path: Path) -> None:
+    with Container.create(tmp_path / "c", compression="zlib") as container:
+        raw, packed, loose = noise(3000, 1), text(5000, 2), b"loose"
+        keys = container.insert_many([raw, packed, loose], to=Place.PACKED)
+        container.insert_many([loose], to=Place.LOOSE)
+        lines = set()
+        for key in keys:
+            meta = container.meta(key)
+            assert meta.extent is not None
+            lines.add(f"{key} {meta.size} {meta.codec.name.lower()} {meta.extent.pack_id} {meta.extent.offset}")
+    done = rescue(tmp_path / "c", "list")
+    assert done.returncode == 0
+    assert set(done.stdout.splitlines()) == lines
+
+
+def test_only_the_keys_that_were_asked_for(tmp_path: Path) -> None:
+    with Container.create(tmp_path / "c", compression="none") as container:
+        keys = container.insert_many([b"one", b"two", b"three"])
+    done = rescue(tmp_path / "c", "extract", tmp_path / "out", keys[1])
+    assert done.returncode == 0
+    assert rescued(tmp_path / "out") == {keys[1]: b"two"}
+    done = rescue(tmp_path / "c", "extract", tmp_path / "out", ABSENT, keys[0])
+    assert done.returncode == 1
+    assert f"NOT RESCUED: object {ABSENT}: not found" in done.stderr
+    assert rescued(tmp_path / "out") == {keys[0]: b"one", keys[1]: b"two"}
+
+
+@pytest.mark.parametrize("arguments", [[], ["c"], ["c", "list", "x"], ["c", "extract"], ["c", "extract", "d", "KEY"]])
+def test_a_wrong_command_line_prints_how_to_call_it(arguments: list[str]) -> None:
+    done = rescue(*arguments)
+    assert done.returncode == 2
+    assert "rescue.py CONTAINER extract DEST [KEY ...]" in done.stderr
+
+
+def test_what_is_no_container_is_refused(tmp_path: Path) -> None:
+    done = rescue(tmp_path, "list")
+    assert done.returncode == 2
+    assert "not a container" in done.stderr
+
+
+def test_a_damaged_payload_is_reported_and_the_others_come_out(tmp_path: Path) -> None:
+    payloads = [noise(4000 + i, i) for i in range(20)]
+    big = noise(3 * FRAME_SIZE, 99)
+    with Container.create(tmp_path / "c") as container:
+        keys = container.insert_many([*payloads, big], compress=CompressMode.NO)
+        for key, into in ((keys[7], 100), (keys[20], FRAME_SIZE + 5)):
+            extent = container.meta(key).extent
+            assert extent is not None
+            flip(pack_path(container), extent.offset + into)
+    done = rescue(tmp_path / "c", "extract", tmp_path / "out")
+    assert done.returncode == 1
+    assert done.stderr.count("NOT RESCUED") == 2
+    assert done.stderr.count("another CRC-32 than when they were written") == 2
+    assert f"NOT RESCUED: object {keys[7]} (pack 1, byte " in done.stderr
+    assert f"NOT RESCUED: object {keys[20]} (pack 1, byte " in done.stderr
+    assert rescued(tmp_path / "out") == {key: data for key, data in expected(*payloads).items() if key != keys[7]}
+
+
+def test_another_copy_makes_up_for_a_damaged_one(tmp_path: Path) -> None:
+    with Container.create(tmp_path / "c") as container:
+        key = container.insert(b"twice here")
+        container.pack_all_loose(clean=False)
+        extent = container.meta(key).extent
+        assert extent is not None
+        flip(pack_path(container), extent.offset)
+    done = rescue(tmp_path / "c", "extract", tmp_path / "out")
+    assert (done.returncode, rescued(tmp_path / "out")) == (0, {key: b"twice here"})
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_a_damaged_footer_costs_nothing_but_itself(tmp_path: Path, which: int) -> None:
+    payloads = [noise(6000, i) for i in range(30)]
+    with Container.create(tmp_path / "c", compression="none") as container:
+        for start in range(0, 30, 10):
+            container.insert_many(payloads[start : start + 10])
+        flip(pack_path(container), batches(container)[which][2] + 20)
+    done = rescue(tmp_path / "c", "extract", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert rescued(tmp_path / "out") == expected(*payloads)
+
+
+def test_a_damaged_table_of_contents_costs_only_the_objects_whose_entries_are_hit(tmp_path: Path) -> None:
+    payloads = [noise(200, i) for i in range(2500)]  # 2,500 entries are 165,000 bytes: three blocks
+    with Container.create(tmp_path / "c", compression="none") as container:
+        container.insert_many(payloads)
+        segment = batches(container)[0][1]
+    flip(pack_path(container), segment + 10)  # the header
+    flip(pack_path(container), segment + 64 + 8 * 2500 + 58 * 5 + 27)  # the offset in entry 5
+    done = rescue(tmp_path / "c", "extract", tmp_path / "out")
+    hit = sorted(expected(*payloads))[5]
+    assert done.returncode == 1
+    assert [line[:82] for line in done.stderr.splitlines() if "NOT" in line] == [f"NOT RESCUED: object {hit} (pac"[:82]]
+    assert rescued(tmp_path / "out") == {key: data for key, data in expected(*payloads).items() if key != hit}
+
+
+def test_a_batch_without_footer_and_table_is_reported(tmp_path: Path) -> None:
+    payloads = [noise(6000, i) for i in range(20)]
+    with Container.create(tmp_path / "c", compression="none") as container:
+        container.insert_many(payloads[:10])
+        container.insert_many(payloads[10:])
+        start, segment, footer = batches(container)[0]
+    flip(pack_path(container), footer + 8)
+    flip(pack_path(container), segment + 8)
+    done = rescue(tmp_path / "c", "extract", tmp_path / "out")
+    assert done.returncode == 1
+    assert f"bytes {start} to {footer + 64} have no table of contents" in done.stderr
+    assert rescued(tmp_path / "out") == expected(*payloads[10:])
+
+
+def test_a_pack_cut_short(tmp_path: Path) -> None:
+    payloads = [noise(6000, i) for i in range(20)]
+    with Container.create(tmp_path / "c", compression="none") as container:
+        container.insert_many(payloads[:10])
+        container.insert_many(payloads[10:])
+        end = batches(container)[1][2]
+        with open(pack_path(container), "r+b") as file:
+            file.truncate(end - 30_000)
+    done = rescue(tmp_path / "c", "extract", tmp_path / "out")
+    assert done.returncode == 1
+    assert "have no table of contents" in done.stderr
+    assert rescued(tmp_path / "out") == expected(*payloads[:10])
+
+
+@pytest.mark.parametrize("offset", [3, 20, 35, 50])
+def test_a_damaged_header_of_the_only_pack(tmp_path: Path, offset: int) -> None:
+    with Container.create(tmp_path / "c", compression="none") as container:
+        container.insert_many([b"one", b"two"])
+    flip(pack_path(container), offset)
+    done = rescue(tmp_path / "c", "extract", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert rescued(tmp_path / "out") == expected(b"one", b"two")
+
+
+def test_packs_are_known_by_their_headers_and_foreign_files_are_passed_over(tmp_path: Path) -> None:
+    with Container.create(tmp_path / "c", compression="none") as container:
+        container.insert_many([b"one", b"two"])
+    pack_path(container).rename(tmp_path / "c" / "packed" / "#12345")
+    for directory in ("packed", "loose", "loose/ab"):
+        (tmp_path / "c" / directory).mkdir(exist_ok=True)
+        for name in (".DS_Store", ".nfs0001", "0000000001.pack.bak"):
+            (tmp_path / "c" / directory / name).write_bytes(b"not ours")
+    done = rescue(tmp_path / "c", "extract", tmp_path / "out")
+    assert (done.returncode, rescued(tmp_path / "out")) == (0, expected(b"one", b"two"))
+
+
+def test_a_pack_stored_as_an_object_is_no_structure(tmp_path: Path) -> None:
+    with Container.create(tmp_path / "inner", compression="none") as inner:
+        inner.insert_many([b"of the inner container", *(noise(5000, i) for i in range(5))])
+    stored = pack_path(inner).read_bytes()
+    with Container.create(tmp_path / "c", compression="none") as container:
+        container.insert_many([stored, b"beside it"])
+        own = pack_path(container).read_bytes()
+        container.insert_many([own])
+        footer = batches(container)[1][2]
+    assert rescue(tmp_path / "c", "extract", tmp_path / "out").returncode == 0
+    assert rescued(tmp_path / "out") == expected(stored, b"beside it", own)
+    # Where the chain of footers breaks, the search for tables of contents meets those inside the objects.
+    flip(pack_path(container), footer + 8)
+    done = rescue(tmp_path / "c", "extract", tmp_path / "again")
+    assert done.returncode == 0, done.stderr
+    assert rescued(tmp_path / "again") == expected(stored, b"beside it", own)
+
+
+def test_what_was_deleted_stays_deleted(tmp_path: Path) -> None:
+    with Container.create(tmp_path / "c", compression="none") as container:
+        keep, kill = container.insert_many([b"kept", b"deleted"])
+        killed = container.engine.packed.index.find(bytes.fromhex(kill))
+        assert killed is not None
+        append_batch(container, [replace_flags(killed, RecordFlag.TOMBSTONE)])
+    assert rescue(tmp_path / "c", "list").stdout.split()[0] == keep
+    assert rescue(tmp_path / "c", "extract", tmp_path / "out").returncode == 0
+    assert rescued(tmp_path / "out") == {keep: b"kept"}
+    # A tombstone kills an extent and not a key: an insert after the deletion counts.
+    with container:
+        append_batch(container, [killed], b"deleted")
+    assert rescue(tmp_path / "c", "extract", tmp_path / "out").returncode == 0
+    assert rescued(tmp_path / "out") == {keep: b"kept", kill: b"deleted"}
+
+
+def replace_flags(record: Record, flags: RecordFlag) -> Record:
+    return record._replace(length=0, size=0, crc=0, codec=Codec.RAW, flags=flags)
+
+
+def append_batch(container: Container, records: list[Record], payload: bytes = b"") -> None:
+    """There is no delete yet: append a batch of records to pack 1, past the store."""
+    path = pack_path(container)
+    writer = PackWriter(str(path), 1, bytes.fromhex(container.container_id), path.stat().st_size)
+    if payload:
+        offset = writer.write([payload])
+        records = [record._replace(offset=offset) for record in records]
+    writer.finish_batch(encode_segment(Entries.of_records(records).sort()), len(records))
+    writer.close()
+
+
+def test_without_any_zstd_the_rest_comes_out_and_the_message_says_what_to_install(tmp_path: Path) -> None:
+    with Container.create(tmp_path / "c", compression="zstd") as container:
+        raw = container.insert_many([noise(2000, 1)], compress=CompressMode.NO)
+        squeezed = container.insert_many([text(2000, 1), text(2 * FRAME_SIZE, 2)], compress=CompressMode.YES)
+    done = rescue(tmp_path / "c", "extract", tmp_path / "out", path=str(tmp_path))
+    assert done.returncode == 1
+    assert rescued(tmp_path / "out").keys() == set(raw)
+    assert all(f"NOT RESCUED: object {key}" in done.stderr for key in squeezed)
+    assert "install the `zstd` program" in done.stderr
+    if shutil.which("zstd"):  # and when it is installed, the rest follows
+        assert rescue(tmp_path / "c", "extract", tmp_path / "out").returncode == 0
+        assert rescued(tmp_path / "out").keys() == {*raw, *squeezed}
+
+
+def test_zstd_through_a_module(tmp_path: Path) -> None:
+    payloads = [text(2000, 1), text(2 * FRAME_SIZE, 2)]
+    with Container.create(tmp_path / "c", compression="zstd") as container:
+        container.insert_many(payloads, compress=CompressMode.YES)
+    command = [sys.executable, "-I", str(RESCUE), str(tmp_path / "c"), "extract", str(tmp_path / "out")]
+    subprocess.run(command, check=True, env={"PATH": ""}, capture_output=True)
+    assert rescued(tmp_path / "out") == expected(*payloads)
+
+
+@needs_zstd
+def test_one_object_that_does_not_decode_does_not_spoil_its_neighbours(tmp_path: Path) -> None:
+    payloads = [text(3000, i) for i in range(20)]
+    with Container.create(tmp_path / "c", compression="zstd") as container:
+        keys = container.insert_many(payloads, compress=CompressMode.YES)
+        own = bytes.fromhex(container.container_id)
+        pack = pack_path(container).read_bytes()
+        records = [container.engine.packed.index.find(bytes.fromhex(key)) for key in keys]
+    # The pack is written anew: one object's stored bytes are no zstd, and its CRC says that they are as written.
+    pack_path(container).unlink()
+    writer = PackWriter(str(pack_path(container)), 1, own, 0)
+    written = []
+    for record in records:
+        assert record is not None
+        stored = pack[record.offset :][: record.length] if record.key != keys[4] else b"this is no zstd"
+        offset = writer.write([stored])
+        written.append(record._replace(offset=offset, length=len(stored), crc=zlib.crc32(stored)))
+    writer.finish_batch(encode_segment(Entries.of_records(written).keyed().sort()), len(written))
+    writer.close()
+    done = rescue(tmp_path / "c", "extract", tmp_path / "out")
+    assert done.returncode == 1
+    assert done.stderr.count("NOT RESCUED") == 1
+    assert f"NOT RESCUED: object {keys[4]}" in done.stderr
+    assert len(rescued(tmp_path / "out")) == 19
