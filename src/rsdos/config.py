@@ -90,6 +90,8 @@ def read_config(path: str) -> Config:
         raise DamagedContainer(path, str(error)) from None
     _refuse_other_version(path, data)
     fields.pop("container_version", None)
+    if "container_id" not in fields:
+        raise DamagedContainer(path, "it has no container_id")
     known = {name: fields.pop(name) for name in Config.__dataclass_fields__ if name in fields and name != "unknown"}
     try:
         durability = Durability(known.pop("durability", None))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import weakref
 from types import TracebackType
 from typing import Self
 
@@ -21,6 +22,7 @@ class Lock:
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._pid = os.getpid()
+        _held.add(self)
 
     def release(self) -> None:
         """Give the lock back. Idempotent. A forked child only drops its descriptor: the lock stays the parent's."""
@@ -40,6 +42,18 @@ class Lock:
 
     def __del__(self) -> None:
         self.release()
+
+
+_held: weakref.WeakSet[Lock] = weakref.WeakSet()
+
+
+def _drop_inherited() -> None:
+    """In a forked child: a descriptor that it keeps would hold the parent's lock beyond the parent's death."""
+    for lock in list(_held):
+        lock.release()
+
+
+os.register_at_fork(after_in_child=_drop_inherited)
 
 
 def _open(path: str) -> int:

@@ -25,6 +25,7 @@ def make_container(path: str, config: Config) -> None:
     layout = Layout(os.path.abspath(path), config.loose_prefix_len)
     if os.path.lexists(layout.root) and not os.path.isdir(layout.root):
         raise ContainerExists(path, "is there already, and is not a directory")
+    above = _first_that_exists(layout.root)
     os.makedirs(layout.root, exist_ok=True)
     with locks.acquire_directory(layout.root):
         _refuse_what_is_there(path, layout)
@@ -39,8 +40,19 @@ def make_container(path: str, config: Config) -> None:
         fsio.write_file(temporary, encode_config(config))
         os.rename(temporary, layout.config)
         fsio.sync_directory(layout.root)
+    directory = layout.root
     with suppress(OSError):  # A parent that cannot be read cannot be synced; the container itself is whole.
-        fsio.sync_directory(os.path.dirname(layout.root))
+        while directory != above:
+            directory = os.path.dirname(directory)
+            fsio.sync_directory(directory)
+
+
+def _first_that_exists(path: str) -> str:
+    """The parent of the topmost directory that has to be made, and at least the parent of ``path``."""
+    path = os.path.dirname(path)
+    while not os.path.isdir(path) and path != os.path.dirname(path):
+        path = os.path.dirname(path)
+    return path
 
 
 def _refuse_what_is_there(path: str, layout: Layout) -> None:

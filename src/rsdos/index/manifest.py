@@ -146,7 +146,12 @@ def _entry(kind: type[_Entry], row: dict[str, Any]) -> _Entry:
     values: dict[str, Any] = {}
     for member in fields(kind):
         value = row.get(member.name)
-        values[member.name] = value if isinstance(value, bool) else _number(value, member.name)
+        if member.type == "bool":
+            if not isinstance(value, bool):
+                raise ValueError(f"{member.name} is not true or false: {value!r:.40}")
+            values[member.name] = value
+        else:
+            values[member.name] = _number(value, member.name)
     return kind(**values)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from rsdos.engine import Engine
-from rsdos.errors import DecodeError
+from rsdos.errors import DamagedObject, DecodeError
 from rsdos.hashing import parse_keys
 from rsdos.interfaces import Progress
 from rsdos.model import FRAME_SIZE, Codec, CompressMode, Durability
@@ -135,7 +134,7 @@ class _Run:
         group = _Group()
         for digest in digests:
             try:
-                file = self._engine.loose.file(digest)
+                file = self._open(digest)
                 if file is None:
                     continue  # Somebody else has removed it meanwhile.
                 size = file.stored.size
@@ -143,9 +142,7 @@ class _Run:
                     self._append_large(appender, file)
                 else:
                     group.add(file, self._takes_over(file))
-            except (DecodeError, OSError) as error:
-                if isinstance(error, OSError) and error.errno not in (errno.EIO, errno.EACCES, errno.EPERM):
-                    raise
+            except (DecodeError, DamagedObject):
                 self._damaged.append(digest.hex())
                 continue
             done.append(digest)
@@ -155,6 +152,12 @@ class _Run:
                 self._progress.advance(group.flush(appender, self._encoding))
         self._progress.advance(group.flush(appender, self._encoding))
         return done
+
+    def _open(self, digest: bytes) -> LooseFile | None:
+        try:
+            return self._engine.loose.file(digest)
+        except PermissionError as error:
+            raise DamagedObject(digest.hex(), str(error)) from error
 
     def _append_large(self, appender: Appender, file: LooseFile) -> None:
         if self._takes_over(file):

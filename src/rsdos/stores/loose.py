@@ -193,12 +193,13 @@ class LooseStore(Store):
             if isinstance(data, bytes):
                 group.append(data)
                 size += len(data)
-                if size < _GROUP_BYTES and len(group) < _GROUP:
-                    continue
-            keys += self._insert_group(group)
-            group, size = [], 0
-            if not isinstance(data, bytes):
+                if size >= _GROUP_BYTES or len(group) >= _GROUP:
+                    keys += self._insert_group(group)
+                    group, size = [], 0
+            else:
                 with data:
+                    keys += self._insert_group(group)
+                    group, size = [], 0
                     keys.append(self._insert_frames(data))
         return keys + self._insert_group(group)
 

@@ -17,6 +17,7 @@ offset  size  what
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import struct
@@ -73,7 +74,12 @@ class LooseFile:
         return Stored(codec, RecordFlag(flags), length, size)
 
     def _fetch(self, offset: int, length: int) -> bytes:
-        return fsio.read_at(self.fd, offset, min(length, max(self.stored.length - offset, 0)))
+        try:
+            return fsio.read_at(self.fd, offset, min(length, max(self.stored.length - offset, 0)))
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            raise DecodeError("its file cannot be read: input/output error") from error
 
     def read(self) -> bytes:
         """The whole object, its hash verified. Raises `DecodeError`."""

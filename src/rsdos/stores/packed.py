@@ -339,12 +339,13 @@ class PackedStore(Store):
                 if isinstance(data, bytes):
                     group.append(data)
                     size += len(data)
-                    if size < min(BUFFER, appender.room) and len(group) < _GROUP:
-                        continue
-                keys += map(bytes.hex, appender.add_many(group, encoding))
-                group, size = [], 0
-                if not isinstance(data, bytes):
+                    if size >= min(BUFFER, appender.room) or len(group) >= _GROUP:
+                        keys += map(bytes.hex, appender.add_many(group, encoding))
+                        group, size = [], 0
+                else:
                     with data:
+                        keys += map(bytes.hex, appender.add_many(group, encoding))
+                        group, size = [], 0
                         keys.append(appender.add_frames(data, encoding).hex())
             keys += map(bytes.hex, appender.add_many(group, encoding))
             appender.commit()
