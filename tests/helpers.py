@@ -58,7 +58,20 @@ def text(size: int, seed: int = 0) -> bytes:
     return (lines * (size // len(lines) + 1))[:size]
 
 
-SIZES = (0, 1, 2, 849, 850, 5000, 70_000, FRAME_SIZE - 1, FRAME_SIZE, FRAME_SIZE + 1, 2 * FRAME_SIZE, 3 * FRAME_SIZE + 5)
+SIZES = (
+    0,
+    1,
+    2,
+    849,
+    850,
+    5000,
+    70_000,
+    FRAME_SIZE - 1,
+    FRAME_SIZE,
+    FRAME_SIZE + 1,
+    2 * FRAME_SIZE,
+    3 * FRAME_SIZE + 5,
+)
 """The sizes at which the store does something else."""
 
 
@@ -118,6 +131,7 @@ def run_python(code: str, *arguments: object, user: int | None = None, check: bo
     """Run a script in a fresh interpreter, as another user if one is named; returns what it printed."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
+        check=False,
         env=child_environment(),
         user=user,
         group=user,

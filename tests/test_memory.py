@@ -1,0 +1,101 @@
+"""Memory stays flat: measured in a child process, with objects of a gibibyte that are made as they are read."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import run_python
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+MOST = 64 << 20
+"""Bytes above the idle process, for one stream."""
+
+PRELUDE = """
+import io, os, sys, threading
+from rsdos import CompressMode, Container, Place
+
+LINES = b"".join(b"%d: the quick brown fox jumps over the lazy dog\\n" % (n * n) for n in range(20000))
+SIZE = 1 << 30
+
+class Generated(io.RawIOBase):
+    "A gibibyte of text, each block with a number of its own."
+    def __init__(self): self._at = 0
+    def readable(self): return True
+    def readinto(self, buffer):
+        size = min(len(buffer), SIZE - self._at, len(LINES) - 8)
+        buffer[:size] = (b"%08d" % (self._at >> 20) + LINES)[:size]
+        self._at += size
+        return size
+
+def anonymous():
+    with open("/proc/self/status") as status:
+        return sum(int(line.split()[1]) for line in status if line.startswith("RssAnon")) << 10
+
+class Peak:
+    "The most anonymous memory while its block runs, sampled every few milliseconds."
+    def __enter__(self):
+        self.idle = self.most = anonymous()
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+    def _watch(self):
+        while not self._end.wait(0.005):
+            self.most = max(self.most, anonymous())
+    def __exit__(self, *_):
+        self._end.set()
+        self._thread.join()
+        self.most = max(self.most, anonymous())
+
+container = Container.create(sys.argv[1])
+container.insert_many([b"warm", LINES])  # imports, allocators and contexts belong to the idle process
+container.insert(b"warm too")
+container.pack_all_loose()
+"""
+
+
+@pytest.mark.parametrize(
+    ("to", "compress"), [("PACKED", "NO"), ("PACKED", "AUTO"), ("LOOSE", "AUTO")], ids=["packed", "zstd", "loose"]
+)
+def test_a_gibibyte_goes_in_is_packed_and_comes_out(tmp_path: Path, to: str, compress: str) -> None:
+    code = (
+        PRELUDE
+        + f"""
+with Peak() as peak:
+    (key,) = container.insert_many([Generated()], to=Place.{to}, compress=CompressMode.{compress})
+print(peak.most - peak.idle)
+with Peak() as peak:
+    container.pack_all_loose()
+print(peak.most - peak.idle)
+with Peak() as peak, container.open(key) as stream:
+    while stream.read(1 << 16):
+        pass
+    assert stream.tell() == SIZE
+print(peak.most - peak.idle)
+with Peak() as peak:
+    assert container.extract_to(key, sys.argv[1] + "/../out") == SIZE
+print(peak.most - peak.idle)
+"""
+    )
+    peaks = [int(line) for line in run_python(code, tmp_path / "container").split()]
+    assert len(peaks) == 4
+    assert max(peaks) <= MOST, peaks
+
+
+def test_a_bulk_insert_of_many_tiny_objects(tmp_path: Path) -> None:
+    """8 MiB of objects and 200 bytes for each object of a batch, beside the keys that it returns (113 bytes each)."""
+    code = (
+        PRELUDE
+        + """
+count = 400_000
+with Peak() as peak:
+    keys = container.insert_many((b"%d" % number for number in range(count)), compress=CompressMode.NO)
+assert len(container) >= count
+print(peak.most - peak.idle - count * 121)
+"""
+    )
+    assert int(run_python(code, tmp_path / "container")) <= 128 << 20
