@@ -1,4 +1,7 @@
-"""What the documents show runs, and what the format page says is what the code does."""
+"""What the documents show runs, and what the format page says is what the code does.
+
+Every block marked ``python`` runs; one that must not is marked ``text``.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,18 @@ import re
 import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
 
-from rsdos.index import segment
+from rsdos.index import Entries, encode_segment, segment
+from rsdos.model import FRAME_SIZE, Codec, Compression
+from rsdos.pack import Batch
 from rsdos.pack import format as pack_format
-from tests.helpers import ROOT
+from rsdos.stores import loose_file
+from rsdos.streams.frames import FrameEncoder
+from tests.helpers import ROOT, child_environment, noise
 
 PAGES = ["README.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md")))]
 
@@ -36,6 +44,28 @@ def test_the_readme_has_the_quick_start() -> None:
     assert any("cnt.pack_all_loose(CompressMode.YES)" in block for block in blocks("README.md", "python"))
 
 
+def test_the_console_block_of_the_readme_runs(tmp_path: Path) -> None:
+    """To the letter, but for the keys, the container's id, and lines that follow at the end."""
+    (tmp_path / "mydata1.txt").write_bytes(noise(1_200_000, 1))
+    (tmp_path / "mydata2.bin").write_bytes(noise(3_400_000, 2))
+    (block,) = blocks("README.md", "console")
+    for step in block.removeprefix("$ ").split("\n$ "):
+        command, _, shown = step.partition("\n")
+        program, *arguments = command.split()
+        assert program == "rsdos"
+        whole = [sys.executable, "-m", program, *arguments]
+        done = subprocess.run(whole, cwd=tmp_path, capture_output=True, text=True, check=False, env=console())
+        pattern = (
+            re.escape(shown.rstrip()).replace("<key>", "[0-9a-f]{64}").replace("0123456789abcdef…", "[0-9a-f]{32}")
+        )
+        assert re.match(pattern, done.stdout), f"{command}\n{done.stdout}{done.stderr}"
+
+
+def console() -> dict[str, str]:
+    """The environment of somebody who has set nothing."""
+    return {name: value for name, value in child_environment().items() if name != "RSDOS_PATH"} | {"LANG": "C.UTF-8"}
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page: str) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / page).read_text()):
@@ -57,3 +87,37 @@ def test_the_tables_of_the_format_page_have_the_sizes_of_the_code() -> None:
     assert table_end("Footer, the last 64 bytes of a batch:") == pack_format.FOOTER_SIZE
     assert table_end("An immutable table of entries") == segment.HEADER_SIZE
     assert table_end("The rest of an entry:") == struct.calcsize("<24sQQQIIBB") == segment.SegmentLayout(1).table - 72
+    assert table_end("is its stored form as in a pack, and then:") == loose_file.TRAILER_LENGTH
+
+
+def test_the_magic_values_of_the_format_page_are_those_of_the_code() -> None:
+    page = (ROOT / "docs/format.md").read_text()
+    footer = pack_format.encode_footer(Batch(4096, 4096, 64, 0, 8128, 0), bytes(16), 1)
+    for data in (pack_format.encode_header(bytes(16), 1), footer, encode_segment(Entries.empty())):
+        assert f"| 0 | 8 | `{data[:8].decode()}` |" in page
+        assert data[8:10] == b"\2\0"
+
+
+@pytest.mark.parametrize("codec", [Codec.RAW, Codec.ZLIB, Codec.ZSTD])
+def test_the_frame_tables_of_the_format_page_are_those_of_the_code(codec: Codec) -> None:
+    page = (ROOT / "docs/format.md").read_text()
+    encoder = FrameEncoder(Compression(codec, 1))
+    pieces = [bytes(encoder.add(frame)) for frame in (noise(FRAME_SIZE, 1), b"the last one")]
+    end = encoder.finish()
+    if codec is Codec.ZSTD:
+        assert "| 0 | 4 | `0x184D2A5E` |" in page and "| 13 + 12 n | 4 | `0x8F92EAB1` |" in page
+        assert struct.unpack("<II", end[:8]) == (0x184D2A5E, 12 * 2 + 9)
+        assert struct.unpack("<IBI", end[8 + 12 * 2 :]) == (2, 0x80, 0x8F92EAB1)
+        rows = list(struct.iter_unpack("<III", end[8 : 8 + 12 * 2]))
+        assert rows == [
+            (len(piece), size, struct.unpack("<I", piece[-4:])[0])
+            for piece, size in zip(pieces, (FRAME_SIZE, 12), strict=True)
+        ]
+    else:
+        table = end[6:] if codec is Codec.ZLIB else end
+        assert "| 8 n + 12 | 4 | `RSFT` |" in page and len(table) == 8 * 2 + 16
+        assert struct.unpack("<IIII", table[:16])[::2] == tuple(map(len, pieces))
+        assert struct.unpack("<IIII", table[:16])[3] == zlib.crc32(b"the last one")
+        assert struct.unpack("<III4s", table[16:]) == (FRAME_SIZE, 2, zlib.crc32(table[:24]), b"RSFT")
+        if codec is Codec.ZLIB:
+            assert zlib.decompress(b"".join(pieces) + end[:6]) == noise(FRAME_SIZE, 1) + b"the last one"

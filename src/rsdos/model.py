@@ -8,10 +8,19 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from enum import Enum, IntEnum, IntFlag
-from typing import BinaryIO, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 BytesLike: TypeAlias = bytes | bytearray | memoryview
-Source: TypeAlias = BytesLike | str | os.PathLike[str] | BinaryIO
+
+
+class Readable(Protocol):
+    """A binary stream, as far as an insert needs one."""
+
+    def read(self, size: int, /) -> bytes:
+        """Up to ``size`` bytes; none at the end."""
+
+
+Source: TypeAlias = BytesLike | str | os.PathLike[str] | Readable
 """What can be inserted: bytes, the path of a regular file, or a readable binary stream (from where it stands)."""
 
 Missing: TypeAlias = Literal["raise", "skip", "none"]

@@ -9,7 +9,7 @@ import pickle
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ _PICK: dict[str, Callable[[Container], ObjectStore]] = {
     "union": lambda container: container.engine.objects,
     "container": lambda container: container,
 }
-_SETTINGS: dict[str, dict[str, object]] = {
+_SETTINGS: dict[str, dict[str, Any]] = {
     "defaults": {},
     "zlib everywhere": {"compression": "zlib:1", "loose_compression": "zlib:1"},
     "zstd when loose, tiny packs": {"loose_compression": "zstd:-1", "pack_size_target": 100_000},
@@ -160,7 +160,9 @@ def test_what_is_missing(store: ObjectStore, tmp_path: Path) -> None:
     assert ABSENT not in store
     asked = [ABSENT, key, ABSENT]
     assert list(store.extract_many(asked, missing="skip")) == [(key, b"here")]
-    assert sorted(store.extract_many(asked, missing="none"), key=str) == sorted([(key, b"here"), (ABSENT, None)], key=str)
+    assert sorted(store.extract_many(asked, missing="none"), key=str) == sorted(
+        [(key, b"here"), (ABSENT, None)], key=str
+    )
     with pytest.raises(ObjectNotFound):
         list(store.extract_many(asked))
     with pytest.raises(InvalidOption):
@@ -195,8 +197,16 @@ def test_no_path_is_made_of_a_bad_key(plain: ObjectStore, tmp_path: Path, monkey
     plain.has(ABSENT)
     touched: list[object] = []
     real_open, real_lstat = os.open, os.lstat
-    monkeypatch.setattr(os, "open", lambda path, *rest, **more: touched.append(path) or real_open(path, *rest, **more))
-    monkeypatch.setattr(os, "lstat", lambda path, *rest, **more: touched.append(path) or real_lstat(path, *rest, **more))
+
+    def watched(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(path: object, *rest: object, **more: object) -> object:
+            touched.append(path)
+            return real(path, *rest, **more)
+
+        return call
+
+    monkeypatch.setattr(os, "open", watched(real_open))
+    monkeypatch.setattr(os, "lstat", watched(real_lstat))
     for key in BAD_KEYS:
         for verb in (plain.extract, plain.has, plain.open, plain.meta):
             with pytest.raises(InvalidKey):
@@ -252,9 +262,9 @@ def test_open_is_a_real_binary_file(store: ObjectStore, tmp_path: Path) -> None:
     with store.open(zipped) as stream, zipfile.ZipFile(stream) as members:
         assert members.read("small") == b"content"
         assert members.testzip() is None
-    with io.TextIOWrapper(store.open(texts), encoding="utf-8") as stream:
-        assert stream.readline() == "line 0 ü\n"
-        assert sum(1 for _ in stream) == 149_999
+    with io.TextIOWrapper(store.open(texts), encoding="utf-8") as wrapped:
+        assert wrapped.readline() == "line 0 ü\n"
+        assert sum(1 for _ in wrapped) == 149_999
     with store.open(jsoned) as stream:
         assert json.load(stream) == value
 

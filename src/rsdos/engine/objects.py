@@ -96,10 +96,15 @@ class Objects(Store):
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Turns the refusal of the file system to write the container into `ReadOnlyContainer`."""
+        """Turns the refusal of the file system to write the container into `ReadOnlyContainer`.
+
+        A disk that is full is not named by the call that finds it so: the error gets the container's path.
+        """
         try:
             yield
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
+                error.filename = self._root
             refused = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
             ours = str(error.filename or "").startswith(self._root)
             if isinstance(error, RsdosError) or not refused or not ours:

@@ -183,7 +183,7 @@ def test_what_a_stream_raises_is_passed_on() -> None:
             return super().read(size)
 
     with pytest.raises(ConnectionResetError):
-        list(take(Broken(PATTERN, 100_000)))  # type: ignore[arg-type]
+        list(take(Broken(PATTERN, 100_000)))
 
 
 def test_files_that_cannot_be_read_say_why(tmp_path: pathlib.Path) -> None:

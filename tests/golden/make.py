@@ -1,0 +1,343 @@
+"""Makes the golden containers: `python tests/golden/make.py`. See README.md beside this file.
+
+Each is written as NAME.zip and NAME.json. One that is there already is left as it is, always: a golden container is
+a promise to whoever has such a container on disk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from rsdos import CompressMode, Container, Place
+from rsdos.config import Config
+from rsdos.engine import make_container
+from rsdos.hashing import digest_of
+from rsdos.model import FRAME_SIZE, Copy
+from rsdos.stores import Encoding
+
+HERE = Path(__file__).parent
+
+Expected = dict[str, object]
+"""``open``: the error that opening raises. Else ``objects``: key -> size, of what is read whole; ``errors``: key ->
+the error that reading it raises; ``list``: the error that listing raises, or None."""
+
+
+def noise(seed: int, size: int) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+def text(seed: int, size: int) -> bytes:
+    return (b"golden line %d\n" % seed * (size // 14 + 1))[:size]
+
+
+def make(root: Path, number: int, **settings: object) -> Container:
+    """A container with an id of its own, the same at each run."""
+    make_container(str(root), Config(container_id=f"{number:032x}", **settings))  # type: ignore[arg-type]
+    return Container(root)
+
+
+def expect(objects: Iterable[bytes], **errors: str) -> Expected:
+    """These objects are read; the keys of ``errors`` raise."""
+    sizes = {digest_of(data).hex(): len(data) for data in objects}
+    return {"objects": {key: size for key, size in sizes.items() if key not in errors}, "errors": errors, "list": None}
+
+
+def edit(path: Path, change: Callable[[bytearray], None]) -> None:
+    data = bytearray(path.read_bytes())
+    change(data)
+    path.write_bytes(data)
+
+
+def flip(path: Path, offset: int) -> None:
+    """Flip one bit; an offset below zero counts from the end."""
+
+    def change(data: bytearray) -> None:
+        data[offset] ^= 0x10
+
+    edit(path, change)
+
+
+def key(data: bytes) -> str:
+    return digest_of(data).hex()
+
+
+def place(container: Container, data: bytes) -> tuple[Path, int]:
+    """The pack and the offset of an object."""
+    extent = container.meta(key(data)).extent
+    if extent is None:
+        raise SystemExit("a golden object that should be packed is not")
+    return container.path / "packed" / f"{extent.pack_id:010d}.pack", extent.offset
+
+
+def segment_place(container: Container, at: int) -> tuple[Path, int]:
+    """The pack and the offset of a live segment."""
+    entry = container.engine.packed.index.history.newest().segments[at]
+    return container.path / "packed" / f"{entry.pack_id:010d}.pack", entry.offset
+
+
+# --- good ones --------------------------------------------------------------------------------------------------------
+
+
+def v2_empty(root: Path) -> Expected:
+    make(root, 0x100)
+    return expect([])
+
+
+def v2_raw(root: Path) -> Expected:
+    """Raw objects: packed, loose, one that is both, and a framed one."""
+    packed = [b"", b"a", noise(1, 900), text(1, 5000), text(2, FRAME_SIZE + 1)]
+    loose, both = [b"loose", noise(2, 100)], noise(3, 300)
+    with make(root, 0x101, compression="none") as container:
+        container.insert(both)
+        container.pack_all_loose(clean=False)
+        container.insert_many(packed)
+        container.insert_many(loose, to=Place.LOOSE)
+    return expect([*packed, *loose, both])
+
+
+def v2_mixed(root: Path) -> Expected:
+    """All codecs, framed and not, in several packs; loose objects compressed with zstd, beside raw ones."""
+    zstd = [text(seed, size) for seed, size in ((1, 3000), (2, FRAME_SIZE), (3, FRAME_SIZE + 1), (4, 3 * FRAME_SIZE))]
+    zlib = [text(seed, size) for seed, size in ((5, 3000), (6, FRAME_SIZE), (7, FRAME_SIZE + 1), (8, 3 * FRAME_SIZE))]
+    raw = [noise(9, 3000), b""]
+    loose = [text(10, 2000), text(11, 2 * FRAME_SIZE + 3), noise(12, 400), b"tiny"]
+    with make(root, 0x102, loose_compression="zstd", pack_size_target=5000, loose_prefix_len=3) as container:
+        for data in zstd:
+            container.insert_many([data], compress=CompressMode.YES)
+        append(container, zlib, Encoding(CompressMode.YES, Config(compression="zlib+1").codec))
+        container.insert_many(raw, compress=CompressMode.NO)
+        container.insert_many(loose, to=Place.LOOSE)
+    return expect(zstd + zlib + raw + loose)
+
+
+def append(container: Container, objects: list[bytes], encoding: Encoding) -> None:
+    """Append to a pack in an encoding that is not the container's, whatever the container has already."""
+    with container.engine.packed.appender(lambda digests: [Copy.MISSING] * len(digests)) as appender:
+        for data in objects:
+            if len(data) > FRAME_SIZE:
+                frames = (data[at : at + FRAME_SIZE] for at in range(0, len(data), FRAME_SIZE))
+                appender.add_frames(frames, encoding)
+            else:
+                appender.add_many([data], encoding)
+        appender.commit()
+
+
+def v2_zlib_loose(root: Path) -> Expected:
+    """Loose objects compressed with zlib, in no prefix directories, one of them packed by copying its stored form."""
+    loose = [text(1, 2000), text(2, 2 * FRAME_SIZE + 3), noise(3, 400)]
+    with make(root, 0x103, compression="zlib+9", loose_compression="zlib+1", loose_prefix_len=0) as container:
+        container.insert(text(4, 4000))
+        container.pack_all_loose()
+        container.insert_many(loose, to=Place.LOOSE)
+    return expect([*loose, text(4, 4000)])
+
+
+def v2_many_batches(root: Path) -> Expected:
+    """20 commits: manifests were dropped, and a merged segment file was written."""
+    objects = [noise(seed, 40) for seed in range(60)]
+    with make(root, 0x104, compression="none") as container:
+        for start in range(0, 60, 3):
+            container.insert_many(objects[start : start + 3])
+    if not list((root / "index").glob("*.seg")):
+        raise SystemExit("no segment file was written: this golden container needs more commits")
+    return expect(objects)
+
+
+# --- damaged ones -----------------------------------------------------------------------------------------------------
+
+
+def three_batches(root: Path, number: int) -> tuple[Container, list[bytes]]:
+    """Three batches in pack 1, of three objects each."""
+    objects = [noise(seed, 1000) for seed in range(9)]
+    container = make(root, number, compression="none")
+    for start in range(0, 9, 3):
+        container.insert_many(objects[start : start + 3])
+    return container, objects
+
+
+def damaged_manifest(root: Path) -> Expected:
+    """One bit of the newest manifest."""
+    _, objects = three_batches(root, 0x201)
+    flip(max((root / "index").iterdir()), 200)
+    return expect(objects)
+
+
+def damaged_no_manifest(root: Path) -> Expected:
+    """No manifest at all."""
+    _, objects = three_batches(root, 0x202)
+    for path in (root / "index").iterdir():
+        path.unlink()
+    return expect(objects)
+
+
+def damaged_segment_file(root: Path) -> Expected:
+    """One bit in the records of a merged segment file; the segments in the packs say the same."""
+    expected = v2_many_batches(root)
+    for path in (root / "index").glob("*.seg"):
+        flip(path, -100)
+    return expected
+
+
+def damaged_no_segment_file(root: Path) -> Expected:
+    """A merged segment file is missing."""
+    expected = v2_many_batches(root)
+    for path in (root / "index").glob("*.seg"):
+        path.unlink()
+    return expected
+
+
+def damaged_pack_segment(root: Path) -> Expected:
+    """One bit in a segment inside a pack: nobody else knows where the objects of that batch are."""
+    container, objects = three_batches(root, 0x203)
+    path, offset = segment_place(container, 1)
+    flip(path, offset + 64 + 5)
+    lost = {key(data): "DamagedContainer" for data in objects[3:6]}
+    return expect(objects, **lost) | {"list": "DamagedContainer"}
+
+
+def damaged_tail(root: Path) -> Expected:
+    """What a writer that died has left behind the committed length."""
+    container, objects = three_batches(root, 0x204)
+    path, _ = place(container, objects[0])
+    edit(path, lambda data: data.extend(noise(1, 5000)))
+    return expect(objects)
+
+
+def damaged_footer(root: Path) -> Expected:
+    """One bit of a footer. The manifest has the place of the segment: no reader needs the footer."""
+    container, objects = three_batches(root, 0x205)
+    path, _ = place(container, objects[0])
+    flip(path, -64 + 20)
+    return expect(objects)
+
+
+def damaged_cut_pack(root: Path) -> Expected:
+    """A pack that ends before its committed length: in the payloads of its third batch."""
+    container, objects = three_batches(root, 0x206)
+    path, offset = place(container, objects[6])
+    edit(path, lambda data: data.__delitem__(slice(offset + 1500, None)))
+    lost = {key(data): "DamagedContainer" for data in objects[6:]}
+    return expect(objects, **lost) | {"list": "DamagedContainer"}
+
+
+def damaged_payload(root: Path) -> Expected:
+    """One bit of an object, of a framed object, and of a loose one; there is no other copy of them."""
+    big, loose = text(1, FRAME_SIZE + 50), b"a loose object"
+    container, objects = three_batches(root, 0x207)
+    container.insert_many([big], compress=CompressMode.NO)
+    container.insert(loose)
+    container.close()
+    for data, into in ((objects[4], 10), (big, FRAME_SIZE + 7)):
+        path, offset = place(container, data)
+        flip(path, offset + into)
+    flip(root / "loose" / key(loose)[:2] / key(loose)[2:], 3)
+    bad = {key(data): "DamagedObject" for data in (objects[4], big, loose)}
+    return expect([*objects, big, loose], **bad)
+
+
+def damaged_copy(root: Path) -> Expected:
+    """Two packed copies of one object, and a packed and a loose one of another: one of each is damaged."""
+    container, objects = three_batches(root, 0x208)
+    twice, both = noise(50, 700), noise(51, 700)
+    container.insert_many([twice])
+    container.insert(both)
+    container.pack_all_loose(clean=False)
+    container.close()
+    for data in (twice, both):
+        path, offset = place(container, data)
+        flip(path, offset + 3)
+    append(container, [twice], Encoding(CompressMode.NO, container.config.codec))
+    return expect([*objects, twice, both])
+
+
+def damaged_trailer(root: Path) -> Expected:
+    """The size in the trailer of a compressed loose object."""
+    good, bad = text(1, 3000), text(2, 3000)
+    with make(root, 0x209, loose_compression="zstd") as container:
+        container.insert_many([good, bad], to=Place.LOOSE)
+    flip(root / "loose" / key(bad)[:2] / f"{key(bad)[2:]}.zst", -24 + 8 + 3)
+    return expect([good, bad], **{key(bad): "DamagedObject"})
+
+
+def damaged_config(root: Path) -> Expected:
+    """One bit of the settings."""
+    three_batches(root, 0x20A)
+    flip(root / "config.json", 100)
+    return {"open": "DamagedContainer"}
+
+
+def foreign_files(root: Path) -> Expected:
+    """What file systems and desktops leave in directories."""
+    container, objects = three_batches(root, 0x20B)
+    loose = b"loose"
+    container.insert(loose)
+    container.close()
+    for directory in (root, *(path for path in root.rglob("*") if path.is_dir())):
+        for name in (".DS_Store", ".nfs0001", "lost+found.txt", "0000000001.pack~", "manifest-0000000009.json.bak"):
+            (directory / name).write_bytes(b"not of this store")
+    return expect([*objects, loose])
+
+
+GOLDEN = {
+    function.__name__.replace("_", "-"): function
+    for function in (
+        v2_empty,
+        v2_raw,
+        v2_mixed,
+        v2_zlib_loose,
+        v2_many_batches,
+        damaged_manifest,
+        damaged_no_manifest,
+        damaged_segment_file,
+        damaged_no_segment_file,
+        damaged_pack_segment,
+        damaged_tail,
+        damaged_footer,
+        damaged_cut_pack,
+        damaged_payload,
+        damaged_copy,
+        damaged_trailer,
+        damaged_config,
+        foreign_files,
+    )
+}
+
+
+def write_zip(root: Path, target: Path) -> None:
+    """All of a directory, with its empty directories; the same bytes for the same files."""
+    with zipfile.ZipFile(target, "x") as archive:
+        for path in sorted(root.rglob("*")):
+            name = path.relative_to(root).as_posix() + ("/" if path.is_dir() else "")
+            info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            info.external_attr = (0o755 if path.is_dir() else 0o644) << 16
+            info.compress_type = zipfile.ZIP_STORED if path.is_dir() else zipfile.ZIP_DEFLATED
+            archive.writestr(info, b"" if path.is_dir() else path.read_bytes())
+
+
+def main() -> None:
+    for name, function in GOLDEN.items():
+        target = HERE / f"{name}.zip"
+        if target.exists():
+            sys.stdout.write(f"{name}: is there, and stays as it is\n")
+            continue
+        directory = tempfile.mkdtemp()
+        try:
+            root = Path(directory) / name
+            expected = function(root)
+            (HERE / f"{name}.json").write_text(json.dumps(expected, indent=1) + os.linesep)
+            write_zip(root, target)
+        finally:
+            shutil.rmtree(directory)
+        sys.stdout.write(f"{name}: made, {target.stat().st_size} bytes\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""Segments against a dict, and what damage does to them."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rsdos.errors import DamagedContainer
+from rsdos.index import Entries, Segment, encode_segment
+from rsdos.index.entries import Digests
+from rsdos.model import Record
+
+
+def record(digest: bytes, number: int = 0) -> Record:
+    return Record(digest, 1 + number % 3, 4096 + 7 * number, number, 2 * number, number & 0xFFFFFFFF, number % 3, 0)
+
+
+def segment_of(path: Path, records: list[Record]) -> Segment:
+    path.write_bytes(encode_segment(Entries.of_records(records).sort()))
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        return Segment(fd, str(path))
+    finally:
+        os.close(fd)
+
+
+def digests(count: int, seed: int = 0) -> list[bytes]:
+    source = random.Random(seed)
+    return [source.randbytes(32) for _ in range(count)]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 991, 8191, 8192, 8193, 30_000])
+def test_finds_what_is_there_and_nothing_else(tmp_path: Path, count: int) -> None:
+    records = {digest: record(digest, number) for number, digest in enumerate(digests(count))}
+    segment = segment_of(tmp_path / "segment", list(records.values()))
+    absent = digests(200, seed=1)
+    for digest, wanted in list(records.items())[:300]:
+        assert segment.find(digest) == [wanted]
+    assert not any(segment.find(digest) for digest in absent)
+    asked = [*records, *absent]
+    at = segment.find_many(Digests.of(asked))
+    assert (at[count:] == -1).all()
+    assert list(segment.entries().take(at[:count])) == list(records.values())
+
+
+@given(st.lists(st.tuples(st.sampled_from(range(6)), st.sampled_from(range(4)), st.integers(0, 9)), unique=True))
+def test_keys_that_share_their_first_bytes(
+    tmp_path_factory: pytest.TempPathFactory, picks: list[tuple[int, int, int]]
+) -> None:
+    """Copies of one key, and other keys with the same first 8 bytes."""
+    heads = digests(6)
+    records = [record(heads[head][:8] + bytes([tail]) * 24, number) for head, tail, number in picks]
+    segment = segment_of(tmp_path_factory.mktemp("segment") / "file", records)
+    every = {heads[head][:8] + bytes([tail]) * 24 for head in range(6) for tail in range(4)}
+    for digest in every:
+        assert sorted(segment.find(digest)) == sorted(own for own in records if own.digest == digest)
+    asked = sorted(every)
+    at = segment.find_many(Digests.of(asked)).tolist()
+    assert [position >= 0 for position in at] == [any(own.digest == digest for own in records) for digest in asked]
+    assert int(segment.entries().distinct().sum()) == len({own.digest for own in records})
+
+
+def test_every_flipped_byte_is_told_or_does_no_harm(tmp_path: Path) -> None:
+    records = [record(digest, number) for number, digest in enumerate(digests(40))]
+    path = tmp_path / "segment"
+    segment_of(path, records)
+    good = path.read_bytes()
+    told = 0
+    for offset in range(len(good)):
+        path.write_bytes(good[:offset] + bytes([good[offset] ^ 0x10]) + good[offset + 1 :])
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            segment = Segment(fd, str(path))
+            assert [segment.find(own.digest) for own in records] == [[own] for own in records]
+        except DamagedContainer:
+            told += 1
+        finally:
+            os.close(fd)
+    assert told == len(good)
+
+
+@pytest.mark.parametrize("length", [0, 10, 63, 64, 100, 2000])
+def test_a_segment_that_is_cut_short(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "segment"
+    segment_of(path, [record(digest) for digest in digests(40)])
+    os.truncate(path, length)
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        with pytest.raises(DamagedContainer):
+            Segment(fd, str(path))
+    finally:
+        os.close(fd)
