@@ -126,7 +126,7 @@ def test_options_that_make_no_sense(tmp_path: Path) -> None:
         {"durability": "none"},
     ):
         with pytest.raises(InvalidOption):
-            Container.create(tmp_path / "container", **options)  # type: ignore[arg-type]
+            Container.create(tmp_path / "container", **options)
     with pytest.raises(InvalidOption):
         Container(tmp_path / "container").init_container(hash_type="md5")
     assert not (tmp_path / "container").exists()

@@ -72,7 +72,10 @@ class Objects(Store):
         return self._either(self.packed.describe, self.loose.describe, digest)
 
     def contains_many(self, digests: Sequence[bytes]) -> list[bool]:
-        present = self.packed.contains_many(digests)
+        try:
+            present = self.packed.contains_many(digests)
+        except DamagedContainer:
+            return [self.describe(digest) is not None for digest in digests]
         if not all(present):
             rest = [at for at, hit in enumerate(present) if not hit]
             for at, hit in zip(rest, self.loose.contains_many([digests[at] for at in rest]), strict=True):
@@ -81,12 +84,17 @@ class Objects(Store):
 
     def read_many(self, digests: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
         absent = bytearray(b"\1") * len(digests)
-        for at, data in self.packed.read_many(digests, self.read):
-            absent[at] = 0
-            yield at, data
-        rest = [at for at, flag in enumerate(absent) if flag]
-        for at, data in self.loose.read_many([digests[at] for at in rest]):
-            yield rest[at], data
+        try:
+            for at, data in self.packed.read_many(digests, self.read):
+                absent[at] = 0
+                yield at, data
+            look: Store = self.loose
+        except DamagedContainer:
+            look = self  # One by one: a loose copy answers for what the index cannot tell of, or the damage is raised.
+        for at in (at for at, flag in enumerate(absent) if flag):
+            found = look.read(digests[at])
+            if found is not None:
+                yield at, found
 
     def copies(self, digests: Sequence[bytes], trust: Trust, durability: Durability) -> list[Copy]:
         answers = self.packed.copies(digests, trust, durability)

@@ -60,9 +60,13 @@ class History:
         """
         # 5. From here to the end of the block nobody else commits.
         with locks.acquire(self._layout.commit_lock):
-            manifest = change(self.newest())
-            manifest = replace(manifest, number=manifest.number + 1)
-            self._publish(manifest, durability)
+            newest = self.newest()
+            try:
+                manifest = replace(change(newest), number=newest.number + 1)
+                self._publish(manifest, durability)
+            except BaseException:
+                self._undo(newest)
+                raise
             with suppress(OSError):  # The commit stands; what could not be dropped is dropped by a later one.
                 self._prune(manifest)
         return manifest
@@ -83,6 +87,14 @@ class History:
             fsio.remove(temporary)
         if durability is Durability.FULL:
             fsio.sync_directory(self._layout.index)
+
+    def _undo(self, newest: Manifest) -> None:
+        """Remove what a commit that failed has merged, unless it stands and only its last sync failed."""
+        with suppress(OSError):
+            if not os.path.exists(self._layout.manifest(newest.number + 1)):
+                for number in self._layout.segment_numbers():
+                    if number >= newest.next_segment:
+                        fsio.remove(self._layout.segment(number))
 
     def _prune(self, newest: Manifest) -> None:
         """Drop the manifests beyond the last `KEPT`, oldest first, and the segment files that no kept one needs."""

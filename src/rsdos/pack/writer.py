@@ -40,8 +40,9 @@ class PackWriter:
         try:
             self._start = self._begin(committed)
         except BaseException:
-            os.close(self.fd)
-            self.fd = -1
+            self.close()
+            if not committed:
+                fsio.remove(path)
             raise
         self.position = self._start
 

@@ -16,7 +16,7 @@ from rsdos.codecs import crc32, decode, decode_many
 from rsdos.config import Config
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
 from rsdos.hashing import digest_of, sha256
-from rsdos.index import Index, Run
+from rsdos.index import Found, Index, Run
 from rsdos.layout import Layout
 from rsdos.model import (
     FRAME_SIZE,
@@ -232,13 +232,20 @@ class PackedStore(Store):
 
     def copies(self, digests: Sequence[bytes], trust: Trust, durability: Durability) -> list[Copy]:
         """As promised. Of a damaged part of the index nothing is known: what it may have had is missing."""
-        if durability is Durability.FULL:
-            self.index.make_durable()
         synced = {pack.id: pack.synced for pack in self.index.snapshot.manifest.packs}
         try:
             found = self.index.find_many(digests)
         except DamagedContainer:
-            return [self._copy(digest, synced, durability) for digest in digests]
+            answers = [self._copy(digest, synced, durability) for digest in digests]
+        else:
+            answers = self._copies_of(found, digests, trust, synced, durability)
+        if durability is Durability.FULL and Copy.GOOD in answers:
+            self.index.make_durable()
+        return answers
+
+    def _copies_of(
+        self, found: Found, digests: Sequence[bytes], trust: Trust, synced: Mapping[int, int], durability: Durability
+    ) -> list[Copy]:
         answers = [Copy.MISSING] * len(digests)
         for run in found.runs(_GAP, _WINDOW):
             good = trust is Trust.INDEX or (not run.flags and self._stored_run(run) is not None)

@@ -1,0 +1,110 @@
+"""The operations that are broken off at every call: what they start from, what they do, what must be there then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rsdos import CompressMode, Container, Place
+from rsdos.model import FRAME_SIZE
+from tests.helpers import key_of, noise, text
+
+Ack = Callable[[str], None]
+
+BASE = {
+    key_of(data): data
+    for data in (b"", b"packed 1", text(3000, 1), noise(9000, 2), text(FRAME_SIZE + 10, 3), b"loose 1", text(5000, 4))
+}
+NEW = {key_of(data): data for data in (b"new", text(4000, 5), noise(6000, 6), text(FRAME_SIZE + 99, 7), b"newer")}
+
+OLD = {key_of(data): data for data in (b"packed 1", b"loose 1")}
+"""Of the base: inserted again by the operations that insert."""
+
+
+def _base(path: Path, **settings: object) -> None:
+    with Container.create(path, **settings) as container:  # type: ignore[arg-type]
+        objects = list(BASE.values())
+        container.insert_many(objects[:5])
+        container.insert_many(objects[5:], to=Place.LOOSE)
+
+
+def _many_segments(path: Path) -> None:
+    """As many live segments as there may be: the next commit merges."""
+    _base(path)
+    with Container(path) as container:
+        while len(container.engine.packed.index.snapshot.segments) < 16:
+            container.insert_many([b"another %d" % len(container)])
+
+
+def _with_new_loose(path: Path) -> None:
+    _base(path)
+    with Container(path) as container:
+        container.insert_many(NEW.values(), to=Place.LOOSE)
+
+
+def _empty(path: Path) -> None:
+    Container.create(path).close()
+
+
+def _nothing(path: Path) -> None:
+    path.mkdir()
+
+
+def _insert_packed(path: Path, ack: Ack) -> None:
+    with Container(path) as container:
+        for key in container.insert_many([*NEW.values(), *OLD.values()]):
+            ack(key)
+
+
+def _insert_loose(path: Path, ack: Ack) -> None:
+    with Container(path) as container:
+        for data in [*NEW.values(), *OLD.values()]:
+            ack(container.insert(data))
+
+
+def _insert_many_loose(path: Path, ack: Ack) -> None:
+    with Container(path) as container:
+        for key in container.insert_many(NEW.values(), to=Place.LOOSE):
+            ack(key)
+
+
+def _pack(path: Path, ack: Ack) -> None:
+    with Container(path) as container:
+        container.pack_all_loose()
+
+
+def _pack_and_keep(path: Path, ack: Ack) -> None:
+    with Container(path) as container:
+        container.pack_all_loose(CompressMode.YES, clean=False)
+
+
+def _init(path: Path, ack: Ack) -> None:
+    if not (path / "config.json").exists():
+        Container.create(path, durability="full").close()
+
+
+@dataclass(frozen=True)
+class Operation:
+    """``before`` is there beforehand and has to stay; ``wanted`` is there when ``run`` has returned."""
+
+    prepare: Callable[[Path], None]
+    run: Callable[[Path, Ack], None]
+    before: Mapping[str, bytes] = field(default_factory=lambda: BASE)
+    wanted: Mapping[str, bytes] = field(default_factory=lambda: BASE | NEW)
+    least: int = 10
+    """Calls that it makes at least: fewer, and the interception is blind."""
+
+
+OPERATIONS = {
+    "insert packed": Operation(_base, _insert_packed),
+    "insert packed, first pack": Operation(_empty, _insert_packed, {}, NEW | OLD),
+    "insert packed, tiny packs": Operation(lambda path: _base(path, pack_size_target=2000), _insert_packed, least=40),
+    "insert packed, merging": Operation(_many_segments, _insert_packed, least=15),
+    "insert loose": Operation(_base, _insert_loose, least=20),
+    "insert loose, compressed": Operation(lambda path: _base(path, loose_compression="zstd"), _insert_loose, least=20),
+    "insert many loose": Operation(_base, _insert_many_loose, least=20),
+    "pack": Operation(_with_new_loose, _pack, BASE | NEW),
+    "pack and keep": Operation(_with_new_loose, _pack_and_keep, BASE | NEW),
+    "init": Operation(_nothing, _init, {}, {}),
+}

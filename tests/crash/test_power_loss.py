@@ -1,0 +1,204 @@
+"""What was acknowledged under full durability survives a power loss at any moment, and the order of calls behind it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rsdos import Container, DamagedObject, ObjectNotFound, Place
+from rsdos.model import FRAME_SIZE
+from tests.crash.disk import Disk
+from tests.crash.operations import BASE, NEW, OPERATIONS, Operation
+from tests.helpers import key_of, noise, text
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc to tell descriptors' paths")
+
+_WITH_OBJECTS = [name for name, operation in OPERATIONS.items() if operation.wanted]
+
+
+def _run_and_lose(operation: Operation, directory: Path, *, sync: bool = True, names_survive: bool = False) -> int:
+    """Run an operation and check what a power loss behind each of its calls would leave; returns how many calls."""
+    path, left = directory / "container", directory / "left"
+    operation.prepare(path)
+    disk = Disk(path)
+    acknowledged: set[str] = set()
+
+    def check() -> None:
+        shutil.rmtree(left, ignore_errors=True)
+        disk.lose_power(left, names_survive=names_survive)
+        with Container(left) as container:
+            for key in {*operation.before, *acknowledged}:
+                assert container.extract(key) == operation.wanted[key]
+            for key, data in container.extract_many(list(container)):
+                assert data is not None and key_of(data) == key
+
+    points = 0
+
+    def sometimes() -> None:
+        # Only behind what changes the picture for the worse or the better; all of them would take a minute.
+        nonlocal points
+        points += 1
+        if disk.calls[-1][0] in ("link", "rename", "unlink", "fsync", "ftruncate"):
+            check()
+
+    with disk.watched(sometimes, sync=sync):
+        operation.run(path, acknowledged.add)
+    acknowledged.update(operation.wanted)
+    check()
+    # What is left is a container like any other: the same again works.
+    operation.run(left, acknowledged.add)
+    with Container(left) as container:
+        assert dict(container.extract_many(operation.wanted)) == dict(operation.wanted)
+    return points
+
+
+@pytest.mark.parametrize("names_survive", [False, True], ids=["nothing unsynced is left", "names are left"])
+@pytest.mark.parametrize("name", _WITH_OBJECTS)
+def test_nothing_acknowledged_is_lost(name: str, names_survive: bool, tmp_path: Path) -> None:
+    operation = OPERATIONS[name]
+    assert _run_and_lose(operation, tmp_path, names_survive=names_survive) >= operation.least
+
+
+# With "pack and keep" the loose files are still there: nothing is lost without a sync.
+@pytest.mark.parametrize("name", [name for name in _WITH_OBJECTS if name != "pack and keep"])
+def test_the_check_is_not_blind(name: str, tmp_path: Path) -> None:
+    with pytest.raises((AssertionError, ObjectNotFound, DamagedObject, OSError)):
+        _run_and_lose(OPERATIONS[name], tmp_path, sync=False, names_survive=name == "pack")
+
+
+@pytest.mark.parametrize("to", Place)
+def test_a_duplicate_of_a_relaxed_insert_is_made_durable(to: Place, tmp_path: Path) -> None:
+    data = [b"small", text(FRAME_SIZE + 1), noise(3000)]
+    for first in Place:
+        path, left = tmp_path / f"container {first}", tmp_path / f"left {first}"
+        Container.create(path).close()
+        disk = Disk(path)
+        with disk.watched():
+            with Container(path, durability="relaxed") as relaxed:
+                relaxed.insert_many(data, to=first)
+            with Container(path) as full:
+                keys = full.insert_many(data, to=to)
+        disk.lose_power(left)
+        with Container(left) as container:
+            assert dict(container.extract_many(keys)) == dict(zip(keys, data, strict=True))
+
+
+@pytest.mark.parametrize("to", Place)
+def test_a_duplicate_of_an_insert_that_is_not_yet_synced_is_made_durable(to: Place, tmp_path: Path) -> None:
+    """A writer died, or still is, between the link of its manifest and the sync of the directory."""
+    path, left = tmp_path / "container", tmp_path / "left"
+    Container.create(path).close()
+    disk = Disk(path)
+    with disk.watched():
+        sync = os.fsync
+
+        def die(fd: int) -> None:
+            if os.readlink(f"/proc/self/fd/{fd}") == str(path / "index"):
+                raise KeyboardInterrupt
+            sync(fd)
+
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(os, "fsync", die)
+            Container(path).insert_many([b"object"])
+        with Container(path) as container:
+            assert key_of(b"object") in container
+            container.insert_many([b"object"], to=to)
+    disk.lose_power(left)
+    with Container(left) as container:
+        assert container.extract(key_of(b"object")) == b"object"
+
+
+def test_a_relaxed_insert_puts_nothing_older_at_risk(tmp_path: Path) -> None:
+    for names_survive in (False, True):
+        path, left = tmp_path / f"container {names_survive}", tmp_path / f"left {names_survive}"
+        OPERATIONS["insert packed"].prepare(path)
+        disk = Disk(path)
+        with disk.watched(), Container(path, durability="relaxed") as container:
+            container.insert_many(NEW.values())
+            container.insert_many([noise(700, 8)])
+            container.insert_many([noise(800, 9)], to=Place.LOOSE)
+        disk.lose_power(left, names_survive=names_survive)
+        with Container(left) as container:
+            for key, data in BASE.items():
+                assert container.extract(key) == data
+
+
+def test_packing_is_durable_even_in_a_relaxed_container(tmp_path: Path) -> None:
+    path, left = tmp_path / "container", tmp_path / "left"
+    with Container.create(path, durability="relaxed") as container:
+        keys = container.insert_many(NEW.values(), to=Place.LOOSE)
+        disk = Disk(path)  # The loose files have reached the disk by now.
+        with disk.watched():
+            container.insert_many(list(NEW.values())[:2])
+            container.pack_all_loose()
+    disk.lose_power(left, names_survive=True)
+    with Container(left) as container:
+        assert dict(container.extract_many(keys)) == NEW
+
+
+def _calls_of(path: Path, run: Callable[[Container], object]) -> list[str]:
+    disk = Disk(path)
+    with Container(path) as container, disk.watched():
+        run(container)
+    return [f"{name} {where}" for name, where in disk.calls]
+
+
+def _order(calls: list[str], *wanted: str) -> None:
+    """Each of the wanted calls is there, behind the one before it."""
+    at = 0
+    for call in wanted:
+        assert call in calls[at:], f"{call} is not behind the {at} calls before it: {calls}"
+        at += calls[at:].index(call) + 1
+
+
+def test_the_order_of_a_packed_insert(tmp_path: Path) -> None:
+    Container.create(tmp_path).close()
+    calls = _calls_of(tmp_path, lambda container: container.insert_many([b"x"]))
+    pack, manifest = "packed/0000000001.pack", "index/manifest-0000000002.json"
+    _order(
+        calls,
+        "open locks/pack-1",
+        f"pwritev {pack}",
+        f"fdatasync {pack}",
+        "fsync packed",
+        f"link {manifest}",
+        "fsync index",
+    )
+    # The manifest is whole on the disk before it has its name.
+    assert calls[: calls.index(f"link {manifest}")][-1].startswith("fdatasync index/")
+    again = _calls_of(tmp_path, lambda container: container.insert_many([b"y"]))
+    assert "fsync packed" not in again
+
+
+def test_the_order_of_a_loose_insert(tmp_path: Path) -> None:
+    Container.create(tmp_path).close()
+    key = key_of(b"x")
+    calls = _calls_of(tmp_path, lambda container: container.insert(b"x"))
+    synced = next(call for call in calls if call.startswith("fdatasync sandbox/"))
+    _order(calls, synced, f"rename loose/{key[:2]}/{key[2:]}", f"fsync loose/{key[:2]}")
+    _order(calls, f"mkdir loose/{key[:2]}", "fsync loose")
+
+
+def test_a_loose_file_goes_only_after_its_packed_copy_is_safe(tmp_path: Path) -> None:
+    with Container.create(tmp_path) as container:
+        key = container.insert(b"x")
+    calls = _calls_of(tmp_path, lambda container: container.pack_all_loose())
+    _order(
+        calls, "fdatasync packed/0000000001.pack", "fsync packed", "fsync index", f"unlink loose/{key[:2]}/{key[2:]}"
+    )
+
+
+def test_a_bulk_insert_syncs_once(tmp_path: Path) -> None:
+    Container.create(tmp_path).close()
+    calls = _calls_of(tmp_path, lambda container: container.insert_many(b"%d" % n for n in range(20_000)))
+    assert sum(call.startswith(("fsync", "fdatasync")) for call in calls) <= 4
+
+
+def test_relaxed_syncs_no_payload(tmp_path: Path) -> None:
+    Container.create(tmp_path, durability="relaxed").close()
+    calls = _calls_of(tmp_path, lambda container: container.insert_many([b"x"]) + [container.insert(b"y")])
+    assert not [call for call in calls if call.startswith(("fsync", "fdatasync")) and "index" not in call]
