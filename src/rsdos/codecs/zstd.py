@@ -66,6 +66,8 @@ def decompress_many(stored: Iterable[BytesLike], sizes: Iterable[int]) -> list[b
 
 def _decompress_slowly(stored: BytesLike, size: int) -> bytes:
     """Decode what declares no size, or another, or more than a frame: memory grows only with what really comes out."""
+    if size < 0:
+        raise DecodeError(f"zstd: {size} is no size")
     if _frame_length(stored) != len(stored):
         raise DecodeError("zstd: bytes after the end of the frame")
     chunks = []

@@ -11,7 +11,7 @@ from functools import partial
 from itertools import islice
 from typing import TypeVar
 
-from rsdos.errors import DamagedContainer, DamagedObject, ReadOnlyContainer, RsdosError
+from rsdos.errors import DamagedContainer, DamagedObject, InvalidOption, ReadOnlyContainer, RsdosError
 from rsdos.hashing import parse_keys
 from rsdos.model import BytesLike, CompressMode, Copy, Durability, ObjectMeta, Place, Source, Trust
 from rsdos.stores import CHUNK, LooseStore, PackedStore, Store, ask_for_rest, first_good
@@ -60,10 +60,20 @@ class Objects(Store):
         return self._either(self.packed.read, self.loose.read, digest)
 
     def frames(self, digest: bytes) -> Iterator[BytesLike] | None:
+        return self._either(self._packed_frames, self.loose.frames, digest)
+
+    def _packed_frames(self, digest: bytes) -> Iterator[BytesLike] | None:
         packed = self.packed.frames(digest)
-        if packed is None:
-            return self.loose.frames(digest)
-        return first_good(digest, (lambda: packed, lambda: self.loose.frames(digest) or iter(())))
+        return None if packed is None else first_good(digest, self._copies_in_parts(digest, packed))
+
+    def _copies_in_parts(
+        self, digest: bytes, packed: Iterator[BytesLike]
+    ) -> Iterator[Callable[[], Iterator[BytesLike]]]:
+        """The packed copies and, when they are all damaged, the loose one if there is one."""
+        yield lambda: packed
+        loose = self.loose.frames(digest)
+        if loose is not None:
+            yield lambda: loose
 
     def stream(self, digest: bytes) -> io.BufferedReader | None:
         return self._either(self.packed.stream, self.loose.stream, digest)
@@ -135,6 +145,8 @@ class Objects(Store):
 
         See `PackedStore.insert_many` and `LooseStore.insert_many`; ``compress`` and ``trust`` are for packs.
         """
+        if not isinstance(to, Place) or not isinstance(trust, Trust):
+            raise InvalidOption(f"to is a Place and trust a Trust, not {to!r:.40} and {trust!r:.40}")
         with self.writing():
             if to is Place.LOOSE:
                 return self.loose.insert_many(sources)

@@ -48,6 +48,8 @@ class Encoding:
     compression: Compression
 
     def __post_init__(self) -> None:
+        if not isinstance(self.mode, CompressMode):
+            raise InvalidOption(f"whether to compress is a CompressMode, not {self.mode!r:.40}")
         if self.mode is CompressMode.YES and self.compression.codec is Codec.RAW:
             raise InvalidOption("asked to compress, but the container's compression is none")
 

@@ -1,0 +1,86 @@
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rsdos import fsio
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "file")
+
+
+@pytest.mark.parametrize("most", [1, 7, 1000])
+def test_short_writes_and_reads_are_made_whole(path: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    pwrite, pwritev, pread = os.pwrite, os.pwritev, os.pread
+
+    def shortv(fd: int, buffers: Any, offset: int) -> int:
+        return pwritev(fd, [b"".join(buffers)[:most]], offset)
+
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: pwrite(fd, data[:most], offset))
+    monkeypatch.setattr(os, "pwritev", shortv)
+    monkeypatch.setattr(os, "pread", lambda fd, length, offset: pread(fd, min(length, most), offset))
+    buffers: list[bytes | memoryview] = [b"", b"ab", bytes(range(200)), memoryview(b"xyz"), b""] * 3
+    whole = b"".join(buffers)
+    fd = fsio.create(path)
+    assert fsio.write_many_at(fd, 5, buffers) == len(whole)
+    assert fsio.write_at(fd, 0, b"12345") == 5
+    assert fsio.read_at(fd, 0, 5 + len(whole)) == b"12345" + whole
+    assert fsio.read_at(fd, len(whole), 100) == whole[-5:]
+    assert fsio.read_at(fd, 10_000, 5) == b""
+    os.close(fd)
+
+
+def test_more_buffers_than_the_system_takes_at_once(path: str) -> None:
+    fd = fsio.create(path)
+    buffers = [b"%d," % number for number in range(5000)]
+    assert fsio.write_many_at(fd, 0, buffers) == len(b"".join(buffers))
+    os.close(fd)
+    assert fsio.read_file(path, 1 << 20) == b"".join(buffers)
+
+
+def test_only_regular_files_are_read(path: str, tmp_path: Path) -> None:
+    os.mkfifo(path)
+    link = tmp_path / "link"
+    (tmp_path / "real").write_bytes(b"x")
+    link.symlink_to(tmp_path / "real")
+    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    for wrong in (path, str(link), str(tmp_path), "/dev/null"):
+        with pytest.raises(OSError):
+            fsio.open_for_reading(wrong)
+    after = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    assert after == before
+
+
+def test_create_takes_no_file_that_is_there(path: str, tmp_path: Path) -> None:
+    os.symlink(tmp_path / "elsewhere", path)
+    with pytest.raises(FileExistsError):
+        fsio.create(path)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_file_larger_than_expected_is_not_read(path: str) -> None:
+    fsio.write_file(path, b"x" * 100)
+    assert fsio.read_file(path, 100) == b"x" * 100
+    with pytest.raises(OSError) as caught:
+        fsio.read_file(path, 99)
+    assert caught.value.errno == errno.EFBIG
+
+
+def test_a_file_that_cannot_be_synced_is_not_left_there(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fsio, "sync_file", broken)
+    with pytest.raises(OSError, match="Input/output"):
+        fsio.write_file(path, b"x")
+    assert not os.path.exists(path)
+
+
+def test_remove(path: str) -> None:
+    fsio.write_file(path, b"")
+    assert fsio.remove(path)
+    assert not fsio.remove(path)

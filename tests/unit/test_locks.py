@@ -1,0 +1,115 @@
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from rsdos import locks
+
+
+@contextmanager
+def child(run: Callable[[], None]) -> Iterator[int]:
+    """A forked process that has run something and then waits; killed at the end."""
+    ready, tell = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            run()
+            os.write(tell, b"x")
+            signal.pause()
+        finally:
+            os._exit(1)
+    try:
+        assert os.read(ready, 1) == b"x"
+        yield pid
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(ready)
+        os.close(tell)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "lock")
+
+
+def test_one_holder_at_a_time_even_in_one_process(path: str) -> None:
+    first = locks.try_acquire(path)
+    assert first is not None
+    assert locks.try_acquire(path) is None
+    # Having been refused releases nothing.
+    assert locks.try_acquire(path) is None
+    first.release()
+    with locks.acquire(path):
+        assert locks.try_acquire(path) is None
+    again = locks.try_acquire(path)
+    assert again is not None
+    again.release()
+    again.release()
+    assert os.path.exists(path)
+
+
+def test_waits_for_another_thread(path: str) -> None:
+    order: list[str] = []
+    held = locks.acquire(path)
+    waiting = threading.Event()
+
+    def wait() -> None:
+        waiting.set()
+        with locks.acquire(path):
+            order.append("second")
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    waiting.wait()
+    order.append("first")
+    held.release()
+    thread.join()
+    assert order == ["first", "second"]
+
+
+def test_the_lock_of_a_process_that_is_killed_is_free(path: str) -> None:
+    holding: list[object] = []
+    with child(lambda: holding.append(locks.acquire(path))):
+        assert locks.try_acquire(path) is None
+    with locks.acquire(path):
+        pass
+
+
+def test_a_forked_child_neither_releases_nor_keeps_the_lock(path: str) -> None:
+    held = locks.acquire(path)
+    with child(held.release):
+        assert locks.try_acquire(path) is None, "the child released its parent's lock"
+        held.release()
+        again = locks.try_acquire(path)
+        assert again is not None, "the child holds on to its parent's lock"
+        again.release()
+
+
+def test_a_lock_that_is_dropped_is_free(path: str) -> None:
+    locks.acquire(path)
+    with locks.acquire(path):
+        pass
+
+
+def test_a_link_is_not_followed(path: str, tmp_path: Path) -> None:
+    os.symlink(tmp_path / "elsewhere", path)
+    with pytest.raises(OSError, match="symbolic links"):
+        locks.acquire(path)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_directories(tmp_path: Path) -> None:
+    held = locks.try_acquire_directory(str(tmp_path))
+    assert held is not None
+    assert locks.try_acquire_directory(str(tmp_path)) is None
+    held.release()
+    with pytest.raises(FileNotFoundError):
+        locks.try_acquire_directory(str(tmp_path / "absent"))
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        locks.try_acquire_directory(str(tmp_path / "file"))
