@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     )
     from rsdos.model import Codec, CompressMode, Durability, Extent, ObjectMeta, Place, Trust
 
+__version__ = "0.2.0.dev0"
+
 __all__ = [
     "AmbiguousKey",
     "Busy",
@@ -59,15 +61,15 @@ __all__ = [
     "WriterPoisoned",
 ]
 
-_HOMES = ("rsdos.model", "rsdos.errors", "rsdos.container")
+if not TYPE_CHECKING:  # A type checker would take every name for one that this knows.
+    _HOMES = ("rsdos.model", "rsdos.errors", "rsdos.container")
 
-
-def __getattr__(name: str) -> object:
-    # Late: `rsdos --version` and `import rsdos` for its errors need not pay for numpy (65 ms).
-    if name in __all__:
-        for home in _HOMES:
-            module = importlib.import_module(home)
-            if hasattr(module, name):
-                globals()[name] = getattr(module, name)
-                return globals()[name]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name):
+        # Late: `rsdos --version` and `import rsdos` for its errors need not pay for the store.
+        if name in __all__:
+            for home in _HOMES:
+                module = importlib.import_module(home)
+                if hasattr(module, name):
+                    globals()[name] = getattr(module, name)
+                    return globals()[name]
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

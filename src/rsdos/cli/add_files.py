@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -14,13 +13,14 @@ from typing import TYPE_CHECKING
 import click
 
 from rsdos.cli.bar import Bar
-from rsdos.cli.render import echo_json, human, name
+from rsdos.cli.render import echo_json, human, name, one_line, short
 from rsdos.cli.session import Session, pass_session
 from rsdos.errors import SourceChanged, UnreadableSource
+from rsdos.streams.sources import take
 
 if TYPE_CHECKING:
     from rsdos.container import Container
-    from rsdos.model import CompressMode, Place
+    from rsdos.model import CompressMode, Place, Source
 
 _PACKED_FROM = 100
 """``--to auto``: from so many files on they go straight to a pack."""
@@ -28,13 +28,21 @@ _PACKED_FROM = 100
 _CHUNK = 8192
 """Files of one insert, and so of one sync: their keys are printed when all of them are durable."""
 
+_CHUNK_BYTES = 256 << 20
+"""Or of so many bytes: whoever is killed has to read no more than these again."""
+
+_LOOSE_CHUNK = 256
+"""The loose store syncs as many files together."""
+
 _READ = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
+    """A file that was handed to the store; ``size`` is None where only the store knows how much was read."""
+
     path: str
-    size: int
+    size: int | None
 
 
 @click.command()
@@ -73,7 +81,8 @@ def command(
     """Store files and directories; prints the key, the name and the size of each.
 
     A line is printed when its object is durable. A file that cannot be read is named on standard error, the others
-    are stored, and the exit code is 1.
+    are stored, and the exit code is 1. A symbolic link is followed when it is named, and passed over with -r, as is
+    the container itself.
     """
     from rsdos.model import CompressMode
 
@@ -84,9 +93,11 @@ def command(
     container = session.container()
     _ = container.config
     names = chain(files, _listed(from_file, null) if from_file is not None else ())
-    with Bar() as bar:
+    with Bar(prints=True) as bar:
         adding = _Adding(container, CompressMode(compress), as_json, bar)
         adding.add(_walk(names, recursive, adding), to)
+    if adding.passed_over:
+        click.echo(f"rsdos: warning: passed over {adding.passed_over} that are no regular files (links, ...)", err=True)
     return 1 if adding.failed else 0
 
 
@@ -99,11 +110,19 @@ class _Adding:
         self._as_json = as_json
         self._bar = bar
         self.failed = False
+        self.passed_over = 0
+        own = os.stat(container.path)
+        self._own = (own.st_dev, own.st_ino)
 
     def refuse(self, message: str) -> None:
         """Say what is wrong with one file, and go on."""
         self.failed = True
-        click.echo(f"rsdos: error: {name(message)}", err=True)
+        click.echo(f"rsdos: error: {one_line(message)}", err=True)
+
+    def is_container(self, directory: str) -> bool:
+        """Whether it is the container that is being added to: its own files are not for storing."""
+        status = os.stat(directory)
+        return (status.st_dev, status.st_ino) == self._own
 
     def add(self, paths: Iterator[str], to: str) -> None:
         """Store all files."""
@@ -112,26 +131,27 @@ class _Adding:
         head = list(islice(paths, _PACKED_FROM))
         loose = to == "loose" or (to == "auto" and len(head) < _PACKED_FROM)
         place = Place.LOOSE if loose else Place.PACKED
-        paths = chain(head, paths)
         self._bar.start("Adding", None, "files")
-        while chunk := list(islice(paths, _CHUNK)):
+        for chunk in self._chunks(chain(head, paths), _LOOSE_CHUNK if loose else _CHUNK):
             self._add_chunk(chunk, place)
             self._bar.advance(len(chunk))
 
-    def _add_chunk(self, paths: list[str], place: Place) -> None:
-        files = [file for path in paths if (file := self._file(path))]
-        while files:
-            try:
-                keys = self._container.insert_many([file.path for file in files], to=place, compress=self._mode)
-            except (UnreadableSource, SourceChanged) as error:
-                # It went bad between the check and the read: again without it. What was stored is found at once.
-                self.refuse(str(error))
-                files = [file for file in files if file.path != error.path]
-            else:
-                self._print(keys, files)
-                return
+    def _chunks(self, paths: Iterator[str], most: int) -> Iterator[list[str]]:
+        """The files that look readable, in lists of bounded count and bytes."""
+        chunk: list[str] = []
+        total = 0
+        for path in paths:
+            size = self._readable_size(path)
+            if size is not None:
+                chunk.append(path)
+                total += size
+            if len(chunk) == most or total >= _CHUNK_BYTES:
+                yield chunk
+                chunk, total = [], 0
+        if chunk:
+            yield chunk
 
-    def _file(self, path: str) -> _File | None:
+    def _readable_size(self, path: str) -> int | None:
         try:
             status = os.stat(path)
             if not stat.S_ISREG(status.st_mode):
@@ -143,17 +163,51 @@ class _Adding:
         except OSError as error:
             self.refuse(f"{path}: {error.strerror}")
         else:
-            return _File(path, status.st_size)
+            return status.st_size
         return None
+
+    def _add_chunk(self, paths: list[str], place: Place) -> None:
+        """Store a chunk in one insert, and print what it holds when that is durable.
+
+        A file of at most one frame is read before the store gets it, and left out when it cannot be. A larger one
+        that goes bad half-way fails the whole insert: it is done again without that file.
+        """
+        bad: set[str] = set()
+        while True:
+            taken: list[_File] = []
+            try:
+                sources = self._sources((path for path in paths if path not in bad), taken, bad)
+                keys = self._container.insert_many(sources, to=place, compress=self._mode)
+            except (UnreadableSource, SourceChanged) as error:
+                self.refuse(str(error))
+                bad.add(os.fspath(error.path))
+            else:
+                self._print(keys, taken)
+                return
+
+    def _sources(self, paths: Iterable[str], taken: list[_File], bad: set[str]) -> Iterator[Source]:
+        for path in paths:
+            try:
+                data = take(path)
+            except (UnreadableSource, SourceChanged) as error:
+                self.refuse(str(error))
+                bad.add(path)
+                continue
+            if isinstance(data, bytes):
+                taken.append(_File(path, len(data)))
+                yield data
+            else:
+                data.close()
+                taken.append(_File(path, None))
+                yield path
 
     def _print(self, keys: Iterable[str], files: Iterable[_File]) -> None:
         for key, file in zip(keys, files, strict=True):
-            path = os.path.normpath(file.path)
+            size = self._container.meta(key).size if file.size is None else file.size
             if self._as_json:
-                echo_json({"key": key, "path": path, "size": file.size})
+                echo_json({"key": key, "path": short(file.path), "size": size})
             else:
-                click.echo(f"{key} - {name(path)}: {human(file.size)}")
-        sys.stdout.flush()
+                click.echo(f"{key} - {name(file.path)}: {human(size)}")
 
 
 def _listed(source: str, null: bool) -> Iterator[str]:
@@ -184,11 +238,20 @@ def _walk(names: Iterable[str], recursive: bool, adding: _Adding) -> Iterator[st
 
 
 def _descend(top: str, adding: _Adding) -> Iterator[str]:
-    for directory, subdirectories, names in os.walk(
-        top, onerror=lambda error: adding.refuse(f"{error.filename}: {error.strerror}")
-    ):
-        subdirectories.sort()
-        for file_name in sorted(names):
-            path = os.path.join(directory, file_name)
-            if os.path.isfile(path) and not os.path.islink(path):
-                yield path
+    """The regular files below a directory. Memory: the names of directories that are still to be visited."""
+    directories = [top]
+    while directories:
+        directory = directories.pop()
+        try:
+            if adding.is_container(directory):
+                continue
+            with os.scandir(directory) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        directories.append(entry.path)
+                    elif entry.is_file(follow_symlinks=False):
+                        yield entry.path
+                    else:
+                        adding.passed_over += 1
+        except OSError as error:
+            adding.refuse(f"{error.filename or directory}: {error.strerror}")

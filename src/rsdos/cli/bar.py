@@ -17,17 +17,18 @@ _QUIET_SECONDS = 1.0
 class Bar:
     """A `rsdos.interfaces.Progress` on stderr; a context manager that takes it away again."""
 
-    def __init__(self) -> None:
-        self._wanted = sys.stderr.isatty()
+    def __init__(self, *, prints: bool = False) -> None:
+        """``prints``: stdout is written to meanwhile. If that is a terminal as well, there is no bar between."""
+        self._wanted = sys.stderr is not None and sys.stderr.isatty() and not (prints and sys.stdout.isatty())
         self._progress: RichProgress | None = None
         self._task: TaskID | None = None
         self._begun = time.monotonic()
         self._done = 0
-        self._description = ""
+        self._description = self._unit = ""
         self._total: int | None = None
 
     def start(self, description: str, total: int | None, unit: str) -> None:
-        self._description, self._total = f"{description} ({unit})", total
+        self._description, self._total, self._unit = f"{description} ({unit})", total, unit
         self._begun, self._done = time.monotonic(), 0
 
     def advance(self, amount: int) -> None:
@@ -46,11 +47,11 @@ class Bar:
         self._progress = rich.Progress(
             rich.TextColumn("{task.description}"),
             rich.BarColumn(),
-            rich.MofNCompleteColumn(),
+            rich.DownloadColumn() if self._unit == "bytes" else rich.MofNCompleteColumn(),
             rich.TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,
-            redirect_stdout=sys.stdout.isatty(),
+            redirect_stdout=False,
         )
         self._task = self._progress.add_task(self._description, total=self._total)
         self._progress.start()

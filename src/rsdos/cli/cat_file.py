@@ -7,10 +7,14 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import click
 
+from rsdos.cli.bar import Bar
 from rsdos.cli.session import Session, pass_session
+from rsdos.hashing import is_key
+from rsdos.model import BytesLike
 
 _PART = 1 << 20
 _RANGE = re.compile(r"(\d*):(\d*)")
@@ -38,7 +42,13 @@ class _Range(click.ParamType[tuple[int, int | None]]):
 @click.command()
 @click.argument("key")
 @click.option("-o", "--output", type=click.Path(), help="Write to this file, which appears whole or not at all.")
-@click.option("--range", "part", type=_Range(), metavar="START:END", help="Only these raw bytes; half-open.")
+@click.option(
+    "--range",
+    "part",
+    type=_Range(),
+    metavar="START:END",
+    help="Only these raw bytes; half-open; what is beyond the end is left out.",
+)
 @pass_session
 def command(session: Session, key: str, output: str | None, part: tuple[int, int | None] | None) -> None:
     """Write an object, or a range of it, to stdout or a file.
@@ -48,30 +58,37 @@ def command(session: Session, key: str, output: str | None, part: tuple[int, int
     from rsdos.stores import write_out
 
     container = session.container()
-    objects = container.engine.objects
-    key = container.find(key)
-    if part is not None:
-        with container.open(key) as stream:
-            parts = _slice(stream, *part)
-            if output is None:
-                _to_stdout(parts)
-            else:
-                write_out(parts, output)
-    elif output is None:
-        _to_stdout(objects.parts(key))
-    else:
-        container.extract_to(key, output)
+    # Only a prefix needs a search of the index, and numpy for it.
+    key = key if is_key(key) else container.find(key)
+    size = container.meta(key).size
+    start, end, _ = slice(*part or (0, None)).indices(size)
+    with ExitStack() as stack:
+        if part is None:
+            parts = container.engine.objects.parts(key)
+        else:
+            parts = _slice(stack.enter_context(container.open(key)), start, end)
+        bar = stack.enter_context(Bar(prints=output is None))
+        bar.start("Reading", max(end - start, 0), "bytes")
+        if output is None:
+            _to_stdout(_counted(parts, bar))
+        else:
+            write_out(_counted(parts, bar), output)
 
 
-def _slice(stream: io.BufferedReader, start: int, end: int | None) -> Iterator[bytes]:
-    size = stream.seek(0, os.SEEK_END)
-    at, end = stream.seek(min(start, size)), size if end is None else min(end, size)
+def _counted(parts: Iterator[BytesLike], bar: Bar) -> Iterator[BytesLike]:
+    for part in parts:
+        yield part
+        bar.advance(len(part))
+
+
+def _slice(stream: io.BufferedReader, start: int, end: int) -> Iterator[bytes]:
+    at = stream.seek(start)
     while at < end and (data := stream.read(min(_PART, end - at))):
         at += len(data)
         yield data
 
 
-def _to_stdout(parts: Iterator[bytes | bytearray | memoryview]) -> None:
+def _to_stdout(parts: Iterator[BytesLike]) -> None:
     # Not through sys.stdout.buffer: what it holds when the reader goes away would raise once more at exit.
     sys.stdout.flush()
     for part in parts:

@@ -10,7 +10,7 @@ from rsdos.cli.session import Session, pass_session
 _json_option = click.option("--json", "as_json", is_flag=True, help="JSON; for loose objects one document a line.")
 
 
-@click.group()
+@click.group(no_args_is_help=False)
 def command() -> None:
     """Look inside: loose objects, packs, one pack, one object."""
 

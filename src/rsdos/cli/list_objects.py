@@ -6,6 +6,7 @@ import click
 
 from rsdos.cli.render import echo_json
 from rsdos.cli.session import Session, pass_session
+from rsdos.errors import DamagedObject, ObjectNotFound
 
 
 @click.command("list")
@@ -14,17 +15,26 @@ from rsdos.cli.session import Session, pass_session
 @click.option("-l", "--long", "long", is_flag=True, help="With size, length, codec and place.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document a line.")
 @pass_session
-def command(session: Session, where: str | None, long: bool, as_json: bool) -> None:
+def command(session: Session, where: str | None, long: bool, as_json: bool) -> int:
     """List the keys of all objects, in no particular order."""
     engine = session.container().engine
     stores = {"loose": engine.loose, "packed": engine.packed, None: engine.objects}
     store = stores[where]
+    failed = 0
     for key in store:
         if not long:
             echo_json({"key": key}) if as_json else click.echo(key)
             continue
-        meta = store.meta(key)
+        try:
+            meta = store.meta(key)
+        except ObjectNotFound:
+            continue  # It went between the listing and this.
+        except DamagedObject as error:
+            failed = 1
+            click.echo(f"rsdos: error: {error}", err=True)
+            continue
         if as_json:
             echo_json(meta)
         else:
             click.echo(f"{key} {meta.size:>12} {meta.length:>12} {meta.codec.name.lower():<4} {meta.place.value}")
+    return failed

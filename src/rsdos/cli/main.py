@@ -6,12 +6,15 @@ A command's module is imported when the command is used: `--version` and `--help
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from typing import NoReturn
 
 import click
 
+from rsdos import __version__
+from rsdos.cli.render import one_line
 from rsdos.cli.session import DEFAULT_PATH, Session
 from rsdos.errors import AmbiguousKey, InvalidKey, InvalidOption, RsdosError
 
@@ -25,6 +28,10 @@ _COMMANDS = {
     "optimize": ("optimize", "Maintenance: move loose objects into packs."),
     "status": ("status", "Count objects and bytes."),
 }
+_COMPLETE = "_RSDOS_COMPLETE"
+
+_FAILED = 1
+_USAGE = 2
 _INTERRUPTED = 130
 
 
@@ -48,17 +55,16 @@ class _Commands(click.Group):
 
 def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        from importlib.metadata import version
-
-        click.echo(f"rsdos {version('rsdos')}")
+        click.echo(f"rsdos {__version__}")
         ctx.exit()
 
 
 @click.group(
     cls=_Commands,
+    no_args_is_help=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 it worked, 1 it failed, 2 it was called wrongly. "
-    "A reader that closes the pipe early (head) is no failure.",
+    epilog="Exit codes: 0 it worked; 1 it failed, or some of it; 2 it was called wrongly; 130 interrupted. "
+    "A reader that closes the pipe early (head) is no failure. Errors are one line each on stderr.",
 )
 @click.option(
     "-p",
@@ -70,6 +76,7 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     help="The container's directory; also $RSDOS_PATH.",
 )
 @click.option("--durability", type=click.Choice(["full", "relaxed"]), help="Override the container's own for this use.")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show where an error comes from.")
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 @click.pass_context
 def rsdos(ctx: click.Context, path: str, durability: str | None) -> None:
@@ -79,56 +86,83 @@ def rsdos(ctx: click.Context, path: str, durability: str | None) -> None:
 
 def main() -> NoReturn:
     """Run the command line, and exit with its code."""
-    sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
-    sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    sys.exit(_run())
+    _occupy_standard_descriptors()
+    if sys.stdout is None:
+        _say("standard output is closed; to see nothing, send it to /dev/null")
+        sys.exit(_FAILED)
+    # `reconfigure` is what the interpreter's own streams have; a caller that put others there has decided.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape", line_buffering=True)
+    sys.exit(_run(sys.argv[1:]))
 
 
-def _run() -> int:
+def _run(arguments: list[str]) -> int:
+    debug = "--debug" in arguments
     try:
-        code = _dispatch()
+        if _COMPLETE in os.environ:
+            rsdos.main(arguments, prog_name="rsdos", complete_var=_COMPLETE)
+        # Not click's main(): it has an answer of its own to Ctrl-C and to a closed pipe.
+        with rsdos.make_context("rsdos", arguments) as context:
+            code = rsdos.invoke(context)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
-    except click.exceptions.Exit as done:
-        return done.exit_code
-    except BrokenPipeError:
-        _drop_stdout()
-        return 0
-    except (click.Abort, KeyboardInterrupt):
-        _say("interrupted")
-        return _INTERRUPTED
-    except click.UsageError as error:
-        error.show()
+    except click.exceptions.Exit as error:
         return error.exit_code
-    except click.ClickException as error:
-        _say(error.format_message())
-        return error.exit_code
-    except (InvalidOption, InvalidKey, AmbiguousKey) as error:
-        _say(str(error))
-        return 2
-    except RsdosError as error:
-        _say(str(error))
-    except OSError as error:
-        _say(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error))
-        if error.filename is None:
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  each ends in one line
+        if debug:
+            import traceback
+
+            traceback.print_exc()
+        return _failure(error)
+
+
+def _failure(error: BaseException) -> int:
+    """Say what went wrong; returns the exit code."""
+    match error:
+        case BrokenPipeError():
             _drop_stdout()
-    return 1
-
-
-def _dispatch() -> object:
-    if "_RSDOS_COMPLETE" in os.environ:
-        return rsdos.main(prog_name="rsdos")
-    # Not `rsdos.main`: it makes an exit code of 1 of a reader that has gone away.
-    with rsdos.make_context("rsdos", sys.argv[1:]) as context:
-        return rsdos.invoke(context)
+            return 0
+        case KeyboardInterrupt() | click.Abort():
+            _say("interrupted")
+            return _INTERRUPTED
+        case click.UsageError():
+            help_of = error.ctx.command_path if error.ctx else "rsdos"
+            _say(f"{error.format_message()} (see '{help_of} --help')")
+            return _USAGE
+        case InvalidOption() | InvalidKey() | AmbiguousKey():
+            _say(str(error))
+            return _USAGE
+        case click.ClickException():
+            _say(error.format_message())
+        case RsdosError():
+            _say(str(error))
+        case OSError():
+            _say(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error))
+        case _:
+            _say(f"{type(error).__name__}: {error} (a bug in rsdos; --debug shows where)")
+    _drop_stdout()
+    return _FAILED
 
 
 def _say(message: str) -> None:
-    click.echo(f"rsdos: error: {message}", err=True)
+    if sys.stderr is not None:
+        click.echo(f"rsdos: error: {one_line(message)}", err=True)
+
+
+def _occupy_standard_descriptors() -> None:
+    """Without this a file of the container would get the number of a closed stream, and what is written to it."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 def _drop_stdout() -> None:
-    """What is still buffered for a stdout that nobody reads must not raise again at exit."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
-    os.close(null)
+    """What is still buffered for a stdout that takes nothing must not raise again at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.close(null)

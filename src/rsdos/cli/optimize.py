@@ -9,7 +9,7 @@ from rsdos.cli.render import echo_json, human
 from rsdos.cli.session import Session, pass_session
 
 
-@click.group()
+@click.group(no_args_is_help=False)
 def command() -> None:
     """Maintenance: move loose objects into packs."""
 

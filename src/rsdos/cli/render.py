@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, is_dataclass
 from enum import Enum
 from typing import Any
@@ -11,6 +12,9 @@ import click
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _STEP = 1000
+
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\\\\]")
+_ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
 
 def human(size: int) -> str:
@@ -26,10 +30,28 @@ def human(size: int) -> str:
 
 
 def name(path: str) -> str:
-    """A path on one line, whatever is in it."""
-    return (
-        path.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r") if "\n" in path or "\r" in path else path
-    )
+    """A path for people: without ``./``, on one line, whatever is in it.
+
+    Control characters become escapes, and backslashes are doubled, so that no two paths look the same. ``..`` stays:
+    behind a symbolic link it leads elsewhere than it seems.
+    """
+    return one_line(short(path))
+
+
+def short(path: str) -> str:
+    """The path without ``.`` and empty parts."""
+    root = "/" if path.startswith("/") else ""
+    return root + "/".join(part for part in path.split("/") if part not in ("", "."))
+
+
+def one_line(text: str) -> str:
+    """Text that can do no harm to a terminal or to a list of lines; see `name`."""
+    return _UNSAFE.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    character = match[0]
+    return _ESCAPES.get(character) or f"\\x{ord(character):02x}"
 
 
 def echo_json(value: object, *, indent: int | None = None) -> None:

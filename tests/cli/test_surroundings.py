@@ -1,0 +1,131 @@
+"""The command line where things around it are not as they should be: streams, names, files, and what is imported."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rsdos.model import FRAME_SIZE
+from tests.cli.conftest import Run
+
+
+def key_of(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def test_the_version_costs_no_store(run: Run, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "rsdos", "--version"], cwd=tmp_path, capture_output=True, check=True
+    )
+    imported = set(re.findall(r"\| +([\w.]+)$", done.stderr.decode(), re.MULTILINE))
+    assert "click" in imported
+    assert not imported & {"numpy", "rich", "zstandard"}
+
+
+def shell(tmp_path: Path, redirection: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    line = f'exec "$0" -m rsdos "$@" {redirection}'
+    return subprocess.run(
+        ["sh", "-c", line, sys.executable, *arguments], cwd=tmp_path, capture_output=True, check=False
+    )
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["list"], ["add-files", "data"]])
+def test_a_closed_stdout_is_one_line_and_nothing_is_stored(run: Run, tmp_path: Path, arguments: list[str]) -> None:
+    (tmp_path / "data").write_bytes(b"data")
+    run("init")
+    done = shell(tmp_path, ">&-", *arguments)
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"rsdos: error: standard output is closed") and done.stderr.count(b"\n") == 1
+    assert run("list").stdout == ""
+
+
+def test_a_closed_stderr_gets_nothing_into_the_container(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(b"data")
+    run("init")
+    done = shell(tmp_path, "2>&-", "add-files", "--to", "packed", "missing", "data")
+    assert done.returncode == 1
+    assert run("list").stdout == key_of(b"data") + "\n"
+    assert run("cat-file", key_of(b"data")).stdout == "data"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("command", ["status", "list", "cat-file"])
+def test_a_full_stdout_is_one_line(run: Run, tmp_path: Path, command: str) -> None:
+    (tmp_path / "data").write_bytes(b"data")
+    run("init")
+    run("add-files", "data")
+    arguments = [command, key_of(b"data")] if command == "cat-file" else [command]
+    done = shell(tmp_path, ">/dev/full", *arguments)
+    assert done.returncode == 1
+    assert done.stderr == b"rsdos: error: No space left on device\n"
+
+
+def test_usage_errors_are_one_line(run: Run) -> None:
+    for arguments in ([], ["optimize"], ["inspect"], ["init", "--nonsense"], ["add-files"]):
+        stderr = run(*arguments, code=2).stderr
+        assert stderr.startswith("rsdos: error: ") and stderr.count("\n") == 1
+        assert "--help')" in stderr
+
+
+def test_no_two_names_look_the_same_and_none_reaches_the_terminal(run: Run, tmp_path: Path) -> None:
+    names = {b"a\nb": "a\\nb", b"a\\nb": "a\\\\nb", b"\x1b[31mred": "\\x1b[31mred", b"\xff": os.fsdecode(b"\xff")}
+    (tmp_path / "tree").mkdir()
+    for name in names:
+        Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), b"tree", name))).write_bytes(name)
+    run("init")
+    lines = run("add-files", "-r", "./tree//").stdout.splitlines()
+    assert set(lines) == {f"{key_of(name)} - tree/{shown}: {len(name)} B" for name, shown in names.items()}
+    rows = [json.loads(line) for line in run("add-files", "-r", "tree", "--json").stdout.splitlines()]
+    assert {row["key"]: os.fsencode(row["path"]) for row in rows} == {key_of(name): b"tree/" + name for name in names}
+
+
+def test_links_are_followed_when_named_and_passed_over_in_a_tree(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "target").write_bytes(b"target")
+    (tmp_path / "tree" / "link").symlink_to(tmp_path / "target")
+    (tmp_path / "tree" / "loop").symlink_to(tmp_path / "tree")
+    os.mkfifo(tmp_path / "tree" / "fifo")
+    run("init")
+    done = run("add-files", "-r", "tree")
+    assert done.stdout == ""
+    assert "passed over 3" in done.stderr
+    assert run("add-files", "tree/link").stdout == f"{key_of(b'target')} - tree/link: 6 B\n"
+    assert "not a regular file" in run("add-files", "tree/fifo", code=1).stderr
+
+
+def test_a_tree_that_holds_the_container_is_stored_without_it(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(b"data")
+    run("init")
+    assert run("add-files", "-r", ".").stdout == f"{key_of(b'data')} - data: 4 B\n"
+    assert run("add-files", "-r", ".").stdout == f"{key_of(b'data')} - data: 4 B\n"
+
+
+@pytest.mark.parametrize("place", ["loose", "packed"])
+def test_a_file_that_changes_is_named_and_the_rest_of_its_chunk_stored(run: Run, tmp_path: Path, place: str) -> None:
+    """/proc/self/mem says that it has no bytes, opens, and then cannot be read: it goes bad behind the check."""
+    if not os.path.exists("/proc/self/mem"):
+        pytest.skip("needs /proc")
+    large = bytes(FRAME_SIZE + 1)
+    (tmp_path / "small").write_bytes(b"small")
+    (tmp_path / "large").write_bytes(large)
+    run("init")
+    done = run("add-files", "--to", place, "large", "/proc/self/mem", "small", code=1)
+    assert done.stdout == f"{key_of(large)} - large: 1.0 MB\n{key_of(b'small')} - small: 5 B\n"
+    assert done.stderr.count("\n") == 1 and "/proc/self/mem" in done.stderr
+    assert set(run("list").stdout.split()) == {key_of(large), key_of(b"small")}
+
+
+def test_a_list_of_names_with_newlines_in_them(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a\nb").write_bytes(b"odd")
+    (tmp_path / "c").write_bytes(b"even")
+    run("init")
+    done = run("add-files", "--from-file", "-", stdin=b"a\nb\0c\0")
+    assert done.stdout == f"{key_of(b'odd')} - a\\nb: 3 B\n{key_of(b'even')} - c: 4 B\n"
+    assert run("add-files", "-0", "--from-file", "-", stdin=b"a\nb").stdout == f"{key_of(b'odd')} - a\\nb: 3 B\n"
