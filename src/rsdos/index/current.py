@@ -158,7 +158,7 @@ class Index:
         """
 
         def change_and_merge(newest: Manifest) -> Manifest:
-            manifest = self._merge(change(newest), durability)
+            manifest = self._merge(change(newest))
             return self._settle(manifest) if durability is Durability.FULL else manifest
 
         try:
@@ -192,7 +192,7 @@ class Index:
             raise
         self._durable = number
 
-    def _merge(self, manifest: Manifest, durability: Durability) -> Manifest:
+    def _merge(self, manifest: Manifest) -> Manifest:
         due = due_for_merge(manifest.segments)
         if not due:
             return manifest
@@ -201,9 +201,7 @@ class Index:
         try:
             count, tombstones = write_merged(path, [self._segment(entry) for entry in due])
         except OSError:
-            return (
-                manifest  # Damaged, missing, or no room: lookups go on in the others, and a later commit tries again.
-            )
+            return manifest  # Damaged, missing, or no room: a later commit tries again.
         fresh = SegmentEntry(count, tombstones, number=manifest.next_segment, synced=False)
         return manifest.with_segments(due, fresh)
 
