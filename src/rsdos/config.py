@@ -18,7 +18,7 @@ from rsdos import fsio
 from rsdos.codecs import parse_compression
 from rsdos.documents import decode_document, encode_document
 from rsdos.errors import DamagedContainer, InvalidOption, NotAContainer, UnsupportedContainer
-from rsdos.hashing import HASH_TYPE
+from rsdos.hashing import SHA256, HashType, hash_type
 from rsdos.model import Compression, Durability
 
 VERSION = 2
@@ -45,7 +45,7 @@ class Config:
     durability: Durability = Durability.FULL
     pack_size_target: int = DEFAULT_PACK_SIZE
     loose_prefix_len: int = 2
-    hash_type: str = HASH_TYPE
+    hash_type: str = SHA256.name
     unknown: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -55,12 +55,19 @@ class Config:
             value = getattr(self, name)
             if type(value) is not int or not least <= value <= most:
                 raise InvalidOption(f"{name} is a whole number from {least} to {most}, not {value!r:.40}")
-        if self.hash_type != HASH_TYPE:
-            raise InvalidOption(f"hash_type is {HASH_TYPE} in container version {VERSION}, not {self.hash_type!r:.40}")
+        if self.hash_type != SHA256.name:
+            raise InvalidOption(
+                f"hash_type is {SHA256.name} in container version {VERSION}, not {self.hash_type!r:.40}"
+            )
         for name in ("compression", "loose_compression"):
             if not isinstance(getattr(self, name), str):
                 raise InvalidOption(f"{name} is a text such as zstd:+3, not {getattr(self, name)!r:.40}")
             parse_compression(getattr(self, name))
+
+    @property
+    def hash(self) -> HashType:
+        """What keys are made with here."""
+        return hash_type(self.hash_type)
 
     @property
     def codec(self) -> Compression:

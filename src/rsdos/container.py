@@ -14,7 +14,7 @@ from typing import Self
 from rsdos.config import DEFAULT_COMPRESSION, DEFAULT_PACK_SIZE, Config
 from rsdos.engine import Engine, clear_container, make_container
 from rsdos.errors import AmbiguousKey, InvalidOption, ObjectNotFound, RsdosError
-from rsdos.hashing import HASH_TYPE, parse_prefix
+from rsdos.hashing import SHA256
 from rsdos.interfaces import Progress
 from rsdos.maintenance import pack, status
 from rsdos.model import BytesLike, CompressMode, Durability, Missing, ObjectMeta, Place, Source, Trust
@@ -70,7 +70,7 @@ class Container:
         clear: bool = False,
         pack_size_target: int = DEFAULT_PACK_SIZE,
         loose_prefix_len: int = 2,
-        hash_type: str = HASH_TYPE,
+        hash_type: str = SHA256.name,
         compression_algorithm: str = DEFAULT_COMPRESSION,
         *,
         loose_compression: str = "none",
@@ -212,7 +212,7 @@ class Container:
 
         Raises `ObjectNotFound`, `AmbiguousKey`, `InvalidKey`.
         """
-        parse_prefix(prefix, SHORTEST_PREFIX)
+        self.config.hash.parse_prefix(prefix, SHORTEST_PREFIX)
         keys = list(islice(self.engine.objects.with_prefix(prefix), 2))
         if not keys:
             raise ObjectNotFound(prefix)

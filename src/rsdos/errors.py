@@ -28,9 +28,9 @@ class RsdosError(Exception):
 
 
 class InvalidKey(RsdosError, ValueError):
-    """The string is no key: a key is 64 lower-case hex characters."""
+    """The string is no key: a key is 64 lower-case hex characters (40 in a container of SHA-1)."""
 
-    def __init__(self, key: object, expected: str = "64 lower-case hex characters") -> None:
+    def __init__(self, key: object, expected: str) -> None:
         super().__init__(f"not a key: {key!r:.100} (expected {expected})")
         self.key = key
 

@@ -30,7 +30,7 @@ class Layout:
         return self.loose, self.packed, self.index, self.sandbox, self.locks
 
     def loose_directory(self, key: str) -> str:
-        """The directory of a loose object. ``key`` has passed `hashing.parse_key`."""
+        """The directory of a loose object. ``key`` has passed `HashType.parse_key`."""
         return f"{self.loose}/{key[: self.loose_prefix_len]}" if self.loose_prefix_len else self.loose
 
     def loose_file(self, key: str) -> str:
@@ -59,6 +59,11 @@ class Layout:
     @property
     def maintenance_lock(self) -> str:
         return os.path.join(self.locks, "maintenance")
+
+    @property
+    def readers_lock(self) -> str:
+        """Held shared by long readers; packs are unlinked only by who has it exclusively."""
+        return os.path.join(self.locks, "readers")
 
     def pack_lock(self, pack_id: int) -> str:
         return f"{self.locks}/pack-{pack_id}"

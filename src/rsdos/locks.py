@@ -65,9 +65,14 @@ def acquire(path: str) -> Lock:
     return _wait(_open(path))
 
 
-def _wait(fd: int) -> Lock:
+def share(path: str) -> Lock:
+    """Wait for a shared lock on the file at ``path`` (made if it is not there): it keeps exclusive ones out."""
+    return _wait(_open(path), fcntl.LOCK_SH)
+
+
+def _wait(fd: int, kind: int = fcntl.LOCK_EX) -> Lock:
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        fcntl.flock(fd, kind)
     except BaseException:
         os.close(fd)
         raise

@@ -19,7 +19,7 @@ from pathlib import Path
 from rsdos import CompressMode, Container, Place
 from rsdos.config import Config
 from rsdos.engine import make_container
-from rsdos.hashing import digest_of
+from rsdos.hashing import SHA256
 from rsdos.model import FRAME_SIZE, Copy
 from rsdos.stores import Encoding
 
@@ -46,7 +46,7 @@ def make(root: Path, number: int, **settings: object) -> Container:
 
 def expect(objects: Iterable[bytes], **errors: str) -> Expected:
     """These objects are read; the keys of ``errors`` raise."""
-    sizes = {digest_of(data).hex(): len(data) for data in objects}
+    sizes = {SHA256.digest_of(data).hex(): len(data) for data in objects}
     return {"objects": {key: size for key, size in sizes.items() if key not in errors}, "errors": errors, "list": None}
 
 
@@ -66,7 +66,7 @@ def flip(path: Path, offset: int) -> None:
 
 
 def key(data: bytes) -> str:
-    return digest_of(data).hex()
+    return SHA256.digest_of(data).hex()
 
 
 def place(container: Container, data: bytes) -> tuple[Path, int]:

@@ -13,7 +13,6 @@ import click
 
 from rsdos.cli.bar import Bar
 from rsdos.cli.session import Session, pass_session
-from rsdos.hashing import is_key
 from rsdos.model import BytesLike
 
 _PART = 1 << 20
@@ -59,7 +58,7 @@ def command(session: Session, key: str, output: str | None, part: tuple[int, int
 
     container = session.container()
     # Only a prefix needs a search of the index, and numpy for it.
-    key = key if is_key(key) else container.find(key)
+    key = key if container.config.hash.is_key(key) else container.find(key)
     size = container.meta(key).size
     start, end, _ = slice(*part or (0, None)).indices(size)
     with ExitStack() as stack:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from rsdos import locks
 from rsdos.config import Config, read_config
-from rsdos.engine.objects import Objects
+from rsdos.engine.objects import REFUSED, Objects
 from rsdos.errors import Busy
 from rsdos.layout import Layout
 from rsdos.model import Durability
@@ -41,6 +41,22 @@ class Engine:
                 raise Busy("the container's maintenance lock")
             with lock:
                 yield
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Keep every pack where it is: for long readers, who look at the newest manifest only after this.
+
+        Where the container cannot be written nothing is held: a pack that is gone is then met, and told, as missing.
+        """
+        try:
+            lock = locks.share(self.layout.readers_lock)
+        except OSError as error:
+            if error.errno not in REFUSED:
+                raise
+            yield
+            return
+        with lock:
+            yield
 
     def close(self) -> None:
         """Give descriptors and mappings back; the engine works again after it."""

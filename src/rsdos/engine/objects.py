@@ -12,9 +12,11 @@ from itertools import islice
 from typing import TypeVar
 
 from rsdos.errors import DamagedContainer, DamagedObject, InvalidOption, ReadOnlyContainer, RsdosError
-from rsdos.hashing import parse_keys
 from rsdos.model import BytesLike, CompressMode, Copy, Durability, ObjectMeta, Place, Source, Trust
 from rsdos.stores import CHUNK, LooseStore, PackedStore, Store, ask_for_rest, first_good
+
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+"""What the file system says to who may not write."""
 
 _log = logging.getLogger("rsdos")
 _T = TypeVar("_T")
@@ -28,6 +30,7 @@ class Objects(Store):
     """
 
     def __init__(self, root: str, loose: LooseStore, packed: PackedStore) -> None:
+        self.hash = loose.hash
         self._root = root
         self.loose = loose
         self.packed = packed
@@ -123,7 +126,7 @@ class Objects(Store):
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
                 error.filename = self._root
-            refused = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+            refused = error.errno in REFUSED
             ours = str(error.filename or "").startswith(self._root)
             if isinstance(error, RsdosError) or not refused or not ours:
                 raise
@@ -158,7 +161,7 @@ class Objects(Store):
         """The keys of loose objects that are not packed, in lists of bounded size."""
         keys = iter(self.loose)
         while chunk := list(islice(keys, CHUNK)):
-            present = self.packed.contains_many(parse_keys(chunk))
+            present = self.packed.contains_many(self.hash.parse_keys(chunk))
             yield [key for key, packed in zip(chunk, present, strict=True) if not packed]
 
     def __iter__(self) -> Iterator[str]:

@@ -9,7 +9,6 @@ from itertools import islice
 
 from rsdos.engine import Engine
 from rsdos.errors import DamagedObject, DecodeError
-from rsdos.hashing import parse_keys
 from rsdos.interfaces import Progress
 from rsdos.model import FRAME_SIZE, Codec, CompressMode, Durability
 from rsdos.progress import SILENCE
@@ -94,7 +93,7 @@ def execute(engine: Engine, plan: PackPlan, progress: Progress = SILENCE) -> Pac
             with engine.packed.appender(durability=Durability.FULL) as appender:
                 keys = iter(engine.loose)
                 while batch := list(islice(keys, _BATCH)):
-                    run.pack(appender, parse_keys(batch))
+                    run.pack(appender, engine.config.hash.parse_keys(batch))
         finally:
             progress.finish()
         return run.report(appender.pack_ids)

@@ -16,7 +16,6 @@ from rsdos import fsio, locks
 from rsdos.codecs import crc32
 from rsdos.config import Config
 from rsdos.errors import DamagedContainer, WriterPoisoned
-from rsdos.hashing import digest_of
 from rsdos.index import Entries, Index, Manifest, PackEntry, SegmentEntry, encode_segment
 from rsdos.layout import Layout
 from rsdos.model import BytesLike, Copy, Durability, RecordFlag, Stored
@@ -99,7 +98,7 @@ class Appender:
 
     def add_many(self, payloads: Sequence[bytes], encoding: Encoding) -> list[bytes]:
         """Append the objects, of at most one frame each, that the container does not have; returns all digests."""
-        digests = list(map(digest_of, payloads))
+        digests = list(map(self._config.hash.digest_of, payloads))
         at = self.unknown(digests)
         if len(at) == len(digests):
             self.append(digests, *encoding.encode_many(payloads), list(map(len, payloads)))
@@ -117,7 +116,7 @@ class Appender:
         writer = self._open()
         start = writer.position
         try:
-            written = encoding.write_frames(source, writer)
+            written = encoding.write_frames(source, writer, self._config.hash)
         except BaseException:
             writer.rewind(start)
             raise

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from rsdos.codecs import clearly_smaller, crc32, encode_many, encode_many_if_smaller, looks_compressible
 from rsdos.errors import InvalidOption
-from rsdos.hashing import sha256
+from rsdos.hashing import HashType
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, Compression, CompressMode, RecordFlag, Stored
 from rsdos.streams.frames import FrameEncoder, frames
 
@@ -69,11 +69,11 @@ class Encoding:
         stored = [raw if packed is None else packed for raw, packed in zip(payloads, encoded, strict=True)]
         return stored, [Codec.RAW if packed is None else codec for packed in encoded]
 
-    def write_frames(self, source: Iterable[BytesLike], sink: Sink) -> Written:
+    def write_frames(self, source: Iterable[BytesLike], sink: Sink, hash_type: HashType) -> Written:
         """Append an object of more than one frame to a sink, in the memory of a few frames."""
         start = sink.position
         encoder: FrameEncoder | None = None
-        hasher = sha256()
+        hasher = hash_type.new()
         size = crc = 0
         codec = RAW
         for frame in source:

@@ -16,7 +16,6 @@ from rsdos import fsio
 from rsdos.codecs import crc32
 from rsdos.config import Config
 from rsdos.errors import DamagedObject, DecodeError
-from rsdos.hashing import digest_of, is_key
 from rsdos.layout import Layout
 from rsdos.model import (
     BytesLike,
@@ -68,6 +67,7 @@ class LooseStore(Store):
     """
 
     def __init__(self, layout: Layout, config: Config, durability: Durability) -> None:
+        self.hash = config.hash
         self._layout = layout
         self._durability = durability
         self._encoding = Encoding(CompressMode.AUTO, config.loose_codec)
@@ -93,7 +93,7 @@ class LooseStore(Store):
         reason = ""
         for codec in self._codecs:
             try:
-                result = use(LooseFile(self._path(digest, codec), digest, codec))
+                result = use(LooseFile(self._path(digest, codec), digest, codec, self.hash))
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except DamagedObject as error:
@@ -204,7 +204,7 @@ class LooseStore(Store):
         return keys + self._insert_group(group)
 
     def _insert_group(self, payloads: Sequence[bytes]) -> list[str]:
-        digests = list(map(digest_of, payloads))
+        digests = list(map(self.hash.digest_of, payloads))
         known = self._known(digests)
         fresh = {digest: data for digest, data, hit in zip(digests, payloads, known, strict=True) if not hit}
         files: list[_Unpublished] = []
@@ -228,7 +228,7 @@ class LooseStore(Store):
         file = self.sandbox.new_file()
         try:
             # 2. Before 1: the digest is known only when all is written.
-            written = self._encoding.write_frames(source, file)
+            written = self._encoding.write_frames(source, file, self.hash)
             stored = written.stored
             if stored.codec is Codec.RAW:
                 file.rewind(stored.size)  # A raw loose file has no frame table: it is the object's bytes.
@@ -280,7 +280,7 @@ class LooseStore(Store):
         for directory, names in self._directories():
             prefix = os.path.basename(directory) if self._layout.loose_prefix_len else ""
             keys = [prefix + self._stem(name) for name in names]
-            yield from filter(is_key, dict.fromkeys(keys) if seen_twice else keys)
+            yield from filter(self.hash.is_key, dict.fromkeys(keys) if seen_twice else keys)
 
     def _stem(self, name: str) -> str:
         """A file's name without the suffix of a codec that this container uses."""
@@ -293,7 +293,7 @@ class LooseStore(Store):
         """The files that loose objects are in; foreign ones are passed over."""
         for directory, names in self._directories():
             prefix = os.path.basename(directory) if self._layout.loose_prefix_len else ""
-            yield from (f"{directory}/{name}" for name in names if is_key(prefix + self._stem(name)))
+            yield from (f"{directory}/{name}" for name in names if self.hash.is_key(prefix + self._stem(name)))
 
     def _directories(self) -> Iterator[tuple[str, list[str]]]:
         """The directories that hold loose objects, and the names in each. Foreign names are passed over later."""
@@ -324,7 +324,7 @@ class LooseStore(Store):
             return
         rest = prefix[cut:]
         found = {prefix[:cut] + self._stem(name) for name in names if name.startswith(rest)}
-        yield from filter(is_key, found)
+        yield from filter(self.hash.is_key, found)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

@@ -28,7 +28,7 @@ from typing import Self
 from rsdos import fsio
 from rsdos.codecs import crc32, decode
 from rsdos.errors import DamagedObject, DecodeError
-from rsdos.hashing import digest_of, sha256
+from rsdos.hashing import HashType
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, RecordFlag, Stored
 from rsdos.streams.frames import frames
 from rsdos.streams.reader import FramedReader
@@ -53,8 +53,9 @@ class LooseFile:
     Raises OSError when there is no such file, `DecodeError` when its trailer makes no sense.
     """
 
-    def __init__(self, path: str, digest: bytes, codec: Codec) -> None:
+    def __init__(self, path: str, digest: bytes, codec: Codec, hash_type: HashType) -> None:
         self.digest = digest
+        self.hash = hash_type
         self.fd = -1
         self.fd = fsio.open_for_reading(path)
         length = os.fstat(self.fd).st_size
@@ -86,7 +87,7 @@ class LooseFile:
         if self.stored.flags or self.stored.size > FRAME_SIZE:
             return b"".join(self.frames())
         data = decode(self._fetch(0, self.stored.length), self.stored.codec, self.stored.size)
-        if digest_of(data) != self.digest:
+        if self.hash.digest_of(data) != self.digest:
             raise DecodeError("its bytes have another hash than its key")
         return data
 
@@ -101,7 +102,7 @@ class LooseFile:
 
     def frames(self) -> Iterator[BytesLike]:
         """The object in parts of at most one frame; at the end its hash is verified. Raises `DecodeError`."""
-        hasher = sha256()
+        hasher = self.hash.new()
         for part in self._parts():
             hasher.update(part)
             yield part
@@ -167,7 +168,7 @@ class _Raw(io.RawIOBase):
     def __init__(self, file: LooseFile) -> None:
         self._file = file
         self._position = 0
-        self._hasher = sha256()
+        self._hasher = file.hash.new()
         self._hashed = 0
 
     def readable(self) -> bool:

@@ -15,7 +15,6 @@ from rsdos import fsio, locks
 from rsdos.codecs import crc32, decode, decode_many
 from rsdos.config import Config
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
-from rsdos.hashing import digest_of, sha256
 from rsdos.index import Found, Index, Run
 from rsdos.layout import Layout
 from rsdos.model import (
@@ -65,6 +64,7 @@ class PackedStore(Store):
     """The packed objects of a container. Any number of threads and processes; `Appender` has the commit protocol."""
 
     def __init__(self, layout: Layout, config: Config, durability: Durability) -> None:
+        self.hash = config.hash
         self._layout = layout
         self._config = config
         self._durability = durability
@@ -295,11 +295,11 @@ class PackedStore(Store):
             stored = None if run.flags else self._stored_run(run)
             raws = _decoded(run, stored) if stored else [None] * len(run.positions)
             for at, raw in zip(run.positions, raws, strict=True):
-                answers[at] = self._has_hash(digests[at]) if raw is None else digest_of(raw) == digests[at]
+                answers[at] = self._has_hash(digests[at]) if raw is None else self.hash.digest_of(raw) == digests[at]
         return answers
 
     def _has_hash(self, digest: bytes) -> bool:
-        hasher = sha256()
+        hasher = self.hash.new()
         try:
             for part in self.frames(digest) or ():
                 hasher.update(part)

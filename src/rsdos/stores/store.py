@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from rsdos import fsio
 from rsdos.errors import DamagedObject, DecodeError, InvalidOption, ObjectNotFound
-from rsdos.hashing import is_key, parse_key, parse_keys
+from rsdos.hashing import HashType
 from rsdos.model import BytesLike, Copy, Durability, Missing, ObjectMeta, Source, Trust
 
 CHUNK = 1 << 17
@@ -32,6 +32,9 @@ _T = TypeVar("_T")
 
 class Store(ABC):
     """The reading verbs of `rsdos.interfaces.ObjectStore`; any number of threads."""
+
+    hash: HashType
+    """What keys are made with."""
 
     # The looks.
 
@@ -81,7 +84,7 @@ class Store(ABC):
     # The verbs.
 
     def _look(self, look: Callable[[bytes], _T | None], key: str) -> _T:
-        digest = parse_key(key)
+        digest = self.hash.parse_key(key)
         result = look(digest)
         while result is None:
             sight = self.sight()
@@ -129,7 +132,7 @@ class Store(ABC):
     def _extract_many(self, keys: Iterator[str], missing: Missing) -> Iterator[tuple[str, bytes | None]]:
         while chunk := list(islice(keys, CHUNK)):
             todo = list(dict.fromkeys(chunk))
-            digests = list(parse_keys(todo))
+            digests = list(self.hash.parse_keys(todo))
             while todo:
                 sight = self.sight()
                 absent = bytearray(b"\1") * len(todo)
@@ -155,7 +158,7 @@ class Store(ABC):
         keys = iter(keys)
         answers: list[bool] = []
         while chunk := list(islice(keys, CHUNK)):
-            digests = parse_keys(chunk)
+            digests = self.hash.parse_keys(chunk)
             sight = self.sight()
             present = self.contains_many(digests)
             while not all(present) and not self.is_current(sight):
@@ -166,7 +169,7 @@ class Store(ABC):
         return answers
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and is_key(key) and self.has(key)
+        return isinstance(key, str) and self.hash.is_key(key) and self.has(key)
 
     @abstractmethod
     def __iter__(self) -> Iterator[str]: ...
