@@ -1,7 +1,8 @@
 """``config.json``: what was decided about a container when it was made.
 
-It is a document with a checksum (`rsdos.documents`), written last when a container is made: a directory is a container
-from the moment it is there. Keys that this release does not know are kept.
+Written last when a container is made: a directory is a container from the moment it is there. In version 2 it is a
+document with a checksum (`rsdos.documents`), in version 1 plain JSON, as disk-objectstore writes it. Keys that this
+release does not know are kept.
 """
 
 from __future__ import annotations
@@ -22,13 +23,20 @@ from rsdos.hashing import SHA256, HashType, hash_type
 from rsdos.model import Compression, Durability
 
 VERSION = 2
+"""The container version that is made unless another is asked for."""
+
+LEGACY = 1
+"""The container version of disk-objectstore and of rsdos 0.1."""
+
 DEFAULT_PACK_SIZE = 4 * 1024**3
-DEFAULT_COMPRESSION = "zstd"
+DEFAULT_COMPRESSION = {VERSION: "zstd", LEGACY: "zlib+1"}
 MOST_PREFIX = 8
 """Longest ``loose_prefix_len``: beyond it every object would have a directory of its own."""
 
 _MOST_BYTES = 1 << 20
+# rsdos 0.1 writes a UUID with its hyphens.
 _CONTAINER_ID = re.compile(r"[0-9a-f]{32}").fullmatch
+_LEGACY_ID = re.compile(r"[0-9a-f-]{1,64}").fullmatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +48,29 @@ class Config:
     """
 
     container_id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    compression: str = DEFAULT_COMPRESSION
+    compression: str = ""
     loose_compression: str = "none"
     durability: Durability = Durability.FULL
     pack_size_target: int = DEFAULT_PACK_SIZE
     loose_prefix_len: int = 2
     hash_type: str = SHA256.name
     unknown: Mapping[str, Any] = field(default_factory=dict)
+    version: int = VERSION
 
     def __post_init__(self) -> None:
-        if not isinstance(self.container_id, str) or not _CONTAINER_ID(self.container_id):
+        if self.version not in DEFAULT_COMPRESSION:
+            raise InvalidOption(f"container version {self.version!r:.40}; this rsdos knows versions 1 and 2")
+        if not self.compression:
+            object.__setattr__(self, "compression", DEFAULT_COMPRESSION[self.version])
+        is_id = _CONTAINER_ID if self.version == VERSION else _LEGACY_ID
+        if not isinstance(self.container_id, str) or not is_id(self.container_id):
             raise InvalidOption("container_id is 32 hex characters")
-        for name, least, most in (("pack_size_target", 1, 1 << 62), ("loose_prefix_len", 0, MOST_PREFIX)):
+        longest = MOST_PREFIX if self.version == VERSION else 2 * self.hash.digest_bytes - 1
+        for name, least, most in (("pack_size_target", 1, 1 << 62), ("loose_prefix_len", 0, longest)):
             value = getattr(self, name)
             if type(value) is not int or not least <= value <= most:
                 raise InvalidOption(f"{name} is a whole number from {least} to {most}, not {value!r:.40}")
-        if self.hash_type != SHA256.name:
+        if self.version == VERSION and self.hash_type != SHA256.name:
             raise InvalidOption(
                 f"hash_type is {SHA256.name} in container version {VERSION}, not {self.hash_type!r:.40}"
             )
@@ -90,36 +105,69 @@ def read_config(path: str) -> Config:
         data = fsio.read_file(path, _MOST_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         raise NotAContainer(os.path.dirname(path)) from None
+    version = _version(data)
     try:
-        fields = decode_document(data)
+        known, unknown = _decode_legacy(data) if version == LEGACY else _decode(data)
     except ValueError as error:
-        _refuse_other_version(path, data)
+        if version not in (VERSION, LEGACY):
+            raise _unsupported(path, version) from None
         raise DamagedContainer(path, str(error)) from None
-    _refuse_other_version(path, data)
-    fields.pop("container_version", None)
-    if "container_id" not in fields:
+    if unknown.pop("container_version", VERSION) not in (VERSION, LEGACY):
+        raise _unsupported(path, version)
+    if "container_id" not in known:
         raise DamagedContainer(path, "it has no container_id")
-    known = {name: fields.pop(name) for name in Config.__dataclass_fields__ if name in fields and name != "unknown"}
     try:
         durability = Durability(known.pop("durability", None))
-        return Config(durability=durability, unknown=fields, **known)
+        return Config(durability=durability, unknown=unknown, version=LEGACY if version == LEGACY else VERSION, **known)
     except ValueError as error:
         raise UnsupportedContainer(path, str(error)) from None
 
 
-def _refuse_other_version(path: str, data: bytes) -> None:
-    """Other versions need not have our checksum: version 1 has none."""
+_SETTINGS = tuple(name for name in Config.__dataclass_fields__ if name not in ("unknown", "version"))
+_LEGACY_SETTINGS = {
+    "loose_prefix_len": "loose_prefix_len",
+    "pack_size_target": "pack_size_target",
+    "hash_type": "hash_type",
+    "container_id": "container_id",
+    "compression": "compression_algorithm",
+}
+"""The settings that version 1 has, and their names there."""
+
+
+def _version(data: bytes) -> object:
+    """What the file says of its version, before it is known to be whole; `VERSION` when it says nothing."""
     try:
-        version = json.loads(data)["container_version"]
+        return json.loads(data)["container_version"]
     except (ValueError, TypeError, LookupError, RecursionError):
-        return
-    if version != VERSION:
-        raise UnsupportedContainer(path, f"container version {version!r:.40}; this rsdos knows version {VERSION}")
+        return VERSION
+
+
+def _unsupported(path: str, version: object) -> UnsupportedContainer:
+    return UnsupportedContainer(path, f"container version {version!r:.40}; this rsdos knows versions 1 and 2")
+
+
+def _decode(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings of version 2, and the keys that are not known."""
+    fields = decode_document(data)
+    return {name: fields.pop(name) for name in _SETTINGS if name in fields}, fields
+
+
+def _decode_legacy(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings of version 1, and the keys that are not known. Raises ValueError when a setting is missing."""
+    fields: dict[str, Any] = json.loads(data)
+    missing = set(_LEGACY_SETTINGS.values()) - set(fields)
+    if missing:
+        raise ValueError(f"it has no {min(missing)}")
+    known = {name: fields.pop(theirs) for name, theirs in _LEGACY_SETTINGS.items()}
+    return known | {"durability": Durability.FULL.value}, fields
 
 
 def encode_config(config: Config) -> bytes:
     """The bytes of ``config.json``."""
-    fields: dict[str, Any] = {"container_version": VERSION}
-    fields |= {name: getattr(config, name) for name in Config.__dataclass_fields__ if name != "unknown"}
+    fields: dict[str, Any] = {"container_version": config.version}
+    if config.version == LEGACY:
+        fields |= {theirs: getattr(config, name) for name, theirs in _LEGACY_SETTINGS.items()}
+        return json.dumps(fields | dict(config.unknown)).encode()
+    fields |= {name: getattr(config, name) for name in _SETTINGS}
     fields["durability"] = config.durability.value
     return encode_document(fields | dict(config.unknown))

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from rsdos.config import DEFAULT_COMPRESSION, DEFAULT_PACK_SIZE, Config
+from rsdos.config import DEFAULT_PACK_SIZE, Config
 from rsdos.engine import Engine, clear_container, make_container
 from rsdos.errors import AmbiguousKey, InvalidOption, ObjectNotFound, RsdosError
 from rsdos.hashing import SHA256
@@ -50,7 +50,7 @@ class Container:
         *,
         pack_size_target: int = DEFAULT_PACK_SIZE,
         loose_prefix_len: int = 2,
-        compression: str = DEFAULT_COMPRESSION,
+        compression: str = "",
         loose_compression: str = "none",
         durability: Durability | str = Durability.FULL,
     ) -> Self:
@@ -71,7 +71,7 @@ class Container:
         pack_size_target: int = DEFAULT_PACK_SIZE,
         loose_prefix_len: int = 2,
         hash_type: str = SHA256.name,
-        compression_algorithm: str = DEFAULT_COMPRESSION,
+        compression_algorithm: str = "",
         *,
         loose_compression: str = "none",
         durability: Durability | str = Durability.FULL,

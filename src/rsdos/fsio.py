@@ -126,6 +126,19 @@ def write_file(path: str, data: BytesLike) -> None:
         os.close(fd)
 
 
+def length_of(path: str) -> int:
+    """Bytes in a file; 0 when it is gone."""
+    try:
+        return os.stat(path, follow_symlinks=False).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def length_of_files(directory: str) -> int:
+    """Bytes in all files of a directory."""
+    return sum(length_of(os.path.join(directory, name)) for name in os.listdir(directory))
+
+
 def remove(path: str) -> bool:
     """Unlink a file; whether it was there."""
     try:

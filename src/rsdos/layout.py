@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable
 
 _PACK = re.compile(r"(\d{10})\.pack").fullmatch
+_BARE_PACK = re.compile(r"(0|[1-9]\d{0,17})").fullmatch
+_PEER_LOCK = re.compile(r"(-1|0|[1-9]\d{0,17})\.lock").fullmatch
 _MANIFEST = re.compile(r"manifest-(\d{10})\.json").fullmatch
 _SEGMENT = re.compile(r"(\d{10})\.seg").fullmatch
 
@@ -79,6 +81,42 @@ class Layout:
     def segment_numbers(self) -> list[int]:
         """The numbers of the segment files that are there, ascending."""
         return _numbers(self.index, _SEGMENT)
+
+
+class LegacyLayout(Layout):
+    """The paths of a container of version 1. ``locks/`` is ours: disk-objectstore neither makes nor minds it."""
+
+    REPACKED = -1
+    """The id of the pack that disk-objectstore writes while it repacks."""
+
+    def __init__(self, root: str, loose_prefix_len: int = 2) -> None:
+        super().__init__(root, loose_prefix_len)
+        self.packed = os.path.join(root, "packs")
+        self.database = os.path.join(root, "packs.idx")
+        self.duplicates = os.path.join(root, "duplicates")
+
+    @property
+    def directories(self) -> tuple[str, ...]:
+        return self.loose, self.packed, self.sandbox, self.duplicates
+
+    @property
+    def database_files(self) -> tuple[str, ...]:
+        """The index and what SQLite keeps beside it."""
+        return self.database, f"{self.database}-wal", f"{self.database}-shm", f"{self.database}-journal"
+
+    def pack(self, pack_id: int) -> str:
+        return f"{self.packed}/{pack_id}"
+
+    def pack_ids(self) -> list[int]:
+        return _numbers(self.packed, _BARE_PACK)
+
+    def peer_lock(self, pack_id: int) -> str:
+        """The file that tells disk-objectstore that a pack is being written."""
+        return f"{self.packed}/{pack_id}.lock"
+
+    def peer_locks(self) -> list[int]:
+        """The packs that have such a file."""
+        return _numbers(self.packed, _PEER_LOCK)
 
 
 def _numbers(directory: str, pattern: Callable[[str], re.Match[str] | None]) -> list[int]:

@@ -20,7 +20,7 @@ _ISAL_LEVELS = MappingProxyType({1: 1, 2: 3})
 _MAX_RATIO = 1032
 
 # isal's type stubs declare the exception class as an instance of Exception.
-_IsalError = cast(type[Exception], isal_zlib.error)
+IsalError = cast(type[Exception], isal_zlib.error)
 
 _RAW_DEFLATE = -15
 _HEADER_LENGTH = 2
@@ -45,7 +45,7 @@ def decompress_many(stored: Iterable[BytesLike], sizes: Iterable[int]) -> list[b
             if len(raw) != size or not inflater.eof or inflater.unused_data:
                 raise DecodeError(f"zlib: the stream is not the {size} raw bytes it should be")
             payloads.append(raw)
-    except _IsalError as error:
+    except IsalError as error:
         raise DecodeError(f"zlib: {error}") from error
     return payloads
 
@@ -76,7 +76,7 @@ def decode_piece(piece: BytesLike, size: int, index: int) -> bytes:
     inflater = isal_zlib.decompressobj(_RAW_DEFLATE)
     try:
         raw = inflater.decompress(data, size + 1)
-    except _IsalError as error:
+    except IsalError as error:
         raise DecodeError(f"zlib: {error}") from error
     if len(raw) != size:
         raise DecodeError(f"zlib: a piece is not the {size} raw bytes it should be")

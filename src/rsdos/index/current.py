@@ -130,6 +130,14 @@ class Index:
         except DamagedContainer:
             return self._recovery().find_many(digests)
 
+    def digests_of(self, pack_id: int) -> Iterator[list[bytes]]:
+        """The objects of one pack of the newest state, by offset, in lists of bounded size."""
+        snapshot = self.refresh()
+        pack = snapshot.manifest.pack(pack_id)
+        if pack:
+            for entries in snapshot.in_storage_order(pack):
+                yield entries.digests()
+
     def key_lists(self, prefix: str = "") -> Iterator[list[str]]:
         """Every key of the newest state that begins with ``prefix``, once, sorted, in lists of bounded size.
 

@@ -144,6 +144,13 @@ class Entries:
         """Positions in the order of (pack_id, offset)."""
         return np.lexsort((self.records["offset"], self.records["pack_id"]))
 
+    def in_extent(self, pack_id: int, start: int, end: int) -> npt.NDArray[np.bool_]:
+        """A mask of the entries that begin from ``start`` to before ``end`` of a pack."""
+        offsets = self.records["offset"]
+        mask = self.records["pack_id"] == pack_id
+        mask &= (offsets >= np.uint64(start)) & (offsets < np.uint64(end))
+        return np.asarray(mask, np.bool_)
+
     def digests(self) -> list[bytes]:
         """The digest of every entry."""
         raw = np.empty(len(self), DIGEST)

@@ -15,6 +15,9 @@ from rsdos.index.merge import KEY_SPACE, merged
 from rsdos.index.segment import Segment
 from rsdos.model import Record, RecordFlag
 
+_PASS = 1 << 20
+"""Objects of one pack that are put in storage order together: 66 MB."""
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -155,6 +158,19 @@ class Snapshot:
                 yield live.take(live.distinct())
             else:
                 yield entries.take(entries.distinct())
+
+    def in_storage_order(self, pack: PackEntry) -> Iterator[Entries]:
+        """One live entry of each key of which that one stands in ``pack``, by offset, in tables of bounded size.
+
+        Every million of objects costs a pass over the whole index. Raises `DamagedContainer`.
+        """
+        passes = pack.objects // _PASS + 1
+        for number in range(passes):
+            start = pack.length * number // passes
+            end = pack.length * (number + 1) // passes if number + 1 < passes else KEY_SPACE - 1
+            tables = (table.take(table.in_extent(pack.id, start, end)) for table in self.tables())
+            found = Entries.joined(tables)
+            yield found.take(found.storage_order())
 
     def counted(self) -> tuple[PackEntry, ...]:
         """The packs of the manifest with their objects counted anew, what is there of them."""

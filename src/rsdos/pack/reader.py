@@ -1,4 +1,4 @@
-"""An open pack file, for reading."""
+"""Open pack files, for reading."""
 
 from __future__ import annotations
 
@@ -9,22 +9,18 @@ from rsdos.errors import DamagedContainer
 from rsdos.pack.format import HEADER_SIZE, header_fault
 
 
-class PackFile:
+class BarePack:
     """A pack, open for reading by any number of threads: ``pread`` only, no shared position, no mapping of payloads.
 
     The descriptor is closed when the last reference goes, so that a reader that still works on a pack keeps it.
-    Raises FileNotFoundError when the pack is gone, `DamagedContainer` when the file is not that pack.
+    Raises FileNotFoundError when the pack is gone. A pack of container version 1 is this and no more.
     """
 
-    def __init__(self, path: str, pack_id: int, container_id: bytes) -> None:
+    def __init__(self, path: str) -> None:
         self.path = path
-        self.pack_id = pack_id
-        self.container_id = container_id
         self._size = 0
         self.fd = -1
         self.fd = fsio.open_for_reading(path)
-        if fault := header_fault(fsio.read_at(self.fd, 0, HEADER_SIZE), container_id, pack_id):
-            raise DamagedContainer(path, fault)
 
     def read(self, offset: int, length: int) -> bytes:
         """``length`` bytes from ``offset``. Raises `DamagedContainer` when the pack is too short for that.
@@ -44,3 +40,14 @@ class PackFile:
     def __del__(self) -> None:
         if self.fd >= 0:
             os.close(self.fd)
+
+
+class PackFile(BarePack):
+    """A pack of container version 2. Raises `DamagedContainer` as well, when the file is not that pack."""
+
+    def __init__(self, path: str, pack_id: int, container_id: bytes) -> None:
+        super().__init__(path)
+        self.pack_id = pack_id
+        self.container_id = container_id
+        if fault := header_fault(fsio.read_at(self.fd, 0, HEADER_SIZE), container_id, pack_id):
+            raise DamagedContainer(path, fault)

@@ -5,7 +5,7 @@ Step 5 and 6 are in `rsdos.index.history`; whoever calls `Appender.commit` does 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import accumulate
@@ -18,44 +18,27 @@ from rsdos.config import Config
 from rsdos.errors import DamagedContainer, WriterPoisoned
 from rsdos.index import Entries, Index, Manifest, PackEntry, SegmentEntry, encode_segment
 from rsdos.layout import Layout
-from rsdos.model import BytesLike, Copy, Durability, RecordFlag, Stored
+from rsdos.model import BytesLike, Durability, RecordFlag, Stored
 from rsdos.pack import PackFile, PackWriter
+from rsdos.stores.appending import MOST_BATCH, MOST_ENTRIES, Look, PackAppender
 from rsdos.stores.encoding import Encoding
 
-MOST_ENTRIES = 1 << 18
-"""Entries in one batch: 200 bytes each until it is committed, 50 MB."""
 
-MOST_BATCH = 1 << 30
-"""Stored bytes in one batch: what a writer that is killed has to do again, at most."""
-
-Look = Callable[[Sequence[bytes]], Sequence[Copy]]
-"""Which of some objects the container has already, in a copy that is good and as durable as it should be."""
-
-
-class Appender:
-    """One writer's way into the packs; a context manager, one thread.
-
-    Objects are appended, and committed together: `commit` has to be called before the block ends. When the block
-    raises, everything since the last commit is undone and the space given back; the appender accepts nothing more.
-    """
+class Appender(PackAppender):
+    """A writer of container version 2."""
 
     def __init__(self, layout: Layout, config: Config, index: Index, durability: Durability, look: Look) -> None:
+        super().__init__(config.hash, look)
         self._layout = layout
         self._config = config
         self._container_id = bytes.fromhex(config.container_id)
         self._index = index
         self._durability = durability
-        self._look = look
         self._lock: locks.Lock | None = None
         self._writer: PackWriter | None = None
         self._failed = False
         self._tables: list[Entries] = []
         self._count = 0
-        self._batch: set[bytes] = set()
-        self._replaces = False
-        """Whether the container has a damaged copy of something in the batch."""
-        self.pack_ids: list[int] = []
-        """The packs that objects of this appender went to, ascending."""
 
     def __enter__(self) -> Self:
         self._begin()
@@ -91,32 +74,16 @@ class Appender:
 
     @property
     def room(self) -> int:
-        """Stored bytes until the pack has reached its target; at least 1."""
         length = self._pack.length if self._lock else 0
         position = self._writer.position if self._writer else length
         return max(self._config.pack_size_target - position, 1)
 
-    def add_many(self, payloads: Sequence[bytes], encoding: Encoding) -> list[bytes]:
-        """Append the objects, of at most one frame each, that the container does not have; returns all digests."""
-        digests = list(map(self._config.hash.digest_of, payloads))
-        at = self.unknown(digests)
-        if len(at) == len(digests):
-            self.append(digests, *encoding.encode_many(payloads), list(map(len, payloads)))
-        elif at:
-            fresh = [payloads[i] for i in at]
-            self.append([digests[i] for i in at], *encoding.encode_many(fresh), list(map(len, fresh)))
-        return digests
-
     def add_frames(self, source: Iterator[BytesLike], encoding: Encoding) -> bytes:
-        """Append one object of more than one frame, and take it back if the container has it; returns its digest.
-
-        It is taken back as well when ``source`` raises; the appender stays usable then.
-        """
         # 4. Before 3: the digest is known only when all is written.
         writer = self._open()
         start = writer.position
         try:
-            written = encoding.write_frames(source, writer, self._config.hash)
+            written = encoding.write_frames(source, writer, self._hash)
         except BaseException:
             writer.rewind(start)
             raise
@@ -127,10 +94,6 @@ class Appender:
         return written.digest
 
     def add_stored(self, digest: bytes, stored: Stored, parts: Iterable[BytesLike]) -> None:
-        """Append one object in a stored form that is there already, unless the container has it.
-
-        ``parts`` are its stored bytes, which the caller has verified.
-        """
         if not self.unknown([digest]):
             return
         writer = self._open()
@@ -141,21 +104,9 @@ class Appender:
             writer.write([part])
         self._record_one(digest, start, stored, crc)
 
-    def unknown(self, digests: Sequence[bytes]) -> list[int]:
-        """The positions of the digests that nobody has, each digest once."""
-        # 3. Look for duplicates: in this batch, in the index, in the other store.
-        first = dict(zip(reversed(digests), range(len(digests) - 1, -1, -1), strict=True))
-        for digest in self._batch.intersection(first):
-            del first[digest]
-        copies = dict(zip(first, self._look(list(first)), strict=True)) if first else {}
-        fresh = [digest for digest, copy in copies.items() if copy is not Copy.GOOD]
-        self._replaces = self._replaces or Copy.DAMAGED in copies.values()
-        return sorted(first[digest] for digest in fresh)
-
     def append(
         self, digests: Sequence[bytes], stored: Sequence[bytes], codecs: Sequence[int], sizes: Sequence[int]
     ) -> None:
-        """Append objects of at most one frame each, which `unknown` has named, in their stored form."""
         # 4. Write payloads; the segment and the footer follow when the batch is full or ends.
         offset = self._open().write(stored)
         lengths = list(map(len, stored))
@@ -204,7 +155,6 @@ class Appender:
         return self._writer
 
     def commit(self) -> None:
-        """Make what was appended visible to all, and durable. Then, and only then, may its keys be acknowledged."""
         behind = self._sync_behind() if self._durability is Durability.FULL else {}
         if self._count:
             self._commit_batch(behind)
@@ -265,7 +215,7 @@ class Appender:
         self._pack = committed
         self._tables.clear()
         self._batch.clear()
-        self._replaces = False
+        self._damaged.clear()
         self._count = 0
         if committed.sealed:
             self._release()
@@ -275,7 +225,7 @@ class Appender:
 
         That is where another writer committed it since step 2, or the copy that was there is damaged.
         """
-        if newest.number == self._base.number and not self._replaces:
+        if newest.number == self._base.number and not self._damaged:
             return pack
         try:
             found = self._index.open(newest).find_many(entries.digests())

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from rsdos.codecs import clearly_smaller, crc32, encode_many, encode_many_if_smaller, looks_compressible
+from rsdos.codecs import (
+    clearly_smaller,
+    crc32,
+    decode_sequence,
+    encode_many,
+    encode_many_if_smaller,
+    looks_compressible,
+)
 from rsdos.errors import InvalidOption
 from rsdos.hashing import HashType
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, Compression, CompressMode, RecordFlag, Stored
 from rsdos.streams.frames import FrameEncoder, frames
+from rsdos.streams.plain import pieces
+from rsdos.streams.sources import in_frames
 
 RAW = Compression(Codec.RAW)
 
@@ -69,8 +78,13 @@ class Encoding:
         stored = [raw if packed is None else packed for raw, packed in zip(payloads, encoded, strict=True)]
         return stored, [Codec.RAW if packed is None else codec for packed in encoded]
 
-    def write_frames(self, source: Iterable[BytesLike], sink: Sink, hash_type: HashType) -> Written:
-        """Append an object of more than one frame to a sink, in the memory of a few frames."""
+    def write_frames(
+        self, source: Iterable[BytesLike], sink: Sink, hash_type: HashType, flags: RecordFlag = RecordFlag.FRAMED
+    ) -> Written:
+        """Append an object of more than one frame to a sink, in the memory of a few frames.
+
+        Without the flag ``FRAMED`` there is no table behind it: one plain stream of the codec, for version 1.
+        """
         start = sink.position
         encoder: FrameEncoder | None = None
         hasher = hash_type.new()
@@ -86,9 +100,9 @@ class Encoding:
             sink.write([piece])
             size += len(frame)
         assert encoder is not None and size > FRAME_SIZE
-        tail = encoder.finish()
+        tail = encoder.finish() if flags else encoder.end()
         sink.write([tail])
-        stored = Stored(codec.codec, RecordFlag.FRAMED, sink.position - start, size)
+        stored = Stored(codec.codec, flags, sink.position - start, size)
         written = Written(hasher.digest(), start, stored, crc32(tail, crc))
         if self.mode is CompressMode.AUTO and codec is not RAW and not clearly_smaller(stored.length, size):
             return _rewrite_raw(written, sink)
@@ -108,14 +122,26 @@ def _rewrite_raw(written: Written, sink: Sink) -> Written:
     start, end = written.offset, sink.position
     encoder = FrameEncoder(RAW)
     crc = 0
-    for frame in frames(lambda offset, length: sink.read(start + offset, length), written.stored):
+    for frame in _read_back(written, sink):
         crc = crc32(frame, crc)
         sink.write([encoder.add(frame)])
-    tail = encoder.finish()
+    tail = encoder.finish() if written.stored.flags else b""
     sink.write([tail])
     length = sink.position - end
     sink.rewind(start)
     for at in range(0, length, FRAME_SIZE):
         sink.write([sink.read(end + at, min(FRAME_SIZE, length - at))])
-    stored = Stored(Codec.RAW, RecordFlag.FRAMED, length, written.stored.size)
+    stored = Stored(Codec.RAW, written.stored.flags, length, written.stored.size)
     return Written(written.digest, start, stored, crc32(tail, crc))
+
+
+def _read_back(written: Written, sink: Sink) -> Iterator[BytesLike]:
+    """The frames of what was written."""
+    stored = written.stored
+
+    def fetch(offset: int, length: int) -> bytes:
+        return sink.read(written.offset + offset, length)
+
+    if stored.flags:
+        return frames(fetch, stored)
+    return in_frames(decode_sequence(pieces(fetch, stored.length), stored.codec, stored.size))

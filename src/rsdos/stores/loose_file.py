@@ -31,6 +31,7 @@ from rsdos.errors import DamagedObject, DecodeError
 from rsdos.hashing import HashType
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, RecordFlag, Stored
 from rsdos.streams.frames import frames
+from rsdos.streams.plain import PlainReader, hashed, plain_parts
 from rsdos.streams.reader import FramedReader
 
 SUFFIXES = {Codec.RAW: "", Codec.ZLIB: ".zz", Codec.ZSTD: ".zst"}
@@ -102,18 +103,10 @@ class LooseFile:
 
     def frames(self) -> Iterator[BytesLike]:
         """The object in parts of at most one frame; at the end its hash is verified. Raises `DecodeError`."""
-        hasher = self.hash.new()
-        for part in self._parts():
-            hasher.update(part)
-            yield part
-        if hasher.digest() != self.digest:
-            raise DecodeError("its bytes have another hash than its key")
-
-    def _parts(self) -> Iterator[BytesLike]:
         if self.stored.flags:
-            yield from frames(self._fetch, self.stored)
+            yield from hashed(frames(self._fetch, self.stored), self.digest, self.hash)
         elif self.stored.codec is Codec.RAW:
-            yield from self.stored_parts()
+            yield from plain_parts(self._fetch, self.stored, self.digest, self.hash)
         else:
             yield self.read()
 
@@ -129,8 +122,11 @@ class LooseFile:
         elif self.stored.size <= FRAME_SIZE:
             return io.BufferedReader(io.BytesIO(self.read()))
         else:
-            raw = _Raw(self)
+            raw = PlainReader(self._fetch, self.stored, self.digest, self.hash, self._damage, self.close)
         return io.BufferedReader(raw, 1 << 16)
+
+    def _damage(self, reason: str) -> DamagedObject:
+        return DamagedObject(self.digest.hex(), reason)
 
     def close(self) -> None:
         """Close the file. Idempotent."""
@@ -155,57 +151,8 @@ class _Framed(FramedReader):
 
     def __init__(self, file: LooseFile) -> None:
         self._file = file
-        super().__init__(file._fetch, file.stored, lambda reason: DamagedObject(file.digest.hex(), reason))
+        super().__init__(file._fetch, file.stored, file._damage)
 
     def close(self) -> None:
         super().close()
         self._file.close()
-
-
-class _Raw(io.RawIOBase):
-    """A stream of a raw loose object, hashed for as long as it is read in order. The file's own position is unused."""
-
-    def __init__(self, file: LooseFile) -> None:
-        self._file = file
-        self._position = 0
-        self._hasher = file.hash.new()
-        self._hashed = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._file.stored.size}.get(whence)
-        if base is None or base + offset < 0:
-            raise ValueError(f"no such position: {offset} from {whence}")
-        self._position = base + offset
-        return self._position
-
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
-        if self.closed:
-            raise ValueError("read of a closed stream")
-        size = self._file.stored.size
-        want = min(len(buffer), max(size - self._position, 0))
-        done = os.preadv(self._file.fd, [memoryview(buffer)[:want]], self._position) if want else 0
-        if done == 0 and want:
-            raise self._damage(f"it ends at byte {self._position} of {size}")
-        if self._position == self._hashed:
-            self._hasher.update(memoryview(buffer)[:done])
-            self._hashed += done
-            if self._hashed == size and self._hasher.digest() != self._file.digest:
-                raise self._damage("its bytes have another hash than its key")
-        self._position += done
-        return done
-
-    def close(self) -> None:
-        super().close()
-        self._file.close()
-
-    def _damage(self, reason: str) -> DamagedObject:
-        return DamagedObject(self._file.digest.hex(), reason)

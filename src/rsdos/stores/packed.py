@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import io
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from functools import partial
 from operator import add
 from typing import TypeVar
@@ -21,57 +22,36 @@ from rsdos.model import (
     FRAME_SIZE,
     BytesLike,
     Codec,
-    CompressMode,
     Copy,
     Durability,
     ObjectMeta,
     Place,
     Record,
     RecordFlag,
-    Source,
     Stored,
     Trust,
 )
-from rsdos.pack import PackFile
-from rsdos.stores.appender import Appender, Look
-from rsdos.stores.encoding import Encoding
+from rsdos.pack import PackFile, Scan, scan
+from rsdos.stores.appender import Appender
+from rsdos.stores.appending import Look
+from rsdos.stores.packs import GAP, MOST_OPEN, WINDOW, PackedSums, Packs, PackSums, Whole
 from rsdos.stores.recover import recover
-from rsdos.stores.store import Store, ask_for_rest, first_good
+from rsdos.stores.store import first_good
 from rsdos.streams.frames import frames
 from rsdos.streams.reader import FramedReader
-from rsdos.streams.sources import take
-
-BUFFER = 8 << 20
-"""Raw bytes of small objects that a bulk insert holds at a time."""
-
-_GROUP = 1 << 13
-"""Objects that are hashed, compressed and written together; beyond it the calls around them no longer show."""
-
-_WINDOW = 4 << 20
-"""Bytes of a pack that a bulk read reads at once."""
-
-_GAP = 1 << 14
-"""Bytes between two wanted objects that are read and dropped rather than skipped: a ``pread`` costs what 16 KiB do."""
-
-_MOST_OPEN = 128
-"""Packs kept open: at the default target 512 GiB of them, an eighth of the usual limit of descriptors."""
 
 _log = logging.getLogger("rsdos")
 _T = TypeVar("_T")
 
 
-class PackedStore(Store):
-    """The packed objects of a container. Any number of threads and processes; `Appender` has the commit protocol."""
+class PackedStore(Packs):
+    """The packed objects of a container of version 2; `Appender` has the commit protocol."""
 
     def __init__(self, layout: Layout, config: Config, durability: Durability) -> None:
-        self.hash = config.hash
+        super().__init__(config, durability)
         self._layout = layout
-        self._config = config
-        self._durability = durability
         self._container_id = bytes.fromhex(config.container_id)
         self._packs: dict[int, PackFile] = {}
-        self.elsewhere: Store | None = None
-        """The container's other store: what has a good copy there is not inserted here again."""
         self.index = Index(layout, config.container_id, partial(recover, layout, config.container_id))
 
     def sight(self) -> object:
@@ -84,7 +64,6 @@ class PackedStore(Store):
         self.index.refresh()
 
     def close(self) -> None:
-        """Let go of packs and index; the next use opens them again."""
         self._packs = {}
         self.index.close()
 
@@ -94,7 +73,7 @@ class PackedStore(Store):
         pack = self._packs.get(pack_id)
         if pack is None:
             pack = PackFile(self._layout.pack(pack_id), pack_id, self._container_id)
-            if len(self._packs) >= _MOST_OPEN:
+            if len(self._packs) >= MOST_OPEN:
                 self._packs = {}
             self._packs[pack_id] = pack
         return pack
@@ -189,7 +168,7 @@ class PackedStore(Store):
         record = self.index.find(digest)
         if record is None:
             return None
-        return ObjectMeta(record.key, Place.PACKED, record.size, record.length, _named_codec(record), record.extent)
+        return _meta(record)
 
     # Reading many.
 
@@ -204,9 +183,8 @@ class PackedStore(Store):
     def read_many(
         self, digests: Sequence[bytes], read: Callable[[bytes], bytes | None] | None = None
     ) -> Iterator[tuple[int, bytes]]:
-        """As promised; ``read`` is asked for what cannot be had in bulk (default: `PackedStore.read`)."""
         read = read or self.read
-        for run in self.index.find_many(digests).runs(_GAP, _WINDOW):
+        for run in self.index.find_many(digests).runs(GAP, WINDOW):
             stored = None if run.flags else self._stored_run(run)
             if stored is None:
                 for at in run.positions:
@@ -247,7 +225,7 @@ class PackedStore(Store):
         self, found: Found, digests: Sequence[bytes], trust: Trust, synced: Mapping[int, int], durability: Durability
     ) -> list[Copy]:
         answers = [Copy.MISSING] * len(digests)
-        for run in found.runs(_GAP, _WINDOW):
+        for run in found.runs(GAP, WINDOW):
             good = trust is Trust.INDEX or (not run.flags and self._stored_run(run) is not None)
             ends = map(add, run.offset, run.length)
             if good and (durability is Durability.RELAXED or max(ends) <= synced.get(run.pack_id, 0)):
@@ -288,82 +266,22 @@ class PackedStore(Store):
             return False
         return crc ^ _key_word(record.digest) == record.crc
 
-    def rehash(self, digests: Sequence[bytes]) -> list[bool]:
-        """Which of the objects have a packed copy that decodes to the bytes of their key."""
-        answers = [False] * len(digests)
-        for run in self.index.find_many(digests).runs(_GAP, _WINDOW):
+    def whole_many(self, digests: Sequence[bytes]) -> Iterator[Whole]:
+        for run in self.index.find_many(digests).runs(GAP, WINDOW):
             stored = None if run.flags else self._stored_run(run)
-            raws = _decoded(run, stored) if stored else [None] * len(run.positions)
-            for at, raw in zip(run.positions, raws, strict=True):
-                answers[at] = self._has_hash(digests[at]) if raw is None else self.hash.digest_of(raw) == digests[at]
-        return answers
-
-    def _has_hash(self, digest: bytes) -> bool:
-        hasher = self.hash.new()
-        try:
-            for part in self.frames(digest) or ():
-                hasher.update(part)
-        except DamagedObject:
-            return False
-        return hasher.digest() == digest
+            if stored is None:
+                continue
+            for at, raw, codec, form in zip(run.positions, _decoded(run, stored), run.codec, stored, strict=True):
+                if raw is not None and self.hash.digest_of(raw) == digests[at]:
+                    yield Whole(digests[at], raw, Codec(codec), form)
 
     # Inserting.
 
     def appender(self, look: Look | None = None, durability: Durability | None = None) -> Appender:
-        """A way in for objects that ``look`` does not find (default: those that this store does not have)."""
         return Appender(self._layout, self._config, self.index, durability or self._durability, look or self.own_copies)
 
-    def own_copies(self, digests: Sequence[bytes]) -> list[Copy]:
-        """Which of the objects are packed; an `Appender` makes those durable itself."""
-        return self.copies(digests, Trust.VERIFY, Durability.RELAXED)
-
-    def _all_copies(self, trust: Trust, digests: Sequence[bytes]) -> list[Copy]:
-        answers = self.copies(digests, trust, Durability.RELAXED)
-        return (
-            answers
-            if self.elsewhere is None
-            else ask_for_rest(
-                answers, digests, partial(self.elsewhere.copies, trust=trust, durability=self._durability)
-            )
-        )
-
-    def insert_many(
-        self, sources: Iterable[Source], *, compress: CompressMode = CompressMode.AUTO, trust: Trust = Trust.VERIFY
-    ) -> list[str]:
-        """Append many objects to a pack; returns their keys in the order given, once all are durable.
-
-        One sync for every 262,144 objects or GiB. Memory: 8 MiB of small objects at a time (twice that while they
-        are compressed), three frames of one that is larger, and 200 bytes for every object of the batch. When it
-        raises, what an earlier batch of the call committed stays, and the rest has left nothing behind.
-        """
-        encoding = Encoding(compress, self._config.codec)
-        keys: list[str] = []
-        with self.appender(partial(self._all_copies, trust)) as appender:
-            group: list[bytes] = []
-            size = 0
-            for source in sources:
-                data = take(source)
-                if isinstance(data, bytes):
-                    group.append(data)
-                    size += len(data)
-                    if size >= min(BUFFER, appender.room) or len(group) >= _GROUP:
-                        keys += map(bytes.hex, appender.add_many(group, encoding))
-                        group, size = [], 0
-                else:
-                    with data:
-                        keys += map(bytes.hex, appender.add_many(group, encoding))
-                        group, size = [], 0
-                        keys.append(appender.add_frames(data, encoding).hex())
-            keys += map(bytes.hex, appender.add_many(group, encoding))
-            appender.commit()
-        # 7. Only now are the keys returned.
-        return keys
-
     def sweep(self) -> int:
-        """Remove the pack files of writers that died before their first commit; returns how many.
-
-        A live writer holds the lock of its pack, and a pack of an id that may still be given out is the next one's.
-        """
+        # A live writer holds the lock of its pack, and a pack of an id that may still be given out is the next one's.
         removed = 0
         for pack_id in self._layout.pack_ids():
             lock = locks.try_acquire(self._layout.pack_lock(pack_id))
@@ -376,12 +294,30 @@ class PackedStore(Store):
 
     # The whole.
 
+    def copies_of(self, digest: bytes) -> list[ObjectMeta]:
+        return list(map(_meta, self.index.find_all(digest)))
+
+    def sums(self) -> PackedSums:
+        manifest = self.index.refresh().manifest
+        return PackedSums(
+            tuple(PackSums(**asdict(pack)) for pack in manifest.packs),
+            fsio.length_of_files(self._layout.index),
+            manifest.number,
+            len(manifest.segments),
+            self.index.is_recovered,
+        )
+
+    def digests_of(self, pack_id: int) -> Iterator[list[bytes]]:
+        return self.index.digests_of(pack_id)
+
+    def scan(self, pack_id: int) -> Scan:
+        return scan(PackFile(self._layout.pack(pack_id), pack_id, self._container_id))
+
     def __iter__(self) -> Iterator[str]:
         for keys in self.index.key_lists():
             yield from keys
 
     def with_prefix(self, prefix: str) -> Iterator[str]:
-        """The keys in sight that begin with ``prefix``."""
         for keys in self.index.key_lists(prefix):
             yield from keys
 
@@ -401,11 +337,12 @@ def _codec(record: Record) -> Codec:
         raise DecodeError(f"codec {record.codec} is not known") from None
 
 
-def _named_codec(record: Record) -> Codec:
+def _meta(record: Record) -> ObjectMeta:
     try:
-        return _codec(record)
+        codec = _codec(record)
     except DecodeError as error:
         raise DamagedObject(record.key, str(error)) from None
+    return ObjectMeta(record.key, Place.PACKED, record.size, record.length, codec, record.extent)
 
 
 def _decoded(run: Run, stored: list[bytes]) -> Sequence[bytes | None]:

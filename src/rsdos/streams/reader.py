@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rsdos.errors import DecodeError
 from rsdos.model import FRAME_SIZE, BytesLike, Stored
 from rsdos.streams.frames import Fetch, read_table
+from rsdos.streams.seekable import Seekable
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 
-class FramedReader(io.RawIOBase):
+class FramedReader(Seekable):
     """Reads a framed object, decoding only the frames that it touches; wrap it in `io.BufferedReader`.
 
     Holds one decoded frame at most (and the stored piece while it is decoded). Every byte it returns is verified.
@@ -29,36 +28,9 @@ class FramedReader(io.RawIOBase):
             self._table = read_table(fetch, stored)
         except DecodeError as error:
             raise on_damage(str(error)) from error
-        self._position = 0
+        super().__init__(self._table.size)
         self._index = -1
         self._frame: BytesLike = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        self._refuse_closed()
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move and return the new position, which may lie beyond the end. `ValueError` if it would be negative."""
-        self._refuse_closed()
-        match whence:
-            case os.SEEK_SET:
-                position = offset
-            case os.SEEK_CUR:
-                position = self._position + offset
-            case os.SEEK_END:
-                position = self._table.size + offset
-            case _:
-                raise ValueError(f"invalid whence: {whence}")
-        if position < 0:
-            raise ValueError(f"negative seek position {position}")
-        self._position = position
-        return position
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         """Fill the buffer, frame by frame; less only at the end of the object."""
@@ -103,7 +75,3 @@ class FramedReader(io.RawIOBase):
                 raise self._on_damage(str(error)) from error
             self._index = index
         return memoryview(self._frame)[start : start + limit]
-
-    def _refuse_closed(self) -> None:
-        if self.closed:
-            raise ValueError("I/O operation on closed file")

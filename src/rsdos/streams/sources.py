@@ -6,7 +6,7 @@ import errno
 import io
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from types import TracebackType
 from typing import Self
@@ -68,6 +68,21 @@ def take(source: Source) -> bytes | Frames:
     if isinstance(source, (bytearray, memoryview)):
         return _take_memory(memoryview(source))
     return _take_stream(source)
+
+
+def in_frames(parts: Iterable[BytesLike]) -> Iterator[BytesLike]:
+    """The same bytes, cut into frames of exactly `FRAME_SIZE` bytes but the last."""
+    rest = bytearray()
+    for part in parts:
+        if not rest and len(part) == FRAME_SIZE:
+            yield part
+            continue
+        rest += part
+        while len(rest) >= FRAME_SIZE:
+            yield bytes(rest[:FRAME_SIZE])
+            del rest[:FRAME_SIZE]
+    if rest:
+        yield bytes(rest)
 
 
 def _take_memory(view: memoryview) -> bytes | Frames:

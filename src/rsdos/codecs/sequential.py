@@ -1,0 +1,81 @@
+"""Decoding stored bytes that are one stream from beginning to end, in bounded memory, and not strict about its end.
+
+This is how container version 1 stores what it compresses: one zlib stream, or what rsdos 0.1 wrote as zstd, frames
+that are never terminated though all bytes are there. Who reads these checks size and hash.
+"""
+
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import IO, cast
+
+import zstandard
+from isal import isal_zlib
+
+from rsdos.codecs.deflate import IsalError
+from rsdos.errors import DecodeError
+from rsdos.model import FRAME_SIZE, BytesLike, Codec
+
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+
+_INPUT = 1 << 16
+"""Stored bytes that zstd is given at once: it makes at most 128 KiB of each 3 of them, a part at a time."""
+
+
+def codec_of(head: BytesLike) -> Codec:
+    """The codec of compressed stored bytes, told by the first four of them."""
+    return Codec.ZSTD if bytes(head[:4]) == _ZSTD_MAGIC else Codec.ZLIB
+
+
+def decode_sequence(stored: Iterable[BytesLike], codec: Codec, size: int) -> Iterator[bytes]:
+    """The raw bytes, in parts of at most `FRAME_SIZE`; exactly ``size`` of them, or `DecodeError`.
+
+    ``stored`` comes in parts of any size. No more than ``size`` bytes and a part are ever produced.
+    """
+    done = 0
+    try:
+        for part in _inflate(stored) if codec is Codec.ZLIB else _decompress(stored):
+            done += len(part)
+            if done > size:
+                break
+            if part:
+                yield part
+    except (IsalError, zlib.error, zstandard.ZstdError) as error:
+        raise DecodeError(f"{codec.name.lower()}: {error}") from error
+    if done != size:
+        raise DecodeError(
+            f"{codec.name.lower()}: {'more' if done > size else 'fewer'} than the {size} raw bytes it says"
+        )
+
+
+def _inflate(stored: Iterable[BytesLike]) -> Iterator[bytes]:
+    inflater = isal_zlib.decompressobj()
+    for part in stored:
+        data: BytesLike = part
+        while len(data) and not inflater.eof:
+            yield inflater.decompress(data, FRAME_SIZE)
+            data = inflater.unconsumed_tail
+    while not inflater.eof and (rest := inflater.decompress(b"", FRAME_SIZE)):
+        yield rest
+
+
+class _Source:
+    """Parts of stored bytes as the file that zstandard reads from."""
+
+    def __init__(self, parts: Iterable[BytesLike]) -> None:
+        self._parts = iter(parts)
+        self._rest: BytesLike = b""
+
+    def read(self, size: int = -1) -> bytes:
+        if not len(self._rest):
+            self._rest = next(self._parts, b"")
+        data = bytes(self._rest[:size])
+        self._rest = self._rest[size:]
+        return data
+
+
+def _decompress(stored: Iterable[BytesLike]) -> Iterator[bytes]:
+    # A context of its own: a thread's would keep the window that a foreign frame asks for, up to 128 MiB.
+    context = zstandard.ZstdDecompressor()
+    with context.stream_reader(cast(IO[bytes], _Source(stored)), read_size=_INPUT, read_across_frames=True) as reader:
+        while part := reader.read(FRAME_SIZE):
+            yield part

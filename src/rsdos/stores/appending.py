@@ -1,0 +1,97 @@
+"""What appending to packs has in common, whatever the container version."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Self
+
+from rsdos.hashing import HashType
+from rsdos.model import BytesLike, Copy, Stored
+from rsdos.stores.encoding import Encoding
+
+MOST_ENTRIES = 1 << 18
+"""Entries in one batch: 200 bytes each until it is committed, 50 MB."""
+
+MOST_BATCH = 1 << 30
+"""Stored bytes in one batch: what a writer that is killed has to do again, at most."""
+
+Look = Callable[[Sequence[bytes]], Sequence[Copy]]
+"""Which of some objects the container has already, in a copy that is good and as durable as it should be."""
+
+
+class PackAppender(ABC):
+    """One writer's way into the packs; a context manager, one thread.
+
+    Objects are appended, and committed together: `commit` has to be called before the block ends. When the block
+    raises, everything since the last commit is undone and the space given back; the appender accepts nothing more.
+    """
+
+    def __init__(self, hash_type: HashType, look: Look) -> None:
+        self._hash = hash_type
+        self._look = look
+        self._batch: set[bytes] = set()
+        self._damaged: set[bytes] = set()
+        """Of what is in the batch, that of which the container has a damaged copy."""
+        self.pack_ids: list[int] = []
+        """The packs that objects of this appender went to, ascending."""
+
+    @abstractmethod
+    def __enter__(self) -> Self: ...
+
+    @abstractmethod
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    @property
+    @abstractmethod
+    def room(self) -> int:
+        """Stored bytes until the pack has reached its target; at least 1."""
+
+    def add_many(self, payloads: Sequence[bytes], encoding: Encoding) -> list[bytes]:
+        """Append the objects, of at most one frame each, that the container does not have; returns all digests."""
+        digests = list(map(self._hash.digest_of, payloads))
+        at = self.unknown(digests)
+        if len(at) == len(digests):
+            self.append(digests, *encoding.encode_many(payloads), list(map(len, payloads)))
+        elif at:
+            fresh = [payloads[i] for i in at]
+            self.append([digests[i] for i in at], *encoding.encode_many(fresh), list(map(len, fresh)))
+        return digests
+
+    @abstractmethod
+    def add_frames(self, source: Iterator[BytesLike], encoding: Encoding) -> bytes:
+        """Append one object of more than one frame, and take it back if the container has it; returns its digest.
+
+        It is taken back as well when ``source`` raises; the appender stays usable then.
+        """
+
+    @abstractmethod
+    def add_stored(self, digest: bytes, stored: Stored, parts: Iterable[BytesLike]) -> None:
+        """Append one object in a stored form that is there already, unless the container has it.
+
+        ``parts`` are its stored bytes, which the caller has verified.
+        """
+
+    def unknown(self, digests: Sequence[bytes]) -> list[int]:
+        """The positions of the digests that nobody has, each digest once."""
+        # 3. Look for duplicates: in this batch, in the index, in the other store.
+        first = dict(zip(reversed(digests), range(len(digests) - 1, -1, -1), strict=True))
+        for digest in self._batch.intersection(first):
+            del first[digest]
+        copies = dict(zip(first, self._look(list(first)), strict=True)) if first else {}
+        fresh = [digest for digest, copy in copies.items() if copy is not Copy.GOOD]
+        self._damaged.update(digest for digest in fresh if copies[digest] is Copy.DAMAGED)
+        return sorted(first[digest] for digest in fresh)
+
+    @abstractmethod
+    def append(
+        self, digests: Sequence[bytes], stored: Sequence[bytes], codecs: Sequence[int], sizes: Sequence[int]
+    ) -> None:
+        """Append objects of at most one frame each, which `unknown` has named, in their stored form."""
+
+    @abstractmethod
+    def commit(self) -> None:
+        """Make what was appended visible to all, and durable. Then, and only then, may its keys be acknowledged."""

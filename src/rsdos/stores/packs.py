@@ -1,0 +1,218 @@
+"""What the packed store of every container version can do: what the container and its maintenance build on."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+from rsdos.config import Config
+from rsdos.errors import DamagedObject
+from rsdos.model import Codec, CompressMode, Copy, Durability, ObjectMeta, Source, Trust
+from rsdos.pack import Scan
+from rsdos.stores.appending import Look, PackAppender
+from rsdos.stores.encoding import Encoding
+from rsdos.stores.store import Store, ask_for_rest
+from rsdos.streams.sources import take
+
+BUFFER = 8 << 20
+"""Raw bytes of small objects that a bulk insert holds at a time."""
+
+GROUP = 1 << 13
+"""Objects that are hashed, compressed and written together; beyond it the calls around them no longer show."""
+
+WINDOW = 4 << 20
+"""Bytes of a pack that a bulk read reads at once."""
+
+GAP = 1 << 14
+"""Bytes between two wanted objects that are read and dropped rather than skipped: a ``pread`` costs what 16 KiB do."""
+
+MOST_OPEN = 128
+"""Packs kept open: at the default target 512 GiB of them, an eighth of the usual limit of descriptors."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackSums:
+    """One pack. ``length`` of its bytes belong to the container, ``stored`` of these to objects, dead ones included.
+
+    ``synced`` bytes are known to be on stable storage. A ``sealed`` pack is never appended to again.
+    """
+
+    id: int
+    length: int
+    synced: int
+    sealed: bool = False
+    objects: int = 0
+    size: int = 0
+    stored: int = 0
+    dead_objects: int = 0
+    dead_size: int = 0
+    dead_stored: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PackedSums:
+    """The packed side of a container, each key counted once. ``index_length`` are the bytes of the index's files.
+
+    ``is_recovered`` says that the index was read from the packs, because a file of it is damaged; ``manifest`` is the
+    number of the newest manifest and ``segments`` how many are live, 0 where there is no such thing.
+    """
+
+    packs: tuple[PackSums, ...]
+    index_length: int
+    manifest: int = 0
+    segments: int = 0
+    is_recovered: bool = False
+
+    @property
+    def objects(self) -> int:
+        return sum(pack.objects - pack.dead_objects for pack in self.packs)
+
+    @property
+    def size(self) -> int:
+        """Raw bytes of the packed objects."""
+        return sum(pack.size - pack.dead_size for pack in self.packs)
+
+    @property
+    def stored(self) -> int:
+        """Stored bytes of the packed objects."""
+        return sum(pack.stored - pack.dead_stored for pack in self.packs)
+
+    @property
+    def dead_objects(self) -> int:
+        return sum(pack.dead_objects for pack in self.packs)
+
+    @property
+    def dead_stored(self) -> int:
+        """Stored bytes that no key leads to any more."""
+        return sum(pack.dead_stored for pack in self.packs)
+
+
+class Whole(NamedTuple):
+    """An object of at most one frame, decoded and hashed, beside its stored form."""
+
+    digest: bytes
+    raw: bytes
+    codec: Codec
+    stored: bytes
+
+
+class Packs(Store):
+    """The packed objects of a container. Any number of threads and processes; the appender has the commit protocol."""
+
+    def __init__(self, config: Config, durability: Durability) -> None:
+        self.hash = config.hash
+        self._config = config
+        self._durability = durability
+        self.elsewhere: Store | None = None
+        """The container's other store: what has a good copy there is not inserted here again."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of packs and index; the next use opens them again."""
+
+    # Inserting.
+
+    @abstractmethod
+    def appender(self, look: Look | None = None, durability: Durability | None = None) -> PackAppender:
+        """A way in for objects that ``look`` does not find (default: those that this store does not have)."""
+
+    def own_copies(self, digests: Sequence[bytes]) -> list[Copy]:
+        """Which of the objects are packed; an appender makes those durable itself."""
+        return self.copies(digests, Trust.VERIFY, Durability.RELAXED)
+
+    def _all_copies(self, trust: Trust, digests: Sequence[bytes]) -> list[Copy]:
+        answers = self.copies(digests, trust, Durability.RELAXED)
+        if self.elsewhere is None:
+            return answers
+        return ask_for_rest(answers, digests, partial(self.elsewhere.copies, trust=trust, durability=self._durability))
+
+    def insert_many(
+        self, sources: Iterable[Source], *, compress: CompressMode = CompressMode.AUTO, trust: Trust = Trust.VERIFY
+    ) -> list[str]:
+        """Append many objects to a pack; returns their keys in the order given, once all are durable.
+
+        One sync for every 262,144 objects or GiB. Memory: 8 MiB of small objects at a time (twice that while they
+        are compressed), three frames of one that is larger, and 200 bytes for every object of the batch. When it
+        raises, what an earlier batch of the call committed stays, and the rest has left nothing behind.
+        """
+        encoding = Encoding(compress, self._config.codec)
+        keys: list[str] = []
+        with self.appender(partial(self._all_copies, trust)) as appender:
+            group: list[bytes] = []
+            size = 0
+            for source in sources:
+                data = take(source)
+                if isinstance(data, bytes):
+                    group.append(data)
+                    size += len(data)
+                    if size >= min(BUFFER, appender.room) or len(group) >= GROUP:
+                        keys += map(bytes.hex, appender.add_many(group, encoding))
+                        group, size = [], 0
+                else:
+                    with data:
+                        keys += map(bytes.hex, appender.add_many(group, encoding))
+                        group, size = [], 0
+                        keys.append(appender.add_frames(data, encoding).hex())
+            keys += map(bytes.hex, appender.add_many(group, encoding))
+            appender.commit()
+        # 7. Only now are the keys returned.
+        return keys
+
+    # What maintenance asks.
+
+    @abstractmethod
+    def read_many(
+        self, digests: Sequence[bytes], read: Callable[[bytes], bytes | None] | None = None
+    ) -> Iterator[tuple[int, bytes]]:
+        """As promised; ``read`` is asked for what cannot be had in bulk (default: the store's own)."""
+
+    @abstractmethod
+    def whole_many(self, digests: Sequence[bytes]) -> Iterator[Whole]:
+        """The objects of at most one frame of which the copy is good, hash and all, in storage order.
+
+        Those that are larger or damaged or missing are passed over: ask for their `frames` one by one.
+        """
+
+    def rehash(self, digests: Sequence[bytes]) -> list[bool]:
+        """Which of the objects have a packed copy that decodes to the bytes of their key."""
+        good = {whole.digest for whole in self.whole_many(digests)}
+        return [digest in good or self._has_hash(digest) for digest in digests]
+
+    def _has_hash(self, digest: bytes) -> bool:
+        hasher = self.hash.new()
+        try:
+            for part in self.frames(digest) or ():
+                hasher.update(part)
+        except DamagedObject:
+            return False
+        return hasher.digest() == digest
+
+    @abstractmethod
+    def copies_of(self, digest: bytes) -> list[ObjectMeta]:
+        """Every copy of one object that the index has."""
+
+    @abstractmethod
+    def sums(self) -> PackedSums:
+        """The newest state, counted without reading an object."""
+
+    @abstractmethod
+    def digests_of(self, pack_id: int) -> Iterator[list[bytes]]:
+        """The objects of one pack in storage order, in lists of bounded size."""
+
+    @abstractmethod
+    def scan(self, pack_id: int) -> Scan:
+        """The structure of one pack, from its own bytes where it says so itself.
+
+        Raises FileNotFoundError, `DamagedContainer`.
+        """
+
+    @abstractmethod
+    def sweep(self) -> int:
+        """Remove what writers left that died; returns how many files. A live writer's are never touched."""
+
+    @abstractmethod
+    def with_prefix(self, prefix: str) -> Iterator[str]:
+        """The keys in sight that begin with ``prefix``."""

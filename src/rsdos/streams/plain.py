@@ -1,0 +1,136 @@
+"""Objects that are stored without frames: raw bytes, or one compressed stream from beginning to end.
+
+Loose raw objects are stored so, and everything in container version 1. There is no check of a part: an object is
+verified by its hash, at its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from rsdos.codecs import decode_sequence
+from rsdos.errors import DecodeError
+from rsdos.hashing import HashType
+from rsdos.model import FRAME_SIZE, BytesLike, Codec, Stored
+from rsdos.streams.frames import Fetch
+from rsdos.streams.seekable import Seekable
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+
+def pieces(fetch: Fetch, length: int) -> Iterator[BytesLike]:
+    """The stored bytes, in parts of at most one frame. Raises `DecodeError` when there are fewer."""
+    for at in range(0, length, FRAME_SIZE):
+        want = min(FRAME_SIZE, length - at)
+        piece = fetch(at, want)
+        if len(piece) != want:
+            raise DecodeError(f"its stored bytes end at {at + len(piece)} of {length}")
+        yield piece
+
+
+def plain_parts(fetch: Fetch, stored: Stored, digest: bytes, hash_type: HashType) -> Iterator[BytesLike]:
+    """The object in parts of at most one frame; at the end its hash is verified. Raises `DecodeError`."""
+    return hashed(_decoded(fetch, stored), digest, hash_type)
+
+
+def hashed(parts: Iterator[BytesLike], digest: bytes, hash_type: HashType) -> Iterator[BytesLike]:
+    """The same parts; at the end `DecodeError` when all of them together have another hash."""
+    hasher = hash_type.new()
+    for part in parts:
+        hasher.update(part)
+        yield part
+    if hasher.digest() != digest:
+        raise DecodeError("its bytes have another hash than its key")
+
+
+def _decoded(fetch: Fetch, stored: Stored) -> Iterator[BytesLike]:
+    parts = pieces(fetch, stored.length)
+    if stored.codec is not Codec.RAW:
+        return decode_sequence(parts, stored.codec, stored.size)
+    if stored.length != stored.size:
+        raise DecodeError(f"{stored.length} raw stored bytes where {stored.size} should be")
+    return parts
+
+
+class PlainReader(Seekable):
+    """Reads an object without frames; wrap it in `io.BufferedReader`. For one thread at a time.
+
+    The hash is verified when the object is read from beginning to end; a range alone is checked for being there. In a
+    compressed object going back begins anew, and going forward decodes what lies between; what comes back is held in
+    the memory of two frames. ``on_damage`` makes the exception of a reason, ``on_close`` is called when it is closed.
+    """
+
+    def __init__(
+        self,
+        fetch: Fetch,
+        stored: Stored,
+        digest: bytes,
+        hash_type: HashType,
+        on_damage: Callable[[str], Exception],
+        on_close: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__(stored.size)
+        self._fetch = fetch
+        self._stored = stored
+        self._digest = digest
+        self._hash = hash_type
+        self._on_damage = on_damage
+        self._on_close = on_close
+        self._hasher = hash_type.new()
+        self._hashed = 0
+        self._parts: Iterator[BytesLike] | None = None
+        self._part: BytesLike = b""
+        self._start = 0
+        """Where ``_part`` begins."""
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Fill a part of the buffer; nothing only at the end of the object."""
+        self._refuse_closed()
+        target = memoryview(buffer).cast("B")
+        want = min(len(target), self._size - self._position)
+        if want <= 0:
+            return 0
+        try:
+            data = self._raw(want) if self._stored.codec is Codec.RAW else self._decompressed(want)
+            if self._position == self._hashed:
+                self._update(data)
+        except DecodeError as error:
+            raise self._on_damage(str(error)) from error
+        target[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def _raw(self, want: int) -> BytesLike:
+        data = self._fetch(self._position, min(want, FRAME_SIZE))
+        if not len(data):
+            raise DecodeError(f"its stored bytes end at {self._position} of {self._size}")
+        return data
+
+    def _decompressed(self, want: int) -> BytesLike:
+        if self._parts is None or self._position < self._start:
+            self._parts, self._part, self._start = _decoded(self._fetch, self._stored), b"", 0
+        while self._position >= self._start + len(self._part):
+            self._start += len(self._part)
+            self._part = b""  # The old part goes first, so that there is never more than one.
+            # The decoder raises `DecodeError` where it ends too early.
+            self._part = next(self._parts)
+        begin = self._position - self._start
+        return memoryview(self._part)[begin : begin + want]
+
+    def _update(self, data: BytesLike) -> None:
+        self._hasher.update(data)
+        self._hashed += len(data)
+        if self._hashed == self._size:
+            for _ in self._parts or ():
+                pass  # What stands behind the last byte: the decoder raises if it is more.
+            if self._hasher.digest() != self._digest:
+                raise DecodeError("its bytes have another hash than its key")
+
+    def close(self) -> None:
+        on_close, self._on_close = self._on_close, None
+        self._parts, self._part = None, b""
+        super().close()
+        if on_close:
+            on_close()

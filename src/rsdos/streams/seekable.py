@@ -1,0 +1,45 @@
+"""What every stream of an object has in common: a position, and the rules of `seek`."""
+
+from __future__ import annotations
+
+import io
+import os
+
+
+class Seekable(io.RawIOBase):
+    """A raw stream of ``size`` bytes with a position of its own. For one thread at a time."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        self._refuse_closed()
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move and return the new position, which may lie beyond the end. `ValueError` if it would be negative."""
+        self._refuse_closed()
+        match whence:
+            case os.SEEK_SET:
+                position = offset
+            case os.SEEK_CUR:
+                position = self._position + offset
+            case os.SEEK_END:
+                position = self._size + offset
+            case _:
+                raise ValueError(f"invalid whence: {whence}")
+        if position < 0:
+            raise ValueError(f"negative seek position {position}")
+        self._position = position
+        return position
+
+    def _refuse_closed(self) -> None:
+        if self.closed:
+            raise ValueError("I/O operation on closed file")
