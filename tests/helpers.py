@@ -15,6 +15,7 @@ from rsdos import Container
 from rsdos.engine import Engine
 from rsdos.index import Manifest
 from rsdos.model import FRAME_SIZE
+from rsdos.stores.packed import PackedStore
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -81,9 +82,15 @@ def objects_of_all_sizes() -> dict[str, bytes]:
     return {key_of(data): data for data in made}
 
 
+def native(engine: Engine) -> PackedStore:
+    """The packed store of a container of version 2."""
+    assert isinstance(engine.packed, PackedStore)
+    return engine.packed
+
+
 def manifest_of(path: str | os.PathLike[str]) -> Manifest:
     """The newest manifest of a container."""
-    return Engine(os.fspath(path)).packed.index.history.newest()
+    return native(Engine(os.fspath(path))).index.history.newest()
 
 
 def tree(path: Path) -> dict[str, int]:

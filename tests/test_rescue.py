@@ -14,7 +14,7 @@ from rsdos import CompressMode, Container, Place
 from rsdos.index import Entries, encode_segment
 from rsdos.model import FRAME_SIZE, Codec, Record, RecordFlag
 from rsdos.pack import PackFile, PackWriter, scan
-from tests.helpers import ABSENT, ROOT, flip, key_of, noise, text
+from tests.helpers import ABSENT, ROOT, flip, key_of, native, noise, text
 
 RESCUE = ROOT / "docs" / "rescue.py"
 
@@ -275,7 +275,7 @@ def test_a_pack_stored_as_an_object_is_no_structure(tmp_path: Path) -> None:
 def test_what_was_deleted_stays_deleted(tmp_path: Path) -> None:
     with Container.create(tmp_path / "c", compression="none") as container:
         keep, kill = container.insert_many([b"kept", b"deleted"])
-        killed = container.engine.packed.index.find(bytes.fromhex(kill))
+        killed = native(container.engine).index.find(bytes.fromhex(kill))
         assert killed is not None
         append_batch(container, [replace_flags(killed, RecordFlag.TOMBSTONE)])
     assert rescue(tmp_path / "c", "list").stdout.split()[0] == keep
@@ -333,7 +333,7 @@ def test_one_object_that_does_not_decode_does_not_spoil_its_neighbours(tmp_path:
         keys = container.insert_many(payloads, compress=CompressMode.YES)
         own = bytes.fromhex(container.container_id)
         pack = pack_path(container).read_bytes()
-        records = [container.engine.packed.index.find(bytes.fromhex(key)) for key in keys]
+        records = [native(container.engine).index.find(bytes.fromhex(key)) for key in keys]
     # The pack is written anew: one object's stored bytes are no zstd, and its CRC says that they are as written.
     pack_path(container).unlink()
     writer = PackWriter(str(pack_path(container)), 1, own, 0)

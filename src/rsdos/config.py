@@ -20,7 +20,7 @@ from rsdos.codecs import parse_compression
 from rsdos.documents import decode_document, encode_document
 from rsdos.errors import DamagedContainer, InvalidOption, NotAContainer, UnsupportedContainer
 from rsdos.hashing import SHA256, HashType, hash_type
-from rsdos.model import Compression, Durability
+from rsdos.model import Codec, Compression, Durability, Readers
 
 VERSION = 2
 """The container version that is made unless another is asked for."""
@@ -78,6 +78,18 @@ class Config:
             if not isinstance(getattr(self, name), str):
                 raise InvalidOption(f"{name} is a text such as zstd:+3, not {getattr(self, name)!r:.40}")
             parse_compression(getattr(self, name))
+
+    def refuse_unreadable(self, readers: Readers) -> None:
+        """Raise `InvalidOption` when a version 1 container of this kind is not one that ``readers`` can read."""
+        if self.version != LEGACY:
+            return
+        if self.loose_compression != "none" or self.durability is not Durability.FULL:
+            raise InvalidOption("loose_compression and durability are settings of container version 2")
+        if readers is Readers.ALL and self.codec.codec is not Codec.ZLIB:
+            raise InvalidOption(
+                f"disk-objectstore reads no {self.compression} in container version 1, only zlib; "
+                "to have it nevertheless say that only rsdos is to read it"
+            )
 
     @property
     def hash(self) -> HashType:

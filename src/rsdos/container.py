@@ -6,30 +6,35 @@ import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from enum import Enum
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
-from rsdos.config import DEFAULT_PACK_SIZE, Config
+from rsdos.config import DEFAULT_PACK_SIZE, VERSION, Config
 from rsdos.engine import Engine, clear_container, make_container
 from rsdos.errors import AmbiguousKey, InvalidOption, ObjectNotFound, RsdosError
 from rsdos.hashing import SHA256
 from rsdos.interfaces import Progress
 from rsdos.maintenance import pack, status
-from rsdos.model import BytesLike, CompressMode, Durability, Missing, ObjectMeta, Place, Source, Trust
+from rsdos.model import BytesLike, CompressMode, Durability, Missing, ObjectMeta, Place, Readers, Source, Trust
 from rsdos.progress import SILENCE
 
 SHORTEST_PREFIX = 6
 """Characters of a key that `Container.find` takes: 24 bits tell a few thousand objects apart."""
 
 
+_Choice = TypeVar("_Choice", bound=Enum)
+
+
 class Container:
     """A content-addressed object store in one directory.
 
     Any number of threads may share a container, and any number of processes may open the same directory. Keys are
-    the 64 lower-case hex characters of the SHA-256 of an object's bytes. Nothing is opened before the first use;
-    `close` gives everything back, and the container works again after it.
+    the 64 lower-case hex characters of the SHA-256 of an object's bytes; a container of version 1 may have those of
+    SHA-1, 40. Nothing is opened before the first use; `close` gives everything back, and the container works again
+    after it.
 
     >>> with Container.create("/tmp/example") as container:
     ...     key = container.insert(b"some bytes")
@@ -53,6 +58,8 @@ class Container:
         compression: str = "",
         loose_compression: str = "none",
         durability: Durability | str = Durability.FULL,
+        container_version: int = VERSION,
+        hash_type: str = SHA256.name,
     ) -> Self:
         """Make a container and open it; see `init_container`."""
         container = cls(path)
@@ -62,10 +69,12 @@ class Container:
             compression_algorithm=compression,
             loose_compression=loose_compression,
             durability=durability,
+            container_version=container_version,
+            hash_type=hash_type,
         )
         return container
 
-    def init_container(
+    def init_container(  # noqa: PLR0913  the settings of a container; disk-objectstore's come first
         self,
         clear: bool = False,
         pack_size_target: int = DEFAULT_PACK_SIZE,
@@ -75,12 +84,17 @@ class Container:
         *,
         loose_compression: str = "none",
         durability: Durability | str = Durability.FULL,
+        container_version: int = VERSION,
+        readers: Readers | str = Readers.ALL,
     ) -> None:
         """Make the container, in a directory that is not there or is empty; parents are made.
 
         ``clear`` deletes a container that is there, with all its objects, first. ``pack_size_target`` is in stored
         bytes. ``compression_algorithm`` is what compressing means in packs, ``loose_compression`` what is done to
-        loose objects: ``none``, ``zstd``, ``zstd:+3``, ``zlib+1`` and so on.
+        loose objects: ``none``, ``zstd``, ``zstd:+3``, ``zlib+1`` and so on; "" stands for zstd, in version 1 for zlib.
+
+        ``container_version=1`` makes a container that disk-objectstore reads and writes as well. What it could not
+        read (zstd, and any setting that only version 2 has) is refused there; ``readers="rsdos"`` allows zstd.
 
         Raises `ContainerExists`, and `InvalidOption` before anything is touched.
         """
@@ -91,7 +105,9 @@ class Container:
             pack_size_target=pack_size_target,
             loose_prefix_len=loose_prefix_len,
             hash_type=hash_type,
+            version=container_version,
         )
+        config.refuse_unreadable(_choice(Readers, readers))
         self.close()
         if clear:
             clear_container(self._path)
@@ -285,7 +301,12 @@ class Container:
 
 
 def _durability(value: Durability | str) -> Durability:
+    return _choice(Durability, value)
+
+
+def _choice(kind: type[_Choice], value: object) -> _Choice:
     try:
-        return Durability(value)
+        return kind(value)
     except ValueError:
-        raise InvalidOption(f'durability is "full" or "relaxed", not {value!r:.40}') from None
+        choices = " or ".join(f'"{member.value}"' for member in kind)
+        raise InvalidOption(f"{kind.__name__.lower()} is {choices}, not {value!r:.40}") from None

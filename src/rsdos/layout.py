@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 _PACK = re.compile(r"(\d{10})\.pack").fullmatch
 _BARE_PACK = re.compile(r"(0|[1-9]\d{0,17})").fullmatch
+_PACK_LOCK = re.compile(r"pack-(\d{1,18})").fullmatch
 _PEER_LOCK = re.compile(r"(-1|0|[1-9]\d{0,17})\.lock").fullmatch
 _MANIFEST = re.compile(r"manifest-(\d{10})\.json").fullmatch
 _SEGMENT = re.compile(r"(\d{10})\.seg").fullmatch
@@ -30,6 +31,11 @@ class Layout:
     def directories(self) -> tuple[str, ...]:
         """The directories that every container has."""
         return self.loose, self.packed, self.index, self.sandbox, self.locks
+
+    @property
+    def beginnings(self) -> tuple[str, ...]:
+        """The files that making a container writes before its configuration."""
+        return (self.manifest(1),)
 
     def loose_directory(self, key: str) -> str:
         """The directory of a loose object. ``key`` has passed `HashType.parse_key`."""
@@ -100,6 +106,10 @@ class LegacyLayout(Layout):
         return self.loose, self.packed, self.sandbox, self.duplicates
 
     @property
+    def beginnings(self) -> tuple[str, ...]:
+        return self.database_files
+
+    @property
     def database_files(self) -> tuple[str, ...]:
         """The index and what SQLite keeps beside it."""
         return self.database, f"{self.database}-wal", f"{self.database}-shm", f"{self.database}-journal"
@@ -109,6 +119,10 @@ class LegacyLayout(Layout):
 
     def pack_ids(self) -> list[int]:
         return _numbers(self.packed, _BARE_PACK)
+
+    def locked_ids(self) -> list[int]:
+        """The packs that one of us has ever written: their lock files are never deleted."""
+        return _numbers(self.locks, _PACK_LOCK) if os.path.isdir(self.locks) else []
 
     def peer_lock(self, pack_id: int) -> str:
         """The file that tells disk-objectstore that a pack is being written."""

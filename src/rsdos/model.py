@@ -74,6 +74,15 @@ class Durability(Enum):
     """It survives the death of the process; a power loss may lose the latest inserts."""
 
 
+class Readers(Enum):
+    """Which programs have to be able to read a container of version 1."""
+
+    ALL = "all"
+    """disk-objectstore too."""
+    RSDOS = "rsdos"
+    """rsdos alone."""
+
+
 class Trust(Enum):
     """What makes a copy that the store already has good enough to answer an insert with."""
 

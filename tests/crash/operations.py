@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rsdos import CompressMode, Container, Place
 from rsdos.model import FRAME_SIZE
-from tests.helpers import key_of, noise, text
+from tests.helpers import key_of, native, noise, text
 
 Ack = Callable[[str], None]
 
@@ -33,7 +33,7 @@ def _many_segments(path: Path) -> None:
     """As many live segments as there may be: the next commit merges."""
     _base(path)
     with Container(path) as container:
-        while len(container.engine.packed.index.snapshot.segments) < 16:
+        while len(native(container.engine).index.snapshot.segments) < 16:
             container.insert_many([b"another %d" % len(container)])
 
 

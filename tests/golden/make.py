@@ -22,6 +22,7 @@ from rsdos.engine import make_container
 from rsdos.hashing import SHA256
 from rsdos.model import FRAME_SIZE, Copy
 from rsdos.stores import Encoding
+from rsdos.stores.packed import PackedStore
 
 HERE = Path(__file__).parent
 
@@ -79,7 +80,9 @@ def place(container: Container, data: bytes) -> tuple[Path, int]:
 
 def segment_place(container: Container, at: int) -> tuple[Path, int]:
     """The pack and the offset of a live segment."""
-    entry = container.engine.packed.index.history.newest().segments[at]
+    packed = container.engine.packed
+    assert isinstance(packed, PackedStore)
+    entry = packed.index.history.newest().segments[at]
     return container.path / "packed" / f"{entry.pack_id:010d}.pack", entry.offset
 
 

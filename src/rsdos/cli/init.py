@@ -6,6 +6,7 @@ import click
 
 from rsdos.cli.session import Session, pass_session
 from rsdos.cli.sizes import Size
+from rsdos.model import Readers
 
 
 @click.command()
@@ -13,14 +14,41 @@ from rsdos.cli.sizes import Size
     "--pack-size", type=Size(), default="4GiB", show_default=True, help="Target of a pack; a bare number is MiB."
 )
 @click.option(
-    "--compression", default="zstd", show_default=True, help="Of packed objects: none, zstd, zstd:+3, zlib+1, ..."
+    "--format",
+    "version",
+    type=click.IntRange(1, 2),
+    default=2,
+    show_default=True,
+    help="Container version; 1 is that of disk-objectstore.",
 )
+@click.option(
+    "--compression",
+    default="",
+    help="Of packed objects: none, zstd, zstd:+3, zlib+1, ...  [default: zstd, in format 1 zlib+1]",
+)
+@click.option(
+    "--readers",
+    type=click.Choice([readers.value for readers in Readers]),
+    default="all",
+    show_default=True,
+    help="Who has to be able to read a container of format 1; for zstd there: rsdos.",
+)
+@click.option("--hash", "hash_type", default="sha256", show_default=True, help="In format 1 also sha1.")
 @click.option("--loose-compression", default="none", show_default=True, help="Of loose objects.")
 @click.option(
     "--loose-prefix-len", type=int, default=2, show_default=True, help="Key characters in a loose directory's name."
 )
 @pass_session
-def command(session: Session, pack_size: int, compression: str, loose_compression: str, loose_prefix_len: int) -> None:
+def command(
+    session: Session,
+    pack_size: int,
+    version: int,
+    compression: str,
+    readers: str,
+    hash_type: str,
+    loose_compression: str,
+    loose_prefix_len: int,
+) -> None:
     """Make a container, in a directory that is not there or is empty.
 
     `rsdos --durability relaxed init` makes a container that syncs nothing.
@@ -31,5 +59,8 @@ def command(session: Session, pack_size: int, compression: str, loose_compressio
         compression_algorithm=compression,
         loose_compression=loose_compression,
         durability=session.durability or "full",
+        hash_type=hash_type,
+        container_version=version,
+        readers=readers,
     )
     click.echo(f"[info] Container initialized at {session.path}")

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 
 from rsdos import locks
 from rsdos.config import Config, read_config
+from rsdos.engine.formats import format_of
 from rsdos.engine.objects import REFUSED, Objects
 from rsdos.errors import Busy
 from rsdos.layout import Layout
 from rsdos.model import Durability
-from rsdos.stores import LooseStore, PackedStore
+from rsdos.stores import LooseStore, Packs
 
 
 class Engine:
@@ -25,10 +26,11 @@ class Engine:
     def __init__(self, path: str, durability: Durability | None = None) -> None:
         root = os.path.abspath(path)
         self.config: Config = read_config(Layout(root).config)
-        self.layout = Layout(root, self.config.loose_prefix_len)
+        form = format_of(self.config)
+        self.layout = form.layout(root, self.config.loose_prefix_len)
         self.durability = durability or self.config.durability
         self.loose = LooseStore(self.layout, self.config, self.durability)
-        self.packed = PackedStore(self.layout, self.config, self.durability)
+        self.packed: Packs = form.packed(self.layout, self.config, self.durability)
         self.loose.elsewhere, self.packed.elsewhere = self.packed, self.loose
         self.objects = Objects(self.layout.root, self.loose, self.packed)
 
@@ -36,6 +38,7 @@ class Engine:
     def maintenance(self) -> Iterator[None]:
         """Hold the lock that one maintenance run at a time has. Raises `Busy`, `ReadOnlyContainer`."""
         with self.objects.writing():
+            os.makedirs(self.layout.locks, exist_ok=True)  # disk-objectstore makes none.
             lock = locks.try_acquire(self.layout.maintenance_lock)
             if lock is None:
                 raise Busy("the container's maintenance lock")
@@ -49,6 +52,7 @@ class Engine:
         Where the container cannot be written nothing is held: a pack that is gone is then met, and told, as missing.
         """
         try:
+            os.makedirs(self.layout.locks, exist_ok=True)
             lock = locks.share(self.layout.readers_lock)
         except OSError as error:
             if error.errno not in REFUSED:

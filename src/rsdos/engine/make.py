@@ -8,8 +8,8 @@ from contextlib import suppress
 
 from rsdos import fsio, locks
 from rsdos.config import Config, encode_config, read_config
+from rsdos.engine.formats import format_of
 from rsdos.errors import ContainerExists
-from rsdos.index import Manifest, encode_manifest
 from rsdos.layout import Layout
 
 _NEW = ".new"
@@ -22,7 +22,8 @@ def make_container(path: str, config: Config) -> None:
     Killed at any moment it leaves either a container or what the next call takes for an empty directory: the
     configuration, written last, is what makes it a container. Raises `ContainerExists`.
     """
-    layout = Layout(os.path.abspath(path), config.loose_prefix_len)
+    form = format_of(config)
+    layout = form.layout(os.path.abspath(path), config.loose_prefix_len)
     if os.path.lexists(layout.root) and not os.path.isdir(layout.root):
         raise ContainerExists(path, "is there already, and is not a directory")
     above = _first_that_exists(layout.root)
@@ -31,20 +32,22 @@ def make_container(path: str, config: Config) -> None:
         _refuse_what_is_there(path, layout)
         for directory in layout.directories:
             os.makedirs(directory, exist_ok=True)
-        first = layout.manifest(1)
-        fsio.remove(first)
-        fsio.write_file(first, encode_manifest(Manifest(1, config.container_id)))
-        fsio.sync_directory(layout.index)
-        temporary = layout.config + _NEW
-        fsio.remove(temporary)
-        fsio.write_file(temporary, encode_config(config))
-        os.rename(temporary, layout.config)
-        fsio.sync_directory(layout.root)
+        form.begin(layout, config)
+        write_config(layout, config)
     directory = layout.root
     with suppress(OSError):  # A parent that cannot be read cannot be synced; the container itself is whole.
         while directory != above:
             directory = os.path.dirname(directory)
             fsio.sync_directory(directory)
+
+
+def write_config(layout: Layout, config: Config) -> None:
+    """Put a configuration, synced, in the place of the one that is there, if any: the old or the new is seen."""
+    temporary = layout.config + _NEW
+    fsio.remove(temporary)
+    fsio.write_file(temporary, encode_config(config))
+    os.rename(temporary, layout.config)
+    fsio.sync_directory(layout.root)
 
 
 def _first_that_exists(path: str) -> str:
@@ -60,14 +63,15 @@ def _refuse_what_is_there(path: str, layout: Layout) -> None:
     if os.path.lexists(layout.config):
         raise ContainerExists(path, "is a container already")
     _refuse_strangers(path, layout)
-    leftovers = {os.path.basename(layout.manifest(1))}
     for directory in layout.directories:
+        leftovers = {os.path.basename(path) for path in layout.beginnings if os.path.dirname(path) == directory}
         if os.path.isdir(directory) and set(os.listdir(directory)) - leftovers:
             raise ContainerExists(path, f"is not empty: there is something in {os.path.basename(directory)}/")
 
 
 def _refuse_strangers(path: str, layout: Layout) -> None:
-    names = [layout.config, layout.config + _NEW, layout.config + _CLEARING, *layout.directories]
+    names = [layout.config, layout.config + _NEW, layout.config + _CLEARING, layout.locks]
+    names += [*layout.directories, *layout.beginnings]
     strangers = sorted(set(os.listdir(layout.root)) - set(map(os.path.basename, names)))
     if strangers:
         raise ContainerExists(path, f"is not empty: there is {strangers[0]}")
@@ -84,14 +88,18 @@ def clear_container(path: str) -> None:
         return
     with locks.acquire_directory(layout.root):
         clearing = layout.config + _CLEARING
-        if os.path.lexists(layout.config):
-            read_config(layout.config)
+        is_whole = os.path.lexists(layout.config)
+        if not is_whole and not os.path.lexists(clearing):
+            return
+        layout = format_of(read_config(layout.config if is_whole else clearing)).layout(layout.root, 0)
+        if is_whole:
             _refuse_strangers(path, layout)
             os.rename(layout.config, clearing)
             fsio.sync_directory(layout.root)
-        elif not os.path.lexists(clearing):
-            return
-        for directory in layout.directories:
+        for directory in (*layout.directories, layout.locks):
             with suppress(FileNotFoundError):
                 shutil.rmtree(directory)
+        for file in layout.beginnings:
+            with suppress(NotADirectoryError):
+                fsio.remove(file)
         fsio.remove(clearing)

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from rsdos.errors import DamagedContainer, DamagedObject, InvalidOption, ReadOnlyContainer, RsdosError
 from rsdos.model import BytesLike, CompressMode, Copy, Durability, ObjectMeta, Place, Source, Trust
-from rsdos.stores import CHUNK, LooseStore, PackedStore, Store, ask_for_rest, first_good
+from rsdos.stores import CHUNK, LooseStore, Packs, Store, ask_for_rest, first_good
 
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 """What the file system says to who may not write."""
@@ -29,7 +29,7 @@ class Objects(Store):
     between the two is found by the next look, because the packs in sight are not the newest then.
     """
 
-    def __init__(self, root: str, loose: LooseStore, packed: PackedStore) -> None:
+    def __init__(self, root: str, loose: LooseStore, packed: Packs) -> None:
         self.hash = loose.hash
         self._root = root
         self.loose = loose
@@ -146,7 +146,7 @@ class Objects(Store):
     ) -> list[str]:
         """Store many objects, in a pack unless ``to`` says otherwise; returns their keys in order.
 
-        See `PackedStore.insert_many` and `LooseStore.insert_many`; ``compress`` and ``trust`` are for packs.
+        See `Packs.insert_many` and `LooseStore.insert_many`; ``compress`` and ``trust`` are for packs.
         """
         if not isinstance(to, Place) or not isinstance(trust, Trust):
             raise InvalidOption(f"to is a Place and trust a Trust, not {to!r:.40} and {trust!r:.40}")

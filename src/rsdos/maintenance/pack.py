@@ -12,7 +12,7 @@ from rsdos.errors import DamagedObject, DecodeError
 from rsdos.interfaces import Progress
 from rsdos.model import FRAME_SIZE, Codec, CompressMode, Durability
 from rsdos.progress import SILENCE
-from rsdos.stores import Appender, Encoding, LooseFile
+from rsdos.stores import Encoding, LooseFile, PackAppender
 
 _GROUP = 4096
 """Loose objects that are read, encoded and appended together: a mebibyte or so of small ones, ..."""
@@ -110,7 +110,7 @@ class _Run:
         self._objects = self._size = self._known = self._cleaned = 0
         self._damaged: list[str] = []
 
-    def pack(self, appender: Appender, digests: Sequence[bytes]) -> None:
+    def pack(self, appender: PackAppender, digests: Sequence[bytes]) -> None:
         """Pack one batch and clean up behind it."""
         # 1. Append what is not packed yet.
         fresh = set(appender.unknown(digests))
@@ -127,7 +127,7 @@ class _Run:
             safe = [digest for digest, good in zip(done, whole, strict=True) if good]
             self._cleaned += self._engine.loose.remove(safe)
 
-    def _append(self, appender: Appender, digests: Sequence[bytes]) -> list[bytes]:
+    def _append(self, appender: PackAppender, digests: Sequence[bytes]) -> list[bytes]:
         """Append loose objects; returns those that were there and whole."""
         done = []
         group = _Group()
@@ -158,7 +158,7 @@ class _Run:
         except PermissionError as error:
             raise DamagedObject(digest.hex(), str(error)) from error
 
-    def _append_large(self, appender: Appender, file: LooseFile) -> None:
+    def _append_large(self, appender: PackAppender, file: LooseFile) -> None:
         if self._takes_over(file):
             for _ in file.frames():
                 pass  # Verified before it is copied.
@@ -201,7 +201,7 @@ class _Group:
         self._length += len(data)
         file.close()
 
-    def flush(self, appender: Appender, encoding: Encoding) -> int:
+    def flush(self, appender: PackAppender, encoding: Encoding) -> int:
         """Append all; returns how many."""
         count = len(self._raw) + len(self._stored)
         if self._raw:

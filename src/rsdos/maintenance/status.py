@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from rsdos import fsio
 from rsdos.engine import Engine
 
 
@@ -17,6 +18,7 @@ class StatusReport:
     included. ``is_recovered`` says that the index was read from the packs, because a file of it is damaged.
     """
 
+    container_version: int
     container_id: str
     compression: str
     durability: str
@@ -39,25 +41,24 @@ def status(engine: Engine) -> StatusReport:
     Never writes and never waits. Raises OSError.
     """
     loose = [length for path in engine.loose.paths() if (length := _length(path)) is not None]
-    index = engine.packed.index
-    manifest = index.refresh().manifest
+    packed = engine.packed.sums()
     layout = engine.layout
-    packs = [_length(layout.pack(pack.id)) or 0 for pack in manifest.packs]
     return StatusReport(
+        container_version=engine.config.version,
         container_id=engine.config.container_id,
         compression=engine.config.compression,
         durability=engine.durability.value,
         loose_objects=len(loose),
         loose_length=sum(loose),
-        packed_objects=manifest.objects,
-        packed_size=manifest.size,
-        packed_length=manifest.stored,
-        dead_objects=sum(pack.dead_objects for pack in manifest.packs),
-        dead_length=manifest.dead_stored,
-        packs=len(packs),
-        packs_length=sum(packs),
-        index_length=sum(_length(os.path.join(layout.index, name)) or 0 for name in os.listdir(layout.index)),
-        is_recovered=index.is_recovered,
+        packed_objects=packed.objects,
+        packed_size=packed.size,
+        packed_length=packed.stored,
+        dead_objects=packed.dead_objects,
+        dead_length=packed.dead_stored,
+        packs=len(packed.packs),
+        packs_length=sum(fsio.length_of(layout.pack(pack.id)) for pack in packed.packs),
+        index_length=packed.index_length,
+        is_recovered=packed.is_recovered,
     )
 
 

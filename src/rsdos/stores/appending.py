@@ -54,7 +54,7 @@ class PackAppender(ABC):
         """Append the objects, of at most one frame each, that the container does not have; returns all digests."""
         digests = list(map(self._hash.digest_of, payloads))
         at = self.unknown(digests)
-        if len(at) == len(digests):
+        if at and len(at) == len(digests):
             self.append(digests, *encoding.encode_many(payloads), list(map(len, payloads)))
         elif at:
             fresh = [payloads[i] for i in at]

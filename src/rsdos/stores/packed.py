@@ -278,7 +278,13 @@ class PackedStore(Packs):
     # Inserting.
 
     def appender(self, look: Look | None = None, durability: Durability | None = None) -> Appender:
-        return Appender(self._layout, self._config, self.index, durability or self._durability, look or self.own_copies)
+        return Appender(
+            self._layout,
+            self._config,
+            self.index,
+            durability or self._durability,
+            look or partial(self._own_copies, Trust.VERIFY),
+        )
 
     def sweep(self) -> int:
         # A live writer holds the lock of its pack, and a pack of an id that may still be given out is the next one's.

@@ -119,12 +119,12 @@ class Packs(Store):
     def appender(self, look: Look | None = None, durability: Durability | None = None) -> PackAppender:
         """A way in for objects that ``look`` does not find (default: those that this store does not have)."""
 
-    def own_copies(self, digests: Sequence[bytes]) -> list[Copy]:
-        """Which of the objects are packed; an appender makes those durable itself."""
-        return self.copies(digests, Trust.VERIFY, Durability.RELAXED)
+    def _own_copies(self, trust: Trust, digests: Sequence[bytes]) -> list[Copy]:
+        """Which of the objects are packed. Its appender makes those durable, or else this does."""
+        return self.copies(digests, trust, Durability.RELAXED)
 
     def _all_copies(self, trust: Trust, digests: Sequence[bytes]) -> list[Copy]:
-        answers = self.copies(digests, trust, Durability.RELAXED)
+        answers = self._own_copies(trust, digests)
         if self.elsewhere is None:
             return answers
         return ask_for_rest(answers, digests, partial(self.elsewhere.copies, trust=trust, durability=self._durability))

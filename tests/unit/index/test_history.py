@@ -10,7 +10,7 @@ from rsdos import Container, Place
 from rsdos.errors import DamagedContainer
 from rsdos.index.history import KEPT
 from rsdos.index.merge import MOST_SEGMENTS
-from tests.helpers import assert_holds, key_of, noise
+from tests.helpers import assert_holds, key_of, native, noise
 
 
 def test_the_last_sixteen_are_kept_and_segments_merged(container: Container) -> None:
@@ -20,7 +20,7 @@ def test_the_last_sixteen_are_kept_and_segments_merged(container: Container) -> 
         contents[container.insert(data, to=Place.PACKED)] = data
     index = container.path / "index"
     assert len(list(index.glob("manifest-*.json"))) == KEPT
-    manifest = container.engine.packed.index.snapshot.manifest
+    manifest = native(container.engine).index.snapshot.manifest
     assert manifest.number == 61
     assert len(manifest.segments) <= MOST_SEGMENTS
     assert sum(segment.count for segment in manifest.segments) == 60
@@ -49,7 +49,7 @@ def test_commits_of_many_threads_follow_one_another(container: Container) -> Non
     for thread in threads:
         thread.join()
     contents = {key_of(data): data for data in (b"%d %d" % (t, n) for t in range(4) for n in range(10))}
-    assert container.engine.packed.index.refresh().manifest.number == 41
+    assert native(container.engine).index.refresh().manifest.number == 41
     assert_holds(container, contents)
 
 

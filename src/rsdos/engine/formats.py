@@ -1,0 +1,70 @@
+"""The container versions: which parts a container of each is made of. Nothing else asks for a container's version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from rsdos import fsio
+from rsdos.config import LEGACY, VERSION, Config
+from rsdos.layout import Layout, LegacyLayout
+from rsdos.model import Durability
+from rsdos.stores import Packs
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """What is particular to a container version."""
+
+    layout: Callable[[str, int], Layout]
+    packed: Callable[[Layout, Config, Durability], Packs]
+    begin: Callable[[Layout, Config], str]
+    """Write and sync the file that a new container has beside its configuration; returns its path."""
+
+
+def _native_packs(layout: Layout, config: Config, durability: Durability) -> Packs:
+    from rsdos.stores.packed import PackedStore
+
+    return PackedStore(layout, config, durability)
+
+
+def _begin_native(layout: Layout, config: Config) -> str:
+    from rsdos.index import Manifest, encode_manifest
+
+    path = layout.manifest(1)
+    fsio.remove(path)
+    fsio.write_file(path, encode_manifest(Manifest(1, config.container_id)))
+    fsio.sync_directory(layout.index)
+    return path
+
+
+def _legacy_packs(layout: Layout, config: Config, durability: Durability) -> Packs:
+    from rsdos.stores.legacy import LegacyPacks
+
+    assert isinstance(layout, LegacyLayout)
+    return LegacyPacks(layout, config, durability)
+
+
+def _begin_legacy(layout: Layout, _: Config) -> str:
+    from rsdos.stores.legacy import create_database
+
+    assert isinstance(layout, LegacyLayout)
+    for path in layout.database_files:
+        fsio.remove(path)
+    create_database(layout.database)
+    fsio.sync_path(layout.database)
+    return layout.database
+
+
+_FORMATS = MappingProxyType(
+    {
+        VERSION: Format(Layout, _native_packs, _begin_native),
+        LEGACY: Format(LegacyLayout, _legacy_packs, _begin_legacy),
+    }
+)
+
+
+def format_of(config: Config) -> Format:
+    """The format of a container with this configuration."""
+    return _FORMATS[config.version]

@@ -1,0 +1,265 @@
+"""Appending objects to the packs of container version 1: the commit protocol, its steps numbered as in version 2.
+
+1. lock a pack: ours by ``flock``, and for disk-objectstore by its ``packs/<id>.lock``; a pack that either is taken is
+   passed over, never taken from its holder;
+2. only now look how long it is: what is appended goes behind that, whoever wrote it;
+3. look for duplicates; 4. write; sync the pack, and ``packs/`` if it is new;
+5. see that nobody else has appended meanwhile (disk-objectstore deletes a lock that it was refused);
+6. one transaction adds the rows, ``synchronous=FULL``; 7. only now are the keys returned.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, chain, count
+from types import TracebackType
+from typing import Self
+
+from rsdos import fsio, locks
+from rsdos.config import Config
+from rsdos.errors import Busy, WriterPoisoned
+from rsdos.layout import LegacyLayout
+from rsdos.model import BytesLike, Codec, Durability, RecordFlag, Stored
+from rsdos.stores.appending import MOST_BATCH, MOST_ENTRIES, Look, PackAppender
+from rsdos.stores.encoding import Encoding
+from rsdos.stores.legacy.database import Database, Row
+
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+_OURS = b"rsdos\n"
+
+
+class _Pack:
+    """A pack that is being appended to, under both its locks: a `rsdos.stores.encoding.Sink`."""
+
+    def __init__(self, layout: LegacyLayout, pack_id: int, lock: locks.Lock, peer_lock: int) -> None:
+        self.id = pack_id
+        self.path = layout.pack(pack_id)
+        self._lock = lock
+        self._peer_path = layout.peer_lock(pack_id)
+        self._peer_lock = peer_lock
+        self.is_new = not os.path.lexists(self.path)
+        self.is_kept = False
+        """Whether a commit may or may not have reached the disk: nothing is cut off then."""
+        try:
+            self.fd = os.open(self.path, _FLAGS, 0o666)
+        except BaseException:
+            self._release()
+            raise
+        # 2. Behind what is there.
+        self.committed = self.position = self._highest = os.fstat(self.fd).st_size
+
+    def write(self, buffers: Sequence[BytesLike]) -> int:
+        """Append; returns the offset of the first byte."""
+        self._refuse_company()
+        offset = self.position
+        self.position += fsio.write_many_at(self.fd, offset, buffers)
+        self._highest = max(self._highest, self.position)
+        return offset
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Read back."""
+        return fsio.read_at(self.fd, offset, length)
+
+    def rewind(self, offset: int) -> None:
+        """Append from ``offset`` on."""
+        assert self.committed <= offset <= self.position
+        self.position = offset
+
+    def _refuse_company(self) -> None:
+        if os.fstat(self.fd).st_size != self._highest:
+            raise Busy(self.path)
+
+    def finish(self) -> None:
+        """Cut off what a rewind left behind the end, if nobody else has appended there."""
+        # 5. Somebody who took no notice of the locks may have written behind, or into, what is to be committed.
+        self._refuse_company()
+        if self._highest > self.position:
+            os.ftruncate(self.fd, self.position)
+            self._highest = self.position
+
+    def close(self) -> None:
+        """Give back the space of what was not committed, and both locks."""
+        try:
+            if os.fstat(self.fd).st_size == self._highest and not self.is_kept:
+                os.ftruncate(self.fd, self.committed)
+                if self.is_new and not self.committed:
+                    fsio.remove(self.path)
+        finally:
+            os.close(self.fd)
+            self._release()
+
+    def _release(self) -> None:
+        # Only ours: another may stand there, if disk-objectstore has deleted this one.
+        try:
+            theirs = os.stat(self._peer_path, follow_symlinks=False)
+            if os.path.samestat(theirs, os.fstat(self._peer_lock)):
+                fsio.remove(self._peer_path)
+        except FileNotFoundError:
+            pass
+        finally:
+            os.close(self._peer_lock)
+            self._lock.release()
+
+
+def _lock_out_peers(path: str) -> int:
+    """Make the lock file of disk-objectstore; raises FileExistsError when it holds it.
+
+    Its own are empty. One that says that we made it was left by one of us that died: the caller has our own lock.
+    """
+    try:
+        fd = fsio.create(path)
+    except FileExistsError:
+        if fsio.read_file(path, len(_OURS)) != _OURS:
+            raise
+        fsio.remove(path)
+        fd = fsio.create(path)
+    fsio.write_at(fd, 0, _OURS)
+    return fd
+
+
+class LegacyAppender(PackAppender):
+    """A writer of container version 1."""
+
+    def __init__(
+        self, layout: LegacyLayout, config: Config, database: Database, durability: Durability, look: Look
+    ) -> None:
+        super().__init__(config.hash, look)
+        self._layout = layout
+        self._config = config
+        self._database = database
+        self._durability = durability
+        self._pack: _Pack | None = None
+        self._failed = False
+        self._rows: list[Row] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def _open(self) -> _Pack:
+        if self._failed:
+            raise WriterPoisoned("this appender has failed before")
+        if self._pack is None:
+            os.makedirs(self._layout.locks, exist_ok=True)
+            known = self._layout.pack_ids()
+            # An id is never used twice: lock files stay, and tell of packs that are gone.
+            fresh = count(max([-1, *known, *self._layout.locked_ids()]) + 1)
+            self._pack = next(pack for pack in map(self._try, chain(known, fresh)) if pack)
+        return self._pack
+
+    def _try(self, pack_id: int) -> _Pack | None:
+        path = self._layout.pack(pack_id)
+        if fsio.length_of(path) >= self._config.pack_size_target:
+            return None
+        # 1. Lock it: for our own kind, and for disk-objectstore.
+        lock = locks.try_acquire(self._layout.pack_lock(pack_id))
+        if lock is None:
+            return None
+        try:
+            peer_lock = _lock_out_peers(self._layout.peer_lock(pack_id))
+        except FileExistsError:
+            lock.release()
+            return None
+        except BaseException:
+            lock.release()
+            raise
+        pack = _Pack(self._layout, pack_id, lock, peer_lock)
+        if pack.position >= self._config.pack_size_target:
+            pack.close()
+            return None
+        return pack
+
+    @property
+    def room(self) -> int:
+        position = self._pack.position if self._pack else 0
+        return max(self._config.pack_size_target - position, 1)
+
+    def append(
+        self, digests: Sequence[bytes], stored: Sequence[bytes], codecs: Sequence[int], sizes: Sequence[int]
+    ) -> None:
+        # 4. Write.
+        offset = self._open().write(stored)
+        lengths = list(map(len, stored))
+        offsets = list(accumulate(lengths[:-1], initial=offset))
+        self._record(digests, codecs, sizes, offsets, lengths)
+
+    def add_frames(self, source: Iterator[BytesLike], encoding: Encoding) -> bytes:
+        # 4. Before 3: the digest is known only when all is written.
+        pack = self._open()
+        start = pack.position
+        try:
+            written = encoding.write_frames(source, pack, self._hash, RecordFlag.NONE)
+        except BaseException:
+            pack.rewind(start)
+            raise
+        if self.unknown([written.digest]):
+            stored = written.stored
+            self._record([written.digest], [stored.codec], [stored.size], [start], [stored.length])
+        else:
+            pack.rewind(start)
+        return written.digest
+
+    def add_stored(self, digest: bytes, stored: Stored, parts: Iterable[BytesLike]) -> None:
+        assert not stored.flags, "version 1 has no frames"
+        if not self.unknown([digest]):
+            return
+        pack = self._open()
+        start = pack.position
+        for part in parts:
+            pack.write([part])
+        self._record([digest], [stored.codec], [stored.size], [start], [stored.length])
+
+    def _record(
+        self,
+        digests: Sequence[bytes],
+        codecs: Sequence[int],
+        sizes: Sequence[int],
+        offsets: Sequence[int],
+        lengths: Sequence[int],
+    ) -> None:
+        pack = self._open()
+        columns = zip(digests, codecs, sizes, offsets, lengths, strict=True)
+        self._rows += (
+            Row(digest.hex(), int(codec != Codec.RAW), size, offset, length, pack.id)
+            for digest, codec, size, offset, length in columns
+        )
+        self._batch.update(digests)
+        full = self.room == 1 or len(self._rows) >= MOST_ENTRIES
+        if full or pack.position - pack.committed >= MOST_BATCH:
+            self.commit()
+
+    def commit(self) -> None:
+        pack = self._pack
+        if pack and self._rows:
+            pack.finish()
+            if self._durability is Durability.FULL:
+                # 4. On stable storage before the index says so: disk-objectstore leaves that to chance.
+                fsio.sync_file(pack.fd)
+                if pack.is_new:
+                    fsio.sync_directory(self._layout.packed)
+            # 6. The rows.
+            damaged = {digest.hex() for digest in self._damaged}
+            pack.is_kept = True
+            with self._database.writing(self._durability) as transaction:
+                transaction.insert(self._rows)
+                transaction.replace(row for row in self._rows if row.key in damaged)
+            if pack.id not in self.pack_ids:
+                self.pack_ids.append(pack.id)
+            pack.committed, pack.is_new, pack.is_kept = pack.position, False, False
+            self._rows.clear()
+            self._damaged.clear()
+        self._batch.clear()
+        if pack and pack.position >= self._config.pack_size_target:
+            self._pack = None
+            pack.close()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert kind or not self._rows, "an appender's block ended without a commit"
+        self._failed = kind is not None
+        pack, self._pack = self._pack, None
+        if pack:
+            pack.close()

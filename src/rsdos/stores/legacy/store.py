@@ -1,0 +1,335 @@
+"""The packed store of container version 1."""
+
+from __future__ import annotations
+
+import errno
+import io
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import groupby, pairwise
+from typing import TypeVar
+
+from rsdos import fsio
+from rsdos.codecs import codec_of, decode, decode_sequence
+from rsdos.config import Config
+from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
+from rsdos.layout import LegacyLayout
+from rsdos.model import (
+    FRAME_SIZE,
+    BytesLike,
+    Codec,
+    Copy,
+    Durability,
+    Extent,
+    ObjectMeta,
+    Place,
+    RecordFlag,
+    Stored,
+    Trust,
+)
+from rsdos.pack import BarePack, Scan
+from rsdos.stores.appending import Look
+from rsdos.stores.legacy.appender import LegacyAppender
+from rsdos.stores.legacy.database import Database, Row
+from rsdos.stores.legacy.stale import sweep
+from rsdos.stores.packs import GAP, MOST_OPEN, WINDOW, PackedSums, Packs, PackSums, Whole
+from rsdos.streams.plain import PlainReader, plain_parts
+
+_log = logging.getLogger("rsdos")
+_T = TypeVar("_T")
+
+
+class LegacyPacks(Packs):
+    """The packed objects of a container of version 1; `LegacyAppender` has the commit protocol.
+
+    Packs have no checksums: an object is verified by its hash. disk-objectstore may pack, repack and delete meanwhile:
+    what a row led to is verified, and on damage the row is looked up anew and the pack opened anew before it is said.
+    """
+
+    def __init__(self, layout: LegacyLayout, config: Config, durability: Durability) -> None:
+        super().__init__(config, durability)
+        self._layout = layout
+        self._packs: dict[int, BarePack] = {}
+        self._synced: dict[int, int] = {}
+        """How much of each pack this process has synced, or found synced."""
+        self.database = Database(layout)
+
+    def sight(self) -> object:
+        return self.database.sight()
+
+    def is_current(self, sight: object) -> bool:
+        return self.database.sight() == sight
+
+    def refresh(self) -> None:
+        self._packs = {}
+
+    def close(self) -> None:
+        self._packs = {}
+        self.database.close()
+
+    # Reading one object.
+
+    def _pack(self, pack_id: int) -> BarePack:
+        pack = self._packs.get(pack_id)
+        if pack is None:
+            pack = BarePack(self._layout.pack(pack_id))
+            if len(self._packs) >= MOST_OPEN:
+                self._packs = {}
+            self._packs[pack_id] = pack
+        return pack
+
+    def _use(self, digest: bytes, use: Callable[[Row], _T]) -> _T | None:
+        """What ``use`` makes of the row of an object; None when there is none. Raises `DamagedObject`."""
+        row = self.database.find(digest.hex())
+        while row is not None:
+            fresh = row.pack_id not in self._packs
+            try:
+                return use(row)
+            except (DecodeError, OSError) as error:
+                if isinstance(error, OSError) and error.errno not in (errno.EIO, errno.ENOENT):
+                    raise
+                # A repack gives other bytes to a pack's name, and other places to its objects.
+                self._packs.pop(row.pack_id, None)
+                now = self.database.find(digest.hex())
+                if now == row and fresh:
+                    reason = error.reason if isinstance(error, DamagedObject) else str(error)
+                    raise DamagedObject(digest.hex(), f"{reason} (pack {row.pack_id}, byte {row.offset})") from error
+                row = now
+        return None
+
+    def _fetch(self, row: Row) -> Callable[[int, int], bytes]:
+        pack = self._pack(row.pack_id)
+        if row.offset + row.length > pack.size():
+            raise DamagedContainer(pack.path, f"the pack is cut short: it has {pack.size()} bytes", row.offset)
+
+        def fetch(offset: int, length: int) -> bytes:
+            return pack.read(row.offset + offset, length)
+
+        return fetch
+
+    def _stored(self, row: Row) -> Stored:
+        codec = Codec.RAW
+        if row.compressed:
+            codec = codec_of(self._pack(row.pack_id).read(row.offset, min(row.length, 4)))
+        return Stored(codec, RecordFlag.NONE, row.length, row.size)
+
+    def _whole(self, row: Row) -> bytes:
+        if row.size > FRAME_SIZE:
+            return b"".join(self._parts(row))
+        if row.length > 2 * FRAME_SIZE:
+            raise DecodeError(f"{row.length} stored bytes cannot be {row.size} raw ones")
+        raw = _decode(self._pack(row.pack_id).read(row.offset, row.length), row)
+        if self.hash.digest_of(raw).hex() != row.key:
+            raise DecodeError("its bytes have another hash than its key")
+        return raw
+
+    def _parts(self, row: Row) -> Iterator[BytesLike]:
+        return plain_parts(self._fetch(row), self._stored(row), bytes.fromhex(row.key), self.hash)
+
+    def read(self, digest: bytes) -> bytes | None:
+        return self._use(digest, self._whole)
+
+    def frames(self, digest: bytes) -> Iterator[BytesLike] | None:
+        row = self.database.find(digest.hex())
+        if row is None or row.size <= FRAME_SIZE:
+            data = self.read(digest)
+            return None if data is None else iter((data,))
+        parts = self._use(digest, self._parts)
+        return None if parts is None else self._named(digest, parts)
+
+    def _named(self, digest: bytes, parts: Iterator[BytesLike]) -> Iterator[BytesLike]:
+        """The same parts; damage gets the object's name."""
+        try:
+            yield from parts
+        except (DecodeError, DamagedContainer, FileNotFoundError) as error:
+            raise DamagedObject(digest.hex(), str(error)) from error
+
+    def stream(self, digest: bytes) -> io.BufferedReader | None:
+        return self._use(digest, self._open)
+
+    def _open(self, row: Row) -> io.BufferedReader:
+        if row.size <= FRAME_SIZE:
+            return io.BufferedReader(io.BytesIO(self._whole(row)))
+        digest = bytes.fromhex(row.key)
+        damage = partial(DamagedObject, row.key)
+        return io.BufferedReader(PlainReader(self._fetch(row), self._stored(row), digest, self.hash, damage), 1 << 16)
+
+    def describe(self, digest: bytes) -> ObjectMeta | None:
+        row = self.database.find(digest.hex())
+        return None if row is None else self._meta(row)
+
+    def _meta(self, row: Row) -> ObjectMeta:
+        codec = Codec.ZLIB if row.compressed else Codec.RAW
+        with suppress(OSError):  # Its pack is missing or cut short: who reads it is told.
+            codec = self._stored(row).codec
+        extent = Extent(row.pack_id, row.offset, row.length)
+        return ObjectMeta(row.key, Place.PACKED, row.size, row.length, codec, extent)
+
+    # Reading many.
+
+    def contains_many(self, digests: Sequence[bytes]) -> list[bool]:
+        if len(digests) == 1:
+            return [self.database.find(digests[0].hex()) is not None]
+        found = {row.key for row in self._rows(digests)}
+        return [digest.hex() in found for digest in digests]
+
+    def _rows(self, digests: Sequence[bytes]) -> list[Row]:
+        return self.database.find_many([digest.hex() for digest in digests])
+
+    def read_many(
+        self, digests: Sequence[bytes], read: Callable[[bytes], bytes | None] | None = None
+    ) -> Iterator[tuple[int, bytes]]:
+        read = read or self.read
+        rows = self._rows(digests)
+        positions = {digest: at for at, digest in enumerate(digests)}
+        rest = {bytes.fromhex(row.key) for row in rows}
+        for whole in self._wholes(rows):
+            rest.remove(whole.digest)
+            yield positions[whole.digest], whole.raw
+        for digest in rest:
+            data = read(digest)
+            if data is not None:
+                yield positions[digest], data
+
+    def whole_many(self, digests: Sequence[bytes]) -> Iterator[Whole]:
+        return self._wholes(self._rows(digests))
+
+    def _wholes(self, rows: list[Row]) -> Iterator[Whole]:
+        """The good ones among objects of at most one frame, read in runs in the order of their extents."""
+        digest_of = self.hash.digest_of
+        for run in _runs([row for row in rows if row.size <= FRAME_SIZE and row.length <= 2 * FRAME_SIZE]):
+            start = run[0].offset
+            try:
+                data = self._pack(run[0].pack_id).read(start, max(row.offset + row.length for row in run) - start)
+            except OSError:
+                continue
+            for row in run:
+                begin = row.offset - start
+                stored = data[begin : begin + row.length]
+                with suppress(DecodeError):
+                    raw = _decode(stored, row)
+                    digest = digest_of(raw)
+                    if digest.hex() == row.key:
+                        yield Whole(digest, raw, codec_of(stored) if row.compressed else Codec.RAW, stored)
+
+    def copies(self, digests: Sequence[bytes], trust: Trust, durability: Durability) -> list[Copy]:
+        rows = {bytes.fromhex(row.key): row for row in self._rows(digests)}
+        good = {whole.digest for whole in self._wholes(list(rows.values()))} if trust is Trust.VERIFY else set(rows)
+        answers = [self._copy(digest, digest in good) if digest in rows else Copy.MISSING for digest in digests]
+        if durability is Durability.FULL:
+            hits = (rows[digest] for digest, copy in zip(digests, answers, strict=True) if copy is Copy.GOOD)
+            self._make_durable(hits)
+        return answers
+
+    def _copy(self, digest: bytes, is_good: bool) -> Copy:
+        return Copy.GOOD if is_good or self._has_hash(digest) else Copy.DAMAGED
+
+    def _make_durable(self, rows: Iterator[Row]) -> None:
+        """Sync the packs of some objects: disk-objectstore does not, on Linux."""
+        ends: dict[int, int] = {}
+        for row in rows:
+            ends[row.pack_id] = max(ends.get(row.pack_id, 0), row.offset + row.length)
+        for pack_id, end in ends.items():
+            if self._synced.get(pack_id, 0) < end:
+                path = self._layout.pack(pack_id)
+                length = fsio.length_of(path)
+                fsio.sync_path(path)
+                fsio.sync_directory(self._layout.packed)
+                self._synced[pack_id] = length
+
+    # Inserting.
+
+    def appender(self, look: Look | None = None, durability: Durability | None = None) -> LegacyAppender:
+        durability = durability or self._durability
+        look = look or partial(self.copies, trust=Trust.VERIFY, durability=durability)
+        return LegacyAppender(self._layout, self._config, self.database, durability, look)
+
+    def _own_copies(self, trust: Trust, digests: Sequence[bytes]) -> list[Copy]:
+        return self.copies(digests, trust, self._durability)
+
+    def sweep(self) -> int:
+        return sweep(self._layout, self.database)
+
+    # The whole.
+
+    def copies_of(self, digest: bytes) -> list[ObjectMeta]:
+        meta = self.describe(digest)
+        return [] if meta is None else [meta]
+
+    def sums(self) -> PackedSums:
+        sums = self.database.sums()
+        packs = []
+        for pack_id in sorted({*self._layout.pack_ids(), *sums}):
+            length = fsio.length_of(self._layout.pack(pack_id))
+            objects, size, stored = sums.get(pack_id, (0, 0, 0))
+            # What no row leads to is dead, whatever it was; overlapping rows may say more than there is.
+            dead = max(length - stored, 0)
+            is_full = length >= self._config.pack_size_target
+            packs.append(
+                PackSums(
+                    pack_id, length, self._synced.get(pack_id, 0), is_full, objects, size, stored + dead, 0, 0, dead
+                )
+            )
+        return PackedSums(tuple(packs), sum(map(fsio.length_of, self._layout.database_files)))
+
+    def digests_of(self, pack_id: int) -> Iterator[list[bytes]]:
+        for rows in self.database.rows(pack_id):
+            yield [bytes.fromhex(row.key) for row in rows if self.hash.is_key(row.key)]
+
+    def scan(self, pack_id: int) -> Scan:
+        """No batches, and as uncovered what no row leads to."""
+        end = os.stat(self._layout.pack(pack_id)).st_size
+        uncovered = []
+        at = 0
+        for rows in self.database.rows(pack_id):
+            for row in rows:
+                if row.offset > at:
+                    uncovered.append((at, row.offset))
+                at = max(at, row.offset + row.length)
+        if at < end:
+            uncovered.append((at, end))
+        return Scan((), tuple(uncovered))
+
+    def __iter__(self) -> Iterator[str]:
+        return self.with_prefix("")
+
+    def with_prefix(self, prefix: str) -> Iterator[str]:
+        for keys in self.database.keys(prefix):
+            yield from filter(self.hash.is_key, keys)
+
+    def __len__(self) -> int:
+        return self.database.count()
+
+
+def _decode(stored: bytes, row: Row) -> bytes:
+    """The raw bytes of an object of at most one frame. Raises `DecodeError`."""
+    if len(stored) != row.length:
+        raise DecodeError(f"its stored bytes end after {len(stored)} of {row.length}")
+    if not row.compressed:
+        return decode(stored, Codec.RAW, row.size)
+    if not stored and not row.size:
+        return b""  # rsdos 0.1 stores nothing so.
+    codec = codec_of(stored)
+    if codec is Codec.ZLIB:
+        return decode(stored, codec, row.size)
+    return b"".join(decode_sequence((stored,), codec, row.size))
+
+
+def _runs(rows: list[Row]) -> Iterator[list[Row]]:
+    """Rows in storage order, in runs that are worth one read each: see `rsdos.index.Found.runs`."""
+    rows.sort(key=lambda row: (row.pack_id, row.offset))
+    numbers = [0]
+    end = 0
+    for before, row in pairwise(rows):
+        end = max(end, before.offset + before.length)
+        near = row.pack_id == before.pack_id and row.offset <= end + GAP
+        if not near or row.offset // WINDOW != before.offset // WINDOW:
+            end = 0
+            numbers.append(numbers[-1] + 1)
+        else:
+            numbers.append(numbers[-1])
+    for _, run in groupby(zip(numbers, rows, strict=False), key=lambda pair: pair[0]):
+        yield [row for _, row in run]
