@@ -7,12 +7,13 @@ from rsdos.codecs.auto import clearly_smaller, encode_if_smaller, encode_many_if
 from rsdos.codecs.checksum import crc32
 from rsdos.codecs.coding import decode, decode_many, encode, encode_many
 from rsdos.codecs.deflate import PieceEncoder, decode_piece
-from rsdos.codecs.sequential import codec_of, decode_sequence
+from rsdos.codecs.sequential import SequenceEncoder, codec_of, decode_sequence
 from rsdos.codecs.spec import parse_compression
 from rsdos.codecs.zstd import encode_checked
 
 __all__ = [
     "PieceEncoder",
+    "SequenceEncoder",
     "clearly_smaller",
     "codec_of",
     "crc32",

@@ -1,4 +1,4 @@
-"""Decoding stored bytes that are one stream from beginning to end, in bounded memory, and not strict about its end.
+"""Stored bytes that are one stream from beginning to end, in bounded memory, and decoding that is not strict about it.
 
 This is how container version 1 stores what it compresses: one zlib stream, or what rsdos 0.1 wrote as zstd, frames
 that are never terminated though all bytes are there. Who reads these checks size and hash.
@@ -6,19 +6,19 @@ that are never terminated though all bytes are there. Who reads these checks siz
 
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import zstandard
 from isal import isal_zlib
 
 from rsdos.codecs.deflate import IsalError
 from rsdos.errors import DecodeError
-from rsdos.model import FRAME_SIZE, BytesLike, Codec
+from rsdos.model import FRAME_SIZE, BytesLike, Codec, Compression
 
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 _INPUT = 1 << 16
-"""Stored bytes that zstd is given at once: it makes at most 128 KiB of each 3 of them, a part at a time."""
+"""Stored bytes that zstd is given at once."""
 
 
 def codec_of(head: BytesLike) -> Codec:
@@ -74,8 +74,36 @@ class _Source:
 
 
 def _decompress(stored: Iterable[BytesLike]) -> Iterator[bytes]:
-    # A context of its own: a thread's would keep the window that a foreign frame asks for, up to 128 MiB.
-    context = zstandard.ZstdDecompressor()
-    with context.stream_reader(cast(IO[bytes], _Source(stored)), read_size=_INPUT, read_across_frames=True) as reader:
-        while part := reader.read(FRAME_SIZE):
-            yield part
+    # A context of its own: a thread's would keep the window that a foreign frame asks for, up to 128 MiB. Not a
+    # stream_reader: that one gives up at the last stored byte, with raw bytes still to come where no frame ends.
+    source = cast(IO[bytes], _Source(stored))
+    return iter(zstandard.ZstdDecompressor().read_to_iter(source, read_size=_INPUT, write_size=FRAME_SIZE))
+
+
+class SequenceEncoder:
+    """Encodes one object part by part. For one thread at a time.
+
+    The stored bytes are what each `add` returned, and then what `finish` returned.
+    """
+
+    def __init__(self, compression: Compression) -> None:
+        self._encoder: Any = None
+        match compression.codec:
+            case Codec.ZLIB:
+                self._encoder = zlib.compressobj(compression.level)
+            case Codec.ZSTD:
+                self._encoder = zstandard.ZstdCompressor(level=compression.level).compressobj()
+
+    def add(self, part: BytesLike) -> BytesLike:
+        """What is ready of the stored form. For raw it is ``part`` itself."""
+        if self._encoder is None:
+            return part
+        encoded: bytes = self._encoder.compress(part)
+        return encoded
+
+    def finish(self) -> bytes:
+        """The rest of it."""
+        if self._encoder is None:
+            return b""
+        rest: bytes = self._encoder.flush()
+        return rest

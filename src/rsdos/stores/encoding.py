@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rsdos.codecs import (
+    SequenceEncoder,
     clearly_smaller,
     crc32,
     decode_sequence,
@@ -86,21 +87,21 @@ class Encoding:
         Without the flag ``FRAMED`` there is no table behind it: one plain stream of the codec, for version 1.
         """
         start = sink.position
-        encoder: FrameEncoder | None = None
+        encoder: FrameEncoder | SequenceEncoder | None = None
         hasher = hash_type.new()
         size = crc = 0
         codec = RAW
         for frame in source:
             if encoder is None:
                 codec = self._for_stream(frame)
-                encoder = FrameEncoder(codec)
+                encoder = FrameEncoder(codec) if flags else SequenceEncoder(codec)
             hasher.update(frame)
             piece = encoder.add(frame)
             crc = crc32(piece, crc)
             sink.write([piece])
             size += len(frame)
         assert encoder is not None and size > FRAME_SIZE
-        tail = encoder.finish() if flags else encoder.end()
+        tail = encoder.finish()
         sink.write([tail])
         stored = Stored(codec.codec, flags, sink.position - start, size)
         written = Written(hasher.digest(), start, stored, crc32(tail, crc))
@@ -120,12 +121,12 @@ def _rewrite_raw(written: Written, sink: Sink) -> Written:
     The source may be gone, so it is decoded from what was written: behind it first, then moved down over it.
     """
     start, end = written.offset, sink.position
-    encoder = FrameEncoder(RAW)
+    encoder = FrameEncoder(RAW) if written.stored.flags else SequenceEncoder(RAW)
     crc = 0
     for frame in _read_back(written, sink):
         crc = crc32(frame, crc)
         sink.write([encoder.add(frame)])
-    tail = encoder.finish() if written.stored.flags else b""
+    tail = encoder.finish()
     sink.write([tail])
     length = sink.position - end
     sink.rewind(start)

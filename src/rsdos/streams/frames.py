@@ -101,14 +101,10 @@ class FrameEncoder:
         assert self._lengths, "an object of no frames is not framed"
         if self._compression.codec is Codec.ZSTD:
             return self._seek_table()
-        table = b"".join(map(_ENTRY.pack, self._lengths, self._checks)) + _FOOTER.pack(FRAME_SIZE, len(self._lengths))
-        return self.end() + table + _SEAL.pack(crc32(table), _MAGIC)
-
-    def end(self) -> bytes:
-        """What makes of the pieces alone one stream that any program of the codec decodes, without a table."""
         end = b"" if self._pieces is None else self._pieces.finish()
         assert len(end) in (0, _ZLIB_END_LENGTH)
-        return end
+        table = b"".join(map(_ENTRY.pack, self._lengths, self._checks)) + _FOOTER.pack(FRAME_SIZE, len(self._lengths))
+        return end + table + _SEAL.pack(crc32(table), _MAGIC)
 
     def _seek_table(self) -> bytes:
         count = len(self._lengths)

@@ -87,6 +87,8 @@ class LegacyPacks(Packs):
         while row is not None:
             fresh = row.pack_id not in self._packs
             try:
+                if not row.makes_sense:
+                    raise DecodeError("its row in packs.idx makes no sense")
                 return use(row)
             except (DecodeError, OSError) as error:
                 if isinstance(error, OSError) and error.errno not in (errno.EIO, errno.ENOENT):
@@ -134,7 +136,7 @@ class LegacyPacks(Packs):
 
     def frames(self, digest: bytes) -> Iterator[BytesLike] | None:
         row = self.database.find(digest.hex())
-        if row is None or row.size <= FRAME_SIZE:
+        if row is None or not row.makes_sense or row.size <= FRAME_SIZE:
             data = self.read(digest)
             return None if data is None else iter((data,))
         parts = self._use(digest, self._parts)
@@ -162,6 +164,8 @@ class LegacyPacks(Packs):
         return None if row is None else self._meta(row)
 
     def _meta(self, row: Row) -> ObjectMeta:
+        if not row.makes_sense:
+            raise DamagedObject(row.key, "its row in packs.idx makes no sense")
         codec = Codec.ZLIB if row.compressed else Codec.RAW
         with suppress(OSError):  # Its pack is missing or cut short: who reads it is told.
             codec = self._stored(row).codec
@@ -200,7 +204,7 @@ class LegacyPacks(Packs):
     def _wholes(self, rows: list[Row]) -> Iterator[Whole]:
         """The good ones among objects of at most one frame, read in runs in the order of their extents."""
         digest_of = self.hash.digest_of
-        for run in _runs([row for row in rows if row.size <= FRAME_SIZE and row.length <= 2 * FRAME_SIZE]):
+        for run in _runs([row for row in rows if row.size <= FRAME_SIZE and 0 <= row.length <= 2 * FRAME_SIZE]):
             start = run[0].offset
             try:
                 data = self._pack(run[0].pack_id).read(start, max(row.offset + row.length for row in run) - start)
