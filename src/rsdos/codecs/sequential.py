@@ -6,7 +6,7 @@ that are never terminated though all bytes are there. Who reads these checks siz
 
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import IO, Any, cast
+from typing import Any
 
 import zstandard
 from isal import isal_zlib
@@ -17,8 +17,11 @@ from rsdos.model import FRAME_SIZE, BytesLike, Codec, Compression
 
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
-_INPUT = 1 << 16
-"""Stored bytes that zstd is given at once."""
+_SLICE = 1 << 10
+"""Stored bytes that zstd is given at once: it makes 32 MiB of them at most (128 KiB of 4), and mostly a few KiB."""
+
+_READY = 1 << 18
+"""Raw bytes that are handed on together."""
 
 
 def codec_of(head: BytesLike) -> Codec:
@@ -58,26 +61,23 @@ def _inflate(stored: Iterable[BytesLike]) -> Iterator[bytes]:
         yield rest
 
 
-class _Source:
-    """Parts of stored bytes as the file that zstandard reads from."""
-
-    def __init__(self, parts: Iterable[BytesLike]) -> None:
-        self._parts = iter(parts)
-        self._rest: BytesLike = b""
-
-    def read(self, size: int = -1) -> bytes:
-        if not len(self._rest):
-            self._rest = next(self._parts, b"")
-        data = bytes(self._rest[:size])
-        self._rest = self._rest[size:]
-        return data
-
-
 def _decompress(stored: Iterable[BytesLike]) -> Iterator[bytes]:
     # A context of its own: a thread's would keep the window that a foreign frame asks for, up to 128 MiB. Not a
     # stream_reader: that one gives up at the last stored byte, with raw bytes still to come where no frame ends.
-    source = cast(IO[bytes], _Source(stored))
-    return iter(zstandard.ZstdDecompressor().read_to_iter(source, read_size=_INPUT, write_size=FRAME_SIZE))
+    decoder = zstandard.ZstdDecompressor().decompressobj(read_across_frames=True)
+    ready: list[bytes] = []
+    length = 0
+    for part in stored:
+        view = memoryview(part)
+        for at in range(0, len(view), _SLICE):
+            ready.append(decoder.decompress(view[at : at + _SLICE]))
+            length += len(ready[-1])
+            if length >= _READY:
+                raw = b"".join(ready)
+                ready.clear()
+                length = 0
+                yield from (raw[start : start + FRAME_SIZE] for start in range(0, len(raw), FRAME_SIZE))
+    yield b"".join(ready)
 
 
 class SequenceEncoder:
