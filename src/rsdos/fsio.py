@@ -126,6 +126,17 @@ def write_file(path: str, data: BytesLike) -> None:
         os.close(fd)
 
 
+def replace_file(path: str, data: BytesLike) -> None:
+    """Put a synced file with these bytes in the place of the one that is there, if any: the old or the new is seen.
+
+    The directory is not synced.
+    """
+    temporary = f"{path}.new"
+    remove(temporary)
+    write_file(temporary, data)
+    os.rename(temporary, path)
+
+
 def length_of(path: str) -> int:
     """Bytes in a file; 0 when it is gone."""
     try:

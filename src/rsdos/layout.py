@@ -53,6 +53,16 @@ class Layout:
         return f"{self.index}/manifest-{number:010d}.json"
 
     @property
+    def migration(self) -> str:
+        """What says that a migration in place has begun, and to which version."""
+        return os.path.join(self.root, "migration.json")
+
+    @property
+    def quarantine(self) -> str:
+        """Where maintenance puts what is beyond help."""
+        return os.path.join(self.root, "quarantine")
+
+    @property
     def new_manifest(self) -> str:
         """The one unfinished manifest, of who holds the commit lock."""
         return f"{self.index}/manifest.new"

@@ -43,10 +43,7 @@ def make_container(path: str, config: Config) -> None:
 
 def write_config(layout: Layout, config: Config) -> None:
     """Put a configuration, synced, in the place of the one that is there, if any: the old or the new is seen."""
-    temporary = layout.config + _NEW
-    fsio.remove(temporary)
-    fsio.write_file(temporary, encode_config(config))
-    os.rename(temporary, layout.config)
+    fsio.replace_file(layout.config, encode_config(config))
     fsio.sync_directory(layout.root)
 
 

@@ -329,6 +329,10 @@ class LooseStore(Store):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
+    def files(self, digest: bytes) -> list[str]:
+        """The files of one object that are there."""
+        return [path for codec in self._codecs if _is_file(path := self._path(digest, codec))]
+
     def remove(self, digests: Sequence[bytes]) -> int:
         """Remove the files of objects that are safe elsewhere; returns how many objects there were."""
         removed = 0

@@ -106,6 +106,8 @@ class Packs(Store):
         self.hash = config.hash
         self._config = config
         self._durability = durability
+        self.codecs = frozenset(Codec)
+        """In which an object of at most one frame can be stored here."""
         self.elsewhere: Store | None = None
         """The container's other store: what has a good copy there is not inserted here again."""
 

@@ -157,10 +157,7 @@ def read_table(fetch: Fetch, stored: Stored) -> FrameTable:
     Nothing is fetched, and nothing allocated, before ``stored.length`` has been found to have room for it.
     """
     count = -(-stored.size // FRAME_SIZE)
-    if stored.codec is Codec.ZSTD:
-        table_length = _SEEK_HEADER.size + count * _SEEK_ENTRY.size + _SEEK_FOOTER.size
-    else:
-        table_length = count * _ENTRY.size + _FOOTER.size + _SEAL.size
+    table_length = stored.length - plain_length(stored)
     end_length = _ZLIB_END_LENGTH if stored.codec is Codec.ZLIB else 0
     pieces_length = stored.length - table_length - end_length
     if not 0 < count < 1 << 32 or pieces_length < count:
@@ -178,6 +175,17 @@ def read_table(fetch: Fetch, stored: Stored) -> FrameTable:
     if stored.codec is Codec.RAW and not _are_frame_sizes(lengths, *sizes):
         raise DecodeError("the frame table has raw pieces that are no frames")
     return FrameTable(stored.codec, stored.size, array("Q", accumulate(lengths, initial=0)), checks)
+
+
+def plain_length(stored: Stored) -> int:
+    """How many of the stored bytes of a framed object, from the first, are it without frames.
+
+    They are the raw bytes, or one stream that any program of the codec decodes: the rest is the table.
+    """
+    count = -(-stored.size // FRAME_SIZE)
+    if stored.codec is Codec.ZSTD:
+        return stored.length - (_SEEK_HEADER.size + count * _SEEK_ENTRY.size + _SEEK_FOOTER.size)
+    return stored.length - (count * _ENTRY.size + _FOOTER.size + _SEAL.size)
 
 
 def frames(fetch: Fetch, stored: Stored) -> Iterator[BytesLike]:

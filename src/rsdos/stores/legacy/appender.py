@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import accumulate, chain, count
 from types import TracebackType
 from typing import Self
@@ -151,8 +152,11 @@ class LegacyAppender(PackAppender):
 
     def _try(self, pack_id: int) -> _Pack | None:
         path = self._layout.pack(pack_id)
-        if fsio.length_of(path) >= self._config.pack_size_target:
-            return None
+        with suppress(FileNotFoundError):
+            status = os.stat(path, follow_symlinks=False)
+            # A pack of two names is one of version 2 as well: a migration is under way.
+            if status.st_size >= self._config.pack_size_target or status.st_nlink > 1:
+                return None
         # 1. Lock it: for our own kind, and for disk-objectstore.
         lock = locks.try_acquire(self._layout.pack_lock(pack_id))
         if lock is None:

@@ -144,6 +144,16 @@ class Database:
         assert isinstance(count, int)
         return count
 
+    def has_rows(self, pack_id: int) -> bool:
+        """Whether any row leads to a pack."""
+        with self._errors():
+            query = "SELECT 1 FROM db_object WHERE pack_id = ? LIMIT 1"
+            return self._connection().execute(query, (pack_id,)).fetchone() is not None
+
+    def pack_ids(self) -> list[int]:
+        """The packs that rows lead to, ascending."""
+        return sorted(pack_id for pack_id in self.sums() if type(pack_id) is int)
+
     def sight(self) -> Sight:
         """What this thread's connection sees now."""
         with self._errors():

@@ -51,6 +51,8 @@ class LegacyPacks(Packs):
 
     def __init__(self, layout: LegacyLayout, config: Config, durability: Durability) -> None:
         super().__init__(config, durability)
+        # zstd only where the configuration says that it is not for disk-objectstore.
+        self.codecs = frozenset({Codec.RAW, Codec.ZLIB, config.codec.codec})
         self._layout = layout
         self._packs: dict[int, BarePack] = {}
         self._synced: dict[int, int] = {}

@@ -1,0 +1,146 @@
+"""Carry: objects from one container into the packs of another. What migration and transfer are made of.
+
+The stored bytes go over as they are where the other container can store them so; every object is decoded and hashed on
+the way, whatever becomes of its stored bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+from rsdos.engine import Engine
+from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
+from rsdos.model import FRAME_SIZE, Codec, Compression, CompressMode
+from rsdos.stores import Encoding, PackAppender, Whole
+from rsdos.streams.plain import hashed
+from rsdos.streams.sources import in_frames
+
+_GROUP = 1 << 13
+"""Objects that are read, hashed and appended together, at most; 8 MiB of them raw is what a bulk read holds."""
+
+_LIST = 1 << 15
+"""Objects that are committed together: one sync for as many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The form in which objects are stored where they go to.
+
+    ``codecs`` are taken over as they are. What comes in another is encoded by ``packed`` if it was compressed, and by
+    ``raw`` if it was not.
+    """
+
+    codecs: frozenset[Codec]
+    packed: Encoding
+    raw: Encoding
+
+    @classmethod
+    def kept(cls, target: Engine) -> Form:
+        """As it is, wherever ``target`` can store it so."""
+        compression = target.config.codec
+        if compression.codec is Codec.RAW:
+            compression = Compression(Codec.ZLIB, 1)
+        return cls(
+            target.packed.codecs, Encoding(CompressMode.AUTO, compression), Encoding(CompressMode.KEEP, compression)
+        )
+
+    @classmethod
+    def encoded(cls, compression: Compression) -> Form:
+        """All anew."""
+        encoding = Encoding(CompressMode.AUTO, compression)
+        return cls(frozenset(), encoding, encoding)
+
+
+@dataclass(slots=True)
+class Carried:
+    """What was carried so far. ``size`` is raw bytes; ``damaged`` says what is wrong with each object that is."""
+
+    objects: int = 0
+    size: int = 0
+    known: int = 0
+    copied: int = 0
+    """Of the objects, those of which the stored bytes were copied as they were."""
+    damaged: dict[str, str] = field(default_factory=dict)
+
+
+class Carrier:
+    """Carries objects of ``source`` through one appender of another container. One thread."""
+
+    def __init__(self, source: Engine, appender: PackAppender, form: Form, carried: Carried) -> None:
+        self._source = source
+        self._appender = appender
+        self._form = form
+        self.carried = carried
+
+    def carry(self, digests: Sequence[bytes]) -> int:
+        """Append those objects that the target does not have; returns their raw bytes. Commits nothing.
+
+        Both containers have the same hash. A damaged object is noted, and the rest goes on.
+        """
+        unknown = self._appender.unknown(digests)
+        self.carried.known += len(digests) - len(unknown)
+        todo = [digests[at] for at in unknown]
+        before = self.carried.size
+        rest = set(todo)
+        wholes = self._source.packed.whole_many(todo)
+        while group := list(islice(wholes, _GROUP)):
+            rest.difference_update(whole.digest for whole in group)
+            self._append(group)
+        for digest in todo:
+            if digest in rest:
+                self._carry_one(digest)
+        return self.carried.size - before
+
+    def _append(self, group: list[Whole]) -> None:
+        taken = [whole for whole in group if whole.codec in self._form.codecs]
+        self._append_all(taken, [whole.stored for whole in taken], [whole.codec for whole in taken])
+        self.carried.copied += len(taken)
+        for is_raw, encoding in ((True, self._form.raw), (False, self._form.packed)):
+            fresh = [w for w in group if w.codec not in self._form.codecs and (w.codec is Codec.RAW) == is_raw]
+            self._append_all(fresh, *encoding.encode_many([whole.raw for whole in fresh]))
+
+    def _append_all(self, wholes: list[Whole], stored: Sequence[bytes], codecs: Sequence[int]) -> None:
+        if wholes:
+            sizes = [len(whole.raw) for whole in wholes]
+            self._appender.append([whole.digest for whole in wholes], stored, codecs, sizes)
+            self._count(len(wholes), sum(sizes))
+
+    def _count(self, objects: int, size: int) -> None:
+        self.carried.objects += objects
+        self.carried.size += size
+
+    def _carry_one(self, digest: bytes) -> None:
+        """One that is large, loose, damaged or gone."""
+        objects = self._source.objects
+        try:
+            meta = objects.describe(digest)
+            parts = objects.frames(digest)
+            if meta is None or parts is None:
+                return  # Deleted meanwhile.
+            encoding = self._form.raw if meta.codec is Codec.RAW else self._form.packed
+            checked = hashed(parts, digest, objects.hash)
+            if meta.size > FRAME_SIZE:
+                self._appender.add_frames(in_frames(checked), encoding)
+            else:
+                data = b"".join(checked)
+                self._appender.append([digest], *encoding.encode_many([data]), [len(data)])
+        except (DamagedObject, DamagedContainer, DecodeError) as error:
+            reason = error.reason if isinstance(error, DamagedObject) else str(error)
+            self.carried.damaged[digest.hex()] = reason
+        else:
+            self._count(1, meta.size)
+
+
+def in_storage_order(engine: Engine) -> Iterator[list[bytes]]:
+    """The packed objects of a container, pack by pack, and then those that are only loose, in lists of bounded size."""
+    for pack in engine.packed.sums().packs:
+        for digests in engine.packed.digests_of(pack.id):
+            for at in range(0, len(digests), _LIST):
+                yield digests[at : at + _LIST]
+    keys = iter(engine.loose)
+    while chunk := list(islice(keys, _LIST)):
+        digests = list(engine.config.hash.parse_keys(chunk))
+        packed = engine.packed.contains_many(digests)
+        yield [digest for digest, is_packed in zip(digests, packed, strict=True) if not is_packed]

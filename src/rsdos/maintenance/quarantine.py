@@ -1,0 +1,71 @@
+"""Quarantine: what is beyond help is copied aside, with all that is known of it, before anything lets go of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict
+
+from rsdos import fsio
+from rsdos.engine import Engine
+from rsdos.errors import DamagedContainer, DamagedObject
+from rsdos.model import FRAME_SIZE, ObjectMeta
+
+
+def set_aside(engine: Engine, key: str, reason: str, directory: str) -> str:
+    """Copy every copy of a damaged object to ``directory``, as it stands; returns the path of what describes it.
+
+    ``<key>.json`` has the reason and what the index says of each copy, ``<key>.<n>`` the bytes that are there of it,
+    and ``<key>.loose`` its loose file. All is synced. What is there already is written again.
+    """
+    os.makedirs(directory, exist_ok=True)
+    base = os.path.join(directory, key)
+    copies: list[ObjectMeta] = []
+    with suppress(DamagedContainer, DamagedObject):
+        copies = engine.packed.copies_of(bytes.fromhex(key))
+    for number, meta in enumerate(copies):
+        if meta.extent is not None:
+            path = engine.layout.pack(meta.extent.pack_id)
+            _copy(path, meta.extent.offset, meta.extent.length, f"{base}.{number}")
+    for path in engine.loose.files(bytes.fromhex(key)):
+        _copy(path, 0, fsio.length_of(path), f"{base}.loose{os.path.splitext(path)[1]}")
+    described = {"key": key, "reason": reason, "copies": [_plain(meta) for meta in copies]}
+    fsio.replace_file(f"{base}.json", json.dumps(described, indent=1).encode())
+    fsio.sync_directory(directory)
+    return f"{base}.json"
+
+
+def set_aside_keys(directory: str) -> Iterator[str]:
+    """The keys of the objects in a quarantine."""
+    with suppress(FileNotFoundError):
+        for name in os.listdir(directory):
+            if name.endswith(".json"):
+                yield name.removesuffix(".json")
+
+
+def _plain(meta: ObjectMeta) -> dict[str, object]:
+    return asdict(meta) | {
+        "place": meta.place.value,
+        "codec": meta.codec.name.lower(),
+        "extent": meta.extent and meta.extent._asdict(),
+    }
+
+
+def _copy(path: str, offset: int, length: int, target: str) -> None:
+    """What there is of a range of a file; nothing when the file is gone."""
+    with suppress(FileNotFoundError):
+        source = fsio.open_for_reading(path)
+        try:
+            fsio.remove(target)
+            fd = fsio.create(target)
+            try:
+                end = min(offset + length, os.fstat(source).st_size)
+                for at in range(offset, end, FRAME_SIZE):
+                    fsio.write_at(fd, at - offset, fsio.read_at(source, at, min(FRAME_SIZE, end - at)))
+                fsio.sync_file(fd)
+            finally:
+                os.close(fd)
+        finally:
+            os.close(source)

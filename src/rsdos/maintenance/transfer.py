@@ -1,0 +1,141 @@
+"""Transfer: copy objects into a container from another of any version and hash. Options → plan → execute → report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from time import monotonic
+
+from rsdos.codecs import parse_compression
+from rsdos.engine import Engine
+from rsdos.errors import DamagedContainer, DamagedObject, DecodeError, InvalidOption, ObjectNotFound
+from rsdos.interfaces import Progress
+from rsdos.maintenance.carry import Carried, Carrier, Form, in_storage_order
+from rsdos.progress import SILENCE
+from rsdos.streams.plain import hashed
+from rsdos.streams.sources import in_frames
+
+_CHUNK = 1 << 15
+"""Keys that are carried together: their order in storage is found for as many."""
+
+Tell = Callable[[Sequence[str], Sequence[str]], None]
+"""Is told the keys there and the keys here of objects that are acknowledged."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransferOptions:
+    """What is wanted: these keys of the source, or all; in their stored form, or compressed anew by a specification."""
+
+    keys: Iterable[str] | None = None
+    compression: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TransferPlan:
+    """What there is to copy: so many objects at most."""
+
+    options: TransferOptions
+    source: Engine
+    form: Form
+    objects: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TransferReport:
+    """What a transfer did, in ``seconds``.
+
+    ``objects`` of ``size`` raw bytes were stored, ``copied`` of them byte for byte; ``known`` were there before (not
+    told apart where the hashes differ). ``damaged``: the keys of those that could not be read, and why.
+    """
+
+    objects: int = 0
+    size: int = 0
+    copied: int = 0
+    known: int = 0
+    damaged: tuple[tuple[str, str], ...] = ()
+    seconds: float = 0.0
+
+
+def plan(engine: Engine, source: Engine, options: TransferOptions) -> TransferPlan:
+    """Check the options. Raises `InvalidOption`, also when both are the same container."""
+    if source.layout.root == engine.layout.root:
+        raise InvalidOption("a container cannot be transferred into itself")
+    compression = None if options.compression is None else parse_compression(options.compression)
+    if compression and compression.codec not in engine.packed.codecs:
+        raise InvalidOption(f"the container cannot store {options.compression} so that all its readers read it")
+    form = Form.kept(engine) if compression is None else Form.encoded(compression)
+    objects = len(source.objects) if options.keys is None else None
+    return TransferPlan(options, source, form, objects)
+
+
+def execute(
+    engine: Engine, plan: TransferPlan, progress: Progress = SILENCE, tell: Tell = lambda theirs, ours: None
+) -> TransferReport:
+    """Copy into packs; everything is hashed on the way. Readers and writers of both go on meanwhile.
+
+    What is there already is not copied. With another hash every object gets another key, which ``tell`` hears of.
+    Damaged objects are reported, and the rest goes on. Killed at any moment the next run goes on from there: batches
+    of 262,144 objects or 1 GiB are committed on the way. Raises `ObjectNotFound`, `ReadOnlyContainer`, OSError.
+    """
+    begun = monotonic()
+    same = engine.config.hash is plan.source.config.hash
+    carried = Carried()
+    with engine.objects.writing(), plan.source.reading():
+        progress.start("Transferring objects", plan.objects, "objects")
+        try:
+            for digests in _chunks(plan):
+                (_carry if same else _insert)(engine, plan, digests, carried, tell)
+                progress.advance(len(digests))
+        finally:
+            progress.finish()
+    damaged = tuple(carried.damaged.items())
+    return TransferReport(carried.objects, carried.size, carried.copied, carried.known, damaged, monotonic() - begun)
+
+
+def _chunks(plan: TransferPlan) -> Iterator[Sequence[bytes]]:
+    if plan.options.keys is None:
+        yield from in_storage_order(plan.source)
+        return
+    keys = iter(plan.options.keys)
+    while chunk := list(dict.fromkeys(islice(keys, _CHUNK))):
+        for key, is_there in zip(chunk, plan.source.objects.has_many(chunk), strict=True):
+            if not is_there:
+                raise ObjectNotFound(key)
+        yield plan.source.config.hash.parse_keys(chunk)
+
+
+def _carry(engine: Engine, plan: TransferPlan, digests: Sequence[bytes], carried: Carried, tell: Tell) -> None:
+    known = engine.objects.has_many([digest.hex() for digest in digests])
+    todo = [digest for digest, is_known in zip(digests, known, strict=True) if not is_known]
+    carried.known += len(digests) - len(todo)
+    with engine.packed.appender() as appender:
+        Carrier(plan.source, appender, plan.form, carried).carry(todo)
+        appender.commit()
+    keys = [digest.hex() for digest in digests if digest.hex() not in carried.damaged]
+    tell(keys, keys)
+
+
+def _insert(engine: Engine, plan: TransferPlan, digests: Sequence[bytes], carried: Carried, tell: Tell) -> None:
+    """Another hash: every object is read, and named anew. What is known already cannot be told beforehand."""
+    ours: dict[str, str] = {}
+    objects = plan.source.objects
+    with engine.packed.appender() as appender:
+        for digest in digests:
+            key = digest.hex()
+            try:
+                parts = hashed(objects.parts(key), digest, objects.hash)
+                first = next(parts, b"")
+                second = next(parts, None)
+                if second is None:
+                    (name,) = appender.add_many([bytes(first)], plan.form.packed)
+                else:
+                    name = appender.add_frames(in_frames(chain((first, second), parts)), plan.form.packed)
+            except (DamagedObject, DamagedContainer, DecodeError) as error:
+                carried.damaged[key] = str(error)
+            else:
+                ours[key] = name.hex()
+                carried.objects += 1
+                carried.size += objects.meta(key).size
+        appender.commit()
+    tell(list(ours), list(ours.values()))
