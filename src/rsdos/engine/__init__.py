@@ -1,7 +1,8 @@
 """What an open container is made of: its configuration, its two stores, and both of them as one."""
 
 from rsdos.engine.engine import Engine
-from rsdos.engine.make import clear_container, make_container
+from rsdos.engine.formats import format_of
+from rsdos.engine.make import clear_container, make_container, write_config
 from rsdos.engine.objects import Objects
 
-__all__ = ["Engine", "Objects", "clear_container", "make_container"]
+__all__ = ["Engine", "Objects", "clear_container", "format_of", "make_container", "write_config"]

@@ -12,8 +12,8 @@ from itertools import islice
 
 from rsdos.engine import Engine
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
-from rsdos.model import FRAME_SIZE, Codec, Compression, CompressMode
-from rsdos.stores import Encoding, PackAppender, Whole
+from rsdos.model import FRAME_SIZE, Codec, Compression, CompressMode, Place
+from rsdos.stores import Encoding, PackAppender, Packs, Whole
 from rsdos.streams.plain import hashed
 from rsdos.streams.sources import in_frames
 
@@ -37,14 +37,11 @@ class Form:
     raw: Encoding
 
     @classmethod
-    def kept(cls, target: Engine) -> Form:
-        """As it is, wherever ``target`` can store it so."""
-        compression = target.config.codec
+    def kept(cls, packs: Packs, compression: Compression) -> Form:
+        """As it is, wherever ``packs`` can store it so; else, if it was compressed, by ``compression`` or zlib."""
         if compression.codec is Codec.RAW:
             compression = Compression(Codec.ZLIB, 1)
-        return cls(
-            target.packed.codecs, Encoding(CompressMode.AUTO, compression), Encoding(CompressMode.KEEP, compression)
-        )
+        return cls(packs.codecs, Encoding(CompressMode.AUTO, compression), Encoding(CompressMode.KEEP, compression))
 
     @classmethod
     def encoded(cls, compression: Compression) -> Form:
@@ -63,6 +60,8 @@ class Carried:
     copied: int = 0
     """Of the objects, those of which the stored bytes were copied as they were."""
     damaged: dict[str, str] = field(default_factory=dict)
+    rescued: list[str] = field(default_factory=list)
+    """The keys of those of which the first copy is damaged, and another is not."""
 
 
 class Carrier:
@@ -95,10 +94,12 @@ class Carrier:
 
     def _append(self, group: list[Whole]) -> None:
         taken = [whole for whole in group if whole.codec in self._form.codecs]
-        self._append_all(taken, [whole.stored for whole in taken], [whole.codec for whole in taken])
+        self._append_all(taken, [whole.stored for whole in taken], [whole.codec or 0 for whole in taken])
         self.carried.copied += len(taken)
         for is_raw, encoding in ((True, self._form.raw), (False, self._form.packed)):
             fresh = [w for w in group if w.codec not in self._form.codecs and (w.codec is Codec.RAW) == is_raw]
+            if not fresh:
+                continue
             self._append_all(fresh, *encoding.encode_many([whole.raw for whole in fresh]))
 
     def _append_all(self, wholes: list[Whole], stored: Sequence[bytes], codecs: Sequence[int]) -> None:
@@ -131,6 +132,8 @@ class Carrier:
             self.carried.damaged[digest.hex()] = reason
         else:
             self._count(1, meta.size)
+            if meta.size <= FRAME_SIZE and meta.place is Place.PACKED:
+                self.carried.rescued.append(digest.hex())  # A good packed copy is read in bulk.
 
 
 def in_storage_order(engine: Engine) -> Iterator[list[bytes]]:

@@ -46,13 +46,15 @@ class TransferReport:
     """What a transfer did, in ``seconds``.
 
     ``objects`` of ``size`` raw bytes were stored, ``copied`` of them byte for byte; ``known`` were there before (not
-    told apart where the hashes differ). ``damaged``: the keys of those that could not be read, and why.
+    told apart where the hashes differ). ``rescued`` are the keys of those whose first copy there is damaged, and
+    another is not. ``damaged``: the keys of those that could not be read, and why.
     """
 
     objects: int = 0
     size: int = 0
     copied: int = 0
     known: int = 0
+    rescued: tuple[str, ...] = ()
     damaged: tuple[tuple[str, str], ...] = ()
     seconds: float = 0.0
 
@@ -64,7 +66,8 @@ def plan(engine: Engine, source: Engine, options: TransferOptions) -> TransferPl
     compression = None if options.compression is None else parse_compression(options.compression)
     if compression and compression.codec not in engine.packed.codecs:
         raise InvalidOption(f"the container cannot store {options.compression} so that all its readers read it")
-    form = Form.kept(engine) if compression is None else Form.encoded(compression)
+    kept = Form.kept(engine.packed, engine.config.codec)
+    form = kept if compression is None else Form.encoded(compression)
     objects = len(source.objects) if options.keys is None else None
     return TransferPlan(options, source, form, objects)
 
@@ -89,8 +92,15 @@ def execute(
                 progress.advance(len(digests))
         finally:
             progress.finish()
-    damaged = tuple(carried.damaged.items())
-    return TransferReport(carried.objects, carried.size, carried.copied, carried.known, damaged, monotonic() - begun)
+    return TransferReport(
+        carried.objects,
+        carried.size,
+        carried.copied,
+        carried.known,
+        tuple(carried.rescued),
+        tuple(carried.damaged.items()),
+        monotonic() - begun,
+    )
 
 
 def _chunks(plan: TransferPlan) -> Iterator[Sequence[bytes]]:

@@ -329,6 +329,22 @@ class LooseStore(Store):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
+    def expand(self, digest: bytes) -> None:
+        """Put a raw file in the place of a compressed one. Raises `DamagedObject`; the file stays then."""
+        parts = self.frames(digest)
+        if parts is None:
+            return
+        file = self.sandbox.new_file()
+        try:
+            for part in parts:
+                file.write([part])
+            self._publish([_Unpublished(digest.hex(), file, self._path(digest, Codec.RAW))])
+        finally:
+            file.close()
+        for codec in self._codecs:
+            if codec is not Codec.RAW:
+                fsio.remove(self._path(digest, codec))
+
     def files(self, digest: bytes) -> list[str]:
         """The files of one object that are there."""
         return [path for codec in self._codecs if _is_file(path := self._path(digest, codec))]

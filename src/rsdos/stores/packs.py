@@ -91,11 +91,14 @@ class PackedSums:
 
 
 class Whole(NamedTuple):
-    """An object of at most one frame, decoded and hashed, beside its stored form."""
+    """An object of at most one frame, decoded and hashed, beside its stored form.
+
+    ``codec`` is None where that is one that only this store reads.
+    """
 
     digest: bytes
     raw: bytes
-    codec: Codec
+    codec: Codec | None
     stored: bytes
 
 

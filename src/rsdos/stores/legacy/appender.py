@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import accumulate, chain, count
 from types import TracebackType
 from typing import Self
@@ -93,15 +93,9 @@ class _Pack:
             self._release()
 
     def _release(self) -> None:
-        # Only ours: another may stand there, if disk-objectstore has deleted this one.
         try:
-            theirs = os.stat(self._peer_path, follow_symlinks=False)
-            if os.path.samestat(theirs, os.fstat(self._peer_lock)):
-                fsio.remove(self._peer_path)
-        except FileNotFoundError:
-            pass
+            _let_in_peers(self._peer_path, self._peer_lock)
         finally:
-            os.close(self._peer_lock)
             self._lock.release()
 
 
@@ -119,6 +113,36 @@ def _lock_out_peers(path: str) -> int:
         fd = fsio.create(path)
     fsio.write_at(fd, 0, _OURS)
     return fd
+
+
+def _let_in_peers(path: str, fd: int) -> None:
+    """Remove the lock file that `_lock_out_peers` made: another may stand there, if disk-objectstore deleted ours."""
+    try:
+        if os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(fd)):
+            fsio.remove(path)
+    except FileNotFoundError:
+        pass
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def lock_pack(layout: LegacyLayout, pack_id: int) -> Iterator[None]:
+    """Keep everybody from appending to a pack. Raises `Busy`."""
+    os.makedirs(layout.locks, exist_ok=True)
+    path = layout.peer_lock(pack_id)
+    lock = locks.try_acquire(layout.pack_lock(pack_id))
+    if lock is None:
+        raise Busy(layout.pack(pack_id))
+    with lock:
+        try:
+            fd = _lock_out_peers(path)
+        except FileExistsError as error:
+            raise Busy(layout.pack(pack_id)) from error
+        try:
+            yield
+        finally:
+            _let_in_peers(path, fd)
 
 
 class LegacyAppender(PackAppender):

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
+from rsdos import fsio
 from rsdos.errors import Busy, DamagedContainer, ReadOnlyContainer
 from rsdos.layout import LegacyLayout
 from rsdos.model import Durability
@@ -202,6 +203,15 @@ class Database:
         """Give the space of deleted rows back to the file system."""
         with self._errors():
             self._connection().execute("VACUUM")
+
+    def seal(self) -> None:
+        """Make one synced file of the index, which can be renamed then. Nobody else has it open."""
+        with self._errors():
+            connection = self._connection()
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._local = threading.local()
+            connection.close()
+        fsio.sync_path(self._path)
 
     def copy_to(self, path: str) -> None:
         """Write a consistent copy of the index, as it is now, to a new file."""

@@ -125,7 +125,7 @@ class LegacyPacks(Packs):
             return b"".join(self._parts(row))
         if row.length > 2 * FRAME_SIZE:
             raise DecodeError(f"{row.length} stored bytes cannot be {row.size} raw ones")
-        raw = _decode(self._pack(row.pack_id).read(row.offset, row.length), row)
+        _, raw = _decoded(self._pack(row.pack_id).read(row.offset, row.length), row)
         if self.hash.digest_of(raw).hex() != row.key:
             raise DecodeError("its bytes have another hash than its key")
         return raw
@@ -216,10 +216,10 @@ class LegacyPacks(Packs):
                 begin = row.offset - start
                 stored = data[begin : begin + row.length]
                 with suppress(DecodeError):
-                    raw = _decode(stored, row)
+                    codec, raw = _decoded(stored, row)
                     digest = digest_of(raw)
                     if digest.hex() == row.key:
-                        yield Whole(digest, raw, codec_of(stored) if row.compressed else Codec.RAW, stored)
+                        yield Whole(digest, raw, codec, stored)
 
     def copies(self, digests: Sequence[bytes], trust: Trust, durability: Durability) -> list[Copy]:
         rows = {bytes.fromhex(row.key): row for row in self._rows(digests)}
@@ -310,18 +310,25 @@ class LegacyPacks(Packs):
         return self.database.count()
 
 
-def _decode(stored: bytes, row: Row) -> bytes:
-    """The raw bytes of an object of at most one frame. Raises `DecodeError`."""
+def _decoded(stored: bytes, row: Row) -> tuple[Codec | None, bytes]:
+    """The raw bytes of an object of at most one frame; the codec is None where it is one only in name.
+
+    Raises `DecodeError`.
+    """
     if len(stored) != row.length:
         raise DecodeError(f"its stored bytes end after {len(stored)} of {row.length}")
     if not row.compressed:
-        return decode(stored, Codec.RAW, row.size)
+        return Codec.RAW, decode(stored, Codec.RAW, row.size)
     if not stored and not row.size:
-        return b""  # rsdos 0.1 stores nothing so.
+        return None, b""  # rsdos 0.1 stores nothing so.
     codec = codec_of(stored)
-    if codec is Codec.ZLIB:
-        return decode(stored, codec, row.size)
-    return b"".join(decode_sequence((stored,), codec, row.size))
+    try:
+        return codec, decode(stored, codec, row.size)
+    except DecodeError:
+        if codec is not Codec.ZSTD:
+            raise
+        # The frames of rsdos 0.1 never end.
+        return None, b"".join(decode_sequence((stored,), codec, row.size))
 
 
 def _runs(rows: list[Row]) -> Iterator[list[Row]]:

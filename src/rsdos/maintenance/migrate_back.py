@@ -1,0 +1,149 @@
+"""From container version 2 to 1, in place, at the cost of one pack of extra disk.
+
+What version 1 cannot store (zstd, and anything but raw bytes in a loose file) is rewritten first, within version 2.
+After that every stored object is one piece that a row of version 1 can lead to, where it stands: the packs get a
+second name among those of version 1, and nothing is copied. The last step is the rename of ``config.json``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
+from rsdos import fsio, locks
+from rsdos.config import Config
+from rsdos.engine import Engine, format_of, write_config
+from rsdos.errors import DamagedObject
+from rsdos.interfaces import Progress
+from rsdos.layout import LegacyLayout
+from rsdos.maintenance.carry import Carried
+from rsdos.maintenance.quarantine import set_aside
+from rsdos.maintenance.tidy_migration import mark
+from rsdos.model import Codec, CompressMode, Copy, Durability, Record, RecordFlag, Stored, Trust
+from rsdos.stores import Encoding
+from rsdos.stores.legacy import Database, Row
+from rsdos.stores.packed import PackedStore
+from rsdos.streams.frames import plain_length
+
+_ALLOWED = (Codec.RAW, Codec.ZLIB)
+
+
+class MigrateBack:
+    """One run. The caller holds the maintenance lock."""
+
+    def __init__(self, engine: Engine, config: Config, carried: Carried, progress: Progress) -> None:
+        assert isinstance(engine.packed, PackedStore)
+        self._engine = engine
+        self._config = config
+        self._carried = carried
+        self._progress = progress
+        self._packed = engine.packed
+        self._layout = LegacyLayout(engine.layout.root, config.loose_prefix_len)
+
+    def run(self) -> None:
+        """Migrate; the steps are numbered."""
+        # 1. Say so, and make what version 1 has beside version 2.
+        mark(self._layout, self._config.version)
+        for directory in self._layout.directories:
+            os.makedirs(directory, exist_ok=True)
+        self._progress.start("Migrating objects", len(self._engine.objects), "objects")
+        try:
+            while not self._try():
+                pass
+            # 6. What was inserted compressed meanwhile.
+            self._expand_loose()
+        finally:
+            self._progress.finish()
+
+    def _try(self) -> bool:
+        """Everything, unless somebody commits meanwhile."""
+        # 2. Rewrite, pack by pack, what is compressed in a way that version 1 does not have.
+        self._recode()
+        # 3. Decompress loose objects.
+        self._expand_loose()
+        # 4. Write the rows, every object hashed.
+        begun = self._packed.index.refresh().manifest.number
+        self._write_rows()
+        # 5. With no commit in between: names for the packs, the index to its place, and the configuration.
+        with locks.acquire(self._engine.layout.commit_lock):
+            if self._packed.index.history.newest().number != begun:
+                return False
+            for pack_id in self._engine.layout.pack_ids():
+                with suppress(FileExistsError):
+                    os.link(self._engine.layout.pack(pack_id), self._layout.pack(pack_id))
+            fsio.sync_directory(self._layout.packed)
+            os.rename(self._new_database, self._layout.database)
+            fsio.sync_directory(self._layout.root)
+            write_config(self._layout, self._config)
+        return True
+
+    def _recode(self) -> None:
+        encoding = Encoding(CompressMode.AUTO, self._config.codec)
+        for pack in self._packed.sums().packs:
+            if self._has_other_codecs(pack.id):
+                self._packed.rewrite(pack.id, encoding, lambda _: None)
+
+    def _has_other_codecs(self, pack_id: int) -> bool:
+        for digests in self._packed.digests_of(pack_id):
+            entries = self._packed.index.find_many(digests).entries
+            if any(record.codec not in _ALLOWED for record in entries):
+                return True
+        return False
+
+    def _expand_loose(self) -> None:
+        loose = self._engine.loose
+        for key in loose:
+            digest = bytes.fromhex(key)
+            meta = None
+            with suppress(DamagedObject):
+                meta = loose.describe(digest)
+            if meta is not None and meta.codec is not Codec.RAW:
+                loose.expand(digest)
+
+    # The index of version 1.
+
+    @property
+    def _new_database(self) -> str:
+        return f"{self._layout.database}.new"
+
+    def _write_rows(self) -> None:
+        layout = LegacyLayout(self._layout.root, self._config.loose_prefix_len)
+        layout.database = self._new_database
+        format_of(self._config).begin(layout, self._config)
+        database = Database(layout)
+        for pack in self._packed.sums().packs:
+            for digests in self._packed.digests_of(pack.id):
+                good = [digest for digest, is_good in zip(digests, self._check(digests), strict=True) if is_good]
+                with database.writing() as transaction:
+                    transaction.insert(self._rows(good))
+        database.seal()
+
+    def _check(self, digests: Sequence[bytes]) -> list[bool]:
+        """Which of the packed copies are what their keys say; the others are noted, and copied aside."""
+        answers = self._packed.rehash(digests)
+        for digest, is_good in zip(digests, answers, strict=True):
+            if not is_good and not self._is_loose(digest):
+                self._carried.damaged[digest.hex()] = "its packed copy is damaged, and there is no other"
+                set_aside(self._engine, digest.hex(), self._carried.damaged[digest.hex()], self._layout.quarantine)
+            elif not is_good:
+                self._carried.rescued.append(digest.hex())
+        good = sum(answers)
+        self._carried.objects += good
+        self._carried.copied += good
+        self._progress.advance(len(digests))
+        return answers
+
+    def _is_loose(self, digest: bytes) -> bool:
+        return self._engine.loose.copies((digest,), Trust.VERIFY, Durability.FULL) == [Copy.GOOD]
+
+    def _rows(self, digests: Sequence[bytes]) -> Iterator[Row]:
+        for record in self._packed.index.find_many(digests).entries:
+            length = plain_length(_stored(record)) if record.flags else record.length
+            self._carried.size += record.size
+            compressed = int(record.codec != Codec.RAW)
+            yield Row(record.key, compressed, record.size, record.offset, length, record.pack_id)
+
+
+def _stored(record: Record) -> Stored:
+    return Stored(Codec(record.codec), RecordFlag(record.flags), record.length, record.size)

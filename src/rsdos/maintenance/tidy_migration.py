@@ -1,0 +1,66 @@
+"""What a migration in place leaves to remove when its last step is done, or when it is turned round half-way."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from contextlib import suppress
+
+from rsdos import fsio
+from rsdos.engine import Engine
+from rsdos.layout import Layout, LegacyLayout
+
+
+def mark(layout: Layout, to: int) -> None:
+    """Say that a migration to a version has begun: what belongs to that version is unfinished from now on."""
+    fsio.replace_file(layout.migration, json.dumps({"to": to}).encode())
+    fsio.sync_directory(layout.root)
+
+
+def marked(layout: Layout) -> int | None:
+    """The version to which a migration has begun that is not tidied up."""
+    with suppress(FileNotFoundError, ValueError, TypeError, LookupError):
+        return int(json.loads(fsio.read_file(layout.migration, 1 << 10))["to"])
+    return None
+
+
+def tidy(engine: Engine) -> None:
+    """Remove what is of another version than the container is. The caller holds the maintenance lock.
+
+    Does nothing when no migration has begun, or when one to another version is under way: that is to be gone on with.
+    """
+    if marked(engine.layout) == engine.config.version:
+        _REMOVE[engine.config.version](engine.layout.root)
+        fsio.remove(engine.layout.migration)
+        fsio.sync_directory(engine.layout.root)
+
+
+def _remove_legacy(root: str) -> None:
+    layout = LegacyLayout(root)
+    for path in layout.database_files:
+        fsio.remove(path)
+    for directory in (layout.packed, layout.duplicates):
+        _remove_tree(directory, Layout(root).quarantine)
+
+
+def _remove_native(root: str) -> None:
+    layout = Layout(root)
+    # Manifests first: no half of an index must ever be taken for one that can be gone on with.
+    _remove_tree(layout.index, None)
+    _remove_tree(layout.packed, None)
+
+
+def _remove_tree(directory: str, keep: str | None) -> None:
+    """Remove a directory; files that are nobody's go to ``keep``."""
+    with suppress(FileNotFoundError):
+        for name in os.listdir(directory):
+            path = os.path.join(directory, name)
+            known = name.removesuffix(".lock").removesuffix(".pack").lstrip("-").isdigit()
+            if keep and not known:
+                os.makedirs(keep, exist_ok=True)
+                os.rename(path, os.path.join(keep, name))
+        shutil.rmtree(directory)
+
+
+_REMOVE = {1: _remove_native, 2: _remove_legacy}
