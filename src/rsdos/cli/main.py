@@ -22,10 +22,11 @@ _COMMANDS = {
     "add-files": ("add_files", "Store files and directories."),
     "cat-file": ("cat_file", "Write an object, or a range of it, to stdout or a file."),
     "completion": ("completion", "Print the completion script of a shell."),
+    "delete": ("delete", "Delete objects, or all but those of a list."),
     "init": ("init", "Make a container."),
     "inspect": ("inspect", "Look inside: loose objects, packs, one pack, one object."),
     "list": ("list_objects", "List the keys of all objects."),
-    "optimize": ("optimize", "Maintenance: move loose objects into packs."),
+    "optimize": ("optimize", "Maintenance: pack, clean, repack, or what is due of them."),
     "status": ("status", "Count objects and bytes."),
 }
 _COMPLETE = "_RSDOS_COMPLETE"

@@ -124,13 +124,13 @@ def execute(engine: Engine, plan: MigratePlan, progress: Progress = SILENCE) -> 
         _to_directory(engine, plan, root, carried, progress)
     else:
         root = engine.layout.root
-        with engine.maintenance():
+        with engine.maintenance("migrate"):
             tidy(engine)
             if engine.config.version != options.to:
                 _IN_PLACE[engine.config.version, options.to](engine, plan.config, carried, progress).run()
         engine.close()
     target = Engine(root)
-    with target.maintenance():
+    with target.maintenance("migrate"):
         tidy(target)
     target.close()
     quarantine = Layout(root).quarantine if carried.damaged else None

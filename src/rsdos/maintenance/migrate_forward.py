@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 
 from rsdos import fsio
 from rsdos.config import Config
 from rsdos.engine import Engine, format_of, write_config
+from rsdos.errors import Busy
 from rsdos.interfaces import Progress
 from rsdos.layout import Layout, LegacyLayout
 from rsdos.maintenance.carry import Carried, Carrier, Form
 from rsdos.maintenance.quarantine import set_aside, set_aside_keys
 from rsdos.maintenance.tidy_migration import mark
 from rsdos.model import Codec, Durability, Record, RecordFlag, Stored
-from rsdos.stores.legacy import LegacyPacks, Row, lock_pack
+from rsdos.stores.legacy import LegacyPacks, Row, try_pack
 from rsdos.stores.packed import PackedStore
 from rsdos.streams.frames import plain_length
 
@@ -84,7 +86,11 @@ class MigrateForward:
 
     def _move(self, pack_id: int) -> None:
         """Move the objects of one pack. Nobody appends to it meanwhile."""
-        with lock_pack(self._layout, pack_id):
+        os.makedirs(self._layout.locks, exist_ok=True)
+        pack = try_pack(self._layout, pack_id)
+        if pack is None:
+            raise Busy(self._layout.pack(pack_id))
+        with closing(pack):
             # 2. Store them in packs of version 2: synced, and in a manifest.
             form = Form.kept(self._native, self._config.codec)
             with self._native.appender() as appender:

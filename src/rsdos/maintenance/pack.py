@@ -6,10 +6,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
+from time import monotonic
 
 from rsdos.engine import Engine
 from rsdos.errors import DamagedObject, DecodeError
 from rsdos.interfaces import Progress
+from rsdos.maintenance.clean import BATCH, remove_safe, sweep
 from rsdos.model import FRAME_SIZE, Codec, CompressMode, Durability
 from rsdos.progress import SILENCE
 from rsdos.stores import Encoding, LooseFile, PackAppender
@@ -19,9 +21,6 @@ _GROUP = 4096
 
 _GROUP_BYTES = 8 << 20
 """... and never more than this, by their files' lengths."""
-
-_BATCH = 1 << 16
-"""Objects of one commit, and so the loose files that are there twice meanwhile: one sync for 65,536 of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ class PackReport:
 
     ``objects`` were newly packed, of ``size`` raw bytes; ``pack_ids`` are the packs they went to. ``known`` were
     packed before. ``cleaned`` loose objects were removed. ``damaged`` are the keys of loose objects that cannot be
-    read, or whose bytes are not those of their key: they stay where they are.
+    read, or whose bytes are not those of their key: they stay where they are. It took ``seconds``.
     """
 
     objects: int = 0
@@ -60,6 +59,7 @@ class PackReport:
     cleaned: int = 0
     pack_ids: tuple[int, ...] = ()
     damaged: tuple[str, ...] = ()
+    seconds: float = 0.0
 
 
 def plan(engine: Engine, options: PackOptions) -> PackPlan:
@@ -84,19 +84,19 @@ def execute(engine: Engine, plan: PackPlan, progress: Progress = SILENCE) -> Pac
 
     Raises `Busy` when another maintenance run is at work, `ReadOnlyContainer`, OSError.
     """
-    with engine.maintenance():
-        engine.loose.sandbox.sweep()
-        engine.packed.sweep()
+    begun = monotonic()
+    with engine.maintenance("pack"):
+        sweep(engine)
         run = _Run(engine, plan.options, progress)
         progress.start("Packing loose objects", plan.objects, "objects")
         try:
             with engine.packed.appender(durability=Durability.FULL) as appender:
                 keys = iter(engine.loose)
-                while batch := list(islice(keys, _BATCH)):
+                while batch := list(islice(keys, BATCH)):
                     run.pack(appender, engine.config.hash.parse_keys(batch))
         finally:
             progress.finish()
-        return run.report(appender.pack_ids)
+        return run.report(appender.pack_ids, monotonic() - begun)
 
 
 class _Run:
@@ -121,11 +121,8 @@ class _Run:
         # 2. Commit: synced, and in the manifest.
         appender.commit()
         if self._options.clean:
-            # 3. Read the packed copies back, decode and hash them.
-            whole = self._engine.packed.rehash(done)
-            # 4. Only now remove the loose files.
-            safe = [digest for digest, good in zip(done, whole, strict=True) if good]
-            self._cleaned += self._engine.loose.remove(safe)
+            # 3. Read the packed copies back, decode and hash them; 4. only now remove the loose files.
+            self._cleaned += len(done) - len(remove_safe(self._engine, done))
 
     def _append(self, appender: PackAppender, digests: Sequence[bytes]) -> list[bytes]:
         """Append loose objects; returns those that were there and whole."""
@@ -171,8 +168,10 @@ class _Run:
         """Whether the stored form is copied as it is."""
         return file.stored.codec is not Codec.RAW and self._options.compress is not CompressMode.NO
 
-    def report(self, pack_ids: Sequence[int]) -> PackReport:
-        return PackReport(self._objects, self._size, self._known, self._cleaned, tuple(pack_ids), tuple(self._damaged))
+    def report(self, pack_ids: Sequence[int], seconds: float) -> PackReport:
+        return PackReport(
+            self._objects, self._size, self._known, self._cleaned, tuple(pack_ids), tuple(self._damaged), seconds
+        )
 
 
 class _Group:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import errno
 import io
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from operator import add
 from typing import TypeVar
 
 from rsdos import fsio, locks
-from rsdos.codecs import crc32, decode, decode_many
+from rsdos.codecs import crc32, decode
 from rsdos.config import Config
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
-from rsdos.index import Found, Index, Run
+from rsdos.index import Found, Index, Manifest, Run, Snapshot
 from rsdos.layout import Layout
 from rsdos.model import (
     FRAME_SIZE,
@@ -34,9 +34,13 @@ from rsdos.model import (
 from rsdos.pack import PackFile, Scan, scan
 from rsdos.stores.appender import Appender
 from rsdos.stores.appending import Look
-from rsdos.stores.packs import GAP, MOST_OPEN, WINDOW, PackedSums, Packs, PackSums, Whole
+from rsdos.stores.encoding import Encoding
+from rsdos.stores.packs import GAP, MOST_OPEN, WINDOW, PackedSums, Packs, PackSums, Rewritten, Swept, Whole
 from rsdos.stores.recover import recover
+from rsdos.stores.repack import Repack
+from rsdos.stores.runs import decoded
 from rsdos.stores.store import first_good
+from rsdos.stores.tombstones import MOST_TOMBSTONES, bury
 from rsdos.streams.frames import frames
 from rsdos.streams.reader import FramedReader
 
@@ -48,8 +52,7 @@ class PackedStore(Packs):
     """The packed objects of a container of version 2; `Appender` has the commit protocol."""
 
     def __init__(self, layout: Layout, config: Config, durability: Durability) -> None:
-        super().__init__(config, durability)
-        self._layout = layout
+        super().__init__(layout, config, durability)
         self._container_id = bytes.fromhex(config.container_id)
         self._packs: dict[int, PackFile] = {}
         self.index = Index(layout, config.container_id, partial(recover, layout, config.container_id))
@@ -61,7 +64,9 @@ class PackedStore(Packs):
         return self.index.is_current(sight)
 
     def refresh(self) -> None:
-        self.index.refresh()
+        live = set(self.index.refresh().manifest.pack_ids)
+        # The space of a pack that is gone is not free as long as somebody has it open.
+        self._packs = {pack_id: pack for pack_id, pack in self._packs.items() if pack_id in live}
 
     def close(self) -> None:
         self._packs = {}
@@ -133,6 +138,7 @@ class PackedStore(Packs):
             if self.is_current(sight):
                 break
             self.index.refresh()
+            reason = ""  # What was not there has been repacked, or deleted, since.
         if reason:
             raise DamagedObject(digest.hex(), reason)
         return None
@@ -142,10 +148,18 @@ class PackedStore(Packs):
         if record is None:
             return None
         if record.flags:
-            copies = self.index.find_all(digest)
-            return first_good(digest, (partial(self._frames, copy) for copy in copies))
+            return first_good(digest, (partial(self._frames, copy) for copy in self._copies_until_current(digest)))
         data = self.read(digest)
         return None if data is None else iter((data,))
+
+    def _copies_until_current(self, digest: bytes) -> Iterator[Record]:
+        """All copies in sight; when none of those would do, those of the newest sight, if that is another."""
+        while True:
+            sight = self.sight()
+            yield from self.index.find_all(digest)
+            if self.is_current(sight):
+                return
+            self.index.refresh()
 
     def stream(self, digest: bytes) -> io.BufferedReader | None:
         record = self.index.find(digest)
@@ -192,7 +206,7 @@ class PackedStore(Packs):
                     if data is not None:
                         yield at, data
             else:
-                for at, raw in zip(run.positions, _decoded(run, stored), strict=True):
+                for at, raw in zip(run.positions, decoded(run, stored), strict=True):
                     data = read(digests[at]) if raw is None else raw
                     if data is not None:
                         yield at, data
@@ -210,16 +224,24 @@ class PackedStore(Packs):
 
     def copies(self, digests: Sequence[bytes], trust: Trust, durability: Durability) -> list[Copy]:
         """As promised. Of a damaged part of the index nothing is known: what it may have had is missing."""
+        while True:
+            state = self.index.state
+            answers = self._copies_in_sight(digests, trust, durability)
+            # What was found may have been deleted since this state was loaded.
+            if Copy.GOOD not in answers or self.index.is_current(state):
+                break
+            self.index.refresh()
+        if durability is Durability.FULL and Copy.GOOD in answers:
+            self.index.make_durable()
+        return answers
+
+    def _copies_in_sight(self, digests: Sequence[bytes], trust: Trust, durability: Durability) -> list[Copy]:
         synced = {pack.id: pack.synced for pack in self.index.snapshot.manifest.packs}
         try:
             found = self.index.find_many(digests)
         except DamagedContainer:
-            answers = [self._copy(digest, synced, durability) for digest in digests]
-        else:
-            answers = self._copies_of(found, digests, trust, synced, durability)
-        if durability is Durability.FULL and Copy.GOOD in answers:
-            self.index.make_durable()
-        return answers
+            return [self._copy(digest, synced, durability) for digest in digests]
+        return self._copies_of(found, digests, trust, synced, durability)
 
     def _copies_of(
         self, found: Found, digests: Sequence[bytes], trust: Trust, synced: Mapping[int, int], durability: Durability
@@ -246,12 +268,12 @@ class PackedStore(Packs):
         for record in records:
             if durability is Durability.FULL and record.offset + record.length > synced.get(record.pack_id, 0):
                 continue
-            if self._is_intact(record):
+            if self.is_intact(record):
                 return Copy.GOOD
             best = Copy.DAMAGED
         return best
 
-    def _is_intact(self, record: Record) -> bool:
+    def is_intact(self, record: Record) -> bool:
         """Whether the stored bytes of a copy are those that were written."""
         crc = 0
         try:
@@ -271,7 +293,7 @@ class PackedStore(Packs):
             stored = None if run.flags else self._stored_run(run)
             if stored is None:
                 continue
-            for at, raw, codec, form in zip(run.positions, _decoded(run, stored), run.codec, stored, strict=True):
+            for at, raw, codec, form in zip(run.positions, decoded(run, stored), run.codec, stored, strict=True):
                 if raw is not None and self.hash.digest_of(raw) == digests[at]:
                     yield Whole(digests[at], raw, Codec(codec), form)
 
@@ -286,17 +308,73 @@ class PackedStore(Packs):
             look or partial(self._own_copies, Trust.VERIFY),
         )
 
-    def sweep(self) -> int:
-        # A live writer holds the lock of its pack, and a pack of an id that may still be given out is the next one's.
-        removed = 0
+    # Deleting.
+
+    def delete(self, digests: Sequence[bytes], seen: object = None) -> list[bytes]:
+        self.index.refresh()
+        copies = self.index.live_copies(digests)
+        if isinstance(seen, Snapshot):
+            copies = copies.take(copies.of_extents(seen.live_copies(digests)))
+        for at in range(0, len(copies), MOST_TOMBSTONES):
+            some = copies.take(slice(at, at + MOST_TOMBSTONES))
+            bury(self._layout, self._config, self.index, self._durability, some)
+        return copies.take(copies.distinct()).digests()
+
+    def moment(self) -> object:
+        return self.index.refresh()
+
+    def listing(self, seen: object) -> Iterator[list[bytes]]:
+        assert isinstance(seen, Snapshot)
+        for entries in seen.tables():
+            yield entries.digests()
+
+    # Repacking.
+
+    def rewrite(self, pack_id: int, encoding: Encoding | None, advance: Callable[[int], None]) -> Rewritten:
+        rewritten = Repack(self._layout, self._config, self.index, self, encoding, advance).run(pack_id)
+        self._packs.pop(pack_id, None)
+        return rewritten
+
+    def record_frames(self, record: Record) -> Iterator[BytesLike]:
+        """The verified frames of one copy of an object of more than one frame."""
+        return self._frames(record)
+
+    def merge_index(self) -> None:
+        self.index.merge(self._durability)
+
+    def sweep(self) -> Swept:
+        # Packs that the newest manifest does not have, and what stands behind the committed length of those it has. A
+        # live writer holds the lock of its pack, and a long reader that of all that may go.
+        files = length = 0
+        manifest = self.index.history.newest()
         for pack_id in self._layout.pack_ids():
-            lock = locks.try_acquire(self._layout.pack_lock(pack_id))
-            if lock:
+            if self._leftover(manifest, pack_id) and (lock := locks.try_acquire(self._layout.pack_lock(pack_id))):
                 with lock:
-                    manifest = self.index.history.newest()
-                    if manifest.pack(pack_id) is None and pack_id < manifest.next_pack_id:
-                        removed += fsio.remove(self._layout.pack(pack_id))
-        return removed
+                    # Once more, now that nobody writes to it.
+                    freed = self._sweep_pack(self.index.history.newest(), pack_id)
+                files, length = files + (freed > 0), length + freed
+        if files:
+            # A tombstone may be forgotten when the pack it points into is gone for good.
+            fsio.sync_directory(self._layout.packed)
+        return Swept(files, length)
+
+    def _leftover(self, manifest: Manifest, pack_id: int) -> int:
+        """Bytes of a pack file that the manifest knows nothing of."""
+        pack = manifest.pack(pack_id)
+        try:
+            size = os.stat(self._layout.pack(pack_id), follow_symlinks=False).st_size
+        except FileNotFoundError:
+            return 0
+        return size if pack is None else max(size - pack.length, 0)
+
+    def _sweep_pack(self, manifest: Manifest, pack_id: int) -> int:
+        freed = self._leftover(manifest, pack_id)
+        pack = manifest.pack(pack_id)
+        if pack is not None and freed:
+            os.truncate(self._layout.pack(pack_id), pack.length)
+        elif freed and not self.unlink(pack_id):
+            return 0
+        return freed
 
     # The whole.
 
@@ -349,20 +427,6 @@ def _meta(record: Record) -> ObjectMeta:
     except DecodeError as error:
         raise DamagedObject(record.key, str(error)) from None
     return ObjectMeta(record.key, Place.PACKED, record.size, record.length, codec, record.extent)
-
-
-def _decoded(run: Run, stored: list[bytes]) -> Sequence[bytes | None]:
-    """The raw bytes of a run; None for each of a codec of which one does not decode."""
-    if not any(run.codec) and run.size == run.length:
-        return stored
-    decoded: list[bytes | None] = [None] * len(stored)
-    for codec in set(run.codec):
-        at = [i for i, own in enumerate(run.codec) if own == codec]
-        with suppress(ValueError):
-            raws = decode_many([stored[i] for i in at], Codec(codec), [run.size[i] for i in at])
-            for i, raw in zip(at, raws, strict=True):
-                decoded[i] = raw
-    return decoded
 
 
 def _stored(record: Record) -> Stored:

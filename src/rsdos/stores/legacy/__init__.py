@@ -1,8 +1,8 @@
 """The packed store of container version 1: bare packs and an SQLite index, as disk-objectstore and rsdos 0.1 have."""
 
-from rsdos.stores.legacy.appender import lock_pack
+from rsdos.stores.legacy.appender import try_pack
 from rsdos.stores.legacy.connection import create_database
 from rsdos.stores.legacy.database import Database, Row
 from rsdos.stores.legacy.store import LegacyPacks
 
-__all__ = ["Database", "LegacyPacks", "Row", "create_database", "lock_pack"]
+__all__ = ["Database", "LegacyPacks", "Row", "create_database", "try_pack"]

@@ -116,6 +116,20 @@ class Database:
                 return
             last, query = keys[-1], later
 
+    def all_keys(self) -> Iterator[list[str]]:
+        """All keys, in lists of bounded size; as they are at the first."""
+        with self._errors():
+            cursor = self._connection().execute("SELECT hashkey FROM db_object")
+        try:
+            while True:
+                with self._errors():
+                    rows = cursor.fetchmany(_PAGE)
+                if not rows:
+                    return
+                yield [key for (key,) in rows]
+        finally:
+            cursor.close()
+
     def rows(self, pack_id: int) -> Iterator[list[Row]]:
         """The rows of one pack in the order of their offsets, in lists of bounded size; as they are at the first."""
         query = f'SELECT {_COLUMNS} FROM db_object WHERE pack_id = ? ORDER BY "offset"'
@@ -270,6 +284,19 @@ class Transaction:
     def move(self, pack_id: int, other: int) -> None:
         """Say that the objects of one pack stand, at the same offsets, in another."""
         self._connection.execute("UPDATE db_object SET pack_id=? WHERE pack_id=?", (other, pack_id))
+
+    def rows(self, pack_id: int) -> Iterator[list[tuple[int, int, int]]]:
+        """(id, offset, length) of the rows of a pack, in lists of bounded size; `place` may be called between them."""
+        last = -1
+        query = 'SELECT id, "offset", length FROM db_object WHERE pack_id = ? AND id > ? ORDER BY id LIMIT ?'
+        while rows := self._connection.execute(query, (pack_id, last, _PAGE)).fetchall():
+            yield rows
+            last = rows[-1][0]
+
+    def place(self, places: Iterable[tuple[int, int, int, int, int]]) -> None:
+        """Point rows to other places: (id, compressed, offset, length, pack_id)."""
+        query = 'UPDATE db_object SET compressed=?, "offset"=?, length=?, pack_id=? WHERE id=?'
+        self._connection.executemany(query, ((*rest, number) for number, *rest in places))
 
     def delete(self, keys: Iterable[str]) -> int:
         """Remove the rows of keys; returns how many there were."""

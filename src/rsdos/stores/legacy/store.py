@@ -7,7 +7,7 @@ import io
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from itertools import groupby, pairwise
 from typing import TypeVar
@@ -32,10 +32,13 @@ from rsdos.model import (
 )
 from rsdos.pack import BarePack, Scan
 from rsdos.stores.appending import Look
-from rsdos.stores.legacy.appender import LegacyAppender
+from rsdos.stores.encoding import Encoding
+from rsdos.stores.legacy.appender import LegacyAppender, try_pack
 from rsdos.stores.legacy.database import Database, Row
+from rsdos.stores.legacy.repack import LegacyRepack
 from rsdos.stores.legacy.stale import sweep
-from rsdos.stores.packs import GAP, MOST_OPEN, WINDOW, PackedSums, Packs, PackSums, Whole
+from rsdos.stores.packs import GAP, MOST_OPEN, WINDOW, PackedSums, Packs, PackSums, Rewritten, Swept, Whole
+from rsdos.stores.store import CHUNK
 from rsdos.streams.plain import PlainReader, plain_parts
 
 _log = logging.getLogger("rsdos")
@@ -49,11 +52,12 @@ class LegacyPacks(Packs):
     what a row led to is verified, and on damage the row is looked up anew and the pack opened anew before it is said.
     """
 
+    _layout: LegacyLayout
+
     def __init__(self, layout: LegacyLayout, config: Config, durability: Durability) -> None:
-        super().__init__(config, durability)
+        super().__init__(layout, config, durability)
         # zstd only where the configuration says that it is not for disk-objectstore.
         self.codecs = frozenset({Codec.RAW, Codec.ZLIB, config.codec.codec})
-        self._layout = layout
         self._packs: dict[int, BarePack] = {}
         self._synced: dict[int, int] = {}
         """How much of each pack this process has synced, or found synced."""
@@ -256,8 +260,61 @@ class LegacyPacks(Packs):
     def _own_copies(self, trust: Trust, digests: Sequence[bytes]) -> list[Copy]:
         return self.copies(digests, trust, self._durability)
 
-    def sweep(self) -> int:
-        return sweep(self._layout, self.database)
+    # Deleting.
+
+    def delete(self, digests: Sequence[bytes], seen: object = None) -> list[bytes]:
+        rows = self.database.find_many(list(map(bytes.hex, digests)))
+        there = sorted(row.key for row in rows)
+        if there:
+            with self.database.writing(self._durability) as transaction:
+                transaction.delete(there)
+        self._remove_duplicates({digest.hex() for digest in digests})
+        return list(map(bytes.fromhex, there))
+
+    def _remove_duplicates(self, keys: set[str]) -> None:
+        """Remove what disk-objectstore could not put in its place on Windows: further copies, which nobody reads."""
+        with suppress(FileNotFoundError):
+            for name in os.listdir(self._layout.duplicates):
+                if name.partition(".")[0] in keys:
+                    fsio.remove(os.path.join(self._layout.duplicates, name))
+
+    def moment(self) -> object:
+        # The digests themselves, in 20 or 32 bytes each: SQLite gives the id of a deleted row to the next new one.
+        keys = (filter(self.hash.is_key, some) for some in self.database.all_keys())
+        return b"".join(bytes.fromhex("".join(some)) for some in keys)
+
+    def listing(self, seen: object) -> Iterator[list[bytes]]:
+        assert isinstance(seen, bytes)
+        step = self.hash.digest_bytes
+        for start in range(0, len(seen), CHUNK * step):
+            some = seen[start : start + CHUNK * step]
+            yield [some[at : at + step] for at in range(0, len(some), step)]
+
+    # Repacking.
+
+    def rewrite(self, pack_id: int, encoding: Encoding | None, advance: Callable[[int], None]) -> Rewritten:
+        repack = LegacyRepack(self._layout, self._config, self.database, self.frames, self.unlink, encoding, advance)
+        rewritten = repack.run(pack_id)
+        self._packs.pop(pack_id, None)
+        return rewritten
+
+    def merge_index(self) -> None:
+        # SQLite keeps its tables in order by itself. (VACUUM gives the space of deleted rows back, under its big lock.)
+        return
+
+    def sweep(self) -> Swept:
+        files, length = sweep(self._layout, self.database), 0
+        used = self.database.sums()
+        for pack_id in self._layout.pack_ids():
+            # Of packs that nobody writes to, those that no row leads to: of a repack, or all was deleted.
+            if pack_id >= 0 and pack_id not in used and (pack := try_pack(self._layout, pack_id)):
+                pack.is_kept = True
+                with closing(pack):
+                    if not any(self.database.rows(pack_id)) and self.unlink(pack_id):
+                        files, length = files + 1, length + pack.committed
+        if files:
+            fsio.sync_directory(self._layout.packed)
+        return Swept(files, length)
 
     # The whole.
 
