@@ -17,8 +17,19 @@ from rsdos.engine import Engine, clear_container, make_container
 from rsdos.errors import AmbiguousKey, InvalidOption, ObjectNotFound, RsdosError
 from rsdos.hashing import SHA256
 from rsdos.interfaces import Progress
-from rsdos.maintenance import pack, status
-from rsdos.model import BytesLike, CompressMode, Durability, Missing, ObjectMeta, Place, Readers, Source, Trust
+from rsdos.maintenance import delete, pack, status
+from rsdos.model import (
+    BytesLike,
+    CompressMode,
+    Durability,
+    Missing,
+    ObjectMeta,
+    Place,
+    Readers,
+    Source,
+    Trust,
+    WhenBusy,
+)
 from rsdos.progress import SILENCE
 
 SHORTEST_PREFIX = 6
@@ -42,9 +53,19 @@ class Container:
     b'some bytes'
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, durability: Durability | str | None = None) -> None:
-        """``durability`` ("full" or "relaxed") overrides the container's own for what this object does."""
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        durability: Durability | str | None = None,
+        when_busy: WhenBusy | str = WhenBusy.RAISE,
+    ) -> None:
+        """``durability`` ("full" or "relaxed") overrides the container's own for what this object does.
+
+        ``when_busy`` says what maintenance does while another run is at work: "raise" `Busy`, or "wait".
+        """
         self._path = os.fspath(path)
+        self._when_busy = _choice(WhenBusy, when_busy)
         self._durability = None if durability is None else _durability(durability)
         self._engine: Engine | None = None
 
@@ -119,7 +140,7 @@ class Container:
         """The open container's parts, for maintenance. Raises `NotAContainer`, `DamagedContainer`, ..."""
         engine = self._engine
         if engine is None:
-            engine = self._engine = Engine(self._path, self._durability)
+            engine = self._engine = Engine(self._path, self._durability, self._when_busy)
         return engine
 
     @property
@@ -158,11 +179,11 @@ class Container:
     ) -> None:
         self.close()
 
-    def __getstate__(self) -> tuple[str, Durability | None]:
-        return self._path, self._durability
+    def __getstate__(self) -> tuple[str, Durability | None, WhenBusy]:
+        return self._path, self._durability, self._when_busy
 
-    def __setstate__(self, state: tuple[str, Durability | None]) -> None:
-        self._path, self._durability = state
+    def __setstate__(self, state: tuple[str, Durability | None, WhenBusy]) -> None:
+        self._path, self._durability, self._when_busy = state
         self._engine = None
 
     def __repr__(self) -> str:
@@ -200,8 +221,11 @@ class Container:
         return self.engine.objects.extract(key)
 
     def extract_many(self, keys: Iterable[str], *, missing: Missing = "raise") -> Iterator[tuple[str, bytes | None]]:
-        """Yield (key, bytes) of many objects in storage order; see `rsdos.stores.Store.extract_many`."""
-        return self.engine.objects.extract_many(keys, missing=missing)
+        """Yield (key, bytes) of many objects in storage order; see `rsdos.stores.Store.extract_many`.
+
+        No pack is unlinked while the iteration lasts.
+        """
+        return self.engine.kept(self.engine.objects.extract_many(keys, missing=missing))
 
     def open(self, key: str) -> io.BufferedReader:
         """A seekable binary stream of one object. Raises what `extract` does; so do its reads."""
@@ -250,6 +274,16 @@ class Container:
     def status(self) -> status.StatusReport:
         """What the container holds, counted; see `rsdos.maintenance.status`."""
         return status.status(self.engine)
+
+    def delete(self, keys: Iterable[str]) -> list[str]:
+        """Delete objects, for good; returns the keys of those that were there. See `rsdos.maintenance.delete`.
+
+        Raises `InvalidKey` before anything is deleted, `Busy` when another maintenance run is at work.
+        """
+        deleted: list[str] = []
+        plan = delete.plan(self.engine, delete.DeleteOptions(list(keys)))
+        delete.execute(self.engine, plan, tell=lambda gone, missing: deleted.extend(gone))
+        return deleted
 
     def pack_all_loose(
         self,

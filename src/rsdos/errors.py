@@ -140,10 +140,11 @@ class DecodeError(RsdosError, ValueError):
 class Busy(RsdosError, BlockingIOError):
     """Another process holds a lock that this operation needs."""
 
-    def __init__(self, what: str) -> None:
-        super().__init__(f"{what} is in use by another process")
+    def __init__(self, what: str, holder: str = "") -> None:
+        super().__init__(f"{what} is in use by {holder or 'another process'}")
         self.errno = errno.EAGAIN
         self.what = what
+        self.holder = holder
 
 
 class WriterPoisoned(RsdosError, ValueError):

@@ -35,7 +35,7 @@ class Layout:
     @property
     def beginnings(self) -> tuple[str, ...]:
         """The files that making a container writes before its configuration."""
-        return (self.manifest(1),)
+        return self.manifest(1), self.reserve
 
     def loose_directory(self, key: str) -> str:
         """The directory of a loose object. ``key`` has passed `HashType.parse_key`."""
@@ -77,6 +77,16 @@ class Layout:
     @property
     def maintenance_lock(self) -> str:
         return os.path.join(self.locks, "maintenance")
+
+    @property
+    def turn_lock(self) -> str:
+        """Held by the next in line for `maintenance_lock`: a run that takes that again and again lets it pass."""
+        return os.path.join(self.locks, "turn")
+
+    @property
+    def reserve(self) -> str:
+        """Space that is given up when the disk is full."""
+        return os.path.join(self.locks, "reserve")
 
     @property
     def readers_lock(self) -> str:

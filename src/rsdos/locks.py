@@ -10,9 +10,11 @@ import errno
 import fcntl
 import os
 import weakref
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+_MOST_DESCRIPTION = 500
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -23,6 +25,12 @@ class Lock:
         self._fd = fd
         self._pid = os.getpid()
         _held.add(self)
+
+    def describe(self, holder: str) -> None:
+        """Write into the file who holds the lock, for those who are refused. A full disk is no reason to fail."""
+        with suppress(OSError):
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, holder.encode(), 0)
 
     def release(self) -> None:
         """Give the lock back. Idempotent. A forked child only drops its descriptor: the lock stays the parent's."""
@@ -82,6 +90,18 @@ def _wait(fd: int, kind: int = fcntl.LOCK_EX) -> Lock:
 def try_acquire(path: str) -> Lock | None:
     """The exclusive lock on the file at ``path``, or None when somebody holds it."""
     return _try(_open(path))
+
+
+def holder(path: str) -> str:
+    """What the one who holds the lock, or held it last, has said of itself; "" where nothing is known."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return ""
+    try:
+        return os.pread(fd, _MOST_DESCRIPTION, 0).decode(errors="replace")
+    finally:
+        os.close(fd)
 
 
 def acquire_directory(path: str) -> Lock:

@@ -92,6 +92,15 @@ class Trust(Enum):
     """The index says it is there: for bulk imports of known content."""
 
 
+class WhenBusy(Enum):
+    """What a maintenance operation does when another one is at work."""
+
+    RAISE = "raise"
+    """It raises `Busy`, which says who is."""
+    WAIT = "wait"
+    """It waits for its turn."""
+
+
 class Copy(Enum):
     """What a store says of the copy it may have of an object."""
 

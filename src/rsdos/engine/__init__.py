@@ -3,5 +3,6 @@
 from rsdos.engine.engine import Engine
 from rsdos.engine.make import clear_container, make_container
 from rsdos.engine.objects import Objects
+from rsdos.engine.reserve import give_up
 
-__all__ = ["Engine", "Objects", "clear_container", "make_container"]
+__all__ = ["Engine", "Objects", "clear_container", "give_up", "make_container"]

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from rsdos import locks
 from rsdos.config import Config, read_config
+from rsdos.engine import reserve
 from rsdos.engine.formats import format_of
 from rsdos.engine.objects import REFUSED, Objects
 from rsdos.errors import Busy
 from rsdos.layout import Layout
-from rsdos.model import Durability
+from rsdos.model import Durability, WhenBusy
 from rsdos.stores import LooseStore, Packs
+
+_T = TypeVar("_T")
 
 
 class Engine:
@@ -23,26 +27,37 @@ class Engine:
     them. Raises what `read_config` does.
     """
 
-    def __init__(self, path: str, durability: Durability | None = None) -> None:
+    def __init__(self, path: str, durability: Durability | None = None, when_busy: WhenBusy = WhenBusy.RAISE) -> None:
+        """``when_busy``: what maintenance does when another run is at work."""
         root = os.path.abspath(path)
         self.config: Config = read_config(Layout(root).config)
         form = format_of(self.config)
         self.layout = form.layout(root, self.config.loose_prefix_len)
         self.durability = durability or self.config.durability
+        self.when_busy = when_busy
         self.loose = LooseStore(self.layout, self.config, self.durability)
         self.packed: Packs = form.packed(self.layout, self.config, self.durability)
         self.loose.elsewhere, self.packed.elsewhere = self.packed, self.loose
         self.objects = Objects(self.layout.root, self.loose, self.packed)
 
     @contextmanager
-    def maintenance(self) -> Iterator[None]:
-        """Hold the lock that one maintenance run at a time has. Raises `Busy`, `ReadOnlyContainer`."""
+    def maintenance(self, operation: str = "maintenance") -> Iterator[None]:
+        """Hold the lock that one maintenance run at a time has; others are told ``operation`` and who does it.
+
+        Raises `Busy`, unless `when_busy` says to wait, and `ReadOnlyContainer`.
+        """
         with self.objects.writing():
             os.makedirs(self.layout.locks, exist_ok=True)  # disk-objectstore makes none.
-            lock = locks.try_acquire(self.layout.maintenance_lock)
+            path = self.layout.maintenance_lock
+            lock = locks.try_acquire(path)
+            if lock is None and self.when_busy is WhenBusy.RAISE:
+                raise Busy("the container's maintenance lock", locks.holder(path))
             if lock is None:
-                raise Busy("the container's maintenance lock")
+                with locks.acquire(self.layout.turn_lock):
+                    lock = locks.acquire(path)
             with lock:
+                lock.describe(f"{operation}, process {os.getpid()} on {os.uname().nodename}")
+                reserve.fill(self.layout.reserve)
                 yield
 
     @contextmanager
@@ -61,6 +76,11 @@ class Engine:
             return
         with lock:
             yield
+
+    def kept(self, answers: Iterator[_T]) -> Iterator[_T]:
+        """The same answers, `reading` from the first to the last: a pack that they come from stays where it is."""
+        with self.reading():
+            yield from answers
 
     def close(self) -> None:
         """Give descriptors and mappings back; the engine works again after it."""

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from rsdos import fsio, locks
 from rsdos.config import Config, encode_config, read_config
+from rsdos.engine import reserve
 from rsdos.engine.formats import format_of
 from rsdos.errors import ContainerExists
 from rsdos.layout import Layout
@@ -33,6 +34,8 @@ def make_container(path: str, config: Config) -> None:
         for directory in layout.directories:
             os.makedirs(directory, exist_ok=True)
         form.begin(layout, config)
+        if os.path.isdir(layout.locks):
+            reserve.fill(layout.reserve)
         write_config(layout, config)
     directory = layout.root
     with suppress(OSError):  # A parent that cannot be read cannot be synced; the container itself is whole.
@@ -56,7 +59,7 @@ def _first_that_exists(path: str) -> str:
 
 
 def _refuse_what_is_there(path: str, layout: Layout) -> None:
-    """Only what an earlier call that was killed may have left is allowed: directories, and the first manifest."""
+    """Only what an earlier call that was killed may have left is allowed: directories, first manifest, reserve."""
     if os.path.lexists(layout.config):
         raise ContainerExists(path, "is a container already")
     _refuse_strangers(path, layout)

@@ -3,15 +3,19 @@
 from rsdos.index.current import Index
 from rsdos.index.entries import Entries
 from rsdos.index.history import History
+from rsdos.index.key_set import KeySet
+from rsdos.index.liveness import WHOLE_PACK, living, recounted
 from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry, encode_manifest
 from rsdos.index.segment import Segment, encode_segment
 from rsdos.index.snapshot import Found, Run, Snapshot
 
 __all__ = [
+    "WHOLE_PACK",
     "Entries",
     "Found",
     "History",
     "Index",
+    "KeySet",
     "Manifest",
     "PackEntry",
     "Run",
@@ -20,4 +24,6 @@ __all__ = [
     "Snapshot",
     "encode_manifest",
     "encode_segment",
+    "living",
+    "recounted",
 ]

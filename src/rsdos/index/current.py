@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from rsdos import fsio
 from rsdos.errors import DamagedContainer
+from rsdos.index.entries import Entries
 from rsdos.index.history import History
 from rsdos.index.manifest import Manifest, SegmentEntry
 from rsdos.index.merge import due_for_merge, write_merged
@@ -123,6 +124,13 @@ class Index:
         except DamagedContainer:
             return self._recovery().find_all(digest)
 
+    def live_copies(self, digests: Sequence[bytes]) -> Entries:
+        """The entries of all copies of many keys, sorted."""
+        try:
+            return self.snapshot.live_copies(digests)
+        except DamagedContainer:
+            return self._recovery().live_copies(digests)
+
     def find_many(self, digests: Sequence[bytes]) -> Found:
         """The entries of many keys."""
         try:
@@ -200,18 +208,22 @@ class Index:
             raise
         self._durable = number
 
-    def _merge(self, manifest: Manifest) -> Manifest:
-        due = due_for_merge(manifest.segments)
+    def _merge(self, manifest: Manifest, due: Sequence[SegmentEntry] | None = None) -> Manifest:
+        due = due_for_merge(manifest.segments) if due is None else due
         if not due:
             return manifest
-        path = self._layout.segment(manifest.next_segment)
-        fsio.remove(path)  # A dead writer's: no manifest names a number from next_segment on.
+        for number in (manifest.next_segment, manifest.next_segment + 1):
+            fsio.remove(self._layout.segment(number))  # A dead writer's: no manifest names a number from here on.
         try:
-            count, tombstones = write_merged(path, [self._segment(entry) for entry in due])
+            segments = [self._segment(entry) for entry in due]
+            fresh = write_merged(self._layout, manifest.next_segment, segments, manifest.pack_ids)
         except OSError:
             return manifest  # Damaged, missing, or no room: a later commit tries again.
-        fresh = SegmentEntry(count, tombstones, number=manifest.next_segment, synced=False)
-        return manifest.with_segments(due, fresh)
+        return manifest.with_segments(due, *fresh)
+
+    def merge(self, durability: Durability) -> Manifest:
+        """Merge all segments into one, and one of tombstones if any are still needed. Other commits wait meanwhile."""
+        return self.commit(lambda newest: self._merge(newest, newest.segments), durability)
 
     def _settle(self, manifest: Manifest) -> Manifest:
         """Sync the segment files that a relaxed commit, or this one, left unsynced."""

@@ -32,10 +32,15 @@ RECORD = np.dtype(
 DIGEST = np.dtype([("prefix", ">u8"), ("tail", "V24")])
 assert RECORD.itemsize == 58 and DIGEST.itemsize == DIGEST_BYTES
 
+_EXTENT = ("pack_id", "offset")
+
 Column: TypeAlias = int | Sequence[int]
 Positions: TypeAlias = npt.NDArray[np.intp]
 Records: TypeAlias = npt.NDArray[Any]
 Prefixes: TypeAlias = npt.NDArray[np.uint64]
+Mask: TypeAlias = npt.NDArray[np.bool_]
+Counts: TypeAlias = tuple[int, int, int]
+"""Objects, their raw bytes, their stored bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,19 +124,18 @@ class Entries:
     def sort(self) -> Entries:
         """The same entries by key, and those of one key by (pack_id, offset)."""
         table = self.take(np.argsort(self.prefixes, kind="stable"))
-        same = np.flatnonzero(table.prefixes[1:] == table.prefixes[:-1])
-        if len(same):
-            # Prefixes are shared by copies of one key and, once in 10^9 or so, by two keys: sort those runs in full.
-            breaks = np.flatnonzero(np.diff(same) > 1)
-            starts = same[np.concatenate(([0], breaks + 1))]
-            ends = same[np.concatenate((breaks, [len(same) - 1]))] + 2
-            for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-                run = table.records[start:end]
-                order = sorted(range(end - start), key=lambda at: _order(run[at]))
-                table.records[start:end] = run[order]
+        same = table.prefixes[1:] == table.prefixes[:-1]
+        if same.any():
+            # Prefixes are shared by copies and tombstones of one key and, once in 10^9 or so, by two keys: sort those
+            # rows in full. They keep their places, since what they are sorted by begins with the prefix.
+            rows = np.flatnonzero(np.append(same, False) | np.append(False, same))
+            run = table.records[rows]
+            tails = np.ascontiguousarray(run["tail"]).view(">u8").reshape(-1, 3)
+            by = (run["offset"], run["pack_id"], tails[:, 2], tails[:, 1], tails[:, 0], table.prefixes[rows])
+            table.records[rows] = run[np.lexsort(by)]
         return table
 
-    def distinct(self) -> npt.NDArray[np.bool_]:
+    def distinct(self) -> Mask:
         """A mask of the first entry of each key; the table is sorted."""
         mask = np.ones(len(self), np.bool_)
         same = self.prefixes[1:] == self.prefixes[:-1]
@@ -139,6 +143,34 @@ class Entries:
         if len(at):
             mask[at + 1] = self.records["tail"][at] != self.records["tail"][at + 1]
         return mask
+
+    def is_tombstone(self) -> Mask:
+        """A mask of the entries that kill an extent."""
+        mask: Mask = (self.records["flags"] & RecordFlag.TOMBSTONE) != 0
+        return mask
+
+    def buried(self) -> Entries:
+        """A tombstone for each of the entries, which has its key, extent and size, so that what died is known."""
+        records = self.records.copy()
+        records["flags"], records["crc"] = RecordFlag.TOMBSTONE, 0
+        return Entries(self.prefixes, records)
+
+    def also_in(self, other: Entries) -> Entries:
+        """Those whose extents the other table has as well; both are sorted."""
+        if not len(other):
+            return other
+        seen = set(zip(other.prefixes.tolist(), *(other.records[name].tolist() for name in _EXTENT), strict=True))
+        mine = zip(self.prefixes.tolist(), *(self.records[name].tolist() for name in _EXTENT), strict=True)
+        return self.take(np.fromiter((extent in seen for extent in mine), np.bool_, len(self)))
+
+    def counts(self) -> dict[int, Counts]:
+        """How many of the entries stand in each pack, and their raw and stored bytes."""
+        counted = {}
+        for pack_id in np.unique(self.records["pack_id"]).tolist():
+            mine = self.records[self.records["pack_id"] == pack_id]
+            size, length = (int(mine[name].sum(dtype=np.uint64)) for name in ("size", "length"))
+            counted[pack_id] = (len(mine), size, length)
+        return counted
 
     def storage_order(self) -> Positions:
         """Positions in the order of (pack_id, offset)."""
@@ -183,11 +215,7 @@ class Entries:
     @property
     def tombstones(self) -> int:
         """How many of the entries kill an extent."""
-        return int(np.count_nonzero(self.records["flags"] & RecordFlag.TOMBSTONE))
-
-
-def _order(record: Any) -> tuple[bytes, int, int]:
-    return bytes(record["tail"]), int(record["pack_id"]), int(record["offset"])
+        return int(np.count_nonzero(self.is_tombstone()))
 
 
 def search(prefixes: Prefixes, records: Records, wanted: Digests, touch: Callable[[Positions], None]) -> Positions:

@@ -6,8 +6,8 @@ those of `PackEntry` and `SegmentEntry`. What can be added up from the packs is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 from rsdos.documents import decode_document, encode_document
@@ -70,6 +70,13 @@ class Manifest:
     next_segment: int = 1
     packs: tuple[PackEntry, ...] = ()
     segments: tuple[SegmentEntry, ...] = ()
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """What operators want to know later, by name: the last validation, the last backup. Every commit carries it on."""
+
+    @property
+    def pack_ids(self) -> tuple[int, ...]:
+        """The ids of the live packs."""
+        return tuple(pack.id for pack in self.packs)
 
     def pack(self, pack_id: int) -> PackEntry | None:
         """The live pack of this id, or None."""
@@ -106,11 +113,22 @@ class Manifest:
         packs = tuple(sorted((*others, pack), key=lambda entry: entry.id))
         return replace(self, packs=packs, next_pack_id=max(self.next_pack_id, pack.id + 1))
 
-    def with_segments(self, gone: Iterable[SegmentEntry], fresh: SegmentEntry) -> Manifest:
-        """The same with some segments replaced by one."""
+    def without_pack(self, pack_id: int) -> Manifest:
+        """The same without a pack and the segments inside it; merged segments may still have entries of it."""
+        packs = tuple(pack for pack in self.packs if pack.id != pack_id)
+        segments = tuple(segment for segment in self.segments if segment.pack_id != pack_id)
+        return replace(self, packs=packs, segments=segments)
+
+    def with_segments(self, gone: Iterable[SegmentEntry], *fresh: SegmentEntry) -> Manifest:
+        """The same with some segments replaced by others."""
         names = {segment.name for segment in gone}
         kept = (segment for segment in self.segments if segment.name not in names)
-        return replace(self, segments=(*kept, fresh), next_segment=max(self.next_segment, fresh.number + 1))
+        after = max((segment.number + 1 for segment in fresh), default=0)
+        return replace(self, segments=(*kept, *fresh), next_segment=max(self.next_segment, after))
+
+    def with_note(self, name: str, value: Any) -> Manifest:
+        """The same with one of the operators' notes, a JSON value, set."""
+        return replace(self, notes={**self.notes, name: value})
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
@@ -132,7 +150,11 @@ def decode_manifest(data: bytes) -> Manifest:
             raise ValueError(f"pack {pack.id}: its numbers contradict each other")
     if len({pack.id for pack in packs}) != len(packs):
         raise ValueError("a pack is listed twice")
-    return Manifest(container_id=str(members.get("container_id")), packs=packs, segments=segments, **numbers)
+    notes = members.get("notes", {})
+    if not isinstance(notes, dict):
+        raise ValueError("notes is not an object")
+    container_id = str(members.get("container_id"))
+    return Manifest(container_id=container_id, packs=packs, segments=segments, notes=notes, **numbers)
 
 
 def _rows(members: dict[str, Any], name: str) -> list[dict[str, Any]]:

@@ -14,8 +14,10 @@ import numpy as np
 
 from rsdos import fsio
 from rsdos.index.entries import Entries
+from rsdos.index.liveness import needed
 from rsdos.index.manifest import SegmentEntry
 from rsdos.index.segment import Segment, SegmentLayout, encode_segment_ends
+from rsdos.layout import Layout
 
 MOST_SEGMENTS = 16
 """Live segments that a commit may leave: a single lookup searches each (2 µs)."""
@@ -25,6 +27,7 @@ KEY_SPACE = 1 << 64
 
 _MERGE_TO = 8
 _RANGE = 1 << 16
+_MOVED = 4 << 20
 
 
 def due_for_merge(segments: Sequence[SegmentEntry]) -> tuple[SegmentEntry, ...]:
@@ -67,25 +70,67 @@ def _cut(table: Entries, bound: int) -> int:
     return len(table) if bound >= KEY_SPACE else int(np.searchsorted(table.prefixes, np.uint64(bound)))
 
 
-def write_merged(path: str, segments: Sequence[Segment]) -> tuple[int, int]:
-    """Write a new segment file with all entries of some segments; returns its entries and tombstones. Not synced."""
-    layout = SegmentLayout(sum(segment.count for segment in segments))
-    tombstones = sum(segment.tombstones for segment in segments)
-    fd = fsio.create(path)
+def write_merged(layout: Layout, number: int, segments: Sequence[Segment], packs: Sequence[int]) -> list[SegmentEntry]:
+    """Write what is needed of some segments to new segment files, from ``number`` on, and return them. Not synced.
+
+    Entries and the tombstones that no entry among them was waiting for go to a file each: so a lookup reads all
+    tombstones without reading all entries. Nothing is written of what is dead, or of packs that are not ``packs``.
+    """
+    most = sum(segment.count for segment in segments)
+    files: list[_SegmentFile] = []
+    alive: _SegmentFile | None = None
+    killing: _SegmentFile | None = None
     try:
-        os.ftruncate(fd, layout.length)
-        at = 0
-        for entries in merged(segments):
-            fsio.write_at(fd, layout.prefix(at), entries.prefixes.tobytes())
-            fsio.write_at(fd, layout.record(at), entries.records.tobytes())
-            at += len(entries)
-        with mmap.mmap(fd, layout.length, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
-            head, table = encode_segment_ends(layout, view[layout.columns], tombstones)
-        fsio.write_at(fd, 0, head)
-        fsio.write_at(fd, layout.table, table)
+        for table in merged(segments):
+            entries = table.take(needed(table, packs))
+            tombstone = entries.is_tombstone()
+            if not tombstone.all():
+                alive = alive or _new_file(files, layout, number, most)
+                alive.append(entries.take(~tombstone))
+            if tombstone.any():
+                killing = killing or _new_file(files, layout, number, most)
+                killing.append(entries.take(tombstone))
+        return [file.finish(tombstones=file.count if file is killing else 0) for file in files]
     except BaseException:
-        fsio.remove(path)
+        for file in files:
+            fsio.remove(file.path)
         raise
     finally:
-        os.close(fd)
-    return layout.count, tombstones
+        for file in files:
+            os.close(file.fd)
+
+
+def _new_file(files: list[_SegmentFile], layout: Layout, number: int, most: int) -> _SegmentFile:
+    number += len(files)
+    file = _SegmentFile(layout.segment(number), number, most)
+    files.append(file)
+    return file
+
+
+class _SegmentFile:
+    """A segment file of at most ``most`` entries, written from beginning to end."""
+
+    def __init__(self, path: str, number: int, most: int) -> None:
+        self.path = path
+        self.number = number
+        self.count = 0
+        self._space = SegmentLayout(most)
+        self.fd = fsio.create(path)
+
+    def append(self, entries: Entries) -> None:
+        fsio.write_at(self.fd, self._space.prefix(self.count), entries.prefixes.tobytes())
+        fsio.write_at(self.fd, self._space.record(self.count), entries.records.tobytes())
+        self.count += len(entries)
+
+    def finish(self, tombstones: int) -> SegmentEntry:
+        layout = SegmentLayout(self.count)
+        # The second column begins behind the first, which may have become shorter than there was space for.
+        shift = self._space.record(0) - layout.record(0)
+        for at in range(layout.record(0), layout.table if shift else 0, _MOVED):
+            fsio.write_at(self.fd, at, fsio.read_at(self.fd, at + shift, min(_MOVED, layout.table - at)))
+        os.ftruncate(self.fd, layout.length)
+        with mmap.mmap(self.fd, layout.length, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
+            head, table = encode_segment_ends(layout, view[layout.columns], tombstones)
+        fsio.write_at(self.fd, 0, head)
+        fsio.write_at(self.fd, layout.table, table)
+        return SegmentEntry(self.count, tombstones, number=self.number, synced=False)

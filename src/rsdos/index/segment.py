@@ -193,6 +193,21 @@ class Segment:
         entries = self.unchecked_entries()
         return search(entries.prefixes, entries.records, wanted, self._check_records)
 
+    def find_all_many(self, wanted: Digests) -> Entries:
+        """All entries of the wanted digests, in no particular order; each once, however often it is wanted."""
+        at = np.unique(self.find_many(wanted))
+        at = at[at >= 0]
+        entries = self.unchecked_entries()
+        found = [at]
+        while len(at):
+            # Another copy of the same key, or a tombstone of one, stands right behind.
+            at = at[at + 1 < self.count] + 1
+            at = at[entries.prefixes[at] == entries.prefixes[at - 1]]
+            self._check_records(at)
+            at = at[entries.records["tail"][at] == entries.records["tail"][at - 1]]
+            found.append(at)
+        return entries.take(np.concatenate(found))
+
     def _check_records(self, at: Positions) -> None:
         start = self.count * _PREFIX_SIZE + at * _RECORD_SIZE
         blocks = np.concatenate((start // BLOCK_SIZE, (start + _RECORD_SIZE - 1) // BLOCK_SIZE))

@@ -9,7 +9,8 @@ from itertools import pairwise
 import numpy as np
 
 from rsdos.errors import DamagedContainer
-from rsdos.index.entries import Digests, Entries, Positions
+from rsdos.index.entries import Counts, Digests, Entries, Positions, search
+from rsdos.index.liveness import living
 from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry
 from rsdos.index.merge import KEY_SPACE, merged
 from rsdos.index.segment import Segment
@@ -79,16 +80,18 @@ class Snapshot:
         self.segments = tuple(segments)
         self._named = dict(zip((entry.name for entry in manifest.segments), self.segments, strict=True))
         self._damage = damage
-        self._dead = self._killed()
-
-    def _killed(self) -> frozenset[tuple[bytes, int, int]]:
-        tables = [segment.entries() for segment in self.segments if segment.tombstones]
-        tombstones = (table.take((table.records["flags"] & RecordFlag.TOMBSTONE) != 0) for table in tables)
-        return frozenset((record.digest, record.pack_id, record.offset) for table in tombstones for record in table)
+        self._packs = frozenset(manifest.pack_ids)
+        self._killing = [segment for segment in self.segments if segment.tombstones]
+        # An id that is not there any more is of a pack that was repacked, and merged segments may still name it.
+        self._all_live = not self._killing and len(self._packs) == manifest.next_pack_id - 1
 
     def _is_live(self, record: Record) -> bool:
-        return (
-            not record.flags & RecordFlag.TOMBSTONE and (record.digest, record.pack_id, record.offset) not in self._dead
+        if record.flags & RecordFlag.TOMBSTONE or record.pack_id not in self._packs:
+            return False
+        return not any(
+            other.flags & RecordFlag.TOMBSTONE and other.pack_id == record.pack_id and other.offset == record.offset
+            for segment in self._killing
+            for other in segment.find(record.digest)
         )
 
     def segment(self, entry: SegmentEntry) -> Segment | None:
@@ -101,7 +104,7 @@ class Snapshot:
         for segment in self.segments:
             try:
                 for record in segment.find(digest):
-                    if not self._dead or self._is_live(record):
+                    if self._all_live or self._is_live(record):
                         return record
             except DamagedContainer as error:
                 damage = error
@@ -111,14 +114,15 @@ class Snapshot:
 
     def find_all(self, digest: bytes) -> list[Record]:
         """The entries of all copies of a key, each extent once. Raises `DamagedContainer`."""
-        records = {record.extent: record for segment in self.segments for record in segment.find(digest)}
-        return [record for record in records.values() if self._is_live(record)]
+        found = (record for segment in self.segments for record in segment.find(digest))
+        records = {record.extent: record for record in found if not record.flags & RecordFlag.TOMBSTONE}
+        return [record for record in records.values() if self._all_live or self._is_live(record)]
 
     def find_many(self, digests: Sequence[bytes]) -> Found:
         """The entries of many keys. Raises `DamagedContainer`."""
-        if self._dead:
-            return self._find_one_by_one(digests)
         wanted = Digests.of(digests)
+        if not self._all_live:
+            return self._find_living(wanted)
         todo = np.arange(len(wanted))
         tables, positions = [Entries.empty()], [todo[:0]]
         damage = self._damage
@@ -138,12 +142,34 @@ class Snapshot:
             raise damage
         return Found(Entries.joined(tables), np.concatenate(positions), todo)
 
-    def _find_one_by_one(self, digests: Sequence[bytes]) -> Found:
-        records = [self.find(digest) for digest in digests]
-        hits = [(at, record) for at, record in enumerate(records) if record]
-        found = np.array([at for at, _ in hits], np.intp)
-        missing = np.setdiff1d(np.arange(len(digests)), found)
-        return Found(Entries.of_records([record for _, record in hits]), found, missing)
+    def _find_living(self, wanted: Digests) -> Found:
+        copies, damage = self._copies(wanted)
+        at = search(copies.prefixes, copies.records, wanted, lambda _: None)
+        hit = at >= 0
+        if damage is not None and not hit.all():
+            raise damage
+        return Found(copies.take(at[hit]), np.flatnonzero(hit), np.flatnonzero(~hit))
+
+    def _copies(self, wanted: Digests) -> tuple[Entries, DamagedContainer | None]:
+        """All living copies of some keys, sorted, and why there may be more of them."""
+        tables = []
+        damage = self._damage
+        for segment in self.segments:
+            try:
+                tables.append(segment.find_all_many(wanted))
+            except DamagedContainer as error:
+                if segment.tombstones:
+                    raise  # Nobody knows now what is dead.
+                damage = error
+        copies = Entries.joined(tables).sort()
+        return copies.take(living(copies, self.manifest.pack_ids)), damage
+
+    def live_copies(self, digests: Sequence[bytes]) -> Entries:
+        """The entries of all copies of many keys, sorted; each key is looked for once. Raises `DamagedContainer`."""
+        copies, damage = self._copies(Digests.of(digests))
+        if damage is not None:
+            raise damage
+        return copies
 
     def tables(self, start: int = 0, end: int = KEY_SPACE) -> Iterator[Entries]:
         """One live entry of each key, sorted, in tables of bounded size. Raises `DamagedContainer` at the first.
@@ -152,12 +178,15 @@ class Snapshot:
         """
         if self._damage:
             raise self._damage
+        for entries in self.live_tables(start, end):
+            yield entries.take(entries.distinct())
+
+    def live_tables(self, start: int = 0, end: int = KEY_SPACE) -> Iterator[Entries]:
+        """`tables`, but with all copies of each key."""
+        if self._damage:
+            raise self._damage
         for entries in merged(self.segments, start, end):
-            if self._dead:
-                live = Entries.of_records([record for record in entries if self._is_live(record)])
-                yield live.take(live.distinct())
-            else:
-                yield entries.take(entries.distinct())
+            yield entries if self._all_live else entries.take(living(entries, self.manifest.pack_ids))
 
     def in_storage_order(self, pack: PackEntry) -> Iterator[Entries]:
         """One live entry of each key of which that one stands in ``pack``, by offset, in tables of bounded size.
@@ -174,18 +203,15 @@ class Snapshot:
 
     def counted(self) -> tuple[PackEntry, ...]:
         """The packs of the manifest with their objects counted anew, what is there of them."""
-        counts = {pack.id: np.zeros(6, np.uint64) for pack in self.manifest.packs}
+        every: dict[int, Counts] = {}
+        alive: dict[int, Counts] = {}
         for entries in merged(self.segments):
-            records = entries.records
-            alive = entries.distinct()
-            if self._dead:
-                alive &= np.fromiter(map(self._is_live, entries), np.bool_, len(entries))
-            for pack_id in np.unique(records["pack_id"]).tolist():
-                mine = (records["pack_id"] == pack_id) & (records["flags"] & RecordFlag.TOMBSTONE == 0)
-                for at, mask in ((0, mine), (3, mine & ~alive)):
-                    sums = [np.count_nonzero(mask), records["size"][mask].sum(), records["length"][mask].sum()]
-                    counts[pack_id][at : at + 3] += np.array(sums, np.uint64)
-        return tuple(_with_counts(pack, *counts[pack.id].tolist()) for pack in self.manifest.packs)
+            live = entries.take(living(entries, self.manifest.pack_ids))
+            for total, part in ((every, entries.take(~entries.is_tombstone())), (alive, live.take(live.distinct()))):
+                for pack_id, counts in part.counts().items():
+                    objects, size, length = map(sum, zip(total.get(pack_id, (0, 0, 0)), counts, strict=True))
+                    total[pack_id] = objects, size, length
+        return tuple(_counted(pack, every.get(pack.id), alive.get(pack.id)) for pack in self.manifest.packs)
 
     def keys(self, prefix: str = "") -> Iterator[list[str]]:
         """Every key that begins with ``prefix`` once, sorted, in lists of bounded size; see `tables`."""
@@ -197,15 +223,15 @@ class Snapshot:
             yield [key for key in keys if key.startswith(prefix)] if len(prefix) > 16 else list(keys)
 
 
-def _with_counts(
-    pack: PackEntry, objects: int, size: int, stored: int, dead_objects: int, dead_size: int, dead_stored: int
-) -> PackEntry:
+def _counted(pack: PackEntry, every: Counts | None, alive: Counts | None) -> PackEntry:
+    objects, size, stored = every or (0, 0, 0)
+    live_objects, live_size, live_stored = alive or (0, 0, 0)
     return replace(
         pack,
         objects=objects,
         size=size,
         stored=stored,
-        dead_objects=dead_objects,
-        dead_size=dead_size,
-        dead_stored=dead_stored,
+        dead_objects=objects - live_objects,
+        dead_size=size - live_size,
+        dead_stored=stored - live_stored,
     )

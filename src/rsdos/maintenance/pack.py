@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
+from time import monotonic
 
 from rsdos.engine import Engine
 from rsdos.errors import DamagedObject, DecodeError
@@ -51,7 +52,7 @@ class PackReport:
 
     ``objects`` were newly packed, of ``size`` raw bytes; ``pack_ids`` are the packs they went to. ``known`` were
     packed before. ``cleaned`` loose objects were removed. ``damaged`` are the keys of loose objects that cannot be
-    read, or whose bytes are not those of their key: they stay where they are.
+    read, or whose bytes are not those of their key: they stay where they are. It took ``seconds``.
     """
 
     objects: int = 0
@@ -60,6 +61,7 @@ class PackReport:
     cleaned: int = 0
     pack_ids: tuple[int, ...] = ()
     damaged: tuple[str, ...] = ()
+    seconds: float = 0.0
 
 
 def plan(engine: Engine, options: PackOptions) -> PackPlan:
@@ -84,7 +86,8 @@ def execute(engine: Engine, plan: PackPlan, progress: Progress = SILENCE) -> Pac
 
     Raises `Busy` when another maintenance run is at work, `ReadOnlyContainer`, OSError.
     """
-    with engine.maintenance():
+    begun = monotonic()
+    with engine.maintenance("pack"):
         engine.loose.sandbox.sweep()
         engine.packed.sweep()
         run = _Run(engine, plan.options, progress)
@@ -96,7 +99,7 @@ def execute(engine: Engine, plan: PackPlan, progress: Progress = SILENCE) -> Pac
                     run.pack(appender, engine.config.hash.parse_keys(batch))
         finally:
             progress.finish()
-        return run.report(appender.pack_ids)
+        return run.report(appender.pack_ids, monotonic() - begun)
 
 
 class _Run:
@@ -171,8 +174,10 @@ class _Run:
         """Whether the stored form is copied as it is."""
         return file.stored.codec is not Codec.RAW and self._options.compress is not CompressMode.NO
 
-    def report(self, pack_ids: Sequence[int]) -> PackReport:
-        return PackReport(self._objects, self._size, self._known, self._cleaned, tuple(pack_ids), tuple(self._damaged))
+    def report(self, pack_ids: Sequence[int], seconds: float) -> PackReport:
+        return PackReport(
+            self._objects, self._size, self._known, self._cleaned, tuple(pack_ids), tuple(self._damaged), seconds
+        )
 
 
 class _Group:

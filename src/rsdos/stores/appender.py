@@ -5,22 +5,22 @@ Step 5 and 6 are in `rsdos.index.history`; whoever calls `Appender.commit` does 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import accumulate
 from types import TracebackType
 from typing import Self
 
-from rsdos import fsio, locks
+from rsdos import fsio
 from rsdos.codecs import crc32
 from rsdos.config import Config
 from rsdos.errors import DamagedContainer, WriterPoisoned
-from rsdos.index import Entries, Index, Manifest, PackEntry, SegmentEntry, encode_segment
+from rsdos.index import Entries, Index, Manifest, SegmentEntry, Snapshot, recounted
 from rsdos.layout import Layout
 from rsdos.model import BytesLike, Durability, RecordFlag, Stored
-from rsdos.pack import PackFile, PackWriter
 from rsdos.stores.appending import MOST_BATCH, MOST_ENTRIES, Look, PackAppender
+from rsdos.stores.claim import Claim
 from rsdos.stores.encoding import Encoding
 
 
@@ -31,11 +31,9 @@ class Appender(PackAppender):
         super().__init__(config.hash, look)
         self._layout = layout
         self._config = config
-        self._container_id = bytes.fromhex(config.container_id)
         self._index = index
         self._durability = durability
-        self._lock: locks.Lock | None = None
-        self._writer: PackWriter | None = None
+        self._claim: Claim | None = None
         self._failed = False
         self._tables: list[Entries] = []
         self._count = 0
@@ -44,43 +42,26 @@ class Appender(PackAppender):
         self._begin()
         return self
 
-    def _begin(self) -> None:
-        """Steps 1 and 2: lock a pack, and only then look at the newest manifest."""
-        manifest = self._index.snapshot.manifest
-        refused: set[int] = set()
-        while True:
-            pack_id = _candidate(manifest, refused)
-            # 1. Lock a pack that nobody appends to.
-            lock = locks.try_acquire(self._layout.pack_lock(pack_id))
-            # 2. Only now look whether it is still one to append to.
-            manifest = self._index.refresh().manifest
-            if not manifest.number:
-                raise DamagedContainer(self._layout.index, "the newest manifest; nothing is written before a repair")
-            pack = manifest.pack(pack_id) or PackEntry(pack_id, 0, 0)
-            fits = not pack.sealed and (self._is_whole(pack) if pack.length else pack_id >= manifest.next_pack_id)
-            if lock and fits:
-                self._lock, self._pack, self._base = lock, pack, manifest
-                return
-            refused.add(pack_id)
-            if lock:
-                lock.release()
-
-    def _is_whole(self, pack: PackEntry) -> bool:
-        """Whether a pack can be appended to; one that is missing, cut short or not itself is left for repair."""
-        try:
-            return PackFile(self._layout.pack(pack.id), pack.id, self._container_id).size() >= pack.length
-        except (FileNotFoundError, DamagedContainer):
-            return False
+    def _begin(self) -> Claim:
+        self._claim = Claim(self._layout, self._config, self._index)
+        return self._claim
 
     @property
     def room(self) -> int:
-        length = self._pack.length if self._lock else 0
-        position = self._writer.position if self._writer else length
-        return max(self._config.pack_size_target - position, 1)
+        return self._claim.room if self._claim else self._config.pack_size_target
+
+    def _absent(self, digests: Sequence[bytes]) -> list[bytes]:
+        return self._absent_from(self._index.refresh(), digests)
+
+    def _absent_from(self, snapshot: Snapshot, digests: Sequence[bytes]) -> list[bytes]:
+        try:
+            return [digests[at] for at in snapshot.find_many(digests).missing.tolist()]
+        except DamagedContainer:
+            return list(digests)
 
     def add_frames(self, source: Iterator[BytesLike], encoding: Encoding) -> bytes:
         # 4. Before 3: the digest is known only when all is written.
-        writer = self._open()
+        writer = self._open().writer
         start = writer.position
         try:
             written = encoding.write_frames(source, writer, self._hash)
@@ -96,7 +77,7 @@ class Appender(PackAppender):
     def add_stored(self, digest: bytes, stored: Stored, parts: Iterable[BytesLike]) -> None:
         if not self.unknown([digest]):
             return
-        writer = self._open()
+        writer = self._open().writer
         start = writer.position
         crc = 0
         for part in parts:
@@ -108,7 +89,7 @@ class Appender(PackAppender):
         self, digests: Sequence[bytes], stored: Sequence[bytes], codecs: Sequence[int], sizes: Sequence[int]
     ) -> None:
         # 4. Write payloads; the segment and the footer follow when the batch is full or ends.
-        offset = self._open().write(stored)
+        offset = self._open().writer.write(stored)
         lengths = list(map(len, stored))
         offsets = list(accumulate(lengths[:-1], initial=offset))
         self._record(digests, offsets, lengths, sizes, list(map(crc32, stored)), codecs, RecordFlag.NONE)
@@ -126,41 +107,49 @@ class Appender(PackAppender):
         codecs: Sequence[int],
         flags: RecordFlag,
     ) -> None:
-        table = Entries.of(
+        self._tables.append(self._table(digests, offsets, lengths, sizes, crcs, codecs, flags))
+        self._batch.update(digests)
+        self._count += len(digests)
+        claim = self._open()
+        full = claim.room == 1 or self._count >= MOST_ENTRIES
+        if full or claim.position - claim.pack.length >= MOST_BATCH:
+            self.commit()
+
+    def _table(
+        self,
+        digests: Sequence[bytes],
+        offsets: Sequence[int],
+        lengths: Sequence[int],
+        sizes: Sequence[int],
+        crcs: Sequence[int],
+        codecs: Sequence[int],
+        flags: RecordFlag,
+    ) -> Entries:
+        return Entries.of(
             digests,
-            pack_id=self._pack.id,
+            pack_id=self._open().pack.id,
             offset=offsets,
             length=lengths,
             size=sizes,
             crc=crcs,
             codec=codecs,
             flags=flags,
-        )
-        self._tables.append(table.keyed())
-        self._batch.update(digests)
-        self._count += len(table)
-        writer = self._open()
-        full = self.room == 1 or self._count >= MOST_ENTRIES
-        if full or writer.position - self._pack.length >= MOST_BATCH:
-            self.commit()
+        ).keyed()
 
-    def _open(self) -> PackWriter:
+    def _open(self) -> Claim:
         if self._failed:
             raise WriterPoisoned("this appender has failed before")
-        if self._lock is None:
-            self._begin()
-        if self._writer is None:
-            path = self._layout.pack(self._pack.id)
-            self._writer = PackWriter(path, self._pack.id, self._container_id, self._pack.length)
-        return self._writer
+        return self._claim or self._begin()
 
     def commit(self) -> None:
+        if not self._count:
+            self._settle_hits()
         behind = self._sync_behind() if self._durability is Durability.FULL else {}
         if self._count:
             self._commit_batch(behind)
         elif behind:
             # Nothing is new, but what the duplicates lean on was acknowledged by a relaxed writer.
-            self._base = self._index.commit(lambda newest: _mark_synced(newest, behind), self._durability)
+            self._index.commit(lambda newest: _mark_synced(newest, behind), self._durability)
         elif self._durability is Durability.FULL:
             # Or its writer has died, or still is, between the manifest's name and the sync of it.
             self._index.make_durable()
@@ -173,112 +162,114 @@ class Appender(PackAppender):
         manifest = self._index.snapshot.manifest
         behind = {pack.id: pack.length for pack in manifest.packs if pack.synced < pack.length}
         for pack_id in behind:
-            fsio.sync_path(self._layout.pack(pack_id))
+            with suppress(FileNotFoundError):  # Repacked meanwhile: what was in it has been synced.
+                fsio.sync_path(self._layout.pack(pack_id))
         if behind:
             fsio.sync_directory(self._layout.packed)
         return behind
 
     def _commit_batch(self, behind: dict[int, int]) -> None:
-        writer = self._open()
-        entries = Entries.joined(self._tables).sort()
-        batch = writer.finish_batch(encode_segment(entries), len(entries))
-        if self._durability is Durability.FULL:
-            writer.sync()
-            if self._pack.length == 0:
-                fsio.sync_directory(self._layout.packed)
-            behind = behind | {self._pack.id: batch.end}
-        segment = SegmentEntry(
-            len(entries), 0, pack_id=self._pack.id, offset=batch.segment_offset, length=batch.segment_length
-        )
+        claim = self._open()
+        segments: list[SegmentEntry] = []
+        written: list[Entries] = []
 
         def change(newest: Manifest) -> Manifest:
-            pack = newest.pack(self._pack.id) or PackEntry(self._pack.id, 0, 0)
-            if pack.length != self._pack.length:
-                raise DamagedContainer(writer.path, "somebody else committed to this pack while it was locked")
-            pack = self._count_dead(pack, newest, entries)
+            absent = self._absent_from(self._index.open(newest), list(self._hits)) if self._hits else ()
+            if lost := self._lost_hits(absent):
+                raise _HitsDeleted(lost)
+            entries = Entries.joined(written)
+            pack = claim.grown(newest, synced)
             pack = replace(
                 pack,
-                length=batch.end,
-                sealed=batch.end >= self._config.pack_size_target,
                 objects=pack.objects + len(entries),
                 size=pack.size + entries.total_size,
                 stored=pack.stored + entries.total_length,
             )
-            return _mark_synced(newest.with_pack(pack).with_segments((), segment), behind)
+            manifest = newest.with_pack(pack).with_segments((), *segments)
+            return self._count_dead(_mark_synced(manifest, behind), newest, entries)
 
-        # 5 and 6.
-        self._base = self._index.commit(change, self._durability)
-        committed = self._base.pack(self._pack.id)
-        assert committed is not None
-        if committed.id not in self.pack_ids:
-            self.pack_ids.append(committed.id)
-        self._pack = committed
-        self._tables.clear()
+        manifest = None
+        while manifest is None:
+            entries = Entries.joined(self._tables).sort()
+            self._tables.clear()
+            written.append(entries)
+            segments.append(claim.finish_batch(entries))
+            synced = claim.sync(self._durability)
+            try:
+                # 5 and 6.
+                manifest = self._index.commit(change, self._durability)
+            except _HitsDeleted as error:
+                # 5. What was deleted since step 3 is written after all, in a batch of its own.
+                self._write_deleted(claim, error.lost)
+        claim.committed(manifest)
+        if claim.pack.id not in self.pack_ids:
+            self.pack_ids.append(claim.pack.id)
         self._batch.clear()
+        self._hits, self._hits_size = {}, 0
         self._damaged.clear()
         self._count = 0
-        if committed.sealed:
-            self._release()
+        if claim.pack.sealed:
+            claim.release()
+            self._claim = None
 
-    def _count_dead(self, pack: PackEntry, newest: Manifest, entries: Entries) -> PackEntry:
+    def _write_deleted(self, claim: Claim, lost: Mapping[bytes, bytes]) -> None:
+        assert self._hits_encoding is not None
+        payloads = list(lost.values())
+        for digest in lost:
+            del self._hits[digest]
+        stored, codecs = self._hits_encoding.encode_many(payloads)
+        lengths = list(map(len, stored))
+        offsets = list(accumulate(lengths[:-1], initial=claim.writer.write(stored)))
+        sizes = list(map(len, payloads))
+        self._tables.append(
+            self._table(list(lost), offsets, lengths, sizes, list(map(crc32, stored)), codecs, RecordFlag.NONE)
+        )
+
+    def _count_dead(self, manifest: Manifest, newest: Manifest, entries: Entries) -> Manifest:
         """Of a key that the index has twice from now on, one copy is dead bytes.
 
         That is where another writer committed it since step 2, or the copy that was there is damaged.
         """
-        if newest.number == self._base.number and not self._damaged:
-            return pack
+        assert self._claim
+        if newest.number == self._claim.base.number and not self._damaged:
+            return manifest
         try:
-            found = self._index.open(newest).find_many(entries.digests())
+            before = self._index.open(newest).live_copies(entries.digests())
         except (DamagedContainer, FileNotFoundError):
-            return pack  # A repair counts anew.
-        twice = entries.take(found.positions)
-        return replace(
+            return manifest  # A repair counts anew.
+        twice = set(before.digests())
+        if not twice:
+            return manifest
+        mine = entries.take([digest in twice for digest in entries.digests()])
+        pack = manifest.pack(self._claim.pack.id)
+        assert pack is not None
+        pack = replace(
             pack,
-            dead_objects=pack.dead_objects + len(twice),
-            dead_size=pack.dead_size + twice.total_size,
-            dead_stored=pack.dead_stored + twice.total_length,
+            dead_objects=pack.dead_objects + len(mine),
+            dead_size=pack.dead_size + mine.total_size,
+            dead_stored=pack.dead_stored + mine.total_length,
         )
+        return recounted(manifest.with_pack(pack), before, Entries.joined((before, mine)).sort())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        claim, self._claim = self._claim, None
+        self._failed = self._failed or kind is not None
         if kind is None:
             assert not self._count, "an appender's block ended without a commit"
-            self._cut(self._pack.length)
-        else:
-            self._failed = True
-            # The commit may stand though it failed in its last sync: what the newest manifest covers is not cut.
-            # When that cannot be read, the next writer of this pack cuts its tail.
-            with suppress(OSError):
-                pack = self._index.history.newest().pack(self._pack.id)
-                self._cut(pack.length if pack else 0)
-        self._release()
-
-    def _cut(self, committed: int) -> None:
-        """Give back the space of what was written and not committed."""
-        if self._writer and committed:
-            self._writer.cut(committed)
-        elif self._writer:
-            fsio.remove(self._writer.path)
-
-    def _release(self) -> None:
-        writer, self._writer = self._writer, None
-        lock, self._lock = self._lock, None
-        if writer:
-            writer.close()
-        if lock:
-            lock.release()
+        if claim and kind is None:
+            claim.release()
+        elif claim:
+            claim.abandon()
 
 
-def _candidate(manifest: Manifest, refused: set[int]) -> int:
-    """The first pack that has room, or the first id that was never given out, without those that were refused."""
-    for pack in manifest.packs:
-        if not pack.sealed and pack.id not in refused:
-            return pack.id
-    pack_id = manifest.next_pack_id
-    while pack_id in refused:
-        pack_id += 1
-    return pack_id
+class _HitsDeleted(Exception):
+    """Objects that a batch leans on are not there any more."""
+
+    def __init__(self, lost: Mapping[bytes, bytes]) -> None:
+        super().__init__()
+        self.lost = lost
 
 
 def _mark_synced(manifest: Manifest, lengths: dict[int, int]) -> Manifest:

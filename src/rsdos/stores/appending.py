@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -16,6 +16,9 @@ MOST_ENTRIES = 1 << 18
 
 MOST_BATCH = 1 << 30
 """Stored bytes in one batch: what a writer that is killed has to do again, at most."""
+
+MOST_HITS = 8 << 20
+"""Raw bytes of duplicates that are kept until it is known that they were not deleted meanwhile."""
 
 Look = Callable[[Sequence[bytes]], Sequence[Copy]]
 """Which of some objects the container has already, in a copy that is good and as durable as it should be."""
@@ -34,6 +37,10 @@ class PackAppender(ABC):
         self._batch: set[bytes] = set()
         self._damaged: set[bytes] = set()
         """Of what is in the batch, that of which the container has a damaged copy."""
+        self._hits: dict[bytes, bytes] = {}
+        """Objects that the container had when they came: they are written after all if they are deleted by now."""
+        self._hits_size = 0
+        self._hits_encoding: Encoding | None = None
         self.pack_ids: list[int] = []
         """The packs that objects of this appender went to, ascending."""
 
@@ -56,16 +63,53 @@ class PackAppender(ABC):
         at = self.unknown(digests)
         if at and len(at) == len(digests):
             self.append(digests, *encoding.encode_many(payloads), list(map(len, payloads)))
-        elif at:
-            fresh = [payloads[i] for i in at]
-            self.append([digests[i] for i in at], *encoding.encode_many(fresh), list(map(len, fresh)))
+        elif digests:
+            fresh = {digests[i]: payloads[i] for i in at}
+            here = fresh.keys() | self._batch
+            hits = {digest: data for digest, data in zip(digests, payloads, strict=True) if digest not in here}
+            self._append_all(fresh, encoding)
+            self._remember(hits, encoding)
         return digests
+
+    def _append_all(self, objects: Mapping[bytes, bytes], encoding: Encoding) -> None:
+        if objects:
+            payloads = list(objects.values())
+            self.append(list(objects), *encoding.encode_many(payloads), list(map(len, payloads)))
+
+    # The hits of step 3.
+
+    def _remember(self, hits: Mapping[bytes, bytes], encoding: Encoding) -> None:
+        """Keep what the container has until it is known that nobody deleted it meanwhile."""
+        self._hits.update(hits)
+        self._hits_encoding = encoding
+        self._hits_size += sum(map(len, hits.values()))
+        if self._hits_size > MOST_HITS:
+            self._settle_hits()
+
+    @abstractmethod
+    def _absent(self, digests: Sequence[bytes]) -> list[bytes]:
+        """Those of the objects that are not packed, by the newest state of the index."""
+
+    def _lost_hits(self, absent: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Those of the absent hits that are not in the other store either."""
+        copies = zip(absent, self._look(absent) if absent else (), strict=True)
+        return {digest: self._hits[digest] for digest, copy in copies if copy is not Copy.GOOD}
+
+    def _settle_hits(self) -> None:
+        """Append the hits that were deleted meanwhile, and forget the others: they were there when this looked."""
+        if self._hits:
+            lost, encoding = self._lost_hits(self._absent(list(self._hits))), self._hits_encoding
+            self._hits, self._hits_size = {}, 0
+            if lost:
+                assert encoding is not None
+                self._append_all(lost, encoding)
 
     @abstractmethod
     def add_frames(self, source: Iterator[BytesLike], encoding: Encoding) -> bytes:
         """Append one object of more than one frame, and take it back if the container has it; returns its digest.
 
-        It is taken back as well when ``source`` raises; the appender stays usable then.
+        It is taken back as well when ``source`` raises; the appender stays usable then. One that is there is not
+        looked for again at the commit, as smaller ones are: that it was there a moment ago has to do.
         """
 
     @abstractmethod

@@ -341,6 +341,18 @@ class LooseStore(Store):
             removed += sum(map(fsio.remove, files)) > 0
         return removed
 
+    def delete(self, digests: Sequence[bytes]) -> list[bytes]:
+        """Remove the files of some objects, durably; returns which of them were there."""
+        removed = []
+        for digest in digests:
+            files = [self._path(digest, codec) for codec in self._codecs]
+            if sum(map(fsio.remove, files)):
+                removed.append(digest)
+        if self._durability is Durability.FULL:
+            for directory in {self._layout.loose_directory(digest.hex()) for digest in removed}:
+                fsio.sync_directory(directory)
+        return removed
+
 
 def _is_file(path: str) -> bool:
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -16,7 +17,7 @@ from rsdos import fsio, locks
 from rsdos.codecs import crc32, decode, decode_many
 from rsdos.config import Config
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
-from rsdos.index import Found, Index, Run
+from rsdos.index import Found, Index, Manifest, Run, Snapshot
 from rsdos.layout import Layout
 from rsdos.model import (
     FRAME_SIZE,
@@ -34,9 +35,10 @@ from rsdos.model import (
 from rsdos.pack import PackFile, Scan, scan
 from rsdos.stores.appender import Appender
 from rsdos.stores.appending import Look
-from rsdos.stores.packs import GAP, MOST_OPEN, WINDOW, PackedSums, Packs, PackSums, Whole
+from rsdos.stores.packs import GAP, MOST_OPEN, WINDOW, PackedSums, Packs, PackSums, Swept, Whole
 from rsdos.stores.recover import recover
 from rsdos.stores.store import first_good
+from rsdos.stores.tombstones import MOST_TOMBSTONES, bury
 from rsdos.streams.frames import frames
 from rsdos.streams.reader import FramedReader
 
@@ -133,6 +135,7 @@ class PackedStore(Packs):
             if self.is_current(sight):
                 break
             self.index.refresh()
+            reason = ""  # What was not there has been repacked, or deleted, since.
         if reason:
             raise DamagedObject(digest.hex(), reason)
         return None
@@ -142,10 +145,18 @@ class PackedStore(Packs):
         if record is None:
             return None
         if record.flags:
-            copies = self.index.find_all(digest)
-            return first_good(digest, (partial(self._frames, copy) for copy in copies))
+            return first_good(digest, (partial(self._frames, copy) for copy in self._copies_until_current(digest)))
         data = self.read(digest)
         return None if data is None else iter((data,))
+
+    def _copies_until_current(self, digest: bytes) -> Iterator[Record]:
+        """All copies in sight; when none of those would do, those of the newest sight, if that is another."""
+        while True:
+            sight = self.sight()
+            yield from self.index.find_all(digest)
+            if self.is_current(sight):
+                return
+            self.index.refresh()
 
     def stream(self, digest: bytes) -> io.BufferedReader | None:
         record = self.index.find(digest)
@@ -210,16 +221,24 @@ class PackedStore(Packs):
 
     def copies(self, digests: Sequence[bytes], trust: Trust, durability: Durability) -> list[Copy]:
         """As promised. Of a damaged part of the index nothing is known: what it may have had is missing."""
+        while True:
+            state = self.index.state
+            answers = self._copies_in_sight(digests, trust, durability)
+            # What was found may have been deleted since this state was loaded.
+            if Copy.GOOD not in answers or self.index.is_current(state):
+                break
+            self.index.refresh()
+        if durability is Durability.FULL and Copy.GOOD in answers:
+            self.index.make_durable()
+        return answers
+
+    def _copies_in_sight(self, digests: Sequence[bytes], trust: Trust, durability: Durability) -> list[Copy]:
         synced = {pack.id: pack.synced for pack in self.index.snapshot.manifest.packs}
         try:
             found = self.index.find_many(digests)
         except DamagedContainer:
-            answers = [self._copy(digest, synced, durability) for digest in digests]
-        else:
-            answers = self._copies_of(found, digests, trust, synced, durability)
-        if durability is Durability.FULL and Copy.GOOD in answers:
-            self.index.make_durable()
-        return answers
+            return [self._copy(digest, synced, durability) for digest in digests]
+        return self._copies_of(found, digests, trust, synced, durability)
 
     def _copies_of(
         self, found: Found, digests: Sequence[bytes], trust: Trust, synced: Mapping[int, int], durability: Durability
@@ -286,17 +305,67 @@ class PackedStore(Packs):
             look or partial(self._own_copies, Trust.VERIFY),
         )
 
-    def sweep(self) -> int:
-        # A live writer holds the lock of its pack, and a pack of an id that may still be given out is the next one's.
-        removed = 0
+    # Deleting.
+
+    def delete(self, digests: Sequence[bytes], seen: object = None) -> list[bytes]:
+        self.index.refresh()
+        copies = self.index.live_copies(digests)
+        if isinstance(seen, Snapshot):
+            copies = copies.also_in(seen.live_copies(digests))
+        for at in range(0, len(copies), MOST_TOMBSTONES):
+            some = copies.take(slice(at, at + MOST_TOMBSTONES))
+            bury(self._layout, self._config, self.index, self._durability, some)
+        return copies.take(copies.distinct()).digests()
+
+    def moment(self) -> object:
+        return self.index.refresh()
+
+    def listing(self, seen: object) -> Iterator[list[bytes]]:
+        assert isinstance(seen, Snapshot)
+        for entries in seen.tables():
+            yield entries.digests()
+
+    def sweep(self) -> Swept:
+        # Packs that the newest manifest does not have, and what stands behind the committed length of those it has. A
+        # live writer holds the lock of its pack, and a long reader that of all that may go.
+        files = length = 0
+        manifest = self.index.history.newest()
         for pack_id in self._layout.pack_ids():
-            lock = locks.try_acquire(self._layout.pack_lock(pack_id))
-            if lock:
+            if self._leftover(manifest, pack_id) and (lock := locks.try_acquire(self._layout.pack_lock(pack_id))):
                 with lock:
-                    manifest = self.index.history.newest()
-                    if manifest.pack(pack_id) is None and pack_id < manifest.next_pack_id:
-                        removed += fsio.remove(self._layout.pack(pack_id))
-        return removed
+                    # Once more, now that nobody writes to it.
+                    freed = self._sweep_pack(self.index.history.newest(), pack_id)
+                files, length = files + (freed > 0), length + freed
+        if files:
+            # A tombstone may be forgotten when the pack it points into is gone for good.
+            fsio.sync_directory(self._layout.packed)
+        return Swept(files, length)
+
+    def _leftover(self, manifest: Manifest, pack_id: int) -> int:
+        """Bytes of a pack file that the manifest knows nothing of."""
+        pack = manifest.pack(pack_id)
+        try:
+            size = os.stat(self._layout.pack(pack_id), follow_symlinks=False).st_size
+        except FileNotFoundError:
+            return 0
+        return size if pack is None else max(size - pack.length, 0)
+
+    def _sweep_pack(self, manifest: Manifest, pack_id: int) -> int:
+        freed = self._leftover(manifest, pack_id)
+        pack = manifest.pack(pack_id)
+        if pack is not None and freed:
+            os.truncate(self._layout.pack(pack_id), pack.length)
+        elif freed and not self.unlink(pack_id):
+            return 0
+        return freed
+
+    def unlink(self, pack_id: int) -> bool:
+        """Unlink a pack that no manifest needs any more, unless a long reader may; whether it is gone. Not synced."""
+        lock = locks.try_acquire(self._layout.readers_lock)
+        if lock is None:
+            return False
+        with lock:
+            return fsio.remove(self._layout.pack(pack_id))
 
     # The whole.
 

@@ -90,6 +90,14 @@ class PackedSums:
         return sum(pack.dead_stored for pack in self.packs)
 
 
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep has removed: files, whole or their tails, and bytes of them."""
+
+    files: int
+    length: int
+
+
 class Whole(NamedTuple):
     """An object of at most one frame, decoded and hashed, beside its stored form."""
 
@@ -212,8 +220,28 @@ class Packs(Store):
         """
 
     @abstractmethod
-    def sweep(self) -> int:
-        """Remove what writers left that died; returns how many files. A live writer's are never touched."""
+    def delete(self, digests: Sequence[bytes], seen: object = None) -> list[bytes]:
+        """Delete what is there of some objects, durably; returns which were. The space stays, as dead bytes.
+
+        With ``seen``, a `moment`, only what was there then: a copy that was inserted since stays. The caller holds the
+        maintenance lock. Killed, it has deleted a part of the objects.
+        """
+
+    @abstractmethod
+    def moment(self) -> object:
+        """What is there now, for a `listing` of it later."""
+
+    @abstractmethod
+    def listing(self, seen: object) -> Iterator[list[bytes]]:
+        """The digests of the objects that were there at a `moment`, in lists of bounded size."""
+
+    @abstractmethod
+    def sweep(self) -> Swept:
+        """Give back what writers left that died, and repacks that a long reader was in the way of.
+
+        A live writer's files are never touched. The caller holds the maintenance lock. Killed at any moment, the next
+        sweep goes on.
+        """
 
     @abstractmethod
     def with_prefix(self, prefix: str) -> Iterator[str]:

@@ -1,5 +1,7 @@
+import os
 import random
 import tracemalloc
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 from rsdos.index import Entries, Segment, SegmentEntry, encode_segment
 from rsdos.index.merge import MOST_SEGMENTS, due_for_merge, merged, write_merged
+from rsdos.layout import Layout
 from rsdos.model import RecordFlag
 
 
@@ -25,16 +28,41 @@ def segment(path: Path, entries: Entries) -> Segment:
         return Segment(file.fileno(), str(path))
 
 
+def write(directory: Path, segments: list[Segment], packs: Sequence[int]) -> list[Segment]:
+    """The segments that a merge writes."""
+    layout = Layout(str(directory))
+    (directory / "index").mkdir(exist_ok=True)
+    merged = []
+    for entry in write_merged(layout, 1, segments, packs):
+        with open(layout.segment(entry.number), "rb") as file:
+            merged.append(Segment(file.fileno(), file.name))
+        assert (merged[-1].count, merged[-1].tombstones) == (entry.count, entry.tombstones)
+    return merged
+
+
+def test_the_dead_go_and_a_tombstone_stays_until_what_it_kills_is_met(tmp_path: Path) -> None:
+    one, two, gone = table(1000, 1, 1), table(1000, 2, 2), table(100, 3, 3)
+    tombstones = [entries.take(slice(0, None, 2)).buried() for entries in (one, two, gone)]
+    # Of pack 1 both are here, of pack 2 the tombstones only (twice, as after a repack of the pack they stand in).
+    parts = [one, Entries.joined(tombstones).sort(), tombstones[1], gone]
+    segments = [segment(tmp_path / f"{number}.seg", entries) for number, entries in enumerate(parts)]
+    alive, killing = write(tmp_path, segments, packs=(1, 2))
+    assert list(alive.entries()) == list(one.take(slice(1, None, 2)))
+    assert list(killing.entries()) == list(tombstones[1])
+    # When all that is met is dead, nothing is written.
+    (tmp_path / "again").mkdir()
+    assert write(tmp_path / "again", segments, packs=()) == []
+    assert os.listdir(tmp_path / "again" / "index") == []
+
+
 def test_many_small_segments_become_one(tmp_path: Path) -> None:
     tables = [table(count, pack_id, pack_id) for pack_id, count in enumerate([0, 1, 7, 300, 5000, 1, 2, 90] * 3, 1)]
     # The same keys once more, in another pack, and an entry that kills: nothing of it is lost.
     tables += [table(300, 50, 4), table(3, 51, 99, flags=RecordFlag.TOMBSTONE)]
     segments = [segment(tmp_path / f"{number}.seg", entries) for number, entries in enumerate(tables)]
-    path = tmp_path / "merged.seg"
-    count, tombstones = write_merged(str(path), segments)
-    assert (count, tombstones) == (sum(map(len, tables)), 3)
-    with path.open("rb") as file:
-        whole = Segment(file.fileno(), str(path))
+    whole, killing = write(tmp_path, segments, packs=range(1, 52))
+    assert (whole.tombstones, killing.tombstones, killing.count) == (0, 3, 3)
+    assert list(killing.entries()) == list(tables.pop())
     wanted = sorted(record for entries in tables for record in entries)
     assert list(whole.entries()) == wanted
     for record in random.Random(1).sample(wanted, 200):
@@ -63,10 +91,10 @@ def test_merging_takes_bounded_memory(tmp_path: Path) -> None:
         segments.append(segment(tmp_path / f"{pack_id}.seg", entries.sort()))
         del digests, entries
     tracemalloc.start()
-    count, _ = write_merged(str(tmp_path / "merged.seg"), segments)
+    (whole,) = write(tmp_path, segments, packs=range(5))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert count == 800_000
+    assert whole.count == 800_000
     # 53 MB of entries; the tables of one range of keys, a few times over.
     assert peak < 24 << 20
 
@@ -80,8 +108,8 @@ def test_nothing_is_left_of_a_merge_that_fails(tmp_path: Path) -> None:
     with path.open("rb") as file:
         bad = Segment(file.fileno(), str(path))
     with pytest.raises(OSError, match="damaged"):
-        write_merged(str(tmp_path / "merged.seg"), [good, bad])
-    assert not (tmp_path / "merged.seg").exists()
+        write(tmp_path, [good, bad], packs=(1, 2))
+    assert os.listdir(tmp_path / "index") == []
 
 
 def test_each_entry_is_merged_a_few_times_only() -> None:

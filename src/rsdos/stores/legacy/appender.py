@@ -175,6 +175,10 @@ class LegacyAppender(PackAppender):
             return None
         return pack
 
+    def _absent(self, digests: Sequence[bytes]) -> list[bytes]:
+        there = {row.key for row in self._database.find_many(list(map(bytes.hex, digests)))}
+        return [digest for digest in digests if digest.hex() not in there]
+
     @property
     def room(self) -> int:
         position = self._pack.position if self._pack else 0
@@ -235,6 +239,7 @@ class LegacyAppender(PackAppender):
             self.commit()
 
     def commit(self) -> None:
+        self._settle_hits()
         pack = self._pack
         if pack and self._rows:
             pack.finish()

@@ -115,6 +115,20 @@ class Database:
                 return
             last, query = keys[-1], later
 
+    def all_keys(self) -> Iterator[list[str]]:
+        """All keys, in lists of bounded size; as they are at the first."""
+        with self._errors():
+            cursor = self._connection().execute("SELECT hashkey FROM db_object")
+        try:
+            while True:
+                with self._errors():
+                    rows = cursor.fetchmany(_PAGE)
+                if not rows:
+                    return
+                yield [key for (key,) in rows]
+        finally:
+            cursor.close()
+
     def rows(self, pack_id: int) -> Iterator[list[Row]]:
         """The rows of one pack in the order of their offsets, in lists of bounded size; as they are at the first."""
         query = f'SELECT {_COLUMNS} FROM db_object WHERE pack_id = ? ORDER BY "offset"'

@@ -35,7 +35,8 @@ from rsdos.stores.appending import Look
 from rsdos.stores.legacy.appender import LegacyAppender
 from rsdos.stores.legacy.database import Database, Row
 from rsdos.stores.legacy.stale import sweep
-from rsdos.stores.packs import GAP, MOST_OPEN, WINDOW, PackedSums, Packs, PackSums, Whole
+from rsdos.stores.packs import GAP, MOST_OPEN, WINDOW, PackedSums, Packs, PackSums, Swept, Whole
+from rsdos.stores.store import CHUNK
 from rsdos.streams.plain import PlainReader, plain_parts
 
 _log = logging.getLogger("rsdos")
@@ -256,8 +257,38 @@ class LegacyPacks(Packs):
     def _own_copies(self, trust: Trust, digests: Sequence[bytes]) -> list[Copy]:
         return self.copies(digests, trust, self._durability)
 
-    def sweep(self) -> int:
-        return sweep(self._layout, self.database)
+    # Deleting.
+
+    def delete(self, digests: Sequence[bytes], seen: object = None) -> list[bytes]:
+        rows = self.database.find_many(list(map(bytes.hex, digests)))
+        there = sorted(row.key for row in rows)
+        if there:
+            with self.database.writing(self._durability) as transaction:
+                transaction.delete(there)
+        self._remove_duplicates({digest.hex() for digest in digests})
+        return list(map(bytes.fromhex, there))
+
+    def _remove_duplicates(self, keys: set[str]) -> None:
+        """Remove what disk-objectstore could not put in its place on Windows: further copies, which nobody reads."""
+        with suppress(FileNotFoundError):
+            for name in os.listdir(self._layout.duplicates):
+                if name.partition(".")[0] in keys:
+                    fsio.remove(os.path.join(self._layout.duplicates, name))
+
+    def moment(self) -> object:
+        # The digests themselves, in 20 or 32 bytes each: SQLite gives the id of a deleted row to the next new one.
+        keys = (filter(self.hash.is_key, some) for some in self.database.all_keys())
+        return b"".join(bytes.fromhex("".join(some)) for some in keys)
+
+    def listing(self, seen: object) -> Iterator[list[bytes]]:
+        assert isinstance(seen, bytes)
+        step = self.hash.digest_bytes
+        for start in range(0, len(seen), CHUNK * step):
+            some = seen[start : start + CHUNK * step]
+            yield [some[at : at + step] for at in range(0, len(some), step)]
+
+    def sweep(self) -> Swept:
+        return Swept(sweep(self._layout, self.database), 0)
 
     # The whole.
 

@@ -1,0 +1,122 @@
+"""Delete: remove named objects from both stores. Options → plan → execute → report."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from time import monotonic
+
+from rsdos.engine import Engine, give_up
+from rsdos.interfaces import Progress
+from rsdos.progress import SILENCE
+
+CHUNK = 1 << 15
+"""Objects that are deleted with one commit: 2 MB of tombstones."""
+
+_FEW = 1 << 12
+"""The same on a full disk, where the reserve has to do for them."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+Tell = Callable[[Sequence[str], Sequence[str]], None]
+"""Is told which keys of a chunk were deleted, and which were not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteOptions:
+    """The keys to delete. They are gone through twice, by the plan and by the execution, and never kept."""
+
+    keys: Iterable[str]
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePlan:
+    """What there is to delete: of so many ``keys``, each time it is named, so many are there."""
+
+    options: DeleteOptions
+    keys: int
+    objects: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteReport:
+    """How many of the named objects were deleted, and how many were not there; in ``seconds``."""
+
+    deleted: int = 0
+    missing: int = 0
+    seconds: float = 0.0
+
+
+def plan(engine: Engine, options: DeleteOptions) -> DeletePlan:
+    """Look at all keys, before anything is deleted. Raises `InvalidKey`."""
+    keys = objects = 0
+    for chunk in _chunks(options.keys):
+        keys += len(chunk)
+        objects += sum(engine.objects.has_many(chunk))
+    return DeletePlan(options, keys, objects)
+
+
+def execute(
+    engine: Engine, plan: DeletePlan, progress: Progress = SILENCE, tell: Tell = lambda deleted, missing: None
+) -> DeleteReport:
+    """Delete, in chunks of 32,768 objects: each is gone for readers, for good, when ``tell`` hears of it.
+
+    Packed copies are killed by tombstones, and their space becomes dead bytes until a repack; loose files are removed
+    after that. An insert of the same object that has not returned when a chunk begins, and one that comes later,
+    stores it again. Killed at any moment a part of the objects is deleted; the next run goes on.
+
+    Raises `Busy`, `ReadOnlyContainer`, OSError. A full disk does not keep it from working: the reserve is given up.
+    """
+    begun = monotonic()
+    deleted = missing = 0
+    with engine.maintenance("delete"):
+        # What a repack that was killed has left must not come back in place of what is deleted now.
+        engine.packed.sweep()
+        progress.start("Deleting", plan.keys, "objects")
+        try:
+            for keys in _chunks(plan.options.keys):
+                there = _delete(engine, engine.config.hash.parse_keys(keys))
+                gone = [key for key in keys if bytes.fromhex(key) in there]
+                lost = [key for key in keys if bytes.fromhex(key) not in there]
+                deleted, missing = deleted + len(gone), missing + len(lost)
+                tell(gone, lost)
+                progress.advance(len(keys))
+        finally:
+            progress.finish()
+    return DeleteReport(deleted, missing, monotonic() - begun)
+
+
+def _delete(engine: Engine, digests: Sequence[bytes]) -> set[bytes]:
+    loose: list[bytes] = []
+    try:
+        # 1. Tombstones for the packed copies; 2. only then the loose files.
+        packed = delete_packed(engine, digests)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        # Not even the reserve was enough: what needs no room may make some.
+        loose = engine.loose.delete(digests)
+        packed = delete_packed(engine, digests)
+    return {*packed, *loose, *engine.loose.delete(digests)}
+
+
+def delete_packed(engine: Engine, digests: Sequence[bytes], seen: object = None) -> list[bytes]:
+    """`PackedStore.delete`, with the help of the reserve when the disk is full; returns what was deleted."""
+    try:
+        return engine.packed.delete(digests, seen)
+    except OSError as error:
+        if error.errno not in FULL or not give_up(engine.layout.reserve):
+            raise
+    deleted = []
+    for at in range(0, len(digests), _FEW):
+        deleted += engine.packed.delete(digests[at : at + _FEW], seen)
+    return deleted
+
+
+def _chunks(keys: Iterable[str]) -> Iterator[list[str]]:
+    """Lists of different keys."""
+    keys = iter(keys)
+    while chunk := list(islice(keys, CHUNK)):
+        yield list(dict.fromkeys(chunk))

@@ -1,0 +1,148 @@
+"""A pack that one writer has to itself, to append batches to: steps 1 and 2 of every commit protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
+
+from rsdos import fsio, locks
+from rsdos.config import Config
+from rsdos.errors import DamagedContainer
+from rsdos.index import Entries, Index, Manifest, PackEntry, SegmentEntry, encode_segment
+from rsdos.layout import Layout
+from rsdos.model import Durability
+from rsdos.pack import PackFile, PackWriter
+
+
+class Claim:
+    """A locked pack that is live and not sealed, or new. One thread; `release` or `abandon` has to be called.
+
+    Raises `DamagedContainer` when the newest manifest is damaged.
+    """
+
+    def __init__(self, layout: Layout, config: Config, index: Index, refused: Iterable[int] = ()) -> None:
+        """Takes none of the packs that are ``refused``."""
+        self._layout = layout
+        self._container_id = bytes.fromhex(config.container_id)
+        self._target = config.pack_size_target
+        self._index = index
+        self._writer: PackWriter | None = None
+        self._begin(set(refused))
+
+    def _begin(self, refused: set[int]) -> None:
+        manifest = self._index.snapshot.manifest
+        while True:
+            pack_id = _candidate(manifest, refused)
+            # 1. Lock a pack that nobody appends to.
+            lock = locks.try_acquire(self._layout.pack_lock(pack_id))
+            # 2. Only now look whether it is still one to append to.
+            manifest = self._index.refresh().manifest
+            if not manifest.number:
+                raise DamagedContainer(self._layout.index, "the newest manifest; nothing is written before a repair")
+            pack = manifest.pack(pack_id) or PackEntry(pack_id, 0, 0)
+            fits = not pack.sealed and (self._is_whole(pack) if pack.length else pack_id >= manifest.next_pack_id)
+            if lock and fits:
+                self._lock = lock
+                self.pack = pack
+                """The pack as it was committed last."""
+                self.base = manifest
+                """The newest manifest at the time."""
+                return
+            refused.add(pack_id)
+            if lock:
+                lock.release()
+
+    def _is_whole(self, pack: PackEntry) -> bool:
+        """Whether a pack can be appended to; one that is missing, cut short or not itself is left for repair."""
+        try:
+            return PackFile(self._layout.pack(pack.id), pack.id, self._container_id).size() >= pack.length
+        except (FileNotFoundError, DamagedContainer):
+            return False
+
+    @property
+    def position(self) -> int:
+        """Where the next payload goes."""
+        return self._writer.position if self._writer else self.pack.length
+
+    @property
+    def room(self) -> int:
+        """Stored bytes until the pack has reached its target; at least 1."""
+        return max(self._target - self.position, 1)
+
+    @property
+    def writer(self) -> PackWriter:
+        """What appends to the pack; opened at the first use."""
+        if self._writer is None:
+            path = self._layout.pack(self.pack.id)
+            self._writer = PackWriter(path, self.pack.id, self._container_id, self.pack.length)
+        return self._writer
+
+    def finish_batch(self, entries: Entries) -> SegmentEntry:
+        """Close a batch with its sorted entries; what a manifest says of its segment."""
+        batch = self.writer.finish_batch(encode_segment(entries), len(entries))
+        return SegmentEntry(
+            len(entries),
+            entries.tombstones,
+            pack_id=self.pack.id,
+            offset=batch.segment_offset,
+            length=batch.segment_length,
+        )
+
+    def sync(self, durability: Durability) -> int:
+        """Put the finished batches on stable storage, under full durability; returns how many bytes are there now."""
+        if durability is not Durability.FULL:
+            return self.pack.synced
+        self.writer.sync()
+        if self.pack.length == 0:
+            fsio.sync_directory(self._layout.packed)
+        return self.writer.position
+
+    def grown(self, newest: Manifest, synced: int) -> PackEntry:
+        """The pack's entry of the next manifest: as it is in the newest, with the finished batches."""
+        pack = newest.pack(self.pack.id) or PackEntry(self.pack.id, 0, 0)
+        if pack.length != self.pack.length:
+            raise DamagedContainer(self.writer.path, "somebody else committed to this pack while it was locked")
+        end = self.writer.position
+        return replace(pack, length=end, synced=max(pack.synced, synced), sealed=end >= self._target)
+
+    def committed(self, manifest: Manifest) -> None:
+        """What was finished is in this manifest now."""
+        pack = manifest.pack(self.pack.id)
+        assert pack is not None
+        self.pack, self.base = pack, manifest
+
+    def release(self) -> None:
+        """Give the pack back, and the space of what was written and not committed."""
+        self._cut(self.pack.length)
+        self._close()
+
+    def abandon(self) -> None:
+        """`release` after a failure, which may have been that of the last sync of a commit that stands."""
+        # What the newest manifest covers is not cut. When that cannot be read, the next writer cuts the tail.
+        with suppress(OSError):
+            pack = self._index.history.newest().pack(self.pack.id)
+            self._cut(pack.length if pack else 0)
+        self._close()
+
+    def _cut(self, committed: int) -> None:
+        if self._writer and committed:
+            self._writer.cut(committed)
+        elif self._writer:
+            fsio.remove(self._writer.path)
+
+    def _close(self) -> None:
+        if self._writer:
+            self._writer.close()
+        self._lock.release()
+
+
+def _candidate(manifest: Manifest, refused: set[int]) -> int:
+    """The first pack that has room, or the first id that was never given out, without those that were refused."""
+    for pack in manifest.packs:
+        if not pack.sealed and pack.id not in refused:
+            return pack.id
+    pack_id = manifest.next_pack_id
+    while pack_id in refused:
+        pack_id += 1
+    return pack_id
