@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rsdos import CompressMode, Container, Place
+from rsdos.maintenance import collect
 from rsdos.model import FRAME_SIZE
 from tests.helpers import key_of, native, noise, text
 
@@ -79,6 +80,33 @@ def _pack_and_keep(path: Path, ack: Ack) -> None:
         container.pack_all_loose(CompressMode.YES, clean=False)
 
 
+def _dead_and_alive(path: Path) -> None:
+    """What is to be deleted stands in both stores."""
+    _base(path)
+    with Container(path) as container:
+        container.insert_many(list(NEW.values())[:3])
+        container.insert_many(list(NEW.values())[3:], to=Place.LOOSE)
+
+
+def _dead_and_many_segments(path: Path) -> None:
+    _many_segments(path)
+    with Container(path) as container:
+        container.insert_many(NEW.values())
+        container.delete([key for key in container if key not in BASE | NEW])
+
+
+def _delete(path: Path, ack: Ack) -> None:
+    with Container(path) as container:
+        container.delete(NEW)
+        assert not any(container.has_many(NEW))
+
+
+def _collect(path: Path, ack: Ack) -> None:
+    with Container(path) as container:
+        collect.execute(container.engine, collect.plan(container.engine, collect.CollectOptions(BASE)))
+        assert not any(container.has_many(NEW))
+
+
 def _init(path: Path, ack: Ack) -> None:
     if not (path / "config.json").exists():
         Container.create(path, durability="full").close()
@@ -92,6 +120,8 @@ class Operation:
     run: Callable[[Path, Ack], None]
     before: Mapping[str, bytes] = field(default_factory=lambda: BASE)
     wanted: Mapping[str, bytes] = field(default_factory=lambda: BASE | NEW)
+    gone: Mapping[str, bytes] = field(default_factory=dict)
+    """Is deleted: may be there or not before ``run`` has returned, and is not there after it."""
     least: int = 10
     """Calls that it makes at least: fewer, and the interception is blind."""
 
@@ -106,5 +136,8 @@ OPERATIONS = {
     "insert many loose": Operation(_base, _insert_many_loose, least=20),
     "pack": Operation(_with_new_loose, _pack, BASE | NEW),
     "pack and keep": Operation(_with_new_loose, _pack_and_keep, BASE | NEW),
+    "delete": Operation(_dead_and_alive, _delete, wanted=BASE, gone=NEW),
+    "delete, merging": Operation(_dead_and_many_segments, _delete, wanted=BASE, gone=NEW),
+    "collect": Operation(_dead_and_alive, _collect, wanted=BASE, gone=NEW),
     "init": Operation(_nothing, _init, {}, {}),
 }

@@ -49,6 +49,7 @@ def _run_and_lose(operation: Operation, directory: Path, *, sync: bool = True, n
         operation.run(path, acknowledged.add)
     acknowledged.update(operation.wanted)
     check()
+    assert not any(Container(left).has_many(operation.gone)), "what was deleted is there"
     # What is left is a container like any other: the same again works.
     operation.run(left, acknowledged.add)
     with Container(left) as container:

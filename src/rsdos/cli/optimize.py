@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from rsdos.cli.bar import Bar
-from rsdos.cli.render import echo_json, human
+from rsdos.cli.render import human
+from rsdos.cli.run import Run, run_options
 from rsdos.cli.session import Session, pass_session
 
 
@@ -17,10 +18,9 @@ def command() -> None:
 @command.command("pack")
 @click.option("--no-compress", is_flag=True, help="Store raw what is not compressed yet.")
 @click.option("--no-clean", is_flag=True, help="Keep the loose files.")
-@click.option("--dry-run", is_flag=True, help="Only say what there is to pack.")
-@click.option("--json", "as_json", is_flag=True, help="The plan or the report as one JSON document.")
+@run_options
 @pass_session
-def pack_command(session: Session, no_compress: bool, no_clean: bool, dry_run: bool, as_json: bool) -> int:
+def pack_command(session: Session, no_compress: bool, no_clean: bool, run: Run) -> int:
     """Move all loose objects into packs.
 
     A loose file is removed only after its packed copy was synced, committed, read back and hashed. Readers and
@@ -29,21 +29,16 @@ def pack_command(session: Session, no_compress: bool, no_clean: bool, dry_run: b
     from rsdos.maintenance import pack
     from rsdos.model import CompressMode
 
-    engine = session.container().engine
+    engine = run.engine(session)
     mode = CompressMode.KEEP if no_compress else CompressMode.AUTO
     plan = pack.plan(engine, pack.PackOptions(mode, clean=not no_clean))
-    if dry_run:
-        if as_json:
-            echo_json(plan, indent=2)
-        else:
-            click.echo(f"[info] {plan.objects} loose objects to pack, {human(plan.length)}")
+    if run.dry_run:
+        run.show(plan, f"{plan.objects} loose objects to pack, {human(plan.length)}")
         return 0
     with Bar() as bar:
         report = pack.execute(engine, plan, bar)
-    if as_json:
-        echo_json(report, indent=2)
-    else:
-        click.echo(f"[info] {_sentence(report)}")
+    run.show(report, _sentence(report))
+    run.show_stats(report.objects, report.size, report.seconds)
     for key in report.damaged:
         click.echo(f"rsdos: error: loose object {key} is damaged or unreadable; it was left where it is", err=True)
     return 1 if report.damaged else 0

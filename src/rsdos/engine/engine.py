@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +10,9 @@ from typing import TypeVar
 
 from rsdos import locks
 from rsdos.config import Config, read_config
-from rsdos.engine import reserve
 from rsdos.engine.formats import format_of
 from rsdos.engine.objects import REFUSED, Objects
+from rsdos.engine.reserve import prepare
 from rsdos.errors import Busy
 from rsdos.layout import Layout
 from rsdos.model import Durability, WhenBusy
@@ -57,7 +58,7 @@ class Engine:
                     lock = locks.acquire(path)
             with lock:
                 lock.describe(f"{operation}, process {os.getpid()} on {os.uname().nodename}")
-                reserve.fill(self.layout.reserve)
+                prepare(self.layout)
                 yield
 
     @contextmanager
@@ -67,10 +68,9 @@ class Engine:
         Where the container cannot be written nothing is held: a pack that is gone is then met, and told, as missing.
         """
         try:
-            os.makedirs(self.layout.locks, exist_ok=True)
             lock = locks.share(self.layout.readers_lock)
         except OSError as error:
-            if error.errno not in REFUSED:
+            if error.errno not in (*REFUSED, errno.ENOENT):
                 raise
             yield
             return
@@ -78,7 +78,13 @@ class Engine:
             yield
 
     def kept(self, answers: Iterator[_T]) -> Iterator[_T]:
-        """The same answers, `reading` from the first to the last: a pack that they come from stays where it is."""
+        """The same answers, `reading` from the first to the last: a pack that they come from stays where it is.
+
+        Makes no lock file: before the first maintenance of a container of version 1 there is none.
+        """
+        if not os.path.exists(self.layout.readers_lock):
+            yield from answers
+            return
         with self.reading():
             yield from answers
 

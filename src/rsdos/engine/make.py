@@ -8,8 +8,8 @@ from contextlib import suppress
 
 from rsdos import fsio, locks
 from rsdos.config import Config, encode_config, read_config
-from rsdos.engine import reserve
 from rsdos.engine.formats import format_of
+from rsdos.engine.reserve import prepare
 from rsdos.errors import ContainerExists
 from rsdos.layout import Layout
 
@@ -35,7 +35,7 @@ def make_container(path: str, config: Config) -> None:
             os.makedirs(directory, exist_ok=True)
         form.begin(layout, config)
         if os.path.isdir(layout.locks):
-            reserve.fill(layout.reserve)
+            prepare(layout)
         write_config(layout, config)
     directory = layout.root
     with suppress(OSError):  # A parent that cannot be read cannot be synced; the container itself is whole.

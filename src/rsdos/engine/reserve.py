@@ -1,17 +1,28 @@
-"""The reserve: a file that is given up when the disk is full, so that a delete can be written down."""
+"""What maintenance needs to be there beforehand: the lock file of long readers, and the reserve.
+
+The reserve is a file that is given up when the disk is full, so that a delete can be written down.
+"""
 
 from __future__ import annotations
 
 import os
 from contextlib import suppress
 
-from rsdos import fsio
+from rsdos import fsio, locks
+from rsdos.layout import Layout
 
 SIZE = 1 << 20
 """Enough for a batch of 4,096 tombstones (270 KB) and a manifest of three thousand packs."""
 
 
-def fill(path: str) -> None:
+def prepare(layout: Layout) -> None:
+    """Make both, if they are not there."""
+    if not os.path.exists(layout.readers_lock):
+        locks.acquire(layout.readers_lock).release()
+    _fill(layout.reserve)
+
+
+def _fill(path: str) -> None:
     """Make the reserve if it is not there and there is room. Its bytes are random, so that they are not made less."""
     with suppress(OSError):
         if os.path.exists(path):

@@ -1,0 +1,74 @@
+"""``rsdos delete``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from rsdos.cli.bar import Bar
+from rsdos.cli.key_file import KeyFile
+from rsdos.cli.run import Run, run_options
+from rsdos.cli.session import Session, pass_session
+
+_SHOWN = 20
+"""Keys that are not there which are named one by one."""
+
+
+@click.command()
+@click.argument("keys", nargs=-1, metavar="[KEY]...")
+@click.option("--from-file", "listed", type=click.Path(), help="Delete the objects whose keys stand here, one a line.")
+@click.option("--keep-from-file", "kept", type=click.Path(), help="Delete all objects but those whose keys stand here.")
+@run_options
+@pass_session
+def command(session: Session, keys: tuple[str, ...], listed: str | None, kept: str | None, run: Run) -> None:
+    """Delete objects, named by their whole keys, wherever they are. "-" as a file is standard input.
+
+    The space of packed objects becomes dead bytes; `rsdos optimize repack` gives it back. Readers and writers go on
+    meanwhile; killed at any moment, the next run goes on. With --keep-from-file (garbage collection) objects that are
+    inserted after the start stay; to insert one that is there already does not count, so list first what you need.
+    """
+    if bool(keys) + (listed is not None) + (kept is not None) != 1:
+        raise click.UsageError("Give either KEYs, or --from-file, or --keep-from-file.")
+    if kept is not None:
+        _collect(session, kept, run)
+    else:
+        _delete(session, keys if listed is None else KeyFile(listed), run)
+
+
+def _delete(session: Session, keys: Sequence[str] | KeyFile, run: Run) -> None:
+    from rsdos.maintenance import delete
+
+    engine = run.engine(session)
+    plan = delete.plan(engine, delete.DeleteOptions(keys))
+    if run.dry_run:
+        report = delete.DeleteReport(plan.objects, plan.keys - plan.objects)
+        run.show(report, f"{plan.objects} objects to delete, {report.missing} are not there")
+        return
+    unknown: list[str] = []
+
+    def tell(deleted: Sequence[str], missing: Sequence[str]) -> None:
+        unknown.extend(missing[: _SHOWN - len(unknown)])
+
+    with Bar() as bar:
+        report = delete.execute(engine, plan, bar, tell)
+    run.show(report, f"Deleted {report.deleted} objects, {report.missing} were not there")
+    for key in unknown:
+        click.echo(f"rsdos: warning: no such object: {key}", err=True)
+    if report.missing > len(unknown):
+        click.echo(f"rsdos: warning: and {report.missing - len(unknown)} others", err=True)
+    run.show_stats(report.deleted, 0, report.seconds)
+
+
+def _collect(session: Session, kept: str, run: Run) -> None:
+    from rsdos.maintenance import collect
+
+    engine = run.engine(session)
+    plan = collect.plan(engine, collect.CollectOptions(KeyFile(kept)))
+    if run.dry_run:
+        run.show({"objects": plan.objects, "named": plan.named}, f"{plan.objects} objects to delete")
+        return
+    with Bar() as bar:
+        report = collect.execute(engine, plan, bar)
+    run.show(report, f"Deleted {report.deleted} objects")
+    run.show_stats(report.deleted, 0, report.seconds)

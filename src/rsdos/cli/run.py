@@ -1,0 +1,75 @@
+"""What every long command has: ``--dry-run``, ``--json``, ``--wait``, ``--stats``, and how its outcome is shown."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rsdos.cli.render import echo_json, human
+from rsdos.cli.session import Session
+
+if TYPE_CHECKING:
+    from rsdos.engine import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The options that the user gave."""
+
+    dry_run: bool
+    as_json: bool
+    wait: bool
+    stats: bool
+
+    def engine(self, session: Session) -> Engine:
+        """The open container, for maintenance."""
+        from rsdos.model import WhenBusy
+
+        engine = session.container().engine
+        engine.when_busy = WhenBusy.WAIT if self.wait else WhenBusy.RAISE
+        return engine
+
+    def show(self, outcome: object, sentence: str) -> None:
+        """Print a plan or a report: as one JSON document, or as a sentence."""
+        if self.as_json:
+            echo_json(outcome, indent=2)
+        else:
+            click.echo(f"[info] {sentence}")
+
+    def show_stats(self, objects: int, size: int, seconds: float) -> None:
+        """With ``--stats``, on stderr: how fast it went, and the most memory that it took."""
+        if self.stats:
+            rate = objects / seconds if seconds else 0.0
+            speed = human(int(size / seconds)) if seconds else "0 B"
+            click.echo(
+                f"[stats] {objects} objects, {human(size)} in {seconds:.2f} s: {rate:.0f} objects/s, {speed}/s; "
+                f"peak memory {human(_peak_memory())}",
+                err=True,
+            )
+
+
+def _peak_memory() -> int:
+    """The most bytes that were resident at one time, mapped files among them."""
+    import resource
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command those options, as its argument ``run``."""
+
+    @click.option("--dry-run", is_flag=True, help="Only say what there is to do.")
+    @click.option("--json", "as_json", is_flag=True, help="The plan or the report as one JSON document.")
+    @click.option("--wait", is_flag=True, help="Wait while another maintenance run is at work.")
+    @click.option("--stats", is_flag=True, help="Objects/s, bytes/s and peak memory at the end, on stderr.")
+    @functools.wraps(function)
+    def command(*arguments: Any, dry_run: bool, as_json: bool, wait: bool, stats: bool, **options: Any) -> Any:
+        return function(*arguments, run=Run(dry_run, as_json, wait, stats), **options)
+
+    return command

@@ -1,0 +1,218 @@
+"""Delete and garbage collection: what is gone is gone for all, and nothing else is."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from rsdos import Busy, CompressMode, Container, InvalidKey, InvalidOption, ObjectNotFound, Place
+from rsdos.index.merge import MOST_SEGMENTS
+from rsdos.maintenance import collect, delete
+from rsdos.model import FRAME_SIZE, Trust
+from rsdos.stores import Encoding
+from rsdos.stores.packed import PackedStore
+from tests.helpers import ABSENT, assert_holds, key_of, manifest_of, noise, text
+
+OBJECTS = {key_of(data): data for data in (b"", b"x", text(3000), noise(5000), text(FRAME_SIZE + 5), noise(70))}
+
+
+@pytest.fixture(params=[1, 2])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Container:
+    return Container.create(tmp_path / "store", container_version=request.param)
+
+
+@pytest.mark.parametrize("place", Place)
+def test_what_is_deleted_is_gone_for_every_reader(store: Container, place: Place) -> None:
+    other = Container(store.path)
+    keys = store.insert_many(OBJECTS.values(), to=place)
+    assert other.has_many(keys) == [True] * len(keys)
+    gone = keys[::2]
+    assert store.delete([*gone, ABSENT, *gone]) == gone
+    kept = {key: OBJECTS[key] for key in keys[1::2]}
+    assert_holds(store, kept)
+    fresh = Container(store.path)
+    assert_holds(fresh, kept)
+    for key in gone:
+        with pytest.raises(ObjectNotFound):
+            fresh.extract(key)
+        with pytest.raises(ObjectNotFound):
+            fresh.meta(key)
+    assert store.delete(gone) == []
+    # What is inserted again is there again.
+    assert other.insert_many(OBJECTS.values(), to=place) == keys
+    assert_holds(other, OBJECTS)
+    assert_holds(Container(store.path), OBJECTS)
+
+
+def test_both_copies_go(store: Container) -> None:
+    keys = store.insert_many(OBJECTS.values(), to=Place.LOOSE)
+    store.pack_all_loose(clean=False)
+    store.delete(keys[:3])
+    assert_holds(Container(store.path), {key: OBJECTS[key] for key in keys[3:]})
+    assert len(list(store.engine.loose)) == len(keys) - 3
+
+
+def test_a_bad_key_deletes_nothing(store: Container) -> None:
+    keys = store.insert_many(OBJECTS.values())
+    with pytest.raises(InvalidKey):
+        store.delete([*keys, "../config.json"])
+    assert_holds(store, OBJECTS)
+
+
+def test_a_report_and_its_plan(store: Container) -> None:
+    keys = store.insert_many(OBJECTS.values())
+    plan = delete.plan(store.engine, delete.DeleteOptions([*keys[:2], ABSENT]))
+    assert (plan.keys, plan.objects) == (3, 2)
+    assert_holds(store, OBJECTS)
+    report = delete.execute(store.engine, plan)
+    assert (report.deleted, report.missing) == (2, 1)
+
+
+def test_dead_bytes_are_counted(container: Container) -> None:
+    keys = container.insert_many(OBJECTS.values(), compress=CompressMode.NO)
+    container.delete(keys[2:4])
+    status = container.status()
+    assert (status.dead_objects, status.dead_length) == (2, 8000)
+    assert status.packed_objects == len(keys) - 2
+    manifest = manifest_of(container.path)
+    assert manifest.size == sum(len(OBJECTS[key]) for key in [*keys[:2], *keys[4:]])
+
+
+def test_every_copy_of_a_key_is_killed_and_counted_once(container: Container) -> None:
+    encoding = Encoding(CompressMode.NO, container.config.codec)
+    with container.engine.packed.appender() as one, Container(container.path).engine.packed.appender() as two:
+        for appender in (one, two):
+            appender.add_many([b"both", b"more"], encoding)
+            appender.commit()
+    assert container.status().dead_objects == 2
+    assert container.delete([key_of(b"both")]) == [key_of(b"both")]
+    assert_holds(Container(container.path), {key_of(b"more"): b"more"})
+    assert container.status().dead_objects == 3
+    container.insert_many([b"both"])
+    assert (container.status().packed_objects, container.status().dead_objects) == (2, 3)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_inserts_and_deletes_at_random_against_a_dict(seed: int, store: Container) -> None:
+    rng = random.Random(seed)
+    data = {key_of(one): one for one in (noise(rng.randrange(200), n) for n in range(60))}
+    model: dict[str, bytes] = {}
+    for _ in range(60):
+        keys = rng.sample(list(data), rng.randrange(1, 12))
+        if rng.random() < 0.5:
+            assert store.insert_many([data[key] for key in keys], to=rng.choice(list(Place))) == keys
+            model |= {key: data[key] for key in keys}
+        else:
+            assert store.delete(keys) == [key for key in keys if model.pop(key, None) is not None]
+        if rng.random() < 0.1:
+            store.pack_all_loose()
+        if rng.random() < 0.2:
+            assert_holds(Container(store.path), model)
+    assert_holds(store, model)
+    assert store.status().packed_objects + store.status().loose_objects >= len(model)
+
+
+def test_many_deletes_leave_few_segments_and_the_index_can_be_made_again(container: Container) -> None:
+    keys = container.insert_many(b"%d" % number for number in range(2000))
+    for at in range(0, 800, 20):
+        container.delete(keys[at : at + 20])
+    left = {key: b"%d" % number for number, key in enumerate(keys) if number >= 800}
+    assert len(manifest_of(container.path).segments) <= MOST_SEGMENTS
+    assert_holds(Container(container.path), left)
+    for path in (container.path / "index").iterdir():
+        path.unlink()
+    # From the packs alone: a rebuild does not bring back what was deleted.
+    assert_holds(Container(container.path), left)
+
+
+def test_a_merge_drops_the_dead_and_their_tombstones(container: Container) -> None:
+    keys = container.insert_many(b"%d" % number for number in range(3000))
+    container.delete(keys[:1000])
+    packed = container.engine.packed
+    assert isinstance(packed, PackedStore)
+    manifest = packed.index.merge(container.engine.durability)
+    assert [(segment.count, segment.tombstones) for segment in manifest.segments] == [(2000, 0)]
+    assert container.has_many(keys) == [False] * 1000 + [True] * 2000
+
+
+def test_a_duplicate_that_is_deleted_before_the_commit_is_written_after_all(store: Container) -> None:
+    small, big = noise(500), noise(9000)
+    encoding = Encoding(CompressMode.NO, store.config.codec)
+    for place in Place:
+        keys = store.insert_many([small, big], to=place)
+        # Another thing with it, or nothing at all.
+        for also in ([], [noise(100, place is Place.LOOSE)]):
+            store.insert_many([small, big], to=place)
+            objects = Container(store.path).engine.objects
+            look = partial(objects.copies, trust=Trust.VERIFY, durability=store.engine.durability)
+            with objects.packed.appender(look) as appender:
+                appender.add_many([small, *also, big], encoding)
+                assert store.delete(keys) == keys
+                appender.commit()
+            assert dict(Container(store.path).extract_many(keys)) == {keys[0]: small, keys[1]: big}
+
+
+def test_a_loose_insert_is_not_answered_with_a_copy_that_was_deleted(store: Container) -> None:
+    key = store.insert(b"object", to=Place.PACKED)
+    other = Container(store.path)
+    assert other.extract(key) == b"object"
+    store.delete([key])
+    assert other.insert(b"object") == key
+    assert Container(store.path).extract(key) == b"object"
+
+
+def test_a_delete_waits_or_says_who_is_at_work(store: Container) -> None:
+    key = store.insert(b"x")
+    with store.engine.maintenance("repack"), pytest.raises(Busy, match=f"repack, process {os.getpid()} on "):
+        Container(store.path).delete([key])
+    assert key in store
+
+
+# Garbage collection.
+
+
+@pytest.mark.parametrize("place", Place)
+def test_what_is_not_named_is_deleted(store: Container, place: Place) -> None:
+    keys = store.insert_many(OBJECTS.values(), to=place)
+    plan = collect.plan(store.engine, collect.CollectOptions([*keys[:2], ABSENT]))
+    assert plan.objects == len(keys) - 2
+    assert_holds(store, OBJECTS)
+    assert collect.execute(store.engine, plan).deleted == len(keys) - 2
+    assert_holds(Container(store.path), {key: OBJECTS[key] for key in keys[:2]})
+
+
+def test_what_comes_after_the_start_stays(store: Container) -> None:
+    before = [*store.insert_many([b"1", b"2"]), *store.insert_many([b"3", b"4"], to=Place.LOOSE)]
+    later: dict[str, bytes] = {}
+
+    def keep() -> Iterator[str]:
+        for data, place in ((b"5", Place.PACKED), (b"6", Place.LOOSE)):
+            later[store.insert(data, to=place)] = data
+        yield before[0]
+
+    plan = collect.plan(store.engine, collect.CollectOptions(keep()))
+    for data, place in ((b"7", Place.PACKED), (b"8", Place.LOOSE)):
+        later[store.insert(data, to=place)] = data
+    assert collect.execute(store.engine, plan).deleted == 3
+    assert_holds(Container(store.path), {before[0]: b"1"} | later)
+
+
+def test_an_object_in_both_stores_counts_once(store: Container) -> None:
+    keys = store.insert_many([b"1", b"2", b"3"], to=Place.LOOSE)
+    store.pack_all_loose(clean=False)
+    plan = collect.plan(store.engine, collect.CollectOptions(keys[:1]))
+    assert plan.objects == 2
+    assert collect.execute(store.engine, plan).deleted == 2
+    assert list(store) == keys[:1]
+
+
+def test_an_empty_list_deletes_nothing(store: Container) -> None:
+    store.insert(b"x")
+    with pytest.raises(InvalidOption):
+        collect.plan(store.engine, collect.CollectOptions([]))
+    assert len(store) == 1
