@@ -42,20 +42,23 @@ class Engine:
         self.objects = Objects(self.layout.root, self.loose, self.packed)
 
     @contextmanager
-    def maintenance(self, operation: str = "maintenance") -> Iterator[None]:
+    def maintenance(self, operation: str = "maintenance", when_busy: WhenBusy | None = None) -> Iterator[None]:
         """Hold the lock that one maintenance run at a time has; others are told ``operation`` and who does it.
 
-        Raises `Busy`, unless `when_busy` says to wait, and `ReadOnlyContainer`.
+        Raises `Busy` when it is taken, unless ``when_busy`` (default: the engine's) says to wait; `ReadOnlyContainer`.
         """
         with self.objects.writing():
             os.makedirs(self.layout.locks, exist_ok=True)  # disk-objectstore makes none.
             path = self.layout.maintenance_lock
-            lock = locks.try_acquire(path)
-            if lock is None and self.when_busy is WhenBusy.RAISE:
-                raise Busy("the container's maintenance lock", locks.holder(path))
-            if lock is None:
+            if (when_busy or self.when_busy) is WhenBusy.WAIT:
+                # In line: whoever gives the lock back and wants it again comes after those who wait already.
                 with locks.acquire(self.layout.turn_lock):
                     lock = locks.acquire(path)
+            else:
+                free = locks.try_acquire(path)
+                if free is None:
+                    raise Busy("the container's maintenance lock", locks.holder(path))
+                lock = free
             with lock:
                 lock.describe(f"{operation}, process {os.getpid()} on {os.uname().nodename}")
                 prepare(self.layout)

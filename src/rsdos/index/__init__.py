@@ -7,7 +7,7 @@ from rsdos.index.key_set import KeySet
 from rsdos.index.liveness import WHOLE_PACK, living, recounted
 from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry, encode_manifest
 from rsdos.index.segment import Segment, encode_segment
-from rsdos.index.snapshot import Found, Run, Snapshot
+from rsdos.index.snapshot import Found, Run, Snapshot, runs_of
 
 __all__ = [
     "WHOLE_PACK",
@@ -26,4 +26,5 @@ __all__ = [
     "encode_segment",
     "living",
     "recounted",
+    "runs_of",
 ]

@@ -155,13 +155,34 @@ class Entries:
         records["flags"], records["crc"] = RecordFlag.TOMBSTONE, 0
         return Entries(self.prefixes, records)
 
-    def also_in(self, other: Entries) -> Entries:
-        """Those whose extents the other table has as well; both are sorted."""
+    def of_extents(self, other: Entries) -> Mask:
+        """A mask of the entries whose keys and extents the other table has as well."""
         if not len(other):
-            return other
-        seen = set(zip(other.prefixes.tolist(), *(other.records[name].tolist() for name in _EXTENT), strict=True))
-        mine = zip(self.prefixes.tolist(), *(self.records[name].tolist() for name in _EXTENT), strict=True)
-        return self.take(np.fromiter((extent in seen for extent in mine), np.bool_, len(self)))
+            return np.zeros(len(self), np.bool_)
+        seen, mine = (
+            zip(table.prefixes.tolist(), *(table.records[name].tolist() for name in _EXTENT), strict=True)
+            for table in (other, self)
+        )
+        known = set(seen)
+        return np.fromiter((extent in known for extent in mine), np.bool_, len(self))
+
+    def of_packs(self, pack_ids: Sequence[int]) -> Mask:
+        """A mask of the entries whose extents are in some packs."""
+        return np.isin(self.records["pack_id"], pack_ids)
+
+    def of_keys(self, other: Entries) -> Mask:
+        """A mask of the entries whose keys the other table has too."""
+        if not len(other):
+            return np.zeros(len(self), np.bool_)
+        found = search(other.prefixes, other.records, Digests(self.prefixes, self.records["tail"]), lambda _: None)
+        mask: Mask = found >= 0
+        return mask
+
+    def moved(self, at: Sequence[int], pack_id: int, offsets: Sequence[int]) -> Entries:
+        """Some of the entries, as they are when their bytes stand elsewhere."""
+        records = self.records[np.array(at, np.intp)]
+        records["pack_id"], records["offset"] = pack_id, offsets
+        return Entries(self.prefixes[np.array(at, np.intp)], records)
 
     def counts(self) -> dict[int, Counts]:
         """How many of the entries stand in each pack, and their raw and stored bytes."""

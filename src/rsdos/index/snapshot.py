@@ -34,6 +34,11 @@ class Run:
     codec: list[int]
 
 
+def runs_of(entries: Entries, gap: int, window: int) -> Iterator[Run]:
+    """All entries of a table in storage order, in runs; see `Found.runs`."""
+    return Found(entries, np.arange(len(entries)), np.empty(0, np.intp)).runs(gap, window)
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """The answer to a bulk lookup: ``entries[i]`` answers the digest at ``positions[i]``; the others are missing."""
@@ -149,6 +154,13 @@ class Snapshot:
         if damage is not None and not hit.all():
             raise damage
         return Found(copies.take(at[hit]), np.flatnonzero(hit), np.flatnonzero(~hit))
+
+    def with_tombstones(self, digests: Sequence[bytes]) -> Entries:
+        """All entries of many keys, dead and alive and tombstones, sorted. Raises `DamagedContainer`."""
+        if self._damage is not None:
+            raise self._damage
+        wanted = Digests.of(digests)
+        return Entries.joined(segment.find_all_many(wanted) for segment in self.segments).sort()
 
     def _copies(self, wanted: Digests) -> tuple[Entries, DamagedContainer | None]:
         """All living copies of some keys, sorted, and why there may be more of them."""

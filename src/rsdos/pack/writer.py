@@ -59,6 +59,11 @@ class PackWriter:
         os.ftruncate(self.fd, committed)
         return committed
 
+    @property
+    def batch_start(self) -> int:
+        """Where the present batch begins."""
+        return self._start
+
     def write(self, buffers: Sequence[BytesLike]) -> int:
         """Append payloads to the batch, one after another; returns the offset of the first."""
         offset = self.position

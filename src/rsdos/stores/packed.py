@@ -7,14 +7,13 @@ import io
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from operator import add
 from typing import TypeVar
 
 from rsdos import fsio, locks
-from rsdos.codecs import crc32, decode, decode_many
+from rsdos.codecs import crc32, decode
 from rsdos.config import Config
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
 from rsdos.index import Found, Index, Manifest, Run, Snapshot
@@ -35,8 +34,11 @@ from rsdos.model import (
 from rsdos.pack import PackFile, Scan, scan
 from rsdos.stores.appender import Appender
 from rsdos.stores.appending import Look
-from rsdos.stores.packs import GAP, MOST_OPEN, WINDOW, PackedSums, Packs, PackSums, Swept, Whole
+from rsdos.stores.encoding import Encoding
+from rsdos.stores.packs import GAP, MOST_OPEN, WINDOW, PackedSums, Packs, PackSums, Rewritten, Swept, Whole
 from rsdos.stores.recover import recover
+from rsdos.stores.repack import Repack
+from rsdos.stores.runs import decoded
 from rsdos.stores.store import first_good
 from rsdos.stores.tombstones import MOST_TOMBSTONES, bury
 from rsdos.streams.frames import frames
@@ -50,8 +52,7 @@ class PackedStore(Packs):
     """The packed objects of a container of version 2; `Appender` has the commit protocol."""
 
     def __init__(self, layout: Layout, config: Config, durability: Durability) -> None:
-        super().__init__(config, durability)
-        self._layout = layout
+        super().__init__(layout, config, durability)
         self._container_id = bytes.fromhex(config.container_id)
         self._packs: dict[int, PackFile] = {}
         self.index = Index(layout, config.container_id, partial(recover, layout, config.container_id))
@@ -63,7 +64,9 @@ class PackedStore(Packs):
         return self.index.is_current(sight)
 
     def refresh(self) -> None:
-        self.index.refresh()
+        live = set(self.index.refresh().manifest.pack_ids)
+        # The space of a pack that is gone is not free as long as somebody has it open.
+        self._packs = {pack_id: pack for pack_id, pack in self._packs.items() if pack_id in live}
 
     def close(self) -> None:
         self._packs = {}
@@ -203,7 +206,7 @@ class PackedStore(Packs):
                     if data is not None:
                         yield at, data
             else:
-                for at, raw in zip(run.positions, _decoded(run, stored), strict=True):
+                for at, raw in zip(run.positions, decoded(run, stored), strict=True):
                     data = read(digests[at]) if raw is None else raw
                     if data is not None:
                         yield at, data
@@ -265,12 +268,12 @@ class PackedStore(Packs):
         for record in records:
             if durability is Durability.FULL and record.offset + record.length > synced.get(record.pack_id, 0):
                 continue
-            if self._is_intact(record):
+            if self.is_intact(record):
                 return Copy.GOOD
             best = Copy.DAMAGED
         return best
 
-    def _is_intact(self, record: Record) -> bool:
+    def is_intact(self, record: Record) -> bool:
         """Whether the stored bytes of a copy are those that were written."""
         crc = 0
         try:
@@ -290,7 +293,7 @@ class PackedStore(Packs):
             stored = None if run.flags else self._stored_run(run)
             if stored is None:
                 continue
-            for at, raw, codec, form in zip(run.positions, _decoded(run, stored), run.codec, stored, strict=True):
+            for at, raw, codec, form in zip(run.positions, decoded(run, stored), run.codec, stored, strict=True):
                 if raw is not None and self.hash.digest_of(raw) == digests[at]:
                     yield Whole(digests[at], raw, Codec(codec), form)
 
@@ -311,7 +314,7 @@ class PackedStore(Packs):
         self.index.refresh()
         copies = self.index.live_copies(digests)
         if isinstance(seen, Snapshot):
-            copies = copies.also_in(seen.live_copies(digests))
+            copies = copies.take(copies.of_extents(seen.live_copies(digests)))
         for at in range(0, len(copies), MOST_TOMBSTONES):
             some = copies.take(slice(at, at + MOST_TOMBSTONES))
             bury(self._layout, self._config, self.index, self._durability, some)
@@ -324,6 +327,17 @@ class PackedStore(Packs):
         assert isinstance(seen, Snapshot)
         for entries in seen.tables():
             yield entries.digests()
+
+    # Repacking.
+
+    def rewrite(self, pack_id: int, encoding: Encoding | None, advance: Callable[[int], None]) -> Rewritten:
+        rewritten = Repack(self._layout, self._config, self.index, self, encoding, advance).run(pack_id)
+        self._packs.pop(pack_id, None)
+        return rewritten
+
+    def record_frames(self, record: Record) -> Iterator[BytesLike]:
+        """The verified frames of one copy of an object of more than one frame."""
+        return self._frames(record)
 
     def sweep(self) -> Swept:
         # Packs that the newest manifest does not have, and what stands behind the committed length of those it has. A
@@ -358,14 +372,6 @@ class PackedStore(Packs):
         elif freed and not self.unlink(pack_id):
             return 0
         return freed
-
-    def unlink(self, pack_id: int) -> bool:
-        """Unlink a pack that no manifest needs any more, unless a long reader may; whether it is gone. Not synced."""
-        lock = locks.try_acquire(self._layout.readers_lock)
-        if lock is None:
-            return False
-        with lock:
-            return fsio.remove(self._layout.pack(pack_id))
 
     # The whole.
 
@@ -418,20 +424,6 @@ def _meta(record: Record) -> ObjectMeta:
     except DecodeError as error:
         raise DamagedObject(record.key, str(error)) from None
     return ObjectMeta(record.key, Place.PACKED, record.size, record.length, codec, record.extent)
-
-
-def _decoded(run: Run, stored: list[bytes]) -> Sequence[bytes | None]:
-    """The raw bytes of a run; None for each of a codec of which one does not decode."""
-    if not any(run.codec) and run.size == run.length:
-        return stored
-    decoded: list[bytes | None] = [None] * len(stored)
-    for codec in set(run.codec):
-        at = [i for i, own in enumerate(run.codec) if own == codec]
-        with suppress(ValueError):
-            raws = decode_many([stored[i] for i in at], Codec(codec), [run.size[i] for i in at])
-            for i, raw in zip(at, raws, strict=True):
-                decoded[i] = raw
-    return decoded
 
 
 def _stored(record: Record) -> Stored:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
+from rsdos import fsio, locks
 from rsdos.config import Config
 from rsdos.errors import DamagedObject
+from rsdos.layout import Layout
 from rsdos.model import Codec, CompressMode, Copy, Durability, ObjectMeta, Source, Trust
 from rsdos.pack import Scan
 from rsdos.stores.appending import Look, PackAppender
@@ -98,6 +100,21 @@ class Swept:
     length: int
 
 
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """A pack that was written anew: ``objects`` of ``size`` raw bytes went on, ``freed`` bytes are less on disk.
+
+    ``damaged`` are the keys of those whose bytes were not good: they went on as they are. ``is_gone`` says whether the
+    old pack is unlinked; a long reader may have been in the way, then the next sweep does it.
+    """
+
+    objects: int
+    size: int
+    freed: int
+    is_gone: bool
+    damaged: tuple[str, ...] = ()
+
+
 class Whole(NamedTuple):
     """An object of at most one frame, decoded and hashed, beside its stored form."""
 
@@ -110,8 +127,9 @@ class Whole(NamedTuple):
 class Packs(Store):
     """The packed objects of a container. Any number of threads and processes; the appender has the commit protocol."""
 
-    def __init__(self, config: Config, durability: Durability) -> None:
+    def __init__(self, layout: Layout, config: Config, durability: Durability) -> None:
         self.hash = config.hash
+        self._layout = layout
         self._config = config
         self._durability = durability
         self.codecs = frozenset(Codec)
@@ -236,12 +254,30 @@ class Packs(Store):
         """The digests of the objects that were there at a `moment`, in lists of bounded size."""
 
     @abstractmethod
+    def rewrite(self, pack_id: int, encoding: Encoding | None, advance: Callable[[int], None]) -> Rewritten:
+        """Write what lives in a pack to another, and unlink it; ``advance`` is told stored bytes that are done.
+
+        Stored bytes are copied as they are, or, with an ``encoding``, decoded and encoded anew. Readers, writers and
+        deletes go on; the caller holds the maintenance lock. Killed at any moment, the next sweep cleans up, and the
+        pack can be rewritten again. Raises `Busy` when somebody is writing to the pack, `DamagedContainer` when its
+        structure is damaged, and OSError; the pack stays as it was then.
+        """
+
+    @abstractmethod
     def sweep(self) -> Swept:
         """Give back what writers left that died, and repacks that a long reader was in the way of.
 
         A live writer's files are never touched. The caller holds the maintenance lock. Killed at any moment, the next
         sweep goes on.
         """
+
+    def unlink(self, pack_id: int) -> bool:
+        """Unlink a pack that no manifest needs any more, unless a long reader may; whether it is gone. Not synced."""
+        lock = locks.try_acquire(self._layout.readers_lock)
+        if lock is None:
+            return False
+        with lock:
+            return fsio.remove(self._layout.pack(pack_id))
 
     @abstractmethod
     def with_prefix(self, prefix: str) -> Iterator[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rsdos.errors import DamagedContainer
-from rsdos.index import Manifest, PackEntry, Segment, SegmentEntry, Snapshot
+from rsdos.index import WHOLE_PACK, Manifest, PackEntry, Segment, SegmentEntry, Snapshot
 from rsdos.layout import Layout
+from rsdos.model import DIGEST_BYTES, RecordFlag
 from rsdos.pack import PackFile, scan
 
 
@@ -20,11 +21,31 @@ def recover(layout: Layout, container_id: str, manifest: Manifest | None) -> Sna
     packs = manifest.packs if manifest else tuple(PackEntry(pack_id, 0, 0) for pack_id in layout.pack_ids())
     found = _Found()
     entries = [found.take(layout, container_id, pack) for pack in packs]
+    replaced = set() if manifest else _replaced(found)
+    if replaced:
+        # A repack has written these packs anew, and was killed, or a long reader was in the way, before they went.
+        found = _Found()
+        entries = [found.take(layout, container_id, pack) for pack in packs if pack.id not in replaced]
     if manifest:
         return Snapshot(replace(manifest, segments=tuple(found.entries)), found.segments, found.damage)
     whole = Manifest(0, container_id, packs=tuple(entries), segments=tuple(found.entries))
     snapshot = Snapshot(whole, found.segments, found.damage)
     return Snapshot(replace(whole, packs=snapshot.counted()), found.segments, found.damage)
+
+
+def _replaced(found: _Found) -> set[int]:
+    """The packs that a tombstone of another pack kills as a whole."""
+    replaced = set()
+    for entry, segment in zip(found.entries, found.segments, strict=True):
+        if segment.tombstones:
+            records = segment.find(bytes(DIGEST_BYTES))
+            replaced |= {
+                record.pack_id
+                for record in records
+                if record.flags & RecordFlag.TOMBSTONE and record.offset == WHOLE_PACK
+                if record.pack_id != entry.pack_id
+            }
+    return replaced
 
 
 class _Found:

@@ -32,7 +32,7 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _OURS = b"rsdos\n"
 
 
-class _Pack:
+class LegacyPack:
     """A pack that is being appended to, under both its locks: a `rsdos.stores.encoding.Sink`."""
 
     def __init__(self, layout: LegacyLayout, pack_id: int, lock: locks.Lock, peer_lock: int) -> None:
@@ -121,6 +121,27 @@ def _lock_out_peers(path: str) -> int:
     return fd
 
 
+def fresh_ids(layout: LegacyLayout, database: Database) -> Iterator[int]:
+    """Ids that no pack has had: lock files stay, and tell of packs that are gone."""
+    return count(max([-1, *layout.pack_ids(), *layout.locked_ids(), *database.sums()]) + 1)
+
+
+def try_pack(layout: LegacyLayout, pack_id: int) -> LegacyPack | None:
+    """A pack under both its locks, or None when somebody else has one of them. Made if it is not there."""
+    lock = locks.try_acquire(layout.pack_lock(pack_id))
+    if lock is None:
+        return None
+    try:
+        peer_lock = _lock_out_peers(layout.peer_lock(pack_id))
+    except FileExistsError:
+        lock.release()
+        return None
+    except BaseException:
+        lock.release()
+        raise
+    return LegacyPack(layout, pack_id, lock, peer_lock)
+
+
 class LegacyAppender(PackAppender):
     """A writer of container version 1."""
 
@@ -132,44 +153,32 @@ class LegacyAppender(PackAppender):
         self._config = config
         self._database = database
         self._durability = durability
-        self._pack: _Pack | None = None
+        self._pack: LegacyPack | None = None
         self._failed = False
         self._rows: list[Row] = []
 
     def __enter__(self) -> Self:
         return self
 
-    def _open(self) -> _Pack:
+    def _open(self) -> LegacyPack:
         if self._failed:
             raise WriterPoisoned("this appender has failed before")
         if self._pack is None:
             os.makedirs(self._layout.locks, exist_ok=True)
-            known = self._layout.pack_ids()
-            # An id is never used twice: lock files stay, and tell of packs that are gone.
-            fresh = count(max([-1, *known, *self._layout.locked_ids()]) + 1)
-            self._pack = next(pack for pack in map(self._try, chain(known, fresh)) if pack)
+            candidates = chain(self._layout.pack_ids(), fresh_ids(self._layout, self._database))
+            self._pack = next(pack for pack in map(self._try, candidates) if pack)
         return self._pack
 
-    def _try(self, pack_id: int) -> _Pack | None:
-        path = self._layout.pack(pack_id)
+    def _try(self, pack_id: int) -> LegacyPack | None:
         with suppress(FileNotFoundError):
-            status = os.stat(path, follow_symlinks=False)
+            status = os.stat(self._layout.pack(pack_id), follow_symlinks=False)
             # A pack of two names is one of version 2 as well: a migration is under way.
             if status.st_size >= self._config.pack_size_target or status.st_nlink > 1:
                 return None
         # 1. Lock it: for our own kind, and for disk-objectstore.
-        lock = locks.try_acquire(self._layout.pack_lock(pack_id))
-        if lock is None:
+        pack = try_pack(self._layout, pack_id)
+        if pack is None:
             return None
-        try:
-            peer_lock = _lock_out_peers(self._layout.peer_lock(pack_id))
-        except FileExistsError:
-            lock.release()
-            return None
-        except BaseException:
-            lock.release()
-            raise
-        pack = _Pack(self._layout, pack_id, lock, peer_lock)
         if pack.position >= self._config.pack_size_target:
             pack.close()
             return None

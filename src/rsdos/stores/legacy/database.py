@@ -275,6 +275,19 @@ class Transaction:
         """Say that the objects of one pack stand, at the same offsets, in another."""
         self._connection.execute("UPDATE db_object SET pack_id=? WHERE pack_id=?", (other, pack_id))
 
+    def rows(self, pack_id: int) -> Iterator[list[tuple[int, int, int]]]:
+        """(id, offset, length) of the rows of a pack, in lists of bounded size; `place` may be called between them."""
+        last = -1
+        query = 'SELECT id, "offset", length FROM db_object WHERE pack_id = ? AND id > ? ORDER BY id LIMIT ?'
+        while rows := self._connection.execute(query, (pack_id, last, _PAGE)).fetchall():
+            yield rows
+            last = rows[-1][0]
+
+    def place(self, places: Iterable[tuple[int, int, int, int, int]]) -> None:
+        """Point rows to other places: (id, compressed, offset, length, pack_id)."""
+        query = 'UPDATE db_object SET compressed=?, "offset"=?, length=?, pack_id=? WHERE id=?'
+        self._connection.executemany(query, ((*rest, number) for number, *rest in places))
+
     def delete(self, keys: Iterable[str]) -> int:
         """Remove the rows of keys; returns how many there were."""
         return self._connection.executemany("DELETE FROM db_object WHERE hashkey=?", ((key,) for key in keys)).rowcount

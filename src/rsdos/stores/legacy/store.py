@@ -7,7 +7,7 @@ import io
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from itertools import groupby, pairwise
 from typing import TypeVar
@@ -32,10 +32,12 @@ from rsdos.model import (
 )
 from rsdos.pack import BarePack, Scan
 from rsdos.stores.appending import Look
-from rsdos.stores.legacy.appender import LegacyAppender
+from rsdos.stores.encoding import Encoding
+from rsdos.stores.legacy.appender import LegacyAppender, try_pack
 from rsdos.stores.legacy.database import Database, Row
+from rsdos.stores.legacy.repack import LegacyRepack
 from rsdos.stores.legacy.stale import sweep
-from rsdos.stores.packs import GAP, MOST_OPEN, WINDOW, PackedSums, Packs, PackSums, Swept, Whole
+from rsdos.stores.packs import GAP, MOST_OPEN, WINDOW, PackedSums, Packs, PackSums, Rewritten, Swept, Whole
 from rsdos.stores.store import CHUNK
 from rsdos.streams.plain import PlainReader, plain_parts
 
@@ -50,11 +52,12 @@ class LegacyPacks(Packs):
     what a row led to is verified, and on damage the row is looked up anew and the pack opened anew before it is said.
     """
 
+    _layout: LegacyLayout
+
     def __init__(self, layout: LegacyLayout, config: Config, durability: Durability) -> None:
-        super().__init__(config, durability)
+        super().__init__(layout, config, durability)
         # zstd only where the configuration says that it is not for disk-objectstore.
         self.codecs = frozenset({Codec.RAW, Codec.ZLIB, config.codec.codec})
-        self._layout = layout
         self._packs: dict[int, BarePack] = {}
         self._synced: dict[int, int] = {}
         """How much of each pack this process has synced, or found synced."""
@@ -287,8 +290,27 @@ class LegacyPacks(Packs):
             some = seen[start : start + CHUNK * step]
             yield [some[at : at + step] for at in range(0, len(some), step)]
 
+    # Repacking.
+
+    def rewrite(self, pack_id: int, encoding: Encoding | None, advance: Callable[[int], None]) -> Rewritten:
+        repack = LegacyRepack(self._layout, self._config, self.database, self.frames, self.unlink, encoding, advance)
+        rewritten = repack.run(pack_id)
+        self._packs.pop(pack_id, None)
+        return rewritten
+
     def sweep(self) -> Swept:
-        return Swept(sweep(self._layout, self.database), 0)
+        files, length = sweep(self._layout, self.database), 0
+        used = self.database.sums()
+        for pack_id in self._layout.pack_ids():
+            # Of packs that nobody writes to, those that no row leads to: of a repack, or all was deleted.
+            if pack_id >= 0 and pack_id not in used and (pack := try_pack(self._layout, pack_id)):
+                pack.is_kept = True
+                with closing(pack):
+                    if not any(self.database.rows(pack_id)) and self.unlink(pack_id):
+                        files, length = files + 1, length + pack.committed
+        if files:
+            fsio.sync_directory(self._layout.packed)
+        return Swept(files, length)
 
     # The whole.
 

@@ -1,0 +1,164 @@
+"""Repack: write packs anew without their dead bytes, or in another compression. Options → plan → execute → report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import monotonic
+
+from rsdos.codecs import parse_compression
+from rsdos.engine import Engine
+from rsdos.errors import Busy, DamagedContainer, InvalidOption
+from rsdos.interfaces import Progress
+from rsdos.model import Codec, CompressMode, WhenBusy
+from rsdos.progress import SILENCE
+from rsdos.stores import Encoding, PackSums
+
+KEEP = "keep"
+
+MIN_DEAD = 0.2
+"""At a fifth of dead bytes a repack writes four bytes to win one: about what a log-structured store settles at."""
+
+
+@dataclass(frozen=True, slots=True)
+class RepackOptions:
+    """What is wanted of a repack.
+
+    ``compression``: "keep" copies stored bytes as they are; "none", "zstd:3" and so on decode and encode every object
+    anew, of every pack. ``min_dead``: which share of a pack's stored bytes has to be dead, from 0 to 1. ``pack_id``:
+    only this pack, whatever is dead in it.
+    """
+
+    compression: str = KEEP
+    min_dead: float = MIN_DEAD
+    pack_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RepackPlan:
+    """The packs worth it, those with the most to gain first; ``length`` stored bytes live in them, ``dead`` do not."""
+
+    options: RepackOptions
+    pack_ids: tuple[int, ...] = ()
+    length: int = 0
+    dead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RepackReport:
+    """What a repack did.
+
+    ``objects`` of ``size`` raw bytes went on from the packs ``pack_ids``; ``freed`` bytes are less on disk, or will be
+    when the packs ``kept`` for a long reader are gone: the next run sees to that. ``skipped`` packs were being written
+    to. ``unreadable`` ones have a damaged structure. ``damaged`` are the keys of objects that went on, bad as they were.
+    """
+
+    objects: int = 0
+    size: int = 0
+    freed: int = 0
+    pack_ids: tuple[int, ...] = ()
+    kept: tuple[int, ...] = ()
+    skipped: tuple[int, ...] = ()
+    unreadable: tuple[int, ...] = ()
+    damaged: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+def plan(engine: Engine, options: RepackOptions) -> RepackPlan:
+    """Choose the packs. Raises `InvalidOption`."""
+    if not 0 <= options.min_dead <= 1:
+        raise InvalidOption(f"min_dead is a share from 0 to 1, not {options.min_dead!r:.40}")
+    recodes = _encoding(options) is not None
+    packs = [pack for pack in engine.packed.sums().packs if pack.objects or pack.stored]
+    if options.pack_id is not None:
+        packs = [pack for pack in packs if pack.id == options.pack_id]
+        if not packs:
+            raise InvalidOption(f"there is no pack {options.pack_id} with objects")
+    elif not recodes:
+        packs = [pack for pack in packs if is_worth_it(pack, options.min_dead)]
+    # The one with the least to copy for what is won goes first, so that the disk is never fuller than it has to be.
+    packs.sort(key=lambda pack: (pack.stored - pack.dead_stored) / (pack.stored or 1))
+    dead = sum(pack.dead_stored for pack in packs)
+    return RepackPlan(options, tuple(pack.id for pack in packs), sum(pack.stored for pack in packs) - dead, dead)
+
+
+def is_worth_it(pack: PackSums, min_dead: float) -> bool:
+    """Whether enough of a pack is dead."""
+    if pack.objects and pack.objects == pack.dead_objects:
+        return True
+    return pack.dead_stored > 0 and pack.dead_stored >= min_dead * pack.stored
+
+
+def _encoding(options: RepackOptions) -> Encoding | None:
+    if options.compression == KEEP:
+        return None
+    compression = parse_compression(options.compression)
+    return Encoding(CompressMode.NO if compression.codec is Codec.RAW else CompressMode.AUTO, compression)
+
+
+def execute(engine: Engine, plan: RepackPlan, progress: Progress = SILENCE, until: float | None = None) -> RepackReport:
+    """Rewrite the packs, one at a time: the extra space is that of one. See `rsdos.stores.packs.Packs.rewrite`.
+
+    Readers, writers and deletes go on; other maintenance gets its turn after each pack. No pack is begun when
+    ``time.monotonic`` has passed ``until``. Killed at any moment, the next run goes on. Raises `Busy` when another
+    maintenance run is at work at the beginning, `ReadOnlyContainer`, OSError.
+    """
+    begun = monotonic()
+    encoding = _encoding(plan.options)
+    report = _Report()
+    progress.start("Repacking", plan.length, "bytes")
+    try:
+        for pack_id in plan.pack_ids:
+            if until is not None and monotonic() > until:
+                break
+            # After the first pack it waits for its turn, and does not give up half-way.
+            with engine.maintenance("repack", None if report.is_new else WhenBusy.WAIT):
+                if report.is_new:
+                    engine.packed.sweep()
+                report.add(pack_id, engine, encoding, progress)
+    finally:
+        progress.finish()
+    return report.report(monotonic() - begun)
+
+
+class _Report:
+    """A report that grows."""
+
+    def __init__(self) -> None:
+        self.is_new = True
+        self._objects = self._size = self._freed = 0
+        self._done: list[int] = []
+        self._kept: list[int] = []
+        self._skipped: list[int] = []
+        self._unreadable: list[int] = []
+        self._damaged: list[str] = []
+
+    def add(self, pack_id: int, engine: Engine, encoding: Encoding | None, progress: Progress) -> None:
+        self.is_new = False
+        try:
+            rewritten = engine.packed.rewrite(pack_id, encoding, progress.advance)
+        except Busy:
+            self._skipped.append(pack_id)
+            return
+        except DamagedContainer:
+            self._unreadable.append(pack_id)
+            return
+        self._objects += rewritten.objects
+        self._size += rewritten.size
+        self._freed += rewritten.freed
+        self._done.append(pack_id)
+        self._damaged += rewritten.damaged
+        if not rewritten.is_gone:
+            self._kept.append(pack_id)
+
+    def report(self, seconds: float) -> RepackReport:
+        return RepackReport(
+            self._objects,
+            self._size,
+            self._freed,
+            tuple(self._done),
+            tuple(self._kept),
+            tuple(self._skipped),
+            tuple(self._unreadable),
+            tuple(self._damaged),
+            seconds,
+        )
