@@ -155,13 +155,6 @@ class Snapshot:
             raise damage
         return Found(copies.take(at[hit]), np.flatnonzero(hit), np.flatnonzero(~hit))
 
-    def with_tombstones(self, digests: Sequence[bytes]) -> Entries:
-        """All entries of many keys, dead and alive and tombstones, sorted. Raises `DamagedContainer`."""
-        if self._damage is not None:
-            raise self._damage
-        wanted = Digests.of(digests)
-        return Entries.joined(segment.find_all_many(wanted) for segment in self.segments).sort()
-
     def _copies(self, wanted: Digests) -> tuple[Entries, DamagedContainer | None]:
         """All living copies of some keys, sorted, and why there may be more of them."""
         tables = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from time import monotonic
 
-from rsdos.codecs import parse_compression
 from rsdos.engine import Engine
 from rsdos.errors import Busy, DamagedContainer, InvalidOption
 from rsdos.interfaces import Progress
@@ -49,7 +48,7 @@ class RepackReport:
 
     ``objects`` of ``size`` raw bytes went on from the packs ``pack_ids``; ``freed`` bytes are less on disk, or will be
     when the packs ``kept`` for a long reader are gone: the next run sees to that. ``skipped`` packs were being written
-    to. ``unreadable`` ones have a damaged structure. ``damaged`` are the keys of objects that went on, bad as they were.
+    to. ``unreadable`` ones have a damaged structure. ``damaged`` are the keys of objects that went on, bad as they are.
     """
 
     objects: int = 0
@@ -67,12 +66,12 @@ def plan(engine: Engine, options: RepackOptions) -> RepackPlan:
     """Choose the packs. Raises `InvalidOption`."""
     if not 0 <= options.min_dead <= 1:
         raise InvalidOption(f"min_dead is a share from 0 to 1, not {options.min_dead!r:.40}")
-    recodes = _encoding(options) is not None
-    packs = [pack for pack in engine.packed.sums().packs if pack.objects or pack.stored]
+    recodes = _encoding(engine, options) is not None
+    packs = [pack for pack in engine.packed.sums().packs if pack.length]
     if options.pack_id is not None:
         packs = [pack for pack in packs if pack.id == options.pack_id]
         if not packs:
-            raise InvalidOption(f"there is no pack {options.pack_id} with objects")
+            raise InvalidOption(f"there is no pack {options.pack_id}")
     elif not recodes:
         packs = [pack for pack in packs if is_worth_it(pack, options.min_dead)]
     # The one with the least to copy for what is won goes first, so that the disk is never fuller than it has to be.
@@ -88,10 +87,10 @@ def is_worth_it(pack: PackSums, min_dead: float) -> bool:
     return pack.dead_stored > 0 and pack.dead_stored >= min_dead * pack.stored
 
 
-def _encoding(options: RepackOptions) -> Encoding | None:
+def _encoding(engine: Engine, options: RepackOptions) -> Encoding | None:
     if options.compression == KEEP:
         return None
-    compression = parse_compression(options.compression)
+    compression = engine.config.recompression(options.compression)
     return Encoding(CompressMode.NO if compression.codec is Codec.RAW else CompressMode.AUTO, compression)
 
 
@@ -103,7 +102,7 @@ def execute(engine: Engine, plan: RepackPlan, progress: Progress = SILENCE, unti
     maintenance run is at work at the beginning, `ReadOnlyContainer`, OSError.
     """
     begun = monotonic()
-    encoding = _encoding(plan.options)
+    encoding = _encoding(engine, plan.options)
     report = _Report()
     progress.start("Repacking", plan.length, "bytes")
     try:

@@ -20,7 +20,6 @@ from rsdos.index import (
     Run,
     Segment,
     SegmentEntry,
-    living,
     recounted,
     runs_of,
 )
@@ -83,6 +82,7 @@ class Repack:
         self._shared: list[bytes] = []
         """Objects that have live copies elsewhere as well: which of these counts is told at the commit."""
         self._damaged: list[str] = []
+        self._living_count = 0
 
     def run(self, pack_id: int) -> Rewritten:
         """Rewrite one pack; see `Packs.rewrite`."""
@@ -153,6 +153,8 @@ class Repack:
                 self._finish_tombstones(claim)
         self._copy_group(pack, Entries.joined(group), claim)
         self._finish_batch(claim)
+        if self._living_count < pack.objects - pack.dead_objects:
+            raise DamagedContainer(path, "the index has fewer objects of it than the manifest counts")
 
     def _copy_group(self, pack: PackEntry, entries: Entries, claim: Claim) -> None:
         for run in runs_of(live := self._living(pack, entries), GAP, WINDOW):
@@ -165,19 +167,14 @@ class Repack:
 
     def _living(self, pack: PackEntry, entries: Entries) -> Entries:
         """Those entries of the pack's own that are to go on."""
-        known = self._snapshot.with_tombstones(entries.digests())
-        every = Entries.joined((entries, known)).sort()
-        alive = every.take(living(every, self._snapshot.manifest.pack_ids))
+        alive = self._snapshot.live_copies(entries.digests())
         mine = alive.of_packs((pack.id,))
-        own, others = alive.take(mine), alive.take(~mine)
+        own = alive.take(mine)
+        self._living_count += len(own)
         first = own.distinct()
-        # Copies in other packs; further ones in this pack; but not the same entry met in two segments.
-        further = own.take(~first)
-        live = own.take(first)
-        double = further.take(~further.of_extents(live))
-        if not len(others) and not len(double):
-            return live
-        return self._without_doubles(live, Entries.joined((others, double)).sort())
+        # Copies in other packs, and further ones in this.
+        others = Entries.joined((alive.take(~mine), own.take(~first)))
+        return self._without_doubles(own.take(first), others.sort()) if len(others) else own
 
     def _without_doubles(self, live: Entries, others: Entries) -> Entries:
         """Of objects with other good copies none goes on; where this pack has the only good one, it does."""
@@ -186,7 +183,7 @@ class Repack:
         for record in live.take(shared):
             copies = self._index.find_all(record.digest)
             elsewhere = [copy for copy in copies if copy.pack_id != record.pack_id]
-            here = [copy for copy in copies if copy.pack_id == record.pack_id] or [record]
+            here = [copy for copy in copies if copy.pack_id == record.pack_id]
             if any(copy.pack_id != record.pack_id for copy in copies):
                 self._shared.append(record.digest)
             if not any(map(self._reader.is_intact, elsewhere)):
