@@ -17,7 +17,7 @@ from rsdos.engine import Engine, clear_container, make_container
 from rsdos.errors import AmbiguousKey, InvalidOption, ObjectNotFound, RsdosError
 from rsdos.hashing import SHA256
 from rsdos.interfaces import Progress
-from rsdos.maintenance import delete, pack, status
+from rsdos.maintenance import clean, delete, pack, repack, status
 from rsdos.model import (
     BytesLike,
     CompressMode,
@@ -284,6 +284,17 @@ class Container:
         plan = delete.plan(self.engine, delete.DeleteOptions(list(keys)))
         delete.execute(self.engine, plan, tell=lambda gone, missing: deleted.extend(gone))
         return deleted
+
+    def repack(
+        self, compression: str = repack.KEEP, *, min_dead: float = repack.MIN_DEAD, progress: Progress = SILENCE
+    ) -> repack.RepackReport:
+        """Write packs anew without their dead bytes, or in another compression; see `rsdos.maintenance.repack`."""
+        plan = repack.plan(self.engine, repack.RepackOptions(compression, min_dead))
+        return repack.execute(self.engine, plan, progress)
+
+    def clean_storage(self, *, progress: Progress = SILENCE) -> clean.CleanReport:
+        """Remove loose files that are safely packed, and leftovers of dead writers; see `rsdos.maintenance.clean`."""
+        return clean.execute(self.engine, clean.plan(self.engine, clean.CleanOptions()), progress)
 
     def pack_all_loose(
         self,

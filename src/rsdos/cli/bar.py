@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
-    from rich.progress import TaskID
+    from rich.progress import ProgressColumn, TaskID
 
 _QUIET_SECONDS = 1.0
 
@@ -48,6 +48,7 @@ class Bar:
             rich.TextColumn("{task.description}"),
             rich.BarColumn(),
             rich.DownloadColumn() if self._unit == "bytes" else rich.MofNCompleteColumn(),
+            rich.TransferSpeedColumn() if self._unit == "bytes" else _rate_column(),
             rich.TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,
@@ -68,3 +69,17 @@ class Bar:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.finish()
+
+
+def _rate_column() -> ProgressColumn:
+    from rich.progress import ProgressColumn, Task
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        """Units a second."""
+
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{speed:.0f}/s")
+
+    return Rate()

@@ -26,7 +26,7 @@ _COMMANDS = {
     "init": ("init", "Make a container."),
     "inspect": ("inspect", "Look inside: loose objects, packs, one pack, one object."),
     "list": ("list_objects", "List the keys of all objects."),
-    "optimize": ("optimize", "Maintenance: move loose objects into packs."),
+    "optimize": ("optimize", "Maintenance: pack, clean, repack, or what is due of them."),
     "status": ("status", "Count objects and bytes."),
 }
 _COMPLETE = "_RSDOS_COMPLETE"

@@ -2,17 +2,144 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from rsdos.cli.bar import Bar
+from rsdos.cli.quantities import Duration, Share
 from rsdos.cli.render import human
 from rsdos.cli.run import Run, run_options
 from rsdos.cli.session import Session, pass_session
 
+if TYPE_CHECKING:
+    from rsdos.maintenance.clean import CleanReport
+    from rsdos.maintenance.optimize import OptimizeReport
+    from rsdos.maintenance.pack import PackReport
+    from rsdos.maintenance.repack import RepackReport
 
-@click.group(no_args_is_help=False)
-def command() -> None:
-    """Maintenance: move loose objects into packs."""
+
+@click.group(invoke_without_command=True)
+@click.option("--budget", type=Duration(), help="Begin nothing new after this time: 90s, 10m, 2h.")
+@run_options
+@click.pass_context
+def command(ctx: click.Context, budget: float | None, run: Run) -> int:
+    """Maintenance. Without a command: do what is due of clean, pack, repack and merging the index.
+
+    Readers and writers go on meanwhile; killed at any moment, the next run goes on.
+    """
+    if ctx.invoked_subcommand is not None:
+        return 0
+    from rsdos.maintenance import optimize
+
+    engine = run.engine(ctx.find_object(Session))
+    plan = optimize.plan(engine, optimize.OptimizeOptions(seconds=budget))
+    if run.dry_run:
+        packs = ", ".join(f"#{pack_id}" for pack_id in plan.pack_ids) or "none"
+        run.show(
+            plan,
+            f"{plan.loose_objects} loose objects to pack, {human(plan.loose_length)}; packs to repack: {packs}, "
+            f"{human(plan.dead)} dead; {plan.segments} tables of the index",
+        )
+        return 0
+    with Bar() as bar:
+        report = optimize.execute(engine, plan, bar)
+    run.show(report, "Optimized")
+    if not run.as_json:
+        _show_steps(report)
+    damaged = _damaged(report)
+    for key in damaged:
+        click.echo(f"rsdos: error: object {key} is damaged", err=True)
+    objects = (report.pack.objects if report.pack else 0) + (report.repack.objects if report.repack else 0)
+    size = (report.pack.size if report.pack else 0) + (report.repack.size if report.repack else 0)
+    run.show_stats(objects, size, report.seconds)
+    return 1 if damaged else 0
+
+
+def _show_steps(report: OptimizeReport) -> None:
+    for name, step in (("clean", report.clean), ("pack", report.pack), ("repack", report.repack)):
+        if step is None:
+            click.echo(f"[info] {name}: no time left")
+    if report.clean:
+        click.echo(f"[info] {_cleaned(report.clean)}")
+    if report.pack:
+        click.echo(f"[info] {_sentence(report.pack)}")
+    if report.repack:
+        click.echo(f"[info] {_repacked(report.repack)}")
+
+
+def _damaged(report: OptimizeReport) -> list[str]:
+    steps = (report.clean, report.pack, report.repack)
+    return sorted({key for step in steps if step is not None for key in step.damaged})
+
+
+@command.command("clean")
+@run_options
+@pass_session
+def clean_command(session: Session, run: Run) -> int:
+    """Remove loose files that are safely packed, and leftovers of dead writers.
+
+    A loose file is removed only after its packed copy was synced, read back and hashed. A live writer's files stay.
+    """
+    from rsdos.maintenance import clean
+
+    engine = run.engine(session)
+    plan = clean.plan(engine, clean.CleanOptions())
+    if run.dry_run:
+        run.show(plan, f"{plan.objects} loose objects are packed, {human(plan.length)}")
+        return 0
+    with Bar() as bar:
+        report = clean.execute(engine, plan, bar)
+    run.show(report, _cleaned(report))
+    for key in report.damaged:
+        click.echo(f"rsdos: error: the packed copy of {key} is damaged; the loose one was left where it is", err=True)
+    run.show_stats(report.cleaned, report.length, report.seconds)
+    return 1 if report.damaged else 0
+
+
+def _cleaned(report: CleanReport) -> str:
+    return (
+        f"Removed {report.cleaned} loose objects that are packed, {human(report.length)}; "
+        f"{report.leftovers} leftovers, {human(report.freed)}"
+    )
+
+
+@command.command("repack")
+@click.option("--compression", default="keep", show_default=True, help="keep, none, zstd, zstd:+3, zlib+1, ...")
+@click.option("--min-dead", type=Share(), default="20%", show_default=True, help="Only packs of which so much is dead.")
+@click.option("--pack", "pack_id", type=click.IntRange(min=0), help="Only this pack, whatever is dead in it.")
+@run_options
+@pass_session
+def repack_command(session: Session, compression: str, min_dead: float, pack_id: int | None, run: Run) -> int:
+    """Write packs anew without their dead bytes, or in another compression.
+
+    Stored bytes are copied as they are where the compression stays. One pack at a time, so that the extra space is
+    that of one. A pack that a long reader (a backup, say) still needs is unlinked by the next run.
+    """
+    from rsdos.maintenance import repack
+
+    engine = run.engine(session)
+    plan = repack.plan(engine, repack.RepackOptions(compression, min_dead, pack_id))
+    if run.dry_run:
+        packs = ", ".join(f"#{pack_id}" for pack_id in plan.pack_ids) or "none"
+        run.show(plan, f"Packs to repack: {packs}; {human(plan.dead)} dead, {human(plan.length)} to copy")
+        return 0
+    with Bar() as bar:
+        report = repack.execute(engine, plan, bar)
+    run.show(report, _repacked(report))
+    for number in report.unreadable:
+        click.echo(f"rsdos: error: pack {number} is damaged; it was left as it is", err=True)
+    for key in report.damaged:
+        click.echo(f"rsdos: error: object {key} is damaged; it was copied as it is", err=True)
+    run.show_stats(report.objects, report.size, report.seconds)
+    return 1 if report.unreadable or report.damaged else 0
+
+
+def _repacked(report: RepackReport) -> str:
+    packs = len(report.pack_ids)
+    skipped = f"; {len(report.skipped)} in use were left out" if report.skipped else ""
+    kept = f"; {len(report.kept)} are still there for a reader" if report.kept else ""
+    return f"Repacked {packs} pack{'s' * (packs != 1)}, freed {human(max(report.freed, 0))}{skipped}{kept}"
 
 
 @command.command("pack")
@@ -44,10 +171,7 @@ def pack_command(session: Session, no_compress: bool, no_clean: bool, run: Run) 
     return 1 if report.damaged else 0
 
 
-def _sentence(report: object) -> str:
-    from rsdos.maintenance.pack import PackReport
-
-    assert isinstance(report, PackReport)
+def _sentence(report: PackReport) -> str:
     if not report.objects:
         known = f"; removed {report.cleaned} that were packed before" if report.cleaned else ""
         return f"No loose objects to pack{known}"

@@ -11,6 +11,7 @@ from time import monotonic
 from rsdos.engine import Engine
 from rsdos.errors import DamagedObject, DecodeError
 from rsdos.interfaces import Progress
+from rsdos.maintenance.clean import BATCH, remove_safe, sweep
 from rsdos.model import FRAME_SIZE, Codec, CompressMode, Durability
 from rsdos.progress import SILENCE
 from rsdos.stores import Encoding, LooseFile, PackAppender
@@ -20,9 +21,6 @@ _GROUP = 4096
 
 _GROUP_BYTES = 8 << 20
 """... and never more than this, by their files' lengths."""
-
-_BATCH = 1 << 16
-"""Objects of one commit, and so the loose files that are there twice meanwhile: one sync for 65,536 of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +86,13 @@ def execute(engine: Engine, plan: PackPlan, progress: Progress = SILENCE) -> Pac
     """
     begun = monotonic()
     with engine.maintenance("pack"):
-        engine.loose.sandbox.sweep()
-        engine.packed.sweep()
+        sweep(engine)
         run = _Run(engine, plan.options, progress)
         progress.start("Packing loose objects", plan.objects, "objects")
         try:
             with engine.packed.appender(durability=Durability.FULL) as appender:
                 keys = iter(engine.loose)
-                while batch := list(islice(keys, _BATCH)):
+                while batch := list(islice(keys, BATCH)):
                     run.pack(appender, engine.config.hash.parse_keys(batch))
         finally:
             progress.finish()
@@ -124,11 +121,8 @@ class _Run:
         # 2. Commit: synced, and in the manifest.
         appender.commit()
         if self._options.clean:
-            # 3. Read the packed copies back, decode and hash them.
-            whole = self._engine.packed.rehash(done)
-            # 4. Only now remove the loose files.
-            safe = [digest for digest, good in zip(done, whole, strict=True) if good]
-            self._cleaned += self._engine.loose.remove(safe)
+            # 3. Read the packed copies back, decode and hash them; 4. only now remove the loose files.
+            self._cleaned += len(done) - len(remove_safe(self._engine, done))
 
     def _append(self, appender: PackAppender, digests: Sequence[bytes]) -> list[bytes]:
         """Append loose objects; returns those that were there and whole."""

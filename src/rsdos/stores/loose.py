@@ -341,6 +341,10 @@ class LooseStore(Store):
             removed += sum(map(fsio.remove, files)) > 0
         return removed
 
+    def length_of(self, digests: Sequence[bytes]) -> int:
+        """Bytes in the files of some objects."""
+        return sum(fsio.length_of(self._path(digest, codec)) for digest in digests for codec in self._codecs)
+
     def delete(self, digests: Sequence[bytes]) -> list[bytes]:
         """Remove the files of some objects, durably; returns which of them were there."""
         removed = []

@@ -339,6 +339,9 @@ class PackedStore(Packs):
         """The verified frames of one copy of an object of more than one frame."""
         return self._frames(record)
 
+    def merge_index(self) -> None:
+        self.index.merge(self._durability)
+
     def sweep(self) -> Swept:
         # Packs that the newest manifest does not have, and what stands behind the committed length of those it has. A
         # live writer holds the lock of its pack, and a long reader that of all that may go.

@@ -264,6 +264,10 @@ class Packs(Store):
         """
 
     @abstractmethod
+    def merge_index(self) -> None:
+        """Bring the index into its shortest form, where it has one. The caller holds the maintenance lock."""
+
+    @abstractmethod
     def sweep(self) -> Swept:
         """Give back what writers left that died, and repacks that a long reader was in the way of.
 

@@ -298,6 +298,10 @@ class LegacyPacks(Packs):
         self._packs.pop(pack_id, None)
         return rewritten
 
+    def merge_index(self) -> None:
+        # SQLite keeps its tables in order by itself. (VACUUM gives the space of deleted rows back, under its big lock.)
+        return
+
     def sweep(self) -> Swept:
         files, length = sweep(self._layout, self.database), 0
         used = self.database.sums()
