@@ -91,13 +91,6 @@ class Config:
                 "to have it nevertheless say that only rsdos is to read it"
             )
 
-    def recompression(self, text: str) -> Compression:
-        """What objects may be compressed with anew. Raises `InvalidOption` for what present readers could not read."""
-        wanted = parse_compression(text)
-        if self.version == LEGACY and wanted.codec is Codec.ZSTD and self.codec.codec is not Codec.ZSTD:
-            raise InvalidOption(f"disk-objectstore reads no {text} in container version 1, only zlib")
-        return wanted
-
     @property
     def hash(self) -> HashType:
         """What keys are made with here."""
