@@ -168,6 +168,8 @@ class Operation:
     wanted: Mapping[str, bytes] = field(default_factory=lambda: BASE | NEW)
     gone: Mapping[str, bytes] = field(default_factory=dict)
     """Is deleted: may be there or not before ``run`` has returned, and is not there after it."""
+    writes: int = 2
+    """The same of writes."""
     least: int = 10
     """Calls that it makes at least: fewer, and the interception is blind."""
 
@@ -188,7 +190,7 @@ OPERATIONS = {
     "repack": Operation(_with_dead, _repack, wanted=BASE, gone=NEW, least=25),
     "repack, nothing is left": Operation(_with_dead_in_one_pack, _repack, wanted=BASE, gone=NEW),
     "recompress": Operation(_with_dead, _recompress, wanted=BASE, gone=NEW, least=25),
-    "clean": Operation(_packed_and_loose, _clean, BASE | NEW),
+    "clean": Operation(_packed_and_loose, _clean, BASE | NEW, writes=1),
     "optimize": Operation(_with_dead, _optimize, wanted=BASE, gone=NEW, least=40),
     "init": Operation(_nothing, _init, {}, {}),
 }
