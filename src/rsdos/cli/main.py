@@ -26,8 +26,10 @@ _COMMANDS = {
     "init": ("init", "Make a container."),
     "inspect": ("inspect", "Look inside: loose objects, packs, one pack, one object."),
     "list": ("list_objects", "List the keys of all objects."),
+    "migrate": ("migrate", "Turn a container into one of another version, in place or as a new one."),
     "optimize": ("optimize", "Maintenance: pack, clean, repack, or what is due of them."),
     "status": ("status", "Count objects and bytes."),
+    "transfer": ("transfer", "Copy objects from one container into another, of any version."),
 }
 _COMPLETE = "_RSDOS_COMPLETE"
 

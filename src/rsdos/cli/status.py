@@ -38,6 +38,10 @@ def command(session: Session, as_json: bool) -> None:
         f"Dead = {human(report.dead_length)}\n"
         f"Compression gain = {gain:.1f} %"
     )
+    due = [f"pack {report.loose_objects} loose objects"] if report.loose_objects else []
+    due += [f"repack {len(report.repack)} packs"] if report.repack else []
+    due += [f"merge {report.merge} tables of the index"] if report.merge else []
+    click.echo(f"\n[optimize]\nDue = {', '.join(due) or 'nothing'}")
     if report.is_recovered:
         click.echo(
             "rsdos: warning: a file of the index is damaged; these figures are from the packs themselves", err=True

@@ -78,6 +78,11 @@ class Manifest:
         """The ids of the live packs."""
         return tuple(pack.id for pack in self.packs)
 
+    @property
+    def pack_ids(self) -> tuple[int, ...]:
+        """The ids of the live packs."""
+        return tuple(pack.id for pack in self.packs)
+
     def pack(self, pack_id: int) -> PackEntry | None:
         """The live pack of this id, or None."""
         return next((pack for pack in self.packs if pack.id == pack_id), None)
@@ -125,10 +130,13 @@ class Manifest:
         kept = (segment for segment in self.segments if segment.name not in names)
         after = max((segment.number + 1 for segment in fresh), default=0)
         return replace(self, segments=(*kept, *fresh), next_segment=max(self.next_segment, after))
+<<<<<<< HEAD
 
     def with_note(self, name: str, value: Any) -> Manifest:
         """The same with one of the operators' notes, a JSON value, set."""
         return replace(self, notes={**self.notes, name: value})
+=======
+>>>>>>> vacuum
 
 
 def encode_manifest(manifest: Manifest) -> bytes:

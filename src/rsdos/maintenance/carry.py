@@ -12,7 +12,7 @@ from itertools import islice
 
 from rsdos.engine import Engine
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
-from rsdos.model import FRAME_SIZE, Codec, Compression, CompressMode, Place
+from rsdos.model import FRAME_SIZE, Codec, Compression, CompressMode
 from rsdos.stores import Encoding, PackAppender, Packs, Whole
 from rsdos.streams.plain import hashed
 from rsdos.streams.sources import in_frames
@@ -121,19 +121,31 @@ class Carrier:
             if meta is None or parts is None:
                 return  # Deleted meanwhile.
             encoding = self._form.raw if meta.codec is Codec.RAW else self._form.packed
-            checked = hashed(parts, digest, objects.hash)
             if meta.size > FRAME_SIZE:
-                self._appender.add_frames(in_frames(checked), encoding)
+                self._appender.add_frames(in_frames(hashed(parts, digest, objects.hash)), encoding)
             else:
-                data = b"".join(checked)
+                data = b"".join(hashed(iter((self._small(digest),)), digest, objects.hash))
                 self._appender.append([digest], *encoding.encode_many([data]), [len(data)])
         except (DamagedObject, DamagedContainer, DecodeError) as error:
             reason = error.reason if isinstance(error, DamagedObject) else str(error)
             self.carried.damaged[digest.hex()] = reason
         else:
             self._count(1, meta.size)
-            if meta.size <= FRAME_SIZE and meta.place is Place.PACKED:
-                self.carried.rescued.append(digest.hex())  # A good packed copy is read in bulk.
+
+    def _small(self, digest: bytes) -> bytes:
+        """The packed copy, or else the loose one. Raises `DamagedObject`."""
+        damage: DamagedObject | None = None
+        try:
+            data = self._source.packed.read(digest)
+        except DamagedObject as error:
+            damage, data = error, None
+        if data is None:
+            data = self._source.loose.read(digest)
+        if data is None:
+            raise damage or DamagedObject(digest.hex(), "it is gone")
+        if damage:
+            self.carried.rescued.append(digest.hex())
+        return data
 
 
 def in_storage_order(engine: Engine) -> Iterator[list[bytes]]:

@@ -19,7 +19,7 @@ from rsdos.engine import Engine, make_container
 from rsdos.errors import ContainerExists, InvalidOption, NotAContainer
 from rsdos.interfaces import Progress
 from rsdos.layout import Layout
-from rsdos.maintenance import transfer
+from rsdos.maintenance import repack, transfer
 from rsdos.maintenance.carry import Carried
 from rsdos.maintenance.migrate_back import MigrateBack
 from rsdos.maintenance.migrate_forward import MigrateForward
@@ -132,6 +132,8 @@ def execute(engine: Engine, plan: MigratePlan, progress: Progress = SILENCE) -> 
     target = Engine(root)
     with target.maintenance("migrate"):
         tidy(target)
+    if options.destination is None and options.compression is not None:
+        _recompress(target, options.compression, progress)
     target.close()
     quarantine = Layout(root).quarantine if carried.damaged else None
     return MigrateReport(
@@ -177,13 +179,18 @@ def _to_directory(engine: Engine, plan: MigratePlan, root: str, carried: Carried
         target.close()
 
 
+def _recompress(target: Engine, compression: str, progress: Progress) -> None:
+    """Behind the last step: until then the old version's programs must read what is stored."""
+    repack.execute(target, repack.plan(target, repack.RepackOptions(compression)), progress)
+
+
 def _length_of_tree(root: str) -> int:
-    """Bytes of all files, those of two names counted once."""
+    """Bytes of all files, those of two names counted once, without what SQLite has beside an index while it is open."""
     lengths: dict[int, int] = {}
     for directory, _, names in os.walk(root):
         for name in names:
             path = os.path.join(directory, name)
-            if not os.path.islink(path):
+            if not os.path.islink(path) and not name.endswith(("-wal", "-shm")):
                 try:
                     status = os.stat(path)
                 except FileNotFoundError:

@@ -19,7 +19,7 @@ from rsdos.errors import Busy
 from rsdos.interfaces import Progress
 from rsdos.layout import Layout, LegacyLayout
 from rsdos.maintenance.carry import Carried, Carrier, Form
-from rsdos.maintenance.quarantine import set_aside, set_aside_keys
+from rsdos.maintenance.quarantine import set_aside
 from rsdos.maintenance.tidy_migration import mark
 from rsdos.model import Codec, Durability, Record, RecordFlag, Stored
 from rsdos.stores.legacy import LegacyPacks, Row, try_pack
@@ -42,6 +42,7 @@ class MigrateForward:
         self._layout = engine.layout
         self._database = engine.packed.database
         self._native_layout = Layout(engine.layout.root, config.loose_prefix_len)
+        self._aside: set[str] = set()
         self._native = PackedStore(self._native_layout, config, Durability.FULL)
 
     def run(self) -> None:
@@ -101,8 +102,9 @@ class MigrateForward:
                 appender.commit()
             # 3. Give those packs a name in version 1; copy aside what is damaged.
             self._link()
-            for key, reason in self._carried.damaged.items():
-                set_aside(self._engine, key, reason, self._native_layout.quarantine)
+            for key in self._carried.damaged.keys() - self._aside:
+                set_aside(self._engine, key, self._carried.damaged[key], self._native_layout.quarantine)
+                self._aside.add(key)
             # 4. Point the rows there. A row that leads to nothing good goes: it is in the quarantine.
             for digests in self._engine.packed.digests_of(pack_id):
                 self._point(digests)
@@ -119,12 +121,11 @@ class MigrateForward:
         fsio.sync_directory(self._layout.packed)
 
     def _point(self, digests: Sequence[bytes]) -> None:
-        moved = {digest.hex(): digest for digest in digests}
+        moved = {digest.hex() for digest in digests}
         rows = list(self._rows(digests))
-        aside = set(set_aside_keys(self._native_layout.quarantine))
         with self._database.writing() as transaction:
             transaction.replace(rows)
-            transaction.delete(moved.keys() - {row.key for row in rows} & aside)
+            transaction.delete(moved & self._aside - {row.key for row in rows})
 
     def _rows(self, digests: Sequence[bytes]) -> Iterator[Row]:
         for record in self._native.index.find_many(digests).entries:

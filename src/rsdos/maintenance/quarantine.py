@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 
@@ -35,14 +34,6 @@ def set_aside(engine: Engine, key: str, reason: str, directory: str) -> str:
     fsio.replace_file(f"{base}.json", json.dumps(described, indent=1).encode())
     fsio.sync_directory(directory)
     return f"{base}.json"
-
-
-def set_aside_keys(directory: str) -> Iterator[str]:
-    """The keys of the objects in a quarantine."""
-    with suppress(FileNotFoundError):
-        for name in os.listdir(directory):
-            if name.endswith(".json"):
-                yield name.removesuffix(".json")
 
 
 def _plain(meta: ObjectMeta) -> dict[str, object]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rsdos import fsio
 from rsdos.engine import Engine
+from rsdos.maintenance.repack import MIN_DEAD, is_worth_it
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,9 @@ class StatusReport:
     ``packed_objects`` and ``packed_size`` count each key once, ``dead_length`` are stored bytes in packs that no key
     leads to. ``packs_length`` and ``index_length`` are the bytes of the files on disk, the unfinished tail of a writer
     included. ``is_recovered`` says that the index was read from the packs, because a file of it is damaged.
+
+    What ``optimize`` would do: pack the loose objects, ``merge`` so many tables of the index into one (0: nothing to
+    merge), and ``repack`` these packs.
     """
 
     container_version: int
@@ -33,6 +37,8 @@ class StatusReport:
     packs_length: int
     index_length: int
     is_recovered: bool
+    merge: int
+    repack: tuple[int, ...]
 
 
 def status(engine: Engine) -> StatusReport:
@@ -59,6 +65,8 @@ def status(engine: Engine) -> StatusReport:
         packs_length=sum(fsio.length_of(layout.pack(pack.id)) for pack in packed.packs),
         index_length=packed.index_length,
         is_recovered=packed.is_recovered,
+        merge=packed.segments if packed.segments > 1 else 0,
+        repack=tuple(pack.id for pack in packed.packs if is_worth_it(pack, MIN_DEAD)),
     )
 
 

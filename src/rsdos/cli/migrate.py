@@ -1,0 +1,52 @@
+"""``rsdos migrate``."""
+
+from __future__ import annotations
+
+import click
+
+from rsdos.cli.bar import Bar
+from rsdos.cli.render import human, name
+from rsdos.cli.run import Run, run_options
+from rsdos.cli.session import Session, pass_session
+
+
+@click.command()
+@click.argument("source", type=click.Path())
+@click.argument("destination", metavar="[DEST]", type=click.Path(), required=False)
+@click.option(
+    "--to", type=click.IntRange(1, 2), default=2, show_default=True, help="Container version; 1 is disk-objectstore's."
+)
+@click.option("--compression", help="Compress all anew: zstd, zlib+6, none, ...  [default: stored bytes as they are]")
+@run_options
+@pass_session
+def command(session: Session, source: str, destination: str | None, to: int, compression: str | None, run: Run) -> int:
+    """Turn the container SOURCE into one of another version, in place or as a new one in DEST.
+
+    Every object is hashed on the way. Until the last step, one rename, SOURCE is a whole container that all programs
+    can use; killed at any moment, the same command goes on. In place at most one pack of extra disk is needed. Close
+    what has SOURCE open before the end. What is damaged is listed, copied to quarantine/, and makes the exit code 1.
+    """
+    from rsdos.maintenance import migrate
+
+    engine = run.engine(Session(source, session.durability))
+    plan = migrate.plan(engine, migrate.MigrateOptions(to, destination, compression))
+    if run.dry_run:
+        run.show(
+            plan, f"{plan.objects} objects, {human(plan.length)} in packs, from version {plan.version} to version {to}"
+        )
+        return 0
+    with Bar() as bar:
+        report = migrate.execute(engine, plan, bar)
+    run.show(
+        report,
+        f"{name(report.path)} is a container of version {to}: {report.objects} objects moved, {report.copied} of them "
+        f"byte for byte; {human(report.before)} before, {human(report.after)} now, {report.seconds:.1f} s",
+    )
+    for key in report.rescued:
+        click.echo(f"rsdos: warning: object {key}: its packed copy is damaged, the loose one was taken", err=True)
+    for key, reason in report.damaged:
+        click.echo(f"rsdos: error: object {key} is damaged: {reason}", err=True)
+    if report.damaged:
+        click.echo(f"rsdos: error: what there is of them is in {name(report.quarantine or '')}", err=True)
+    run.show_stats(report.objects, report.size, report.seconds)
+    return 1 if report.damaged else 0

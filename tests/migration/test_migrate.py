@@ -1,0 +1,340 @@
+"""From one container version to the other: in place and into a new directory, whole, damaged, killed at any call."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rsdos import CompressMode, Container, ContainerExists, InvalidOption, ObjectNotFound
+from rsdos.maintenance import migrate, transfer
+from rsdos.maintenance.migrate import MigrateOptions, MigrateReport
+from rsdos.model import FRAME_SIZE, Place
+from tests.helpers import child_environment, key_of, noise, text, tree
+
+OBJECTS = [
+    b"",
+    *(noise(3000, seed) for seed in range(20)),
+    *(text(3000 + seed, seed) for seed in range(20)),
+    noise(2 * FRAME_SIZE + 9, 7),
+    text(2 * FRAME_SIZE + 9, 8),
+]
+LOOSE = [b"loose", text(5000, 99), noise(FRAME_SIZE + 1, 98)]
+ALL = {key_of(data): data for data in OBJECTS + LOOSE}
+
+
+def make(path: Path, version: int, **options: object) -> Container:
+    """Several packs, raw and compressed, and loose objects."""
+    container = Container.create(path, container_version=version, pack_size_target=50_000, **options)  # type: ignore[arg-type]
+    for at in range(0, len(OBJECTS), 5):
+        container.insert_many(OBJECTS[at : at + 5], compress=CompressMode.AUTO if at % 2 else CompressMode.NO)
+    container.insert_many(LOOSE, to=Place.LOOSE)
+    return container
+
+
+def run(
+    container: Container, to: int, destination: Path | None = None, compression: str | None = None
+) -> MigrateReport:
+    engine = container.engine
+    options = MigrateOptions(to, None if destination is None else str(destination), compression)
+    return migrate.execute(engine, migrate.plan(engine, options))
+
+
+def assert_whole(path: Path, version: int, objects: dict[str, bytes] = ALL) -> None:
+    with Container(path) as container:
+        assert container.config.version == version
+        assert set(container) == set(objects)
+        assert dict(container.extract_many(objects)) == objects
+
+
+SETTINGS: list[dict[str, object]] = [{}, {"compression": "zlib+1"}, {"compression": "none", "loose_prefix_len": 0}]
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+@pytest.mark.parametrize(
+    ("version", "options"),
+    [
+        (1, {}),
+        (1, {"loose_prefix_len": 0}),
+        *((2, options) for options in SETTINGS),
+        (2, {"loose_compression": "zstd"}),
+    ],
+)
+def test_there_and_back(tmp_path: Path, version: int, options: dict[str, object], in_place: bool) -> None:
+    container = make(tmp_path / "a", version, **options)
+    identity = container.container_id
+    other = 3 - version
+    report = run(container, other, None if in_place else tmp_path / "b")
+    path = tmp_path / ("a" if in_place else "b")
+    assert_whole(path, other)
+    if not in_place:
+        assert_whole(tmp_path / "a", version)
+    assert Path(report.path) == path and not report.damaged
+    beside = ("-wal", "-shm")
+    assert report.after == sum(length for name, length in tree(path).items() if not name.endswith(beside))
+    run(Container(path), version, None if in_place else tmp_path / "c")
+    assert_whole(tmp_path / ("a" if in_place else "c"), version)
+    assert Container(path).container_id == identity
+    if in_place:
+        assert not [name for name in tree(path) if "migration" in name or name.endswith(".new")]
+
+
+def test_stored_bytes_go_over_as_they_are(tmp_path: Path) -> None:
+    container = make(tmp_path / "a", 1)
+    small = [data for data in OBJECTS if len(data) <= FRAME_SIZE]
+    before = {key: container.meta(key) for key in map(key_of, small)}
+    report = run(container, 2)
+    assert report.copied == len(small)
+    after = Container(tmp_path / "a")
+    for key, meta in before.items():
+        assert (after.meta(key).codec, after.meta(key).length) == (meta.codec, meta.length)
+
+
+def test_compressed_anew_when_asked(tmp_path: Path) -> None:
+    run(make(tmp_path / "a", 1), 2, compression="zstd:3")
+    with Container(tmp_path / "a") as container:
+        assert container.config.compression == "zstd:3"
+        metas = [container.meta(key_of(data)) for data in OBJECTS]
+        assert {meta.codec.name for meta in metas} == {"RAW", "ZSTD"}
+    assert_whole(tmp_path / "a", 2)
+
+
+def test_the_source_stays_whole_to_the_last_step(tmp_path: Path) -> None:
+    """After every moved pack the rows lead, gap by gap, to bytes that any zlib decodes."""
+    container = make(tmp_path / "a", 1)
+    seen = 0
+
+    class Look:
+        def start(self, description: str, total: int | None, unit: str) -> None: ...
+
+        def advance(self, amount: int) -> None:
+            nonlocal seen
+            seen += 1
+            with Container(tmp_path / "a") as other:
+                assert other.config.version == 1
+                assert dict(other.extract_many(ALL)) == ALL
+
+        def finish(self) -> None: ...
+
+    engine = container.engine
+    migrate.execute(engine, migrate.plan(engine, MigrateOptions(2)), Look())
+    assert seen >= 3
+    assert_whole(tmp_path / "a", 2)
+
+
+def spoil(container: Container, data: bytes) -> str:
+    """Damage the packed copy of an object."""
+    key = key_of(data)
+    extent = container.meta(key).extent
+    assert extent is not None
+    container.close()
+    with open(container.engine.layout.pack(extent.pack_id), "r+b") as file:
+        file.seek(extent.offset + 5)
+        file.write(b"\xff\x00\xff\x00")
+    return key
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("in_place", [True, False])
+def test_damaged_objects_are_copied_aside_and_rescued_where_they_can_be(
+    tmp_path: Path, version: int, in_place: bool
+) -> None:
+    container = make(tmp_path / "a", version, compression="zlib+1")
+    lost, saved, large = spoil(container, OBJECTS[3]), spoil(container, OBJECTS[30]), spoil(container, OBJECTS[-1])
+    loose = tmp_path / "a" / "loose" / saved[:2]
+    loose.mkdir(exist_ok=True)
+    (loose / saved[2:]).write_bytes(OBJECTS[30])
+    report = run(container, 3 - version, None if in_place else tmp_path / "b")
+    path = tmp_path / ("a" if in_place else "b")
+    assert {key for key, _ in report.damaged} == {lost, large} and report.rescued == (saved,)
+    assert_whole(path, 3 - version, {key: data for key, data in ALL.items() if key not in (lost, large)})
+    described = json.loads((path / "quarantine" / f"{lost}.json").read_text())
+    assert described["key"] == lost and described["reason"] and described["copies"][0]["size"] == 3000
+    stored = (path / "quarantine" / f"{lost}.0").read_bytes()
+    assert len(stored) == described["copies"][0]["length"] and b"\xff\x00\xff\x00" in stored
+
+
+def test_what_cannot_be(tmp_path: Path) -> None:
+    sha1 = Container.create(tmp_path / "sha1", container_version=1, hash_type="sha1")
+    with pytest.raises(InvalidOption, match="sha1"):
+        run(sha1, 2)
+    native = make(tmp_path / "a", 2)
+    with pytest.raises(InvalidOption, match="zlib"):
+        run(native, 1, compression="zstd")
+    with pytest.raises(InvalidOption):
+        run(native, 3)
+    Container.create(tmp_path / "other")
+    with pytest.raises(ContainerExists):
+        run(native, 1, tmp_path / "other")
+    assert_whole(tmp_path / "a", 2)
+
+
+KILLED = """
+import os, sys
+from rsdos.maintenance import migrate
+from rsdos.engine import Engine
+allowed = int(sys.argv[3])
+CHANGES = {"open", "mkdir", "remove", "rename", "link", "unlink", "rmdir", "os.rename", "os.remove", "os.mkdir",
+           "os.link", "os.rmdir", "os.truncate", "os.unlink", "sqlite3.connect"}
+root = os.path.abspath(sys.argv[1])
+def hook(event, arguments):
+    global allowed
+    if event not in CHANGES:
+        return
+    writes = os.O_CREAT | os.O_RDWR | os.O_WRONLY
+    if event == "open" and not (isinstance(arguments[2], int) and arguments[2] & writes):
+        return
+    if not any(isinstance(a, str) and a.startswith(root) for a in arguments):
+        return
+    allowed -= 1
+    if allowed < 0:
+        os.kill(os.getpid(), 9)
+sys.addaudithook(hook)
+engine = Engine(sys.argv[1])
+migrate.execute(engine, migrate.plan(engine, migrate.MigrateOptions(int(sys.argv[2]))))
+print("done")
+"""
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_killed_at_any_call_it_goes_on(tmp_path: Path, version: int) -> None:
+    """At every change of the directory tree: whole before and after, and one more run finishes."""
+    original = make(tmp_path / "original", version, loose_prefix_len=1)
+    original.close()
+    # Every fifth point here; `EVERY=1` for all of them.
+    step = int(os.environ.get("EVERY", "5"))
+    points = 0
+    for allowed in range(0, 10_000, step):
+        path = tmp_path / f"copy{allowed}"
+        subprocess.run(["cp", "-a", original.path, path], check=True)
+        command = [sys.executable, "-c", KILLED, str(path), str(3 - version), str(allowed)]
+        child = subprocess.run(command, env=child_environment(), capture_output=True, text=True)
+        if child.stdout == "done\n":
+            break
+        assert child.returncode == -9, child.stderr
+        points += 1
+        with Container(path) as container:
+            assert dict(container.extract_many(ALL)) == ALL
+            run(container, 3 - version)
+        assert_whole(path, 3 - version)
+        assert not (path / "migration.json").exists()
+        subprocess.run(["rm", "-rf", path], check=True)
+    assert points >= 5
+
+
+def test_turned_round_half_way(tmp_path: Path) -> None:
+    """A migration that was killed and never gone on with is in nobody's way."""
+    for version in (1, 2):
+        make(tmp_path / str(version), version).close()
+        command = [sys.executable, "-c", KILLED, str(tmp_path / str(version)), str(3 - version), "25"]
+        assert subprocess.run(command, env=child_environment(), capture_output=True).returncode == -9
+        container = Container(tmp_path / str(version))
+        assert container.config.version == version
+        container.insert_many([b"goes on"])
+        container.pack_all_loose()
+        everything = ALL | {key_of(b"goes on"): b"goes on"}
+        assert dict(container.extract_many(everything)) == everything
+        run(container, 3 - version)
+        assert_whole(tmp_path / str(version), 3 - version, everything)
+
+
+# Transfer.
+
+
+def copy(source: Container, target: Container, **options: object) -> tuple[transfer.TransferReport, dict[str, str]]:
+    keys: dict[str, str] = {}
+    plan = transfer.plan(target.engine, source.engine, transfer.TransferOptions(**options))  # type: ignore[arg-type]
+    report = transfer.execute(
+        target.engine, plan, tell=lambda theirs, ours: keys.update(zip(theirs, ours, strict=True))
+    )
+    return report, keys
+
+
+KINDS: dict[str, Callable[[Path], Container]] = {
+    "1": lambda path: Container.create(path, container_version=1),
+    "1, sha1": lambda path: Container.create(path, container_version=1, hash_type="sha1"),
+    "2": Container.create,
+    "2, zlib": lambda path: Container.create(path, compression="zlib:6"),
+}
+
+
+@pytest.mark.parametrize("there", KINDS)
+@pytest.mark.parametrize("here", KINDS)
+def test_between_any_two(tmp_path: Path, there: str, here: str) -> None:
+    source, target = KINDS[there](tmp_path / "source"), KINDS[here](tmp_path / "target")
+    keys = source.insert_many(OBJECTS) + source.insert_many(LOOSE, to=Place.LOOSE)
+    contents = dict(zip(keys, OBJECTS + LOOSE, strict=True))
+    target.insert(OBJECTS[4])
+    report, renamed = copy(source, target)
+    assert set(renamed) == set(keys) and not report.damaged
+    assert {renamed[key]: data for key, data in contents.items()} == dict(target.extract_many(renamed.values()))
+    again, renamed_again = copy(source, target)
+    assert renamed_again == renamed
+    if source.config.hash is target.config.hash:
+        assert (again.objects, again.known) == (0, len(contents))
+    assert len(target) == len(contents)
+    some, _ = copy(source, Container.create(tmp_path / "some"), keys=keys[:3])
+    assert some.objects == 3
+    with pytest.raises(ObjectNotFound):
+        copy(source, target, keys=["0" * len(keys[0])])
+    with pytest.raises(InvalidOption):
+        copy(source, source)
+
+
+def test_a_transfer_goes_on_behind_a_damaged_object(tmp_path: Path) -> None:
+    source = make(tmp_path / "a", 1)
+    lost = spoil(source, OBJECTS[3])
+    for hash_type in ("sha256", "sha1"):
+        target = Container.create(tmp_path / hash_type, container_version=1, hash_type=hash_type)
+        report, keys = copy(source, target)
+        assert [key for key, _ in report.damaged] == [lost]
+        assert set(keys) == set(ALL) - {lost} and len(target) == len(ALL) - 1
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from(["insert", "loose", "pack", "migrate"]),
+            st.lists(st.binary(max_size=3000) | st.integers(0, 5).map(lambda seed: text(9000, seed)), max_size=6),
+        ),
+        max_size=12,
+    ),
+    version=st.integers(1, 2),
+)
+def test_any_history(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, list[bytes]]], version: int
+) -> None:
+    path = tmp_path_factory.mktemp("any") / "container"
+    container = Container.create(path, container_version=version, pack_size_target=5000)
+    model: dict[str, bytes] = {}
+    for step, objects in steps:
+        if step == "migrate":
+            run(container, 3 - container.config.version)
+            container = Container(path)
+        elif step == "pack":
+            container.pack_all_loose()
+        else:
+            container.insert_many(objects, to=Place.LOOSE if step == "loose" else Place.PACKED)
+            model |= {key_of(data): data for data in objects}
+        assert dict(container.extract_many(model)) == model and set(container) == set(model)
+    container.close()
+
+
+def test_in_version_1_a_framed_zlib_object_is_one_stream(tmp_path: Path) -> None:
+    data = text(3 * FRAME_SIZE + 1, 3)
+    container = Container.create(tmp_path, compression="zlib:1")
+    container.insert_many([data], compress=CompressMode.YES)
+    run(container, 1)
+    meta = Container(tmp_path).meta(key_of(data))
+    assert meta.extent is not None
+    pack = (tmp_path / "packs" / str(meta.extent.pack_id)).read_bytes()
+    assert zlib.decompress(pack[meta.extent.offset :][: meta.extent.length]) == data
