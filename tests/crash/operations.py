@@ -7,11 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rsdos import CompressMode, Container, Place
-<<<<<<< HEAD
-from rsdos.maintenance import collect
-=======
 from rsdos.maintenance import collect, optimize
->>>>>>> vacuum
 from rsdos.model import FRAME_SIZE
 from tests.helpers import key_of, native, noise, text
 
@@ -111,8 +107,6 @@ def _collect(path: Path, ack: Ack) -> None:
         assert not any(container.has_many(NEW))
 
 
-<<<<<<< HEAD
-=======
 def _with_dead(path: Path) -> None:
     """Dead and alive side by side in two packs, and one that holds tombstones of another."""
     _base(path)
@@ -159,7 +153,6 @@ def _optimize(path: Path, ack: Ack) -> None:
         optimize.execute(container.engine, plan)
 
 
->>>>>>> vacuum
 def _init(path: Path, ack: Ack) -> None:
     if not (path / "config.json").exists():
         Container.create(path, durability="full").close()
@@ -175,11 +168,8 @@ class Operation:
     wanted: Mapping[str, bytes] = field(default_factory=lambda: BASE | NEW)
     gone: Mapping[str, bytes] = field(default_factory=dict)
     """Is deleted: may be there or not before ``run`` has returned, and is not there after it."""
-<<<<<<< HEAD
-=======
     writes: int = 2
     """The same of writes."""
->>>>>>> vacuum
     least: int = 10
     """Calls that it makes at least: fewer, and the interception is blind."""
 
@@ -197,13 +187,10 @@ OPERATIONS = {
     "delete": Operation(_dead_and_alive, _delete, wanted=BASE, gone=NEW),
     "delete, merging": Operation(_dead_and_many_segments, _delete, wanted=BASE, gone=NEW),
     "collect": Operation(_dead_and_alive, _collect, wanted=BASE, gone=NEW),
-<<<<<<< HEAD
-=======
     "repack": Operation(_with_dead, _repack, wanted=BASE, gone=NEW, least=25),
     "repack, nothing is left": Operation(_with_dead_in_one_pack, _repack, wanted=BASE, gone=NEW),
     "recompress": Operation(_with_dead, _recompress, wanted=BASE, gone=NEW, least=25),
     "clean": Operation(_packed_and_loose, _clean, BASE | NEW, writes=1),
     "optimize": Operation(_with_dead, _optimize, wanted=BASE, gone=NEW, least=40),
->>>>>>> vacuum
     "init": Operation(_nothing, _init, {}, {}),
 }

@@ -22,14 +22,9 @@ if TYPE_CHECKING:
 @click.group(invoke_without_command=True)
 @click.option("--budget", type=Duration(), help="Begin nothing new after this time: 90s, 10m, 2h.")
 @run_options
-<<<<<<< HEAD
-@click.pass_context
-def command(ctx: click.Context, budget: float | None, run: Run) -> int:
-=======
 @pass_session
 @click.pass_context
 def command(ctx: click.Context, session: Session, budget: float | None, run: Run) -> int:
->>>>>>> vacuum
     """Maintenance. Without a command: do what is due of clean, pack, repack and merging the index.
 
     Readers and writers go on meanwhile; killed at any moment, the next run goes on.
@@ -38,11 +33,7 @@ def command(ctx: click.Context, session: Session, budget: float | None, run: Run
         return 0
     from rsdos.maintenance import optimize
 
-<<<<<<< HEAD
-    engine = run.engine(ctx.find_object(Session))
-=======
     engine = run.engine(session)
->>>>>>> vacuum
     plan = optimize.plan(engine, optimize.OptimizeOptions(seconds=budget))
     if run.dry_run:
         packs = ", ".join(f"#{pack_id}" for pack_id in plan.pack_ids) or "none"

@@ -6,7 +6,6 @@ from rsdos.engine.make import clear_container, make_container, write_config
 from rsdos.engine.objects import Objects
 from rsdos.engine.reserve import give_up
 
-<<<<<<< HEAD
 __all__ = [
     "Engine",
     "Objects",
@@ -16,6 +15,3 @@ __all__ = [
     "make_container",
     "write_config",
 ]
-=======
-__all__ = ["Engine", "Objects", "clear_container", "give_up", "make_container"]
->>>>>>> vacuum

@@ -6,8 +6,8 @@ those of `PackEntry` and `SegmentEntry`. What can be added up from the packs is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, TypeVar
 
 from rsdos.documents import decode_document, encode_document
@@ -70,13 +70,6 @@ class Manifest:
     next_segment: int = 1
     packs: tuple[PackEntry, ...] = ()
     segments: tuple[SegmentEntry, ...] = ()
-    notes: Mapping[str, Any] = field(default_factory=dict)
-    """What operators want to know later, by name: the last validation, the last backup. Every commit carries it on."""
-
-    @property
-    def pack_ids(self) -> tuple[int, ...]:
-        """The ids of the live packs."""
-        return tuple(pack.id for pack in self.packs)
 
     @property
     def pack_ids(self) -> tuple[int, ...]:
@@ -130,13 +123,6 @@ class Manifest:
         kept = (segment for segment in self.segments if segment.name not in names)
         after = max((segment.number + 1 for segment in fresh), default=0)
         return replace(self, segments=(*kept, *fresh), next_segment=max(self.next_segment, after))
-<<<<<<< HEAD
-
-    def with_note(self, name: str, value: Any) -> Manifest:
-        """The same with one of the operators' notes, a JSON value, set."""
-        return replace(self, notes={**self.notes, name: value})
-=======
->>>>>>> vacuum
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
@@ -158,11 +144,7 @@ def decode_manifest(data: bytes) -> Manifest:
             raise ValueError(f"pack {pack.id}: its numbers contradict each other")
     if len({pack.id for pack in packs}) != len(packs):
         raise ValueError("a pack is listed twice")
-    notes = members.get("notes", {})
-    if not isinstance(notes, dict):
-        raise ValueError("notes is not an object")
-    container_id = str(members.get("container_id"))
-    return Manifest(container_id=container_id, packs=packs, segments=segments, notes=notes, **numbers)
+    return Manifest(container_id=str(members.get("container_id")), packs=packs, segments=segments, **numbers)
 
 
 def _rows(members: dict[str, Any], name: str) -> list[dict[str, Any]]:

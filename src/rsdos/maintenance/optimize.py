@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-from dataclasses import dataclass
-=======
 from dataclasses import dataclass, field
->>>>>>> vacuum
 from time import monotonic
 
 from rsdos.engine import Engine
@@ -19,13 +15,8 @@ from rsdos.progress import SILENCE
 class OptimizeOptions:
     """How to pack, what is worth a repack, and in how many ``seconds`` no further step is begun (None: no limit)."""
 
-<<<<<<< HEAD
-    pack: pack.PackOptions = pack.PackOptions()
-    repack: repack.RepackOptions = repack.RepackOptions()
-=======
     pack: pack.PackOptions = field(default_factory=pack.PackOptions)
     repack: repack.RepackOptions = field(default_factory=repack.RepackOptions)
->>>>>>> vacuum
     seconds: float | None = None
 
 

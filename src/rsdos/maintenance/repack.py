@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from time import monotonic
 
-<<<<<<< HEAD
-=======
 from rsdos.codecs import parse_compression
->>>>>>> vacuum
 from rsdos.engine import Engine
 from rsdos.errors import Busy, DamagedContainer, InvalidOption
 from rsdos.interfaces import Progress
@@ -94,13 +91,9 @@ def is_worth_it(pack: PackSums, min_dead: float) -> bool:
 def _encoding(engine: Engine, options: RepackOptions) -> Encoding | None:
     if options.compression == KEEP:
         return None
-<<<<<<< HEAD
-    compression = engine.config.recompression(options.compression)
-=======
     compression = parse_compression(options.compression)
     if compression.codec not in engine.packed.codecs:
         raise InvalidOption(f"not every program that is to read this container reads {options.compression}")
->>>>>>> vacuum
     return Encoding(CompressMode.NO if compression.codec is Codec.RAW else CompressMode.AUTO, compression)
 
 

@@ -115,7 +115,6 @@ def _lock_out_peers(path: str) -> int:
     return fd
 
 
-<<<<<<< HEAD
 def _let_in_peers(path: str, fd: int) -> None:
     """Remove the lock file that `_lock_out_peers` made: another may stand there, if disk-objectstore deleted ours."""
     try:
@@ -127,8 +126,6 @@ def _let_in_peers(path: str, fd: int) -> None:
         os.close(fd)
 
 
-=======
->>>>>>> vacuum
 def fresh_ids(layout: LegacyLayout, database: Database) -> Iterator[int]:
     """Ids that no pack has had: lock files stay, and tell of packs that are gone."""
     return count(max([-1, *layout.pack_ids(), *layout.locked_ids(), *database.sums()]) + 1)
