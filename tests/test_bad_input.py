@@ -282,10 +282,8 @@ def test_a_user_without_write_permission_reads(filled: Container, tmp_path: Path
         if path.stat().st_uid == os.getuid() and path != Path("/"):
             path.chmod(path.stat().st_mode | 0o055)
     code = """
-import os, sys
+import sys
 from rsdos import Container, ReadOnlyContainer
-user = int(sys.argv[2])
-os.setgroups([]), os.setresgid(user, user, user), os.setresuid(user, user, user)
 container = Container(sys.argv[1])
 keys = list(container)
 assert len(keys) == len(container) == 50
@@ -301,7 +299,7 @@ for write in (lambda: container.insert(b"new"), lambda: container.insert_many([b
     raise AssertionError("it wrote")
 print("read all")
 """
-    assert run_python(code, filled.path, NOBODY) == "read all\n"
+    assert run_python(code, filled.path, user=NOBODY) == "read all\n"
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ class Config:
     def __post_init__(self) -> None:
         if self.version not in DEFAULT_COMPRESSION:
             raise InvalidOption(f"container version {self.version!r:.40}; this rsdos knows versions 1 and 2")
-        if not self.compression:
+        if self.compression == "":
             object.__setattr__(self, "compression", DEFAULT_COMPRESSION[self.version])
         is_id = _CONTAINER_ID if self.version == VERSION else _LEGACY_ID
         if not isinstance(self.container_id, str) or not is_id(self.container_id):

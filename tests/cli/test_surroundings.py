@@ -68,7 +68,7 @@ def test_a_full_stdout_is_one_line(run: Run, tmp_path: Path, command: str) -> No
 
 
 def test_usage_errors_are_one_line(run: Run) -> None:
-    for arguments in ([], ["optimize"], ["inspect"], ["init", "--nonsense"], ["add-files"]):
+    for arguments in ([], ["inspect"], ["optimize", "nothing"], ["init", "--nonsense"], ["add-files"]):
         stderr = run(*arguments, code=2).stderr
         assert stderr.startswith("rsdos: error: ") and stderr.count("\n") == 1
         assert "--help')" in stderr
