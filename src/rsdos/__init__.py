@@ -10,6 +10,8 @@ b'some bytes'
 import importlib
 from typing import TYPE_CHECKING
 
+from rsdos.version import __version__
+
 if TYPE_CHECKING:
     from rsdos.container import Container
     from rsdos.errors import (
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
         WriterPoisoned,
     )
     from rsdos.model import Codec, CompressMode, Durability, Extent, ObjectMeta, Place, Trust
-
-__version__ = "0.2.0.dev0"
 
 __all__ = [
     "AmbiguousKey",
@@ -59,6 +59,7 @@ __all__ = [
     "UnreadableSource",
     "UnsupportedContainer",
     "WriterPoisoned",
+    "__version__",
 ]
 
 if not TYPE_CHECKING:  # A type checker would take every name for one that this knows.

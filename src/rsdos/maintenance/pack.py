@@ -88,7 +88,7 @@ def execute(engine: Engine, plan: PackPlan, progress: Progress = SILENCE) -> Pac
     with engine.maintenance("pack"):
         sweep(engine)
         run = _Run(engine, plan.options, progress)
-        progress.start("Packing loose objects", plan.objects, "objects")
+        progress.start("Packing loose objects", plan.length, "bytes")
         try:
             with engine.packed.appender(durability=Durability.FULL) as appender:
                 keys = iter(engine.loose)
@@ -116,7 +116,7 @@ class _Run:
         fresh = set(appender.unknown(digests))
         done = [digest for at, digest in enumerate(digests) if at not in fresh]
         self._known += len(done)
-        self._progress.advance(len(done))
+        self._progress.advance(self._engine.loose.length_of(done))
         done += self._append(appender, [digests[at] for at in sorted(fresh)])
         # 2. Commit: synced, and in the manifest.
         appender.commit()
@@ -162,7 +162,7 @@ class _Run:
             appender.add_stored(file.digest, file.stored, file.stored_parts())
         else:
             appender.add_frames(file.frames(), self._encoding)
-        self._progress.advance(1)
+        self._progress.advance(file.stored.length)
 
     def _takes_over(self, file: LooseFile) -> bool:
         """Whether the stored form is copied as it is."""
@@ -183,7 +183,7 @@ class _Group:
     def _clear(self) -> None:
         self._raw: list[tuple[bytes, bytes]] = []
         self._stored: list[tuple[bytes, bytes, int, int]] = []
-        self._length = 0
+        self._length = self._stored_length = 0
 
     @property
     def is_full(self) -> bool:
@@ -192,21 +192,22 @@ class _Group:
     def add(self, file: LooseFile, take_over: bool) -> None:
         """Read an object, and close its file. Raises `DecodeError` when it is not what its key says."""
         data = file.read()
+        self._length += len(data)
+        self._stored_length += file.stored.length
         if take_over:
             stored = file.read_stored()
             self._stored.append((file.digest, stored, file.stored.codec, len(data)))
         else:
             self._raw.append((file.digest, data))
-        self._length += len(data)
         file.close()
 
     def flush(self, appender: PackAppender, encoding: Encoding) -> int:
-        """Append all; returns how many."""
-        count = len(self._raw) + len(self._stored)
+        """Append all; returns the bytes of their files."""
+        length = self._stored_length
         if self._raw:
             digests, payloads = zip(*self._raw, strict=True)
             appender.append(digests, *encoding.encode_many(payloads), list(map(len, payloads)))
         if self._stored:
             appender.append(*zip(*self._stored, strict=True))
         self._clear()
-        return count
+        return length

@@ -24,13 +24,14 @@ class RepackOptions:
     """What is wanted of a repack.
 
     ``compression``: "keep" copies stored bytes as they are; "none", "zstd:3" and so on decode and encode every object
-    anew, of every pack. ``min_dead``: which share of a pack's stored bytes has to be dead, from 0 to 1. ``pack_id``:
-    only this pack, whatever is dead in it.
+    anew, of every pack, and ``compress`` says which are compressed. ``min_dead``: which share of a pack's stored bytes
+    has to be dead, from 0 to 1. ``pack_id``: only this pack, whatever is dead in it.
     """
 
     compression: str = KEEP
     min_dead: float = MIN_DEAD
     pack_id: int | None = None
+    compress: CompressMode = CompressMode.AUTO
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def _encoding(engine: Engine, options: RepackOptions) -> Encoding | None:
     compression = parse_compression(options.compression)
     if compression.codec not in engine.packed.codecs:
         raise InvalidOption(f"not every program that is to read this container reads {options.compression}")
-    return Encoding(CompressMode.NO if compression.codec is Codec.RAW else CompressMode.AUTO, compression)
+    return Encoding(CompressMode.NO if compression.codec is Codec.RAW else options.compress, compression)
 
 
 def execute(engine: Engine, plan: RepackPlan, progress: Progress = SILENCE, until: float | None = None) -> RepackReport:

@@ -329,18 +329,24 @@ class LooseStore(Store):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
+    def place(self, digest: bytes, parts: Iterable[BytesLike]) -> str:
+        """Write an object, of which the parts are known to be good, to a raw file; returns its path."""
+        path = self._path(digest, Codec.RAW)
+        file = self.sandbox.new_file()
+        try:
+            for part in parts:
+                file.write([part])
+            self._publish([_Unpublished(digest.hex(), file, path)])
+        finally:
+            file.close()
+        return path
+
     def expand(self, digest: bytes) -> None:
         """Put a raw file in the place of a compressed one. Raises `DamagedObject`; the file stays then."""
         parts = self.frames(digest)
         if parts is None:
             return
-        file = self.sandbox.new_file()
-        try:
-            for part in parts:
-                file.write([part])
-            self._publish([_Unpublished(digest.hex(), file, self._path(digest, Codec.RAW))])
-        finally:
-            file.close()
+        self.place(digest, parts)
         for codec in self._codecs:
             if codec is not Codec.RAW:
                 fsio.remove(self._path(digest, codec))

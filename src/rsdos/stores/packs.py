@@ -169,9 +169,13 @@ class Packs(Store):
         are compressed), three frames of one that is larger, and 200 bytes for every object of the batch. When it
         raises, what an earlier batch of the call committed stays, and the rest has left nothing behind.
         """
+        return self.append_many(sources, self.appender(partial(self._all_copies, trust)), compress)
+
+    def append_many(self, sources: Iterable[Source], appender: PackAppender, compress: CompressMode) -> list[str]:
+        """`insert_many` through an appender, which is closed by it and says what counts as known already."""
         encoding = Encoding(compress, self._config.codec)
         keys: list[str] = []
-        with self.appender(partial(self._all_copies, trust)) as appender:
+        with appender:
             group: list[bytes] = []
             size = 0
             for source in sources:

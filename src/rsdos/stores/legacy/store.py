@@ -35,10 +35,11 @@ from rsdos.stores.appending import Look
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.legacy.appender import LegacyAppender, try_pack
 from rsdos.stores.legacy.database import Database, Row
+from rsdos.stores.legacy.duplicates import of_keys, settle_duplicates
 from rsdos.stores.legacy.repack import LegacyRepack
 from rsdos.stores.legacy.stale import sweep
 from rsdos.stores.packs import GAP, MOST_OPEN, WINDOW, PackedSums, Packs, PackSums, Rewritten, Swept, Whole
-from rsdos.stores.store import CHUNK
+from rsdos.stores.store import CHUNK, Store
 from rsdos.streams.plain import PlainReader, plain_parts
 
 _log = logging.getLogger("rsdos")
@@ -268,15 +269,9 @@ class LegacyPacks(Packs):
         if there:
             with self.database.writing(self._durability) as transaction:
                 transaction.delete(there)
-        self._remove_duplicates({digest.hex() for digest in digests})
+        for path in of_keys(self._layout, {digest.hex() for digest in digests}):
+            fsio.remove(path)
         return list(map(bytes.fromhex, there))
-
-    def _remove_duplicates(self, keys: set[str]) -> None:
-        """Remove what disk-objectstore could not put in its place on Windows: further copies, which nobody reads."""
-        with suppress(FileNotFoundError):
-            for name in os.listdir(self._layout.duplicates):
-                if name.partition(".")[0] in keys:
-                    fsio.remove(os.path.join(self._layout.duplicates, name))
 
     def moment(self) -> object:
         # The digests themselves, in 20 or 32 bytes each: SQLite gives the id of a deleted row to the next new one.
@@ -299,11 +294,12 @@ class LegacyPacks(Packs):
         return rewritten
 
     def merge_index(self) -> None:
-        # SQLite keeps its tables in order by itself. (VACUUM gives the space of deleted rows back, under its big lock.)
-        return
+        # Rows of one key stand near those of the next again: disk-objectstore measured ten times faster lookups.
+        self.database.vacuum()
 
     def sweep(self) -> Swept:
         files, length = sweep(self._layout, self.database), 0
+        files += settle_duplicates(self._layout, self.hash, self._has_good_copy)
         used = self.database.sums()
         for pack_id in self._layout.pack_ids():
             # Of packs that nobody writes to, those that no row leads to: of a repack, or all was deleted.
@@ -315,6 +311,11 @@ class LegacyPacks(Packs):
         if files:
             fsio.sync_directory(self._layout.packed)
         return Swept(files, length)
+
+    def _has_good_copy(self, digest: bytes) -> bool:
+        """Whether an object is safe somewhere in the container, on stable storage."""
+        ask: list[Store] = [self] if self.elsewhere is None else [self, self.elsewhere]
+        return any(store.copies([digest], Trust.VERIFY, Durability.FULL)[0] is Copy.GOOD for store in ask)
 
     # The whole.
 

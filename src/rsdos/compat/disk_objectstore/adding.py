@@ -1,0 +1,68 @@
+"""Objects straight into packs, and from another container."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from typing import Any
+
+from rsdos.compat.disk_objectstore.callbacks import Callback, CallbackProgress, rename_callback, told
+from rsdos.compat.disk_objectstore.exceptions import InconsistentContent
+from rsdos.engine import Engine
+from rsdos.errors import InvalidSource
+from rsdos.maintenance import transfer
+from rsdos.model import BytesLike, CompressMode, Durability, Source
+
+
+def add_to_pack(engine: Engine, sources: Iterable[Source], compress: bool, sync: bool) -> list[str]:
+    """Append what is not packed yet, loose or not; returns the keys in order. Two equal objects are stored once."""
+    if not isinstance(compress, bool):
+        raise AssertionError("Only True or False are valid `compress` modes when adding directly to a pack")
+    with engine.objects.writing():
+        appender = engine.packed.appender(durability=None if sync else Durability.RELAXED)
+        return engine.packed.append_many(sources, appender, CompressMode.YES if compress else CompressMode.NO)
+
+
+def contents(objects: Iterable[BytesLike], callback: Callback | None) -> Iterator[Source]:
+    """Bytes to add. Raises TypeError for anything else: a text would be taken for a path."""
+    return map(memoryview, told(objects, callback, "Bulk storing"))
+
+
+def readable(stream: Any) -> Any:
+    """The same stream. Raises `InvalidSource` when it is none: a text would be taken for a path."""
+    if not hasattr(stream, "read"):
+        raise InvalidSource(f"not a binary stream: {type(stream).__name__}")
+    return stream
+
+
+def opened(streams: Iterable[Any], open_streams: bool, callback: Callback | None) -> Iterator[Source]:
+    """The streams, each open until the next is asked for; those that a caller opened himself stay open."""
+    for source in told(streams, callback, "Bulk storing"):
+        with source if open_streams else nullcontext(source) as stream:
+            yield readable(stream)
+
+
+def import_objects(
+    engine: Engine, source: Engine, keys: Iterable[str], compression: str | None, callback: Callback | None
+) -> dict[str, str]:
+    """Copy objects; returns their keys there and here. With the same hash, only of those that were not here before.
+
+    What is not there is passed over. Raises `InconsistentContent` when some are damaged, after the others are copied.
+    """
+    is_same = engine.config.hash is source.config.hash
+    wanted = [key for key in dict.fromkeys(keys) if source.config.hash.is_key(key)]
+    if is_same:
+        wanted = list(told(sorted(wanted), callback, "Listing objects"))
+        wanted = [key for key, known in zip(wanted, engine.objects.has_many(wanted), strict=True) if not known]
+    wanted = [key for key, there in zip(wanted, source.objects.has_many(wanted), strict=True) if there]
+    ours: dict[str, str] = {}
+    plan = transfer.plan(engine, source, transfer.TransferOptions(wanted, compression))
+    progress = CallbackProgress(callback, "Copy objects", len(wanted))
+    report = transfer.execute(engine, plan, progress, lambda theirs, own: ours.update(zip(theirs, own, strict=True)))
+    if ours:
+        for _ in told(ours, rename_callback(callback, "Final flush"), "Bulk storing"):
+            pass
+    if report.damaged:
+        key, reason = report.damaged[0]
+        raise InconsistentContent(f"{len(report.damaged)} objects of {source.layout.root}, first {key}: {reason}")
+    return ours

@@ -1,0 +1,83 @@
+"""Validation as disk-objectstore reports it: every object is decoded and hashed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rsdos.compat.disk_objectstore.callbacks import Callback, told
+from rsdos.compat.disk_objectstore.compression import compute_hash_and_size
+from rsdos.compat.disk_objectstore.dataclasses import ValidationIssues
+from rsdos.compat.disk_objectstore.streams import PackedObjectReader, ZlibStreamDecompresser
+from rsdos.engine import Engine
+from rsdos.errors import DamagedObject
+from rsdos.model import Codec, ObjectMeta
+
+
+def validate(engine: Engine, callback: Callback | None) -> ValidationIssues:
+    """Hash all objects, the loose ones and then pack by pack. Readers and writers go on meanwhile."""
+    issues = ValidationIssues([], [], [], [])
+    with engine.reading():
+        keys = list(engine.loose)
+        for key in told(keys, callback, "Loose objects"):
+            if not _is_whole(engine, key):
+                issues.invalid_hashes_loose.append(key)
+        for pack in engine.packed.sums().packs:
+            if pack.objects:
+                digests = _digests(engine, pack.id)
+                for _ in told(_checked(engine, digests, issues), callback, f"Pack {pack.id}", pack.objects):
+                    pass
+    return issues
+
+
+def _is_whole(engine: Engine, key: str) -> bool:
+    try:
+        for _ in engine.loose.frames(bytes.fromhex(key)) or ():
+            pass
+    except DamagedObject:
+        return False
+    return True
+
+
+def _digests(engine: Engine, pack_id: int) -> Iterator[list[bytes]]:
+    for digests in engine.packed.digests_of(pack_id):
+        for at in range(0, len(digests), 1 << 13):
+            yield digests[at : at + (1 << 13)]
+
+
+def _checked(engine: Engine, groups: Iterator[list[bytes]], issues: ValidationIssues) -> Iterator[None]:
+    """One for each object; what is wrong with it is noted."""
+    end = 0
+    for digests in groups:
+        for digest, good in zip(digests, engine.packed.rehash(digests), strict=True):
+            key = digest.hex()
+            try:
+                meta = engine.packed.describe(digest)
+            except DamagedObject:
+                meta = None
+                issues.invalid_sizes_packed.append(key)
+            if not good and meta and engine.packed.contains_many([digest])[0]:
+                _note(engine, meta, issues)
+            if meta and meta.extent:
+                if meta.extent.offset < end and meta.length:
+                    issues.overlapping_packed.append(key)
+                end = meta.extent.offset + meta.length
+            yield
+
+
+def _note(engine: Engine, meta: ObjectMeta, issues: ValidationIssues) -> None:
+    """Tell a wrong size from wrong bytes: what disk-objectstore says of an object that is not as its row has it."""
+    is_hash_wrong = True
+    size: int | None = None
+    if meta.extent and meta.codec is not Codec.ZSTD:
+        try:
+            with open(engine.layout.pack(meta.extent.pack_id), "rb") as pack:
+                stored = PackedObjectReader(pack, meta.extent.offset, meta.length)
+                raw = stored if meta.codec is Codec.RAW else ZlibStreamDecompresser(stored)
+                key, size = compute_hash_and_size(raw, engine.config.hash_type)
+                is_hash_wrong = key != meta.key
+        except (OSError, ValueError):
+            pass
+    if is_hash_wrong:
+        issues.invalid_hashes_packed.append(meta.key)
+    if size is not None and size != meta.size:
+        issues.invalid_sizes_packed.append(meta.key)

@@ -1,0 +1,292 @@
+"""The container by the names of disk-objectstore."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import namedtuple
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from rsdos import locks
+from rsdos.compat.disk_objectstore import adding, checking, maintaining, reading
+from rsdos.compat.disk_objectstore.callbacks import Callback
+from rsdos.compat.disk_objectstore.dataclasses import ObjectCount, ObjectMeta, TotalSize, ValidationIssues
+from rsdos.compat.disk_objectstore.exceptions import ModificationNotAllowed, NotExistent, NotInitialised
+from rsdos.compat.disk_objectstore.folder import Folder
+from rsdos.compat.disk_objectstore.object_type import ObjectType
+from rsdos.compat.disk_objectstore.streams import CallbackStreamWrapper, LazyLooseStream
+from rsdos.compat.disk_objectstore.writing import ObjectWriter
+from rsdos.errors import ObjectNotFound
+from rsdos.layout import LegacyLayout
+from rsdos.model import CompressMode
+
+__all__ = ["CompressMode", "Container", "NotExistent", "NotInitialised", "ObjQueryResults", "ObjectType"]
+
+ObjQueryResults = namedtuple("ObjQueryResults", ["hashkey", "offset", "length", "compressed", "size"])
+
+
+class Container(Folder):
+    """A container of either version, as disk-objectstore presents one.
+
+    May be shared between threads. Maintenance waits for its turn, other programs may read and write meanwhile. What
+    is damaged raises `rsdos.DamagedObject` when it is read.
+    """
+
+    # Reading.
+
+    def open_object(self, hashkey: str) -> io.BufferedReader:
+        """A stream of one object, to be closed by the caller. Raises `NotExistent`. (Not in disk-objectstore.)"""
+        try:
+            return reading.open_object(self._opened, hashkey)
+        except (ObjectNotFound, ValueError) as error:
+            raise NotExistent(f"No object with hash key {hashkey}") from error
+
+    def get_object_content(self, hashkey: str) -> bytes:
+        """The bytes of one object, verified. Raises `NotExistent`."""
+        try:
+            return self._opened.objects.extract(hashkey)
+        except (ObjectNotFound, ValueError) as error:
+            raise NotExistent(f"No object with hash key {hashkey}") from error
+
+    @contextmanager
+    def get_object_stream(self, hashkey: str) -> Iterator[io.BufferedReader]:
+        """A stream of one object, for a ``with`` block. Raises `NotExistent`."""
+        with self.open_object(hashkey) as stream:
+            yield stream
+
+    @contextmanager
+    def get_object_stream_and_meta(self, hashkey: str) -> Iterator[tuple[io.BufferedReader, ObjectMeta]]:
+        """A stream of one object and what is known of it, for a ``with`` block. Raises `NotExistent`."""
+        meta = self.get_object_meta(hashkey)
+        with self.open_object(hashkey) as stream:
+            yield stream, meta
+
+    @contextmanager
+    def get_objects_stream_and_meta(
+        self, hashkeys: Iterable[str], skip_if_missing: bool = True
+    ) -> Iterator[Iterator[tuple[str, io.BufferedReader | None, ObjectMeta]]]:
+        """Triplets (key, stream, meta), each key once: in storage order, then loose, then missing ones unless skipped.
+
+        A stream is good until the next triplet.
+        """
+        yield reading.streams(self._opened, hashkeys, skip_if_missing)
+
+    def get_objects_meta(
+        self, hashkeys: Iterable[str], skip_if_missing: bool = True
+    ) -> Iterator[tuple[str, ObjectMeta]]:
+        """Pairs (key, meta), in the order of `get_objects_stream_and_meta`."""
+        return reading.metas(self._opened, hashkeys, skip_if_missing)
+
+    def get_object_meta(self, hashkey: str) -> ObjectMeta:
+        """What is known of one object. Raises `NotExistent`."""
+        try:
+            return reading.translated(self._opened.objects.meta(hashkey))
+        except (ObjectNotFound, ValueError) as error:
+            raise NotExistent(f"No object with hash key {hashkey}") from error
+
+    def get_objects_content(self, hashkeys: list[str], skip_if_missing: bool = True) -> dict[str, bytes | None]:
+        """The bytes of many objects; None for missing ones unless they are skipped."""
+        keys = list(dict.fromkeys(hashkeys))
+        is_key = self._config.hash.is_key
+        found = self._opened.objects.extract_many(filter(is_key, keys), missing="skip" if skip_if_missing else "none")
+        contents: dict[str, bytes | None] = dict(found)
+        if not skip_if_missing:
+            contents |= {key: None for key in keys if not is_key(key)}
+        return contents
+
+    def has_objects(self, hashkeys: list[str] | tuple[str, ...]) -> list[bool]:
+        """Which objects there are, in the order given. Any text may be asked for."""
+        engine = self._opened
+        keys = list(hashkeys)
+        if all(map(engine.config.hash.is_key, keys)):
+            return engine.objects.has_many(keys)
+        return [key in engine.objects for key in keys]
+
+    def has_object(self, hashkey: str) -> bool:
+        """Whether there is an object of this key."""
+        return self.has_objects([hashkey])[0]
+
+    def list_all_objects(self) -> Iterator[str]:
+        """All keys, each once."""
+        return iter(self._opened.objects)
+
+    def get_lazy_loose_stream(self, hashkey: str) -> LazyLooseStream:
+        """A stream of one object that is opened later."""
+        return LazyLooseStream(self, hashkey)
+
+    # Counting.
+
+    def count_objects(self) -> ObjectCount:
+        """How many objects and packs there are. Lists all loose files."""
+        engine = self._opened
+        return ObjectCount(len(engine.packed), len(engine.loose), len(engine.layout.pack_ids()))
+
+    def get_total_size(self) -> TotalSize:
+        """Bytes of objects and files. Lists all loose files."""
+        engine = self._opened
+        sums = engine.packed.sums()
+        packs = sum(self._get_pack_path_from_pack_id(pack_id).stat().st_size for pack_id in engine.layout.pack_ids())
+        loose = sum(os.stat(path).st_size for path in engine.loose.paths())
+        return TotalSize(sums.size, sums.stored, packs, sums.index_length, loose)
+
+    def validate(self, callback: Callable[..., Any] | None = None) -> ValidationIssues:
+        """Hash every object."""
+        return checking.validate(self._opened, callback)
+
+    # Adding.
+
+    def add_object(self, content: bytes) -> str:
+        """Store bytes as a loose object, unless there is a good copy already; returns the key."""
+        return self._opened.objects.insert(memoryview(content))
+
+    def add_streamed_object(self, stream: Any) -> str:
+        """Store what is left of a stream as a loose object, unless there is a good copy already; returns the key."""
+        return self._opened.objects.insert(adding.readable(stream))
+
+    def _new_object_writer(self) -> ObjectWriter:
+        return ObjectWriter(
+            self._get_sandbox_folder(),
+            self._get_loose_folder(),
+            self.loose_prefix_len,
+            self._get_duplicates_folder(),
+            self.hash_type,
+        )
+
+    def add_streamed_object_to_pack(  # noqa: PLR0913, PLR0917  disk-objectstore's signature
+        self,
+        stream: Any,
+        compress: bool = False,
+        open_streams: bool = False,
+        no_holes: bool = False,
+        no_holes_read_twice: bool = True,
+        callback: Callable[..., Any] | None = None,
+        callback_size_hint: int = 0,
+        do_fsync: bool = True,
+        do_commit: bool = True,
+    ) -> str:
+        """Store a stream in a pack; see `add_streamed_objects_to_pack`."""
+        wrapped = stream if open_streams else CallbackStreamWrapper(stream, callback, callback_size_hint)
+        (key,) = self.add_streamed_objects_to_pack([wrapped], compress, open_streams, do_fsync=do_fsync)
+        if isinstance(wrapped, CallbackStreamWrapper):
+            wrapped.close_callback()
+        return key
+
+    def add_streamed_objects_to_pack(
+        self,
+        stream_list: list[Any],
+        compress: bool = False,
+        open_streams: bool = False,
+        no_holes: bool = False,
+        no_holes_read_twice: bool = True,
+        callback: Callable[..., Any] | None = None,
+        do_fsync: bool = True,
+        do_commit: bool = True,
+    ) -> list[str]:
+        """Store streams in packs; returns the keys in order. ``open_streams`` enters each as a context.
+
+        No holes are ever left, and all is committed at the end: ``no_holes``, ``no_holes_read_twice`` and
+        ``do_commit`` are accepted and make no difference. ``do_fsync=False`` is relaxed durability.
+        """
+        sources = adding.opened(stream_list, open_streams, callback)
+        return adding.add_to_pack(self._opened, sources, compress, do_fsync)
+
+    def add_objects_to_pack(
+        self,
+        content_list: list[bytes] | tuple[bytes, ...],
+        compress: bool = False,
+        no_holes: bool = False,
+        no_holes_read_twice: bool = True,
+        callback: Callable[..., Any] | None = None,
+        do_fsync: bool = True,
+        do_commit: bool = True,
+    ) -> list[str]:
+        """Store bytes in packs; see `add_streamed_objects_to_pack`."""
+        if not self.is_initialised:
+            raise ValueError("Invalid use of function, please first initialise the container.")
+        return adding.add_to_pack(self._opened, adding.contents(content_list, callback), compress, do_fsync)
+
+    def import_objects(
+        self,
+        hashkeys: Iterable[str],
+        source_container: Container,
+        compress: bool = False,
+        target_memory_bytes: int = 104857600,
+        callback: Callable[..., Any] | None = None,
+        do_fsync: bool = True,
+    ) -> dict[str, str]:
+        """Copy objects of another container into packs; returns their keys there and here.
+
+        Stored bytes are copied as they are, or compressed anew with ``compress``. Memory is bounded by itself.
+        """
+        compression = self.compression_algorithm if compress else None
+        return adding.import_objects(self._opened, source_container.engine, hashkeys, compression, callback)
+
+    # Maintenance.
+
+    def pack_all_loose(
+        self,
+        compress: bool | CompressMode = CompressMode.NO,
+        validate_objects: bool = True,
+        do_fsync: bool = True,
+        callback: Callback | None = None,
+        clean_loose_per_pack: bool = False,
+    ) -> None:
+        """Pack all loose objects, always hashed and synced. Raises `InconsistentContent` when one is damaged."""
+        maintaining.pack_all_loose(self._opened, compress, validate_objects, callback, clean_loose_per_pack)
+
+    def clean_storage(self, vacuum: bool = False) -> None:
+        """Remove loose files whose packed copy is good, and what dead programs left. Raises `InconsistentContent`."""
+        maintaining.clean_storage(self._opened, vacuum)
+
+    def delete_objects(self, hashkeys: list[str]) -> list[str]:
+        """Delete objects; returns the keys of those that were there. Readers and writers may go on."""
+        return maintaining.delete_objects(self._opened, hashkeys)
+
+    def repack(self, compress_mode: CompressMode = CompressMode.KEEP, callback: Callback | None = None) -> None:
+        """Write all packs anew. Readers and writers may go on."""
+        maintaining.repack_all(self._opened, compress_mode, callback)
+
+    def repack_pack(
+        self, pack_id: str, compress_mode: CompressMode = CompressMode.KEEP, callback: Callback | None = None
+    ) -> None:
+        """Write one pack anew; its objects go to one of another id, which no reader can hold."""
+        maintaining.repack_pack(self._opened, int(pack_id), compress_mode, callback)
+
+    def loosen_object(self, hashkey: str) -> Path:
+        """Make a raw loose file of an object, and return its path. Raises `NotExistent`."""
+        path = self._get_loose_path_from_hashkey(hashkey)
+        if not path.exists():
+            engine = self._opened
+            try:
+                parts = engine.objects.parts(hashkey)
+            except (ObjectNotFound, ValueError) as error:
+                raise NotExistent(f"No object with hash key {hashkey}") from error
+            with engine.objects.writing():
+                engine.loose.place(bytes.fromhex(hashkey), parts)
+        return path
+
+    @contextmanager
+    def lock_pack(self, pack_id: str, allow_repack_pack: bool = False) -> Iterator[BinaryIO]:
+        """A pack of version 1, open for appending, that nobody else writes to. Raises FileExistsError when locked."""
+        if not self._is_valid_pack_id(pack_id, allow_repack_pack):
+            raise AssertionError(f"Invalid pack ID {pack_id}")
+        layout = self._opened.layout
+        if not isinstance(layout, LegacyLayout):
+            raise ModificationNotAllowed("packs of container version 2 are not written by hand")
+        os.makedirs(layout.locks, exist_ok=True)
+        own = locks.try_acquire(layout.pack_lock(int(pack_id))) if int(pack_id) >= 0 else None
+        if own is None and int(pack_id) >= 0:
+            raise FileExistsError(f"pack {pack_id} is locked")
+        try:
+            with open(layout.peer_lock(int(pack_id)), "x"):
+                try:
+                    with open(layout.pack(int(pack_id)), "ab") as pack:
+                        yield pack
+                finally:
+                    os.remove(layout.peer_lock(int(pack_id)))
+        finally:
+            if own:
+                own.release()

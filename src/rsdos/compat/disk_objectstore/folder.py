@@ -1,0 +1,180 @@
+"""The directory of a container by the names of disk-objectstore: its settings, and where its files are."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rsdos.compat.disk_objectstore.exceptions import IndexNotFound
+from rsdos.config import LEGACY, Config
+from rsdos.engine import Engine, make_container
+from rsdos.errors import DamagedContainer, NotAContainer, RsdosError
+from rsdos.layout import LegacyLayout
+from rsdos.model import Readers, WhenBusy
+
+
+class Folder:
+    """A directory that is a container, or is to become one. Nothing is opened before the first use."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self._folder = Path(folder).resolve()
+        self._engine: Engine | None = None
+
+    def get_folder(self) -> Path:
+        """The container's directory."""
+        return self._folder
+
+    def close(self) -> None:
+        """Give descriptors and connections back. Idempotent; the container works again after it."""
+        engine = getattr(self, "_engine", None)
+        if engine is not None:
+            engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    # What the container is.
+
+    @property
+    def _opened(self) -> Engine:
+        engine = self._engine
+        if engine is None:
+            try:
+                engine = Engine(str(self._folder), when_busy=WhenBusy.WAIT)
+            except (NotAContainer, DamagedContainer) as error:
+                raise IndexNotFound(f"The container is not initialised yet: {error}") from error
+            if not all(map(os.path.isdir, engine.layout.directories)):
+                raise IndexNotFound("The container is not initialised yet - use .init_container() first")
+            self._engine = engine
+        return engine
+
+    @property
+    def is_initialised(self) -> bool:
+        """Whether there is a container here, with all its directories."""
+        try:
+            return all(map(os.path.isdir, self._opened.layout.directories)) and self._get_config_file().exists()
+        except (RsdosError, IndexNotFound):
+            return False
+
+    def init_container(
+        self,
+        clear: bool = False,
+        pack_size_target: int = 4 * 1024 * 1024 * 1024,
+        loose_prefix_len: int = 2,
+        hash_type: str = "sha256",
+        compression_algorithm: str = "zlib+1",
+    ) -> None:
+        """Make a container of version 1; ``clear`` deletes what is in the directory first, whatever it is.
+
+        Raises ValueError, and FileExistsError when there is anything in the directory.
+        """
+        config = Config(
+            compression=compression_algorithm,
+            pack_size_target=pack_size_target,
+            loose_prefix_len=loose_prefix_len,
+            hash_type=hash_type,
+            version=LEGACY,
+        )
+        config.refuse_unreadable(Readers.ALL)
+        self.close()
+        if clear:
+            self._engine = None
+            with suppress(FileNotFoundError):
+                shutil.rmtree(self._folder)
+        make_container(str(self._folder), config)
+        self._engine = None
+
+    @property
+    def _config(self) -> Config:
+        return self._opened.config
+
+    @property
+    def loose_prefix_len(self) -> int:
+        """Characters of a key that name the directory of a loose object."""
+        return self._config.loose_prefix_len
+
+    @property
+    def pack_size_target(self) -> int:
+        """Stored bytes at which a pack is full."""
+        return self._config.pack_size_target
+
+    @property
+    def hash_type(self) -> str:
+        """What keys are made with."""
+        return self._config.hash_type
+
+    @property
+    def container_id(self) -> str:
+        """What tells the container from all others."""
+        return self._config.container_id
+
+    @property
+    def compression_algorithm(self) -> str:
+        """What compressing means here."""
+        return self._config.compression
+
+    @property
+    def engine(self) -> Engine:
+        """The open container's parts. Raises `NotInitialised`. (Not in disk-objectstore.)"""
+        return self._opened
+
+    # What other programs take of the inner parts.
+
+    def _get_sandbox_folder(self) -> Path:
+        return self._folder / "sandbox"
+
+    def _get_loose_folder(self) -> Path:
+        return self._folder / "loose"
+
+    def _get_pack_folder(self) -> Path:
+        return Path(self._opened.layout.packed) if self._engine or self.is_initialised else self._folder / "packs"
+
+    def _get_duplicates_folder(self) -> Path:
+        return self._folder / "duplicates"
+
+    def _get_config_file(self) -> Path:
+        return self._folder / "config.json"
+
+    def _get_pack_index_path(self) -> Path:
+        layout = self._opened.layout
+        return Path(layout.database if isinstance(layout, LegacyLayout) else layout.index)
+
+    def _get_loose_path_from_hashkey(self, hashkey: str) -> Path:
+        return Path(self._opened.layout.loose_file(hashkey))
+
+    def _get_pack_path_from_pack_id(self, pack_id: str | int, allow_repack_pack: bool = False) -> Path:
+        if not self._is_valid_pack_id(str(pack_id), allow_repack_pack):
+            raise AssertionError(f"Invalid pack ID {pack_id}")
+        return Path(self._opened.layout.pack(int(pack_id)))
+
+    def _list_loose(self) -> Iterator[str]:
+        return iter(self._opened.loose)
+
+    def _list_packs(self) -> Iterator[str]:
+        return map(str, self._opened.layout.pack_ids())
+
+    @classmethod
+    def _is_valid_pack_id(cls, pack_id: str, allow_repack_pack: bool = False) -> bool:
+        if allow_repack_pack and pack_id == str(LegacyLayout.REPACKED):
+            return True
+        return pack_id.isascii() and pack_id.isdigit() and (pack_id == "0" or pack_id[0] != "0")
+
+    def _is_valid_loose_prefix(self, prefix: str) -> bool:
+        return len(prefix) == self.loose_prefix_len and set(prefix) <= set("0123456789abcdef")
+
+    @staticmethod
+    def _is_valid_hashkey(hashkey: str) -> bool:
+        return set(hashkey) <= set("0123456789abcdef")

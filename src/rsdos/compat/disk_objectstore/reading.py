@@ -1,0 +1,114 @@
+"""Many objects as streams with what is known of them, in storage order."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+from rsdos.compat.disk_objectstore.dataclasses import ObjectMeta
+from rsdos.compat.disk_objectstore.object_type import ObjectType
+from rsdos.compat.disk_objectstore.streams import ObjectStream
+from rsdos.engine import Engine
+from rsdos.errors import DamagedContainer, DamagedObject, ObjectNotFound
+from rsdos.model import Codec
+from rsdos.model import ObjectMeta as OwnMeta
+
+_CHUNK = 1 << 16
+"""Keys that are put in storage order together."""
+
+_SMALL = 1 << 16
+"""Objects of at most so many bytes are read together, ..."""
+
+_WINDOW = 4 << 20
+"""... so many bytes of them at a time."""
+
+MISSING = ObjectMeta(ObjectType.MISSING, None, None, None, None, None)
+
+
+def translated(meta: OwnMeta) -> ObjectMeta:
+    """What we know of an object, in the words of disk-objectstore."""
+    if meta.extent is None:
+        return ObjectMeta(ObjectType.LOOSE, meta.size, None, None, None, None)
+    pack_id, offset, length = meta.extent
+    return ObjectMeta(ObjectType.PACKED, meta.size, pack_id, meta.codec is not Codec.RAW, offset, length)
+
+
+def metas(engine: Engine, keys: Iterable[str], skip_if_missing: bool) -> Iterator[tuple[str, ObjectMeta]]:
+    """(key, meta) of each key once: in storage order, then the loose objects, then the missing ones unless skipped."""
+    missing: list[str] = []
+    for found in _in_order(engine, keys, missing):
+        for meta in found:
+            yield meta.key, translated(meta)
+    if not skip_if_missing:
+        yield from ((key, MISSING) for key in missing)
+
+
+def streams(
+    engine: Engine, keys: Iterable[str], skip_if_missing: bool
+) -> Iterator[tuple[str, io.BufferedReader | None, ObjectMeta]]:
+    """As `metas`, with a stream of each object that is good until the next one is asked for."""
+    missing: list[str] = []
+    for found in _in_order(engine, keys, missing):
+        for window in _windows(found):
+            small = _read(engine, window) if len(window) > 1 else {}
+            for meta in window:
+                data = small.pop(meta.key, None)
+                try:
+                    stream = open_object(engine, meta.key) if data is None else ObjectStream(io.BytesIO(data))
+                except ObjectNotFound:
+                    missing.append(meta.key)  # Deleted meanwhile.
+                    continue
+                with stream:
+                    yield meta.key, stream, translated(meta)
+    if not skip_if_missing:
+        yield from ((key, None, MISSING) for key in missing)
+
+
+def open_object(engine: Engine, key: str) -> ObjectStream:
+    """A stream of one object. Raises `ObjectNotFound`, `DamagedObject`."""
+    return ObjectStream(engine.objects.open(key).detach(), 1 << 16)
+
+
+def _in_order(engine: Engine, keys: Iterable[str], missing: list[str]) -> Iterator[list[OwnMeta]]:
+    """What is known of the objects, in lists of bounded size; the keys that are not there are added to ``missing``."""
+    rest = iter(dict.fromkeys(keys))
+    while chunk := list(islice(rest, _CHUNK)):
+        found = []
+        for key in chunk:
+            try:
+                found.append(engine.objects.meta(key))
+            except (ObjectNotFound, ValueError):
+                missing.append(key)
+        found.sort(key=_place)
+        yield found
+
+
+def _place(meta: OwnMeta) -> tuple[bool, int, int]:
+    return (True, 0, 0) if meta.extent is None else (False, meta.extent.pack_id, meta.extent.offset)
+
+
+def _windows(found: Iterable[OwnMeta]) -> Iterator[list[OwnMeta]]:
+    """Runs of objects: many small ones, or a large one alone."""
+    window: list[OwnMeta] = []
+    size = 0
+    for meta in found:
+        if window and (meta.size > _SMALL or size + meta.size > _WINDOW):
+            yield window
+            window, size = [], 0
+        window.append(meta)
+        size += meta.size
+    if window:
+        yield window
+
+
+def _read(engine: Engine, window: Sequence[OwnMeta]) -> dict[str, bytes]:
+    """The small objects of a window. What is damaged or gone is left out: it is told when its turn comes."""
+    digests = engine.config.hash.parse_keys([meta.key for meta in window])
+    read: dict[str, bytes] = {}
+    try:
+        for at, data in engine.objects.read_many(digests):
+            read[window[at].key] = data
+    except (DamagedObject, DamagedContainer):
+        pass
+    return read

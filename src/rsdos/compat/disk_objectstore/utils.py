@@ -1,0 +1,60 @@
+"""The names that ``disk_objectstore.utils`` has; each lives in a module of its subject."""
+
+from contextlib import nullcontext
+
+from rsdos.compat.disk_objectstore.callbacks import rename_callback
+from rsdos.compat.disk_objectstore.compression import (
+    compute_hash_and_size,
+    estimate_compression,
+    get_compressobj_instance,
+    get_hash_cls,
+    get_stream_decompresser,
+    is_known_hash,
+    should_compress,
+)
+from rsdos.compat.disk_objectstore.merging import (
+    Location,
+    chunk_iterator,
+    detect_where_sorted,
+    merge_sorted,
+    yield_first_element,
+)
+from rsdos.compat.disk_objectstore.streams import (
+    CallbackStreamWrapper,
+    LazyLooseStream,
+    LazyOpener,
+    PackedObjectReader,
+    ZeroStream,
+    ZlibLikeBaseStreamDecompresser,
+    ZlibStreamDecompresser,
+)
+from rsdos.compat.disk_objectstore.writing import HashWriterWrapper, ObjectWriter, safe_flush_to_disk
+from rsdos.model import CompressMode
+
+__all__ = [
+    "CallbackStreamWrapper",
+    "CompressMode",
+    "HashWriterWrapper",
+    "LazyLooseStream",
+    "LazyOpener",
+    "Location",
+    "ObjectWriter",
+    "PackedObjectReader",
+    "ZeroStream",
+    "ZlibLikeBaseStreamDecompresser",
+    "ZlibStreamDecompresser",
+    "chunk_iterator",
+    "compute_hash_and_size",
+    "detect_where_sorted",
+    "estimate_compression",
+    "get_compressobj_instance",
+    "get_hash_cls",
+    "get_stream_decompresser",
+    "is_known_hash",
+    "merge_sorted",
+    "nullcontext",
+    "rename_callback",
+    "safe_flush_to_disk",
+    "should_compress",
+    "yield_first_element",
+]
