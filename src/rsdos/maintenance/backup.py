@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
@@ -105,11 +106,15 @@ def execute(engine: Engine, plan: BackupPlan, progress: Progress = SILENCE) -> B
         generations.check(engine.config.container_id)
         generations.sweep()
         mirror = Mirror(engine, generations.live, generations.last if options.link else None, progress)
-        mirror.run()
-        verified = rehash(generations.live, progress) if options.verify else Rehashed(0, ())
+        with suppress(OSError):
+            # Where there is no directory for it, no lock can keep the packs of version 1.
+            os.makedirs(engine.layout.locks, exist_ok=True)
+        with engine.reading():
+            mirror.run(plan.length)
+        verified = rehash(generations.live, progress) if options.verify else Rehashed()
         generation = generations.finish()
         deleted = generations.prune(options.keep)
-    good = not verified.damaged if options.verify else None
+    good = not verified.damaged and not verified.reason if options.verify else None
     write_note(engine.layout, LastBackup(datetime.now(UTC).isoformat(timespec="seconds"), generation, good))
     return BackupReport(
         generation,
@@ -118,7 +123,7 @@ def execute(engine: Engine, plan: BackupPlan, progress: Progress = SILENCE) -> B
         mirror.linked,
         mirror.written,
         deleted,
-        tuple(mirror.unreadable),
+        (*mirror.unreadable, *filter(None, (verified.reason,))),
         verified.objects,
         verified.damaged,
         monotonic() - begun,

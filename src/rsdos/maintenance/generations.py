@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 
 from rsdos import fsio, locks
 from rsdos.config import read_config
-from rsdos.errors import Busy, ContainerExists
+from rsdos.errors import Busy, ContainerExists, DamagedContainer, NotAContainer
 from rsdos.maintenance.mirror import config_path
 from rsdos.model import WhenBusy
 
@@ -85,7 +85,11 @@ class Generations:
         for root in filter(None, (self.last, self.live)):
             path = config_path(root)
             # A migration takes the dashes out of an id that disk-objectstore gave.
-            if os.path.lexists(path) and _bare(read_config(path).container_id) != _bare(container_id):
+            try:
+                other = read_config(path).container_id
+            except (NotAContainer, DamagedContainer):
+                continue  # Nothing there yet, or not even the first file of it.
+            if _bare(other) != _bare(container_id):
                 raise ContainerExists(self.root, f"it has backups of another container ({root})")
 
     def sweep(self) -> None:

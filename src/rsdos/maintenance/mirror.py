@@ -1,4 +1,4 @@
-"""A copy of a container in another directory, consistent while the container is in use: what backup and restore share."""
+"""A copy of a container in another directory, consistent while that is in use: what backup and restore share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from rsdos.maintenance.fill import fill
 from rsdos.stores import SUFFIXES
 
 _MARK = ".new"
-"""Behind the name of the configuration, while what it belongs to is not whole."""
+MARKED = "config.json" + _MARK
+"""The name of the configuration, while what it belongs to is not whole."""
 
 _MOST_CONFIG = 1 << 20
 
@@ -47,28 +48,27 @@ class Mirror:
         self._root = root
         self._previous = previous
         self._progress = progress
-        self._unsynced: list[tuple[int, os.stat_result]] = []
+        self._unsynced: list[tuple[int, int | None]] = []
         self._unsynced_bytes = 0
         self.files = self.length = self.linked = self.written = 0
         self.unreadable: list[str] = []
         """Names of files of the container that are missing, cut short, or cannot be read; copied as far as they can."""
 
-    def run(self) -> None:
-        """Copy. Readers, writers and maintenance go on. Raises OSError, `DamagedContainer`, `Busy`."""
-        with suppress(OSError):
-            # Where there is no directory for it, no lock can keep the packs of version 1.
-            os.makedirs(self._engine.layout.locks, exist_ok=True)
+    def run(self, length: int) -> None:
+        """Copy; about ``length`` bytes. Readers, writers and maintenance go on, and the caller keeps the packs there.
+
+        Raises OSError, `DamagedContainer`, `Busy` when the container was migrated meanwhile.
+        """
         self._begin()
-        self._progress.start("Copying", None, "bytes")
+        self._progress.start("Copying", length, "bytes")
         try:
-            with self._engine.reading():
-                # 1. Loose files first: what is packed from now on is met in the packs.
-                self._copy_loose()
-                # 2. The index, as it is now; 3. what it leads to. No pack goes, and none shrinks below that.
-                with self._engine.packed.pin(self._root) as pin:
-                    for piece in pin.pieces:
-                        self._copy_piece(piece.name, piece.length, piece.fd)
-                self._remove_strangers([*pin.index, *(piece.name for piece in pin.pieces)])
+            # 1. Loose files first: what is packed from now on is met in the packs.
+            self._copy_loose()
+            # 2. The index, as it is now; 3. what it leads to. No pack goes, and none shrinks below that.
+            with self._engine.packed.pin(self._root) as pin:
+                for piece in pin.pieces:
+                    self._copy_piece(piece.name, piece.length, piece.fd)
+            self._remove_strangers([*pin.index, *(piece.name for piece in pin.pieces)])
             self._settle()
         finally:
             for fd, _ in self._unsynced:
@@ -87,12 +87,14 @@ class Mirror:
         if config_of(self._root) != self._config or os.path.lexists(config):
             fsio.remove(config + _MARK)
             fsio.write_file(config + _MARK, self._config)
+            self._take_after(config + _MARK, os.stat(self._engine.layout.config))
         fsio.remove(config)
         fsio.sync_directory(self._root)
         for directory in self._engine.layout.directories:
             target = self._target(directory)
             os.makedirs(target, exist_ok=True)
-            self._take_after(target, os.stat(directory))
+            with suppress(FileNotFoundError):
+                self._take_after(target, os.stat(directory))
         self._take_after(self._root, os.stat(self._source))
 
     def _complete(self) -> None:
@@ -109,32 +111,24 @@ class Mirror:
     # Loose files.
 
     def _copy_loose(self) -> None:
-        loose = self._engine.layout.loose
-        seen = {loose}
+        seen = set()
         for directory, paths in groupby(self._engine.loose.paths(), os.path.dirname):
             names = set(map(os.path.basename, paths))
-            seen.add(directory)
             target = self._target(directory)
+            seen.add(target)
             os.makedirs(target, exist_ok=True)
             with suppress(FileNotFoundError):
                 self._take_after(target, os.stat(directory))
             for name in os.listdir(target):
-                if name not in names and not (directory == loose and self._engine.layout.loose_prefix_len):
+                if name not in names:
                     _remove_whole(os.path.join(target, name))
             for name in names:
                 self._copy_loose_file(os.path.join(directory, name))
-        if self._engine.layout.loose_prefix_len:
-            for name in os.listdir(self._target(loose)):
+        loose = self._target(self._engine.layout.loose)
+        if loose not in seen:
+            for name in os.listdir(loose):
                 if os.path.join(loose, name) not in seen:
-                    _remove_whole(os.path.join(self._target(loose), name))
-        elif seen == {loose}:
-            self._remove_absent(self._target(loose))
-
-    def _remove_absent(self, directory: str) -> None:
-        """Of a directory that may have had no loose file to copy, what the source does not have either."""
-        for name in os.listdir(directory):
-            if not os.path.lexists(os.path.join(self._engine.layout.loose, name)):
-                _remove_whole(os.path.join(directory, name))
+                    _remove_whole(os.path.join(loose, name))
 
     def _copy_loose_file(self, path: str) -> None:
         if self._copy_file(path):
@@ -203,7 +197,8 @@ class Mirror:
         self.written += filled.written
         if not filled.is_whole:
             self.unreadable.append(name)
-        self._unsynced.append((out, status))
+        # The next one is not to take for the same what had to be left empty.
+        self._unsynced.append((out, status.st_mtime_ns if filled.is_whole else None))
         self._unsynced_bytes += filled.written
         if len(self._unsynced) >= _UNSYNCED_FILES or self._unsynced_bytes >= _UNSYNCED_BYTES:
             self._settle()
@@ -245,9 +240,10 @@ class Mirror:
     def _settle(self) -> None:
         """Sync what was written, and only then give it the time that says so."""
         while self._unsynced:
-            fd, status = self._unsynced[-1]
+            fd, modified = self._unsynced[-1]
             fsio.sync_file(fd)
-            os.utime(fd, ns=(status.st_mtime_ns, status.st_mtime_ns))
+            if modified is not None:
+                os.utime(fd, ns=(modified, modified))
             self._unsynced.pop()
             os.close(fd)
         self._unsynced_bytes = 0
@@ -256,7 +252,8 @@ class Mirror:
         """Give a file or directory the mode of another, and its owner if we may."""
         if os.geteuid() == 0:
             os.chown(place, status.st_uid, status.st_gid)
-        os.chmod(place, stat.S_IMODE(status.st_mode))
+        mode = stat.S_IMODE(status.st_mode)
+        os.chmod(place, mode | stat.S_IRWXU if stat.S_ISDIR(status.st_mode) else mode)
 
     def _remove_strangers(self, names: Iterable[str]) -> None:
         """Remove what an earlier run, or another program's, has left beside these files."""
@@ -278,7 +275,7 @@ def _parents(names: Iterable[str]) -> Iterator[str]:
 
 def config_of(root: str) -> bytes | None:
     """The bytes of the configuration of a copy, whole or not; None when there is none yet."""
-    for name in ("config.json", "config.json" + _MARK):
+    for name in ("config.json", MARKED):
         with suppress(FileNotFoundError):
             return fsio.read_file(os.path.join(root, name), _MOST_CONFIG)
     return None
@@ -287,7 +284,7 @@ def config_of(root: str) -> bytes | None:
 def config_path(root: str) -> str:
     """Where the configuration of a copy is, whole or not."""
     path = os.path.join(root, "config.json")
-    return path if os.path.lexists(path) else path + _MARK
+    return path if os.path.lexists(path) else os.path.join(root, MARKED)
 
 
 def _is_copy(path: str, status: os.stat_result, length: int) -> bool:

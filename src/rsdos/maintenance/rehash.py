@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from rsdos.engine import Engine
-from rsdos.errors import DamagedObject
+from rsdos.errors import DamagedContainer, DamagedObject
 from rsdos.interfaces import Progress
 
 _BATCH = 4096
@@ -14,18 +14,23 @@ _BATCH = 4096
 
 @dataclass(frozen=True, slots=True)
 class Rehashed:
-    """``objects`` copies were read; ``damaged`` are the keys of those that have another hash, or cannot be read."""
+    """``objects`` copies were read; ``damaged`` are the keys of those that have another hash, or cannot be read.
 
-    objects: int
-    damaged: tuple[str, ...]
+    ``reason`` says why not all could be found, where the index is damaged.
+    """
+
+    objects: int = 0
+    damaged: tuple[str, ...] = ()
+    reason: str = ""
 
 
 def rehash(root: str, progress: Progress) -> Rehashed:
-    """Read and hash every copy of every object in a container. Raises `DamagedContainer` when its index is."""
+    """Read and hash every copy of every object in a container. Nothing is written. Raises OSError."""
     engine = Engine(root)
     objects = 0
     damaged: set[str] = set()
-    progress.start("Verifying", engine.packed.sums().objects, "objects")
+    reason = ""
+    progress.start("Verifying", None, "objects")
     try:
         keys = iter(engine.loose)
         while some := list(islice(keys, _BATCH)):
@@ -38,10 +43,12 @@ def rehash(root: str, progress: Progress) -> Rehashed:
                         damaged.add(digest.hex())
                 objects += len(digests)
                 progress.advance(len(digests))
+    except DamagedContainer as error:
+        reason = str(error)
     finally:
         progress.finish()
         engine.close()
-    return Rehashed(objects, tuple(sorted(damaged)))
+    return Rehashed(objects, tuple(sorted(damaged)), reason)
 
 
 def _is_good(engine: Engine, key: str) -> bool:

@@ -12,7 +12,7 @@ from rsdos.engine import Engine, prepare
 from rsdos.errors import ContainerExists, NotAContainer
 from rsdos.interfaces import Progress
 from rsdos.maintenance.generations import Generations
-from rsdos.maintenance.mirror import Mirror, config_of
+from rsdos.maintenance.mirror import MARKED, Mirror, config_of
 from rsdos.maintenance.rehash import Rehashed, rehash
 from rsdos.progress import SILENCE
 
@@ -88,7 +88,8 @@ def _refuse_what_is_there(engine: Engine, destination: str) -> None:
     if os.path.lexists(os.path.join(destination, "config.json")):
         raise ContainerExists(destination, "is a container already")
     own = fsio.read_file(engine.layout.config, 1 << 20)
-    if os.listdir(destination) and config_of(destination) != own:
+    # What is there first is the configuration under another name, which may have been cut short.
+    if set(os.listdir(destination)) - {MARKED} and config_of(destination) != own:
         raise ContainerExists(destination, "is not empty")
 
 
@@ -106,18 +107,18 @@ def execute(plan: RestorePlan, progress: Progress = SILENCE) -> RestoreReport:
     with locks.acquire_directory(root), above.reading() if is_one_of_many else nullcontext():
         _refuse_what_is_there(engine, root)
         mirror = Mirror(engine, root, None, progress)
-        mirror.run()
+        mirror.run(plan.length)
         fsio.sync_directory(os.path.dirname(root))
     engine.close()
     restored = Engine(root)
     if os.path.isdir(restored.layout.locks):
         prepare(restored.layout)
-    verified = rehash(root, progress) if plan.options.verify else Rehashed(0, ())
+    verified = rehash(root, progress) if plan.options.verify else Rehashed()
     return RestoreReport(
         plan.generation,
         mirror.files,
         mirror.length,
-        tuple(mirror.unreadable),
+        (*mirror.unreadable, *filter(None, (verified.reason,))),
         verified.objects,
         verified.damaged,
         monotonic() - begun,

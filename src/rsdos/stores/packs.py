@@ -129,7 +129,7 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """One state of the packed side: ``index`` names the files of its copied index, ``pieces`` what else it is made of."""
+    """One state of the packed side: ``index`` names the files that the copy of the index is, ``pieces`` the rest."""
 
     index: tuple[str, ...]
     pieces: tuple[Piece, ...]
