@@ -89,6 +89,11 @@ class Layout:
         return os.path.join(self.locks, "reserve")
 
     @property
+    def last_backup(self) -> str:
+        """What is known of the last backup. Beside the locks, because no program of any version minds what is there."""
+        return os.path.join(self.locks, "last-backup.json")
+
+    @property
     def readers_lock(self) -> str:
         """Held shared by long readers; packs are unlinked only by who has it exclusively."""
         return os.path.join(self.locks, "readers")

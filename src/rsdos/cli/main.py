@@ -20,6 +20,7 @@ from rsdos.errors import AmbiguousKey, InvalidKey, InvalidOption, RsdosError
 
 _COMMANDS = {
     "add-files": ("add_files", "Store files and directories."),
+    "backup": ("backup", "Copy the container beside its earlier backups, here or to another machine."),
     "cat-file": ("cat_file", "Write an object, or a range of it, to stdout or a file."),
     "completion": ("completion", "Print the completion script of a shell."),
     "delete": ("delete", "Delete objects, or all but those of a list."),
@@ -28,6 +29,7 @@ _COMMANDS = {
     "list": ("list_objects", "List the keys of all objects."),
     "migrate": ("migrate", "Turn a container into one of another version, in place or as a new one."),
     "optimize": ("optimize", "Maintenance: pack, clean, repack, or what is due of them."),
+    "restore": ("restore", "Make a container again from a backup."),
     "status": ("status", "Count objects and bytes."),
     "transfer": ("transfer", "Copy objects from one container into another, of any version."),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rsdos.cli.render import echo_json, human
+from rsdos.cli.render import echo_json, human, name
 from rsdos.cli.session import Session, pass_session
 
 
@@ -42,6 +42,9 @@ def command(session: Session, as_json: bool) -> None:
     due += [f"repack {len(report.repack)} packs"] if report.repack else []
     due += [f"merge {report.merge} tables of the index"] if report.merge else []
     click.echo(f"\n[optimize]\nDue = {', '.join(due) or 'nothing'}")
+    if backup := report.last_backup:
+        state = {None: "not verified", True: "verified", False: "with damaged objects"}[backup.verified]
+        click.echo(f"\n[backup]\nLast = {name(backup.time)}, {state}\nPlace = {name(backup.place)}")
     if report.is_recovered:
         click.echo(
             "rsdos: warning: a file of the index is damaged; these figures are from the packs themselves", err=True

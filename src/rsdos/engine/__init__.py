@@ -4,7 +4,7 @@ from rsdos.engine.engine import Engine
 from rsdos.engine.formats import format_of
 from rsdos.engine.make import clear_container, make_container, write_config
 from rsdos.engine.objects import Objects
-from rsdos.engine.reserve import give_up
+from rsdos.engine.reserve import give_up, prepare
 
 __all__ = [
     "Engine",
@@ -13,5 +13,6 @@ __all__ = [
     "format_of",
     "give_up",
     "make_container",
+    "prepare",
     "write_config",
 ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rsdos import fsio
 from rsdos.engine import Engine
+from rsdos.maintenance.note import LastBackup, read_note
 from rsdos.maintenance.repack import MIN_DEAD, is_worth_it
 
 
@@ -39,6 +40,7 @@ class StatusReport:
     is_recovered: bool
     merge: int
     repack: tuple[int, ...]
+    last_backup: LastBackup | None
 
 
 def status(engine: Engine) -> StatusReport:
@@ -67,6 +69,7 @@ def status(engine: Engine) -> StatusReport:
         is_recovered=packed.is_recovered,
         merge=packed.segments if packed.segments > 1 else 0,
         repack=tuple(pack.id for pack in packed.packs if is_worth_it(pack, MIN_DEAD)),
+        last_backup=read_note(layout),
     )
 
 

@@ -3,12 +3,13 @@
 from rsdos.stores.appending import PackAppender
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.loose import LooseStore
-from rsdos.stores.loose_file import LooseFile
-from rsdos.stores.packs import PackedSums, Packs, PackSums, Whole
+from rsdos.stores.loose_file import SUFFIXES, LooseFile
+from rsdos.stores.packs import PackedSums, Packs, PackSums, Piece, Whole
 from rsdos.stores.store import CHUNK, Store, ask_for_rest, first_good, write_out
 
 __all__ = [
     "CHUNK",
+    "SUFFIXES",
     "Encoding",
     "LooseFile",
     "LooseStore",
@@ -16,6 +17,7 @@ __all__ = [
     "PackSums",
     "PackedSums",
     "Packs",
+    "Piece",
     "Store",
     "Whole",
     "ask_for_rest",

@@ -7,6 +7,7 @@ import io
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from functools import partial
 from operator import add
@@ -35,7 +36,8 @@ from rsdos.pack import PackFile, Scan, scan
 from rsdos.stores.appender import Appender
 from rsdos.stores.appending import Look
 from rsdos.stores.encoding import Encoding
-from rsdos.stores.packs import GAP, MOST_OPEN, WINDOW, PackedSums, Packs, PackSums, Rewritten, Swept, Whole
+from rsdos.stores.packs import GAP, MOST_OPEN, WINDOW, PackedSums, Packs, PackSums, Pin, Rewritten, Swept, Whole
+from rsdos.stores.pinned import pinned
 from rsdos.stores.recover import recover
 from rsdos.stores.repack import Repack
 from rsdos.stores.runs import decoded
@@ -307,6 +309,11 @@ class PackedStore(Packs):
             durability or self._durability,
             look or partial(self._own_copies, Trust.VERIFY),
         )
+
+    # Copying.
+
+    def pin(self, root: str) -> AbstractContextManager[Pin]:
+        return pinned(self._layout, self.index.history, root)
 
     # Deleting.
 

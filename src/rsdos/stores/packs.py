@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -113,6 +114,25 @@ class Rewritten:
     freed: int
     is_gone: bool
     damaged: tuple[str, ...] = ()
+
+
+class Piece(NamedTuple):
+    """The first ``length`` bytes of a file, which do not change any more; ``name`` is relative to the container.
+
+    ``fd`` is open where the file may be unlinked meanwhile, and -1 elsewhere.
+    """
+
+    name: str
+    length: int
+    fd: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """One state of the packed side: ``index`` names the files that the copy of the index is, ``pieces`` the rest."""
+
+    index: tuple[str, ...]
+    pieces: tuple[Piece, ...]
 
 
 class Whole(NamedTuple):
@@ -242,6 +262,14 @@ class Packs(Store):
         """The structure of one pack, from its own bytes where it says so itself.
 
         Raises FileNotFoundError, `DamagedContainer`.
+        """
+
+    @abstractmethod
+    def pin(self, root: str) -> AbstractContextManager[Pin]:
+        """Write a synced copy of the index, as it is now, to its place in ``root``; what the newest state is made of.
+
+        The caller is `Engine.reading` since before this, and until it has copied the pieces: no pack goes meanwhile. A
+        piece may be missing or shorter, where the container is damaged. Raises `DamagedContainer` when the index is.
         """
 
     @abstractmethod

@@ -163,9 +163,9 @@ class BackupManager:
                 LOGGER.warning("Warning: couldn't delete old backup: %s", folder)
 
     def backup_auto_folders(self, backup_func: Callable[[Path, Path | None], Any]) -> None:
-        """Let ``backup_func(path, previous)`` fill ``live-backup``, name it ``backup_<time>_<random>``, remove old ones.
+        """Let ``backup_func(path, previous)`` fill ``live-backup``, which is then named ``backup_<time>_<random>``.
 
-        ``last-backup`` is a link to the newest. Raises `BackupError`.
+        ``last-backup`` is a link to the newest, and old ones are removed. Raises `BackupError`.
         """
         live = self.path / "live-backup"
         last = self.get_last_backup_folder()
@@ -189,9 +189,7 @@ def is_container(path: Path) -> bool:
         return False
 
 
-def backup_container(
-    manager: BackupManager, container: Container, path: Path, prev_backup: Path | None = None
-) -> None:
+def backup_container(manager: BackupManager, container: Container, path: Path, prev_backup: Path | None = None) -> None:
     """Copy a container, of either version, to ``path``, while it is in use; what did not change is linked.
 
     First the loose objects, so that one that is packed meanwhile is met among the packs; then a copy of the index, made

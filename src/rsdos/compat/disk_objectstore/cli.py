@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-import rsdos.compat.disk_objectstore as disk_objectstore
+from rsdos.compat import disk_objectstore
 from rsdos.compat.disk_objectstore import backup_utils
 from rsdos.compat.disk_objectstore.callbacks import Callback
 from rsdos.compat.disk_objectstore.container import Container

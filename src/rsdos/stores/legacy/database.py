@@ -159,6 +159,16 @@ class Database:
         assert isinstance(count, int)
         return count
 
+    def ends(self) -> dict[int, int]:
+        """How much of each pack the rows that make sense need, by pack id."""
+        query = (
+            "SELECT pack_id, MAX(\"offset\" + length) FROM db_object WHERE typeof(pack_id) = 'integer' "
+            "AND typeof(\"offset\") = 'integer' AND typeof(length) = 'integer' "
+            'AND pack_id BETWEEN -1 AND ? AND "offset" BETWEEN 0 AND ? AND length BETWEEN 0 AND ? GROUP BY pack_id'
+        )
+        with self._errors():
+            return dict(self._connection().execute(query, (_MOST - 1,) * 3).fetchall())
+
     def has_rows(self, pack_id: int) -> bool:
         """Whether any row leads to a pack."""
         with self._errors():

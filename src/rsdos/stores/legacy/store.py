@@ -7,7 +7,7 @@ import io
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from itertools import groupby, pairwise
 from typing import TypeVar
@@ -38,7 +38,7 @@ from rsdos.stores.legacy.database import Database, Row
 from rsdos.stores.legacy.duplicates import of_keys, settle_duplicates
 from rsdos.stores.legacy.repack import LegacyRepack
 from rsdos.stores.legacy.stale import sweep
-from rsdos.stores.packs import GAP, MOST_OPEN, WINDOW, PackedSums, Packs, PackSums, Rewritten, Swept, Whole
+from rsdos.stores.packs import GAP, MOST_OPEN, WINDOW, PackedSums, Packs, PackSums, Piece, Pin, Rewritten, Swept, Whole
 from rsdos.stores.store import CHUNK, Store
 from rsdos.streams.plain import PlainReader, plain_parts
 
@@ -284,6 +284,26 @@ class LegacyPacks(Packs):
         for start in range(0, len(seen), CHUNK * step):
             some = seen[start : start + CHUNK * step]
             yield [some[at : at + step] for at in range(0, len(some), step)]
+
+    # Copying.
+
+    @contextmanager
+    def pin(self, root: str) -> Iterator[Pin]:
+        target = LegacyLayout(root)
+        for path in target.database_files:
+            fsio.remove(path)
+        # SQLite's own copy: the file and its log change together, and are not copied one after the other.
+        self.database.copy_to(target.database)
+        fsio.sync_path(target.database)
+        copy = Database(target)
+        try:
+            ends = copy.ends()
+        finally:
+            copy.close()
+        name = os.path.basename(target.packed)
+        # The packs only after the index: what a row leads to was written before the row.
+        pieces = (Piece(f"{name}/{os.path.basename(target.pack(pack_id))}", end) for pack_id, end in ends.items())
+        yield Pin((os.path.basename(target.database),), tuple(pieces))
 
     # Repacking.
 

@@ -1,0 +1,55 @@
+"""``rsdos backup``."""
+
+from __future__ import annotations
+
+import click
+
+from rsdos.cli.bar import Bar
+from rsdos.cli.render import human, name
+from rsdos.cli.run import Run, run_options
+from rsdos.cli.session import Session, pass_session
+
+
+@click.command()
+@click.argument("destination", metavar="DEST", type=click.Path())
+@click.option("--keep", type=click.IntRange(min=0), default=1, show_default=True, help="Older backups that stay.")
+@click.option("--verify", is_flag=True, help="Read and hash every object of the new backup.")
+@click.option("--no-link", is_flag=True, help="Copy everything anew; share nothing with the last backup.")
+@run_options
+@pass_session
+def command(session: Session, destination: str, keep: int, verify: bool, no_link: bool, run: Run) -> int:
+    """Back the container up to DEST/backup_<time>_<random>, while it is in use.
+
+    Each backup is a whole container. What did not change since the last one is linked, not copied. Interrupted at any
+    moment, the next run goes on, and older backups are as they were. The exit code is 1 when something is damaged:
+    it is copied as it is.
+    """
+    from rsdos.maintenance import backup
+
+    engine = run.engine(session)
+    plan = backup.plan(engine, backup.BackupOptions(destination, keep, verify, not no_link))
+    if run.dry_run:
+        base = f"; the last backup is {name(plan.previous)}" if plan.previous else ""
+        run.show(plan, f"{plan.files} files to back up, {human(plan.length)}{base}")
+        return 0
+    with Bar() as bar:
+        report = backup.execute(engine, plan, bar)
+    run.show(
+        report,
+        f"Backed up {report.files} files, {human(report.length)}, to {name(report.generation)}: "
+        f"{report.linked} linked, {human(report.written)} written"
+        + (f"; {report.objects} objects verified" if verify else ""),
+    )
+    show_damage(report.unreadable, report.damaged)
+    run.show_stats(report.files, report.length, report.seconds)
+    return 0 if report.is_good else 1
+
+
+def show_damage(unreadable: tuple[str, ...], damaged: tuple[str, ...]) -> None:
+    """Name on stderr what is not as it should be."""
+    for path in unreadable:
+        click.echo(
+            f"rsdos: error: {name(path)}: missing, cut short or unreadable; copied as far as it can be", err=True
+        )
+    for key in damaged:
+        click.echo(f"rsdos: error: object {key} is damaged; it was copied as it is", err=True)

@@ -1,0 +1,42 @@
+"""What is known of the last backup of a container."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+
+from rsdos import fsio
+from rsdos.documents import decode_document, encode_document
+from rsdos.layout import Layout
+
+_MOST = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class LastBackup:
+    """When the last backup was finished (UTC, ISO 8601), and where it is.
+
+    ``verified`` is None where nobody looked, and otherwise whether all of its objects were good.
+    """
+
+    time: str
+    place: str
+    verified: bool | None = None
+
+
+def read_note(layout: Layout) -> LastBackup | None:
+    """The note of the last backup; None when there is none, or it is damaged."""
+    with suppress(OSError, ValueError, TypeError):
+        note = LastBackup(**decode_document(fsio.read_file(layout.last_backup, _MOST)))
+        if isinstance(note.time, str) and isinstance(note.place, str) and note.verified in (True, False, None):
+            return note
+    return None
+
+
+def write_note(layout: Layout, note: LastBackup) -> None:
+    """Put a note, synced, in the place of the one before. A container that cannot be written gets none."""
+    with suppress(OSError):
+        os.makedirs(layout.locks, exist_ok=True)
+        fsio.replace_file(layout.last_backup, encode_document(asdict(note)))
+        fsio.sync_directory(layout.locks)

@@ -1,0 +1,62 @@
+"""Reading every object of a container that nobody writes to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+
+from rsdos.engine import Engine
+from rsdos.errors import DamagedContainer, DamagedObject
+from rsdos.interfaces import Progress
+
+_BATCH = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Rehashed:
+    """``objects`` copies were read; ``damaged`` are the keys of those that have another hash, or cannot be read.
+
+    ``reason`` says why not all could be found, where the index is damaged.
+    """
+
+    objects: int = 0
+    damaged: tuple[str, ...] = ()
+    reason: str = ""
+
+
+def rehash(root: str, progress: Progress) -> Rehashed:
+    """Read and hash every copy of every object in a container. Nothing is written. Raises OSError."""
+    engine = Engine(root)
+    objects = 0
+    damaged: set[str] = set()
+    reason = ""
+    progress.start("Verifying", None, "objects")
+    try:
+        keys = iter(engine.loose)
+        while some := list(islice(keys, _BATCH)):
+            damaged.update(key for key in some if not _is_good(engine, key))
+            objects += len(some)
+        for pack in engine.packed.sums().packs:
+            for digests in engine.packed.digests_of(pack.id):
+                for digest, good in zip(digests, engine.packed.rehash(digests), strict=True):
+                    if not good:
+                        damaged.add(digest.hex())
+                objects += len(digests)
+                progress.advance(len(digests))
+    except DamagedContainer as error:
+        reason = str(error)
+    finally:
+        progress.finish()
+        engine.close()
+    return Rehashed(objects, tuple(sorted(damaged)), reason)
+
+
+def _is_good(engine: Engine, key: str) -> bool:
+    (digest,) = engine.config.hash.parse_keys([key])
+    hasher = engine.config.hash.new()
+    try:
+        for part in engine.loose.frames(digest) or ():
+            hasher.update(part)
+    except DamagedObject:
+        return False
+    return hasher.digest() == digest

@@ -1,0 +1,66 @@
+"""What one state of the packed side of version 2 is made of: the newest manifest, its segments, its packs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from rsdos import fsio
+from rsdos.index import History, Manifest, encode_manifest
+from rsdos.layout import Layout
+from rsdos.stores.packs import Piece, Pin
+
+
+@contextmanager
+def pinned(layout: Layout, history: History, root: str) -> Iterator[Pin]:
+    """See `Packs.pin`. The segment files are open: they may go sixteen commits from now."""
+    manifest, segments = _open_newest(layout, history)
+    try:
+        target = Layout(root).manifest(manifest.number)
+        fsio.remove(target)
+        # Whoever copies the pieces syncs them.
+        packs = tuple(replace(pack, synced=pack.length) for pack in manifest.packs)
+        tables = tuple(replace(segment, synced=True) for segment in manifest.segments)
+        fsio.write_file(target, encode_manifest(replace(manifest, packs=packs, segments=tables)))
+        pieces = [*segments, *(Piece(_name(layout, layout.pack(pack.id)), pack.length) for pack in manifest.packs)]
+        yield Pin((os.path.relpath(target, root),), tuple(pieces))
+    finally:
+        _close(segments)
+
+
+def _open_newest(layout: Layout, history: History) -> tuple[Manifest, list[Piece]]:
+    """The newest manifest and its segment files."""
+    while True:
+        manifest = history.newest()
+        segments: list[Piece] = []
+        is_gone = False
+        try:
+            for segment in manifest.segments:
+                if segment.number:
+                    path = layout.segment(segment.number)
+                    try:
+                        fd = fsio.open_for_reading(path)
+                    except FileNotFoundError:
+                        is_gone = True
+                        segments.append(Piece(_name(layout, path), 0))
+                    else:
+                        segments.append(Piece(_name(layout, path), os.fstat(fd).st_size, fd))
+            # One that is gone is damage, unless commits went by since the manifest was read.
+            if not is_gone or history.is_newest(manifest.number):
+                return manifest, segments
+        except BaseException:
+            _close(segments)
+            raise
+        _close(segments)
+
+
+def _close(pieces: list[Piece]) -> None:
+    for piece in pieces:
+        if piece.fd >= 0:
+            os.close(piece.fd)
+
+
+def _name(layout: Layout, path: str) -> str:
+    return os.path.relpath(path, layout.root)
