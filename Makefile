@@ -8,7 +8,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 # The stamp names the directory it was made in: a virtual environment that was copied or moved still points at the
 # old checkout, and would test that one.
-STAMP := $(VENV)/installed-$(shell pwd -P | cksum | cut -d' ' -f1)
+HERE := $(shell pwd -P | cksum | cut -d' ' -f1)
+STAMP := $(VENV)/installed-$(HERE)
+# The programs that tests and benchmarks compare with, and AiiDA on the drop-in: never beside rsdos's own.
+PEERS := .venv-peers/installed-$(HERE)
+AIIDA := .venv-aiida/installed-$(HERE)
+NODES ?= 2000
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
@@ -18,7 +23,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 # One step after the other, also under `make -j`: the summary of pytest is the last line.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format unit clean
+.PHONY: help demo test lint format unit aiida clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -26,7 +31,7 @@ help: ## show this list
 demo: $(STAMP) ## set up if needed, and run the demonstration
 	@$(BIN)/python demo/run.py
 
-test: lint unit ## set up if needed; all checks, then all tests
+test: lint unit aiida ## set up if needed; all checks, then all tests
 
 lint: $(STAMP) ## ruff, mypy and the import contracts
 	@echo "== ruff check"
@@ -38,16 +43,20 @@ lint: $(STAMP) ## ruff, mypy and the import contracts
 	@echo "== import contracts"
 	@$(BIN)/lint-imports --no-logo
 
-unit: $(STAMP) ## the tests alone; ARGS="-k pack -x" goes to pytest, WORKERS=0 runs in one process
+unit: $(STAMP) $(PEERS) ## the tests alone; ARGS="-k pack -x" goes to pytest, WORKERS=0 runs in one process
 	@echo "== pytest"
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses 8 $(ARGS)
+
+aiida: $(AIIDA) ## AiiDA on the drop-in, from end to end; NODES=300 for a shorter run
+	@echo "== AiiDA"
+	@.venv-aiida/bin/python tests/aiida/run.py --nodes $(NODES)
 
 format: $(STAMP) ## put the sources in shape, and mend what ruff can mend safely
 	@$(BIN)/python -m ruff check --quiet --fix-only .
 	@$(BIN)/python -m ruff format .
 
 clean: ## remove .venv, caches and build products
-	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) .venv-peers .venv-aiida .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is missing: begin afresh (first run, an interrupted one, a moved directory). It is only older than
@@ -64,4 +73,19 @@ $(STAMP): pyproject.toml
 	@echo "== setting up $(VENV) (once)"
 	@test -e $@ || '$(PYTHON)' -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@
+
+$(PEERS): Makefile
+	@echo "== setting up .venv-peers (once)"
+	@test -e $@ || '$(PYTHON)' -m venv --clear .venv-peers
+	@.venv-peers/bin/python -m pip install --quiet disk-objectstore==1.5.0 rsdos==0.1.1
+	@touch $@
+
+# The drop-in is installed as a user does it; rsdos itself from the checkout as it is now.
+$(AIIDA): Makefile pyproject.toml drop-in/pyproject.toml $(shell find src/rsdos drop-in/disk_objectstore -name '*.py')
+	@echo "== setting up .venv-aiida (once)"
+	@test -e .venv-aiida/bin/verdi || '$(PYTHON)' -m venv --clear .venv-aiida
+	@.venv-aiida/bin/python -m pip install --quiet 'aiida-core~=2.9.0'
+	@.venv-aiida/bin/python -m pip install --quiet --force-reinstall --no-deps . ./drop-in
+	@.venv-aiida/bin/python -m pip install --quiet ./drop-in
 	@touch $@
