@@ -36,6 +36,7 @@ MOST_PREFIX = 8
 _MOST_BYTES = 1 << 20
 # rsdos 0.1 writes a UUID with its hyphens.
 _CONTAINER_ID = re.compile(r"[0-9a-f]{32}").fullmatch
+_PEERS_ZLIB = re.compile(r"zlib\+[1-9]").fullmatch
 _LEGACY_ID = re.compile(r"[0-9a-f-]{1,64}").fullmatch
 
 
@@ -85,6 +86,8 @@ class Config:
             return
         if self.loose_compression != "none" or self.durability is not Durability.FULL:
             raise InvalidOption("loose_compression and durability are settings of container version 2")
+        if readers is Readers.ALL and self.codec.codec is Codec.ZLIB and not _PEERS_ZLIB(self.compression):
+            raise InvalidOption(f"disk-objectstore knows zlib+1 to zlib+9, and not {self.compression}")
         if readers is Readers.ALL and self.codec.codec is not Codec.ZLIB:
             raise InvalidOption(
                 f"disk-objectstore reads no {self.compression} in container version 1, only zlib; "

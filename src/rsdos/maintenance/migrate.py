@@ -91,8 +91,9 @@ def _target_config(config: Config, options: MigrateOptions) -> Config:
     compression = options.compression or config.compression
     if options.compression is not None and options.to == LEGACY and not _is_zlib(compression):
         raise InvalidOption("in container version 1 disk-objectstore reads nothing but zlib")
-    if options.to == LEGACY and not _is_zlib(compression):
-        compression = "zlib+1"
+    if options.to == LEGACY:
+        # In disk-objectstore's spelling, the only one that it knows.
+        compression = f"zlib+{parse_compression(compression).level or 1}" if _is_zlib(compression) else "zlib+1"
     if options.to == VERSION and config.hash_type != "sha256":
         raise InvalidOption(f"container version 2 has no {config.hash_type} keys; `transfer` gives objects new ones")
     container_id = config.container_id.replace("-", "")

@@ -28,6 +28,15 @@ def contents(objects: Iterable[BytesLike], callback: Callback | None) -> Iterato
     return map(memoryview, told(objects, callback, "Bulk storing"))
 
 
+def list_existing(engine: Engine, callback: Callback | None) -> None:
+    """What disk-objectstore tells while it reads all keys into memory, which is not done here."""
+    total = len(engine.packed)
+    if callback and total:
+        callback("init", {"total": total, "description": "List existing"})
+        callback("update", total)
+        callback("close", None)
+
+
 def readable(stream: Any) -> Any:
     """The same stream. Raises `InvalidSource` when it is none: a text would be taken for a path."""
     if not hasattr(stream, "read"):

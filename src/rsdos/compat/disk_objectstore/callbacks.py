@@ -17,23 +17,38 @@ _UPDATES = 400
 
 
 class CallbackProgress:
-    """A `rsdos.interfaces.Progress` that a callback hears of, under a description of its own."""
+    """A `rsdos.interfaces.Progress` that a callback hears of, under a description and a total of its own.
 
-    def __init__(self, callback: Callback | None, description: str, total: int | None = None) -> None:
+    With ``share`` the updates add up to that part of the total, whatever the unit of the progress is.
+    """
+
+    def __init__(
+        self, callback: Callback | None, description: str, total: int | None = None, share: int | None = None
+    ) -> None:
         self._callback = callback
         self._description = description
         self._total = total
+        self._share = share
+        self._left = 0
+        self._told = 0
 
     def start(self, description: str, total: int | None, unit: str) -> None:
+        self._left = total or 0
         if self._callback:
             total = total if self._total is None else self._total
             self._callback("init", {"total": total or 0, "description": self._description})
 
     def advance(self, amount: int) -> None:
+        if self._share is not None:
+            rest = self._share - self._told
+            self._left, amount = self._left - amount, rest * amount // self._left if self._left > amount else rest
+        self._told += amount
         if self._callback and amount:
             self._callback("update", amount)
 
     def finish(self) -> None:
+        if self._share is not None and self._told < self._share:
+            self.advance(self._left)
         if self._callback:
             self._callback("close", None)
 

@@ -190,6 +190,8 @@ class Container(Folder):
         No holes are ever left, and all is committed at the end: ``no_holes``, ``no_holes_read_twice`` and
         ``do_commit`` are accepted and make no difference. ``do_fsync=False`` is relaxed durability.
         """
+        if no_holes:
+            adding.list_existing(self._opened, callback)
         sources = adding.opened(stream_list, open_streams, callback)
         return adding.add_to_pack(self._opened, sources, compress, do_fsync)
 
@@ -206,6 +208,8 @@ class Container(Folder):
         """Store bytes in packs; see `add_streamed_objects_to_pack`."""
         if not self.is_initialised:
             raise ValueError("Invalid use of function, please first initialise the container.")
+        if no_holes:
+            adding.list_existing(self._opened, callback)
         return adding.add_to_pack(self._opened, adding.contents(content_list, callback), compress, do_fsync)
 
     def import_objects(

@@ -60,10 +60,10 @@ def repack_pack(engine: Engine, pack_id: int, mode: CompressMode, callback: Call
     if not found or not found[0].objects:
         clean.execute(engine, clean.CleanPlan(clean.CleanOptions(), 0, 0))
         return
-    progress = CallbackProgress(callback, f"Repack {pack_id}", sums.size)
-    if mode is CompressMode.KEEP and not found[0].dead_stored:
+    own = found[0]
+    progress = CallbackProgress(callback, f"Repack {pack_id}", sums.size, own.size - own.dead_size)
+    if not own.length or (mode is CompressMode.KEEP and not own.dead_stored):
         progress.start("", None, "bytes")
-        progress.advance(found[0].size)
         progress.finish()
         return
     repack.execute(engine, repack.plan(engine, _repack_options(engine, pack_id, mode)), progress)

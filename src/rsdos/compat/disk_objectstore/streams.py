@@ -52,6 +52,9 @@ class PackedObjectReader(Seekable):
             raise ValueError("specified target would exceed the upper boundary of bytes that are accessible.")
         return self._position
 
+    def read(self, size: int | None = -1) -> bytes:
+        return super().read(-1 if size is None else size) or b""
+
     def readinto(self, buffer: WriteableBuffer) -> int:
         target = memoryview(buffer).cast("B")
         self._file.seek(self._offset + self._position)
@@ -237,6 +240,9 @@ class ZeroStream(io.RawIOBase):
 
     def readable(self) -> bool:
         return True
+
+    def read(self, size: int | None = -1) -> bytes:
+        return super().read(-1 if size is None else size) or b""
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         target = memoryview(buffer).cast("B")
