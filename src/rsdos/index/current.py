@@ -13,6 +13,7 @@ from rsdos.index.entries import Entries
 from rsdos.index.history import History
 from rsdos.index.manifest import Manifest, SegmentEntry
 from rsdos.index.merge import due_for_merge, write_merged
+from rsdos.index.parked import park, parked
 from rsdos.index.segment import Segment
 from rsdos.index.snapshot import Found, Snapshot
 from rsdos.layout import Layout
@@ -73,6 +74,9 @@ class Index:
         return self._load().snapshot
 
     def _load(self) -> State:
+        if self._state is None and (kept := self._kept()):
+            self._state = kept
+            return kept
         while True:
             numbers = self._layout.manifest_numbers()
             number = numbers[-1] if numbers else 0
@@ -86,6 +90,11 @@ class Index:
                 state = State(self._recover(self._readable(number)), number, is_recovered=True)
             self._state = state
             return state
+
+    def _kept(self) -> State | None:
+        """What is kept since the container was closed last, if it is still the newest."""
+        kept = parked(self._layout.index)
+        return kept if kept and self.history.is_newest(kept.number) else None
 
     def _readable(self, number: int) -> Manifest | None:
         with suppress(FileNotFoundError, DamagedContainer):
@@ -239,5 +248,7 @@ class Index:
         return replace(segment, synced=True)
 
     def close(self) -> None:
-        """Let go of the mappings; the next lookup loads them again."""
+        """Let go of the mappings; the next lookup loads them again. What is small is kept for that, see `park`."""
+        if self._state and self._state.number:
+            park(self._layout.index, self._layout.manifest(self._state.number), self._state)
         self._state = None

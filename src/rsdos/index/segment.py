@@ -129,6 +129,11 @@ class Segment:
         self._checked = bytearray(len(self._table))
         self._spread = 4 * isqrt(self.count) + 8
 
+    @property
+    def length(self) -> int:
+        """Bytes in the segment."""
+        return len(self._data)
+
     def _check_header(self) -> tuple[int, int]:
         head = bytes(self._data[:HEADER_SIZE])
         if sha256(head[:_CHECKED]).digest()[:16] != head[_CHECKED:]:

@@ -1,0 +1,59 @@
+"""The states of indices that were closed, the last few of them, for who opens the same container next.
+
+Who opens and closes a container for each object (AiiDA does) pays 200 us for reading the manifest and its segments
+anew; 20 to find that what is kept is still the newest. It is memory, and mappings of segments: no descriptor.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from rsdos.index.current import State
+
+_MOST = 4
+
+_MOST_BYTES = 64 << 20
+"""What is kept of one index: a file that is unlinked meanwhile takes that room on the disk until the next opening."""
+
+
+class _Parked(NamedTuple):
+    state: State
+    paths: tuple[str, ...]
+    files: tuple[tuple[int, ...], ...]
+    """What tells each of them from another that is put in its place, and from itself when it is changed."""
+
+
+_parked: dict[str, _Parked] = {}
+
+
+def park(directory: str, manifest: str, state: State) -> None:
+    """Keep the state of the index in a directory, in the place of the one that was kept longest."""
+    segments = state.snapshot.segments
+    _parked.pop(directory, None)
+    if state.is_recovered or sum(segment.length for segment in segments) > _MOST_BYTES:
+        return
+    paths = (manifest, *dict.fromkeys(segment.path for segment in segments))
+    try:
+        _parked[directory] = _Parked(state, paths, tuple(map(_identity, paths)))
+    except OSError:
+        return
+    while len(_parked) > _MOST:
+        _parked.pop(next(iter(_parked)), None)
+
+
+def parked(directory: str) -> State | None:
+    """The state that was kept of an index, if its files are still the same; there may be a newer one."""
+    kept = _parked.get(directory)
+    try:
+        if kept and tuple(map(_identity, kept.paths)) == kept.files:
+            return kept.state
+    except OSError:
+        pass
+    return None
+
+
+def _identity(path: str) -> tuple[int, ...]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
