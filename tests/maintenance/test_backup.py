@@ -25,7 +25,7 @@ from tests.helpers import ROOT, assert_holds, child_environment, flip, key_of, n
 
 PEER = ROOT / ".venv-peers" / "bin" / "python"
 
-PACKED = {key_of(data): data for data in (b"", text(3000), *(noise(4000, seed) for seed in range(8)))}
+PACKED = {key_of(data): data for data in (b"", text(3000), *(noise(4000, seed) for seed in range(10)))}
 LOOSE = {key_of(data): data for data in (b"loose", noise(2000, 70), text(50_000, 71))}
 
 
@@ -76,10 +76,12 @@ def test_a_generation_is_a_container(store: Container, tmp_path: Path) -> None:
 
 
 def test_what_did_not_change_is_linked(store: Container, tmp_path: Path) -> None:
+    (beginning,) = store.insert_many([b"the beginning of a pack"])
     first = run(store, tmp_path / "backups")
     old = contents(first.generation)
     new = {key_of(data): data for data in (noise(1500, 90), b"a new loose one")}
     keys = list(new)
+    new[beginning] = b"the beginning of a pack"
     store.insert_many([new[keys[0]]])
     store.insert(new[keys[1]])
     second = run(store, tmp_path / "backups", verify=True)
@@ -91,7 +93,7 @@ def test_what_did_not_change_is_linked(store: Container, tmp_path: Path) -> None
     packs = {name for name in old if name.startswith("pack") and name != "packs.idx"}
     assert loose <= shared
     assert len(packs - shared) == 1  # The one that was appended to.
-    assert len(packs) >= 4
+    assert len(packs) >= 3
     assert second.linked == len(shared)
     # Of the open pack there may be anything up to its target; all else that was written is new.
     assert second.written <= 10_000 + sum(map(len, new.values()))
@@ -147,7 +149,8 @@ def test_restore(store: Container, tmp_path: Path) -> None:
     first = run(store, tmp_path / "backups")
     run(store, tmp_path / "backups")
     before = contents(tmp_path / "backups")
-    for number, source in enumerate((tmp_path / "backups", first.generation, tmp_path / "backups" / "last-backup")):
+    sources = (tmp_path / "backups", Path(first.generation), tmp_path / "backups" / "last-backup")
+    for number, source in enumerate(sources):
         restored = bring_back(source, tmp_path / f"restored {number}")
         assert_holds(restored, PACKED | LOOSE)
         assert contents(tmp_path / "backups") == before
@@ -298,7 +301,7 @@ def test_the_command_line(store: Container, tmp_path: Path) -> None:
         return done.stdout
 
     plan = json.loads(call("-p", store.path, "backup", "--dry-run", "--json", tmp_path / "backups"))
-    assert plan["files"] >= len(LOOSE) + 4
+    assert plan["files"] >= len(LOOSE) + 3
     assert not (tmp_path / "backups").exists()
     report = json.loads(call("-p", store.path, "backup", "--json", "--verify", tmp_path / "backups"))
     assert report["objects"] == len(PACKED | LOOSE)
