@@ -225,7 +225,8 @@ class Mirror:
         with suppress(FileNotFoundError):
             status = os.lstat(target)
             if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
-                return os.open(target, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+                with suppress(PermissionError):  # Its mode is that of the source.
+                    return os.open(target, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
             _remove_whole(target)
         fd = fsio.create(target, 0o600)
         if self._previous is not None:
