@@ -8,6 +8,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,9 @@ from rsdos.maintenance import backup, backup_remote, restore
 from rsdos.maintenance.backup import BackupOptions, BackupReport
 from rsdos.maintenance.fill import fill
 from rsdos.maintenance.generations import Generations
+from rsdos.maintenance.rehash import rehash
 from rsdos.maintenance.restore import RestoreOptions
+from rsdos.progress import SILENCE
 from tests.helpers import ROOT, assert_holds, child_environment, flip, key_of, noise, run_python, text
 
 PEER = ROOT / ".venv-peers" / "bin" / "python"
@@ -343,6 +347,12 @@ while not os.path.exists(stop):
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_while_others_are_at_work(version: int, tmp_path: Path) -> None:
+    back_up_while_others_are_at_work(version, tmp_path, 5, run)
+
+
+def back_up_while_others_are_at_work(
+    version: int, tmp_path: Path, rounds: int, back_up: Callable[..., BackupReport]
+) -> None:
     container = Container.create(tmp_path / "store", container_version=version, pack_size_target=100_000)
     stop = tmp_path / "stop"
     logs = []
@@ -366,13 +376,14 @@ def test_while_others_are_at_work(version: int, tmp_path: Path) -> None:
             )
     checked = 0
     try:
-        while checked < 8:
+        while checked < rounds:
             acknowledged = {key for log in logs for key in log.read_text().split("\n")[:-1]}
             if not acknowledged:
                 continue
-            report = run(container, tmp_path / "backups", verify=True)
+            report = back_up(container, tmp_path / "backups", verify=True)
             assert report.is_good, report
-            generation = Container(report.generation)
+            generation = Container(tmp_path / "backups" / "last-backup")
+            assert rehash(str(generation.path), SILENCE).damaged == ()
             keys = sorted(acknowledged)
             assert all(key_of(data or b"") == key for key, data in generation.extract_many(keys))
             generation.close()
@@ -426,7 +437,7 @@ print(len(list(container.list_all_objects())))
 def shell(tmp_path: Path) -> Path:
     """A remote shell that runs what it is told here, whatever the host is called."""
     path = tmp_path / "shell"
-    path.write_text('#!/bin/sh\nshift\nexec sh -c "$*"\n')
+    path.write_text('#!/bin/sh\n[ "$1" = -l ] && shift 2\nshift\nexec sh -c "$*"\n')
     path.chmod(0o755)
     return path
 
@@ -465,7 +476,7 @@ def test_to_another_machine(store: Container, tmp_path: Path, shell: Path) -> No
     store.delete(list(LOOSE)[:1])
     run_remote(store, place, shell, keep=0)
     assert len(Generations(str(place)).names()) == 1
-    del everything[list(LOOSE)[0]]
+    del everything[next(iter(LOOSE))]
     assert_holds(bring_back(place, tmp_path / "restored"), everything)
     with pytest.raises(ContainerExists, match="another container"):
         run_remote(Container.create(tmp_path / "other"), place, shell)
@@ -474,6 +485,12 @@ def test_to_another_machine(store: Container, tmp_path: Path, shell: Path) -> No
     last = store.status().last_backup
     assert last is not None
     assert last.place.startswith("me@elsewhere:")
+
+
+@needs_rsync
+@pytest.mark.parametrize("version", [1, 2])
+def test_to_another_machine_while_others_are_at_work(version: int, tmp_path: Path, shell: Path) -> None:
+    back_up_while_others_are_at_work(version, tmp_path, 2, partial(run_remote, shell=shell))
 
 
 @needs_rsync

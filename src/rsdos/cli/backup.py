@@ -15,9 +15,7 @@ from rsdos.cli.session import Session, pass_session
 @click.option("--keep", type=click.IntRange(min=0), default=1, show_default=True, help="Older backups that stay.")
 @click.option("--verify", is_flag=True, help="Read and hash every object of the new backup.")
 @click.option("--rsync-exe", default="rsync", show_default=True, help="For another machine: how rsync is called.")
-@click.option(
-    "--rsh", default="ssh", show_default=True, help="For another machine: the remote shell, with its options."
-)
+@click.option("--rsh", default="ssh", show_default=True, help="For another machine: the shell that leads there.")
 @click.option("--no-link", is_flag=True, help="Copy everything anew; share nothing with the last backup.")
 @run_options
 @pass_session

@@ -130,7 +130,8 @@ class _Run:
         self._remote = remote
         self._stage = stage
         self._config = fsio.read_file(engine.layout.config, _MOST_CONFIG)
-        self._link = [f"--link-dest=../{previous}"] if previous else []
+        # Not "../": rsync 3.2.7 as patched by Debian does not read a base whose path has that in it (code 23).
+        self._link = [f"--link-dest={remote.run('pwd').removesuffix(chr(10))}/{previous}"] if previous else []
         self.is_linked = previous is not None
         self.files = self.length = self.sent = self.written = 0
         self._pieces: list[Piece] = []
