@@ -25,7 +25,19 @@ from rsdos.maintenance.generations import Generations
 from rsdos.maintenance.rehash import rehash
 from rsdos.maintenance.restore import RestoreOptions
 from rsdos.progress import SILENCE
-from tests.helpers import ROOT, assert_holds, child_environment, flip, key_of, noise, run_python, text
+from tests.helpers import (
+    NOBODY,
+    ROOT,
+    assert_holds,
+    child_environment,
+    flip,
+    key_of,
+    let_others_pass,
+    noise,
+    run_python,
+    text,
+    writable_as_nobody,
+)
 
 PEER = ROOT / ".venv-peers" / "bin" / "python"
 
@@ -190,6 +202,29 @@ def test_another_container(store: Container, tmp_path: Path) -> None:
         run(other, tmp_path / "backups")
     with pytest.raises(InvalidOption):
         run(other, tmp_path / "other" / "backups")
+
+
+@pytest.mark.skipif(not writable_as_nobody(), reason="only root can become another user")
+def test_a_user_who_may_only_read(store: Container, tmp_path: Path) -> None:
+    code = """
+import sys
+from rsdos import Container
+from rsdos.maintenance import restore
+report = Container(sys.argv[1]).backup(sys.argv[2], verify=True)
+assert report.is_good, report
+options = restore.RestoreOptions(sys.argv[2], sys.argv[3], verify=True)
+assert restore.execute(restore.plan(options)).is_good
+"""
+    store.close()
+    let_others_pass(tmp_path)
+    # The root's, but anybody may write there: what can be done to modes is done.
+    for name in ("backups", "restored"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(0o777)
+    before = contents(store.path)
+    run_python(code, store.path, tmp_path / "backups", tmp_path / "restored", user=NOBODY)
+    assert contents(store.path) == before
+    assert_holds(Container(tmp_path / "restored"), PACKED | LOOSE)
 
 
 def test_one_at_a_time(store: Container, tmp_path: Path) -> None:
