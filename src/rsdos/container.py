@@ -17,7 +17,7 @@ from rsdos.engine import Engine, clear_container, make_container
 from rsdos.errors import AmbiguousKey, InvalidOption, ObjectNotFound, RsdosError
 from rsdos.hashing import SHA256
 from rsdos.interfaces import Progress
-from rsdos.maintenance import clean, delete, pack, repack, status
+from rsdos.maintenance import backup, clean, delete, pack, repack, status
 from rsdos.model import (
     BytesLike,
     CompressMode,
@@ -309,6 +309,18 @@ class Container:
         """
         plan = pack.plan(self.engine, pack.PackOptions(compress, clean))
         return pack.execute(self.engine, plan, progress)
+
+    def backup(
+        self,
+        destination: str | os.PathLike[str],
+        *,
+        keep: int = 1,
+        verify: bool = False,
+        progress: Progress = SILENCE,
+    ) -> backup.BackupReport:
+        """Copy the container beside its earlier backups; ``keep`` of them stay. See `rsdos.maintenance.backup`."""
+        options = backup.BackupOptions(os.fspath(destination), keep, verify)
+        return backup.execute(self.engine, backup.plan(self.engine, options), progress)
 
     # The names that users of rsdos 0.1 and disk-objectstore know.
 

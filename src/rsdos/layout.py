@@ -89,6 +89,11 @@ class Layout:
         return os.path.join(self.locks, "reserve")
 
     @property
+    def backup_lock(self) -> str:
+        """Held by a backup to another machine."""
+        return os.path.join(self.locks, "backup")
+
+    @property
     def last_backup(self) -> str:
         """What is known of the last backup. Beside the locks, because no program of any version minds what is there."""
         return os.path.join(self.locks, "last-backup.json")

@@ -14,31 +14,40 @@ from rsdos.cli.session import Session, pass_session
 @click.argument("destination", metavar="DEST", type=click.Path())
 @click.option("--keep", type=click.IntRange(min=0), default=1, show_default=True, help="Older backups that stay.")
 @click.option("--verify", is_flag=True, help="Read and hash every object of the new backup.")
+@click.option("--rsync-exe", default="rsync", show_default=True, help="For another machine: how rsync is called.")
+@click.option("--rsh", default="ssh", show_default=True, help="For another machine: the shell that leads there.")
 @click.option("--no-link", is_flag=True, help="Copy everything anew; share nothing with the last backup.")
 @run_options
 @pass_session
-def command(session: Session, destination: str, keep: int, verify: bool, no_link: bool, run: Run) -> int:
+def command(
+    session: Session, destination: str, keep: int, verify: bool, rsync_exe: str, rsh: str, no_link: bool, run: Run
+) -> int:
     """Back the container up to DEST/backup_<time>_<random>, while it is in use.
 
     Each backup is a whole container. What did not change since the last one is linked, not copied. Interrupted at any
     moment, the next run goes on, and older backups are as they were. The exit code is 1 when something is damaged:
     it is copied as it is.
+
+    DEST may be on another machine: [user@]host:path, through rsync and ssh.
     """
-    from rsdos.maintenance import backup
+    from rsdos.maintenance import backup, backup_remote
+    from rsdos.maintenance.remote import is_remote
 
     engine = run.engine(session)
-    plan = backup.plan(engine, backup.BackupOptions(destination, keep, verify, not no_link))
+    options = backup.BackupOptions(destination, keep, verify, not no_link)
+    ways = backup_remote.Ways(rsync_exe, rsh) if is_remote(destination) else None
+    plan = backup_remote.plan(engine, options, ways) if ways else backup.plan(engine, options)
     if run.dry_run:
         base = f"; the last backup is {name(plan.previous)}" if plan.previous else ""
         run.show(plan, f"{plan.files} files to back up, {human(plan.length)}{base}")
         return 0
     with Bar() as bar:
-        report = backup.execute(engine, plan, bar)
+        report = backup_remote.execute(engine, plan, ways, bar) if ways else backup.execute(engine, plan, bar)
     run.show(
         report,
         f"Backed up {report.files} files, {human(report.length)}, to {name(report.generation)}: "
         f"{report.linked} linked, {human(report.written)} written"
-        + (f"; {report.objects} objects verified" if verify else ""),
+        + (f"; {report.objects} {'files' if ways else 'objects'} verified" if verify else ""),
     )
     show_damage(report.unreadable, report.damaged)
     run.show_stats(report.files, report.length, report.seconds)

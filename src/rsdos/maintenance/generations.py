@@ -11,8 +11,8 @@ import re
 import secrets
 import shutil
 import string
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 from rsdos import fsio, locks
@@ -66,7 +66,7 @@ class Generations:
     def names(self) -> list[str]:
         """The finished generations, oldest first."""
         try:
-            names = sorted(filter(_NAME, os.listdir(self.root)))
+            names = names_among(os.listdir(self.root))
         except FileNotFoundError:
             return []
         return [name for name in names if os.path.isfile(self.path(name, "config.json"))]
@@ -84,13 +84,11 @@ class Generations:
         """Raises `ContainerExists` when backups of another container are here."""
         for root in filter(None, (self.last, self.live)):
             path = config_path(root)
-            # A migration takes the dashes out of an id that disk-objectstore gave.
             try:
                 other = read_config(path).container_id
             except (NotAContainer, DamagedContainer):
                 continue  # Nothing there yet, or not even the first file of it.
-            if _bare(other) != _bare(container_id):
-                raise ContainerExists(self.root, f"it has backups of another container ({root})")
+            refuse_another(self.root, other, container_id)
 
     def sweep(self) -> None:
         """Remove what is left of generations that were being deleted."""
@@ -100,13 +98,7 @@ class Generations:
 
     def finish(self) -> str:
         """Make the live one a generation, the newest; returns its path. All that is in it is synced already."""
-        stamp = datetime.now(UTC).replace(tzinfo=None)
-        for name in self.names()[-1:]:
-            # Names go up, whatever the clock does: the newest is the one that was made last.
-            match = _NAME(name)
-            assert match
-            stamp = max(stamp, datetime.strptime(match[1], _STAMP) + timedelta(seconds=1))
-        name = f"backup_{stamp.strftime(_STAMP)}_{''.join(secrets.choice(_LETTERS) for _ in range(4))}"
+        name = next_name(self.names())
         os.rename(self.live, self.path(name))
         fsio.sync_directory(self.root)
         link = self.path(f".{_LAST}.new")
@@ -129,5 +121,24 @@ class Generations:
         return old
 
 
-def _bare(container_id: str) -> str:
-    return container_id.replace("-", "")
+def refuse_another(place: str, other: str, container_id: str) -> None:
+    """Raises `ContainerExists` when the ``other`` id, of a backup in ``place``, is not that of the container."""
+    # A migration takes the dashes out of an id that disk-objectstore gave.
+    if other.replace("-", "") != container_id.replace("-", ""):
+        raise ContainerExists(place, "it has backups of another container")
+
+
+def names_among(names: Iterable[str]) -> list[str]:
+    """Those that are of generations, oldest first."""
+    return sorted(filter(_NAME, names))
+
+
+def next_name(names: Sequence[str]) -> str:
+    """The name of a new generation. Names go up, whatever the clock does: the newest is the one that was made last."""
+    stamp = datetime.now(UTC).replace(tzinfo=None)
+    for name in names[-1:]:
+        match = _NAME(name)
+        assert match
+        with suppress(ValueError, OverflowError):  # A name that no clock has made.
+            stamp = max(stamp, datetime.strptime(match[1], _STAMP) + timedelta(seconds=1))
+    return f"backup_{stamp.strftime(_STAMP)}_{''.join(secrets.choice(_LETTERS) for _ in range(4))}"

@@ -225,7 +225,8 @@ class Mirror:
         with suppress(FileNotFoundError):
             status = os.lstat(target)
             if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
-                return os.open(target, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+                with suppress(PermissionError):  # Its mode is that of the source.
+                    return os.open(target, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
             _remove_whole(target)
         fd = fsio.create(target, 0o600)
         if self._previous is not None:
@@ -249,11 +250,13 @@ class Mirror:
         self._unsynced_bytes = 0
 
     def _take_after(self, place: int | str, status: os.stat_result) -> None:
-        """Give a file or directory the mode of another, and its owner if we may."""
+        """Give a file or directory the mode of another, and its owner, if we may and the file system has such."""
         if os.geteuid() == 0:
-            os.chown(place, status.st_uid, status.st_gid)
+            with suppress(PermissionError):
+                os.chown(place, status.st_uid, status.st_gid)
         mode = stat.S_IMODE(status.st_mode)
-        os.chmod(place, mode | stat.S_IRWXU if stat.S_ISDIR(status.st_mode) else mode)
+        with suppress(PermissionError):
+            os.chmod(place, mode | stat.S_IRWXU if stat.S_ISDIR(status.st_mode) else mode)
 
     def _remove_strangers(self, names: Iterable[str]) -> None:
         """Remove what an earlier run, or another program's, has left beside these files."""
