@@ -123,6 +123,9 @@ def main() -> None:
         first.script("fill", str(nodes))
         if first.version() != 1:
             raise SystemExit("the drop-in makes containers of version 1")
+        if "+rsdos." not in first.run(BIN / "dostore", "--version"):
+            raise SystemExit("this is not the drop-in")
+        first.run(BIN / "dostore", "-p", first.container, "validate")
         live(first, place, nodes)
 
         second = Profile(place, "migrated")
