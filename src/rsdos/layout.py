@@ -58,6 +58,16 @@ class Layout:
         return os.path.join(self.root, "migration.json")
 
     @property
+    def notes(self) -> str:
+        """What operators' tools have noted, where no manifest has room for it."""
+        return os.path.join(self.root, "notes.json")
+
+    @property
+    def validation(self) -> str:
+        """How far a validation has come that can be resumed."""
+        return os.path.join(self.root, "validation.json")
+
+    @property
     def quarantine(self) -> str:
         """Where maintenance puts what is beyond help."""
         return os.path.join(self.root, "quarantine")

@@ -30,6 +30,7 @@ _COMMANDS = {
     "optimize": ("optimize", "Maintenance: pack, clean, repack, or what is due of them."),
     "status": ("status", "Count objects and bytes."),
     "transfer": ("transfer", "Copy objects from one container into another, of any version."),
+    "validate": ("validate", "Check what is stored, quickly or in full."),
 }
 _COMPLETE = "_RSDOS_COMPLETE"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rsdos.cli.render import echo_json, human
+from rsdos.cli.render import echo_json, human, one_line
 from rsdos.cli.session import Session, pass_session
 
 
@@ -42,6 +42,15 @@ def command(session: Session, as_json: bool) -> None:
     due += [f"repack {len(report.repack)} packs"] if report.repack else []
     due += [f"merge {report.merge} tables of the index"] if report.merge else []
     click.echo(f"\n[optimize]\nDue = {', '.join(due) or 'nothing'}")
+    if report.validation:
+        names = ("finished", "depth", "share", "objects", "damaged", "files")
+        finished, depth, share, objects, damaged, files = (report.validation.get(name) for name in names)
+        click.echo(
+            one_line(
+                f"Last validation = {finished}, {depth}, {objects} objects, share {share}: "
+                f"{damaged} damaged objects, {files} damaged files"
+            )
+        )
     if report.is_recovered:
         click.echo(
             "rsdos: warning: a file of the index is damaged; these figures are from the packs themselves", err=True

@@ -220,6 +220,14 @@ class Segment:
             self._check(0, self.count * _ENTRY_SIZE)
         return self.unchecked_entries()
 
+    def verify(self) -> None:
+        """Check every block, the order of the entries, and how many of them are tombstones."""
+        entries = self.entries()
+        if (entries.prefixes[1:] < entries.prefixes[:-1]).any():
+            raise self._damage("the entries of a segment are not sorted")
+        if entries.tombstones != self.tombstones:
+            raise self._damage("a segment has another number of tombstones than its header says")
+
     def unchecked_entries(self) -> Entries:
         """The table as it stands on disk: for entries that `find_many` has returned, and so checked."""
         return Entries(np.frombuffer(self._prefixes, PREFIX), np.frombuffer(self._records, RECORD))

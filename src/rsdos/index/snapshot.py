@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -198,13 +198,11 @@ class Snapshot:
 
         Every million of objects costs a pass over the whole index. Raises `DamagedContainer`.
         """
-        passes = pack.objects // _PASS + 1
-        for number in range(passes):
-            start = pack.length * number // passes
-            end = pack.length * (number + 1) // passes if number + 1 < passes else KEY_SPACE - 1
-            tables = (table.take(table.in_extent(pack.id, start, end)) for table in self.tables())
-            found = Entries.joined(tables)
-            yield found.take(found.storage_order())
+        return _in_storage_order(pack, self.tables)
+
+    def copies_in(self, pack: PackEntry) -> Iterator[Entries]:
+        """`in_storage_order`, but every live entry of the pack, whether or not its key has another copy."""
+        return _in_storage_order(pack, self.live_tables)
 
     def counted(self) -> tuple[PackEntry, ...]:
         """The packs of the manifest with their objects counted anew, what is there of them."""
@@ -226,6 +224,15 @@ class Snapshot:
             text = b"".join(entries.digests()).hex()
             keys = (text[at : at + 64] for at in range(0, len(text), 64))
             yield [key for key in keys if key.startswith(prefix)] if len(prefix) > 16 else list(keys)
+
+
+def _in_storage_order(pack: PackEntry, tables: Callable[[], Iterator[Entries]]) -> Iterator[Entries]:
+    passes = pack.objects // _PASS + 1
+    for number in range(passes):
+        start = pack.length * number // passes
+        end = pack.length * (number + 1) // passes if number + 1 < passes else KEY_SPACE - 1
+        found = Entries.joined(table.take(table.in_extent(pack.id, start, end)) for table in tables())
+        yield found.take(found.storage_order())
 
 
 def _counted(pack: PackEntry, every: Counts | None, alive: Counts | None) -> PackEntry:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rsdos import fsio
 from rsdos.engine import Engine
 from rsdos.maintenance.repack import MIN_DEAD, is_worth_it
+from rsdos.maintenance.validate import NOTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,9 @@ class StatusReport:
 
     What ``optimize`` would do: pack the loose objects, ``merge`` so many tables of the index into one (0: nothing to
     merge), and ``repack`` these packs.
+
+    ``validation`` is what was noted of the last one that came to its end: when it ``finished``, its ``depth``, and how
+    many objects and files were ``damaged`` then. It comes from disk, and may be anything that JSON has.
     """
 
     container_version: int
@@ -39,6 +44,7 @@ class StatusReport:
     is_recovered: bool
     merge: int
     repack: tuple[int, ...]
+    validation: Mapping[str, object] | None = None
 
 
 def status(engine: Engine) -> StatusReport:
@@ -49,6 +55,7 @@ def status(engine: Engine) -> StatusReport:
     loose = [length for path in engine.loose.paths() if (length := _length(path)) is not None]
     packed = engine.packed.sums()
     layout = engine.layout
+    validation = engine.packed.notes().get(NOTE)
     return StatusReport(
         container_version=engine.config.version,
         container_id=engine.config.container_id,
@@ -67,6 +74,7 @@ def status(engine: Engine) -> StatusReport:
         is_recovered=packed.is_recovered,
         merge=packed.segments if packed.segments > 1 else 0,
         repack=tuple(pack.id for pack in packed.packs if is_worth_it(pack, MIN_DEAD)),
+        validation=validation if isinstance(validation, dict) else None,
     )
 
 

@@ -30,7 +30,9 @@ from rsdos.model import (
     Stored,
     Trust,
 )
+from rsdos.stores.checking import Depth, Sample
 from rsdos.stores.encoding import Encoding
+from rsdos.stores.loose_check import LooseCheck
 from rsdos.stores.loose_file import SUFFIXES, LooseFile, encode_trailer
 from rsdos.stores.sandbox import Sandbox, SandboxFile
 from rsdos.stores.store import Store, ask_for_rest, first_good
@@ -311,6 +313,10 @@ class LooseStore(Store):
                     yield directory, os.listdir(directory)
                 except (FileNotFoundError, NotADirectoryError):
                     continue
+
+    def check(self, depth: Depth, sample: Sample) -> LooseCheck:
+        """A check of all that is here."""
+        return LooseCheck(self._layout, self.hash, self._codecs, depth, sample)
 
     def with_prefix(self, prefix: str) -> Iterator[str]:
         """The keys that begin with ``prefix``."""

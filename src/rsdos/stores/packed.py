@@ -34,6 +34,8 @@ from rsdos.model import (
 from rsdos.pack import PackFile, Scan, scan
 from rsdos.stores.appender import Appender
 from rsdos.stores.appending import Look
+from rsdos.stores.check import NativeCheck
+from rsdos.stores.checking import Depth, Sample
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.packs import GAP, MOST_OPEN, WINDOW, PackedSums, Packs, PackSums, Rewritten, Swept, Whole
 from rsdos.stores.recover import recover
@@ -393,6 +395,15 @@ class PackedStore(Packs):
 
     def digests_of(self, pack_id: int) -> Iterator[list[bytes]]:
         return self.index.digests_of(pack_id)
+
+    def check(self, depth: Depth, sample: Sample) -> NativeCheck:
+        return NativeCheck(self._layout, self._config, self.index, self, depth, sample)
+
+    def note(self, name: str, note: object) -> None:
+        self.index.commit(lambda newest: newest.with_note(name, note), self._durability)
+
+    def notes(self) -> Mapping[str, object]:
+        return self.index.refresh().manifest.notes
 
     def scan(self, pack_id: int) -> Scan:
         return scan(PackFile(self._layout.pack(pack_id), pack_id, self._container_id))

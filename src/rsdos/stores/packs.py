@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from rsdos.layout import Layout
 from rsdos.model import Codec, CompressMode, Copy, Durability, ObjectMeta, Source, Trust
 from rsdos.pack import Scan
 from rsdos.stores.appending import Look, PackAppender
+from rsdos.stores.checking import Depth, PacksCheck, Sample
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.store import Store, ask_for_rest
 from rsdos.streams.sources import take
@@ -232,6 +233,21 @@ class Packs(Store):
     @abstractmethod
     def digests_of(self, pack_id: int) -> Iterator[list[bytes]]:
         """The objects of one pack in storage order, in lists of bounded size."""
+
+    @abstractmethod
+    def check(self, depth: Depth, sample: Sample) -> PacksCheck:
+        """A check of all that is here now; see `PacksCheck`."""
+
+    @abstractmethod
+    def note(self, name: str, note: object) -> None:
+        """Note something for operators, durably, in the place of what was noted under that name.
+
+        Raises `DamagedContainer` when the newest manifest is damaged, and OSError.
+        """
+
+    @abstractmethod
+    def notes(self) -> Mapping[str, object]:
+        """What was noted, by name. It comes from disk: expect anything that JSON has."""
 
     @abstractmethod
     def scan(self, pack_id: int) -> Scan:

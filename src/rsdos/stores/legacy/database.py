@@ -10,7 +10,7 @@ import errno
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
@@ -145,12 +145,32 @@ class Database:
         finally:
             cursor.close()
 
+    def hostile(self, is_key: Callable[[object], bool]) -> Iterator[list[tuple[str, str]]]:
+        """(key, what is wrong with it) of rows that nobody can use, in lists of bounded size; mostly empty ones."""
+        with self._errors():
+            cursor = self._connection().execute(f"SELECT {_COLUMNS} FROM db_object")
+        try:
+            while True:
+                with self._errors():
+                    rows = cursor.fetchmany(_PAGE)
+                if not rows:
+                    return
+                checked = [_checked(row) for row in rows]
+                yield [
+                    (row.key, "its row makes no sense" if is_key(row.key) else "the key of a row is none")
+                    for row in checked
+                    if not row.makes_sense or not is_key(row.key)
+                ]
+        finally:
+            cursor.close()
+
     def sums(self) -> dict[int, Sums]:
         """What the rows of each pack add up to."""
         query = "SELECT pack_id, COUNT(*), TOTAL(size), TOTAL(length) FROM db_object GROUP BY pack_id ORDER BY pack_id"
         with self._errors():
             rows = self._connection().execute(query).fetchall()
-        return {pack_id: Sums(count, int(size), int(length)) for pack_id, count, size, length in rows}
+        # Rows of what is no pack at all count nowhere.
+        return {row[0]: Sums(row[1], int(row[2]), int(row[3])) for row in rows if type(row[0]) is int}
 
     def count(self) -> int:
         """How many rows there are."""
@@ -167,7 +187,7 @@ class Database:
 
     def pack_ids(self) -> list[int]:
         """The packs that rows lead to, ascending."""
-        return sorted(pack_id for pack_id in self.sums() if type(pack_id) is int)
+        return sorted(self.sums())
 
     def sight(self) -> Sight:
         """What this thread's connection sees now."""

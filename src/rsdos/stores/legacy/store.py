@@ -6,7 +6,7 @@ import errno
 import io
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from functools import partial
 from itertools import groupby, pairwise
@@ -32,9 +32,12 @@ from rsdos.model import (
 )
 from rsdos.pack import BarePack, Scan
 from rsdos.stores.appending import Look
+from rsdos.stores.checking import Depth, Sample
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.legacy.appender import LegacyAppender, try_pack
+from rsdos.stores.legacy.check import LegacyCheck
 from rsdos.stores.legacy.database import Database, Row
+from rsdos.stores.legacy.notes import read_notes, write_notes
 from rsdos.stores.legacy.repack import LegacyRepack
 from rsdos.stores.legacy.stale import sweep
 from rsdos.stores.packs import GAP, MOST_OPEN, WINDOW, PackedSums, Packs, PackSums, Rewritten, Swept, Whole
@@ -341,6 +344,16 @@ class LegacyPacks(Packs):
     def digests_of(self, pack_id: int) -> Iterator[list[bytes]]:
         for rows in self.database.rows(pack_id):
             yield [bytes.fromhex(row.key) for row in rows if self.hash.is_key(row.key)]
+
+    def check(self, depth: Depth, sample: Sample) -> LegacyCheck:
+        read = self._wholes, self.frames
+        return LegacyCheck(self._layout, self.hash, self.database, read, depth, sample)
+
+    def note(self, name: str, note: object) -> None:
+        write_notes(self._layout.notes, {**self.notes(), name: note})
+
+    def notes(self) -> Mapping[str, object]:
+        return read_notes(self._layout.notes)
 
     def scan(self, pack_id: int) -> Scan:
         """No batches, and as uncovered what no row leads to."""
