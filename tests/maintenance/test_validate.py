@@ -244,13 +244,13 @@ def rows(container: Container, statement: str, *values: object) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ("\"offset\" = 4611686018427387904", "no sense"),
+        ('"offset" = 4611686018427387904', "no sense"),
         ("length = -1", "no sense"),
         ("size = 'many'", "no sense"),
         ("pack_id = 'x'", "no sense"),
         ("pack_id = 77", "missing"),
         ("length = 4611686018427387000", "cut short"),
-        ("\"offset\" = 20", "overlaps"),
+        ('"offset" = 20', "overlaps"),
         ("hashkey = 'nonsense'", "none"),
     ],
 )
@@ -305,7 +305,7 @@ def test_a_run_is_spread_over_many(tmp_path: Path) -> None:
         path, offset = place(container, data[1])
         flip(path, offset + 1)
         options = ValidateOptions(Depth.FULL, resume=True, seconds=0)
-        runs = []
+        runs: list[ValidateReport] = []
         while not runs or not runs[-1].is_finished:
             # Each in a new process, as far as it can tell; one adds something on the way.
             runs.append(run(Container(container.path), options))
