@@ -114,6 +114,15 @@ class Entries:
             np.concatenate([table.prefixes for table in tables]), np.concatenate([table.records for table in tables])
         )
 
+    @property
+    def count(self) -> int:
+        """How many entries there are."""
+        return len(self.prefixes)
+
+    def entries(self) -> Entries:
+        """All of them: a table may stand where a segment does."""
+        return self
+
     def __len__(self) -> int:
         return len(self.prefixes)
 

@@ -120,7 +120,7 @@ class Segment:
         if length < HEADER_SIZE or offset + length > size:
             raise DamagedContainer(path, "a segment is cut short", offset)
         self._data = _view(fd, offset, length)
-        self.count, self.tombstones = self._check_header()
+        self._count, self.tombstones = self._check_header()
         layout = SegmentLayout(self.count)
         self._columns = self._data[layout.columns]
         self._prefixes = self._data[HEADER_SIZE : layout.record(0)].cast("Q")
@@ -155,8 +155,13 @@ class Segment:
                     raise DamagedContainer(self.path, "a block of a segment is damaged", self.offset + HEADER_SIZE + at)
                 self._checked[block] = 1
 
+    @property
+    def count(self) -> int:
+        """How many entries there are."""
+        return self._count
+
     def __len__(self) -> int:
-        return self.count
+        return self._count
 
     def find(self, digest: bytes) -> list[Record]:
         """All entries of one key."""

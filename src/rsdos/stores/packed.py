@@ -35,9 +35,10 @@ from rsdos.pack import PackFile, Scan, scan
 from rsdos.stores.appender import Appender
 from rsdos.stores.appending import Look
 from rsdos.stores.check import NativeCheck
-from rsdos.stores.checking import Depth, Sample
+from rsdos.stores.checking import Depth, Finding, Sample
 from rsdos.stores.encoding import Encoding
-from rsdos.stores.packs import GAP, MOST_OPEN, WINDOW, PackedSums, Packs, PackSums, Rewritten, Swept, Whole
+from rsdos.stores.packs import GAP, MOST_OPEN, WINDOW, PackedSums, Packs, PackSums, Rebuilt, Rewritten, Swept, Whole
+from rsdos.stores.rebuild import Rebuild
 from rsdos.stores.recover import recover
 from rsdos.stores.repack import Repack
 from rsdos.stores.runs import decoded
@@ -344,6 +345,17 @@ class PackedStore(Packs):
     def merge_index(self) -> None:
         self.index.merge(self._durability)
 
+    def index_faults(self) -> list[Finding]:
+        self.close()
+        return self._rebuild().faults()
+
+    def rebuild_index(self, aside: Callable[[], str]) -> Rebuilt:
+        self.close()
+        return self._rebuild().run(aside)
+
+    def _rebuild(self) -> Rebuild:
+        return Rebuild(self._layout, self._config, self.index, self.unlink)
+
     def sweep(self) -> Swept:
         # Packs that the newest manifest does not have, and what stands behind the committed length of those it has. A
         # live writer holds the lock of its pack, and a long reader that of all that may go.
@@ -397,6 +409,7 @@ class PackedStore(Packs):
         return self.index.digests_of(pack_id)
 
     def check(self, depth: Depth, sample: Sample) -> NativeCheck:
+        self.close()  # What was checked once is read again.
         return NativeCheck(self._layout, self._config, self.index, self, depth, sample)
 
     def note(self, name: str, note: object) -> None:

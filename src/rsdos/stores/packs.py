@@ -15,7 +15,7 @@ from rsdos.layout import Layout
 from rsdos.model import Codec, CompressMode, Copy, Durability, ObjectMeta, Source, Trust
 from rsdos.pack import Scan
 from rsdos.stores.appending import Look, PackAppender
-from rsdos.stores.checking import Depth, PacksCheck, Sample
+from rsdos.stores.checking import Depth, Finding, PacksCheck, Sample
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.store import Store, ask_for_rest
 from rsdos.streams.sources import take
@@ -114,6 +114,22 @@ class Rewritten:
     freed: int
     is_gone: bool
     damaged: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What a rebuild of the index did; ``is_changed``: whether there was anything to do.
+
+    ``packs`` damaged packs were emptied. ``moved`` are the paths, in quarantine, of what was replaced. ``lost`` are the
+    keys of objects of which the bytes are gone: they are damaged from now on. ``unknown`` more are gone, of which not
+    even the keys are known.
+    """
+
+    is_changed: bool = False
+    packs: int = 0
+    moved: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    unknown: int = 0
 
 
 class Whole(NamedTuple):
@@ -285,6 +301,19 @@ class Packs(Store):
     @abstractmethod
     def merge_index(self) -> None:
         """Bring the index into its shortest form, where it has one. The caller holds the maintenance lock."""
+
+    @abstractmethod
+    def index_faults(self) -> list[Finding]:
+        """What `rebuild_index` would put right. Reads no object."""
+
+    @abstractmethod
+    def rebuild_index(self, aside: Callable[[], str]) -> Rebuilt:
+        """Put the index right, from the packs alone where they say what is in them, and empty damaged packs.
+
+        Nothing that is replaced is removed: it goes to the directory that ``aside`` makes and names. Readers go on,
+        and writers as far as they could before. The caller holds the maintenance lock. Killed at any moment, it can
+        be run again. Raises `DamagedContainer` when nothing can be done, and OSError.
+        """
 
     @abstractmethod
     def sweep(self) -> Swept:

@@ -32,15 +32,16 @@ from rsdos.model import (
 )
 from rsdos.pack import BarePack, Scan
 from rsdos.stores.appending import Look
-from rsdos.stores.checking import Depth, Sample
+from rsdos.stores.checking import Depth, Finding, Sample
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.legacy.appender import LegacyAppender, try_pack
 from rsdos.stores.legacy.check import LegacyCheck
 from rsdos.stores.legacy.database import Database, Row
 from rsdos.stores.legacy.notes import read_notes, write_notes
 from rsdos.stores.legacy.repack import LegacyRepack
+from rsdos.stores.legacy.salvage import faults, rebuild
 from rsdos.stores.legacy.stale import sweep
-from rsdos.stores.packs import GAP, MOST_OPEN, WINDOW, PackedSums, Packs, PackSums, Rewritten, Swept, Whole
+from rsdos.stores.packs import GAP, MOST_OPEN, WINDOW, PackedSums, Packs, PackSums, Rebuilt, Rewritten, Swept, Whole
 from rsdos.stores.store import CHUNK
 from rsdos.streams.plain import PlainReader, plain_parts
 
@@ -304,6 +305,13 @@ class LegacyPacks(Packs):
     def merge_index(self) -> None:
         # SQLite keeps its tables in order by itself. (VACUUM gives the space of deleted rows back, under its big lock.)
         return
+
+    def index_faults(self) -> list[Finding]:
+        return faults(self._layout, self.database, self.hash.is_key)
+
+    def rebuild_index(self, aside: Callable[[], str]) -> Rebuilt:
+        self._packs = {}
+        return rebuild(self._layout, self.database, self.hash.is_key, aside)
 
     def sweep(self) -> Swept:
         files, length = sweep(self._layout, self.database), 0
