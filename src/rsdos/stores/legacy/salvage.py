@@ -52,9 +52,14 @@ def rebuild(layout: LegacyLayout, database: Database, is_key: IsKey, aside: Call
     if is_whole:
         try:
             database.check()
-        except DamagedContainer:
+        except DamagedContainer as error:
+            if not os.path.lexists(layout.database):
+                raise
             is_whole = False
-            unknown = _salvage(layout, is_key, aside)
+            try:
+                unknown = _salvage(layout, is_key, aside)
+            except sqlite3.Error:
+                raise error from None
     if is_whole:
         return Rebuilt(True, 0, (_delete_hostile(database, is_key, aside()),))
     _forget_connections(layout, database)
@@ -131,16 +136,13 @@ def _salvage(layout: LegacyLayout, is_key: IsKey, aside: Callable[[], str]) -> i
 def _known_ids(old: sqlite3.Connection) -> set[int]:
     """The ids that SQLite's index of keys has: it stands on other pages than the rows."""
     ids: set[int] = set()
-    last = ""
-    query = "SELECT hashkey, rowid FROM db_object INDEXED BY ix_db_object_hashkey WHERE hashkey > ? ORDER BY hashkey"
-    with suppress(sqlite3.Error):
-        for last, number in old.execute(query, (last,)):
-            if type(number) is int:
-                ids.add(number)
-    with suppress(sqlite3.Error):
-        # From the other end as well: a damaged page in the middle stops both.
-        for _, number in old.execute(query.replace(">", "<=") + " DESC", ("g",)):
-            if type(number) is int:
+    # From both ends: a damaged page in the middle stops each.
+    for order in ("ASC", "DESC"):
+        query = (
+            f"SELECT rowid FROM db_object INDEXED BY ix_db_object_hashkey WHERE hashkey > '' ORDER BY hashkey {order}"
+        )
+        with suppress(sqlite3.Error):
+            for (number,) in old.execute(query):
                 ids.add(number)
     return ids
 
