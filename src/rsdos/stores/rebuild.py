@@ -38,6 +38,7 @@ class Rebuild:
         self._damaged: list[PackSurvey] = []
         self._base: Manifest | None = None
         self._gone: list[str] = []
+        self._fresh: list[SegmentEntry] = []
 
     # What there is to do.
 
@@ -106,7 +107,11 @@ class Rebuild:
         """Do what there is to do; ``aside`` makes, and names, the directory for what is replaced."""
         moved = self._give_names(aside)
         with ExitStack() as held:
-            manifest = self._index.history.restore(lambda: self._make(held))
+            try:
+                manifest = self._index.history.restore(lambda: self._make(held))
+            except BaseException:
+                self._undo()
+                raise
         if manifest:
             self._index.close()
         elif not self._damaged and not moved and not any(self._bad_manifests()):
@@ -128,6 +133,15 @@ class Rebuild:
         if bad or self._gone:
             fsio.sync_directory(self._layout.index)
         return Rebuilt(True, len(self._damaged), tuple(moved), tuple(lost), unknown)
+
+    def _undo(self) -> None:
+        """Remove the segments that were written, unless the manifest stands and only its last sync failed."""
+        with suppress(OSError):
+            manifest = self._index.history.readable()
+            named = {segment.number for segment in manifest.segments} if manifest else set()
+            for segment in self._fresh:
+                if segment.number not in named:
+                    fsio.remove(self._layout.segment(segment.number))
 
     def _give_names(self, aside: Callable[[], str]) -> list[str]:
         # 1. Out of each other's way first, so that two that were exchanged find their places free.
@@ -168,6 +182,7 @@ class Rebuild:
         number = max([0, *self._layout.segment_numbers(), result.base.next_segment - 1 if result.base else 0]) + 1
         tables = result.tables
         segments = write_merged(self._layout, number, tables, list(result.packs)) if tables else []
+        self._fresh = segments
         for segment in segments:
             fsio.sync_path(self._layout.segment(segment.number))
         return self._manifest(result, [replace(segment, synced=True) for segment in segments], number)
