@@ -96,8 +96,10 @@ def test_the_index_comes_back(kind: str, store: tuple[Path, dict[str, bytes]]) -
             flip(one, 50)
         else:
             one.unlink()
+    dead = Container(path).status().dead_length if kind == "segments" else None
     report = repair(path)
     assert (report.is_changed, report.is_good) == (True, True)
+    assert dead is None or Container(path).status().dead_length == dead
     if kind in ("newest manifest", "half a manifest"):
         assert (path / report.moved[0]).name == manifests[-1].name
     assert manifest_of(path).next_pack_id >= next_id

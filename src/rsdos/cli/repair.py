@@ -57,3 +57,44 @@ def index_command(session: Session, run: Run) -> int:
         for fault in report.left[:_SHOWN]:
             click.echo(f"rsdos: error: {one_line(fault.path)}: {one_line(fault.reason)}", err=True)
     return 0 if report.is_good else 1
+
+
+@command.command("objects")
+@click.option("--from", "sources", type=click.Path(), multiple=True, help="A container that may have good copies.")
+@click.option("--quick", "is_quick", is_flag=True, help="Look for damage by CRC-32 only, as validate --quick does.")
+@run_options
+@pass_session
+def objects_command(session: Session, sources: tuple[str, ...], is_quick: bool, run: Run) -> int:
+    """Validate all, and replace each damaged object by a good copy.
+
+    Good copies are looked for in the container itself, and in the containers given by --from, in their order: of any
+    version, a backup too. What is beyond help is moved to quarantine/, with a report; the exit code is 1 then. Repair
+    the index first.
+    """
+    from rsdos.maintenance import repair_objects
+    from rsdos.stores import Depth
+
+    engine = run.engine(session)
+    there = tuple(Session(source, None).container().engine for source in sources)
+    options = repair_objects.RepairObjectsOptions(there, Depth.QUICK if is_quick else Depth.FULL)
+    with Bar() as bar:
+        plan = repair_objects.plan(engine, options, bar)
+    if run.dry_run:
+        helpless = sum(remedy.source is None for remedy in plan.remedies)
+        shown = {"remedies": plan.remedies, "files": plan.files, "unlisted": plan.unlisted}
+        run.show(shown, f"{len(plan.remedies) - helpless} objects to repair, {helpless} beyond help")
+        return 0
+    with Bar() as bar:
+        report = repair_objects.execute(engine, plan, bar)
+    sentence = f"Repaired {len(report.repaired)} objects, {len(report.beyond_help)} are beyond help"
+    run.show(report, sentence + (f"; see {report.described}" if report.described else ""))
+    if not run.as_json:
+        for remedy in report.beyond_help[:_SHOWN]:
+            click.echo(f"rsdos: error: object {remedy.key} is beyond help: {one_line(remedy.reason)}", err=True)
+        for fault in report.files[:_SHOWN]:
+            click.echo(
+                f"rsdos: error: {one_line(fault.path)}: {one_line(fault.reason)} (see: rsdos repair index)", err=True
+            )
+        if report.unlisted:
+            click.echo("rsdos: error: more objects are damaged; run it again", err=True)
+    return 0 if report.is_good else 1

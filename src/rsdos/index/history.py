@@ -88,6 +88,10 @@ class History:
             if made is None:
                 return None
             manifest = replace(made, number=max(self._layout.manifest_numbers(), default=0) + 1)
+            try:
+                decode_manifest(encode_manifest(manifest))
+            except ValueError as error:
+                raise DamagedContainer(self._layout.packed, f"what the packs say makes no manifest: {error}") from None
             self._publish(manifest, Durability.FULL)
         return manifest
 

@@ -216,6 +216,11 @@ class Snapshot:
                     total[pack_id] = objects, size, length
         return tuple(_counted(pack, every.get(pack.id), alive.get(pack.id)) for pack in self.manifest.packs)
 
+    def with_dead_counted(self) -> tuple[PackEntry, ...]:
+        """The packs of the manifest with what is dead in them counted anew, as the rest of what they count."""
+        alive = self.counted()
+        return tuple(_with_dead(was, now) for was, now in zip(self.manifest.packs, alive, strict=True))
+
     def keys(self, prefix: str = "") -> Iterator[list[str]]:
         """Every key that begins with ``prefix`` once, sorted, in lists of bounded size; see `tables`."""
         start = int(prefix[:16].ljust(16, "0"), 16)
@@ -233,6 +238,28 @@ def _in_storage_order(pack: PackEntry, tables: Callable[[], Iterator[Entries]]) 
         end = pack.length * (number + 1) // passes if number + 1 < passes else KEY_SPACE - 1
         found = Entries.joined(table.take(table.in_extent(pack.id, start, end)) for table in tables())
         yield found.take(found.storage_order())
+
+
+def _with_dead(was: PackEntry, now: PackEntry) -> PackEntry:
+    """``was``, at least as large as what lives in it by ``now``, and the rest of it dead."""
+    counts = zip(
+        (was.objects, was.size, was.stored),
+        (now.objects, now.size, now.stored),
+        (now.dead_objects, now.dead_size, now.dead_stored),
+        strict=True,
+    )
+    (objects, dead_objects), (size, dead_size), (stored, dead_stored) = (
+        (max(total, every), max(total, every) - (every - dead)) for total, every, dead in counts
+    )
+    return replace(
+        was,
+        objects=objects,
+        size=size,
+        stored=stored,
+        dead_objects=dead_objects,
+        dead_size=dead_size,
+        dead_stored=dead_stored,
+    )
 
 
 def _counted(pack: PackEntry, every: Counts | None, alive: Counts | None) -> PackEntry:

@@ -104,24 +104,25 @@ def execute(engine: Engine, plan: ValidatePlan, progress: Progress = SILENCE) ->
     its outcome; where the container cannot be written not even that. Memory: 40 MB and the findings. Raises OSError.
     """
     state = _resumed(engine, plan.options) or State(plan.options.depth, plan.options.share)
-    run = _Run(engine, plan, state)
-    with engine.reading():
-        check = engine.packed.check(plan.options.depth, Sample(plan.options.share))
-        try:
-            is_finished = run.check_packs(check, progress) and run.check_loose(progress)
-        except BaseException:
-            run.save()
-            raise
-        if is_finished:
-            state.add(check.leftovers())
-    report = run.report(is_finished)
-    if is_finished:
+    run = _Run(engine, plan, state, is_kept=True)
+    try:
+        report = run.run(progress)
+    except BaseException:
+        run.save()
+        raise
+    if report.is_finished:
         forget(engine.layout)
         with suppress(OSError):  # No permission to write, or a damaged manifest: it was only to be noted.
             engine.packed.note(NOTE, _note(report))
     else:
         run.save()
     return report
+
+
+def look(engine: Engine, depth: Depth, progress: Progress = SILENCE) -> ValidateReport:
+    """Validate all, and write nothing."""
+    options = ValidateOptions(depth)
+    return _Run(engine, plan(engine, options), State(depth, options.share), is_kept=False).run(progress)
 
 
 def _note(report: ValidateReport) -> Mapping[str, object]:
@@ -140,7 +141,9 @@ def _note(report: ValidateReport) -> Mapping[str, object]:
 class _Run:
     """One run, which adds to a state."""
 
-    def __init__(self, engine: Engine, plan: ValidatePlan, state: State) -> None:
+    def __init__(self, engine: Engine, plan: ValidatePlan, state: State, *, is_kept: bool) -> None:
+        """``is_kept``: how far it came is written down."""
+        self._is_kept = is_kept
         self._engine = engine
         self._plan = plan
         self._state = state
@@ -148,7 +151,17 @@ class _Run:
         self._before = state.seconds
         self._index: list[Finding] = []
 
-    def check_packs(self, check: PacksCheck, progress: Progress) -> bool:
+    def run(self, progress: Progress) -> ValidateReport:
+        """Check all that is left."""
+        options = self._plan.options
+        with self._engine.reading():
+            check = self._engine.packed.check(options.depth, Sample(options.share))
+            is_finished = self._check_packs(check, progress) and self._check_loose(progress)
+            if is_finished:
+                self._state.add(check.leftovers())
+        return self._report(is_finished)
+
+    def _check_packs(self, check: PacksCheck, progress: Progress) -> bool:
         """Check index and packs; whether all of them are done."""
         # The index is checked by every run: what was found in an earlier one may have been replaced by now.
         self._index = list(check.structure())
@@ -175,7 +188,7 @@ class _Run:
                 return False
         return True
 
-    def check_loose(self, progress: Progress) -> bool:
+    def _check_loose(self, progress: Progress) -> bool:
         """Check the loose objects; whether all of them are done."""
         progress.start("Checking loose objects", None, "objects")
         try:
@@ -196,7 +209,7 @@ class _Run:
         self._state.objects += step.objects
         self._state.length += step.length
         self._state.add(step.findings)
-        if monotonic() - self._saved > _SAVED_EVERY:
+        if self._is_kept and monotonic() - self._saved > _SAVED_EVERY:
             self.save()
 
     def _is_up(self) -> bool:
@@ -209,7 +222,7 @@ class _Run:
         save(self._engine.layout, self._state)
         self._saved = monotonic()
 
-    def report(self, is_finished: bool) -> ValidateReport:
+    def _report(self, is_finished: bool) -> ValidateReport:
         state = self._state
         found = list(dict.fromkeys((*self._index, *state.findings)))
         return ValidateReport(

@@ -208,8 +208,12 @@ class Evacuation:
         def change(newest: Manifest) -> Manifest:
             manifest = newest.without_pack(pack_id).with_segments((), *self._segments)
             if synced:
-                manifest = manifest.with_pack(claim.grown(newest, synced))
-            return replace(manifest, packs=self._index.open(manifest).counted())
+                pack = claim.grown(newest, synced)
+                objects, size, stored = self._counts
+                manifest = manifest.with_pack(
+                    replace(pack, objects=pack.objects + objects, size=pack.size + size, stored=pack.stored + stored)
+                )
+            return replace(manifest, packs=self._index.open(manifest).with_dead_counted())
 
         manifest = self._index.commit(change, Durability.FULL)
         if synced:

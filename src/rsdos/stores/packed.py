@@ -323,6 +323,28 @@ class PackedStore(Packs):
             bury(self._layout, self._config, self.index, self._durability, some)
         return copies.take(copies.distinct()).digests()
 
+    def drop_damaged(self, digests: Sequence[bytes], *, even_the_last: bool = False) -> None:
+        self.index.refresh()
+        copies = self.index.live_copies(digests)
+        good = [self._is_good(record) for record in copies]
+        whole = {digest for digest, is_good in zip(copies.digests(), good, strict=True) if is_good}
+        dropped = [
+            not is_good and (even_the_last or digest in whole)
+            for digest, is_good in zip(copies.digests(), good, strict=True)
+        ]
+        if any(dropped):
+            bury(self._layout, self._config, self.index, Durability.FULL, copies.take(dropped))
+
+    def _is_good(self, record: Record) -> bool:
+        """Whether one copy decodes to the bytes of its key."""
+        hasher = self.hash.new()
+        try:
+            for part in self._frames(record) if record.flags else (self._whole(record),):
+                hasher.update(part)
+        except (DecodeError, DamagedObject, DamagedContainer, FileNotFoundError):
+            return False
+        return hasher.digest() == record.digest
+
     def moment(self) -> object:
         return self.index.refresh()
 
@@ -362,32 +384,36 @@ class PackedStore(Packs):
         files = length = 0
         manifest = self.index.history.newest()
         for pack_id in self._layout.pack_ids():
-            if self._leftover(manifest, pack_id) and (lock := locks.try_acquire(self._layout.pack_lock(pack_id))):
+            if self._leftover(manifest, pack_id) is None:
+                continue
+            if lock := locks.try_acquire(self._layout.pack_lock(pack_id)):
                 with lock:
                     # Once more, now that nobody writes to it.
                     freed = self._sweep_pack(self.index.history.newest(), pack_id)
-                files, length = files + (freed > 0), length + freed
+                files, length = files + (freed is not None), length + (freed or 0)
         if files:
             # A tombstone may be forgotten when the pack it points into is gone for good.
             fsio.sync_directory(self._layout.packed)
         return Swept(files, length)
 
-    def _leftover(self, manifest: Manifest, pack_id: int) -> int:
-        """Bytes of a pack file that the manifest knows nothing of."""
+    def _leftover(self, manifest: Manifest, pack_id: int) -> int | None:
+        """Bytes of a pack file that the manifest knows nothing of; None where it knows all."""
         pack = manifest.pack(pack_id)
         try:
             size = os.stat(self._layout.pack(pack_id), follow_symlinks=False).st_size
         except FileNotFoundError:
-            return 0
-        return size if pack is None else max(size - pack.length, 0)
+            return None
+        if pack is None:
+            return size
+        return size - pack.length if size > pack.length else None
 
-    def _sweep_pack(self, manifest: Manifest, pack_id: int) -> int:
+    def _sweep_pack(self, manifest: Manifest, pack_id: int) -> int | None:
         freed = self._leftover(manifest, pack_id)
         pack = manifest.pack(pack_id)
         if pack is not None and freed:
             os.truncate(self._layout.pack(pack_id), pack.length)
-        elif freed and not self.unlink(pack_id):
-            return 0
+        elif freed is not None and not self.unlink(pack_id):
+            return None
         return freed
 
     # The whole.

@@ -281,6 +281,14 @@ class Packs(Store):
         """
 
     @abstractmethod
+    def drop_damaged(self, digests: Sequence[bytes], *, even_the_last: bool = False) -> None:
+        """Let go, durably, of those copies of some objects that are not good: each is read, decoded and hashed.
+
+        Of an object that has no good copy here, all stay, unless ``even_the_last`` says that there is one elsewhere, or
+        that there is no help. What is inserted meanwhile stays. The caller holds the maintenance lock.
+        """
+
+    @abstractmethod
     def moment(self) -> object:
         """What is there now, for a `listing` of it later."""
 

@@ -23,6 +23,7 @@ from rsdos.pack import true_id
 from rsdos.stores.checking import Finding
 from rsdos.stores.evacuate import Evacuation
 from rsdos.stores.packs import Rebuilt
+from rsdos.stores.store import free_name
 from rsdos.stores.survey import PackSurvey, Survey, survey
 
 
@@ -218,7 +219,7 @@ class Rebuild:
             base.notes,
         )
         opened = [self._open(segment) for segment in segments]
-        return replace(manifest, packs=Snapshot(manifest, opened).counted())
+        return replace(manifest, packs=Snapshot(manifest, opened).with_dead_counted())
 
     def _open(self, entry: SegmentEntry) -> Segment:
         return self._index.open_segment(entry)
@@ -226,7 +227,8 @@ class Rebuild:
     def _entry(self, pack: PackSurvey, was: PackEntry | None) -> PackEntry:
         is_full = pack.length >= self._config.pack_size_target
         sealed = bool(pack.faults) or is_full or (was is not None and was.sealed)
-        return PackEntry(pack.id, pack.length, pack.length, sealed)
+        objects, size, stored = pack.counts()
+        return PackEntry(pack.id, pack.length, pack.length, sealed, objects, size, stored)
 
 
 def _move(path: str, directory: str) -> str:
@@ -236,12 +238,3 @@ def _move(path: str, directory: str) -> str:
     fsio.sync_directory(directory)
     fsio.remove(path)
     return target
-
-
-def free_name(path: str) -> str:
-    """This path, or the same with a number, that nothing stands at."""
-    number, name = 0, path
-    while os.path.lexists(name):
-        number += 1
-        name = f"{path}.{number}"
-    return name

@@ -32,6 +32,15 @@ class PackSurvey:
     most_named: int = 0
     """The highest id of a pack that a tombstone in it names."""
 
+    def counts(self) -> tuple[int, int, int]:
+        """Objects that were ever appended to it, as far as its tables say, their raw and their stored bytes."""
+        objects = size = stored = 0
+        for table in self.tables:
+            entries = table.entries()
+            own = entries.take(~entries.is_tombstone())
+            objects, size, stored = objects + len(own), size + own.total_size, stored + own.total_length
+        return objects, size, stored
+
 
 @dataclass(slots=True)
 class Survey:

@@ -330,6 +330,13 @@ class Transaction:
         """Remove rows by their ids."""
         self._connection.executemany("DELETE FROM db_object WHERE id=?", ((number,) for number in numbers))
 
+    def delete_exactly(self, row: Row) -> None:
+        """Remove a row, unless it leads elsewhere by now; or, if it makes no sense, whatever it is."""
+        query = "DELETE FROM db_object WHERE hashkey=?"
+        if row.makes_sense:
+            query += ' AND compressed=? AND size=? AND "offset"=? AND length=? AND pack_id=?'
+        self._connection.execute(query, row if row.makes_sense else (row.key,))
+
     def delete(self, keys: Iterable[str]) -> int:
         """Remove the rows of keys; returns how many there were."""
         return self._connection.executemany("DELETE FROM db_object WHERE hashkey=?", ((key,) for key in keys)).rowcount

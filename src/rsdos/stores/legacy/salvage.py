@@ -21,6 +21,7 @@ from rsdos.stores.checking import Finding
 from rsdos.stores.legacy.connection import create_database, parked
 from rsdos.stores.legacy.database import COLUMNS, Database, checked
 from rsdos.stores.packs import Rebuilt
+from rsdos.stores.store import free_name
 
 _MOST_ID = 1 << 40
 _PAGE = 500
@@ -177,7 +178,7 @@ def _swap(layout: LegacyLayout, directory: str) -> Iterator[str]:
     """Put the salvaged index in the place of the old one."""
     for path in layout.database_files:
         if os.path.lexists(path):
-            target = _free(os.path.join(directory, os.path.basename(path)))
+            target = free_name(os.path.join(directory, os.path.basename(path)))
             os.link(path, target, follow_symlinks=False)
             yield target
     fsio.sync_directory(directory)
@@ -187,11 +188,3 @@ def _swap(layout: LegacyLayout, directory: str) -> Iterator[str]:
     fsio.sync_directory(layout.root)
     os.rename(layout.salvaged, layout.database)
     fsio.sync_directory(layout.root)
-
-
-def _free(path: str) -> str:
-    number, name = 0, path
-    while os.path.lexists(name):
-        number += 1
-        name = f"{path}.{number}"
-    return name

@@ -275,6 +275,13 @@ class LegacyPacks(Packs):
         self._remove_duplicates({digest.hex() for digest in digests})
         return list(map(bytes.fromhex, there))
 
+    def drop_damaged(self, digests: Sequence[bytes], *, even_the_last: bool = False) -> None:
+        if even_the_last:  # There is never more than one copy.
+            bad = [row for row in self._rows(digests) if not self._has_hash(bytes.fromhex(row.key))]
+            with self.database.writing() as transaction:
+                for row in bad:
+                    transaction.delete_exactly(row)
+
     def _remove_duplicates(self, keys: set[str]) -> None:
         """Remove what disk-objectstore could not put in its place on Windows: further copies, which nobody reads."""
         with suppress(FileNotFoundError):
