@@ -50,3 +50,33 @@ def test_validate_in_parts(run: Run, path: Path) -> None:
     run("validate", "--full", "--quick", code=2)
     run("validate", "--sample", "0", code=2)
     run("validate", "--sample", "50%")
+
+
+def test_repair_objects(run: Run, path: Path, tmp_path: Path) -> None:
+    assert "Repaired 0 objects" in run("repair", "objects").stdout
+    other = Container.create(tmp_path / "other")
+    other.insert_many([b"two"])
+    extents = [Container(path).meta(key_of(data)).extent for data in (b"one", b"two")]
+    pack = next(path.glob("pack*/*[0-9]")) if (path / "packs").exists() else next(path.glob("packed/*.pack"))
+    for extent in extents:
+        assert extent is not None
+        flip(pack, extent.offset)
+    assert "1 objects to repair, 1 beyond" in run("repair", "objects", "--from", "other", "--dry-run").stdout
+    done = run("repair", "objects", "--from", "other", code=1)
+    assert "Repaired 1 objects, 1 are beyond help; see quarantine/" in done.stdout
+    assert key_of(b"one") in done.stderr
+    assert run("repair", "objects", "--json").stdout.startswith("{")
+    run("validate", "--full")
+    run("repair", "objects", "--from", "nowhere", code=1)
+
+
+def test_repair_index(run: Run, path: Path) -> None:
+    assert "Nothing to repair" in run("repair", "index").stdout
+    if (path / "packs").exists():
+        return
+    flip(max(path.glob("index/manifest-*")), 40)
+    assert "faults" in run("repair", "index", "--dry-run").stdout
+    assert "made anew" in run("repair", "index").stdout
+    assert json.loads(run("repair", "index", "--json").stdout)["is_changed"] is False
+    run("validate", "--full")
+    assert len(run("list").stdout.split()) == 4

@@ -356,9 +356,9 @@ class LooseStore(Store):
         return [path for codec in self._codecs if _is_file(path := self._path(digest, codec))]
 
     def set_damaged_aside(self, digest: bytes, aside: Callable[[], str]) -> list[str]:
-        """Move what stands in the place of an object, and is not good, to the directory that ``aside`` makes and names; returns where
-        it is now.
+        """Move what stands in the place of an object, and is not good, elsewhere; returns where it is now.
 
+        To the directory that ``aside`` makes and names.
         What somebody puts there meanwhile stays, or is put back. The directories are synced.
         """
         moved = []
