@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rsdos import CompressMode, Container, Place
-from rsdos.maintenance import collect, optimize, repair_index
+from rsdos.maintenance import collect, optimize, repair_index, repair_objects
 from rsdos.model import FRAME_SIZE
 from tests.helpers import flip, key_of, native, noise, text
 
@@ -183,6 +183,27 @@ def _repair_index(path: Path, ack: Ack) -> None:
         assert not repair_index.plan(engine, options).faults
 
 
+def _damaged_copies(path: Path) -> None:
+    """Objects that are both packed and loose: of some the one copy is damaged, of some the other."""
+    _packed_and_loose(path)
+    with Container(path) as container:
+        for number, (key, data) in enumerate(NEW.items()):
+            extent = container.meta(key).extent
+            assert extent is not None
+            if number % 2:
+                flip(Path(container.engine.layout.loose_file(key)), len(data) // 2)
+            else:
+                flip(Path(container.engine.layout.pack(extent.pack_id)), extent.offset)
+
+
+def _repair_objects(path: Path, ack: Ack) -> None:
+    with Container(path) as container:
+        engine = container.engine
+        options = repair_objects.RepairObjectsOptions()
+        assert repair_objects.execute(engine, repair_objects.plan(engine, options)).is_good
+        assert not repair_objects.plan(engine, options).remedies
+
+
 def _init(path: Path, ack: Ack) -> None:
     if not (path / "config.json").exists():
         Container.create(path, durability="full").close()
@@ -224,5 +245,6 @@ OPERATIONS = {
     "optimize": Operation(_with_dead, _optimize, wanted=BASE, gone=NEW, least=40),
     "repair index": Operation(_damaged_index, _repair_index, wanted=BASE, least=8),
     "repair index, emptying a pack": Operation(_damaged_pack, _repair_index, wanted=BASE, gone=NEW, least=20),
+    "repair objects": Operation(_damaged_copies, _repair_objects, BASE | NEW, least=20),
     "init": Operation(_nothing, _init, {}, {}),
 }
