@@ -6,6 +6,8 @@ import os
 import random
 import shutil
 import sqlite3
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from rsdos.maintenance import repair_index, validate
 from rsdos.maintenance.repair_index import RepairIndexOptions, RepairIndexReport
 from rsdos.model import FRAME_SIZE
 from rsdos.stores import Depth
-from tests.helpers import assert_holds, flip, key_of, manifest_of, native, noise, text
+from tests.helpers import assert_holds, child_environment, flip, key_of, manifest_of, native, noise, text
 from tests.maintenance.test_validate import OBJECTS, damage, filled, rows, run
 from tests.test_golden import NAMES, unpack
 
@@ -231,6 +233,37 @@ def test_a_live_writer_goes_on(tmp_path: Path) -> None:
     for digest, data in zip(digests, (b"in the making", noise(6000, 77)), strict=True):
         objects[digest.hex()] = data
     assert_good(path, objects)
+
+
+WRITER = """
+import sys
+from rsdos import Container
+from tests.helpers import noise
+container = Container(sys.argv[1])
+for number in range(80):
+    print(*container.insert_many([noise(300, 1000 * int(sys.argv[2]) + number), b"shared %d" % number]))
+"""
+
+
+def test_writers_go_on_while_the_index_is_repaired(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    objects = many(path, pack_size_target=20_000)
+    command = [sys.executable, "-W", "error", "-c", WRITER, str(path)]
+    writers = [
+        subprocess.Popen([*command, str(n)], env=child_environment(), stdout=subprocess.PIPE, text=True) for n in (1, 2)
+    ]
+    repaired = 0
+    while any(writer.poll() is None for writer in writers):
+        for segment in files(path, "index/*.seg")[-1:]:
+            segment.unlink(missing_ok=True)
+        repaired += repair(path).is_changed
+    acknowledged = {key for writer in writers for key in writer.communicate()[0].split()}
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert repaired and len(acknowledged) == 80 * 3
+    repair(path)
+    assert set(Container(path)) == set(objects) | acknowledged
+    assert readable(path, set(objects) | acknowledged) == set(objects) | acknowledged
+    assert run(Container(path)).is_good
 
 
 def _raw(container: Container):  # type: ignore[no-untyped-def]

@@ -415,6 +415,12 @@ def damage(path: Path, chance: random.Random) -> None:
             path.unlink()  # (A loose file that is gone is a delete: nobody else knows of it.)
 
 
+def test_from_the_container(store: Container) -> None:
+    assert store.validate("full").objects == store.validate().objects == len(OBJECTS)
+    with pytest.raises(InvalidOption):
+        store.validate("deep")
+
+
 def test_it_waits_for_nobody(newest: Container) -> None:
     with newest.engine.maintenance():
         assert run(Container(newest.path)).is_good

@@ -8,6 +8,7 @@ from time import monotonic
 
 from rsdos import fsio
 from rsdos.engine import Engine
+from rsdos.errors import InvalidOption
 from rsdos.interfaces import Progress
 from rsdos.maintenance.quarantine import new_directory, write_report
 from rsdos.progress import SILENCE
@@ -53,7 +54,12 @@ class RepairIndexReport:
 
 
 def plan(engine: Engine, options: RepairIndexOptions) -> RepairIndexPlan:
-    """Look at all footers and tables of contents, and at no object."""
+    """Look at all footers and tables of contents, and at no object.
+
+    Raises `InvalidOption` while a migration is under way: that is to be finished first.
+    """
+    if os.path.lexists(engine.layout.migration):
+        raise InvalidOption("a migration was broken off: run rsdos migrate again first")
     return RepairIndexPlan(options, tuple(engine.packed.index_faults()))
 
 

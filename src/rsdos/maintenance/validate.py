@@ -16,6 +16,8 @@ from rsdos.maintenance.validation_state import State, forget, load, save
 from rsdos.progress import SILENCE
 from rsdos.stores import Checked, Depth, Finding, PacksCheck, Sample
 
+__all__ = ["Depth", "ValidateOptions", "ValidatePlan", "ValidateReport", "execute", "look", "plan"]
+
 NOTE = "validation"
 """Under this name the container knows its last validation."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from rsdos import fsio
@@ -108,6 +109,19 @@ class NativeCheck(PacksCheck):
     # A pack.
 
     def pack(self, pack_id: int, start: int) -> Iterator[Checked]:
+        for step in self._pack(pack_id, start):
+            # Who may not write holds no long reader's lock: a pack may be repacked and unlinked below him.
+            yield replace(step, findings=()) if step.findings and self._is_gone(pack_id) else step
+
+    def _is_gone(self, pack_id: int) -> bool:
+        if os.path.lexists(self._layout.pack(pack_id)):
+            return False
+        try:
+            return self._index.history.newest().pack(pack_id) is None
+        except DamagedContainer:
+            return False
+
+    def _pack(self, pack_id: int, start: int) -> Iterator[Checked]:
         length = self.lengths[pack_id]
         count = (self._counts or {}).get(pack_id, 0)
         path = self._layout.pack(pack_id)
@@ -170,11 +184,12 @@ class NativeCheck(PacksCheck):
         return findings, good
 
     def _living(self, own: Entries) -> Entries:
+        """What the index says of those entries that live: that is what readers go by."""
         try:
             copies = self._snapshot.live_copies(own.digests())
         except DamagedContainer:
             return own
-        return own.take(own.of_extents(copies))
+        return copies.take(copies.of_extents(own))
 
     def _strangers(self, pack_id: int, covered: Sequence[tuple[int, int]], is_explained: bool) -> Iterator[Checked]:
         """Objects that the index knows, and no table of the pack."""

@@ -24,6 +24,9 @@ from rsdos.stores.packs import Rebuilt
 from rsdos.stores.store import free_name
 
 _MOST_ID = 1 << 40
+_MOST_KNOWN = 1 << 31
+"""256 MB of bits; SQLite gives ids out from 1 on."""
+
 _PAGE = 500
 
 IsKey = Callable[[object], bool]
@@ -134,9 +137,33 @@ def _salvage(layout: LegacyLayout, is_key: IsKey, aside: Callable[[], str]) -> i
     return max(len(known) - saved - len(hostile), 0)
 
 
-def _known_ids(old: sqlite3.Connection) -> set[int]:
+class _Ids:
+    """A set of the ids of rows, one bit each; those that nobody has given out are passed over."""
+
+    def __init__(self) -> None:
+        self._bits = bytearray()
+
+    def add(self, number: object) -> None:
+        if isinstance(number, int) and 0 <= number < _MOST_KNOWN:
+            if number >> 3 >= len(self._bits):
+                self._bits.extend(bytes((number >> 3) + 1 - len(self._bits)))
+            self._bits[number >> 3] |= 1 << (number & 7)
+
+    def __len__(self) -> int:
+        return sum(byte.bit_count() for byte in self._bits)
+
+    def without(self, other: _Ids) -> Iterator[int]:
+        """Those that the other set does not have, ascending."""
+        theirs = other._bits.ljust(len(self._bits), b"\0")
+        for at, byte in enumerate(self._bits):
+            rest = byte & ~theirs[at]
+            if rest:
+                yield from (8 * at + bit for bit in range(8) if rest >> bit & 1)
+
+
+def _known_ids(old: sqlite3.Connection) -> _Ids:
     """The ids that SQLite's index of keys has: it stands on other pages than the rows."""
-    ids: set[int] = set()
+    ids = _Ids()
     # From both ends: a damaged page in the middle stops each.
     for order in ("ASC", "DESC"):
         query = (
@@ -148,9 +175,9 @@ def _known_ids(old: sqlite3.Connection) -> set[int]:
     return ids
 
 
-def _rows(old: sqlite3.Connection, known: set[int]) -> Iterator[Values]:
+def _rows(old: sqlite3.Connection, known: _Ids) -> Iterator[Values]:
     """(id, columns) of every row that can be read: forwards, over what cannot, and then one by one."""
-    seen: set[int] = set()
+    seen = _Ids()
     query = f"SELECT id, {COLUMNS} FROM db_object NOT INDEXED WHERE id > ? ORDER BY id LIMIT {_PAGE}"
     last, step = -1, 1
     while last < _MOST_ID:
@@ -167,7 +194,7 @@ def _rows(old: sqlite3.Connection, known: set[int]) -> Iterator[Values]:
             if not count:
                 last, step = last + step, step * 2
     one = f"SELECT id, {COLUMNS} FROM db_object NOT INDEXED WHERE id = ?"
-    for number in sorted(known - seen):
+    for number in list(known.without(seen)):
         with suppress(sqlite3.DatabaseError):
             for row in old.execute(one, (number,)):
                 seen.add(number)
