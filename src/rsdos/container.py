@@ -17,7 +17,7 @@ from rsdos.engine import Engine, clear_container, make_container
 from rsdos.errors import AmbiguousKey, InvalidOption, ObjectNotFound, RsdosError
 from rsdos.hashing import SHA256
 from rsdos.interfaces import Progress
-from rsdos.maintenance import backup, clean, delete, pack, repack, status
+from rsdos.maintenance import backup, clean, delete, pack, repack, status, validate
 from rsdos.model import (
     BytesLike,
     CompressMode,
@@ -295,6 +295,13 @@ class Container:
     def clean_storage(self, *, progress: Progress = SILENCE) -> clean.CleanReport:
         """Remove loose files that are safely packed, and leftovers of dead writers; see `rsdos.maintenance.clean`."""
         return clean.execute(self.engine, clean.plan(self.engine, clean.CleanOptions()), progress)
+
+    def validate(
+        self, depth: validate.Depth | str = "quick", *, progress: Progress = SILENCE
+    ) -> validate.ValidateReport:
+        """Check what is stored, "quick" or in "full"; see `rsdos.maintenance.validate`."""
+        options = validate.ValidateOptions(_choice(validate.Depth, depth))
+        return validate.execute(self.engine, validate.plan(self.engine, options), progress)
 
     def pack_all_loose(
         self,

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 
 _PACK = re.compile(r"(\d{10})\.pack").fullmatch
+_FOUND_PACK = re.compile(r"(\d{10})\.pack\.found").fullmatch
 _BARE_PACK = re.compile(r"(0|[1-9]\d{0,17})").fullmatch
 _PACK_LOCK = re.compile(r"pack-(\d{1,18})").fullmatch
 _PEER_LOCK = re.compile(r"(-1|0|[1-9]\d{0,17})\.lock").fullmatch
@@ -58,6 +59,16 @@ class Layout:
         return os.path.join(self.root, "migration.json")
 
     @property
+    def notes(self) -> str:
+        """What operators' tools have noted, where no manifest has room for it."""
+        return os.path.join(self.root, "notes.json")
+
+    @property
+    def validation(self) -> str:
+        """How far a validation has come that can be resumed."""
+        return os.path.join(self.root, "validation.json")
+
+    @property
     def quarantine(self) -> str:
         """Where maintenance puts what is beyond help."""
         return os.path.join(self.root, "quarantine")
@@ -106,6 +117,18 @@ class Layout:
     def pack_lock(self, pack_id: int) -> str:
         return f"{self.locks}/pack-{pack_id}"
 
+    def found_pack(self, pack_id: int) -> str:
+        """A pack that stood under another's name, on its way to its own."""
+        return f"{self.pack(pack_id)}.found"
+
+    def found_packs(self) -> list[int]:
+        """The ids of those that are there."""
+        return _numbers(self.packed, _FOUND_PACK)
+
+    def locked_ids(self) -> list[int]:
+        """The packs that one of us has ever written: their lock files are never deleted."""
+        return _numbers(self.locks, _PACK_LOCK) if os.path.isdir(self.locks) else []
+
     def pack_ids(self) -> list[int]:
         """The ids of the pack files that are there, ascending; foreign names are passed over."""
         return _numbers(self.packed, _PACK)
@@ -144,15 +167,16 @@ class LegacyLayout(Layout):
         """The index and what SQLite keeps beside it."""
         return self.database, f"{self.database}-wal", f"{self.database}-shm", f"{self.database}-journal"
 
+    @property
+    def salvaged(self) -> str:
+        """A new index, whole, that has only to take the place of the damaged one."""
+        return f"{self.database}.salvaged"
+
     def pack(self, pack_id: int) -> str:
         return f"{self.packed}/{pack_id}"
 
     def pack_ids(self) -> list[int]:
         return _numbers(self.packed, _BARE_PACK)
-
-    def locked_ids(self) -> list[int]:
-        """The packs that one of us has ever written: their lock files are never deleted."""
-        return _numbers(self.locks, _PACK_LOCK) if os.path.isdir(self.locks) else []
 
     def peer_lock(self, pack_id: int) -> str:
         """The file that tells disk-objectstore that a pack is being written."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rsdos import CompressMode, Container, Place
-from rsdos.maintenance import collect, optimize
+from rsdos.maintenance import collect, optimize, repair_index, repair_objects
 from rsdos.model import FRAME_SIZE
-from tests.helpers import key_of, native, noise, text
+from tests.helpers import flip, key_of, native, noise, text
 
 Ack = Callable[[str], None]
 
@@ -153,6 +153,57 @@ def _optimize(path: Path, ack: Ack) -> None:
         optimize.execute(container.engine, plan)
 
 
+def _damaged_index(path: Path) -> None:
+    """The newest manifest and the merged segment are damaged."""
+    _many_segments(path)
+    with Container(path) as container:
+        container.insert_many([b"and one more"])
+        container.delete([key for key in container if key not in BASE])
+    flip(max((path / "index").glob("manifest-*")), 100)
+    for segment in (path / "index").glob("*.seg"):
+        flip(segment, 80)
+
+
+def _damaged_pack(path: Path) -> None:
+    """A pack of which a footer is damaged, with tombstones for another."""
+    with Container.create(path, pack_size_target=8000) as container:
+        container.insert_many([*list(BASE.values())[:4], *NEW.values(), *list(BASE.values())[4:5]])
+        container.insert_many(list(BASE.values())[5:], to=Place.LOOSE)
+        container.delete(NEW)
+        scan = container.engine.packed.scan(1)
+    flip(path / "packed" / "0000000001.pack", scan.batches[-1].footer_offset + 20)
+
+
+def _repair_index(path: Path, ack: Ack) -> None:
+    with Container(path) as container:
+        engine = container.engine
+        options = repair_index.RepairIndexOptions()
+        report = repair_index.execute(engine, repair_index.plan(engine, options))
+        assert report.is_good
+        assert not repair_index.plan(engine, options).faults
+
+
+def _damaged_copies(path: Path) -> None:
+    """Objects that are both packed and loose: of some the one copy is damaged, of some the other."""
+    _packed_and_loose(path)
+    with Container(path) as container:
+        for number, (key, data) in enumerate(NEW.items()):
+            extent = container.meta(key).extent
+            assert extent is not None
+            if number % 2:
+                flip(Path(container.engine.layout.loose_file(key)), len(data) // 2)
+            else:
+                flip(Path(container.engine.layout.pack(extent.pack_id)), extent.offset)
+
+
+def _repair_objects(path: Path, ack: Ack) -> None:
+    with Container(path) as container:
+        engine = container.engine
+        options = repair_objects.RepairObjectsOptions()
+        assert repair_objects.execute(engine, repair_objects.plan(engine, options)).is_good
+        assert not repair_objects.plan(engine, options).remedies
+
+
 def _init(path: Path, ack: Ack) -> None:
     if not (path / "config.json").exists():
         Container.create(path, durability="full").close()
@@ -192,5 +243,8 @@ OPERATIONS = {
     "recompress": Operation(_with_dead, _recompress, wanted=BASE, gone=NEW, least=25),
     "clean": Operation(_packed_and_loose, _clean, BASE | NEW, writes=1),
     "optimize": Operation(_with_dead, _optimize, wanted=BASE, gone=NEW, least=40),
+    "repair index": Operation(_damaged_index, _repair_index, wanted=BASE, least=8),
+    "repair index, emptying a pack": Operation(_damaged_pack, _repair_index, wanted=BASE, gone=NEW, least=20),
+    "repair objects": Operation(_damaged_copies, _repair_objects, BASE | NEW, least=20),
     "init": Operation(_nothing, _init, {}, {}),
 }

@@ -65,10 +65,10 @@ def test_nothing_acknowledged_is_lost(name: str, names_survive: bool, tmp_path: 
 
 
 # With these there is another copy, on the disk for long, or nothing that could be lost, without a sync.
-_SAFE = ("pack and keep", "clean", "repack, nothing is left")
+_SAFE = ("pack and keep", "clean", "repack, nothing is left", "repair index", "repair objects")
 
 # These lose nothing by a name that has not reached the disk: the old one is there then.
-_UNLINKS = ("pack", "repack", "recompress", "optimize")
+_UNLINKS = ("pack", "repack", "recompress", "optimize", "repair index, emptying a pack")
 
 
 @pytest.mark.parametrize("name", [name for name in _WITH_OBJECTS if name not in _SAFE])

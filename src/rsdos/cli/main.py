@@ -29,9 +29,11 @@ _COMMANDS = {
     "list": ("list_objects", "List the keys of all objects."),
     "migrate": ("migrate", "Turn a container into one of another version, in place or as a new one."),
     "optimize": ("optimize", "Maintenance: pack, clean, repack, or what is due of them."),
+    "repair": ("repair", "Put right what validate found: the index, or damaged objects."),
     "restore": ("restore", "Make a container again from a backup."),
     "status": ("status", "Count objects and bytes."),
     "transfer": ("transfer", "Copy objects from one container into another, of any version."),
+    "validate": ("validate", "Check what is stored, quickly or in full."),
 }
 _COMPLETE = "_RSDOS_COMPLETE"
 

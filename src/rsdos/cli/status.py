@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rsdos.cli.render import echo_json, human, name
+from rsdos.cli.render import echo_json, human, name, one_line
 from rsdos.cli.session import Session, pass_session
 
 
@@ -45,6 +45,15 @@ def command(session: Session, as_json: bool) -> None:
     if backup := report.last_backup:
         state = {None: "not verified", True: "verified", False: "with damaged objects"}[backup.verified]
         click.echo(f"\n[backup]\nLast = {name(backup.time)}, {state}\nPlace = {name(backup.place)}")
+    if report.validation:
+        names = ("finished", "depth", "share", "objects", "damaged", "files")
+        finished, depth, share, objects, damaged, files = (report.validation.get(name) for name in names)
+        click.echo(
+            one_line(
+                f"Last validation = {finished}, {depth}, {objects} objects, share {share}: "
+                f"{damaged} damaged objects, {files} damaged files"
+            )
+        )
     if report.is_recovered:
         click.echo(
             "rsdos: warning: a file of the index is damaged; these figures are from the packs themselves", err=True

@@ -71,7 +71,7 @@ def _refuse_what_is_there(path: str, layout: Layout) -> None:
 
 def _refuse_strangers(path: str, layout: Layout) -> None:
     names = [layout.config, layout.config + _NEW, layout.config + _CLEARING, layout.locks]
-    names += [*layout.directories, *layout.beginnings]
+    names += [*layout.directories, *layout.beginnings, layout.notes, layout.validation]
     strangers = sorted(set(os.listdir(layout.root)) - set(map(os.path.basename, names)))
     if strangers:
         raise ContainerExists(path, f"is not empty: there is {strangers[0]}")
@@ -99,7 +99,7 @@ def clear_container(path: str) -> None:
         for directory in (*layout.directories, layout.locks):
             with suppress(FileNotFoundError):
                 shutil.rmtree(directory)
-        for file in layout.beginnings:
+        for file in (*layout.beginnings, layout.notes, layout.validation):
             with suppress(NotADirectoryError):
                 fsio.remove(file)
         fsio.remove(clearing)

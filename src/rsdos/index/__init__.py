@@ -6,6 +6,7 @@ from rsdos.index.history import History
 from rsdos.index.key_set import KeySet
 from rsdos.index.liveness import WHOLE_PACK, living, recounted
 from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry, encode_manifest
+from rsdos.index.merge import Table, write_merged
 from rsdos.index.segment import Segment, encode_segment
 from rsdos.index.snapshot import Found, Run, Snapshot, runs_of
 
@@ -22,9 +23,11 @@ __all__ = [
     "Segment",
     "SegmentEntry",
     "Snapshot",
+    "Table",
     "encode_manifest",
     "encode_segment",
     "living",
     "recounted",
     "runs_of",
+    "write_merged",
 ]

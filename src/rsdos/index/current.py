@@ -103,9 +103,10 @@ class Index:
 
     def open(self, manifest: Manifest) -> Snapshot:
         """A snapshot of this manifest; segments that are open already are shared. Raises FileNotFoundError."""
-        return Snapshot(manifest, [self._segment(entry) for entry in manifest.segments])
+        return Snapshot(manifest, [self.open_segment(entry) for entry in manifest.segments])
 
-    def _segment(self, entry: SegmentEntry) -> Segment:
+    def open_segment(self, entry: SegmentEntry) -> Segment:
+        """A segment of a manifest. Raises FileNotFoundError, `DamagedContainer`."""
         state = self._state
         if state and (segment := state.snapshot.segment(entry)):
             return segment
@@ -224,7 +225,7 @@ class Index:
         for number in (manifest.next_segment, manifest.next_segment + 1):
             fsio.remove(self._layout.segment(number))  # A dead writer's: no manifest names a number from here on.
         try:
-            segments = [self._segment(entry) for entry in due]
+            segments = [self.open_segment(entry) for entry in due]
             fresh = write_merged(self._layout, manifest.next_segment, segments, manifest.pack_ids)
         except OSError:
             return manifest  # Damaged, missing, or no room: a later commit tries again.

@@ -7,7 +7,7 @@ Memory: 66 bytes an entry, nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypeAlias
 
@@ -114,6 +114,15 @@ class Entries:
             np.concatenate([table.prefixes for table in tables]), np.concatenate([table.records for table in tables])
         )
 
+    @property
+    def count(self) -> int:
+        """How many entries there are."""
+        return len(self.prefixes)
+
+    def entries(self) -> Entries:
+        """All of them: a table may stand where a segment does."""
+        return self
+
     def __len__(self) -> int:
         return len(self.prefixes)
 
@@ -203,6 +212,45 @@ class Entries:
         mask = self.records["pack_id"] == pack_id
         mask &= (offsets >= np.uint64(start)) & (offsets < np.uint64(end))
         return np.asarray(mask, np.bool_)
+
+    def ends_before(self, end: int) -> Mask:
+        """A mask of the entries whose extents end at ``end`` or before it."""
+        offsets, lengths = self.records["offset"], self.records["length"]
+        mask: Mask = (offsets <= np.uint64(end)) & (lengths <= np.uint64(end) - np.minimum(offsets, np.uint64(end)))
+        return mask
+
+    def overlapping(self) -> Mask:
+        """A mask of the entries that begin before an earlier one of the same pack ends."""
+        mask = np.zeros(len(self), np.bool_)
+        order = self.storage_order()
+        records = self.records[order]
+        ends = np.maximum.accumulate(records["offset"] + records["length"])
+        same = records["pack_id"][1:] == records["pack_id"][:-1]
+        mask[order[1:]] = same & (records["offset"][1:] < ends[:-1]) & (records["length"][1:] > 0)
+        return mask
+
+    def of_ranges(self, ranges: Mapping[int, Sequence[tuple[int, int]]]) -> Mask:
+        """A mask of the entries that begin in one of the ranges (start, end), ascending, of their packs."""
+        mask = np.zeros(len(self), np.bool_)
+        for pack_id, some in ranges.items():
+            if some:
+                mine = np.flatnonzero(self.records["pack_id"] == pack_id)
+                bounds = np.array(some, np.uint64)
+                offsets = self.records["offset"][mine]
+                at = np.searchsorted(bounds[:, 0], offsets, side="right")
+                inside = (at > 0) & (offsets <= bounds[np.maximum(at, 1) - 1, 1])
+                mask[mine] = inside
+        return mask
+
+    def sampled(self, bound: int) -> Mask:
+        """A mask of the entries whose key bytes 8 to 12, as a number, are below ``bound``."""
+        words = np.ascontiguousarray(self.records["tail"]).view(">u4").reshape(-1, 6)[:, 0]
+        mask: Mask = words.astype(np.uint64) < np.uint64(bound)
+        return mask
+
+    def digest(self, at: int) -> bytes:
+        """The digest of one entry."""
+        return self.take([at]).digests()[0]
 
     def digests(self) -> list[bytes]:
         """The digest of every entry."""

@@ -71,6 +71,30 @@ class History:
                 self._prune(manifest)
         return manifest
 
+    def readable(self) -> Manifest | None:
+        """The newest manifest that is whole, if there is one."""
+        for number in reversed(self._layout.manifest_numbers()):
+            with suppress(FileNotFoundError, DamagedContainer):
+                return self.read(number)
+        return None
+
+    def restore(self, make: Callable[[], Manifest | None]) -> Manifest | None:
+        """Publish, durably, what ``make`` gives, whatever the newest manifest is; nothing when that is None.
+
+        No commit goes on meanwhile. What was the newest stays where it is.
+        """
+        with locks.acquire(self._layout.commit_lock):
+            made = make()
+            if made is None:
+                return None
+            manifest = replace(made, number=max(self._layout.manifest_numbers(), default=0) + 1)
+            try:
+                decode_manifest(encode_manifest(manifest))
+            except ValueError as error:
+                raise DamagedContainer(self._layout.packed, f"what the packs say makes no manifest: {error}") from None
+            self._publish(manifest, Durability.FULL)
+        return manifest
+
     def _publish(self, manifest: Manifest, durability: Durability) -> None:
         # 6. A temporary name, a sync, the number, a sync of the directory. ``link`` refuses a number that is taken.
         target = self._layout.manifest(manifest.number)

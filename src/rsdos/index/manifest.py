@@ -1,13 +1,14 @@
 """The manifest: the one file that says which packs and segments are live.
 
-It is a document with a checksum (`rsdos.documents`); its members are the fields of `Manifest`, its packs and segments
-those of `PackEntry` and `SegmentEntry`. What can be added up from the packs is not stored a second time.
+It is a document with a checksum (`rsdos.documents`); its members are the fields of `Manifest` (``notes`` may be
+missing), its packs and segments those of `PackEntry` and `SegmentEntry`. What can be added up from the packs is not
+stored a second time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 from rsdos.documents import decode_document, encode_document
@@ -70,6 +71,8 @@ class Manifest:
     next_segment: int = 1
     packs: tuple[PackEntry, ...] = ()
     segments: tuple[SegmentEntry, ...] = ()
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """What operators' tools have noted, by name: the last validation, say. Anything that JSON has."""
 
     @property
     def pack_ids(self) -> tuple[int, ...]:
@@ -104,6 +107,10 @@ class Manifest:
     def packs_length(self) -> int:
         """Committed bytes of all pack files."""
         return sum(pack.length for pack in self.packs)
+
+    def with_note(self, name: str, note: object) -> Manifest:
+        """The same with this note, in the place of the one of its name."""
+        return replace(self, notes={**self.notes, name: note})
 
     def with_pack(self, pack: PackEntry) -> Manifest:
         """The same with this pack, new or in place of the one of its id; its id is never given out again."""
@@ -144,7 +151,11 @@ def decode_manifest(data: bytes) -> Manifest:
             raise ValueError(f"pack {pack.id}: its numbers contradict each other")
     if len({pack.id for pack in packs}) != len(packs):
         raise ValueError("a pack is listed twice")
-    return Manifest(container_id=str(members.get("container_id")), packs=packs, segments=segments, **numbers)
+    notes = members.get("notes", {})
+    if not isinstance(notes, dict):
+        raise ValueError("notes is not an object")
+    container_id = str(members.get("container_id"))
+    return Manifest(container_id=container_id, packs=packs, segments=segments, notes=notes, **numbers)
 
 
 def _rows(members: dict[str, Any], name: str) -> list[dict[str, Any]]:

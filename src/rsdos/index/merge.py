@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from rsdos import fsio
 from rsdos.index.entries import Entries
 from rsdos.index.liveness import needed
 from rsdos.index.manifest import SegmentEntry
-from rsdos.index.segment import Segment, SegmentLayout, encode_segment_ends
+from rsdos.index.segment import SegmentLayout, encode_segment_ends
 from rsdos.layout import Layout
 
 MOST_SEGMENTS = 16
@@ -49,7 +50,18 @@ def due_for_merge(segments: Sequence[SegmentEntry]) -> tuple[SegmentEntry, ...]:
     return tuple(picked)
 
 
-def merged(segments: Sequence[Segment], start: int = 0, end: int = KEY_SPACE) -> Iterator[Entries]:
+class Table(Protocol):
+    """A sorted table of entries: a segment, or a part of one."""
+
+    @property
+    def count(self) -> int:
+        """How many entries there are."""
+
+    def entries(self) -> Entries:
+        """All of them."""
+
+
+def merged(segments: Sequence[Table], start: int = 0, end: int = KEY_SPACE) -> Iterator[Entries]:
     """All entries of some segments in the order of their keys, in tables of bounded size.
 
     Only of keys whose first 8 bytes, as a number, are from ``start`` to before ``end``.
@@ -70,7 +82,7 @@ def _cut(table: Entries, bound: int) -> int:
     return len(table) if bound >= KEY_SPACE else int(np.searchsorted(table.prefixes, np.uint64(bound)))
 
 
-def write_merged(layout: Layout, number: int, segments: Sequence[Segment], packs: Sequence[int]) -> list[SegmentEntry]:
+def write_merged(layout: Layout, number: int, segments: Sequence[Table], packs: Sequence[int]) -> list[SegmentEntry]:
     """Write what is needed of some segments to new segment files, from ``number`` on, and return them. Not synced.
 
     Entries and the tombstones that no entry among them was waiting for go to a file each: so a lookup reads all

@@ -120,7 +120,7 @@ class Segment:
         if length < HEADER_SIZE or offset + length > size:
             raise DamagedContainer(path, "a segment is cut short", offset)
         self._data = _view(fd, offset, length)
-        self.count, self.tombstones = self._check_header()
+        self._count, self.tombstones = self._check_header()
         layout = SegmentLayout(self.count)
         self._columns = self._data[layout.columns]
         self._prefixes = self._data[HEADER_SIZE : layout.record(0)].cast("Q")
@@ -160,8 +160,13 @@ class Segment:
                     raise DamagedContainer(self.path, "a block of a segment is damaged", self.offset + HEADER_SIZE + at)
                 self._checked[block] = 1
 
+    @property
+    def count(self) -> int:
+        """How many entries there are."""
+        return self._count
+
     def __len__(self) -> int:
-        return self.count
+        return self._count
 
     def find(self, digest: bytes) -> list[Record]:
         """All entries of one key."""
@@ -224,6 +229,14 @@ class Segment:
         if self.count:
             self._check(0, self.count * _ENTRY_SIZE)
         return self.unchecked_entries()
+
+    def verify(self) -> None:
+        """Check every block, the order of the entries, and how many of them are tombstones."""
+        entries = self.entries()
+        if (entries.prefixes[1:] < entries.prefixes[:-1]).any():
+            raise self._damage("the entries of a segment are not sorted")
+        if entries.tombstones != self.tombstones:
+            raise self._damage("a segment has another number of tombstones than its header says")
 
     def unchecked_entries(self) -> Entries:
         """The table as it stands on disk: for entries that `find_many` has returned, and so checked."""

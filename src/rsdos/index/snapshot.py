@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -198,13 +198,11 @@ class Snapshot:
 
         Every million of objects costs a pass over the whole index. Raises `DamagedContainer`.
         """
-        passes = pack.objects // _PASS + 1
-        for number in range(passes):
-            start = pack.length * number // passes
-            end = pack.length * (number + 1) // passes if number + 1 < passes else KEY_SPACE - 1
-            tables = (table.take(table.in_extent(pack.id, start, end)) for table in self.tables())
-            found = Entries.joined(tables)
-            yield found.take(found.storage_order())
+        return _in_storage_order(pack, self.tables)
+
+    def copies_in(self, pack: PackEntry) -> Iterator[Entries]:
+        """`in_storage_order`, but every live entry of the pack, whether or not its key has another copy."""
+        return _in_storage_order(pack, self.live_tables)
 
     def counted(self) -> tuple[PackEntry, ...]:
         """The packs of the manifest with their objects counted anew, what is there of them."""
@@ -218,6 +216,11 @@ class Snapshot:
                     total[pack_id] = objects, size, length
         return tuple(_counted(pack, every.get(pack.id), alive.get(pack.id)) for pack in self.manifest.packs)
 
+    def with_dead_counted(self) -> tuple[PackEntry, ...]:
+        """The packs of the manifest with what is dead in them counted anew, as the rest of what they count."""
+        alive = self.counted()
+        return tuple(_with_dead(was, now) for was, now in zip(self.manifest.packs, alive, strict=True))
+
     def keys(self, prefix: str = "") -> Iterator[list[str]]:
         """Every key that begins with ``prefix`` once, sorted, in lists of bounded size; see `tables`."""
         start = int(prefix[:16].ljust(16, "0"), 16)
@@ -226,6 +229,37 @@ class Snapshot:
             text = b"".join(entries.digests()).hex()
             keys = (text[at : at + 64] for at in range(0, len(text), 64))
             yield [key for key in keys if key.startswith(prefix)] if len(prefix) > 16 else list(keys)
+
+
+def _in_storage_order(pack: PackEntry, tables: Callable[[], Iterator[Entries]]) -> Iterator[Entries]:
+    passes = pack.objects // _PASS + 1
+    for number in range(passes):
+        start = pack.length * number // passes
+        end = pack.length * (number + 1) // passes if number + 1 < passes else KEY_SPACE - 1
+        found = Entries.joined(table.take(table.in_extent(pack.id, start, end)) for table in tables())
+        yield found.take(found.storage_order())
+
+
+def _with_dead(was: PackEntry, now: PackEntry) -> PackEntry:
+    """``was``, at least as large as what lives in it by ``now``, and the rest of it dead."""
+    counts = zip(
+        (was.objects, was.size, was.stored),
+        (now.objects, now.size, now.stored),
+        (now.dead_objects, now.dead_size, now.dead_stored),
+        strict=True,
+    )
+    (objects, dead_objects), (size, dead_size), (stored, dead_stored) = (
+        (max(total, every), max(total, every) - (every - dead)) for total, every, dead in counts
+    )
+    return replace(
+        was,
+        objects=objects,
+        size=size,
+        stored=stored,
+        dead_objects=dead_objects,
+        dead_size=dead_size,
+        dead_stored=dead_stored,
+    )
 
 
 def _counted(pack: PackEntry, every: Counts | None, alive: Counts | None) -> PackEntry:

@@ -13,6 +13,29 @@ from rsdos.errors import DamagedContainer, DamagedObject
 from rsdos.model import FRAME_SIZE, ObjectMeta
 
 
+def new_directory(engine: Engine, name: str) -> str:
+    """Make a directory of its own in quarantine, durably: ``name`` and a number."""
+    parent = engine.layout.quarantine
+    os.makedirs(parent, exist_ok=True)
+    number = 1
+    while True:
+        path = os.path.join(parent, f"{name}-{number}")
+        try:
+            os.mkdir(path)
+        except FileExistsError:
+            number += 1
+            continue
+        fsio.sync_directory(parent)
+        fsio.sync_directory(engine.layout.root)
+        return path
+
+
+def write_report(path: str, what: dict[str, object]) -> str:
+    """Write a JSON document, synced; returns its path. The directory is not synced."""
+    fsio.replace_file(path, json.dumps(what, indent=1).encode())
+    return path
+
+
 def set_aside(engine: Engine, key: str, reason: str, directory: str) -> str:
     """Copy every copy of a damaged object to ``directory``, as it stands; returns the path of what describes it.
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rsdos import fsio
 from rsdos.engine import Engine
 from rsdos.maintenance.note import LastBackup, read_note
 from rsdos.maintenance.repack import MIN_DEAD, is_worth_it
+from rsdos.maintenance.validate import NOTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,9 @@ class StatusReport:
 
     What ``optimize`` would do: pack the loose objects, ``merge`` so many tables of the index into one (0: nothing to
     merge), and ``repack`` these packs.
+
+    ``validation`` is what was noted of the last one that came to its end: when it ``finished``, its ``depth``, and how
+    many objects and files were ``damaged`` then. It comes from disk, and may be anything that JSON has.
     """
 
     container_version: int
@@ -41,6 +46,7 @@ class StatusReport:
     merge: int
     repack: tuple[int, ...]
     last_backup: LastBackup | None
+    validation: Mapping[str, object] | None
 
 
 def status(engine: Engine) -> StatusReport:
@@ -51,6 +57,7 @@ def status(engine: Engine) -> StatusReport:
     loose = [length for path in engine.loose.paths() if (length := _length(path)) is not None]
     packed = engine.packed.sums()
     layout = engine.layout
+    validation = engine.packed.notes().get(NOTE)
     return StatusReport(
         container_version=engine.config.version,
         container_id=engine.config.container_id,
@@ -70,6 +77,7 @@ def status(engine: Engine) -> StatusReport:
         merge=packed.segments if packed.segments > 1 else 0,
         repack=tuple(pack.id for pack in packed.packs if is_worth_it(pack, MIN_DEAD)),
         last_backup=read_note(layout),
+        validation=validation if isinstance(validation, dict) else None,
     )
 
 

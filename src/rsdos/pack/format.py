@@ -106,6 +106,15 @@ def header_fault(data: bytes, container_id: bytes, pack_id: int) -> str | None:
     return None
 
 
+def named_by(data: bytes, container_id: bytes) -> int | None:
+    """The id of the pack of this container that begins with ``data``, or None when it is no such beginning."""
+    head = data[:_CHECKED]
+    if len(data) < HEADER_SIZE:
+        return None
+    number: int = _HEADER.unpack(head)[5]
+    return number if header_fault(data, container_id, number) is None else None
+
+
 def encode_footer(batch: Batch, container_id: bytes, pack_id: int) -> bytes:
     """The footer of a batch."""
     head = _FOOTER.pack(

@@ -6,7 +6,7 @@ import os
 
 from rsdos import fsio
 from rsdos.errors import DamagedContainer
-from rsdos.pack.format import HEADER_SIZE, header_fault
+from rsdos.pack.format import HEADER_SIZE, header_fault, named_by
 
 
 class BarePack:
@@ -45,9 +45,21 @@ class BarePack:
 class PackFile(BarePack):
     """A pack of container version 2. Raises `DamagedContainer` as well, when the file is not that pack."""
 
-    def __init__(self, path: str, pack_id: int, container_id: bytes) -> None:
+    def __init__(self, path: str, pack_id: int, container_id: bytes, *, any_header: bool = False) -> None:
+        """``any_header``: for repair, which has to read on when that is damaged; footers say as well whose they are."""
         super().__init__(path)
         self.pack_id = pack_id
         self.container_id = container_id
+        if any_header:
+            return
         if fault := header_fault(fsio.read_at(self.fd, 0, HEADER_SIZE), container_id, pack_id):
             raise DamagedContainer(path, fault)
+
+
+def true_id(path: str, container_id: bytes) -> int | None:
+    """Which pack of this container a file is, whatever its name; None when its header does not say. Raises OSError."""
+    fd = fsio.open_for_reading(path)
+    try:
+        return named_by(fsio.read_at(fd, 0, HEADER_SIZE), container_id)
+    finally:
+        os.close(fd)

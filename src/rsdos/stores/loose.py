@@ -30,10 +30,12 @@ from rsdos.model import (
     Stored,
     Trust,
 )
+from rsdos.stores.checking import Depth, Sample
 from rsdos.stores.encoding import Encoding
+from rsdos.stores.loose_check import LooseCheck
 from rsdos.stores.loose_file import SUFFIXES, LooseFile, encode_trailer
 from rsdos.stores.sandbox import Sandbox, SandboxFile
-from rsdos.stores.store import Store, ask_for_rest, first_good
+from rsdos.stores.store import Store, ask_for_rest, first_good, free_name
 from rsdos.streams.sources import Frames, take
 
 _GROUP = 64
@@ -312,6 +314,10 @@ class LooseStore(Store):
                 except (FileNotFoundError, NotADirectoryError):
                     continue
 
+    def check(self, depth: Depth, sample: Sample) -> LooseCheck:
+        """A check of all that is here."""
+        return LooseCheck(self._layout, self.hash, self._codecs, depth, sample)
+
     def with_prefix(self, prefix: str) -> Iterator[str]:
         """The keys that begin with ``prefix``."""
         cut = self._layout.loose_prefix_len
@@ -354,6 +360,40 @@ class LooseStore(Store):
     def files(self, digest: bytes) -> list[str]:
         """The files of one object that are there."""
         return [path for codec in self._codecs if _is_file(path := self._path(digest, codec))]
+
+    def set_damaged_aside(self, digest: bytes, aside: Callable[[], str]) -> list[str]:
+        """Move what stands in the place of an object, and is not good, elsewhere; returns where it is now.
+
+        To the directory that ``aside`` makes and names.
+        What somebody puts there meanwhile stays, or is put back. The directories are synced.
+        """
+        moved = []
+        for codec in self._codecs:
+            path = self._path(digest, codec)
+            if not os.path.lexists(path) or self._is_good(path, digest, codec):
+                continue
+            target = free_name(os.path.join(aside(), f"{digest.hex()}.loose{SUFFIXES[codec]}"))
+            try:
+                os.rename(path, target)
+            except FileNotFoundError:
+                continue
+            if self._is_good(target, digest, codec):
+                os.rename(target, path)
+            else:
+                moved.append(target)
+        if moved:
+            fsio.sync_directory(os.path.dirname(moved[0]))
+            fsio.sync_directory(self._layout.loose_directory(digest.hex()))
+        return moved
+
+    def _is_good(self, path: str, digest: bytes, codec: Codec) -> bool:
+        try:
+            with LooseFile(path, digest, codec, self.hash) as file:
+                for _ in file.frames():
+                    pass
+        except (DecodeError, OSError):
+            return False
+        return True
 
     def remove(self, digests: Sequence[bytes]) -> int:
         """Remove the files of objects that are safe elsewhere; returns how many objects there were."""

@@ -35,9 +35,24 @@ from rsdos.model import (
 from rsdos.pack import PackFile, Scan, scan
 from rsdos.stores.appender import Appender
 from rsdos.stores.appending import Look
+from rsdos.stores.check import NativeCheck
+from rsdos.stores.checking import Depth, Finding, Sample
 from rsdos.stores.encoding import Encoding
-from rsdos.stores.packs import GAP, MOST_OPEN, WINDOW, PackedSums, Packs, PackSums, Pin, Rewritten, Swept, Whole
+from rsdos.stores.packs import (
+    GAP,
+    MOST_OPEN,
+    WINDOW,
+    PackedSums,
+    Packs,
+    PackSums,
+    Pin,
+    Rebuilt,
+    Rewritten,
+    Swept,
+    Whole,
+)
 from rsdos.stores.pinned import pinned
+from rsdos.stores.rebuild import Rebuild
 from rsdos.stores.recover import recover
 from rsdos.stores.repack import Repack
 from rsdos.stores.runs import decoded
@@ -327,6 +342,28 @@ class PackedStore(Packs):
             bury(self._layout, self._config, self.index, self._durability, some)
         return copies.take(copies.distinct()).digests()
 
+    def drop_damaged(self, digests: Sequence[bytes], *, even_the_last: bool = False) -> None:
+        self.index.refresh()
+        copies = self.index.live_copies(digests)
+        good = [self._is_good(record) for record in copies]
+        whole = {digest for digest, is_good in zip(copies.digests(), good, strict=True) if is_good}
+        dropped = [
+            not is_good and (even_the_last or digest in whole)
+            for digest, is_good in zip(copies.digests(), good, strict=True)
+        ]
+        if any(dropped):
+            bury(self._layout, self._config, self.index, Durability.FULL, copies.take(dropped))
+
+    def _is_good(self, record: Record) -> bool:
+        """Whether one copy decodes to the bytes of its key."""
+        hasher = self.hash.new()
+        try:
+            for part in self._frames(record) if record.flags else (self._whole(record),):
+                hasher.update(part)
+        except (DecodeError, DamagedObject, DamagedContainer, FileNotFoundError):
+            return False
+        return hasher.digest() == record.digest
+
     def moment(self) -> object:
         return self.index.refresh()
 
@@ -349,38 +386,53 @@ class PackedStore(Packs):
     def merge_index(self) -> None:
         self.index.merge(self._durability)
 
+    def index_faults(self) -> list[Finding]:
+        self.close()
+        return self._rebuild().faults()
+
+    def rebuild_index(self, aside: Callable[[], str]) -> Rebuilt:
+        self.close()
+        return self._rebuild().run(aside)
+
+    def _rebuild(self) -> Rebuild:
+        return Rebuild(self._layout, self._config, self.index, self.unlink)
+
     def sweep(self) -> Swept:
         # Packs that the newest manifest does not have, and what stands behind the committed length of those it has. A
         # live writer holds the lock of its pack, and a long reader that of all that may go.
         files = length = 0
         manifest = self.index.history.newest()
         for pack_id in self._layout.pack_ids():
-            if self._leftover(manifest, pack_id) and (lock := locks.try_acquire(self._layout.pack_lock(pack_id))):
+            if self._leftover(manifest, pack_id) is None:
+                continue
+            if lock := locks.try_acquire(self._layout.pack_lock(pack_id)):
                 with lock:
                     # Once more, now that nobody writes to it.
                     freed = self._sweep_pack(self.index.history.newest(), pack_id)
-                files, length = files + (freed > 0), length + freed
+                files, length = files + (freed is not None), length + (freed or 0)
         if files:
             # A tombstone may be forgotten when the pack it points into is gone for good.
             fsio.sync_directory(self._layout.packed)
         return Swept(files, length)
 
-    def _leftover(self, manifest: Manifest, pack_id: int) -> int:
-        """Bytes of a pack file that the manifest knows nothing of."""
+    def _leftover(self, manifest: Manifest, pack_id: int) -> int | None:
+        """Bytes of a pack file that the manifest knows nothing of; None where it knows all."""
         pack = manifest.pack(pack_id)
         try:
             size = os.stat(self._layout.pack(pack_id), follow_symlinks=False).st_size
         except FileNotFoundError:
-            return 0
-        return size if pack is None else max(size - pack.length, 0)
+            return None
+        if pack is None:
+            return size
+        return size - pack.length if size > pack.length else None
 
-    def _sweep_pack(self, manifest: Manifest, pack_id: int) -> int:
+    def _sweep_pack(self, manifest: Manifest, pack_id: int) -> int | None:
         freed = self._leftover(manifest, pack_id)
         pack = manifest.pack(pack_id)
         if pack is not None and freed:
             os.truncate(self._layout.pack(pack_id), pack.length)
-        elif freed and not self.unlink(pack_id):
-            return 0
+        elif freed is not None and not self.unlink(pack_id):
+            return None
         return freed
 
     # The whole.
@@ -400,6 +452,16 @@ class PackedStore(Packs):
 
     def digests_of(self, pack_id: int) -> Iterator[list[bytes]]:
         return self.index.digests_of(pack_id)
+
+    def check(self, depth: Depth, sample: Sample) -> NativeCheck:
+        self.close()  # What was checked once is read again.
+        return NativeCheck(self._layout, self._config, self.index, self, depth, sample)
+
+    def note(self, name: str, note: object) -> None:
+        self.index.commit(lambda newest: newest.with_note(name, note), self._durability)
+
+    def notes(self) -> Mapping[str, object]:
+        return self.index.refresh().manifest.notes
 
     def scan(self, pack_id: int) -> Scan:
         return scan(PackFile(self._layout.pack(pack_id), pack_id, self._container_id))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +16,7 @@ from rsdos.layout import Layout
 from rsdos.model import Codec, CompressMode, Copy, Durability, ObjectMeta, Source, Trust
 from rsdos.pack import Scan
 from rsdos.stores.appending import Look, PackAppender
+from rsdos.stores.checking import Depth, Finding, PacksCheck, Sample
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.store import Store, ask_for_rest
 from rsdos.streams.sources import take
@@ -133,6 +134,22 @@ class Pin:
 
     index: tuple[str, ...]
     pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What a rebuild of the index did; ``is_changed``: whether there was anything to do.
+
+    ``packs`` damaged packs were emptied. ``moved`` are the paths, in quarantine, of what was replaced. ``lost`` are the
+    keys of objects of which the bytes are gone: they are damaged from now on. ``unknown`` more are gone, of which not
+    even the keys are known.
+    """
+
+    is_changed: bool = False
+    packs: int = 0
+    moved: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    unknown: int = 0
 
 
 class Whole(NamedTuple):
@@ -258,6 +275,21 @@ class Packs(Store):
         """The objects of one pack in storage order, in lists of bounded size."""
 
     @abstractmethod
+    def check(self, depth: Depth, sample: Sample) -> PacksCheck:
+        """A check of all that is here now; see `PacksCheck`."""
+
+    @abstractmethod
+    def note(self, name: str, note: object) -> None:
+        """Note something for operators, durably, in the place of what was noted under that name.
+
+        Raises `DamagedContainer` when the newest manifest is damaged, and OSError.
+        """
+
+    @abstractmethod
+    def notes(self) -> Mapping[str, object]:
+        """What was noted, by name. It comes from disk: expect anything that JSON has."""
+
+    @abstractmethod
     def scan(self, pack_id: int) -> Scan:
         """The structure of one pack, from its own bytes where it says so itself.
 
@@ -281,6 +313,14 @@ class Packs(Store):
         """
 
     @abstractmethod
+    def drop_damaged(self, digests: Sequence[bytes], *, even_the_last: bool = False) -> None:
+        """Let go, durably, of those copies of some objects that are not good: each is read, decoded and hashed.
+
+        Of an object that has no good copy here, all stay, unless ``even_the_last`` says that there is one elsewhere, or
+        that there is no help. What is inserted meanwhile stays. The caller holds the maintenance lock.
+        """
+
+    @abstractmethod
     def moment(self) -> object:
         """What is there now, for a `listing` of it later."""
 
@@ -301,6 +341,19 @@ class Packs(Store):
     @abstractmethod
     def merge_index(self) -> None:
         """Bring the index into its shortest form, where it has one. The caller holds the maintenance lock."""
+
+    @abstractmethod
+    def index_faults(self) -> list[Finding]:
+        """What `rebuild_index` would put right. Reads no object."""
+
+    @abstractmethod
+    def rebuild_index(self, aside: Callable[[], str]) -> Rebuilt:
+        """Put the index right, from the packs alone where they say what is in them, and empty damaged packs.
+
+        Nothing that is replaced is removed: it goes to the directory that ``aside`` makes and names. Readers go on,
+        and writers as far as they could before. The caller holds the maintenance lock. Killed at any moment, it can
+        be run again. Raises `DamagedContainer` when nothing can be done, and OSError.
+        """
 
     @abstractmethod
     def sweep(self) -> Swept:

@@ -225,6 +225,15 @@ def first_good(digest: bytes, copies: Iterable[Callable[[], Iterator[BytesLike]]
     raise DamagedObject(digest.hex(), reason)
 
 
+def free_name(path: str) -> str:
+    """This path, or the same with a number, that nothing stands at."""
+    number, name = 0, path
+    while os.path.lexists(name):
+        number += 1
+        name = f"{path}.{number}"
+    return name
+
+
 def write_out(parts: Iterator[BytesLike], path: str) -> int:
     """Write a file from parts, so that it appears whole or not at all; returns its size."""
     try:

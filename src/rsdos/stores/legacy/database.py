@@ -10,7 +10,7 @@ import errno
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
@@ -27,7 +27,7 @@ from rsdos.stores.legacy.connection import (
     without_shared_memory,
 )
 
-_COLUMNS = 'hashkey, compressed, size, "offset", length, pack_id'
+COLUMNS = 'hashkey, compressed, size, "offset", length, pack_id'
 
 _IN = 1000
 """Keys of one IN list. 100,000 of 500,000 keys, sorted: 4.4 us each with 950, 5.6 with 10,000. Unsorted: 8.9."""
@@ -87,9 +87,9 @@ class Database:
     def find(self, key: str) -> Row | None:
         """The row of a key."""
         with self._errors():
-            query = f"SELECT {_COLUMNS} FROM db_object WHERE hashkey = ?"
+            query = f"SELECT {COLUMNS} FROM db_object WHERE hashkey = ?"
             row = self._connection().execute(query, (key,)).fetchone()
-        return None if row is None else _checked(row)
+        return None if row is None else checked(row)
 
     def find_many(self, keys: Sequence[str]) -> list[Row]:
         """The rows of those keys that have one, in no particular order. A key that comes twice is found once."""
@@ -98,9 +98,9 @@ class Database:
             keys = sorted(keys)
             for at in range(0, len(keys), _IN):
                 some = keys[at : at + _IN]
-                query = f"SELECT {_COLUMNS} FROM db_object WHERE hashkey IN ({','.join('?' * len(some))})"
+                query = f"SELECT {COLUMNS} FROM db_object WHERE hashkey IN ({','.join('?' * len(some))})"
                 rows += self._connection().execute(query, tuple(some)).fetchall()
-        return list(map(_checked, rows))
+        return list(map(checked, rows))
 
     def keys(self, prefix: str = "") -> Iterator[list[str]]:
         """All keys that begin with ``prefix``, sorted, in lists of bounded size."""
@@ -132,7 +132,7 @@ class Database:
 
     def rows(self, pack_id: int) -> Iterator[list[Row]]:
         """The rows of one pack in the order of their offsets, in lists of bounded size; as they are at the first."""
-        query = f'SELECT {_COLUMNS} FROM db_object WHERE pack_id = ? ORDER BY "offset"'
+        query = f'SELECT {COLUMNS} FROM db_object WHERE pack_id = ? ORDER BY "offset"'
         with self._errors():
             cursor = self._connection().execute(query, (pack_id,))
         try:
@@ -141,16 +141,44 @@ class Database:
                     rows = cursor.fetchmany(_PAGE)
                 if not rows:
                     return
-                yield [row for row in map(_checked, rows) if row.makes_sense]
+                yield [row for row in map(checked, rows) if row.makes_sense]
         finally:
             cursor.close()
+
+    def hostile(self, is_key: Callable[[object], bool]) -> Iterator[list[tuple[str, str]]]:
+        """(key, what is wrong with it) of rows that nobody can use, in lists of bounded size; mostly empty ones."""
+        with self._errors():
+            cursor = self._connection().execute(f"SELECT {COLUMNS} FROM db_object")
+        try:
+            while True:
+                with self._errors():
+                    rows = cursor.fetchmany(_PAGE)
+                if not rows:
+                    return
+                all_rows = list(map(checked, rows))
+                yield [
+                    (row.key, "its row makes no sense" if is_key(row.key) else "the key of a row is none")
+                    for row in all_rows
+                    if not row.makes_sense or not is_key(row.key)
+                ]
+        finally:
+            cursor.close()
+
+    def hostile_rows(self, is_key: Callable[[object], bool]) -> Iterator[tuple[object, ...]]:
+        """(id, columns) of those rows, as they stand."""
+        with self._errors():
+            for number, *values in self._connection().execute(f"SELECT id, {COLUMNS} FROM db_object"):
+                row = checked(tuple(values))
+                if not row.makes_sense or not is_key(row.key):
+                    yield number, *values
 
     def sums(self) -> dict[int, Sums]:
         """What the rows of each pack add up to."""
         query = "SELECT pack_id, COUNT(*), TOTAL(size), TOTAL(length) FROM db_object GROUP BY pack_id ORDER BY pack_id"
         with self._errors():
             rows = self._connection().execute(query).fetchall()
-        return {pack_id: Sums(count, int(size), int(length)) for pack_id, count, size, length in rows}
+        # Rows of what is no pack at all count nowhere.
+        return {row[0]: Sums(row[1], int(row[2]), int(row[3])) for row in rows if type(row[0]) is int}
 
     def count(self) -> int:
         """How many rows there are."""
@@ -177,7 +205,7 @@ class Database:
 
     def pack_ids(self) -> list[int]:
         """The packs that rows lead to, ascending."""
-        return sorted(pack_id for pack_id in self.sums() if type(pack_id) is int)
+        return sorted(self.sums())
 
     def sight(self) -> Sight:
         """What this thread's connection sees now."""
@@ -283,7 +311,7 @@ class Transaction:
 
     def insert(self, rows: Iterable[Row]) -> int:
         """Add rows; those whose key has one already are passed over. Returns how many were added."""
-        query = f"INSERT OR IGNORE INTO db_object ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"
+        query = f"INSERT OR IGNORE INTO db_object ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"
         return self._connection.executemany(query, rows).rowcount
 
     def replace(self, rows: Iterable[Row]) -> None:
@@ -308,12 +336,23 @@ class Transaction:
         query = 'UPDATE db_object SET compressed=?, "offset"=?, length=?, pack_id=? WHERE id=?'
         self._connection.executemany(query, ((*rest, number) for number, *rest in places))
 
+    def delete_rows(self, numbers: Iterable[object]) -> None:
+        """Remove rows by their ids."""
+        self._connection.executemany("DELETE FROM db_object WHERE id=?", ((number,) for number in numbers))
+
+    def delete_exactly(self, row: Row) -> None:
+        """Remove a row, unless it leads elsewhere by now; or, if it makes no sense, whatever it is."""
+        query = "DELETE FROM db_object WHERE hashkey=?"
+        if row.makes_sense:
+            query += ' AND compressed=? AND size=? AND "offset"=? AND length=? AND pack_id=?'
+        self._connection.execute(query, row if row.makes_sense else (row.key,))
+
     def delete(self, keys: Iterable[str]) -> int:
         """Remove the rows of keys; returns how many there were."""
         return self._connection.executemany("DELETE FROM db_object WHERE hashkey=?", ((key,) for key in keys)).rowcount
 
 
-def _checked(row: tuple[object, ...]) -> Row:
+def checked(row: tuple[object, ...]) -> Row:
     """A row of which the numbers are in range, or else one that says that it makes no sense."""
     key, compressed, size, offset, length, pack_id = row
     if (

@@ -6,7 +6,7 @@ import errno
 import io
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from itertools import groupby, pairwise
@@ -32,13 +32,30 @@ from rsdos.model import (
 )
 from rsdos.pack import BarePack, Scan
 from rsdos.stores.appending import Look
+from rsdos.stores.checking import Depth, Finding, Sample
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.legacy.appender import LegacyAppender, try_pack
+from rsdos.stores.legacy.check import LegacyCheck
 from rsdos.stores.legacy.database import Database, Row
 from rsdos.stores.legacy.duplicates import of_keys, settle_duplicates
+from rsdos.stores.legacy.notes import read_notes, write_notes
 from rsdos.stores.legacy.repack import LegacyRepack
+from rsdos.stores.legacy.salvage import faults, rebuild
 from rsdos.stores.legacy.stale import sweep
-from rsdos.stores.packs import GAP, MOST_OPEN, WINDOW, PackedSums, Packs, PackSums, Piece, Pin, Rewritten, Swept, Whole
+from rsdos.stores.packs import (
+    GAP,
+    MOST_OPEN,
+    WINDOW,
+    PackedSums,
+    Packs,
+    PackSums,
+    Piece,
+    Pin,
+    Rebuilt,
+    Rewritten,
+    Swept,
+    Whole,
+)
 from rsdos.stores.store import CHUNK, Store
 from rsdos.streams.plain import PlainReader, plain_parts
 
@@ -273,6 +290,13 @@ class LegacyPacks(Packs):
             fsio.remove(path)
         return list(map(bytes.fromhex, there))
 
+    def drop_damaged(self, digests: Sequence[bytes], *, even_the_last: bool = False) -> None:
+        if even_the_last:  # There is never more than one copy.
+            bad = [row for row in self._rows(digests) if not self._has_hash(bytes.fromhex(row.key))]
+            with self.database.writing() as transaction:
+                for row in bad:
+                    transaction.delete_exactly(row)
+
     def moment(self) -> object:
         # The digests themselves, in 20 or 32 bytes each: SQLite gives the id of a deleted row to the next new one.
         keys = (filter(self.hash.is_key, some) for some in self.database.all_keys())
@@ -316,6 +340,13 @@ class LegacyPacks(Packs):
     def merge_index(self) -> None:
         # Rows of one key stand near those of the next again: disk-objectstore measured ten times faster lookups.
         self.database.vacuum()
+
+    def index_faults(self) -> list[Finding]:
+        return faults(self._layout, self.database, self.hash.is_key)
+
+    def rebuild_index(self, aside: Callable[[], str]) -> Rebuilt:
+        self._packs = {}
+        return rebuild(self._layout, self.database, self.hash.is_key, aside)
 
     def sweep(self) -> Swept:
         files, length = sweep(self._layout, self.database), 0
@@ -362,6 +393,16 @@ class LegacyPacks(Packs):
     def digests_of(self, pack_id: int) -> Iterator[list[bytes]]:
         for rows in self.database.rows(pack_id):
             yield [bytes.fromhex(row.key) for row in rows if self.hash.is_key(row.key)]
+
+    def check(self, depth: Depth, sample: Sample) -> LegacyCheck:
+        read = self._wholes, self.frames
+        return LegacyCheck(self._layout, self.hash, self.database, read, depth, sample)
+
+    def note(self, name: str, note: object) -> None:
+        write_notes(self._layout.notes, {**self.notes(), name: note})
+
+    def notes(self) -> Mapping[str, object]:
+        return read_notes(self._layout.notes)
 
     def scan(self, pack_id: int) -> Scan:
         """No batches, and as uncovered what no row leads to."""

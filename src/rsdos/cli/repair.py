@@ -1,0 +1,100 @@
+"""``rsdos repair``."""
+
+from __future__ import annotations
+
+import click
+
+from rsdos.cli.bar import Bar
+from rsdos.cli.render import one_line
+from rsdos.cli.run import Run, run_options
+from rsdos.cli.session import Session, pass_session
+
+_SHOWN = 50
+"""Keys that are named one by one; ``--json`` has them all."""
+
+
+@click.group(no_args_is_help=False)
+def command() -> None:
+    """Put right what validate found. First the index, then the objects."""
+
+
+@command.command("index")
+@run_options
+@pass_session
+def index_command(session: Session, run: Run) -> int:
+    """Make the index anew from the packs, where it is damaged, and move what is in damaged packs to others.
+
+    Deletes are honoured; whole batches that no manifest names are taken in. What is replaced goes to quarantine/.
+    Nothing is done where nothing is wrong. The exit code is 1 when objects are damaged or gone: see repair objects.
+    The packs of version 1 do not describe themselves: there the rows that can be read are saved; stop other programs
+    first.
+    """
+    from rsdos.maintenance import repair_index
+
+    engine = run.engine(session)
+    plan = repair_index.plan(engine, repair_index.RepairIndexOptions())
+    if run.dry_run:
+        run.show(plan, f"{len(plan.faults)} faults to put right" if plan.faults else "Nothing to repair")
+        if not run.as_json:
+            for fault in plan.faults[:_SHOWN]:
+                click.echo(f"rsdos: note: {one_line(fault.path)}: {one_line(fault.reason)}", err=True)
+        return 0
+    with Bar() as bar:
+        report = repair_index.execute(engine, plan, bar)
+    if not report.is_changed:
+        sentence = "Nothing to repair"
+    else:
+        sentence = f"The index is made anew; {report.packs} damaged packs were emptied"
+        sentence += f"; what was replaced is described in {report.described}" if report.described else ""
+    run.show(report, sentence)
+    if not run.as_json:
+        for key in report.lost[:_SHOWN]:
+            click.echo(f"rsdos: error: the bytes of object {key} are gone", err=True)
+        if len(report.lost) > _SHOWN:
+            click.echo(f"rsdos: error: and those of {len(report.lost) - _SHOWN} more", err=True)
+        if report.unknown:
+            click.echo(f"rsdos: error: {report.unknown} objects are gone, and their keys with them", err=True)
+        for fault in report.left[:_SHOWN]:
+            click.echo(f"rsdos: error: {one_line(fault.path)}: {one_line(fault.reason)}", err=True)
+    return 0 if report.is_good else 1
+
+
+@command.command("objects")
+@click.option("--from", "sources", type=click.Path(), multiple=True, help="A container that may have good copies.")
+@click.option("--quick", "is_quick", is_flag=True, help="Look for damage by CRC-32 only, as validate --quick does.")
+@run_options
+@pass_session
+def objects_command(session: Session, sources: tuple[str, ...], is_quick: bool, run: Run) -> int:
+    """Validate all, and replace each damaged object by a good copy.
+
+    Good copies are looked for in the container itself, and in the containers given by --from, in their order: of any
+    version, a backup too. What is beyond help is moved to quarantine/, with a report; the exit code is 1 then. Repair
+    the index first.
+    """
+    from rsdos.maintenance import repair_objects
+    from rsdos.stores import Depth
+
+    engine = run.engine(session)
+    there = tuple(Session(source, None).container().engine for source in sources)
+    options = repair_objects.RepairObjectsOptions(there, Depth.QUICK if is_quick else Depth.FULL)
+    with Bar() as bar:
+        plan = repair_objects.plan(engine, options, bar)
+    if run.dry_run:
+        helpless = sum(remedy.source is None for remedy in plan.remedies)
+        shown = {"remedies": plan.remedies, "files": plan.files, "unlisted": plan.unlisted}
+        run.show(shown, f"{len(plan.remedies) - helpless} objects to repair, {helpless} beyond help")
+        return 0
+    with Bar() as bar:
+        report = repair_objects.execute(engine, plan, bar)
+    sentence = f"Repaired {len(report.repaired)} objects, {len(report.beyond_help)} are beyond help"
+    run.show(report, sentence + (f"; see {report.described}" if report.described else ""))
+    if not run.as_json:
+        for remedy in report.beyond_help[:_SHOWN]:
+            click.echo(f"rsdos: error: object {remedy.key} is beyond help: {one_line(remedy.reason)}", err=True)
+        for fault in report.files[:_SHOWN]:
+            click.echo(
+                f"rsdos: error: {one_line(fault.path)}: {one_line(fault.reason)} (see: rsdos repair index)", err=True
+            )
+        if report.unlisted:
+            click.echo("rsdos: error: more objects are damaged; run it again", err=True)
+    return 0 if report.is_good else 1

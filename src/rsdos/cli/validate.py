@@ -1,0 +1,81 @@
+"""``rsdos validate``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from rsdos.cli.bar import Bar
+from rsdos.cli.quantities import Duration, Share
+from rsdos.cli.render import human, one_line
+from rsdos.cli.run import Run, run_options
+from rsdos.cli.session import Session, pass_session
+
+if TYPE_CHECKING:
+    from rsdos.maintenance.validate import ValidateReport
+    from rsdos.stores import Finding
+
+_SHOWN = 50
+"""Findings of a kind that are named one by one; ``--json`` has them all."""
+
+
+@click.command()
+@click.option("--full", "is_full", is_flag=True, help="Decode and hash every object.")
+@click.option("--quick", "is_quick", is_flag=True, help="Structure, sizes and CRC-32 of stored bytes.  [default]")
+@click.option("--sample", "share", type=Share(), default="100%", show_default=True, help="Only this share of all keys.")
+@click.option("--resume", is_flag=True, help="Go on from where a run of the same kind was broken off.")
+@click.option("--budget", type=Duration(), help="Begin nothing new after this time: 90s, 10m, 2h.")
+@run_options
+@pass_session
+def command(
+    session: Session, is_full: bool, is_quick: bool, share: float, resume: bool, budget: float | None, run: Run
+) -> int:
+    """Check what is stored, and say what is damaged; the exit code is 1 then.
+
+    Readers, writers and maintenance go on meanwhile; no pack is unlinked until it ends. A run that was broken off, or
+    whose time was up, is gone on with by --resume: a big container can be checked over days. Containers of version 1
+    have no checksums of stored bytes: there only --full reads objects.
+    """
+    from rsdos.maintenance import validate
+    from rsdos.stores import Depth
+
+    if is_full and is_quick:
+        raise click.UsageError("Give either --quick or --full.")
+    engine = run.engine(session)
+    depth = Depth.FULL if is_full else Depth.QUICK
+    plan = validate.plan(engine, validate.ValidateOptions(depth, share, resume, budget))
+    if run.dry_run:
+        run.show(plan, f"{plan.packs} packs to check, {human(plan.length)}, and the loose objects")
+        return 0
+    with Bar() as bar:
+        report = validate.execute(engine, plan, bar)
+    run.show(report, _sentence(report))
+    if not run.as_json:
+        _show(report.files, "error")
+        _show(report.damaged, "error")
+        if report.unlisted:
+            click.echo(f"rsdos: error: and {report.unlisted} others", err=True)
+        _show(report.leftovers, "note")
+    run.show_stats(report.objects, report.length, report.seconds)
+    return 0 if report.is_good else 1
+
+
+def _show(findings: tuple[Finding, ...], kind: str) -> None:
+    for finding in findings[:_SHOWN]:
+        where = finding.path if finding.offset is None else f"{finding.path}, byte {finding.offset}"
+        what = f"object {finding.key} ({where})" if finding.key else where
+        click.echo(f"rsdos: {kind}: {one_line(what)}: {one_line(finding.reason)}", err=True)
+    if len(findings) > _SHOWN:
+        click.echo(f"rsdos: {kind}: and {len(findings) - _SHOWN} more; --json has them all", err=True)
+
+
+def _sentence(report: ValidateReport) -> str:
+    how = f"{report.depth.value}" + (f", {report.share:.2%} of the keys" if report.share < 1 else "")
+    outcome = (
+        f"nothing is damaged; {len(report.leftovers)} leftovers"
+        if report.is_good
+        else f"{len(report.damaged) + report.unlisted} damaged objects, {len(report.files)} damaged files"
+    )
+    rest = "" if report.is_finished else "; the time is up, --resume goes on"
+    return f"Checked {report.objects} objects, {human(report.length)} ({how}): {outcome}{rest}"

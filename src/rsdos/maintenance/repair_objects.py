@@ -1,0 +1,239 @@
+"""Repair of objects: damaged ones are replaced from wherever a good copy is. Options → plan → execute → report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from time import monotonic
+
+from rsdos.engine import Engine
+from rsdos.errors import DamagedContainer, DamagedObject, DecodeError, InvalidOption
+from rsdos.interfaces import Progress
+from rsdos.maintenance.quarantine import new_directory, set_aside, write_report
+from rsdos.maintenance.validate import look
+from rsdos.model import FRAME_SIZE, BytesLike, CompressMode, Copy, Durability, Trust
+from rsdos.progress import SILENCE
+from rsdos.stores import Depth, Encoding, Finding, Store
+from rsdos.streams.plain import hashed
+from rsdos.streams.sources import in_frames
+
+HERE = "here"
+"""Stands for another copy in the container itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class RepairObjectsOptions:
+    """Where good copies may be: open containers of any version with the same hash; a backup is one.
+
+    ``depth``: how damaged objects are looked for.
+    """
+
+    sources: Sequence[Engine] = ()
+    depth: Depth = Depth.FULL
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """What can be done about a damaged object: ``source`` is the container that has a good copy, None: no help."""
+
+    key: str
+    reason: str
+    source: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RepairObjectsPlan:
+    """The damaged objects, and what can be done about each. ``files``: damage that is `repair_index`'s business.
+
+    ``unlisted``: more objects are damaged than are kept; they are the next run's.
+    """
+
+    options: RepairObjectsOptions
+    remedies: tuple[Remedy, ...] = ()
+    files: tuple[Finding, ...] = ()
+    unlisted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RepairObjectsReport:
+    """What a repair of objects did, in ``seconds``.
+
+    ``repaired`` objects are good now. ``beyond_help`` are not in the container any more: all that there was of them
+    is in quarantine; ``described`` says where, relative to the container. ``files`` and ``unlisted`` as in the plan.
+    """
+
+    repaired: tuple[Remedy, ...] = ()
+    beyond_help: tuple[Remedy, ...] = ()
+    described: str | None = None
+    files: tuple[Finding, ...] = ()
+    unlisted: int = 0
+    seconds: float = 0.0
+
+    @property
+    def is_good(self) -> bool:
+        """Whether all is well now."""
+        return not (self.beyond_help or self.files or self.unlisted)
+
+
+def plan(engine: Engine, options: RepairObjectsOptions, progress: Progress = SILENCE) -> RepairObjectsPlan:
+    """Validate all, and look for a good copy of each damaged object: it is read, decoded and hashed.
+
+    Raises `InvalidOption` when a source has another hash, or is the container itself.
+    """
+    for source in options.sources:
+        if source.config.hash is not engine.config.hash:
+            raise InvalidOption(f"{source.layout.root} has another hash: its keys name other objects")
+        if os.path.realpath(source.layout.root) == os.path.realpath(engine.layout.root):
+            raise InvalidOption("a container cannot be repaired from itself")
+    report = look(engine, options.depth, progress)
+    reasons = {finding.key: finding.reason for finding in report.damaged if finding.key is not None}
+    remedies = []
+    for key, reason in reasons.items():
+        if engine.config.hash.is_key(key):
+            remedies.append(Remedy(key, reason, _source_of(engine, options.sources, bytes.fromhex(key))))
+    rows = [finding for finding in report.damaged if not engine.config.hash.is_key(finding.key)]
+    return RepairObjectsPlan(options, tuple(remedies), (*report.files, *rows), report.unlisted)
+
+
+def _source_of(engine: Engine, sources: Sequence[Engine], digest: bytes) -> str | None:
+    for source in (engine, *sources):
+        with source.reading():
+            if any(_is_good(store, digest) for store in (source.packed, source.loose)):
+                return HERE if source is engine else source.layout.root
+    return None
+
+
+def _is_good(store: Store, digest: bytes) -> bool:
+    try:
+        parts = _parts(store, digest)
+        if parts is None:
+            return False
+        for _ in parts:
+            pass
+    except (DamagedObject, DamagedContainer, DecodeError, FileNotFoundError):
+        return False
+    return True
+
+
+def _parts(store: Store, digest: bytes) -> Iterator[BytesLike] | None:
+    """The bytes of an object as a store has it, hash and all. Raises what damage raises, on the way."""
+    parts = store.frames(digest)
+    if parts is None:
+        store.refresh()
+        parts = store.frames(digest)
+    return None if parts is None else hashed(parts, digest, store.hash)
+
+
+def execute(engine: Engine, plan: RepairObjectsPlan, progress: Progress = SILENCE) -> RepairObjectsReport:
+    """Put good copies in the place of the bad ones, and what is beyond help into quarantine.
+
+    A bad copy is let go of only when a good one is on stable storage, or when it was copied to ``quarantine/`` with a
+    report. Readers and writers go on; what they insert meanwhile counts. Killed at any moment, it can be run again.
+    Raises `Busy` when another maintenance run is at work, `ReadOnlyContainer`, OSError.
+    """
+    begun = monotonic()
+    run = _Run(engine, plan)
+    with engine.maintenance("repair"), ExitStack() as held:
+        for source in plan.options.sources:
+            held.enter_context(source.reading())
+        progress.start("Repairing objects", len(plan.remedies), "objects")
+        try:
+            for remedy in plan.remedies:
+                run.treat(remedy)
+                progress.advance(1)
+        finally:
+            progress.finish()
+            described = run.describe()
+    return RepairObjectsReport(
+        tuple(run.repaired), tuple(run.beyond_help), described, plan.files, plan.unlisted, monotonic() - begun
+    )
+
+
+class _Run:
+    """One run, and what has become of each object."""
+
+    def __init__(self, engine: Engine, plan: RepairObjectsPlan) -> None:
+        self._engine = engine
+        self._plan = plan
+        self._encoding = Encoding(CompressMode.AUTO, engine.config.codec)
+        self._directory: str | None = None
+        self.repaired: list[Remedy] = []
+        self.beyond_help: list[Remedy] = []
+
+    def _aside(self) -> str:
+        if self._directory is None:
+            self._directory = new_directory(self._engine, "objects")
+        return self._directory
+
+    def treat(self, remedy: Remedy) -> None:
+        """Do what can be done about one object."""
+        digest = bytes.fromhex(remedy.key)
+        packed, loose = self._engine.packed, self._engine.loose
+        loose_is_good = loose.copies([digest], Trust.VERIFY, Durability.FULL)[0] is Copy.GOOD
+        if loose_is_good or _is_good(packed, digest):
+            # 1. There is a good copy here.
+            packed.drop_damaged([digest], even_the_last=loose_is_good)
+            self._clear_loose(digest)
+            self.repaired.append(Remedy(remedy.key, remedy.reason, HERE))
+            return
+        for source in self._plan.options.sources:
+            if self._take_from(source, digest):
+                # 3. Only now: the good copy is committed, and on stable storage.
+                packed.drop_damaged([digest])
+                self._clear_loose(digest)
+                self.repaired.append(Remedy(remedy.key, remedy.reason, source.layout.root))
+                return
+        # 4. Beyond help: first a copy of all that there is, then it goes.
+        set_aside(self._engine, remedy.key, remedy.reason, self._aside())
+        packed.drop_damaged([digest], even_the_last=True)
+        self._clear_loose(digest)
+        if _is_good(packed, digest) or _is_good(loose, digest):
+            self.repaired.append(Remedy(remedy.key, remedy.reason, HERE))  # Somebody has just inserted it.
+        else:
+            self.beyond_help.append(Remedy(remedy.key, remedy.reason, None))
+
+    def _clear_loose(self, digest: bytes) -> None:
+        self._engine.loose.set_damaged_aside(digest, self._aside)
+
+    def _take_from(self, source: Engine, digest: bytes) -> bool:
+        """Append an object of another container, if it has a good copy."""
+        for store in (source.packed, source.loose):
+            # Read to its end first: what is raised below is not about the source, and not to be passed over.
+            parts = _parts(store, digest) if _is_good(store, digest) else None
+            if parts is None:
+                continue
+            # 2. Append and commit. What is here is known to be damaged.
+            with self._engine.packed.appender(_damaged, Durability.FULL) as appender:
+                first = next(parts, b"")
+                rest = next(parts, None)
+                if rest is None and len(first) <= FRAME_SIZE:
+                    appender.add_many([bytes(first)], self._encoding)
+                else:
+                    appender.add_frames(in_frames(_joined(first, rest, parts)), self._encoding)
+                appender.commit()
+            return True
+        return False
+
+    def describe(self) -> str | None:
+        """Write down what was done, where anything was put into quarantine; returns the path."""
+        if self._directory is None:
+            return None
+        what: dict[str, object] = {
+            "repaired": [[one.key, one.reason, one.source] for one in self.repaired],
+            "beyond_help": [[one.key, one.reason] for one in self.beyond_help],
+        }
+        path = write_report(os.path.join(self._directory, "report.json"), what)
+        return os.path.relpath(path, self._engine.layout.root)
+
+
+def _damaged(digests: Sequence[bytes]) -> Sequence[Copy]:
+    return [Copy.DAMAGED] * len(digests)
+
+
+def _joined(first: BytesLike, second: BytesLike | None, rest: Iterator[BytesLike]) -> Iterator[BytesLike]:
+    yield first
+    if second is not None:
+        yield second
+    yield from rest
