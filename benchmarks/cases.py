@@ -13,9 +13,8 @@ from benchmarks.sides import FLOOR, PEERS, YARDSTICKS, Side, key_of
 from benchmarks.states import State, keys_of
 
 _RANGE = 64 << 10
-_RANGES = 200
-_VISITS = 200
-_STARTS = 10
+_RANGES = 100
+_VISITS = 100
 
 Work = Callable[[], int]
 """The part that is timed; returns how many units it did."""
@@ -37,6 +36,8 @@ class Case:
     on_tmpfs: bool = False
     only: tuple[str, ...] = ()
     """These sides, if they can; none: all that can."""
+    quick: bool = True
+    """Whether `make bench-quick` has it."""
 
 
 def _insert_packed(side: Side, data: Data, dataset: str = "text-1k", compress: bool = False) -> Work:
@@ -51,7 +52,7 @@ def _insert_again(side: Side, data: Data) -> Work:
 
 
 def _insert_loose(side: Side, data: Data) -> Work:
-    payloads = data.payloads("text-1k", data.level.singles)
+    payloads = data.payloads("text-1k", data.level.loose_singles)
     return lambda: sum(1 for _ in map(side.insert_loose, payloads))
 
 
@@ -157,9 +158,9 @@ def _extract_range(side: Side, data: Data) -> Work:
 
 def _start(verb: str, side: Side, data: Data) -> Work:
     def work() -> int:
-        for _ in range(_STARTS):
+        for _ in range(data.level.starts):
             getattr(side, verb)()
-        return _STARTS
+        return data.level.starts
 
     return work
 
@@ -169,30 +170,32 @@ _ALL = (*_RIVALS, *YARDSTICKS)
 
 CASES = (
     Case("insert-raw", "insert_many to packs, raw, relaxed", "insert_packed", _insert_packed, only=_ALL),
-    Case("insert-raw-full", "insert_many to packs, raw, full", "insert_packed", _insert_packed, durable=True, only=_ALL),
+    Case("insert-raw-full", "insert_many to packs, raw, full", "insert_packed", _insert_packed, durable=True,
+         only=_ALL),
     Case(
         "insert-zstd", "insert_many to packs, compressed", "insert_packed", partial(_insert_packed, compress=True),
         only=_ALL,
     ),
-    Case("insert-again", "insert_many of what is there", "insert_packed", _insert_again, only=_RIVALS),
+    Case("insert-again", "insert_many of what is there", "insert_packed", _insert_again, only=_RIVALS, quick=False),
     Case(
         "insert-noise", "insert_many to packs, incompressible", "insert_packed",
-        partial(_insert_packed, dataset="noise-1k"), only=_RIVALS,
+        partial(_insert_packed, dataset="noise-1k"), only=_RIVALS, quick=False,
     ),
     Case(
         "insert-10k", "insert_many to packs, 10 KB", "insert_packed", partial(_insert_packed, dataset="text-10k"),
-        only=_RIVALS,
+        only=_RIVALS, quick=False,
     ),
     Case(
         "insert-100k", "insert_many to packs, 100 KB", "insert_packed", partial(_insert_packed, dataset="text-100k"),
-        only=_RIVALS,
+        only=_RIVALS, quick=False,
     ),
     Case("add-files", "add-files -r, a tree of 1 KB files", "insert_files", _insert_tree, "files", only=_ALL),
     Case(
         "add-files-jobs", "add-files -r --jobs 2, the same", "insert_files", partial(_insert_tree, jobs=2), "files",
         only=("ours",),
     ),
-    Case("add-library", "add-files -r, this Python's library", "insert_files", _insert_library, "files", only=_ALL),
+    Case("add-library", "add-files -r, this Python's library", "insert_files", _insert_library, "files", only=_ALL,
+         quick=False),
     Case("extract-many", "extract_many, random order, raw", "extract_many", _extract_many,
          state=states.PACKED, changes=False, only=_ALL),
     Case("extract-many-zstd", "extract_many, random order, compressed", "extract_many", _extract_many,
@@ -216,7 +219,7 @@ CASES = (
          state=states.LOOSE, only=_RIVALS),
     Case("stream-in", "one large stream in, raw", "insert_stream", _insert_stream, "bytes", only=_RIVALS),
     Case("stream-in-noise", "one large random stream in, raw", "insert_stream", partial(_insert_stream, kind="noise"),
-         "bytes", only=_RIVALS),
+         "bytes", only=_RIVALS, quick=False),
     Case("stream-in-zstd", "one large stream in, zstd", "insert_stream", partial(_insert_stream, compress=True),
          "bytes", only=("ours", FLOOR, "dos")),
     Case("stream-out", "one large stream out of a pack, raw", "extract_stream", _extract_stream, "bytes",
@@ -227,11 +230,12 @@ CASES = (
          state=states.STREAM_COMPRESSED, changes=False),
     Case("has-many", "has_many, half missing", "has_many", _has_many, "keys",
          state=states.PACKED, changes=False, only=_ALL),
-    Case("list", "list all keys", "list_keys", _list_keys, "keys", state=states.PACKED, changes=False, only=_ALL),
+    Case("list", "list all keys", "list_keys", _list_keys, "keys", state=states.PACKED, changes=False, only=_ALL,
+         quick=False),
     Case("repack", "repack, 1 KB objects", "repack", partial(_call, "repack"), state=states.PACKED,
          only=("ours", FLOOR)),
     Case("repack-100k", "repack, 100 KB objects", "repack", partial(_call, "repack"), state=states.PACKED_100K,
-         only=("ours", FLOOR)),
+         only=("ours", FLOOR), quick=False),
     Case("start-version", "start: --version", "show_version", partial(_start, "show_version"), "starts", only=_RIVALS),
     Case("start-status", "start: status", "show_status", partial(_start, "show_status"), "starts", only=_RIVALS),
 )  # fmt: skip

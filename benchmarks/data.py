@@ -10,8 +10,9 @@ import os
 import random
 import sysconfig
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 _CORPUS_BYTES = 24 << 20
@@ -31,15 +32,21 @@ class Objects:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """How much a run of the suite takes on. ``singles``: calls of one object each; ``stream``: bytes of the stream."""
+    """How much a run of the suite takes on.
+
+    ``singles``: calls of one object each, ``loose_singles`` where each may sync; ``loose``: loose objects; ``starts``: of the command; ``stream``: bytes of the stream. The quick level
+    has neither the cases that are further points on a line nor the yardsticks.
+    """
 
     name: str
     rounds: int
     objects: tuple[Objects, ...]
     singles: int
+    loose_singles: int
     loose: int
     stream: int
-    yardsticks: bool
+    starts: int
+    is_quick: bool = False
 
     def of(self, name: str) -> Objects:
         """The objects of this name."""
@@ -55,10 +62,12 @@ QUICK = Level(
         Objects("text-10k", 10_000, 1_000),
         Objects("text-100k", 100_000, 100),
     ),
-    singles=1_000,
-    loose=1_000,
-    stream=128 << 20,
-    yardsticks=False,
+    singles=500,
+    loose_singles=100,
+    loose=500,
+    stream=64 << 20,
+    starts=3,
+    is_quick=True,
 )
 FULL = Level(
     "full",
@@ -70,9 +79,10 @@ FULL = Level(
         Objects("text-100k", 100_000, 1_000),
     ),
     singles=5_000,
+    loose_singles=1_000,
     loose=10_000,
     stream=1 << 30,
-    yardsticks=True,
+    starts=10,
 )
 LEVELS = {level.name: level for level in (QUICK, FULL)}
 
@@ -89,11 +99,11 @@ class Data:
         self.root.mkdir(parents=True, exist_ok=True)
         corpus = _corpus()
         for objects in self.level.objects:
-            _once(self._blob(objects.name), lambda path, objects=objects: _write_objects(path, objects, corpus))
+            _once(self._blob(objects.name), partial(_write_objects, objects=objects, corpus=corpus))
         _once(self.stream("text"), lambda path: _write_stream(path, self.level.stream, lambda at: _turned(corpus, at)))
-        noise = random.Random(7)
-        _once(self.stream("noise"), lambda path: _write_stream(path, self.level.stream, lambda _: noise.randbytes(_PART)))
-        _once(self.tree, lambda path: self._write_tree(path))
+        noise = random.Random(7).randbytes
+        _once(self.stream("noise"), lambda path: _write_stream(path, self.level.stream, lambda _: noise(_PART)))
+        _once(self.tree, self._write_tree)
 
     def _blob(self, name: str) -> Path:
         return self.root / f"{name}.{self.level.name}"
@@ -146,10 +156,9 @@ def files_below(places: list[Path]) -> Iterator[str]:
                     yield entry.path
 
 
-def _once(path: Path, write: object) -> None:
+def _once(path: Path, write: Callable[[Path], None]) -> None:
     if path.exists():
         return
-    assert callable(write)
     fresh = path.with_name(path.name + ".new")
     write(fresh)
     fresh.rename(path)
@@ -186,8 +195,7 @@ def _turned(corpus: bytes, at: int) -> bytes:
     return corpus[start : start + _PART]
 
 
-def _write_stream(path: Path, size: int, part: object) -> None:
-    assert callable(part)
+def _write_stream(path: Path, size: int, part: Callable[[int], bytes]) -> None:
     with path.open("wb") as file:
         for at in range(0, size, _PART):
             file.write(part(at))

@@ -68,7 +68,6 @@ class Bench:
             place.mkdir()
             path = place / "container"
             copy_state(source, path)
-            os.sync()
         try:
             answer, memory = self._run(case, side, path)
             sizes = _file_sizes(path)

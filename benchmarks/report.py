@@ -1,15 +1,13 @@
-"""Results for people: the tables on the terminal, and the page docs/performance.md."""
+"""Results for people: the tables on the terminal."""
 
 from __future__ import annotations
 
 from statistics import median
 
-from benchmarks.cases import BY_NAME, CASES, Case
+from benchmarks.cases import CASES, Case
 from benchmarks.results import Results
-from benchmarks.sides import side_class
 from benchmarks.targets import TARGETS, Check
 
-_KIB = 1024
 _MIB = 1 << 20
 _UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -74,8 +72,3 @@ def _side_lines(results: Results, case: Case) -> list[str]:
             f"  disk {samples[0].length / _MIB:8.1f} MiB in {samples[0].files} files"
         )
     return lines
-
-
-def page(runs: list[Results]) -> str:
-    """docs/performance.md, from the runs there are; the last is that of the targets."""
-    raise NotImplementedError(runs, BY_NAME, side_class, _KIB)

@@ -27,7 +27,7 @@ def main() -> int:
     data.make()
     bench = Bench(work / level.name, data, options.peers)
     results = Results(level.name, describe_machine(work))
-    cases = [case for case in CASES if not options.cases or case.name in options.cases]
+    cases = [case for case in CASES if case.name in options.cases] if options.cases else _cases_of(level)
     rounds = options.rounds or level.rounds
     begun = time.monotonic()
     try:
@@ -43,10 +43,14 @@ def main() -> int:
     return 0
 
 
+def _cases_of(level: Level) -> list[Case]:
+    return [case for case in CASES if case.quick or not level.is_quick]
+
+
 def _run_case(case: Case, bench: Bench, level: Level, results: Results, wanted: list[str], rounds: int) -> None:
     sides = [side for side in case.only or NAMES if has_verb(side_class(side), case.verb)]
     sides = [side for side in sides if has_verb(side_class(side), case.state.verb) or case.state.borrowed]
-    sides = [side for side in sides if level.yardsticks or side not in YARDSTICKS]
+    sides = [side for side in sides if not level.is_quick or side not in YARDSTICKS]
     sides = [side for side in sides if not wanted or side in wanted]
     for number in range(rounds):
         # Nobody is always first, or always behind the same one.
@@ -65,7 +69,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--sides", action="append", default=[], choices=NAMES, help="Only this side; may be repeated.")
     parser.add_argument("--rounds", type=int, help="How often everybody runs each case.")
     parser.add_argument("--work", type=Path, default=ROOT / ".bench", help="Where data and containers are.")
-    parser.add_argument("--peers", type=Path, default=ROOT / ".venv-peers", help="The virtual environment of the peers.")
+    parser.add_argument(
+        "--peers", type=Path, default=ROOT / ".venv-peers", help="The virtual environment of the peers."
+    )
     parser.add_argument("--keep", action="store_true", help="Leave the containers that cases start from.")
     parser.add_argument("--json", type=Path, help="Write all samples to this file.")
     return parser.parse_args()

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from benchmarks.sides.side import Side
 from rsdos import CompressMode, Container, Place
+from rsdos.config import DEFAULT_PACK_SIZE
+from rsdos.maintenance import merge, repack
 
 _PART = 1 << 20
 _NOBODY = "0" * 64
@@ -27,9 +29,11 @@ class Ours(Side):
         return "full" if self.durable else "relaxed"
 
     def create(self, pack_size: int | None = None) -> None:
-        sizes = {} if pack_size is None else {"pack_size_target": pack_size}
         self.container = Container.create(
-            self.path, durability=self._durability, container_version=self.version, **sizes
+            self.path,
+            durability=self._durability,
+            container_version=self.version,
+            pack_size_target=pack_size or DEFAULT_PACK_SIZE,
         )
 
     def open(self) -> None:
@@ -40,8 +44,6 @@ class Ours(Side):
         self.container.close()
 
     def settle(self) -> None:
-        from rsdos.maintenance import merge
-
         engine = self.container.engine
         merge.execute(engine, merge.plan(engine, merge.MergeOptions()))
 
@@ -102,7 +104,10 @@ class Ours(Side):
         self.container.pack_all_loose(CompressMode.NO)
 
     def repack(self) -> None:
-        self.container.repack(min_dead=0)
+        engine = self.container.engine
+        for pack in engine.packed.sums().packs:
+            # Named, since nothing is dead in it.
+            repack.execute(engine, repack.plan(engine, repack.RepackOptions(pack_id=pack.id)))
 
     def show_version(self) -> None:
         subprocess.run((*_COMMAND, "--version"), check=True, stdout=subprocess.DEVNULL)

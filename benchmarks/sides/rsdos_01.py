@@ -63,9 +63,6 @@ class Rsdos01(Side):
                 size += len(part)
         return size
 
-    def list_keys(self) -> int:
-        return sum(1 for _ in self.container.list_all_objects())
-
     def pack(self) -> None:
         self.container.pack_all_loose(compress=self._rsdos.CompressMode.NO)
 
