@@ -34,8 +34,9 @@ class Objects:
 class Level:
     """How much a run of the suite takes on.
 
-    ``singles``: calls of one object each, ``loose_singles`` where each may sync; ``loose``: loose objects; ``starts``: of the command; ``stream``: bytes of the stream. The quick level
-    has neither the cases that are further points on a line nor the yardsticks.
+    ``singles``: calls of one object each, ``loose_singles`` where each may sync; ``loose``: loose objects that are
+    packed; ``starts``: of the command; ``stream``: bytes of the stream. The quick level has
+    neither the cases that are further points on a line nor the yardsticks.
     """
 
     name: str
