@@ -13,6 +13,7 @@ STAMP := $(VENV)/installed-$(HERE)
 # The programs that tests and benchmarks compare with, and AiiDA on the drop-in: never beside rsdos's own.
 PEERS := .venv-peers/installed-$(HERE)
 AIIDA := .venv-aiida/installed-$(HERE)
+PLOTS := $(VENV)/plots-$(HERE)
 NODES ?= 2000
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -23,10 +24,10 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 # One step after the other, also under `make -j`: the summary of pytest is the last line.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format unit aiida clean
+.PHONY: help demo test lint format unit aiida bench bench-quick bench-scale clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: $(STAMP) ## set up if needed, and run the demonstration
 	@$(BIN)/python demo/run.py
@@ -55,8 +56,19 @@ format: $(STAMP) ## put the sources in shape, and mend what ruff can mend safely
 	@$(BIN)/python -m ruff check --quiet --fix-only .
 	@$(BIN)/python -m ruff format .
 
+bench-quick: $(STAMP) $(PEERS) ## side by side with its peers, small data, under two minutes
+	@$(BIN)/python -m benchmarks.run --level quick $(ARGS)
+
+bench: $(STAMP) $(PEERS) $(PLOTS) ## the whole suite, under twenty minutes; writes docs/performance.md
+	@$(BIN)/python -m benchmarks.run --level full --json docs/performance/full.json $(ARGS)
+	@$(BIN)/python -m benchmarks.page
+
+bench-scale: $(STAMP) $(PLOTS) ## 1 M and 10 M objects, as long as it takes; writes docs/performance.md
+	@$(BIN)/python -m benchmarks.scale --json docs/performance/scale.json $(ARGS)
+	@$(BIN)/python -m benchmarks.page
+
 clean: ## remove .venv, caches and build products
-	rm -rf $(VENV) .venv-peers .venv-aiida .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) .venv-peers .venv-aiida .bench .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is missing: begin afresh (first run, an interrupted one, a moved directory). It is only older than
@@ -78,7 +90,11 @@ $(STAMP): pyproject.toml
 $(PEERS): Makefile
 	@echo "== setting up .venv-peers (once)"
 	@test -e $@ || '$(PYTHON)' -m venv --clear .venv-peers
-	@.venv-peers/bin/python -m pip install --quiet disk-objectstore==1.5.0 rsdos==0.1.1
+	@.venv-peers/bin/python -m pip install --quiet disk-objectstore==1.5.0 rsdos==0.1.1 lmdb==3.0.0
+	@touch $@
+
+$(PLOTS): $(STAMP)
+	@$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	@touch $@
 
 # The drop-in is installed as a user does it; rsdos itself from the checkout as it is now.

@@ -36,6 +36,11 @@ class HashType:
         """The bytes that name ``data``."""
         return self.new(data).digest()
 
+    def digests_of(self, payloads: Iterable[BytesLike]) -> list[bytes]:
+        """`digest_of` for many."""
+        new = self.new
+        return [new(data).digest() for data in payloads]
+
     def is_key(self, text: object) -> bool:
         """Whether ``text`` has the form of a key."""
         return isinstance(text, str) and self._is_key(text) is not None

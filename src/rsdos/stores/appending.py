@@ -59,7 +59,7 @@ class PackAppender(ABC):
 
     def add_many(self, payloads: Sequence[bytes], encoding: Encoding) -> list[bytes]:
         """Append the objects, of at most one frame each, that the container does not have; returns all digests."""
-        digests = list(map(self._hash.digest_of, payloads))
+        digests = self._hash.digests_of(payloads)
         at = self.unknown(digests)
         if at and len(at) == len(digests):
             self.append(digests, *encoding.encode_many(payloads), list(map(len, payloads)))
@@ -125,7 +125,10 @@ class PackAppender(ABC):
         first = dict(zip(reversed(digests), range(len(digests) - 1, -1, -1), strict=True))
         for digest in self._batch.intersection(first):
             del first[digest]
-        copies = dict(zip(first, self._look(list(first)), strict=True)) if first else {}
+        answers = self._look(list(first)) if first else []
+        if len(first) == len(digests) and answers.count(Copy.MISSING) == len(digests):
+            return list(range(len(digests)))
+        copies = dict(zip(first, answers, strict=True))
         fresh = [digest for digest, copy in copies.items() if copy is not Copy.GOOD]
         self._damaged.update(digest for digest in fresh if copies[digest] is Copy.DAMAGED)
         return sorted(first[digest] for digest in fresh)

@@ -46,6 +46,15 @@ macOS allows 256 by default.
 
 _GROUP_BYTES = 8 << 20
 
+_LIST_FROM = 256
+"""Digests from which on directories are listed rather than asked for each file, ..."""
+
+_LISTED_PER_LOOK = 16
+"""... unless they have more entries than this for each digest: a name costs 0.3 us to list, a miss 6 us to ask for, ...
+
+... and opening a directory 5 us, as much as 16 names.
+"""
+
 _log = logging.getLogger("rsdos")
 _T = TypeVar("_T")
 
@@ -136,17 +145,42 @@ class LooseStore(Store):
         return ObjectMeta(digest.hex(), Place.LOOSE, stored.size, stored.length, stored.codec)
 
     def contains_many(self, digests: Sequence[bytes]) -> list[bool]:
-        return [any(_is_file(self._path(digest, codec)) for codec in self._codecs) for digest in digests]
+        answers = [False] * len(digests)
+        for at in self._possible(digests):
+            answers[at] = any(_is_file(self._path(digests[at], codec)) for codec in self._codecs)
+        return answers
+
+    def _possible(self, digests: Sequence[bytes]) -> Iterable[int]:
+        """The positions of the digests that may have a file; of all others there is none.
+
+        Most bulk looks are for what is not here: a listing tells that of all the digests of a directory at once.
+        """
+        if len(digests) < _LIST_FROM:
+            return range(len(digests))
+        names: set[str] = set()
+        listed = 0
+        try:
+            for directory, some in self._directories():
+                listed += len(some) + _LISTED_PER_LOOK
+                if listed > _LISTED_PER_LOOK * len(digests):
+                    return range(len(digests))
+                prefix = os.path.basename(directory) if self._layout.loose_prefix_len else ""
+                names.update(prefix + self._stem(name) for name in some)
+        except PermissionError:  # A directory may let its files be opened, and not be listed.
+            return range(len(digests))
+        return [at for at, digest in enumerate(digests) if digest.hex() in names] if names else ()
 
     def read_many(self, digests: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
-        for at, digest in enumerate(digests):
-            data = self.read(digest)
+        for at in self._possible(digests):
+            data = self.read(digests[at])
             if data is not None:
                 yield at, data
 
     def copies(self, digests: Sequence[bytes], trust: Trust, durability: Durability) -> list[Copy]:
-        answers = [self._copy(digest, trust, durability) for digest in digests]
-        if durability is Durability.FULL:
+        answers = [Copy.MISSING] * len(digests)
+        for at in self._possible(digests):
+            answers[at] = self._copy(digests[at], trust, durability)
+        if durability is Durability.FULL and Copy.GOOD in answers:
             # Whoever wrote these may not have synced their names yet, or not mean to.
             hits = (digest.hex() for digest, copy in zip(digests, answers, strict=True) if copy is Copy.GOOD)
             self._sync_directories(hits)
@@ -206,7 +240,7 @@ class LooseStore(Store):
         return keys + self._insert_group(group)
 
     def _insert_group(self, payloads: Sequence[bytes]) -> list[str]:
-        digests = list(map(self.hash.digest_of, payloads))
+        digests = self.hash.digests_of(payloads)
         known = self._known(digests)
         fresh = {digest: data for digest, data, hit in zip(digests, payloads, known, strict=True) if not hit}
         files: list[_Unpublished] = []

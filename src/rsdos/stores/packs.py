@@ -19,7 +19,7 @@ from rsdos.stores.appending import Look, PackAppender
 from rsdos.stores.checking import Depth, Finding, PacksCheck, Sample
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.store import Store, ask_for_rest
-from rsdos.streams.sources import take
+from rsdos.streams.sources import grouped
 
 BUFFER = 8 << 20
 """Raw bytes of small objects that a bulk insert holds at a time."""
@@ -213,22 +213,12 @@ class Packs(Store):
         encoding = Encoding(compress, self._config.codec)
         keys: list[str] = []
         with appender:
-            group: list[bytes] = []
-            size = 0
-            for source in sources:
-                data = take(source)
-                if isinstance(data, bytes):
-                    group.append(data)
-                    size += len(data)
-                    if size >= min(BUFFER, appender.room) or len(group) >= GROUP:
-                        keys += map(bytes.hex, appender.add_many(group, encoding))
-                        group, size = [], 0
+            for group in grouped(sources, lambda: min(BUFFER, appender.room), GROUP):
+                if isinstance(group, list):
+                    keys += map(bytes.hex, appender.add_many(group, encoding))
                 else:
-                    with data:
-                        keys += map(bytes.hex, appender.add_many(group, encoding))
-                        group, size = [], 0
-                        keys.append(appender.add_frames(data, encoding).hex())
-            keys += map(bytes.hex, appender.add_many(group, encoding))
+                    with group:
+                        keys.append(appender.add_frames(group, encoding).hex())
             appender.commit()
         # 7. Only now are the keys returned.
         return keys

@@ -192,6 +192,8 @@ def ask_for_rest(
     answers: list[Copy], digests: Sequence[bytes], copies: Callable[[Sequence[bytes]], Sequence[Copy]]
 ) -> list[Copy]:
     """``answers``, with what another store says of those objects of which there is no good copy."""
+    if answers.count(Copy.MISSING) == len(answers):
+        return list(copies(digests)) if answers else answers
     rest = [at for at, copy in enumerate(answers) if copy is not Copy.GOOD]
     for at, copy in zip(rest, copies([digests[at] for at in rest]) if rest else (), strict=True):
         if copy is Copy.GOOD or answers[at] is Copy.MISSING:

@@ -1,0 +1,55 @@
+"""One measurement, in a process of its own: ``python -m benchmarks.child TASK``, TASK and answer are JSON.
+
+Runs under the interpreter of the side it measures: imports nothing but that side and the standard library.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cases import BY_NAME
+from benchmarks.data import LEVELS, Data
+from benchmarks.sides import side_class
+from benchmarks.states import STATES, make_state
+
+
+def main() -> None:
+    """Do what the task says, and print what it took."""
+    task = json.loads(sys.argv[1])
+    data = Data(Path(task["data"]), LEVELS[task["level"]])
+    side = side_class(task["side"])(Path(task["path"]), task["durable"])
+    if task["case"] is None:
+        make_state(STATES[task["state"]], side, data)
+        print("{}")
+        return
+    print(json.dumps(_measured(task["case"], side, data)))
+
+
+def _measured(case: str, side: Any, data: Data) -> dict[str, float]:
+    side.open()
+    work = BY_NAME[case].prepare(side, data)
+    idle = _anonymous()
+    before, begun = os.times(), time.monotonic()
+    count = work()
+    ended, after = time.monotonic(), os.times()
+    side.close()
+    cpu = sum(after[:4]) - sum(before[:4])
+    return {"count": count, "seconds": ended - begun, "cpu": cpu, "begun": begun, "ended": ended, "idle": idle}
+
+
+def _anonymous() -> int:
+    """Bytes of anonymous memory that this process has; 0 where the system does not say."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as file:
+            return sum(int(line.split()[1]) << 10 for line in file if line.startswith("RssAnon"))
+    except OSError:
+        return 0
+
+
+if __name__ == "__main__":
+    main()

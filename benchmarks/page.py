@@ -1,0 +1,92 @@
+"""Writes docs/performance.md from the JSON of the last runs: ``python -m benchmarks.page``. No figure is typed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.cases import CASES, Case
+from benchmarks.measure import ROOT
+from benchmarks.plots import PLOTS, draw
+from benchmarks.report import figure_text, rate_text, verdict
+from benchmarks.results import Results, read_results
+from benchmarks.scale import ScaleResults, read_scale
+from benchmarks.scale_targets import SCALE_TARGETS
+from benchmarks.sides import NAMES, side_class
+from benchmarks.targets import TARGETS
+
+_MIB = 1 << 20
+PAGE = ROOT / "docs" / "performance.md"
+FIGURES = ROOT / "docs" / "performance"
+_NOTES = Path(__file__).with_name("notes.md")
+
+
+def main() -> None:
+    """Write the page and its plots."""
+    results = read_results(FIGURES / "full.json")
+    scale = FIGURES / "scale.json"
+    PAGE.write_text("\n".join(_page(results, read_scale(scale) if scale.exists() else None)) + "\n")
+
+
+def _page(results: Results, scale: ScaleResults | None) -> Iterator[str]:
+    yield "# Performance\n"
+    yield "<!-- Written by `make bench` (benchmarks/page.py) from docs/performance/*.json. Do not edit. -->\n"
+    yield (
+        "All sides ran in turn, in child processes of one invocation, on the same data, with warm caches; the figures "
+        "are medians of the rounds. Machines drift: read the ratios, not the rates. `make bench` makes this page anew; "
+        "[benchmarks/README.md](../benchmarks/README.md) says what is measured and how.\n"
+    )
+    yield from (f"- {name}: {value}" for name, value in results.machine.items())
+    yield "\n## What it must show\n"
+    yield from _targets(results, scale)
+    yield _NOTES.read_text()
+    yield "## Plots\n"
+    for plot in PLOTS:
+        path = draw(plot, results, FIGURES)
+        if path:
+            yield f"![{plot.title}]({path.relative_to(PAGE.parent)})\n"
+    yield "## Who syncs\n"
+    yield from (f"- {side_class(side).title}: {side_class(side).syncs}." for side in NAMES)
+    yield "\n## All cases\n"
+    for case in CASES:
+        if case.name in results.samples:
+            yield from _case(results, case)
+    if scale:
+        yield from _scale(scale)
+
+
+def _targets(results: Results, scale: ScaleResults | None) -> Iterator[str]:
+    yield "| operation | against | figure | |\n|---|---|---|---|"
+    for target in TARGETS:
+        for check in target.checks:
+            figure, reached = check.outcome(results)
+            yield f"| {target.title} | {check.title} | {figure_text(check, figure)} | {verdict(reached)} |"
+    for line in SCALE_TARGETS:
+        scale_figure = line.read(scale) if scale else None
+        reached = None if scale_figure is None else line.is_reached(scale_figure)
+        yield f"| {line.title} | | {line.text(scale_figure)} | {verdict(reached)} |"
+    yield ""
+
+
+def _case(results: Results, case: Case) -> Iterator[str]:
+    yield f"### {case.title}\n"
+    yield "| | rate | rsdos is faster by | memory above idle | disk | files |\n|---|---|---|---|---|---|"
+    for side in results.sides(case.name):
+        samples = results.of(case.name, side)
+        ratio = results.ratio(case.name, "ours", side)
+        yield (
+            f"| {side_class(side).title} | {rate_text(results.rate(case.name, side), case)} "
+            f"| {f'{ratio:.3g} ×' if ratio else '–'} | {results.memory(case.name, side) / _MIB:.1f} MiB "
+            f"| {samples[0].length / _MIB:.1f} MiB | {samples[0].files} |"
+        )
+    yield ""
+
+
+def _scale(scale: ScaleResults) -> Iterator[str]:
+    yield "## Scale: objects of about 100 bytes\n"
+    yield "| step | objects | figure |\n|---|---|---|"
+    yield from (f"| {step.title} | {step.objects:,} | {step.figure:.4g} {step.unit} |" for step in scale.steps)
+
+
+if __name__ == "__main__":
+    main()

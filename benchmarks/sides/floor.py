@@ -1,0 +1,211 @@
+"""The floor of each operation: the same system calls and library primitives in a bare loop, without a store around.
+
+It keeps what a store has to find out in a dictionary that it never writes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from isal.isal_zlib import crc32
+from zstandard import ZstdCompressor, ZstdDecompressor
+
+from benchmarks.data import files_below
+from benchmarks.sides.side import Side
+
+_PART = 1 << 20
+_BUFFERS = 1024
+_GROUP = 64
+
+
+class Floor(Side):
+    """One file of bytes, a dictionary of where they are, and files named by their hash."""
+
+    title = "floor"
+    syncs = "as asked: the same files and directories as rsdos"
+
+    def create(self, pack_size: int | None = None) -> None:
+        for number in range(256):
+            (self.path / "loose" / f"{number:02x}").mkdir(parents=True)
+        self._places: dict[str, tuple[int, int, int, bool]] = {}
+        self._pack = os.open(self.path / "pack", os.O_RDWR | os.O_CREAT)
+
+    def open(self) -> None:
+        self._pack = os.open(self.path / "pack", os.O_RDWR)
+        places = self.path / "places"
+        self._places = pickle.loads(places.read_bytes()) if places.exists() else {}
+
+    def settle(self) -> None:
+        (self.path / "places").write_bytes(pickle.dumps(self._places))
+
+    # Inserting: hash, compress, write, sync.
+
+    def insert_packed(self, payloads: Sequence[bytes], compress: bool) -> list[str]:
+        keys = [hashlib.sha256(payload).hexdigest() for payload in payloads]
+        if compress:
+            # The compressor and the hash alone: what is written is a third of it, and shows less.
+            list(map(ZstdCompressor(level=1).compress, payloads))
+        else:
+            self._append(payloads)
+        return keys
+
+    def fill(self, payloads: Sequence[bytes], compress: bool) -> list[str]:
+        keys = self.insert_packed(payloads, compress=False)
+        stored = list(map(ZstdCompressor(level=1).compress, payloads)) if compress else payloads
+        os.ftruncate(self._pack, 0)
+        self._append(stored)
+        offset = 0
+        for key, data in zip(keys, stored, strict=True):
+            self._places[key] = offset, len(data), crc32(data), compress
+            offset += len(data)
+        return keys
+
+    def _append(self, stored: Sequence[bytes]) -> None:
+        offset = 0
+        for at in range(0, len(stored), _BUFFERS):
+            offset += os.pwritev(self._pack, stored[at : at + _BUFFERS], offset)
+        if self.durable:
+            os.fdatasync(self._pack)
+
+    def _loose(self, key: str) -> str:
+        return f"{self.path}/loose/{key[:2]}/{key[2:]}"
+
+    def _write_loose(self, payload: bytes) -> tuple[str, int]:
+        key = hashlib.sha256(payload).hexdigest()
+        fd = os.open(f"{self.path}/{key}", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        os.write(fd, payload)
+        return key, fd
+
+    def insert_loose(self, payload: bytes) -> str:
+        key, fd = self._write_loose(payload)
+        if self.durable:
+            os.fdatasync(fd)
+        os.close(fd)
+        os.rename(f"{self.path}/{key}", self._loose(key))
+        if self.durable:
+            _sync_directory(os.path.dirname(self._loose(key)))
+        return key
+
+    def insert_many_loose(self, payloads: Sequence[bytes]) -> list[str]:
+        keys: list[str] = []
+        with ThreadPoolExecutor(8) as pool:
+            for at in range(0, len(payloads), _GROUP):
+                files = list(map(self._write_loose, payloads[at : at + _GROUP]))
+                if self.durable:
+                    list(pool.map(os.fdatasync, [fd for _, fd in files]))
+                for key, fd in files:
+                    os.close(fd)
+                    os.rename(f"{self.path}/{key}", self._loose(key))
+                if self.durable:
+                    list(pool.map(_sync_directory, {os.path.dirname(self._loose(key)) for key, _ in files}))
+                keys += (key for key, _ in files)
+        return keys
+
+    def insert_files(self, places: Sequence[Path], jobs: int) -> None:
+        if jobs > 1:
+            raise NotImplementedError
+        for path in files_below(list(places)):
+            fd = os.open(path, os.O_RDONLY)
+            hasher = hashlib.sha256()
+            while data := os.read(fd, _PART):
+                hasher.update(data)
+            os.close(fd)
+            hasher.hexdigest()
+
+    def insert_stream(self, source: Path, compress: bool) -> str:
+        hasher = hashlib.sha256()
+        compressor = ZstdCompressor(level=1)
+        offset = crc = 0
+        with source.open("rb", buffering=0) as stream:
+            while part := stream.read(_PART):
+                hasher.update(part)
+                stored = compressor.compress(part) if compress else part
+                offset += os.pwrite(self._pack, stored, offset)
+                crc = crc32(stored, crc)
+        if self.durable:
+            os.fdatasync(self._pack)
+        key = hasher.hexdigest()
+        self._places[key] = 0, offset, crc, compress
+        return key
+
+    # Reading: find, read, check.
+
+    def extract(self, key: str) -> bytes:
+        place = self._places.get(key)
+        if place is None:
+            fd = os.open(self._loose(key), os.O_RDONLY)
+            data = os.read(fd, os.fstat(fd).st_size)
+            os.close(fd)
+            assert hashlib.sha256(data).hexdigest() == key
+            return data
+        offset, length, crc, compressed = place
+        data = os.pread(self._pack, length, offset)
+        assert crc32(data) == crc
+        return ZstdDecompressor().decompress(data) if compressed else data
+
+    def extract_many(self, keys: Sequence[str]) -> Iterator[bytes]:
+        places = sorted(map(self._places.__getitem__, keys))
+        window, start = b"", 0
+        decompress = ZstdDecompressor().decompress
+        for offset, length, crc, compressed in places:
+            if offset + length > start + len(window):
+                window, start = os.pread(self._pack, 4 * _PART, offset), offset
+            data = window[offset - start : offset - start + length]
+            assert crc32(data) == crc
+            yield decompress(data) if compressed else data
+
+    def extract_stream(self, key: str) -> int:
+        offset, length, expected, compressed = self._places[key]
+        if compressed:
+            raise NotImplementedError
+        crc = 0
+        for at in range(offset, offset + length, _PART):
+            crc = crc32(os.pread(self._pack, min(_PART, offset + length - at), at), crc)
+        assert crc == expected
+        return length
+
+    def has_many(self, keys: Sequence[str]) -> int:
+        return sum(map(self._places.__contains__, keys))
+
+    def list_keys(self) -> int:
+        return sum(1 for _ in self._places)
+
+    # Maintenance.
+
+    def pack(self) -> None:
+        offset = 0
+        for directory in os.scandir(self.path / "loose"):
+            payloads = []
+            for entry in os.scandir(directory.path):
+                fd = os.open(entry.path, os.O_RDONLY)
+                payloads.append(os.read(fd, os.fstat(fd).st_size))
+                os.close(fd)
+                hashlib.sha256(payloads[-1]).digest()
+            for at in range(0, len(payloads), _BUFFERS):
+                offset += os.pwritev(self._pack, payloads[at : at + _BUFFERS], offset)
+        os.fdatasync(self._pack)
+
+    def repack(self) -> None:
+        subprocess.run(("cp", "--reflink=never", self.path / "pack", self.path / "copy"), check=True)
+        subprocess.run(("sync", self.path / "copy"), check=True)
+
+    # The command line: an interpreter that imports what such a command has to.
+
+    def show_version(self) -> None:
+        subprocess.run((sys.executable, "-c", "import argparse, json, sqlite3"), check=True)
+
+    def show_status(self) -> None:
+        self.show_version()
+
+
+def _sync_directory(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    os.fsync(fd)
+    os.close(fd)

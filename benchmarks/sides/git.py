@@ -1,0 +1,62 @@
+"""git: ``fast-import``, ``cat-file --batch`` and ``add``."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from benchmarks.sides.side import Side
+
+
+class Git(Side):
+    """A bare repository; its keys are git's own."""
+
+    title = "git"
+    syncs = "packs when they are finished, loose objects never, whatever is asked"
+
+    def create(self, pack_size: int | None = None) -> None:
+        subprocess.run(("git", "init", "--quiet", "--bare", self.path), check=True)
+
+    def open(self) -> None:
+        pass
+
+    def _git(self, *arguments: str) -> tuple[str, ...]:
+        return ("git", f"--git-dir={self.path}", *arguments)
+
+    def insert_packed(self, payloads: Sequence[bytes], compress: bool) -> list[str]:
+        level = "1" if compress else "0"
+        command = self._git("-c", f"pack.compression={level}", "-c", f"core.compression={level}", "fast-import")
+        marks = self.path / "marks"
+        parts: list[bytes] = []
+        for number, payload in enumerate(payloads, 1):
+            parts += (b"blob\nmark :%d\ndata %d\n" % (number, len(payload)), payload, b"\n")
+        subprocess.run((*command, "--quiet", "--depth=0", f"--export-marks={marks}"), input=b"".join(parts), check=True)
+        lines = (line.split() for line in marks.read_text().splitlines())
+        found = {int(mark[1:]): key for mark, key in lines}
+        return [found[number] for number in range(1, len(payloads) + 1)]
+
+    def insert_files(self, places: Sequence[Path], jobs: int) -> None:
+        if jobs > 1:
+            raise NotImplementedError
+        for number, place in enumerate(places):
+            environment = {**os.environ, "GIT_INDEX_FILE": str(self.path / f"index-{number}")}
+            command = self._git(f"--work-tree={place}", "-c", "core.compression=1", "add", "--force", ".")
+            subprocess.run(command, check=True, env=environment, cwd=place, stderr=subprocess.DEVNULL)
+
+    def extract_many(self, keys: Sequence[str]) -> Iterator[bytes]:
+        asked = "\n".join(keys).encode() + b"\n"
+        done = subprocess.run(self._git("cat-file", "--batch"), input=asked, check=True, capture_output=True).stdout
+        at = 0
+        for _ in keys:
+            end = done.index(b"\n", at)
+            size = int(done[at:end].split()[2])
+            yield done[end + 1 : end + 1 + size]
+            at = end + 2 + size
+
+    def has_many(self, keys: Sequence[str]) -> int:
+        asked = "\n".join(keys).encode() + b"\n"
+        command = self._git("cat-file", "--batch-check=%(objectname)")
+        done = subprocess.run(command, input=asked, check=True, capture_output=True).stdout
+        return len(keys) - done.count(b" missing\n")
