@@ -174,7 +174,7 @@ class Appender(PackAppender):
         written: list[Entries] = []
 
         def change(newest: Manifest) -> Manifest:
-            absent = self._absent_from(self._index.open(newest), list(self._hits)) if self._hits else ()
+            absent = self._absent_from(self._index.open_or_recover(newest), list(self._hits)) if self._hits else ()
             if lost := self._lost_hits(absent):
                 raise _HitsDeleted(lost)
             entries = Entries.joined(written)
