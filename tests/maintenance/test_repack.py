@@ -57,6 +57,14 @@ def test_the_dead_go_and_the_living_stay(store: Container) -> None:
     assert_holds(Container(store.path), OBJECTS)
 
 
+def test_the_empty_object_alone_goes_on(store: Container) -> None:
+    """Of its pack not a byte is left."""
+    empty, gone = store.insert_many([b"", b"gone"])
+    store.delete([gone])
+    assert run(store, RepackOptions(min_dead=0)).objects == 1
+    assert_holds(Container(store.path), {empty: b""})
+
+
 def test_only_packs_that_are_worth_it(tmp_path: Path) -> None:
     for version in (1, 2):
         store = Container.create(tmp_path / str(version), pack_size_target=20_000, container_version=version)

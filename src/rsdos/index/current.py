@@ -105,13 +105,6 @@ class Index:
         """A snapshot of this manifest; segments that are open already are shared. Raises FileNotFoundError."""
         return Snapshot(manifest, [self.open_segment(entry) for entry in manifest.segments])
 
-    def open_or_recover(self, manifest: Manifest) -> Snapshot:
-        """`open`, or the same from the packs when a file of it is missing or damaged."""
-        try:
-            return self.open(manifest)
-        except (FileNotFoundError, DamagedContainer):
-            return self._recover(manifest)
-
     def open_segment(self, entry: SegmentEntry) -> Segment:
         """A segment of a manifest. Raises FileNotFoundError, `DamagedContainer`."""
         state = self._state

@@ -59,6 +59,13 @@ class Appender(PackAppender):
         except DamagedContainer:
             return list(digests)
 
+    def _hits_absent_from(self, manifest: Manifest) -> list[bytes]:
+        try:
+            snapshot = self._index.open(manifest)
+        except (DamagedContainer, FileNotFoundError):
+            return list(self._hits)  # Nobody knows: they are looked for elsewhere, and written after all.
+        return self._absent_from(snapshot, list(self._hits))
+
     def add_frames(self, source: Iterator[BytesLike], encoding: Encoding) -> bytes:
         # 4. Before 3: the digest is known only when all is written.
         writer = self._open().writer
@@ -174,7 +181,7 @@ class Appender(PackAppender):
         written: list[Entries] = []
 
         def change(newest: Manifest) -> Manifest:
-            absent = self._absent_from(self._index.open_or_recover(newest), list(self._hits)) if self._hits else ()
+            absent = self._hits_absent_from(newest) if self._hits else ()
             if lost := self._lost_hits(absent):
                 raise _HitsDeleted(lost)
             entries = Entries.joined(written)

@@ -10,7 +10,7 @@ Killed at any moment, what was there is there, and the next run does what is lef
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 
@@ -46,7 +46,7 @@ class Rebuild:
     def faults(self) -> list[Finding]:
         """What a run would put right. Reads every footer and every table, and no object."""
         found = [Finding(self._name(path), reason) for path, reason, _ in self._misnamed()]
-        result = survey(self._layout, self._config.container_id, self._index)
+        result = survey(self._layout, self._config.container_id, self._index, self._layout.pack_ids())
         return [*found, *self._index_faults(), *self._pack_faults(result)]
 
     def _name(self, path: str) -> str:
@@ -168,7 +168,9 @@ class Rebuild:
         """The manifest as it should be, its segments written; None when the newest will do."""
         # 2. Look.
         newest = self._layout.manifest_numbers()
-        result = survey(self._layout, self._config.container_id, self._index, self._lock_out_writers(held))
+        # A pack that is not there yet belongs to a writer that is alive.
+        ids = self._layout.pack_ids()
+        result = survey(self._layout, self._config.container_id, self._index, ids, self._lock_out_writers(held, ids))
         self._base = result.base
         self._gone = result.gone
         self._damaged = [pack for pack in result.packs.values() if pack.faults]
@@ -188,15 +190,15 @@ class Rebuild:
             fsio.sync_path(self._layout.segment(segment.number))
         return self._manifest(result, [replace(segment, synced=True) for segment in segments], number)
 
-    def _lock_out_writers(self, held: ExitStack) -> set[int]:
-        """Lock the packs that somebody could append to; returns those where somebody does."""
+    def _lock_out_writers(self, held: ExitStack, ids: Collection[int]) -> set[int]:
+        """Lock those packs that somebody could append to; returns those where somebody does."""
         try:
             manifest = self._index.history.newest()
         except DamagedContainer:
             return set()  # No writer begins, and none that has begun can commit.
         busy = set()
         sealed = {pack.id for pack in manifest.packs if pack.sealed}
-        for pack_id in {*self._layout.pack_ids(), *manifest.pack_ids} - sealed:
+        for pack_id in {*ids, *manifest.pack_ids} - sealed:
             lock = locks.try_acquire(self._layout.pack_lock(pack_id))
             if lock:
                 held.enter_context(lock)

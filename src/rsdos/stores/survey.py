@@ -58,8 +58,8 @@ class Survey:
         return [*(table for pack in self.packs.values() for table in pack.tables), *self.rest]
 
 
-def survey(layout: Layout, container_id: str, index: Index, busy: Collection[int] = ()) -> Survey:
-    """Look at all packs and at the index. Nothing is written.
+def survey(layout: Layout, container_id: str, index: Index, ids: Collection[int], busy: Collection[int] = ()) -> Survey:
+    """Look at the packs ``ids``, those of the newest manifest, and at the index. Nothing is written.
 
     Every batch that is whole counts, also one behind what the manifest calls committed: an older manifest may have
     come back. But not in ``busy`` packs, whose writers are alive and will commit for themselves.
@@ -67,7 +67,7 @@ def survey(layout: Layout, container_id: str, index: Index, busy: Collection[int
     base = index.history.readable()
     result = Survey(base, {})
     known = base.pack_ids if base else ()
-    for pack_id in sorted({*layout.pack_ids(), *known}):
+    for pack_id in sorted({*ids, *known}):
         entry = base.pack(pack_id) if base else None
         if entry is None and pack_id in busy:
             continue

@@ -76,6 +76,8 @@ class LegacyRepack:
             with self._database.writing(Durability.FULL) as transaction:
                 self._move_rows(transaction, pack_id, new.id)
             new.committed, new.is_kept = new.position, False
+            if self._old:
+                new.is_new = False  # Rows lead to it, even if all of them are of the empty object.
             # 5. Only now, and only if nobody reads it for long.
             is_gone = self._unlink(pack_id)
             if is_gone:
