@@ -95,7 +95,8 @@ def _assert_no_legacy_leftovers(path: Path) -> None:
         sums = container.engine.packed.sums()
         stored = {str(pack.id): pack.stored for pack in sums.packs if pack.length}
     assert tree(path / "sandbox") == {} and tree(path / "duplicates") == {}
-    assert tree(path / "packs") == stored, "bytes that no row leads to"
+    there = tree(path / "packs")
+    assert there == stored, f"in packs/ there are {there}, and rows lead to {stored}"
     assert not (path / "packed").exists() and not (path / "index").exists()
 
 
