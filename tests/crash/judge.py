@@ -61,7 +61,8 @@ def judge(subject: Subject, operation: Operation, path: Path, acknowledged: set[
         verdicts["lost"] = "the whole container"
     if subject.is_whole(path / operation.target):
         promised = {*wanted} if finished else acknowledged
-        _look(subject, path / operation.target, promised, wanted, verdicts)
+        gone = operation.gone if finished else ()
+        _look(subject, path / operation.target, promised, wanted, verdicts, gone)
     elif acknowledged:
         verdicts["lost"] = "the whole container"
     for verdict in ("again", "stuck"):
@@ -71,7 +72,7 @@ def judge(subject: Subject, operation: Operation, path: Path, acknowledged: set[
         except BaseException as error:  # noqa: BLE001  of any store, even a panic of Rust
             verdicts[verdict] = _first(error)
     if "stuck" not in verdicts:
-        _look(subject, path / operation.target, wanted, wanted, verdicts, gone=operation.gone)
+        _look(subject, path / operation.target, wanted, wanted, verdicts, operation.gone)
         if not verdicts:
             try:
                 subject.settle(operation, path)
