@@ -119,6 +119,8 @@ class Replay:
 
     def _file(self, call: Call) -> File:
         file = self._inodes.get(call.inode)
+        if file is None and call.path.endswith(" (deleted)"):
+            return File()
         if file is None:
             # One of those that were there; met under its path for the first time.
             found = self._named(os.path.split(call.path))

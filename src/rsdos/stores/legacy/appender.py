@@ -103,12 +103,13 @@ def _lock_out_peers(path: str, own: str) -> int:
     """Make the lock file of disk-objectstore; raises FileExistsError when it holds it.
 
     Its own are empty. One that says that we made it was left by one of us that died: the caller has our own lock, the
-    file ``own``. That gets a second name, so that what says so is there from the first moment on.
+    file ``own``. That gets a second name, so that what says so is there from the first moment on, power loss or not.
     """
     fd = os.open(own, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         if os.fstat(fd).st_size != len(_OURS):
             fsio.write_at(fd, 0, _OURS)
+            fsio.sync_file(fd)
         try:
             os.link(own, path)
         except FileExistsError:
