@@ -18,7 +18,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 # One step after the other, also under `make -j`: the summary of pytest is the last line.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format unit clean
+.PHONY: help demo test lint format unit crash clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,9 @@ lint: $(STAMP) ## ruff, mypy and the import contracts
 unit: $(STAMP) ## the tests alone; ARGS="-k pack -x" goes to pytest, WORKERS=0 runs in one process
 	@echo "== pytest"
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses 8 $(ARGS)
+
+crash: $(STAMP) ## every operation broken off at every call, and power lost behind it (ten minutes); prints the counts
+	@$(BIN)/python -m tests.crash.run $(ARGS)
 
 format: $(STAMP) ## put the sources in shape, and mend what ruff can mend safely
 	@$(BIN)/python -m ruff check --quiet --fix-only .

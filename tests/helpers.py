@@ -14,9 +14,7 @@ from rsdos.engine import Engine
 from rsdos.index import Manifest
 from rsdos.model import FRAME_SIZE
 from rsdos.stores.packed import PackedStore
-from tests.data import key_of as key_of
-from tests.data import noise as noise
-from tests.data import text as text
+from tests.data import key_of, noise, text
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-WRITES = ("pwrite", "pwritev")
-SYNCS = ("fsync", "fdatasync")
-CHANGES = (*WRITES, *SYNCS, "link", "rename", "unlink", "ftruncate", "mkdir", "rmdir", "open")
+CHANGES = ("pwrite", "pwritev", "fsync", "fdatasync", "link", "rename", "unlink", "ftruncate", "mkdir", "rmdir", "open")
 
 Hook = Callable[[str, Callable[..., Any], tuple[Any, ...]], Any]
 """Is given the call's name, the call itself and its arguments, in the call's place."""
@@ -38,47 +35,3 @@ def intercepted(hook: Hook) -> Iterator[None]:
     finally:
         for name, call in real.items():
             setattr(os, name, call)
-
-
-class Fault:
-    """What happens at the n-th call (from 1), and whether it came to that.
-
-    ``mode``: "kill" dies before the call, "torn" half-way through a write; "short" makes a write short, once; a number
-    is the errno that the call fails with, once; a negative one fails that call and all later ones that need space.
-    """
-
-    def __init__(self, mode: str | int, number: int) -> None:
-        self._mode = mode
-        self._left = number
-        self.name = ""
-
-    def __call__(self, name: str, call: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        if self._mode in ("torn", "short") and name not in WRITES:
-            return call(*arguments)
-        self._left -= 1
-        if self._left > 0:
-            return call(*arguments)
-        if self._left == 0:
-            self.name = name
-        if isinstance(self._mode, int):
-            if self._left == 0 or (self._mode < 0 and name in (*WRITES, "open", "link", "mkdir")):
-                raise OSError(abs(self._mode), os.strerror(abs(self._mode)), *_path(arguments))
-        elif self._left == 0:
-            done = _half(arguments, call) if name in WRITES and self._mode != "kill" else 0
-            if self._mode == "short":
-                return done
-            os.kill(os.getpid(), signal.SIGKILL)
-        return call(*arguments)
-
-
-def _path(arguments: tuple[Any, ...]) -> tuple[str, ...]:
-    return (arguments[0],) if isinstance(arguments[0], str) else ()
-
-
-def _half(arguments: tuple[Any, ...], call: Callable[..., Any]) -> int:
-    fd, data, offset = arguments
-    many = isinstance(data, (list, tuple))
-    whole = b"".join(data) if many else bytes(data)
-    half = whole[: max(len(whole) // 2, 1)]  # Never nothing: that would be the end of the disk.
-    done: int = call(fd, [half] if many else half, offset)
-    return done

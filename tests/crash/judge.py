@@ -1,4 +1,4 @@
-"""What is left of a container that was broken off, judged in a process of its own: a crash or a hang is a verdict too."""
+"""What is left of what was broken off, judged in a process of its own: a crash or a hang is a verdict, too."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from tests.crash.operation import Operation
@@ -85,11 +85,10 @@ def _look(
     subject: Subject,
     path: Path,
     promised: Iterable[str],
-    known: dict[str, bytes] | object,
+    known: Mapping[str, bytes],
     verdicts: Verdicts,
     gone: Iterable[str] = (),
 ) -> None:
-    assert hasattr(known, "__getitem__")
     try:
         with subject.look(path) as reader:
             for key in sorted(promised):

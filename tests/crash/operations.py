@@ -269,5 +269,3 @@ OPERATIONS = {
     **_moves(1, 2),
     **_moves(2, 1),
 }
-NATIVE = {name: operation for name, operation in OPERATIONS.items() if " 1" not in name and not name.startswith("v1")}
-"""Those of version 2 alone: all their calls go through `os`, where `tests.crash.disk` watches them."""

@@ -1,18 +1,15 @@
 """Loses power behind each call of an operation, in several ways each, and has judged what is left.
 
-Run as a program started with the shim: `python -m tests.crash.power SUBJECT OPERATION DIRECTORY SHARE WAYS`.
-Prints a `Result` as JSON; its points are distinct disk states.
+In a process that was started with the shim, see `tests.crash.child`. The points are distinct disk states.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
+from zlib import crc32
 
 from tests.crash import shim
 from tests.crash.judge import Verdicts, in_child, judge
@@ -33,21 +30,23 @@ def ways(seed: str, lots: int) -> Iterator[tuple[str, Choose, Content]]:
         yield f"some of it, lot {number}", lottery.names, lottery.content
 
 
-def lose(name: str, operation_name: str, directory: Path, share: int, lots: int, *, sync: bool = True) -> Result:
+def lose(
+    name: str, operation_name: str, template: Path, directory: Path, share: int, lots: int, *, sync: bool = True
+) -> Result:
     """Lose power behind every ``share``-th call, in 3 + ``lots`` ways."""
     own = subject(name)
     operation = own.operations[operation_name]
-    template, path = directory / "template", directory / "container"
-    assert not in_child(lambda: operation.prepare(template) or {})  # type: ignore[func-returns-value]
+    path = directory / "container"
     trace = _record(operation, template, path, directory)
     replay = Replay(template, path)
     shutil.rmtree(path)
     calls = list(shim.calls(trace))
     result = Result(sum(call.kind is not Kind.MARK for call in calls))
     seen: set[tuple[str, int]] = set()
+    first = crc32(operation_name.encode())
     for number, call in enumerate(calls, 1):
         replay.play(call, sync=sync)
-        if number % share and number != len(calls):
+        if number % share != first % share and number != len(calls):
             continue
         for how, choose, content in ways(f"{operation_name} {number}", lots):
             left = replay.leave(choose, content)
@@ -80,12 +79,3 @@ def _record(operation: Operation, template: Path, path: Path, directory: Path) -
     shim.disarm()
     assert not verdicts, f"the operation fails of itself: {verdicts}"
     return trace
-
-
-def main(name: str, operation: str, directory: str, share: str, lots: str, sync: str = "sync") -> None:
-    """Lose and print."""
-    print(json.dumps(asdict(lose(name, operation, Path(directory), int(share), int(lots), sync=sync == "sync"))))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -12,6 +12,7 @@ import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from tests.crash.shim import Call, Kind
@@ -227,7 +228,7 @@ class Lottery:
 
     def _sectors(self, offset: int, data: bytes) -> list[tuple[int, bytes | None]]:
         cuts = [0, *range(-offset % SECTOR or SECTOR, len(data), SECTOR), len(data)]
-        parts = [(offset + a, data[a:b]) for a, b in zip(cuts, cuts[1:], strict=False)]
+        parts = [(offset + a, data[a:b]) for a, b in pairwise(cuts)]
         return [part for part in parts if self._random.random() < 0.5]
 
 

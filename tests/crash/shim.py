@@ -73,7 +73,7 @@ def build(directory: Path) -> Path:
     library = directory / "shim.so"
     if not library.exists():
         new = directory / f"shim-{os.getpid()}.so"
-        command = ["gcc", "-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o", new, _SOURCE, "-ldl"]
+        command = ["gcc", "-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o", str(new), str(_SOURCE), "-ldl"]
         subprocess.run(command, check=True)
         new.rename(library)
     return library

@@ -1,22 +1,20 @@
 """Breaks an operation off at each of its state-changing calls in turn, and has judged what is left.
 
-Run as a program, started with the shim, in a process that has one thread, because it forks:
-`python -m tests.crash.sweep SUBJECT OPERATION MODE DIRECTORY SHARE`. Prints a `Result` as JSON.
+In a process that was started with the shim and has one thread, because it forks; see `tests.crash.child`.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 import signal
-import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+from zlib import crc32
 
 from tests.crash import shim
 from tests.crash.judge import Verdicts, in_child, judge
@@ -49,7 +47,7 @@ DEADLY = ("kill", "torn")
 
 @dataclass
 class Result:
-    """``points`` that were tried, of ``calls`` that there are, how many ``failed``, by verdict, and an example of each."""
+    """``points`` that were tried of ``calls`` that there are; how many ``failed``, of what, and an example of each."""
 
     calls: int = 0
     points: int = 0
@@ -66,17 +64,16 @@ class Result:
             self.examples.setdefault(verdict, f"{where}: {example}")
 
 
-def sweep(name: str, operation_name: str, way_name: str, directory: Path, share: int) -> Result:
-    """Try every ``share``-th call, and the last ones."""
+def sweep(name: str, operation_name: str, way_name: str, template: Path, directory: Path, share: int) -> Result:
+    """Try every ``share``-th call, and the last one."""
     own = subject(name)
     operation = own.operations[operation_name]
     way = WAYS[way_name]
-    template = directory / "template"
-    assert not in_child(lambda: operation.prepare(template) or {})  # type: ignore[func-returns-value]
     result = Result()
     result.calls = _count(operation, way, template, directory)
+    first = crc32(f"{operation_name} {way_name}".encode())
     for number in range(1, result.calls + 1):
-        if share > 1 and number % share != 1 and number != result.calls:
+        if number % share != first % share and number != result.calls:
             continue
         path = directory / "container"
         shutil.copytree(template, path)
@@ -84,7 +81,6 @@ def sweep(name: str, operation_name: str, way_name: str, directory: Path, share:
         verdicts = point.die() if way_name in DEADLY else point.fail()
         result.add(verdicts, f"{operation_name!r}, {way_name} at call {number} of {result.calls}, {point.reached}")
         shutil.rmtree(path)
-    shutil.rmtree(template)
     return result
 
 
@@ -206,12 +202,3 @@ def _acknowledged(pipe: int) -> set[str]:
     with open(pipe, "rb") as stream:
         keys = stream.read().decode()
     return {keys[at : at + 64] for at in range(0, len(keys), 64)}
-
-
-def main(name: str, operation: str, way: str, directory: str, share: str) -> None:
-    """Sweep and print."""
-    print(json.dumps(asdict(sweep(name, operation, way, Path(directory), int(share)))))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
