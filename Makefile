@@ -24,7 +24,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 # One step after the other, also under `make -j`: the summary of pytest is the last line.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format unit aiida bench bench-quick bench-scale clean
+.PHONY: help demo test lint format unit aiida crash bench bench-quick bench-scale clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,9 @@ unit: $(STAMP) $(PEERS) ## the tests alone; ARGS="-k pack -x" goes to pytest, WO
 aiida: $(AIIDA) ## AiiDA on the drop-in, from end to end; NODES=300 for a shorter run
 	@echo "== AiiDA"
 	@.venv-aiida/bin/python tests/aiida/run.py --nodes $(NODES)
+
+crash: $(STAMP) ## every operation broken off at every call, and power lost behind it (ten minutes); prints the counts
+	@$(BIN)/python -m tests.crash.run $(ARGS)
 
 format: $(STAMP) ## put the sources in shape, and mend what ruff can mend safely
 	@$(BIN)/python -m ruff check --quiet --fix-only .

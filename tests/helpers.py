@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import io
 import os
-import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from hashlib import sha256
 from pathlib import Path
 
 from rsdos import Container
@@ -16,6 +14,7 @@ from rsdos.engine import Engine
 from rsdos.index import Manifest
 from rsdos.model import FRAME_SIZE
 from rsdos.stores.packed import PackedStore
+from tests.data import key_of, noise, text
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -41,22 +40,6 @@ BAD_KEYS: list[object] = [
     7,
     b"a" * 64,
 ]
-
-
-def key_of(data: bytes) -> str:
-    """The key that ``data`` must have."""
-    return sha256(data).hexdigest()
-
-
-def noise(size: int, seed: int = 0) -> bytes:
-    """Bytes that do not compress, the same for the same seed."""
-    return random.Random(seed).randbytes(size)
-
-
-def text(size: int, seed: int = 0) -> bytes:
-    """Bytes that compress well, the same for the same seed."""
-    lines = b"".join(b"%d: the quick brown fox jumps over %d\n" % (seed, at * at) for at in range(2000))
-    return (lines * (size // len(lines) + 1))[:size]
 
 
 SIZES = (

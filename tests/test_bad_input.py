@@ -26,16 +26,14 @@ from rsdos import (
     UnsupportedContainer,
 )
 from rsdos.model import FRAME_SIZE
+from tests.data import key_of, noise, text
 from tests.helpers import (
     BAD_KEYS,
     NOBODY,
     assert_holds,
     assert_no_leftovers,
     flip,
-    key_of,
-    noise,
     run_python,
-    text,
     tree,
     writable_as_nobody,
 )

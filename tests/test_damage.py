@@ -13,7 +13,8 @@ import pytest
 
 from rsdos import CompressMode, Container, DamagedContainer, DamagedObject, ObjectNotFound, Place, UnsupportedContainer
 from rsdos.model import FRAME_SIZE
-from tests.helpers import ABSENT, assert_holds, flip, key_of, manifest_of, noise, text, tree
+from tests.data import key_of, noise, text
+from tests.helpers import ABSENT, assert_holds, flip, manifest_of, tree
 
 SMALL = {key_of(data): data for data in (b"", b"one", text(5000), noise(5000, 1))}
 LARGE = {key_of(data): data for data in (text(FRAME_SIZE + 1), noise(2 * FRAME_SIZE, 2))}

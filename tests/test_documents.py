@@ -20,7 +20,8 @@ from rsdos.pack import Batch
 from rsdos.pack import format as pack_format
 from rsdos.stores import loose_file
 from rsdos.streams.frames import FrameEncoder
-from tests.helpers import ROOT, child_environment, noise
+from tests.data import noise
+from tests.helpers import ROOT, child_environment
 
 PAGES = ["README.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md")))]
 

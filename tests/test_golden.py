@@ -15,7 +15,8 @@ import pytest
 
 from rsdos import Container, RsdosError, errors
 from rsdos.model import Missing
-from tests.helpers import ABSENT, ROOT, child_environment, key_of
+from tests.data import key_of
+from tests.helpers import ABSENT, ROOT, child_environment
 
 GOLDEN = ROOT / "tests" / "golden"
 NAMES = sorted(path.stem for path in GOLDEN.glob("*.zip"))

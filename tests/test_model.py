@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from rsdos import CompressMode, Container, Durability, ObjectNotFound, Place
 from rsdos.model import FRAME_SIZE
-from tests.helpers import ABSENT, key_of, noise, text
+from tests.data import key_of, noise, text
+from tests.helpers import ABSENT
 
 SMALL = st.one_of(
     st.binary(max_size=40),

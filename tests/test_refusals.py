@@ -13,15 +13,13 @@ import pytest
 
 from rsdos import CompressMode, Container, InvalidOption, Place, SourceChanged
 from rsdos.model import FRAME_SIZE
+from tests.data import key_of, noise, text
 from tests.helpers import (
     NOBODY,
     assert_holds,
     assert_no_leftovers,
-    key_of,
     let_others_pass,
-    noise,
     run_python,
-    text,
     tree,
     writable_as_nobody,
 )

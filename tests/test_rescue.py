@@ -14,7 +14,8 @@ from rsdos import CompressMode, Container, Place
 from rsdos.index import Entries, encode_segment
 from rsdos.model import FRAME_SIZE, Codec, Record, RecordFlag
 from rsdos.pack import PackFile, PackWriter, scan
-from tests.helpers import ABSENT, ROOT, flip, key_of, native, noise, text
+from tests.data import key_of, noise, text
+from tests.helpers import ABSENT, ROOT, flip, native
 
 RESCUE = ROOT / "docs" / "rescue.py"
 

@@ -36,7 +36,7 @@ class Layout:
     @property
     def beginnings(self) -> tuple[str, ...]:
         """The files that making a container writes before its configuration."""
-        return self.manifest(1), self.readers_lock, self.reserve
+        return self.new_manifest, self.manifest(1), self.readers_lock, self.reserve
 
     def loose_directory(self, key: str) -> str:
         """The directory of a loose object. ``key`` has passed `HashType.parse_key`."""

@@ -9,7 +9,8 @@ import pytest
 
 from rsdos import Container, Place
 from tests.cli.conftest import Run
-from tests.helpers import flip, key_of, noise
+from tests.data import key_of, noise
+from tests.helpers import flip
 
 
 @pytest.fixture(params=["1", "2"])

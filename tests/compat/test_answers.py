@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.compat.conftest import Side
-from tests.helpers import ABSENT, key_of, noise, text
+from tests.data import key_of, noise, text
+from tests.helpers import ABSENT
 
 CONTENTS = [b"", b"one", text(3000, 1), noise(3000, 2), text(200_000, 3), noise(1_200_000, 4)]
 KEYS = list(map(key_of, CONTENTS))

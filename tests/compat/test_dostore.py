@@ -15,7 +15,8 @@ from rsdos import Container as OurContainer
 from rsdos.compat import disk_objectstore
 from rsdos.compat.disk_objectstore import Container, backup_utils
 from tests.compat.conftest import PEERS, start_real
-from tests.helpers import assert_holds, child_environment, key_of, noise, text
+from tests.data import key_of, noise, text
+from tests.helpers import assert_holds, child_environment
 
 OURS = (sys.executable, "-c", "from rsdos.compat.disk_objectstore.cli import main; main()")
 THEIRS = (str(PEERS.with_name("dostore")),)

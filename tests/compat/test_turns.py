@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from rsdos import Container
 from tests.compat.conftest import PEERS, Side, start_ours, start_real
-from tests.helpers import child_environment, key_of, noise, text
+from tests.data import key_of, noise, text
+from tests.helpers import child_environment
 
 CONTENTS = [make(size, size) for size in (0, 1, 400, 5000, 70_000) for make in (noise, text)]
 KEYS = list(map(key_of, CONTENTS))

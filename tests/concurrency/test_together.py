@@ -10,7 +10,8 @@ import threading
 from pathlib import Path
 
 from rsdos import Container, Place
-from tests.helpers import assert_holds, key_of, manifest_of, noise
+from tests.data import key_of, noise
+from tests.helpers import assert_holds, manifest_of
 
 WRITER = """
 import sys

@@ -17,7 +17,8 @@ import pytest
 from rsdos import Container, InvalidKey, InvalidOption, InvalidSource, ObjectNotFound, UnreadableSource
 from rsdos.interfaces import ObjectStore
 from rsdos.model import FRAME_SIZE, Missing, Source
-from tests.helpers import ABSENT, BAD_KEYS, SIZES, Breaking, Pattern, key_of, noise, objects_of_all_sizes, text, tree
+from tests.data import key_of, noise, text
+from tests.helpers import ABSENT, BAD_KEYS, SIZES, Breaking, Pattern, objects_of_all_sizes, tree
 
 _PICK: dict[str, Callable[[Container], ObjectStore]] = {
     "loose": lambda container: container.engine.loose,

@@ -19,7 +19,8 @@ from rsdos.maintenance.generations import Generations
 from rsdos.maintenance.rehash import rehash
 from rsdos.progress import SILENCE
 from tests.crash.calls import Fault, intercepted
-from tests.helpers import assert_holds, key_of, noise, text
+from tests.data import key_of, noise, text
+from tests.helpers import assert_holds
 
 FIRST = {key_of(data): data for data in (b"", noise(3000, 1), text(9000, 2), b"loose 1", noise(5000, 3))}
 LATER = {key_of(data): data for data in (b"later", noise(4000, 4), b"loose 2")}

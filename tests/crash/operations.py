@@ -1,30 +1,31 @@
-"""The operations that are broken off at every call: what they start from, what they do, what must be there then."""
+"""The operations that are broken off at every call: what they start from, what they do, what must be there then.
+
+Each is there for container version 2 and, named "v1: …", for version 1 where it makes sense. A new operation gets a
+line in `_of_version` or in `OPERATIONS`, and every sweep takes it in.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import io
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from rsdos import CompressMode, Container, Place
-from rsdos.maintenance import collect, optimize, repair_index, repair_objects
+from rsdos.maintenance import collect, merge, migrate, optimize, repair_index, repair_objects, transfer
 from rsdos.model import FRAME_SIZE
-from tests.helpers import flip, key_of, native, noise, text
+from tests.crash.operation import BASE, NEW, OLD, Ack, Operation
+from tests.data import key_of, noise, text
+from tests.helpers import flip, native
 
-Ack = Callable[[str], None]
+Prepare = Callable[[Path], None]
 
-BASE = {
-    key_of(data): data
-    for data in (b"", b"packed 1", text(3000, 1), noise(9000, 2), text(FRAME_SIZE + 10, 3), b"loose 1", text(5000, 4))
-}
-NEW = {key_of(data): data for data in (b"new", text(4000, 5), noise(6000, 6), text(FRAME_SIZE + 99, 7), b"newer")}
-
-OLD = {key_of(data): data for data in (b"packed 1", b"loose 1")}
-"""Of the base: inserted again by the operations that insert."""
+STREAMS = {key_of(data): data for data in (noise(3 * FRAME_SIZE + 5, 8), text(2 * FRAME_SIZE + 7, 9))}
 
 
-def _base(path: Path, **settings: object) -> None:
-    with Container.create(path, **settings) as container:  # type: ignore[arg-type]
+def base(path: Path, version: int = 2, **settings: object) -> None:
+    """A container with objects in both stores."""
+    with Container.create(path, container_version=version, **settings) as container:  # type: ignore[arg-type]
         objects = list(BASE.values())
         container.insert_many(objects[:5])
         container.insert_many(objects[5:], to=Place.LOOSE)
@@ -32,20 +33,20 @@ def _base(path: Path, **settings: object) -> None:
 
 def _many_segments(path: Path) -> None:
     """As many live segments as there may be: the next commit merges."""
-    _base(path)
+    base(path)
     with Container(path) as container:
         while len(native(container.engine).index.snapshot.segments) < 16:
             container.insert_many([b"another %d" % len(container)])
 
 
-def _with_new_loose(path: Path) -> None:
-    _base(path)
+def _with_new_loose(path: Path, version: int) -> None:
+    base(path, version)
     with Container(path) as container:
         container.insert_many(NEW.values(), to=Place.LOOSE)
 
 
-def _empty(path: Path) -> None:
-    Container.create(path).close()
+def _empty(path: Path, version: int) -> None:
+    Container.create(path, container_version=version).close()
 
 
 def _nothing(path: Path) -> None:
@@ -70,6 +71,12 @@ def _insert_many_loose(path: Path, ack: Ack) -> None:
             ack(key)
 
 
+def _insert_streams(path: Path, ack: Ack, place: Place) -> None:
+    with Container(path) as container:
+        for data in STREAMS.values():
+            ack(container.insert(io.BytesIO(data), to=place))
+
+
 def _pack(path: Path, ack: Ack) -> None:
     with Container(path) as container:
         container.pack_all_loose()
@@ -80,9 +87,9 @@ def _pack_and_keep(path: Path, ack: Ack) -> None:
         container.pack_all_loose(CompressMode.YES, clean=False)
 
 
-def _dead_and_alive(path: Path) -> None:
+def _dead_and_alive(path: Path, version: int) -> None:
     """What is to be deleted stands in both stores."""
-    _base(path)
+    base(path, version)
     with Container(path) as container:
         container.insert_many(list(NEW.values())[:3])
         container.insert_many(list(NEW.values())[3:], to=Place.LOOSE)
@@ -107,17 +114,17 @@ def _collect(path: Path, ack: Ack) -> None:
         assert not any(container.has_many(NEW))
 
 
-def _with_dead(path: Path) -> None:
+def _with_dead(path: Path, version: int) -> None:
     """Dead and alive side by side in two packs, and one that holds tombstones of another."""
-    _base(path)
+    base(path, version)
     with Container(path) as container:
         container.insert_many(NEW.values())
         container.delete(NEW)
 
 
-def _with_dead_in_one_pack(path: Path) -> None:
+def _with_dead_in_one_pack(path: Path, version: int) -> None:
     """Repacked, it leaves nothing: the pack goes and no other comes."""
-    with Container.create(path) as container:
+    with Container.create(path, container_version=version) as container:
         container.insert_many(NEW.values())
         container.delete(NEW)
         container.insert_many(BASE.values(), to=Place.LOOSE)
@@ -134,8 +141,8 @@ def _recompress(path: Path, ack: Ack) -> None:
         container.repack("zlib")
 
 
-def _packed_and_loose(path: Path) -> None:
-    _base(path)
+def _packed_and_loose(path: Path, version: int) -> None:
+    base(path, version)
     with Container(path) as container:
         container.insert_many(NEW.values(), to=Place.LOOSE)
         container.pack_all_loose(clean=False)
@@ -145,6 +152,11 @@ def _clean(path: Path, ack: Ack) -> None:
     with Container(path) as container:
         container.clean_storage()
         assert len(list(container.engine.loose)) == 0
+
+
+def _merge(path: Path, ack: Ack) -> None:
+    with Container(path) as container:
+        merge.execute(container.engine, merge.plan(container.engine, merge.MergeOptions()))
 
 
 def _optimize(path: Path, ack: Ack) -> None:
@@ -185,7 +197,7 @@ def _repair_index(path: Path, ack: Ack) -> None:
 
 def _damaged_copies(path: Path) -> None:
     """Objects that are both packed and loose: of some the one copy is damaged, of some the other."""
-    _packed_and_loose(path)
+    _packed_and_loose(path, 2)
     with Container(path) as container:
         for number, (key, data) in enumerate(NEW.items()):
             extent = container.meta(key).extent
@@ -204,47 +216,110 @@ def _repair_objects(path: Path, ack: Ack) -> None:
         assert not repair_objects.plan(engine, options).remedies
 
 
-def _init(path: Path, ack: Ack) -> None:
+def _init(path: Path, ack: Ack, version: int) -> None:
     if not (path / "config.json").exists():
-        Container.create(path, durability="full").close()
+        Container.create(path, durability="full", container_version=version).close()
 
 
-@dataclass(frozen=True)
-class Operation:
-    """``before`` is there beforehand and has to stay; ``wanted`` is there when ``run`` has returned."""
+def _migrate(path: Path, ack: Ack, to: int) -> None:
+    with Container(path) as container:
+        migrate.execute(container.engine, migrate.plan(container.engine, migrate.MigrateOptions(to)))
 
-    prepare: Callable[[Path], None]
-    run: Callable[[Path, Ack], None]
-    before: Mapping[str, bytes] = field(default_factory=lambda: BASE)
-    wanted: Mapping[str, bytes] = field(default_factory=lambda: BASE | NEW)
-    gone: Mapping[str, bytes] = field(default_factory=dict)
-    """Is deleted: may be there or not before ``run`` has returned, and is not there after it."""
-    writes: int = 2
-    """The same of writes."""
-    least: int = 10
-    """Calls that it makes at least: fewer, and the interception is blind."""
+
+def _beside(path: Path, prepare: Prepare) -> None:
+    path.mkdir()
+    prepare(path / "source")
+
+
+def _migrate_to(path: Path, ack: Ack, to: int) -> None:
+    with Container(path / "source") as container:
+        options = migrate.MigrateOptions(to, str(path / "target"))
+        migrate.execute(container.engine, migrate.plan(container.engine, options))
+
+
+def _two(path: Path, source: int, target: int) -> None:
+    path.mkdir()
+    base(path / "source", source)
+    _empty(path / "target", target)
+
+
+def _transfer(path: Path, ack: Ack) -> None:
+    with Container(path / "source") as source, Container(path / "target") as target:
+
+        def tell(theirs: object, ours: object) -> None:
+            assert isinstance(ours, list)
+            for key in ours:
+                ack(key)
+
+        plan = transfer.plan(target.engine, source.engine, transfer.TransferOptions())
+        transfer.execute(target.engine, plan, tell=tell)
+
+
+def _of_version(version: int) -> dict[str, Operation]:
+    """The operations that both versions have."""
+    start = partial(base, version=version)
+
+    def on(prepare: Callable[[Path, int], None]) -> Prepare:
+        return partial(prepare, version=version)  # type: ignore[call-arg]
+
+    tiny = partial(base, version=version, pack_size_target=2000)
+    streamed = {**BASE, **STREAMS}
+    return {
+        "init": Operation(_nothing, partial(_init, version=version), {}, {}, least=8),
+        "insert packed": Operation(start, _insert_packed),
+        "insert packed, first pack": Operation(on(_empty), _insert_packed, {}, NEW | OLD),
+        "insert packed, tiny packs": Operation(tiny, _insert_packed, least=40),
+        "insert loose": Operation(start, _insert_loose, least=20),
+        "insert many loose": Operation(start, _insert_many_loose, least=20),
+        "insert streams packed": Operation(start, partial(_insert_streams, place=Place.PACKED), wanted=streamed),
+        "insert streams loose": Operation(start, partial(_insert_streams, place=Place.LOOSE), wanted=streamed),
+        "pack": Operation(on(_with_new_loose), _pack, BASE | NEW),
+        "pack and keep": Operation(on(_with_new_loose), _pack_and_keep, BASE | NEW),
+        "delete": Operation(on(_dead_and_alive), _delete, wanted=BASE, gone=NEW),
+        "collect": Operation(on(_dead_and_alive), _collect, wanted=BASE, gone=NEW),
+        "repack": Operation(on(_with_dead), _repack, wanted=BASE, gone=NEW, least=15),
+        "repack, nothing is left": Operation(on(_with_dead_in_one_pack), _repack, wanted=BASE, gone=NEW),
+        "recompress": Operation(on(_with_dead), _recompress, wanted=BASE, gone=NEW, least=15),
+        "clean": Operation(on(_packed_and_loose), _clean, BASE | NEW, writes=1),
+        "optimize": Operation(on(_with_dead), _optimize, wanted=BASE, gone=NEW, least=30),
+    }
+
+
+def _moves(source: int, target: int) -> dict[str, Operation]:
+    """From a container of one version to one of the other."""
+    make, to = partial(base, version=source), f"{source} to {target}"
+    return {
+        f"migrate {to}, in place": Operation(make, partial(_migrate, to=target), wanted=BASE, least=30, resumes=True),
+        f"migrate {to}, into a new container": Operation(
+            partial(_beside, prepare=make),
+            partial(_migrate_to, to=target),
+            wanted=BASE,
+            least=20,
+            source="source",
+            target="target",
+            resumes=True,
+        ),
+        f"transfer {to}": Operation(
+            partial(_two, source=source, target=target),
+            _transfer,
+            wanted=BASE,
+            source="source",
+            target="target",
+            resumes=True,
+        ),
+    }
 
 
 OPERATIONS = {
-    "insert packed": Operation(_base, _insert_packed),
-    "insert packed, first pack": Operation(_empty, _insert_packed, {}, NEW | OLD),
-    "insert packed, tiny packs": Operation(lambda path: _base(path, pack_size_target=2000), _insert_packed, least=40),
+    **_of_version(2),
     "insert packed, merging": Operation(_many_segments, _insert_packed, least=15),
-    "insert loose": Operation(_base, _insert_loose, least=20),
-    "insert loose, compressed": Operation(lambda path: _base(path, loose_compression="zstd"), _insert_loose, least=20),
-    "insert many loose": Operation(_base, _insert_many_loose, least=20),
-    "pack": Operation(_with_new_loose, _pack, BASE | NEW),
-    "pack and keep": Operation(_with_new_loose, _pack_and_keep, BASE | NEW),
-    "delete": Operation(_dead_and_alive, _delete, wanted=BASE, gone=NEW),
+    "insert loose, compressed": Operation(lambda path: base(path, loose_compression="zstd"), _insert_loose, least=20),
     "delete, merging": Operation(_dead_and_many_segments, _delete, wanted=BASE, gone=NEW),
-    "collect": Operation(_dead_and_alive, _collect, wanted=BASE, gone=NEW),
-    "repack": Operation(_with_dead, _repack, wanted=BASE, gone=NEW, least=25),
-    "repack, nothing is left": Operation(_with_dead_in_one_pack, _repack, wanted=BASE, gone=NEW),
-    "recompress": Operation(_with_dead, _recompress, wanted=BASE, gone=NEW, least=25),
-    "clean": Operation(_packed_and_loose, _clean, BASE | NEW, writes=1),
-    "optimize": Operation(_with_dead, _optimize, wanted=BASE, gone=NEW, least=40),
+    "merge": Operation(_many_segments, _merge, wanted=BASE, least=5),
     "repair index": Operation(_damaged_index, _repair_index, wanted=BASE, least=8),
     "repair index, emptying a pack": Operation(_damaged_pack, _repair_index, wanted=BASE, gone=NEW, least=20),
     "repair objects": Operation(_damaged_copies, _repair_objects, BASE | NEW, least=20),
-    "init": Operation(_nothing, _init, {}, {}),
+    **{f"v1: {name}": operation for name, operation in _of_version(1).items()},
+    **_moves(1, 2),
+    **_moves(2, 1),
 }

@@ -14,8 +14,9 @@ from rsdos import Container, DamagedObject, ObjectNotFound
 from rsdos.maintenance import repair_objects, validate
 from rsdos.stores import Depth
 from tests.crash.calls import Fault, intercepted
-from tests.crash.operations import BASE, NEW
-from tests.helpers import flip, key_of
+from tests.crash.operation import BASE, NEW
+from tests.data import key_of
+from tests.helpers import flip
 
 HELPLESS = {key_of(data): data for data in (b"beyond help, packed", b"beyond help, loose")}
 """No source has them."""

@@ -1,80 +1,24 @@
-"""What was acknowledged under full durability survives a power loss at any moment, and the order of calls behind it."""
+"""The order of calls that a power loss is survived by, and duplicates of what is not safe yet.
+
+What is left behind each call of every operation: `tests.crash.test_crash`.
+"""
 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from rsdos import Container, DamagedObject, ObjectNotFound, Place
+from rsdos import Container, Place
 from rsdos.model import FRAME_SIZE
 from tests.crash.disk import Disk
-from tests.crash.operations import BASE, NEW, OPERATIONS, Operation
-from tests.helpers import key_of, noise, text
+from tests.crash.operation import BASE, NEW
+from tests.crash.operations import OPERATIONS
+from tests.data import key_of, noise, text
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc to tell descriptors' paths")
-
-_WITH_OBJECTS = [name for name, operation in OPERATIONS.items() if operation.wanted]
-
-
-def _run_and_lose(operation: Operation, directory: Path, *, sync: bool = True, names_survive: bool = False) -> int:
-    """Run an operation and check what a power loss behind each of its calls would leave; returns how many calls."""
-    path, left = directory / "container", directory / "left"
-    operation.prepare(path)
-    disk = Disk(path)
-    acknowledged: set[str] = set()
-
-    def check() -> None:
-        shutil.rmtree(left, ignore_errors=True)
-        disk.lose_power(left, names_survive=names_survive)
-        with Container(left) as container:
-            for key in {*operation.before, *acknowledged}:
-                assert container.extract(key) == operation.wanted[key]
-            for key, data in container.extract_many(list(container)):
-                assert data is not None and key_of(data) == key
-
-    points = 0
-
-    def sometimes() -> None:
-        # Only behind what changes the picture for the worse or the better; all of them would take a minute.
-        nonlocal points
-        points += 1
-        if disk.calls[-1][0] in ("link", "rename", "unlink", "fsync", "ftruncate"):
-            check()
-
-    with disk.watched(sometimes, sync=sync):
-        operation.run(path, acknowledged.add)
-    acknowledged.update(operation.wanted)
-    check()
-    assert not any(Container(left).has_many(operation.gone)), "what was deleted is there"
-    # What is left is a container like any other: the same again works.
-    operation.run(left, acknowledged.add)
-    with Container(left) as container:
-        assert dict(container.extract_many(operation.wanted)) == dict(operation.wanted)
-    return points
-
-
-@pytest.mark.parametrize("names_survive", [False, True], ids=["nothing unsynced is left", "names are left"])
-@pytest.mark.parametrize("name", _WITH_OBJECTS)
-def test_nothing_acknowledged_is_lost(name: str, names_survive: bool, tmp_path: Path) -> None:
-    operation = OPERATIONS[name]
-    assert _run_and_lose(operation, tmp_path, names_survive=names_survive) >= operation.least
-
-
-# With these there is another copy, on the disk for long, or nothing that could be lost, without a sync.
-_SAFE = ("pack and keep", "clean", "repack, nothing is left", "repair index", "repair objects")
-
-# These lose nothing by a name that has not reached the disk: the old one is there then.
-_UNLINKS = ("pack", "repack", "recompress", "optimize", "repair index, emptying a pack")
-
-
-@pytest.mark.parametrize("name", [name for name in _WITH_OBJECTS if name not in _SAFE])
-def test_the_check_is_not_blind(name: str, tmp_path: Path) -> None:
-    with pytest.raises((AssertionError, ObjectNotFound, DamagedObject, OSError)):
-        _run_and_lose(OPERATIONS[name], tmp_path, sync=False, names_survive=name in _UNLINKS)
 
 
 @pytest.mark.parametrize("to", Place)

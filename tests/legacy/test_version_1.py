@@ -31,7 +31,8 @@ from rsdos import (
 )
 from rsdos.config import Config, read_config
 from rsdos.model import FRAME_SIZE
-from tests.helpers import NOBODY, child_environment, key_of, noise, run_python, text, tree, writable_as_nobody
+from tests.data import key_of, noise, text
+from tests.helpers import NOBODY, child_environment, run_python, tree, writable_as_nobody
 
 SMALL = [noise(3000, seed) for seed in range(5)] + [text(3000, seed) for seed in range(5)]
 LARGE = [noise(3 * FRAME_SIZE + 7, 1), text(3 * FRAME_SIZE + 7, 2)]

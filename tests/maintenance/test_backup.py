@@ -25,17 +25,15 @@ from rsdos.maintenance.generations import Generations
 from rsdos.maintenance.rehash import rehash
 from rsdos.maintenance.restore import RestoreOptions
 from rsdos.progress import SILENCE
+from tests.data import key_of, noise, text
 from tests.helpers import (
     NOBODY,
     ROOT,
     assert_holds,
     child_environment,
     flip,
-    key_of,
     let_others_pass,
-    noise,
     run_python,
-    text,
     writable_as_nobody,
 )
 

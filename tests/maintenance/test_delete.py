@@ -16,7 +16,8 @@ from rsdos.maintenance import collect, delete
 from rsdos.model import FRAME_SIZE, Trust
 from rsdos.stores import Encoding
 from rsdos.stores.packed import PackedStore
-from tests.helpers import ABSENT, assert_holds, key_of, manifest_of, noise, text
+from tests.data import key_of, noise, text
+from tests.helpers import ABSENT, assert_holds, manifest_of
 
 OBJECTS = {key_of(data): data for data in (b"", b"x", text(3000), noise(5000), text(FRAME_SIZE + 5), noise(70))}
 

@@ -14,7 +14,8 @@ from rsdos.maintenance.repack import RepackOptions, RepackReport
 from rsdos.model import FRAME_SIZE, Codec
 from rsdos.stores import Encoding
 from rsdos.stores.packed import PackedStore
-from tests.helpers import assert_holds, assert_no_leftovers, flip, key_of, manifest_of, noise, text
+from tests.data import key_of, noise, text
+from tests.helpers import assert_holds, assert_no_leftovers, flip, manifest_of
 
 OBJECTS = {key_of(data): data for data in (b"", b"x", text(3000), noise(5000), text(FRAME_SIZE + 5), noise(70))}
 

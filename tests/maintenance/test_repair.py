@@ -19,7 +19,8 @@ from rsdos.maintenance import repair_index, validate
 from rsdos.maintenance.repair_index import RepairIndexOptions, RepairIndexReport
 from rsdos.model import FRAME_SIZE
 from rsdos.stores import Depth
-from tests.helpers import assert_holds, child_environment, flip, key_of, manifest_of, native, noise, text
+from tests.data import key_of, noise, text
+from tests.helpers import assert_holds, child_environment, flip, manifest_of, native
 from tests.maintenance.test_validate import OBJECTS, damage, filled, rows, run
 from tests.test_golden import NAMES, unpack
 
@@ -238,7 +239,7 @@ def test_a_live_writer_goes_on(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from rsdos import Container
-from tests.helpers import noise
+from tests.data import noise
 container = Container(sys.argv[1])
 for number in range(80):
     print(*container.insert_many([noise(300, 1000 * int(sys.argv[2]) + number), b"shared %d" % number]))

@@ -12,7 +12,8 @@ from rsdos import Container, InvalidOption, Place
 from rsdos.maintenance import repair_index, repair_objects
 from rsdos.maintenance.repair_objects import HERE, RepairObjectsOptions, RepairObjectsReport
 from rsdos.model import FRAME_SIZE
-from tests.helpers import assert_holds, flip, key_of, noise, text
+from tests.data import key_of, noise, text
+from tests.helpers import assert_holds, flip
 from tests.maintenance.test_validate import OBJECTS, damaged_keys, filled, loose_file, place, run
 from tests.test_golden import NAMES, unpack
 

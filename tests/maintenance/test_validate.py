@@ -17,7 +17,8 @@ from rsdos.maintenance import validate
 from rsdos.maintenance.validate import ValidateOptions, ValidateReport
 from rsdos.model import FRAME_SIZE
 from rsdos.stores import Depth
-from tests.helpers import child_environment, flip, key_of, manifest_of, native, noise, text
+from tests.data import key_of, noise, text
+from tests.helpers import child_environment, flip, manifest_of, native
 from tests.test_golden import NAMES, unpack
 
 OBJECTS = {
@@ -350,7 +351,7 @@ def test_a_run_that_fails_can_be_resumed(newest: Container) -> None:
 WRITER = """
 import sys
 from rsdos import Busy, Container, Place
-from tests.helpers import noise
+from tests.data import noise
 container = Container(sys.argv[1], when_busy="wait")
 for round in range(int(sys.argv[2])):
     keys = container.insert_many([noise(900, 1000 * round + n) for n in range(30)], to=Place.LOOSE)

@@ -18,7 +18,8 @@ from rsdos import CompressMode, Container, ContainerExists, InvalidOption, Objec
 from rsdos.maintenance import migrate, transfer
 from rsdos.maintenance.migrate import MigrateOptions, MigrateReport
 from rsdos.model import FRAME_SIZE, Place
-from tests.helpers import child_environment, key_of, noise, text, tree
+from tests.data import key_of, noise, text
+from tests.helpers import child_environment, tree
 
 OBJECTS = [
     b"",

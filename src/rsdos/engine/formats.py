@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -33,8 +34,10 @@ def _begin_native(layout: Layout, config: Config) -> str:
     from rsdos.index import Manifest, encode_manifest
 
     path = layout.manifest(1)
-    fsio.remove(path)
-    fsio.write_file(path, encode_manifest(Manifest(1, config.container_id)))
+    fsio.remove(layout.new_manifest)
+    fsio.write_file(layout.new_manifest, encode_manifest(Manifest(1, config.container_id)))
+    # Whole before it has its name: a migration that is killed here goes on from what it finds.
+    os.rename(layout.new_manifest, path)
     fsio.sync_directory(layout.index)
     return path
 

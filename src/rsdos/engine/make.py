@@ -36,6 +36,8 @@ def make_container(path: str, config: Config) -> None:
         form.begin(layout, config)
         if os.path.isdir(layout.locks):
             prepare(layout)
+        # What is below is safe before the configuration makes a container of it.
+        fsio.sync_directory(layout.root)
         write_config(layout, config)
     directory = layout.root
     with suppress(OSError):  # A parent that cannot be read cannot be synced; the container itself is whole.

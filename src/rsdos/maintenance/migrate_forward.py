@@ -68,6 +68,7 @@ class MigrateForward:
         mark(self._layout, self._config.version)
         for directory in self._native_layout.directories:
             os.makedirs(directory, exist_ok=True)
+        fsio.sync_directory(self._native_layout.root)
         if not self._native_layout.manifest_numbers():
             format_of(self._config).begin(self._native_layout, self._config)
 

@@ -32,6 +32,8 @@ def tidy(engine: Engine) -> None:
     """
     if marked(engine.layout) == engine.config.version:
         _REMOVE[engine.config.version](engine.layout.root)
+        fsio.sync_directory(engine.layout.root)
+        # Only when all that is gone for good: nothing else says that it may go.
         fsio.remove(engine.layout.migration)
         fsio.sync_directory(engine.layout.root)
 

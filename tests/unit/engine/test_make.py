@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from rsdos import Container, ContainerExists, Durability
-from tests.helpers import child_environment, key_of, tree
+from tests.data import key_of
+from tests.helpers import child_environment, tree
 
 
 def test_what_a_new_container_is_made_of(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from rsdos import Container, Place
 from rsdos.errors import DamagedContainer
 from rsdos.index.history import KEPT
 from rsdos.index.merge import MOST_SEGMENTS
-from tests.helpers import assert_holds, key_of, native, noise
+from tests.data import key_of, noise
+from tests.helpers import assert_holds, native
 
 
 def test_the_last_sixteen_are_kept_and_segments_merged(container: Container) -> None:

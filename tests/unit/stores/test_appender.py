@@ -13,7 +13,8 @@ from rsdos import Busy, CompressMode, Container, WriterPoisoned
 from rsdos.locks import acquire
 from rsdos.model import FRAME_SIZE, Codec, Compression, Source
 from rsdos.stores import Encoding
-from tests.helpers import assert_holds, assert_no_leftovers, key_of, manifest_of, noise, text
+from tests.data import key_of, noise, text
+from tests.helpers import assert_holds, assert_no_leftovers, manifest_of
 
 RAW = Encoding(CompressMode.NO, Compression(Codec.RAW))
 

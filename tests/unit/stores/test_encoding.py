@@ -8,7 +8,8 @@ import pytest
 
 from rsdos import Codec, CompressMode, Container, InvalidOption, Place
 from rsdos.model import FRAME_SIZE
-from tests.helpers import manifest_of, noise, text
+from tests.data import noise, text
+from tests.helpers import manifest_of
 
 
 @pytest.mark.parametrize("to", Place)

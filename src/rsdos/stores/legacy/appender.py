@@ -99,20 +99,36 @@ class LegacyPack:
             self._lock.release()
 
 
-def _lock_out_peers(path: str) -> int:
+def _lock_out_peers(path: str, own: str) -> int:
     """Make the lock file of disk-objectstore; raises FileExistsError when it holds it.
 
-    Its own are empty. One that says that we made it was left by one of us that died: the caller has our own lock.
+    Its own are empty. One that says that we made it was left by one of us that died: the caller has our own lock, the
+    file ``own``. That gets a second name, so that what says so is there from the first moment on, power loss or not.
     """
+    fd = os.open(own, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        fd = fsio.create(path)
-    except FileExistsError:
-        if fsio.read_file(path, len(_OURS)) != _OURS:
-            raise
-        fsio.remove(path)
-        fd = fsio.create(path)
-    fsio.write_at(fd, 0, _OURS)
+        if os.fstat(fd).st_size != len(_OURS):
+            fsio.write_at(fd, 0, _OURS)
+            fsio.sync_file(fd)
+        try:
+            os.link(own, path)
+        except FileExistsError:
+            if not is_ours(path):
+                raise
+            fsio.remove(path)
+            os.link(own, path)
+    except BaseException:
+        os.close(fd)
+        raise
     return fd
+
+
+def is_ours(path: str) -> bool:
+    """Whether one of us has made a lock file of disk-objectstore's kind. One that has just gone was not ours."""
+    try:
+        return fsio.read_file(path, len(_OURS)) == _OURS
+    except OSError:
+        return False
 
 
 def _let_in_peers(path: str, fd: int) -> None:
@@ -137,7 +153,7 @@ def try_pack(layout: LegacyLayout, pack_id: int) -> LegacyPack | None:
     if lock is None:
         return None
     try:
-        peer_lock = _lock_out_peers(layout.peer_lock(pack_id))
+        peer_lock = _lock_out_peers(layout.peer_lock(pack_id), layout.pack_lock(pack_id))
     except FileExistsError:
         lock.release()
         return None

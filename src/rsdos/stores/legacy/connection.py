@@ -6,6 +6,7 @@ import logging
 import os
 import sqlite3
 import threading
+from contextlib import closing
 from urllib.parse import quote
 
 from rsdos.errors import DamagedContainer, ReadOnlyContainer
@@ -90,17 +91,15 @@ inherited: list[Connection] = []
 
 def create_database(path: str) -> None:
     """Make an empty index. Raises OSError, sqlite3's among them as `DamagedContainer`."""
-    connection = sqlite3.connect(path, isolation_level=None)
     try:
-        _prefer_wal(connection, path)
-        connection.execute("BEGIN")
-        for statement in _SCHEMA:
-            connection.execute(statement)
-        connection.execute("COMMIT")
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            _prefer_wal(connection, path)
+            connection.execute("BEGIN")
+            for statement in _SCHEMA:
+                connection.execute(statement)
+            connection.execute("COMMIT")
     except sqlite3.Error as error:
         raise DamagedContainer(path, str(error)) from error
-    finally:
-        connection.close()
 
 
 def _prefer_wal(connection: sqlite3.Connection, path: str) -> None:

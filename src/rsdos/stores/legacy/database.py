@@ -251,6 +251,15 @@ class Database:
             return self._begin(durability)
         return connection
 
+    def settle(self) -> None:
+        """Make the rows that are seen now the ones that a crash leaves.
+
+        A commit of which the sync failed is undone, but stands in the log, and a program that finds the log without
+        anybody at work takes it for one that was done. The next commit overwrites it: this is one that changes nothing.
+        """
+        with self.writing() as transaction:
+            transaction.touch()
+
     def vacuum(self) -> None:
         """Give the space of deleted rows back to the file system."""
         with self._errors():
@@ -308,6 +317,11 @@ class Transaction:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+
+    def touch(self) -> None:
+        """Write a page as it is."""
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        self._connection.execute(f"PRAGMA user_version={int(version)}")
 
     def insert(self, rows: Iterable[Row]) -> int:
         """Add rows; those whose key has one already are passed over. Returns how many were added."""

@@ -7,8 +7,9 @@ import os
 import time
 from contextlib import suppress
 
-from rsdos import fsio
+from rsdos import fsio, locks
 from rsdos.layout import LegacyLayout
+from rsdos.stores.legacy.appender import is_ours
 from rsdos.stores.legacy.database import Database
 
 _PATIENCE = 24 * 3600.0
@@ -30,6 +31,9 @@ def _remove_old_locks(layout: LegacyLayout) -> int:
     removed = 0
     limit = time.time() - _PATIENCE
     for pack_id in layout.peer_locks():
+        if is_ours(layout.peer_lock(pack_id)):
+            removed += _remove_own(layout, pack_id)
+            continue
         paths = [layout.peer_lock(pack_id), layout.pack(pack_id)]
         with suppress(FileNotFoundError):
             newest = os.stat(paths[0]).st_mtime
@@ -38,6 +42,15 @@ def _remove_old_locks(layout: LegacyLayout) -> int:
             if newest < limit:
                 removed += fsio.remove(paths[0])
     return removed
+
+
+def _remove_own(layout: LegacyLayout, pack_id: int) -> bool:
+    """Remove the lock file that one of us made and left: whoever has the kernel's lock as well is alive."""
+    lock = locks.try_acquire(layout.pack_lock(pack_id)) if pack_id >= 0 else None
+    if lock is None:
+        return False
+    with lock:
+        return fsio.remove(layout.peer_lock(pack_id))
 
 
 def _finish_repack(layout: LegacyLayout, database: Database) -> int:

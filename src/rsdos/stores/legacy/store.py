@@ -352,11 +352,13 @@ class LegacyPacks(Packs):
         files, length = sweep(self._layout, self.database), 0
         files += settle_duplicates(self._layout, self.hash, self._has_good_copy)
         used = self.database.sums()
-        for pack_id in self._layout.pack_ids():
+        unused = [pack_id for pack_id in self._layout.pack_ids() if pack_id >= 0 and pack_id not in used]
+        for pack_id in unused:
             # Of packs that nobody writes to, those that no row leads to: of a repack, or all was deleted.
-            if pack_id >= 0 and pack_id not in used and (pack := try_pack(self._layout, pack_id)):
+            if pack := try_pack(self._layout, pack_id):
                 pack.is_kept = True
                 with closing(pack):
+                    self.database.settle()
                     if not any(self.database.rows(pack_id)) and self.unlink(pack_id):
                         files, length = files + 1, length + pack.committed
         if files:

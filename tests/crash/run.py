@@ -1,0 +1,132 @@
+"""Runs the rig: `python -m tests.crash.run --help`. Prints the counts; exit code 1 when anything of ours is wrong."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.crash import shim
+from tests.crash.sweep import DEADLY, WAYS, Result
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PEERS = ROOT / ".venv-peers" / "bin" / "python"
+FULL = (*(f"{way}:1" for way in WAYS), "power:1:4")
+"""Every call, and five to seven disk states behind each."""
+
+_PATIENCE = 3600
+"""Seconds for one operation: far more than any takes."""
+
+
+def break_off(
+    name: str, operation: str, directory: Path, ways: Iterable[str], python: str | Path = sys.executable
+) -> dict[str, Result]:
+    """Break one operation of a store off in a child process; the shim is built in ``directory``. Results by way."""
+    with tempfile.TemporaryDirectory(dir=directory) as place:
+        command = [python, "-m", "tests.crash.child", name, operation, place, *ways]
+        done = subprocess.run(
+            command,
+            check=False,
+            cwd=ROOT,
+            env=_environment(name, shim.build(directory)),
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE,
+        )
+    assert done.returncode == 0, f"{operation}: {done.stderr[-4000:]}"
+    results = json.loads(done.stdout.splitlines()[-1])
+    return {way: Result(**result) for way, result in results.items()}
+
+
+def _environment(name: str, library: Path) -> dict[str, str]:
+    places = [str(ROOT)]
+    if name == "rsdos":
+        import rsdos
+
+        places.insert(0, str(Path(rsdos.__file__).parent.parent))
+    return os.environ | {
+        "LD_PRELOAD": str(library),
+        "PYTHONPATH": os.pathsep.join(places),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+@dataclass
+class Totals:
+    """The points of one store, by way: how many were tried and how many failed, and of what."""
+
+    points: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
+    bad: Counter[str] = field(default_factory=Counter)
+    examples: list[str] = field(default_factory=list)
+
+    def add(self, way: str, result: Result) -> None:
+        self.points[way] += result.points
+        self.failed[way] += result.failed
+        self.bad.update(result.bad)
+        self.examples += [f"{verdict}: {example}" for verdict, example in result.examples.items()]
+
+    @property
+    def crashes(self) -> int:
+        """Distinct crash points: deaths and power losses."""
+        return sum(self.points[way] for way in (*DEADLY, "power"))
+
+
+def run(name: str, directory: Path, ways: Sequence[str], pattern: str, workers: int) -> Totals:
+    """Break all operations of a store off and print each one's counts."""
+    from tests.crash.subject import subject
+
+    python: str | Path = sys.executable
+    if name == "rsdos":
+        operations = list(subject(name).operations)
+    else:
+        python = PEERS
+        code = f"from tests.crash.subject import subject; print('\\n'.join(subject({name!r}).operations))"
+        done = subprocess.run([python, "-c", code], check=True, cwd=ROOT, capture_output=True, text=True)
+        operations = done.stdout.splitlines()
+    totals = Totals()
+    shim.build(directory)
+    with ThreadPoolExecutor(workers) as pool:
+        chosen = [operation for operation in operations if pattern in operation]
+        outcomes = pool.map(lambda operation: break_off(name, operation, directory, ways, python), chosen)
+        for operation, results in zip(chosen, outcomes, strict=True):
+            cells = [f"{way} {result.failed}/{result.points}" for way, result in results.items()]
+            print(f"{name:12} {operation:40} {', '.join(cells)}", flush=True)
+            for way, result in results.items():
+                totals.add(way, result)
+    return totals
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the rig over some stores."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("stores", nargs="*", default=["rsdos"], help="rsdos, 'rsdos 0.1.1', 'dos 1.5.0'")
+    parser.add_argument("--ways", nargs="*", default=FULL, help="WAY:SHARE, power:SHARE:LOTS; default: everything")
+    parser.add_argument("--only", default="", help="operations whose names have this in them")
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    memory = Path("/dev/shm")
+    parser.add_argument("--directory", type=Path, default=memory if memory.is_dir() else None)
+    chosen = parser.parse_args(arguments)
+    wrong = False
+    with tempfile.TemporaryDirectory(dir=chosen.directory) as directory:
+        for name in chosen.stores:
+            totals = run(name, Path(directory), chosen.ways, chosen.only, chosen.workers)
+            for way, points in totals.points.items():
+                print(f"{name}: {way:8} {points:6} points, {totals.failed[way]} failed")
+            print(f"{name}: {totals.crashes} distinct crash points (kill and power loss), verdicts {dict(totals.bad)}")
+            for example in totals.examples[:20]:
+                print(f"  {example}")
+            wrong |= name == "rsdos" and bool(totals.bad)
+    return int(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
