@@ -97,6 +97,7 @@ class Bench:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("RSDOS", "DOSTORE"))}
         # The sources of this rsdos only for itself: a peer has the same name.
         sources = [] if side_class(side).peers else [str(ROOT / "src")]
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # Starts are measured as users have them.
         environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *sources])
         command = (python, "-m", "benchmarks.child", json.dumps(task))
         return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)

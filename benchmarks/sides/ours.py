@@ -14,7 +14,8 @@ from rsdos.maintenance import merge, repack
 
 _PART = 1 << 20
 _NOBODY = "0" * 64
-_COMMAND = (sys.executable, "-m", "rsdos")
+_SCRIPT = Path(sys.executable).with_name("rsdos")
+_COMMAND = (str(_SCRIPT),) if _SCRIPT.exists() else (sys.executable, "-m", "rsdos")
 
 
 class Ours(Side):

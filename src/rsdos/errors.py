@@ -149,3 +149,10 @@ class Busy(RsdosError, BlockingIOError):
 
 class WriterPoisoned(RsdosError, ValueError):
     """The writer failed before and accepts nothing more: begin a new one."""
+
+
+def log_warning(text: str, *values: object) -> None:
+    """Tell the logger "rsdos" of something that went wrong and that the caller got over."""
+    import logging  # 3 ms that no short command should pay.
+
+    logging.getLogger("rsdos").warning(text, *values)

@@ -20,12 +20,12 @@ class Layout:
 
     def __init__(self, root: str, loose_prefix_len: int = 2) -> None:
         self.root = root
-        self.config = os.path.join(root, "config.json")
-        self.loose = os.path.join(root, "loose")
-        self.packed = os.path.join(root, "packed")
-        self.index = os.path.join(root, "index")
-        self.sandbox = os.path.join(root, "sandbox")
-        self.locks = os.path.join(root, "locks")
+        self.config = f"{root}/config.json"
+        self.loose = f"{root}/loose"
+        self.packed = f"{root}/packed"
+        self.index = f"{root}/index"
+        self.sandbox = f"{root}/sandbox"
+        self.locks = f"{root}/locks"
         self.loose_prefix_len = loose_prefix_len
 
     @property

@@ -25,8 +25,18 @@ def test_the_version_costs_no_store(run: Run, tmp_path: Path) -> None:
         [sys.executable, "-X", "importtime", "-m", "rsdos", "--version"], cwd=tmp_path, capture_output=True, check=True
     )
     imported = set(re.findall(r"\| +([\w.]+)$", done.stderr.decode(), re.MULTILINE))
-    assert "click" in imported
-    assert not imported & {"numpy", "rich", "zstandard"}
+    assert "rsdos.version" in imported
+    assert not imported & {"click", "numpy", "rich", "zstandard"}
+
+
+def test_a_status_costs_no_numpy(run: Run, tmp_path: Path) -> None:
+    run("init")
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "rsdos", "status"], cwd=tmp_path, capture_output=True, check=True
+    )
+    imported = set(re.findall(r"\| +([\w.]+)$", done.stderr.decode(), re.MULTILINE))
+    assert "rsdos.maintenance.status" in imported
+    assert not imported & {"numpy", "rich", "sqlite3", "rsdos.container"}
 
 
 def shell(tmp_path: Path, redirection: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:

@@ -9,6 +9,7 @@ import click
 
 if TYPE_CHECKING:
     from rsdos.container import Container
+    from rsdos.engine import Engine
 
 DEFAULT_PATH = "./container"
 
@@ -25,6 +26,13 @@ class Session:
         from rsdos.container import Container
 
         return Container(self.path, durability=self.durability)
+
+    def engine(self) -> Engine:
+        """The open container's parts alone, for a command that has to be quick."""
+        from rsdos.engine import Engine
+        from rsdos.model import Durability
+
+        return Engine(self.path, None if self.durability is None else Durability(self.durability))
 
 
 pass_session = click.make_pass_decorator(Session)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from contextlib import suppress
 
 from rsdos import fsio, locks
@@ -85,6 +84,8 @@ def clear_container(path: str) -> None:
     The configuration is renamed first: killed half-way, what is left is no container, and this can be called again.
     Raises `ContainerExists` when there is anything beside it, and what `read_config` does; nothing is deleted then.
     """
+    import shutil
+
     layout = Layout(os.path.abspath(path))
     if not os.path.isdir(layout.root):
         return

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import errno
 import io
-import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from typing import TypeVar
 
-from rsdos.errors import DamagedContainer, DamagedObject, InvalidOption, ReadOnlyContainer, RsdosError
+from rsdos.errors import DamagedContainer, DamagedObject, InvalidOption, ReadOnlyContainer, RsdosError, log_warning
 from rsdos.model import BytesLike, CompressMode, Copy, Durability, ObjectMeta, Place, Source, Trust
 from rsdos.stores import CHUNK, LooseStore, Packs, Store, ask_for_rest, first_good
 
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 """What the file system says to who may not write."""
 
-_log = logging.getLogger("rsdos")
 _T = TypeVar("_T")
 
 
@@ -55,7 +53,7 @@ class Objects(Store):
             result = loose(digest)
             if result is None:
                 raise
-            _log.warning("object %s: read from its loose file: %s", digest.hex(), error)
+            log_warning("object %s: read from its loose file: %s", digest.hex(), error)
             return result
         return loose(digest) if result is None else result
 

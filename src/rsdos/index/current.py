@@ -6,18 +6,20 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from rsdos import fsio
 from rsdos.errors import DamagedContainer
-from rsdos.index.entries import Entries
 from rsdos.index.history import History
 from rsdos.index.manifest import Manifest, SegmentEntry
-from rsdos.index.merge import due_for_merge, write_merged
 from rsdos.index.parked import park, parked
 from rsdos.index.segment import Segment
 from rsdos.index.snapshot import Found, Snapshot
 from rsdos.layout import Layout
 from rsdos.model import Durability, Record
+
+if TYPE_CHECKING:
+    from rsdos.index.entries import Entries
 
 Recover = Callable[[Manifest | None], Snapshot]
 """Makes a snapshot from the segments inside the packs: of the packs of a manifest, or of all when that is damaged."""
@@ -219,6 +221,8 @@ class Index:
         self._durable = number
 
     def _merge(self, manifest: Manifest, due: Sequence[SegmentEntry] | None = None) -> Manifest:
+        from rsdos.index.merge import due_for_merge, write_merged
+
         due = due_for_merge(manifest.segments) if due is None else due
         if not due:
             return manifest

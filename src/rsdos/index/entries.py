@@ -30,7 +30,7 @@ RECORD = np.dtype(
     ]
 )
 DIGEST = np.dtype([("prefix", ">u8"), ("tail", "V24")])
-assert RECORD.itemsize == 58 and DIGEST.itemsize == DIGEST_BYTES
+assert PREFIX.itemsize == 8 and RECORD.itemsize == 58 and DIGEST.itemsize == DIGEST_BYTES
 
 _EXTENT = ("pack_id", "offset")
 

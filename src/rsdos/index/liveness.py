@@ -14,9 +14,6 @@ import numpy as np
 from rsdos.index.entries import Counts, Entries, Mask, Positions
 from rsdos.index.manifest import Manifest, PackEntry
 
-WHOLE_PACK = 0
-"""The offset of a tombstone that kills a whole pack, whatever its key: a header stands there, and never an object."""
-
 
 def living(table: Entries, packs: Sequence[int]) -> Mask:
     """The entries that no tombstone of this table kills, and whose pack is one of ``packs``; the table is sorted."""

@@ -8,12 +8,16 @@ stored a second time.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
 from rsdos.documents import decode_document, encode_document
 
 VERSION = 2
+
+WHOLE_PACK = 0
+"""The offset of a tombstone that kills a whole pack, whatever its key: a header stands there, and never an object."""
+
 _MOST = 1 << 62
 """No number in a manifest is larger: sums of them stay far from 2^64."""
 
@@ -158,6 +162,16 @@ def decode_manifest(data: bytes) -> Manifest:
     return Manifest(container_id=container_id, packs=packs, segments=segments, notes=notes, **numbers)
 
 
+def _members(kind: type[Any]) -> tuple[tuple[str, ...], int]:
+    """The names of an entry's members in order, and which of them is the only one that is no number."""
+    names = tuple(kind.__dataclass_fields__)
+    (flag,) = (at for at, name in enumerate(names) if kind.__dataclass_fields__[name].type == "bool")
+    return names, flag
+
+
+_MEMBERS: dict[type[Any], tuple[tuple[str, ...], int]] = {kind: _members(kind) for kind in (PackEntry, SegmentEntry)}
+
+
 def _rows(members: dict[str, Any], name: str) -> list[dict[str, Any]]:
     rows = members.get(name)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -166,16 +180,18 @@ def _rows(members: dict[str, Any], name: str) -> list[dict[str, Any]]:
 
 
 def _entry(kind: type[_Entry], row: dict[str, Any]) -> _Entry:
-    values: dict[str, Any] = {}
-    for member in fields(kind):
-        value = row.get(member.name)
-        if member.type == "bool":
-            if not isinstance(value, bool):
-                raise ValueError(f"{member.name} is not true or false: {value!r:.40}")
-            values[member.name] = value
-        else:
-            values[member.name] = _number(value, member.name)
-    return kind(**values)
+    names: tuple[str, ...] = _MEMBERS[kind][0]
+    flag: int = _MEMBERS[kind][1]
+    values: tuple[Any, ...] = tuple(map(row.get, names))
+    # All at once, and one by one only to say which it is: a manifest may have thousands.
+    numbers = (*values[:flag], *values[flag + 1 :])
+    if set(map(type, numbers)) != {int} or not 0 <= min(numbers) <= max(numbers) <= _MOST:
+        for name, value in zip(names, values, strict=True):
+            if name != names[flag]:
+                _number(value, name)
+    if not isinstance(values[flag], bool):
+        raise ValueError(f"{names[flag]} is not true or false: {values[flag]!r:.40}")
+    return kind(*values)
 
 
 def _number(value: object, name: str) -> int:

@@ -17,14 +17,11 @@ from rsdos import fsio
 from rsdos.index.entries import Entries
 from rsdos.index.liveness import needed
 from rsdos.index.manifest import SegmentEntry
-from rsdos.index.segment import SegmentLayout, encode_segment_ends
+from rsdos.index.segment import KEY_SPACE, SegmentLayout, encode_segment_ends
 from rsdos.layout import Layout
 
 MOST_SEGMENTS = 16
 """Live segments that a commit may leave: a single lookup searches each (2 µs)."""
-
-KEY_SPACE = 1 << 64
-"""How many values the first 8 bytes of a key have."""
 
 _MERGE_TO = 8
 _RANGE = 1 << 16

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from rsdos.errors import DamagedContainer
-from rsdos.index.entries import Counts, Digests, Entries, Positions, search
-from rsdos.index.liveness import living
 from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry
-from rsdos.index.merge import KEY_SPACE, merged
-from rsdos.index.segment import Segment
+from rsdos.index.segment import KEY_SPACE, Segment
 from rsdos.model import Record, RecordFlag
+
+if TYPE_CHECKING:
+    from rsdos.index.entries import Counts, Digests, Entries, Positions
 
 _PASS = 1 << 20
 """Objects of one pack that are put in storage order together: 66 MB."""
@@ -36,6 +35,8 @@ class Run:
 
 def runs_of(entries: Entries, gap: int, window: int) -> Iterator[Run]:
     """All entries of a table in storage order, in runs; see `Found.runs`."""
+    import numpy as np
+
     return Found(entries, np.arange(len(entries)), np.empty(0, np.intp)).runs(gap, window)
 
 
@@ -53,6 +54,8 @@ class Found:
         The extents of a run stand in one pack, begin in one ``window`` bytes of it, and have at most ``gap`` unwanted
         bytes between them. A framed object is a run of its own.
         """
+        import numpy as np
+
         order = self.entries.storage_order()
         entries, positions = self.entries.take(order).keyed(), self.positions[order]
         records = entries.records
@@ -85,10 +88,10 @@ class Snapshot:
         self.segments = tuple(segments)
         self._named = dict(zip((entry.name for entry in manifest.segments), self.segments, strict=True))
         self._damage = damage
-        self._packs = frozenset(manifest.pack_ids)
         self._killing = [segment for segment in self.segments if segment.tombstones]
         # An id that is not there any more is of a pack that was repacked, and merged segments may still name it.
-        self._all_live = not self._killing and len(self._packs) == manifest.next_pack_id - 1
+        self._all_live = not self._killing and len(manifest.packs) == manifest.next_pack_id - 1
+        self._packs = frozenset(() if self._all_live else manifest.pack_ids)
 
     def _is_live(self, record: Record) -> bool:
         if record.flags & RecordFlag.TOMBSTONE or record.pack_id not in self._packs:
@@ -125,6 +128,10 @@ class Snapshot:
 
     def find_many(self, digests: Sequence[bytes]) -> Found:
         """The entries of many keys. Raises `DamagedContainer`."""
+        import numpy as np
+
+        from rsdos.index.entries import Digests, Entries
+
         wanted = Digests.of(digests)
         if not self._all_live:
             return self._find_living(wanted)
@@ -148,6 +155,10 @@ class Snapshot:
         return Found(Entries.joined(tables), np.concatenate(positions), todo)
 
     def _find_living(self, wanted: Digests) -> Found:
+        import numpy as np
+
+        from rsdos.index.entries import search
+
         copies, damage = self._copies(wanted)
         at = search(copies.prefixes, copies.records, wanted, lambda _: None)
         hit = at >= 0
@@ -157,6 +168,9 @@ class Snapshot:
 
     def _copies(self, wanted: Digests) -> tuple[Entries, DamagedContainer | None]:
         """All living copies of some keys, sorted, and why there may be more of them."""
+        from rsdos.index.entries import Entries
+        from rsdos.index.liveness import living
+
         tables = []
         damage = self._damage
         for segment in self.segments:
@@ -171,6 +185,8 @@ class Snapshot:
 
     def live_copies(self, digests: Sequence[bytes]) -> Entries:
         """The entries of all copies of many keys, sorted; each key is looked for once. Raises `DamagedContainer`."""
+        from rsdos.index.entries import Digests
+
         copies, damage = self._copies(Digests.of(digests))
         if damage is not None:
             raise damage
@@ -188,6 +204,9 @@ class Snapshot:
 
     def live_tables(self, start: int = 0, end: int = KEY_SPACE) -> Iterator[Entries]:
         """`tables`, but with all copies of each key."""
+        from rsdos.index.liveness import living
+        from rsdos.index.merge import merged
+
         if self._damage:
             raise self._damage
         for entries in merged(self.segments, start, end):
@@ -206,6 +225,9 @@ class Snapshot:
 
     def counted(self) -> tuple[PackEntry, ...]:
         """The packs of the manifest with their objects counted anew, what is there of them."""
+        from rsdos.index.liveness import living
+        from rsdos.index.merge import merged
+
         every: dict[int, Counts] = {}
         alive: dict[int, Counts] = {}
         for entries in merged(self.segments):
@@ -232,6 +254,8 @@ class Snapshot:
 
 
 def _in_storage_order(pack: PackEntry, tables: Callable[[], Iterator[Entries]]) -> Iterator[Entries]:
+    from rsdos.index.entries import Entries
+
     passes = pack.objects // _PASS + 1
     for number in range(passes):
         start = pack.length * number // passes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import io
-import logging
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,7 +14,7 @@ from typing import TypeVar
 from rsdos import fsio
 from rsdos.codecs import crc32
 from rsdos.config import Config
-from rsdos.errors import DamagedObject, DecodeError
+from rsdos.errors import DamagedObject, DecodeError, log_warning
 from rsdos.layout import Layout
 from rsdos.model import (
     BytesLike,
@@ -55,7 +54,6 @@ _LISTED_PER_LOOK = 16
 ... and opening a directory 5 us, as much as 16 names.
 """
 
-_log = logging.getLogger("rsdos")
 _T = TypeVar("_T")
 
 
@@ -117,7 +115,7 @@ class LooseStore(Store):
                 reason = error.strerror or str(error)
             else:
                 if reason:
-                    _log.warning("object %s: passed over a damaged loose file: %s", digest.hex(), reason)
+                    log_warning("object %s: passed over a damaged loose file: %s", digest.hex(), reason)
                 return result
         if reason:
             raise DamagedObject(digest.hex(), f"{reason} (loose)")

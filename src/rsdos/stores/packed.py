@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import errno
 import io
-import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from functools import partial
 from operator import add
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from rsdos import fsio, locks
 from rsdos.codecs import crc32, decode
 from rsdos.config import Config
-from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
+from rsdos.errors import DamagedContainer, DamagedObject, DecodeError, log_warning
 from rsdos.index import Found, Index, Manifest, Run, Snapshot
 from rsdos.layout import Layout
 from rsdos.model import (
@@ -33,9 +32,7 @@ from rsdos.model import (
     Trust,
 )
 from rsdos.pack import PackFile, Scan, scan
-from rsdos.stores.appender import Appender
 from rsdos.stores.appending import Look
-from rsdos.stores.check import NativeCheck
 from rsdos.stores.checking import Depth, Finding, Sample
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.packs import (
@@ -52,16 +49,17 @@ from rsdos.stores.packs import (
     Whole,
 )
 from rsdos.stores.pinned import pinned
-from rsdos.stores.rebuild import Rebuild
 from rsdos.stores.recover import recover
-from rsdos.stores.repack import Repack
 from rsdos.stores.runs import decoded
 from rsdos.stores.store import first_good
-from rsdos.stores.tombstones import MOST_TOMBSTONES, bury
 from rsdos.streams.frames import frames
 from rsdos.streams.reader import FramedReader
 
-_log = logging.getLogger("rsdos")
+if TYPE_CHECKING:
+    from rsdos.stores.appender import Appender
+    from rsdos.stores.check import NativeCheck
+    from rsdos.stores.rebuild import Rebuild
+
 _T = TypeVar("_T")
 
 
@@ -150,7 +148,7 @@ class PackedStore(Packs):
                     reason = f"{error} (pack {record.pack_id}, byte {record.offset})"
                 else:
                     if reason:
-                        _log.warning("object %s: passed over a damaged copy: %s", digest.hex(), reason)
+                        log_warning("object %s: passed over a damaged copy: %s", digest.hex(), reason)
                     return result
             if self.is_current(sight):
                 break
@@ -317,6 +315,8 @@ class PackedStore(Packs):
     # Inserting.
 
     def appender(self, look: Look | None = None, durability: Durability | None = None) -> Appender:
+        from rsdos.stores.appender import Appender
+
         return Appender(
             self._layout,
             self._config,
@@ -333,6 +333,8 @@ class PackedStore(Packs):
     # Deleting.
 
     def delete(self, digests: Sequence[bytes], seen: object = None) -> list[bytes]:
+        from rsdos.stores.tombstones import MOST_TOMBSTONES, bury
+
         self.index.refresh()
         copies = self.index.live_copies(digests)
         if isinstance(seen, Snapshot):
@@ -352,6 +354,8 @@ class PackedStore(Packs):
             for digest, is_good in zip(copies.digests(), good, strict=True)
         ]
         if any(dropped):
+            from rsdos.stores.tombstones import bury
+
             bury(self._layout, self._config, self.index, Durability.FULL, copies.take(dropped))
 
     def _is_good(self, record: Record) -> bool:
@@ -375,6 +379,8 @@ class PackedStore(Packs):
     # Repacking.
 
     def rewrite(self, pack_id: int, encoding: Encoding | None, advance: Callable[[int], None]) -> Rewritten:
+        from rsdos.stores.repack import Repack
+
         rewritten = Repack(self._layout, self._config, self.index, self, encoding, advance).run(pack_id)
         self._packs.pop(pack_id, None)
         return rewritten
@@ -395,6 +401,8 @@ class PackedStore(Packs):
         return self._rebuild().run(aside)
 
     def _rebuild(self) -> Rebuild:
+        from rsdos.stores.rebuild import Rebuild
+
         return Rebuild(self._layout, self._config, self.index, self.unlink)
 
     def sweep(self) -> Swept:
@@ -454,6 +462,8 @@ class PackedStore(Packs):
         return self.index.digests_of(pack_id)
 
     def check(self, depth: Depth, sample: Sample) -> NativeCheck:
+        from rsdos.stores.check import NativeCheck
+
         self.close()  # What was checked once is read again.
         return NativeCheck(self._layout, self._config, self.index, self, depth, sample)
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import secrets
-import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -53,7 +51,7 @@ class Sandbox:
 
     def _claim(self) -> tuple[str, locks.Lock]:
         while True:
-            path = f"{self._root}/{_boot_id()}-{os.getpid()}-{secrets.token_hex(8)}"
+            path = f"{self._root}/{_boot_id()}-{os.getpid()}-{os.urandom(8).hex()}"
             os.mkdir(path)
             # A sweep between these calls takes the directory away: begin again then.
             with suppress(FileNotFoundError):
@@ -63,6 +61,8 @@ class Sandbox:
 
     def sweep(self) -> int:
         """Remove what dead writers left; returns how many of their files. A live writer's are never touched."""
+        import shutil
+
         removed = 0
         mine = {path for path, _ in self._claims.values()}
         for name in os.listdir(self._root):

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import errno
 import io
-import logging
 import os
-import secrets
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,14 +17,13 @@ from itertools import islice
 from typing import TypeVar
 
 from rsdos import fsio
-from rsdos.errors import DamagedObject, DecodeError, InvalidOption, ObjectNotFound
+from rsdos.errors import DamagedObject, DecodeError, InvalidOption, ObjectNotFound, log_warning
 from rsdos.hashing import HashType
 from rsdos.model import BytesLike, Copy, Durability, Missing, ObjectMeta, Source, Trust
 
 CHUNK = 1 << 17
 """Keys of a bulk call that are looked up together: 30 MB while that lasts."""
 
-_log = logging.getLogger("rsdos")
 _T = TypeVar("_T")
 
 
@@ -221,7 +218,7 @@ def first_good(digest: bytes, copies: Iterable[Callable[[], Iterator[BytesLike]]
             if isinstance(error, OSError) and error.errno not in (errno.EIO, errno.ENOENT):
                 raise
             reason = error.reason if isinstance(error, DamagedObject) else str(error)
-            _log.warning("object %s: a copy is damaged: %s", digest.hex(), reason)
+            log_warning("object %s: a copy is damaged: %s", digest.hex(), reason)
         else:
             return
     raise DamagedObject(digest.hex(), reason)
@@ -243,7 +240,7 @@ def write_out(parts: Iterator[BytesLike], path: str) -> int:
             raise InvalidOption(f"{path}: is there already, and is not a regular file")
     except FileNotFoundError:
         pass
-    temporary = os.path.join(os.path.dirname(path), f".rsdos-{secrets.token_hex(8)}.part")
+    temporary = os.path.join(os.path.dirname(path), f".rsdos-{os.urandom(8).hex()}.part")
     fd = fsio.create(temporary)
     try:
         size = 0
