@@ -26,6 +26,7 @@ from rsdos.model import (
     ObjectMeta,
     Place,
     Readers,
+    Sharing,
     Source,
     Trust,
     WhenBusy,
@@ -81,6 +82,7 @@ class Container:
         durability: Durability | str = Durability.FULL,
         container_version: int = VERSION,
         hash_type: str = SHA256.name,
+        sharing: Sharing | str = Sharing.UMASK,
     ) -> Self:
         """Make a container and open it; see `init_container`."""
         container = cls(path)
@@ -92,6 +94,7 @@ class Container:
             durability=durability,
             container_version=container_version,
             hash_type=hash_type,
+            sharing=sharing,
         )
         return container
 
@@ -107,6 +110,7 @@ class Container:
         durability: Durability | str = Durability.FULL,
         container_version: int = VERSION,
         readers: Readers | str = Readers.ALL,
+        sharing: Sharing | str = Sharing.UMASK,
     ) -> None:
         """Make the container, in a directory that is not there or is empty; parents are made.
 
@@ -116,6 +120,8 @@ class Container:
 
         ``container_version=1`` makes a container that disk-objectstore reads and writes as well. What it could not
         read (zstd, and any setting that only version 2 has) is refused there; ``readers="rsdos"`` allows zstd.
+
+        ``sharing="group"``: whatever is made in it later, by whomever, the group of its directory may read and write.
 
         Raises `ContainerExists`, and `InvalidOption` before anything is touched.
         """
@@ -129,10 +135,11 @@ class Container:
             version=container_version,
         )
         config.refuse_unreadable(_choice(Readers, readers))
+        share = _choice(Sharing, sharing)
         self.close()
         if clear:
             clear_container(self._path)
-        make_container(self._path, config)
+        make_container(self._path, config, share)
         self._engine = None
 
     @property

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from rsdos.model import BytesLike
+from rsdos.sharing import inherit
 
 _MOST_BUFFERS = 1024
 """Buffers that one ``pwritev`` takes (IOV_MAX on Linux and macOS)."""
@@ -28,7 +29,9 @@ def open_for_reading(path: str) -> int:
 
 def create(path: str, mode: int = 0o666) -> int:
     """A descriptor of a new file for reading and writing. Raises FileExistsError."""
-    return os.open(path, _CREATE, mode)
+    fd = os.open(path, _CREATE, mode)
+    inherit(path, fd)
+    return fd
 
 
 def read_file(path: str, most: int) -> bytes:

@@ -14,7 +14,10 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from rsdos.sharing import inherit
+
 _MOST_DESCRIPTION = 500
+_LOCK = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -65,7 +68,17 @@ os.register_at_fork(after_in_child=_drop_inherited)
 
 
 def _open(path: str) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    while True:
+        try:
+            return os.open(path, _LOCK)
+        except FileNotFoundError:
+            pass
+        try:
+            fd = os.open(path, _LOCK | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileExistsError:
+            continue  # Somebody else has made it meanwhile.
+        inherit(path, fd)
+        return fd
 
 
 def acquire(path: str) -> Lock:

@@ -83,6 +83,15 @@ class Readers(Enum):
     """rsdos alone."""
 
 
+class Sharing(Enum):
+    """Who may write a container."""
+
+    UMASK = "umask"
+    """Whom the umask of each writer allows to, of whose files it is."""
+    GROUP = "group"
+    """The group of the container's directory."""
+
+
 class Trust(Enum):
     """What makes a copy that the store already has good enough to answer an insert with."""
 

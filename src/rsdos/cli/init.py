@@ -6,7 +6,7 @@ import click
 
 from rsdos.cli.session import Session, pass_session
 from rsdos.cli.sizes import Size
-from rsdos.model import Readers
+from rsdos.model import Readers, Sharing
 
 
 @click.command()
@@ -38,6 +38,9 @@ from rsdos.model import Readers
 @click.option(
     "--loose-prefix-len", type=int, default=2, show_default=True, help="Key characters in a loose directory's name."
 )
+@click.option(
+    "--shared", is_flag=True, help="For the directory's group: all that is ever made in it, the group may write."
+)
 @pass_session
 def command(
     session: Session,
@@ -48,6 +51,7 @@ def command(
     hash_type: str,
     loose_compression: str,
     loose_prefix_len: int,
+    shared: bool,
 ) -> None:
     """Make a container, in a directory that is not there or is empty.
 
@@ -62,5 +66,6 @@ def command(
         hash_type=hash_type,
         container_version=version,
         readers=readers,
+        sharing=Sharing.GROUP if shared else Sharing.UMASK,
     )
     click.echo(f"[info] Container initialized at {session.path}")

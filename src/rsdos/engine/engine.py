@@ -16,6 +16,7 @@ from rsdos.engine.reserve import prepare
 from rsdos.errors import Busy
 from rsdos.layout import Layout
 from rsdos.model import Durability, WhenBusy
+from rsdos.sharing import make_directories
 from rsdos.stores import LooseStore, Packs
 
 _T = TypeVar("_T")
@@ -48,7 +49,7 @@ class Engine:
         Raises `Busy` when it is taken, unless ``when_busy`` (default: the engine's) says to wait; `ReadOnlyContainer`.
         """
         with self.objects.writing():
-            os.makedirs(self.layout.locks, exist_ok=True)  # disk-objectstore makes none.
+            make_directories(self.layout.locks)  # disk-objectstore makes none.
             path = self.layout.maintenance_lock
             if (when_busy or self.when_busy) is WhenBusy.WAIT:
                 # In line: whoever gives the lock back and wants it again comes after those who wait already.

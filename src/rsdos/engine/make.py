@@ -11,12 +11,14 @@ from rsdos.engine.formats import format_of
 from rsdos.engine.reserve import prepare
 from rsdos.errors import ContainerExists
 from rsdos.layout import Layout
+from rsdos.model import Sharing
+from rsdos.sharing import make_directories, share_directory
 
 _NEW = ".new"
 _CLEARING = ".clearing"
 
 
-def make_container(path: str, config: Config) -> None:
+def make_container(path: str, config: Config, sharing: Sharing = Sharing.UMASK) -> None:
     """Make a container at ``path``, which does not exist or is an empty directory; parents are made.
 
     Killed at any moment it leaves either a container or what the next call takes for an empty directory: the
@@ -27,11 +29,13 @@ def make_container(path: str, config: Config) -> None:
     if os.path.lexists(layout.root) and not os.path.isdir(layout.root):
         raise ContainerExists(path, "is there already, and is not a directory")
     above = _first_that_exists(layout.root)
-    os.makedirs(layout.root, exist_ok=True)
+    make_directories(layout.root)
     with locks.acquire_directory(layout.root):
         _refuse_what_is_there(path, layout)
+        if sharing is Sharing.GROUP:
+            share_directory(layout.root)
         for directory in layout.directories:
-            os.makedirs(directory, exist_ok=True)
+            make_directories(directory)
         form.begin(layout, config)
         if os.path.isdir(layout.locks):
             prepare(layout)

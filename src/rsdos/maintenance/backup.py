@@ -17,6 +17,7 @@ from rsdos.maintenance.mirror import Mirror
 from rsdos.maintenance.note import LastBackup, write_note
 from rsdos.maintenance.rehash import Rehashed, rehash
 from rsdos.progress import SILENCE
+from rsdos.sharing import make_directories
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def execute(engine: Engine, plan: BackupPlan, progress: Progress = SILENCE) -> B
         mirror = Mirror(engine, generations.live, generations.last if options.link else None, progress)
         with suppress(OSError):
             # Where there is no directory for it, no lock can keep the packs of version 1.
-            os.makedirs(engine.layout.locks, exist_ok=True)
+            make_directories(engine.layout.locks)
         with engine.reading():
             mirror.run(plan.length)
         verified = rehash(generations.live, progress) if options.verify else Rehashed()

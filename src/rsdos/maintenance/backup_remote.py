@@ -25,6 +25,7 @@ from rsdos.maintenance.note import LastBackup, write_note
 from rsdos.maintenance.remote import Remote, Transferred
 from rsdos.model import WhenBusy
 from rsdos.progress import SILENCE
+from rsdos.sharing import make_directories
 from rsdos.stores import Piece
 
 _LIVE = "live-backup"
@@ -86,7 +87,7 @@ def execute(engine: Engine, plan: BackupPlan, ways: Ways, progress: Progress = S
     begun = monotonic()
     remote = Remote(plan.options.destination, ways.rsync, ways.shell)
     with suppress(OSError):
-        os.makedirs(engine.layout.locks, exist_ok=True)
+        make_directories(engine.layout.locks)
     wait = engine.when_busy is WhenBusy.WAIT
     path = engine.layout.backup_lock
     lock = locks.acquire(path) if wait else locks.try_acquire(path)
@@ -168,7 +169,7 @@ class _Run:
         Before the loose files are listed: what is packed from then on may not go.
         """
         for directory in self._engine.layout.directories:
-            os.makedirs(os.path.join(self._stage, os.path.relpath(directory, self._root)), exist_ok=True)
+            make_directories(os.path.join(self._stage, os.path.relpath(directory, self._root)))
         fsio.write_file(os.path.join(self._stage, MARKED), self._config)
         self._remote.run(f"rm -rf {_DYING}*; mkdir -p {_LIVE}; rm -f {_LIVE}/config.json")
         # The configuration's other name says first of all whose this is.

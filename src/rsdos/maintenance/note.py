@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from rsdos import fsio
 from rsdos.documents import decode_document, encode_document
 from rsdos.layout import Layout
+from rsdos.sharing import make_directories
 
 _MOST = 1 << 16
 
@@ -37,6 +37,6 @@ def read_note(layout: Layout) -> LastBackup | None:
 def write_note(layout: Layout, note: LastBackup) -> None:
     """Put a note, synced, in the place of the one before. A container that cannot be written gets none."""
     with suppress(OSError):
-        os.makedirs(layout.locks, exist_ok=True)
+        make_directories(layout.locks)
         fsio.replace_file(layout.last_backup, encode_document(asdict(note)))
         fsio.sync_directory(layout.locks)

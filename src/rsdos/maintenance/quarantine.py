@@ -11,17 +11,18 @@ from rsdos import fsio
 from rsdos.engine import Engine
 from rsdos.errors import DamagedContainer, DamagedObject
 from rsdos.model import FRAME_SIZE, ObjectMeta
+from rsdos.sharing import make_directories, make_directory
 
 
 def new_directory(engine: Engine, name: str) -> str:
     """Make a directory of its own in quarantine, durably: ``name`` and a number."""
     parent = engine.layout.quarantine
-    os.makedirs(parent, exist_ok=True)
+    make_directories(parent)
     number = 1
     while True:
         path = os.path.join(parent, f"{name}-{number}")
         try:
-            os.mkdir(path)
+            make_directory(path)
         except FileExistsError:
             number += 1
             continue
@@ -42,7 +43,7 @@ def set_aside(engine: Engine, key: str, reason: str, directory: str) -> str:
     ``<key>.json`` has the reason and what the index says of each copy, ``<key>.<n>`` the bytes that are there of it,
     and ``<key>.loose`` its loose file. All is synced. What is there already is written again.
     """
-    os.makedirs(directory, exist_ok=True)
+    make_directories(directory)
     base = os.path.join(directory, key)
     copies: list[ObjectMeta] = []
     with suppress(DamagedContainer, DamagedObject):

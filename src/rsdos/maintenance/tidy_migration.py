@@ -10,6 +10,7 @@ from contextlib import suppress
 from rsdos import fsio
 from rsdos.engine import Engine
 from rsdos.layout import Layout, LegacyLayout
+from rsdos.sharing import make_directories
 
 
 def mark(layout: Layout, to: int) -> None:
@@ -60,7 +61,7 @@ def _remove_tree(directory: str, keep: str | None) -> None:
             path = os.path.join(directory, name)
             known = name.removesuffix(".lock").removesuffix(".pack").lstrip("-").isdigit()
             if keep and not known:
-                os.makedirs(keep, exist_ok=True)
+                make_directories(keep)
                 os.rename(path, os.path.join(keep, name))
         shutil.rmtree(directory)
 

@@ -20,6 +20,7 @@ from rsdos.pack.format import (
     encode_header,
     header_fault,
 )
+from rsdos.sharing import inherit
 
 
 class PackWriter:
@@ -38,6 +39,8 @@ class PackWriter:
         flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (0 if committed else os.O_CREAT)
         self.fd = os.open(path, flags, 0o666)
         try:
+            if not committed:
+                inherit(path, self.fd)
             self._start = self._begin(committed)
         except BaseException:
             self.close()

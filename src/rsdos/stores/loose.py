@@ -29,6 +29,7 @@ from rsdos.model import (
     Stored,
     Trust,
 )
+from rsdos.sharing import make_directories
 from rsdos.stores.checking import Depth, Sample
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.loose_check import LooseCheck
@@ -304,7 +305,7 @@ class LooseStore(Store):
         try:
             os.rename(path, target)
         except FileNotFoundError:
-            os.makedirs(os.path.dirname(target), exist_ok=True)
+            make_directories(os.path.dirname(target))
             os.rename(path, target)
 
     # The whole.

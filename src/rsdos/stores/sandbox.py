@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from rsdos import fsio, locks
 from rsdos.model import BytesLike
+from rsdos.sharing import make_directory
 
 
 def _boot_id() -> str:
@@ -52,7 +53,7 @@ class Sandbox:
     def _claim(self) -> tuple[str, locks.Lock]:
         while True:
             path = f"{self._root}/{_boot_id()}-{os.getpid()}-{os.urandom(8).hex()}"
-            os.mkdir(path)
+            make_directory(path)
             # A sweep between these calls takes the directory away: begin again then.
             with suppress(FileNotFoundError):
                 lock = locks.try_acquire_directory(path)

@@ -24,6 +24,7 @@ from rsdos import fsio
 from rsdos.compat.disk_objectstore.container import Container
 from rsdos.engine import Engine
 from rsdos.errors import RsdosError
+from rsdos.sharing import make_directories
 
 LOGGER = logging.getLogger("disk_objectstore.disk_objectstore.backup_utils")
 
@@ -200,7 +201,7 @@ def backup_container(manager: BackupManager, container: Container, path: Path, p
     if not manager.run_cmd(["mkdir", "-p", str(path)])[0]:
         raise BackupError(f"Couldn't create '{path!s}'")
     with suppress(OSError):
-        os.makedirs(engine.layout.locks, exist_ok=True)  # disk-objectstore makes none.
+        make_directories(engine.layout.locks)  # disk-objectstore makes none.
     with engine.reading(), tempfile.TemporaryDirectory() as temporary:
         manager.call_rsync(container._get_loose_folder(), path, link_dest=prev_backup, dest_trailing_slash=True)
         try:
@@ -221,7 +222,7 @@ def backup_container(manager: BackupManager, container: Container, path: Path, p
 def _copy_index(engine: Engine, root: str) -> None:
     """Put what the index is at this moment to its place in ``root``."""
     for directory in engine.layout.directories:
-        os.makedirs(os.path.join(root, os.path.relpath(directory, engine.layout.root)), exist_ok=True)
+        make_directories(os.path.join(root, os.path.relpath(directory, engine.layout.root)))
     with engine.packed.pin(root) as pin:
         for piece in pin.pieces:
             if piece.fd >= 0:

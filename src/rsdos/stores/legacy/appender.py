@@ -22,6 +22,7 @@ from rsdos.config import Config
 from rsdos.errors import Busy, WriterPoisoned
 from rsdos.layout import LegacyLayout
 from rsdos.model import BytesLike, Codec, Durability, RecordFlag, Stored
+from rsdos.sharing import inherit, make_directories
 from rsdos.stores.appending import MOST_BATCH, MOST_ENTRIES, Look, PackAppender
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.legacy.database import Database, Row
@@ -51,6 +52,8 @@ class LegacyPack:
             raise
         # 2. Behind what is there.
         self.committed = self.position = self._highest = os.fstat(self.fd).st_size
+        if not self.committed:
+            inherit(self.path, self.fd)
 
     def write(self, buffers: Sequence[BytesLike]) -> int:
         """Append; returns the offset of the first byte."""
@@ -185,7 +188,7 @@ class LegacyAppender(PackAppender):
         if self._failed:
             raise WriterPoisoned("this appender has failed before")
         if self._pack is None:
-            os.makedirs(self._layout.locks, exist_ok=True)
+            make_directories(self._layout.locks)
             candidates = chain(self._layout.pack_ids(), fresh_ids(self._layout, self._database))
             self._pack = next(pack for pack in map(self._try, candidates) if pack)
         return self._pack

@@ -9,6 +9,7 @@ import threading
 from contextlib import closing
 from urllib.parse import quote
 
+from rsdos import fsio
 from rsdos.errors import DamagedContainer, ReadOnlyContainer
 from rsdos.layout import LegacyLayout
 
@@ -92,6 +93,8 @@ inherited: list[Connection] = []
 def create_database(path: str) -> None:
     """Make an empty index. Raises OSError, sqlite3's among them as `DamagedContainer`."""
     try:
+        # SQLite gives its log the rights of the file that is there.
+        os.close(fsio.create(path))
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             _prefer_wal(connection, path)
             connection.execute("BEGIN")

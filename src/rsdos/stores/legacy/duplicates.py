@@ -16,6 +16,7 @@ from rsdos.errors import DecodeError
 from rsdos.hashing import HashType
 from rsdos.layout import LegacyLayout
 from rsdos.model import Codec, RecordFlag, Stored
+from rsdos.sharing import make_directories
 from rsdos.streams.plain import plain_parts
 
 
@@ -72,7 +73,7 @@ def _is_good(path: str, digest: bytes, hash_type: HashType) -> bool:
 def _publish(layout: LegacyLayout, key: str, path: str) -> None:
     fsio.sync_path(path)
     directory = layout.loose_directory(key)
-    os.makedirs(directory, exist_ok=True)
+    make_directories(directory)
     os.rename(path, layout.loose_file(key))
     fsio.sync_directory(directory)
     fsio.sync_directory(layout.loose)
