@@ -71,7 +71,7 @@ class Container:
         self._engine: Engine | None = None
 
     @classmethod
-    def create(
+    def create(  # noqa: PLR0913  the settings of a container
         cls,
         path: str | os.PathLike[str],
         *,

@@ -42,7 +42,7 @@ from rsdos.model import Readers, Sharing
     "--shared", is_flag=True, help="For the directory's group: all that is ever made in it, the group may write."
 )
 @pass_session
-def command(
+def command(  # noqa: PLR0913, PLR0917  an argument for each option
     session: Session,
     pack_size: int,
     version: int,
