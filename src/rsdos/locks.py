@@ -18,6 +18,12 @@ from rsdos.sharing import inherit
 
 _MOST_DESCRIPTION = 500
 _LOCK = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+IN_DIRECTORY = ".lock"
+"""The file that is locked in the place of its directory, where directories cannot be locked."""
+
+UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
+"""What the file system says where nothing can be locked."""
+
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -83,26 +89,50 @@ def _open(path: str) -> int:
 
 def acquire(path: str) -> Lock:
     """Wait for the exclusive lock on the file at ``path`` (made if it is not there)."""
-    return _wait(_open(path))
+    return _lock(path, fcntl.LOCK_EX)
 
 
 def share(path: str) -> Lock:
     """Wait for a shared lock on the file at ``path`` (made if it is not there): it keeps exclusive ones out."""
-    return _wait(_open(path), fcntl.LOCK_SH)
-
-
-def _wait(fd: int, kind: int = fcntl.LOCK_EX) -> Lock:
-    try:
-        fcntl.flock(fd, kind)
-    except BaseException:
-        os.close(fd)
-        raise
-    return Lock(fd)
+    return _lock(path, fcntl.LOCK_SH)
 
 
 def try_acquire(path: str) -> Lock | None:
     """The exclusive lock on the file at ``path``, or None when somebody holds it."""
-    return _try(_open(path))
+    try:
+        return _lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except _Refused:
+        return None
+
+
+def _lock(path: str, kind: int) -> Lock:
+    while True:
+        fd = _open(path)
+        _flock(fd, kind, path)
+        # Somebody may have deleted the file, and a lock on what has no name keeps nobody out.
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(fd), os.stat(path)):
+                return Lock(fd)
+        os.close(fd)
+
+
+class _Refused(Exception):
+    """Somebody else holds the lock."""
+
+
+def _flock(fd: int, kind: int, path: str) -> None:
+    """Lock an open file, or close it. Raises `_Refused`, and OSError with the path."""
+    try:
+        fcntl.flock(fd, kind)
+    except OSError as error:
+        os.close(fd)
+        if kind & fcntl.LOCK_NB and error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            raise _Refused from None
+        error.filename = path
+        raise
+    except BaseException:
+        os.close(fd)
+        raise
 
 
 def holder(path: str) -> str:
@@ -119,23 +149,24 @@ def holder(path: str) -> str:
 
 def acquire_directory(path: str) -> Lock:
     """Wait for the exclusive lock on an existing directory. Raises FileNotFoundError."""
-    return _wait(os.open(path, _DIRECTORY))
+    return _lock_directory(path, fcntl.LOCK_EX)
 
 
 def try_acquire_directory(path: str) -> Lock | None:
     """The exclusive lock on an existing directory, or None when somebody holds it. Raises FileNotFoundError."""
-    return _try(os.open(path, _DIRECTORY | os.O_NOFOLLOW))
-
-
-def _try(fd: int) -> Lock | None:
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return _lock_directory(path, fcntl.LOCK_EX | fcntl.LOCK_NB, os.O_NOFOLLOW)
+    except _Refused:
+        return None
+
+
+def _lock_directory(path: str, kind: int, flags: int = 0) -> Lock:
+    fd = os.open(path, _DIRECTORY | flags)
+    try:
+        _flock(fd, kind, path)
     except OSError as error:
-        os.close(fd)
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            return None
-        raise
-    except BaseException:
-        os.close(fd)
-        raise
+        if error.errno != errno.EBADF:
+            raise
+        # NFS makes of flock a lock for writing, and a directory cannot be opened for that.
+        return _lock(os.path.join(path, IN_DIRECTORY), kind)
     return Lock(fd)

@@ -1,5 +1,8 @@
+import errno
+import fcntl
 import os
 import signal
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rsdos import locks
+from rsdos import Container, ReadOnlyContainer, locks
 
 
 @contextmanager
@@ -113,3 +116,58 @@ def test_directories(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError):
         locks.try_acquire_directory(str(tmp_path / "file"))
+
+
+def test_a_lock_file_that_was_deleted_keeps_nobody_out(path: str) -> None:
+    """Whoever waits on it, and whoever comes later, lock the file that has the name."""
+    held = locks.acquire(path)
+    got: list[locks.Lock] = []
+    waiting = threading.Thread(target=lambda: got.append(locks.acquire(path)))
+    waiting.start()
+    os.unlink(path)
+    held.release()
+    waiting.join(20)
+    assert os.path.exists(path)
+    assert locks.try_acquire(path) is None
+    got[0].release()
+
+
+def fails_with(number: int, monkeypatch: pytest.MonkeyPatch, *, only_directories: bool = False) -> None:
+    """What NFS, and file systems without locks, do; neither runs here."""
+    real = fcntl.flock
+
+    def flock(fd: int, kind: int) -> None:
+        if not only_directories or stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(number, os.strerror(number))
+        real(fd, kind)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+
+
+def test_where_directories_cannot_be_locked_a_file_in_them_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fails_with(errno.EBADF, monkeypatch, only_directories=True)
+    held = locks.acquire_directory(str(tmp_path))
+    assert locks.try_acquire_directory(str(tmp_path)) is None
+    held.release()
+    with Container.create(tmp_path / "container") as container:
+        key = container.insert(b"object")
+        container.pack_all_loose()
+        container.clean_storage()
+        assert container.extract(key) == b"object"
+    # The writer's directory stays, locked, until its process has ended and a sweep comes.
+    (mine,) = os.listdir(tmp_path / "container" / "sandbox")
+    assert os.listdir(tmp_path / "container" / "sandbox" / mine) == [".lock"]
+
+
+def test_where_there_are_no_locks_it_is_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Container.create(tmp_path / "container") as container:
+        key = container.insert_many([b"object"])[0]
+    fails_with(errno.ENOLCK, monkeypatch)
+    with Container(tmp_path / "container") as container:
+        assert container.extract(key) == b"object"
+        assert dict(container.extract_many([key])) == {key: b"object"}
+        for write in (lambda: container.insert(b"x"), lambda: container.insert_many([b"x"]), container.pack_all_loose):
+            with pytest.raises(ReadOnlyContainer, match="flock"):
+                write()
+    with pytest.raises(ReadOnlyContainer, match="flock"):
+        Container.create(tmp_path / "other")

@@ -74,7 +74,7 @@ class Engine:
         try:
             lock = locks.share(self.layout.readers_lock)
         except OSError as error:
-            if error.errno not in (*REFUSED, errno.ENOENT):
+            if error.errno not in (*REFUSED, errno.ENOENT, *locks.UNSUPPORTED):
                 raise
             yield
             return

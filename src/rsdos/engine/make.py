@@ -8,8 +8,9 @@ from contextlib import suppress
 from rsdos import fsio, locks
 from rsdos.config import Config, encode_config, read_config
 from rsdos.engine.formats import format_of
+from rsdos.engine.objects import NO_LOCKS
 from rsdos.engine.reserve import prepare
-from rsdos.errors import ContainerExists
+from rsdos.errors import ContainerExists, ReadOnlyContainer
 from rsdos.layout import Layout
 from rsdos.model import Sharing
 from rsdos.sharing import make_directories, share_directory
@@ -30,7 +31,7 @@ def make_container(path: str, config: Config, sharing: Sharing = Sharing.UMASK) 
         raise ContainerExists(path, "is there already, and is not a directory")
     above = _first_that_exists(layout.root)
     make_directories(layout.root)
-    with locks.acquire_directory(layout.root):
+    with _locked(path, layout.root):
         _refuse_what_is_there(path, layout)
         if sharing is Sharing.GROUP:
             share_directory(layout.root)
@@ -47,6 +48,15 @@ def make_container(path: str, config: Config, sharing: Sharing = Sharing.UMASK) 
         while directory != above:
             directory = os.path.dirname(directory)
             fsio.sync_directory(directory)
+
+
+def _locked(path: str, root: str) -> locks.Lock:
+    try:
+        return locks.acquire_directory(root)
+    except OSError as error:
+        if error.errno in locks.UNSUPPORTED:
+            raise ReadOnlyContainer(path, NO_LOCKS) from error
+        raise
 
 
 def write_config(layout: Layout, config: Config) -> None:
@@ -75,7 +85,7 @@ def _refuse_what_is_there(path: str, layout: Layout) -> None:
 
 
 def _refuse_strangers(path: str, layout: Layout) -> None:
-    names = [layout.config, layout.config + _NEW, layout.config + _CLEARING, layout.locks]
+    names = [layout.config, layout.config + _NEW, layout.config + _CLEARING, layout.locks, locks.IN_DIRECTORY]
     names += [*layout.directories, *layout.beginnings, layout.notes, layout.validation]
     strangers = sorted(set(os.listdir(layout.root)) - set(map(os.path.basename, names)))
     if strangers:
@@ -93,7 +103,7 @@ def clear_container(path: str) -> None:
     layout = Layout(os.path.abspath(path))
     if not os.path.isdir(layout.root):
         return
-    with locks.acquire_directory(layout.root):
+    with _locked(path, layout.root):
         clearing = layout.config + _CLEARING
         is_whole = os.path.lexists(layout.config)
         if not is_whole and not os.path.lexists(clearing):

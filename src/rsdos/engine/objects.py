@@ -10,12 +10,15 @@ from functools import partial
 from itertools import islice
 from typing import TypeVar
 
+from rsdos import locks
 from rsdos.errors import DamagedContainer, DamagedObject, InvalidOption, ReadOnlyContainer, RsdosError, log_warning
 from rsdos.model import BytesLike, CompressMode, Copy, Durability, ObjectMeta, Place, Source, Trust
 from rsdos.stores import CHUNK, LooseStore, Packs, Store, ask_for_rest, first_good
 
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 """What the file system says to who may not write."""
+
+NO_LOCKS = "its file system has no locks (flock): see docs/concurrency.md"
 
 _T = TypeVar("_T")
 
@@ -124,6 +127,8 @@ class Objects(Store):
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
                 error.filename = self._root
+            if error.errno in locks.UNSUPPORTED:
+                raise ReadOnlyContainer(self._root, NO_LOCKS) from error
             refused = error.errno in REFUSED
             ours = str(error.filename or "").startswith(self._root)
             if isinstance(error, RsdosError) or not refused or not ours:
