@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,3 +23,14 @@ def container(tmp_path: Path) -> Iterator[Container]:
     """A new container with all defaults."""
     with Container.create(tmp_path / "container") as made:
         yield made
+
+
+@pytest.fixture
+def in_memory(tmp_path: Path) -> Iterator[Path]:
+    """A directory in memory, where there is such: what is asked of a disk is what it is told, not what it does."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=memory) as directory:
+        yield Path(directory)

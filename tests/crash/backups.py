@@ -25,6 +25,9 @@ from tests.helpers import assert_holds
 FIRST = {key_of(data): data for data in (b"", noise(3000, 1), text(9000, 2), b"loose 1", noise(5000, 3))}
 LATER = {key_of(data): data for data in (b"later", noise(4000, 4), b"loose 2")}
 
+EVERY = int(os.environ.get("EVERY", "4"))
+"""Which calls: with EVERY=1 in the environment all of them."""
+
 Contents = dict[str, bytes]
 
 
@@ -32,9 +35,9 @@ def main(operation: str, mode: str, version: str, directory: str) -> None:
     root = Path(directory)
     _prepare(root / "template", int(version))
     run, check = {"backup": (_backup, _check_backup), "restore": (_restore, _check_restore)}[operation]
-    number = 0
+    number = 1 - EVERY
     while True:
-        number += 1
+        number += EVERY
         work = root / "work"
         shutil.copytree(root / "template", work, symlinks=True)
         try:

@@ -9,8 +9,9 @@ import pytest
 from tests.helpers import run_python
 
 
+_MAIN = "import sys; from tests.crash.repairs import main; main(*sys.argv[1:])"
+
+
 @pytest.mark.parametrize("version", [1, 2])
-def test_repair_of_objects_killed_before_each_call(version: int, tmp_path: Path) -> None:
-    assert (
-        int(run_python("import sys; from tests.crash.repairs import main; main(*sys.argv[1:])", tmp_path, version)) > 40
-    )
+def test_repair_of_objects_killed_before_each_call(version: int, in_memory: Path) -> None:
+    assert int(run_python(_MAIN, in_memory, version)) > 40

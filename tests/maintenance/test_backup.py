@@ -435,8 +435,8 @@ _SWEEP = "import sys; from tests.crash.backups import main; main(*sys.argv[1:])"
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("mode", ["kill", "torn", "short", str(errno.EIO), str(-errno.ENOSPC)])
 @pytest.mark.parametrize(("operation", "least"), [("backup", 35), ("restore", 25)])
-def test_broken_off_at_every_call(operation: str, least: int, mode: str, version: int, tmp_path: Path) -> None:
-    points = int(run_python(_SWEEP, operation, mode, version, tmp_path))
+def test_broken_off_at_every_call(operation: str, least: int, mode: str, version: int, in_memory: Path) -> None:
+    points = int(run_python(_SWEEP, operation, mode, version, in_memory))
     assert points >= (3 if mode in ("torn", "short") else least)
 
 
