@@ -8,7 +8,6 @@ import pytest
 
 from tests.helpers import run_python
 
-
 _MAIN = "import sys; from tests.crash.repairs import main; main(*sys.argv[1:])"
 
 
