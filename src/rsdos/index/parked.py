@@ -7,7 +7,10 @@ anew; 20 to find that what is kept is still the newest. It is memory, and mappin
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
+
+from rsdos.index.segment import identity
 
 if TYPE_CHECKING:
     from rsdos.index.current import State
@@ -20,9 +23,8 @@ _MOST_BYTES = 64 << 20
 
 class _Parked(NamedTuple):
     state: State
-    paths: tuple[str, ...]
-    files: tuple[tuple[int, ...], ...]
-    """What tells each of them from another that is put in its place, and from itself when it is changed."""
+    files: Mapping[str, tuple[int, ...]]
+    """What tells each of its files from another that is put in its place, and from itself when it is changed."""
 
 
 _parked: dict[str, _Parked] = {}
@@ -34,9 +36,12 @@ def park(directory: str, manifest: str, state: State) -> None:
     _parked.pop(directory, None)
     if state.is_recovered or sum(segment.length for segment in segments) > _MOST_BYTES:
         return
-    paths = (manifest, *dict.fromkeys(segment.path for segment in segments))
+    # Not what the files are now: somebody may have changed them since they were opened.
+    files = {segment.path: segment.identity for segment in segments}
+    if any(files[segment.path] != segment.identity for segment in segments):
+        return
     try:
-        _parked[directory] = _Parked(state, paths, tuple(map(_identity, paths)))
+        _parked[directory] = _Parked(state, files | {manifest: identity(os.stat(manifest))})
     except OSError:
         return
     while len(_parked) > _MOST:
@@ -47,13 +52,8 @@ def parked(directory: str) -> State | None:
     """The state that was kept of an index, if its files are still the same; there may be a newer one."""
     kept = _parked.get(directory)
     try:
-        if kept and tuple(map(_identity, kept.paths)) == kept.files:
+        if kept and all(identity(os.stat(path)) == known for path, known in kept.files.items()):
             return kept.state
     except OSError:
         pass
     return None
-
-
-def _identity(path: str) -> tuple[int, ...]:
-    status = os.stat(path)
-    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size

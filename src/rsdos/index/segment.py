@@ -122,7 +122,9 @@ class Segment:
         """Of ``length`` bytes at ``offset`` of an open file (default: all of it), which may be closed afterwards."""
         self.path = path
         self.offset = offset
-        size = os.fstat(fd).st_size
+        status = os.fstat(fd)
+        self.identity = identity(status)
+        size = status.st_size
         length = size - offset if length is None else length
         if length < HEADER_SIZE or offset + length > size:
             raise DamagedContainer(path, "a segment is cut short", offset)
@@ -260,6 +262,11 @@ class Segment:
         from rsdos.index.entries import PREFIX, RECORD, Entries
 
         return Entries(np.frombuffer(self._prefixes, PREFIX), np.frombuffer(self._records, RECORD))
+
+
+def identity(status: os.stat_result) -> tuple[int, ...]:
+    """What tells a file from another that is put in its place, and from itself when it is changed."""
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _view(fd: int, offset: int, length: int) -> memoryview:
