@@ -97,18 +97,27 @@ class Objects(Store):
         return present
 
     def read_many(self, digests: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
+        for positions, payloads in self.read_lists(digests):
+            yield from zip(positions, payloads, strict=True)
+
+    def read_lists(self, digests: Sequence[bytes]) -> Iterator[tuple[Sequence[int], Sequence[bytes]]]:
         absent = bytearray(b"\1") * len(digests)
         try:
-            for at, data in self.packed.read_many(digests, self.read):
-                absent[at] = 0
-                yield at, data
-            look: Store = self.loose
+            for positions, payloads in self.packed.read_lists(digests, self.read):
+                for at in positions:
+                    absent[at] = 0
+                yield positions, payloads
         except DamagedContainer:
-            look = self  # One by one: a loose copy answers for what the index cannot tell of, or the damage is raised.
-        for at in (at for at, flag in enumerate(absent) if flag):
-            found = look.read(digests[at])
-            if found is not None:
-                yield at, found
+            # One by one: a loose copy answers for what the index cannot tell of, or the damage is raised.
+            for at in (at for at, flag in enumerate(absent) if flag):
+                found = self.read(digests[at])
+                if found is not None:
+                    yield (at,), (found,)
+            return
+        if 1 in absent:
+            rest = [at for at, flag in enumerate(absent) if flag]
+            for at, data in self.loose.read_many([digests[at] for at in rest]):
+                yield (rest[at],), (data,)
 
     def copies(self, digests: Sequence[bytes], trust: Trust, durability: Durability) -> list[Copy]:
         answers = self.packed.copies(digests, trust, durability)

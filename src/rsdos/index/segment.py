@@ -186,7 +186,9 @@ class Segment:
         high = min(guess + self._spread, count)
         if low >= high:
             return []
-        self._check(low * _PREFIX_SIZE, high * _PREFIX_SIZE)
+        # As `_check` does, without the call: this is a tenth of a read.
+        if 0 in self._checked[low * _PREFIX_SIZE // BLOCK_SIZE : (high * _PREFIX_SIZE - 1) // BLOCK_SIZE + 1]:
+            self._check(low * _PREFIX_SIZE, high * _PREFIX_SIZE)
         prefixes = self._prefixes
         if (low and prefixes[low] >= prefix) or (high < count and prefixes[high - 1] <= prefix):
             low, high = 0, count

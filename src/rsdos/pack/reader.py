@@ -31,7 +31,8 @@ class BarePack:
             self._size = self.size()
             if offset + length > self._size:
                 raise DamagedContainer(self.path, f"the pack is cut short: it has {self._size} bytes", offset)
-        return fsio.read_at(self.fd, offset, length)
+        data = os.pread(self.fd, length, offset)
+        return data if len(data) == length else fsio.read_at(self.fd, offset, length)
 
     def size(self) -> int:
         """Bytes in the file now, the unfinished tail of a writer included."""

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict
 from functools import partial
 from operator import add
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from rsdos import fsio, locks
 from rsdos.codecs import crc32, decode
@@ -212,19 +212,22 @@ class PackedStore(Packs):
     def read_many(
         self, digests: Sequence[bytes], read: Callable[[bytes], bytes | None] | None = None
     ) -> Iterator[tuple[int, bytes]]:
-        read = read or self.read
+        for positions, payloads in self.read_lists(digests, read):
+            yield from zip(positions, payloads, strict=True)
+
+    def read_lists(
+        self, digests: Sequence[bytes], read: Callable[[bytes], bytes | None] | None = None
+    ) -> Iterator[tuple[Sequence[int], Sequence[bytes]]]:
         for run in self.index.find_many(digests).runs(GAP, WINDOW):
             stored = None if run.flags else self._stored_run(run)
-            if stored is None:
-                for at in run.positions:
-                    data = read(digests[at])
-                    if data is not None:
-                        yield at, data
-            else:
-                for at, raw in zip(run.positions, decoded(run, stored), strict=True):
-                    data = read(digests[at]) if raw is None else raw
-                    if data is not None:
-                        yield at, data
+            raws = [None] * len(run.positions) if stored is None else decoded(run, stored)
+            if None not in raws:
+                yield run.positions, cast(Sequence[bytes], raws)
+                continue
+            for at, raw in zip(run.positions, raws, strict=True):
+                data = (read or self.read)(digests[at]) if raw is None else raw
+                if data is not None:
+                    yield (at,), (data,)
 
     def _stored_run(self, run: Run) -> list[bytes] | None:
         """The stored bytes of a run, or None when one of them is not what was written."""

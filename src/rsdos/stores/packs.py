@@ -231,6 +231,13 @@ class Packs(Store):
     ) -> Iterator[tuple[int, bytes]]:
         """As promised; ``read`` is asked for what cannot be had in bulk (default: the store's own)."""
 
+    def read_lists(
+        self, digests: Sequence[bytes], read: Callable[[bytes], bytes | None] | None = None
+    ) -> Iterator[tuple[Sequence[int], Sequence[bytes]]]:
+        """As promised; ``read`` as in `read_many`."""
+        for at, data in self.read_many(digests, read):
+            yield (at,), (data,)
+
     @abstractmethod
     def whole_many(self, digests: Sequence[bytes]) -> Iterator[Whole]:
         """The objects of at most one frame of which the copy is good, hash and all, in storage order.

@@ -55,6 +55,11 @@ class Store(ABC):
     def read_many(self, digests: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
         """(position, bytes) of those that are in sight, in storage order. Raises `DamagedObject`."""
 
+    def read_lists(self, digests: Sequence[bytes]) -> Iterator[tuple[Sequence[int], Sequence[bytes]]]:
+        """`read_many` as lists of positions and of bytes, of as many objects at a time as the store reads together."""
+        for at, data in self.read_many(digests):
+            yield (at,), (data,)
+
     @abstractmethod
     def contains_many(self, digests: Sequence[bytes]) -> list[bool]:
         """Which of the objects are in sight."""
@@ -133,10 +138,11 @@ class Store(ABC):
             while todo:
                 sight = self.sight()
                 absent = bytearray(b"\1") * len(todo)
-                for at, data in self.read_many(digests):
-                    absent[at] = 0
-                    yield todo[at], data
-                rest = [at for at, flag in enumerate(absent) if flag]
+                for positions, payloads in self.read_lists(digests):
+                    for at in positions:
+                        absent[at] = 0
+                    yield from zip(map(todo.__getitem__, positions), payloads, strict=True)
+                rest = [at for at, flag in enumerate(absent) if flag] if 1 in absent else []
                 todo, digests = [todo[at] for at in rest], [digests[at] for at in rest]
                 if not todo or self.is_current(sight):
                     break
