@@ -269,3 +269,16 @@ def test_interrupted_in_the_middle(run: Run, tmp_path: Path) -> None:
     assert {line[:64] for line in (first + stdout).decode().splitlines()} <= stored
     run("add-files", "-r", "tree")
     assert set(run("list").stdout.split()) == set(map(key_of, contents.values()))
+
+
+def test_add_files_in_two_processes(run: Run, tmp_path: Path) -> None:
+    run("init")
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for number in range(300):
+        (tree / f"{number}.txt").write_text(f"number {number % 290}")
+    os.symlink("/etc", tree / "link")
+    alone = run("add-files", "-r", "tree").stdout
+    together = run("add-files", "-r", "--jobs", "2", "tree").stdout
+    assert sorted(together.splitlines()) == sorted(alone.splitlines())
+    assert len(run("list").stdout.splitlines()) == 290
