@@ -9,6 +9,7 @@ from time import monotonic
 
 from rsdos.engine import Engine
 from rsdos.interfaces import Progress
+from rsdos.maintenance.quarantine import sweep_quarantine
 from rsdos.model import Durability
 from rsdos.progress import SILENCE
 from rsdos.stores import PackAppender
@@ -58,7 +59,7 @@ class Leftovers:
 
 def sweep(engine: Engine) -> Leftovers:
     """Remove what dead writers left, in the sandbox and among the packs. The caller holds the maintenance lock."""
-    files = engine.loose.sandbox.sweep()
+    files = engine.loose.sandbox.sweep() + sweep_quarantine(engine.layout)
     swept = engine.packed.sweep()
     return Leftovers(files + swept.files, swept.length)
 

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from rsdos import fsio
 from rsdos.engine import Engine
 from rsdos.errors import DamagedContainer, DamagedObject
+from rsdos.layout import Layout
 from rsdos.model import FRAME_SIZE, ObjectMeta
 from rsdos.sharing import make_directories, make_directory
 
@@ -35,6 +36,20 @@ def write_report(path: str, what: dict[str, object]) -> str:
     """Write a JSON document, synced; returns its path. The directory is not synced."""
     fsio.replace_file(path, json.dumps(what, indent=1).encode())
     return path
+
+
+def sweep_quarantine(layout: Layout) -> int:
+    """Remove the documents there that a killed run has left unfinished; returns how many. Under the maintenance lock.
+
+    Each is written again by the run that goes on, or was for a directory of its own that says nothing then.
+    """
+    unfinished = [
+        os.path.join(directory, name)
+        for directory, _, names in os.walk(layout.quarantine)
+        for name in names
+        if name.endswith(".json.new")
+    ]
+    return sum(map(fsio.remove, unfinished))
 
 
 def set_aside(engine: Engine, key: str, reason: str, directory: str) -> str:
