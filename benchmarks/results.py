@@ -82,6 +82,7 @@ def describe_machine(work: Path) -> dict[str, str]:
         "date": time.strftime("%Y-%m-%d"),
         "commit": commit.stdout.strip(),
         "processor": f"{model}, {os.cpu_count()} cores",
+        "load when it began": f"{os.getloadavg()[0]:.1f} processes",
         "system": f"{platform.system()} {platform.release()}",
         "file system": kind,
         "python": sys.version.split()[0],

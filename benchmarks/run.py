@@ -34,12 +34,12 @@ def main() -> int:
         for case in cases:
             _run_case(case, bench, level, results, options.sides, rounds)
             print(f"{time.monotonic() - begun:6.0f} s  {report.line(results, case)}", file=sys.stderr)
+            if options.json:
+                results.write(options.json)  # After each case: whoever stops it half-way keeps what there is.
     finally:
         if not options.keep:
             shutil.rmtree(work / level.name, ignore_errors=True)
     print(report.terminal(results))
-    if options.json:
-        results.write(options.json)
     return 0
 
 
