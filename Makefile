@@ -3,6 +3,8 @@
 PYTHON ?= python3
 WORKERS ?= auto
 ARGS ?=
+SHARE ?= 10
+MINUTES ?= 10
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,7 +20,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 # One step after the other, also under `make -j`: the summary of pytest is the last line.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format unit crash clean
+.PHONY: help demo test lint format unit crash damage soak clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -44,6 +46,12 @@ unit: $(STAMP) ## the tests alone; ARGS="-k pack -x" goes to pytest, WORKERS=0 r
 
 crash: $(STAMP) ## every operation broken off at every call, and power lost behind it (ten minutes); prints the counts
 	@$(BIN)/python -m tests.crash.run $(ARGS)
+
+damage: $(STAMP) ## more than 20,000 damaged containers of both versions; SHARE=1 takes all 240,000
+	@$(BIN)/python -m tests.crash.run --damage $(SHARE) rsdos 'rsdos, version 1' $(ARGS)
+
+soak: $(STAMP) ## MINUTES of eight processes that do everything at once and are killed at random
+	@$(BIN)/python -m tests.crash.soak --minutes $(MINUTES) $(ARGS)
 
 format: $(STAMP) ## put the sources in shape, and mend what ruff can mend safely
 	@$(BIN)/python -m ruff check --quiet --fix-only .

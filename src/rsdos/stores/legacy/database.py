@@ -205,7 +205,7 @@ class Database:
         try:
             connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY or not can_write(self._layout):
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_READONLY or not can_write(self._layout):
                 raise
             # It is the memory beside the log that cannot be written.
             connection.close()
@@ -272,6 +272,9 @@ class Database:
             yield
         except sqlite3.Error as error:
             raise _translated(error, self._layout) from error
+        except UnicodeDecodeError as error:
+            # Of SQLite's own message, which quotes what it met.
+            raise DamagedContainer(self._path, "not the index of a container: its schema is no text") from error
 
 
 class Transaction:
