@@ -67,8 +67,8 @@ class Wrong(Exception):
 SUBJECTS = {
     "rsdos": ("tests.crash.ours", "SUBJECT"),
     "rsdos, version 1": ("tests.crash.ours", "LEGACY_SUBJECT"),
-    "rsdos 0.1.1": ("tests.crash.peer_rsdos", "SUBJECT"),
-    "dos 1.5.0": ("tests.crash.peer_dos", "SUBJECT"),
+    "rsdos 0.1.1": ("tests.crash.peers", "RSDOS"),
+    "dos 1.5.0": ("tests.crash.peers", "DOS"),
 }
 
 
