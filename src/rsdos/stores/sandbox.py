@@ -37,8 +37,9 @@ class Sandbox:
     def new_file(self) -> SandboxFile:
         """A new empty file. Another thread's `close` may take the directory away meanwhile: a new one is made then."""
         while True:
+            directory = self._directory()
             try:
-                return SandboxFile(f"{self._directory()}/{next(self._counter)}")
+                return SandboxFile(f"{directory}/{next(self._counter)}")
             except FileNotFoundError:
                 self._claims.pop(os.getpid(), None)
 
@@ -54,7 +55,12 @@ class Sandbox:
     def _claim(self) -> tuple[str, locks.Lock]:
         while True:
             path = f"{self._root}/{_boot_id()}-{os.getpid()}-{secrets.token_hex(8)}"
-            os.mkdir(path)
+            try:
+                os.mkdir(path)
+            except FileNotFoundError:
+                # Not every copy of a container has its empty directories. Of one that is gone nothing is made anew.
+                os.mkdir(self._root)
+                continue
             # A sweep between these calls takes the directory away: begin again then.
             with suppress(FileNotFoundError):
                 lock = locks.try_acquire_directory(path)
@@ -65,6 +71,8 @@ class Sandbox:
         """Remove what dead writers left; returns how many of their files. A live writer's are never touched."""
         removed = 0
         mine = {path for path, _ in self._claims.values()}
+        if not os.path.isdir(self._root):
+            return 0
         for name in os.listdir(self._root):
             path = os.path.join(self._root, name)
             if path in mine:
