@@ -100,6 +100,8 @@ class Database:
                 some = keys[at : at + _IN]
                 query = f"SELECT {_COLUMNS} FROM db_object WHERE hashkey IN ({','.join('?' * len(some))})"
                 rows += self._connection().execute(query, tuple(some)).fetchall()
+        if not {row[0] for row in rows} <= set(keys):
+            raise DamagedContainer(self._path, "the index of the keys leads to rows of others")
         return list(map(_checked, rows))
 
     def keys(self, prefix: str = "") -> Iterator[list[str]]:
