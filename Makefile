@@ -3,6 +3,8 @@
 PYTHON ?= python3
 WORKERS ?= auto
 ARGS ?=
+SHARE ?= 10
+MINUTES ?= 10
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -24,7 +26,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 # One step after the other, also under `make -j`: the summary of pytest is the last line.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format unit aiida crash bench bench-quick bench-scale clean
+.PHONY: help demo test lint format unit aiida crash damage soak bench bench-quick bench-scale clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -54,6 +56,12 @@ aiida: $(AIIDA) ## AiiDA on the drop-in, from end to end; NODES=300 for a shorte
 
 crash: $(STAMP) ## every operation broken off at every call, and power lost behind it (ten minutes); prints the counts
 	@$(BIN)/python -m tests.crash.run $(ARGS)
+
+damage: $(STAMP) ## more than 20,000 damaged containers of both versions; SHARE=1 takes all 240,000
+	@$(BIN)/python -m tests.crash.run --damage $(SHARE) rsdos 'rsdos, version 1' $(ARGS)
+
+soak: $(STAMP) ## MINUTES of eight processes that do everything at once and are killed at random
+	@$(BIN)/python -m tests.crash.soak --minutes $(MINUTES) $(ARGS)
 
 format: $(STAMP) ## put the sources in shape, and mend what ruff can mend safely
 	@$(BIN)/python -m ruff check --quiet --fix-only .

@@ -13,7 +13,7 @@ from tests.crash.operation import Operation
 from tests.crash.subject import Reader, Subject
 from tests.data import key_of
 
-PATIENCE = 120
+PATIENCE = 40
 """Seconds in which all of a judgement is done, or something is stuck."""
 
 Verdicts = dict[str, str]

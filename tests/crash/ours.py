@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
-from rsdos import Container, ObjectNotFound, RsdosError
-from rsdos.config import LEGACY
+from rsdos import CompressMode, Container, ObjectNotFound, Place, RsdosError
+from rsdos.config import LEGACY, VERSION
+from rsdos.maintenance import merge
 from tests.crash.operation import Operation
 from tests.crash.operations import OPERATIONS
+from tests.crash.subject import Wrong
+from tests.data import key_of, noise, text
 from tests.helpers import assert_no_leftovers, tree
 
 
@@ -27,10 +32,37 @@ class _Reader:
         found = self._container.extract_many(keys, missing="skip")
         return {key: data for key, data in found if data is not None}
 
+    def ways(self, key: str) -> Iterator[tuple[str, Callable[[], bytes | None]]]:
+        container = self._container
+        yield "extract", partial(self.read, key)
+        yield "extract_many", lambda: dict(container.extract_many([key], missing="none"))[key]
+        yield "open", _none(lambda: _streamed(container, key))
+        yield "extract_to", _none(lambda: _to_file(container, key))
+
     def keys(self) -> list[str]:
         keys = list(self._container)
-        assert len(keys) == len(set(keys)) == len(self._container), "a key is listed twice, or counted wrong"
+        assert len(keys) == len(set(keys)), "a key is listed twice"
+        assert len(keys) == len(self._container), f"{len(keys)} keys are listed and {len(self._container)} counted"
         return keys
+
+
+def _streamed(container: Container, key: str) -> bytes:
+    """By ranges: the second half first."""
+    with container.open(key) as stream:
+        size = container.meta(key).size
+        stream.seek(size // 2)
+        behind = stream.read()
+        stream.seek(0)
+        return stream.read(size // 2) + behind
+
+
+def _to_file(container: Container, key: str) -> bytes:
+    path = container.path.with_name("extracted")
+    try:
+        container.extract_to(key, path)
+        return path.read_bytes()
+    finally:
+        path.unlink(missing_ok=True)
 
 
 class Ours:
@@ -90,8 +122,52 @@ class Ours:
         assert not fresh, f"left behind: {fresh}"
         assert not [name for name in after if name.startswith("sandbox/")]
 
-    def reads(self, path: Path, key: str) -> Mapping[str, object]:
-        return {name: _answer(lambda read=read: read(path, key)) for name, read in _READS.items()}  # type: ignore[misc]
+    def begin_damage(self, path: Path) -> Mapping[str, bytes]:
+        return _some_of_everything(path, 2)
+
+    def insert(self, path: Path, data: bytes) -> None:
+        with Container(path) as container:
+            for place in Place:
+                key = container.insert(data + place.value.encode(), to=place)
+                with Container(path) as other:
+                    if other.extract(key) != data + place.value.encode():
+                        raise Wrong(key)
+
+    def is_root(self, name: str) -> bool:
+        return name.startswith(("index/manifest-", "packs.idx"))
+
+
+class Legacy(Ours):
+    """Version 1, where damage is to be told from that of version 2."""
+
+    def begin_damage(self, path: Path) -> Mapping[str, bytes]:
+        return _some_of_everything(path, 1)
+
+
+def _some_of_everything(path: Path, version: int) -> Mapping[str, bytes]:
+    """Small objects: loose and packed, raw and compressed, in two packs and several batches; in version 2 merged ones.
+
+    What they hold is not like anything that a format has, so that a byte of one is not taken for one of the other.
+    """
+    settings = {"loose_compression": "zstd"} if version == VERSION else {}
+    objects = [noise(40, 1), text(900, 2), noise(300, 3), text(700, 4), b"", noise(60, 5), text(500, 6), noise(90, 7)]
+    with Container.create(path, container_version=version, pack_size_target=1200, **settings) as container:  # type: ignore[arg-type]
+        container.insert_many(objects[:3], compress=CompressMode.AUTO)
+        merge.execute(container.engine, merge.plan(container.engine, merge.MergeOptions()))
+        container.insert_many(objects[3:5], compress=CompressMode.NO)
+        container.insert_many(objects[5:6], compress=CompressMode.NO)
+        if version == VERSION:
+            deleted = container.insert_many([b"deleted"])
+            container.delete(deleted)
+        container.insert_many(objects[6:], to=Place.LOOSE)
+    if version == LEGACY:
+        # As the last to close leaves it: all in one file, which has no checksums.
+        with closing(sqlite3.connect(path / "packs.idx")) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        for name in ("packs.idx-wal", "packs.idx-shm"):
+            (path / name).unlink(missing_ok=True)
+    (path / "locks" / "reserve").unlink(missing_ok=True)
+    return {key_of(data): data for data in objects}
 
 
 def _assert_no_legacy_leftovers(path: Path) -> None:
@@ -104,34 +180,17 @@ def _assert_no_legacy_leftovers(path: Path) -> None:
     assert not (path / "packed").exists() and not (path / "index").exists()
 
 
-def _answer(read: Callable[[], object]) -> object:
-    try:
-        return read()
-    except ObjectNotFound:
-        return None
-    except BaseException as error:  # noqa: BLE001  what it is, is for the caller to judge
-        return error
+def _none(read: Callable[[], bytes | None]) -> Callable[[], bytes | None]:
+    """The same, with None for what is missing."""
 
+    def call() -> bytes | None:
+        try:
+            return read()
+        except ObjectNotFound:
+            return None
 
-def _extract(path: Path, key: str) -> object:
-    with Container(path) as container:
-        return container.extract(key)
+    return call
 
-
-def _extract_many(path: Path, key: str) -> object:
-    with Container(path) as container:
-        return dict(container.extract_many([key], missing="none"))[key]
-
-
-def _stream(path: Path, key: str) -> object:
-    with Container(path) as container, container.open(key) as stream:
-        return stream.read()
-
-
-_READS: Mapping[str, Callable[[Path, str], object]] = {
-    "extract": _extract,
-    "extract_many": _extract_many,
-    "open": _stream,
-}
 
 SUBJECT = Ours()
+LEGACY_SUBJECT = Legacy()

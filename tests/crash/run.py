@@ -36,7 +36,7 @@ def break_off(
             command,
             check=False,
             cwd=ROOT,
-            env=_environment(name, shim.build(directory)),
+            env=_environment(name == "rsdos", shim.build(directory)),
             capture_output=True,
             text=True,
             timeout=_PATIENCE,
@@ -46,17 +46,21 @@ def break_off(
     return {way: Result(**result) for way, result in results.items()}
 
 
-def _environment(name: str, library: Path) -> dict[str, str]:
+def _environment(is_ours: bool, library: Path | None = None) -> dict[str, str]:
     places = [str(ROOT)]
-    if name == "rsdos":
+    if is_ours:
         import rsdos
 
         places.insert(0, str(Path(rsdos.__file__).parent.parent))
-    return os.environ | {
-        "LD_PRELOAD": str(library),
-        "PYTHONPATH": os.pathsep.join(places),
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
+    preload = {"LD_PRELOAD": str(library)} if library else {}
+    return (
+        os.environ
+        | preload
+        | {
+            "PYTHONPATH": os.pathsep.join(places),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+    )
 
 
 @dataclass
@@ -105,6 +109,31 @@ def run(name: str, directory: Path, ways: Sequence[str], pattern: str, workers: 
     return totals
 
 
+def damage(name: str, directory: Path, share: int) -> Result:
+    """Damage a small container of a store in one of ``share`` ways; see `tests.crash.damage`."""
+    ours = name.startswith("rsdos,") or name == "rsdos"
+    with tempfile.TemporaryDirectory(dir=directory) as place:
+        command = [sys.executable if ours else PEERS, "-m", "tests.crash.damage", name, place, str(share), "1"]
+        done = subprocess.run(
+            command, check=True, cwd=ROOT, env=_environment(ours), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+    return Result(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def run_damage(names: Sequence[str], directory: Path, share: int, workers: int) -> bool:
+    """Damage containers of some stores and print the counts; whether anything of ours was wrong."""
+    wrong = False
+    with ThreadPoolExecutor(workers) as pool:
+        for name, result in zip(names, pool.map(lambda name: damage(name, directory, share), names), strict=True):
+            print(f"{name}: {result.points} damaged containers, verdicts {result.bad}", flush=True)
+            for verdict, example in result.examples.items():
+                print(f"  {verdict}: {example}")
+            # The index of version 1 has no checksums: what a flipped bit hides there only `validate` can tell.
+            allowed = {"missing", "listed"} if name.endswith("version 1") else set()
+            wrong |= name.startswith("rsdos") and name != "rsdos 0.1.1" and bool(result.bad.keys() - allowed)
+    return wrong
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the rig over some stores."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -112,11 +141,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--ways", nargs="*", default=FULL, help="WAY:SHARE, power:SHARE:LOTS; default: everything")
     parser.add_argument("--only", default="", help="operations whose names have this in them")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--damage", type=int, metavar="SHARE", help="damage containers instead, one of so many ways")
     memory = Path("/dev/shm")
     parser.add_argument("--directory", type=Path, default=memory if memory.is_dir() else None)
     chosen = parser.parse_args(arguments)
     wrong = False
     with tempfile.TemporaryDirectory(dir=chosen.directory) as directory:
+        if chosen.damage:
+            return int(run_damage(chosen.stores, Path(directory), chosen.damage, chosen.workers))
         for name in chosen.stores:
             totals = run(name, Path(directory), chosen.ways, chosen.only, chosen.workers)
             for way, points in totals.points.items():

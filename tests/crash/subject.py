@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +22,9 @@ class Reader(Protocol):
 
     def keys(self) -> list[str]:
         """All keys."""
+
+    def ways(self, key: str) -> Iterator[tuple[str, Callable[[], bytes | None]]]:
+        """Every way to read an object, by name; each gives what `read` does."""
 
 
 class Subject(Protocol):
@@ -44,16 +47,32 @@ class Subject(Protocol):
     def assert_space_came_back(self, operation: Operation, path: Path, before: dict[str, int]) -> None:
         """After an error nothing unfinished stands about."""
 
-    def reads(self, path: Path, key: str) -> Mapping[str, object]:
-        """What each way to read gives: bytes, None for missing, or the exception. For the sweep of damage."""
+    def begin_damage(self, path: Path) -> Mapping[str, bytes]:
+        """Make a small container that has some of everything; returns its objects. Nobody keeps it open."""
+
+    def insert(self, path: Path, data: bytes) -> None:
+        """Insert an object in every way and read it back. Raises what the store does; `Wrong` when it is not right."""
+
+    def is_root(self, name: str) -> bool:
+        """Whether a file is what says which objects there are: without it an object may be missing, or all."""
 
     errors: tuple[type[BaseException], ...]
     """What it raises on purpose: anything else is a crash."""
 
 
-SUBJECTS = {"rsdos": "tests.crash.ours", "rsdos 0.1.1": "tests.crash.peer_rsdos", "dos 1.5.0": "tests.crash.peer_dos"}
+class Wrong(Exception):
+    """Other bytes came back than were stored."""
+
+
+SUBJECTS = {
+    "rsdos": ("tests.crash.ours", "SUBJECT"),
+    "rsdos, version 1": ("tests.crash.ours", "LEGACY_SUBJECT"),
+    "rsdos 0.1.1": ("tests.crash.peers", "RSDOS"),
+    "dos 1.5.0": ("tests.crash.peers", "DOS"),
+}
 
 
 def subject(name: str) -> Subject:
     """The store of that name; it is imported only now."""
-    return cast(Subject, import_module(SUBJECTS[name]).SUBJECT)
+    module, attribute = SUBJECTS[name]
+    return cast(Subject, getattr(import_module(module), attribute))

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 Recover = Callable[[Manifest | None], Snapshot]
 """Makes a snapshot from the segments inside the packs: of the packs of a manifest, or of all when that is damaged."""
 
+CheckPack = Callable[[int, str, int], None]
+"""Is given a descriptor, its path and a pack id; raises `DamagedContainer` when that is not this pack."""
+
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -41,10 +44,11 @@ class Index:
     the packs. Nothing is written but by `commit`, which refuses when the newest manifest is damaged.
     """
 
-    def __init__(self, layout: Layout, container_id: str, recover: Recover) -> None:
+    def __init__(self, layout: Layout, container_id: str, recover: Recover, check_pack: CheckPack) -> None:
         self.history = History(layout, container_id)
         self._layout = layout
         self._recover = recover
+        self._check_pack = check_pack
         self._state: State | None = None
         self._durable = 0
         """The manifest of which this process has synced the name."""
@@ -115,6 +119,9 @@ class Index:
         path = self._layout.segment(entry.number) if entry.number else self._layout.pack(entry.pack_id)
         fd = fsio.open_for_reading(path)
         try:
+            if not entry.number:
+                # In another pack there may stand a segment as well, of other keys: these would be missing.
+                self._check_pack(fd, path, entry.pack_id)
             segment = Segment(fd, path, entry.offset, entry.length or None)
         finally:
             os.close(fd)

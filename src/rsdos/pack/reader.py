@@ -51,10 +51,14 @@ class PackFile(BarePack):
         super().__init__(path)
         self.pack_id = pack_id
         self.container_id = container_id
-        if any_header:
-            return
-        if fault := header_fault(fsio.read_at(self.fd, 0, HEADER_SIZE), container_id, pack_id):
-            raise DamagedContainer(path, fault)
+        if not any_header:
+            check_header(self.fd, path, pack_id, container_id)
+
+
+def check_header(fd: int, path: str, pack_id: int, container_id: bytes) -> None:
+    """Raise `DamagedContainer` when an open file is not that pack of that container."""
+    if fault := header_fault(fsio.read_at(fd, 0, HEADER_SIZE), container_id, pack_id):
+        raise DamagedContainer(path, fault)
 
 
 def true_id(path: str, container_id: bytes) -> int | None:

@@ -31,7 +31,7 @@ from rsdos.model import (
     Stored,
     Trust,
 )
-from rsdos.pack import PackFile, Scan, scan
+from rsdos.pack import PackFile, Scan, check_header, scan
 from rsdos.stores.appending import Look
 from rsdos.stores.checking import Depth, Finding, Sample
 from rsdos.stores.encoding import Encoding
@@ -70,7 +70,8 @@ class PackedStore(Packs):
         super().__init__(layout, config, durability)
         self._container_id = bytes.fromhex(config.container_id)
         self._packs: dict[int, PackFile] = {}
-        self.index = Index(layout, config.container_id, partial(recover, layout, config.container_id))
+        check = partial(check_header, container_id=bytes.fromhex(config.container_id))
+        self.index = Index(layout, config.container_id, partial(recover, layout, config.container_id), check)
 
     def sight(self) -> object:
         return self.index.state

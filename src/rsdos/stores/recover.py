@@ -67,6 +67,9 @@ class _Found:
         except DamagedContainer as error:
             self.damage = self.damage or error
             return pack
+        if file.size() < pack.length:
+            # At the end of a batch, or of the header, nothing else would tell.
+            self.damage = self.damage or DamagedContainer(path, "the pack is cut short", file.size())
         result = scan(file, pack.length or None)
         length = result.batches[-1].end if result.batches else 0
         for start, _ in result.uncovered:

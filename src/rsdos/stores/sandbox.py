@@ -36,8 +36,9 @@ class Sandbox:
     def new_file(self) -> SandboxFile:
         """A new empty file. Another thread's `close` may take the directory away meanwhile: a new one is made then."""
         while True:
+            directory = self._directory()
             try:
-                return SandboxFile(f"{self._directory()}/{next(self._counter)}")
+                return SandboxFile(f"{directory}/{next(self._counter)}")
             except FileNotFoundError:
                 self._claims.pop(os.getpid(), None)
 
@@ -53,7 +54,12 @@ class Sandbox:
     def _claim(self) -> tuple[str, locks.Lock]:
         while True:
             path = f"{self._root}/{_boot_id()}-{os.getpid()}-{os.urandom(8).hex()}"
-            make_directory(path)
+            try:
+                make_directory(path)
+            except FileNotFoundError:
+                # Not every copy of a container has its empty directories. Of one that is gone nothing is made anew.
+                make_directory(self._root)
+                continue
             # A sweep between these calls takes the directory away: begin again then.
             with suppress(FileNotFoundError):
                 lock = locks.try_acquire_directory(path)
@@ -66,6 +72,8 @@ class Sandbox:
 
         removed = 0
         mine = {path for path, _ in self._claims.values()}
+        if not os.path.isdir(self._root):
+            return 0
         for name in os.listdir(self._root):
             path = os.path.join(self._root, name)
             if path in mine:

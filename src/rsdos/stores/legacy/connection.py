@@ -23,6 +23,9 @@ _SCHEMA = (_TABLE, "CREATE UNIQUE INDEX ix_db_object_hashkey ON db_object (hashk
 
 _NAMES = {"id", "hashkey", "compressed", "size", "offset", "length", "pack_id"}
 
+_HEAD = 100
+"""Bytes of SQLite's file header: the page size stands at byte 16, the number of pages at 28."""
+
 _PATIENCE = 60.0
 """Seconds to wait for another program's lock: disk-objectstore commits a whole pack at once."""
 
@@ -119,11 +122,14 @@ def connect(layout: LegacyLayout) -> Connection:
     path = layout.database
     if not os.path.exists(path):
         raise DamagedContainer(path, "the index is missing")
+    if _is_cut_short(path) and _is_cut_short(path):
+        # Twice: the log may have been brought in and removed between two of the calls.
+        raise DamagedContainer(path, "the index is cut short")
     writable = can_write(layout)
     try:
         return _opened(path, "mode=rw" if writable else "mode=ro")
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF not in (
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF not in (
             sqlite3.SQLITE_CANTOPEN,
             sqlite3.SQLITE_READONLY,
             sqlite3.SQLITE_IOERR,
@@ -136,6 +142,22 @@ def connect(layout: LegacyLayout) -> Connection:
             reason = "its log has changes that only a user with write permission can bring in"
             raise ReadOnlyContainer(layout.root, reason) from error
     return _opened(path, "mode=ro&immutable=1", is_immutable=True)
+
+
+def _is_cut_short(path: str) -> bool:
+    """Whether pages are missing at the end: SQLite may take what is left of one for a table that is empty.
+
+    While there is a log or a journal the file may be shorter than it says.
+    """
+    fd = fsio.open_for_reading(path)
+    try:
+        head, size = fsio.read_at(fd, 0, _HEAD), os.fstat(fd).st_size
+    finally:
+        os.close(fd)
+    page = int.from_bytes(head[16:18], "big")
+    pages = int.from_bytes(head[28:32], "big")
+    short = len(head) == _HEAD and size < (1 << 16 if page == 1 else page) * pages
+    return short and not any(map(fsio.length_of, (f"{path}-wal", f"{path}-journal")))
 
 
 def can_write(layout: LegacyLayout) -> bool:

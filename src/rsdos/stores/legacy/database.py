@@ -100,6 +100,8 @@ class Database:
                 some = keys[at : at + _IN]
                 query = f"SELECT {COLUMNS} FROM db_object WHERE hashkey IN ({','.join('?' * len(some))})"
                 rows += self._connection().execute(query, tuple(some)).fetchall()
+        if not {row[0] for row in rows} <= set(keys):
+            raise DamagedContainer(self._path, "the index of the keys leads to rows of others")
         return list(map(checked, rows))
 
     def keys(self, prefix: str = "") -> Iterator[list[str]]:
@@ -243,7 +245,7 @@ class Database:
         try:
             connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY or not can_write(self._layout):
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_READONLY or not can_write(self._layout):
                 raise
             # It is the memory beside the log that cannot be written.
             connection.close()
@@ -310,6 +312,9 @@ class Database:
             yield
         except sqlite3.Error as error:
             raise _translated(error, self._layout) from error
+        except UnicodeDecodeError as error:
+            # Of SQLite's own message, which quotes what it met.
+            raise DamagedContainer(self._path, "not the index of a container: its schema is no text") from error
 
 
 class Transaction:
