@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import re
 import shutil
-import string
 import subprocess
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +21,7 @@ from rsdos import fsio
 from rsdos.compat.disk_objectstore.container import Container
 from rsdos.engine import Engine
 from rsdos.errors import RsdosError
+from rsdos.maintenance.generations import names_among, next_name
 from rsdos.sharing import make_directories
 
 LOGGER = logging.getLogger("disk_objectstore.disk_objectstore.backup_utils")
@@ -172,8 +170,8 @@ class BackupManager:
         last = self.get_last_backup_folder()
         LOGGER.info("Last backup: %s", last)
         backup_func(live, last)
-        time = datetime.now(UTC).strftime("%Y%m%d%H%M%S")
-        name = f"backup_{time}_{''.join(random.choices(string.ascii_lowercase + string.digits, k=4))}"
+        # Names go up, also for two backups of one second: the newest is told by its name.
+        name = next_name(names_among(Path(folder).name for folder in self.get_existing_backup_folders()))
         if not self.run_cmd(["mv", str(live), str(self.path / name)])[0]:
             raise BackupError(f"Failed to move '{live!s}' to '{self.path / name!s}'")
         LOGGER.info("Backup moved from '%s' to '%s'.", live, self.path / name)

@@ -175,10 +175,14 @@ class Database:
                     yield number, *values
 
     def sums(self) -> dict[int, Sums]:
-        """What the rows of each pack add up to."""
-        query = "SELECT pack_id, COUNT(*), TOTAL(size), TOTAL(length) FROM db_object GROUP BY pack_id ORDER BY pack_id"
+        """What the rows of each pack add up to; a size or length that is none counts as 0."""
+        size, length = (
+            f"TOTAL(CASE WHEN typeof({name}) = 'integer' AND {name} BETWEEN 0 AND ? THEN {name} ELSE 0 END)"
+            for name in ("size", "length")
+        )
+        query = f"SELECT pack_id, COUNT(*), {size}, {length} FROM db_object GROUP BY pack_id ORDER BY pack_id"
         with self._errors():
-            rows = self._connection().execute(query).fetchall()
+            rows = self._connection().execute(query, (_MOST - 1, _MOST - 1)).fetchall()
         # Rows of what is no pack at all count nowhere.
         return {row[0]: Sums(row[1], int(row[2]), int(row[3])) for row in rows if type(row[0]) is int}
 
