@@ -127,6 +127,8 @@ class Index:
             os.close(fd)
         if (segment.count, segment.tombstones) != (entry.count, entry.tombstones):
             raise DamagedContainer(path, "a segment has other entries than the manifest says", entry.offset)
+        if entry.check and segment.check != entry.check:
+            raise DamagedContainer(path, "another segment stands in the place of this one", entry.offset)
         return segment
 
     def find(self, digest: bytes) -> Record | None:

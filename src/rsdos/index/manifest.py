@@ -48,7 +48,8 @@ class PackEntry:
 class SegmentEntry:
     """A live segment: the file ``index/<number>.seg``, or a range of a pack (``number`` is 0 then).
 
-    ``synced`` tells whether a segment file is on stable storage; one in a pack is where its pack is.
+    ``synced`` tells whether a segment file is on stable storage; one in a pack is where its pack is. ``check`` tells a
+    segment file from any other that is put in its place: the first bytes of its header's hash (0: not known).
     """
 
     count: int
@@ -58,6 +59,7 @@ class SegmentEntry:
     offset: int = 0
     length: int = 0
     synced: bool = True
+    check: int = 0
 
     @property
     def name(self) -> tuple[int, int, int]:
@@ -148,7 +150,8 @@ def decode_manifest(data: bytes) -> Manifest:
     if version != VERSION:
         raise ValueError(f"manifest version {version!r:.40} is not known")
     packs = tuple(_entry(PackEntry, row) for row in _rows(members, "packs"))
-    segments = tuple(_entry(SegmentEntry, row) for row in _rows(members, "segments"))
+    # The first manifests had no such member.
+    segments = tuple(_entry(SegmentEntry, {"check": 0, **row}) for row in _rows(members, "segments"))
     numbers = {name: _number(members.get(name), name) for name in ("number", "next_pack_id", "next_segment")}
     for pack in packs:
         if pack.synced > pack.length or pack.dead_objects > pack.objects or not 0 < pack.id < numbers["next_pack_id"]:

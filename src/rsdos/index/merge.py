@@ -17,7 +17,7 @@ from rsdos import fsio
 from rsdos.index.entries import Entries
 from rsdos.index.liveness import needed
 from rsdos.index.manifest import SegmentEntry
-from rsdos.index.segment import KEY_SPACE, SegmentLayout, encode_segment_ends
+from rsdos.index.segment import KEY_SPACE, SegmentLayout, check_of, encode_segment_ends
 from rsdos.layout import Layout
 
 MOST_SEGMENTS = 16
@@ -142,4 +142,4 @@ class _SegmentFile:
             head, table = encode_segment_ends(layout, view[layout.columns], tombstones)
         fsio.write_at(self.fd, 0, head)
         fsio.write_at(self.fd, layout.table, table)
-        return SegmentEntry(self.count, tombstones, number=self.number, synced=False)
+        return SegmentEntry(self.count, tombstones, number=self.number, synced=False, check=check_of(head))

@@ -115,6 +115,11 @@ def encode_segment_ends(layout: SegmentLayout, columns: memoryview, tombstones: 
     return head + sha256(head).digest()[:16], table
 
 
+def check_of(head: bytes) -> int:
+    """What a header says in six bytes of its hash, which covers the table of checksums and so all entries."""
+    return int.from_bytes(head[_CHECKED : _CHECKED + 6], "little")
+
+
 class Segment:
     """A segment opened for lookups, by any number of threads. Raises `DamagedContainer` where it is not whole."""
 
@@ -142,6 +147,11 @@ class Segment:
     def length(self) -> int:
         """Bytes in the segment."""
         return len(self._data)
+
+    @property
+    def check(self) -> int:
+        """See `check_of`."""
+        return check_of(bytes(self._data[:HEADER_SIZE]))
 
     def _check_header(self) -> tuple[int, int]:
         head = bytes(self._data[:HEADER_SIZE])

@@ -10,10 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rsdos import Container
+from rsdos.config import Config
+from rsdos.engine import make_container
 from rsdos.errors import DamagedContainer
 from rsdos.index import Entries, Segment, encode_segment
 from rsdos.index.entries import Digests
 from rsdos.model import Record
+from tests.helpers import native
 
 
 def record(digest: bytes, number: int = 0) -> Record:
@@ -95,3 +99,21 @@ def test_a_segment_that_is_cut_short(tmp_path: Path, length: int) -> None:
             Segment(fd, str(path))
     finally:
         os.close(fd)
+
+
+def test_a_segment_file_in_the_place_of_another_is_told(tmp_path: Path) -> None:
+    """Of the same number of entries, whole, and of this very container: its objects must not read as missing."""
+    kept = {}
+    for name, first in (("one", 0), ("other", 1000)):
+        path = tmp_path / name
+        make_container(str(path), Config(container_id="0" * 31 + "1"))
+        with Container(path) as container:
+            kept[name] = container.insert_many(b"%d" % number for number in range(first, first + 40))
+            native(container.engine).merge_index()
+    (mine,) = (tmp_path / "one" / "index").glob("*.seg")
+    (theirs,) = (tmp_path / "other" / "index").glob("*.seg")
+    mine.write_bytes(theirs.read_bytes())
+    with Container(tmp_path / "one") as container:
+        assert all(container.has_many(kept["one"]))
+        assert dict(container.extract_many(kept["one"])).keys() == set(kept["one"])
+        assert container.status().is_recovered
