@@ -145,3 +145,19 @@ def test_what_we_log_is_logged_by_the_name_that_users_configure() -> None:
 def test_the_two_distributions_are_of_one_version() -> None:
     project = (Path(__file__).parents[2] / "drop-in" / "pyproject.toml").read_text()
     assert f'version = "{disk_objectstore.__version__}"' in project
+
+
+@needs_rsync
+@pytest.mark.parametrize("version", [1, 2])
+def test_two_backups_of_one_second_are_two(tmp_path: Path, version: int) -> None:
+    """Their indices are of one size, and rsync takes files of one size and one second for the same."""
+    keys: list[str] = []
+    with OurContainer.create(tmp_path / "container", container_version=version) as own:
+        manager = backup_utils.BackupManager(str(tmp_path / "backups"), keep=5)
+        container = Container(tmp_path / "container")
+        for number in range(4):
+            keys += own.insert_many([noise(100, number)])
+            manager.backup_auto_folders(
+                lambda path, prev: backup_utils.backup_container(manager, container, path, prev)
+            )
+            assert sorted(Container(tmp_path / "backups" / "last-backup").list_all_objects()) == sorted(keys)

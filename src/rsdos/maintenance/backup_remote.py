@@ -136,6 +136,7 @@ class _Run:
         self.is_linked = previous is not None
         self.files = self.length = self.sent = self.written = 0
         self._pieces: list[Piece] = []
+        self._index: list[Piece] = []
 
     def copy(self, progress: Progress) -> list[str]:
         """Send everything, in the order of `Mirror`; returns the files that are missing or cut short."""
@@ -148,9 +149,11 @@ class _Run:
                 if piece.fd >= 0:
                     self._stage_piece(piece)
             self._pieces = list(pin.pieces)
+            self._index = [Piece(name, fsio.length_of(os.path.join(self._stage, name))) for name in pin.index]
             # What an earlier run has left of the index goes with this.
             packs = os.path.basename(self._engine.layout.packed)
-            options = ["--delete", "--exclude=/loose", f"--exclude=/{packs}", *self._link]
+            # By content: rsync takes two indices of one size and one second for the same.
+            options = ["--delete", "--checksum", "--exclude=/loose", f"--exclude=/{packs}", *self._link]
             self._count(self._remote.send(self._stage, _LIVE, options))
             names = [piece.name for piece in pin.pieces if piece.fd < 0]
             self._count(self._remote.send(self._root, _LIVE, self._link, names))
@@ -203,7 +206,7 @@ class _Run:
     def verify(self) -> list[str]:
         """The files of which the other machine has other bytes than this one."""
         script = 'while read length name; do head -c $length "$name" | sha256sum | cut -c 1-64; done'
-        pieces = [(piece.name, piece.length) for piece in self._pieces]
+        pieces = [(piece.name, piece.length) for piece in [*self._index, *self._pieces]]
         # What was packed meanwhile cannot be compared any more; its packed copy is.
         loose = [(name, fsio.length_of(os.path.join(self._root, name))) for name in self._loose_names_only()]
         wanted = [(name, length, self._hash(name, length)) for name, length in [*pieces, *loose]]

@@ -206,9 +206,9 @@ def backup_container(manager: BackupManager, container: Container, path: Path, p
             _copy_index(engine, temporary)
         except (RsdosError, OSError) as error:
             raise BackupError(f"the index of {container.get_folder()}: {error}") from error
-        manager.call_rsync(
-            Path(temporary), path, link_dest=prev_backup, src_trailing_slash=True, dest_trailing_slash=True
-        )
+        # By content: rsync takes two indices of one size and one second for the same.
+        index = Path(temporary)
+        manager.call_rsync(index, path, prev_backup, src_trailing_slash=True, extra_args=["--checksum"])
         packs = container._get_pack_folder()
         lock_files = ["--exclude", "*.lock"]
         manager.call_rsync(packs, path, link_dest=prev_backup, dest_trailing_slash=True, extra_args=lock_files)
