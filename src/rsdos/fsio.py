@@ -27,6 +27,11 @@ def open_for_reading(path: str) -> int:
     return fd
 
 
+def open_for_bytes(path: str) -> int:
+    """`open_for_reading` without the look whether it is a regular file: who reads it knows what it has to hold."""
+    return os.open(path, _READ)
+
+
 def create(path: str, mode: int = 0o666) -> int:
     """A descriptor of a new file for reading and writing. Raises FileExistsError."""
     fd = os.open(path, _CREATE, mode)

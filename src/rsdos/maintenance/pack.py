@@ -126,6 +126,43 @@ class _Run:
 
     def _append(self, appender: PackAppender, digests: Sequence[bytes]) -> list[bytes]:
         """Append loose objects; returns those that were there and whole."""
+        done: list[bytes] = []
+        rest: list[bytes] = []
+        group: list[tuple[bytes, bytes]] = []
+        length = 0
+        # Most are small and raw: three system calls each, and the rest in bulk.
+        for digest, data in zip(digests, self._engine.loose.raw_many(digests), strict=True):
+            if data is None:
+                rest.append(digest)
+                continue
+            group.append((digest, data))
+            length += len(data)
+            if length >= _GROUP_BYTES or len(group) >= _GROUP:
+                done += self._append_raw(appender, group, rest)
+                group, length = [], 0
+        done += self._append_raw(appender, group, rest)
+        return done + self._append_others(appender, rest)
+
+    def _append_raw(
+        self, appender: PackAppender, group: Sequence[tuple[bytes, bytes]], others: list[bytes]
+    ) -> list[bytes]:
+        """Append those of which the bytes are what their keys say; the rest is added to ``others``."""
+        found = self._engine.config.hash.digests_of([data for _, data in group])
+        good = [pair for pair, digest in zip(group, found, strict=True) if pair[0] == digest]
+        if len(good) < len(group):
+            others += [pair[0] for pair, digest in zip(group, found, strict=True) if pair[0] != digest]
+        if not good:
+            return []
+        digests, payloads = zip(*good, strict=True)
+        sizes = list(map(len, payloads))
+        appender.append(digests, *self._encoding.encode_many(payloads), sizes)
+        self._objects += len(good)
+        self._size += sum(sizes)
+        self._progress.advance(sum(sizes))
+        return list(digests)
+
+    def _append_others(self, appender: PackAppender, digests: Sequence[bytes]) -> list[bytes]:
+        """The same, one by one: those that are large, compressed, damaged or gone."""
         done = []
         group = _Group()
         for digest in digests:
