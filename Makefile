@@ -26,7 +26,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 # One step after the other, also under `make -j`: the summary of pytest is the last line.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format unit aiida crash damage soak bench bench-quick bench-scale clean
+.PHONY: help demo test lint format unit aiida crash damage soak bench bench-quick bench-scale visit clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -73,6 +73,9 @@ bench-quick: $(STAMP) $(PEERS) ## side by side with its peers, small data, under
 bench: $(STAMP) $(PEERS) $(PLOTS) ## the whole suite, under twenty minutes; writes docs/performance.md
 	@$(BIN)/python -m benchmarks.run --level full --json docs/performance/full.json $(ARGS)
 	@$(BIN)/python -m benchmarks.page
+
+visit: $(STAMP) $(PEERS) ## open, has, read, close as AiiDA does it, side by side with disk-objectstore
+	@$(BIN)/python -m benchmarks.open_read_close $(ARGS)
 
 bench-scale: $(STAMP) $(PLOTS) ## 1 M and 10 M objects, as long as it takes; writes docs/performance.md
 	@$(BIN)/python -m benchmarks.scale --json docs/performance/scale.json $(ARGS)
