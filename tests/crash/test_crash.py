@@ -6,9 +6,6 @@ The steps are numbered in the code (`rsdos.stores.appender`, `rsdos.index.histor
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,21 +20,10 @@ SHARE = ("kill:9", "torn:9", "short:24", "EIO:24", "ENOSPC:24", "EINTR:99", "EMF
 """About eight hundred points, in a minute of two processors."""
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Path]:
-    """In memory, where there is such a directory: what is asked of a disk is what it is told, not what it does."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=memory) as directory:
-        yield Path(directory)
-
-
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_broken_off(name: str, place: Path) -> None:
+def test_broken_off(name: str, in_memory: Path) -> None:
     operation = OPERATIONS[name]
-    results = break_off("rsdos", name, place, SHARE)
+    results = break_off("rsdos", name, in_memory, SHARE)
     assert not [example for result in results.values() for example in result.examples.values()]
     # Fewer, and the shim would be blind.
     assert results["kill"].calls >= operation.least
@@ -49,6 +35,6 @@ def test_broken_off(name: str, place: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["insert packed", "insert loose", "pack", "repack", "v1: insert packed", "v1: pack", "v1: insert loose"]
 )
-def test_the_rig_is_not_blind(name: str, place: Path) -> None:
-    result = break_off("rsdos", name, place, ["unsynced:2:1"])["unsynced"]
+def test_the_rig_is_not_blind(name: str, in_memory: Path) -> None:
+    result = break_off("rsdos", name, in_memory, ["unsynced:2:1"])["unsynced"]
     assert {"lost", "unreadable"} & result.bad.keys()

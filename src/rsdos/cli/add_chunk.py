@@ -100,7 +100,8 @@ def store_in_workers(
         idle, busy = list(workers), set[object]()
         for chunk in chunks:
             if not idle:
-                idle = [worker for worker in workers if worker in wait(list(workers))]
+                ready = wait(workers)
+                idle = [worker for worker in workers if worker in ready]
                 busy.difference_update(idle)
                 yield from map(_answer, idle)
             worker = idle.pop()

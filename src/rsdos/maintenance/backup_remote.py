@@ -18,7 +18,7 @@ from rsdos.engine import Engine
 from rsdos.errors import Busy, DamagedContainer, InvalidOption, NotAContainer
 from rsdos.interfaces import Progress
 from rsdos.maintenance.backup import BackupOptions, BackupPlan, BackupReport
-from rsdos.maintenance.fill import fill
+from rsdos.maintenance.fill import stage
 from rsdos.maintenance.generations import names_among, next_name, refuse_another
 from rsdos.maintenance.mirror import MARKED
 from rsdos.maintenance.note import LastBackup, write_note
@@ -147,7 +147,7 @@ class _Run:
         with self._engine.packed.pin(self._stage) as pin:
             for piece in pin.pieces:
                 if piece.fd >= 0:
-                    self._stage_piece(piece)
+                    stage(piece, self._stage)
             self._pieces = list(pin.pieces)
             self._index = [Piece(name, fsio.length_of(os.path.join(self._stage, name))) for name in pin.index]
             # What an earlier run has left of the index goes with this.
@@ -187,15 +187,6 @@ class _Run:
                 self.length += os.stat(path, follow_symlinks=False).st_size
                 self.files += 1
                 yield os.path.relpath(path, self._root)
-
-    def _stage_piece(self, piece: Piece) -> None:
-        target = fsio.create(os.path.join(self._stage, piece.name))
-        try:
-            fill(piece.fd, target, piece.length, lambda amount: None)
-            modified = os.fstat(piece.fd).st_mtime_ns
-            os.utime(target, ns=(modified, modified))
-        finally:
-            os.close(target)
 
     def _short(self) -> list[str]:
         """The pieces that are not there as far as they are needed."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from rsdos.engine import Engine
-from rsdos.errors import DamagedContainer, DamagedObject
+from rsdos.errors import DamagedContainer
 from rsdos.interfaces import Progress
 
 _BATCH = 4096
@@ -34,7 +34,7 @@ def rehash(root: str, progress: Progress) -> Rehashed:
     try:
         keys = iter(engine.loose)
         while some := list(islice(keys, _BATCH)):
-            damaged.update(key for key in some if not _is_good(engine, key))
+            damaged.update(key for key in some if not engine.loose.has_hash(bytes.fromhex(key)))
             objects += len(some)
         for pack in engine.packed.sums().packs:
             for digests in engine.packed.digests_of(pack.id):
@@ -49,14 +49,3 @@ def rehash(root: str, progress: Progress) -> Rehashed:
         progress.finish()
         engine.close()
     return Rehashed(objects, tuple(sorted(damaged)), reason)
-
-
-def _is_good(engine: Engine, key: str) -> bool:
-    (digest,) = engine.config.hash.parse_keys([key])
-    hasher = engine.config.hash.new()
-    try:
-        for part in engine.loose.frames(digest) or ():
-            hasher.update(part)
-    except DamagedObject:
-        return False
-    return hasher.digest() == digest

@@ -15,14 +15,15 @@ from itertools import accumulate
 from rsdos import fsio, locks
 from rsdos.config import Config
 from rsdos.errors import Busy
-from rsdos.index import WHOLE_PACK, Entries, Index, Manifest, Run, SegmentEntry, Table, runs_of
+from rsdos.index import Entries, Index, Manifest, Run, SegmentEntry, Table, runs_of
 from rsdos.layout import Layout
-from rsdos.model import DIGEST_BYTES, FRAME_SIZE, BytesLike, Codec, Durability, Record, RecordFlag
+from rsdos.model import FRAME_SIZE, BytesLike, Codec, Durability, Record, RecordFlag
 from rsdos.pack import BarePack
 from rsdos.stores.appending import MOST_BATCH, MOST_ENTRIES
 from rsdos.stores.claim import Claim
 from rsdos.stores.packs import GAP, WINDOW
 from rsdos.stores.survey import tombstones_of
+from rsdos.stores.tombstones import tombstone_of_pack
 
 _NO_CRC = 0xFFFFFFFF
 """The CRC-32 of an object without bytes is 0: with this one an entry of no bytes is always damaged."""
@@ -191,18 +192,7 @@ class Evacuation:
         if self._segments:
             claim.sync(Durability.FULL)
             # Not listed in the manifest, which tells the same by itself.
-            claim.finish_batch(
-                Entries.of(
-                    [bytes(DIGEST_BYTES)],
-                    pack_id=pack_id,
-                    offset=WHOLE_PACK,
-                    length=0,
-                    size=0,
-                    crc=0,
-                    codec=0,
-                    flags=RecordFlag.TOMBSTONE,
-                )
-            )
+            claim.finish_batch(tombstone_of_pack(pack_id))
         synced = claim.sync(Durability.FULL) if self._segments else 0
 
         def change(newest: Manifest) -> Manifest:

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from rsdos import fsio, locks
 from rsdos.config import Config
-from rsdos.errors import DamagedObject
 from rsdos.layout import Layout
 from rsdos.model import Codec, CompressMode, Copy, Durability, ObjectMeta, Source, Trust
 from rsdos.pack import Scan
@@ -248,16 +247,7 @@ class Packs(Store):
     def rehash(self, digests: Sequence[bytes]) -> list[bool]:
         """Which of the objects have a packed copy that decodes to the bytes of their key."""
         good = {whole.digest for whole in self.whole_many(digests)}
-        return [digest in good or self._has_hash(digest) for digest in digests]
-
-    def _has_hash(self, digest: bytes) -> bool:
-        hasher = self.hash.new()
-        try:
-            for part in self.frames(digest) or ():
-                hasher.update(part)
-        except DamagedObject:
-            return False
-        return hasher.digest() == digest
+        return [digest in good or self.has_hash(digest) for digest in digests]
 
     @abstractmethod
     def copies_of(self, digest: bytes) -> list[ObjectMeta]:

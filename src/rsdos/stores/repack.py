@@ -12,7 +12,6 @@ from rsdos.codecs import crc32
 from rsdos.config import Config
 from rsdos.errors import Busy, DamagedContainer, DamagedObject, DecodeError
 from rsdos.index import (
-    WHOLE_PACK,
     Entries,
     Index,
     Manifest,
@@ -24,13 +23,14 @@ from rsdos.index import (
     runs_of,
 )
 from rsdos.layout import Layout
-from rsdos.model import DIGEST_BYTES, FRAME_SIZE, BytesLike, Durability, Record, RecordFlag
+from rsdos.model import FRAME_SIZE, BytesLike, Durability, Record, RecordFlag
 from rsdos.pack import PackFile, scan
 from rsdos.stores.appending import MOST_BATCH, MOST_ENTRIES
 from rsdos.stores.claim import Claim
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.packs import GAP, WINDOW, Rewritten
 from rsdos.stores.runs import decoded
+from rsdos.stores.tombstones import tombstone_of_pack
 
 _GROUP = MOST_ENTRIES // 2
 """Entries of the old pack that are looked up and copied together, by whole batches: 26 MB at most, a few times."""
@@ -304,7 +304,7 @@ class Repack:
             # 4. All of it is on the disk before anything says that the old pack does not count.
             claim.sync(Durability.FULL)
             # 5. Not listed in the manifest, which tells the same by itself.
-            claim.finish_batch(_tombstone_of(pack.id))
+            claim.finish_batch(tombstone_of_pack(pack.id))
         synced = claim.sync(Durability.FULL) if self._counts[0] or self._segments else 0
         base = self._snapshot
 
@@ -363,17 +363,3 @@ def _fresh_segments(base: Manifest, newest: Manifest) -> list[SegmentEntry]:
     """The batches that were committed since; what a merge has done with some of them is not looked through."""
     names = {segment.name for segment in base.segments}
     return [segment for segment in newest.segments if segment.pack_id and segment.name not in names]
-
-
-def _tombstone_of(pack_id: int) -> Entries:
-    """Says that no entry of a whole pack counts any more."""
-    return Entries.of(
-        [bytes(DIGEST_BYTES)],
-        pack_id=pack_id,
-        offset=WHOLE_PACK,
-        length=0,
-        size=0,
-        crc=0,
-        codec=0,
-        flags=RecordFlag.TOMBSTONE,
-    )

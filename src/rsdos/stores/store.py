@@ -43,6 +43,16 @@ class Store(ABC):
     def frames(self, digest: bytes) -> Iterator[BytesLike] | None:
         """The verified bytes of one object, in parts of at most one frame or the whole of a smaller one."""
 
+    def has_hash(self, digest: bytes) -> bool:
+        """Whether an object is in sight and its bytes are those of its key. Reads it to its end."""
+        hasher = self.hash.new()
+        try:
+            for part in self.frames(digest) or ():
+                hasher.update(part)
+        except DamagedObject:
+            return False
+        return hasher.digest() == digest
+
     @abstractmethod
     def stream(self, digest: bytes) -> io.BufferedReader | None:
         """A seekable stream of one object."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from rsdos.config import Config
 from rsdos.errors import DamagedContainer
-from rsdos.index import Entries, Index, Manifest, living, recounted
+from rsdos.index import WHOLE_PACK, Entries, Index, Manifest, living, recounted
 from rsdos.layout import Layout
-from rsdos.model import Durability
+from rsdos.model import DIGEST_BYTES, Durability, RecordFlag
 from rsdos.stores.claim import Claim
 
 MOST_TOMBSTONES = 1 << 16
@@ -41,3 +41,17 @@ def bury(layout: Layout, config: Config, index: Index, durability: Durability, c
         claim.abandon()
         raise
     claim.release()
+
+
+def tombstone_of_pack(pack_id: int) -> Entries:
+    """Says that no entry of a whole pack counts any more."""
+    return Entries.of(
+        [bytes(DIGEST_BYTES)],
+        pack_id=pack_id,
+        offset=WHOLE_PACK,
+        length=0,
+        size=0,
+        crc=0,
+        codec=0,
+        flags=RecordFlag.TOMBSTONE,
+    )

@@ -17,10 +17,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rsdos import fsio
 from rsdos.compat.disk_objectstore.container import Container
 from rsdos.engine import Engine
 from rsdos.errors import RsdosError
+from rsdos.maintenance.fill import stage
 from rsdos.maintenance.generations import names_among, next_name
 from rsdos.sharing import make_directories
 
@@ -224,4 +224,4 @@ def _copy_index(engine: Engine, root: str) -> None:
     with engine.packed.pin(root) as pin:
         for piece in pin.pieces:
             if piece.fd >= 0:
-                fsio.write_file(os.path.join(root, piece.name), fsio.read_at(piece.fd, 0, piece.length))
+                stage(piece, root)

@@ -30,12 +30,9 @@ def validate(engine: Engine, callback: Callback | None) -> ValidationIssues:
 
 
 def _is_whole(engine: Engine, key: str) -> bool:
-    try:
-        for _ in engine.loose.frames(bytes.fromhex(key)) or ():
-            pass
-    except DamagedObject:
-        return False
-    return True
+    digest = bytes.fromhex(key)
+    # One that is gone was packed or deleted meanwhile.
+    return engine.loose.has_hash(digest) or not engine.loose.contains_many([digest])[0]
 
 
 def _digests(engine: Engine, pack_id: int) -> Iterator[list[bytes]]:
