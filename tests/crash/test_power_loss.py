@@ -153,3 +153,17 @@ def test_relaxed_syncs_no_payload(tmp_path: Path) -> None:
     Container.create(tmp_path, durability="relaxed").close()
     calls = _calls_of(tmp_path, lambda container: container.insert_many([b"x"]) + [container.insert(b"y")])
     assert not [call for call in calls if call.startswith(("fsync", "fdatasync")) and "index" not in call]
+
+
+def test_a_duplicate_of_version_1_does_not_bring_a_deleted_object_back(tmp_path: Path) -> None:
+    path, left = tmp_path / "container", tmp_path / "left"
+    with Container.create(path, container_version=1) as container:
+        (key,) = container.insert_many([b"deleted"])
+        container.clean_storage()
+    (path / "duplicates" / f"{key}.{'0' * 32}").write_bytes(b"deleted")
+    disk = Disk(path)
+    with disk.watched(), Container(path) as container:
+        # Not `Container.delete`: the sweep before it would have settled the duplicate.
+        assert container.engine.packed.delete([bytes.fromhex(key)]) == [bytes.fromhex(key)]
+    disk.lose_power(left)
+    assert list((left / "duplicates").iterdir()) == []
