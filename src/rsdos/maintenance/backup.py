@@ -84,7 +84,7 @@ def plan(engine: Engine, options: BackupOptions) -> BackupPlan:
     if os.path.commonpath([root, inside]) == root:
         raise InvalidOption(f"{options.destination}: inside the container that is to be backed up")
     generations.check(engine.config.container_id)
-    loose = list(map(fsio.length_of, engine.loose.paths()))
+    loose = list(map(fsio.length_of, engine.loose.names.paths()))
     sums = engine.packed.sums()
     files = len(loose) + len(sums.packs)
     length = sum(loose) + sum(pack.length for pack in sums.packs) + sums.index_length

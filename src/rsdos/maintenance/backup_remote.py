@@ -50,7 +50,7 @@ def plan(engine: Engine, options: BackupOptions, ways: Ways) -> BackupPlan:
     remote = Remote(options.destination, ways.rsync, ways.shell)
     names = _names(remote)
     _check(engine, remote, names)
-    loose = list(map(fsio.length_of, engine.loose.paths()))
+    loose = list(map(fsio.length_of, engine.loose.names.paths()))
     sums = engine.packed.sums()
     length = sum(loose) + sum(pack.length for pack in sums.packs) + sums.index_length
     previous = names[-1] if names and options.link else None
@@ -182,7 +182,7 @@ class _Run:
             self._remote.send(directory, f"{_LIVE}/{os.path.basename(directory)}", options)
 
     def _loose_names(self) -> Iterator[str]:
-        for path in self._engine.loose.paths():
+        for path in self._engine.loose.names.paths():
             with suppress(FileNotFoundError):
                 self.length += os.stat(path, follow_symlinks=False).st_size
                 self.files += 1

@@ -68,7 +68,7 @@ def remove_safe(engine: Engine, digests: Sequence[bytes]) -> list[bytes]:
     """Remove the loose files of objects whose packed copy, committed and synced, is good; returns the other objects."""
     # Read back, decoded and hashed; only then are the loose files removed.
     whole = engine.packed.rehash(digests)
-    engine.loose.remove([digest for digest, good in zip(digests, whole, strict=True) if good])
+    engine.loose.names.remove([digest for digest, good in zip(digests, whole, strict=True) if good])
     return [digest for digest, good in zip(digests, whole, strict=True) if not good]
 
 
@@ -79,7 +79,7 @@ def plan(engine: Engine, options: CleanOptions) -> CleanPlan:
         packed = engine.packed.contains_many(digests)
         both = [digest for digest, hit in zip(digests, packed, strict=True) if hit]
         objects += len(both)
-        length += engine.loose.length_of(both)
+        length += engine.loose.names.length_of(both)
     return CleanPlan(options, objects, length)
 
 
@@ -99,10 +99,10 @@ def execute(engine: Engine, plan: CleanPlan, progress: Progress = SILENCE) -> Cl
             with engine.packed.appender(durability=Durability.FULL) as appender:
                 for digests in _batches(engine):
                     packed = _packed(appender, digests)
-                    before = engine.loose.length_of(packed)
+                    before = engine.loose.names.length_of(packed)
                     bad = remove_safe(engine, packed)
                     cleaned += len(packed) - len(bad)
-                    length += before - engine.loose.length_of(bad)
+                    length += before - engine.loose.names.length_of(bad)
                     damaged += map(bytes.hex, bad)
                     progress.advance(len(packed))
         finally:

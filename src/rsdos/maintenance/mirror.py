@@ -112,7 +112,7 @@ class Mirror:
 
     def _copy_loose(self) -> None:
         seen = set()
-        for directory, paths in groupby(self._engine.loose.paths(), os.path.dirname):
+        for directory, paths in groupby(self._engine.loose.names.paths(), os.path.dirname):
             names = set(map(os.path.basename, paths))
             target = self._target(directory)
             seen.add(target)

@@ -66,7 +66,7 @@ def plan(engine: Engine, options: PackOptions) -> PackPlan:
     """Count the loose objects. Raises `InvalidOption` when the options do not fit the container."""
     Encoding(options.compress, engine.config.codec)
     objects = length = 0
-    for path in engine.loose.paths():
+    for path in engine.loose.names.paths():
         try:
             length += os.stat(path, follow_symlinks=False).st_size
         except FileNotFoundError:
@@ -116,7 +116,7 @@ class _Run:
         fresh = set(appender.unknown(digests))
         done = [digest for at, digest in enumerate(digests) if at not in fresh]
         self._known += len(done)
-        self._progress.advance(self._engine.loose.length_of(done))
+        self._progress.advance(self._engine.loose.names.length_of(done))
         done += self._append(appender, [digests[at] for at in sorted(fresh)])
         # 2. Commit: synced, and in the manifest.
         appender.commit()

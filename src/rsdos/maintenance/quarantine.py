@@ -67,7 +67,7 @@ def set_aside(engine: Engine, key: str, reason: str, directory: str) -> str:
         if meta.extent is not None:
             path = engine.layout.pack(meta.extent.pack_id)
             _copy(path, meta.extent.offset, meta.extent.length, f"{base}.{number}")
-    for path in engine.loose.files(bytes.fromhex(key)):
+    for path in engine.loose.names.files(bytes.fromhex(key)):
         _copy(path, 0, fsio.length_of(path), f"{base}.loose{os.path.splitext(path)[1]}")
     described = {"key": key, "reason": reason, "copies": [_plain(meta) for meta in copies]}
     fsio.replace_file(f"{base}.json", json.dumps(described, indent=1).encode())

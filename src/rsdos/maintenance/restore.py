@@ -65,7 +65,9 @@ def plan(options: RestoreOptions) -> RestorePlan:
     generation = _generation(options.backup)
     engine = Engine(generation)
     _refuse_what_is_there(engine, options.destination)
-    length = sum(map(fsio.length_of, engine.loose.paths())) + sum(pack.length for pack in engine.packed.sums().packs)
+    length = sum(map(fsio.length_of, engine.loose.names.paths())) + sum(
+        pack.length for pack in engine.packed.sums().packs
+    )
     engine.close()
     return RestorePlan(options, generation, length)
 

@@ -54,7 +54,7 @@ def status(engine: Engine) -> StatusReport:
 
     Never writes and never waits. Raises OSError.
     """
-    loose = [length for path in engine.loose.paths() if (length := _length(path)) is not None]
+    loose = [length for path in engine.loose.names.paths() if (length := _length(path)) is not None]
     packed = engine.packed.sums()
     layout = engine.layout
     validation = engine.packed.notes().get(NOTE)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 from rsdos import fsio
 from rsdos.codecs import crc32
@@ -13,27 +12,20 @@ from rsdos.config import Config
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
 from rsdos.index import Entries, Index, Run, Segment, SegmentEntry, Snapshot, runs_of
 from rsdos.layout import Layout
-from rsdos.model import BytesLike, Codec, Record
+from rsdos.model import Codec
 from rsdos.pack import Batch, PackFile, scan
 from rsdos.stores.checking import Checked, Depth, Finding, PacksCheck, Sample
 from rsdos.stores.packs import GAP, WINDOW
+from rsdos.stores.record_reader import RecordReader
 from rsdos.stores.runs import decoded
-
-
-class Reader(Protocol):
-    """What is asked of the packed store."""
-
-    def is_intact(self, record: Record) -> bool:
-        """Whether the stored bytes of a copy are those that were written."""
-
-    def record_frames(self, record: Record) -> Iterator[BytesLike]:
-        """The verified frames of one copy."""
 
 
 class NativeCheck(PacksCheck):
     """See `PacksCheck`. Memory: the table of one batch (17 MB at most) a few times, 4 MiB of objects."""
 
-    def __init__(self, layout: Layout, config: Config, index: Index, reader: Reader, depth: Depth, sample: Sample):
+    def __init__(
+        self, layout: Layout, config: Config, index: Index, reader: RecordReader, depth: Depth, sample: Sample
+    ):
         self._layout = layout
         self._config = config
         self._index = index
@@ -223,7 +215,7 @@ class NativeCheck(PacksCheck):
                     raise DecodeError(_OTHER_CRC)
                 if self._depth is Depth.FULL:
                     hasher = self._config.hash.new()
-                    for part in self._reader.record_frames(record):
+                    for part in self._reader.frames(record):
                         hasher.update(part)
                     if hasher.digest() != record.digest:
                         raise DecodeError(_OTHER_HASH)

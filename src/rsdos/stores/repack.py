@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import accumulate
-from typing import Protocol
 
 from rsdos import fsio, locks
 from rsdos.codecs import crc32
@@ -23,30 +22,18 @@ from rsdos.index import (
     runs_of,
 )
 from rsdos.layout import Layout
-from rsdos.model import FRAME_SIZE, BytesLike, Durability, Record, RecordFlag
+from rsdos.model import FRAME_SIZE, BytesLike, Durability, RecordFlag
 from rsdos.pack import PackFile, scan
 from rsdos.stores.appending import MOST_BATCH, MOST_ENTRIES
 from rsdos.stores.claim import Claim
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.packs import GAP, WINDOW, Rewritten
+from rsdos.stores.record_reader import RecordReader
 from rsdos.stores.runs import decoded
 from rsdos.stores.tombstones import tombstone_of_pack
 
 _GROUP = MOST_ENTRIES // 2
 """Entries of the old pack that are looked up and copied together, by whole batches: 26 MB at most, a few times."""
-
-
-class Reader(Protocol):
-    """What is asked of the packed store."""
-
-    def is_intact(self, record: Record) -> bool:
-        """Whether the stored bytes of a copy are those that were written."""
-
-    def record_frames(self, record: Record) -> Iterator[BytesLike]:
-        """The verified frames of one copy."""
-
-    def unlink(self, pack_id: int) -> bool:
-        """Unlink a pack, unless a long reader may need it."""
 
 
 class Repack:
@@ -64,7 +51,8 @@ class Repack:
         layout: Layout,
         config: Config,
         index: Index,
-        reader: Reader,
+        reader: RecordReader,
+        unlink: Callable[[int], bool],
         encoding: Encoding | None,
         advance: Callable[[int], None],
     ) -> None:
@@ -72,6 +60,7 @@ class Repack:
         self._config = config
         self._index = index
         self._reader = reader
+        self._unlink = unlink
         self._encoding = encoding
         self._advance = advance
         self._tables: list[Entries] = []
@@ -103,7 +92,7 @@ class Repack:
             grown = claim.pack.length - before
             claim.release()
             # 7. Only now, and only if nobody reads it for long.
-            is_gone = self._reader.unlink(pack_id)
+            is_gone = self._unlink(pack_id)
             if is_gone:
                 fsio.sync_directory(self._layout.packed)
         objects, size, _ = self._counts
@@ -246,7 +235,7 @@ class Repack:
         if self._encoding is not None:
             start = writer.position
             try:
-                written = self._encoding.write_frames(self._reader.record_frames(record), writer, self._config.hash)
+                written = self._encoding.write_frames(self._reader.frames(record), writer, self._config.hash)
                 if written.digest != record.digest:
                     raise DecodeError("its bytes are not those of its key")
             except (DecodeError, DamagedObject, DamagedContainer):

@@ -130,7 +130,7 @@ class Container(Folder):
         engine = self._opened
         sums = engine.packed.sums()
         packs = sum(self._get_pack_path_from_pack_id(pack_id).stat().st_size for pack_id in engine.layout.pack_ids())
-        loose = sum(os.stat(path).st_size for path in engine.loose.paths())
+        loose = sum(os.stat(path).st_size for path in engine.loose.names.paths())
         return TotalSize(sums.size, sums.stored, packs, sums.index_length, loose)
 
     def validate(self, callback: Callable[..., Any] | None = None) -> ValidationIssues:

@@ -1,0 +1,134 @@
+"""The files of loose objects: their names, where they are, and which are there."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+
+from rsdos import fsio
+from rsdos.hashing import HashType
+from rsdos.layout import Layout
+from rsdos.model import Codec
+from rsdos.stores.loose_file import SUFFIXES
+
+_LIST_FROM = 256
+"""Digests from which on directories are listed rather than asked for each file, ..."""
+
+_LISTED_PER_LOOK = 16
+"""... unless they have more entries than this for each digest: a name costs 0.3 us to list, a miss 6 us to ask for, ...
+
+... and opening a directory 5 us, as much as 16 names.
+"""
+
+
+class LooseNames:
+    """What stands in ``loose/``, by name alone; no object is read. Any number of threads."""
+
+    def __init__(self, layout: Layout, hash_type: HashType, codecs: Sequence[Codec]) -> None:
+        """``codecs``: those that loose files of this container may be in, the one that is looked for first before."""
+        self._layout = layout
+        self._hash = hash_type
+        self._codecs = codecs
+
+    def path(self, digest: bytes, codec: Codec) -> str:
+        """The file of an object in a codec."""
+        return self._layout.loose_file(digest.hex()) + SUFFIXES[codec]
+
+    def files(self, digest: bytes) -> list[str]:
+        """The files of one object that are there."""
+        return [path for codec in self._codecs if _is_file(path := self.path(digest, codec))]
+
+    def has(self, digest: bytes) -> bool:
+        """Whether there is a file of an object."""
+        return any(_is_file(self.path(digest, codec)) for codec in self._codecs)
+
+    def possible(self, digests: Sequence[bytes]) -> Iterable[int]:
+        """The positions of the digests that may have a file; of all others there is none.
+
+        Most bulk looks are for what is not here: a listing tells that of all the digests of a directory at once.
+        """
+        if len(digests) < _LIST_FROM:
+            return range(len(digests))
+        names: set[str] = set()
+        listed = 0
+        try:
+            for directory, some in self._directories():
+                listed += len(some) + _LISTED_PER_LOOK
+                if listed > _LISTED_PER_LOOK * len(digests):
+                    return range(len(digests))
+                prefix = os.path.basename(directory) if self._layout.loose_prefix_len else ""
+                names.update(prefix + self._stem(name) for name in some)
+        except PermissionError:  # A directory may let its files be opened, and not be listed.
+            return range(len(digests))
+        return [at for at, digest in enumerate(digests) if digest.hex() in names] if names else ()
+
+    def __iter__(self) -> Iterator[str]:
+        seen_twice = len(self._codecs) > 1
+        for directory, names in self._directories():
+            prefix = os.path.basename(directory) if self._layout.loose_prefix_len else ""
+            keys = [prefix + self._stem(name) for name in names]
+            yield from filter(self._hash.is_key, dict.fromkeys(keys) if seen_twice else keys)
+
+    def _stem(self, name: str) -> str:
+        """A file's name without the suffix of a codec that this container uses."""
+        for codec in self._codecs:
+            if codec is not Codec.RAW and name.endswith(SUFFIXES[codec]):
+                return name.removesuffix(SUFFIXES[codec])
+        return name
+
+    def paths(self) -> Iterator[str]:
+        """The files that loose objects are in; foreign ones are passed over."""
+        for directory, names in self._directories():
+            prefix = os.path.basename(directory) if self._layout.loose_prefix_len else ""
+            yield from (f"{directory}/{name}" for name in names if self._hash.is_key(prefix + self._stem(name)))
+
+    def _directories(self) -> Iterator[tuple[str, list[str]]]:
+        """The directories that hold loose objects, and the names in each. Foreign names are passed over later."""
+        try:
+            names = os.listdir(self._layout.loose)
+        except FileNotFoundError:
+            return
+        if not self._layout.loose_prefix_len:
+            yield self._layout.loose, names
+            return
+        for name in names:
+            directory = os.path.join(self._layout.loose, name)
+            if len(name) == self._layout.loose_prefix_len and not name.startswith("."):
+                try:
+                    yield directory, os.listdir(directory)
+                except (FileNotFoundError, NotADirectoryError):
+                    continue
+
+    def with_prefix(self, prefix: str) -> Iterator[str]:
+        """The keys that begin with ``prefix``."""
+        cut = self._layout.loose_prefix_len
+        if len(prefix) < cut:
+            yield from (key for key in self if key.startswith(prefix))
+            return
+        try:
+            names = os.listdir(self._layout.loose_directory(prefix))
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        rest = prefix[cut:]
+        found = {prefix[:cut] + self._stem(name) for name in names if name.startswith(rest)}
+        yield from filter(self._hash.is_key, found)
+
+    def remove(self, digests: Sequence[bytes]) -> int:
+        """Remove the files of objects that are safe elsewhere; returns how many objects there were."""
+        removed = 0
+        for digest in digests:
+            files = [self.path(digest, codec) for codec in self._codecs]
+            removed += sum(map(fsio.remove, files)) > 0
+        return removed
+
+    def length_of(self, digests: Sequence[bytes]) -> int:
+        """Bytes in the files of some objects."""
+        return sum(fsio.length_of(self.path(digest, codec)) for digest in digests for codec in self._codecs)
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False

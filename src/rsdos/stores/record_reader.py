@@ -1,0 +1,142 @@
+"""The stored bytes of single records, read from packs of version 2 and verified."""
+
+from __future__ import annotations
+
+import errno
+import io
+from collections.abc import Collection, Iterator
+from functools import partial
+
+from rsdos.codecs import crc32, decode
+from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
+from rsdos.hashing import HashType
+from rsdos.index import Run
+from rsdos.layout import Layout
+from rsdos.model import FRAME_SIZE, BytesLike, Codec, Record, RecordFlag, Stored
+from rsdos.pack import PackFile
+from rsdos.stores.packs import MOST_OPEN
+from rsdos.streams.frames import frames
+from rsdos.streams.reader import FramedReader
+
+
+class RecordReader:
+    """Reads what records lead to; the index has said so. Any number of threads.
+
+    What is not as the record says is a `DecodeError`, or `DamagedContainer` where its pack is cut short.
+    """
+
+    def __init__(self, layout: Layout, container_id: bytes, hash_type: HashType) -> None:
+        self._layout = layout
+        self._container_id = container_id
+        self._hash = hash_type
+        self._packs: dict[int, PackFile] = {}
+
+    def close(self) -> None:
+        """Let go of all packs."""
+        self._packs = {}
+
+    def keep(self, live: Collection[int]) -> None:
+        """Let go of all packs but these: the space of one that is gone is not free as long as somebody has it open."""
+        self._packs = {pack_id: pack for pack_id, pack in self._packs.items() if pack_id in live}
+
+    def forget(self, pack_id: int) -> None:
+        """Let go of one pack."""
+        self._packs.pop(pack_id, None)
+
+    def _pack(self, pack_id: int) -> PackFile:
+        pack = self._packs.get(pack_id)
+        if pack is None:
+            pack = PackFile(self._layout.pack(pack_id), pack_id, self._container_id)
+            if len(self._packs) >= MOST_OPEN:
+                self._packs = {}
+            self._packs[pack_id] = pack
+        return pack
+
+    def whole(self, record: Record) -> bytes:
+        """The raw bytes of one copy."""
+        if record.flags:
+            return b"".join(self.frames(record))
+        stored = self._pack(record.pack_id).read(record.offset, record.length)
+        if crc32(stored) ^ _key_word(record.digest) != record.crc:
+            raise DecodeError("its stored bytes have another CRC-32 than when they were written")
+        if record.codec == Codec.RAW and record.size == record.length:
+            return stored
+        return decode(stored, codec_of_record(record), record.size)
+
+    def frames(self, record: Record) -> Iterator[BytesLike]:
+        """The frames of a framed object; at its end the CRC-32 of all its stored bytes is checked as well."""
+        pack = self._pack(record.pack_id)
+        crc = done = 0
+
+        def fetch(offset: int, length: int) -> bytes:
+            nonlocal crc, done
+            data = pack.read(record.offset + offset, length)
+            if offset == done:
+                crc, done = crc32(data, crc), done + length
+            return data
+
+        yield from frames(fetch, _stored(record))
+        fetch(done, record.length - done)
+        if crc ^ _key_word(record.digest) != record.crc:
+            raise DecodeError("its stored bytes have another CRC-32 than when they were written")
+
+    def stream(self, record: Record) -> io.BufferedReader:
+        """A seekable stream of a framed object."""
+        pack = self._pack(record.pack_id)
+
+        def fetch(offset: int, length: int) -> bytes:
+            return pack.read(record.offset + offset, length)
+
+        return io.BufferedReader(FramedReader(fetch, _stored(record), partial(DamagedObject, record.key)))
+
+    def stored_run(self, run: Run) -> list[bytes] | None:
+        """The stored bytes of a run, or None when one of them is not what was written."""
+        start = run.offset[0]
+        ends = [offset + length for offset, length in zip(run.offset, run.length, strict=True)]
+        try:
+            data = self._pack(run.pack_id).read(start, max(ends) - start)
+        except OSError:
+            return None
+        stored = [data[offset - start : end - start] for offset, end in zip(run.offset, ends, strict=True)]
+        return stored if list(map(crc32, stored)) == run.crc else None
+
+    def is_intact(self, record: Record) -> bool:
+        """Whether the stored bytes of a copy are those that were written."""
+        crc = 0
+        try:
+            pack = self._pack(record.pack_id)
+            for at in range(0, record.length, FRAME_SIZE):
+                crc = crc32(pack.read(record.offset + at, min(FRAME_SIZE, record.length - at)), crc)
+        except (DamagedContainer, FileNotFoundError):
+            return False
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return False
+        return crc ^ _key_word(record.digest) == record.crc
+
+    def is_good(self, record: Record) -> bool:
+        """Whether one copy decodes to the bytes of its key."""
+        hasher = self._hash.new()
+        try:
+            for part in self.frames(record) if record.flags else (self.whole(record),):
+                hasher.update(part)
+        except (DecodeError, DamagedObject, DamagedContainer, FileNotFoundError):
+            return False
+        return hasher.digest() == record.digest
+
+
+def _key_word(digest: bytes) -> int:
+    """What is mixed into the CRC-32 of an entry, so that exchanged entries are told."""
+    return int.from_bytes(digest[:4], "big")
+
+
+def codec_of_record(record: Record) -> Codec:
+    try:
+        return Codec(record.codec)
+    except ValueError:
+        raise DecodeError(f"codec {record.codec} is not known") from None
+
+
+def _stored(record: Record) -> Stored:
+    return Stored(codec_of_record(record), RecordFlag(record.flags), record.length, record.size)
