@@ -12,7 +12,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rsdos import fsio
 from rsdos.errors import Busy, DamagedContainer, ReadOnlyContainer
@@ -118,53 +118,40 @@ class Database:
                 return
             last, query = keys[-1], later
 
-    def all_keys(self) -> Iterator[list[str]]:
-        """All keys, in lists of bounded size; as they are at the first."""
+    def _pages(self, query: str, values: tuple[object, ...] = ()) -> Iterator[list[tuple[Any, ...]]]:
+        """What a query answers, in lists of bounded size; as it is at the first."""
         with self._errors():
-            cursor = self._connection().execute("SELECT hashkey FROM db_object")
+            cursor = self._connection().execute(query, values)
         try:
             while True:
                 with self._errors():
                     rows = cursor.fetchmany(_PAGE)
                 if not rows:
                     return
-                yield [key for (key,) in rows]
+                yield rows
         finally:
             cursor.close()
+
+    def all_keys(self) -> Iterator[list[str]]:
+        """All keys, in lists of bounded size; as they are at the first."""
+        for rows in self._pages("SELECT hashkey FROM db_object"):
+            yield [key for (key,) in rows]
 
     def rows(self, pack_id: int) -> Iterator[list[Row]]:
         """The rows of one pack in the order of their offsets, in lists of bounded size; as they are at the first."""
         query = f'SELECT {COLUMNS} FROM db_object WHERE pack_id = ? ORDER BY "offset"'
-        with self._errors():
-            cursor = self._connection().execute(query, (pack_id,))
-        try:
-            while True:
-                with self._errors():
-                    rows = cursor.fetchmany(_PAGE)
-                if not rows:
-                    return
-                yield [row for row in map(checked, rows) if row.makes_sense]
-        finally:
-            cursor.close()
+        for rows in self._pages(query, (pack_id,)):
+            yield [row for row in map(checked, rows) if row.makes_sense]
 
     def hostile(self, is_key: Callable[[object], bool]) -> Iterator[list[tuple[str, str]]]:
         """(key, what is wrong with it) of rows that nobody can use, in lists of bounded size; mostly empty ones."""
-        with self._errors():
-            cursor = self._connection().execute(f"SELECT {COLUMNS} FROM db_object")
-        try:
-            while True:
-                with self._errors():
-                    rows = cursor.fetchmany(_PAGE)
-                if not rows:
-                    return
-                all_rows = list(map(checked, rows))
-                yield [
-                    (row.key, "its row makes no sense" if is_key(row.key) else "the key of a row is none")
-                    for row in all_rows
-                    if not row.makes_sense or not is_key(row.key)
-                ]
-        finally:
-            cursor.close()
+        for rows in self._pages(f"SELECT {COLUMNS} FROM db_object"):
+            all_rows = list(map(checked, rows))
+            yield [
+                (row.key, "its row makes no sense" if is_key(row.key) else "the key of a row is none")
+                for row in all_rows
+                if not row.makes_sense or not is_key(row.key)
+            ]
 
     def hostile_rows(self, is_key: Callable[[object], bool]) -> Iterator[tuple[object, ...]]:
         """(id, columns) of those rows, as they stand."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import time
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 
 from rsdos import fsio, locks
 from rsdos.layout import LegacyLayout
-from rsdos.stores.legacy.appender import is_ours
+from rsdos.stores.legacy.appender import is_ours, try_pack
 from rsdos.stores.legacy.database import Database
+from rsdos.stores.packs import Swept
 
 _PATIENCE = 24 * 3600.0
 """Seconds after which a lock file of disk-objectstore, and the pack it is for, are taken for abandoned.
@@ -88,3 +90,17 @@ def _linked(layout: LegacyLayout, path: str) -> int | None:
             if error.errno != errno.ENOENT:
                 raise
     return None
+
+
+def sweep_unused(layout: LegacyLayout, database: Database, unlink: Callable[[int], bool]) -> Swept:
+    """Unlink packs that nobody writes to and no row leads to: of a repack, or all was deleted. Not synced."""
+    files = length = 0
+    used = database.sums()
+    for pack_id in layout.pack_ids():
+        if pack_id >= 0 and pack_id not in used and (pack := try_pack(layout, pack_id)):
+            pack.is_kept = True
+            with closing(pack):
+                database.settle()
+                if not any(database.rows(pack_id)) and unlink(pack_id):
+                    files, length = files + 1, length + pack.committed
+    return Swept(files, length)

@@ -7,13 +7,11 @@ import io
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
-from itertools import groupby, pairwise
 from typing import TypeVar
 
 from rsdos import fsio
-from rsdos.codecs import codec_of, decode, decode_sequence
 from rsdos.config import Config
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
 from rsdos.layout import LegacyLayout
@@ -26,26 +24,22 @@ from rsdos.model import (
     Extent,
     ObjectMeta,
     Place,
-    RecordFlag,
-    Stored,
     Trust,
 )
-from rsdos.pack import BarePack, Scan
+from rsdos.pack import Scan
 from rsdos.stores.appending import Look
 from rsdos.stores.checking import Depth, Finding, Sample
 from rsdos.stores.encoding import Encoding
-from rsdos.stores.legacy.appender import LegacyAppender, try_pack
+from rsdos.stores.legacy.appender import LegacyAppender
 from rsdos.stores.legacy.check import LegacyCheck
 from rsdos.stores.legacy.database import Database, Row
 from rsdos.stores.legacy.duplicates import of_keys, settle_duplicates
 from rsdos.stores.legacy.notes import read_notes, write_notes
 from rsdos.stores.legacy.repack import LegacyRepack
+from rsdos.stores.legacy.row_reader import RowReader
 from rsdos.stores.legacy.salvage import faults, rebuild
-from rsdos.stores.legacy.stale import sweep
+from rsdos.stores.legacy.stale import sweep, sweep_unused
 from rsdos.stores.packs import (
-    GAP,
-    MOST_OPEN,
-    WINDOW,
     PackedSums,
     Packs,
     PackSums,
@@ -57,7 +51,6 @@ from rsdos.stores.packs import (
     Whole,
 )
 from rsdos.stores.store import CHUNK, Store
-from rsdos.streams.plain import PlainReader, plain_parts
 
 _log = logging.getLogger("rsdos")
 _T = TypeVar("_T")
@@ -76,7 +69,7 @@ class LegacyPacks(Packs):
         super().__init__(layout, config, durability)
         # zstd only where the configuration says that it is not for disk-objectstore.
         self.codecs = frozenset({Codec.RAW, Codec.ZLIB, config.codec.codec})
-        self._packs: dict[int, BarePack] = {}
+        self.reader = RowReader(layout, self.hash)
         self._synced: dict[int, int] = {}
         """How much of each pack this process has synced, or found synced."""
         self.database = Database(layout)
@@ -88,28 +81,19 @@ class LegacyPacks(Packs):
         return self.database.sight() == sight
 
     def refresh(self) -> None:
-        self._packs = {}
+        self.reader.close()
 
     def close(self) -> None:
-        self._packs = {}
+        self.reader.close()
         self.database.close()
 
     # Reading one object.
-
-    def _pack(self, pack_id: int) -> BarePack:
-        pack = self._packs.get(pack_id)
-        if pack is None:
-            pack = BarePack(self._layout.pack(pack_id))
-            if len(self._packs) >= MOST_OPEN:
-                self._packs = {}
-            self._packs[pack_id] = pack
-        return pack
 
     def _use(self, digest: bytes, use: Callable[[Row], _T]) -> _T | None:
         """What ``use`` makes of the row of an object; None when there is none. Raises `DamagedObject`."""
         row = self.database.find(digest.hex())
         while row is not None:
-            fresh = row.pack_id not in self._packs
+            fresh = not self.reader.has_open(row.pack_id)
             try:
                 if not row.makes_sense:
                     raise DecodeError("its row in packs.idx makes no sense")
@@ -118,7 +102,7 @@ class LegacyPacks(Packs):
                 if isinstance(error, OSError) and error.errno not in (errno.EIO, errno.ENOENT):
                     raise
                 # A repack gives other bytes to a pack's name, and other places to its objects.
-                self._packs.pop(row.pack_id, None)
+                self.reader.forget(row.pack_id)
                 now = self.database.find(digest.hex())
                 if now == row and fresh:
                     reason = error.reason if isinstance(error, DamagedObject) else str(error)
@@ -126,44 +110,15 @@ class LegacyPacks(Packs):
                 row = now
         return None
 
-    def _fetch(self, row: Row) -> Callable[[int, int], bytes]:
-        pack = self._pack(row.pack_id)
-        if row.offset + row.length > pack.size():
-            raise DamagedContainer(pack.path, f"the pack is cut short: it has {pack.size()} bytes", row.offset)
-
-        def fetch(offset: int, length: int) -> bytes:
-            return pack.read(row.offset + offset, length)
-
-        return fetch
-
-    def _stored(self, row: Row) -> Stored:
-        codec = Codec.RAW
-        if row.compressed:
-            codec = codec_of(self._pack(row.pack_id).read(row.offset, min(row.length, 4)))
-        return Stored(codec, RecordFlag.NONE, row.length, row.size)
-
-    def _whole(self, row: Row) -> bytes:
-        if row.size > FRAME_SIZE:
-            return b"".join(self._parts(row))
-        if row.length > 2 * FRAME_SIZE:
-            raise DecodeError(f"{row.length} stored bytes cannot be {row.size} raw ones")
-        _, raw = _decoded(self._pack(row.pack_id).read(row.offset, row.length), row)
-        if self.hash.digest_of(raw).hex() != row.key:
-            raise DecodeError("its bytes have another hash than its key")
-        return raw
-
-    def _parts(self, row: Row) -> Iterator[BytesLike]:
-        return plain_parts(self._fetch(row), self._stored(row), bytes.fromhex(row.key), self.hash)
-
     def read(self, digest: bytes) -> bytes | None:
-        return self._use(digest, self._whole)
+        return self._use(digest, self.reader.whole)
 
     def frames(self, digest: bytes) -> Iterator[BytesLike] | None:
         row = self.database.find(digest.hex())
         if row is None or not row.makes_sense or row.size <= FRAME_SIZE:
             data = self.read(digest)
             return None if data is None else iter((data,))
-        parts = self._use(digest, self._parts)
+        parts = self._use(digest, self.reader.parts)
         return None if parts is None else self._named(digest, parts)
 
     def _named(self, digest: bytes, parts: Iterator[BytesLike]) -> Iterator[BytesLike]:
@@ -174,14 +129,7 @@ class LegacyPacks(Packs):
             raise DamagedObject(digest.hex(), str(error)) from error
 
     def stream(self, digest: bytes) -> io.BufferedReader | None:
-        return self._use(digest, self._open)
-
-    def _open(self, row: Row) -> io.BufferedReader:
-        if row.size <= FRAME_SIZE:
-            return io.BufferedReader(io.BytesIO(self._whole(row)))
-        digest = bytes.fromhex(row.key)
-        damage = partial(DamagedObject, row.key)
-        return io.BufferedReader(PlainReader(self._fetch(row), self._stored(row), digest, self.hash, damage), 1 << 16)
+        return self._use(digest, self.reader.stream)
 
     def describe(self, digest: bytes) -> ObjectMeta | None:
         row = self.database.find(digest.hex())
@@ -192,7 +140,7 @@ class LegacyPacks(Packs):
             raise DamagedObject(row.key, "its row in packs.idx makes no sense")
         codec = Codec.ZLIB if row.compressed else Codec.RAW
         with suppress(OSError):  # Its pack is missing or cut short: who reads it is told.
-            codec = self._stored(row).codec
+            codec = self.reader.stored(row).codec
         extent = Extent(row.pack_id, row.offset, row.length)
         return ObjectMeta(row.key, Place.PACKED, row.size, row.length, codec, extent)
 
@@ -214,7 +162,7 @@ class LegacyPacks(Packs):
         rows = self._rows(digests)
         positions = {digest: at for at, digest in enumerate(digests)}
         rest = {bytes.fromhex(row.key) for row in rows}
-        for whole in self._wholes(rows):
+        for whole in self.reader.wholes(rows):
             rest.remove(whole.digest)
             yield positions[whole.digest], whole.raw
         for digest in rest:
@@ -223,29 +171,13 @@ class LegacyPacks(Packs):
                 yield positions[digest], data
 
     def whole_many(self, digests: Sequence[bytes]) -> Iterator[Whole]:
-        return self._wholes(self._rows(digests))
-
-    def _wholes(self, rows: list[Row]) -> Iterator[Whole]:
-        """The good ones among objects of at most one frame, read in runs in the order of their extents."""
-        digest_of = self.hash.digest_of
-        for run in _runs([row for row in rows if row.size <= FRAME_SIZE and 0 <= row.length <= 2 * FRAME_SIZE]):
-            start = run[0].offset
-            try:
-                data = self._pack(run[0].pack_id).read(start, max(row.offset + row.length for row in run) - start)
-            except OSError:
-                continue
-            for row in run:
-                begin = row.offset - start
-                stored = data[begin : begin + row.length]
-                with suppress(DecodeError):
-                    codec, raw = _decoded(stored, row)
-                    digest = digest_of(raw)
-                    if digest.hex() == row.key:
-                        yield Whole(digest, raw, codec, stored)
+        return self.reader.wholes(self._rows(digests))
 
     def copies(self, digests: Sequence[bytes], trust: Trust, durability: Durability) -> list[Copy]:
         rows = {bytes.fromhex(row.key): row for row in self._rows(digests)}
-        good = {whole.digest for whole in self._wholes(list(rows.values()))} if trust is Trust.VERIFY else set(rows)
+        good = (
+            {whole.digest for whole in self.reader.wholes(list(rows.values()))} if trust is Trust.VERIFY else set(rows)
+        )
         answers = [self._copy(digest, digest in good) if digest in rows else Copy.MISSING for digest in digests]
         if durability is Durability.FULL:
             hits = (rows[digest] for digest, copy in zip(digests, answers, strict=True) if copy is Copy.GOOD)
@@ -335,7 +267,7 @@ class LegacyPacks(Packs):
     def rewrite(self, pack_id: int, encoding: Encoding | None, advance: Callable[[int], None]) -> Rewritten:
         repack = LegacyRepack(self._layout, self._config, self.database, self.frames, self.unlink, encoding, advance)
         rewritten = repack.run(pack_id)
-        self._packs.pop(pack_id, None)
+        self.reader.forget(pack_id)
         return rewritten
 
     def merge_index(self) -> None:
@@ -346,22 +278,14 @@ class LegacyPacks(Packs):
         return faults(self._layout, self.database, self.hash.is_key)
 
     def rebuild_index(self, aside: Callable[[], str]) -> Rebuilt:
-        self._packs = {}
+        self.reader.close()
         return rebuild(self._layout, self.database, self.hash.is_key, aside)
 
     def sweep(self) -> Swept:
         files, length = sweep(self._layout, self.database), 0
         files += settle_duplicates(self._layout, self.hash, self._has_good_copy)
-        used = self.database.sums()
-        unused = [pack_id for pack_id in self._layout.pack_ids() if pack_id >= 0 and pack_id not in used]
-        for pack_id in unused:
-            # Of packs that nobody writes to, those that no row leads to: of a repack, or all was deleted.
-            if pack := try_pack(self._layout, pack_id):
-                pack.is_kept = True
-                with closing(pack):
-                    self.database.settle()
-                    if not any(self.database.rows(pack_id)) and self.unlink(pack_id):
-                        files, length = files + 1, length + pack.committed
+        swept = sweep_unused(self._layout, self.database, self.unlink)
+        files, length = files + swept.files, length + swept.length
         if files:
             fsio.sync_directory(self._layout.packed)
         return Swept(files, length)
@@ -398,7 +322,7 @@ class LegacyPacks(Packs):
             yield [bytes.fromhex(row.key) for row in rows if self.hash.is_key(row.key)]
 
     def check(self, depth: Depth, sample: Sample) -> LegacyCheck:
-        read = self._wholes, self.frames
+        read = self.reader.wholes, self.frames
         return LegacyCheck(self._layout, self.hash, self.database, read, depth, sample)
 
     def note(self, name: str, note: object) -> None:
@@ -430,41 +354,3 @@ class LegacyPacks(Packs):
 
     def __len__(self) -> int:
         return self.database.count()
-
-
-def _decoded(stored: bytes, row: Row) -> tuple[Codec | None, bytes]:
-    """The raw bytes of an object of at most one frame; the codec is None where it is one only in name.
-
-    Raises `DecodeError`.
-    """
-    if len(stored) != row.length:
-        raise DecodeError(f"its stored bytes end after {len(stored)} of {row.length}")
-    if not row.compressed:
-        return Codec.RAW, decode(stored, Codec.RAW, row.size)
-    if not stored and not row.size:
-        return None, b""  # rsdos 0.1 stores nothing so.
-    codec = codec_of(stored)
-    try:
-        return codec, decode(stored, codec, row.size)
-    except DecodeError:
-        if codec is not Codec.ZSTD:
-            raise
-        # The frames of rsdos 0.1 never end.
-        return None, b"".join(decode_sequence((stored,), codec, row.size))
-
-
-def _runs(rows: list[Row]) -> Iterator[list[Row]]:
-    """Rows in storage order, in runs that are worth one read each: see `rsdos.index.Found.runs`."""
-    rows.sort(key=lambda row: (row.pack_id, row.offset))
-    numbers = [0]
-    end = 0
-    for before, row in pairwise(rows):
-        end = max(end, before.offset + before.length)
-        near = row.pack_id == before.pack_id and row.offset <= end + GAP
-        if not near or row.offset // WINDOW != before.offset // WINDOW:
-            end = 0
-            numbers.append(numbers[-1] + 1)
-        else:
-            numbers.append(numbers[-1])
-    for _, run in groupby(zip(numbers, rows, strict=False), key=lambda pair: pair[0]):
-        yield [row for _, row in run]
