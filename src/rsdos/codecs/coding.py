@@ -1,6 +1,6 @@
 """Encode and decode by codec. Nothing here produces more than it was asked for, whatever the stored bytes say."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from rsdos.codecs import deflate, zstd
 from rsdos.errors import DecodeError
@@ -12,7 +12,7 @@ def encode(data: BytesLike, compression: Compression) -> bytes:
     return encode_many((data,), compression)[0]
 
 
-def encode_many(payloads: Iterable[BytesLike], compression: Compression) -> list[bytes]:
+def encode_many(payloads: Sequence[BytesLike], compression: Compression) -> list[bytes]:
     """`encode` for each payload."""
     match compression.codec:
         case Codec.RAW:
@@ -20,8 +20,7 @@ def encode_many(payloads: Iterable[BytesLike], compression: Compression) -> list
         case Codec.ZLIB:
             return [deflate.compress(payload, compression.level) for payload in payloads]
         case Codec.ZSTD:
-            compress = zstd.compressor(compression.level).compress
-            return [compress(payload) for payload in payloads]
+            return zstd.compress_many(payloads, compression.level)
 
 
 def decode(stored: BytesLike, codec: Codec, size: int) -> bytes:

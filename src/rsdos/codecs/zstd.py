@@ -1,12 +1,18 @@
 """The zstd codec: one frame per payload, with its content size in the header."""
 
 import threading
-from collections.abc import Iterable
+from array import array
+from collections.abc import Sequence
+from contextlib import suppress
 
 import zstandard
 
+from rsdos.codecs.cores import threads_for
 from rsdos.errors import DecodeError
 from rsdos.model import FRAME_SIZE, BytesLike
+
+_TOGETHER = 16
+"""Payloads from which on they are worth a call for all of them."""
 
 _RLE_BLOCK = 1
 _RESERVED_BLOCK = 3
@@ -38,6 +44,21 @@ def compressor(level: int) -> zstandard.ZstdCompressor:
     return context
 
 
+def compress_many(payloads: Sequence[BytesLike], level: int) -> list[bytes]:
+    """A frame for each payload, as `compressor` makes it. Many together, by as many threads as `threads_for` says.
+
+    1 KB objects take 6.3 us each one by one, 5.9 in one call, and 3.2 in one call with two threads.
+    """
+    if len(payloads) < _TOGETHER or 0 in map(len, payloads):  # zstandard takes no empty one in bulk.
+        return list(map(compressor(level).compress, payloads))
+    threads = threads_for(sum(map(len, payloads)))
+    return _bytes_of(compressor(level).multi_compress_to_buffer(list(payloads), threads=threads))
+
+
+def _bytes_of(segments: zstandard.BufferWithSegmentsCollection) -> list[bytes]:
+    return [segments[at].tobytes() for at in range(len(segments))]
+
+
 def encode_checked(data: BytesLike, level: int) -> bytes:
     """One zstd frame that ends with its own checksum (the low 32 bits of XXH64 of the raw bytes, little-endian)."""
     context = _contexts.checked.get(level)
@@ -46,8 +67,32 @@ def encode_checked(data: BytesLike, level: int) -> bytes:
     return context.compress(data)
 
 
-def decompress_many(stored: Iterable[BytesLike], sizes: Iterable[int]) -> list[bytes]:
-    """The raw bytes of each zstd frame: exactly as many as its size says, or `DecodeError`."""
+def decompress_many(stored: Sequence[BytesLike], sizes: Sequence[int]) -> list[bytes]:
+    """The raw bytes of each zstd frame: exactly as many as its size says, or `DecodeError`.
+
+    Of many at once, it is not seen whether bytes stand behind a frame; one after another all is.
+    """
+    if len(stored) >= _TOGETHER:
+        with suppress(zstandard.ZstdError, DecodeError):
+            return _decompress_together(stored, sizes)
+    return _decompress_each(stored, sizes)
+
+
+def _decompress_together(stored: Sequence[BytesLike], sizes: Sequence[int]) -> list[bytes]:
+    """Small frames in one call, by as many threads as `threads_for`: 1 KB objects take 1.6 us each with two, not 3."""
+    # What declares its size is decoded straight into the room for it, without a window of its own.
+    declared = list(map(zstandard.frame_content_size, stored))
+    if declared != sizes or not 0 < min(sizes) <= max(sizes) <= FRAME_SIZE:
+        raise DecodeError("zstd: some are to be decoded one by one")
+    room = array("Q", sizes)
+    # A context of its own: in bulk it keeps one more for each thread, and so all their memory.
+    decoded = zstandard.ZstdDecompressor().multi_decompress_to_buffer(
+        list(stored), decompressed_sizes=room.tobytes(), threads=threads_for(sum(sizes))
+    )
+    return _bytes_of(decoded)
+
+
+def _decompress_each(stored: Sequence[BytesLike], sizes: Sequence[int]) -> list[bytes]:
     decompress_one = _contexts.decompressor.decompress
     content_size = zstandard.frame_content_size
     payloads = []

@@ -13,7 +13,7 @@ from typing import TypeVar
 from rsdos import locks
 from rsdos.errors import DamagedContainer, DamagedObject, InvalidOption, ReadOnlyContainer, RsdosError, log_warning
 from rsdos.model import BytesLike, CompressMode, Copy, Durability, ObjectMeta, Place, Source, Trust
-from rsdos.stores import CHUNK, LooseStore, Packs, Store, ask_for_rest, first_good
+from rsdos.stores import CHUNK, LooseStore, Packs, Store, ask_for_rest, first_good, rest_of
 
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 """What the file system says to who may not write."""
@@ -101,21 +101,19 @@ class Objects(Store):
             yield from zip(positions, payloads, strict=True)
 
     def read_lists(self, digests: Sequence[bytes]) -> Iterator[tuple[Sequence[int], Sequence[bytes]]]:
-        absent = bytearray(b"\1") * len(digests)
+        found: list[Sequence[int]] = []
         try:
             for positions, payloads in self.packed.read_lists(digests, self.read):
-                for at in positions:
-                    absent[at] = 0
+                found.append(positions)
                 yield positions, payloads
         except DamagedContainer:
             # One by one: a loose copy answers for what the index cannot tell of, or the damage is raised.
-            for at in (at for at, flag in enumerate(absent) if flag):
-                found = self.read(digests[at])
-                if found is not None:
-                    yield (at,), (found,)
+            for at in rest_of(len(digests), found):
+                one = self.read(digests[at])
+                if one is not None:
+                    yield (at,), (one,)
             return
-        if 1 in absent:
-            rest = [at for at, flag in enumerate(absent) if flag]
+        if rest := rest_of(len(digests), found):
             for at, data in self.loose.read_many([digests[at] for at in rest]):
                 yield (rest[at],), (data,)
 

@@ -14,6 +14,7 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from rsdos.hashing import joined
 from rsdos.model import DIGEST_BYTES, Record, RecordFlag
 
 PREFIX = np.dtype("<u8")
@@ -29,6 +30,9 @@ RECORD = np.dtype(
         ("flags", "u1"),
     ]
 )
+_ROW = np.dtype(("V", RECORD.itemsize))
+"""A record as mere bytes: what is copied so takes a tenth of the time."""
+
 DIGEST = np.dtype([("prefix", ">u8"), ("tail", "V24")])
 assert PREFIX.itemsize == 8 and RECORD.itemsize == 58 and DIGEST.itemsize == DIGEST_BYTES
 
@@ -91,6 +95,34 @@ class Entries:
         return cls(raw["prefix"].astype(PREFIX), table)
 
     @classmethod
+    def appended(
+        cls,
+        digests: Sequence[bytes],
+        *,
+        pack_id: int,
+        start: int,
+        lengths: Sequence[int],
+        sizes: Sequence[int],
+        crcs: Sequence[int],
+        codecs: Column,
+        flags: int,
+    ) -> Self:
+        """A table of objects that stand one after another in a pack, from ``start`` on; `keyed` already.
+
+        Of an ``array`` of numbers a column costs nothing, of a list 0.03 us an entry.
+        """
+        ends = np.cumsum(np.asarray(lengths, np.uint64), dtype=np.uint64)
+        raw = _digest_table(digests)
+        table = np.empty(len(digests), RECORD)
+        table["tail"], table["pack_id"] = raw["tail"], pack_id
+        table["length"], table["size"] = lengths, sizes
+        table["offset"] = ends - table["length"] + np.uint64(start)
+        table["codec"], table["flags"] = codecs, flags
+        prefixes = raw["prefix"].astype(PREFIX)
+        table["crc"] = np.asarray(crcs, "<u4") ^ _key_words(prefixes)
+        return cls(prefixes, table)
+
+    @classmethod
     def of_records(cls, records: Sequence[Record]) -> Self:
         """A table of a few records, in their order."""
         if not records:
@@ -110,9 +142,8 @@ class Entries:
         tables = list(tables)
         if not tables:
             return cls.empty()
-        return cls(
-            np.concatenate([table.prefixes for table in tables]), np.concatenate([table.records for table in tables])
-        )
+        rows = np.concatenate([table.records.view(_ROW) for table in tables])
+        return cls(np.concatenate([table.prefixes for table in tables]), rows.view(RECORD))
 
     @property
     def count(self) -> int:
@@ -273,7 +304,7 @@ class Entries:
     def keyed(self) -> Entries:
         """The same, with the first 4 key bytes mixed into each CRC or, the second time, taken out again."""
         records = self.records.copy()
-        records["crc"] ^= (self.prefixes >> np.uint64(32)).astype("<u4")
+        records["crc"] ^= _key_words(self.prefixes)
         return Entries(self.prefixes, records)
 
     @property
@@ -317,5 +348,10 @@ def search(prefixes: Prefixes, records: Records, wanted: Digests, touch: Callabl
     return found
 
 
+def _key_words(prefixes: Prefixes) -> npt.NDArray[np.uint32]:
+    """The first 4 key bytes of each entry, as a number."""
+    return (prefixes >> np.uint64(32)).astype("<u4")
+
+
 def _digest_table(digests: Sequence[bytes]) -> Records:
-    return np.frombuffer(b"".join(digests), DIGEST) if digests else np.empty(0, DIGEST)
+    return np.frombuffer(joined(digests), DIGEST) if digests else np.empty(0, DIGEST)

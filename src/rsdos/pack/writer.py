@@ -51,7 +51,9 @@ class PackWriter:
 
     def _begin(self, committed: int) -> int:
         if committed == 0:
-            os.ftruncate(self.fd, 0)
+            # Only what has bytes: ext4 writes out, at its closing, a file that was ever cut to nothing.
+            if os.fstat(self.fd).st_size:
+                os.ftruncate(self.fd, 0)
             fsio.write_at(self.fd, 0, encode_header(self._container_id, self.pack_id))
             return ALIGNMENT
         head = fsio.read_at(self.fd, 0, HEADER_SIZE)
@@ -111,8 +113,8 @@ class PackWriter:
             fsio.sync_file(self.fd)
 
     def cut(self, committed: int) -> None:
-        """Give the space beyond ``committed`` back."""
-        if self.fd >= 0:
+        """Give the space beyond ``committed`` back, if anything stands there: where not, it took 11 ms on ext4."""
+        if self.fd >= 0 and (self._failed or max(self.position, self._highest) > committed):
             os.ftruncate(self.fd, committed)
 
     def close(self) -> None:

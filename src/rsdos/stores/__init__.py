@@ -6,7 +6,7 @@ from rsdos.stores.encoding import Encoding
 from rsdos.stores.loose import LooseStore
 from rsdos.stores.loose_file import SUFFIXES, LooseFile
 from rsdos.stores.packs import PackedSums, Packs, PackSums, Piece, Whole
-from rsdos.stores.store import CHUNK, Store, ask_for_rest, first_good, write_out
+from rsdos.stores.store import CHUNK, Store, ask_for_rest, first_good, rest_of, write_out
 
 __all__ = [
     "CHUNK",
@@ -28,5 +28,6 @@ __all__ = [
     "Whole",
     "ask_for_rest",
     "first_good",
+    "rest_of",
     "write_out",
 ]

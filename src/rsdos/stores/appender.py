@@ -5,10 +5,10 @@ Step 5 and 6 are in `rsdos.index.history`; whoever calls `Appender.commit` does 
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from itertools import accumulate
 from types import TracebackType
 from typing import Self
 
@@ -18,7 +18,7 @@ from rsdos.config import Config
 from rsdos.errors import DamagedContainer, WriterPoisoned
 from rsdos.index import Entries, Index, Manifest, SegmentEntry, Snapshot, recounted
 from rsdos.layout import Layout
-from rsdos.model import BytesLike, Durability, RecordFlag, Stored
+from rsdos.model import BytesLike, Codec, Durability, RecordFlag, Stored
 from rsdos.stores.appending import MOST_BATCH, MOST_ENTRIES, Look, PackAppender
 from rsdos.stores.claim import Claim
 from rsdos.stores.encoding import Encoding
@@ -96,25 +96,24 @@ class Appender(PackAppender):
         self, digests: Sequence[bytes], stored: Sequence[bytes], codecs: Sequence[int], sizes: Sequence[int]
     ) -> None:
         # 4. Write payloads; the segment and the footer follow when the batch is full or ends.
-        offset = self._open().writer.write(stored)
-        lengths = list(map(len, stored))
-        offsets = list(accumulate(lengths[:-1], initial=offset))
-        self._record(digests, offsets, lengths, sizes, list(map(crc32, stored)), codecs, RecordFlag.NONE)
+        start = self._open().writer.write(stored)
+        self._record(digests, self._table(digests, start, stored, codecs, sizes))
 
     def _record_one(self, digest: bytes, offset: int, stored: Stored, crc: int) -> None:
-        self._record([digest], [offset], [stored.length], [stored.size], [crc], [stored.codec], stored.flags)
+        table = Entries.appended(
+            [digest],
+            pack_id=self._open().pack.id,
+            start=offset,
+            lengths=[stored.length],
+            sizes=[stored.size],
+            crcs=[crc],
+            codecs=stored.codec,
+            flags=stored.flags,
+        )
+        self._record([digest], table)
 
-    def _record(
-        self,
-        digests: Sequence[bytes],
-        offsets: Sequence[int],
-        lengths: Sequence[int],
-        sizes: Sequence[int],
-        crcs: Sequence[int],
-        codecs: Sequence[int],
-        flags: RecordFlag,
-    ) -> None:
-        self._tables.append(self._table(digests, offsets, lengths, sizes, crcs, codecs, flags))
+    def _record(self, digests: Sequence[bytes], table: Entries) -> None:
+        self._tables.append(table)
         self._batch.update(digests)
         self._count += len(digests)
         claim = self._open()
@@ -125,23 +124,22 @@ class Appender(PackAppender):
     def _table(
         self,
         digests: Sequence[bytes],
-        offsets: Sequence[int],
-        lengths: Sequence[int],
-        sizes: Sequence[int],
-        crcs: Sequence[int],
+        start: int,
+        stored: Sequence[bytes],
         codecs: Sequence[int],
-        flags: RecordFlag,
+        sizes: Sequence[int],
     ) -> Entries:
-        return Entries.of(
+        is_raw = codecs.count(Codec.RAW) == len(codecs)
+        return Entries.appended(
             digests,
             pack_id=self._open().pack.id,
-            offset=offsets,
-            length=lengths,
-            size=sizes,
-            crc=crcs,
-            codec=codecs,
-            flags=flags,
-        ).keyed()
+            start=start,
+            lengths=sizes if is_raw else array("Q", map(len, stored)),
+            sizes=sizes,
+            crcs=array("I", map(crc32, stored)),
+            codecs=Codec.RAW if is_raw else codecs,
+            flags=RecordFlag.NONE,
+        )
 
     def _open(self) -> Claim:
         if self._failed:
@@ -225,12 +223,8 @@ class Appender(PackAppender):
         for digest in lost:
             del self._hits[digest]
         stored, codecs = self._hits_encoding.encode_many(payloads)
-        lengths = list(map(len, stored))
-        offsets = list(accumulate(lengths[:-1], initial=claim.writer.write(stored)))
-        sizes = list(map(len, payloads))
-        self._tables.append(
-            self._table(list(lost), offsets, lengths, sizes, list(map(crc32, stored)), codecs, RecordFlag.NONE)
-        )
+        start = claim.writer.write(stored)
+        self._tables.append(self._table(list(lost), start, stored, codecs, list(map(len, payloads))))
 
     def _count_dead(self, manifest: Manifest, newest: Manifest, entries: Entries) -> Manifest:
         """Of a key that the index has twice from now on, one copy is dead bytes.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
@@ -62,7 +63,7 @@ class PackAppender(ABC):
         digests = self._hash.digests_of(payloads)
         at = self.unknown(digests)
         if at and len(at) == len(digests):
-            self.append(digests, *encoding.encode_many(payloads), list(map(len, payloads)))
+            self.append(digests, *encoding.encode_many(payloads), array("Q", map(len, payloads)))
         elif digests:
             fresh = {digests[i]: payloads[i] for i in at}
             here = fresh.keys() | self._batch
@@ -74,7 +75,7 @@ class PackAppender(ABC):
     def _append_all(self, objects: Mapping[bytes, bytes], encoding: Encoding) -> None:
         if objects:
             payloads = list(objects.values())
-            self.append(list(objects), *encoding.encode_many(payloads), list(map(len, payloads)))
+            self.append(list(objects), *encoding.encode_many(payloads), array("Q", map(len, payloads)))
 
     # The hits of step 3.
 
@@ -119,19 +120,20 @@ class PackAppender(ABC):
         ``parts`` are its stored bytes, which the caller has verified.
         """
 
-    def unknown(self, digests: Sequence[bytes]) -> list[int]:
-        """The positions of the digests that nobody has, each digest once."""
+    def unknown(self, digests: Sequence[bytes]) -> Sequence[int]:
+        """The positions of the digests that nobody has, ascending, the first of each digest."""
         # 3. Look for duplicates: in this batch, in the index, in the other store.
-        first = dict(zip(reversed(digests), range(len(digests) - 1, -1, -1), strict=True))
-        for digest in self._batch.intersection(first):
-            del first[digest]
-        answers = self._look(list(first)) if first else []
-        if len(first) == len(digests) and answers.count(Copy.MISSING) == len(digests):
-            return list(range(len(digests)))
-        copies = dict(zip(first, answers, strict=True))
-        fresh = [digest for digest, copy in copies.items() if copy is not Copy.GOOD]
-        self._damaged.update(digest for digest in fresh if copies[digest] is Copy.DAMAGED)
-        return sorted(first[digest] for digest in fresh)
+        distinct = set(digests)
+        at: Sequence[int] = range(len(digests))
+        if len(distinct) < len(digests) or not self._batch.isdisjoint(distinct):
+            first = dict(zip(reversed(digests), reversed(at), strict=True))
+            at = sorted(first[digest] for digest in first if digest not in self._batch)
+            digests = [digests[i] for i in at]
+        answers = self._look(digests) if digests else []
+        if answers.count(Copy.MISSING) == len(digests):
+            return at
+        self._damaged.update(digests[i] for i, copy in enumerate(answers) if copy is Copy.DAMAGED)
+        return [i for i, copy in zip(at, answers, strict=True) if copy is not Copy.GOOD]
 
     @abstractmethod
     def append(

@@ -13,7 +13,7 @@ import os
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import TypeVar
 
 from rsdos import fsio
@@ -144,15 +144,14 @@ class Store(ABC):
     def _extract_many(self, keys: Iterator[str], missing: Missing) -> Iterator[tuple[str, bytes | None]]:
         while chunk := list(islice(keys, CHUNK)):
             todo = list(dict.fromkeys(chunk))
-            digests = list(self.hash.parse_keys(todo))
+            digests = self.hash.parse_keys(todo)
             while todo:
                 sight = self.sight()
-                absent = bytearray(b"\1") * len(todo)
+                found: list[Sequence[int]] = []
                 for positions, payloads in self.read_lists(digests):
-                    for at in positions:
-                        absent[at] = 0
+                    found.append(positions)
                     yield from zip(map(todo.__getitem__, positions), payloads, strict=True)
-                rest = [at for at, flag in enumerate(absent) if flag] if 1 in absent else []
+                rest = rest_of(len(todo), found)
                 todo, digests = [todo[at] for at in rest], [digests[at] for at in rest]
                 if not todo or self.is_current(sight):
                     break
@@ -199,6 +198,16 @@ class Store(ABC):
     def insert(self, source: Source) -> str:
         """Store one object; returns its key."""
         return self.insert_many((source,))[0]
+
+
+def rest_of(count: int, found: Sequence[Sequence[int]]) -> list[int]:
+    """Those of ``count`` positions, ascending, that are in none of the lists; each is in one list at most."""
+    if sum(map(len, found)) == count:
+        return []
+    absent = bytearray(b"\1") * count
+    for at in chain.from_iterable(found):
+        absent[at] = 0
+    return [at for at, flag in enumerate(absent) if flag]
 
 
 def ask_for_rest(

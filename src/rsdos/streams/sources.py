@@ -113,7 +113,7 @@ def _plain_group(sources: Sequence[Source], at: int, room: int, most: int) -> li
     sizes = list(map(len, plain))
     if max(sizes) > FRAME_SIZE:
         return []
-    return plain[: bisect_left(list(accumulate(sizes)), room) + 1]
+    return plain if sum(sizes) < room else plain[: bisect_left(list(accumulate(sizes)), room) + 1]
 
 
 def in_frames(parts: Iterable[BytesLike]) -> Iterator[BytesLike]:
