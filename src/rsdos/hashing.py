@@ -83,9 +83,14 @@ class HashType:
 
         No path is ever made of a key that has not passed here.
         """
-        if not isinstance(key, str) or self._is_key(key) is None:
+        try:
+            digest = bytes.fromhex(key)
+        except (TypeError, ValueError):
+            raise InvalidKey(key, self.form) from None
+        # Spelled back it is the same: no space, no capital. A regular expression takes twice as long.
+        if len(digest) != self.digest_bytes or digest.hex() != key:
             raise InvalidKey(key, self.form)
-        return bytes.fromhex(key)
+        return digest
 
     def parse_keys(self, keys: Iterable[str]) -> Sequence[bytes]:
         """`parse_key` for many: one check of the joined text (5 times faster than one by one)."""

@@ -134,7 +134,7 @@ class Index:
     def find(self, digest: bytes) -> Record | None:
         """The entry of a key in `snapshot`, or None."""
         try:
-            return self.snapshot.find(digest)
+            return (self._state or self._load()).snapshot.find(digest)
         except DamagedContainer:
             return self._recovery().find(digest)
 

@@ -66,6 +66,10 @@ _PREFIX_SIZE = 8
 _ENTRY_SIZE = _PREFIX_SIZE + _RECORD_SIZE
 assert _HEADER.size == _CHECKED and _RECORD.size == _RECORD_SIZE
 
+_read_prefix = struct.Struct(">Q").unpack_from
+_make = tuple.__new__
+"""What `Record` itself does in the end: 0.2 us less."""
+
 _READ_BELOW = 1 << 18
 """Segments shorter than this are read, not mapped: a ``pread`` of 256 KiB costs what a mapping and its faults do."""
 
@@ -141,6 +145,7 @@ class Segment:
         self._records = self._data[layout.record(0) : layout.table]
         self._table = self._data[layout.table :].cast("I")
         self._checked = bytearray(len(self._table))
+        self._unchecked = len(self._table)
         self._spread = 4 * isqrt(self.count) + 8
 
     @property
@@ -178,6 +183,8 @@ class Segment:
                 if crc32(self._columns[at : at + BLOCK_SIZE]) != self._table[block]:
                     raise DamagedContainer(self.path, "a block of a segment is damaged", self.offset + HEADER_SIZE + at)
                 self._checked[block] = 1
+                # Counted anew, since two threads may have found the same one.
+                self._unchecked = self._checked.count(0)
 
     @property
     def count(self) -> int:
@@ -189,30 +196,33 @@ class Segment:
 
     def find(self, digest: bytes) -> list[Record]:
         """All entries of one key."""
-        prefix = int.from_bytes(digest[:8], "big")
-        count = self.count
-        guess = prefix * count >> 64
-        low = max(guess - self._spread, 0)
-        high = min(guess + self._spread, count)
-        if low >= high:
+        (prefix,) = _read_prefix(digest)
+        count = self._count
+        if not count:
             return []
-        # As `_check` does, without the call: this is a tenth of a read.
-        if 0 in self._checked[low * _PREFIX_SIZE // BLOCK_SIZE : (high * _PREFIX_SIZE - 1) // BLOCK_SIZE + 1]:
+        guess = prefix * count >> 64
+        low = guess - self._spread
+        high = guess + self._spread
+        low = max(low, 0)
+        high = min(high, count)
+        if self._unchecked:
             self._check(low * _PREFIX_SIZE, high * _PREFIX_SIZE)
         prefixes = self._prefixes
-        if (low and prefixes[low] >= prefix) or (high < count and prefixes[high - 1] <= prefix):
-            low, high = 0, count
-            self._check(0, count * _PREFIX_SIZE)
         at = bisect_left(prefixes, prefix, low, high)
+        if (at == low and low) or (at == high and high < count):
+            # It may stand outside of the window, or begin there.
+            self._check(0, count * _PREFIX_SIZE)
+            at = bisect_left(prefixes, prefix)
         found = []
         while at < count and prefixes[at] == prefix:
             start = at * _RECORD_SIZE
-            self._check(count * _PREFIX_SIZE + start, count * _PREFIX_SIZE + start + _RECORD_SIZE)
+            if self._unchecked:
+                self._check(count * _PREFIX_SIZE + start, count * _PREFIX_SIZE + start + _RECORD_SIZE)
             tail, offset, length, size, pack_id, crc, codec, flags = _RECORD.unpack_from(self._records, start)
             if tail == digest[8:]:
-                found.append(Record(digest, pack_id, offset, length, size, crc, codec, flags))
+                found.append(_make(Record, (digest, pack_id, offset, length, size, crc, codec, flags)))
             at += 1
-            if at < count:
+            if self._unchecked and at < count:
                 self._check(at * _PREFIX_SIZE, (at + 1) * _PREFIX_SIZE)
         return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import struct
 from collections.abc import Collection, Iterator
 from functools import partial
 
@@ -54,14 +55,16 @@ class RecordReader:
 
     def whole(self, record: Record) -> bytes:
         """The raw bytes of one copy."""
-        if record.flags:
+        digest, pack_id, offset, length, size, crc, codec, flags = record
+        if flags:
             return b"".join(self.frames(record))
-        stored = self._pack(record.pack_id).read(record.offset, record.length)
-        if crc32(stored) ^ _key_word(record.digest) != record.crc:
+        stored = (self._packs.get(pack_id) or self._pack(pack_id)).read(offset, length)
+        # `_key_word`, without the call.
+        if crc32(stored) ^ _read_word(digest)[0] != crc:
             raise DecodeError("its stored bytes have another CRC-32 than when they were written")
-        if record.codec == Codec.RAW and record.size == record.length:
+        if codec == 0 and size == length:
             return stored
-        return decode(stored, codec_of_record(record), record.size)
+        return decode(stored, codec_of_record(record), size)
 
     def frames(self, record: Record) -> Iterator[BytesLike]:
         """The frames of a framed object; at its end the CRC-32 of all its stored bytes is checked as well."""
@@ -126,9 +129,13 @@ class RecordReader:
         return hasher.digest() == record.digest
 
 
+_read_word = struct.Struct(">I").unpack_from
+
+
 def _key_word(digest: bytes) -> int:
     """What is mixed into the CRC-32 of an entry, so that exchanged entries are told."""
-    return int.from_bytes(digest[:4], "big")
+    (word,) = _read_word(digest)
+    return int(word)
 
 
 def codec_of_record(record: Record) -> Codec:

@@ -109,7 +109,9 @@ class Store(ABC):
 
     def extract(self, key: str) -> bytes:
         """The bytes of one object. Raises `ObjectNotFound`, `DamagedObject`, `InvalidKey`."""
-        return self._look(self.read, key)
+        # `_look`, without the call where the first look finds it.
+        data = self.read(self.hash.parse_key(key))
+        return self._look(self.read, key) if data is None else data
 
     def open(self, key: str) -> io.BufferedReader:
         """A seekable binary stream of one object; see `extract`. Its reads raise `DamagedObject`."""

@@ -10,7 +10,7 @@ import zstandard
 from rsdos.codecs import decode, decode_many, encode, encode_many, parse_compression
 from rsdos.codecs.cores import threads_for
 from rsdos.errors import DecodeError
-from rsdos.model import Codec
+from rsdos.model import BytesLike, Codec
 
 ZSTD = parse_compression("zstd")
 
@@ -33,7 +33,7 @@ def test_many_are_encoded_as_each_alone_and_decode_to_themselves(count: int, spe
 
 
 def test_empty_ones_and_views_go_with_the_others() -> None:
-    data = [b"", *texts(40), memoryview(b"a view"), bytearray(b"an array"), b""]
+    data: list[BytesLike] = [b"", *texts(40), memoryview(b"a view"), bytearray(b"an array"), b""]
     stored = encode_many(data, ZSTD)
     assert decode_many(stored, Codec.ZSTD, list(map(len, data))) == list(map(bytes, data))
 
