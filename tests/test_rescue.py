@@ -300,7 +300,7 @@ def append_batch(container: Container, records: list[Record], payload: bytes = b
     if payload:
         offset = writer.write([payload])
         records = [record._replace(offset=offset) for record in records]
-    writer.finish_batch(encode_segment(Entries.of_records(records).sort()), len(records))
+    writer.finish_batch([encode_segment(Entries.of_records(records).sort())], len(records))
     writer.close()
 
 
@@ -344,7 +344,7 @@ def test_one_object_that_does_not_decode_does_not_spoil_its_neighbours(tmp_path:
         stored = pack[record.offset :][: record.length] if record.key != keys[4] else b"this is no zstd"
         offset = writer.write([stored])
         written.append(record._replace(offset=offset, length=len(stored), crc=zlib.crc32(stored)))
-    writer.finish_batch(encode_segment(Entries.of_records(written).keyed().sort()), len(written))
+    writer.finish_batch([encode_segment(Entries.of_records(written).keyed().sort())], len(written))
     writer.close()
     done = rescue(tmp_path / "c", "extract", tmp_path / "out")
     assert done.returncode == 1

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 
+_TOGETHER = 1 << 12
+"""Keys that are checked together: their text, twice, stays in the caches and takes no fresh memory."""
+
+
 class JoinedDigests(Sequence[bytes]):
     """Many digests in one bytes object, as a bulk lookup wants them: one by one they cost 0.12 us each to make."""
 
@@ -95,14 +99,17 @@ class HashType:
     def parse_keys(self, keys: Iterable[str]) -> Sequence[bytes]:
         """`parse_key` for many: one check of the joined text (5 times faster than one by one)."""
         keys = list(keys)
-        try:
-            joined = "".join(keys)
-            digests = bytes.fromhex(joined)
-        except (TypeError, ValueError):
-            return [self.parse_key(key) for key in keys]
-        if digests.hex() != joined or set(map(len, keys)) - {self._characters}:
-            return [self.parse_key(key) for key in keys]
-        return JoinedDigests(digests, self.digest_bytes)
+        parts = []
+        for at in range(0, len(keys), _TOGETHER):
+            some = keys[at : at + _TOGETHER]
+            try:
+                joined = "".join(some)
+                parts.append(bytes.fromhex(joined))
+            except (TypeError, ValueError):
+                return [self.parse_key(key) for key in keys]
+            if parts[-1].hex() != joined or set(map(len, some)) - {self._characters}:
+                return [self.parse_key(key) for key in keys]
+        return JoinedDigests(b"".join(parts), self.digest_bytes)
 
     def parse_prefix(self, prefix: str, shortest: int) -> str:
         """The beginning of a key, of at least ``shortest`` characters. Raises `InvalidKey`."""

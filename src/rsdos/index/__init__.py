@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rsdos.index.current import Index
 from rsdos.index.history import History
 from rsdos.index.manifest import WHOLE_PACK, Manifest, PackEntry, SegmentEntry, encode_manifest
-from rsdos.index.segment import Segment, encode_segment
+from rsdos.index.segment import Segment, encode_segment, segment_parts
 from rsdos.index.snapshot import Found, Run, Snapshot, runs_of
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ __all__ = [
     "living",
     "recounted",
     "runs_of",
+    "segment_parts",
     "write_merged",
 ]
 

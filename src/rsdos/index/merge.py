@@ -139,7 +139,7 @@ class _SegmentFile:
             fsio.write_at(self.fd, at, fsio.read_at(self.fd, at + shift, min(_MOVED, layout.table - at)))
         os.ftruncate(self.fd, layout.length)
         with mmap.mmap(self.fd, layout.length, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
-            head, table = encode_segment_ends(layout, view[layout.columns], tombstones)
+            head, table = encode_segment_ends(layout, (view[layout.columns],), tombstones)
         fsio.write_at(self.fd, 0, head)
         fsio.write_at(self.fd, layout.table, table)
         return SegmentEntry(self.count, tombstones, number=self.number, synced=False, check=check_of(head))

@@ -37,6 +37,7 @@ import mmap
 import os
 import struct
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from math import isqrt
@@ -45,7 +46,7 @@ from typing import TYPE_CHECKING
 from rsdos import fsio
 from rsdos.codecs import crc32
 from rsdos.errors import DamagedContainer
-from rsdos.model import Record
+from rsdos.model import BytesLike, Record
 
 if TYPE_CHECKING:
     from rsdos.index.entries import Digests, Entries, Positions
@@ -106,14 +107,32 @@ class SegmentLayout:
 
 def encode_segment(entries: Entries) -> bytes:
     """The bytes of a segment with these entries, which are sorted."""
-    columns = entries.prefixes.tobytes() + entries.records.tobytes()
-    head, table = encode_segment_ends(SegmentLayout(len(entries)), memoryview(columns), entries.tombstones)
-    return b"".join((head, columns, table))
+    return b"".join(segment_parts(entries))
 
 
-def encode_segment_ends(layout: SegmentLayout, columns: memoryview, tombstones: int) -> tuple[bytes, bytes]:
-    """The header and the block table that belong around some columns."""
-    blocks = [crc32(columns[at : at + BLOCK_SIZE]) for at in range(0, len(columns), BLOCK_SIZE)]
+def segment_parts(entries: Entries) -> tuple[BytesLike, ...]:
+    """The same in parts, which stand one after another: the columns are those of the entries, not copies."""
+    columns = tuple(column.view("u1").data for column in (entries.prefixes, entries.records))
+    head, table = encode_segment_ends(SegmentLayout(len(entries)), columns, entries.tombstones)
+    return head, *columns, table
+
+
+def encode_segment_ends(layout: SegmentLayout, columns: Sequence[memoryview], tombstones: int) -> tuple[bytes, bytes]:
+    """The header and the block table that belong around the columns, which are given in any number of parts."""
+    blocks = []
+    crc = room = 0
+    for part in columns:
+        at = 0
+        while at < len(part):
+            room = room or BLOCK_SIZE
+            piece = part[at : at + room]
+            crc = crc32(piece, crc)
+            at, room = at + len(piece), room - len(piece)
+            if not room:
+                blocks.append(crc)
+                crc = 0
+    if room:
+        blocks.append(crc)
     table = struct.pack(f"<{len(blocks)}I", *blocks)
     head = _HEADER.pack(_MAGIC, VERSION, 0, BLOCK_SIZE, layout.count, tombstones, crc32(table))
     return head + sha256(head).digest()[:16], table

@@ -57,22 +57,23 @@ class Found:
         import numpy as np
 
         order = self.entries.storage_order()
-        entries, positions = self.entries.take(order).keyed(), self.positions[order]
-        records = entries.records
-        offsets, ends = records["offset"], records["offset"] + records["length"]
+        # Some columns of all, and all columns of a run: a copy of the table would be as much fresh memory again.
+        records = self.entries.records
+        pack_ids, offsets, flags = records["pack_id"][order], records["offset"][order], records["flags"][order]
+        ends = offsets + records["length"][order]
         breaks = (
-            (records["pack_id"][1:] != records["pack_id"][:-1])
+            (pack_ids[1:] != pack_ids[:-1])
             | (offsets[1:] > ends[:-1] + np.uint64(gap))
             | (offsets[1:] // np.uint64(window) != offsets[:-1] // np.uint64(window))
-            | (records["flags"][1:] != 0)
-            | (records["flags"][:-1] != 0)
+            | (flags[1:] != 0)
+            | (flags[:-1] != 0)
         )
-        edges = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(entries)]
+        edges = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(order)] if len(order) else []
         for start, end in pairwise(edges):
-            run = records[start:end]
-            if len(run):
-                columns = {name: run[name].tolist() for name in ("offset", "length", "size", "crc", "codec")}
-                yield Run(positions[start:end].tolist(), int(run["pack_id"][0]), int(run["flags"][0]), **columns)
+            at = order[start:end]
+            run = self.entries.take(at).keyed().records
+            columns = {name: run[name].tolist() for name in ("offset", "length", "size", "crc", "codec")}
+            yield Run(self.positions[at].tolist(), int(pack_ids[start]), int(flags[start]), **columns)
 
 
 class Snapshot:

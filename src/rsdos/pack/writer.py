@@ -86,16 +86,17 @@ class PackWriter:
         self._highest = max(self._highest, self.position)
         self.position = offset
 
-    def finish_batch(self, segment: bytes, entries: int) -> Batch:
-        """Close the batch with its segment and footer; the next one starts at the returned batch's ``end``."""
+    def finish_batch(self, segment: Sequence[BytesLike], entries: int) -> Batch:
+        """Close the batch with its segment, in parts, and footer; the next one starts at the batch's ``end``."""
+        length = sum(map(len, segment))
         segment_offset = align(self.position, SEGMENT_ALIGNMENT)
-        end = align(segment_offset + len(segment) + FOOTER_SIZE)
+        end = align(segment_offset + length + FOOTER_SIZE)
         previous = self._start - FOOTER_SIZE if self._start > ALIGNMENT else 0
-        batch = Batch(self._start, segment_offset, len(segment), entries, end - FOOTER_SIZE, previous)
-        gap = bytes(batch.footer_offset - segment_offset - len(segment))
+        batch = Batch(self._start, segment_offset, length, entries, end - FOOTER_SIZE, previous)
+        gap = bytes(batch.footer_offset - segment_offset - length)
         parts = [
             bytes(segment_offset - self.position),
-            segment,
+            *segment,
             gap,
             encode_footer(batch, self._container_id, self.pack_id),
         ]

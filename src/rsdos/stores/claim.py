@@ -9,7 +9,7 @@ from dataclasses import replace
 from rsdos import fsio, locks
 from rsdos.config import Config
 from rsdos.errors import DamagedContainer
-from rsdos.index import Entries, Index, Manifest, PackEntry, SegmentEntry, encode_segment
+from rsdos.index import Entries, Index, Manifest, PackEntry, SegmentEntry, segment_parts
 from rsdos.layout import Layout
 from rsdos.model import Durability
 from rsdos.pack import PackFile, PackWriter
@@ -80,7 +80,7 @@ class Claim:
 
     def finish_batch(self, entries: Entries) -> SegmentEntry:
         """Close a batch with its sorted entries; what a manifest says of its segment."""
-        batch = self.writer.finish_batch(encode_segment(entries), len(entries))
+        batch = self.writer.finish_batch(segment_parts(entries), len(entries))
         return SegmentEntry(
             len(entries),
             entries.tombstones,

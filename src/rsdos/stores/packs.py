@@ -26,7 +26,7 @@ BUFFER = 8 << 20
 GROUP = 1 << 13
 """Objects that are hashed, compressed and written together; beyond it the calls around them no longer show."""
 
-WINDOW = 4 << 20
+WINDOW = 1 << 20
 """Bytes of a pack that a bulk read reads at once."""
 
 GAP = 1 << 14

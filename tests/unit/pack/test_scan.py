@@ -20,7 +20,7 @@ def write(path: Path, batches: int, pack_id: int = 1) -> list[int]:
     ends = []
     for number in range(batches):
         writer.write([b"payload %d " % number * 500])
-        ends.append(writer.finish_batch(b"segment" * 20, 1).end)
+        ends.append(writer.finish_batch([b"segment" * 20], 1).end)
     writer.close()
     return ends
 

@@ -22,9 +22,9 @@ def path(tmp_path: Path) -> Path:
 def test_batches_stand_where_the_format_says(path: Path) -> None:
     pack = writer(path)
     assert pack.write([b"abc", b"", b"defg"]) == ALIGNMENT
-    first = pack.finish_batch(b"segment", 3)
+    first = pack.finish_batch([b"segment"], 3)
     assert pack.write([b"x" * 10_000]) == first.end
-    second = pack.finish_batch(b"", 0)
+    second = pack.finish_batch([], 0)
     pack.close()
     assert (first.start, first.segment_offset % 64, first.end % ALIGNMENT) == (ALIGNMENT, 0, 0)
     assert second.previous_footer == first.footer_offset
@@ -38,7 +38,7 @@ def test_batches_stand_where_the_format_says(path: Path) -> None:
 def test_a_tail_is_cut_and_what_is_committed_is_not(path: Path) -> None:
     pack = writer(path)
     pack.write([b"committed"])
-    batch = pack.finish_batch(b"", 0)
+    batch = pack.finish_batch([], 0)
     pack.write([b"a dead writer's" * 1000])
     pack.close()
     pack = writer(path, batch.end)
@@ -53,7 +53,7 @@ def test_what_was_taken_back_leaves_no_bytes(path: Path) -> None:
     large = pack.write([os.urandom(100_000)])
     pack.rewind(large)
     assert pack.write([b"more"]) == start + 4
-    batch = pack.finish_batch(b"segment", 1)
+    batch = pack.finish_batch([b"segment"], 1)
     pack.close()
     assert path.stat().st_size == batch.end == 2 * ALIGNMENT
     data = path.read_bytes()
@@ -65,7 +65,7 @@ def test_what_was_taken_back_leaves_no_bytes(path: Path) -> None:
 def test_a_pack_that_is_not_the_one_is_not_touched(path: Path, tmp_path: Path) -> None:
     pack = writer(path)
     pack.write([b"x"])
-    end = pack.finish_batch(b"", 0).end
+    end = pack.finish_batch([], 0).end
     pack.close()
     before = path.read_bytes()
     with pytest.raises(DamagedContainer, match="false name"):
@@ -91,7 +91,7 @@ def test_a_writer_that_failed_accepts_nothing_more(path: Path, call: str, monkey
         pack.write([b"x"])
         pack.sync()
     # Not even what would work again: a failed sync is never repeated and believed.
-    for verb in (lambda: pack.write([b"y"]), pack.sync, lambda: pack.finish_batch(b"", 0)):
+    for verb in (lambda: pack.write([b"y"]), pack.sync, lambda: pack.finish_batch([], 0)):
         with pytest.raises(WriterPoisoned):
             verb()
     pack.close()
@@ -111,7 +111,7 @@ def test_no_file_is_left_where_even_the_header_has_no_room(path: Path, monkeypat
 def test_reading_beyond_the_end(path: Path) -> None:
     pack = writer(path)
     pack.write([b"x" * 100])
-    end = pack.finish_batch(b"", 0).end
+    end = pack.finish_batch([], 0).end
     file = PackFile(str(path), 1, CONTAINER)
     assert len(file.read(0, end)) == end
     for offset, length in ((0, end + 1), (end, 1), (1 << 62, 10), (0, 1 << 62)):
