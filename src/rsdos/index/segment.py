@@ -112,7 +112,9 @@ def encode_segment(entries: Entries) -> bytes:
 
 def segment_parts(entries: Entries) -> tuple[BytesLike, ...]:
     """The same in parts, which stand one after another: the columns are those of the entries, not copies."""
-    columns = tuple(column.view("u1").data for column in (entries.prefixes, entries.records))
+    import numpy as np
+
+    columns = tuple(np.ascontiguousarray(column).view("u1").data for column in (entries.prefixes, entries.records))
     head, table = encode_segment_ends(SegmentLayout(len(entries)), columns, entries.tombstones)
     return head, *columns, table
 
