@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from rsdos import fsio
 from rsdos.errors import DamagedContainer
@@ -33,6 +34,26 @@ class BarePack:
                 raise DamagedContainer(self.path, f"the pack is cut short: it has {self._size} bytes", offset)
         data = os.pread(self.fd, length, offset)
         return data if len(data) == length else fsio.read_at(self.fd, offset, length)
+
+    def is_cached(self, offset: int) -> bool:
+        """Whether a byte is in the system's cache; where that cannot be told, it is.
+
+        Only Linux can tell, with a read that may not wait.
+        """
+        if not hasattr(os, "RWF_NOWAIT"):
+            return True
+        try:
+            os.preadv(self.fd, (bytearray(1),), offset, os.RWF_NOWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:  # Not on this file system.
+            return True
+        return True
+
+    def will_need(self, offset: int, length: int) -> None:
+        """Have bytes read from the disk, of which many are wanted soon; does not wait for them."""
+        with suppress(OSError):
+            os.posix_fadvise(self.fd, offset, length, os.POSIX_FADV_WILLNEED)
 
     def size(self) -> int:
         """Bytes in the file now, the unfinished tail of a writer included."""

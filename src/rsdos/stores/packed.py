@@ -169,7 +169,7 @@ class PackedStore(Packs):
     def read_lists(
         self, digests: Sequence[bytes], read: Callable[[bytes], bytes | None] | None = None
     ) -> Iterator[tuple[Sequence[int], Sequence[bytes]]]:
-        for run in self.index.find_many(digests).runs(GAP, WINDOW):
+        for run in self.records.ahead(self.index.find_many(digests).runs(GAP, WINDOW)):
             stored = None if run.flags else self.records.stored_run(run)
             raws = [None] * len(run.positions) if stored is None else decoded(run, stored)
             if None not in raws:
