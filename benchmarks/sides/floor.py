@@ -26,6 +26,8 @@ _PART = 1 << 18
 Longer calls are slower where the machine's memory is not warm (`rsdos.fsio.WRITE` says why): 1 MiB at a time, as this
 once was, went at half the rate.
 """
+_clear_vectors = hashlib.sha512().digest
+"""After isal's CRC-32, for the SHA-256 instructions: `rsdos.hashing` says why."""
 _FRAME = 1 << 20
 """Bytes that are compressed, or read and checked, at once: 13,000 MiB/s in 1 MiB, 9,500 in 256 KiB."""
 _WINDOW = 4 << 20
@@ -136,6 +138,7 @@ class Floor(Side):
         with source.open("rb", buffering=0) as stream:
             while length := stream.readinto(buffer):
                 part = buffer[:length]
+                _clear_vectors()
                 hasher.update(part)
                 stored = compressor.compress(part) if compress else part
                 offset += os.pwrite(self._pack, stored, offset)
