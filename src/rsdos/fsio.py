@@ -75,6 +75,14 @@ def read_at(fd: int, offset: int, length: int) -> bytes:
     return b"".join(parts)
 
 
+def read_into(fd: int, offset: int, buffer: memoryview) -> int:
+    """`read_at` into a buffer, of bytes; returns how many: fewer than it has room for only where the file ends."""
+    have = 0
+    while have < len(buffer) and (done := os.preadv(fd, [buffer[have:]], offset + have)):
+        have += done
+    return have
+
+
 def write_at(fd: int, offset: int, data: BytesLike) -> int:
     """Write all of ``data`` at ``offset``; returns the number of bytes."""
     view = memoryview(data)

@@ -48,6 +48,9 @@ from rsdos.model import FRAME_SIZE, BytesLike, Codec, Compression, Stored
 Fetch: TypeAlias = Callable[[int, int], BytesLike]
 """``fetch(offset, length)``: that range of the stored bytes of one object. What comes back shorter is damage."""
 
+Fill: TypeAlias = Callable[[int, memoryview], int]
+"""``fill(offset, buffer)``: that range of the stored bytes into a buffer, of bytes; fewer than its length is damage."""
+
 MAX_PIECE_LENGTH = FRAME_SIZE + FRAME_SIZE // 8
 """No codec makes more of a frame: zstd adds 0.4 % at most, deflate 0.1 %. A table that says more is damaged."""
 
@@ -138,17 +141,30 @@ class FrameTable:
         length = self.offsets[index + 1] - offset
         piece = fetch(offset, length)
         size = self.frame_size(index)
-        if len(piece) != length:
-            raise DecodeError(f"frame {index}: {len(piece)} stored bytes where {length} should be")
+        _check_length(index, len(piece), length)
         if self.codec is Codec.ZSTD:
             # The frame's own checksum is verified by the decoder; the table's tells frames that were exchanged.
             if int.from_bytes(piece[-4:], "little") != self.checks[index]:
                 raise DecodeError(f"frame {index}: its checksum is not that of the table")
             return decode(piece, Codec.ZSTD, size)
         frame = piece if self.codec is Codec.RAW else decode_piece(piece, size, index)
+        self._check_crc(index, frame)
+        return frame
+
+    def read_into(self, fill: Fill, index: int, buffer: memoryview) -> None:
+        """`read` of a raw frame into a buffer of its size. When it raises, anything may be in that."""
+        assert self.codec is Codec.RAW and len(buffer) == self.frame_size(index)
+        _check_length(index, fill(self.offsets[index], buffer), len(buffer))
+        self._check_crc(index, buffer)
+
+    def _check_crc(self, index: int, frame: BytesLike) -> None:
         if crc32(frame) != self.checks[index]:
             raise DecodeError(f"frame {index}: its CRC-32 is not that of the table")
-        return frame
+
+
+def _check_length(index: int, have: int, length: int) -> None:
+    if have != length:
+        raise DecodeError(f"frame {index}: {have} stored bytes where {length} should be")
 
 
 def read_table(fetch: Fetch, stored: Stored) -> FrameTable:
