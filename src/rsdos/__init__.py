@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         WriterPoisoned,
     )
     from rsdos.model import Codec, CompressMode, Durability, Extent, ObjectMeta, Place, Trust
+    from rsdos.streams.workers import set_threads
 
 __all__ = [
     "AmbiguousKey",
@@ -59,10 +60,11 @@ __all__ = [
     "UnsupportedContainer",
     "WriterPoisoned",
     "__version__",
+    "set_threads",
 ]
 
 if not TYPE_CHECKING:  # A type checker would take every name for one that this knows.
-    _HOMES = ("rsdos.model", "rsdos.errors", "rsdos.container")
+    _HOMES = ("rsdos.model", "rsdos.errors", "rsdos.container", "rsdos.streams.workers")
 
     def __getattr__(name):
         # Late: `rsdos --version` and `import rsdos` for its errors need not pay for the store.

@@ -9,13 +9,14 @@ from rsdos.codecs.coding import decode, decode_many, encode, encode_many
 from rsdos.codecs.deflate import PieceEncoder, decode_piece
 from rsdos.codecs.sequential import SequenceEncoder, codec_of, decode_sequence
 from rsdos.codecs.spec import parse_compression
-from rsdos.codecs.zstd import encode_checked
+from rsdos.codecs.zstd import context_size, encode_checked
 
 __all__ = [
     "PieceEncoder",
     "SequenceEncoder",
     "clearly_smaller",
     "codec_of",
+    "context_size",
     "crc32",
     "decode",
     "decode_many",
