@@ -12,6 +12,7 @@ from rsdos.version import __version__
 TYPE_CHECKING = False  # Type checkers take the name for true, as that of `typing`, whose import is 5 ms.
 
 if TYPE_CHECKING:
+    from rsdos.codecs.cores import set_threads
     from rsdos.container import Container
     from rsdos.errors import (
         AmbiguousKey,
@@ -59,10 +60,11 @@ __all__ = [
     "UnsupportedContainer",
     "WriterPoisoned",
     "__version__",
+    "set_threads",
 ]
 
 if not TYPE_CHECKING:  # A type checker would take every name for one that this knows.
-    _HOMES = ("rsdos.model", "rsdos.errors", "rsdos.container")
+    _HOMES = ("rsdos.model", "rsdos.errors", "rsdos.container", "rsdos.codecs.cores")
 
     def __getattr__(name):
         # Late: `rsdos --version` and `import rsdos` for its errors need not pay for the store.

@@ -42,6 +42,29 @@ def test_more_buffers_than_the_system_takes_at_once(path: str) -> None:
     assert fsio.read_file(path, 1 << 20) == b"".join(buffers)
 
 
+def test_no_call_writes_across_a_multiple_of_the_most(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pwrite, pwritev = os.pwrite, os.pwritev
+    calls: list[tuple[int, int]] = []
+
+    def note(offset: int, done: int) -> int:
+        calls.append((offset, offset + done))
+        return done
+
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: note(at, pwrite(fd, data, at)))
+    monkeypatch.setattr(os, "pwritev", lambda fd, data, at: note(at, pwritev(fd, data, at)))
+    sizes = [5, 0, 100_000, 300_000, fsio.WRITE, 0, 1, 3 * fsio.WRITE + 7, 90_000, 90_000]
+    buffers = [bytes([number]) * size for number, size in enumerate(sizes, 1)]
+    whole = b"".join(buffers)
+    fd = fsio.create(path)
+    assert fsio.write_many_at(fd, 999, buffers) == len(whole)
+    assert fsio.write_at(fd, 999 + len(whole), whole) == len(whole)
+    os.close(fd)
+    assert fsio.read_file(path, 1 << 23) == bytes(999) + 2 * whole
+    edges = range(0, 999 + 2 * len(whole), fsio.WRITE)
+    assert all(start // fsio.WRITE == (end - 1) // fsio.WRITE for start, end in calls)
+    assert set(edges[1:]) <= {end for _, end in calls}
+
+
 def test_only_regular_files_are_read(path: str, tmp_path: Path) -> None:
     os.mkfifo(path)
     link = tmp_path / "link"

@@ -6,16 +6,18 @@ Everything here is a function of its arguments and may be called from any thread
 from rsdos.codecs.auto import clearly_smaller, encode_if_smaller, encode_many_if_smaller, looks_compressible
 from rsdos.codecs.checksum import crc32
 from rsdos.codecs.coding import decode, decode_many, encode, encode_many
+from rsdos.codecs.cores import set_threads, threads
 from rsdos.codecs.deflate import PieceEncoder, decode_piece
 from rsdos.codecs.sequential import SequenceEncoder, codec_of, decode_sequence
 from rsdos.codecs.spec import parse_compression
-from rsdos.codecs.zstd import encode_checked
+from rsdos.codecs.zstd import context_size, encode_checked
 
 __all__ = [
     "PieceEncoder",
     "SequenceEncoder",
     "clearly_smaller",
     "codec_of",
+    "context_size",
     "crc32",
     "decode",
     "decode_many",
@@ -28,4 +30,6 @@ __all__ = [
     "encode_many_if_smaller",
     "looks_compressible",
     "parse_compression",
+    "set_threads",
+    "threads",
 ]

@@ -67,6 +67,12 @@ def encode_checked(data: BytesLike, level: int) -> bytes:
     return context.compress(data)
 
 
+def context_size(level: int) -> int:
+    """Bytes of memory that compressing a frame takes in each thread, beside the frame: 0.6 MB at level 1, 18 at 19."""
+    parameters = zstandard.ZstdCompressionParameters.from_level(level, source_size=FRAME_SIZE)
+    return parameters.estimated_compression_context_size()
+
+
 def decompress_many(stored: Sequence[BytesLike], sizes: Sequence[int]) -> list[bytes]:
     """The raw bytes of each zstd frame: exactly as many as its size says, or `DecodeError`.
 

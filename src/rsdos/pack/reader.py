@@ -28,12 +28,20 @@ class BarePack:
 
         The numbers come from disk: nothing is allocated before they are found to fit.
         """
+        self._refuse_beyond_end(offset, length)
+        data = os.pread(self.fd, length, offset)
+        return data if len(data) == length else fsio.read_at(self.fd, offset, length)
+
+    def read_into(self, offset: int, buffer: memoryview) -> int:
+        """Fill ``buffer``, of bytes, from ``offset``; returns how many. Raises `DamagedContainer` as `read` does."""
+        self._refuse_beyond_end(offset, len(buffer))
+        return fsio.read_into(self.fd, offset, buffer)
+
+    def _refuse_beyond_end(self, offset: int, length: int) -> None:
         if offset + length > self._size:
             self._size = self.size()
             if offset + length > self._size:
                 raise DamagedContainer(self.path, f"the pack is cut short: it has {self._size} bytes", offset)
-        data = os.pread(self.fd, length, offset)
-        return data if len(data) == length else fsio.read_at(self.fd, offset, length)
 
     def is_cached(self, offset: int) -> bool:
         """Whether a byte is in the system's cache; where that cannot be told, it is.

@@ -51,7 +51,8 @@ class PackWriter:
 
     def _begin(self, committed: int) -> int:
         if committed == 0:
-            # Only what has bytes: ext4 writes out, at its closing, a file that was ever cut to nothing.
+            # Never one that is empty: ext4 writes out, when it is closed, what was truncated to nothing, and the close
+            # waits for the disk: 50 ms a GiB, and as long as it takes when that is busy.
             if os.fstat(self.fd).st_size:
                 os.ftruncate(self.fd, 0)
             fsio.write_at(self.fd, 0, encode_header(self._container_id, self.pack_id))

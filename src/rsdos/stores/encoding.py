@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 
 from rsdos.codecs import (
@@ -19,6 +21,7 @@ from rsdos.errors import InvalidOption
 from rsdos.hashing import HashType
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, Compression, CompressMode, RecordFlag, Stored
 from rsdos.streams.frames import FrameEncoder, frames
+from rsdos.streams.pipeline import encoded
 from rsdos.streams.plain import pieces
 from rsdos.streams.sources import in_frames
 
@@ -87,20 +90,19 @@ class Encoding:
         Without the flag ``FRAMED`` there is no table behind it: one plain stream of the codec, for version 1.
         """
         start = sink.position
-        encoder: FrameEncoder | SequenceEncoder | None = None
         hasher = hash_type.new()
         size = crc = 0
-        codec = RAW
-        for frame in source:
-            if encoder is None:
-                codec = self._for_stream(frame)
-                encoder = FrameEncoder(codec) if flags else SequenceEncoder(codec)
-            hasher.update(frame)
-            piece = encoder.add(frame)
-            crc = crc32(piece, crc)
-            sink.write([piece])
-            size += len(frame)
-        assert encoder is not None and size > FRAME_SIZE
+        rest = iter(source)
+        first = next(rest)
+        codec = self._for_stream(first)
+        encoder = FrameEncoder(codec) if flags else SequenceEncoder(codec)
+        with closing(encoded(chain((first,), rest), encoder, hasher)) as ready:
+            del first
+            for frame, piece in ready:
+                crc = crc32(piece, crc)
+                sink.write([piece])
+                size += len(frame)
+        assert size > FRAME_SIZE
         tail = encoder.finish()
         sink.write([tail])
         stored = Stored(codec.codec, flags, sink.position - start, size)

@@ -22,6 +22,7 @@ import io
 import os
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -76,12 +77,12 @@ class LooseFile:
         return Stored(codec, RecordFlag(flags), length, size)
 
     def _fetch(self, offset: int, length: int) -> bytes:
-        try:
+        with _refusing_errors():
             return fsio.read_at(self.fd, offset, min(length, max(self.stored.length - offset, 0)))
-        except OSError as error:
-            if error.errno != errno.EIO:
-                raise
-            raise DecodeError("its file cannot be read: input/output error") from error
+
+    def _fill(self, offset: int, buffer: memoryview) -> int:
+        with _refusing_errors():
+            return fsio.read_into(self.fd, offset, buffer[: max(self.stored.length - offset, 0)])
 
     def read(self) -> bytes:
         """The whole object, its hash verified. Raises `DecodeError`."""
@@ -122,7 +123,7 @@ class LooseFile:
         elif self.stored.size <= FRAME_SIZE:
             return io.BufferedReader(io.BytesIO(self.read()))
         else:
-            raw = PlainReader(self._fetch, self.stored, self.digest, self.hash, self._damage, self.close)
+            raw = PlainReader(self._fetch, self._fill, self.stored, self.digest, self.hash, self._damage, self.close)
         return io.BufferedReader(raw, 1 << 16)
 
     def _damage(self, reason: str) -> DamagedObject:
@@ -146,12 +147,23 @@ class LooseFile:
         self.close()
 
 
+@contextmanager
+def _refusing_errors() -> Iterator[None]:
+    """What the disk does not give back is damage."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        raise DecodeError("its file cannot be read: input/output error") from error
+
+
 class _Framed(FramedReader):
     """A stream of a compressed loose object; keeps its file."""
 
     def __init__(self, file: LooseFile) -> None:
         self._file = file
-        super().__init__(file._fetch, file.stored, file._damage)
+        super().__init__(file._fetch, file._fill, file.stored, file._damage)
 
     def close(self) -> None:
         super().close()

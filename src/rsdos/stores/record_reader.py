@@ -97,7 +97,10 @@ class RecordReader:
         def fetch(offset: int, length: int) -> bytes:
             return pack.read(record.offset + offset, length)
 
-        return io.BufferedReader(FramedReader(fetch, _stored(record), partial(DamagedObject, record.key)))
+        def fill(offset: int, buffer: memoryview) -> int:
+            return pack.read_into(record.offset + offset, buffer)
+
+        return io.BufferedReader(FramedReader(fetch, fill, _stored(record), partial(DamagedObject, record.key)))
 
     def stored_run(self, run: Run) -> list[bytes] | None:
         """The stored bytes of a run, or None when one of them is not what was written."""

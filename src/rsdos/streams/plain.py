@@ -13,7 +13,7 @@ from rsdos.codecs import decode_sequence
 from rsdos.errors import DecodeError
 from rsdos.hashing import HashType
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, Stored
-from rsdos.streams.frames import Fetch
+from rsdos.streams.frames import Fetch, Fill
 from rsdos.streams.seekable import Seekable
 
 if TYPE_CHECKING:
@@ -59,12 +59,14 @@ class PlainReader(Seekable):
 
     The hash is verified when the object is read from beginning to end; a range alone is checked for being there. In a
     compressed object going back begins anew, and going forward decodes what lies between; what comes back is held in
-    the memory of two frames. ``on_damage`` makes the exception of a reason, ``on_close`` is called when it is closed.
+    the memory of two frames. Raw bytes go by ``fill`` into the caller's buffer. ``on_damage`` makes the exception of a
+    reason, ``on_close`` is called when it is closed.
     """
 
     def __init__(
         self,
         fetch: Fetch,
+        fill: Fill,
         stored: Stored,
         digest: bytes,
         hash_type: HashType,
@@ -73,6 +75,7 @@ class PlainReader(Seekable):
     ) -> None:
         super().__init__(stored.size)
         self._fetch = fetch
+        self._fill = fill
         self._stored = stored
         self._digest = digest
         self._hash = hash_type
@@ -86,29 +89,29 @@ class PlainReader(Seekable):
         """Where ``_part`` begins."""
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        """Fill a part of the buffer; nothing only at the end of the object."""
+        """Fill a part of the buffer; nothing only at the end of the object. When it raises, anything may be there."""
         self._refuse_closed()
         target = memoryview(buffer).cast("B")
         want = min(len(target), self._size - self._position)
         if want <= 0:
             return 0
         try:
-            data = self._raw(want) if self._stored.codec is Codec.RAW else self._decompressed(want)
+            copy = self._raw if self._stored.codec is Codec.RAW else self._decompressed
+            done = copy(target[: min(want, FRAME_SIZE)])
             if self._position == self._hashed:
-                self._update(data)
+                self._update(target[:done])
         except DecodeError as error:
             raise self._on_damage(str(error)) from error
-        target[: len(data)] = data
-        self._position += len(data)
-        return len(data)
+        self._position += done
+        return done
 
-    def _raw(self, want: int) -> BytesLike:
-        data = self._fetch(self._position, min(want, FRAME_SIZE))
-        if not len(data):
+    def _raw(self, target: memoryview) -> int:
+        done = self._fill(self._position, target)
+        if not done:
             raise DecodeError(f"its stored bytes end at {self._position} of {self._size}")
-        return data
+        return done
 
-    def _decompressed(self, want: int) -> BytesLike:
+    def _decompressed(self, target: memoryview) -> int:
         if self._parts is None or self._position < self._start:
             self._parts, self._part, self._start = _decoded(self._fetch, self._stored), b"", 0
         while self._position >= self._start + len(self._part):
@@ -117,7 +120,9 @@ class PlainReader(Seekable):
             # The decoder raises `DecodeError` where it ends too early.
             self._part = next(self._parts)
         begin = self._position - self._start
-        return memoryview(self._part)[begin : begin + want]
+        part = memoryview(self._part)[begin : begin + len(target)]
+        target[: len(part)] = part
+        return len(part)
 
     def _update(self, data: BytesLike) -> None:
         self._hasher.update(data)

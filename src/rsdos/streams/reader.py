@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rsdos.errors import DecodeError
-from rsdos.model import FRAME_SIZE, BytesLike, Stored
-from rsdos.streams.frames import Fetch, read_table
+from rsdos.model import FRAME_SIZE, BytesLike, Codec, Stored
+from rsdos.streams.frames import Fetch, Fill, read_table
 from rsdos.streams.seekable import Seekable
 
 if TYPE_CHECKING:
@@ -19,10 +19,12 @@ class FramedReader(Seekable):
 
     Holds one decoded frame at most (and the stored piece while it is decoded). Every byte it returns is verified.
     For one thread at a time. ``on_damage`` makes the exception to raise of a reason. Closing it closes nothing else.
+    Whole raw frames go by ``fill`` into the caller's buffer, and are verified there.
     """
 
-    def __init__(self, fetch: Fetch, stored: Stored, on_damage: Callable[[str], Exception]) -> None:
+    def __init__(self, fetch: Fetch, fill: Fill, stored: Stored, on_damage: Callable[[str], Exception]) -> None:
         self._fetch = fetch
+        self._fill = fill
         self._on_damage = on_damage
         try:
             self._table = read_table(fetch, stored)
@@ -33,7 +35,7 @@ class FramedReader(Seekable):
         self._frame: BytesLike = b""
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        """Fill the buffer, frame by frame; less only at the end of the object."""
+        """Fill the buffer, frame by frame; less only at the end. When it raises, anything may be in the buffer."""
         self._refuse_closed()
         target = memoryview(buffer).cast("B")
         filled = 0
@@ -56,10 +58,28 @@ class FramedReader(Seekable):
 
     def _copy_into(self, target: memoryview) -> int:
         """Copy from one frame. A method of its own, so that no view keeps that frame while the next is decoded."""
-        part = self._rest_of_frame(len(target))
-        target[: len(part)] = part
-        self._position += len(part)
-        return len(part)
+        done = self._fill_with_frame(target)
+        if not done:
+            part = self._rest_of_frame(len(target))
+            done = len(part)
+            target[:done] = part
+        self._position += done
+        return done
+
+    def _fill_with_frame(self, target: memoryview) -> int:
+        """Read a whole raw frame into where it is wanted, if it is, without a copy of it in between."""
+        table = self._table
+        index, start = divmod(self._position, FRAME_SIZE)
+        if table.codec is not Codec.RAW or start or index >= len(table) or index == self._index:
+            return 0
+        size = table.frame_size(index)
+        if len(target) < size:
+            return 0
+        try:
+            table.read_into(self._fill, index, target[:size])
+        except DecodeError as error:
+            raise self._on_damage(str(error)) from error
+        return size
 
     def _rest_of_frame(self, limit: int) -> memoryview:
         """From the position to the end of its frame, ``limit`` bytes at most; empty at the end of the object."""

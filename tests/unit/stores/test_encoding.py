@@ -6,10 +6,10 @@ import io
 
 import pytest
 
-from rsdos import Codec, CompressMode, Container, InvalidOption, Place
+from rsdos import Codec, CompressMode, Container, InvalidOption, Place, set_threads
 from rsdos.model import FRAME_SIZE
 from tests.data import noise, text
-from tests.helpers import manifest_of
+from tests.helpers import manifest_of, run_python
 
 
 @pytest.mark.parametrize("to", Place)
@@ -86,3 +86,44 @@ def test_a_duplicate_in_a_stream_leaves_no_bytes(container: Container, make: obj
     (pack,) = manifest_of(container.path).packs
     assert (pack.objects, pack.dead_objects) == (2, 0)
     assert pack.length - before.packs[0].length <= 8192
+
+
+@pytest.mark.parametrize("to", Place)
+@pytest.mark.parametrize("compress", [CompressMode.NO, CompressMode.YES])
+def test_threads_change_nothing_of_what_is_stored(container: Container, to: Place, compress: CompressMode) -> None:
+    data = text(9 * FRAME_SIZE) + noise(FRAME_SIZE + 7)
+    lengths = set()
+    try:
+        for count in (0, 3):
+            set_threads(count)
+            (key,) = container.insert_many([io.BytesIO(data)], to=to, compress=compress)
+            assert container.extract(key) == data
+            lengths.add(container.meta(key).length)
+            assert container.delete([key]) == [key]
+    finally:
+        set_threads(None)
+    assert len(lengths) == 1
+
+
+def test_a_child_that_was_forked_has_threads_of_its_own(container: Container) -> None:
+    code = """
+import os, sys
+from rsdos import Container, CompressMode, set_threads
+set_threads(3)
+container = Container(sys.argv[1])
+def insert(number):
+    data = b"%d" % number * (8 << 20)
+    (key,) = container.insert_many([data], compress=CompressMode.YES)
+    assert container.extract(key) == data
+insert(1)
+if child := os.fork():
+    insert(2)
+    assert os.waitpid(child, 0)[1] == 0
+    insert(4)
+    print(len(container))
+else:
+    insert(3)
+    sys.stdout.flush()
+    os._exit(0)
+"""
+    assert run_python(code, container.path) == "4\n"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rsdos.codecs import parse_compression
 from rsdos.errors import DamagedObject
 from rsdos.model import FRAME_SIZE, RecordFlag, Stored
-from rsdos.streams.frames import FrameEncoder, read_table
+from rsdos.streams.frames import Fill, FrameEncoder, read_table
 from rsdos.streams.reader import FramedReader
 
 LINES = b"".join(b"%d the quick brown fox\n" % (at * at) for at in range(80_000))
@@ -34,7 +34,19 @@ def damaged(reason: str) -> Exception:
 
 
 def reader_of(whole: bytes, stored: Stored) -> FramedReader:
-    return FramedReader(lambda offset, length: whole[offset : offset + length], stored, damaged)
+    def fetch(offset: int, length: int) -> bytes:
+        return whole[offset : offset + length]
+
+    return FramedReader(fetch, filling(whole), stored, damaged)
+
+
+def filling(whole: bytes) -> Fill:
+    def fill(offset: int, buffer: memoryview) -> int:
+        data = memoryview(whole)[offset : offset + len(buffer)]
+        buffer[: len(data)] = data
+        return len(data)
+
+    return fill
 
 
 edges = st.sampled_from([0, 1, FRAME_SIZE - 1, FRAME_SIZE, FRAME_SIZE + 1, 2 * FRAME_SIZE, SIZE - 1, SIZE, SIZE + 1])
@@ -99,7 +111,7 @@ def test_a_range_decodes_only_the_frames_it_touches() -> None:
         fetched.append(offset)
         return whole[offset : offset + length]
 
-    reader = FramedReader(fetch, stored, damaged)
+    reader = FramedReader(fetch, filling(whole), stored, damaged)
     fetched.clear()
     reader.seek(FRAME_SIZE + 10)
     assert reader.read(100) == PAYLOAD[FRAME_SIZE + 10 : FRAME_SIZE + 110]
@@ -133,6 +145,28 @@ def test_damage_is_told_by_the_callers_exception(spec: str) -> None:
             stream.read(1)
         stream.seek(5)
         assert stream.read(1000) == PAYLOAD[5:1005]
+
+
+def test_damage_is_told_of_frames_that_are_read_in_place() -> None:
+    whole, stored = STORED["none"]
+    hurt = bytearray(whole)
+    hurt[FRAME_SIZE + 30] ^= 1
+
+    def fetch(offset: int, length: int) -> bytes:
+        return whole[offset : offset + length]
+
+    for fill in (filling(bytes(hurt)), filling(whole[: 2 * FRAME_SIZE - 1])):
+        for buffered in (False, True):
+            raw = FramedReader(fetch, fill, stored, damaged)
+            stream = io.BufferedReader(raw) if buffered else raw
+            buffer = bytearray(FRAME_SIZE)
+            assert stream.readinto(buffer) == FRAME_SIZE
+            assert buffer == PAYLOAD[:FRAME_SIZE]
+            with pytest.raises(DamagedObject):
+                stream.readinto(buffer)
+            assert stream.tell() == FRAME_SIZE
+            with pytest.raises(DamagedObject):
+                stream.read(FRAME_SIZE)
 
 
 @pytest.mark.parametrize(("spec", "most"), [("none", 1.5), ("zlib", 3), ("zstd", 2)])

@@ -89,7 +89,13 @@ class RowReader:
             return io.BufferedReader(io.BytesIO(self.whole(row)))
         digest = bytes.fromhex(row.key)
         damage = partial(DamagedObject, row.key)
-        return io.BufferedReader(PlainReader(self._fetch(row), self.stored(row), digest, self._hash, damage), 1 << 16)
+        pack = self._pack(row.pack_id)
+
+        def fill(offset: int, buffer: memoryview) -> int:
+            return pack.read_into(row.offset + offset, buffer)
+
+        reader = PlainReader(self._fetch(row), fill, self.stored(row), digest, self._hash, damage)
+        return io.BufferedReader(reader, 1 << 16)
 
     def wholes(self, rows: list[Row]) -> Iterator[Whole]:
         """The good ones among objects of at most one frame, read in runs in the order of their extents."""

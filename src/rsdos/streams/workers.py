@@ -1,0 +1,98 @@
+"""Threads that help the one that reads and writes a large object: to compress its frames, or to hash them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+_T = TypeVar("_T")
+
+
+class Job(Generic[_T]):
+    """A piece of work, and what came of it."""
+
+    __slots__ = ("_done", "_error", "_result", "_work")
+
+    def __init__(self, work: Callable[[], _T]) -> None:
+        self._work: Callable[[], _T] | None = work
+        self._result: _T
+        self._error: BaseException | None = None
+        self._done = threading.Lock()
+        self._done.acquire()
+
+    def run(self) -> None:
+        """Do it. Never raises: `result` does."""
+        work, self._work = self._work, None
+        assert work is not None, "a job is done once"
+        try:
+            self._result = work()
+        except BaseException as error:  # noqa: BLE001  whoever waits for the result gets it
+            self._error = error
+        finally:
+            self._done.release()
+
+    def result(self) -> _T:
+        """Wait for it; returns what it returned, or raises what it raised."""
+        with self._done:
+            if self._error is not None:
+                raise self._error
+            return self._result
+
+
+class Workers:
+    """Some threads, and jobs for them, begun in the order given; a context manager, for the thread that made it.
+
+    There are no threads before `start`, and none after the block: what is submitted meanwhile, or where the system
+    has no threads to give, is done by the caller at once. They belong to one object that is on its way, so that a
+    fork, which does not take them along, finds nothing that waits for them but that.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._ended = False
+
+    def __len__(self) -> int:
+        """How many threads there are now."""
+        return len(self._threads)
+
+    def start(self) -> None:
+        """Have threads from now on. Not called twice."""
+        try:
+            for _ in range(self._most):
+                # Daemons: an interpreter that ends does not wait for an object that is never finished.
+                thread = threading.Thread(target=self._run, daemon=True, name="rsdos-frames")
+                thread.start()
+                self._threads.append(thread)
+        except RuntimeError:
+            pass  # The process has as many as it may have, or is about to end.
+
+    def submit(self, work: Callable[[], _T]) -> Job[_T]:
+        """Have this done."""
+        job = Job(work)
+        if self._threads:
+            self._jobs.put(job.run)
+        else:
+            job.run()
+        return job
+
+    def _run(self) -> None:
+        while (run := self._jobs.get()) and not self._ended:
+            run()
+            del run  # Waiting for the next one it would keep the frame of this one.
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        threads, self._threads, self._ended = self._threads, [], True
+        for _ in threads:
+            self._jobs.put(None)
+        for thread in threads:
+            thread.join()
