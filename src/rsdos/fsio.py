@@ -34,9 +34,14 @@ def open_for_bytes(path: str) -> int:
 
 def create(path: str, mode: int = 0o666) -> int:
     """A descriptor of a new file for reading and writing. Raises FileExistsError."""
-    fd = os.open(path, _CREATE, mode)
+    fd = create_unshared(path, mode)
     inherit(path, fd)
     return fd
+
+
+def create_unshared(path: str, mode: int = 0o666, dir_fd: int | None = None) -> int:
+    """`create` for who knows whether the directory is a shared one."""
+    return os.open(path, _CREATE, mode, dir_fd=dir_fd)
 
 
 def read_file(path: str, most: int) -> bytes:
@@ -67,8 +72,10 @@ def read_at(fd: int, offset: int, length: int) -> bytes:
 
 def write_at(fd: int, offset: int, data: BytesLike) -> int:
     """Write all of ``data`` at ``offset``; returns the number of bytes."""
+    done = os.pwrite(fd, data, offset)
+    if done == len(data):
+        return done
     view = memoryview(data)
-    done = 0
     while done < len(view):
         done += os.pwrite(fd, view[done:], offset + done)
     return done
@@ -76,6 +83,8 @@ def write_at(fd: int, offset: int, data: BytesLike) -> int:
 
 def write_many_at(fd: int, offset: int, buffers: Sequence[BytesLike]) -> int:
     """Write all ``buffers``, one after another, from ``offset``; returns the number of bytes."""
+    if len(buffers) == 1:
+        return write_at(fd, offset, buffers[0])
     start = offset
     for at in range(0, len(buffers), _MOST_BUFFERS):
         group = buffers[at : at + _MOST_BUFFERS]
@@ -134,9 +143,14 @@ def sync_path(path: str) -> None:
         os.close(fd)
 
 
+def open_directory(path: str) -> int:
+    """A descriptor of a directory, to sync it, and for names that are relative to it."""
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
 def sync_directory(path: str) -> None:
     """Put a directory's entries on stable storage: a new or renamed name survives a power loss only after this."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd = open_directory(path)
     try:
         os.fsync(fd)
     finally:

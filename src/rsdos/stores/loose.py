@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from rsdos import fsio
 from rsdos.config import Config
-from rsdos.errors import DamagedObject, DecodeError, log_warning
+from rsdos.errors import DamagedContainer, DamagedObject, DecodeError, log_warning
 from rsdos.layout import Layout
 from rsdos.model import (
     FRAME_SIZE,
@@ -52,7 +52,9 @@ class LooseStore(Store):
         self.sandbox = Sandbox(layout.sandbox)
         self.names = LooseNames(layout, self.hash, self._codecs)
         encoding = Encoding(CompressMode.AUTO, config.loose_codec)
-        self._insert = LooseInsert(layout, self.hash, self.names, self.sandbox, encoding, durability, self._known)
+        self._insert = LooseInsert(
+            layout, self.hash, self.names, self.sandbox, encoding, durability, self._known, self._is_elsewhere
+        )
         self.elsewhere: Store | None = None
         """The container's other store: what has a good copy there is not inserted here again."""
 
@@ -172,6 +174,10 @@ class LooseStore(Store):
 
     # Inserting.
 
+    def insert_bytes(self, data: bytes) -> str:
+        """Store one object of at most a frame; see `LooseInsert`."""
+        return self._insert.insert_bytes(data)
+
     def insert_many(self, sources: Iterable[Source]) -> list[str]:
         """See `LooseInsert.insert_many`."""
         return self._insert.insert_many(sources)
@@ -187,6 +193,12 @@ class LooseStore(Store):
             ask = partial(self.elsewhere.copies, trust=Trust.VERIFY, durability=self._durability)
             answers = ask_for_rest(answers, digests, ask)
         return [copy is Copy.GOOD for copy in answers]
+
+    def _is_elsewhere(self, digest: bytes) -> bool:
+        try:
+            return self.elsewhere is not None and self.elsewhere.contains_many((digest,))[0]
+        except DamagedContainer:
+            return True  # Nobody knows.
 
     # The whole.
 

@@ -63,16 +63,48 @@ class LooseInsert:
         encoding: Encoding,
         durability: Durability,
         known: Known,
+        is_elsewhere: Callable[[bytes], bool],
     ) -> None:
+        """``is_elsewhere``: whether the other store may have a copy, good or not."""
         self._layout = layout
         self._hash = hash_type
         self._names = names
         self._sandbox = sandbox
         self._encoding = encoding
-        self._durability = durability
+        self._is_raw = encoding.is_raw
+        self._full = durability is Durability.FULL
         self._known = known
+        self._is_elsewhere = is_elsewhere
+        self._seen: set[str] = set()
+        """The prefix directories that were there when this process looked."""
         self._settled: set[str] = set()
         """The prefix directories that are known to survive a power loss, whoever made them."""
+
+    def insert_bytes(self, data: bytes) -> str:
+        """`insert_many` of one object of at most a frame: five system calls where there is no copy to look at."""
+        if not self._is_raw:
+            return self._insert_group((data,))[0]
+        digest = self._hash.digest_of(data)
+        key = digest.hex()
+        target = self._layout.loose_file(key)
+        # 1. Look for a copy; whether it is good, and durable, is asked the longer way.
+        if os.access(target, os.F_OK) or self._is_elsewhere(digest):
+            return self._insert_group((data,))[0]
+        file = self._sandbox.new_file()
+        try:
+            # 2. Write a file in the sandbox.
+            file.write((data,))
+            if self._full:
+                # 3. Sync it.
+                fsio.sync_file(file.fd)
+            # 4. Rename it to its place.
+            self._move(file, target)
+            if self._full:
+                # 5. Sync the directory.
+                self.sync_directories((key,))
+        finally:
+            file.close()
+        return key
 
     def insert_many(self, sources: Iterable[Source]) -> list[str]:
         """Store each object in a file of its own; returns their keys in the order given, once all are durable.
@@ -142,24 +174,26 @@ class LooseInsert:
         return _Unpublished(digest.hex(), self._sandbox.new_file(), self._names.path(digest, codec))
 
     def _publish(self, files: Sequence[_Unpublished]) -> None:
-        full = self._durability is Durability.FULL
-        if full:
+        if self._full:
             # 3. Sync the files.
             _together(fsio.sync_file, [unpublished.file.fd for unpublished in files])
         for unpublished in files:
             # 4. Rename to its place; what stands there is a damaged copy.
-            self._rename(unpublished.file.path, unpublished.target)
-            unpublished.file.is_moved = True
-        if full:
+            self._move(unpublished.file, unpublished.target)
+        if self._full:
             # 5. Sync the directories.
             self.sync_directories(unpublished.key for unpublished in files)
 
-    def _rename(self, path: str, target: str) -> None:
+    def _move(self, file: SandboxFile, target: str) -> None:
+        directory = target[: target.rindex("/")]
+        if directory not in self._seen:
+            make_directories(directory)
+            self._seen.add(directory)
         try:
-            os.rename(path, target)
-        except FileNotFoundError:
-            make_directories(os.path.dirname(target))
-            os.rename(path, target)
+            file.move(target)
+        except FileNotFoundError:  # The directory has gone since.
+            make_directories(directory)
+            file.move(target)
 
     def place(self, digest: bytes, parts: Iterable[BytesLike]) -> str:
         """Write an object, of which the parts are known to be good, to a raw file; returns its path."""
