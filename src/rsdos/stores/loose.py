@@ -146,11 +146,12 @@ class LooseStore(Store):
     def copies(self, digests: Sequence[bytes], trust: Trust, durability: Durability) -> list[Copy]:
         answers = [Copy.MISSING] * len(digests)
         for at in self.names.possible(digests):
-            answers[at] = self._copy(digests[at], trust, durability)
+            if self.names.may_have(digests[at]):
+                answers[at] = self._copy(digests[at], trust, durability)
         if durability is Durability.FULL and Copy.GOOD in answers:
             # Whoever wrote these may not have synced their names yet, or not mean to.
             hits = (digest.hex() for digest, copy in zip(digests, answers, strict=True) if copy is Copy.GOOD)
-            self._insert.sync_directories(hits)
+            self._insert.sync_directories_of(hits)
         return answers
 
     def _copy(self, digest: bytes, trust: Trust, durability: Durability) -> Copy:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -19,10 +20,10 @@ from rsdos.stores.loose_names import LooseNames
 from rsdos.stores.sandbox import Sandbox, SandboxFile
 from rsdos.streams.sources import Frames, take
 
-_GROUP = 64
+_GROUP = 64 if sys.platform == "darwin" else 128
 """Objects that are written, then synced, then published together: as many descriptors are open meanwhile.
 
-macOS allows 256 by default.
+macOS allows 256 by default, Linux 1,024. Twice as many take a tenth less time on ext4.
 """
 
 _GROUP_BYTES = 8 << 20
@@ -30,7 +31,7 @@ _GROUP_BYTES = 8 << 20
 _T = TypeVar("_T")
 
 _SYNCS = 8
-"""Threads that sync together: 64 files of 1 KB on ext4 take 14 ms so, and 20 one after another."""
+"""Threads that sync together: their flushes become one, and 2,560 files of 1 KB on ext4 take a third of the time."""
 
 Known = Callable[[Sequence[bytes]], Sequence[bool]]
 """Of which objects there is a good copy already, made durable if need be."""
@@ -40,7 +41,6 @@ Known = Callable[[Sequence[bytes]], Sequence[bool]]
 class _Unpublished:
     """A whole object in the sandbox, not yet under its name."""
 
-    key: str
     file: SandboxFile
     target: str
 
@@ -51,7 +51,7 @@ class LooseInsert:
     The steps are numbered as in the code, each with a crash test:
     1. look for a good copy, here and in the other store; when there is one, make sure that it is durable: done;
     2. write a file in the sandbox; 3. sync it; 4. rename it to its place; 5. sync the directory it is in;
-    6. only now return the key.
+    6. only now return the key. Of many objects, step 2 to 4 are done in groups, and step 5 once for all.
     """
 
     def __init__(
@@ -83,13 +83,13 @@ class LooseInsert:
     def insert_bytes(self, data: bytes) -> str:
         """`insert_many` of one object of at most a frame: five system calls where there is no copy to look at."""
         if not self._is_raw:
-            return self._insert_group((data,))[0]
+            return self.insert_many((data,))[0]
         digest = self._hash.digest_of(data)
         key = digest.hex()
         target = self._layout.loose_file(key)
         # 1. Look for a copy; whether it is good, and durable, is asked the longer way.
         if os.access(target, os.F_OK) or self._is_elsewhere(digest):
-            return self._insert_group((data,))[0]
+            return self.insert_many((data,))[0]
         file = self._sandbox.new_file()
         try:
             # 2. Write a file in the sandbox.
@@ -98,10 +98,10 @@ class LooseInsert:
                 # 3. Sync it.
                 fsio.sync_file(file.fd)
             # 4. Rename it to its place.
-            self._move(file, target)
+            directory = self._move(file, target)
             if self._full:
                 # 5. Sync the directory.
-                self.sync_directories((key,))
+                self._sync_directories({directory})
         finally:
             file.close()
         return key
@@ -109,10 +109,12 @@ class LooseInsert:
     def insert_many(self, sources: Iterable[Source]) -> list[str]:
         """Store each object in a file of its own; returns their keys in the order given, once all are durable.
 
-        Files are written, then synced, then published 64 at a time, with one sync for each directory. Memory: 8 MiB
-        of objects at a time, or three frames of one that is larger.
+        Files are written, then synced, then published 128 at a time; at the end each directory is synced once. When
+        a source fails, what was published stays, as safe as a relaxed insert. Memory: 8 MiB of objects at a time, or
+        three frames of one that is larger.
         """
         keys: list[str] = []
+        directories: set[str] = set()
         group: list[bytes] = []
         size = 0
         for source in sources:
@@ -121,16 +123,21 @@ class LooseInsert:
                 group.append(data)
                 size += len(data)
                 if size >= _GROUP_BYTES or len(group) >= _GROUP:
-                    keys += self._insert_group(group)
+                    keys += self._insert_group(group, directories)
                     group, size = [], 0
             else:
                 with data:
-                    keys += self._insert_group(group)
+                    keys += self._insert_group(group, directories)
                     group, size = [], 0
-                    keys.append(self._insert_frames(data))
-        return keys + self._insert_group(group)
+                    keys.append(self._insert_frames(data, directories))
+        keys += self._insert_group(group, directories)
+        if self._full:
+            # 5. Sync the directories.
+            self._sync_directories(directories)
+        return keys
 
-    def _insert_group(self, payloads: Sequence[bytes]) -> list[str]:
+    def _insert_group(self, payloads: Sequence[bytes], directories: set[str]) -> list[str]:
+        """Step 1 to 4 for some objects; the directories that are to be synced are added to ``directories``."""
         digests = self._hash.digests_of(payloads)
         # 1. Look for a good copy.
         known = self._known(digests)
@@ -142,17 +149,19 @@ class LooseInsert:
                 # 2. Write a file in the sandbox.
                 file = self._new_file(digest, Codec(codec))
                 files.append(file)
-                file.file.write([form])
+                file.file.write((form,))
                 if codec != Codec.RAW:
                     trailer = Stored(Codec(codec), RecordFlag.NONE, len(form), len(data))
-                    file.file.write([encode_trailer(trailer, crc32(form))])
-            self._publish(files)
+                    file.file.write((encode_trailer(trailer, crc32(form)),))
+                if self._full:
+                    fsio.begin_write_out(file.file.fd)
+            self._publish(files, directories)
         finally:
             for unpublished in files:
                 unpublished.file.close()
         return [digest.hex() for digest in digests]
 
-    def _insert_frames(self, source: Frames) -> str:
+    def _insert_frames(self, source: Frames, directories: set[str]) -> str:
         file = self._sandbox.new_file()
         try:
             # 2. Before 1: the digest is known only when all is written.
@@ -165,26 +174,24 @@ class LooseInsert:
             file.finish()
             if not self._known([written.digest])[0]:
                 path = self._names.path(written.digest, stored.codec)
-                self._publish([_Unpublished(written.digest.hex(), file, path)])
+                self._publish([_Unpublished(file, path)], directories)
         finally:
             file.close()
         return written.digest.hex()
 
     def _new_file(self, digest: bytes, codec: Codec) -> _Unpublished:
-        return _Unpublished(digest.hex(), self._sandbox.new_file(), self._names.path(digest, codec))
+        return _Unpublished(self._sandbox.new_file(), self._names.path(digest, codec))
 
-    def _publish(self, files: Sequence[_Unpublished]) -> None:
+    def _publish(self, files: Sequence[_Unpublished], directories: set[str]) -> None:
         if self._full:
             # 3. Sync the files.
             _together(fsio.sync_file, [unpublished.file.fd for unpublished in files])
         for unpublished in files:
             # 4. Rename to its place; what stands there is a damaged copy.
-            self._move(unpublished.file, unpublished.target)
-        if self._full:
-            # 5. Sync the directories.
-            self.sync_directories(unpublished.key for unpublished in files)
+            directories.add(self._move(unpublished.file, unpublished.target))
 
-    def _move(self, file: SandboxFile, target: str) -> None:
+    def _move(self, file: SandboxFile, target: str) -> str:
+        """Rename to its place; returns the directory of that."""
         directory = target[: target.rindex("/")]
         if directory not in self._seen:
             make_directories(directory)
@@ -194,6 +201,7 @@ class LooseInsert:
         except FileNotFoundError:  # The directory has gone since.
             make_directories(directory)
             file.move(target)
+        return directory
 
     def place(self, digest: bytes, parts: Iterable[BytesLike]) -> str:
         """Write an object, of which the parts are known to be good, to a raw file; returns its path."""
@@ -202,14 +210,21 @@ class LooseInsert:
         try:
             for part in parts:
                 file.write([part])
-            self._publish([_Unpublished(digest.hex(), file, path)])
+            directories: set[str] = set()
+            self._publish([_Unpublished(file, path)], directories)
+            if self._full:
+                # 5. Sync the directory.
+                self._sync_directories(directories)
         finally:
             file.close()
         return path
 
-    def sync_directories(self, keys: Iterable[str]) -> None:
-        """Sync the directories of some objects, and once for each the entry that it is itself."""
-        directories = {self._layout.loose_directory(key) for key in keys}
+    def sync_directories_of(self, keys: Iterable[str]) -> None:
+        """Put the names of some objects on stable storage."""
+        self._sync_directories({self._layout.loose_directory(key) for key in keys})
+
+    def _sync_directories(self, directories: set[str]) -> None:
+        """Sync directories, and once for each the entry that it is itself."""
         _together(fsio.sync_directory, directories)
         if not directories <= self._settled:
             fsio.sync_directory(self._layout.loose)
@@ -217,13 +232,19 @@ class LooseInsert:
 
 
 def _together(sync: Callable[[_T], None], those: Collection[_T]) -> None:
-    """Sync all, several at a time. Raises what the first of them that fails does, when none is at it any more."""
-    if len(those) < 2:
-        for one in those:
+    """Sync all, several at a time. Raises what the first that fails does, when no thread is at it any more."""
+
+    def sync_all(some: Iterable[_T]) -> None:
+        for one in some:
             sync(one)
+
+    if len(those) < 2:
+        sync_all(those)
         return
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(min(_SYNCS, len(those))) as pool:
-        for _ in pool.map(sync, those):
+    # A share for each thread, and not one by one: handing one over takes 20 us.
+    shares = list(those)
+    with ThreadPoolExecutor(min(_SYNCS, len(shares))) as pool:
+        for _ in pool.map(sync_all, (shares[at::_SYNCS] for at in range(min(_SYNCS, len(shares))))):
             pass

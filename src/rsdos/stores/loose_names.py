@@ -43,6 +43,10 @@ class LooseNames:
         """Whether there is a file of an object."""
         return any(_is_file(self.path(digest, codec)) for codec in self._codecs)
 
+    def may_have(self, digest: bytes) -> bool:
+        """Whether something stands in the place of an object: a third of the time of opening what is not there."""
+        return any(os.access(self.path(digest, codec), os.F_OK) for codec in self._codecs)
+
     def possible(self, digests: Sequence[bytes]) -> Iterable[int]:
         """The positions of the digests that may have a file; of all others there is none.
 
