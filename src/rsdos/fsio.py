@@ -27,9 +27,9 @@ def open_for_reading(path: str) -> int:
     return fd
 
 
-def open_for_bytes(path: str) -> int:
+def open_for_bytes(path: str, dir_fd: int | None = None) -> int:
     """`open_for_reading` without the look whether it is a regular file: who reads it knows what it has to hold."""
-    return os.open(path, _READ)
+    return os.open(path, _READ, dir_fd=dir_fd)
 
 
 def create(path: str, mode: int = 0o666) -> int:
@@ -205,10 +205,10 @@ def length_of_files(directory: str) -> int:
     return sum(length_of(os.path.join(directory, name)) for name in os.listdir(directory))
 
 
-def remove(path: str) -> bool:
+def remove(path: str, dir_fd: int | None = None) -> bool:
     """Unlink a file; whether it was there."""
     try:
-        os.unlink(path)
+        os.unlink(path, dir_fd=dir_fd)
     except FileNotFoundError:
         return False
     return True

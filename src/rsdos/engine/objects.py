@@ -61,7 +61,11 @@ class Objects(Store):
         return loose(digest) if result is None else result
 
     def read(self, digest: bytes) -> bytes | None:
-        return self._either(self.packed.read, self.loose.read, digest)
+        try:
+            data = self.packed.read(digest)
+        except (DamagedObject, DamagedContainer):
+            return self._either(self.packed.read, self.loose.read, digest)
+        return self.loose.read(digest) if data is None else data
 
     def frames(self, digest: bytes) -> Iterator[BytesLike] | None:
         return self._either(self._packed_frames, self.loose.frames, digest)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import groupby
 
 from rsdos import fsio
+from rsdos.errors import InvalidKey
 from rsdos.hashing import HashType
 from rsdos.layout import Layout
 from rsdos.model import Codec
@@ -68,11 +71,21 @@ class LooseNames:
         return [at for at, digest in enumerate(digests) if digest.hex() in names] if names else ()
 
     def __iter__(self) -> Iterator[str]:
-        seen_twice = len(self._codecs) > 1
+        for digests in self.digest_lists():
+            yield from map(bytes.hex, digests)
+
+    def digest_lists(self) -> Iterator[Sequence[bytes]]:
+        """The objects that have a file, each once, in a list for each directory; foreign names are passed over."""
+        has_suffixes = len(self._codecs) > 1
         for directory, names in self._directories():
             prefix = os.path.basename(directory) if self._layout.loose_prefix_len else ""
-            keys = [prefix + self._stem(name) for name in names]
-            yield from filter(self._hash.is_key, dict.fromkeys(keys) if seen_twice else keys)
+            if has_suffixes:
+                names = list(dict.fromkeys(map(self._stem, names)))
+            keys = [prefix + name for name in names]
+            try:
+                yield self._hash.parse_keys(keys)
+            except InvalidKey:
+                yield self._hash.parse_keys(filter(self._hash.is_key, keys))
 
     def _stem(self, name: str) -> str:
         """A file's name without the suffix of a codec that this container uses."""
@@ -120,10 +133,17 @@ class LooseNames:
 
     def remove(self, digests: Sequence[bytes]) -> int:
         """Remove the files of objects that are safe elsewhere; returns how many objects there were."""
+        cut = self._layout.loose_prefix_len
+        suffixes = [SUFFIXES[codec] for codec in self._codecs]
         removed = 0
-        for digest in digests:
-            files = [self.path(digest, codec) for codec in self._codecs]
-            removed += sum(map(fsio.remove, files)) > 0
+        for directory, keys in groupby(map(bytes.hex, digests), self._layout.loose_directory):
+            with suppress(FileNotFoundError):
+                fd = fsio.open_directory(directory)
+                try:
+                    for key in keys:
+                        removed += sum(fsio.remove(key[cut:] + suffix, fd) for suffix in suffixes) > 0
+                finally:
+                    os.close(fd)
         return removed
 
     def length_of(self, digests: Sequence[bytes]) -> int:

@@ -191,5 +191,4 @@ class SandboxFile:
         if fd >= 0:
             os.close(fd)
             if not self.is_moved:
-                with suppress(FileNotFoundError):
-                    os.unlink(self._name, dir_fd=self._directory.fd)
+                fsio.remove(self._name, self._directory.fd)
