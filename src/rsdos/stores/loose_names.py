@@ -80,8 +80,9 @@ class LooseNames:
         for directory, names in self._directories():
             prefix = os.path.basename(directory) if self._layout.loose_prefix_len else ""
             if has_suffixes:
-                names = list(dict.fromkeys(map(self._stem, names)))
-            keys = [prefix + name for name in names]
+                keys = list(dict.fromkeys(prefix + self._stem(name) for name in names))
+            else:
+                keys = [prefix + name for name in names]
             try:
                 yield self._hash.parse_keys(keys)
             except InvalidKey:
