@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from rsdos import fsio
 from rsdos.codecs import crc32
@@ -18,6 +17,7 @@ from rsdos.stores.encoding import Encoding
 from rsdos.stores.loose_file import encode_trailer
 from rsdos.stores.loose_names import LooseNames
 from rsdos.stores.sandbox import Sandbox, SandboxFile
+from rsdos.stores.threads import together
 from rsdos.streams.sources import Frames, take
 
 _GROUP = 64 if sys.platform == "darwin" else 128
@@ -27,8 +27,6 @@ macOS allows 256 by default, Linux 1,024. Twice as many take a tenth less time o
 """
 
 _GROUP_BYTES = 8 << 20
-
-_T = TypeVar("_T")
 
 _SYNCS = 8
 """Threads that sync together: their flushes become one, and 2,560 files of 1 KB on ext4 take a third of the time."""
@@ -185,7 +183,7 @@ class LooseInsert:
     def _publish(self, files: Sequence[_Unpublished], directories: set[str]) -> None:
         if self._full:
             # 3. Sync the files.
-            _together(fsio.sync_file, [unpublished.file.fd for unpublished in files])
+            together(fsio.sync_file, [unpublished.file.fd for unpublished in files], _SYNCS)
         for unpublished in files:
             # 4. Rename to its place; what stands there is a damaged copy.
             directories.add(self._move(unpublished.file, unpublished.target))
@@ -225,26 +223,7 @@ class LooseInsert:
 
     def _sync_directories(self, directories: set[str]) -> None:
         """Sync directories, and once for each the entry that it is itself."""
-        _together(fsio.sync_directory, directories)
+        together(fsio.sync_directory, list(directories), _SYNCS)
         if not directories <= self._settled:
             fsio.sync_directory(self._layout.loose)
             self._settled |= directories
-
-
-def _together(sync: Callable[[_T], None], those: Collection[_T]) -> None:
-    """Sync all, several at a time. Raises what the first that fails does, when no thread is at it any more."""
-
-    def sync_all(some: Iterable[_T]) -> None:
-        for one in some:
-            sync(one)
-
-    if len(those) < 2:
-        sync_all(those)
-        return
-    from concurrent.futures import ThreadPoolExecutor
-
-    # A share for each thread, and not one by one: handing one over takes 20 us.
-    shares = list(those)
-    with ThreadPoolExecutor(min(_SYNCS, len(shares))) as pool:
-        for _ in pool.map(sync_all, (shares[at::_SYNCS] for at in range(min(_SYNCS, len(shares))))):
-            pass

@@ -14,6 +14,7 @@ from rsdos.hashing import HashType
 from rsdos.layout import Layout
 from rsdos.model import Codec
 from rsdos.stores.loose_file import SUFFIXES
+from rsdos.stores.threads import together
 
 _LIST_FROM = 256
 """Digests from which on directories are listed rather than asked for each file, ..."""
@@ -23,6 +24,17 @@ _LISTED_PER_LOOK = 16
 
 ... and opening a directory 5 us, as much as 16 names.
 """
+
+
+_REMOVERS = 4
+"""Threads that remove files, each in directories of its own.
+
+10,000 files of 1 KB on ext4: 17 us each by one, 10 by four. Where each is discarded from the device as it goes (the
+mount option, without a journal), 600 and 150.
+"""
+
+_REMOVE_TOGETHER_FROM = 256
+"""Files from which on that pays for the threads."""
 
 
 class LooseNames:
@@ -132,20 +144,25 @@ class LooseNames:
         found = {prefix[:cut] + self._stem(name) for name in names if name.startswith(rest)}
         yield from filter(self._hash.is_key, found)
 
-    def remove(self, digests: Sequence[bytes]) -> int:
-        """Remove the files of objects that are safe elsewhere; returns how many objects there were."""
+    def remove(self, digests: Sequence[bytes]) -> None:
+        """Remove the files of objects that are safe elsewhere."""
         cut = self._layout.loose_prefix_len
         suffixes = [SUFFIXES[codec] for codec in self._codecs]
-        removed = 0
-        for directory, keys in groupby(map(bytes.hex, digests), self._layout.loose_directory):
+
+        def remove_from(group: tuple[str, list[str]]) -> None:
+            directory, keys = group
             with suppress(FileNotFoundError):
                 fd = fsio.open_directory(directory)
                 try:
                     for key in keys:
-                        removed += sum(fsio.remove(key[cut:] + suffix, fd) for suffix in suffixes) > 0
+                        for suffix in suffixes:
+                            fsio.remove(key[cut:] + suffix, fd)
                 finally:
                     os.close(fd)
-        return removed
+
+        groups = groupby(map(bytes.hex, digests), self._layout.loose_directory)
+        threads = _REMOVERS if len(digests) >= _REMOVE_TOGETHER_FROM else 1
+        together(remove_from, [(directory, list(keys)) for directory, keys in groups], threads)
 
     def length_of(self, digests: Sequence[bytes]) -> int:
         """Bytes in the files of some objects."""
