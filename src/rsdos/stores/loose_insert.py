@@ -17,7 +17,7 @@ from rsdos.stores.encoding import Encoding
 from rsdos.stores.loose_file import encode_trailer
 from rsdos.stores.loose_names import LooseNames
 from rsdos.stores.sandbox import Sandbox, SandboxFile
-from rsdos.stores.threads import together
+from rsdos.stores.threads import Threads
 from rsdos.streams.sources import Frames, take
 
 _GROUP = 64 if sys.platform == "darwin" else 128
@@ -28,8 +28,21 @@ macOS allows 256 by default, Linux 1,024. Twice as many take a tenth less time o
 
 _GROUP_BYTES = 8 << 20
 
-_SYNCS = 8
-"""Threads that sync together: their flushes become one, and 2,560 files of 1 KB on ext4 take a third of the time."""
+_SYNCS = 32
+"""Threads that sync together: the flushes of as many become one.
+
+Of 2,560 files of 1 KB on ext4, one takes 1,400 us by one thread, 240 by 8 and 160 by 32 (docs/adr/0006).
+"""
+
+
+class _Bulk:
+    """What one call of `LooseInsert.insert_many` has under way."""
+
+    def __init__(self, threads: Threads) -> None:
+        self.threads = threads
+        self.directories: set[str] = set()
+        """Those with new names in them, to be synced."""
+
 
 Known = Callable[[Sequence[bytes]], Sequence[bool]]
 """Of which objects there is a good copy already, made durable if need be."""
@@ -92,14 +105,7 @@ class LooseInsert:
         try:
             # 2. Write a file in the sandbox.
             file.write((data,))
-            if self._full:
-                # 3. Sync it.
-                fsio.sync_file(file.fd)
-            # 4. Rename it to its place.
-            directory = self._move(file, target)
-            if self._full:
-                # 5. Sync the directory.
-                self._sync_directories({directory})
+            self._publish_one(file, target)
         finally:
             file.close()
         return key
@@ -111,8 +117,16 @@ class LooseInsert:
         a source fails, what was published stays, as safe as a relaxed insert. Memory: 8 MiB of objects at a time, or
         three frames of one that is larger.
         """
+        with Threads(_SYNCS) as threads:
+            bulk = _Bulk(threads)
+            keys = self._insert_all(sources, bulk)
+            if self._full:
+                # 5. Sync the directories.
+                self._sync_directories(bulk.directories, threads)
+        return keys
+
+    def _insert_all(self, sources: Iterable[Source], bulk: _Bulk) -> list[str]:
         keys: list[str] = []
-        directories: set[str] = set()
         group: list[bytes] = []
         size = 0
         for source in sources:
@@ -121,21 +135,17 @@ class LooseInsert:
                 group.append(data)
                 size += len(data)
                 if size >= _GROUP_BYTES or len(group) >= _GROUP:
-                    keys += self._insert_group(group, directories)
+                    keys += self._insert_group(group, bulk)
                     group, size = [], 0
             else:
                 with data:
-                    keys += self._insert_group(group, directories)
+                    keys += self._insert_group(group, bulk)
                     group, size = [], 0
-                    keys.append(self._insert_frames(data, directories))
-        keys += self._insert_group(group, directories)
-        if self._full:
-            # 5. Sync the directories.
-            self._sync_directories(directories)
-        return keys
+                    keys.append(self._insert_frames(data, bulk))
+        return keys + self._insert_group(group, bulk)
 
-    def _insert_group(self, payloads: Sequence[bytes], directories: set[str]) -> list[str]:
-        """Step 1 to 4 for some objects; the directories that are to be synced are added to ``directories``."""
+    def _insert_group(self, payloads: Sequence[bytes], bulk: _Bulk) -> list[str]:
+        """Step 1 to 4 for some objects."""
         digests = self._hash.digests_of(payloads)
         # 1. Look for a good copy.
         known = self._known(digests)
@@ -153,13 +163,13 @@ class LooseInsert:
                     file.file.write((encode_trailer(trailer, crc32(form)),))
                 if self._full:
                     fsio.begin_write_out(file.file.fd)
-            self._publish(files, directories)
+            self._publish(files, bulk)
         finally:
             for unpublished in files:
                 unpublished.file.close()
         return [digest.hex() for digest in digests]
 
-    def _insert_frames(self, source: Frames, directories: set[str]) -> str:
+    def _insert_frames(self, source: Frames, bulk: _Bulk) -> str:
         file = self._sandbox.new_file()
         try:
             # 2. Before 1: the digest is known only when all is written.
@@ -172,7 +182,7 @@ class LooseInsert:
             file.finish()
             if not self._known([written.digest])[0]:
                 path = self._names.path(written.digest, stored.codec)
-                self._publish([_Unpublished(file, path)], directories)
+                self._publish([_Unpublished(file, path)], bulk)
         finally:
             file.close()
         return written.digest.hex()
@@ -180,13 +190,13 @@ class LooseInsert:
     def _new_file(self, digest: bytes, codec: Codec) -> _Unpublished:
         return _Unpublished(self._sandbox.new_file(), self._names.path(digest, codec))
 
-    def _publish(self, files: Sequence[_Unpublished], directories: set[str]) -> None:
+    def _publish(self, files: Sequence[_Unpublished], bulk: _Bulk) -> None:
         if self._full:
             # 3. Sync the files.
-            together(fsio.sync_file, [unpublished.file.fd for unpublished in files], _SYNCS)
+            bulk.threads.each(fsio.sync_file, [unpublished.file.fd for unpublished in files])
         for unpublished in files:
             # 4. Rename to its place; what stands there is a damaged copy.
-            directories.add(self._move(unpublished.file, unpublished.target))
+            bulk.directories.add(self._move(unpublished.file, unpublished.target))
 
     def _move(self, file: SandboxFile, target: str) -> str:
         """Rename to its place; returns the directory of that."""
@@ -208,22 +218,33 @@ class LooseInsert:
         try:
             for part in parts:
                 file.write([part])
-            directories: set[str] = set()
-            self._publish([_Unpublished(file, path)], directories)
-            if self._full:
-                # 5. Sync the directory.
-                self._sync_directories(directories)
+            self._publish_one(file, path)
         finally:
             file.close()
         return path
 
+    def _publish_one(self, file: SandboxFile, target: str) -> None:
+        if self._full:
+            # 3. Sync the file.
+            fsio.sync_file(file.fd)
+        # 4. Rename it to its place.
+        directory = self._move(file, target)
+        if self._full:
+            # 5. Sync the directory.
+            self._sync_directories({directory})
+
     def sync_directories_of(self, keys: Iterable[str]) -> None:
         """Put the names of some objects on stable storage."""
-        self._sync_directories({self._layout.loose_directory(key) for key in keys})
+        with Threads(_SYNCS) as threads:
+            self._sync_directories({self._layout.loose_directory(key) for key in keys}, threads)
 
-    def _sync_directories(self, directories: set[str]) -> None:
+    def _sync_directories(self, directories: set[str], threads: Threads | None = None) -> None:
         """Sync directories, and once for each the entry that it is itself."""
-        together(fsio.sync_directory, list(directories), _SYNCS)
+        if threads is None:
+            for directory in directories:
+                fsio.sync_directory(directory)
+        else:
+            threads.each(fsio.sync_directory, list(directories))
         if not directories <= self._settled:
             fsio.sync_directory(self._layout.loose)
             self._settled |= directories

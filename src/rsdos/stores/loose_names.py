@@ -14,7 +14,7 @@ from rsdos.hashing import HashType
 from rsdos.layout import Layout
 from rsdos.model import Codec
 from rsdos.stores.loose_file import SUFFIXES
-from rsdos.stores.threads import together
+from rsdos.stores.threads import Threads
 
 _LIST_FROM = 256
 """Digests from which on directories are listed rather than asked for each file, ..."""
@@ -161,8 +161,8 @@ class LooseNames:
                     os.close(fd)
 
         groups = groupby(map(bytes.hex, digests), self._layout.loose_directory)
-        threads = _REMOVERS if len(digests) >= _REMOVE_TOGETHER_FROM else 1
-        together(remove_from, [(directory, list(keys)) for directory, keys in groups], threads)
+        with Threads(_REMOVERS if len(digests) >= _REMOVE_TOGETHER_FROM else 1) as threads:
+            threads.each(remove_from, [(directory, list(keys)) for directory, keys in groups])
 
     def length_of(self, digests: Sequence[bytes]) -> int:
         """Bytes in the files of some objects."""
