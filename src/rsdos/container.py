@@ -321,8 +321,7 @@ class Container:
 
         The loose files of what is safely packed are removed; ``clean=False`` keeps them.
         """
-        plan = pack.plan(self.engine, pack.PackOptions(compress, clean))
-        return pack.execute(self.engine, plan, progress)
+        return pack.pack_all(self.engine, pack.PackOptions(compress, clean), progress)
 
     def backup(
         self,

@@ -37,16 +37,21 @@ def open_for_reading(path: str) -> int:
     return fd
 
 
-def open_for_bytes(path: str) -> int:
+def open_for_bytes(path: str, dir_fd: int | None = None) -> int:
     """`open_for_reading` without the look whether it is a regular file: who reads it knows what it has to hold."""
-    return os.open(path, _READ)
+    return os.open(path, _READ, dir_fd=dir_fd)
 
 
 def create(path: str, mode: int = 0o666) -> int:
     """A descriptor of a new file for reading and writing. Raises FileExistsError."""
-    fd = os.open(path, _CREATE, mode)
+    fd = create_unshared(path, mode)
     inherit(path, fd)
     return fd
+
+
+def create_unshared(path: str, mode: int = 0o666, dir_fd: int | None = None) -> int:
+    """`create` for who knows whether the directory is a shared one."""
+    return os.open(path, _CREATE, mode, dir_fd=dir_fd)
 
 
 def read_file(path: str, most: int) -> bytes:
@@ -85,8 +90,10 @@ def read_into(fd: int, offset: int, buffer: memoryview) -> int:
 
 def write_at(fd: int, offset: int, data: BytesLike) -> int:
     """Write all of ``data`` at ``offset``; returns the number of bytes."""
+    done = os.pwrite(fd, data, offset) if len(data) <= WRITE else 0
+    if done == len(data):
+        return done
     view = memoryview(data)
-    done = 0
     while done < len(view):
         most = WRITE - (offset + done) % WRITE
         done += os.pwrite(fd, view[done : done + most], offset + done)
@@ -95,6 +102,8 @@ def write_at(fd: int, offset: int, data: BytesLike) -> int:
 
 def write_many_at(fd: int, offset: int, buffers: Sequence[BytesLike]) -> int:
     """Write all ``buffers``, one after another, from ``offset``; returns the number of bytes."""
+    if len(buffers) == 1:
+        return write_at(fd, offset, buffers[0])
     ends = list(accumulate(map(len, buffers), initial=offset))
     start, total = offset, ends[-1]
     at = 0
@@ -135,6 +144,14 @@ else:
 if sys.platform == "linux":
     import fcntl
 
+    def begin_write_out(fd: int) -> None:
+        """Let the system begin to write a file's bytes out, and do not wait: a hint before a sync, never instead.
+
+        Of many files that are synced one after another the first sync then finds all of them under way, and on a
+        file system with a journal commits all of them: 64 of 1 KB on ext4 in 8 ms instead of 14.
+        """
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
     _FICLONE = 0x40049409
 
     def clone(source: int, target: int) -> bool:
@@ -148,6 +165,9 @@ if sys.platform == "linux":
             return False
         return True
 else:  # pragma: no cover
+
+    def begin_write_out(fd: int) -> None:
+        """Let the system begin to write a file's bytes out; not here."""
 
     def clone(source: int, target: int) -> bool:
         """Let an empty file have the same bytes as another without a copy; not here."""
@@ -163,9 +183,14 @@ def sync_path(path: str) -> None:
         os.close(fd)
 
 
+def open_directory(path: str) -> int:
+    """A descriptor of a directory, to sync it, and for names that are relative to it."""
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
 def sync_directory(path: str) -> None:
     """Put a directory's entries on stable storage: a new or renamed name survives a power loss only after this."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd = open_directory(path)
     try:
         os.fsync(fd)
     finally:
@@ -209,10 +234,10 @@ def length_of_files(directory: str) -> int:
     return sum(length_of(os.path.join(directory, name)) for name in os.listdir(directory))
 
 
-def remove(path: str) -> bool:
+def remove(path: str, dir_fd: int | None = None) -> bool:
     """Unlink a file; whether it was there."""
     try:
-        os.unlink(path)
+        os.unlink(path, dir_fd=dir_fd)
     except FileNotFoundError:
         return False
     return True

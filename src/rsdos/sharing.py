@@ -2,7 +2,8 @@
 
 A directory with the setgid bit that its group may write is a shared one (`rsdos init --shared` makes such, and so can
 ``chmod g+ws``): what is made in it belongs to its group, which the kernel sees to, and can be written by it, whatever
-the umask of who made it, which is seen to here. It costs a ``stat`` for each new file.
+the umask of who made it, which is seen to here. It costs a ``stat`` for each new file, but in the sandbox: of a
+writer's own directory there it is known since that was made.
 """
 
 from __future__ import annotations
@@ -18,13 +19,21 @@ def share_directory(path: str) -> None:
     os.chmod(path, stat.S_IMODE(os.stat(path).st_mode) | stat.S_ISGID | stat.S_IRWXG)
 
 
+def is_shared(directory: str) -> bool:
+    """Whether a directory is a shared one."""
+    return os.stat(directory).st_mode & _SHARED == _SHARED
+
+
+def share(target: str | int) -> None:
+    """Let the group do with a new file (a path or a descriptor) or directory what its owner may."""
+    mode = stat.S_IMODE(os.stat(target).st_mode)
+    os.chmod(target, mode | (mode & stat.S_IRWXU) >> 3)
+
+
 def inherit(path: str, fd: int | None = None) -> None:
     """Give a new file, which may be open as ``fd``, or a new directory the rights that a shared directory asks for."""
-    if os.stat(os.path.dirname(path) or ".").st_mode & _SHARED == _SHARED:
-        target = path if fd is None else fd
-        mode = stat.S_IMODE(os.stat(target).st_mode)
-        # What the owner may, the group may.
-        os.chmod(target, mode | (mode & stat.S_IRWXU) >> 3)
+    if is_shared(os.path.dirname(path) or "."):
+        share(path if fd is None else fd)
 
 
 def make_directory(path: str) -> None:

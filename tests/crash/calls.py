@@ -12,6 +12,9 @@ WRITES = ("pwrite", "pwritev")
 SYNCS = ("fsync", "fdatasync")
 CHANGES = (*WRITES, *SYNCS, "link", "rename", "unlink", "ftruncate", "mkdir", "rmdir", "open")
 
+_DIRECTORIES = ("dir_fd", "src_dir_fd")
+"""The keywords that say which directory a name is relative to."""
+
 Hook = Callable[[str, Callable[..., Any], tuple[Any, ...]], Any]
 """Is given the call's name, the call itself and its arguments, in the call's place."""
 
@@ -27,6 +30,9 @@ def intercepted(hook: Hook) -> Iterator[None]:
         def hooked(*arguments: Any, **keywords: Any) -> Any:
             if name == "open" and not arguments[1] & os.O_CREAT:
                 return call(*arguments, **keywords)
+            directory = next((keywords.pop(key) for key in _DIRECTORIES if keywords.get(key) is not None), None)
+            if directory is not None:
+                arguments = (os.path.join(os.readlink(f"/proc/self/fd/{directory}"), arguments[0]), *arguments[1:])
             return hook(name, lambda *given: call(*given, **keywords), arguments)
 
         return hooked

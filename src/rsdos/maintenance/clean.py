@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from time import monotonic
 
 from rsdos.engine import Engine
@@ -75,7 +74,7 @@ def remove_safe(engine: Engine, digests: Sequence[bytes]) -> list[bytes]:
 def plan(engine: Engine, options: CleanOptions) -> CleanPlan:
     """Count the loose objects that are packed."""
     objects = length = 0
-    for digests in _batches(engine):
+    for digests in batches(engine):
         packed = engine.packed.contains_many(digests)
         both = [digest for digest, hit in zip(digests, packed, strict=True) if hit]
         objects += len(both)
@@ -97,7 +96,7 @@ def execute(engine: Engine, plan: CleanPlan, progress: Progress = SILENCE) -> Cl
         progress.start("Cleaning", plan.objects, "objects")
         try:
             with engine.packed.appender(durability=Durability.FULL) as appender:
-                for digests in _batches(engine):
+                for digests in batches(engine):
                     packed = _packed(appender, digests)
                     before = engine.loose.names.length_of(packed)
                     bad = remove_safe(engine, packed)
@@ -117,7 +116,13 @@ def _packed(appender: PackAppender, digests: Sequence[bytes]) -> list[bytes]:
     return [digest for at, digest in enumerate(digests) if at not in fresh]
 
 
-def _batches(engine: Engine) -> Iterator[Sequence[bytes]]:
-    keys = iter(engine.loose)
-    while some := list(islice(keys, BATCH)):
-        yield engine.config.hash.parse_keys(some)
+def batches(engine: Engine) -> Iterator[Sequence[bytes]]:
+    """The loose objects, directory by directory, `BATCH` or a directory more of them at a time."""
+    batch: list[bytes] = []
+    for digests in engine.loose.names.digest_lists():
+        batch += digests
+        if len(batch) >= BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from time import monotonic
 
 from rsdos.engine import Engine
 from rsdos.errors import DamagedObject, DecodeError
 from rsdos.interfaces import Progress
-from rsdos.maintenance.clean import BATCH, remove_safe, sweep
+from rsdos.maintenance.clean import batches, remove_safe, sweep
 from rsdos.model import FRAME_SIZE, Codec, CompressMode, Durability
 from rsdos.progress import SILENCE
 from rsdos.stores import Encoding, LooseFile, PackAppender
@@ -75,6 +74,14 @@ def plan(engine: Engine, options: PackOptions) -> PackPlan:
     return PackPlan(options, objects, length)
 
 
+def pack_all(engine: Engine, options: PackOptions, progress: Progress = SILENCE) -> PackReport:
+    """`plan` and `execute`; where nobody looks nothing is counted before, which takes as long as reading a third."""
+    if progress is not SILENCE:
+        return execute(engine, plan(engine, options), progress)
+    Encoding(options.compress, engine.config.codec)
+    return execute(engine, PackPlan(options, 0, 0))
+
+
 def execute(engine: Engine, plan: PackPlan, progress: Progress = SILENCE) -> PackReport:
     """Pack, in batches: append and commit, check the packed copies, remove the loose files (numbered in the code).
 
@@ -91,9 +98,8 @@ def execute(engine: Engine, plan: PackPlan, progress: Progress = SILENCE) -> Pac
         progress.start("Packing loose objects", plan.length, "bytes")
         try:
             with engine.packed.appender(durability=Durability.FULL) as appender:
-                keys = iter(engine.loose)
-                while batch := list(islice(keys, BATCH)):
-                    run.pack(appender, engine.config.hash.parse_keys(batch))
+                for batch in batches(engine):
+                    run.pack(appender, batch)
         finally:
             progress.finish()
         return run.report(appender.pack_ids, monotonic() - begun)
@@ -113,11 +119,13 @@ class _Run:
     def pack(self, appender: PackAppender, digests: Sequence[bytes]) -> None:
         """Pack one batch and clean up behind it."""
         # 1. Append what is not packed yet.
-        fresh = set(appender.unknown(digests))
-        done = [digest for at, digest in enumerate(digests) if at not in fresh]
+        fresh = [digests[at] for at in appender.unknown(digests)]
+        missing = set(fresh)
+        done = [digest for digest in digests if digest not in missing]
         self._known += len(done)
-        self._progress.advance(self._engine.loose.names.length_of(done))
-        done += self._append(appender, [digests[at] for at in sorted(fresh)])
+        if self._progress is not SILENCE:
+            self._progress.advance(self._engine.loose.names.length_of(done))
+        done += self._append(appender, fresh)
         # 2. Commit: synced, and in the manifest.
         appender.commit()
         if self._options.clean:
@@ -128,38 +136,32 @@ class _Run:
         """Append loose objects; returns those that were there and whole."""
         done: list[bytes] = []
         rest: list[bytes] = []
-        group: list[tuple[bytes, bytes]] = []
-        length = 0
-        # Most are small and raw: three system calls each, and the rest in bulk.
+        payloads: list[bytes] = []
+        length = flushed = 0
+        new = self._engine.config.hash.new
+        # Most are small and raw: three system calls each, the hash while they are in the processor's cache, and the
+        # rest in bulk.
         for digest, data in zip(digests, self._engine.loose.raw_many(digests), strict=True):
-            if data is None:
+            if data is None or new(data).digest() != digest:
                 rest.append(digest)
                 continue
-            group.append((digest, data))
+            done.append(digest)
+            payloads.append(data)
             length += len(data)
-            if length >= _GROUP_BYTES or len(group) >= _GROUP:
-                done += self._append_raw(appender, group, rest)
-                group, length = [], 0
-        done += self._append_raw(appender, group, rest)
+            if length >= _GROUP_BYTES or len(payloads) >= _GROUP:
+                self._append_raw(appender, done[flushed:], payloads)
+                flushed, payloads, length = len(done), [], 0
+        self._append_raw(appender, done[flushed:], payloads)
         return done + self._append_others(appender, rest)
 
-    def _append_raw(
-        self, appender: PackAppender, group: Sequence[tuple[bytes, bytes]], others: list[bytes]
-    ) -> list[bytes]:
-        """Append those of which the bytes are what their keys say; the rest is added to ``others``."""
-        found = self._engine.config.hash.digests_of([data for _, data in group])
-        good = [pair for pair, digest in zip(group, found, strict=True) if pair[0] == digest]
-        if len(good) < len(group):
-            others += [pair[0] for pair, digest in zip(group, found, strict=True) if pair[0] != digest]
-        if not good:
-            return []
-        digests, payloads = zip(*good, strict=True)
-        sizes = list(map(len, payloads))
-        appender.append(digests, *self._encoding.encode_many(payloads), sizes)
-        self._objects += len(good)
-        self._size += sum(sizes)
-        self._progress.advance(sum(sizes))
-        return list(digests)
+    def _append_raw(self, appender: PackAppender, digests: Sequence[bytes], payloads: Sequence[bytes]) -> None:
+        """Append those of which the bytes are what their keys say."""
+        if digests:
+            sizes = list(map(len, payloads))
+            appender.append(digests, *self._encoding.encode_many(payloads), sizes)
+            self._objects += len(sizes)
+            self._size += sum(sizes)
+            self._progress.advance(sum(sizes))
 
     def _append_others(self, appender: PackAppender, digests: Sequence[bytes]) -> list[bytes]:
         """The same, one by one: those that are large, compressed, damaged or gone."""

@@ -37,6 +37,9 @@ from rsdos.streams.reader import FramedReader
 
 SUFFIXES = {Codec.RAW: "", Codec.ZLIB: ".zz", Codec.ZSTD: ".zst"}
 
+_FIRST = 1 << 14
+"""What is read of a file at first: a buffer of a whole frame costs more than most objects."""
+
 _TRAILER = struct.Struct("<IIQI")
 _CRC = struct.Struct("<I")
 _MAGIC = 0x184D2A50
@@ -47,6 +50,21 @@ def encode_trailer(stored: Stored, crc: int) -> bytes:
     """What stands behind the stored bytes of a compressed loose object; ``crc`` is that of its stored bytes."""
     head = _TRAILER.pack(_MAGIC, TRAILER_LENGTH - 8, stored.size, stored.flags)
     return head + _CRC.pack(crc32(head, crc))
+
+
+def read_small(path: str, dir_fd: int | None = None) -> bytes | None:
+    """The bytes of a raw file, not verified: three system calls. None when they are more than a frame. Raises OSError.
+
+    Whoever asks hashes them. ``path`` may be relative to an open directory.
+    """
+    fd = fsio.open_for_bytes(path, dir_fd)
+    try:
+        data = os.read(fd, _FIRST)
+        if len(data) == _FIRST:
+            data += os.read(fd, FRAME_SIZE - _FIRST + 1)
+    finally:
+        os.close(fd)
+    return data if len(data) <= FRAME_SIZE else None
 
 
 class LooseFile:

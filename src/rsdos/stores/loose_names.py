@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import groupby
 
 from rsdos import fsio
+from rsdos.errors import InvalidKey
 from rsdos.hashing import HashType
 from rsdos.layout import Layout
 from rsdos.model import Codec
 from rsdos.stores.loose_file import SUFFIXES
+from rsdos.stores.threads import Threads
 
 _LIST_FROM = 256
 """Digests from which on directories are listed rather than asked for each file, ..."""
@@ -20,6 +24,17 @@ _LISTED_PER_LOOK = 16
 
 ... and opening a directory 5 us, as much as 16 names.
 """
+
+
+_REMOVERS = 4
+"""Threads that remove files, each in directories of its own.
+
+10,000 files of 1 KB on ext4: 17 us each by one, 10 by four. Where each is discarded from the device as it goes (the
+mount option, without a journal), 600 and 150.
+"""
+
+_REMOVE_TOGETHER_FROM = 256
+"""Files from which on that pays for the threads."""
 
 
 class LooseNames:
@@ -43,6 +58,10 @@ class LooseNames:
         """Whether there is a file of an object."""
         return any(_is_file(self.path(digest, codec)) for codec in self._codecs)
 
+    def may_have(self, digest: bytes) -> bool:
+        """Whether something stands in the place of an object: a third of the time of opening what is not there."""
+        return any(os.access(self.path(digest, codec), os.F_OK) for codec in self._codecs)
+
     def possible(self, digests: Sequence[bytes]) -> Iterable[int]:
         """The positions of the digests that may have a file; of all others there is none.
 
@@ -64,11 +83,22 @@ class LooseNames:
         return [at for at, digest in enumerate(digests) if digest.hex() in names] if names else ()
 
     def __iter__(self) -> Iterator[str]:
-        seen_twice = len(self._codecs) > 1
+        for digests in self.digest_lists():
+            yield from map(bytes.hex, digests)
+
+    def digest_lists(self) -> Iterator[Sequence[bytes]]:
+        """The objects that have a file, each once, in a list for each directory; foreign names are passed over."""
+        has_suffixes = len(self._codecs) > 1
         for directory, names in self._directories():
             prefix = os.path.basename(directory) if self._layout.loose_prefix_len else ""
-            keys = [prefix + self._stem(name) for name in names]
-            yield from filter(self._hash.is_key, dict.fromkeys(keys) if seen_twice else keys)
+            if has_suffixes:
+                keys = list(dict.fromkeys(prefix + self._stem(name) for name in names))
+            else:
+                keys = [prefix + name for name in names]
+            try:
+                yield self._hash.parse_keys(keys)
+            except InvalidKey:
+                yield self._hash.parse_keys(filter(self._hash.is_key, keys))
 
     def _stem(self, name: str) -> str:
         """A file's name without the suffix of a codec that this container uses."""
@@ -114,13 +144,25 @@ class LooseNames:
         found = {prefix[:cut] + self._stem(name) for name in names if name.startswith(rest)}
         yield from filter(self._hash.is_key, found)
 
-    def remove(self, digests: Sequence[bytes]) -> int:
-        """Remove the files of objects that are safe elsewhere; returns how many objects there were."""
-        removed = 0
-        for digest in digests:
-            files = [self.path(digest, codec) for codec in self._codecs]
-            removed += sum(map(fsio.remove, files)) > 0
-        return removed
+    def remove(self, digests: Sequence[bytes]) -> None:
+        """Remove the files of objects that are safe elsewhere."""
+        cut = self._layout.loose_prefix_len
+        suffixes = [SUFFIXES[codec] for codec in self._codecs]
+
+        def remove_from(group: tuple[str, list[str]]) -> None:
+            directory, keys = group
+            with suppress(FileNotFoundError):
+                fd = fsio.open_directory(directory)
+                try:
+                    for key in keys:
+                        for suffix in suffixes:
+                            fsio.remove(key[cut:] + suffix, fd)
+                finally:
+                    os.close(fd)
+
+        groups = groupby(map(bytes.hex, digests), self._layout.loose_directory)
+        with Threads(_REMOVERS if len(digests) >= _REMOVE_TOGETHER_FROM else 1) as threads:
+            threads.each(remove_from, [(directory, list(keys)) for directory, keys in groups])
 
     def length_of(self, digests: Sequence[bytes]) -> int:
         """Bytes in the files of some objects."""

@@ -10,10 +10,11 @@ import itertools
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from rsdos import fsio, locks
 from rsdos.model import BytesLike
-from rsdos.sharing import make_directory
+from rsdos.sharing import is_shared, make_directory, share
 
 
 def _boot_id() -> str:
@@ -24,34 +25,62 @@ def _boot_id() -> str:
         return "noboot"
 
 
+class _Directory:
+    """An open directory, for as long as anybody has a reference: names in it cost half the way to them.
+
+    It is closed with the last of them and not by hand, so that a number is never that of another directory by then.
+    """
+
+    __slots__ = ("fd", "path")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.fd = -1
+        self.fd = fsio.open_directory(path)
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+
+
+class _Claim(NamedTuple):
+    """A writer's own directory."""
+
+    directory: _Directory
+    lock: locks.Lock
+    is_shared: bool
+
+
 class Sandbox:
     """The unfinished files of one writer. Made at the first file; any number of threads; a fork makes its own."""
 
     def __init__(self, path: str) -> None:
         self._root = path
         self._counter = itertools.count()
-        self._claims: dict[int, tuple[str, locks.Lock]] = {}
+        self._claims: dict[int, _Claim] = {}
         """By pid. ``setdefault`` decides between two threads without a lock that a fork could inherit held."""
 
     def new_file(self) -> SandboxFile:
         """A new empty file. Another thread's `close` may take the directory away meanwhile: a new one is made then."""
         while True:
-            directory = self._directory()
+            claim = self._claims.get(os.getpid()) or self._new_claim()
             try:
-                return SandboxFile(f"{directory}/{next(self._counter)}")
+                file = SandboxFile(claim.directory, str(next(self._counter)))
             except FileNotFoundError:
                 self._claims.pop(os.getpid(), None)
+                continue
+            if claim.is_shared:
+                share(file.fd)
+            return file
 
-    def _directory(self) -> str:
-        claim = self._claims.get(os.getpid())
-        if claim is None:
-            fresh = self._claim()
-            claim = self._claims.setdefault(os.getpid(), fresh)
-            if claim is not fresh:
-                _give_up(*fresh)
-        return claim[0]
+    def _new_claim(self) -> _Claim:
+        fresh = self._claim()
+        claim = self._claims.setdefault(os.getpid(), fresh)
+        if claim is not fresh:
+            _give_up(fresh)
+        return claim
 
-    def _claim(self) -> tuple[str, locks.Lock]:
+    def _claim(self) -> _Claim:
         while True:
             path = f"{self._root}/{_boot_id()}-{os.getpid()}-{os.urandom(8).hex()}"
             try:
@@ -63,15 +92,15 @@ class Sandbox:
             # A sweep between these calls takes the directory away: begin again then.
             with suppress(FileNotFoundError):
                 lock = locks.try_acquire_directory(path)
-                if lock and os.path.exists(path):
-                    return path, lock
+                if lock:
+                    return _Claim(_Directory(path), lock, is_shared(path))
 
     def sweep(self) -> int:
         """Remove what dead writers left; returns how many of their files. A live writer's are never touched."""
         import shutil
 
         removed = 0
-        mine = {path for path, _ in self._claims.values()}
+        mine = {claim.directory.path for claim in self._claims.values()}
         if not os.path.isdir(self._root):
             return 0
         for name in os.listdir(self._root):
@@ -89,31 +118,43 @@ class Sandbox:
     def close(self) -> None:
         """Give the directory up, if this process has one; one that another thread still uses stays. Idempotent."""
         claim = self._claims.get(os.getpid())
-        if claim and _give_up(*claim):
+        if claim and _give_up(claim):
             self._claims.pop(os.getpid(), None)
 
 
-def _give_up(path: str, lock: locks.Lock) -> bool:
+def _give_up(claim: _Claim) -> bool:
     try:
-        os.rmdir(path)
+        os.rmdir(claim.directory.path)
     except FileNotFoundError:
         pass
     except OSError:
         return False
-    lock.release()
+    claim.lock.release()
     return True
 
 
 class SandboxFile:
     """A new file in the sandbox, appended to and read back; `close` removes it unless it was moved away."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    __slots__ = ("_directory", "_highest", "_name", "fd", "is_moved", "position")
+
+    def __init__(self, directory: _Directory, name: str) -> None:
+        self._directory = directory
+        self._name = name
         self.position = 0
-        self.fd = fsio.create(path)
+        self.fd = -1
+        try:
+            self.fd = fsio.create_unshared(name, dir_fd=directory.fd)
+        except OSError as error:
+            error.filename = self.path
+            raise
         self._highest = 0
         self.is_moved = False
-        """Set by who renames it: there is nothing to remove then."""
+
+    @property
+    def path(self) -> str:
+        """Where it is until it is moved."""
+        return f"{self._directory.path}/{self._name}"
 
     def write(self, buffers: Sequence[BytesLike]) -> int:
         """Append; returns the offset of the first byte."""
@@ -135,10 +176,19 @@ class SandboxFile:
         if self._highest > self.position:
             os.ftruncate(self.fd, self.position)
 
+    def move(self, target: str) -> None:
+        """Rename it, over what stands there. Raises FileNotFoundError when the target's directory is not there."""
+        try:
+            os.rename(self._name, target, src_dir_fd=self._directory.fd)
+        except OSError as error:
+            error.filename = self.path
+            raise
+        self.is_moved = True
+
     def close(self) -> None:
         """Close, and remove what still has the file's first name. Idempotent."""
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
             if not self.is_moved:
-                fsio.remove(self.path)
+                fsio.remove(self._name, self._directory.fd)
