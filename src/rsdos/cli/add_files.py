@@ -13,8 +13,9 @@ import click
 
 from rsdos.cli.add_chunk import StoredChunk, store_chunk, store_in_workers
 from rsdos.cli.bar import Bar
+from rsdos.cli.passing import pass_session
 from rsdos.cli.render import echo_json, human, name, one_line, short
-from rsdos.cli.session import Session, pass_session
+from rsdos.cli.session import Session
 from rsdos.errors import UnreadableSource
 
 if TYPE_CHECKING:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
 
 from rsdos import locks
 from rsdos.config import Config, read_config
 from rsdos.engine.formats import format_of
-from rsdos.engine.objects import REFUSED, Objects
-from rsdos.engine.reserve import prepare
 from rsdos.errors import Busy
 from rsdos.layout import Layout
 from rsdos.model import Durability, WhenBusy
 from rsdos.sharing import make_directories
-from rsdos.stores import LooseStore, Packs
+
+if TYPE_CHECKING:
+    from rsdos.engine.objects import Objects
+    from rsdos.stores import LooseNames, LooseStore, PackedSums, Packs
 
 _T = TypeVar("_T")
 
@@ -33,14 +35,53 @@ class Engine:
         """``when_busy``: what maintenance does when another run is at work."""
         root = os.path.abspath(path)
         self.config: Config = read_config(Layout(root).config)
-        form = format_of(self.config)
-        self.layout = form.layout(root, self.config.loose_prefix_len)
+        self._format = format_of(self.config)
+        self.layout = self._format.layout(root, self.config.loose_prefix_len)
         self.durability = durability or self.config.durability
         self.when_busy = when_busy
-        self.loose = LooseStore(self.layout, self.config, self.durability)
-        self.packed: Packs = form.packed(self.layout, self.config, self.durability)
-        self.loose.elsewhere, self.packed.elsewhere = self.packed, self.loose
-        self.objects = Objects(self.layout.root, self.loose, self.packed)
+
+    # Made, and imported, by who first asks: 50 ms that a status does not need.
+
+    @cached_property
+    def _stores(self) -> tuple[LooseStore, Packs, Objects]:
+        from rsdos.engine.objects import Objects
+        from rsdos.stores import LooseStore
+
+        loose = LooseStore(self.layout, self.config, self.durability)
+        packed = self._format.packed(self.layout, self.config, self.durability)
+        loose.elsewhere, packed.elsewhere = packed, loose
+        # Of two threads that are the first at the same time, both get what one has made.
+        made = loose, packed, Objects(self.layout.root, loose, packed)
+        stores: tuple[LooseStore, Packs, Objects] = self.__dict__.setdefault("_stores", made)
+        return stores
+
+    @cached_property
+    def loose(self) -> LooseStore:
+        """One file per object."""
+        return self._stores[0]
+
+    @cached_property
+    def packed(self) -> Packs:
+        """Many objects in one file."""
+        return self._stores[1]
+
+    @cached_property
+    def objects(self) -> Objects:
+        """Both as one."""
+        return self._stores[2]
+
+    @property
+    def loose_names(self) -> LooseNames:
+        """The files of the loose store, by name alone."""
+        from rsdos.stores.loose_names import LooseNames, codecs_of
+
+        return LooseNames(self.layout, self.config.hash, codecs_of(self.config))
+
+    def look(self) -> tuple[PackedSums, Mapping[str, object]]:
+        """The newest state of the packed store, counted, and what was noted in it; see `Packs.sums`, `Packs.notes`."""
+        if "_stores" in self.__dict__:
+            return self.packed.sums(), self.packed.notes()
+        return self._format.look(self.layout, self.config)
 
     @contextmanager
     def maintenance(self, operation: str = "maintenance", when_busy: WhenBusy | None = None) -> Iterator[None]:
@@ -62,6 +103,8 @@ class Engine:
                 lock = free
             with lock:
                 lock.describe(f"{operation}, process {os.getpid()} on {os.uname().nodename}")
+                from rsdos.engine.reserve import prepare
+
                 prepare(self.layout)
                 yield
 
@@ -74,6 +117,8 @@ class Engine:
         try:
             lock = locks.share(self.layout.readers_lock)
         except OSError as error:
+            from rsdos.engine.objects import REFUSED
+
             if error.errno not in (*REFUSED, errno.ENOENT, *locks.UNSUPPORTED):
                 raise
             yield
@@ -94,5 +139,6 @@ class Engine:
 
     def close(self) -> None:
         """Give descriptors and mappings back; the engine works again after it."""
-        self.loose.close()
-        self.packed.close()
+        if "_stores" in self.__dict__:
+            self.loose.close()
+            self.packed.close()

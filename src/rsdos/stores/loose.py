@@ -28,9 +28,9 @@ from rsdos.model import (
 from rsdos.stores.checking import Depth, Sample
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.loose_check import LooseCheck
-from rsdos.stores.loose_file import SUFFIXES, LooseFile
+from rsdos.stores.loose_file import LooseFile
 from rsdos.stores.loose_insert import LooseInsert
-from rsdos.stores.loose_names import LooseNames
+from rsdos.stores.loose_names import SUFFIXES, LooseNames, codecs_of
 from rsdos.stores.sandbox import Sandbox
 from rsdos.stores.store import Store, ask_for_rest, first_good, free_name
 
@@ -47,8 +47,7 @@ class LooseStore(Store):
         self.hash = config.hash
         self._layout = layout
         self._durability = durability
-        codec = config.loose_codec.codec
-        self._codecs = (Codec.RAW,) if codec is Codec.RAW else (codec, Codec.RAW)
+        self._codecs = codecs_of(config)
         self.sandbox = Sandbox(layout.sandbox)
         self.names = LooseNames(layout, self.hash, self._codecs)
         encoding = Encoding(CompressMode.AUTO, config.loose_codec)

@@ -34,8 +34,6 @@ from rsdos.streams.frames import frames
 from rsdos.streams.plain import PlainReader, hashed, plain_parts
 from rsdos.streams.reader import FramedReader
 
-SUFFIXES = {Codec.RAW: "", Codec.ZLIB: ".zz", Codec.ZSTD: ".zst"}
-
 _TRAILER = struct.Struct("<IIQI")
 _CRC = struct.Struct("<I")
 _MAGIC = 0x184D2A50
