@@ -6,7 +6,6 @@ import errno
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from rsdos import locks
@@ -31,6 +30,11 @@ class Engine:
     them. Raises what `read_config` does.
     """
 
+    loose: LooseStore
+    packed: Packs
+    objects: Objects
+    """Both stores as one."""
+
     def __init__(self, path: str, durability: Durability | None = None, when_busy: WhenBusy = WhenBusy.RAISE) -> None:
         """``when_busy``: what maintenance does when another run is at work."""
         root = os.path.abspath(path)
@@ -40,35 +44,24 @@ class Engine:
         self.durability = durability or self.config.durability
         self.when_busy = when_busy
 
-    # Made, and imported, by who first asks: 50 ms that a status does not need.
+    if not TYPE_CHECKING:
 
-    @cached_property
-    def _stores(self) -> tuple[LooseStore, Packs, Objects]:
+        def __getattr__(self, name):
+            # The stores are made, and imported, by who first asks for one: 20 ms that a status does not need. Of two
+            # threads that are the first at the same time, both get what one has made.
+            if name not in ("loose", "packed", "objects"):
+                raise AttributeError(f"'Engine' object has no attribute {name!r}")
+            self.loose, self.packed, self.objects = self.__dict__.setdefault("_stores", self._made())
+            return getattr(self, name)
+
+    def _made(self) -> tuple[LooseStore, Packs, Objects]:
         from rsdos.engine.objects import Objects
-        from rsdos.stores import LooseStore
+        from rsdos.stores.loose import LooseStore
 
         loose = LooseStore(self.layout, self.config, self.durability)
         packed = self._format.packed(self.layout, self.config, self.durability)
         loose.elsewhere, packed.elsewhere = packed, loose
-        # Of two threads that are the first at the same time, both get what one has made.
-        made = loose, packed, Objects(self.layout.root, loose, packed)
-        stores: tuple[LooseStore, Packs, Objects] = self.__dict__.setdefault("_stores", made)
-        return stores
-
-    @cached_property
-    def loose(self) -> LooseStore:
-        """One file per object."""
-        return self._stores[0]
-
-    @cached_property
-    def packed(self) -> Packs:
-        """Many objects in one file."""
-        return self._stores[1]
-
-    @cached_property
-    def objects(self) -> Objects:
-        """Both as one."""
-        return self._stores[2]
+        return loose, packed, Objects(self.layout.root, loose, packed)
 
     @property
     def loose_names(self) -> LooseNames:
