@@ -8,36 +8,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.measure import ROOT
 from benchmarks.results import describe_machine
-
-_SIZE = 100
-_CALL = 200_000
-"""Objects of one insert_many: a program that imports millions does it in calls of this order."""
-_SINGLES = 20_000
-_LOOK_SECONDS = 0.01
-_MIB = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One figure: what was done with a container of so many objects."""
-
-    name: str
-    title: str
-    objects: int
-    figure: float
-    unit: str
+from benchmarks.scale_steps import EACH, LAST, STEPS, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,138 +36,6 @@ def read_scale(path: Path) -> ScaleResults:
     """What a run has written."""
     stored = json.loads(path.read_text())
     return ScaleResults(stored["machine"], [Step(**step) for step in stored["steps"]])
-
-
-def _payloads(start: int, end: int) -> Iterator[bytes]:
-    """Objects by number: 100 bytes, of which the first 16 are the number."""
-    tail = random.Random(5).randbytes(_SIZE - 16)
-    return (b"%016d" % number + tail for number in range(start, end))
-
-
-class _Memory:
-    """The most anonymous memory of this process while the block lasts, above what it was before."""
-
-    def __enter__(self) -> _Memory:
-        self.before = self.most = _anonymous()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-        self._thread.start()
-        return self
-
-    def _look(self) -> None:
-        while not self._over.wait(_LOOK_SECONDS):
-            self.most = max(self.most, _anonymous())
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    @property
-    def above(self) -> float:
-        """In MiB."""
-        return (self.most - self.before) / _MIB
-
-
-def _anonymous() -> int:
-    with open("/proc/self/status", encoding="ascii") as file:
-        return sum(int(line.split()[1]) << 10 for line in file if line.startswith("RssAnon"))
-
-
-def _timed(work: Callable[[], object]) -> tuple[float, float]:
-    """Seconds, and MiB of memory."""
-    with _Memory() as memory:
-        begun = time.perf_counter()
-        work()
-        return time.perf_counter() - begun, memory.above
-
-
-# The steps, each in its own process: path, objects so far, objects then -> figures.
-
-
-def _insert(path: Path, start: int, end: int) -> list[Step]:
-    from rsdos import CompressMode, Container
-
-    container = Container(path)
-    container.has("0" * 64)
-
-    def work() -> None:
-        for at in range(start, end, _CALL):
-            container.insert_many(_payloads(at, min(at + _CALL, end)), compress=CompressMode.NO)
-
-    seconds, memory = _timed(work)
-    return [
-        Step("insert", f"insert_many, full, in calls of {_CALL:,}: the part from {start:,}", end,
-             (end - start) / seconds, "objects/s"),
-        Step("insert-memory", "the same: anonymous memory", end, memory, "MiB"),
-    ]  # fmt: skip
-
-
-def _status(path: Path, start: int, end: int) -> list[Step]:
-    from rsdos import Container
-
-    Container(path).status()  # Imports.
-    seconds = sorted(_timed(Container(path).engine.packed.sums)[0] for _ in range(9))[4]
-    return [Step("status", "status of the packed side, a fresh container object", end, 1000 * seconds, "ms")]
-
-
-def _merge(path: Path, start: int, end: int) -> list[Step]:
-    from rsdos import Container
-    from rsdos.maintenance import merge
-
-    engine = Container(path).engine
-    seconds, memory = _timed(lambda: merge.execute(engine, merge.plan(engine, merge.MergeOptions())))
-    segments = sum(file.stat().st_size for file in (path / "index").glob("*.seg"))
-    live = max(file.stat().st_size for file in (path / "index").glob("*.seg"))
-    return [
-        Step("merge", "merge of the index", end, seconds, "s"),
-        Step("merge-memory", "the same: anonymous memory", end, memory, "MiB"),
-        Step("index", "the merged segment", end, live / end, "bytes an object"),
-        Step("index-all", "all of index/, with the segments that are kept for readers", end, segments / end,
-             "bytes an object"),
-    ]  # fmt: skip
-
-
-def _list(path: Path, start: int, end: int) -> list[Step]:
-    from rsdos import Container
-
-    container = Container(path)
-    container.has("0" * 64)
-    seconds, memory = _timed(lambda: sum(1 for _ in container))
-    return [
-        Step("list", "list all keys", end, seconds, "s"),
-        Step("list-memory", "the same: anonymous memory", end, memory, "MiB"),
-    ]
-
-
-def _read(path: Path, start: int, end: int) -> list[Step]:
-    from hashlib import sha256
-
-    from rsdos import Container
-
-    container = Container(path)
-    chance = random.Random(end)
-    wanted = [next(_payloads(number, number + 1)) for number in (chance.randrange(end) for _ in range(_SINGLES))]
-    keys = [sha256(data).hexdigest() for data in wanted]
-    container.extract(keys[0])
-
-    def singles() -> None:
-        for key in keys:
-            container.extract(key)
-
-    def many() -> None:
-        for _ in container.extract_many(keys):
-            pass
-
-    one, one_memory = _timed(singles)
-    bulk, bulk_memory = _timed(many)
-    return [
-        Step("extract", "extract of one object, random", end, 1e6 * one / len(keys), "µs"),
-        Step("extract-many", f"extract_many of {_SINGLES:,}", end, len(set(keys)) / bulk, "objects/s"),
-        Step("read-memory", "both: anonymous memory", end, max(one_memory, bulk_memory), "MiB"),
-    ]
-
-
-_STEPS = {step.__name__: step for step in (_insert, _status, _merge, _list, _read)}
 
 
 def _in_child(step: str, path: Path, start: int, end: int) -> list[Step]:
@@ -213,7 +60,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.step:
         step, path, start, end = options.step
-        print(json.dumps([asdict(one) for one in _STEPS[step](Path(path), int(start), int(end))]))
+        print(json.dumps([asdict(one) for one in STEPS[step](Path(path), int(start), int(end))]))
         return
     results = _run(options.work.resolve() / "scale", options.objects)
     if options.json:
@@ -231,8 +78,7 @@ def _run(path: Path, sizes: list[int]) -> ScaleResults:
     start = 0
     try:
         for end in sizes:
-            results.steps.extend(_in_child("_insert", path, start, end))
-            for step in ("_status", "_merge", "_status", "_list", "_read"):
+            for step in EACH + (LAST if end == sizes[-1] else ()):
                 results.steps.extend(_in_child(step, path, start, end))
             start = end
     finally:

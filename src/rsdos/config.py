@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -35,10 +34,16 @@ MOST_PREFIX = 8
 """Longest ``loose_prefix_len``: beyond it every object would have a directory of its own."""
 
 _MOST_BYTES = 1 << 20
-# rsdos 0.1 writes a UUID with its hyphens.
-_CONTAINER_ID = re.compile(r"[0-9a-f]{32}").fullmatch
-_PEERS_ZLIB = re.compile(r"zlib\+[1-9]").fullmatch
-_LEGACY_ID = re.compile(r"[0-9a-f-]{1,64}").fullmatch
+# Compiled by who needs one. rsdos 0.1 writes a UUID with its hyphens.
+_CONTAINER_ID = r"[0-9a-f]{32}"
+_PEERS_ZLIB = r"zlib\+[1-9]"
+_LEGACY_ID = r"[0-9a-f-]{1,64}"
+
+
+def _new_id() -> str:
+    import uuid  # 2 ms that only a new container needs.
+
+    return uuid.uuid4().hex
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,7 @@ class Config:
     ``loose_compression`` are specifications (``zstd:+3``, ``zlib+1``, ``none``), kept as they were given.
     """
 
-    container_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    container_id: str = field(default_factory=_new_id)
     compression: str = ""
     loose_compression: str = "none"
     durability: Durability = Durability.FULL
@@ -65,7 +70,7 @@ class Config:
         if self.compression == "":
             object.__setattr__(self, "compression", DEFAULT_COMPRESSION[self.version])
         is_id = _CONTAINER_ID if self.version == VERSION else _LEGACY_ID
-        if not isinstance(self.container_id, str) or not is_id(self.container_id):
+        if not isinstance(self.container_id, str) or not re.fullmatch(is_id, self.container_id):
             raise InvalidOption("container_id is 32 hex characters")
         longest = MOST_PREFIX if self.version == VERSION else 2 * self.hash.digest_bytes - 1
         for name, least, most in (("pack_size_target", 1, 1 << 62), ("loose_prefix_len", 0, longest)):
@@ -87,7 +92,8 @@ class Config:
             return
         if self.loose_compression != "none" or self.durability is not Durability.FULL:
             raise InvalidOption("loose_compression and durability are settings of container version 2")
-        if readers is Readers.ALL and self.codec.codec is Codec.ZLIB and not _PEERS_ZLIB(self.compression):
+        is_zlib = self.codec.codec is Codec.ZLIB
+        if readers is Readers.ALL and is_zlib and not re.fullmatch(_PEERS_ZLIB, self.compression):
             raise InvalidOption(f"disk-objectstore knows zlib+1 to zlib+9, and not {self.compression}")
         if readers is Readers.ALL and self.codec.codec is not Codec.ZLIB:
             raise InvalidOption(

@@ -32,6 +32,7 @@ from rsdos.model import (
     WhenBusy,
 )
 from rsdos.progress import SILENCE
+from rsdos.stores.sums import MIN_DEAD
 
 SHORTEST_PREFIX = 6
 """Characters of a key that `Container.find` takes: 24 bits tell a few thousand objects apart."""
@@ -293,7 +294,7 @@ class Container:
         return deleted
 
     def repack(
-        self, compression: str = repack.KEEP, *, min_dead: float = repack.MIN_DEAD, progress: Progress = SILENCE
+        self, compression: str = repack.KEEP, *, min_dead: float = MIN_DEAD, progress: Progress = SILENCE
     ) -> repack.RepackReport:
         """Write packs anew without their dead bytes, or in another compression; see `rsdos.maintenance.repack`."""
         plan = repack.plan(self.engine, repack.RepackOptions(compression, min_dead))

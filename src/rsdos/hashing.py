@@ -84,7 +84,10 @@ class HashType:
         self._new = new
         self.digest_bytes: int = new().digest_size
         self._characters = 2 * self.digest_bytes
-        self._is_key = re.compile(rf"[0-9a-f]{{{self._characters}}}").fullmatch
+
+    @cached_property
+    def _is_key(self) -> Callable[[str], re.Match[str] | None]:
+        return re.compile(rf"[0-9a-f]{{{self._characters}}}").fullmatch
 
     def __repr__(self) -> str:
         return f"HashType({self.name!r})"

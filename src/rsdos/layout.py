@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
 
-_PACK = re.compile(r"(\d{10})\.pack").fullmatch
-_FOUND_PACK = re.compile(r"(\d{10})\.pack\.found").fullmatch
-_BARE_PACK = re.compile(r"(0|[1-9]\d{0,17})").fullmatch
-_PACK_LOCK = re.compile(r"pack-(\d{1,18})").fullmatch
-_PEER_LOCK = re.compile(r"(-1|0|[1-9]\d{0,17})\.lock").fullmatch
-_MANIFEST = re.compile(r"manifest-(\d{10})\.json").fullmatch
-_SEGMENT = re.compile(r"(\d{10})\.seg").fullmatch
+# Compiled by who needs one: all of them together are 2 ms.
+_PACK = r"(\d{10})\.pack"
+_FOUND_PACK = r"(\d{10})\.pack\.found"
+_BARE_PACK = r"(0|[1-9]\d{0,17})"
+_PACK_LOCK = r"pack-(\d{1,18})"
+_PEER_LOCK = r"(-1|0|[1-9]\d{0,17})\.lock"
+_MANIFEST = r"manifest-(\d{10})\.json"
+_SEGMENT = r"(\d{10})\.seg"
 
 
 class Layout:
@@ -187,6 +187,6 @@ class LegacyLayout(Layout):
         return _numbers(self.packed, _PEER_LOCK)
 
 
-def _numbers(directory: str, pattern: Callable[[str], re.Match[str] | None]) -> list[int]:
-    matches = map(pattern, os.listdir(directory))
+def _numbers(directory: str, pattern: str) -> list[int]:
+    matches = map(re.compile(pattern).fullmatch, os.listdir(directory))
     return sorted(int(match[1]) for match in matches if match)

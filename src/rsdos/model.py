@@ -44,8 +44,7 @@ class Codec(IntEnum):
     ZSTD = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Compression:
+class Compression(NamedTuple):
     """A codec and its level: what a specification such as ``zstd:+3`` or ``zlib+1`` means."""
 
     codec: Codec
@@ -164,8 +163,7 @@ class Record(NamedTuple):
         return Extent(self.pack_id, self.offset, self.length)
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """The stored form of an object, wherever it stands."""
 
     codec: Codec

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,23 +19,58 @@ def key_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def test_the_version_costs_no_store(run: Run, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "rsdos", "--version"], cwd=tmp_path, capture_output=True, check=True
+def imported_by(tmp_path: Path, *arguments: str) -> set[str]:
+    """The modules that a command imports."""
+    code = (
+        "import sys\nfrom rsdos.cli.start import main\n"
+        "try:\n    main()\nfinally:\n    open('modules', 'w').write(' '.join(sys.modules))"
     )
-    imported = set(re.findall(r"\| +([\w.]+)$", done.stderr.decode(), re.MULTILINE))
-    assert "rsdos.version" in imported
-    assert not imported & {"click", "numpy", "rich", "zstandard"}
+    subprocess.run([sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, check=True)
+    return set((tmp_path / "modules").read_text().split())
 
 
-def test_a_status_costs_no_numpy(run: Run, tmp_path: Path) -> None:
+def of_rsdos(modules: set[str]) -> set[str]:
+    return {name for name in modules if name.split(".")[0] == "rsdos"}
+
+
+def test_the_version_costs_no_store(tmp_path: Path) -> None:
+    imported = imported_by(tmp_path, "--version")
+    assert of_rsdos(imported) == {"rsdos", "rsdos.version", "rsdos.cli", "rsdos.cli.start"}
+    assert not imported & {"click", "typing"}
+
+
+STATUS = {
+    "rsdos", "rsdos.version", "rsdos.late", "rsdos.errors", "rsdos.model", "rsdos.sharing",
+    "rsdos.cli", "rsdos.cli.start", "rsdos.cli.plain", "rsdos.cli.process", "rsdos.cli.render", "rsdos.cli.session",
+    "rsdos.cli.show_status", "rsdos.maintenance", "rsdos.maintenance.status", "rsdos.maintenance.note",
+    "rsdos.engine", "rsdos.engine.engine", "rsdos.engine.formats", "rsdos.locks", "rsdos.fsio", "rsdos.hashing",
+    "rsdos.config", "rsdos.documents", "rsdos.layout", "rsdos.codecs", "rsdos.codecs.spec", "rsdos.codecs.checksum",
+    "rsdos.stores", "rsdos.stores.loose_names", "rsdos.stores.sums",
+    "rsdos.index", "rsdos.index.current", "rsdos.index.history", "rsdos.index.manifest", "rsdos.index.parked",
+    "rsdos.index.segment", "rsdos.index.snapshot", "rsdos.pack", "rsdos.pack.reader", "rsdos.pack.format",
+}  # fmt: skip
+"""All of rsdos that counting may cost."""
+
+
+def test_a_status_costs_what_counts_and_nothing_else(run: Run, tmp_path: Path) -> None:
     run("init")
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "rsdos", "status"], cwd=tmp_path, capture_output=True, check=True
-    )
-    imported = set(re.findall(r"\| +([\w.]+)$", done.stderr.decode(), re.MULTILINE))
-    assert "rsdos.maintenance.status" in imported
-    assert not imported & {"numpy", "rich", "sqlite3", "rsdos.container"}
+    (tmp_path / "data").write_bytes(b"data")
+    run("add-files", "--to", "packed", "data")
+    run("add-files", "--to", "loose", "data")
+    for flags in ([], ["--json"]):
+        imported = imported_by(tmp_path, "status", *flags)
+        assert of_rsdos(imported) == STATUS
+        assert not imported & {"click", "logging", "numpy", "rich", "sqlite3", "uuid", "zlib", "zstandard"}
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["cat-file", key_of(b"data")]])
+def test_a_small_read_costs_no_numpy_and_no_maintenance(run: Run, tmp_path: Path, arguments: list[str]) -> None:
+    run("init")
+    (tmp_path / "data").write_bytes(b"data")
+    run("add-files", "data")
+    imported = imported_by(tmp_path, *arguments)
+    assert "rsdos.stores.loose" in imported
+    assert not imported & {"rich", "sqlite3", "logging", "rsdos.stores.appender"}
 
 
 def shell(tmp_path: Path, redirection: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:

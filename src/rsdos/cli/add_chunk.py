@@ -1,150 +1,151 @@
-"""Storing one chunk of files: in this process, or in workers that each write a pack of their own."""
+"""Storing files in chunks of one insert each, and so of one sync, and what is to be said of each file."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import closing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
 
-import click
-
-from rsdos.errors import RsdosError, SourceChanged, UnreadableSource
+from rsdos.cli.render import human, one_line, short
+from rsdos.errors import SourceChanged, UnreadableSource
+from rsdos.model import Place
 from rsdos.streams.sources import take
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-
-    from rsdos.cli.session import Session
     from rsdos.container import Container
-    from rsdos.model import CompressMode, Place, Source
+    from rsdos.model import CompressMode, Source
+
+_CHUNK = 16384
+"""Files of one insert: their keys are printed when all of them are durable."""
+
+_CHUNK_BYTES = 256 << 20
+"""Or of so many bytes: whoever is killed has to read no more than these again."""
+
+_LOOSE_CHUNK = 256
+"""The loose store syncs as many files together."""
+
+_LINES = 16
+"""Lines that are printed together: 2 KB, which a pipe takes whole or, when the user interrupts, not at all."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredChunk:
-    """What became of a chunk: key, path and size of each file that is durable now, and why others are not there.
+class How(NamedTuple):
+    """How files are to be stored and told of."""
+
+    place: Place
+    mode: CompressMode
+    as_json: bool
+
+
+class StoredChunk(NamedTuple):
+    """What became of some ``files``: what to print of those that are durable now, and why others are not there.
 
     ``failed`` is what went wrong with all of it, in a worker.
     """
 
-    count: int
-    files: list[tuple[str, str, int]]
+    files: int
+    texts: list[str]
     refused: list[str]
     failed: str = ""
 
 
-def store_chunk(container: Container, paths: list[str], place: Place, mode: CompressMode) -> StoredChunk:
-    """Store a chunk in one insert.
+def store_files(container: Container, paths: Iterable[str], how: How) -> Iterator[StoredChunk]:
+    """Store files, one insert for each chunk.
 
     A file of at most one frame is read before the store gets it, and left out when it cannot be. A larger one that
     goes bad half-way fails the whole insert: it is done again without that file.
     """
-    bad: set[str] = set()
+    rest = iter(paths)
     refused: list[str] = []
     while True:
-        taken: list[tuple[str, int | None]] = []
+        reading = _Reading(rest, _LOOSE_CHUNK if how.place is Place.LOOSE else _CHUNK, refused)
         try:
-            sources = _sources((path for path in paths if path not in bad), taken, bad, refused)
-            keys = container.insert_many(sources, to=place, compress=mode)
+            keys = container.insert_many(iter(reading), to=how.place, compress=how.mode)
         except (UnreadableSource, SourceChanged) as error:
             refused.append(str(error))
-            bad.add(os.fspath(error.path))
-        else:
-            # Of a large file only the store knows how much was read.
-            files = [
-                (key, path, container.meta(key).size if size is None else size)
-                for key, (path, size) in zip(keys, taken, strict=True)
-            ]
-            return StoredChunk(len(paths), files, refused)
-
-
-def _sources(
-    paths: Iterable[str], taken: list[tuple[str, int | None]], bad: set[str], refused: list[str]
-) -> Iterator[Source]:
-    for path in paths:
-        try:
-            data = take(path)
-        except (UnreadableSource, SourceChanged) as error:
-            refused.append(str(error))
-            bad.add(path)
+            bad = os.fspath(error.path)
+            rest = chain([path for path in reading.paths if path != bad], rest)
             continue
-        if isinstance(data, bytes):
-            taken.append((path, len(data)))
-            yield data
-        else:
-            data.close()
-            taken.append((path, None))
-            yield path
-
-
-def store_in_workers(
-    session: Session, chunks: Iterable[list[str]], place: Place, mode: CompressMode, jobs: int
-) -> Iterator[StoredChunk]:
-    """`store_chunk` for each chunk, ``jobs`` at a time, in the order in which they are done.
-
-    A worker has nothing but its end of a pipe: it ends when this process does, however that happens.
-    """
-    from multiprocessing import get_context
-    from multiprocessing.connection import wait
-
-    context = get_context("spawn")  # A fork would inherit locks that other threads hold.
-    workers: list[Connection] = []
-    try:
-        for _ in range(jobs):
-            mine, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, session, place, mode), daemon=True)
-            process.start()
-            theirs.close()
-            workers.append(mine)
-        idle, busy = list(workers), set[object]()
-        for chunk in chunks:
-            if not idle:
-                ready = wait(workers)
-                idle = [worker for worker in workers if worker in ready]
-                busy.difference_update(idle)
-                yield from map(_answer, idle)
-            worker = idle.pop()
-            worker.send(chunk)
-            busy.add(worker)
-        for worker in workers:
-            if worker in busy:
-                yield _answer(worker)
-    finally:
-        for worker in workers:
-            worker.close()
-
-
-def _answer(worker: Connection) -> StoredChunk:
-    """What a worker says. Raises what it failed with."""
-    try:
-        answer = worker.recv()
-    except EOFError:
-        raise click.ClickException("a worker has died") from None
-    assert isinstance(answer, StoredChunk)
-    if answer.failed:
-        raise click.ClickException(answer.failed)
-    return answer
-
-
-def _serve(pipe: Connection, session: Session, place: Place, mode: CompressMode) -> None:
-    """A worker: store what comes until the pipe is closed."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Whoever it was sent to is the process that this one works for.
-    with closing(session.container()) as container:
-        try:
-            while True:
-                pipe.send(_stored(container, pipe.recv(), place, mode))
-        except (EOFError, BrokenPipeError):
+        if keys or refused:
+            # Of a large file only the store knows how much was read.
+            sizes = [
+                container.meta(key).size if size is None else size
+                for key, size in zip(keys, reading.sizes, strict=True)
+            ]
+            yield StoredChunk(len(keys) + len(refused), _texts(keys, reading.paths, sizes, how), refused)
+        if reading.is_over:
             return
+        refused = []
 
 
-def _stored(container: Container, paths: list[str], place: Place, mode: CompressMode) -> StoredChunk:
+class _Reading:
+    """The sources of one chunk, and what was read of them: the ``paths``, and a size for each that is not large."""
+
+    def __init__(self, rest: Iterator[str], most: int, refused: list[str]) -> None:
+        """What cannot be read is added to ``refused``."""
+        self._rest = rest
+        self._most = most
+        self._refused = refused
+        self.paths: list[str] = []
+        self.sizes: list[int | None] = []
+        self.is_over = False
+
+    def __iter__(self) -> Iterator[Source]:
+        paths, sizes, most, total = self.paths, self.sizes, self._most, 0
+        for path in self._rest:
+            try:
+                data = take(path)
+            except (UnreadableSource, SourceChanged) as error:
+                self._refused.append(str(error))
+                continue
+            paths.append(path)
+            if isinstance(data, bytes):
+                size = len(data)
+                sizes.append(size)
+                total += size
+                yield data
+            else:
+                data.close()
+                sizes.append(None)
+                total += _size_of(path)
+                yield path
+            if len(paths) >= most or total >= _CHUNK_BYTES:
+                return
+        self.is_over = True
+
+
+def _size_of(path: str) -> int:
     try:
-        return store_chunk(container, paths, place, mode)
-    except RsdosError as error:
-        return StoredChunk(0, [], [], str(error))
-    except OSError as error:
-        reason = error.strerror or str(error)
-        return StoredChunk(0, [], [], f"{error.filename}: {reason}" if error.filename else reason)
+        return os.stat(path).st_size
+    except OSError:
+        return 0  # The store will say what is wrong with it.
+
+
+def _texts(keys: list[str], paths: list[str], sizes: list[int], how: How) -> list[str]:
+    """What is printed of some files, a few lines in each text."""
+    if how.as_json:
+        lines = [
+            json.dumps({"key": key, "path": short(path), "size": size})
+            for key, path, size in zip(keys, paths, sizes, strict=True)
+        ]
+    else:
+        lines = [f"{key} - {_shown(path)}: {_human(size)}" for key, path, size in zip(keys, paths, sizes, strict=True)]
+    return ["\n".join(lines[at : at + _LINES]) for at in range(0, len(lines), _LINES)]
+
+
+_human = lru_cache(1 << 12)(human)
+
+
+def _shown(path: str) -> str:
+    """`rsdos.cli.render.name`, which costs 2 us, asked once for each directory."""
+    head, slash, tail = path.rpartition("/")
+    if not head or tail in ("", "."):
+        return one_line(short(path))
+    return f"{_shown_directory(head)}{slash}{one_line(tail)}"
+
+
+@lru_cache(16)
+def _shown_directory(path: str) -> str:
+    return one_line(short(path))

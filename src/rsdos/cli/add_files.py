@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import click
 
-from rsdos.cli.add_chunk import StoredChunk, store_chunk, store_in_workers
+from rsdos.cli.add_chunk import How, StoredChunk, store_files
+from rsdos.cli.add_workers import MOST_JOBS, default_jobs, store_in_workers
 from rsdos.cli.bar import Bar
-from rsdos.cli.render import echo_json, human, name, one_line, short
-from rsdos.cli.session import Session, pass_session
-from rsdos.errors import UnreadableSource
+from rsdos.cli.passing import pass_session
+from rsdos.cli.render import echo, one_line
+from rsdos.cli.session import Session
 
 if TYPE_CHECKING:
     from rsdos.container import Container
@@ -24,17 +23,8 @@ if TYPE_CHECKING:
 _PACKED_FROM = 100
 """``--to auto``: from so many files on they go straight to a pack."""
 
-_CHUNK = 8192
-"""Files of one insert, and so of one sync: their keys are printed when all of them are durable."""
-
-_CHUNK_BYTES = 256 << 20
-"""Or of so many bytes: whoever is killed has to read no more than these again."""
-
-_LOOSE_CHUNK = 256
-"""The loose store syncs as many files together."""
-
-_LINES = 16
-"""Lines that are printed together: 2 KB, which a pipe takes whole or, when the user interrupts, not at all."""
+_WORKERS_FROM = 16384
+"""From so many files on there are workers unasked: one process takes 0.3 s for them, which two can halve."""
 
 _READ = 1 << 16
 
@@ -64,9 +54,8 @@ _READ = 1 << 16
     "-j",
     "--jobs",
     type=click.IntRange(1, 64),
-    default=1,
-    show_default=True,
-    help="Processes that store at the same time, each in a pack of its own; lines come as they are done.",
+    help="Processes that store at the same time, each in a pack of its own; lines come as they are done. Default: 1, "
+    f"and for packs and {_WORKERS_FROM} files or more as many as there are cores, {MOST_JOBS} at most.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document a line.")
 @pass_session
@@ -78,7 +67,7 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
     null: bool,
     to: str,
     compress: str,
-    jobs: int,
+    jobs: int | None,
     as_json: bool,
 ) -> int:
     """Store files and directories; prints the key, the name and the size of each.
@@ -97,8 +86,8 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
     _ = container.config
     names = chain(files, _listed(from_file, null) if from_file is not None else ())
     with Bar(prints=True) as bar:
-        adding = _Adding(session, container, CompressMode(compress), as_json, jobs, bar)
-        adding.add(_walk(names, recursive, adding), to)
+        adding = _Adding(session, container, bar)
+        adding.add(_walk(names, recursive, adding), to, CompressMode(compress), as_json, jobs)
     if adding.passed_over:
         click.echo(f"rsdos: warning: passed over {adding.passed_over} that are no regular files (links, ...)", err=True)
     return 1 if adding.failed else 0
@@ -107,14 +96,9 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
 class _Adding:
     """One run: stores files in chunks, prints what is durable, and remembers whether anything failed."""
 
-    def __init__(
-        self, session: Session, container: Container, mode: CompressMode, as_json: bool, jobs: int, bar: Bar
-    ) -> None:
+    def __init__(self, session: Session, container: Container, bar: Bar) -> None:
         self._session = session
         self._container = container
-        self._jobs = jobs
-        self._mode = mode
-        self._as_json = as_json
         self._bar = bar
         self.failed = False
         self.passed_over = 0
@@ -131,62 +115,32 @@ class _Adding:
         status = os.stat(directory)
         return (status.st_dev, status.st_ino) == self._own
 
-    def add(self, paths: Iterator[str], to: str) -> None:
+    def add(self, paths: Iterator[str], to: str, mode: CompressMode, as_json: bool, jobs: int | None) -> None:
         """Store all files."""
         from rsdos.model import Place
 
+        self._bar.start("Adding", None, "files")
         head = list(islice(paths, _PACKED_FROM))
         loose = to == "loose" or (to == "auto" and len(head) < _PACKED_FROM)
-        place = Place.LOOSE if loose else Place.PACKED
-        self._bar.start("Adding", None, "files")
-        chunks = self._chunks(chain(head, paths), _LOOSE_CHUNK if loose else _CHUNK)
-        if self._jobs > 1 and len(head) == _PACKED_FROM:
-            stored = store_in_workers(self._session, chunks, place, self._mode, self._jobs)
+        how = How(Place.LOOSE if loose else Place.PACKED, mode, as_json)
+        if jobs is None:
+            head += islice(paths, _WORKERS_FROM - len(head))
+            jobs = default_jobs() if len(head) >= _WORKERS_FROM and not loose else 1
+        every = chain(head, paths)
+        if jobs > 1 and len(head) >= _PACKED_FROM:
+            stored = store_in_workers(self._session, every, how, jobs)
         else:
-            stored = (store_chunk(self._container, chunk, place, self._mode) for chunk in chunks)
-        for outcome in stored:
-            self._show(outcome)
-
-    def _chunks(self, paths: Iterator[str], most: int) -> Iterator[list[str]]:
-        """The files that look readable, in lists of bounded count and bytes."""
-        chunk: list[str] = []
-        total = 0
-        for path in paths:
-            size = self._readable_size(path)
-            if size is not None:
-                chunk.append(path)
-                total += size
-            if len(chunk) == most or total >= _CHUNK_BYTES:
-                yield chunk
-                chunk, total = [], 0
-        if chunk:
-            yield chunk
-
-    def _readable_size(self, path: str) -> int | None:
-        try:
-            status = os.stat(path)
-            if not stat.S_ISREG(status.st_mode):
-                raise UnreadableSource(path, errno.EINVAL, "is not a regular file")
-        except UnreadableSource as error:
-            self.refuse(str(error))
-        except OSError as error:
-            self.refuse(f"{path}: {error.strerror}")
-        else:
-            return status.st_size
-        return None
+            stored = store_files(self._container, every, how)
+        for chunk in stored:
+            self._show(chunk)
 
     def _show(self, stored: StoredChunk) -> None:
-        """Say what became of a chunk: some lines at a time, since every call costs 14 us."""
+        """Say what became of a chunk."""
         for reason in stored.refused:
             self.refuse(reason)
-        if self._as_json:
-            for key, path, size in stored.files:
-                echo_json({"key": key, "path": short(path), "size": size})
-        else:
-            lines = [f"{key} - {name(path)}: {human(size)}" for key, path, size in stored.files]
-            for at in range(0, len(lines), _LINES):
-                click.echo("\n".join(lines[at : at + _LINES]))
-        self._bar.advance(stored.count)
+        for text in stored.texts:
+            echo(text)
+        self._bar.advance(stored.files)
 
 
 def _listed(source: str, null: bool) -> Iterator[str]:

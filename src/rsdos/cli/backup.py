@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from rsdos.cli.bar import Bar
+from rsdos.cli.passing import pass_session
 from rsdos.cli.render import human, name
 from rsdos.cli.run import Run, run_options
-from rsdos.cli.session import Session, pass_session
+from rsdos.cli.session import Session
 
 
 @click.command()

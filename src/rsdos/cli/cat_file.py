@@ -12,7 +12,8 @@ from contextlib import ExitStack
 import click
 
 from rsdos.cli.bar import Bar
-from rsdos.cli.session import Session, pass_session
+from rsdos.cli.passing import pass_session
+from rsdos.cli.session import Session
 from rsdos.model import BytesLike
 
 _PART = 1 << 20

@@ -8,8 +8,9 @@ import click
 
 from rsdos.cli.bar import Bar
 from rsdos.cli.key_file import KeyFile
+from rsdos.cli.passing import pass_session
 from rsdos.cli.run import Run, run_options
-from rsdos.cli.session import Session, pass_session
+from rsdos.cli.session import Session
 
 _SHOWN = 20
 """Keys that are not there which are named one by one."""

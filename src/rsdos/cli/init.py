@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from rsdos.cli.session import Session, pass_session
+from rsdos.cli.passing import pass_session
+from rsdos.cli.session import Session
 from rsdos.cli.sizes import Size
 from rsdos.model import Readers, Sharing
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
+from rsdos.cli.passing import pass_session
 from rsdos.cli.render import echo_json, human
-from rsdos.cli.session import Session, pass_session
+from rsdos.cli.session import Session
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="JSON; for loose objects one document a line.")
 

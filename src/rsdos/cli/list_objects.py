@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
+from rsdos.cli.passing import pass_session
 from rsdos.cli.render import echo_json
-from rsdos.cli.session import Session, pass_session
+from rsdos.cli.session import Session
 from rsdos.errors import DamagedObject, ObjectNotFound
 
 

@@ -6,7 +6,6 @@ A command's module is imported when the command is used: `--version` and `--help
 from __future__ import annotations
 
 import importlib
-import io
 import os
 import sys
 from typing import NoReturn
@@ -14,9 +13,8 @@ from typing import NoReturn
 import click
 
 from rsdos import __version__
-from rsdos.cli.render import one_line
-from rsdos.cli.session import DEFAULT_PATH, Session
-from rsdos.errors import AmbiguousKey, InvalidKey, InvalidOption, RsdosError
+from rsdos.cli.process import FAILED, INTERRUPTED, USAGE, drop_stdout, guarded, prepare_streams, say
+from rsdos.cli.session import COMPLETE, DEFAULT_PATH, PATH_VARIABLE, Session
 
 _COMMANDS = {
     "add-files": ("add_files", "Store files and directories."),
@@ -35,11 +33,6 @@ _COMMANDS = {
     "transfer": ("transfer", "Copy objects from one container into another, of any version."),
     "validate": ("validate", "Check what is stored, quickly or in full."),
 }
-_COMPLETE = "_RSDOS_COMPLETE"
-
-_FAILED = 1
-_USAGE = 2
-_INTERRUPTED = 130
 
 
 class _Commands(click.Group):
@@ -76,7 +69,7 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 @click.option(
     "-p",
     "--path",
-    envvar="RSDOS_PATH",
+    envvar=PATH_VARIABLE,
     default=DEFAULT_PATH,
     show_default=True,
     type=click.Path(),
@@ -93,83 +86,36 @@ def rsdos(ctx: click.Context, path: str, durability: str | None) -> None:
 
 def main() -> NoReturn:
     """Run the command line, and exit with its code."""
-    _occupy_standard_descriptors()
-    if sys.stdout is None:
-        _say("standard output is closed; to see nothing, send it to /dev/null")
-        sys.exit(_FAILED)
-    # `reconfigure` is what the interpreter's own streams have; a caller that put others there has decided.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape", line_buffering=True)
-    sys.exit(_run(sys.argv[1:]))
+    sys.exit(_run(sys.argv[1:]) if prepare_streams() else FAILED)
 
 
 def _run(arguments: list[str]) -> int:
-    debug = "--debug" in arguments
-    try:
-        if _COMPLETE in os.environ:
-            rsdos.main(arguments, prog_name="rsdos", complete_var=_COMPLETE)
-        # Not click's main(): it has an answer of its own to Ctrl-C and to a closed pipe.
-        with rsdos.make_context("rsdos", arguments) as context:
-            code = rsdos.invoke(context)
-        sys.stdout.flush()
+    def work() -> int:
+        try:
+            if COMPLETE in os.environ:
+                rsdos.main(arguments, prog_name="rsdos", complete_var=COMPLETE)
+            # Not click's main(): it has an answer of its own to Ctrl-C and to a closed pipe.
+            with rsdos.make_context("rsdos", arguments) as context:
+                code = rsdos.invoke(context)
+        except click.exceptions.Exit as error:
+            return error.exit_code
         return code if isinstance(code, int) else 0
-    except click.exceptions.Exit as error:
-        return error.exit_code
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  each ends in one line
-        if debug:
-            import traceback
 
-            traceback.print_exc()
-        return _failure(error)
+    return guarded(work, debug="--debug" in arguments, explain=_explain)
 
 
-def _failure(error: BaseException) -> int:
-    """Say what went wrong; returns the exit code."""
+def _explain(error: BaseException) -> int | None:
+    """Say what is wrong with a command line; returns the exit code, or None for what is another's business."""
     match error:
-        case BrokenPipeError():
-            _drop_stdout()
-            return 0
-        case KeyboardInterrupt() | click.Abort():
-            _say("interrupted")
-            return _INTERRUPTED
+        case click.Abort():
+            say("interrupted")
+            return INTERRUPTED
         case click.UsageError():
             help_of = error.ctx.command_path if error.ctx else "rsdos"
-            _say(f"{error.format_message()} (see '{help_of} --help')")
-            return _USAGE
-        case InvalidOption() | InvalidKey() | AmbiguousKey():
-            _say(str(error))
-            return _USAGE
+            say(f"{error.format_message()} (see '{help_of} --help')")
+            return USAGE
         case click.ClickException():
-            _say(error.format_message())
-        case RsdosError():
-            _say(str(error))
-        case OSError():
-            _say(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error))
-        case _:
-            _say(f"{type(error).__name__}: {error} (a bug in rsdos; --debug shows where)")
-    _drop_stdout()
-    return _FAILED
-
-
-def _say(message: str) -> None:
-    if sys.stderr is not None:
-        click.echo(f"rsdos: error: {one_line(message)}", err=True)
-
-
-def _occupy_standard_descriptors() -> None:
-    """Without this a file of the container would get the number of a closed stream, and what is written to it."""
-    for fd in range(3):
-        try:
-            os.fstat(fd)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
-
-
-def _drop_stdout() -> None:
-    """What is still buffered for a stdout that takes nothing must not raise again at exit."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, 1)
-        os.close(null)
+            say(error.format_message())
+            drop_stdout()
+            return FAILED
+    return None

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from rsdos.cli.bar import Bar
+from rsdos.cli.passing import pass_session
 from rsdos.cli.quantities import Duration, Share
 from rsdos.cli.render import human
 from rsdos.cli.run import Run, run_options
-from rsdos.cli.session import Session, pass_session
+from rsdos.cli.session import Session
 
 if TYPE_CHECKING:
     from rsdos.maintenance.clean import CleanReport

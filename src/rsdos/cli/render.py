@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from dataclasses import asdict, is_dataclass
 from enum import Enum
 from typing import Any
 
-import click
-
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _STEP = 1000
 
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\\\\]")
+_UNSAFE = "[\x00-\x1f\x7f-\x9f\u2028\u2029\\\\]"
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
 
@@ -46,7 +45,9 @@ def short(path: str) -> str:
 
 def one_line(text: str) -> str:
     """Text that can do no harm to a terminal or to a list of lines; see `name`."""
-    return _UNSAFE.sub(_escape, text)
+    if text.isprintable() and "\\" not in text:
+        return text  # As nearly all are: 0.1 us instead of 1.
+    return re.sub(_UNSAFE, _escape, text)
 
 
 def _escape(match: re.Match[str]) -> str:
@@ -54,9 +55,22 @@ def _escape(match: re.Match[str]) -> str:
     return _ESCAPES.get(character) or f"\\x{ord(character):02x}"
 
 
+def echo(text: str) -> None:
+    """A line, or some, on stdout, now."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def echo_error(text: str) -> None:
+    """A line on stderr, if there is one."""
+    if sys.stderr is not None:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+
+
 def echo_json(value: object, *, indent: int | None = None) -> None:
     """One JSON document on stdout."""
-    click.echo(json.dumps(_plain(value), indent=indent))
+    echo(json.dumps(_plain(value), indent=indent))
 
 
 def _plain(value: object) -> Any:
@@ -65,7 +79,7 @@ def _plain(value: object) -> Any:
     if isinstance(value, Enum):
         return value.name.lower()
     if hasattr(value, "_asdict"):
-        return value._asdict()
+        return {key: _plain(member) for key, member in value._asdict().items()}
     if isinstance(value, dict):
         return {key: _plain(member) for key, member in value.items()}
     if isinstance(value, (list, tuple)):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from rsdos.cli.bar import Bar
+from rsdos.cli.passing import pass_session
 from rsdos.cli.render import one_line
 from rsdos.cli.run import Run, run_options
-from rsdos.cli.session import Session, pass_session
+from rsdos.cli.session import Session
 
 _SHOWN = 50
 """Keys that are named one by one; ``--json`` has them all."""

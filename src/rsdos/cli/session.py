@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import click
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from rsdos.container import Container
     from rsdos.engine import Engine
 
 DEFAULT_PATH = "./container"
+PATH_VARIABLE = "RSDOS_PATH"
+"""Names another."""
+
+COMPLETE = "_RSDOS_COMPLETE"
+"""Is set when a shell asks how a command line could go on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(NamedTuple):
     """The options in front of the command."""
 
     path: str
@@ -33,6 +34,3 @@ class Session:
         from rsdos.model import Durability
 
         return Engine(self.path, None if self.durability is None else Durability(self.durability))
-
-
-pass_session = click.make_pass_decorator(Session)

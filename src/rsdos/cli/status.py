@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from rsdos.cli.render import echo_json, human, name, one_line
-from rsdos.cli.session import Session, pass_session
+from rsdos.cli.passing import pass_session
+from rsdos.cli.session import Session
 
 
 @click.command()
@@ -16,48 +16,6 @@ def command(session: Session, as_json: bool) -> None:
 
     Packs are packed objects and their raw size, Pack Files the files and their size on disk.
     """
-    # Not through the container: the rest of the maintenance that it has is 20 ms of imports.
-    from rsdos.maintenance.status import status
+    from rsdos.cli.show_status import show
 
-    report = status(session.engine())
-    if as_json:
-        echo_json(report, indent=2)
-        return
-    gain = max(0.0, 100 * (1 - report.packed_length / max(report.packed_size, 1))) if report.packed_size else 0.0
-    click.echo(
-        f"[container]\n"
-        f"Location = {session.path}\n"
-        f"Id = {report.container_id}\n"
-        f"ZipAlgo = {report.compression}\n"
-        f"\n[container.count]\n"
-        f"Loose = {report.loose_objects}\n"
-        f"Packs = {report.packed_objects}\n"
-        f"Pack Files = {report.packs}\n"
-        f"\n[container.size]\n"
-        f"Loose = {human(report.loose_length)}\n"
-        f"Packs = {human(report.packed_size)}\n"
-        f"Packs Files = {human(report.packs_length)}\n"
-        f"Index = {human(report.index_length)}\n"
-        f"Dead = {human(report.dead_length)}\n"
-        f"Compression gain = {gain:.1f} %"
-    )
-    due = [f"pack {report.loose_objects} loose objects"] if report.loose_objects else []
-    due += [f"repack {len(report.repack)} packs"] if report.repack else []
-    due += [f"merge {report.merge} tables of the index"] if report.merge else []
-    click.echo(f"\n[optimize]\nDue = {', '.join(due) or 'nothing'}")
-    if backup := report.last_backup:
-        state = {None: "not verified", True: "verified", False: "with damaged objects"}[backup.verified]
-        click.echo(f"\n[backup]\nLast = {name(backup.time)}, {state}\nPlace = {name(backup.place)}")
-    if report.validation:
-        names = ("finished", "depth", "share", "objects", "damaged", "files")
-        finished, depth, share, objects, damaged, files = (report.validation.get(name) for name in names)
-        click.echo(
-            one_line(
-                f"Last validation = {finished}, {depth}, {objects} objects, share {share}: "
-                f"{damaged} damaged objects, {files} damaged files"
-            )
-        )
-    if report.is_recovered:
-        click.echo(
-            "rsdos: warning: a file of the index is damaged; these figures are from the packs themselves", err=True
-        )
+    show(session, as_json)

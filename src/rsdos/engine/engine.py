@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from rsdos import locks
 from rsdos.config import Config, read_config
 from rsdos.engine.formats import format_of
-from rsdos.engine.objects import REFUSED, Objects
-from rsdos.engine.reserve import prepare
 from rsdos.errors import Busy
 from rsdos.layout import Layout
 from rsdos.model import Durability, WhenBusy
 from rsdos.sharing import make_directories
-from rsdos.stores import LooseStore, Packs
+
+if TYPE_CHECKING:
+    from rsdos.engine.objects import Objects
+    from rsdos.stores import LooseNames, LooseStore, PackedSums, Packs
 
 _T = TypeVar("_T")
 
@@ -29,18 +30,51 @@ class Engine:
     them. Raises what `read_config` does.
     """
 
+    loose: LooseStore
+    packed: Packs
+    objects: Objects
+    """Both stores as one."""
+
     def __init__(self, path: str, durability: Durability | None = None, when_busy: WhenBusy = WhenBusy.RAISE) -> None:
         """``when_busy``: what maintenance does when another run is at work."""
         root = os.path.abspath(path)
         self.config: Config = read_config(Layout(root).config)
-        form = format_of(self.config)
-        self.layout = form.layout(root, self.config.loose_prefix_len)
+        self._format = format_of(self.config)
+        self.layout = self._format.layout(root, self.config.loose_prefix_len)
         self.durability = durability or self.config.durability
         self.when_busy = when_busy
-        self.loose = LooseStore(self.layout, self.config, self.durability)
-        self.packed: Packs = form.packed(self.layout, self.config, self.durability)
-        self.loose.elsewhere, self.packed.elsewhere = self.packed, self.loose
-        self.objects = Objects(self.layout.root, self.loose, self.packed)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            # The stores are made, and imported, by who first asks for one: 20 ms that a status does not need. Of two
+            # threads that are the first at the same time, both get what one has made.
+            if name not in ("loose", "packed", "objects"):
+                raise AttributeError(f"'Engine' object has no attribute {name!r}")
+            self.loose, self.packed, self.objects = self.__dict__.setdefault("_stores", self._made())
+            return getattr(self, name)
+
+    def _made(self) -> tuple[LooseStore, Packs, Objects]:
+        from rsdos.engine.objects import Objects
+        from rsdos.stores.loose import LooseStore
+
+        loose = LooseStore(self.layout, self.config, self.durability)
+        packed = self._format.packed(self.layout, self.config, self.durability)
+        loose.elsewhere, packed.elsewhere = packed, loose
+        return loose, packed, Objects(self.layout.root, loose, packed)
+
+    @property
+    def loose_names(self) -> LooseNames:
+        """The files of the loose store, by name alone."""
+        from rsdos.stores.loose_names import LooseNames, codecs_of
+
+        return LooseNames(self.layout, self.config.hash, codecs_of(self.config))
+
+    def look(self) -> tuple[PackedSums, Mapping[str, object]]:
+        """The newest state of the packed store, counted, and what was noted in it; see `Packs.sums`, `Packs.notes`."""
+        if "_stores" in self.__dict__:
+            return self.packed.sums(), self.packed.notes()
+        return self._format.look(self.layout, self.config)
 
     @contextmanager
     def maintenance(self, operation: str = "maintenance", when_busy: WhenBusy | None = None) -> Iterator[None]:
@@ -62,6 +96,8 @@ class Engine:
                 lock = free
             with lock:
                 lock.describe(f"{operation}, process {os.getpid()} on {os.uname().nodename}")
+                from rsdos.engine.reserve import prepare
+
                 prepare(self.layout)
                 yield
 
@@ -74,6 +110,8 @@ class Engine:
         try:
             lock = locks.share(self.layout.readers_lock)
         except OSError as error:
+            from rsdos.engine.objects import REFUSED
+
             if error.errno not in (*REFUSED, errno.ENOENT, *locks.UNSUPPORTED):
                 raise
             yield
@@ -94,5 +132,6 @@ class Engine:
 
     def close(self) -> None:
         """Give descriptors and mappings back; the engine works again after it."""
-        self.loose.close()
-        self.packed.close()
+        if "_stores" in self.__dict__:
+            self.loose.close()
+            self.packed.close()

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from rsdos import fsio
 from rsdos.config import LEGACY, VERSION, Config
 from rsdos.layout import Layout, LegacyLayout
 from rsdos.model import Durability
-from rsdos.stores import Packs
+
+if TYPE_CHECKING:
+    from rsdos.stores import PackedSums, Packs
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
+class Format(NamedTuple):
     """What is particular to a container version."""
 
     layout: Callable[[str, int], Layout]
     packed: Callable[[Layout, Config, Durability], Packs]
+    look: Callable[[Layout, Config], tuple[PackedSums, Mapping[str, object]]]
+    """`Packs.sums` and `Packs.notes`, without the rest of the store where that can be."""
     begin: Callable[[Layout, Config], str]
     """Write and sync the file that a new container has beside its configuration; returns its path."""
 
@@ -28,6 +31,12 @@ def _native_packs(layout: Layout, config: Config, durability: Durability) -> Pac
     from rsdos.stores.packed import PackedStore
 
     return PackedStore(layout, config, durability)
+
+
+def _look_native(layout: Layout, config: Config) -> tuple[PackedSums, Mapping[str, object]]:
+    from rsdos.stores.sums import look
+
+    return look(layout, config)
 
 
 def _begin_native(layout: Layout, config: Config) -> str:
@@ -49,6 +58,14 @@ def _legacy_packs(layout: Layout, config: Config, durability: Durability) -> Pac
     return LegacyPacks(layout, config, durability)
 
 
+def _look_legacy(layout: Layout, config: Config) -> tuple[PackedSums, Mapping[str, object]]:
+    packed = _legacy_packs(layout, config, config.durability)
+    try:
+        return packed.sums(), packed.notes()
+    finally:
+        packed.close()
+
+
 def _begin_legacy(layout: Layout, _: Config) -> str:
     from rsdos.stores.legacy import create_database
 
@@ -62,8 +79,8 @@ def _begin_legacy(layout: Layout, _: Config) -> str:
 
 _FORMATS = MappingProxyType(
     {
-        VERSION: Format(Layout, _native_packs, _begin_native),
-        LEGACY: Format(LegacyLayout, _legacy_packs, _begin_legacy),
+        VERSION: Format(Layout, _native_packs, _look_native, _begin_native),
+        LEGACY: Format(LegacyLayout, _legacy_packs, _look_legacy, _begin_legacy),
     }
 )
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from rsdos import fsio
 from rsdos.errors import DamagedContainer
@@ -28,8 +28,7 @@ CheckPack = Callable[[int, str, int], None]
 """Is given a descriptor, its path and a pack id; raises `DamagedContainer` when that is not this pack."""
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """What lookups go to: a snapshot, and the number of the newest manifest at the time (0: there was none)."""
 
     snapshot: Snapshot

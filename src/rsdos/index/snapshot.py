@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rsdos.errors import DamagedContainer
 from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry
@@ -26,8 +26,7 @@ _PASS = 1 << 20
 """Objects of one pack that are put in storage order together: 66 MB."""
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """Neighbours in one pack, as columns; ``crc`` is that of the stored bytes alone, without the key."""
 
     positions: list[int]
@@ -47,8 +46,7 @@ def runs_of(entries: Entries, gap: int, window: int) -> Iterator[Run]:
     return Found(entries, np.arange(len(entries)), np.empty(0, np.intp)).runs(gap, window)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """The answer to a bulk lookup: ``entries[i]`` answers the digest at ``positions[i]``; the others are missing."""
 
     entries: Entries

@@ -1,20 +1,22 @@
-"""What is known of the last backup of a container."""
+"""What maintenance leaves noted in a container: here the last backup, which stands beside the locks."""
 
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 from rsdos import fsio
 from rsdos.documents import decode_document, encode_document
 from rsdos.layout import Layout
 from rsdos.sharing import make_directories
 
+VALIDATION = "validation"
+"""Under this name the packed store knows the last validation (`Packs.notes`)."""
+
 _MOST = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
-class LastBackup:
+class LastBackup(NamedTuple):
     """When the last backup was finished (UTC, ISO 8601), and where it is.
 
     ``verified`` is None where nobody looked, and otherwise whether all of its objects were good.
@@ -38,5 +40,5 @@ def write_note(layout: Layout, note: LastBackup) -> None:
     """Put a note, synced, in the place of the one before. A container that cannot be written gets none."""
     with suppress(OSError):
         make_directories(layout.locks)
-        fsio.replace_file(layout.last_backup, encode_document(asdict(note)))
+        fsio.replace_file(layout.last_backup, encode_document(note._asdict()))
         fsio.sync_directory(layout.locks)

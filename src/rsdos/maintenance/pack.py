@@ -138,11 +138,11 @@ class _Run:
         rest: list[bytes] = []
         payloads: list[bytes] = []
         length = flushed = 0
-        new = self._engine.config.hash.new
+        digest_of = self._engine.config.hash.digest_of
         # Most are small and raw: three system calls each, the hash while they are in the processor's cache, and the
         # rest in bulk.
         for digest, data in zip(digests, self._engine.loose.raw_many(digests), strict=True):
-            if data is None or new(data).digest() != digest:
+            if data is None or digest_of(data) != digest:
                 rest.append(digest)
                 continue
             done.append(digest)

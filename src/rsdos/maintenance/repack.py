@@ -11,12 +11,10 @@ from rsdos.errors import Busy, DamagedContainer, InvalidOption
 from rsdos.interfaces import Progress
 from rsdos.model import Codec, CompressMode, WhenBusy
 from rsdos.progress import SILENCE
-from rsdos.stores import Encoding, PackSums
+from rsdos.stores import Encoding
+from rsdos.stores.sums import MIN_DEAD
 
 KEEP = "keep"
-
-MIN_DEAD = 0.2
-"""At a fifth of dead bytes a repack writes four bytes to win one: about what a log-structured store settles at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +73,11 @@ def plan(engine: Engine, options: RepackOptions) -> RepackPlan:
         if not packs:
             raise InvalidOption(f"there is no pack {options.pack_id}")
     elif not recodes:
-        packs = [pack for pack in packs if is_worth_it(pack, options.min_dead)]
+        packs = [pack for pack in packs if pack.is_worth_a_repack(options.min_dead)]
     # The one with the least to copy for what is won goes first, so that the disk is never fuller than it has to be.
     packs.sort(key=lambda pack: (pack.stored - pack.dead_stored) / (pack.stored or 1))
     dead = sum(pack.dead_stored for pack in packs)
     return RepackPlan(options, tuple(pack.id for pack in packs), sum(pack.stored for pack in packs) - dead, dead)
-
-
-def is_worth_it(pack: PackSums, min_dead: float) -> bool:
-    """Whether enough of a pack is dead."""
-    if pack.objects and pack.objects == pack.dead_objects:
-        return True
-    return pack.dead_stored > 0 and pack.dead_stored >= min_dead * pack.stored
 
 
 def _encoding(engine: Engine, options: RepackOptions) -> Encoding | None:

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 
 from rsdos import fsio
 from rsdos.engine import Engine
-from rsdos.maintenance.note import LastBackup, read_note
-from rsdos.maintenance.repack import MIN_DEAD, is_worth_it
-from rsdos.maintenance.validate import NOTE
+from rsdos.maintenance.note import VALIDATION, LastBackup, read_note
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +52,10 @@ def status(engine: Engine) -> StatusReport:
 
     Never writes and never waits. Raises OSError.
     """
-    loose = [length for path in engine.loose.names.paths() if (length := _length(path)) is not None]
-    packed = engine.packed.sums()
+    loose = [length for path in engine.loose_names.paths() if (length := _length(path)) is not None]
+    packed, notes = engine.look()
     layout = engine.layout
-    validation = engine.packed.notes().get(NOTE)
+    validation = notes.get(VALIDATION)
     return StatusReport(
         container_version=engine.config.version,
         container_id=engine.config.container_id,
@@ -75,7 +73,7 @@ def status(engine: Engine) -> StatusReport:
         index_length=packed.index_length,
         is_recovered=packed.is_recovered,
         merge=packed.segments if packed.segments > 1 else 0,
-        repack=tuple(pack.id for pack in packed.packs if is_worth_it(pack, MIN_DEAD)),
+        repack=tuple(pack.id for pack in packed.packs if pack.is_worth_a_repack()),
         last_backup=read_note(layout),
         validation=validation if isinstance(validation, dict) else None,
     )

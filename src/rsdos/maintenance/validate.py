@@ -12,14 +12,12 @@ from time import monotonic
 from rsdos.engine import Engine
 from rsdos.errors import DamagedContainer, InvalidOption
 from rsdos.interfaces import Progress
+from rsdos.maintenance.note import VALIDATION
 from rsdos.maintenance.validation_state import State, forget, load, save
 from rsdos.progress import SILENCE
 from rsdos.stores import Checked, Depth, Finding, PacksCheck, Sample
 
 __all__ = ["Depth", "ValidateOptions", "ValidatePlan", "ValidateReport", "execute", "look", "plan"]
-
-NOTE = "validation"
-"""Under this name the container knows its last validation."""
 
 _SAVED_EVERY = 30.0
 """Seconds of work that are done again after a kill, at most; and one batch."""
@@ -115,7 +113,7 @@ def execute(engine: Engine, plan: ValidatePlan, progress: Progress = SILENCE) ->
     if report.is_finished:
         forget(engine.layout)
         with suppress(OSError):  # No permission to write, or a damaged manifest: it was only to be noted.
-            engine.packed.note(NOTE, _note(report))
+            engine.packed.note(VALIDATION, _note(report))
     else:
         run.save()
     return report

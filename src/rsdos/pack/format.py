@@ -45,8 +45,8 @@ boundary, a scan for them looks at one place in 4096.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from hashlib import sha256
+from typing import NamedTuple
 
 ALIGNMENT = 4096
 SEGMENT_ALIGNMENT = 64
@@ -63,8 +63,7 @@ _CHECKED = 48
 assert _HEADER.size == _FOOTER.size == _CHECKED
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """Where the parts of one batch stand in its pack. Offsets and lengths in bytes."""
 
     start: int

@@ -28,9 +28,9 @@ from rsdos.model import (
 from rsdos.stores.checking import Depth, Sample
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.loose_check import LooseCheck
-from rsdos.stores.loose_file import SUFFIXES, LooseFile, read_small
+from rsdos.stores.loose_file import LooseFile, read_small
 from rsdos.stores.loose_insert import LooseInsert
-from rsdos.stores.loose_names import LooseNames
+from rsdos.stores.loose_names import SUFFIXES, LooseNames, codecs_of
 from rsdos.stores.sandbox import Sandbox
 from rsdos.stores.store import Store, ask_for_rest, first_good, free_name
 
@@ -44,9 +44,8 @@ class LooseStore(Store):
         self.hash = config.hash
         self._layout = layout
         self._durability = durability
-        codec = config.loose_codec.codec
-        self._codecs = (Codec.RAW,) if codec is Codec.RAW else (codec, Codec.RAW)
-        self._is_raw = codec is Codec.RAW
+        self._codecs = codecs_of(config)
+        self._is_raw = self._codecs == (Codec.RAW,)
         self.sandbox = Sandbox(layout.sandbox)
         self.names = LooseNames(layout, self.hash, self._codecs)
         encoding = Encoding(CompressMode.AUTO, config.loose_codec)

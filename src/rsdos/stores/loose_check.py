@@ -11,7 +11,8 @@ from rsdos.hashing import HashType
 from rsdos.layout import Layout
 from rsdos.model import Codec
 from rsdos.stores.checking import Checked, Depth, Finding, Sample
-from rsdos.stores.loose_file import SUFFIXES, LooseFile
+from rsdos.stores.loose_file import LooseFile
+from rsdos.stores.loose_names import SUFFIXES
 
 
 class LooseCheck:

@@ -35,8 +35,6 @@ from rsdos.streams.frames import frames
 from rsdos.streams.plain import PlainReader, hashed, plain_parts
 from rsdos.streams.reader import FramedReader
 
-SUFFIXES = {Codec.RAW: "", Codec.ZLIB: ".zz", Codec.ZSTD: ".zst"}
-
 _FIRST = 1 << 14
 """What is read of a file at first: a buffer of a whole frame costs more than most objects."""
 

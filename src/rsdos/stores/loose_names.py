@@ -9,12 +9,15 @@ from contextlib import suppress
 from itertools import groupby
 
 from rsdos import fsio
+from rsdos.config import Config
 from rsdos.errors import InvalidKey
 from rsdos.hashing import HashType
 from rsdos.layout import Layout
 from rsdos.model import Codec
-from rsdos.stores.loose_file import SUFFIXES
 from rsdos.stores.threads import Threads
+
+SUFFIXES = {Codec.RAW: "", Codec.ZLIB: ".zz", Codec.ZSTD: ".zst"}
+"""What a file's name ends with, by what is in it; see `rsdos.stores.loose_file`."""
 
 _LIST_FROM = 256
 """Digests from which on directories are listed rather than asked for each file, ..."""
@@ -37,11 +40,17 @@ _REMOVE_TOGETHER_FROM = 256
 """Files from which on that pays for the threads."""
 
 
+def codecs_of(config: Config) -> tuple[Codec, ...]:
+    """Those that loose files of a container may be in, the one that is looked for first before."""
+    codec = config.loose_codec.codec
+    return (Codec.RAW,) if codec is Codec.RAW else (codec, Codec.RAW)
+
+
 class LooseNames:
     """What stands in ``loose/``, by name alone; no object is read. Any number of threads."""
 
     def __init__(self, layout: Layout, hash_type: HashType, codecs: Sequence[Codec]) -> None:
-        """``codecs``: those that loose files of this container may be in, the one that is looked for first before."""
+        """``codecs``: see `codecs_of`."""
         self._layout = layout
         self._hash = hash_type
         self._codecs = codecs

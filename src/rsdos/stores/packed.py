@@ -6,15 +6,13 @@ import errno
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict
 from functools import partial
 from operator import add
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from rsdos import fsio
 from rsdos.config import Config
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError, log_warning
-from rsdos.index import Found, Index, Snapshot
+from rsdos.index import Found, Snapshot
 from rsdos.layout import Layout
 from rsdos.model import (
     BytesLike,
@@ -26,7 +24,7 @@ from rsdos.model import (
     Record,
     Trust,
 )
-from rsdos.pack import PackFile, Scan, check_header, scan
+from rsdos.pack import PackFile, Scan, scan
 from rsdos.stores.appending import Look
 from rsdos.stores.checking import Depth, Finding, Sample
 from rsdos.stores.encoding import Encoding
@@ -34,9 +32,7 @@ from rsdos.stores.leftovers import sweep_packs
 from rsdos.stores.packs import (
     GAP,
     WINDOW,
-    PackedSums,
     Packs,
-    PackSums,
     Pin,
     Rebuilt,
     Rewritten,
@@ -45,9 +41,9 @@ from rsdos.stores.packs import (
 )
 from rsdos.stores.pinned import pinned
 from rsdos.stores.record_reader import RecordReader, codec_of_record
-from rsdos.stores.recover import recover
 from rsdos.stores.runs import decoded
 from rsdos.stores.store import first_good
+from rsdos.stores.sums import PackedSums, open_index, sums_of
 
 if TYPE_CHECKING:
     from rsdos.stores.appender import Appender
@@ -64,8 +60,7 @@ class PackedStore(Packs):
         super().__init__(layout, config, durability)
         self._container_id = bytes.fromhex(config.container_id)
         self.records = RecordReader(layout, self._container_id, self.hash)
-        check = partial(check_header, container_id=self._container_id)
-        self.index = Index(layout, config.container_id, partial(recover, layout, config.container_id), check)
+        self.index = open_index(layout, config)
 
     def sight(self) -> object:
         return self.index.state
@@ -334,14 +329,7 @@ class PackedStore(Packs):
         return list(map(_meta, self.index.find_all(digest)))
 
     def sums(self) -> PackedSums:
-        manifest = self.index.refresh().manifest
-        return PackedSums(
-            tuple(PackSums(**asdict(pack)) for pack in manifest.packs),
-            fsio.length_of_files(self._layout.index),
-            manifest.number,
-            len(manifest.segments),
-            self.index.is_recovered,
-        )
+        return sums_of(self._layout, self.index)
 
     def digests_of(self, pack_id: int) -> Iterator[list[bytes]]:
         return self.index.digests_of(pack_id)

@@ -18,6 +18,7 @@ from rsdos.stores.appending import Look, PackAppender
 from rsdos.stores.checking import Depth, Finding, PacksCheck, Sample
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.store import Store, ask_for_rest
+from rsdos.stores.sums import PackedSums
 from rsdos.streams.sources import grouped
 
 BUFFER = 8 << 20
@@ -34,63 +35,6 @@ GAP = 1 << 14
 
 MOST_OPEN = 128
 """Packs kept open: at the default target 512 GiB of them, an eighth of the usual limit of descriptors."""
-
-
-@dataclass(frozen=True, slots=True)
-class PackSums:
-    """One pack. ``length`` of its bytes belong to the container, ``stored`` of these to objects, dead ones included.
-
-    ``synced`` bytes are known to be on stable storage. A ``sealed`` pack is never appended to again.
-    """
-
-    id: int
-    length: int
-    synced: int
-    sealed: bool = False
-    objects: int = 0
-    size: int = 0
-    stored: int = 0
-    dead_objects: int = 0
-    dead_size: int = 0
-    dead_stored: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class PackedSums:
-    """The packed side of a container, each key counted once. ``index_length`` are the bytes of the index's files.
-
-    ``is_recovered`` says that the index was read from the packs, because a file of it is damaged; ``manifest`` is the
-    number of the newest manifest and ``segments`` how many are live, 0 where there is no such thing.
-    """
-
-    packs: tuple[PackSums, ...]
-    index_length: int
-    manifest: int = 0
-    segments: int = 0
-    is_recovered: bool = False
-
-    @property
-    def objects(self) -> int:
-        return sum(pack.objects - pack.dead_objects for pack in self.packs)
-
-    @property
-    def size(self) -> int:
-        """Raw bytes of the packed objects."""
-        return sum(pack.size - pack.dead_size for pack in self.packs)
-
-    @property
-    def stored(self) -> int:
-        """Stored bytes of the packed objects."""
-        return sum(pack.stored - pack.dead_stored for pack in self.packs)
-
-    @property
-    def dead_objects(self) -> int:
-        return sum(pack.dead_objects for pack in self.packs)
-
-    @property
-    def dead_stored(self) -> int:
-        """Stored bytes that no key leads to any more."""
-        return sum(pack.dead_stored for pack in self.packs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,9 +40,7 @@ from rsdos.stores.legacy.row_reader import RowReader
 from rsdos.stores.legacy.salvage import faults, rebuild
 from rsdos.stores.legacy.stale import sweep, sweep_unused
 from rsdos.stores.packs import (
-    PackedSums,
     Packs,
-    PackSums,
     Piece,
     Pin,
     Rebuilt,
@@ -51,6 +49,7 @@ from rsdos.stores.packs import (
     Whole,
 )
 from rsdos.stores.store import CHUNK, Store
+from rsdos.stores.sums import PackedSums, PackSums
 
 _log = logging.getLogger("rsdos")
 _T = TypeVar("_T")

@@ -1,0 +1,263 @@
+"""What is done with the container of millions, one process each: a function takes its path, how many objects it had
+before the step that fills it, and how many it has then."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_SIZE = 100
+_CALL = 200_000
+"""Objects of one insert_many: a program that imports millions does it in calls of this order."""
+_SINGLES = 20_000
+_EVERY = 10
+"""Garbage collection takes each tenth object."""
+_LOOK_SECONDS = 0.01
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One figure: what was done with a container of so many objects."""
+
+    name: str
+    title: str
+    objects: int
+    figure: float
+    unit: str
+
+
+def _payloads(start: int, end: int) -> Iterator[bytes]:
+    """Objects by number: 100 bytes, of which the first 16 are the number."""
+    tail = random.Random(5).randbytes(_SIZE - 16)
+    return (b"%016d" % number + tail for number in range(start, end))
+
+
+def _keys(numbers: Iterator[int]) -> Iterator[str]:
+    """The keys of some of these objects."""
+    tail = random.Random(5).randbytes(_SIZE - 16)
+    return (hashlib.sha256(b"%016d" % number + tail).hexdigest() for number in numbers)
+
+
+class _Memory:
+    """The most anonymous memory of this process while the block lasts, above what it was before."""
+
+    def __enter__(self) -> _Memory:
+        self.before = self.most = _anonymous()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+        return self
+
+    def _look(self) -> None:
+        while not self._over.wait(_LOOK_SECONDS):
+            self.most = max(self.most, _anonymous())
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    @property
+    def above(self) -> float:
+        """In MiB."""
+        return (self.most - self.before) / _MIB
+
+
+def _anonymous() -> int:
+    with open("/proc/self/status", encoding="ascii") as file:
+        return sum(int(line.split()[1]) << 10 for line in file if line.startswith("RssAnon"))
+
+
+def _timed(work: Callable[[], object]) -> tuple[float, float]:
+    """Seconds, and MiB of memory."""
+    with _Memory() as memory:
+        begun = time.perf_counter()
+        work()
+        return time.perf_counter() - begun, memory.above
+
+
+def _took(name: str, title: str, objects: int, work: Callable[[], object]) -> list[Step]:
+    """Seconds and memory of one piece of work."""
+    seconds, memory = _timed(work)
+    return [
+        Step(name, title, objects, seconds, "s"),
+        Step(f"{name}-memory", "the same: anonymous memory", objects, memory, "MiB"),
+    ]
+
+
+def insert(path: Path, start: int, end: int) -> list[Step]:
+    """Fill it."""
+    from rsdos import CompressMode, Container
+
+    container = Container(path)
+    container.has("0" * 64)
+
+    def work() -> None:
+        for at in range(start, end, _CALL):
+            container.insert_many(_payloads(at, min(at + _CALL, end)), compress=CompressMode.NO)
+
+    seconds, memory = _timed(work)
+    return [
+        Step("insert", f"insert_many, full, in calls of {_CALL:,}: the part from {start:,}", end,
+             (end - start) / seconds, "objects/s"),
+        Step("insert-memory", "the same: anonymous memory", end, memory, "MiB"),
+    ]  # fmt: skip
+
+
+def status(path: Path, start: int, end: int) -> list[Step]:
+    """Count what is packed."""
+    from rsdos import Container
+
+    Container(path).status()  # Imports.
+    seconds = sorted(_timed(Container(path).engine.packed.sums)[0] for _ in range(9))[4]
+    return [Step("status", "status of the packed side, a fresh container object", end, 1000 * seconds, "ms")]
+
+
+def merge(path: Path, start: int, end: int) -> list[Step]:
+    """Bring the index together."""
+    from rsdos import Container
+    from rsdos.maintenance import merge
+
+    engine = Container(path).engine
+    steps = _took(
+        "merge", "merge of the index", end,
+        lambda: merge.execute(engine, merge.plan(engine, merge.MergeOptions())),
+    )  # fmt: skip
+    lengths = [file.stat().st_size for file in (path / "index").glob("*.seg")]
+    return [
+        *steps,
+        Step("index", "the merged segment", end, max(lengths) / end, "bytes an object"),
+        Step("index-all", "all of index/, with the segments that are kept for readers", end, sum(lengths) / end,
+             "bytes an object"),
+    ]  # fmt: skip
+
+
+def list_keys(path: Path, start: int, end: int) -> list[Step]:
+    """Go through all keys."""
+    from rsdos import Container
+
+    container = Container(path)
+    container.has("0" * 64)
+    return _took("list", "list all keys", end, lambda: sum(1 for _ in container))
+
+
+def read(path: Path, start: int, end: int) -> list[Step]:
+    """Look for and read objects anywhere."""
+    from rsdos import Container
+
+    container = Container(path)
+    chance = random.Random(end)
+    keys = list(_keys(chance.randrange(end) for _ in range(_CALL)))
+    container.extract(keys[0])
+
+    def singles() -> None:
+        for key in keys[:_SINGLES]:
+            container.extract(key)
+
+    def many() -> None:
+        for _ in container.extract_many(keys):
+            pass
+
+    one, one_memory = _timed(singles)
+    look, look_memory = _timed(lambda: container.has_many(keys))
+    bulk, bulk_memory = _timed(many)
+    return [
+        Step("extract", "extract of one object, random", end, 1e6 * one / _SINGLES, "µs"),
+        Step("has-many", f"has_many of {_CALL:,}", end, len(keys) / look, "objects/s"),
+        Step("extract-many", f"extract_many of {_CALL:,}", end, len(set(keys)) / bulk, "objects/s"),
+        Step("read-memory", "all three: anonymous memory", end, max(one_memory, look_memory, bulk_memory), "MiB"),
+    ]
+
+
+def validate(path: Path, start: int, end: int) -> list[Step]:
+    """The quick validation."""
+    from rsdos import Container
+
+    container = Container(path)
+    container.has("0" * 64)
+
+    def work() -> None:
+        assert container.validate("quick").is_good
+
+    return _took("validate", "validate --quick", end, work)
+
+
+def backup(path: Path, start: int, end: int) -> list[Step]:
+    """The first backup, which copies all."""
+    from rsdos import Container
+
+    container = Container(path)
+    container.has("0" * 64)
+    place = path.with_name(path.name + "-backup")
+    steps = _took("backup", "backup, everything new", end, lambda: container.backup(place))
+    shutil.rmtree(place)
+    return steps
+
+
+def rebuild(path: Path, start: int, end: int) -> list[Step]:
+    """Make the index anew, from the packs alone."""
+    from rsdos import Container
+    from rsdos.maintenance import repair_index
+
+    for file in (path / "index").iterdir():
+        file.unlink()
+    engine = Container(path).engine
+    options = repair_index.RepairIndexOptions()
+    steps = _took(
+        "rebuild", "repair index, when all of it is gone", end,
+        lambda: repair_index.execute(engine, repair_index.plan(engine, options)),
+    )  # fmt: skip
+    shutil.rmtree(path / "quarantine", ignore_errors=True)
+    assert Container(path).status().packed_objects == end
+    return steps
+
+
+def collect(path: Path, start: int, end: int) -> list[Step]:
+    """Delete each tenth object: all others are on a list, and as many keys that are not there."""
+    from rsdos import Container
+    from rsdos.cli.key_file import KeyFile
+    from rsdos.maintenance import collect
+
+    kept = path.with_name(path.name + "-kept")
+    with kept.open("w") as file:
+        numbers = (number if number % _EVERY else end + number for number in range(end))
+        file.writelines(f"{key}\n" for key in _keys(numbers))
+    container = Container(path)
+    container.has("0" * 64)
+
+    def work() -> None:
+        plan = collect.plan(container.engine, collect.CollectOptions(KeyFile(str(kept))))
+        assert collect.execute(container.engine, plan).deleted == len(range(0, end, _EVERY))
+
+    title = f"delete --keep-from-file, a list of {end:,} keys: one object in {_EVERY} goes"
+    steps = _took("collect", title, end, work)
+    kept.unlink()
+    return steps
+
+
+def repack(path: Path, start: int, end: int) -> list[Step]:
+    """Write all packs anew."""
+    from rsdos import Container
+    from rsdos.maintenance import repack
+
+    engine = Container(path).engine
+
+    def work() -> None:
+        repack.execute(engine, repack.plan(engine, repack.RepackOptions(min_dead=0.01)))
+
+    return _took("repack", f"repack, one object in {_EVERY} is dead", end, work)
+
+
+STEPS = {
+    step.__name__: step for step in (insert, status, merge, list_keys, read, validate, backup, rebuild, collect, repack)
+}
+EACH = ("insert", "status", "merge", "status", "list_keys", "read", "validate", "backup")
+"""At each size."""
+LAST = ("rebuild", "status", "collect", "status", "repack", "status")
+"""At the largest size: these change more than the next could be compared with."""

@@ -1,0 +1,147 @@
+"""Storing files in workers: processes that each write a pack of their own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from itertools import islice
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import click
+
+from rsdos.cli.add_chunk import How, StoredChunk, store_files
+from rsdos.errors import RsdosError
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    from rsdos.cli.session import Session
+
+_MOST_NAMES = 1024
+"""Names that a worker gets at a time: at 10 us a file it asks every 10 ms, and waits for 0.1."""
+
+_SLOW = 0.1
+"""Seconds: a worker that needed more for the names it got gets half as many the next time, so that large files are
+shared out one by one."""
+
+_MORE = "more"
+"""A worker's word for: the next names, please. When it has no more to say it says None."""
+
+MOST_JOBS = 4
+"""Processes that are used unasked. More of them wait for the disk and for each other's commits."""
+
+
+def default_jobs() -> int:
+    """How many processes this machine has use for."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return min(cores, MOST_JOBS)
+
+
+def store_in_workers(session: Session, paths: Iterable[str], how: How, jobs: int) -> Iterator[StoredChunk]:
+    """`store_files` by ``jobs`` processes; chunks come in the order in which they are done.
+
+    A worker has nothing but its end of a pipe: it ends when this process does, however that happens.
+    """
+    from multiprocessing.connection import wait
+
+    rest = iter(paths)
+    workers: dict[Connection, _Portion] = {}
+    try:
+        for _ in range(jobs):
+            workers[_start(session, how, list(workers))] = _Portion()
+        while workers:
+            ready = wait(list(workers))
+            for worker in [worker for worker in workers if worker in ready]:
+                message = _message(worker)
+                if message == _MORE:
+                    worker.send(list(islice(rest, workers[worker].size())))
+                elif isinstance(message, StoredChunk):
+                    yield message
+                else:
+                    del workers[worker]
+                    worker.close()
+    finally:
+        for worker in workers:
+            worker.close()
+
+
+class _Portion:
+    """How many names one worker gets the next time it asks."""
+
+    def __init__(self) -> None:
+        self._size = 8
+        self._asked = monotonic()
+
+    def size(self) -> int:
+        now = monotonic()
+        slow, self._asked = now - self._asked > _SLOW, now
+        self._size = max(self._size // 2, 1) if slow else min(self._size * 2, _MOST_NAMES)
+        return self._size
+
+
+def _start(session: Session, how: How, others: list[Connection]) -> Connection:
+    """A new worker; returns this process's end of its pipe, ``others`` are those of the workers that are there."""
+    import multiprocessing
+    import threading
+
+    # A fork is there at once, and has imported what this process has: 2 ms and not 150. It would inherit the locks of
+    # other threads: there must be none, those of numpy included.
+    forks = sys.platform == "linux" and threading.active_count() == 1 and "numpy" not in sys.modules
+    context = multiprocessing.get_context("fork") if forks else multiprocessing.get_context("spawn")
+    mine, theirs = context.Pipe()
+    inherited = [mine, *others] if forks else []
+    process = context.Process(target=_serve, args=(theirs, inherited, session, how), daemon=True)
+    process.start()
+    theirs.close()
+    return mine
+
+
+def _message(worker: Connection) -> StoredChunk | str | None:
+    """What a worker says. Raises what it failed with."""
+    try:
+        message = worker.recv()
+    except (EOFError, ConnectionResetError):
+        raise click.ClickException("a worker has died") from None
+    if isinstance(message, StoredChunk) and message.failed:
+        raise click.ClickException(message.failed)
+    assert message is None or isinstance(message, (StoredChunk, str))
+    return message
+
+
+def _serve(pipe: Connection, inherited: list[Connection], session: Session, how: How) -> None:
+    """A worker: ask for names, store them, and say so, until there are no more or nobody answers."""
+    import signal
+
+    for end in inherited:
+        end.close()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Whoever it was sent to is the process that this one works for.
+
+    def names() -> Iterator[str]:
+        # One portion at a time, and never while a chunk is sent: neither end can wait for the other then.
+        while True:
+            pipe.send(_MORE)
+            some = pipe.recv()
+            if not some:
+                return
+            yield from some
+
+    with closing(session.container()) as container:
+        try:
+            try:
+                for chunk in store_files(container, names(), how):
+                    pipe.send(chunk)
+            except RsdosError as error:
+                pipe.send(_failed(str(error)))
+            except OSError as error:
+                reason = error.strerror or str(error)
+                pipe.send(_failed(f"{error.filename}: {reason}" if error.filename else reason))
+            pipe.send(None)
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            return
+
+
+def _failed(reason: str) -> StoredChunk:
+    return StoredChunk(0, [], [], reason)

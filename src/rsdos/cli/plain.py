@@ -1,0 +1,73 @@
+"""Command lines so plain that click need not read them: its import is half of what a `rsdos status` may take.
+
+What is here is a part of what `rsdos.cli.main` declares, with the same meaning; tests/cli/test_plain.py holds them
+together. Everything else goes to click, which has the last word on help, errors and the other ways to write an option.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib import import_module
+from typing import NamedTuple
+
+from rsdos.cli.process import guarded, prepare_streams
+from rsdos.cli.session import COMPLETE, DEFAULT_PATH, PATH_VARIABLE, Session
+
+
+class Plain(NamedTuple):
+    """A command: the module whose ``show`` takes the session and the flags, and the flags by their names."""
+
+    module: str
+    flags: Mapping[str, str]
+
+
+class Call(NamedTuple):
+    """What a command line asks for."""
+
+    command: str
+    session: Session
+    flags: Mapping[str, bool]
+
+
+OPTIONS = {"-p": "path", "--path": "path", "--durability": "durability"}
+COMMANDS = {"status": Plain("show_status", {"--json": "as_json"})}
+_DURABILITIES = ("full", "relaxed")
+
+
+def answer(arguments: list[str]) -> int | None:
+    """Do what a plain command line asks for; returns the exit code, or None when it is not a plain one."""
+    call = parse(arguments)
+    if call is None:
+        return None
+    show = import_module(f"rsdos.cli.{COMMANDS[call.command].module}").show
+    return guarded(lambda: show(call.session, **call.flags)) if prepare_streams() else 1
+
+
+def parse(arguments: list[str]) -> Call | None:
+    """What a plain command line asks for; None when click has to read it."""
+    options: dict[str, str] = {}
+    rest = iter(arguments)
+    for argument in rest:
+        name = OPTIONS.get(argument)
+        if name is None:
+            return _call(argument, list(rest), options)
+        value = next(rest, "")
+        if not value or value.startswith("-") or name in options:
+            return None
+        options[name] = value
+    return None
+
+
+def _call(command: str, flags: list[str], options: Mapping[str, str]) -> Call | None:
+    plain = COMMANDS.get(command)
+    if plain is None or COMPLETE in os.environ or not plain.flags.keys() >= set(flags):
+        return None
+    path = options.get("path") or os.environ.get(PATH_VARIABLE) or DEFAULT_PATH
+    durability = options.get("durability")
+    if durability not in (None, *_DURABILITIES):
+        return None
+    if os.path.exists(path) and not os.access(path, os.R_OK):
+        return None  # To click that is a wrong argument.
+    given = {name: flag in flags for flag, name in plain.flags.items()}
+    return Call(command, Session(path, durability), given)
