@@ -226,6 +226,15 @@ def _migrate(path: Path, ack: Ack, to: int) -> None:
         migrate.execute(container.engine, migrate.plan(container.engine, migrate.MigrateOptions(to)))
 
 
+def _migrated_back(path: Path) -> None:
+    """It was of version 2 before, for more commits than the next life of it begins with."""
+    base(path)
+    with Container(path) as container:
+        for number in range(6):
+            container.delete(container.insert_many([b"deleted %d" % number]))
+    _migrate(path, lambda key: None, to=1)
+
+
 def _beside(path: Path, prepare: Prepare) -> None:
     path.mkdir()
     prepare(path / "source")
@@ -321,5 +330,8 @@ OPERATIONS = {
     "repair objects": Operation(_damaged_copies, _repair_objects, BASE | NEW, least=20),
     **{f"v1: {name}": operation for name, operation in _of_version(1).items()},
     **_moves(1, 2),
+    "migrate 1 to 2, in place, once more": Operation(
+        _migrated_back, partial(_migrate, to=2), wanted=BASE, least=30, resumes=True
+    ),
     **_moves(2, 1),
 }
