@@ -14,6 +14,7 @@ from pathlib import Path
 from rsdos import CompressMode, Container, Place
 from rsdos.maintenance import collect, merge, migrate, optimize, repair_index, repair_objects, transfer
 from rsdos.model import FRAME_SIZE
+from tests.crash import backing_up
 from tests.crash.operation import BASE, NEW, OLD, Ack, Operation
 from tests.data import key_of, noise, text
 from tests.helpers import flip, native
@@ -334,4 +335,5 @@ OPERATIONS = {
         _migrated_back, partial(_migrate, to=2), wanted=BASE, least=30, resumes=True
     ),
     **_moves(2, 1),
+    **backing_up.OPERATIONS,
 }
