@@ -41,6 +41,10 @@ class Lock:
             os.ftruncate(self._fd, 0)
             os.pwrite(self._fd, holder.encode(), 0)
 
+    def fileno(self) -> int:
+        """The descriptor of the locked file, for who writes into it what is read without the lock."""
+        return self._fd
+
     def release(self) -> None:
         """Give the lock back. Idempotent. A forked child only drops its descriptor: the lock stays the parent's."""
         fd, self._fd = self._fd, -1

@@ -25,6 +25,8 @@ def main(name: str, operation: str, directory: str, *ways: str) -> None:
     assert not in_child(lambda: own.prepare(template) or {})  # type: ignore[func-returns-value]
     results = {}
     for number, way in enumerate(ways):
+        if own.ways is not None and way.split(":")[0] not in own.ways:
+            continue
         place = Path(directory) / f"{number}"
         place.mkdir()
         results[way.split(":")[0]] = asdict(_result(name, operation, template, place, *way.split(":")))

@@ -30,7 +30,13 @@ _MEMORY = 512 << 20
 _TOGETHER = 100
 """Damages that one child looks at; it is forked again for each when it died."""
 
+_WRITES = 25
+"""Behind every so many damages of bytes something is inserted; behind those of whole files always."""
+
 _PATIENCE = 60
+
+WHOLE_FILES = frozenset({"remove", "exchange", "swap", "older"})
+KINDS = WHOLE_FILES | {"flip", "cut", "grow", "zero"}
 
 
 class Damage(NamedTuple):
@@ -60,11 +66,22 @@ def damages(whole: Mapping[str, bytes], other: Mapping[str, bytes], seed: int) -
                 yield Damage("exchange", name, f"for {stranger} of another", _content(name, foreign))
     for one, two in combinations(whole, 2):
         yield Damage("swap", one, f"with {two}", _swap(one, two))
+    manifests = sorted(name for name in whole if "manifest-" in name)
+    for at, name in enumerate(manifests):
+        yield Damage("older", name, "and what came after it is gone", _remove(manifests[at:]))
 
 
 def _content(name: str, data: bytes) -> Callable[[Path], None]:
     def apply(path: Path) -> None:
         (path / name).write_bytes(data)
+
+    return apply
+
+
+def _remove(names: list[str]) -> Callable[[Path], None]:
+    def apply(path: Path) -> None:
+        for name in names:
+            (path / name).unlink()
 
     return apply
 
@@ -80,10 +97,14 @@ def _swap(one: str, two: str) -> Callable[[Path], None]:
 
 
 def files(path: Path) -> dict[str, bytes]:
-    """What can be damaged; lock files say nothing of objects."""
+    """What can be damaged; lock files say nothing of objects, but for the one that says what was committed last."""
     found = (file for file in sorted(path.rglob("*")) if file.is_file())
     names = {str(file.relative_to(path)): file.read_bytes() for file in found}
-    return {name: data for name, data in names.items() if not name.startswith("locks/") and not name.endswith("-shm")}
+    return {name: data for name, data in names.items() if name == "locks/commit" or not _is_passed_over(name)}
+
+
+def _is_passed_over(name: str) -> bool:
+    return name.startswith("locks/") or name.endswith("-shm")
 
 
 class Sweep:
@@ -108,12 +129,14 @@ class Sweep:
         self._whole = files(self._template)
         self._other = files(directory / "other")
 
-    def run(self, share: int, seed: int) -> Result:
-        """Damage; one of ``share``, by chance."""
+    def run(self, share: int, seed: int, kinds: frozenset[str] = KINDS) -> Result:
+        """Damage in some ways; one of ``share``, by chance."""
         result = Result()
         chance = random.Random(seed)
         chosen = (
-            damage for damage in damages(self._whole, self._other, seed) if share == 1 or not chance.randrange(share)
+            damage
+            for damage in damages(self._whole, self._other, seed)
+            if damage.kind in kinds and (share == 1 or not chance.randrange(share))
         )
         while some := list(islice(chosen, _TOGETHER)):
             together = in_child(lambda: self._look(some), _PATIENCE)
@@ -135,7 +158,7 @@ class Sweep:
             shutil.copytree(self._template, self._path)
             damage.apply(self._path)
             found = self._read(damage)
-            if number % 25 == 0 and not found:
+            if not found and (number % _WRITES == 0 or damage.kind in WHOLE_FILES):
                 found = self._write(damage)
             verdicts |= {f"{_name(damage)}|{verdict}": text for verdict, text in found.items()}
         return verdicts

@@ -7,6 +7,7 @@ import os
 import signal
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 from tests.crash.operation import Operation
@@ -51,7 +52,7 @@ def judge(subject: Subject, operation: Operation, path: Path, acknowledged: set[
 
     ``lost``: an acknowledged object is missing; ``unreadable``: it cannot be read; ``wrong``: other bytes are
     returned; ``again``: the same operation fails, the first time; ``stuck``: and the second; ``undead``: what was
-    deleted is there; ``leftovers``: space is lost for good.
+    deleted is there; ``broken``: what has to hold at every moment does not; ``leftovers``: space is lost for good.
     """
     verdicts: Verdicts = {}
     wanted = operation.wanted
@@ -65,6 +66,10 @@ def judge(subject: Subject, operation: Operation, path: Path, acknowledged: set[
         _look(subject, path / operation.target, promised, wanted, verdicts, gone)
     elif acknowledged:
         verdicts["lost"] = "the whole container"
+    try:
+        operation.check(path)
+    except Exception as error:  # noqa: BLE001
+        verdicts["broken"] = _first(error)
     for verdict in ("again", "stuck"):
         try:
             operation.run(path, lambda key: None)
@@ -75,7 +80,8 @@ def judge(subject: Subject, operation: Operation, path: Path, acknowledged: set[
         _look(subject, path / operation.target, wanted, wanted, verdicts, operation.gone)
         if not verdicts:
             try:
-                subject.settle(operation, path)
+                operation.check(path)
+                (operation.settle or partial(subject.settle, operation))(path)
             except Exception as error:  # noqa: BLE001
                 verdicts["leftovers"] = _first(error)
     return verdicts

@@ -44,3 +44,11 @@ class Operation:
     """The one that ``wanted`` is in, and what is acknowledged."""
     resumes: bool = False
     """What it has done when it fails stays, for the next attempt to go on from."""
+    check: Callable[[Path], None] = lambda path: None
+    """Asserts what else has to hold at every moment."""
+    settle: Callable[[Path], None] | None = None
+    """Asserts that nothing is left of what was broken off; what the store says of it where that is None."""
+    programs: tuple[str, ...] = ()
+    """What it runs, and cannot be tried without."""
+    ways: frozenset[str] | None = None
+    """In which it can be broken off; None: in all."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from rsdos import CompressMode, Container, Place
 from rsdos.maintenance import collect, merge, migrate, optimize, repair_index, repair_objects, transfer
 from rsdos.model import FRAME_SIZE
+from tests.crash import backing_up
 from tests.crash.operation import BASE, NEW, OLD, Ack, Operation
 from tests.data import key_of, noise, text
 from tests.helpers import flip, native
@@ -226,6 +227,15 @@ def _migrate(path: Path, ack: Ack, to: int) -> None:
         migrate.execute(container.engine, migrate.plan(container.engine, migrate.MigrateOptions(to)))
 
 
+def _migrated_back(path: Path) -> None:
+    """It was of version 2 before, for more commits than the next life of it begins with."""
+    base(path)
+    with Container(path) as container:
+        for number in range(6):
+            container.delete(container.insert_many([b"deleted %d" % number]))
+    _migrate(path, lambda key: None, to=1)
+
+
 def _beside(path: Path, prepare: Prepare) -> None:
     path.mkdir()
     prepare(path / "source")
@@ -321,5 +331,9 @@ OPERATIONS = {
     "repair objects": Operation(_damaged_copies, _repair_objects, BASE | NEW, least=20),
     **{f"v1: {name}": operation for name, operation in _of_version(1).items()},
     **_moves(1, 2),
+    "migrate 1 to 2, in place, once more": Operation(
+        _migrated_back, partial(_migrate, to=2), wanted=BASE, least=30, resumes=True
+    ),
     **_moves(2, 1),
+    **backing_up.OPERATIONS,
 }

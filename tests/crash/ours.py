@@ -134,7 +134,7 @@ class Ours:
                         raise Wrong(key)
 
     def is_root(self, name: str) -> bool:
-        return name.startswith(("index/manifest-", "packs.idx"))
+        return name.startswith("packs.idx")
 
 
 class Legacy(Ours):

@@ -67,7 +67,7 @@ def lose(
 
 def _record(operation: Operation, template: Path, path: Path, directory: Path) -> Path:
     trace = directory / "trace"
-    shutil.copytree(template, path)
+    shutil.copytree(template, path, symlinks=True)
 
     def run() -> Verdicts:
         fd = os.open(trace, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)

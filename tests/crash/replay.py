@@ -35,15 +35,26 @@ class File:
         self.pending = []
 
 
+@dataclass(frozen=True)
+class Link:
+    """A symbolic link."""
+
+    to: str
+
+
+Entry = File | Link | str
+"""What a name leads to; of a directory what it is told apart by, wherever it is moved to."""
+
+
 @dataclass
 class Change:
     """One call's doing to names: each (directory, name) leads to a file or directory now, or to nothing."""
 
-    names: dict[tuple[str, str], File | str | None]
+    names: dict[tuple[str, str], Entry | None]
 
 
-Tree = dict[str, bytes | str | None]
-"""By relative path: a file's bytes, or the path that it is another name of; None for a directory."""
+Tree = dict[str, bytes | str | Link | None]
+"""By relative path: a file's bytes, or the path that it is another name of, or a link; None for a directory."""
 
 Choose = Callable[[list[Change]], list[Change]]
 Content = Callable[[File], bytes]
@@ -67,25 +78,29 @@ class Replay:
     def __init__(self, template: Path, root: Path) -> None:
         """``root`` is where the calls were recorded; what it held at the beginning is in ``template``."""
         self._root = str(root)
-        self._stable: dict[str, dict[str, File | str]] = {}
-        self._now: dict[str, dict[str, File | str]] = {}
+        self._stable: dict[str, dict[str, Entry]] = {}
+        self._now: dict[str, dict[str, Entry]] = {}
+        self._made = 0
         self._inodes: dict[int, File] = {}
         self._pending: list[Change] = []
         self._at: dict[str, File] = {}
         seen: dict[int, File] = {}
         for directory, directories, names in os.walk(template):
             here = os.path.normpath(os.path.join(self._root, os.path.relpath(directory, template)))
-            entries: dict[str, File | str] = {name: os.path.join(here, name) for name in directories}
-            for name in names:
+            entries: dict[str, Entry] = {name: os.path.join(here, name) for name in directories}
+            for name in (*directories, *names):
                 path = Path(directory, name)
-                entries[name] = seen.setdefault(path.stat().st_ino, File(path.read_bytes()))
+                if path.is_symlink():
+                    entries[name] = Link(os.readlink(path))
+                elif name in names:
+                    entries[name] = seen.setdefault(path.stat().st_ino, File(path.read_bytes()))
             self._now[here] = dict(entries)
             self._stable[here] = entries
         self.acknowledged: set[str] = set()
 
     def play(self, call: Call, *, sync: bool = True) -> None:
         """One more call. ``sync=False`` pretends that no sync reaches the disk."""
-        place = os.path.split(call.path)
+        place = self._place(call.path)
         match call.kind:
             case Kind.MARK:
                 self.acknowledged.add(call.path)
@@ -97,26 +112,41 @@ class Replay:
             case Kind.TRUNCATE:
                 self._file(call).pending.append((call.offset, None))
             case Kind.SYNC if sync and call.is_directory:
-                self._sync_names(call.path)
+                self._sync_names(self._directory(call.path))
             case Kind.SYNC if sync:
                 self._file(call).sync()
             case Kind.MKDIR:
-                self._now.setdefault(call.path, {})
-                self._stable.setdefault(call.path, {})
-                self._change({place: call.path})
+                self._made += 1
+                made = f"{call.path} {self._made}"
+                self._now[made], self._stable[made] = {}, {}
+                self._change({place: made})
+            case Kind.SYMLINK:
+                self._change({place: Link(call.other)})
             case Kind.UNLINK | Kind.RMDIR:
                 self._change({place: None})
             case Kind.LINK:
-                self._change({os.path.split(call.other): self._named(place)})
+                self._change({self._place(call.other): self._named(place)})
             case Kind.RENAME:
-                self._change({place: None, os.path.split(call.other): self._named(place)})
+                self._change({place: None, self._place(call.other): self._named(place)})
             case _:
                 pass
 
-    def _named(self, place: tuple[str, str]) -> File | str:
-        entry = self._now[place[0]][place[1]]
-        assert isinstance(entry, File), "a directory gets another name: that is not modelled"
-        return entry
+    def _directory(self, path: str) -> str:
+        """The directory that has this path now."""
+        at = self._root
+        for name in os.path.relpath(path, self._root).split(os.sep) if path != self._root else ():
+            entry = self._now[at][name]
+            assert isinstance(entry, str), f"{path}: through a link"
+            at = entry
+        return at
+
+    def _place(self, path: str) -> tuple[str, str]:
+        directory, name = os.path.split(path)
+        inside = f"{directory}/".startswith(f"{self._root}/")
+        return (self._directory(directory) if inside else directory), name
+
+    def _named(self, place: tuple[str, str]) -> Entry:
+        return self._now[place[0]][place[1]]
 
     def _file(self, call: Call) -> File:
         file = self._inodes.get(call.inode)
@@ -124,12 +154,12 @@ class Replay:
             return File()
         if file is None:
             # One of those that were there; met under its path for the first time.
-            found = self._named(os.path.split(call.path))
+            found = self._named(self._place(call.path))
             assert isinstance(found, File)
             file = self._inodes[call.inode] = found
         return file
 
-    def _change(self, names: dict[tuple[str, str], File | str | None]) -> None:
+    def _change(self, names: dict[tuple[str, str], Entry | None]) -> None:
         _put(self._now, names)
         self._pending.append(Change(names))
 
@@ -153,7 +183,7 @@ class Replay:
 
     def _gather(
         self,
-        names: dict[str, dict[str, File | str]],
+        names: dict[str, dict[str, Entry]],
         directory: str,
         relative: str,
         content: Content,
@@ -162,7 +192,9 @@ class Replay:
     ) -> None:
         for name, entry in sorted(names.get(directory, {}).items()):
             path = os.path.join(relative, name)
-            if isinstance(entry, str):
+            if isinstance(entry, Link):
+                tree[path] = entry
+            elif isinstance(entry, str):
                 tree[path] = None
                 self._gather(names, entry, path, content, tree, first)
             elif id(entry) in first:
@@ -172,7 +204,7 @@ class Replay:
                 first[id(entry)] = path
 
 
-def _put(names: dict[str, dict[str, File | str]], change: dict[tuple[str, str], File | str | None]) -> None:
+def _put(names: dict[str, dict[str, Entry]], change: dict[tuple[str, str], Entry | None]) -> None:
     for (directory, name), entry in change.items():
         if entry is None:
             names.setdefault(directory, {}).pop(name, None)
@@ -235,7 +267,8 @@ class Lottery:
 def digest(tree: Tree) -> str:
     """Tells disk states apart."""
     hasher = hashlib.blake2b(digest_size=16)
-    for path, data in tree.items():
+    for path, entry in tree.items():
+        data = f"-> {entry.to}" if isinstance(entry, Link) else entry
         hasher.update(f"{path}\0{type(data).__name__}\0{len(data or b'')}\0".encode())
         hasher.update(data.encode() if isinstance(data, str) else data or b"")
     return hasher.hexdigest()
@@ -247,6 +280,8 @@ def write(tree: Tree, path: Path) -> None:
     for name, data in tree.items():
         if data is None:
             (path / name).mkdir()
+        elif isinstance(data, Link):
+            (path / name).symlink_to(data.to)
         elif isinstance(data, str):
             (path / name).hardlink_to(path / data)
         else:

@@ -32,11 +32,14 @@ def break_off(
     """Break one operation of a store off in a child process; the shim is built in ``directory``. Results by way."""
     with tempfile.TemporaryDirectory(dir=directory) as place:
         command = [python, "-m", "tests.crash.child", name, operation, place, *ways]
+        state = Path(place, "state")
+        state.write_bytes(bytes(shim.STATE_LENGTH))
+        own = {"SHIM_STATE": str(state), "TMPDIR": place}
         done = subprocess.run(
             command,
             check=False,
             cwd=ROOT,
-            env=_environment(name == "rsdos", shim.build(directory)),
+            env=_environment(name == "rsdos", shim.build(directory)) | own,
             capture_output=True,
             text=True,
             timeout=_PATIENCE,

@@ -36,6 +36,11 @@ class Kind(IntEnum):
     ATTRIBUTES = 11
     MARK = 12
     """No call: an acknowledgement."""
+    SYMLINK = 13
+
+
+STATE_LENGTH = 1 << 14
+"""Bytes of the file that SHIM_STATE names: what the shim knows, for the programs that a process runs, too."""
 
 
 class Mode(IntEnum):
@@ -43,6 +48,7 @@ class Mode(IntEnum):
 
     COUNT = 0
     KILL = 1
+    """The whole process group dies: who arms it has one of its own."""
     TORN = 2
     """Half of the write is done, then the process dies."""
     SHORT = 3
@@ -52,7 +58,7 @@ class Mode(IntEnum):
 
 
 CHANGES = frozenset(Kind) - {Kind.OPEN, Kind.MARK}
-NEED_SPACE = frozenset({Kind.CREATE, Kind.WRITE, Kind.LINK, Kind.MKDIR})
+NEED_SPACE = frozenset({Kind.CREATE, Kind.WRITE, Kind.LINK, Kind.SYMLINK, Kind.MKDIR})
 OPENS = frozenset({Kind.OPEN, Kind.CREATE, Kind.TRUNCATE})
 
 

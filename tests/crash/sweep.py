@@ -76,7 +76,7 @@ def sweep(name: str, operation_name: str, way_name: str, template: Path, directo
         if number % share != first % share and number != result.calls:
             continue
         path = directory / "container"
-        shutil.copytree(template, path)
+        shutil.copytree(template, path, symlinks=True)
         point = _Point(own, operation, way, number, path)
         verdicts = point.die() if way_name in DEADLY else point.fail()
         result.add(verdicts, f"{operation_name!r}, {way_name} at call {number} of {result.calls}, {point.reached}")
@@ -86,7 +86,7 @@ def sweep(name: str, operation_name: str, way_name: str, template: Path, directo
 
 def _count(operation: Operation, way: Way, template: Path, directory: Path) -> int:
     path = directory / "container"
-    shutil.copytree(template, path)
+    shutil.copytree(template, path, symlinks=True)
     shim.arm(path, Mode.COUNT, kinds=way.kinds)
 
     def run() -> Verdicts:
@@ -120,6 +120,7 @@ class _Point:
         if child == 0:
             status = 1
             try:
+                os.setpgid(0, 0)
                 self._arm()
                 self._operation.run(self._path, partial(_acknowledge, send))
                 status = 0
@@ -167,6 +168,8 @@ class _Point:
         """An error is of a kind that callers know, and says what is wrong."""
         if self._way.mode is Mode.SHORT:
             return {"error": f"a short write is not one: {error!r}"}
+        if "ended with code" in str(error):
+            return {}  # Another program's, in its own words.
         if not isinstance(error, self._own.errors):
             return {"error": f"of another kind: {error!r}"}
         if os.strerror(self._way.error) not in f"{error} {error.__cause__}" and type(error).__module__ == "builtins":

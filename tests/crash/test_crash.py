@@ -6,6 +6,7 @@ The steps are numbered in the code (`rsdos.stores.appender`, `rsdos.index.histor
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,9 @@ SHARE = ("kill:9", "torn:9", "short:24", "EIO:24", "ENOSPC:24", "EINTR:99", "EMF
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_broken_off(name: str, in_memory: Path) -> None:
     operation = OPERATIONS[name]
+    missing = [program for program in operation.programs if shutil.which(program) is None]
+    if missing:
+        pytest.skip(f"{', '.join(missing)} is not installed")
     results = break_off("rsdos", name, in_memory, SHARE)
     assert not [example for result in results.values() for example in result.examples.values()]
     # Fewer, and the shim would be blind.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.damage import Sweep
+from tests.crash.damage import WHOLE_FILES, Sweep
 from tests.crash.subject import subject
 
 SHARES = {"rsdos": 500, "rsdos, version 1": 150}
@@ -25,3 +25,10 @@ def test_damaged(name: str, tmp_path: Path) -> None:
             result.examples.pop(verdict, None)
     assert not result.examples
     assert result.points > 250
+
+
+def test_every_file_removed_and_exchanged_for_every_other(in_memory: Path) -> None:
+    """Nothing is missing but the loose object whose own file it is: not even with the newest manifests."""
+    result = Sweep(subject("rsdos"), in_memory).run(1, 0, WHOLE_FILES)
+    assert not result.examples
+    assert result.points > 200

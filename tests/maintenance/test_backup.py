@@ -21,9 +21,11 @@ from rsdos.locks import acquire
 from rsdos.maintenance import backup, backup_remote, restore
 from rsdos.maintenance.backup import BackupOptions, BackupReport
 from rsdos.maintenance.fill import fill
-from rsdos.maintenance.generations import Generations
+from rsdos.maintenance.generations import LOCK, Generations
 from rsdos.maintenance.rehash import rehash
+from rsdos.maintenance.remote import Remote
 from rsdos.maintenance.restore import RestoreOptions
+from rsdos.model import WhenBusy
 from rsdos.progress import SILENCE
 from tests.data import key_of, noise, text
 from tests.helpers import (
@@ -555,8 +557,63 @@ def test_another_machine_that_fails(store: Container, tmp_path: Path, shell: Pat
     with pytest.raises(OSError, match="ended with code"):
         run_remote(store, tmp_path / "there", fails)
     after = contents(tmp_path / "there")
-    assert {name: after.get(name) for name in before} == before
+    assert {name: after.get(name) for name in before if name != LOCK} | {LOCK: before[LOCK]} == before
     assert run_remote(store, tmp_path / "there", shell).is_good
     for wrong in ("-oProxyCommand=x:/there", ":/there", "host:"):
         with pytest.raises(InvalidOption):
             backup_remote.plan(store.engine, BackupOptions(wrong), backup_remote.Ways(shell=str(shell)))
+
+
+@needs_rsync
+@pytest.mark.skipif(shutil.which("flock") is None, reason="flock(1) is not installed")
+def test_one_at_a_time_to_one_place_on_another_machine(store: Container, tmp_path: Path, shell: Path) -> None:
+    """From two machines, whose containers have one id: copies of one another. And from that machine itself."""
+    place = tmp_path / "there"
+    run_remote(store, place, shell)
+    store.close()
+    shutil.copytree(store.path, tmp_path / "copy")
+    copy = Container(tmp_path / "copy")
+    with Remote(f"me@elsewhere:{place}", shell=str(shell)).locked(LOCK, "somebody", WhenBusy.RAISE):
+        with pytest.raises(Busy, match="in use by somebody"):
+            run_remote(copy, place, shell)
+        with pytest.raises(Busy, match="in use by somebody"):
+            run(copy, place)
+    assert run_remote(copy, place, shell).is_good
+    with Generations(str(place)).locked(WhenBusy.RAISE), pytest.raises(Busy, match="in use by a backup, process"):
+        run_remote(copy, place, shell)
+    # Who waits gets it when its holder dies, whatever killed it.
+    code = (
+        "import os, signal, sys\n"
+        "from rsdos.maintenance.remote import Remote\n"
+        "from rsdos.model import WhenBusy\n"
+        "with Remote(sys.argv[1], shell=sys.argv[2]).locked(sys.argv[3], 'the dead', WhenBusy.RAISE):\n"
+        "    print('held', flush=True)\n"
+        "    sys.stdin.read()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    command = [sys.executable, "-c", code, f"me@elsewhere:{place}", str(shell), LOCK]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=child_environment(), stdin=pipe, stdout=pipe, text=True) as holder:
+        assert holder.stdout and holder.stdin
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(Busy, match="in use by the dead"):
+            run_remote(copy, place, shell)
+        holder.stdin.close()
+    waiting = Container(tmp_path / "copy")
+    waiting.engine.when_busy = WhenBusy.WAIT
+    assert run_remote(waiting, place, shell).is_good
+
+
+@needs_rsync
+def test_another_machine_without_flock(store: Container, tmp_path: Path, shell: Path) -> None:
+    """macOS has none: nothing is held there."""
+    without = tmp_path / "without"
+    without.write_text(f"""#!/bin/sh
+case "$*" in
+*"command -v flock"*) shift; exec sh -c "$(printf '%s' "$*" | sed 's/command -v flock/false/')";;
+esac
+exec {shell} "$@"
+""")
+    without.chmod(0o755)
+    assert run_remote(store, tmp_path / "there", without).is_good
+    assert not (tmp_path / "there" / LOCK).exists()

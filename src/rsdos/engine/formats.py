@@ -40,9 +40,11 @@ def _look_native(layout: Layout, config: Config) -> tuple[PackedSums, Mapping[st
 
 
 def _begin_native(layout: Layout, config: Config) -> str:
-    from rsdos.index import Manifest, encode_manifest
+    from rsdos.index import History, Manifest, encode_manifest
 
     path = layout.manifest(1)
+    # Of a container that was migrated away from this version before: its numbers were higher.
+    History(layout, config.container_id).forget()
     fsio.remove(layout.new_manifest)
     fsio.write_file(layout.new_manifest, encode_manifest(Manifest(1, config.container_id)))
     # Whole before it has its name: a migration that is killed here goes on from what it finds.

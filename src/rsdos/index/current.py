@@ -29,18 +29,22 @@ CheckPack = Callable[[int, str, int], None]
 
 
 class State(NamedTuple):
-    """What lookups go to: a snapshot, and the number of the newest manifest at the time (0: there was none)."""
+    """What lookups go to: a snapshot, and the number of the newest manifest at the time (0: there was none).
+
+    ``missing`` is that of a newer one, which was committed and is not there (0: there is no such thing).
+    """
 
     snapshot: Snapshot
     number: int
     is_recovered: bool = False
+    missing: int = 0
 
 
 class Index:
     """Looks up and commits. Any number of threads; a snapshot that was handed out stays as it is.
 
     A manifest or a segment file that is damaged or missing is replaced, in memory, by what ``recover`` finds inside
-    the packs. Nothing is written but by `commit`, which refuses when the newest manifest is damaged.
+    the packs. Nothing is written but by `commit`, which refuses when the newest manifest is damaged or missing.
     """
 
     def __init__(self, layout: Layout, container_id: str, recover: Recover, check_pack: CheckPack) -> None:
@@ -72,6 +76,8 @@ class Index:
         """Whether ``state`` is still what lookups go to, and nobody has committed since it was loaded."""
         if not isinstance(state, State) or state is not self._state:
             return False
+        if self.history.committed() > max(state.number, state.missing):
+            return False
         return self.history.is_newest(state.number) if state.number else not self._layout.manifest_numbers()
 
     def refresh(self) -> Snapshot:
@@ -83,8 +89,11 @@ class Index:
             self._state = kept
             return kept
         while True:
-            numbers = self._layout.manifest_numbers()
-            number = numbers[-1] if numbers else 0
+            number, missing = self.history.latest()
+            if missing:
+                # What an older manifest leads to may be gone: all that the packs have.
+                self._state = State(self._recover(None), number, is_recovered=True, missing=missing)
+                return self._state
             try:
                 state = State(self.open(self.history.read(number)), number)
             except FileNotFoundError:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from rsdos import fsio, locks
 from rsdos.errors import DamagedContainer
+from rsdos.index.committed import Committed, read_committed
 from rsdos.index.manifest import Manifest, decode_manifest, encode_manifest
 from rsdos.layout import Layout
 from rsdos.model import Durability
@@ -26,14 +27,35 @@ class History:
         self._layout = layout
         self._container_id = container_id
 
+    def committed(self) -> int:
+        """The highest number that is known to be committed, 0 if none is: no older manifest is the newest."""
+        return read_committed(self._layout.commit_lock).number
+
+    def latest(self) -> tuple[int, int]:
+        """The number of the newest manifest that is there, and that of a newer one that is missing; 0: none is."""
+        committed = self.committed()
+        numbers = self._layout.manifest_numbers()
+        number = numbers[-1] if numbers else 0
+        if committed <= number:
+            return number, 0
+        # On a network file system the listing may be an older one.
+        return (committed, 0) if os.path.exists(self._layout.manifest(committed)) else (number, committed)
+
+    def newest_number(self) -> int:
+        """The number of the newest manifest, from a fresh listing. Raises `DamagedContainer` when it is not there."""
+        number, missing = self.latest()
+        if not number:
+            raise DamagedContainer(self._layout.index, "there is no manifest")
+        if missing:
+            raise DamagedContainer(self._layout.manifest(missing), "this manifest was committed last, and is missing")
+        return number
+
     def newest(self) -> Manifest:
         """The newest manifest, from a fresh listing. Raises `DamagedContainer` when it is not whole or not there."""
         while True:
-            numbers = self._layout.manifest_numbers()
-            if not numbers:
-                raise DamagedContainer(self._layout.index, "there is no manifest")
+            number = self.newest_number()
             try:
-                return self.read(numbers[-1])
+                return self.read(number)
             except FileNotFoundError:
                 continue  # Sixteen commits went by since the listing.
 
@@ -59,7 +81,7 @@ class History:
         manifest may be there nevertheless if only the last sync failed: whoever undoes work looks at `newest` first.
         """
         # 5. From here to the end of the block nobody else commits.
-        with locks.acquire(self._layout.commit_lock):
+        with locks.acquire(self._layout.commit_lock) as lock:
             newest = self.newest()
             try:
                 manifest = replace(change(newest), number=newest.number + 1)
@@ -67,6 +89,7 @@ class History:
             except BaseException:
                 self._undo(newest)
                 raise
+            self._note(lock, manifest.number, durability)
             with suppress(OSError):  # The commit stands; what could not be dropped is dropped by a later one.
                 self._prune(manifest)
         return manifest
@@ -83,17 +106,34 @@ class History:
 
         No commit goes on meanwhile. What was the newest stays where it is.
         """
-        with locks.acquire(self._layout.commit_lock):
+        with locks.acquire(self._layout.commit_lock) as lock:
             made = make()
             if made is None:
                 return None
-            manifest = replace(made, number=max(self._layout.manifest_numbers(), default=0) + 1)
+            manifest = replace(made, number=max([self.committed(), *self._layout.manifest_numbers()]) + 1)
             try:
                 decode_manifest(encode_manifest(manifest))
             except ValueError as error:
                 raise DamagedContainer(self._layout.packed, f"what the packs say makes no manifest: {error}") from None
             self._publish(manifest, Durability.FULL)
+            self._note(lock, manifest.number, Durability.FULL)
         return manifest
+
+    def _note(self, lock: locks.Lock, number: int, durability: Durability) -> None:
+        # Behind the syncs: a power loss must not leave the number of a commit that it takes.
+        if durability is Durability.FULL:
+            committed = Committed(number, number)
+        else:
+            committed = read_committed(self._layout.commit_lock).followed_by(number)
+        with suppress(OSError):  # The commit stands.
+            fsio.write_at(lock.fileno(), 0, committed.encode())
+
+    def forget(self) -> None:
+        """Let go, durably, of what was committed to an index that is not there any more; there is no manifest yet."""
+        if self.committed():
+            with locks.acquire(self._layout.commit_lock) as lock:
+                fsio.write_at(lock.fileno(), 0, Committed().encode())
+            fsio.sync_path(self._layout.commit_lock)
 
     def _publish(self, manifest: Manifest, durability: Durability) -> None:
         # 6. A temporary name, a sync, the number, a sync of the directory. ``link`` refuses a number that is taken.

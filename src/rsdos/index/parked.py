@@ -37,6 +37,8 @@ def park(directory: str, manifest: str, state: State) -> None:
     _parked.pop(directory, None)
     if state.is_recovered or sum(segment.length for segment in segments) > _MOST_BYTES:
         return
+    if any(segment.keeps_descriptor for segment in segments):
+        return
     # Not what the files are now: somebody may have changed them since they were opened.
     files = {segment.path: segment.identity for segment in segments}
     if any(files[segment.path] != segment.identity for segment in segments):

@@ -19,7 +19,7 @@ from rsdos.errors import Busy, DamagedContainer, InvalidOption, NotAContainer
 from rsdos.interfaces import Progress
 from rsdos.maintenance.backup import BackupOptions, BackupPlan, BackupReport
 from rsdos.maintenance.fill import stage
-from rsdos.maintenance.generations import names_among, next_name, refuse_another
+from rsdos.maintenance.generations import LOCK, names_among, next_name, refuse_another
 from rsdos.maintenance.mirror import MARKED
 from rsdos.maintenance.note import LastBackup, write_note
 from rsdos.maintenance.remote import Remote, Transferred
@@ -30,9 +30,18 @@ from rsdos.stores import Piece
 
 _LIVE = "live-backup"
 _LAST = "last-backup"
+_NEW_LAST = ".last-backup.new"
 _DYING = ".deleting-"
 _MOST_CONFIG = 1 << 20
 _STEP = 1 << 20
+
+
+def _link_to(name: str) -> str:
+    """A script that lets the link lead to another generation, at once where ``mv`` knows ``-T``.
+
+    ``ln -f`` alone would leave its own name of the new link for ever, killed before it renames it.
+    """
+    return f"rm -f {_NEW_LAST}; ln -s {name} {_NEW_LAST}; mv -T {_NEW_LAST} {_LAST} || ln -sfn {name} {_LAST}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +97,14 @@ def execute(engine: Engine, plan: BackupPlan, ways: Ways, progress: Progress = S
     remote = Remote(plan.options.destination, ways.rsync, ways.shell)
     with suppress(OSError):
         make_directories(engine.layout.locks)
-    wait = engine.when_busy is WhenBusy.WAIT
     path = engine.layout.backup_lock
-    lock = locks.acquire(path) if wait else locks.try_acquire(path)
+    lock = locks.acquire(path) if engine.when_busy is WhenBusy.WAIT else locks.try_acquire(path)
     if lock is None:
         raise Busy(remote.place, locks.holder(path))
-    with lock, tempfile.TemporaryDirectory() as stage:
-        lock.describe(f"a backup, process {os.getpid()} on {os.uname().nodename}")
+    holder = f"a backup, process {os.getpid()} on {os.uname().nodename}"
+    # The first lock keeps a second backup of this container out, wherever to; the other one other machines' to there.
+    with lock, remote.locked(LOCK, holder, engine.when_busy), tempfile.TemporaryDirectory() as stage:
+        lock.describe(holder)
         names = _names(remote)
         _check(engine, remote, names)
         run = _Run(engine, remote, stage, names[-1] if names and plan.options.link else None)
@@ -238,10 +248,9 @@ class _Run:
             raise Busy(self._root, "a migration, which has made another container of it")
         name = next_name(names)
         # Nothing says whether that machine has synced what rsync wrote, until this.
-        self._remote.run(
-            f"sync; mv {_LIVE}/{MARKED} {_LIVE}/config.json; mv {_LIVE} {name}; ln -sfn {name} {_LAST}; sync"
-        )
+        self._remote.run(f"sync; mv {_LIVE}/{MARKED} {_LIVE}/config.json; mv {_LIVE} {name}; {_link_to(name)}; sync")
         old = tuple([*names, name][: -(keep + 1)])
         for gone in old:
-            self._remote.run(f"mv {gone} {_DYING}{gone}; rm -rf {_DYING}{gone}")
+            # Half of a generation must not be taken for one, whichever of its names a power loss leaves.
+            self._remote.run(f"mv {gone} {_DYING}{gone}; sync; rm -rf {_DYING}{gone}")
         return name, old

@@ -26,7 +26,8 @@ _STAMP = "%Y%m%d%H%M%S"
 _LETTERS = string.ascii_lowercase + string.digits
 _LAST = "last-backup"
 _DYING = ".deleting-"
-_LOCK = ".rsdos-lock"
+LOCK = ".rsdos-lock"
+"""The file that one backup at a time has locked, from whichever machine."""
 
 
 class Generations:
@@ -44,7 +45,7 @@ class Generations:
         os.makedirs(self.root, exist_ok=True)
         if made:
             fsio.sync_directory(os.path.dirname(self.root))
-        path = os.path.join(self.root, _LOCK)
+        path = os.path.join(self.root, LOCK)
         lock = locks.acquire(path) if when_busy is WhenBusy.WAIT else locks.try_acquire(path)
         if lock is None:
             raise Busy(self.root, locks.holder(path))
@@ -56,7 +57,7 @@ class Generations:
     def reading(self) -> Iterator[None]:
         """Keep all generations where they are. Where nothing can be written nobody deletes one, and nothing is held."""
         try:
-            lock = locks.share(os.path.join(self.root, _LOCK))
+            lock = locks.share(os.path.join(self.root, LOCK))
         except OSError:
             yield
             return
@@ -113,11 +114,12 @@ class Generations:
         names = self.names()
         old = tuple(names[: -(keep + 1)])
         for name in old:
-            # Half of a generation must not be taken for one.
             os.rename(self.path(name), self.path(_DYING + name))
-            shutil.rmtree(self.path(_DYING + name))
         if old:
+            # Half of a generation must not be taken for one, whichever of its names a power loss leaves.
             fsio.sync_directory(self.root)
+        for name in old:
+            shutil.rmtree(self.path(_DYING + name))
         return old
 
 

@@ -70,10 +70,11 @@ class NativeCheck(PacksCheck):
                 yield finding
 
     def _manifests(self) -> Iterator[Finding]:
-        numbers = self._layout.manifest_numbers()
-        if not numbers:
-            yield Finding(self._name(self._layout.index), "there is no manifest")
-        for number in numbers:
+        try:
+            self._index.history.newest_number()
+        except DamagedContainer as error:
+            yield self._of(error)
+        for number in self._layout.manifest_numbers():
             try:
                 self._index.history.read(number)
             except FileNotFoundError:

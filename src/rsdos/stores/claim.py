@@ -39,6 +39,7 @@ class Claim:
             # 2. Only now look whether it is still one to append to.
             manifest = self._index.refresh().manifest
             if not manifest.number:
+                self._index.history.newest_number()  # Says which, if it is missing.
                 raise DamagedContainer(self._layout.index, "the newest manifest; nothing is written before a repair")
             pack = manifest.pack(pack_id) or PackEntry(pack_id, 0, 0)
             fits = not pack.sealed and (self._is_whole(pack) if pack.length else pack_id >= manifest.next_pack_id)

@@ -75,8 +75,10 @@ class Rebuild:
     def _index_faults(self) -> Iterator[Finding]:
         for path, reason in self._bad_manifests():
             yield Finding(self._name(path), reason)
-        if not self._layout.manifest_numbers():
-            yield Finding(self._name(self._layout.index), "there is no manifest")
+        try:
+            self._index.history.newest_number()
+        except DamagedContainer as error:
+            yield Finding(self._name(os.fspath(error.path)), str(error).partition(": ")[2])
 
     def _pack_faults(self, result: Survey) -> Iterator[Finding]:
         for path in result.gone:
@@ -167,14 +169,14 @@ class Rebuild:
     def _make(self, held: ExitStack) -> Manifest | None:
         """The manifest as it should be, its segments written; None when the newest will do."""
         # 2. Look.
-        newest = self._layout.manifest_numbers()
+        newest, missing = self._index.history.latest()
         # A pack that is not there yet belongs to a writer that is alive.
         ids = self._layout.pack_ids()
         result = survey(self._layout, self._config.container_id, self._index, ids, self._lock_out_writers(held, ids))
         self._base = result.base
         self._gone = result.gone
         self._damaged = [pack for pack in result.packs.values() if pack.faults]
-        is_newest = result.base is not None and newest[-1:] == [result.base.number]
+        is_newest = not missing and result.base is not None and newest == result.base.number
         if is_newest and not any(True for _ in self._pack_faults(result)):
             return None
         # 3. Write.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 from pathlib import Path
@@ -117,3 +118,92 @@ def test_a_segment_file_in_the_place_of_another_is_told(tmp_path: Path) -> None:
         assert all(container.has_many(kept["one"]))
         assert dict(container.extract_many(kept["one"])).keys() == set(kept["one"])
         assert container.status().is_recovered
+
+
+# Of another machine: read, not mapped.
+
+
+@pytest.fixture
+def far(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rsdos.index.segment.is_local", lambda device, path: False)
+
+
+def _maps() -> str:
+    return Path("/proc/self/maps").read_text()
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc")
+def test_only_what_is_near_is_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [record(digest) for digest in digests(20_000)]
+    near = segment_of(tmp_path / "near", records)
+    assert f"{tmp_path}/near" in _maps() and not near.keeps_descriptor
+    monkeypatch.setattr("rsdos.index.segment.is_local", lambda device, path: False)
+    distant = segment_of(tmp_path / "far", records)
+    assert distant.find(records[7].digest) == [records[7]]
+    assert f"{tmp_path}/far" not in _maps()
+    # Small ones are not mapped anywhere, and need no descriptor.
+    assert not segment_of(tmp_path / "small", records[:10]).keeps_descriptor
+
+
+@pytest.mark.parametrize("count", [3992, 8191, 8192, 8193, 30_000])
+def test_finds_the_same_far_away(tmp_path: Path, count: int, far: None) -> None:
+    test_finds_what_is_there_and_nothing_else(tmp_path, count)
+    whole = segment_of(tmp_path / "whole", [record(digest) for digest in digests(count)])
+    whole.verify()
+
+
+def test_one_look_reads_a_few_blocks_only(tmp_path: Path, far: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [record(digest) for digest in digests(60_000)]
+    pread, got = os.pread, []
+
+    def counted(fd: int, length: int, offset: int) -> bytes:
+        data = pread(fd, length, offset)
+        got.append(len(data))
+        return data
+
+    monkeypatch.setattr(os, "pread", counted)
+    segment = segment_of(tmp_path / "segment", records)
+    assert segment.find(records[5].digest) == [records[5]]
+    assert sum(got) < 5 << 16 < segment.length // 10
+    got.clear()
+    assert segment.find(records[5].digest) == [records[5]]
+    assert not got
+
+
+def test_a_file_that_is_cut_or_cannot_be_read_far_away_is_damage(
+    tmp_path: Path, far: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is mapped it would be a SIGBUS."""
+    records = [record(digest) for digest in digests(30_000)]
+    segment = segment_of(tmp_path / "segment", records)
+    os.truncate(tmp_path / "segment", 1000)
+    with pytest.raises(DamagedContainer):
+        segment.verify()
+    again = segment_of(tmp_path / "segment", records)
+
+    def stale(fd: int, length: int, offset: int) -> bytes:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    monkeypatch.setattr(os, "pread", stale)
+    with pytest.raises(DamagedContainer, match="Stale"):
+        again.find(records[0].digest)
+
+
+def test_a_container_far_away(tmp_path: Path, far: None) -> None:
+    with Container.create(tmp_path / "store") as container:
+        keys = container.insert_many(b"%d" % number for number in range(10_000))
+        container.insert_many([b"more"])
+    for _ in range(3):
+        with Container(tmp_path / "store") as container:
+            assert container.extract(keys[77]) == b"77"
+            assert not container.has("0" * 64)
+            assert len(dict(container.extract_many(keys))) == 10_000
+        names = os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else []
+        assert not [name for name in names if str(tmp_path) in _link(name)], "closed, it keeps descriptors"
+
+
+def _link(name: str) -> str:
+    try:
+        return os.readlink(f"/proc/self/fd/{name}")
+    except FileNotFoundError:
+        return ""
