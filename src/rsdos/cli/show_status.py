@@ -42,11 +42,8 @@ def show(session: Session, as_json: bool) -> None:
     if report.validation:
         names = ("finished", "depth", "share", "objects", "damaged", "files")
         finished, depth, share, objects, damaged, files = (report.validation.get(name) for name in names)
-        echo(
-            one_line(
-                f"Last validation = {finished}, {depth}, {objects} objects, share {share}: "
-                f"{damaged} damaged objects, {files} damaged files"
-            )
-        )
+        echo("\n[validation]")
+        echo(one_line(f"Last = {finished}, {depth}, {objects} objects, share {share}"))
+        echo(one_line(f"Found = {damaged} damaged objects, {files} damaged files"))
     if report.is_recovered:
         echo_error("rsdos: warning: a file of the index is damaged; these figures are from the packs themselves")
