@@ -226,9 +226,11 @@ class Entries:
 
     def moved(self, at: Sequence[int], pack_id: int, offsets: Sequence[int]) -> Entries:
         """Some of the entries, as they are when their bytes stand elsewhere."""
-        records = self.records[np.array(at, np.intp)]
+        positions = np.array(at, np.intp)
+        # Not ``records[positions]``: of a structured array that takes 0.15 us an entry, and this 0.005.
+        records = self.records.take(positions)
         records["pack_id"], records["offset"] = pack_id, offsets
-        return Entries(self.prefixes[np.array(at, np.intp)], records)
+        return Entries(self.prefixes.take(positions), records)
 
     def counts(self) -> dict[int, Counts]:
         """How many of the entries stand in each pack, and their raw and stored bytes."""

@@ -35,6 +35,9 @@ from rsdos.stores.tombstones import tombstone_of_pack
 _GROUP = MOST_ENTRIES // 2
 """Entries of the old pack that are looked up and copied together, by whole batches: 26 MB at most, a few times."""
 
+_COPIED = 1 << 20
+"""Bytes that are read, checked and written at once."""
+
 
 class Repack:
     """One pack's way to another. The caller holds the maintenance lock: nobody else deletes or repacks meanwhile.
@@ -146,7 +149,7 @@ class Repack:
             raise DamagedContainer(path, "the index has fewer objects of it than the manifest counts")
 
     def _copy_group(self, pack: PackEntry, entries: Entries, claim: Claim) -> None:
-        for run in runs_of(live := self._living(pack, entries), GAP, WINDOW):
+        for run in runs_of(live := self._living(pack, entries), GAP, min(WINDOW, _COPIED)):
             if self._count and (
                 self._count + len(run.offset) > MOST_ENTRIES or claim.position - claim.writer.batch_start >= MOST_BATCH
             ):
@@ -194,7 +197,9 @@ class Repack:
                 live, [at for at, one, two in zip(run.positions, crcs, run.crc, strict=True) if one != two]
             )
         if self._encoding is None:
-            self._append(live, run.positions, run.length, claim.writer.write(stored), claim)
+            # One piece where nothing between them is dead.
+            pieces = [data] if run.offset[1:] == ends[:-1] else stored
+            self._append(live, run.positions, run.length, claim.writer.write(pieces), claim)
         else:
             self._recode(live, run, [bytes(one) for one in stored], crcs, claim)
 

@@ -14,6 +14,7 @@ from typing import Self, cast
 
 from rsdos.errors import InvalidSource, SourceChanged, UnreadableSource
 from rsdos.model import FRAME_SIZE, BytesLike, Source
+from rsdos.streams.buffers import Buffers
 
 # O_NONBLOCK: opening a FIFO that nobody writes to must not hang.
 _OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
@@ -234,14 +235,17 @@ def _take_open_file(path: str | os.PathLike[str], descriptor: int, before: os.st
     return Frames(chain((first, second), frames), opened)
 
 
-def _file_frames(path: str | os.PathLike[str], opened: io.FileIO, before: os.stat_result) -> Iterator[bytes]:
-    total = 0
+def _file_frames(path: str | os.PathLike[str], opened: io.FileIO, before: os.stat_result) -> Iterator[BytesLike]:
+    total, length = 0, FRAME_SIZE
+    buffers = Buffers()
     try:
-        while frame := _read_fully(opened.read, FRAME_SIZE):
-            total += len(frame)
-            yield frame
-            if len(frame) < FRAME_SIZE or (before.st_size and total > before.st_size):
-                break
+        while length == FRAME_SIZE and not 0 < before.st_size < total:
+            frame = buffers.fill(opened.readinto)
+            length = len(frame)
+            total += length
+            if length:
+                yield frame
+            del frame
         after = os.fstat(opened.fileno())
     except OSError as error:
         raise UnreadableSource(path, error.errno or errno.EIO) from error
