@@ -49,12 +49,12 @@ class LooseDirectories:
         self._seen.add(directory)
 
     def _make_ahead(self) -> None:
-        """Under full durability, make others as well: none at first, then 1, 2, 4, ...
+        """Under full durability, make others as well: none at first, then 1, 2, 3, ...
 
         The name of each new one costs a sync of the directory above it, half as much as an insert does. So a
-        container that fills up syncs that nine times instead of 256, and a small one has few that are empty.
+        container that fills up syncs that some 20 times instead of 256, and a small one has few that are empty.
         """
-        ahead, self._ahead = self._ahead, self._ahead * 2 or 1
+        ahead, self._ahead = self._ahead, self._ahead + 1
         cut = self._layout.loose_prefix_len
         if not self._full or not 0 < cut <= _MOST_AHEAD:
             return
