@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,11 +43,10 @@ class Disk:
     def watched(self, after: Callable[[], None] = lambda: None, *, sync: bool = True) -> Iterator[None]:
         """Watch; ``after`` is called behind each call. ``sync=False`` pretends that no sync reaches the disk."""
 
-        inside = False
+        own = threading.local()  # Syncs are made by several threads.
 
         def hook(name: str, call: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-            nonlocal inside
-            if inside:
+            if getattr(own, "inside", False):
                 return call(*arguments)
             new = name == "open" and not os.path.lexists(arguments[0])
             result = call(*arguments)
@@ -56,11 +56,11 @@ class Disk:
                 self._files[os.fstat(result).st_ino] = _File()
             elif name in ("fsync", "fdatasync") and sync:
                 self._sync(arguments[0], path)
-            inside = True
+            own.inside = True
             try:
                 after()
             finally:
-                inside = False
+                own.inside = False
             return result
 
         with intercepted(hook):

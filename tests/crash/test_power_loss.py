@@ -38,6 +38,21 @@ def test_a_duplicate_of_a_relaxed_insert_is_made_durable(to: Place, tmp_path: Pa
             assert dict(container.extract_many(keys)) == dict(zip(keys, data, strict=True))
 
 
+@pytest.mark.parametrize("first", Place)
+def test_a_duplicate_that_is_inserted_alone_is_made_durable(first: Place, tmp_path: Path) -> None:
+    path, left = tmp_path / "container", tmp_path / "left"
+    Container.create(path).close()
+    disk = Disk(path)
+    with disk.watched():
+        with Container(path, durability="relaxed") as relaxed:
+            relaxed.insert_many([b"object"], to=first)
+        with Container(path) as full:
+            key = full.insert(b"object")
+    disk.lose_power(left)
+    with Container(left) as container:
+        assert container.extract(key) == b"object"
+
+
 @pytest.mark.parametrize("to", Place)
 def test_a_duplicate_of_an_insert_that_is_not_yet_synced_is_made_durable(to: Place, tmp_path: Path) -> None:
     """A writer died, or still is, between the link of its manifest and the sync of the directory."""
@@ -132,6 +147,39 @@ def test_the_order_of_a_loose_insert(tmp_path: Path) -> None:
     synced = next(call for call in calls if call.startswith("fdatasync sandbox/"))
     _order(calls, synced, f"rename loose/{key[:2]}/{key[2:]}", f"fsync loose/{key[:2]}")
     _order(calls, f"mkdir loose/{key[:2]}", "fsync loose")
+
+
+def test_the_order_of_many_loose_inserts(tmp_path: Path) -> None:
+    """Each file is synced before it has its name, and each directory once, behind all names."""
+    Container.create(tmp_path).close()
+    objects = [b"object %d" % number for number in range(500)]
+    calls = _calls_of(tmp_path, lambda container: container.insert_many(objects, to=Place.LOOSE))
+    synced = named = 0
+    for call in calls:
+        synced += call.startswith("fdatasync sandbox/")
+        named += call.startswith("rename loose/")
+        assert named <= synced
+    assert named == synced == len(objects)
+    last = max(at for at, call in enumerate(calls) if call.startswith("rename "))
+    prefixes = sorted({key_of(data)[:2] for data in objects})
+    assert sorted(call[-2:] for call in calls[last:] if call.startswith("fsync loose/")) == prefixes
+    assert not [call for call in calls[:last] if call.startswith("fsync loose")]
+    assert calls[-1] == "fsync loose"
+
+
+def test_the_names_of_prefix_directories_are_synced_a_few_times(tmp_path: Path) -> None:
+    path, left = tmp_path / "container", tmp_path / "left"
+    Container.create(path).close()
+    disk = Disk(path)
+    objects = [b"object %d" % number for number in range(400)]
+    with Container(path) as container, disk.watched():
+        keys = [container.insert(data) for data in objects]
+    assert sum(call == ("fsync", "loose") for call in disk.calls) <= 30
+    disk.lose_power(left)
+    with Container(left) as container:
+        assert [container.extract(key) for key in keys] == objects
+    calls = _calls_of(path, lambda container: [container.insert(b"more %d" % number) for number in range(400)])
+    assert calls.count("fsync loose") == 1
 
 
 def test_a_loose_file_goes_only_after_its_packed_copy_is_safe(tmp_path: Path) -> None:

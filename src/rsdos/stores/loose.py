@@ -28,11 +28,13 @@ from rsdos.model import (
 from rsdos.stores.checking import Depth, Sample
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.loose_check import LooseCheck
+from rsdos.stores.loose_directories import LooseDirectories
 from rsdos.stores.loose_file import LooseFile, read_small
-from rsdos.stores.loose_insert import LooseInsert
+from rsdos.stores.loose_insert import SYNCS, LooseInsert
 from rsdos.stores.loose_names import SUFFIXES, LooseNames, codecs_of
 from rsdos.stores.sandbox import Sandbox
 from rsdos.stores.store import Store, ask_for_rest, first_good, free_name
+from rsdos.stores.threads import Threads
 
 _T = TypeVar("_T")
 
@@ -49,9 +51,9 @@ class LooseStore(Store):
         self.sandbox = Sandbox(layout.sandbox)
         self.names = LooseNames(layout, self.hash, self._codecs)
         encoding = Encoding(CompressMode.AUTO, config.loose_codec)
-        self._insert = LooseInsert(
-            layout, self.hash, self.names, self.sandbox, encoding, durability, self._known, self._is_elsewhere
-        )
+        self._directories = LooseDirectories(layout, durability)
+        own = self.hash, self.names, self._directories, self.sandbox
+        self._insert = LooseInsert(*own, encoding, durability, self._known, self._is_elsewhere)
         self.elsewhere: Store | None = None
         """The container's other store: what has a good copy there is not inserted here again."""
 
@@ -158,7 +160,8 @@ class LooseStore(Store):
         if durability is Durability.FULL and Copy.GOOD in answers:
             # Whoever wrote these may not have synced their names yet, or not mean to.
             hits = (digest.hex() for digest, copy in zip(digests, answers, strict=True) if copy is Copy.GOOD)
-            self._insert.sync_directories_of(hits)
+            with Threads(SYNCS) as threads:
+                self._directories.sync(set(map(self._layout.loose_directory, hits)), threads)
         return answers
 
     def _copy(self, digest: bytes, trust: Trust, durability: Durability) -> Copy:

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from rsdos import fsio
 from rsdos.codecs import crc32
 from rsdos.hashing import HashType
-from rsdos.layout import Layout
 from rsdos.model import BytesLike, Codec, Durability, RecordFlag, Source, Stored
-from rsdos.sharing import make_directories
 from rsdos.stores.encoding import Encoding
+from rsdos.stores.loose_directories import LooseDirectories
 from rsdos.stores.loose_file import encode_trailer
 from rsdos.stores.loose_names import LooseNames
 from rsdos.stores.sandbox import Sandbox, SandboxFile
@@ -28,7 +27,7 @@ macOS allows 256 by default, Linux 1,024. Twice as many take a tenth less time o
 
 _GROUP_BYTES = 8 << 20
 
-_SYNCS = 32
+SYNCS = 32
 """Threads that sync together: the flushes of as many become one.
 
 Of 2,560 files of 1 KB on ext4, one takes 1,400 us by one thread, 240 by 8 and 160 by 32 (docs/adr/0006).
@@ -67,9 +66,9 @@ class LooseInsert:
 
     def __init__(
         self,
-        layout: Layout,
         hash_type: HashType,
         names: LooseNames,
+        directories: LooseDirectories,
         sandbox: Sandbox,
         encoding: Encoding,
         durability: Durability,
@@ -77,19 +76,16 @@ class LooseInsert:
         is_elsewhere: Callable[[bytes], bool],
     ) -> None:
         """``is_elsewhere``: whether the other store may have a copy, good or not."""
-        self._layout = layout
         self._hash = hash_type
         self._names = names
+        self._directories = directories
         self._sandbox = sandbox
         self._encoding = encoding
         self._is_raw = encoding.is_raw
         self._full = durability is Durability.FULL
         self._known = known
         self._is_elsewhere = is_elsewhere
-        self._seen: set[str] = set()
-        """The prefix directories that were there when this process looked."""
-        self._settled: set[str] = set()
-        """The prefix directories that are known to survive a power loss, whoever made them."""
+        self._single = Threads(1)
 
     def insert_bytes(self, data: bytes) -> str:
         """`insert_many` of one object of at most a frame: five system calls where there is no copy to look at."""
@@ -97,7 +93,7 @@ class LooseInsert:
             return self.insert_many((data,))[0]
         digest = self._hash.digest_of(data)
         key = digest.hex()
-        target = self._layout.loose_file(key)
+        target = self._names.raw_path(key)
         # 1. Look for a copy; whether it is good, and durable, is asked the longer way.
         if os.access(target, os.F_OK) or self._is_elsewhere(digest):
             return self.insert_many((data,))[0]
@@ -117,12 +113,12 @@ class LooseInsert:
         a source fails, what was published stays, as safe as a relaxed insert. Memory: 8 MiB of objects at a time, or
         three frames of one that is larger.
         """
-        with Threads(_SYNCS) as threads:
+        with Threads(SYNCS) as threads:
             bulk = _Bulk(threads)
             keys = self._insert_all(sources, bulk)
             if self._full:
                 # 5. Sync the directories.
-                self._sync_directories(bulk.directories, threads)
+                self._directories.sync(bulk.directories, threads)
         return keys
 
     def _insert_all(self, sources: Iterable[Source], bulk: _Bulk) -> list[str]:
@@ -201,13 +197,11 @@ class LooseInsert:
     def _move(self, file: SandboxFile, target: str) -> str:
         """Rename to its place; returns the directory of that."""
         directory = target[: target.rindex("/")]
-        if directory not in self._seen:
-            make_directories(directory)
-            self._seen.add(directory)
+        self._directories.ensure(directory)
         try:
             file.move(target)
-        except FileNotFoundError:  # The directory has gone since.
-            make_directories(directory)
+        except FileNotFoundError:
+            self._directories.make_again(directory)
             file.move(target)
         return directory
 
@@ -231,20 +225,4 @@ class LooseInsert:
         directory = self._move(file, target)
         if self._full:
             # 5. Sync the directory.
-            self._sync_directories({directory})
-
-    def sync_directories_of(self, keys: Iterable[str]) -> None:
-        """Put the names of some objects on stable storage."""
-        with Threads(_SYNCS) as threads:
-            self._sync_directories({self._layout.loose_directory(key) for key in keys}, threads)
-
-    def _sync_directories(self, directories: set[str], threads: Threads | None = None) -> None:
-        """Sync directories, and once for each the entry that it is itself."""
-        if threads is None:
-            for directory in directories:
-                fsio.sync_directory(directory)
-        else:
-            threads.each(fsio.sync_directory, list(directories))
-        if not directories <= self._settled:
-            fsio.sync_directory(self._layout.loose)
-            self._settled |= directories
+            self._directories.sync({directory}, self._single)

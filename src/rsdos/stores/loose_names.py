@@ -54,6 +54,8 @@ class LooseNames:
         self._layout = layout
         self._hash = hash_type
         self._codecs = codecs
+        self.raw_path = layout.loose_file
+        """The raw file of an object, by its key."""
 
     def path(self, digest: bytes, codec: Codec) -> str:
         """The file of an object in a codec."""

@@ -1,0 +1,77 @@
+"""The directories that loose files are in: made when they are needed, and their names put on stable storage."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from itertools import islice
+
+from rsdos import fsio
+from rsdos.layout import Layout
+from rsdos.model import Durability
+from rsdos.sharing import make_directories, make_directory
+from rsdos.stores.threads import Threads
+
+_MOST_AHEAD = 2
+"""Characters of a prefix up to which directories are made before they are needed: 256 of them, not 4,096."""
+
+
+class LooseDirectories:
+    """Any number of threads. Nothing is forgotten but with the process: a directory stays, once it is there."""
+
+    def __init__(self, layout: Layout, durability: Durability) -> None:
+        self._layout = layout
+        self._full = durability is Durability.FULL
+        self._seen: set[str] = set()
+        """Those that were there when this process looked."""
+        self._settled: set[str] = set()
+        """Those of which the name is known to survive a power loss, whoever made them."""
+        self._ahead = 0
+
+    def ensure(self, directory: str) -> None:
+        """Make a directory if it is not there. One call to the system at the first use, none from then on."""
+        if directory in self._seen:
+            return
+        try:
+            make_directory(directory)
+        except FileExistsError:
+            self._seen.add(directory)
+        except FileNotFoundError:
+            self.make_again(directory)
+        else:
+            self._seen.add(directory)
+            self._make_ahead()
+
+    def make_again(self, directory: str) -> None:
+        """Make a directory that has gone since it was seen."""
+        self._settled.discard(directory)
+        make_directories(directory)
+        self._seen.add(directory)
+
+    def _make_ahead(self) -> None:
+        """Under full durability, make others as well: none at first, then 1, 2, 3, ...
+
+        The name of each new one costs a sync of the directory above it, half as much as an insert does. So a
+        container that fills up syncs that some 20 times instead of 256, and a small one has few that are empty.
+        """
+        ahead, self._ahead = self._ahead, self._ahead + 1
+        cut = self._layout.loose_prefix_len
+        if not self._full or not 0 < cut <= _MOST_AHEAD:
+            return
+        names = (f"{self._layout.loose}/{number:0{cut}x}" for number in range(16**cut))
+        with suppress(OSError):  # It was not asked for: who needs it is told.
+            for directory in islice((name for name in names if name not in self._seen), ahead):
+                with suppress(FileExistsError):
+                    make_directory(directory)
+                self._seen.add(directory)
+
+    def sync(self, directories: set[str], threads: Threads) -> None:
+        """Put what is in some directories on stable storage, and once for each the name that it has itself."""
+        threads.each(fsio.sync_directory, list(directories))
+        if not directories <= self._settled:
+            # One sync is for all that are there.
+            present = directories | self._seen
+            if not self._settled and self._layout.loose_prefix_len:
+                present.update(f"{self._layout.loose}/{name}" for name in os.listdir(self._layout.loose))
+            fsio.sync_directory(self._layout.loose)
+            self._settled |= present
