@@ -37,7 +37,6 @@ import mmap
 import os
 import struct
 from bisect import bisect_left
-from dataclasses import dataclass
 from hashlib import sha256
 from math import isqrt
 from typing import TYPE_CHECKING
@@ -70,11 +69,13 @@ _READ_BELOW = 1 << 18
 """Segments shorter than this are read, not mapped: a ``pread`` of 256 KiB costs what a mapping and its faults do."""
 
 
-@dataclass(frozen=True, slots=True)
 class SegmentLayout:
     """Where the parts of a segment of ``count`` entries stand, from its beginning."""
 
-    count: int
+    __slots__ = ("count",)
+
+    def __init__(self, count: int) -> None:
+        self.count = count
 
     @property
     def columns(self) -> slice:
