@@ -57,26 +57,26 @@ def _insert_loose(side: Side, data: Data) -> Work:
 
 
 def _insert_many_loose(side: Side, data: Data) -> Work:
-    payloads = data.payloads("text-1k", data.level.loose)
+    payloads = data.payloads("text-1k", data.level.synced)
     return lambda: len(side.insert_many_loose(payloads))
 
 
-def _insert_tree(side: Side, data: Data, jobs: int = 1) -> Work:
+def _insert_tree(side: Side, data: Data, jobs: int = 0, compress: bool = False) -> Work:
     count = data.level.of("text-1k").count
 
     def work() -> int:
-        side.insert_files([data.tree], jobs)
+        side.insert_files([data.tree], jobs, compress)
         return count
 
     return work
 
 
-def _insert_library(side: Side, data: Data, jobs: int = 1) -> Work:
+def _insert_library(side: Side, data: Data, compress: bool = False) -> Work:
     places = data.library
     count = sum(1 for _ in files_below(places))
 
     def work() -> int:
-        side.insert_files(places, jobs)
+        side.insert_files(places, 0, compress)
         return count
 
     return work
@@ -189,13 +189,18 @@ CASES = (
         "insert-100k", "insert_many to packs, 100 KB", "insert_packed", partial(_insert_packed, dataset="text-100k"),
         only=_RIVALS, quick=False,
     ),
-    Case("add-files", "add-files -r, a tree of 1 KB files", "insert_files", _insert_tree, "files", only=_ALL),
-    Case(
-        "add-files-jobs", "add-files -r --jobs 2, the same", "insert_files", partial(_insert_tree, jobs=2), "files",
-        only=("ours",),
-    ),
-    Case("add-library", "add-files -r, this Python's library", "insert_files", _insert_library, "files", only=_ALL,
-         quick=False),
+    Case("add-files", "add-files -r as it comes, a tree of 1 KB files, raw", "insert_files", _insert_tree, "files",
+         only=("ours", FLOOR, "dos")),
+    Case("add-files-one", "the same, --jobs 1", "insert_files", partial(_insert_tree, jobs=1), "files",
+         only=("ours",)),
+    Case("add-files-jobs", "the same, --jobs 2", "insert_files", partial(_insert_tree, jobs=2), "files",
+         only=("ours",)),
+    Case("add-files-zstd", "add-files -r --jobs 2, a tree of 1 KB files, compressed", "insert_files",
+         partial(_insert_tree, jobs=2, compress=True), "files", only=("ours", FLOOR, "dos", "git")),
+    Case("add-library", "add-files -r as it comes, this Python's library, raw", "insert_files", _insert_library,
+         "files", only=("ours", FLOOR, "dos"), quick=False),
+    Case("add-library-zstd", "add-files -r as it comes, this Python's library, compressed", "insert_files",
+         partial(_insert_library, compress=True), "files", only=("ours", FLOOR, "dos", "git"), quick=False),
     Case("extract-many", "extract_many, random order, raw", "extract_many", _extract_many,
          state=states.PACKED, changes=False, only=_ALL),
     Case("extract-many-zstd", "extract_many, random order, compressed", "extract_many", _extract_many,

@@ -34,8 +34,9 @@ class Objects:
 class Level:
     """How much a run of the suite takes on.
 
-    ``singles``: calls of one object each, ``loose_singles`` where each may sync; ``loose``: loose objects that are
-    packed; ``starts``: of the command; ``stream``: bytes of the stream. The quick level has
+    ``singles``: calls of one object each, ``loose_singles`` where each may sync; ``synced``: objects of one call that
+    are a synced file each; ``loose``: loose objects that are packed; ``starts``: of the command; ``stream``: bytes of
+    the stream. The quick level has
     neither the cases that are further points on a line nor the yardsticks.
     """
 
@@ -44,6 +45,7 @@ class Level:
     objects: tuple[Objects, ...]
     singles: int
     loose_singles: int
+    synced: int
     loose: int
     stream: int
     starts: int
@@ -65,6 +67,7 @@ QUICK = Level(
     ),
     singles=500,
     loose_singles=100,
+    synced=500,
     loose=500,
     stream=64 << 20,
     starts=3,
@@ -81,9 +84,10 @@ FULL = Level(
     ),
     singles=5_000,
     loose_singles=1_000,
+    synced=5_000,
     loose=10_000,
     stream=1 << 30,
-    starts=10,
+    starts=6,
 )
 LEVELS = {level.name: level for level in (QUICK, FULL)}
 

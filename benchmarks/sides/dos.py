@@ -45,12 +45,10 @@ class DiskObjectstore(Side):
         key: str = self.container.add_object(payload)
         return key
 
-    def insert_files(self, places: Sequence[Path], jobs: int) -> None:
-        if jobs > 1:
-            raise NotImplementedError
+    def insert_files(self, places: Sequence[Path], jobs: int, compress: bool) -> None:
         lazy = importlib.import_module("disk_objectstore.utils").LazyOpener
         streams = [lazy(Path(path)) for path in files_below(list(places))]
-        self.container.add_streamed_objects_to_pack(streams, open_streams=True)
+        self.container.add_streamed_objects_to_pack(streams, compress=compress, open_streams=True)
 
     def insert_stream(self, source: Path, compress: bool) -> str:
         with source.open("rb") as stream:

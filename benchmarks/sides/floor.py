@@ -119,14 +119,16 @@ class Floor(Side):
                 keys += (key for key, _ in files)
         return keys
 
-    def insert_files(self, places: Sequence[Path], jobs: int) -> None:
-        if jobs > 1:
-            raise NotImplementedError
+    def insert_files(self, places: Sequence[Path], jobs: int, compress: bool) -> None:
+        # Open, read, hash, and compress where that is asked for; nothing is written.
+        encode = ZstdCompressor(level=1).compress if compress else None
         for path in files_below(list(places)):
             fd = os.open(path, os.O_RDONLY)
             hasher = hashlib.sha256()
             while data := os.read(fd, _PART):
                 hasher.update(data)
+                if encode:
+                    encode(data)
             os.close(fd)
             hasher.hexdigest()
 

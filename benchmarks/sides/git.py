@@ -37,12 +37,11 @@ class Git(Side):
         found = {int(mark[1:]): key for mark, key in lines}
         return [found[number] for number in range(1, len(payloads) + 1)]
 
-    def insert_files(self, places: Sequence[Path], jobs: int) -> None:
-        if jobs > 1:
-            raise NotImplementedError
+    def insert_files(self, places: Sequence[Path], jobs: int, compress: bool) -> None:
+        level = "1" if compress else "0"
         for number, place in enumerate(places):
             environment = {**os.environ, "GIT_INDEX_FILE": str(self.path / f"index-{number}")}
-            command = self._git(f"--work-tree={place}", "-c", "core.compression=1", "add", "--force", ".")
+            command = self._git(f"--work-tree={place}", "-c", f"core.compression={level}", "add", "--force", ".")
             subprocess.run(command, check=True, env=environment, cwd=place, stderr=subprocess.DEVNULL)
 
     def extract_many(self, keys: Sequence[str]) -> Iterator[bytes]:

@@ -60,9 +60,10 @@ class Ours(Side):
     def insert_many_loose(self, payloads: Sequence[bytes]) -> list[str]:
         return self.container.insert_many(payloads, to=Place.LOOSE)
 
-    def insert_files(self, places: Sequence[Path], jobs: int) -> None:
-        more = ("--jobs", str(jobs)) if jobs > 1 else ()
-        command = (*_COMMAND, "-p", self.path, "--durability", self._durability, "add-files", "-r", *more, *places)
+    def insert_files(self, places: Sequence[Path], jobs: int, compress: bool) -> None:
+        more = ("--jobs", str(jobs)) if jobs else ()
+        what = ("add-files", "-r", "--compress", "auto" if compress else "no", *more, *places)
+        command = (*_COMMAND, "-p", self.path, "--durability", self._durability, *what)
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
     def insert_stream(self, source: Path, compress: bool) -> str:

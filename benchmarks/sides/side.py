@@ -58,8 +58,8 @@ class Side:
         """Many objects in one call, in files of their own."""
         return [self.insert_loose(payload) for payload in payloads]
 
-    def insert_files(self, places: Sequence[Path], jobs: int) -> None:
-        """All files below some directories."""
+    def insert_files(self, places: Sequence[Path], jobs: int, compress: bool) -> None:
+        """All files below some directories, by ``jobs`` processes where it has a say (0: as many as it takes)."""
         raise NotImplementedError
 
     def insert_stream(self, source: Path, compress: bool) -> str:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from enum import Enum, IntEnum, IntFlag
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
@@ -172,8 +171,7 @@ class Stored(NamedTuple):
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectMeta:
+class ObjectMeta(NamedTuple):
     """What the store knows of an object without reading it.
 
     ``size`` is raw bytes, ``length`` stored bytes. ``extent`` is None for a loose object.

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from rsdos.cli import add_workers
+from rsdos.cli.add_workers import default_jobs
 from tests.cli.conftest import Run
 
 
@@ -246,7 +248,7 @@ def test_interrupted_in_the_middle(run: Run, tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
     )
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
-    names = "\n".join(list(contents)[:100] * 90).encode() + b"\n"  # More than one insert, and then it waits for more.
+    names = "\n".join(list(contents)[:100] * 170).encode() + b"\n"  # More than one insert, and then it waits for more.
     stdin = process.stdin
 
     def feed() -> None:
@@ -282,3 +284,50 @@ def test_add_files_in_two_processes(run: Run, tmp_path: Path) -> None:
     together = run("add-files", "-r", "--jobs", "2", "tree").stdout
     assert sorted(together.splitlines()) == sorted(alone.splitlines())
     assert len(run("list").stdout.splitlines()) == 290
+
+
+def test_a_bad_file_does_not_stop_two_processes(run: Run, tmp_path: Path) -> None:
+    """One that cannot be read, one that is not there, and one that goes bad half-way, if /proc has such."""
+    large = bytes((1 << 20) + 1)
+    names = [str(number) for number in range(200)]
+    for name in names:
+        (tmp_path / name).write_text(name)
+    (tmp_path / "large").write_bytes(large)
+    (tmp_path / "directory").mkdir()
+    bad = ["missing", "directory", *(["/proc/self/mem"] if os.path.exists("/proc/self/mem") else [])]
+    run("init")
+    done = run("add-files", "--jobs", "2", *names[:100], "large", *bad, *names[100:], code=1)
+    assert {line.split(" - ")[1] for line in done.stdout.splitlines()} == {
+        "large: 1.0 MB", *(f"{name}: {len(name)} B" for name in names)
+    }  # fmt: skip
+    assert len(done.stderr.splitlines()) == len(bad)
+    assert all(name in done.stderr for name in bad)
+    assert set(run("list").stdout.split()) == {key_of(large), *(key_of(name.encode()) for name in names)}
+
+
+def test_a_large_tree_gets_all_cores_and_a_list_its_order(run: Run, tmp_path: Path) -> None:
+    names = []
+    for directory in range(33):
+        (tmp_path / "tree" / str(directory)).mkdir(parents=True)
+        for number in range(500):
+            names.append(f"tree/{directory}/{number}")
+            (tmp_path / names[-1]).write_text(str(number))
+    run("init")
+    lines = run("add-files", "-r", "./tree").stdout.splitlines()
+    assert sorted(line.split(" - ")[1].partition(":")[0] for line in lines) == sorted(names)
+    assert len(json.loads(run("inspect", "packed", "--json").stdout)["packs"]) == default_jobs()
+    listed = run("add-files", "--from-file", "-", stdin="\n".join(names).encode()).stdout.splitlines()
+    assert [line.split(" - ")[1].partition(":")[0] for line in listed] == names
+    assert set(listed) == set(lines)
+
+
+def test_a_slow_worker_gets_fewer_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(add_workers, "monotonic", lambda: now)
+    portion = add_workers.Portion()
+    sizes = []
+    for seconds in (0.001,) * 8 + (1.0,) * 12:
+        now += seconds
+        sizes.append(portion.size())
+    assert sizes[:8] == [16, 32, 64, 128, 256, 512, 1024, 1024]
+    assert sizes[8:10] == [512, 256] and sizes[-1] == 1

@@ -140,12 +140,13 @@ _human = lru_cache(1 << 12)(human)
 
 def _shown(path: str) -> str:
     """`rsdos.cli.render.name`, which costs 2 us, asked once for each directory."""
-    head, slash, tail = path.rpartition("/")
+    head, _, tail = path.rpartition("/")
     if not head or tail in ("", "."):
         return one_line(short(path))
-    return f"{_shown_directory(head)}{slash}{one_line(tail)}"
+    return _before(head) + one_line(tail)
 
 
 @lru_cache(16)
-def _shown_directory(path: str) -> str:
-    return one_line(short(path))
+def _before(directory: str) -> str:
+    """What stands before the name of a file of this directory."""
+    return one_line(short(f"{directory}/-"))[:-1]

@@ -55,7 +55,7 @@ _READ = 1 << 16
     "--jobs",
     type=click.IntRange(1, 64),
     help="Processes that store at the same time, each in a pack of its own; lines come as they are done. Default: 1, "
-    f"and for packs and {_WORKERS_FROM} files or more as many as there are cores, {MOST_JOBS} at most.",
+    f"and with -r as many as there are cores, {MOST_JOBS} at most, for {_WORKERS_FROM} files or more that go to packs.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document a line.")
 @pass_session
@@ -82,12 +82,16 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
         raise click.UsageError("name files, or --from-file")
     if to == "loose" and compress == "yes":
         raise click.UsageError("--compress is for packs; loose objects are compressed by init --loose-compression")
+    if jobs is None and not recursive:
+        jobs = 1  # Of a list of names the lines are wanted in its order.
     container = session.container()
     _ = container.config
     names = chain(files, _listed(from_file, null) if from_file is not None else ())
     with Bar(prints=True) as bar:
         adding = _Adding(session, container, bar)
-        adding.add(_walk(names, recursive, adding), to, CompressMode(compress), as_json, jobs)
+        adding.add(
+            _walk(names, recursive, adding), to, CompressMode(compress), as_json, jobs or (None if recursive else 1)
+        )
     if adding.passed_over:
         click.echo(f"rsdos: warning: passed over {adding.passed_over} that are no regular files (links, ...)", err=True)
     return 1 if adding.failed else 0
@@ -102,7 +106,7 @@ class _Adding:
         self._bar = bar
         self.failed = False
         self.passed_over = 0
-        own = os.stat(container.path)
+        own = os.stat(session.path)
         self._own = (own.st_dev, own.st_ino)
 
     def refuse(self, message: str) -> None:

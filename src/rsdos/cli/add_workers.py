@@ -48,10 +48,10 @@ def store_in_workers(session: Session, paths: Iterable[str], how: How, jobs: int
     from multiprocessing.connection import wait
 
     rest = iter(paths)
-    workers: dict[Connection, _Portion] = {}
+    workers: dict[Connection, Portion] = {}
     try:
         for _ in range(jobs):
-            workers[_start(session, how, list(workers))] = _Portion()
+            workers[_start(session, how, list(workers))] = Portion()
         while workers:
             ready = wait(list(workers))
             for worker in [worker for worker in workers if worker in ready]:
@@ -68,7 +68,7 @@ def store_in_workers(session: Session, paths: Iterable[str], how: How, jobs: int
             worker.close()
 
 
-class _Portion:
+class Portion:
     """How many names one worker gets the next time it asks."""
 
     def __init__(self) -> None:

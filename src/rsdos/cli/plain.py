@@ -6,6 +6,7 @@ together. Everything else goes to click, which has the last word on help, errors
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Mapping
 from importlib import import_module
@@ -40,6 +41,7 @@ def answer(arguments: list[str]) -> int | None:
     call = parse(arguments)
     if call is None:
         return None
+    gc.disable()  # A twentieth of the time, and it is over before there is anything to collect.
     show = import_module(f"rsdos.cli.{COMMANDS[call.command].module}").show
     return guarded(lambda: show(call.session, **call.flags)) if prepare_streams() else 1
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-from dataclasses import asdict, is_dataclass
 from enum import Enum
 from typing import Any
 
@@ -74,8 +73,8 @@ def echo_json(value: object, *, indent: int | None = None) -> None:
 
 
 def _plain(value: object) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return {key: _plain(member) for key, member in asdict(value).items()}
+    if fields := getattr(value, "__dataclass_fields__", None):
+        return {key: _plain(getattr(value, key)) for key in fields}
     if isinstance(value, Enum):
         return value.name.lower()
     if hasattr(value, "_asdict"):

@@ -39,8 +39,6 @@ import mmap
 import os
 import struct
 from bisect import bisect_left
-from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from math import isqrt
 from typing import TYPE_CHECKING
@@ -52,6 +50,8 @@ from rsdos.model import BytesLike, Record
 from rsdos.mounts import is_local
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rsdos.index.entries import Digests, Entries, Positions
 
 HEADER_SIZE = 64
@@ -78,11 +78,13 @@ _READ_BELOW = 1 << 18
 """Segments shorter than this are read, not mapped: a ``pread`` of 256 KiB costs what a mapping and its faults do."""
 
 
-@dataclass(frozen=True, slots=True)
 class SegmentLayout:
     """Where the parts of a segment of ``count`` entries stand, from its beginning."""
 
-    count: int
+    __slots__ = ("count",)
+
+    def __init__(self, count: int) -> None:
+        self.count = count
 
     @property
     def columns(self) -> slice:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
-from dataclasses import asdict
 
 from rsdos import fsio
 from rsdos.engine import Engine
@@ -76,7 +75,7 @@ def set_aside(engine: Engine, key: str, reason: str, directory: str) -> str:
 
 
 def _plain(meta: ObjectMeta) -> dict[str, object]:
-    return asdict(meta) | {
+    return meta._asdict() | {
         "place": meta.place.value,
         "codec": meta.codec.name.lower(),
         "extent": meta.extent and meta.extent._asdict(),

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rsdos import fsio
 from rsdos.engine import Engine
 from rsdos.maintenance.note import VALIDATION, LastBackup, read_note
 
 
-@dataclass(frozen=True, slots=True)
-class StatusReport:
+class StatusReport(NamedTuple):
     """The figures of a container. Sizes are raw bytes, lengths stored bytes or bytes of files.
 
     ``packed_objects`` and ``packed_size`` count each key once, ``dead_length`` are stored bytes in packs that no key

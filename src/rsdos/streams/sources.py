@@ -197,27 +197,27 @@ def _take_file(path: str | os.PathLike[str]) -> bytes | Frames:
         raise UnreadableSource(path, error.errno or errno.EIO) from error
     except ValueError as error:
         raise UnreadableSource(path, errno.EINVAL, str(error)) from error
-    kept = False
     try:
+        # Six system calls and little else: of a file of 1 KB this is half of what its insert costs.
         before = os.fstat(descriptor)
-        if not stat.S_ISREG(before.st_mode):
-            number = errno.EISDIR if stat.S_ISDIR(before.st_mode) else errno.EINVAL
-            raise UnreadableSource(path, number, "not a regular file")
         size = before.st_size
-        if size <= FRAME_SIZE:
+        if size <= FRAME_SIZE and stat.S_ISREG(before.st_mode):
             # One byte more than there should be, so that one read also finds the end.
             data = os.read(descriptor, size + 1)
-            if len(data) == size:
-                _refuse_change(path, before, os.fstat(descriptor), size)
+            after = os.fstat(descriptor)
+            if len(data) == size == after.st_size and before.st_mtime_ns == after.st_mtime_ns:
+                os.close(descriptor)
                 return data
-        kept = True
-    except OSError as error:
-        if isinstance(error, (UnreadableSource, SourceChanged)):
-            raise
-        raise UnreadableSource(path, error.errno or errno.EIO) from error
-    finally:
-        if not kept:
-            os.close(descriptor)
+            if len(data) == size:
+                raise SourceChanged(path)
+        elif not stat.S_ISREG(before.st_mode):
+            number = errno.EISDIR if stat.S_ISDIR(before.st_mode) else errno.EINVAL
+            raise UnreadableSource(path, number, "not a regular file")
+    except BaseException as error:
+        os.close(descriptor)
+        if isinstance(error, OSError) and not isinstance(error, (UnreadableSource, SourceChanged)):
+            raise UnreadableSource(path, error.errno or errno.EIO) from error
+        raise
     return _take_open_file(path, descriptor, before)
 
 
