@@ -12,8 +12,6 @@ _TABLE = "/proc/self/mountinfo"
 _LOCAL = frozenset(("btrfs", "bcachefs", "zfs", "overlay", "tmpfs", "ramfs"))
 """Those that have no block device of their own and are of this machine nevertheless."""
 
-_escaped = re.compile(r"\\([0-7]{3})").sub
-
 
 def is_local(device: int, path: str) -> bool:
     """Whether a file, of which ``os.stat`` tells the ``device``, is surely on a file system of this machine.
@@ -32,6 +30,7 @@ def _type_of(device: int, directory: str) -> str:
     number = f"{os.major(device)}:{os.minor(device)}"
     below = os.path.join(os.path.realpath(directory), "")
     longest, found = "", ""
+    escaped = re.compile(r"\\([0-7]{3})").sub
     try:
         with open(_TABLE, errors="surrogateescape") as table:
             for line in table:
@@ -41,7 +40,7 @@ def _type_of(device: int, directory: str) -> str:
                 if own == number:
                     return kind
                 # A subvolume of btrfs has a number that no mount has: then it is the mount that it is below.
-                point = os.path.join(_escaped(lambda code: chr(int(code[1], 8)), point), "")
+                point = os.path.join(escaped(lambda code: chr(int(code[1], 8)), point), "")
                 if len(point) >= len(longest) and below.startswith(point):
                     longest, found = point, kind
     except (OSError, ValueError):

@@ -40,13 +40,14 @@ def test_the_version_costs_no_store(tmp_path: Path) -> None:
 
 
 STATUS = {
-    "rsdos", "rsdos.version", "rsdos.late", "rsdos.errors", "rsdos.model", "rsdos.sharing",
+    "rsdos", "rsdos.version", "rsdos.late", "rsdos.errors", "rsdos.model", "rsdos.mounts", "rsdos.sharing",
     "rsdos.cli", "rsdos.cli.start", "rsdos.cli.plain", "rsdos.cli.process", "rsdos.cli.render", "rsdos.cli.session",
     "rsdos.cli.show_status", "rsdos.maintenance", "rsdos.maintenance.status", "rsdos.maintenance.note",
     "rsdos.engine", "rsdos.engine.engine", "rsdos.engine.formats", "rsdos.locks", "rsdos.fsio", "rsdos.hashing",
     "rsdos.config", "rsdos.documents", "rsdos.layout", "rsdos.codecs", "rsdos.codecs.spec", "rsdos.codecs.checksum",
     "rsdos.stores", "rsdos.stores.loose_names", "rsdos.stores.sums",
-    "rsdos.index", "rsdos.index.current", "rsdos.index.history", "rsdos.index.manifest", "rsdos.index.parked",
+    "rsdos.index", "rsdos.index.committed", "rsdos.index.current", "rsdos.index.history", "rsdos.index.manifest",
+    "rsdos.index.parked",
     "rsdos.index.segment", "rsdos.index.snapshot", "rsdos.pack", "rsdos.pack.reader", "rsdos.pack.format",
 }  # fmt: skip
 """All of rsdos that counting may cost."""

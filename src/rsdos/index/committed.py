@@ -13,27 +13,26 @@ until the machine that made it starts again.
 from __future__ import annotations
 
 import os
-import re
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
 from rsdos import fsio
 from rsdos.codecs import crc32
 
-_LINE = re.compile(rb"(\d{10}) (\d{10}) ([0-9a-f-]{36}) ([0-9a-f]{8})\n").fullmatch
 _LENGTH = 68
 _NO_BOOT = "-" * 36
 """Of a machine that does not say when it was started: what a relaxed commit did there is not noted."""
 
 
-@dataclass(frozen=True, slots=True)
 class Committed:
-    """What the line says: 0, where it says nothing."""
+    """What the line says: 0, where it says nothing. Immutable; no dataclass, since every short command imports it."""
 
-    durable: int = 0
-    last: int = 0
-    boot: str = _NO_BOOT
+    __slots__ = ("boot", "durable", "last")
+
+    def __init__(self, durable: int = 0, last: int = 0, boot: str = _NO_BOOT) -> None:
+        self.durable = durable
+        self.last = last
+        self.boot = boot
 
     @property
     def number(self) -> int:
@@ -42,7 +41,7 @@ class Committed:
 
     def followed_by(self, number: int) -> Committed:
         """What it says once a relaxed commit of this number has happened as well."""
-        return replace(self, last=number, boot=_boot_id())
+        return Committed(self.durable, number, _boot_id())
 
     def encode(self) -> bytes:
         line = b"%010d %010d %s " % (self.durable, self.last, self.boot.encode())
@@ -64,10 +63,13 @@ def read_committed(path: str) -> Committed:
 @lru_cache(8)
 def _decode(line: bytes) -> Committed:
     """Kept: who asks for what is not there reads the same line again and again, and this is half of the cost."""
-    match = _LINE(line)
-    if match is None or int(match[4], 16) != crc32(line[:-9]):
+    try:
+        durable, last, boot, _ = line.decode("ascii").split(" ")
+        committed = Committed(int(durable), int(last), boot)
+    except ValueError:
         return Committed()
-    return Committed(int(match[1]), int(match[2]), match[3].decode())
+    # Written again it is the same line, its checksum and its form too.
+    return committed if committed.encode() == line else Committed()
 
 
 @cache

@@ -14,7 +14,6 @@ from rsdos.errors import InvalidKey
 from rsdos.hashing import HashType
 from rsdos.layout import Layout
 from rsdos.model import Codec
-from rsdos.stores.threads import Threads
 
 SUFFIXES = {Codec.RAW: "", Codec.ZLIB: ".zz", Codec.ZSTD: ".zst"}
 """What a file's name ends with, by what is in it; see `rsdos.stores.loose_file`."""
@@ -172,6 +171,8 @@ class LooseNames:
                     os.close(fd)
 
         groups = groupby(map(bytes.hex, digests), self._layout.loose_directory)
+        from rsdos.stores.threads import Threads
+
         with Threads(_REMOVERS if len(digests) >= _REMOVE_TOGETHER_FROM else 1) as threads:
             threads.each(remove_from, [(directory, list(keys)) for directory, keys in groups])
 
