@@ -349,6 +349,25 @@ def test_a_damaged_copy_is_passed_over_and_replaced(
         assert _pack(container).stat().st_size == before and not fresh.engine.loose.has(key)
 
 
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("size", [3000, FRAME_SIZE + 5])
+def test_clean_keeps_the_loose_copy_of_what_is_damaged_in_its_pack(tmp_path: Path, version: int, size: int) -> None:
+    data, whole = noise(size, 1), noise(size, 2)
+    with Container.create(tmp_path / "container", container_version=version) as container:
+        key, other = container.insert_many([data, whole], to=Place.LOOSE)
+        container.pack_all_loose(clean=False)
+        extent = container.meta(key).extent
+        assert extent is not None
+        flip(Path(container.engine.layout.pack(extent.pack_id)), extent.offset + size - 1)
+    with Container(tmp_path / "container") as container:
+        # Inserted again, and acknowledged: also that must not go.
+        container.insert(data)
+        container.clean_storage()
+        assert container.engine.loose.has(key) and not container.engine.loose.has(other)
+        assert container.extract(key) == data
+        assert container.extract(other) == whole
+
+
 def test_a_damaged_loose_object_stops_nobody(container: Container) -> None:
     keys = container.insert_many(ALL.values(), to=Place.LOOSE)
     bad = [keys[1], keys[-1]]

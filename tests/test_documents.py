@@ -122,3 +122,15 @@ def test_the_frame_tables_of_the_format_page_are_those_of_the_code(codec: Codec)
         assert struct.unpack("<III4s", table[16:]) == (FRAME_SIZE, 2, zlib.crc32(table[:24]), b"RSFT")
         if codec is Codec.ZLIB:
             assert zlib.decompress(b"".join(pieces) + end[:6]) == noise(FRAME_SIZE, 1) + b"the last one"
+
+
+def test_every_test_that_the_page_of_hazards_names_is_there() -> None:
+    text = (ROOT / "docs" / "durability.md").read_text()
+    named, file = 0, ""
+    for match in re.finditer(r"`([\w/]+\.py)?(?:::(test_\w+))?`", text):
+        file = match[1] or file
+        if match[1] or match[2]:
+            code = (ROOT / "tests" / file.removeprefix("tests/")).read_text()
+            assert not match[2] or f"def {match[2]}(" in code, f"{file}::{match[2]}"
+            named += 1
+    assert named > 40

@@ -151,6 +151,7 @@ class _Point:
         os.close(send)
         acknowledged = _acknowledged(receive)
         self.reached = self._reached()
+        shim.disarm()  # It may not have come to that.
         finished = _FINISHED in acknowledged
         return verdicts or self._judge(acknowledged - {_FINISHED}, finished=finished)
 

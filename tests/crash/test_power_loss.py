@@ -191,6 +191,70 @@ def test_a_loose_file_goes_only_after_its_packed_copy_is_safe(tmp_path: Path) ->
     )
 
 
+def test_the_order_of_init(tmp_path: Path) -> None:
+    """What is below first, then the configuration, which makes a container of it, and its own directory's name."""
+    path = tmp_path / "container"
+    path.mkdir()
+    disk = Disk(path)
+    with disk.watched():
+        Container.create(path).close()
+    calls = [f"{name} {where}" for name, where in disk.calls]
+    manifest = "index/manifest-0000000001.json"
+    _order(
+        calls, "fdatasync index/manifest.new", f"rename {manifest}", "fsync index", "fsync .", "open config.json.new"
+    )
+    _order(calls, "fdatasync config.json.new", "rename config.json", "fsync .", "fsync ..")
+
+
+def test_the_order_of_a_delete(tmp_path: Path) -> None:
+    with Container.create(tmp_path) as container:
+        keys = container.insert_many([b"packed", b"packed too"])[:1] + [container.insert(b"loose")]
+    loose = f"loose/{keys[1][:2]}/{keys[1][2:]}"
+    calls = _calls_of(tmp_path, lambda container: container.delete(keys))
+    manifest = "index/manifest-0000000003.json"
+    _order(calls, "fdatasync packed/0000000001.pack", "fdatasync index/manifest.new", f"link {manifest}", "fsync index")
+    _order(calls, f"unlink {loose}", f"fsync {os.path.dirname(loose)}")
+
+
+def test_the_order_of_a_repack(tmp_path: Path) -> None:
+    with Container.create(tmp_path) as container:
+        container.delete(container.insert_many([b"dead", b"alive"])[:1])
+    calls = _calls_of(tmp_path, lambda container: container.repack(min_dead=0))
+    new, old, manifest = "packed/0000000002.pack", "packed/0000000001.pack", "index/manifest-0000000005.json"
+    _order(
+        calls,
+        f"open {new}",
+        f"fdatasync {new}",
+        "fsync packed",
+        "fdatasync index/manifest.new",
+        f"link {manifest}",
+        "fsync index",
+        f"unlink {old}",
+        "fsync packed",
+    )
+    # Nothing is written to the new pack between its last sync and the manifest that names it.
+    at = calls.index(f"link {manifest}")
+    writes = [number for number, call in enumerate(calls[:at]) if "write" in call and new in call]
+    assert f"fdatasync {new}" in calls[max(writes) : at]
+
+
+def test_the_order_of_a_clean(tmp_path: Path) -> None:
+    """The packed copy is on the disk by now; that the name of its manifest is, too, nobody has said."""
+    with Container.create(tmp_path) as container:
+        key = container.insert(b"x")
+        container.pack_all_loose(clean=False)
+    calls = _calls_of(tmp_path, lambda container: container.clean_storage())
+    _order(calls, "fsync index", f"unlink loose/{key[:2]}/{key[2:]}")
+
+
+def test_the_number_of_a_commit_is_noted_behind_its_syncs(tmp_path: Path) -> None:
+    """Before, a power loss could leave the number of a commit that it takes, and nobody would write any more."""
+    Container.create(tmp_path).close()
+    calls = _calls_of(tmp_path, lambda container: container.insert_many([b"x"]))
+    _order(calls, "link index/manifest-0000000002.json", "fsync index", "pwrite locks/commit")
+    assert not [call for call in calls if "sync" in call and "locks" in call]
+
+
 def test_a_bulk_insert_syncs_once(tmp_path: Path) -> None:
     Container.create(tmp_path).close()
     calls = _calls_of(tmp_path, lambda container: container.insert_many(b"%d" % n for n in range(20_000)))

@@ -512,6 +512,36 @@ with Container.create(sys.argv[1], container_version=1) as container:
         assert database.execute("PRAGMA journal_mode").fetchone() == ("delete",)
 
 
+def test_for_want_of_descriptors_the_log_is_not_given_up(tmp_path: Path) -> None:
+    path = tmp_path / "container"
+    with Container.create(path, container_version=1) as container:
+        (key,) = container.insert_many([b"object"])
+    code = """
+import errno, os, resource, sys
+from rsdos import Container
+from rsdos.stores.legacy.connection import parked
+path, key = sys.argv[1:]
+for free in range(8, -1, -1):
+    with Container(path) as container:
+        container.extract(key)
+    parked._connections.clear()
+    taken = [os.open("/dev/null", os.O_RDONLY)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (taken[0] + free, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    try:
+        with Container(path) as container:
+            assert container.extract(key) == b"object"
+    except OSError as error:
+        assert error.errno == errno.EMFILE, error
+        print("refused")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1000, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    parked._connections.clear()
+    os.close(taken[0])
+"""
+    assert run_python(code, path, key).count("refused") > 2
+    with closing(sqlite3.connect(path / "packs.idx")) as database:
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
 def test_closing_is_cheap_and_final_where_it_matters(container: Container) -> None:
     """A connection is kept for the next opening, and never for another file of that name."""
     container.insert_many([b"old"])

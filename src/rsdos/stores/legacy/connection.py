@@ -6,7 +6,7 @@ import logging
 import os
 import sqlite3
 import threading
-from contextlib import closing
+from contextlib import ExitStack, closing
 from urllib.parse import quote
 
 from rsdos import fsio
@@ -136,12 +136,20 @@ def connect(layout: LegacyLayout) -> Connection:
         ):
             raise
         if writable:
+            _need_descriptors(path)
             return without_shared_memory(path)
         log = f"{path}-wal"
         if os.path.exists(log) and os.path.getsize(log):
             reason = "its log has changes that only a user with write permission can bring in"
             raise ReadOnlyContainer(layout.root, reason) from error
     return _opened(path, "mode=ro&immutable=1", is_immutable=True)
+
+
+def _need_descriptors(path: str) -> None:
+    """Raise OSError when it was for want of descriptors: SQLite, which needs three, does not tell that from others."""
+    with ExitStack() as opened:
+        for _ in range(3):
+            opened.callback(os.close, fsio.open_for_reading(path))
 
 
 def _is_cut_short(path: str) -> bool:
