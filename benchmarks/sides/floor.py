@@ -32,7 +32,9 @@ _FRAME = 1 << 20
 """Bytes that are compressed, or read and checked, at once: 13,000 MiB/s in 1 MiB, 9,500 in 256 KiB."""
 _WINDOW = 4 << 20
 _BUFFERS = 1024
-_GROUP = 64
+_GROUP = 128
+_THREADS = 32
+_SMALL = 1 << 14
 
 
 class Floor(Side):
@@ -106,17 +108,19 @@ class Floor(Side):
 
     def insert_many_loose(self, payloads: Sequence[bytes]) -> list[str]:
         keys: list[str] = []
-        with ThreadPoolExecutor(8) as pool:
+        with ThreadPoolExecutor(_THREADS) as pool:
             for at in range(0, len(payloads), _GROUP):
                 files = list(map(self._write_loose, payloads[at : at + _GROUP]))
                 if self.durable:
+                    for _, fd in files:
+                        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
                     list(pool.map(os.fdatasync, [fd for _, fd in files]))
                 for key, fd in files:
                     os.close(fd)
                     os.rename(f"{self.path}/{key}", self._loose(key))
-                if self.durable:
-                    list(pool.map(_sync_directory, {os.path.dirname(self._loose(key)) for key, _ in files}))
                 keys += (key for key, _ in files)
+            if self.durable:
+                list(pool.map(_sync_directory, {os.path.dirname(self._loose(key)) for key in keys}))
         return keys
 
     def insert_files(self, places: Sequence[Path], jobs: int, compress: bool) -> None:
@@ -157,7 +161,7 @@ class Floor(Side):
         place = self._places.get(key)
         if place is None:
             fd = os.open(self._loose(key), os.O_RDONLY)
-            data = os.read(fd, os.fstat(fd).st_size)
+            data = os.read(fd, _SMALL)
             os.close(fd)
             assert hashlib.sha256(data).hexdigest() == key
             return data
@@ -201,7 +205,7 @@ class Floor(Side):
             payloads = []
             for entry in os.scandir(directory.path):
                 fd = os.open(entry.path, os.O_RDONLY)
-                payloads.append(os.read(fd, os.fstat(fd).st_size))
+                payloads.append(os.read(fd, _SMALL))
                 os.close(fd)
                 hashlib.sha256(payloads[-1]).digest()
             for at in range(0, len(payloads), _BUFFERS):

@@ -182,6 +182,19 @@ def test_the_names_of_prefix_directories_are_synced_a_few_times(tmp_path: Path) 
     assert calls.count("fsync loose") == 1
 
 
+def test_the_name_of_a_prefix_directory_that_is_made_again_is_synced_again(tmp_path: Path) -> None:
+    Container.create(tmp_path).close()
+    key = key_of(b"x")
+    with Container(tmp_path) as container:
+        container.insert(b"x")
+        (tmp_path / "loose" / key[:2] / key[2:]).unlink()
+        (tmp_path / "loose" / key[:2]).rmdir()
+        disk = Disk(tmp_path)
+        with disk.watched():
+            container.insert(b"x")
+    _order([f"{name} {where}" for name, where in disk.calls], f"mkdir loose/{key[:2]}", "fsync loose")
+
+
 def test_a_loose_file_goes_only_after_its_packed_copy_is_safe(tmp_path: Path) -> None:
     with Container.create(tmp_path) as container:
         key = container.insert(b"x")

@@ -11,6 +11,7 @@ from rsdos.engine import Engine
 from rsdos.layout import LegacyLayout
 from rsdos.maintenance import clean, delete, merge, pack, repack
 from rsdos.model import CompressMode
+from rsdos.progress import SILENCE
 
 
 def pack_all_loose(
@@ -18,8 +19,8 @@ def pack_all_loose(
 ) -> None:
     """Pack; raises `InconsistentContent` at the end when a loose object is damaged. It is never packed."""
     mode = compress if isinstance(compress, CompressMode) else CompressMode.YES if compress else CompressMode.NO
-    plan = pack.plan(engine, pack.PackOptions(mode, clean_up))
-    report = pack.execute(engine, plan, CallbackProgress(callback, "Packing loose objects"))
+    progress = CallbackProgress(callback, "Packing loose objects") if callback else SILENCE
+    report = pack.pack_all(engine, pack.PackOptions(mode, clean_up), progress)
     damaged = [key for key in report.damaged if os.access(engine.layout.loose_file(key), os.R_OK)]
     if damaged and must_be_whole:
         raise InconsistentContent(f"Error when packing object '{damaged[0]}': re-computed hash is different!")
