@@ -16,6 +16,9 @@ from rsdos.errors import InvalidSource, SourceChanged, UnreadableSource
 from rsdos.model import FRAME_SIZE, BytesLike, Source
 from rsdos.streams.buffers import Buffers
 
+_LOOK = 512
+"""Sources that are looked at together: of 10 KB each, 800 are what is inserted at once."""
+
 # O_NONBLOCK: opening a FIFO that nobody writes to must not hang.
 _OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
@@ -106,15 +109,22 @@ def grouped(sources: Iterable[Source], room: Callable[[], int], most: int) -> It
 
 
 def _plain_group(sources: Sequence[Source], at: int, room: int, most: int) -> list[bytes]:
-    """The next sources as they are, if all of them are small bytes; an empty list if not."""
-    group = list(sources[at : at + most])
-    if set(map(type, group)) != {bytes}:
-        return []
-    plain = cast(list[bytes], group)
-    sizes = list(map(len, plain))
-    if max(sizes) > FRAME_SIZE:
-        return []
-    return plain if sum(sizes) < room else plain[: bisect_left(list(accumulate(sizes)), room) + 1]
+    """The next sources as they are, up to the first part of them that are not all small bytes."""
+    group: list[bytes] = []
+    while room > 0 and len(group) < most:
+        start = at + len(group)
+        part = list(sources[start : start + min(_LOOK, most - len(group))])
+        if set(map(type, part)) != {bytes}:
+            break
+        plain = cast(list[bytes], part)
+        sizes = list(map(len, plain))
+        if max(sizes) > FRAME_SIZE:
+            break
+        ends = list(accumulate(sizes))
+        count = bisect_left(ends, room) + 1
+        group += plain[:count]
+        room -= ends[min(count, len(ends)) - 1]
+    return group
 
 
 def in_frames(parts: Iterable[BytesLike]) -> Iterator[BytesLike]:
