@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -273,8 +272,7 @@ def _with_dead(was: PackEntry, now: PackEntry) -> PackEntry:
     (objects, dead_objects), (size, dead_size), (stored, dead_stored) = (
         (max(total, every), max(total, every) - (every - dead)) for total, every, dead in counts
     )
-    return replace(
-        was,
+    return was._replace(
         objects=objects,
         size=size,
         stored=stored,
@@ -287,8 +285,7 @@ def _with_dead(was: PackEntry, now: PackEntry) -> PackEntry:
 def _counted(pack: PackEntry, every: Counts | None, alive: Counts | None) -> PackEntry:
     objects, size, stored = every or (0, 0, 0)
     live_objects, live_size, live_stored = alive or (0, 0, 0)
-    return replace(
-        pack,
+    return pack._replace(
         objects=objects,
         size=size,
         stored=stored,
