@@ -58,7 +58,7 @@ class Level:
 
 QUICK = Level(
     "quick",
-    3,
+    2,
     (
         Objects("text-1k", 1000, 10_000),
         Objects("noise-1k", 1000, 5_000, random=True),
@@ -67,7 +67,7 @@ QUICK = Level(
     ),
     singles=500,
     loose_singles=100,
-    synced=500,
+    synced=200,
     loose=500,
     stream=64 << 20,
     starts=3,

@@ -11,8 +11,8 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from rsdos import fsio
@@ -46,29 +46,86 @@ def _new_id() -> str:
     return uuid.uuid4().hex
 
 
-@dataclass(frozen=True, slots=True)
 class Config:
-    """The settings of one container. Raises `InvalidOption` when one makes no sense.
+    """The settings of one container; immutable. Raises `InvalidOption` when one makes no sense.
 
     ``pack_size_target`` is in stored bytes: a pack that has reached it is sealed. ``compression`` and
-    ``loose_compression`` are specifications (``zstd:+3``, ``zlib+1``, ``none``), kept as they were given.
+    ``loose_compression`` are specifications (``zstd:+3``, ``zlib+1``, ``none``), kept as they were given. Without a
+    ``container_id`` it is a new one's.
     """
 
-    container_id: str = field(default_factory=_new_id)
-    compression: str = ""
-    loose_compression: str = "none"
-    durability: Durability = Durability.FULL
-    pack_size_target: int = DEFAULT_PACK_SIZE
-    loose_prefix_len: int = 2
-    hash_type: str = SHA256.name
-    unknown: Mapping[str, Any] = field(default_factory=dict)
-    version: int = VERSION
+    # By hand, and not a dataclass: the import of these is a fifth of a `rsdos status`.
+    __slots__ = (
+        "compression",
+        "container_id",
+        "durability",
+        "hash_type",
+        "loose_compression",
+        "loose_prefix_len",
+        "pack_size_target",
+        "unknown",
+        "version",
+    )
+    container_id: str
+    compression: str
+    loose_compression: str
+    durability: Durability
+    pack_size_target: int
+    loose_prefix_len: int
+    hash_type: str
+    unknown: Mapping[str, Any]
+    version: int
 
-    def __post_init__(self) -> None:
-        if self.version not in DEFAULT_COMPRESSION:
-            raise InvalidOption(f"container version {self.version!r:.40}; this rsdos knows versions 1 and 2")
-        if self.compression == "":
-            object.__setattr__(self, "compression", DEFAULT_COMPRESSION[self.version])
+    def __init__(  # noqa: PLR0913  the settings of a container
+        self,
+        *,
+        container_id: str | None = None,
+        compression: str = "",
+        loose_compression: str = "none",
+        durability: Durability = Durability.FULL,
+        pack_size_target: int = DEFAULT_PACK_SIZE,
+        loose_prefix_len: int = 2,
+        hash_type: str = SHA256.name,
+        unknown: Mapping[str, Any] = MappingProxyType({}),
+        version: int = VERSION,
+    ) -> None:
+        if version not in DEFAULT_COMPRESSION:
+            raise InvalidOption(f"container version {version!r:.40}; this rsdos knows versions 1 and 2")
+        settings = {
+            "container_id": _new_id() if container_id is None else container_id,
+            "compression": DEFAULT_COMPRESSION[version] if compression == "" else compression,
+            "loose_compression": loose_compression,
+            "durability": durability,
+            "pack_size_target": pack_size_target,
+            "loose_prefix_len": loose_prefix_len,
+            "hash_type": hash_type,
+            "unknown": unknown,
+            "version": version,
+        }
+        for name, value in settings.items():
+            object.__setattr__(self, name, value)
+        self._check()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a Config does not change: {name}")
+
+    def _members(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def __eq__(self, other: object) -> bool:
+        return self._members() == other._members() if isinstance(other, Config) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.container_id)
+
+    def __repr__(self) -> str:
+        return f"Config({', '.join(f'{name}={value!r}' for name, value in self._members().items())})"
+
+    def changed(self, **settings: Any) -> Config:
+        """Another one, with these settings."""
+        return Config(**{**self._members(), **settings})
+
+    def _check(self) -> None:
         is_id = _CONTAINER_ID if self.version == VERSION else _LEGACY_ID
         if not isinstance(self.container_id, str) or not re.fullmatch(is_id, self.container_id):
             raise InvalidOption("container_id is 32 hex characters")
@@ -149,7 +206,7 @@ def _config_of(path: str, data: bytes) -> Config:
         raise DamagedContainer(path, str(error)) from None
     if unknown.pop("container_version", VERSION) not in (VERSION, LEGACY):
         raise _unsupported(path, version)
-    if "container_id" not in known:
+    if known.get("container_id") is None:
         raise DamagedContainer(path, "it has no container_id")
     try:
         durability = Durability(known.pop("durability", None))
@@ -158,7 +215,15 @@ def _config_of(path: str, data: bytes) -> Config:
         raise UnsupportedContainer(path, str(error)) from None
 
 
-_SETTINGS = tuple(name for name in Config.__dataclass_fields__ if name not in ("unknown", "version"))
+_SETTINGS = (
+    "container_id",
+    "compression",
+    "loose_compression",
+    "durability",
+    "pack_size_target",
+    "loose_prefix_len",
+    "hash_type",
+)
 _LEGACY_SETTINGS = {
     "loose_prefix_len": "loose_prefix_len",
     "pack_size_target": "pack_size_target",

@@ -280,9 +280,9 @@ def test_hostile_tables_do_no_harm(tmp_path: Path) -> None:
     objects = many(path)
     newest = manifest_of(path)
     for changed in (
-        replace(newest, packs=(replace(newest.packs[0], id=77),), next_pack_id=78),
-        replace(newest, packs=(replace(newest.packs[0], length=1 << 60, synced=0),)),
-        replace(newest, segments=(replace(newest.segments[0], number=0, pack_id=1, offset=1 << 61, length=1 << 61),)),
+        newest._replace(packs=(newest.packs[0]._replace(id=77),), next_pack_id=78),
+        newest._replace(packs=(newest.packs[0]._replace(length=1 << 60, synced=0),)),
+        newest._replace(segments=(newest.segments[0]._replace(number=0, pack_id=1, offset=1 << 61, length=1 << 61),)),
     ):
         (path / f"index/manifest-{newest.number:010d}.json").write_bytes(encode_manifest(changed))
         repair(path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from rsdos import fsio
@@ -258,7 +257,7 @@ class Index:
 
     def _settle(self, manifest: Manifest) -> Manifest:
         """Sync the segment files that a relaxed commit, or this one, left unsynced."""
-        return replace(manifest, segments=tuple(map(self._synced, manifest.segments)))
+        return manifest._replace(segments=tuple(map(self._synced, manifest.segments)))
 
     def _synced(self, segment: SegmentEntry) -> SegmentEntry:
         if segment.synced:
@@ -267,7 +266,7 @@ class Index:
             fsio.sync_path(self._layout.segment(segment.number))
         except FileNotFoundError:
             return segment  # Its entries are read from the packs.
-        return replace(segment, synced=True)
+        return segment._replace(synced=True)
 
     def close(self) -> None:
         """Let go of the mappings; the next lookup loads them again. What is small is kept for that, see `park`."""

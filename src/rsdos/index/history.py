@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 
 from rsdos import fsio, locks
 from rsdos.errors import DamagedContainer
@@ -84,7 +83,7 @@ class History:
         with locks.acquire(self._layout.commit_lock) as lock:
             newest = self.newest()
             try:
-                manifest = replace(change(newest), number=newest.number + 1)
+                manifest = change(newest)._replace(number=newest.number + 1)
                 self._publish(manifest, durability)
             except BaseException:
                 self._undo(newest)
@@ -110,7 +109,7 @@ class History:
             made = make()
             if made is None:
                 return None
-            manifest = replace(made, number=max([self.committed(), *self._layout.manifest_numbers()]) + 1)
+            manifest = made._replace(number=max([self.committed(), *self._layout.manifest_numbers()]) + 1)
             try:
                 decode_manifest(encode_manifest(manifest))
             except ValueError as error:

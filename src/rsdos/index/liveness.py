@@ -7,7 +7,6 @@ kills, and so stands right beside it, in whatever segment each of them was.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -62,7 +61,7 @@ def recounted(manifest: Manifest, before: Entries, after: Entries) -> Manifest:
     gone, come = (table.take(table.distinct()).counts() for table in (before, after))
     none = (0, 0, 0)
     packs = (_with_dead(pack, gone.get(pack.id, none), come.get(pack.id, none)) for pack in manifest.packs)
-    return replace(manifest, packs=tuple(packs))
+    return manifest._replace(packs=tuple(packs))
 
 
 def _with_dead(pack: PackEntry, gone: Counts, come: Counts) -> PackEntry:
@@ -77,4 +76,4 @@ def _with_dead(pack: PackEntry, gone: Counts, come: Counts) -> PackEntry:
             strict=True,
         )
     )
-    return replace(pack, dead_objects=objects, dead_size=size, dead_stored=stored)
+    return pack._replace(dead_objects=objects, dead_size=size, dead_stored=stored)

@@ -8,8 +8,8 @@ stored a second time.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
 
 from rsdos.documents import decode_document, encode_document
 
@@ -24,8 +24,7 @@ _MOST = 1 << 62
 _Entry = TypeVar("_Entry", "PackEntry", "SegmentEntry")
 
 
-@dataclass(frozen=True, slots=True)
-class PackEntry:
+class PackEntry(NamedTuple):
     """A live pack. ``length`` bytes of it are committed, the first ``synced`` of them are on stable storage.
 
     ``objects`` and ``size`` (raw bytes) count everything ever appended, ``stored`` the stored bytes of that;
@@ -44,15 +43,14 @@ class PackEntry:
     dead_stored: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentEntry:
+class SegmentEntry(NamedTuple):
     """A live segment: the file ``index/<number>.seg``, or a range of a pack (``number`` is 0 then).
 
     ``synced`` tells whether a segment file is on stable storage; one in a pack is where its pack is. ``check`` tells a
     segment file from any other that is put in its place: the first bytes of its header's hash (0: not known).
     """
 
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple's method of this name is of no use here
     tombstones: int
     number: int = 0
     pack_id: int = 0
@@ -67,8 +65,7 @@ class SegmentEntry:
         return self.number, self.pack_id, self.offset
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(NamedTuple):
     """One state of the packed side of a container. A commit is a pure function from the newest one to the next."""
 
     number: int
@@ -77,7 +74,7 @@ class Manifest:
     next_segment: int = 1
     packs: tuple[PackEntry, ...] = ()
     segments: tuple[SegmentEntry, ...] = ()
-    notes: Mapping[str, Any] = field(default_factory=dict)
+    notes: Mapping[str, Any] = MappingProxyType({})
     """What operators' tools have noted, by name: the last validation, say. Anything that JSON has."""
 
     @property
@@ -116,31 +113,34 @@ class Manifest:
 
     def with_note(self, name: str, note: object) -> Manifest:
         """The same with this note, in the place of the one of its name."""
-        return replace(self, notes={**self.notes, name: note})
+        return self._replace(notes={**self.notes, name: note})
 
     def with_pack(self, pack: PackEntry) -> Manifest:
         """The same with this pack, new or in place of the one of its id; its id is never given out again."""
         others = (other for other in self.packs if other.id != pack.id)
         packs = tuple(sorted((*others, pack), key=lambda entry: entry.id))
-        return replace(self, packs=packs, next_pack_id=max(self.next_pack_id, pack.id + 1))
+        return self._replace(packs=packs, next_pack_id=max(self.next_pack_id, pack.id + 1))
 
     def without_pack(self, pack_id: int) -> Manifest:
         """The same without a pack and the segments inside it; merged segments may still have entries of it."""
         packs = tuple(pack for pack in self.packs if pack.id != pack_id)
         segments = tuple(segment for segment in self.segments if segment.pack_id != pack_id)
-        return replace(self, packs=packs, segments=segments)
+        return self._replace(packs=packs, segments=segments)
 
     def with_segments(self, gone: Iterable[SegmentEntry], *fresh: SegmentEntry) -> Manifest:
         """The same with some segments replaced by others."""
         names = {segment.name for segment in gone}
         kept = (segment for segment in self.segments if segment.name not in names)
         after = max((segment.number + 1 for segment in fresh), default=0)
-        return replace(self, segments=(*kept, *fresh), next_segment=max(self.next_segment, after))
+        return self._replace(segments=(*kept, *fresh), next_segment=max(self.next_segment, after))
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """The bytes of a manifest file."""
-    return encode_document({"manifest_version": VERSION} | asdict(manifest))
+    members = manifest._asdict()
+    for name in ("packs", "segments"):
+        members[name] = [entry._asdict() for entry in members[name]]
+    return encode_document({"manifest_version": VERSION, **members, "notes": {**manifest.notes}})
 
 
 def decode_manifest(data: bytes) -> Manifest:
@@ -167,8 +167,8 @@ def decode_manifest(data: bytes) -> Manifest:
 
 def _members(kind: type[Any]) -> tuple[tuple[str, ...], int]:
     """The names of an entry's members in order, and which of them is the only one that is no number."""
-    names = tuple(kind.__dataclass_fields__)
-    (flag,) = (at for at, name in enumerate(names) if kind.__dataclass_fields__[name].type == "bool")
+    names: tuple[str, ...] = kind._fields
+    (flag,) = (at for at, name in enumerate(names) if isinstance(kind._field_defaults.get(name), bool))
     return names, flag
 
 

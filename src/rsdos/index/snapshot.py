@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -292,8 +291,7 @@ def _with_dead(was: PackEntry, now: PackEntry) -> PackEntry:
     (objects, dead_objects), (size, dead_size), (stored, dead_stored) = (
         (max(total, every), max(total, every) - (every - dead)) for total, every, dead in counts
     )
-    return replace(
-        was,
+    return was._replace(
         objects=objects,
         size=size,
         stored=stored,
@@ -306,8 +304,7 @@ def _with_dead(was: PackEntry, now: PackEntry) -> PackEntry:
 def _counted(pack: PackEntry, every: Counts | None, alive: Counts | None) -> PackEntry:
     objects, size, stored = every or (0, 0, 0)
     live_objects, live_size, live_stored = alive or (0, 0, 0)
-    return replace(
-        pack,
+    return pack._replace(
         objects=objects,
         size=size,
         stored=stored,

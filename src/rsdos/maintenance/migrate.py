@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import monotonic
 from types import MappingProxyType
 
@@ -97,8 +97,8 @@ def _target_config(config: Config, options: MigrateOptions) -> Config:
     if options.to == VERSION and config.hash_type != "sha256":
         raise InvalidOption(f"container version 2 has no {config.hash_type} keys; `transfer` gives objects new ones")
     container_id = config.container_id.replace("-", "")
-    changed = replace(config, version=options.to, compression=compression, container_id=container_id)
-    return replace(changed, loose_compression="none", durability=Durability.FULL) if options.to == LEGACY else changed
+    changed = config.changed(version=options.to, compression=compression, container_id=container_id)
+    return changed.changed(loose_compression="none", durability=Durability.FULL) if options.to == LEGACY else changed
 
 
 def _is_zlib(compression: str) -> bool:

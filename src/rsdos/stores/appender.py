@@ -8,7 +8,6 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -184,8 +183,7 @@ class Appender(PackAppender):
                 raise _HitsDeleted(lost)
             entries = Entries.joined(written)
             pack = claim.grown(newest, synced)
-            pack = replace(
-                pack,
+            pack = pack._replace(
                 objects=pack.objects + len(entries),
                 size=pack.size + entries.total_size,
                 stored=pack.stored + entries.total_length,
@@ -244,8 +242,7 @@ class Appender(PackAppender):
         mine = entries.take([digest in twice for digest in entries.digests()])
         pack = manifest.pack(self._claim.pack.id)
         assert pack is not None
-        pack = replace(
-            pack,
+        pack = pack._replace(
             dead_objects=pack.dead_objects + len(mine),
             dead_size=pack.dead_size + mine.total_size,
             dead_stored=pack.dead_stored + mine.total_length,
@@ -274,5 +271,5 @@ class _HitsDeleted(Exception):
 
 
 def _mark_synced(manifest: Manifest, lengths: dict[int, int]) -> Manifest:
-    packs = (replace(pack, synced=max(pack.synced, lengths.get(pack.id, 0))) for pack in manifest.packs)
-    return replace(manifest, packs=tuple(packs))
+    packs = (pack._replace(synced=max(pack.synced, lengths.get(pack.id, 0))) for pack in manifest.packs)
+    return manifest._replace(packs=tuple(packs))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import replace
 
 from rsdos import fsio, locks
 from rsdos.config import Config
@@ -105,7 +104,7 @@ class Claim:
         if pack.length != self.pack.length:
             raise DamagedContainer(self.writer.path, "somebody else committed to this pack while it was locked")
         end = self.writer.position
-        return replace(pack, length=end, synced=max(pack.synced, synced), sealed=end >= self._target)
+        return pack._replace(length=end, synced=max(pack.synced, synced), sealed=end >= self._target)
 
     def committed(self, manifest: Manifest) -> None:
         """What was finished is in this manifest now."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import replace
 from itertools import accumulate
 
 from rsdos import fsio, locks
@@ -201,9 +200,9 @@ class Evacuation:
                 pack = claim.grown(newest, synced)
                 objects, size, stored = self._counts
                 manifest = manifest.with_pack(
-                    replace(pack, objects=pack.objects + objects, size=pack.size + size, stored=pack.stored + stored)
+                    pack._replace(objects=pack.objects + objects, size=pack.size + size, stored=pack.stored + stored)
                 )
-            return replace(manifest, packs=self._index.open(manifest).with_dead_counted())
+            return manifest._replace(packs=self._index.open(manifest).with_dead_counted())
 
         manifest = self._index.commit(change, Durability.FULL)
         if synced:

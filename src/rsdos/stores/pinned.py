@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 from rsdos import fsio
 from rsdos.index import History, Manifest, encode_manifest
@@ -21,9 +20,9 @@ def pinned(layout: Layout, history: History, root: str) -> Iterator[Pin]:
         target = Layout(root).manifest(manifest.number)
         fsio.remove(target)
         # Whoever copies the pieces syncs them.
-        packs = tuple(replace(pack, synced=pack.length) for pack in manifest.packs)
-        tables = tuple(replace(segment, synced=True) for segment in manifest.segments)
-        fsio.write_file(target, encode_manifest(replace(manifest, packs=packs, segments=tables)))
+        packs = tuple(pack._replace(synced=pack.length) for pack in manifest.packs)
+        tables = tuple(segment._replace(synced=True) for segment in manifest.segments)
+        fsio.write_file(target, encode_manifest(manifest._replace(packs=packs, segments=tables)))
         pieces = [*segments, *(Piece(_name(layout, layout.pack(pack.id)), pack.length) for pack in manifest.packs)]
         yield Pin((os.path.relpath(target, root),), tuple(pieces))
     finally:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import replace
 
 from rsdos import fsio, locks
 from rsdos.config import Config
@@ -190,7 +189,7 @@ class Rebuild:
         self._fresh = segments
         for segment in segments:
             fsio.sync_path(self._layout.segment(segment.number))
-        return self._manifest(result, [replace(segment, synced=True) for segment in segments], number)
+        return self._manifest(result, [segment._replace(synced=True) for segment in segments], number)
 
     def _lock_out_writers(self, held: ExitStack, ids: Collection[int]) -> set[int]:
         """Lock those packs that somebody could append to; returns those where somebody does."""
@@ -223,7 +222,7 @@ class Rebuild:
             base.notes,
         )
         opened = [self._open(segment) for segment in segments]
-        return replace(manifest, packs=Snapshot(manifest, opened).with_dead_counted())
+        return manifest._replace(packs=Snapshot(manifest, opened).with_dead_counted())
 
     def _open(self, entry: SegmentEntry) -> Segment:
         return self._index.open_segment(entry)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from rsdos.errors import DamagedContainer
 from rsdos.index import WHOLE_PACK, Manifest, PackEntry, Segment, SegmentEntry, Snapshot
 from rsdos.layout import Layout
@@ -27,10 +25,10 @@ def recover(layout: Layout, container_id: str, manifest: Manifest | None) -> Sna
         found = _Found()
         entries = [found.take(layout, container_id, pack) for pack in packs if pack.id not in replaced]
     if manifest:
-        return Snapshot(replace(manifest, segments=tuple(found.entries)), found.segments, found.damage)
+        return Snapshot(manifest._replace(segments=tuple(found.entries)), found.segments, found.damage)
     whole = Manifest(0, container_id, packs=tuple(entries), segments=tuple(found.entries))
     snapshot = Snapshot(whole, found.segments, found.damage)
-    return Snapshot(replace(whole, packs=snapshot.counted()), found.segments, found.damage)
+    return Snapshot(whole._replace(packs=snapshot.counted()), found.segments, found.damage)
 
 
 def _replaced(found: _Found) -> set[int]:
@@ -92,4 +90,4 @@ class _Found:
                     length=batch.segment_length,
                 )
             )
-        return replace(pack, length=length)
+        return pack._replace(length=length)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from itertools import accumulate
 
 from rsdos import fsio, locks
@@ -106,7 +105,7 @@ class Repack:
             pack = newest.pack(pack_id)
             if pack is None:
                 raise Busy(self._layout.pack(pack_id))  # Somebody else has repacked it.
-            return newest.with_pack(replace(pack, sealed=True))
+            return newest.with_pack(pack._replace(sealed=True))
 
         manifest = self._index.refresh().manifest
         pack = manifest.pack(pack_id)
@@ -322,7 +321,7 @@ class Repack:
     def _grown(self, claim: Claim, newest: Manifest, synced: int) -> PackEntry:
         grown = claim.grown(newest, synced)
         objects, size, stored = self._counts
-        return replace(grown, objects=grown.objects + objects, size=grown.size + size, stored=grown.stored + stored)
+        return grown._replace(objects=grown.objects + objects, size=grown.size + size, stored=grown.stored + stored)
 
     def _recounted(self, newest: Manifest, manifest: Manifest, claim: Claim, fresh: Sequence[SegmentEntry]) -> Manifest:
         """With the dead bytes of objects that have copies elsewhere, from before or since this was begun."""
@@ -343,8 +342,7 @@ class Repack:
         moved = moved.take(~moved.of_extents(old))
         pack = manifest.pack(claim.pack.id)
         if pack is not None:
-            pack = replace(
-                pack,
+            pack = pack._replace(
                 dead_objects=pack.dead_objects + len(moved),
                 dead_size=pack.dead_size + moved.total_size,
                 dead_stored=pack.dead_stored + moved.total_length,

@@ -39,7 +39,7 @@ def digests(count: int, seed: int = 0) -> list[bytes]:
     return [source.randbytes(32) for _ in range(count)]
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 991, 8191, 8192, 8193, 30_000])
+@pytest.mark.parametrize("count", [0, 1, 2, 991, 8191, 8192, 8193, 30_000, 70_000])
 def test_finds_what_is_there_and_nothing_else(tmp_path: Path, count: int) -> None:
     records = {digest: record(digest, number) for number, digest in enumerate(digests(count))}
     segment = segment_of(tmp_path / "segment", list(records.values()))
