@@ -81,3 +81,17 @@ def test_repair_index(run: Run, path: Path) -> None:
     assert json.loads(run("repair", "index", "--json").stdout)["is_changed"] is False
     run("validate", "--full")
     assert len(run("list").stdout.split()) == 4
+
+
+def test_stats_say_how_much_how_fast_and_how_much_memory(run: Run, tmp_path: Path) -> None:
+    run("init")
+    for number in range(120):
+        (tmp_path / f"{number}.txt").write_bytes(b"%d" % number * 100)
+    for jobs in ("1", "2"):
+        lines = run("add-files", "-r", "--jobs", jobs, "--stats", ".", "--to", "packed").stderr.splitlines()
+        (line,) = (line for line in lines if line.startswith("[stats]"))
+        assert "120 objects, " in line and "objects/s" in line and "/s; peak memory " in line
+    done = run("validate", "--json", "--stats")
+    assert json.loads(done.stdout)["peak_memory"] > 1 << 20
+    assert "[stats] 120 objects, " in done.stderr
+    assert "peak_memory" not in json.loads(run("validate", "--json").stdout)

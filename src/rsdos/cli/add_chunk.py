@@ -42,13 +42,19 @@ class How(NamedTuple):
 class StoredChunk(NamedTuple):
     """What became of some ``files``: what to print of those that are durable now, and why others are not there.
 
-    ``failed`` is what went wrong with all of it, in a worker.
+    ``objects`` of ``size`` raw bytes are durable; ``failed`` is what went wrong with all of it, in a worker.
     """
 
-    files: int
+    objects: int
+    size: int
     texts: list[str]
     refused: list[str]
     failed: str = ""
+
+    @property
+    def files(self) -> int:
+        """How many it is about."""
+        return self.objects + len(self.refused)
 
 
 def store_files(container: Container, paths: Iterable[str], how: How) -> Iterator[StoredChunk]:
@@ -74,7 +80,7 @@ def store_files(container: Container, paths: Iterable[str], how: How) -> Iterato
                 container.meta(key).size if size is None else size
                 for key, size in zip(keys, reading.sizes, strict=True)
             ]
-            yield StoredChunk(len(keys) + len(refused), _texts(keys, reading.paths, sizes, how), refused)
+            yield StoredChunk(len(keys), sum(sizes), _texts(keys, reading.paths, sizes, how), refused)
         if reading.is_over:
             return
         refused = []

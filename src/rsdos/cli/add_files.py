@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +15,7 @@ from rsdos.cli.add_workers import MOST_JOBS, default_jobs, store_in_workers
 from rsdos.cli.bar import Bar
 from rsdos.cli.passing import pass_session
 from rsdos.cli.render import echo, one_line
+from rsdos.cli.run import show_stats
 from rsdos.cli.session import Session
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ _READ = 1 << 16
     f"and with -r as many as there are cores, {MOST_JOBS} at most, for {_WORKERS_FROM} files or more that go to packs.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document a line.")
+@click.option("--stats", is_flag=True, help="Files/s, bytes/s and peak memory at the end, on stderr.")
 @pass_session
 def command(  # noqa: PLR0913, PLR0917  one for each option
     session: Session,
@@ -69,6 +72,7 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
     compress: str,
     jobs: int | None,
     as_json: bool,
+    stats: bool,
 ) -> int:
     """Store files and directories; prints the key, the name and the size of each.
 
@@ -84,6 +88,7 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
         raise click.UsageError("--compress is for packs; loose objects are compressed by init --loose-compression")
     if jobs is None and not recursive:
         jobs = 1  # Of a list of names the lines are wanted in its order.
+    begun = monotonic()
     container = session.container()
     _ = container.config
     names = chain(files, _listed(from_file, null) if from_file is not None else ())
@@ -92,6 +97,8 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
         adding.add(
             _walk(names, recursive, adding), to, CompressMode(compress), as_json, jobs or (None if recursive else 1)
         )
+    if stats:
+        show_stats(adding.objects, adding.size, monotonic() - begun)
     if adding.passed_over:
         click.echo(f"rsdos: warning: passed over {adding.passed_over} that are no regular files (links, ...)", err=True)
     return 1 if adding.failed else 0
@@ -106,6 +113,7 @@ class _Adding:
         self._bar = bar
         self.failed = False
         self.passed_over = 0
+        self.objects = self.size = 0
         own = os.stat(session.path)
         self._own = (own.st_dev, own.st_ino)
 
@@ -144,6 +152,8 @@ class _Adding:
             self.refuse(reason)
         for text in stored.texts:
             echo(text)
+        self.objects += stored.objects
+        self.size += stored.size
         self._bar.advance(stored.files)
 
 

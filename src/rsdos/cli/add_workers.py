@@ -144,4 +144,4 @@ def _serve(pipe: Connection, inherited: list[Connection], session: Session, how:
 
 
 def _failed(reason: str) -> StoredChunk:
-    return StoredChunk(0, [], [], reason)
+    return StoredChunk(0, 0, [], [], reason)

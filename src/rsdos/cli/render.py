@@ -67,9 +67,10 @@ def echo_error(text: str) -> None:
         sys.stderr.flush()
 
 
-def echo_json(value: object, *, indent: int | None = None) -> None:
-    """One JSON document on stdout."""
-    echo(json.dumps(_plain(value), indent=indent))
+def echo_json(value: object, *, indent: int | None = None, more: dict[str, object] | None = None) -> None:
+    """One JSON document on stdout, with ``more`` members at its end."""
+    plain = _plain(value)
+    echo(json.dumps({**plain, **more} if more else plain, indent=indent))
 
 
 def _plain(value: object) -> Any:

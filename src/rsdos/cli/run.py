@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from rsdos.engine import Engine
 
 
+STATS = "Objects/s, bytes/s and peak memory at the end, on stderr; with --json peak_memory stands there too."
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """The options that the user gave."""
@@ -36,28 +39,34 @@ class Run:
     def show(self, outcome: object, sentence: str) -> None:
         """Print a plan or a report: as one JSON document, or as a sentence."""
         if self.as_json:
-            echo_json(outcome, indent=2)
+            more: dict[str, object] = {"peak_memory": _peak_memory()} if self.stats else {}
+            echo_json(outcome, indent=2, more=more)
         else:
             click.echo(f"[info] {sentence}")
 
     def show_stats(self, objects: int, size: int, seconds: float) -> None:
         """With ``--stats``, on stderr: how fast it went, and the most memory that it took."""
         if self.stats:
-            rate = objects / seconds if seconds else 0.0
-            speed = human(int(size / seconds)) if seconds else "0 B"
-            click.echo(
-                f"[stats] {objects} objects, {human(size)} in {seconds:.2f} s: {rate:.0f} objects/s, {speed}/s; "
-                f"peak memory {human(_peak_memory())}",
-                err=True,
-            )
+            show_stats(objects, size, seconds)
+
+
+def show_stats(objects: int, size: int, seconds: float) -> None:
+    """On stderr: how fast it went, and the most memory that this process took, or one that it started."""
+    rate = objects / seconds if seconds else 0.0
+    speed = human(int(size / seconds)) if seconds else "0 B"
+    click.echo(
+        f"[stats] {objects} objects, {human(size)} in {seconds:.2f} s: {rate:.0f} objects/s, {speed}/s; "
+        f"peak memory {human(_peak_memory())}",
+        err=True,
+    )
 
 
 def _peak_memory() -> int:
-    """The most bytes that were resident at one time, mapped files among them."""
+    """The most bytes that were resident at one time, mapped files among them, in the process that had the most."""
     import resource
     import sys
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return peak if sys.platform == "darwin" else peak * 1024
 
 
@@ -67,7 +76,7 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--dry-run", is_flag=True, help="Only say what there is to do.")
     @click.option("--json", "as_json", is_flag=True, help="The plan or the report as one JSON document.")
     @click.option("--wait", is_flag=True, help="Wait while another maintenance run is at work.")
-    @click.option("--stats", is_flag=True, help="Objects/s, bytes/s and peak memory at the end, on stderr.")
+    @click.option("--stats", is_flag=True, help=STATS)
     @functools.wraps(function)
     def command(*arguments: Any, dry_run: bool, as_json: bool, wait: bool, stats: bool, **options: Any) -> Any:
         return function(*arguments, run=Run(dry_run, as_json, wait, stats), **options)
