@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -390,15 +391,15 @@ def test_a_damaged_loose_object_stops_nobody(container: Container) -> None:
 def test_an_unreadable_loose_file_stops_nobody(container: Container, monkeypatch: pytest.MonkeyPatch) -> None:
     keys = container.insert_many(ALL.values(), to=Place.LOOSE)
     bad = {str(container.path / "loose" / key[:2] / key[2:]) for key in (keys[1], keys[-1])}
-    real = os.pread
 
-    def broken(fd: int, length: int, offset: int) -> bytes:
+    def broken(real: Callable[..., bytes], fd: int, *more: int) -> bytes:
         if os.readlink(f"/proc/self/fd/{fd}") in bad:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return real(fd, length, offset)
+        return real(fd, *more)
 
     with monkeypatch.context() as patched:
-        patched.setattr(os, "pread", broken)
+        for call in ("read", "pread"):
+            patched.setattr(os, call, partial(broken, getattr(os, call)))
         report = container.pack_all_loose()
     assert sorted(report.damaged) == sorted((keys[1], keys[-1]))
     assert_holds(container, ALL)

@@ -192,3 +192,5 @@ class SandboxFile:
             os.close(fd)
             if not self.is_moved:
                 fsio.remove(self._name, self._directory.fd)
+            # Whoever keeps an error keeps its frames, and this with them: not the directory open as well.
+            del self._directory

@@ -80,7 +80,7 @@ def test_a_pack_that_is_not_the_one_is_not_touched(path: Path, tmp_path: Path) -
     assert not (tmp_path / "absent").exists()
 
 
-@pytest.mark.parametrize("call", ["pwritev", "fdatasync"])
+@pytest.mark.parametrize("call", ["pwrite", "fdatasync"])
 def test_a_writer_that_failed_accepts_nothing_more(path: Path, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> int:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
