@@ -34,6 +34,8 @@ class Case:
     """Whether it changes the container: it gets a fresh copy then."""
     durable: bool = False
     on_tmpfs: bool = False
+    threads: int | None = None
+    """Threads that may help with compression, where a side has any: 0 is none."""
     only: tuple[str, ...] = ()
     """These sides, if they can; none: all that can."""
     quick: bool = True
@@ -173,8 +175,12 @@ CASES = (
     Case("insert-raw-full", "insert_many to packs, raw, full", "insert_packed", _insert_packed, durable=True,
          only=_ALL),
     Case(
-        "insert-zstd", "insert_many to packs, compressed", "insert_packed", partial(_insert_packed, compress=True),
-        only=_ALL,
+        "insert-zstd", "insert_many to packs, compressed, one thread", "insert_packed",
+        partial(_insert_packed, compress=True), threads=0, only=_ALL,
+    ),
+    Case(
+        "insert-zstd-threads", "insert_many to packs, compressed, as it comes", "insert_packed",
+        partial(_insert_packed, compress=True), only=("ours", FLOOR, "dos"), quick=False,
     ),
     Case("insert-again", "insert_many of what is there", "insert_packed", _insert_again, only=_RIVALS, quick=False),
     Case(
@@ -227,6 +233,8 @@ CASES = (
          "bytes", only=_RIVALS, quick=False),
     Case("stream-in-zstd", "one large stream in, zstd", "insert_stream", partial(_insert_stream, compress=True),
          "bytes", only=("ours", FLOOR, "dos")),
+    Case("stream-in-zstd-alone", "one large stream in, zstd, one thread", "insert_stream",
+         partial(_insert_stream, compress=True), "bytes", threads=0, only=("ours",)),
     Case("stream-out", "one large stream out of a pack, raw", "extract_stream", _extract_stream, "bytes",
          state=states.STREAM, changes=False, only=_RIVALS),
     Case("stream-out-zstd", "one large stream out of a pack, zstd", "extract_stream", _extract_stream, "bytes",

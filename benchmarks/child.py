@@ -32,6 +32,9 @@ def main() -> None:
 
 def _measured(case: str, side: Any, data: Data) -> dict[str, float]:
     side.open()
+    threads = BY_NAME[case].threads
+    if threads is not None:
+        side.limit_threads(threads)
     work = BY_NAME[case].prepare(side, data)
     idle = _anonymous()
     before, begun = os.times(), time.monotonic()

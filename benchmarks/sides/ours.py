@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks.sides.side import Side
-from rsdos import CompressMode, Container, Place
+from rsdos import CompressMode, Container, Place, set_threads
 from rsdos.config import DEFAULT_PACK_SIZE
 from rsdos.maintenance import merge, repack
 
@@ -43,6 +43,9 @@ class Ours(Side):
         # Both of what is imported at the first bulk call: numpy, and what appends.
         self.container.has_many([_NOBODY, _NOBODY])
         importlib.import_module("rsdos.stores.appender")
+
+    def limit_threads(self, most: int) -> None:
+        set_threads(most)
 
     def close(self) -> None:
         self.container.close()

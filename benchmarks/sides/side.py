@@ -34,6 +34,10 @@ class Side:
         """Open what is there and look for something once: imports and connections are behind it when time counts."""
         raise NotImplementedError
 
+    def limit_threads(self, most: int) -> None:
+        """Let no more threads help than these; most sides have none."""
+        return
+
     def close(self) -> None:
         """Give everything back."""
 
