@@ -17,6 +17,9 @@ from benchmarks.data import LEVELS, Data
 from benchmarks.sides import side_class
 from benchmarks.states import STATES, make_state
 
+_SETTLE = 0.15
+"""Seconds until threads that an import has started are at rest: those of OpenBLAS (numpy) spin for 0.1 at first."""
+
 
 def main() -> None:
     """Do what the task says, and print what it took."""
@@ -36,6 +39,7 @@ def _measured(case: str, side: Any, data: Data) -> dict[str, float]:
     if threads is not None:
         side.limit_threads(threads)
     work = BY_NAME[case].prepare(side, data)
+    time.sleep(_SETTLE)
     idle = _anonymous()
     before, begun = os.times(), time.monotonic()
     count = work()

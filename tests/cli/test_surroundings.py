@@ -184,3 +184,18 @@ def test_a_list_of_names_with_newlines_in_them(run: Run, tmp_path: Path) -> None
     done = run("add-files", "--from-file", "-", stdin=b"a\nb\0c\0")
     assert done.stdout == f"{key_of(b'odd')} - a\\nb: 3 B\n{key_of(b'even')} - c: 4 B\n"
     assert run("add-files", "-0", "--from-file", "-", stdin=b"a\nb").stdout == f"{key_of(b'odd')} - a\\nb: 3 B\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
+def test_a_command_has_no_threads_of_numpy_unless_the_user_asks(tmp_path: Path) -> None:
+    script = (
+        "import os, sys\nfrom rsdos.cli.start import main\nsys.argv = ['rsdos', '--version']\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\nimport numpy\nprint(len(os.listdir('/proc/self/task')))"
+    )
+    own = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    for more in ({}, {"OPENBLAS_NUM_THREADS": "2"}):
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, env=own | more, check=True
+        )
+        expected = min(int(more.get("OPENBLAS_NUM_THREADS", 1)), len(os.sched_getaffinity(0)))
+        assert done.stdout.split()[-1] == str(expected)
