@@ -34,6 +34,9 @@ PACK_SIZE = 300_000
 STUCK = 120
 """Seconds without a line from a living process."""
 
+BACKUPS = "backups"
+"""Where all of them back the container up to, in turn."""
+
 _RECENT = 400
 """Of the keys in its logs a process knows the last ones, its own and the others'."""
 
@@ -90,6 +93,7 @@ class Worker:
             (self._clean, 2),
             (self._repack, 3),
             (self._optimize, 1),
+            (self._back_up, 2),
             (self._reopen, 4),
         ]
         steps, weights = zip(*weighted, strict=True)
@@ -204,6 +208,13 @@ class Worker:
         engine = self._container.engine
         optimize.execute(engine, optimize.plan(engine, optimize.OptimizeOptions(seconds=5)))
 
+    def _back_up(self) -> None:
+        wanted = self._some(100)
+        report = self._container.backup(self._path.parent / BACKUPS)
+        with Container(report.generation) as copy:
+            for key, data in copy.extract_many(wanted, missing="none"):
+                self._check(key, data)
+
     def _reopen(self) -> None:
         self._container.close()
         if self._random.random() < 0.5:
@@ -292,6 +303,20 @@ class Soak:
             if any((self._path / "sandbox").iterdir()):
                 wrong.append("something is left in the sandbox")
         self.objects, self.acknowledged, self.deleted = len(listed), len(stored), len(deleted)
+        return wrong + self._judge_backups(begun)
+
+    def _judge_backups(self, begun: set[str]) -> list[str]:
+        """Those that are whole say of everything what it is; one that was killed half-way is told from them."""
+        wrong = []
+        self.backups = 0
+        for path in sorted((self._path.parent / BACKUPS).glob("backup_*")):
+            self.backups += 1
+            with Container(path) as copy:
+                found = dict(copy.extract_many(list(copy)))
+            wrong += [
+                f"{key} is wrong in a backup" for key, data in found.items() if data is None or key_of(data) != key
+            ]
+            wrong += [f"{key} of a backup was never inserted" for key in found.keys() - begun]
         return wrong
 
     def counts(self) -> Counter[str]:
@@ -319,7 +344,9 @@ def main() -> int:
         soak = Soak(Path(directory), chosen.version, chosen.seed)
         wrong = soak.run(chosen.minutes * 60)
         print(f"version {chosen.version}: {chosen.minutes} minutes, {PROCESSES} processes, {soak.kills} killed")
-        print(f"{soak.acknowledged} objects acknowledged, {soak.deleted} deleted, {soak.objects} at the end")
+        print(
+            f"{soak.acknowledged} objects acknowledged, {soak.deleted} deleted, {soak.objects} at the end, {soak.backups} backups"
+        )
         print(", ".join(f"{name} {count}" for name, count in sorted(soak.counts().items())))
         print(f"{len(wrong)} wrong")
         for reason in wrong[:10]:
