@@ -210,7 +210,8 @@ class Worker:
 
     def _back_up(self) -> None:
         wanted = self._some(100)
-        report = self._container.backup(self._path.parent / BACKUPS)
+        # The others make some more before this one has been looked at.
+        report = self._container.backup(self._path.parent / BACKUPS, keep=PROCESSES)
         with Container(report.generation) as copy:
             for key, data in copy.extract_many(wanted, missing="none"):
                 self._check(key, data)
@@ -313,9 +314,8 @@ class Soak:
             self.backups += 1
             with Container(path) as copy:
                 found = dict(copy.extract_many(list(copy)))
-            wrong += [
-                f"{key} is wrong in a backup" for key, data in found.items() if data is None or key_of(data) != key
-            ]
+            bad = (key for key, data in found.items() if data is None or key_of(data) != key)
+            wrong += [f"{key} is wrong in a backup" for key in bad]
             wrong += [f"{key} of a backup was never inserted" for key in found.keys() - begun]
         return wrong
 
