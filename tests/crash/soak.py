@@ -344,9 +344,8 @@ def main() -> int:
         soak = Soak(Path(directory), chosen.version, chosen.seed)
         wrong = soak.run(chosen.minutes * 60)
         print(f"version {chosen.version}: {chosen.minutes} minutes, {PROCESSES} processes, {soak.kills} killed")
-        print(
-            f"{soak.acknowledged} objects acknowledged, {soak.deleted} deleted, {soak.objects} at the end, {soak.backups} backups"
-        )
+        print(f"{soak.acknowledged} objects acknowledged, {soak.deleted} deleted")
+        print(f"{soak.objects} objects and {soak.backups} backups at the end")
         print(", ".join(f"{name} {count}" for name, count in sorted(soak.counts().items())))
         print(f"{len(wrong)} wrong")
         for reason in wrong[:10]:
