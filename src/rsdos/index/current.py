@@ -256,8 +256,15 @@ class Index:
         return self.commit(lambda newest: self._merge(newest, newest.segments), durability)
 
     def _settle(self, manifest: Manifest) -> Manifest:
-        """Sync the segment files that a relaxed commit, or this one, left unsynced."""
-        return manifest._replace(segments=tuple(map(self._synced, manifest.segments)))
+        """Sync the segment files that a relaxed commit, or this one, left unsynced, and their names.
+
+        Before the manifest has its own: a power loss may keep one name of a directory and not another that was made
+        before it. The entries would then be read from the packs, and one of these may be damaged.
+        """
+        segments = tuple(map(self._synced, manifest.segments))
+        if segments != manifest.segments:
+            fsio.sync_directory(self._layout.index)
+        return manifest._replace(segments=segments)
 
     def _synced(self, segment: SegmentEntry) -> SegmentEntry:
         if segment.synced:

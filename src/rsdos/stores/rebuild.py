@@ -1,8 +1,8 @@
 """Making the index of version 2 anew from the packs, and emptying the packs that are damaged. The steps are numbered.
 
 1. Give packs their names back; 2. look at all packs, with no commit going on; 3. write their tables, merged, to new
-segment files, and sync packs and segments; 4. publish a manifest that names them; 5. copy what is in each damaged pack
-to another, and put the file into quarantine; 6. put damaged files of the index there.
+segment files, and sync packs, segments and their names; 4. publish a manifest that names them; 5. copy what is in each
+damaged pack to another, and put the file into quarantine; 6. put damaged files of the index there.
 
 Killed at any moment, what was there is there, and the next run does what is left.
 """
@@ -189,6 +189,8 @@ class Rebuild:
         self._fresh = segments
         for segment in segments:
             fsio.sync_path(self._layout.segment(segment.number))
+        # Their names too, before that of the manifest: what they have of a damaged pack stands nowhere else.
+        fsio.sync_directory(self._layout.index)
         return self._manifest(result, [segment._replace(synced=True) for segment in segments], number)
 
     def _lock_out_writers(self, held: ExitStack, ids: Collection[int]) -> set[int]:
