@@ -12,7 +12,7 @@ from benchmarks import report
 from benchmarks.cases import CASES, Case
 from benchmarks.data import LEVELS, Data, Level
 from benchmarks.measure import ROOT, Bench, Failed
-from benchmarks.results import Results, describe_machine
+from benchmarks.results import Results, describe_machine, read_results
 from benchmarks.sides import NAMES, YARDSTICKS, has_verb, side_class
 
 
@@ -27,6 +27,10 @@ def main() -> int:
     data.make()
     bench = Bench(work / level.name, data, options.peers)
     results = Results(level.name, describe_machine(work))
+    if options.into:
+        results = read_results(options.into)
+        for name in options.cases:
+            results.samples.pop(name, None)
     cases = [case for case in CASES if case.name in options.cases] if options.cases else _cases_of(level)
     rounds = options.rounds or level.rounds
     begun = time.monotonic()
@@ -76,6 +80,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--keep", action="store_true", help="Leave the containers that cases start from.")
     parser.add_argument("--json", type=Path, help="Write all samples to this file.")
+    parser.add_argument("--into", type=Path, help="The other cases are those of this file, from an earlier run.")
     return parser.parse_args()
 
 
