@@ -17,8 +17,8 @@ from benchmarks.data import LEVELS, Data
 from benchmarks.sides import side_class
 from benchmarks.states import STATES, make_state
 
-_SETTLE = 0.15
-"""Seconds until threads that an import has started are at rest: those of OpenBLAS (numpy) spin for 0.1 at first."""
+_SETTLE = 0.1
+"""Seconds until threads that an import has started are at rest: those of OpenBLAS (numpy) spin for up to 0.05 then."""
 
 
 def main() -> None:

@@ -69,7 +69,7 @@ QUICK = Level(
     loose_singles=100,
     synced=200,
     loose=500,
-    stream=64 << 20,
+    stream=32 << 20,
     starts=3,
     is_quick=True,
 )
