@@ -20,7 +20,7 @@ TABLE = """\
 25 24 0:45 / /home/of\\040mine rw - btrfs /dev/vdb rw
 26 22 0:46 /sub /data rw - fuse.sshfs server:/ rw
 27 22 0:47 / /scratch rw - lustre 10.0.0.1@tcp:/scratch rw
-28 22 0:48 / /data rw - overlay overlay rw
+28 22 0:48 / /layers rw - overlay overlay rw
 29 22 0:49 / /somewhere rw - fs-of-tomorrow nothing rw
 """
 
@@ -45,7 +45,7 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ((0, 45), "/home/of mine/store/index/1.seg", True),
         ((0, 46), "/data/store/index/1.seg", False),
         ((0, 47), "/scratch/store/index/1.seg", False),
-        ((0, 48), "/data/store/index/1.seg", True),
+        ((0, 48), "/layers/store/index/1.seg", True),
         ((0, 49), "/somewhere/store/index/1.seg", False),
         # Numbers that are not in the table: subvolumes of what they are below.
         ((0, 91), "/home/of mine/subvolume/index/1.seg", True),
