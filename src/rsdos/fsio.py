@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 
 from rsdos.model import BytesLike
@@ -100,18 +100,31 @@ def write_at(fd: int, offset: int, data: BytesLike) -> int:
     return done
 
 
-def write_many_at(fd: int, offset: int, buffers: Sequence[BytesLike]) -> int:
-    """Write all ``buffers``, one after another, from ``offset``; returns the number of bytes."""
-    if len(buffers) == 1:
+def write_many_at(
+    fd: int,
+    offset: int,
+    buffers: Sequence[BytesLike],
+    lengths: Iterable[int] | None = None,
+    look: Callable[[Sequence[BytesLike]], object] | None = None,
+) -> int:
+    """Write all ``buffers``, one after another, from ``offset``; returns the number of bytes.
+
+    ``lengths`` are theirs, where the caller has them. ``look`` is called with each of them once, some at a time, just
+    before these are written: they are in the processor's caches then.
+    """
+    if len(buffers) == 1 and look is None:
         return write_at(fd, offset, buffers[0])
-    ends = list(accumulate(map(len, buffers), initial=offset))
+    ends = list(accumulate(map(len, buffers) if lengths is None else lengths, initial=offset))
     start, total = offset, ends[-1]
-    at = 0
+    at = seen = 0
     while offset < total:
         # Up to the next multiple of `WRITE` in the file: the blocks of page cache begin at multiples of their length.
         limit = min(offset - offset % WRITE + WRITE, total)
         end = min(bisect_left(ends, limit, at + 1), at + _MOST_BUFFERS)
         group = list(buffers[at:end])
+        if look:
+            look(group[seen - at :])
+            seen = end
         if ends[end] > limit:
             group[-1] = memoryview(group[-1])[: limit - ends[end - 1]]
         if offset > ends[at]:
@@ -122,6 +135,8 @@ def write_many_at(fd: int, offset: int, buffers: Sequence[BytesLike]) -> int:
             write_at(fd, offset + done, memoryview(b"".join(group))[done:])
         offset += wanted
         at = end if ends[end] <= limit else end - 1
+    if look and seen < len(buffers):
+        look(buffers[seen:])  # Empty ones, behind the last byte.
     return offset - start
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from rsdos import fsio
+from rsdos.model import BytesLike
 
 
 @pytest.fixture
@@ -56,7 +57,9 @@ def test_no_call_writes_across_a_multiple_of_the_most(path: str, monkeypatch: py
     buffers = [bytes([number]) * size for number, size in enumerate(sizes, 1)]
     whole = b"".join(buffers)
     fd = fsio.create(path)
-    assert fsio.write_many_at(fd, 999, buffers) == len(whole)
+    seen: list[BytesLike] = []
+    assert fsio.write_many_at(fd, 999, [*buffers, b"", b""], [*sizes, 0, 0], seen.extend) == len(whole)
+    assert seen == [*buffers, b"", b""]
     assert fsio.write_at(fd, 999 + len(whole), whole) == len(whole)
     os.close(fd)
     assert fsio.read_file(path, 1 << 23) == bytes(999) + 2 * whole

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rsdos import fsio
+from rsdos.codecs import crc32
 from rsdos.errors import DamagedContainer, WriterPoisoned
 from rsdos.model import BytesLike
 from rsdos.pack.format import (
@@ -76,6 +78,16 @@ class PackWriter:
         with self._poison():
             self.position += fsio.write_many_at(self.fd, offset, buffers)
         return offset
+
+    def write_objects(self, stored: Sequence[BytesLike], lengths: Sequence[int]) -> tuple[int, array[int]]:
+        """`write`, of objects of which the lengths are known; returns the CRC-32 of each as well."""
+        offset = self.position
+        crcs = array("I")
+        with self._poison():
+            self.position += fsio.write_many_at(
+                self.fd, offset, stored, lengths, lambda some: crcs.extend(map(crc32, some))
+            )
+        return offset, crcs
 
     def read(self, offset: int, length: int) -> bytes:
         """Read back what was written."""

@@ -15,6 +15,7 @@ from rsdos import fsio
 from rsdos.codecs import crc32
 from rsdos.config import Config
 from rsdos.errors import DamagedContainer, WriterPoisoned
+from rsdos.hashing import spelled
 from rsdos.index import Entries, Index, Manifest, SegmentEntry, Snapshot, recounted
 from rsdos.layout import Layout
 from rsdos.model import BytesLike, Codec, Durability, RecordFlag, Stored
@@ -95,8 +96,7 @@ class Appender(PackAppender):
         self, digests: Sequence[bytes], stored: Sequence[bytes], codecs: Sequence[int], sizes: Sequence[int]
     ) -> None:
         # 4. Write payloads; the segment and the footer follow when the batch is full or ends.
-        start = self._open().writer.write(stored)
-        self._record(digests, self._table(digests, start, stored, codecs, sizes))
+        self._record(digests, self._write(self._open(), digests, stored, codecs, sizes))
 
     def _record_one(self, digest: bytes, offset: int, stored: Stored, crc: int) -> None:
         table = Entries.appended(
@@ -113,29 +113,31 @@ class Appender(PackAppender):
 
     def _record(self, digests: Sequence[bytes], table: Entries) -> None:
         self._tables.append(table)
-        self._batch.update(digests)
+        self._batch.update(spelled(digests))
         self._count += len(digests)
         claim = self._open()
         full = claim.room == 1 or self._count >= MOST_ENTRIES
         if full or claim.position - claim.pack.length >= MOST_BATCH:
             self.commit()
 
-    def _table(
+    def _write(
         self,
+        claim: Claim,
         digests: Sequence[bytes],
-        start: int,
         stored: Sequence[bytes],
         codecs: Sequence[int],
         sizes: Sequence[int],
     ) -> Entries:
         is_raw = codecs.count(Codec.RAW) == len(codecs)
+        lengths = sizes if is_raw else array("Q", map(len, stored))
+        start, crcs = claim.writer.write_objects(stored, lengths)
         return Entries.appended(
             digests,
-            pack_id=self._open().pack.id,
+            pack_id=claim.pack.id,
             start=start,
-            lengths=sizes if is_raw else array("Q", map(len, stored)),
+            lengths=lengths,
             sizes=sizes,
-            crcs=array("I", map(crc32, stored)),
+            crcs=crcs,
             codecs=Codec.RAW if is_raw else codecs,
             flags=RecordFlag.NONE,
         )
@@ -221,8 +223,7 @@ class Appender(PackAppender):
         for digest in lost:
             del self._hits[digest]
         stored, codecs = self._hits_encoding.encode_many(payloads)
-        start = claim.writer.write(stored)
-        self._tables.append(self._table(list(lost), start, stored, codecs, list(map(len, payloads))))
+        self._tables.append(self._write(claim, list(lost), stored, codecs, list(map(len, payloads))))
 
     def _count_dead(self, manifest: Manifest, newest: Manifest, entries: Entries) -> Manifest:
         """Of a key that the index has twice from now on, one copy is dead bytes.

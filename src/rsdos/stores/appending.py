@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-from rsdos.hashing import HashType
+from rsdos.hashing import HashType, JoinedDigests, spelled
 from rsdos.model import BytesLike, Copy, Stored
 from rsdos.stores.encoding import Encoding
+from rsdos.streams.groups import Group
 
 MOST_ENTRIES = 1 << 18
 """Entries in one batch: 200 bytes each until it is committed, 50 MB."""
@@ -35,7 +36,8 @@ class PackAppender(ABC):
     def __init__(self, hash_type: HashType, look: Look) -> None:
         self._hash = hash_type
         self._look = look
-        self._batch: set[bytes] = set()
+        self._batch: set[str] = set()
+        """The keys of what is in the batch."""
         self._damaged: set[bytes] = set()
         """Of what is in the batch, that of which the container has a damaged copy."""
         self._hits: dict[bytes, bytes] = {}
@@ -58,19 +60,24 @@ class PackAppender(ABC):
     def room(self) -> int:
         """Stored bytes until the pack has reached its target; at least 1."""
 
-    def add_many(self, payloads: Sequence[bytes], encoding: Encoding) -> list[bytes]:
-        """Append the objects, of at most one frame each, that the container does not have; returns all digests."""
-        digests = self._hash.digests_of(payloads)
+    def add_many(self, payloads: Sequence[bytes], encoding: Encoding) -> JoinedDigests:
+        """`add_group` of a few objects, of at most one frame each; returns all digests."""
+        group = Group.of(self._hash, payloads)
+        self.add_group(group, encoding)
+        return group.digests()
+
+    def add_group(self, group: Group, encoding: Encoding) -> None:
+        """Append the objects that the container does not have."""
+        payloads, digests = group.payloads, group.digests()
         at = self.unknown(digests)
         if at and len(at) == len(digests):
-            self.append(digests, *encoding.encode_many(payloads), array("Q", map(len, payloads)))
+            self.append(digests, *encoding.encode_many(payloads), group.sizes)
         elif digests:
             fresh = {digests[i]: payloads[i] for i in at}
-            here = fresh.keys() | self._batch
-            hits = {digest: data for digest, data in zip(digests, payloads, strict=True) if digest not in here}
+            objects = zip(digests, group.keys, payloads, strict=True)
+            hits = {digest: data for digest, key, data in objects if digest not in fresh and key not in self._batch}
             self._append_all(fresh, encoding)
             self._remember(hits, encoding)
-        return digests
 
     def _append_all(self, objects: Mapping[bytes, bytes], encoding: Encoding) -> None:
         if objects:
@@ -123,11 +130,11 @@ class PackAppender(ABC):
     def unknown(self, digests: Sequence[bytes]) -> Sequence[int]:
         """The positions of the digests that nobody has, ascending, the first of each digest."""
         # 3. Look for duplicates: in this batch, in the index, in the other store.
-        distinct = set(digests)
+        keys = spelled(digests)
         at: Sequence[int] = range(len(digests))
-        if len(distinct) < len(digests) or not self._batch.isdisjoint(distinct):
-            first = dict(zip(reversed(digests), reversed(at), strict=True))
-            at = sorted(first[digest] for digest in first if digest not in self._batch)
+        if len(set(keys)) < len(keys) or not self._batch.isdisjoint(keys):
+            first = dict(zip(reversed(keys), reversed(at), strict=True))
+            at = sorted(first[key] for key in first if key not in self._batch)
             digests = [digests[i] for i in at]
         answers = self._look(digests) if digests else []
         if answers.count(Copy.MISSING) == len(digests):

@@ -142,7 +142,7 @@ class LooseInsert:
 
     def _insert_group(self, payloads: Sequence[bytes], bulk: _Bulk) -> list[str]:
         """Step 1 to 4 for some objects."""
-        digests = self._hash.digests_of(payloads)
+        digests = self._hash.spelled_by(self._hash.keys_of(payloads))
         # 1. Look for a good copy.
         known = self._known(digests)
         fresh = {digest: data for digest, data, hit in zip(digests, payloads, known, strict=True) if not hit}
@@ -163,7 +163,7 @@ class LooseInsert:
         finally:
             for unpublished in files:
                 unpublished.file.close()
-        return [digest.hex() for digest in digests]
+        return digests.keys
 
     def _insert_frames(self, source: Frames, bulk: _Bulk) -> str:
         file = self._sandbox.new_file()

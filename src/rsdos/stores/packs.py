@@ -19,7 +19,7 @@ from rsdos.stores.checking import Depth, Finding, PacksCheck, Sample
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.store import Store, ask_for_rest
 from rsdos.stores.sums import PackedSums
-from rsdos.streams.sources import grouped
+from rsdos.streams.groups import Group, grouped
 
 BUFFER = 8 << 20
 """Raw bytes of small objects that a bulk insert holds at a time."""
@@ -156,9 +156,10 @@ class Packs(Store):
         encoding = Encoding(compress, self._config.codec)
         keys: list[str] = []
         with appender:
-            for group in grouped(sources, lambda: min(BUFFER, appender.room), GROUP):
-                if isinstance(group, list):
-                    keys += map(bytes.hex, appender.add_many(group, encoding))
+            for group in grouped(sources, lambda: min(BUFFER, appender.room), GROUP, self.hash):
+                if isinstance(group, Group):
+                    appender.add_group(group, encoding)
+                    keys += group.keys
                 else:
                     with group:
                         keys.append(appender.add_frames(group, encoding).hex())

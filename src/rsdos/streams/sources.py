@@ -6,18 +6,14 @@ import errno
 import io
 import os
 import stat
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import accumulate, chain, islice
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from types import TracebackType
-from typing import Self, cast
+from typing import Self
 
 from rsdos.errors import InvalidSource, SourceChanged, UnreadableSource
 from rsdos.model import FRAME_SIZE, BytesLike, Source
 from rsdos.streams.buffers import Buffers
-
-_LOOK = 512
-"""Sources that are looked at together: of 10 KB each, 800 are what is inserted at once."""
 
 # O_NONBLOCK: opening a FIFO that nobody writes to must not hang.
 _OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
@@ -73,58 +69,6 @@ def take(source: Source) -> bytes | Frames:
     if isinstance(source, (bytearray, memoryview)):
         return _take_memory(memoryview(source))
     return _take_stream(source)
-
-
-def grouped(sources: Iterable[Source], room: Callable[[], int], most: int) -> Iterator[list[bytes] | Frames]:
-    """What `take` makes of each source, in order: small objects in lists, a larger one by itself.
-
-    A list ends when it has ``most`` objects or ``room()`` bytes, asked when it begins, or more by the last of them.
-    """
-    group: list[bytes] = []
-    size, limit = 0, room()
-    if isinstance(sources, (list, tuple)):
-        # They are in memory already, so that looking at many ahead costs nothing: 4 times as fast as one by one.
-        whole, at = _plain_group(sources, 0, limit, most), 0
-        while whole:
-            yield whole
-            at, limit = at + len(whole), room()
-            whole = _plain_group(sources, at, limit, most)
-        sources = islice(sources, at, None)
-    for source in sources:
-        data = source if type(source) is bytes and len(source) <= FRAME_SIZE else take(source)
-        if isinstance(data, bytes):
-            group.append(data)
-            size += len(data)
-            if size >= limit or len(group) >= most:
-                yield group
-                group, size, limit = [], 0, room()
-        else:
-            with data:
-                if group:
-                    yield group
-                yield data
-            group, size, limit = [], 0, room()
-    if group:
-        yield group
-
-
-def _plain_group(sources: Sequence[Source], at: int, room: int, most: int) -> list[bytes]:
-    """The next sources as they are, up to the first part of them that are not all small bytes."""
-    group: list[bytes] = []
-    while room > 0 and len(group) < most:
-        start = at + len(group)
-        part = list(sources[start : start + min(_LOOK, most - len(group))])
-        if set(map(type, part)) != {bytes}:
-            break
-        plain = cast(list[bytes], part)
-        sizes = list(map(len, plain))
-        if max(sizes) > FRAME_SIZE:
-            break
-        ends = list(accumulate(sizes))
-        count = bisect_left(ends, room) + 1
-        group += plain[:count]
-        room -= ends[min(count, len(ends)) - 1]
-    return group
 
 
 def in_frames(parts: Iterable[BytesLike]) -> Iterator[BytesLike]:

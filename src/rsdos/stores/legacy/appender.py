@@ -20,6 +20,7 @@ from typing import Self
 from rsdos import fsio, locks
 from rsdos.config import Config
 from rsdos.errors import Busy, WriterPoisoned
+from rsdos.hashing import spelled
 from rsdos.layout import LegacyLayout
 from rsdos.model import BytesLike, Codec, Durability, RecordFlag, Stored
 from rsdos.sharing import inherit, make_directories
@@ -261,12 +262,13 @@ class LegacyAppender(PackAppender):
         lengths: Sequence[int],
     ) -> None:
         pack = self._open()
-        columns = zip(digests, codecs, sizes, offsets, lengths, strict=True)
+        keys = spelled(digests)
+        columns = zip(keys, codecs, sizes, offsets, lengths, strict=True)
         self._rows += (
-            Row(digest.hex(), int(codec != Codec.RAW), size, offset, length, pack.id)
-            for digest, codec, size, offset, length in columns
+            Row(key, int(codec != Codec.RAW), size, offset, length, pack.id)
+            for key, codec, size, offset, length in columns
         )
-        self._batch.update(digests)
+        self._batch.update(keys)
         full = self.room == 1 or len(self._rows) >= MOST_ENTRIES
         if full or pack.position - pack.committed >= MOST_BATCH:
             self.commit()
