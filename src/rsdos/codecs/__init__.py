@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rsdos.codecs.deflate import PieceEncoder, decode_piece
     from rsdos.codecs.sequential import SequenceEncoder, codec_of, decode_sequence
     from rsdos.codecs.spec import parse_compression
+    from rsdos.codecs.workers import Job, Workers
     from rsdos.codecs.zstd import context_size, encode_checked
 else:
     __getattr__ = late(
@@ -36,6 +37,8 @@ else:
             "codec_of": "sequential",
             "decode_sequence": "sequential",
             "parse_compression": "spec",
+            "Job": "workers",
+            "Workers": "workers",
             "context_size": "zstd",
             "encode_checked": "zstd",
             "set_threads": "cores",
@@ -44,8 +47,10 @@ else:
     )
 
 __all__ = [
+    "Job",
     "PieceEncoder",
     "SequenceEncoder",
+    "Workers",
     "clearly_smaller",
     "codec_of",
     "context_size",

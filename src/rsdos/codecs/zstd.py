@@ -2,17 +2,22 @@
 
 import threading
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from typing import cast
 
 import zstandard
 
 from rsdos.codecs.cores import threads_for
+from rsdos.codecs.workers import in_shares
 from rsdos.errors import DecodeError
 from rsdos.model import FRAME_SIZE, BytesLike
 
 _TOGETHER = 16
 """Payloads from which on they are worth a call for all of them."""
+
+_CALL = 1 << 9
+"""Payloads in one call: 8,000 of 1 KB take 6.5 us each in one, for the fresh memory, and 6.0 in calls of 500."""
 
 _RLE_BLOCK = 1
 _RESERVED_BLOCK = 3
@@ -47,16 +52,24 @@ def compressor(level: int) -> zstandard.ZstdCompressor:
 def compress_many(payloads: Sequence[BytesLike], level: int) -> list[bytes]:
     """A frame for each payload, as `compressor` makes it. Many together, by as many threads as `threads_for` says.
 
-    1 KB objects take 6.3 us each one by one, 5.9 in one call, and 3.2 in one call with two threads.
+    1,000 objects of 1 KB take 6.3 us each one by one, 6.0 in one call, and 3.4 in one call for each of two threads.
     """
     if len(payloads) < _TOGETHER or 0 in map(len, payloads):  # zstandard takes no empty one in bulk.
         return list(map(compressor(level).compress, payloads))
-    threads = threads_for(sum(map(len, payloads)))
-    return _bytes_of(compressor(level).multi_compress_to_buffer(list(payloads), threads=threads))
+
+    def compress(share: slice) -> list[bytes]:
+        frames: list[bytes] = []
+        for at in range(share.start, share.stop, _CALL):
+            some = list(payloads[at : min(at + _CALL, share.stop)])
+            frames += _bytes_of(compressor(level).multi_compress_to_buffer(some, threads=1))
+        return frames
+
+    return in_shares(compress, len(payloads), threads_for(sum(map(len, payloads))))
 
 
 def _bytes_of(segments: zstandard.BufferWithSegmentsCollection) -> list[bytes]:
-    return [segments[at].tobytes() for at in range(len(segments))]
+    # Iterated, where its type says that it cannot be: 0.23 us each, by number 0.26.
+    return [segment.tobytes() for segment in cast(Iterable[zstandard.BufferSegment], segments)]
 
 
 def encode_checked(data: BytesLike, level: int) -> bytes:
@@ -85,17 +98,25 @@ def decompress_many(stored: Sequence[BytesLike], sizes: Sequence[int]) -> list[b
 
 
 def _decompress_together(stored: Sequence[BytesLike], sizes: Sequence[int]) -> list[bytes]:
-    """Small frames in one call, by as many threads as `threads_for`: 1 KB objects take 1.6 us each with two, not 3."""
+    """Small frames, by as many threads as `threads_for` says: 2,000 of 1 KB take 2.9 us each with one, 1.3 with two.
+
+    Threads of ours with a call each. With two of zstandard's own in one call it is 2.4: often they come to run on the
+    same processor, as the caller only waits.
+    """
     # What declares its size is decoded straight into the room for it, without a window of its own.
     declared = list(map(zstandard.frame_content_size, stored))
     if declared != sizes or not 0 < min(sizes) <= max(sizes) <= FRAME_SIZE:
         raise DecodeError("zstd: some are to be decoded one by one")
-    room = array("Q", sizes)
-    # A context of its own: in bulk it keeps one more for each thread, and so all their memory.
-    decoded = zstandard.ZstdDecompressor().multi_decompress_to_buffer(
-        list(stored), decompressed_sizes=room.tobytes(), threads=threads_for(sum(sizes))
-    )
-    return _bytes_of(decoded)
+
+    def decompress(share: slice) -> list[bytes]:
+        room = array("Q", sizes[share])
+        # A context of its own: it keeps what it has taken.
+        decompressor = zstandard.ZstdDecompressor()
+        return _bytes_of(
+            decompressor.multi_decompress_to_buffer(list(stored[share]), decompressed_sizes=room.tobytes(), threads=1)
+        )
+
+    return in_shares(decompress, len(stored), threads_for(sum(sizes)))
 
 
 def _decompress_each(stored: Sequence[BytesLike], sizes: Sequence[int]) -> list[bytes]:

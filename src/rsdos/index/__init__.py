@@ -10,12 +10,26 @@ from rsdos.index.history import History
 from rsdos.index.manifest import WHOLE_PACK, Manifest, PackEntry, SegmentEntry, encode_manifest
 from rsdos.index.segment import Segment, encode_segment, segment_parts
 from rsdos.index.snapshot import Found, Run, Snapshot, runs_of
+from rsdos.late import late
 
 if TYPE_CHECKING:
-    from rsdos.index.entries import Entries
+    from rsdos.index.entries import Entries, all_differ
     from rsdos.index.key_set import KeySet
     from rsdos.index.liveness import living, recounted
     from rsdos.index.merge import Table, write_merged
+else:
+    __getattr__ = late(
+        __name__,
+        {
+            "Entries": "entries",
+            "all_differ": "entries",
+            "KeySet": "key_set",
+            "living": "liveness",
+            "recounted": "liveness",
+            "Table": "merge",
+            "write_merged": "merge",
+        },
+    )
 
 __all__ = [
     "WHOLE_PACK",
@@ -31,6 +45,7 @@ __all__ = [
     "SegmentEntry",
     "Snapshot",
     "Table",
+    "all_differ",
     "encode_manifest",
     "encode_segment",
     "living",
@@ -39,22 +54,3 @@ __all__ = [
     "segment_parts",
     "write_merged",
 ]
-
-if not TYPE_CHECKING:
-    _LATE = {
-        "Entries": "entries",
-        "KeySet": "key_set",
-        "Table": "merge",
-        "living": "liveness",
-        "recounted": "liveness",
-        "write_merged": "merge",
-    }
-
-    def __getattr__(name):
-        if name not in _LATE:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        import importlib
-
-        found = getattr(importlib.import_module(f"{__name__}.{_LATE[name]}"), name)
-        globals()[name] = found
-        return found

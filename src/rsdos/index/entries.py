@@ -326,6 +326,9 @@ class Entries:
         return int(np.count_nonzero(self.is_tombstone()))
 
 
+_SLICE = 1 << 13
+"""Digests that are searched together: what is made meanwhile stays in a core's caches, and takes no fresh memory."""
+
 _IN_ORDER_FROM = 1 << 16
 """Prefixes of a table from which on it is searched in their order: 512 KiB, about what a core keeps near it."""
 
@@ -345,10 +348,18 @@ def search(prefixes: Prefixes, records: Records, wanted: Digests, touch: Callabl
 
     ``touch`` is told the positions of the records before they are looked at.
     """
-    count = len(prefixes)
     found = np.full(len(wanted), -1, np.intp)
-    if not count:
-        return found
+    for start in range(0, len(wanted) if len(prefixes) else 0, _SLICE):
+        part = slice(start, start + _SLICE)
+        _search(prefixes, records, Digests(wanted.prefixes[part], wanted.tails[part]), touch, found[part])
+    return found
+
+
+def _search(
+    prefixes: Prefixes, records: Records, wanted: Digests, touch: Callable[[Positions], None], found: Positions
+) -> None:
+    """`search` in a table that is not empty: fills in what is ``found``."""
+    count = len(prefixes)
     at = _places(prefixes, wanted.prefixes)
     todo = np.flatnonzero(prefixes[np.minimum(at, count - 1)] == wanted.prefixes)
     todo = todo[at[todo] < count]
@@ -362,7 +373,15 @@ def search(prefixes: Prefixes, records: Records, wanted: Digests, touch: Callabl
         at[todo] += 1
         todo = todo[at[todo] < count]
         todo = todo[prefixes[at[todo]] == wanted.prefixes[todo]]
-    return found
+
+
+def all_differ(digests: Sequence[bytes]) -> bool:
+    """Whether no digest stands there twice, or two that begin with the same 8 bytes: 0.04 us each, a set takes 0.18."""
+    if not digests:
+        return True
+    row = np.dtype([("prefix", PREFIX), ("tail", "V", len(digests[0]) - PREFIX.itemsize)])
+    prefixes = np.sort(np.frombuffer(joined(digests), row)["prefix"])
+    return not (prefixes[1:] == prefixes[:-1]).any()
 
 
 def _key_words(prefixes: Prefixes) -> npt.NDArray[np.uint32]:

@@ -14,6 +14,7 @@ import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
+from operator import itemgetter
 from typing import TypeVar
 
 from rsdos import fsio
@@ -145,14 +146,16 @@ class Store(ABC):
 
     def _extract_many(self, keys: Iterator[str], missing: Missing) -> Iterator[tuple[str, bytes | None]]:
         while chunk := list(islice(keys, CHUNK)):
-            todo = list(dict.fromkeys(chunk))
-            digests = self.hash.parse_keys(todo)
+            todo, digests = chunk, self.hash.parse_keys(chunk)
+            if _has_twice(todo, digests):
+                todo = list(dict.fromkeys(chunk))
+                digests = self.hash.parse_keys(todo)
             while todo:
                 sight = self.sight()
                 found: list[Sequence[int]] = []
                 for positions, payloads in self.read_lists(digests):
                     found.append(positions)
-                    yield from zip(map(todo.__getitem__, positions), payloads, strict=True)
+                    yield from zip(_picked(todo, positions), payloads, strict=True)
                 rest = rest_of(len(todo), found)
                 todo, digests = [todo[at] for at in rest], [digests[at] for at in rest]
                 if not todo or self.is_current(sight):
@@ -200,6 +203,27 @@ class Store(ABC):
     def insert(self, source: Source) -> str:
         """Store one object; returns its key."""
         return self.insert_many((source,))[0]
+
+
+_FEW = 1 << 10
+"""Keys up to which numpy is not imported for them."""
+
+
+def _has_twice(keys: Sequence[str], digests: Sequence[bytes]) -> bool:
+    """Whether a key stands there twice; it may say so where none does."""
+    if len(keys) <= _FEW:
+        return len(set(keys)) < len(keys)
+    from rsdos.index import all_differ
+
+    return not all_differ(digests)
+
+
+def _picked(keys: Sequence[str], positions: Sequence[int]) -> Sequence[str]:
+    """The keys at some positions.
+
+    In random order each is a wait for memory: 0.35 us one by one as they are wanted, 0.14 in one call for all.
+    """
+    return itemgetter(*positions)(keys) if len(positions) > 1 else [keys[at] for at in positions]
 
 
 def rest_of(count: int, found: Sequence[Sequence[int]]) -> list[int]:

@@ -6,11 +6,10 @@ from collections import deque
 from collections.abc import Generator, Iterable
 from functools import partial
 
-from rsdos.codecs import SequenceEncoder, threads
+from rsdos.codecs import Job, SequenceEncoder, Workers, threads
 from rsdos.hashing import Hasher
 from rsdos.model import BytesLike
 from rsdos.streams.frames import FrameEncoder
-from rsdos.streams.workers import Job, Workers
 
 _ALONE = 4
 """Frames before threads are started: they cost 0.1 ms each, and a frame 1 ms (raw) to 3 (zstd 1)."""

@@ -7,13 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from rsdos.codecs import SequenceEncoder, cores, parse_compression, set_threads, threads
+from rsdos.codecs import SequenceEncoder, Workers, cores, parse_compression, set_threads, threads
 from rsdos.errors import InvalidOption
 from rsdos.hashing import SHA256
 from rsdos.model import FRAME_SIZE, BytesLike, Compression
 from rsdos.streams.frames import FrameEncoder
 from rsdos.streams.pipeline import encoded
-from rsdos.streams.workers import Workers
 
 FRAMES = [bytes([number]) * FRAME_SIZE for number in range(12)] + [os.urandom(FRAME_SIZE), b"the end"]
 SPECS = ["none", "zlib", "zstd"]

@@ -1,9 +1,10 @@
-"""Threads that help the one that reads and writes a large object: to compress its frames, or to hash them."""
+"""Threads that help the one that reads and writes: with the frames of a large object, or with many small objects."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -46,8 +47,8 @@ class Workers:
     """Some threads, and jobs for them, begun in the order given; a context manager, for the thread that made it.
 
     There are no threads before `start`, and none after the block: what is submitted meanwhile, or where the system
-    has no threads to give, is done by the caller at once. They belong to one object that is on its way, so that a
-    fork, which does not take them along, finds nothing that waits for them but that.
+    has no threads to give, is done by the caller at once. They belong to one call that is on its way, so that a fork,
+    which does not take them along, finds nothing that waits for them but that.
     """
 
     def __init__(self, most: int) -> None:
@@ -65,7 +66,7 @@ class Workers:
         try:
             for _ in range(self._most):
                 # Daemons: an interpreter that ends does not wait for an object that is never finished.
-                thread = threading.Thread(target=self._run, daemon=True, name="rsdos-frames")
+                thread = threading.Thread(target=self._run, daemon=True, name="rsdos-worker")
                 thread.start()
                 self._threads.append(thread)
         except RuntimeError:
@@ -96,3 +97,20 @@ class Workers:
             self._jobs.put(None)
         for thread in threads:
             thread.join()
+
+
+def in_shares(work: Callable[[slice], list[_T]], count: int, threads: int) -> list[_T]:
+    """What ``work`` makes of ``count`` items, in order: ``threads`` equal shares at once, the first by the caller.
+
+    None is empty: there are no more of them than items. The work should spend its time without Python's lock. Where it
+    raises, this does, when no thread is at it any more.
+    """
+    threads = min(threads, count)
+    shares = [slice(count * at // threads, count * (at + 1) // threads) for at in range(threads)]
+    with Workers(threads - 1) as workers:
+        workers.start()
+        others = [workers.submit(partial(work, share)) for share in shares[1:]]
+        done = work(shares[0])
+        for job in others:
+            done += job.result()
+        return done
