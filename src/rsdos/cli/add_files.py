@@ -194,10 +194,10 @@ def _descend(top: str, adding: _Adding) -> Iterator[str]:
                 continue
             with os.scandir(directory) as entries:
                 for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        directories.append(entry.path)
-                    elif entry.is_file(follow_symlinks=False):
+                    if entry.is_file(follow_symlinks=False):
                         yield entry.path
+                    elif entry.is_dir(follow_symlinks=False):
+                        directories.append(entry.path)
                     else:
                         adding.passed_over += 1
         except OSError as error:

@@ -76,26 +76,27 @@ def grouped(
         sources = islice(sources, at, None)
     part: list[bytes] = []
     size = 0
+    # Of the part, as many as may come before it is looked at: whatever is done here is done for each object.
+    most_size, most_count = min(limit, _TOGETHER_BYTES), min(most, _TOGETHER)
     for source in sources:
         data = source if type(source) is bytes and len(source) <= FRAME_SIZE else take(source)
-        if isinstance(data, bytes):
+        if type(data) is bytes:
             part.append(data)
             size += len(data)
-            is_full = group.size + size >= limit or len(group) + len(part) >= most
-            if is_full or size >= _TOGETHER_BYTES or len(part) >= _TOGETHER:
-                group.add(part, list(map(len, part)))
-                part, size = [], 0
-            if is_full:
-                yield group
-                group, limit = Group(hash_type), room()
-        else:
+            if size < most_size and len(part) < most_count:
+                continue
+        group.add(part, list(map(len, part)))
+        part, size = [], 0
+        if isinstance(data, Frames):
             with data:
-                group.add(part, list(map(len, part)))
-                part, size = [], 0
                 if group:
                     yield group
                 yield data
             group, limit = Group(hash_type), room()
+        elif group.size >= limit or len(group) >= most:
+            yield group
+            group, limit = Group(hash_type), room()
+        most_size, most_count = min(limit - group.size, _TOGETHER_BYTES), min(most - len(group), _TOGETHER)
     group.add(part, list(map(len, part)))
     if group:
         yield group
