@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, overload
 
 from rsdos.errors import InvalidKey, InvalidOption
 from rsdos.model import BytesLike
+from rsdos.vectors import clear_vectors
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -53,15 +54,6 @@ class JoinedDigests(Sequence[bytes]):
         return self.joined[start : start + self._step]
 
 
-_clear_vectors = hashlib.sha512().digest
-"""To be called before much is hashed: 0.3 us.
-
-isal's CRC-32 leaves the upper halves of the vector registers in use (it does not execute VZEROUPPER), and the SHA-256
-instructions then take 0.78 ms for 1 MiB instead of 0.59, and 0.84 us for 1 KB instead of 0.65, for as long as the
-thread runs. OpenSSL's SHA-512 cleans up behind itself, so that digesting nothing mends that. (AMD EPYC, OpenSSL 3.0,
-isal 1.9.1)
-"""
-
 _WORTH_CLEARING = 4096
 """Bytes to be hashed from which on clearing costs less than it saves, about."""
 
@@ -77,7 +69,7 @@ class Hasher:
 
     def update(self, part: BytesLike) -> None:
         """Take in the next part."""
-        _clear_vectors()
+        clear_vectors()
         self._hash.update(part)
 
 
@@ -107,12 +99,12 @@ class HashType:
     def digest_of(self, data: BytesLike) -> bytes:
         """The bytes that name ``data``."""
         if len(data) >= _WORTH_CLEARING:
-            _clear_vectors()
+            clear_vectors()
         return self._new(data).digest()
 
     def keys_of(self, payloads: Iterable[BytesLike]) -> list[str]:
         """The key of each of many payloads."""
-        _clear_vectors()
+        clear_vectors()
         new = self._new
         return [new(data).hexdigest() for data in payloads]
 

@@ -106,8 +106,8 @@ def test_one_bit_of_each_packed_object(store: Container) -> None:
 
 def test_what_only_a_hash_tells(newest: Container, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bytes that were wrong before their CRC was computed."""
-    other = bytes.fromhex(key_of(b"other"))
-    monkeypatch.setattr(type(newest.config.hash), "digests_of", lambda self, payloads: [other for _ in payloads])
+    other = key_of(b"other")
+    monkeypatch.setattr(type(newest.config.hash), "keys_of", lambda self, payloads: [other for _ in payloads])
     newest.insert_many([b"not the other"])
     monkeypatch.undo()
     assert run(newest, QUICK).is_good

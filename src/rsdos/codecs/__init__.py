@@ -10,7 +10,7 @@ TYPE_CHECKING = False  # Type checkers take the name for true, as that of `typin
 
 if TYPE_CHECKING:
     from rsdos.codecs.auto import clearly_smaller, encode_if_smaller, encode_many_if_smaller, looks_compressible
-    from rsdos.codecs.checksum import crc32
+    from rsdos.codecs.checksum import crc32, crc32_of_each
     from rsdos.codecs.coding import decode, decode_many, encode, encode_many
     from rsdos.codecs.cores import set_threads, threads
     from rsdos.codecs.deflate import PieceEncoder, decode_piece
@@ -27,6 +27,7 @@ else:
             "encode_many_if_smaller": "auto",
             "looks_compressible": "auto",
             "crc32": "checksum",
+            "crc32_of_each": "checksum",
             "decode": "coding",
             "decode_many": "coding",
             "encode": "coding",
@@ -55,6 +56,7 @@ __all__ = [
     "codec_of",
     "context_size",
     "crc32",
+    "crc32_of_each",
     "decode",
     "decode_many",
     "decode_piece",

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rsdos import fsio
-from rsdos.codecs import crc32
+from rsdos.codecs import crc32_of_each
 from rsdos.errors import DamagedContainer, WriterPoisoned
 from rsdos.model import BytesLike
 from rsdos.pack.format import (
@@ -85,7 +85,7 @@ class PackWriter:
         crcs = array("I")
         with self._poison():
             self.position += fsio.write_many_at(
-                self.fd, offset, stored, lengths, lambda some: crcs.extend(map(crc32, some))
+                self.fd, offset, stored, lengths, lambda some: crcs.extend(crc32_of_each(some))
             )
         return offset, crcs
 

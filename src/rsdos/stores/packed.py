@@ -240,6 +240,17 @@ class PackedStore(Packs):
                 if raw is not None and self.hash.digest_of(raw) == digests[at]:
                     yield Whole(digests[at], raw, Codec(codec), form)
 
+    def rehash(self, digests: Sequence[bytes]) -> list[bool]:
+        good = [False] * len(digests)
+        for run in self.index.find_many(digests).runs(GAP, WINDOW):
+            stored = None if run.flags else self.records.stored_run(run)
+            raws = () if stored is None else decoded(run, stored)
+            if stored is None or None in raws:
+                continue
+            for at, key in zip(run.positions, self.hash.keys_of(cast(Sequence[bytes], raws)), strict=True):
+                good[at] = digests[at].hex() == key
+        return [hit or self.has_hash(digest) for hit, digest in zip(good, digests, strict=True)]
+
     # Inserting.
 
     def appender(self, look: Look | None = None, durability: Durability | None = None) -> Appender:

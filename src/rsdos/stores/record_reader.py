@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import partial
 from operator import add
 
-from rsdos.codecs import crc32, decode
+from rsdos.codecs import crc32, crc32_of_each, decode
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
 from rsdos.hashing import HashType
 from rsdos.index import Run
@@ -117,7 +117,7 @@ class RecordReader:
             stored = list(map(io.BytesIO(data).read, run.length))
         else:
             stored = [data[offset - start : end - start] for offset, end in zip(run.offset, ends, strict=True)]
-        return stored if list(map(crc32, stored)) == run.crc else None
+        return stored if crc32_of_each(stored) == run.crc else None
 
     def ahead(self, runs: Iterator[Run]) -> Iterator[Run]:
         """The same runs; what they need is asked of the disk some runs before, all at once.
