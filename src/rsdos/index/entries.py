@@ -163,15 +163,22 @@ class Entries:
         if isinstance(at, slice):
             return Entries(self.prefixes[at], self.records[at])
         at = np.asarray(at)
-        at = np.flatnonzero(at) if at.dtype == np.bool_ else at.astype(np.intp, copy=False)
+        if at.dtype == np.bool_:
+            if at.all():
+                return self
+            at = np.flatnonzero(at)
+        at = at.astype(np.intp, copy=False)
         # Not ``records[at]``: of a structured array that takes 0.15 us an entry, and this 0.005.
         return Entries(self.prefixes.take(at), self.records.take(at))
 
     def sort(self) -> Entries:
         """The same entries by key, and those of one key by (pack_id, offset)."""
-        table = self.take(np.argsort(self.prefixes))
+        is_in_order = (self.prefixes[1:] >= self.prefixes[:-1]).all()
+        table = self if is_in_order else self.take(np.argsort(self.prefixes))
         same = table.prefixes[1:] == table.prefixes[:-1]
         if same.any():
+            if is_in_order:
+                table = Entries(self.prefixes, self.records.copy())
             # Prefixes are shared by copies and tombstones of one key and, once in 10^9 or so, by two keys: sort those
             # rows in full. They keep their places, since what they are sorted by begins with the prefix.
             rows = np.flatnonzero(np.append(same, False) | np.append(False, same))
@@ -220,22 +227,23 @@ class Entries:
         """A mask of the entries whose keys the other table has too."""
         if not len(other):
             return np.zeros(len(self), np.bool_)
-        found = search(other.prefixes, other.records, Digests(self.prefixes, self.records["tail"]), lambda _: None)
+        found = search(other.prefixes, other.records, self.keys(), lambda _: None)
         mask: Mask = found >= 0
         return mask
 
-    def moved(self, at: Sequence[int], pack_id: int, offsets: Sequence[int]) -> Entries:
-        """Some of the entries, as they are when their bytes stand elsewhere."""
-        positions = np.array(at, np.intp)
-        # Not ``records[positions]``: of a structured array that takes 0.15 us an entry, and this 0.005.
-        records = self.records.take(positions)
-        records["pack_id"], records["offset"] = pack_id, offsets
-        return Entries(self.prefixes.take(positions), records)
+    def moved(self, at: Sequence[int], pack_id: int, start: int) -> Entries:
+        """Some of the entries, as they are when their bytes stand one behind another elsewhere, from ``start`` on."""
+        table = self.take(np.array(at, np.intp))
+        lengths = table.records["length"]
+        table.records["pack_id"] = pack_id
+        table.records["offset"] = np.cumsum(lengths, dtype=np.uint64) - lengths + np.uint64(start)
+        return table
 
     def counts(self) -> dict[int, Counts]:
         """How many of the entries stand in each pack, and their raw and stored bytes."""
         counted = {}
-        for pack_id in np.unique(self.records["pack_id"]).tolist():
+        pack_ids = np.sort(self.records["pack_id"])  # Not ``np.unique``: ten times the time.
+        for pack_id in pack_ids[np.append(True, pack_ids[1:] != pack_ids[:-1])[: len(self)]].tolist():
             mine = self.records[self.records["pack_id"] == pack_id]
             size, length = (int(mine[name].sum(dtype=np.uint64)) for name in ("size", "length"))
             counted[pack_id] = (len(mine), size, length)
@@ -243,7 +251,10 @@ class Entries:
 
     def storage_order(self) -> Positions:
         """Positions in the order of (pack_id, offset)."""
-        return np.lexsort((self.records["offset"], self.records["pack_id"]))
+        pack_ids, offsets = self.records["pack_id"], np.ascontiguousarray(self.records["offset"])
+        if len(self) and (pack_ids == pack_ids[0]).all():
+            return np.argsort(offsets)  # A third of the time.
+        return np.lexsort((offsets, pack_ids))
 
     def in_extent(self, pack_id: int, start: int, end: int) -> npt.NDArray[np.bool_]:
         """A mask of the entries that begin from ``start`` to before ``end`` of a pack."""
@@ -286,6 +297,10 @@ class Entries:
         words = np.ascontiguousarray(self.records["tail"]).view(">u4").reshape(-1, 6)[:, 0]
         mask: Mask = words.astype(np.uint64) < np.uint64(bound)
         return mask
+
+    def keys(self) -> Digests:
+        """The keys of all entries, for searching."""
+        return Digests(self.prefixes, self.records["tail"])
 
     def digest(self, at: int) -> bytes:
         """The digest of one entry."""

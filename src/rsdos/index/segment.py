@@ -283,8 +283,9 @@ class Segment:
         """All entries of the wanted digests, in no particular order; each once, however often it is wanted."""
         import numpy as np
 
-        at = np.unique(self.find_many(wanted))
-        at = at[at >= 0]
+        # Not ``np.unique``: it takes 0.16 us each, and this a tenth where they come in order.
+        at = np.sort(self.find_many(wanted))
+        at = at[np.diff(at, prepend=-1) > 0]
         entries = self.unchecked_entries()
         found = [at]
         while len(at):
@@ -300,8 +301,10 @@ class Segment:
         import numpy as np
 
         start = self.count * _PREFIX_SIZE + at * _RECORD_SIZE
-        blocks = np.concatenate((start // BLOCK_SIZE, (start + _RECORD_SIZE - 1) // BLOCK_SIZE))
-        for block in np.unique(blocks).tolist():
+        is_touched = np.zeros(self.count * _ENTRY_SIZE // BLOCK_SIZE + 1, np.bool_)
+        is_touched[start // BLOCK_SIZE] = True
+        is_touched[(start + _RECORD_SIZE - 1) // BLOCK_SIZE] = True
+        for block in np.flatnonzero(is_touched).tolist():
             self._check(block * BLOCK_SIZE, block * BLOCK_SIZE + 1)
 
     def entries(self) -> Entries:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from rsdos.index.entries import Counts, Digests, Entries, Positions
 
 _LISTED = 1 << 12
-"""Entries that become lists together, unless a run has more: 1 MB."""
+"""Entries that become lists together, and no run has more: 1 MB, and all that is made of them stays in the caches."""
 
 _COLUMNS = ("offset", "length", "size", "crc", "codec")
 """Of a `Run`, in its order."""
@@ -61,34 +60,24 @@ class Found(NamedTuple):
         import numpy as np
 
         order = self.entries.storage_order()
-        # Some columns of all, and all columns of a run: a copy of the table would be as much fresh memory again.
-        records = self.entries.records
-        pack_ids, offsets, flags = records["pack_id"][order], records["offset"][order], records["flags"][order]
-        ends = offsets + records["length"][order]
-        breaks = (
-            (pack_ids[1:] != pack_ids[:-1])
-            | (offsets[1:] > ends[:-1] + np.uint64(gap))
-            | (offsets[1:] // np.uint64(window) != offsets[:-1] // np.uint64(window))
-            | (flags[1:] != 0)
-            | (flags[:-1] != 0)
-        )
-        edges = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(order)] if len(order) else []
-        first = 0
-        while first + 1 < len(edges):
-            # Short runs share the calls that make lists of columns: 8 us for a run of one object, alone.
-            last = max(bisect_right(edges, edges[first] + _LISTED) - 1, first + 1)
-            start = edges[first]
-            at = order[start : edges[last]]
-            block = self.entries.take(at).keyed().records
-            columns = [block[name].tolist() for name in _COLUMNS]
-            positions = self.positions[at].tolist()
-            of_pack, of_flags = pack_ids[start : edges[last]].tolist(), flags[start : edges[last]].tolist()
-            for begin, end in pairwise(edges[first : last + 1]):
-                part = slice(begin - start, end - start)
-                yield Run(
-                    positions[part], of_pack[part.start], of_flags[part.start], *[column[part] for column in columns]
-                )
-            first = last
+        for start in range(0, len(order), _LISTED):
+            at = order[start : start + _LISTED]
+            records = self.entries.take(at).keyed().records
+            pack_ids, offsets, flags = records["pack_id"], records["offset"], records["flags"]
+            ends, windows = offsets + records["length"], offsets // np.uint64(window)
+            breaks = (
+                (pack_ids[1:] != pack_ids[:-1])
+                | (offsets[1:] > ends[:-1] + np.uint64(gap))
+                | (windows[1:] != windows[:-1])
+                | (flags[1:] != 0)
+                | (flags[:-1] != 0)
+            )
+            edges = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(at)]
+            positions, of_pack, of_flags = self.positions[at].tolist(), pack_ids.tolist(), flags.tolist()
+            columns = [records[name].tolist() for name in _COLUMNS]
+            for begin, end in pairwise(edges):
+                part = slice(begin, end)
+                yield Run(positions[part], of_pack[begin], of_flags[begin], *[column[part] for column in columns])
 
 
 class Snapshot:
@@ -203,7 +192,14 @@ class Snapshot:
         """The entries of all copies of many keys, sorted; each key is looked for once. Raises `DamagedContainer`."""
         from rsdos.index.entries import Digests
 
-        copies, damage = self._copies(Digests.of(digests))
+        return self._all_copies(Digests.of(digests))
+
+    def copies_like(self, entries: Entries) -> Entries:
+        """`live_copies` of the keys of some entries."""
+        return self._all_copies(entries.keys())
+
+    def _all_copies(self, wanted: Digests) -> Entries:
+        copies, damage = self._copies(wanted)
         if damage is not None:
             raise damage
         return copies

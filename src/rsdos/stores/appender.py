@@ -234,7 +234,7 @@ class Appender(PackAppender):
         if newest.number == self._claim.base.number and not self._damaged:
             return manifest
         try:
-            before = self._index.open(newest).live_copies(entries.digests())
+            before = self._index.open(newest).copies_like(entries)
         except (DamagedContainer, FileNotFoundError):
             return manifest  # A repair counts anew.
         twice = set(before.digests())

@@ -179,7 +179,7 @@ class NativeCheck(PacksCheck):
     def _living(self, own: Entries) -> Entries:
         """What the index says of those entries that live: that is what readers go by."""
         try:
-            copies = self._snapshot.live_copies(own.digests())
+            copies = self._snapshot.copies_like(own)
         except DamagedContainer:
             return own
         return copies.take(copies.of_extents(own))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
-from itertools import accumulate
 
 from rsdos import fsio, locks
 from rsdos.config import Config
@@ -107,7 +106,7 @@ class Evacuation:
         stored: list[BytesLike] = [data[at - start : end - start] for at, end in zip(run.offset, ends, strict=True)]
         offset = claim.writer.write(stored)
         self._note(
-            entries.moved(run.positions, claim.pack.id, list(accumulate(run.length[:-1], initial=offset))),
+            entries.moved(run.positions, claim.pack.id, offset),
         )
 
     def _copy_one(self, entries: Entries, at: int, file: BarePack | None, claim: Claim) -> None:
@@ -120,7 +119,7 @@ class Evacuation:
                 self._note_lost(record, claim)
                 return
             writer.write([part])
-        self._note(entries.moved([at], claim.pack.id, [start]))
+        self._note(entries.moved([at], claim.pack.id, start))
 
     def _parts(self, record: Record, file: BarePack | None) -> Iterator[bytes | None]:
         """The stored bytes; None where they cannot be had."""

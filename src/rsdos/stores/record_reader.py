@@ -8,7 +8,6 @@ import struct
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from operator import add
 
 from rsdos.codecs import crc32, crc32_of_each, decode
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
@@ -18,6 +17,7 @@ from rsdos.layout import Layout
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, Record, RecordFlag, Stored
 from rsdos.pack import PackFile
 from rsdos.stores.packs import MOST_OPEN
+from rsdos.stores.runs import read_run
 from rsdos.streams.frames import frames
 from rsdos.streams.reader import FramedReader
 
@@ -105,18 +105,10 @@ class RecordReader:
 
     def stored_run(self, run: Run) -> list[bytes] | None:
         """The stored bytes of a run, or None when one of them is not what was written."""
-        start, length = run.offset[0], run.offset[-1] + run.length[-1] - run.offset[0]
-        is_dense = length == sum(run.length)
-        ends = list(map(add, run.offset, run.length)) if not is_dense else ()
         try:
-            data = self._pack(run.pack_id).read(start, max(ends) - start if ends else length)
+            stored, _ = read_run(self._pack(run.pack_id), run)
         except OSError:
             return None
-        if is_dense:
-            # One behind another: they are read off, 0.09 us each, where a slice takes 0.14.
-            stored = list(map(io.BytesIO(data).read, run.length))
-        else:
-            stored = [data[offset - start : end - start] for offset, end in zip(run.offset, ends, strict=True)]
         return stored if crc32_of_each(stored) == run.crc else None
 
     def ahead(self, runs: Iterator[Run]) -> Iterator[Run]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 
 from rsdos import fsio, locks
-from rsdos.codecs import crc32
+from rsdos.codecs import crc32, crc32_of_each
 from rsdos.config import Config
 from rsdos.errors import Busy, DamagedContainer, DamagedObject, DecodeError
 from rsdos.index import (
@@ -21,14 +21,14 @@ from rsdos.index import (
     runs_of,
 )
 from rsdos.layout import Layout
-from rsdos.model import FRAME_SIZE, BytesLike, Durability, RecordFlag
+from rsdos.model import FRAME_SIZE, Durability, RecordFlag
 from rsdos.pack import PackFile, scan
 from rsdos.stores.appending import MOST_BATCH, MOST_ENTRIES
 from rsdos.stores.claim import Claim
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.packs import GAP, WINDOW, Rewritten
 from rsdos.stores.record_reader import RecordReader
-from rsdos.stores.runs import decoded
+from rsdos.stores.runs import decoded, read_run
 from rsdos.stores.tombstones import tombstone_of_pack
 
 _GROUP = MOST_ENTRIES // 2
@@ -158,7 +158,7 @@ class Repack:
 
     def _living(self, pack: PackEntry, entries: Entries) -> Entries:
         """Those entries of the pack's own that are to go on."""
-        alive = self._snapshot.live_copies(entries.digests())
+        alive = self._snapshot.copies_like(entries)
         mine = alive.of_packs((pack.id,))
         own = alive.take(mine)
         self._living_count += len(own)
@@ -186,25 +186,22 @@ class Repack:
             for at in run.positions:
                 self._copy_framed(live, at, run, claim)
             return
-        start = run.offset[0]
-        ends = [offset + length for offset, length in zip(run.offset, run.length, strict=True)]
-        data = memoryview(self._file.read(start, max(ends) - start))
-        stored: list[BytesLike] = [data[at - start : end - start] for at, end in zip(run.offset, ends, strict=True)]
-        crcs = list(map(crc32, stored))
+        stored, whole = read_run(self._file, run)
+        crcs = crc32_of_each(stored)
         if crcs != run.crc:
             self._note_damage(
                 live, [at for at, one, two in zip(run.positions, crcs, run.crc, strict=True) if one != two]
             )
         if self._encoding is None:
             # One piece where nothing between them is dead.
-            pieces = [data] if run.offset[1:] == ends[:-1] else stored
-            self._append(live, run.positions, run.length, claim.writer.write(pieces), claim)
+            pieces = stored if whole is None else [whole]
+            self._append(live, run.positions, claim.writer.write(pieces), claim)
         else:
-            self._recode(live, run, [bytes(one) for one in stored], crcs, claim)
+            self._recode(live, run, stored, crcs, claim)
 
-    def _append(self, live: Entries, at: Sequence[int], lengths: Sequence[int], offset: int, claim: Claim) -> None:
+    def _append(self, live: Entries, at: Sequence[int], offset: int, claim: Claim) -> None:
         """Note that the bytes of some entries stand, as they were, from ``offset`` on."""
-        self._note(live.moved(at, claim.pack.id, list(accumulate(lengths[:-1], initial=offset))))
+        self._note(live.moved(at, claim.pack.id, offset))
 
     def _recode(self, live: Entries, run: Run, stored: list[bytes], crcs: Sequence[int], claim: Claim) -> None:
         assert self._encoding is not None
@@ -215,7 +212,7 @@ class Repack:
                 good.append(at)
                 payloads.append(raw)
             else:
-                self._append(live, [run.positions[at]], [run.length[at]], claim.writer.write([stored[at]]), claim)
+                self._append(live, [run.positions[at]], claim.writer.write([stored[at]]), claim)
                 if crc == run.crc[at]:
                     self._damaged.append(digests[at].hex())
         if good:
@@ -227,7 +224,7 @@ class Repack:
                 offset=list(accumulate(lengths[:-1], initial=claim.writer.write(forms))),
                 length=lengths,
                 size=list(map(len, payloads)),
-                crc=list(map(crc32, forms)),
+                crc=crc32_of_each(forms),
                 codec=codecs,
                 flags=RecordFlag.NONE,
             )
@@ -265,7 +262,7 @@ class Repack:
             writer.write([part])
         if crc != run.crc[0] or self._encoding is not None:
             self._note_damage(live, [at])
-        self._append(live, [at], [record.length], start, claim)
+        self._append(live, [at], start, claim)
 
     def _note(self, table: Entries) -> None:
         self._tables.append(table)

@@ -29,7 +29,7 @@ def bury(layout: Layout, config: Config, index: Index, durability: Durability, c
         def change(newest: Manifest) -> Manifest:
             manifest = newest.with_pack(claim.grown(newest, synced)).with_segments((), segment)
             try:
-                before = index.open(newest).live_copies(copies.digests())
+                before = index.open(newest).copies_like(copies)
             except (DamagedContainer, FileNotFoundError):
                 before = copies  # A repair counts anew.
             both = Entries.joined((before, tombstones)).sort()
