@@ -50,7 +50,10 @@ def make_directories(path: str) -> None:
         if not os.path.isdir(path):
             raise
     except FileNotFoundError:
-        make_directories(os.path.dirname(path))
+        above = os.path.dirname(path)
+        if not above or os.path.isdir(above):
+            raise  # As in /proc, or where the current directory is gone.
+        make_directories(above)
         make_directories(path)
     else:
         inherit(path)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from rsdos import Container
 from rsdos.cli import add_workers
 from rsdos.cli.add_workers import default_jobs
 from tests.cli.conftest import Run
@@ -333,3 +334,20 @@ def test_a_slow_worker_gets_fewer_names(monkeypatch: pytest.MonkeyPatch) -> None
         sizes.append(portion.size())
     assert sizes[:8] == [16, 32, 64, 128, 256, 512, 1024, 1024]
     assert sizes[8:10] == [512, 256] and sizes[-1] == 1
+
+
+@pytest.mark.parametrize("list_name", ["-", "/dev/stdin", "list"])
+def test_keys_to_delete_come_from_anything_that_can_be_read(run: Run, tmp_path: Path, list_name: str) -> None:
+    run("init")
+    contents = [b"%d" % number for number in range(5)]
+    Container(tmp_path / "container").insert_many(contents)
+    keys = "\n".join(map(key_of, contents[:3])).encode()
+    (tmp_path / "list").write_bytes(keys)
+    stdin = None if list_name == "list" else keys
+    assert "3 objects" in run("delete", "--dry-run", "--from-file", list_name, stdin=stdin).stdout
+    assert "Deleted 3 objects, 0 were not there" in run("delete", "--from-file", list_name, stdin=stdin).stdout
+    assert len(run("list").stdout.split()) == 2
+
+
+def test_a_container_is_not_made_where_nothing_can_be_made(run: Run) -> None:
+    assert "/proc/x" in run("-p", "/proc/x", "init", code=1).stderr

@@ -156,6 +156,13 @@ def test_each_key_is_yielded_once(plain: ObjectStore, times: int) -> None:
     assert sorted(plain.extract_many(asked, missing="none"), key=str) == sorted(expected, key=str)
 
 
+def test_a_file_that_cannot_be_made_is_named(plain: ObjectStore, tmp_path: Path) -> None:
+    key, target = plain.insert(b"data"), str(tmp_path / "nowhere" / "out")
+    with pytest.raises(FileNotFoundError) as caught:
+        plain.extract_to(key, target)
+    assert caught.value.filename == target
+
+
 def test_what_is_missing(store: ObjectStore, tmp_path: Path) -> None:
     key = store.insert(b"here")
     for verb in (store.extract, store.open, store.meta, lambda key: store.extract_to(key, tmp_path / "out")):

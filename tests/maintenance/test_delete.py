@@ -74,6 +74,15 @@ def test_a_report_and_its_plan(store: Container) -> None:
     assert (report.deleted, report.missing) == (2, 1)
 
 
+def test_keys_that_can_be_gone_through_only_once_are_refused(store: Container) -> None:
+    """The plan would take them all, and the execution find none."""
+    keys = store.insert_many(OBJECTS.values())
+    with pytest.raises(InvalidOption):
+        delete.DeleteOptions(iter(keys))
+    store.delete(iter(keys[:2]))
+    assert store.has_many(keys)[:3] == [False, False, True]
+
+
 def test_dead_bytes_are_counted(container: Container) -> None:
     keys = container.insert_many(OBJECTS.values(), compress=CompressMode.NO)
     container.delete(keys[2:4])

@@ -83,6 +83,21 @@ def test_nothing_is_done_where_nothing_is_wrong(store: tuple[Path, dict[str, byt
     assert_holds(Container(path), objects)
 
 
+@pytest.mark.parametrize("name", ["index", "packed"])
+def test_a_directory_that_is_missing_is_made(name: str, store: tuple[Path, dict[str, bytes]]) -> None:
+    path, objects = store
+    shutil.rmtree(path / name)
+    engine = Container(path).engine
+    faults = repair_index.plan(engine, repair_index.RepairIndexOptions()).faults
+    assert [fault.path for fault in faults] == [name]
+    report = repair(path)
+    assert report.is_changed
+    assert report.is_good == (name == "index")
+    if report.is_good:
+        assert_good(path, objects)
+    Container(path).insert_many([b"goes on"])
+
+
 @pytest.mark.parametrize("kind", ["newest manifest", "all manifests", "segments", "all", "half a manifest"])
 def test_the_index_comes_back(kind: str, store: tuple[Path, dict[str, bytes]]) -> None:
     path, objects = store
@@ -161,7 +176,8 @@ def test_packs_that_were_exchanged_get_their_names_back(tmp_path: Path) -> None:
     os.rename(two, one)
     os.rename(three, two)
     os.rename(tmp_path / "x", three)
-    assert repair(path).is_good
+    report = repair(path)
+    assert (report.is_changed, report.is_good) == (True, True)
     assert_good(path, objects)
     shutil.copy(one, two)
     report = repair(path)

@@ -48,7 +48,8 @@ def command(
         report,
         f"Backed up {report.files} files, {human(report.length)}, to {name(report.generation)}: "
         f"{report.linked} linked, {human(report.written)} written"
-        + (f"; {report.objects} {'files' if ways else 'objects'} verified" if verify else ""),
+        + (f"; {report.objects} {'files' if ways else 'objects'} verified" if verify else "")
+        + (f"; removed the {len(report.deleted)} oldest backups (--keep)" if report.deleted else ""),
     )
     show_damage(report.unreadable, report.damaged)
     run.show_stats(report.files, report.length, report.seconds)

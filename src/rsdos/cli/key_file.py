@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -12,23 +15,32 @@ _MOST_LINE = 1 << 10
 
 
 class KeyFile:
-    """The keys of a file, or of standard input ("-"); may be gone through again. Empty lines are no keys."""
+    """The keys of a file, or of standard input ("-"); may be gone through again. Empty lines are no keys.
+
+    What can be read only once, a pipe, is kept in a temporary file from the first time on.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._spool: IO[bytes] | None = None
 
     def __iter__(self) -> Iterator[str]:
-        if self._path != "-":
+        if self._spool is None and self._path == "-":
+            self._spool = _spooled(sys.stdin.buffer)
+        elif self._spool is None:
             with open(self._path, "rb") as file:
-                yield from _keys(file)
-            return
-        if self._spool is None:
-            self._spool = tempfile.TemporaryFile()
-            while part := sys.stdin.buffer.read(1 << 20):
-                self._spool.write(part)
+                if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    yield from _keys(file)
+                    return
+                self._spool = _spooled(file)
         self._spool.seek(0)
         yield from _keys(self._spool)
+
+
+def _spooled(file: IO[bytes]) -> IO[bytes]:
+    spool = tempfile.TemporaryFile()
+    shutil.copyfileobj(file, spool)
+    return spool
 
 
 def _keys(file: IO[bytes]) -> Iterator[str]:

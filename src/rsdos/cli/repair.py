@@ -54,7 +54,11 @@ def index_command(session: Session, run: Run) -> int:
         if len(report.lost) > _SHOWN:
             click.echo(f"rsdos: error: and those of {len(report.lost) - _SHOWN} more", err=True)
         if report.unknown:
-            click.echo(f"rsdos: error: {report.unknown} objects are gone, and their keys with them", err=True)
+            click.echo(
+                f"rsdos: error: {report.unknown} objects are gone, and their keys with them (those that a backup has "
+                "come back by: rsdos transfer BACKUP CONTAINER)",
+                err=True,
+            )
         for fault in report.left[:_SHOWN]:
             click.echo(f"rsdos: error: {one_line(fault.path)}: {one_line(fault.reason)}", err=True)
     return 0 if report.is_good else 1

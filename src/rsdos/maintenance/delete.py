@@ -9,6 +9,7 @@ from itertools import islice
 from time import monotonic
 
 from rsdos.engine import Engine, give_up
+from rsdos.errors import InvalidOption
 from rsdos.interfaces import Progress
 from rsdos.progress import SILENCE
 
@@ -26,9 +27,16 @@ Tell = Callable[[Sequence[str], Sequence[str]], None]
 
 @dataclass(frozen=True, slots=True)
 class DeleteOptions:
-    """The keys to delete. They are gone through twice, by the plan and by the execution, and never kept."""
+    """The keys to delete. They are gone through twice, by the plan and by the execution, and never kept.
+
+    Raises `InvalidOption` for an iterator: the second time there would be nothing to delete.
+    """
 
     keys: Iterable[str]
+
+    def __post_init__(self) -> None:
+        if isinstance(self.keys, Iterator):
+            raise InvalidOption("the keys to delete are gone through twice: give a list, or what can be iterated again")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from rsdos.errors import DamagedContainer
 from rsdos.index import Index, Manifest, PackEntry, Segment, SegmentEntry, Snapshot, write_merged
 from rsdos.layout import Layout
 from rsdos.pack import true_id
+from rsdos.sharing import make_directory
 from rsdos.stores.checking import Finding
 from rsdos.stores.evacuate import Evacuation
 from rsdos.stores.packs import Rebuilt
@@ -44,9 +45,14 @@ class Rebuild:
 
     def faults(self) -> list[Finding]:
         """What a run would put right. Reads every footer and every table, and no object."""
+        if missing := self._missing_directories():
+            return [Finding(self._name(directory), "the directory is missing") for directory in missing]
         found = [Finding(self._name(path), reason) for path, reason, _ in self._misnamed()]
         result = survey(self._layout, self._config.container_id, self._index, self._layout.pack_ids())
         return [*found, *self._index_faults(), *self._pack_faults(result)]
+
+    def _missing_directories(self) -> list[str]:
+        return [path for path in (self._layout.index, self._layout.packed) if not os.path.isdir(path)]
 
     def _name(self, path: str) -> str:
         return os.path.relpath(path, self._layout.root)
@@ -107,6 +113,10 @@ class Rebuild:
 
     def run(self, aside: Callable[[], str]) -> Rebuilt:
         """Do what there is to do; ``aside`` makes, and names, the directory for what is replaced."""
+        for directory in self._missing_directories():
+            make_directory(directory)
+            fsio.sync_directory(self._layout.root)
+        was_misnamed = any(self._misnamed())
         moved = self._give_names(aside)
         with ExitStack() as held:
             try:
@@ -116,7 +126,7 @@ class Rebuild:
                 raise
         if manifest:
             self._index.close()
-        elif not self._damaged and not moved and not any(self._bad_manifests()):
+        elif not self._damaged and not was_misnamed and not any(self._bad_manifests()):
             return Rebuilt()
         lost: list[str] = []
         unknown = 0

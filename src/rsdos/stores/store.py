@@ -292,7 +292,11 @@ def write_out(parts: Iterator[BytesLike], path: str) -> int:
     except FileNotFoundError:
         pass
     temporary = os.path.join(os.path.dirname(path), f".rsdos-{os.urandom(8).hex()}.part")
-    fd = fsio.create(temporary)
+    try:
+        fd = fsio.create(temporary)
+    except OSError as error:
+        error.filename = path  # Of the other name nobody knows.
+        raise
     try:
         size = 0
         for part in parts:
