@@ -7,7 +7,7 @@ import json
 import os
 import pickle
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -133,6 +133,27 @@ def test_duplicates_within_one_call_and_between_calls(store: ObjectStore) -> Non
         assert len(store) == 3
         assert sorted(store) == sorted(set(keys))
     assert dict(store.extract_many(keys)) == dict(zip(keys, sources, strict=True))
+
+
+class _Bytes(bytes):
+    """As ``numpy.bytes_`` is one."""
+
+
+@pytest.mark.parametrize("form", [list, tuple, iter])
+def test_a_kind_of_bytes_is_bytes(store: ObjectStore, form: Callable[[list[bytes]], Iterable[bytes]]) -> None:
+    sources = [b"a", _Bytes(b"b"), _Bytes(b""), b"c", _Bytes(b"d")]
+    assert store.insert_many(form(sources)) == list(map(key_of, sources))
+    assert store.insert(_Bytes(b"e")) == key_of(b"e")
+    assert dict(store.extract_many(map(key_of, sources))) == {key_of(data): data for data in sources}
+
+
+def test_the_empty_object_is_not_there_before_it_is_stored(container: Container) -> None:
+    packed, empty = container.engine.packed, bytes.fromhex(key_of(b""))
+    container.insert_many([b"another"])
+    assert packed.rehash([empty]) == [False]
+    assert not packed.has_hash(empty)
+    container.insert_many([b""])
+    assert packed.rehash([empty]) == [True]
 
 
 def test_a_duplicate_takes_no_space(plain: ObjectStore, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
 from types import TracebackType
@@ -63,14 +64,16 @@ class Workers:
 
     def start(self) -> None:
         """Have threads from now on. Not called twice."""
-        try:
-            for _ in range(self._most):
-                # Daemons: an interpreter that ends does not wait for an object that is never finished.
-                thread = threading.Thread(target=self._run, daemon=True, name="rsdos-worker")
+        for _ in range(self._most):
+            # Daemons: an interpreter that ends does not wait for an object that is never finished.
+            thread = threading.Thread(target=self._run, daemon=True, name="rsdos-worker")
+            # Listed first: an interrupt while it starts must not leave one that nobody tells to end.
+            self._threads.append(thread)
+            try:
                 thread.start()
-                self._threads.append(thread)
-        except RuntimeError:
-            pass  # The process has as many as it may have, or is about to end.
+            except RuntimeError:
+                self._threads.remove(thread)  # The process has as many as it may have, or is about to end.
+                return
 
     def submit(self, work: Callable[[], _T]) -> Job[_T]:
         """Have this done."""
@@ -96,7 +99,8 @@ class Workers:
         for _ in threads:
             self._jobs.put(None)
         for thread in threads:
-            thread.join()
+            with suppress(RuntimeError):  # It was interrupted before it had started, and ends by itself if it does.
+                thread.join()
 
 
 def in_shares(work: Callable[[slice], list[_T]], count: int, threads: int) -> list[_T]:

@@ -48,7 +48,10 @@ class Store(ABC):
         """Whether an object is in sight and its bytes are those of its key. Reads it to its end."""
         hasher = self.hash.new()
         try:
-            for part in self.frames(digest) or ():
+            parts = self.frames(digest)
+            if parts is None:
+                return False  # Not the hash of nothing, which is that of the empty object.
+            for part in parts:
                 hasher.update(part)
         except DamagedObject:
             return False

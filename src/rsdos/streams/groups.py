@@ -80,7 +80,7 @@ def grouped(
     most_size, most_count = min(limit, _TOGETHER_BYTES), min(most, _TOGETHER)
     for source in sources:
         data = source if type(source) is bytes and len(source) <= FRAME_SIZE else take(source)
-        if type(data) is bytes:
+        if isinstance(data, bytes):
             part.append(data)
             size += len(data)
             if size < most_size and len(part) < most_count:

@@ -49,3 +49,21 @@ def test_where_the_system_has_no_threads_the_caller_does_it_all(monkeypatch: pyt
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     assert in_shares(lambda share: [threading.get_ident()], 4, 4) == [threading.get_ident()] * 4
+
+
+def test_an_interrupt_while_a_thread_starts_leaves_none_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, started = threading.Thread.start, []
+
+    def interrupted(self: threading.Thread) -> None:
+        start(self)
+        started.append(self)
+        if len(started) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        in_shares(lambda share: [0], 4, 4)
+    monkeypatch.undo()
+    for thread in started:
+        thread.join(60)
+    assert len(started) == 2 and not any(thread.is_alive() for thread in started)
