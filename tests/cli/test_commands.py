@@ -351,3 +351,9 @@ def test_keys_to_delete_come_from_anything_that_can_be_read(run: Run, tmp_path: 
 
 def test_a_container_is_not_made_where_nothing_can_be_made(run: Run) -> None:
     assert "/proc/x" in run("-p", "/proc/x", "init", code=1).stderr
+
+
+def test_a_backup_says_how_many_it_has_removed(run: Run) -> None:
+    run("init")
+    said = [run("backup", "--keep", "1", "backups").stdout for _ in range(4)]
+    assert ["removed the 1 oldest" in text for text in said] == [False, False, True, True]

@@ -98,6 +98,17 @@ def test_a_directory_that_is_missing_is_made(name: str, store: tuple[Path, dict[
     Container(path).insert_many([b"goes on"])
 
 
+@pytest.mark.parametrize("name", ["index", "packed"])
+def test_a_missing_directory_of_an_empty_container_is_told_and_made(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "empty"
+    Container.create(path).close()
+    shutil.rmtree(path / name)
+    report = repair(path)
+    assert (report.is_changed, report.is_good) == (True, True)
+    assert not repair(path).is_changed
+    assert Container(path).insert_many([b"goes on"]) == [key_of(b"goes on")]
+
+
 @pytest.mark.parametrize("kind", ["newest manifest", "all manifests", "segments", "all", "half a manifest"])
 def test_the_index_comes_back(kind: str, store: tuple[Path, dict[str, bytes]]) -> None:
     path, objects = store

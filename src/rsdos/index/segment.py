@@ -283,7 +283,7 @@ class Segment:
         """All entries of the wanted digests, in no particular order; each once, however often it is wanted."""
         import numpy as np
 
-        # Not ``np.unique``: it takes 0.16 us each, and this a tenth where they come in order.
+        # Not ``np.unique``: it takes 0.18 us each, and this 0.04.
         at = np.sort(self.find_many(wanted))
         at = at[np.diff(at, prepend=-1) > 0]
         entries = self.unchecked_entries()

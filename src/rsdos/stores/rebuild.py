@@ -113,10 +113,11 @@ class Rebuild:
 
     def run(self, aside: Callable[[], str]) -> Rebuilt:
         """Do what there is to do; ``aside`` makes, and names, the directory for what is replaced."""
-        for directory in self._missing_directories():
+        missing = self._missing_directories()
+        for directory in missing:
             make_directory(directory)
             fsio.sync_directory(self._layout.root)
-        was_misnamed = any(self._misnamed())
+        is_changed = bool(missing) or any(self._misnamed())
         moved = self._give_names(aside)
         with ExitStack() as held:
             try:
@@ -126,7 +127,7 @@ class Rebuild:
                 raise
         if manifest:
             self._index.close()
-        elif not self._damaged and not was_misnamed and not any(self._bad_manifests()):
+        elif not self._damaged and not is_changed and not any(self._bad_manifests()):
             return Rebuilt()
         lost: list[str] = []
         unknown = 0

@@ -31,11 +31,12 @@ def decoded(run: Run, stored: list[bytes]) -> Sequence[bytes | None]:
     """The raw bytes of a run; None for each of a codec of which one does not decode."""
     if not any(run.codec) and run.size == run.length:
         return stored
+    decoded: list[bytes | None] = [None] * len(stored)
     codecs = set(run.codec)
     if len(codecs) == 1:
         with suppress(ValueError):
             return decode_many(stored, Codec(run.codec[0]), run.size)
-    decoded: list[bytes | None] = [None] * len(stored)
+        return decoded
     for codec in codecs:
         at = [i for i, own in enumerate(run.codec) if own == codec]
         with suppress(ValueError):
