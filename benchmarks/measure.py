@@ -70,6 +70,7 @@ class Bench:
             place.mkdir()
             path = place / "container"
             copy_state(source, path)
+        os.sync()  # What was written before is not to be written out while somebody else is measured.
         try:
             answer, memory = self._run(case, side, path)
             sizes = _file_sizes(path)
