@@ -231,7 +231,7 @@ class Container:
 
     def extract(self, key: str) -> bytes:
         """The bytes of one object, verified. Raises `ObjectNotFound`, `DamagedObject`, `InvalidKey`."""
-        return self.engine.objects.extract(key)
+        return (self._engine or self.engine).objects.extract(key)
 
     def extract_many(self, keys: Iterable[str], *, missing: Missing = "raise") -> Iterator[tuple[str, bytes | None]]:
         """Yield (key, bytes) of many objects in storage order; see `rsdos.stores.Store.extract_many`.
