@@ -26,10 +26,10 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 # One step after the other, also under `make -j`: the summary of pytest is the last line.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format unit aiida crash damage soak bench bench-quick bench-scale visit clean
+.PHONY: help demo test lint format unit aiida crash damage soak bench bench-quick bench-scale bench-profile visit clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 demo: $(STAMP) ## set up if needed, and run the demonstration
 	@$(BIN)/python demo/run.py
@@ -72,6 +72,10 @@ bench-quick: $(STAMP) $(PEERS) ## side by side with its peers, small data, under
 
 bench: $(STAMP) $(PEERS) $(PLOTS) ## the whole suite, under twenty minutes; writes docs/performance.md
 	@$(BIN)/python -m benchmarks.run --level full --json docs/performance/full.json $(ARGS)
+	@$(BIN)/python -m benchmarks.page
+
+bench-profile: $(STAMP) $(PLOTS) ## where the time goes, with Linux's perf; writes docs/performance.md
+	@$(BIN)/python -m benchmarks.profile --json docs/performance/profile.json $(ARGS)
 	@$(BIN)/python -m benchmarks.page
 
 visit: $(STAMP) $(PEERS) ## open, has, read, close as AiiDA does it, side by side with disk-objectstore

@@ -108,14 +108,18 @@ class Bench:
         return {"case": None, **base, **more}
 
     def _call(self, task: dict[str, Any], side: str) -> subprocess.Popen[str]:
-        python = str(self._peers / "bin" / "python") if side_class(side).peers else sys.executable
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("RSDOS", "DOSTORE"))}
         # The sources of this rsdos only for itself: a peer has the same name.
         sources = [] if side_class(side).peers else [str(ROOT / "src")]
         environment.pop("PYTHONDONTWRITEBYTECODE", None)  # Starts are measured as users have them.
         environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *sources])
-        command = (python, "-m", "benchmarks.child", json.dumps(task))
+        command = self.command(task, side)
         return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+
+    def command(self, task: dict[str, Any], side: str) -> tuple[str, ...]:
+        """The program that does what ``task`` says."""
+        python = str(self._peers / "bin" / "python") if side_class(side).peers else sys.executable
+        return python, "-m", "benchmarks.child", json.dumps(task)
 
     def _run(self, case: Case, side: str, path: Path) -> tuple[dict[str, Any], int]:
         child = self._call(self._task(side, path, case.durable, case=case.name), side)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
-from benchmarks.cases import CASES, Case
+from benchmarks.cases import BY_NAME, CASES, Case
 from benchmarks.measure import ROOT
 from benchmarks.plots import PLOTS, draw
+from benchmarks.profile import Profile, read_profiles
 from benchmarks.report import figure_text, rate_text, verdict
 from benchmarks.results import Results, read_results
 from benchmarks.scale import ScaleResults, read_scale
@@ -42,6 +44,9 @@ def _page(results: Results, scale: ScaleResults | None) -> Iterator[str]:
     yield "\n## What it must show\n"
     yield from _targets(results, scale)
     yield _NOTES.read_text()
+    profiles = FIGURES / "profile.json"
+    if profiles.exists():
+        yield from _profiles(read_profiles(profiles))
     yield "## Plots\n"
     for plot in PLOTS:
         path = draw(plot, results, FIGURES)
@@ -67,6 +72,22 @@ def _targets(results: Results, scale: ScaleResults | None) -> Iterator[str]:
         scale_figure = line.read(scale) if scale else None
         reached = None if scale_figure is None else line.is_reached(scale_figure)
         yield f"| {line.title} | | {line.text(scale_figure)} | {verdict(reached)} |"
+    yield ""
+
+
+def _profiles(profiles: Sequence[Profile]) -> Iterator[str]:
+    yield "### Profiles of rsdos\n"
+    yield (
+        "By `make bench-profile`: where the processor was, at 2,000 looks a second, in parts of the program and in "
+        "functions. This machine has no counters of instructions. While somebody looks on all is a little slower.\n"
+    )
+    yield "| case | each | parts | functions |\n|---|---|---|---|"
+    for profile in profiles:
+        parts, functions = (
+            ", ".join(f"{name} {100 * share:.0f} %" for name, share in islice(shares.items(), most))
+            for shares, most in ((profile.parts, 6), (profile.functions, 5))
+        )
+        yield f"| {BY_NAME[profile.case].title} | {profile.microseconds:.3g} µs | {parts} | {functions} |"
     yield ""
 
 

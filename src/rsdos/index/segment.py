@@ -24,8 +24,9 @@ bytes XORed with the first 4 key bytes as a big-endian number (4), codec (1: `mo
 `model.RecordFlag`).
 
 SHA-256 keys are uniform, so the entry of a key stands at about ``key / 2^64 * n``, within a few sqrt(n); what stands
-there tells the place within a few times the fourth root of n, and a single lookup bisects that window only. A block's CRC is checked when the block is first touched, so that damage never reads
-as "not there". 16 GB/s for the check (isal), once per block and process.
+there tells the place within a few times the fourth root of n, and a single lookup bisects that window only. A block's
+CRC is checked when the block is first touched, so that damage never reads as "not there". 16 GB/s for the check (isal),
+once per block and process.
 
 Segments are mapped, but for small ones and those on other machines, which are read.
 
