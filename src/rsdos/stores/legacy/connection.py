@@ -209,3 +209,20 @@ def without_shared_memory(path: str) -> Connection:
         connection.close()
     _log.warning("%s: no shared memory here (a network file system?): went from a log to a rollback journal", path)
     return _opened(path, "mode=rw")
+
+
+def copy_alone(path: str, target: str) -> None:
+    """Write a copy of an index, log and all, to a new file. Raises sqlite3.OperationalError when anybody has it open.
+
+    They would go on with the file that they have, which is somebody else's then.
+    """
+    with (
+        closing(sqlite3.connect(f"file:{quote(path)}?mode=rw", uri=True, timeout=0, isolation_level=None)) as old,
+        closing(sqlite3.connect(target, isolation_level=None)) as new,
+    ):
+        # In this mode SQLite shares nothing with other programs, and keeps the lock until the end.
+        old.execute("PRAGMA locking_mode=EXCLUSIVE")
+        old.execute("BEGIN EXCLUSIVE")
+        old.execute("ROLLBACK")
+        old.backup(new)
+        new.execute("PRAGMA journal_mode=DELETE")
