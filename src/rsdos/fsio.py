@@ -244,6 +244,14 @@ def length_of(path: str) -> int:
         return 0
 
 
+def has_other_names(path: str) -> bool:
+    """Whether a file has another name somewhere, which shows all that is done to it; not, when it is gone."""
+    try:
+        return os.stat(path, follow_symlinks=False).st_nlink > 1
+    except FileNotFoundError:
+        return False
+
+
 def length_of_files(directory: str) -> int:
     """Bytes in all files of a directory."""
     return sum(length_of(os.path.join(directory, name)) for name in os.listdir(directory))

@@ -17,6 +17,9 @@ from typing import Self
 from rsdos.sharing import inherit
 
 _MOST_DESCRIPTION = 500
+_MOST_BYTES = 4096
+"""Of a lock file, which holds a line at most."""
+
 _LOCK = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 IN_DIRECTORY = ".lock"
 """The file that is locked in the place of its directory, where directories cannot be locked."""
@@ -115,9 +118,40 @@ def _lock(path: str, kind: int) -> Lock:
         _flock(fd, kind, path)
         # Somebody may have deleted the file, and a lock on what has no name keeps nobody out.
         with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(fd), os.stat(path)):
-                return Lock(fd)
+            status = os.fstat(fd)
+            if os.path.samestat(status, os.stat(path)):
+                if status.st_nlink <= 1 or kind & fcntl.LOCK_SH:
+                    return Lock(fd)
+                _make_own(path, fd)
         os.close(fd)
+
+
+def _make_own(path: str, fd: int) -> None:
+    """Put a copy in the place of a lock file that has another name too, in a copy of the container by ``cp -al``.
+
+    What its holder writes into it would be said of both containers otherwise: that of `locks/commit` stops all writers
+    of the other. The caller holds the lock on the file, exclusively: everybody who waits for it looks anew.
+    """
+    own = f"{path}.own"
+    with suppress(FileNotFoundError):
+        os.unlink(own)
+    new = os.open(own, _LOCK | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        inherit(own, new)
+        line = os.pread(fd, _MOST_BYTES, 0)
+        done = 0
+        while done < len(line):  # Most of it would be a line that says nothing.
+            done += os.pwrite(new, line[done:], done)
+        os.fsync(new)
+    finally:
+        os.close(new)
+    os.rename(own, path)
+    # A power loss that brought the shared one back would bring what the other container has written meanwhile.
+    directory = os.open(os.path.dirname(path) or ".", _DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 class _Refused(Exception):

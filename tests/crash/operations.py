@@ -7,11 +7,14 @@ line in `_of_version` or in `OPERATIONS`, and every sweep takes it in.
 from __future__ import annotations
 
 import io
+import os
+import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from rsdos import CompressMode, Container, Place
+from rsdos import CompressMode, Container, Place, fsio
 from rsdos.maintenance import collect, merge, migrate, optimize, repair_index, repair_objects, transfer
 from rsdos.model import FRAME_SIZE
 from tests.crash import backing_up
@@ -265,6 +268,34 @@ def _transfer(path: Path, ack: Ack) -> None:
         transfer.execute(target.engine, plan, tell=tell)
 
 
+_LINKED = ("packed", "locks")
+
+
+def _beside_its_bytes(path: Path) -> None:
+    """A container, and what has to be in the links that a copy of it consists of."""
+    _beside(path, base)
+    for name in _LINKED:
+        shutil.copytree(path / "source" / name, path / "was" / name)
+
+
+def _insert_linked(path: Path, ack: Ack) -> None:
+    """Insert when every file that could be written in place is in a copy by ``cp -al`` as well."""
+    for file in sorted(path.glob("was/*/*")):
+        name = file.relative_to(path / "was")
+        (path / "copy" / name.parent).mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            os.link(path / "source" / name, path / "copy" / name)
+    for directory in (*(path / "copy").iterdir(), path / "copy", path):
+        fsio.sync_directory(str(directory))
+    _insert_packed(path / "source", ack)
+
+
+def _copy_is_as_it_was(path: Path) -> None:
+    for file in path.glob("copy/*/*"):
+        name = file.relative_to(path / "copy")
+        assert file.read_bytes() == (path / "was" / name).read_bytes(), f"{name} has changed in the copy"
+
+
 def _of_version(version: int) -> dict[str, Operation]:
     """The operations that both versions have."""
     start = partial(base, version=version)
@@ -323,6 +354,9 @@ def _moves(source: int, target: int) -> dict[str, Operation]:
 OPERATIONS = {
     **_of_version(2),
     "insert packed, merging": Operation(_many_segments, _insert_packed, least=15),
+    "insert packed, linked": Operation(
+        _beside_its_bytes, _insert_linked, source="source", target="source", check=_copy_is_as_it_was, least=30
+    ),
     "insert loose, compressed": Operation(lambda path: base(path, loose_compression="zstd"), _insert_loose, least=20),
     "delete, merging": Operation(_dead_and_many_segments, _delete, wanted=BASE, gone=NEW),
     "merge": Operation(_many_segments, _merge, wanted=BASE, least=5),

@@ -566,3 +566,14 @@ def test_new_files_have_no_more_rights_than_the_umask_gives(container: Container
         assert not stat.S_IMODE((container.path / name).stat().st_mode) & umask
     assert sha256(b"").hexdigest() not in container
     assert issubclass(ReadOnlyContainer, PermissionError)
+
+
+def test_another_connection_takes_no_lock_away(tmp_path: Path) -> None:
+    """A second container in the process, and then another process that came and went, and took the log along."""
+    with Container.create(tmp_path / "store", container_version=1) as first:
+        first.insert_many([b"first"])
+        assert len(Container(tmp_path / "store")) == 1
+        run_python("import sys; from rsdos import Container; assert len(Container(sys.argv[1])) == 1", first.path)
+        (key,) = first.insert_many([b"second"])
+    code = "import sys; from rsdos import Container; print(Container(sys.argv[1]).extract(sys.argv[2]).decode())"
+    assert run_python(code, first.path, key) == "second\n"

@@ -171,3 +171,29 @@ def test_where_there_are_no_locks_it_is_read_only(tmp_path: Path, monkeypatch: p
                 write()
     with pytest.raises(ReadOnlyContainer, match="flock"):
         Container.create(tmp_path / "other")
+
+
+def test_a_lock_file_that_a_copy_has_too_becomes_two(path: str) -> None:
+    with locks.acquire(path) as lock:
+        lock.describe("of the original")
+    other = f"{path}-of-the-copy"
+    os.link(path, other)
+    Path(f"{path}.own").write_text("of somebody who died here")
+    with locks.acquire(path) as lock:
+        assert locks.holder(path) == "of the original"
+        lock.describe("another")
+        assert not os.path.samefile(path, other)
+        assert locks.try_acquire(path) is None
+        with locks.acquire(other):
+            pass
+    assert (locks.holder(path), locks.holder(other)) == ("another", "of the original")
+    assert not os.path.exists(f"{path}.own")
+
+
+def test_a_lock_that_is_held_stays_the_same_file(path: str) -> None:
+    """Whoever holds it would keep nobody out otherwise."""
+    with locks.share(path):
+        os.link(path, f"{path}-of-the-copy")
+        with locks.share(path):
+            assert locks.try_acquire(path) is None
+            assert os.path.samefile(path, f"{path}-of-the-copy")

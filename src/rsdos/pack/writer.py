@@ -22,7 +22,6 @@ from rsdos.pack.format import (
     encode_header,
     header_fault,
 )
-from rsdos.sharing import inherit
 
 
 class PackWriter:
@@ -38,11 +37,13 @@ class PackWriter:
         self._container_id = container_id
         self._failed = False
         self._highest = 0
-        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (0 if committed else os.O_CREAT)
-        self.fd = os.open(path, flags, 0o666)
+        if committed:
+            self.fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        else:
+            # Never what a dead writer has left there: it may have another name, in a copy that knows it as a pack.
+            fsio.remove(path)
+            self.fd = fsio.create(path)
         try:
-            if not committed:
-                inherit(path, self.fd)
             self._start = self._begin(committed)
         except BaseException:
             self.close()
@@ -53,10 +54,6 @@ class PackWriter:
 
     def _begin(self, committed: int) -> int:
         if committed == 0:
-            # Never one that is empty: ext4 writes out, when it is closed, what was truncated to nothing, and the close
-            # waits for the disk: 50 ms a GiB, and as long as it takes when that is busy.
-            if os.fstat(self.fd).st_size:
-                os.ftruncate(self.fd, 0)
             fsio.write_at(self.fd, 0, encode_header(self._container_id, self.pack_id))
             return ALIGNMENT
         head = fsio.read_at(self.fd, 0, HEADER_SIZE)

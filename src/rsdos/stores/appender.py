@@ -66,6 +66,10 @@ class Appender(PackAppender):
             return list(self._hits)  # Nobody knows: they are looked for elsewhere, and written after all.
         return self._absent_from(snapshot, list(self._hits))
 
+    def unknown(self, digests: Sequence[bytes]) -> Sequence[int]:
+        self._open()  # 1 and 2 come before 3 also where the pack before this one was full.
+        return super().unknown(digests)
+
     def add_frames(self, source: Iterator[BytesLike], encoding: Encoding) -> bytes:
         # 4. Before 3: the digest is known only when all is written.
         writer = self._open().writer

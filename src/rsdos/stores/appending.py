@@ -100,6 +100,8 @@ class PackAppender(ABC):
 
     def _lost_hits(self, absent: Sequence[bytes]) -> dict[bytes, bytes]:
         """Those of the absent hits that are not in the other store either."""
+        # One that came again is in the batch by now.
+        absent = [digest for digest in absent if digest.hex() not in self._batch]
         copies = zip(absent, self._look(absent) if absent else (), strict=True)
         return {digest: self._hits[digest] for digest, copy in copies if copy is not Copy.GOOD}
 

@@ -32,7 +32,7 @@ class Claim:
     def _begin(self, refused: set[int]) -> None:
         manifest = self._index.snapshot.manifest
         while True:
-            pack_id = _candidate(manifest, refused)
+            pack_id = self._candidate(manifest, refused)
             # 1. Lock a pack that nobody appends to.
             lock = locks.try_acquire(self._layout.pack_lock(pack_id))
             # 2. Only now look whether it is still one to append to.
@@ -52,6 +52,20 @@ class Claim:
             refused.add(pack_id)
             if lock:
                 lock.release()
+
+    def _candidate(self, manifest: Manifest, refused: set[int]) -> int:
+        """The first pack that has room, or the first id that was never given out, without those that were refused.
+
+        A file of two names is in another container as well, a backup or a copy by ``cp -al``, and stays as it is (ADR
+        10). It is looked at before its lock: what gets a second name later only grows, in one of the two containers.
+        """
+        for pack in manifest.packs:
+            if not pack.sealed and pack.id not in refused and not fsio.has_other_names(self._layout.pack(pack.id)):
+                return pack.id
+        pack_id = manifest.next_pack_id
+        while pack_id in refused:
+            pack_id += 1
+        return pack_id
 
     def _is_whole(self, pack: PackEntry) -> bool:
         """Whether a pack can be appended to; one that is missing, cut short or not itself is left for repair."""
@@ -135,14 +149,3 @@ class Claim:
         if self._writer:
             self._writer.close()
         self._lock.release()
-
-
-def _candidate(manifest: Manifest, refused: set[int]) -> int:
-    """The first pack that has room, or the first id that was never given out, without those that were refused."""
-    for pack in manifest.packs:
-        if not pack.sealed and pack.id not in refused:
-            return pack.id
-    pack_id = manifest.next_pack_id
-    while pack_id in refused:
-        pack_id += 1
-    return pack_id

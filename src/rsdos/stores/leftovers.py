@@ -34,15 +34,18 @@ def sweep_packs(layout: Layout, history: History, unlink: Callable[[int], bool])
 
 
 def _leftover(layout: Layout, manifest: Manifest, pack_id: int) -> int | None:
-    """Bytes of a pack file that the manifest knows nothing of; None where it knows all."""
+    """Bytes of a pack file that the manifest knows nothing of; None where it knows all, or they may not go.
+
+    Behind the end of a pack that has another name there may be what the container that has that one knows.
+    """
     pack = manifest.pack(pack_id)
     try:
-        size = os.stat(layout.pack(pack_id), follow_symlinks=False).st_size
+        status = os.stat(layout.pack(pack_id), follow_symlinks=False)
     except FileNotFoundError:
         return None
     if pack is None:
-        return size
-    return size - pack.length if size > pack.length else None
+        return status.st_size
+    return status.st_size - pack.length if status.st_size > pack.length and status.st_nlink <= 1 else None
 
 
 def _sweep_pack(layout: Layout, manifest: Manifest, pack_id: int, unlink: Callable[[int], bool]) -> int | None:

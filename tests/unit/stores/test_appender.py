@@ -53,6 +53,33 @@ def test_what_two_writers_both_wrote_is_counted_as_dead(container: Container) ->
     assert_holds(container, {key_of(one): one for one in (*data, b"only in the second")})
 
 
+def test_what_came_while_a_writer_went_from_a_full_pack_to_the_next_is_counted_once(tmp_path: Path) -> None:
+    with Container.create(tmp_path / "container", pack_size_target=300) as container:
+        with Container(container.path).engine.packed.appender() as first:
+            first.add_many([b"fills the pack"], RAW)
+            assert manifest_of(container.path).pack(1) is not None
+            container.insert_many([b"in both"])
+            first.add_many([b"in both"], RAW)
+            first.commit()
+        manifest = manifest_of(container.path)
+        assert (manifest.objects, len(list(container))) == (2, 2)
+        assert manifest.size == len(b"fills the pack") + len(b"in both")
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_what_was_there_and_was_deleted_and_came_again_is_written_once(tmp_path: Path, version: int) -> None:
+    data = noise(5000)
+    with Container.create(tmp_path / "container", container_version=version) as container:
+        container.insert_many([data])
+        with Container(container.path).engine.packed.appender() as writer:
+            writer.add_many([data], RAW)
+            container.delete([key_of(data)])
+            writer.add_many([data], RAW)
+            writer.commit()
+        assert_holds(container, {key_of(data): data})
+        assert sum(pack.stored for pack in container.engine.packed.sums().packs) == 2 * len(data)
+
+
 def test_an_id_that_was_never_committed_is_used_and_one_that_was_is_not(container: Container) -> None:
     """A dead writer's file of an uncommitted id is taken over; one that the others have passed by is swept."""
     for pack_id in (1, 2):

@@ -89,7 +89,8 @@ class LegacyPack:
         """Give back the space of what was not committed, and both locks."""
         try:
             if os.fstat(self.fd).st_size == self._highest and not self.is_kept:
-                os.ftruncate(self.fd, self.committed)
+                if self._highest > self.committed:
+                    os.ftruncate(self.fd, self.committed)
                 if self.is_new and not self.committed:
                     fsio.remove(self.path)
         finally:
@@ -197,7 +198,8 @@ class LegacyAppender(PackAppender):
     def _try(self, pack_id: int) -> LegacyPack | None:
         with suppress(FileNotFoundError):
             status = os.stat(self._layout.pack(pack_id), follow_symlinks=False)
-            # A pack of two names is one of version 2 as well: a migration is under way.
+            # One of two names is in a backup as well, or a copy by ``cp -al``, or is one of version 2: a migration is
+            # under way.
             if status.st_size >= self._config.pack_size_target or status.st_nlink > 1:
                 return None
         # 1. Lock it: for our own kind, and for disk-objectstore.

@@ -1,4 +1,9 @@
-"""Connections to the index of container version 1: how it is made, opened, kept and given up."""
+"""Connections to the index of container version 1: how it is made, opened, kept and given up.
+
+Nothing but SQLite opens the file while the container is in use: whoever closes a descriptor of it gives up all locks
+that his process has on it (POSIX), and with them those of SQLite's connections, unknown to it. The next program to
+close its last connection then takes itself for the last of all, and removes the log that ours go on to commit to.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +27,6 @@ _SCHEMA = (_TABLE, "CREATE UNIQUE INDEX ix_db_object_hashkey ON db_object (hashk
 """To the letter what disk-objectstore 1.5.0 makes."""
 
 _NAMES = {"id", "hashkey", "compressed", "size", "offset", "length", "pack_id"}
-
-_HEAD = 100
-"""Bytes of SQLite's file header: the page size stands at byte 16, the number of pages at 28."""
 
 _PATIENCE = 60.0
 """Seconds to wait for another program's lock: disk-objectstore commits a whole pack at once."""
@@ -122,9 +124,6 @@ def connect(layout: LegacyLayout) -> Connection:
     path = layout.database
     if not os.path.exists(path):
         raise DamagedContainer(path, "the index is missing")
-    if _is_cut_short(path) and _is_cut_short(path):
-        # Twice: the log may have been brought in and removed between two of the calls.
-        raise DamagedContainer(path, "the index is cut short")
     writable = can_write(layout)
     try:
         return _opened(path, "mode=rw" if writable else "mode=ro")
@@ -149,23 +148,17 @@ def _need_descriptors(path: str) -> None:
     """Raise OSError when it was for want of descriptors: SQLite, which needs three, does not tell that from others."""
     with ExitStack() as opened:
         for _ in range(3):
-            opened.callback(os.close, fsio.open_for_reading(path))
+            opened.callback(os.close, fsio.open_directory(os.path.dirname(path)))
 
 
-def _is_cut_short(path: str) -> bool:
-    """Whether pages are missing at the end: SQLite may take what is left of one for a table that is empty.
+def _is_cut_short(connection: Connection) -> bool:
+    """Whether a part of the last page is missing: SQLite may take what is left of it for a table that is empty.
 
-    While there is a log or a journal the file may be shorter than it says.
+    Whole pages it misses itself. While there is a log or a journal the file may be shorter than it says.
     """
-    fd = fsio.open_for_reading(path)
-    try:
-        head, size = fsio.read_at(fd, 0, _HEAD), os.fstat(fd).st_size
-    finally:
-        os.close(fd)
-    page = int.from_bytes(head[16:18], "big")
-    pages = int.from_bytes(head[28:32], "big")
-    short = len(head) == _HEAD and size < (1 << 16 if page == 1 else page) * pages
-    return short and not any(map(fsio.length_of, (f"{path}-wal", f"{path}-journal")))
+    (page,), (pages,) = (connection.execute(f"PRAGMA {name}").fetchone() for name in ("page_size", "page_count"))
+    path = connection.path
+    return os.stat(path).st_size < page * pages and not any(map(fsio.length_of, (f"{path}-wal", f"{path}-journal")))
 
 
 def can_write(layout: LegacyLayout) -> bool:
@@ -189,6 +182,9 @@ def _opened(path: str, how: str, is_immutable: bool = False) -> Connection:
         connection.execute("PRAGMA trusted_schema=OFF")
         connection.execute("PRAGMA cell_size_check=ON")
         names = {name for _, name, *_ in connection.execute("PRAGMA table_info(db_object)")}
+        # Twice: the log may have been brought in and removed between two of the calls.
+        if _is_cut_short(connection) and _is_cut_short(connection):
+            raise DamagedContainer(path, "the index is cut short")
     except BaseException:
         connection.close()
         raise
@@ -209,3 +205,20 @@ def without_shared_memory(path: str) -> Connection:
         connection.close()
     _log.warning("%s: no shared memory here (a network file system?): went from a log to a rollback journal", path)
     return _opened(path, "mode=rw")
+
+
+def copy_alone(path: str, target: str) -> None:
+    """Write a copy of an index, log and all, to a new file. Raises sqlite3.OperationalError when anybody has it open.
+
+    They would go on with the file that they have, which is somebody else's then.
+    """
+    with (
+        closing(sqlite3.connect(f"file:{quote(path)}?mode=rw", uri=True, timeout=0, isolation_level=None)) as old,
+        closing(sqlite3.connect(target, isolation_level=None)) as new,
+    ):
+        # In this mode SQLite shares nothing with other programs, and keeps the lock until the end.
+        old.execute("PRAGMA locking_mode=EXCLUSIVE")
+        old.execute("BEGIN EXCLUSIVE")
+        old.execute("ROLLBACK")
+        old.backup(new)
+        new.execute("PRAGMA journal_mode=DELETE")

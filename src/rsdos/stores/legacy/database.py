@@ -22,6 +22,7 @@ from rsdos.stores.legacy.connection import (
     Connection,
     can_write,
     connect,
+    copy_alone,
     inherited,
     parked,
     without_shared_memory,
@@ -36,6 +37,9 @@ _PAGE = 4096
 """Rows that are fetched at a time."""
 
 _MOST = 1 << 62
+
+SHARED = "has another name, in a copy of the container that was made with hard links"
+"""What keeps an index from being written."""
 
 
 class Row(NamedTuple):
@@ -73,8 +77,8 @@ class Database:
     """The rows of one container. Any number of threads, each with a connection of its own; a fork makes new ones.
 
     Every method raises `DamagedContainer` when the file is no such index, `Busy` when another program keeps it locked,
-    and `ReadOnlyContainer` for a write without permission. Reads never write; without write permission the index is
-    read as it is.
+    and `ReadOnlyContainer` for a write without permission, or to a file that another container has too. Reads never
+    write; without write permission the index is read as it is.
     """
 
     def __init__(self, layout: LegacyLayout) -> None:
@@ -229,7 +233,7 @@ class Database:
                 raise
 
     def _begin(self, durability: Durability) -> Connection:
-        connection = self._connection()
+        connection = self._own_connection()
         if connection.is_immutable:
             raise ReadOnlyContainer(self._layout.root, "no permission to write packs.idx")
         connection.execute(f"PRAGMA synchronous={'FULL' if durability is Durability.FULL else 'NORMAL'}")
@@ -244,6 +248,22 @@ class Database:
             return self._begin(durability)
         return connection
 
+    def _own_connection(self) -> Connection:
+        """A connection to write through: to the file that has our name now, and no other.
+
+        A copy by ``cp -al`` has the same file as its index, and would get our rows without our packs.
+        """
+        connection = self._connection()
+        try:
+            status = os.stat(self._path)
+        except FileNotFoundError:
+            raise DamagedContainer(self._path, "the index is missing") from None
+        if status.st_nlink > 1:
+            raise ReadOnlyContainer(self._layout.root, f"its packs.idx {SHARED}: `rsdos repair index` gives it its own")
+        if connection.file != (status.st_dev, status.st_ino):
+            raise DamagedContainer(self._path, "another index has taken its place since it was opened")
+        return connection
+
     def settle(self) -> None:
         """Make the rows that are seen now the ones that a crash leaves.
 
@@ -256,7 +276,7 @@ class Database:
     def vacuum(self) -> None:
         """Give the space of deleted rows back to the file system."""
         with self._errors():
-            self._connection().execute("VACUUM")
+            self._own_connection().execute("VACUUM")
 
     def seal(self) -> None:
         """Make one synced file of the index, which can be renamed then. Nobody else has it open."""
@@ -276,6 +296,11 @@ class Database:
                 target.execute("PRAGMA journal_mode=DELETE")
             finally:
                 target.close()
+
+    def copy_alone(self, path: str) -> None:
+        """`copy_to`, when nobody else has the index open, nor this any more; raises `Busy`."""
+        with self._errors():
+            copy_alone(self._path, path)
 
     # Connections.
 

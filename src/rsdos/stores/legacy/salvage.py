@@ -4,6 +4,8 @@ Hostile rows, which nobody can use, are written down and deleted. An index that 
 row, as far as it goes, into a new one: ``packs.idx.new``, renamed to ``packs.idx.salvaged`` when it is whole and
 synced, and then to ``packs.idx``, the old one having got another name. Killed at any moment, the next run goes on. No
 other program may have the index open meanwhile: it would go on with the old file.
+
+An index that has another name, in a copy of the container by ``cp -al``, is copied and replaced in the same way.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from rsdos.errors import DamagedContainer
 from rsdos.layout import LegacyLayout
 from rsdos.stores.checking import Finding
 from rsdos.stores.legacy.connection import create_database, parked
-from rsdos.stores.legacy.database import COLUMNS, Database, checked
+from rsdos.stores.legacy.database import COLUMNS, SHARED, Database, checked
 from rsdos.stores.packs import Rebuilt
 from rsdos.stores.store import free_name
 
@@ -43,7 +45,8 @@ def faults(layout: LegacyLayout, database: Database, is_key: IsKey) -> list[Find
         bad = sum(len(rows) for rows in database.hostile(is_key))
     except DamagedContainer as error:
         return [Finding(name, str(error).partition(": ")[2])]
-    return [Finding(name, f"{bad} rows that nobody can use")] if bad else []
+    found = [Finding(name, f"{bad} rows that nobody can use")] if bad else []
+    return [Finding(name, f"it {SHARED}"), *found] if fsio.has_other_names(layout.database) else found
 
 
 def rebuild(layout: LegacyLayout, database: Database, is_key: IsKey, aside: Callable[[], str]) -> Rebuilt:
@@ -64,10 +67,23 @@ def rebuild(layout: LegacyLayout, database: Database, is_key: IsKey, aside: Call
                 unknown = _salvage(layout, is_key, aside)
             except sqlite3.Error:
                 raise error from None
+    if is_whole and fsio.has_other_names(layout.database):
+        _make_own(layout, database)
+        if not faults(layout, database, is_key):
+            return Rebuilt(True)
     if is_whole:
         return Rebuilt(True, 0, (_delete_hostile(database, is_key, aside()),))
     _forget_connections(layout, database)
     return Rebuilt(True, 0, tuple(_swap(layout, aside())), (), unknown)
+
+
+def _make_own(layout: LegacyLayout, database: Database) -> None:
+    """Put a copy in the place of an index that another container has as well."""
+    _forget_connections(layout, database)
+    new = _free_new(layout)
+    database.copy_alone(new)
+    _finish_new(layout)
+    _put(layout)
 
 
 def _forget_connections(layout: LegacyLayout, database: Database) -> None:
@@ -101,9 +117,7 @@ def _delete_hostile(database: Database, is_key: IsKey, directory: str) -> str:
 
 def _salvage(layout: LegacyLayout, is_key: IsKey, aside: Callable[[], str]) -> int:
     """Read what can be read into a new index; returns how many rows are known to have been there, and are not."""
-    new = f"{layout.database}.new"
-    for suffix in ("", "-wal", "-shm", "-journal"):
-        fsio.remove(new + suffix)
+    new = _free_new(layout)
     create_database(new)
     hostile: list[Values] = []
     saved = 0
@@ -129,12 +143,30 @@ def _salvage(layout: LegacyLayout, is_key: IsKey, aside: Callable[[], str]) -> i
         target.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if hostile:
         _write_down(hostile, aside())
-    for suffix in ("-wal", "-shm", "-journal"):
+    _finish_new(layout)
+    return max(len(known) - saved - len(hostile), 0)
+
+
+_BESIDE = ("-wal", "-shm", "-journal")
+"""What SQLite has beside a file."""
+
+
+def _free_new(layout: LegacyLayout) -> str:
+    """Where a new index is to be made; what a run before this has left there is gone."""
+    new = f"{layout.database}.new"
+    for suffix in ("", *_BESIDE):
+        fsio.remove(new + suffix)
+    return new
+
+
+def _finish_new(layout: LegacyLayout) -> None:
+    """Say, durably, that the new index is whole."""
+    new = f"{layout.database}.new"
+    for suffix in _BESIDE:
         fsio.remove(new + suffix)
     fsio.sync_path(new)
     os.rename(new, layout.salvaged)
     fsio.sync_directory(layout.root)
-    return max(len(known) - saved - len(hostile), 0)
 
 
 class _Ids:
@@ -202,13 +234,18 @@ def _rows(old: sqlite3.Connection, known: _Ids) -> Iterator[Values]:
 
 
 def _swap(layout: LegacyLayout, directory: str) -> Iterator[str]:
-    """Put the salvaged index in the place of the old one."""
+    """Put the salvaged index in the place of the old one, which is kept; where it has another name, it has that."""
     for path in layout.database_files:
-        if os.path.lexists(path):
+        if os.path.lexists(path) and not fsio.has_other_names(path):
             target = free_name(os.path.join(directory, os.path.basename(path)))
             os.link(path, target, follow_symlinks=False)
             yield target
     fsio.sync_directory(directory)
+    _put(layout)
+
+
+def _put(layout: LegacyLayout) -> None:
+    """Give the salvaged index its name."""
     # The log of the old one must not be taken for that of the new.
     for path in layout.database_files[1:]:
         fsio.remove(path)
