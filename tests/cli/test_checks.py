@@ -55,6 +55,7 @@ def test_validate_in_parts(run: Run, path: Path) -> None:
 
 def test_repair_objects(run: Run, path: Path, tmp_path: Path) -> None:
     assert "Repaired 0 objects" in run("repair", "objects").stdout
+    assert "0 objects to repair, 0 beyond" in run("repair", "objects", "--dry-run").stdout
     other = Container.create(tmp_path / "other")
     other.insert_many([b"two"])
     extents = [Container(path).meta(key_of(data)).extent for data in (b"one", b"two")]
@@ -62,7 +63,9 @@ def test_repair_objects(run: Run, path: Path, tmp_path: Path) -> None:
     for extent in extents:
         assert extent is not None
         flip(pack, extent.offset)
-    assert "1 objects to repair, 1 beyond" in run("repair", "objects", "--from", "other", "--dry-run").stdout
+    done = run("repair", "objects", "--from", "other", "--dry-run", code=1)
+    assert "1 objects to repair, 1 beyond" in done.stdout
+    assert f"object {key_of(b'one')} is beyond help" in done.stderr and key_of(b"two") not in done.stderr
     done = run("repair", "objects", "--from", "other", code=1)
     assert "Repaired 1 objects, 1 are beyond help; see quarantine/" in done.stdout
     assert key_of(b"one") in done.stderr
@@ -73,10 +76,11 @@ def test_repair_objects(run: Run, path: Path, tmp_path: Path) -> None:
 
 def test_repair_index(run: Run, path: Path) -> None:
     assert "Nothing to repair" in run("repair", "index").stdout
+    assert "Nothing to repair" in run("repair", "index", "--dry-run").stdout
     if (path / "packs").exists():
         return
     flip(max(path.glob("index/manifest-*")), 40)
-    assert "faults" in run("repair", "index", "--dry-run").stdout
+    assert "faults" in run("repair", "index", "--dry-run", code=1).stdout
     assert "made anew" in run("repair", "index").stdout
     assert json.loads(run("repair", "index", "--json").stdout)["is_changed"] is False
     run("validate", "--full")

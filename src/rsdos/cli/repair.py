@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import click
 
 from rsdos.cli.bar import Bar
@@ -9,6 +12,9 @@ from rsdos.cli.passing import pass_session
 from rsdos.cli.render import one_line
 from rsdos.cli.run import Run, run_options
 from rsdos.cli.session import Session
+
+if TYPE_CHECKING:
+    from rsdos.maintenance.repair_objects import Remedy, RepairObjectsPlan, RepairObjectsReport
 
 _SHOWN = 50
 """Keys that are named one by one; ``--json`` has them all."""
@@ -39,7 +45,7 @@ def index_command(session: Session, run: Run) -> int:
         if not run.as_json:
             for fault in plan.faults[:_SHOWN]:
                 click.echo(f"rsdos: note: {one_line(fault.path)}: {one_line(fault.reason)}", err=True)
-        return 0
+        return 1 if plan.faults else 0
     with Bar() as bar:
         report = repair_index.execute(engine, plan, bar)
     if not report.is_changed:
@@ -85,21 +91,28 @@ def objects_command(session: Session, sources: tuple[str, ...], is_quick: bool, 
     with Bar() as bar:
         plan = repair_objects.plan(engine, options, bar)
     if run.dry_run:
-        helpless = sum(remedy.source is None for remedy in plan.remedies)
+        helpless = [remedy for remedy in plan.remedies if remedy.source is None]
         shown = {"remedies": plan.remedies, "files": plan.files, "unlisted": plan.unlisted}
-        run.show(shown, f"{len(plan.remedies) - helpless} objects to repair, {helpless} beyond help")
-        return 0
+        run.show(shown, f"{len(plan.remedies) - len(helpless)} objects to repair, {len(helpless)} beyond help")
+        if not run.as_json:
+            _show_rest(helpless, plan)
+        return 1 if plan.remedies or plan.files or plan.unlisted else 0
     with Bar() as bar:
         report = repair_objects.execute(engine, plan, bar)
     sentence = f"Repaired {len(report.repaired)} objects, {len(report.beyond_help)} are beyond help"
     run.show(report, sentence + (f"; see {report.described}" if report.described else ""))
     if not run.as_json:
-        for remedy in report.beyond_help[:_SHOWN]:
-            click.echo(f"rsdos: error: object {remedy.key} is beyond help: {one_line(remedy.reason)}", err=True)
-        for fault in report.files[:_SHOWN]:
-            click.echo(
-                f"rsdos: error: {one_line(fault.path)}: {one_line(fault.reason)} (see: rsdos repair index)", err=True
-            )
-        if report.unlisted:
-            click.echo("rsdos: error: more objects are damaged; run it again", err=True)
+        _show_rest(report.beyond_help, report)
     return 0 if report.is_good else 1
+
+
+def _show_rest(beyond_help: Sequence[Remedy], outcome: RepairObjectsPlan | RepairObjectsReport) -> None:
+    """What is damaged and stays so."""
+    for remedy in beyond_help[:_SHOWN]:
+        click.echo(f"rsdos: error: object {remedy.key} is beyond help: {one_line(remedy.reason)}", err=True)
+    if len(beyond_help) > _SHOWN:
+        click.echo(f"rsdos: error: and {len(beyond_help) - _SHOWN} more; --json has them all", err=True)
+    for fault in outcome.files[:_SHOWN]:
+        click.echo(f"rsdos: error: {one_line(fault.path)}: {one_line(fault.reason)} (see: rsdos repair index)", err=True)
+    if outcome.unlisted:
+        click.echo("rsdos: error: more objects are damaged; run it again", err=True)
