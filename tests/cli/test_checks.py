@@ -66,7 +66,10 @@ def test_repair_objects(run: Run, path: Path, tmp_path: Path) -> None:
     done = run("repair", "objects", "--from", "other", "--dry-run", code=1)
     assert "1 objects to repair, 1 beyond" in done.stdout
     assert f"object {key_of(b'one')} is beyond help" in done.stderr and key_of(b"two") not in done.stderr
-    done = run("repair", "objects", "--from", "other", code=1)
+    done = run("repair", "objects", code=1)
+    assert "Repaired 0 objects, 2 are beyond help" in done.stdout
+    assert "--from" in done.stderr
+    done = run("repair", "objects", "--from", "other", "--quarantine", code=1)
     assert "Repaired 1 objects, 1 are beyond help; see quarantine/" in done.stdout
     assert key_of(b"one") in done.stderr
     assert run("repair", "objects", "--json").stdout.startswith("{")

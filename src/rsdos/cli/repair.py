@@ -73,21 +73,27 @@ def index_command(session: Session, run: Run) -> int:
 @command.command("objects")
 @click.option("--from", "sources", type=click.Path(), multiple=True, help="A container that may have good copies.")
 @click.option("--quick", "is_quick", is_flag=True, help="Look for damage by CRC-32 only, as validate --quick does.")
+@click.option(
+    "--quarantine", is_flag=True, help="Move what is beyond help to quarantine/, for good.  [default: it stays, damaged]"
+)
 @run_options
 @pass_session
-def objects_command(session: Session, sources: tuple[str, ...], is_quick: bool, run: Run) -> int:
+def objects_command(session: Session, sources: tuple[str, ...], is_quick: bool, quarantine: bool, run: Run) -> int:
     """Validate all, and replace each damaged object by a good copy.
 
     Good copies are looked for in the container itself, and in the containers given by --from, in their order: of any
-    version, a backup too. What is beyond help is moved to quarantine/, with a report; the exit code is 1 then. Repair
-    the index first.
+    version, a backup too. What none of them has is beyond help: it is named, and the exit code is 1. It stays as it
+    is, for a run with another --from, or goes to quarantine/ with --quarantine. Repair the index first.
     """
     from rsdos.maintenance import repair_objects
+    from rsdos.maintenance.repair_objects import BeyondHelp
     from rsdos.stores import Depth
 
     engine = run.engine(session)
     there = tuple(Session(source, None).container().engine for source in sources)
-    options = repair_objects.RepairObjectsOptions(there, Depth.QUICK if is_quick else Depth.FULL)
+    depth = Depth.QUICK if is_quick else Depth.FULL
+    beyond_help = BeyondHelp.QUARANTINE if quarantine else BeyondHelp.KEEP
+    options = repair_objects.RepairObjectsOptions(there, depth, beyond_help)
     with Bar() as bar:
         plan = repair_objects.plan(engine, options, bar)
     if run.dry_run:
@@ -103,6 +109,11 @@ def objects_command(session: Session, sources: tuple[str, ...], is_quick: bool, 
     run.show(report, sentence + (f"; see {report.described}" if report.described else ""))
     if not run.as_json:
         _show_rest(report.beyond_help, report)
+        if report.beyond_help and not quarantine:
+            click.echo(
+                "rsdos: note: what is beyond help stays as it is: --from may name another copy, --quarantine moves it away",
+                err=True,
+            )
     return 0 if report.is_good else 1
 
 
