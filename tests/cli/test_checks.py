@@ -25,20 +25,30 @@ def path(run: Run, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 def test_validate_says_what_is_damaged(run: Run, path: Path) -> None:
     assert "nothing is damaged" in run("validate").stdout
     assert "nothing is damaged" in run("validate", "--full", "--stats").stdout
-    assert "1 packs to check" in run("validate", "--dry-run").stdout
+    assert "1 pack to check" in run("validate", "--dry-run").stdout
     assert "full, 4 objects" in run("status").stdout
     pack = next(path.glob("pack*/*[0-9]")) if (path / "packs").exists() else next(path.glob("packed/*.pack"))
     extent = Container(path).meta(key_of(b"two")).extent
     assert extent is not None
     flip(pack, extent.offset)
     done = run("validate", "--full", code=1)
-    assert "1 damaged objects" in done.stdout
+    assert "1 damaged object, 0 damaged files\n" in done.stdout
     assert key_of(b"two") in done.stderr
     report = json.loads(run("validate", "--full", "--json", code=1).stdout)
     assert [finding["key"] for finding in report["damaged"]] == [key_of(b"two")]
     assert (report["depth"], report["is_finished"], report["objects"]) == ("full", True, 4)
     assert json.loads(run("status", "--json").stdout)["validation"]["damaged"] == 1
     assert "1 damaged objects" in run("status").stdout
+
+
+def test_validate_says_how_many_objects_a_missing_pack_had(run: Run, tmp_path: Path) -> None:
+    with Container.create(tmp_path / "container") as container:
+        container.insert_many([b"one", b"two", noise(4000)])
+    (tmp_path / "container" / "packed" / "0000000001.pack").unlink()
+    done = run("validate", code=1)
+    assert "0 damaged objects, 1 damaged file with 3 objects that cannot be read there" in done.stdout
+    assert "the pack is missing, with 3 objects" in done.stderr
+    assert "1 damaged files, and 3 objects" in run("status").stdout
 
 
 def test_validate_in_parts(run: Run, path: Path) -> None:

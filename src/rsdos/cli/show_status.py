@@ -40,10 +40,11 @@ def show(session: Session, as_json: bool) -> None:
         state = {None: "not verified", True: "verified", False: "with damaged objects"}[backup.verified]
         echo(f"\n[backup]\nLast = {name(backup.time)}, {state}\nPlace = {name(backup.place)}")
     if report.validation:
-        names = ("finished", "depth", "share", "objects", "damaged", "files")
-        finished, depth, share, objects, damaged, files = (report.validation.get(name) for name in names)
+        names = ("finished", "depth", "share", "objects", "damaged", "files", "unreadable")
+        finished, depth, share, objects, damaged, files, unreadable = map(report.validation.get, names)
         echo("\n[validation]")
         echo(one_line(f"Last = {finished}, {depth}, {objects} objects, share {share}"))
-        echo(one_line(f"Found = {damaged} damaged objects, {files} damaged files"))
+        rest = f", and {unreadable} objects that cannot be read for that" if unreadable else ""
+        echo(one_line(f"Found = {damaged} damaged objects, {files} damaged files{rest}"))
     if report.is_recovered:
         echo_error("rsdos: warning: a file of the index is damaged; these figures are from the packs themselves")
