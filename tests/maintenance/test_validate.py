@@ -181,6 +181,7 @@ def test_files_of_the_index(newest: Container, options: ValidateOptions, tmp_pat
 def test_objects_of_a_pack_that_is_gone_are_counted(tmp_path: Path, options: ValidateOptions, merged: bool) -> None:
     """Also where their keys went with it."""
     container = Container.create(tmp_path / "store", pack_size_target=30_000)
+    keys: list[str] = []
     for start in range(0, 60, 10):
         keys = container.insert_many(noise(2000, seed) for seed in range(start, start + 10))
     container.insert_many([noise(90_000)])

@@ -74,7 +74,9 @@ def index_command(session: Session, run: Run) -> int:
 @click.option("--from", "sources", type=click.Path(), multiple=True, help="A container that may have good copies.")
 @click.option("--quick", "is_quick", is_flag=True, help="Look for damage by CRC-32 only, as validate --quick does.")
 @click.option(
-    "--quarantine", is_flag=True, help="Move what is beyond help to quarantine/, for good.  [default: it stays, damaged]"
+    "--quarantine",
+    is_flag=True,
+    help="Move what is beyond help to quarantine/, for good.  [default: it stays, damaged]",
 )
 @run_options
 @pass_session
@@ -111,7 +113,7 @@ def objects_command(session: Session, sources: tuple[str, ...], is_quick: bool, 
         _show_rest(report.beyond_help, report)
         if report.beyond_help and not quarantine:
             click.echo(
-                "rsdos: note: what is beyond help stays as it is: --from may name another copy, --quarantine moves it away",
+                "rsdos: note: what is beyond help stays as it is: --from may name a good copy, --quarantine gives it up",
                 err=True,
             )
     return 0 if report.is_good else 1
@@ -124,6 +126,8 @@ def _show_rest(beyond_help: Sequence[Remedy], outcome: RepairObjectsPlan | Repai
     if len(beyond_help) > _SHOWN:
         click.echo(f"rsdos: error: and {len(beyond_help) - _SHOWN} more; --json has them all", err=True)
     for fault in outcome.files[:_SHOWN]:
-        click.echo(f"rsdos: error: {one_line(fault.path)}: {one_line(fault.reason)} (see: rsdos repair index)", err=True)
+        click.echo(
+            f"rsdos: error: {one_line(fault.path)}: {one_line(fault.reason)} (see: rsdos repair index)", err=True
+        )
     if outcome.unlisted:
         click.echo("rsdos: error: more objects are damaged; run it again", err=True)
