@@ -10,7 +10,7 @@ import pytest
 from rsdos import Container, Place
 from tests.cli.conftest import Run
 from tests.data import key_of, noise
-from tests.helpers import flip
+from tests.helpers import flip, manifest_of
 
 
 @pytest.fixture(params=["1", "2"])
@@ -49,6 +49,44 @@ def test_validate_says_how_many_objects_a_missing_pack_had(run: Run, tmp_path: P
     assert "0 damaged objects, 1 damaged file with 3 objects that cannot be read there" in done.stdout
     assert "the pack is missing, with 3 objects" in done.stderr
     assert "1 damaged files, and 3 objects" in run("status").stdout
+
+
+@pytest.mark.parametrize("merged", [False, True], ids=["tables in the packs", "tables in the index"])
+@pytest.mark.parametrize("damage", ["cut", "missing", "header", "table"])
+def test_a_damaged_pack_is_named_and_what_it_does_not_hide_is_listed(
+    run: Run, tmp_path: Path, damage: str, merged: bool
+) -> None:
+    container = Container.create(tmp_path / "container", pack_size_target=40_000)
+    batches = [container.insert_many(noise(9000 + start, start + at) for at in range(5)) for start in (0, 10, 20)]
+    loose = container.insert(b"loose")
+    if merged:
+        container.engine.packed.merge_index()
+    segment = manifest_of(container.path).segments[0].offset
+    container.close()
+    pack = tmp_path / "container" / "packed" / "0000000002.pack"
+    committed = pack.stat().st_size
+    match damage:
+        case "cut":
+            pack.write_bytes(pack.read_bytes()[:20_000])
+        case "missing":
+            pack.unlink()
+        case "header":
+            flip(pack, 20)
+        case "table":
+            flip(pack, segment + 100)
+    status = run("status").stderr
+    listed = run("list", code=0 if merged else 1)
+    if damage in ("cut", "missing") or (not merged and damage == "header"):
+        assert "packed/0000000002.pack" in status and "index" not in status
+    if merged:  # Not the pack is asked.
+        assert set(listed.stdout.split()) == {*batches[0], *batches[1], *batches[2], loose}
+        return
+    assert set(listed.stdout.split()) == {*batches[0], *batches[2], loose}
+    assert "packed/0000000002.pack" in listed.stderr and "not all" in listed.stderr
+    assert set(run("list", "--packed", code=1).stdout.split()) == {*batches[0], *batches[2]}
+    short = json.loads(run("status", "--json").stdout)["short"]
+    if damage == "cut":
+        assert short == [{"path": "packed/0000000002.pack", "length": 20_000, "committed": committed}]
 
 
 def test_validate_in_parts(run: Run, path: Path) -> None:

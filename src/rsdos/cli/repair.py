@@ -113,7 +113,7 @@ def objects_command(session: Session, sources: tuple[str, ...], is_quick: bool, 
         _show_rest(report.beyond_help, report)
         if report.beyond_help and not quarantine:
             click.echo(
-                "rsdos: note: what is beyond help stays as it is: --from may name a good copy, --quarantine gives it up",
+                "rsdos: note: what is beyond help stays as it is: --from may name a copy, --quarantine gives it up",
                 err=True,
             )
     return 0 if report.is_good else 1

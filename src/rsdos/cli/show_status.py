@@ -46,5 +46,11 @@ def show(session: Session, as_json: bool) -> None:
         echo(one_line(f"Last = {finished}, {depth}, {objects} objects, share {share}"))
         rest = f", and {unreadable} objects that cannot be read for that" if unreadable else ""
         echo(one_line(f"Found = {damaged} damaged objects, {files} damaged files{rest}"))
-    if report.is_recovered:
+    for pack in report.short:
+        is_left = f"is cut short: of {pack.committed} bytes {pack.length} are there"
+        what = f"is missing, with {pack.committed} bytes" if pack.length is None else is_left
+        echo_error(f"rsdos: warning: {pack.path} {what}; these figures count what was in it (see: rsdos validate)")
+    if report.damage and not report.short:
+        echo_error(f"rsdos: warning: {one_line(report.damage)}; these figures count what was in it")
+    elif report.is_recovered and not report.short:
         echo_error("rsdos: warning: a file of the index is damaged; these figures are from the packs themselves")
