@@ -198,9 +198,10 @@ class Objects(Store):
         # this set, of 150 bytes for each loose object that was not packed.
         self.refresh()
         seen: set[str] = set()
-        for keys in self._loose_keys():
+        for chunk in self._loose_keys():
+            keys = chunk
             with suppress(DamagedContainer):  # It is raised behind the packed ones.
-                keys = self._not_packed(keys)
+                keys = self._not_packed(chunk)
             seen.update(keys)
             yield from keys
         for key in self.packed:
