@@ -131,7 +131,7 @@ class Objects(Store):
     def writing(self) -> Iterator[None]:
         """Turns the refusal of the file system to write the container into `ReadOnlyContainer`.
 
-        A disk that is full is not named by the call that finds it so: the error gets the container's path.
+        An error of a full disk that names no file gets the container's path.
         """
         try:
             yield
