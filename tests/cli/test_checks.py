@@ -38,7 +38,7 @@ def test_validate_says_what_is_damaged(run: Run, path: Path) -> None:
     assert [finding["key"] for finding in report["damaged"]] == [key_of(b"two")]
     assert (report["depth"], report["is_finished"], report["objects"]) == ("full", True, 4)
     assert json.loads(run("status", "--json").stdout)["validation"]["damaged"] == 1
-    assert "1 damaged objects" in run("status").stdout
+    assert "Found = 1 damaged object, 0 damaged files" in run("status").stdout
 
 
 def test_validate_says_how_many_objects_a_missing_pack_had(run: Run, tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_validate_says_how_many_objects_a_missing_pack_had(run: Run, tmp_path: P
     done = run("validate", code=1)
     assert "0 damaged objects, 1 damaged file with 3 objects that cannot be read there" in done.stdout
     assert "the pack is missing, with 3 objects" in done.stderr
-    assert "1 damaged files, and 3 objects" in run("status").stdout
+    assert "1 damaged file, and 3 objects" in run("status").stdout
 
 
 @pytest.mark.parametrize("merged", [False, True], ids=["tables in the packs", "tables in the index"])
@@ -112,13 +112,13 @@ def test_repair_objects(run: Run, path: Path, tmp_path: Path) -> None:
         assert extent is not None
         flip(pack, extent.offset)
     done = run("repair", "objects", "--from", "other", "--dry-run", code=1)
-    assert "1 objects to repair, 1 beyond" in done.stdout
+    assert "1 object to repair, 1 beyond" in done.stdout
     assert f"object {key_of(b'one')} is beyond help" in done.stderr and key_of(b"two") not in done.stderr
     done = run("repair", "objects", code=1)
-    assert "Repaired 0 objects, 2 are beyond help" in done.stdout
+    assert "Repaired 0 objects, 2 beyond help" in done.stdout
     assert "--from" in done.stderr
     done = run("repair", "objects", "--from", "other", "--quarantine", code=1)
-    assert "Repaired 1 objects, 1 are beyond help; see quarantine/" in done.stdout
+    assert "Repaired 1 object, 1 beyond help; see quarantine/" in done.stdout
     assert key_of(b"one") in done.stderr
     assert run("repair", "objects", "--json").stdout.startswith("{")
     run("validate", "--full")

@@ -196,7 +196,7 @@ def test_optimize_pack(run: Run, tmp_path: Path) -> None:
     run("init")
     assert run("optimize", "pack").stdout == "[info] No loose objects to pack\n"
     run("add-files", "one")
-    assert "1 loose objects" in run("optimize", "pack", "--dry-run").stdout
+    assert "1 loose object to pack" in run("optimize", "pack", "--dry-run").stdout
     assert run("optimize", "pack", "--no-compress", "--no-clean").stdout == (
         "[info] Packed 1 loose object into pack file #1\n"
     )
@@ -345,7 +345,7 @@ def test_keys_to_delete_come_from_anything_that_can_be_read(run: Run, tmp_path: 
     (tmp_path / "list").write_bytes(keys)
     stdin = None if list_name == "list" else keys
     assert "3 objects" in run("delete", "--dry-run", "--from-file", list_name, stdin=stdin).stdout
-    assert "Deleted 3 objects, 0 were not there" in run("delete", "--from-file", list_name, stdin=stdin).stdout
+    assert "Deleted 3 objects; not there: 0" in run("delete", "--from-file", list_name, stdin=stdin).stdout
     assert len(run("list").stdout.split()) == 2
 
 

@@ -27,7 +27,7 @@ def human(size: int) -> str:
     return f"{amount:.1f} {_UNITS[unit]}"
 
 
-def count(number: int, noun: str) -> str:
+def count(number: object, noun: str) -> str:
     """So many of something: ``1 object``, ``2 loose objects``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 

@@ -9,7 +9,7 @@ import click
 
 from rsdos.cli.bar import Bar
 from rsdos.cli.passing import pass_session
-from rsdos.cli.render import one_line
+from rsdos.cli.render import count, one_line
 from rsdos.cli.run import Run, run_options
 from rsdos.cli.session import Session
 
@@ -41,7 +41,7 @@ def index_command(session: Session, run: Run) -> int:
     engine = run.engine(session)
     plan = repair_index.plan(engine, repair_index.RepairIndexOptions())
     if run.dry_run:
-        run.show(plan, f"{len(plan.faults)} faults to put right" if plan.faults else "Nothing to repair")
+        run.show(plan, f"{count(len(plan.faults), 'fault')} to put right" if plan.faults else "Nothing to repair")
         if not run.as_json:
             for fault in plan.faults[:_SHOWN]:
                 click.echo(f"rsdos: note: {one_line(fault.path)}: {one_line(fault.reason)}", err=True)
@@ -51,7 +51,7 @@ def index_command(session: Session, run: Run) -> int:
     if not report.is_changed:
         sentence = "Nothing to repair"
     else:
-        sentence = f"The index is made anew; {report.packs} damaged packs were emptied"
+        sentence = f"The index is made anew; damaged packs that were emptied: {report.packs}"
         sentence += f"; what was replaced is described in {report.described}" if report.described else ""
     run.show(report, sentence)
     if not run.as_json:
@@ -61,8 +61,8 @@ def index_command(session: Session, run: Run) -> int:
             click.echo(f"rsdos: error: and those of {len(report.lost) - _SHOWN} more", err=True)
         if report.unknown:
             click.echo(
-                f"rsdos: error: {report.unknown} objects are gone, and their keys with them (those that a backup has "
-                "come back by: rsdos transfer BACKUP CONTAINER)",
+                f"rsdos: error: {count(report.unknown, 'object')} gone, and the keys with them (what a backup has "
+                "comes back by: rsdos transfer BACKUP CONTAINER)",
                 err=True,
             )
         for fault in report.left[:_SHOWN]:
@@ -101,13 +101,13 @@ def objects_command(session: Session, sources: tuple[str, ...], is_quick: bool, 
     if run.dry_run:
         helpless = [remedy for remedy in plan.remedies if remedy.source is None]
         shown = {"remedies": plan.remedies, "files": plan.files, "unlisted": plan.unlisted}
-        run.show(shown, f"{len(plan.remedies) - len(helpless)} objects to repair, {len(helpless)} beyond help")
+        run.show(shown, f"{count(len(plan.remedies) - len(helpless), 'object')} to repair, {len(helpless)} beyond help")
         if not run.as_json:
             _show_rest(helpless, plan)
         return 1 if plan.remedies or plan.files or plan.unlisted else 0
     with Bar() as bar:
         report = repair_objects.execute(engine, plan, bar)
-    sentence = f"Repaired {len(report.repaired)} objects, {len(report.beyond_help)} are beyond help"
+    sentence = f"Repaired {count(len(report.repaired), 'object')}, {len(report.beyond_help)} beyond help"
     run.show(report, sentence + (f"; see {report.described}" if report.described else ""))
     if not run.as_json:
         _show_rest(report.beyond_help, report)

@@ -56,7 +56,7 @@ def command(
         _show(report.files, "error")
         _show(report.damaged, "error")
         if report.unlisted:
-            click.echo(f"rsdos: error: and {report.unlisted} others", err=True)
+            click.echo(f"rsdos: error: and {count(report.unlisted, 'other')}", err=True)
         _show(report.leftovers, "note")
     run.show_stats(report.objects, report.length, report.seconds)
     return 0 if report.is_good else 1
