@@ -238,7 +238,9 @@ def test_inspect(run: Run, tmp_path: Path) -> None:
 
 
 def test_interrupted_in_the_middle(run: Run, tmp_path: Path) -> None:
-    """Ctrl-C while files go in: one line, exit code 130; every key that was printed is there, and the rest goes in."""
+    """Ctrl-C while files go in: it is said how many are stored; every key that was printed is there, and what is stored
+    is not written again.
+    """
     contents = tree(tmp_path / "tree", 300)
     run("init")
     process = subprocess.Popen(
@@ -269,9 +271,14 @@ def test_interrupted_in_the_middle(run: Run, tmp_path: Path) -> None:
     feeder.join()
     with suppress(BrokenPipeError):
         stdin.close()
-    assert stderr == b"rsdos: error: interrupted\n"
+    note, last = stderr.splitlines()
+    assert note.startswith(b"rsdos: note: 16384 files stored so far; to go on run it again")
+    assert last == b"rsdos: error: interrupted"
     stored = set(run("list").stdout.split())
     assert {line[:64] for line in (first + stdout).decode().splitlines()} <= stored
+    before = json.loads(run("status", "--json").stdout)["packs_length"]
+    assert run("add-files", "--from-file", "-", stdin=names).stdout.count("\n") == 17000
+    assert json.loads(run("status", "--json").stdout)["packs_length"] == before
     run("add-files", "-r", "tree")
     assert set(run("list").stdout.split()) == set(map(key_of, contents.values()))
 

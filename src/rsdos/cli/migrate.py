@@ -43,7 +43,8 @@ def command(session: Session, source: str, destination: str | None, to: int, com
     run.show(
         report,
         f"{name(report.path)} is a container of version {to}: {count(report.objects, 'object')} moved, "
-        f"{report.copied} of them byte for byte; {human(report.before)} before, {human(report.after)} now, {report.seconds:.1f} s",
+        f"{report.copied} of them byte for byte; {human(report.before)} before, {human(report.after)} now, "
+        f"{report.seconds:.1f} s",
     )
     for key in report.rescued:
         click.echo(f"rsdos: warning: object {key}: its packed copy is damaged, the loose one was taken", err=True)
