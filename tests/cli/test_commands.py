@@ -50,7 +50,7 @@ def test_transcript(run: Run, tmp_path: Path) -> None:
 
 def test_version_and_help(run: Run) -> None:
     assert run("--version").stdout.startswith("rsdos ")
-    commands = ["add-files", "cat-file", "completion", "init", "inspect", "list", "optimize", "status"]
+    commands = ["add-files", "cat-file", "completion", "extract", "init", "inspect", "list", "optimize", "status"]
     listed = run("--help").stdout
     for name in commands:
         assert name in listed
