@@ -552,9 +552,11 @@ def list_all(container: str, problems: list[str]) -> None:
         try:
             with open(path, "rb") as file:
                 record = loose_record(file, key, codec)
-            print(key, record.size, CODEC_NAMES[codec], "loose", 0)
         except (Damaged, OSError) as error:
             problems.append(f"{path}: {error}")
+        else:
+            print(key, record.size, CODEC_NAMES[codec], "loose", 0)
+    sys.stdout.flush()
 
 
 def extract_all(container: str, destination: str, keys: list[str], problems: list[str]) -> None:
@@ -597,7 +599,11 @@ def rescue(container: str, destination: list[str], keys: list[str]) -> int:
     if destination:
         extract_all(container, destination[0], keys, problems)
     else:
-        list_all(container, problems)
+        try:
+            list_all(container, problems)
+        except BrokenPipeError:
+            # Whoever reads the list has seen enough (`| head`). Python must not find the pipe closed once more at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     for problem in problems:
         print(f"NOT RESCUED: {problem}", file=sys.stderr)
     return 1 if problems else 0

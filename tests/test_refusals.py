@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import cast
 
@@ -18,6 +20,7 @@ from tests.helpers import (
     NOBODY,
     assert_holds,
     assert_no_leftovers,
+    child_environment,
     let_others_pass,
     run_python,
     tree,
@@ -217,11 +220,43 @@ def test_a_disk_that_fills_up_while_packing(tmp_path: Path) -> None:
         with Container.create(tmp_path / "container") as container:
             container.insert_many(objects.values(), to=Place.LOOSE)
             before = tree(container.path)
-            with pytest.raises(OSError, match="No space left"):
+            with pytest.raises(OSError, match="No space left") as caught:
                 container.pack_all_loose()
+            assert caught.value.filename == container.engine.layout.pack(1)
             after = tree(container.path)
             assert _without_locks(after) == _without_locks(before)
             assert_holds(container, objects)
+
+
+@as_root
+def test_a_full_disk_on_the_command_line(tmp_path: Path) -> None:
+    """It is said which file could not be written, and that nothing is lost; in workers too."""
+
+    def rsdos(*arguments: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "rsdos", "-p", "container", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=child_environment(), capture_output=True, check=False)
+        return done.returncode, os.fsdecode(done.stderr)
+
+    full = re.escape(": No space left on device (nothing that was stored is lost)")
+    with _mounted(tmp_path, "-t", "tmpfs", "-o", "size=10M", "tmpfs"):
+        (tmp_path / "small").write_bytes(b"small")
+        (tmp_path / "large").write_bytes(noise(3 << 20))
+        with Container.create(tmp_path / "container") as container:
+            key = container.insert(noise(1 << 20, 1), to=Place.PACKED)
+        with (tmp_path / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+            for _ in range(100):
+                filler.write(bytes(100_000))
+        os.truncate(tmp_path / "filler", os.path.getsize(tmp_path / "filler") - 500_000)
+        for names in (["large"], ["-j", "2", *["large"] * 100]):
+            code, told = rsdos("add-files", "--to", "packed", "small", *names)
+            assert code == 1
+            assert re.search(rf"^rsdos: error: {tmp_path}/container/packed/\d+\.pack{full}$", told, re.MULTILINE), told
+        assert rsdos("cat-file", key, "-o", "copy")[0] == 1
+        assert re.search(f"^rsdos: error: copy{full}$", rsdos("cat-file", key, "-o", "copy")[1])
+        assert not (tmp_path / "copy").exists()
+        (tmp_path / "filler").unlink()
+        assert rsdos("add-files", "--to", "packed", "small", "large") == (0, "")
+        assert Container(tmp_path / "container").extract(key) == noise(1 << 20, 1)
 
 
 @as_root

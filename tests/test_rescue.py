@@ -125,6 +125,21 @@ def test_list_names_every_copy(tmp_path: Path) -> None:
     assert set(done.stdout.splitlines()) == lines
 
 
+@pytest.mark.parametrize("place", [Place.PACKED, Place.LOOSE])
+def test_a_reader_of_the_list_that_goes_away_is_no_error(tmp_path: Path, place: Place) -> None:
+    """`list | head -n 1`, of more lines than a pipe holds."""
+    with Container.create(tmp_path / "c", compression="none") as container:
+        container.insert_many([b"%d" % number for number in range(1500)], to=place)
+    command = [sys.executable, "-I", "-S", str(RESCUE), str(tmp_path / "c"), "list"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
+    assert process.stdout is not None and process.stderr is not None
+    with process.stdout, process.stderr:
+        assert process.stdout.readline().count(b" ") == 4
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.wait() == 0
+
+
 def test_only_the_keys_that_were_asked_for(tmp_path: Path) -> None:
     with Container.create(tmp_path / "c", compression="none") as container:
         keys = container.insert_many([b"one", b"two", b"three"])

@@ -8,6 +8,7 @@ import stat
 import sys
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from itertools import accumulate
 
 from rsdos.model import BytesLike
@@ -89,14 +90,18 @@ def read_into(fd: int, offset: int, buffer: memoryview) -> int:
 
 
 def write_at(fd: int, offset: int, data: BytesLike) -> int:
-    """Write all of ``data`` at ``offset``; returns the number of bytes."""
-    done = os.pwrite(fd, data, offset) if len(data) <= WRITE else 0
-    if done == len(data):
-        return done
-    view = memoryview(data)
-    while done < len(view):
-        most = WRITE - (offset + done) % WRITE
-        done += os.pwrite(fd, view[done : done + most], offset + done)
+    """Write all of ``data`` at ``offset``; returns the number of bytes. An OSError names the file."""
+    try:
+        done = os.pwrite(fd, data, offset) if len(data) <= WRITE else 0
+        if done == len(data):
+            return done
+        view = memoryview(data)
+        while done < len(view):
+            most = WRITE - (offset + done) % WRITE
+            done += os.pwrite(fd, view[done : done + most], offset + done)
+    except OSError as error:
+        error.filename = error.filename or _path_of(fd)
+        raise
     return done
 
 
@@ -107,7 +112,7 @@ def write_many_at(
     lengths: Iterable[int] | None = None,
     look: Callable[[Sequence[BytesLike]], object] | None = None,
 ) -> int:
-    """Write all ``buffers``, one after another, from ``offset``; returns the number of bytes.
+    """Write all ``buffers``, one after another, from ``offset``; returns how many bytes. An OSError names the file.
 
     ``lengths`` are theirs, where the caller has them. ``look`` is called with each of them once, some at a time, just
     before these are written: they are in the processor's caches then.
@@ -130,7 +135,11 @@ def write_many_at(
         if offset > ends[at]:
             group[0] = memoryview(group[0])[offset - ends[at] :]
         wanted = min(ends[end], limit) - offset
-        done = os.pwritev(fd, group, offset)
+        try:
+            done = os.pwritev(fd, group, offset)
+        except OSError as error:
+            error.filename = error.filename or _path_of(fd)
+            raise
         if done < wanted:
             write_at(fd, offset + done, memoryview(b"".join(group))[done:])
         offset += wanted
@@ -149,11 +158,27 @@ if sys.platform == "darwin":  # pragma: no cover
         macOS: ``fsync`` leaves them in the drive's cache, F_FULLFSYNC does not.
         """
         fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+
+    def _path_of(fd: int) -> str | None:
+        """Where the file of a descriptor is, if the system can tell: for who is told of an error."""
+        with suppress(OSError):
+            return os.fsdecode(fcntl.fcntl(fd, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0"))
+        return None
 else:
 
     def sync_file(fd: int) -> None:
         """Put a file's bytes and size on stable storage; the descriptor is not to be believed again if this fails."""
-        os.fdatasync(fd)
+        try:
+            os.fdatasync(fd)
+        except OSError as error:
+            error.filename = _path_of(fd)
+            raise
+
+    def _path_of(fd: int) -> str | None:
+        """Where the file of a descriptor is, if the system can tell: for who is told of an error."""
+        with suppress(OSError):
+            return os.readlink(f"/proc/self/fd/{fd}")
+        return None
 
 
 if sys.platform == "linux":

@@ -10,7 +10,7 @@ import pytest
 from rsdos import Container, Place
 from tests.cli.conftest import Run
 from tests.data import key_of, noise
-from tests.helpers import flip
+from tests.helpers import flip, manifest_of
 
 
 @pytest.fixture(params=["1", "2"])
@@ -25,20 +25,68 @@ def path(run: Run, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 def test_validate_says_what_is_damaged(run: Run, path: Path) -> None:
     assert "nothing is damaged" in run("validate").stdout
     assert "nothing is damaged" in run("validate", "--full", "--stats").stdout
-    assert "1 packs to check" in run("validate", "--dry-run").stdout
+    assert "1 pack to check" in run("validate", "--dry-run").stdout
     assert "full, 4 objects" in run("status").stdout
     pack = next(path.glob("pack*/*[0-9]")) if (path / "packs").exists() else next(path.glob("packed/*.pack"))
     extent = Container(path).meta(key_of(b"two")).extent
     assert extent is not None
     flip(pack, extent.offset)
     done = run("validate", "--full", code=1)
-    assert "1 damaged objects" in done.stdout
+    assert "1 damaged object, 0 damaged files\n" in done.stdout
     assert key_of(b"two") in done.stderr
     report = json.loads(run("validate", "--full", "--json", code=1).stdout)
     assert [finding["key"] for finding in report["damaged"]] == [key_of(b"two")]
     assert (report["depth"], report["is_finished"], report["objects"]) == ("full", True, 4)
     assert json.loads(run("status", "--json").stdout)["validation"]["damaged"] == 1
-    assert "1 damaged objects" in run("status").stdout
+    assert "Found = 1 damaged object, 0 damaged files" in run("status").stdout
+
+
+def test_validate_says_how_many_objects_a_missing_pack_had(run: Run, tmp_path: Path) -> None:
+    with Container.create(tmp_path / "container") as container:
+        container.insert_many([b"one", b"two", noise(4000)])
+    (tmp_path / "container" / "packed" / "0000000001.pack").unlink()
+    done = run("validate", code=1)
+    assert "0 damaged objects, 1 damaged file with 3 objects that cannot be read there" in done.stdout
+    assert "the pack is missing, with 3 objects" in done.stderr
+    assert "1 damaged file, and 3 objects" in run("status").stdout
+
+
+@pytest.mark.parametrize("merged", [False, True], ids=["tables in the packs", "tables in the index"])
+@pytest.mark.parametrize("damage", ["cut", "missing", "header", "table"])
+def test_a_damaged_pack_is_named_and_what_it_does_not_hide_is_listed(
+    run: Run, tmp_path: Path, damage: str, merged: bool
+) -> None:
+    container = Container.create(tmp_path / "container", pack_size_target=40_000)
+    batches = [container.insert_many(noise(9000 + start, start + at) for at in range(5)) for start in (0, 10, 20)]
+    loose = container.insert(b"loose")
+    if merged:
+        container.engine.packed.merge_index()
+    segment = manifest_of(container.path).segments[0].offset
+    container.close()
+    pack = tmp_path / "container" / "packed" / "0000000002.pack"
+    committed = pack.stat().st_size
+    match damage:
+        case "cut":
+            pack.write_bytes(pack.read_bytes()[:20_000])
+        case "missing":
+            pack.unlink()
+        case "header":
+            flip(pack, 20)
+        case "table":
+            flip(pack, segment + 100)
+    status = run("status").stderr
+    listed = run("list", code=0 if merged else 1)
+    if damage in ("cut", "missing") or (not merged and damage == "header"):
+        assert "packed/0000000002.pack" in status and "index" not in status
+    if merged:  # Not the pack is asked.
+        assert set(listed.stdout.split()) == {*batches[0], *batches[1], *batches[2], loose}
+        return
+    assert set(listed.stdout.split()) == {*batches[0], *batches[2], loose}
+    assert "packed/0000000002.pack" in listed.stderr and "not all" in listed.stderr
+    assert set(run("list", "--packed", code=1).stdout.split()) == {*batches[0], *batches[2]}
+    short = json.loads(run("status", "--json").stdout)["short"]
+    if damage == "cut":
+        assert short == [{"path": "packed/0000000002.pack", "length": 20_000, "committed": committed}]
 
 
 def test_validate_in_parts(run: Run, path: Path) -> None:
@@ -55,6 +103,7 @@ def test_validate_in_parts(run: Run, path: Path) -> None:
 
 def test_repair_objects(run: Run, path: Path, tmp_path: Path) -> None:
     assert "Repaired 0 objects" in run("repair", "objects").stdout
+    assert "0 objects to repair, 0 beyond" in run("repair", "objects", "--dry-run").stdout
     other = Container.create(tmp_path / "other")
     other.insert_many([b"two"])
     extents = [Container(path).meta(key_of(data)).extent for data in (b"one", b"two")]
@@ -62,9 +111,14 @@ def test_repair_objects(run: Run, path: Path, tmp_path: Path) -> None:
     for extent in extents:
         assert extent is not None
         flip(pack, extent.offset)
-    assert "1 objects to repair, 1 beyond" in run("repair", "objects", "--from", "other", "--dry-run").stdout
-    done = run("repair", "objects", "--from", "other", code=1)
-    assert "Repaired 1 objects, 1 are beyond help; see quarantine/" in done.stdout
+    done = run("repair", "objects", "--from", "other", "--dry-run", code=1)
+    assert "1 object to repair, 1 beyond" in done.stdout
+    assert f"object {key_of(b'one')} is beyond help" in done.stderr and key_of(b"two") not in done.stderr
+    done = run("repair", "objects", code=1)
+    assert "Repaired 0 objects, 2 beyond help" in done.stdout
+    assert "--from" in done.stderr
+    done = run("repair", "objects", "--from", "other", "--quarantine", code=1)
+    assert "Repaired 1 object, 1 beyond help; see quarantine/" in done.stdout
     assert key_of(b"one") in done.stderr
     assert run("repair", "objects", "--json").stdout.startswith("{")
     run("validate", "--full")
@@ -73,10 +127,11 @@ def test_repair_objects(run: Run, path: Path, tmp_path: Path) -> None:
 
 def test_repair_index(run: Run, path: Path) -> None:
     assert "Nothing to repair" in run("repair", "index").stdout
+    assert "Nothing to repair" in run("repair", "index", "--dry-run").stdout
     if (path / "packs").exists():
         return
     flip(max(path.glob("index/manifest-*")), 40)
-    assert "faults" in run("repair", "index", "--dry-run").stdout
+    assert "faults" in run("repair", "index", "--dry-run", code=1).stdout
     assert "made anew" in run("repair", "index").stdout
     assert json.loads(run("repair", "index", "--json").stdout)["is_changed"] is False
     run("validate", "--full")

@@ -50,7 +50,7 @@ def test_transcript(run: Run, tmp_path: Path) -> None:
 
 def test_version_and_help(run: Run) -> None:
     assert run("--version").stdout.startswith("rsdos ")
-    commands = ["add-files", "cat-file", "completion", "init", "inspect", "list", "optimize", "status"]
+    commands = ["add-files", "cat-file", "completion", "extract", "init", "inspect", "list", "optimize", "status"]
     listed = run("--help").stdout
     for name in commands:
         assert name in listed
@@ -196,7 +196,7 @@ def test_optimize_pack(run: Run, tmp_path: Path) -> None:
     run("init")
     assert run("optimize", "pack").stdout == "[info] No loose objects to pack\n"
     run("add-files", "one")
-    assert "1 loose objects" in run("optimize", "pack", "--dry-run").stdout
+    assert "1 loose object to pack" in run("optimize", "pack", "--dry-run").stdout
     assert run("optimize", "pack", "--no-compress", "--no-clean").stdout == (
         "[info] Packed 1 loose object into pack file #1\n"
     )
@@ -238,7 +238,9 @@ def test_inspect(run: Run, tmp_path: Path) -> None:
 
 
 def test_interrupted_in_the_middle(run: Run, tmp_path: Path) -> None:
-    """Ctrl-C while files go in: one line, exit code 130; every key that was printed is there, and the rest goes in."""
+    """Ctrl-C while files go in: it is said how many are stored; every key that was printed is there, and what is stored
+    is not written again.
+    """
     contents = tree(tmp_path / "tree", 300)
     run("init")
     process = subprocess.Popen(
@@ -269,9 +271,14 @@ def test_interrupted_in_the_middle(run: Run, tmp_path: Path) -> None:
     feeder.join()
     with suppress(BrokenPipeError):
         stdin.close()
-    assert stderr == b"rsdos: error: interrupted\n"
+    note, last = stderr.splitlines()
+    assert note.startswith(b"rsdos: note: 16384 files stored so far; to go on run it again")
+    assert last == b"rsdos: error: interrupted"
     stored = set(run("list").stdout.split())
     assert {line[:64] for line in (first + stdout).decode().splitlines()} <= stored
+    before = json.loads(run("status", "--json").stdout)["packs_length"]
+    assert run("add-files", "--from-file", "-", stdin=names).stdout.count("\n") == 17000
+    assert json.loads(run("status", "--json").stdout)["packs_length"] == before
     run("add-files", "-r", "tree")
     assert set(run("list").stdout.split()) == set(map(key_of, contents.values()))
 
@@ -345,7 +352,7 @@ def test_keys_to_delete_come_from_anything_that_can_be_read(run: Run, tmp_path: 
     (tmp_path / "list").write_bytes(keys)
     stdin = None if list_name == "list" else keys
     assert "3 objects" in run("delete", "--dry-run", "--from-file", list_name, stdin=stdin).stdout
-    assert "Deleted 3 objects, 0 were not there" in run("delete", "--from-file", list_name, stdin=stdin).stdout
+    assert "Deleted 3 objects; not there: 0" in run("delete", "--from-file", list_name, stdin=stdin).stdout
     assert len(run("list").stdout.split()) == 2
 
 

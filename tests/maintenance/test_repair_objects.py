@@ -10,7 +10,7 @@ import pytest
 
 from rsdos import Container, InvalidOption, Place
 from rsdos.maintenance import repair_index, repair_objects
-from rsdos.maintenance.repair_objects import HERE, RepairObjectsOptions, RepairObjectsReport
+from rsdos.maintenance.repair_objects import HERE, BeyondHelp, RepairObjectsOptions, RepairObjectsReport
 from rsdos.model import FRAME_SIZE
 from tests.data import key_of, noise, text
 from tests.helpers import assert_holds, flip
@@ -18,9 +18,9 @@ from tests.maintenance.test_validate import OBJECTS, damaged_keys, filled, loose
 from tests.test_golden import NAMES, unpack
 
 
-def repair(container: Container, *sources: Path) -> RepairObjectsReport:
+def repair(container: Container, *sources: Path, beyond_help: BeyondHelp = BeyondHelp.KEEP) -> RepairObjectsReport:
     engine = Container(container.path).engine
-    options = RepairObjectsOptions([Container(path).engine for path in sources])
+    options = RepairObjectsOptions([Container(path).engine for path in sources], beyond_help=beyond_help)
     return repair_objects.execute(engine, repair_objects.plan(engine, options))
 
 
@@ -62,9 +62,21 @@ def test_from_another_container_of_any_version(version: int, store: Container, t
     assert repair(store).repaired == ()
 
 
-def test_what_is_beyond_help_goes_to_quarantine(store: Container) -> None:
+def test_what_is_beyond_help_stays_until_a_source_has_it(store: Container, tmp_path: Path) -> None:
+    """Whoever forgets to name the backup loses nothing."""
+    other = filled(tmp_path / "other", 2)
     broken = break_all(store)
     report = repair(store)
+    assert ({remedy.key for remedy in report.beyond_help}, report.described) == (set(broken), None)
+    assert not report.is_good
+    assert damaged_keys(run(Container(store.path))) == set(broken)
+    assert {remedy.key for remedy in repair(store, other.path).repaired} == set(broken)
+    assert_holds(Container(store.path), OBJECTS)
+
+
+def test_what_is_beyond_help_goes_to_quarantine(store: Container) -> None:
+    broken = break_all(store)
+    report = repair(store, beyond_help=BeyondHelp.QUARANTINE)
     assert not report.is_good
     assert {remedy.key for remedy in report.beyond_help} == set(broken)
     assert report.described is not None
@@ -163,7 +175,7 @@ def test_golden_damaged_containers_are_good_after_both(name: str, tmp_path: Path
     root, expected = unpack(name, tmp_path)
     engine = Container(root).engine
     repair_index.execute(engine, repair_index.plan(engine, repair_index.RepairIndexOptions()))
-    report = repair(Container(root))
+    report = repair(Container(root), beyond_help=BeyondHelp.QUARANTINE)
     assert (report.files, report.unlisted) == ((), 0)
     assert {remedy.key for remedy in report.beyond_help} <= set(expected["errors"])
     with Container(root) as container:

@@ -176,6 +176,40 @@ def test_files_of_the_index(newest: Container, options: ValidateOptions, tmp_pat
     assert finding.path == "index"
 
 
+@BOTH
+@pytest.mark.parametrize("merged", [False, True], ids=["tables in the packs", "tables in the index"])
+def test_objects_of_a_pack_that_is_gone_are_counted(tmp_path: Path, options: ValidateOptions, merged: bool) -> None:
+    """Also where their keys went with it."""
+    container = Container.create(tmp_path / "store", pack_size_target=30_000)
+    keys: list[str] = []
+    for start in range(0, 60, 10):
+        keys = container.insert_many(noise(2000, seed) for seed in range(start, start + 10))
+    container.insert_many([noise(90_000)])
+    container.delete(keys[:3])
+    if merged:
+        container.engine.packed.merge_index()
+    pack = Path(container.engine.layout.pack(2))
+    alive = sum(meta.extent is not None and meta.extent.pack_id == 2 for meta in map(container.meta, container))
+    container.close()
+    assert alive > 10
+    data = pack.read_bytes()
+    pack.unlink()
+    for _ in range(2):
+        report = run(Container(container.path), options)
+        assert (report.unreadable, report.damaged_files, report.damaged) == (alive, 1, ())
+        assert str(alive) in report.files[0].reason
+        pack.write_bytes(b"another header" + data[14:])
+    pack.write_bytes(data[: len(data) * 2 // 3])
+    report = run(Container(container.path), options)
+    lost = report.unreadable + len(report.damaged)
+    assert 0 < lost <= alive
+    assert report.unreadable == 0 if merged else not report.damaged
+    last = container.status().validation
+    assert last is not None and (last["unreadable"], last["files"]) == (report.unreadable, 1)
+    pack.write_bytes(data)
+    assert run(Container(container.path), options).is_good
+
+
 def test_packs_that_were_exchanged(tmp_path: Path) -> None:
     container = Container.create(tmp_path / "store", pack_size_target=1000)
     container.insert_many([noise(3000, 1)])

@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from time import monotonic
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 import click
 
@@ -14,7 +15,7 @@ from rsdos.cli.add_chunk import How, StoredChunk, store_files
 from rsdos.cli.add_workers import MOST_JOBS, default_jobs, store_in_workers
 from rsdos.cli.bar import Bar
 from rsdos.cli.passing import pass_session
-from rsdos.cli.render import echo, one_line
+from rsdos.cli.render import count, echo, one_line
 from rsdos.cli.run import show_stats
 from rsdos.cli.session import Session
 
@@ -76,9 +77,11 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
 ) -> int:
     """Store files and directories; prints the key, the name and the size of each.
 
-    A line is printed when its object is durable. A file that cannot be read is named on standard error, the others
-    are stored, and the exit code is 1. A symbolic link is followed when it is named, and passed over with -r, as is
-    the container itself.
+    A line is printed when its object is durable, which in packs 16,384 files, or 256 MiB, become together. Interrupted,
+    the same command goes on: what is stored is read, and not written, again.
+
+    A file that cannot be read is named on standard error, the others are stored, and the exit code is 1. A symbolic
+    link is followed when it is named, and passed over with -r, as is the container itself.
     """
     from rsdos.model import CompressMode
 
@@ -92,8 +95,7 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
     container = session.container()
     _ = container.config
     names = chain(files, _listed(from_file, null) if from_file is not None else ())
-    with Bar(prints=True) as bar:
-        adding = _Adding(session, container, bar)
+    with Bar(prints=True) as bar, _Adding(session, container, bar) as adding:
         adding.add(
             _walk(names, recursive, adding), to, CompressMode(compress), as_json, jobs or (None if recursive else 1)
         )
@@ -116,6 +118,22 @@ class _Adding:
         self.objects = self.size = 0
         own = os.stat(session.path)
         self._own = (own.st_dev, own.st_ino)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """When it is broken off, say what is there: one insert is of thousands of files, and so is what is not."""
+        if isinstance(error, KeyboardInterrupt) or (
+            isinstance(error, Exception) and not isinstance(error, BrokenPipeError) and self.objects
+        ):
+            click.echo(
+                f"rsdos: note: {count(self.objects, 'file')} stored so far; to go on run it again: these are read, "
+                "and not written, again",
+                err=True,
+            )
 
     def refuse(self, message: str) -> None:
         """Say what is wrong with one file, and go on."""
@@ -150,10 +168,10 @@ class _Adding:
         """Say what became of a chunk."""
         for reason in stored.refused:
             self.refuse(reason)
-        for text in stored.texts:
-            echo(text)
         self.objects += stored.objects
         self.size += stored.size
+        for text in stored.texts:
+            echo(text)
         self._bar.advance(stored.files)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rsdos.cli.add_chunk import How, StoredChunk, store_files
+from rsdos.cli.process import reason_of
 from rsdos.errors import RsdosError
 
 if TYPE_CHECKING:
@@ -136,8 +137,7 @@ def _serve(pipe: Connection, inherited: list[Connection], session: Session, how:
             except RsdosError as error:
                 pipe.send(_failed(str(error)))
             except OSError as error:
-                reason = error.strerror or str(error)
-                pipe.send(_failed(f"{error.filename}: {reason}" if error.filename else reason))
+                pipe.send(_failed(reason_of(error)))
             pipe.send(None)
         except (EOFError, BrokenPipeError, ConnectionResetError):
             return

@@ -6,7 +6,7 @@ import click
 
 from rsdos.cli.bar import Bar
 from rsdos.cli.passing import pass_session
-from rsdos.cli.render import human, name
+from rsdos.cli.render import count, human, name
 from rsdos.cli.run import Run, run_options
 from rsdos.cli.session import Session
 
@@ -40,16 +40,16 @@ def command(
     plan = backup_remote.plan(engine, options, ways) if ways else backup.plan(engine, options)
     if run.dry_run:
         base = f"; the last backup is {name(plan.previous)}" if plan.previous else ""
-        run.show(plan, f"{plan.files} files to back up, {human(plan.length)}{base}")
+        run.show(plan, f"{count(plan.files, 'file')} to back up, {human(plan.length)}{base}")
         return 0
     with Bar() as bar:
         report = backup_remote.execute(engine, plan, ways, bar) if ways else backup.execute(engine, plan, bar)
     run.show(
         report,
-        f"Backed up {report.files} files, {human(report.length)}, to {name(report.generation)}: "
+        f"Backed up {count(report.files, 'file')}, {human(report.length)}, to {name(report.generation)}: "
         f"{report.linked} linked, {human(report.written)} written"
-        + (f"; {report.objects} {'files' if ways else 'objects'} verified" if verify else "")
-        + (f"; removed the {len(report.deleted)} oldest backups (--keep)" if report.deleted else ""),
+        + (f"; {count(report.objects, 'file' if ways else 'object')} verified" if verify else "")
+        + (f"; removed the {count(len(report.deleted), 'oldest backup')} (--keep)" if report.deleted else ""),
     )
     show_damage(report.unreadable, report.damaged)
     run.show_stats(report.files, report.length, report.seconds)

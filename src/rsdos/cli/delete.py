@@ -9,6 +9,7 @@ import click
 from rsdos.cli.bar import Bar
 from rsdos.cli.key_file import KeyFile
 from rsdos.cli.passing import pass_session
+from rsdos.cli.render import count
 from rsdos.cli.run import Run, run_options
 from rsdos.cli.session import Session
 
@@ -44,7 +45,7 @@ def _delete(session: Session, keys: Sequence[str] | KeyFile, run: Run) -> None:
     plan = delete.plan(engine, delete.DeleteOptions(keys))
     if run.dry_run:
         report = delete.DeleteReport(plan.objects, plan.keys - plan.objects)
-        run.show(report, f"{plan.objects} objects to delete, {report.missing} are not there")
+        run.show(report, f"{count(plan.objects, 'object')} to delete; not there: {report.missing}")
         return
     unknown: list[str] = []
 
@@ -53,11 +54,11 @@ def _delete(session: Session, keys: Sequence[str] | KeyFile, run: Run) -> None:
 
     with Bar() as bar:
         report = delete.execute(engine, plan, bar, tell)
-    run.show(report, f"Deleted {report.deleted} objects, {report.missing} were not there")
+    run.show(report, f"Deleted {count(report.deleted, 'object')}; not there: {report.missing}")
     for key in unknown:
         click.echo(f"rsdos: warning: no such object: {key}", err=True)
     if report.missing > len(unknown):
-        click.echo(f"rsdos: warning: and {report.missing - len(unknown)} others", err=True)
+        click.echo(f"rsdos: warning: and {count(report.missing - len(unknown), 'other')}", err=True)
     run.show_stats(report.deleted, 0, report.seconds)
 
 
@@ -67,9 +68,9 @@ def _collect(session: Session, kept: str, run: Run) -> None:
     engine = run.engine(session)
     plan = collect.plan(engine, collect.CollectOptions(KeyFile(kept)))
     if run.dry_run:
-        run.show({"objects": plan.objects, "named": plan.named}, f"{plan.objects} objects to delete")
+        run.show({"objects": plan.objects, "named": plan.named}, f"{count(plan.objects, 'object')} to delete")
         return
     with Bar() as bar:
         report = collect.execute(engine, plan, bar)
-    run.show(report, f"Deleted {report.deleted} objects")
+    run.show(report, f"Deleted {count(report.deleted, 'object')}")
     run.show_stats(report.deleted, 0, report.seconds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from rsdos.cli.passing import pass_session
-from rsdos.cli.render import echo_json, human
+from rsdos.cli.render import count, echo_json, human
 from rsdos.cli.session import Session
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="JSON; for loose objects one document a line.")
@@ -41,10 +41,10 @@ def packed_command(session: Session, as_json: bool) -> None:
     if as_json:
         echo_json(view, indent=2)
         return
-    click.echo(f"manifest {view.manifest}, {view.segments} live segments")
+    click.echo(f"manifest {view.manifest}, {count(view.segments, 'live segment')}")
     for pack in view.packs:
         click.echo(
-            f"pack {pack.id}: {pack.objects} objects, {human(pack.size)} raw, {human(pack.stored)} stored, "
+            f"pack {pack.id}: {count(pack.objects, 'object')}, {human(pack.size)} raw, {human(pack.stored)} stored, "
             f"{pack.dead_objects} dead ({human(pack.dead_stored)}), {human(pack.length)} committed, "
             f"{human(pack.synced)} synced{', sealed' if pack.sealed else ''}"
         )

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from rsdos.cli.passing import pass_session
 from rsdos.cli.render import echo_json
 from rsdos.cli.session import Session
-from rsdos.errors import DamagedObject, ObjectNotFound
+from rsdos.errors import DamagedContainer, DamagedObject, ObjectNotFound
+
+if TYPE_CHECKING:
+    from rsdos.stores import Store
 
 
 @click.command("list")
@@ -17,10 +22,20 @@ from rsdos.errors import DamagedObject, ObjectNotFound
 @click.option("--json", "as_json", is_flag=True, help="One JSON document a line.")
 @pass_session
 def command(session: Session, where: str | None, long: bool, as_json: bool) -> int:
-    """List the keys of all objects, in no particular order."""
+    """List the keys of all objects, in no particular order.
+
+    Where a part of the container is damaged, those that it does not hide are listed, and the exit code is 1.
+    """
     engine = session.container().engine
-    stores = {"loose": engine.loose, "packed": engine.packed, None: engine.objects}
-    store = stores[where]
+    stores: dict[str | None, Store] = {"loose": engine.loose, "packed": engine.packed, None: engine.objects}
+    try:
+        return _list(stores[where], long, as_json)
+    except DamagedContainer as error:
+        click.echo(f"rsdos: error: {error}; not all objects are listed (see: rsdos validate)", err=True)
+        return 1
+
+
+def _list(store: Store, long: bool, as_json: bool) -> int:
     failed = 0
     for key in store:
         if not long:

@@ -22,6 +22,7 @@ _COMMANDS = {
     "cat-file": ("cat_file", "Write an object, or a range of it, to stdout or a file."),
     "completion": ("completion", "Print the completion script of a shell."),
     "delete": ("delete", "Delete objects, or all but those of a list."),
+    "extract": ("extract", "Write many objects, or all, to files of a directory."),
     "init": ("init", "Make a container."),
     "inspect": ("inspect", "Look inside: loose objects, packs, one pack, one object."),
     "list": ("list_objects", "List the keys of all objects."),

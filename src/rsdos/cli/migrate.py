@@ -6,7 +6,7 @@ import click
 
 from rsdos.cli.bar import Bar
 from rsdos.cli.passing import pass_session
-from rsdos.cli.render import human, name
+from rsdos.cli.render import count, human, name
 from rsdos.cli.run import Run, run_options
 from rsdos.cli.session import Session
 
@@ -33,15 +33,18 @@ def command(session: Session, source: str, destination: str | None, to: int, com
     plan = migrate.plan(engine, migrate.MigrateOptions(to, destination, compression))
     if run.dry_run:
         run.show(
-            plan, f"{plan.objects} objects, {human(plan.length)} in packs, from version {plan.version} to version {to}"
+            plan,
+            f"{count(plan.objects, 'object')}, {human(plan.length)} in packs, "
+            f"from version {plan.version} to version {to}",
         )
         return 0
     with Bar() as bar:
         report = migrate.execute(engine, plan, bar)
     run.show(
         report,
-        f"{name(report.path)} is a container of version {to}: {report.objects} objects moved, {report.copied} of them "
-        f"byte for byte; {human(report.before)} before, {human(report.after)} now, {report.seconds:.1f} s",
+        f"{name(report.path)} is a container of version {to}: {count(report.objects, 'object')} moved, "
+        f"{report.copied} of them byte for byte; {human(report.before)} before, {human(report.after)} now, "
+        f"{report.seconds:.1f} s",
     )
     for key in report.rescued:
         click.echo(f"rsdos: warning: object {key}: its packed copy is damaged, the loose one was taken", err=True)

@@ -9,7 +9,7 @@ import click
 from rsdos.cli.bar import Bar
 from rsdos.cli.passing import pass_session
 from rsdos.cli.quantities import Duration, Share
-from rsdos.cli.render import human
+from rsdos.cli.render import count, human
 from rsdos.cli.run import Run, run_options
 from rsdos.cli.session import Session
 
@@ -40,8 +40,8 @@ def command(ctx: click.Context, session: Session, budget: float | None, run: Run
         packs = ", ".join(f"#{pack_id}" for pack_id in plan.pack_ids) or "none"
         run.show(
             plan,
-            f"{plan.loose_objects} loose objects to pack, {human(plan.loose_length)}; packs to repack: {packs}, "
-            f"{human(plan.dead)} dead; {plan.segments} tables of the index",
+            f"{count(plan.loose_objects, 'loose object')} to pack, {human(plan.loose_length)}; "
+            f"packs to repack: {packs}, {human(plan.dead)} dead; {count(plan.segments, 'table')} of the index",
         )
         return 0
     with Bar() as bar:
@@ -88,7 +88,7 @@ def clean_command(session: Session, run: Run) -> int:
     engine = run.engine(session)
     plan = clean.plan(engine, clean.CleanOptions())
     if run.dry_run:
-        run.show(plan, f"{plan.objects} loose objects are packed, {human(plan.length)}")
+        run.show(plan, f"{count(plan.objects, 'loose object')} to remove, as packed, {human(plan.length)}")
         return 0
     with Bar() as bar:
         report = clean.execute(engine, plan, bar)
@@ -101,8 +101,8 @@ def clean_command(session: Session, run: Run) -> int:
 
 def _cleaned(report: CleanReport) -> str:
     return (
-        f"Removed {report.cleaned} loose objects that are packed, {human(report.length)}; "
-        f"{report.leftovers} leftovers, {human(report.freed)}"
+        f"Removed {count(report.cleaned, 'loose object')} that had been packed, {human(report.length)}; "
+        f"{count(report.leftovers, 'leftover')}, {human(report.freed)}"
     )
 
 
@@ -138,10 +138,9 @@ def repack_command(session: Session, compression: str, min_dead: float, pack_id:
 
 
 def _repacked(report: RepackReport) -> str:
-    packs = len(report.pack_ids)
     skipped = f"; {len(report.skipped)} in use were left out" if report.skipped else ""
     kept = f"; {len(report.kept)} are still there for a reader" if report.kept else ""
-    return f"Repacked {packs} pack{'s' * (packs != 1)}, freed {human(max(report.freed, 0))}{skipped}{kept}"
+    return f"Repacked {count(len(report.pack_ids), 'pack')}, freed {human(max(report.freed, 0))}{skipped}{kept}"
 
 
 @command.command("pack")
@@ -162,7 +161,7 @@ def pack_command(session: Session, no_compress: bool, no_clean: bool, run: Run) 
     mode = CompressMode.KEEP if no_compress else CompressMode.AUTO
     plan = pack.plan(engine, pack.PackOptions(mode, clean=not no_clean))
     if run.dry_run:
-        run.show(plan, f"{plan.objects} loose objects to pack, {human(plan.length)}")
+        run.show(plan, f"{count(plan.objects, 'loose object')} to pack, {human(plan.length)}")
         return 0
     with Bar() as bar:
         report = pack.execute(engine, plan, bar)
@@ -178,7 +177,4 @@ def _sentence(report: PackReport) -> str:
         known = f"; removed {report.cleaned} that were packed before" if report.cleaned else ""
         return f"No loose objects to pack{known}"
     numbers = ", ".join(f"#{pack_id}" for pack_id in report.pack_ids)
-    return (
-        f"Packed {report.objects} loose object{'s' * (report.objects != 1)} "
-        f"into pack file{'s' * (len(report.pack_ids) != 1)} {numbers}"
-    )
+    return f"Packed {count(report.objects, 'loose object')} into pack file{'s' * (len(report.pack_ids) != 1)} {numbers}"

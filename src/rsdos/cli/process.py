@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import io
 import os
 import sys
@@ -70,11 +71,21 @@ def _failure(error: BaseException) -> int:
         case RsdosError():
             say(str(error))
         case OSError():
-            say(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error))
+            say(reason_of(error))
         case _:
             say(f"{type(error).__name__}: {error} (a bug in rsdos; --debug shows where)")
     drop_stdout()
     return FAILED
+
+
+def reason_of(error: OSError) -> str:
+    """What the system says, and of which file, in one line."""
+    reason = error.strerror or str(error)
+    if not error.filename:
+        return reason
+    # Whoever reads this fears for what is in the container.
+    rest = " (nothing that was stored is lost)" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    return f"{error.filename}: {reason}{rest}"
 
 
 def say(message: str) -> None:

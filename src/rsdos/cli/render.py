@@ -27,6 +27,11 @@ def human(size: int) -> str:
     return f"{amount:.1f} {_UNITS[unit]}"
 
 
+def count(number: object, noun: str) -> str:
+    """So many of something: ``1 object``, ``2 loose objects``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def name(path: str) -> str:
     """A path for people: without ``./``, on one line, whatever is in it.
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import click
 
 from rsdos.cli.bar import Bar
 from rsdos.cli.passing import pass_session
-from rsdos.cli.render import one_line
+from rsdos.cli.render import count, one_line
 from rsdos.cli.run import Run, run_options
 from rsdos.cli.session import Session
+
+if TYPE_CHECKING:
+    from rsdos.maintenance.repair_objects import Remedy, RepairObjectsPlan, RepairObjectsReport
 
 _SHOWN = 50
 """Keys that are named one by one; ``--json`` has them all."""
@@ -35,17 +41,17 @@ def index_command(session: Session, run: Run) -> int:
     engine = run.engine(session)
     plan = repair_index.plan(engine, repair_index.RepairIndexOptions())
     if run.dry_run:
-        run.show(plan, f"{len(plan.faults)} faults to put right" if plan.faults else "Nothing to repair")
+        run.show(plan, f"{count(len(plan.faults), 'fault')} to put right" if plan.faults else "Nothing to repair")
         if not run.as_json:
             for fault in plan.faults[:_SHOWN]:
                 click.echo(f"rsdos: note: {one_line(fault.path)}: {one_line(fault.reason)}", err=True)
-        return 0
+        return 1 if plan.faults else 0
     with Bar() as bar:
         report = repair_index.execute(engine, plan, bar)
     if not report.is_changed:
         sentence = "Nothing to repair"
     else:
-        sentence = f"The index is made anew; {report.packs} damaged packs were emptied"
+        sentence = f"The index is made anew; damaged packs that were emptied: {report.packs}"
         sentence += f"; what was replaced is described in {report.described}" if report.described else ""
     run.show(report, sentence)
     if not run.as_json:
@@ -55,8 +61,8 @@ def index_command(session: Session, run: Run) -> int:
             click.echo(f"rsdos: error: and those of {len(report.lost) - _SHOWN} more", err=True)
         if report.unknown:
             click.echo(
-                f"rsdos: error: {report.unknown} objects are gone, and their keys with them (those that a backup has "
-                "come back by: rsdos transfer BACKUP CONTAINER)",
+                f"rsdos: error: {count(report.unknown, 'object')} gone, and the keys with them (what a backup has "
+                "comes back by: rsdos transfer BACKUP CONTAINER)",
                 err=True,
             )
         for fault in report.left[:_SHOWN]:
@@ -67,39 +73,61 @@ def index_command(session: Session, run: Run) -> int:
 @command.command("objects")
 @click.option("--from", "sources", type=click.Path(), multiple=True, help="A container that may have good copies.")
 @click.option("--quick", "is_quick", is_flag=True, help="Look for damage by CRC-32 only, as validate --quick does.")
+@click.option(
+    "--quarantine",
+    is_flag=True,
+    help="Move what is beyond help to quarantine/, for good.  [default: it stays, damaged]",
+)
 @run_options
 @pass_session
-def objects_command(session: Session, sources: tuple[str, ...], is_quick: bool, run: Run) -> int:
+def objects_command(session: Session, sources: tuple[str, ...], is_quick: bool, quarantine: bool, run: Run) -> int:
     """Validate all, and replace each damaged object by a good copy.
 
     Good copies are looked for in the container itself, and in the containers given by --from, in their order: of any
-    version, a backup too. What is beyond help is moved to quarantine/, with a report; the exit code is 1 then. Repair
-    the index first.
+    version, a backup too. What none of them has is beyond help: it is named, and the exit code is 1. It stays as it
+    is, for a run with another --from, or goes to quarantine/ with --quarantine. Repair the index first.
     """
     from rsdos.maintenance import repair_objects
+    from rsdos.maintenance.repair_objects import BeyondHelp
     from rsdos.stores import Depth
 
     engine = run.engine(session)
     there = tuple(Session(source, None).container().engine for source in sources)
-    options = repair_objects.RepairObjectsOptions(there, Depth.QUICK if is_quick else Depth.FULL)
+    depth = Depth.QUICK if is_quick else Depth.FULL
+    beyond_help = BeyondHelp.QUARANTINE if quarantine else BeyondHelp.KEEP
+    options = repair_objects.RepairObjectsOptions(there, depth, beyond_help)
     with Bar() as bar:
         plan = repair_objects.plan(engine, options, bar)
     if run.dry_run:
-        helpless = sum(remedy.source is None for remedy in plan.remedies)
+        helpless = [remedy for remedy in plan.remedies if remedy.source is None]
         shown = {"remedies": plan.remedies, "files": plan.files, "unlisted": plan.unlisted}
-        run.show(shown, f"{len(plan.remedies) - helpless} objects to repair, {helpless} beyond help")
-        return 0
+        run.show(shown, f"{count(len(plan.remedies) - len(helpless), 'object')} to repair, {len(helpless)} beyond help")
+        if not run.as_json:
+            _show_rest(helpless, plan)
+        return 1 if plan.remedies or plan.files or plan.unlisted else 0
     with Bar() as bar:
         report = repair_objects.execute(engine, plan, bar)
-    sentence = f"Repaired {len(report.repaired)} objects, {len(report.beyond_help)} are beyond help"
+    sentence = f"Repaired {count(len(report.repaired), 'object')}, {len(report.beyond_help)} beyond help"
     run.show(report, sentence + (f"; see {report.described}" if report.described else ""))
     if not run.as_json:
-        for remedy in report.beyond_help[:_SHOWN]:
-            click.echo(f"rsdos: error: object {remedy.key} is beyond help: {one_line(remedy.reason)}", err=True)
-        for fault in report.files[:_SHOWN]:
+        _show_rest(report.beyond_help, report)
+        if report.beyond_help and not quarantine:
             click.echo(
-                f"rsdos: error: {one_line(fault.path)}: {one_line(fault.reason)} (see: rsdos repair index)", err=True
+                "rsdos: note: what is beyond help stays as it is: --from may name a copy, --quarantine gives it up",
+                err=True,
             )
-        if report.unlisted:
-            click.echo("rsdos: error: more objects are damaged; run it again", err=True)
     return 0 if report.is_good else 1
+
+
+def _show_rest(beyond_help: Sequence[Remedy], outcome: RepairObjectsPlan | RepairObjectsReport) -> None:
+    """What is damaged and stays so."""
+    for remedy in beyond_help[:_SHOWN]:
+        click.echo(f"rsdos: error: object {remedy.key} is beyond help: {one_line(remedy.reason)}", err=True)
+    if len(beyond_help) > _SHOWN:
+        click.echo(f"rsdos: error: and {len(beyond_help) - _SHOWN} more; --json has them all", err=True)
+    for fault in outcome.files[:_SHOWN]:
+        click.echo(
+            f"rsdos: error: {one_line(fault.path)}: {one_line(fault.reason)} (see: rsdos repair index)", err=True
+        )
+    if outcome.unlisted:
+        click.echo("rsdos: error: more objects are damaged; run it again", err=True)

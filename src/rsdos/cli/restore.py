@@ -6,7 +6,7 @@ import click
 
 from rsdos.cli.backup import show_damage
 from rsdos.cli.bar import Bar
-from rsdos.cli.render import human, name
+from rsdos.cli.render import count, human, name
 from rsdos.cli.run import Run, run_options
 
 
@@ -30,8 +30,8 @@ def command(backup: str, destination: str, verify: bool, run: Run) -> int:
         report = restore.execute(plan, bar)
     run.show(
         report,
-        f"Restored {report.files} files, {human(report.length)}, from {name(report.generation)}"
-        + (f"; {report.objects} objects verified" if verify else ""),
+        f"Restored {count(report.files, 'file')}, {human(report.length)}, from {name(report.generation)}"
+        + (f"; {count(report.objects, 'object')} verified" if verify else ""),
     )
     show_damage(report.unreadable, report.damaged)
     run.show_stats(report.files, report.length, report.seconds)

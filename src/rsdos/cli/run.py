@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rsdos.cli.render import echo_json, human
+from rsdos.cli.render import count, echo_json, human
 from rsdos.cli.session import Session
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def show_stats(objects: int, size: int, seconds: float) -> None:
     rate = objects / seconds if seconds else 0.0
     speed = human(int(size / seconds)) if seconds else "0 B"
     click.echo(
-        f"[stats] {objects} objects, {human(size)} in {seconds:.2f} s: {rate:.0f} objects/s, {speed}/s; "
+        f"[stats] {count(objects, 'object')}, {human(size)} in {seconds:.2f} s: {rate:.0f} objects/s, {speed}/s; "
         f"peak memory {human(_peak_memory())}",
         err=True,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rsdos.cli.render import echo, echo_error, echo_json, human, name, one_line
+from rsdos.cli.render import count, echo, echo_error, echo_json, human, name, one_line
 from rsdos.cli.session import Session
 from rsdos.maintenance.status import status
 
@@ -32,18 +32,25 @@ def show(session: Session, as_json: bool) -> None:
         f"Dead = {human(report.dead_length)}\n"
         f"Compression gain = {gain:.1f} %"
     )
-    due = [f"pack {report.loose_objects} loose objects"] if report.loose_objects else []
-    due += [f"repack {len(report.repack)} packs"] if report.repack else []
+    due = [f"pack {count(report.loose_objects, 'loose object')}"] if report.loose_objects else []
+    due += [f"repack {count(len(report.repack), 'pack')}"] if report.repack else []
     due += [f"merge {report.merge} tables of the index"] if report.merge else []
     echo(f"\n[optimize]\nDue = {', '.join(due) or 'nothing'}")
     if backup := report.last_backup:
         state = {None: "not verified", True: "verified", False: "with damaged objects"}[backup.verified]
         echo(f"\n[backup]\nLast = {name(backup.time)}, {state}\nPlace = {name(backup.place)}")
     if report.validation:
-        names = ("finished", "depth", "share", "objects", "damaged", "files")
-        finished, depth, share, objects, damaged, files = (report.validation.get(name) for name in names)
+        names = ("finished", "depth", "share", "objects", "damaged", "files", "unreadable")
+        finished, depth, share, objects, damaged, files, unreadable = map(report.validation.get, names)
         echo("\n[validation]")
-        echo(one_line(f"Last = {finished}, {depth}, {objects} objects, share {share}"))
-        echo(one_line(f"Found = {damaged} damaged objects, {files} damaged files"))
-    if report.is_recovered:
+        echo(one_line(f"Last = {finished}, {depth}, {count(objects, 'object')}, share {share}"))
+        rest = f", and {count(unreadable, 'object')} that cannot be read for that" if unreadable else ""
+        echo(one_line(f"Found = {count(damaged, 'damaged object')}, {count(files, 'damaged file')}{rest}"))
+    for pack in report.short:
+        is_left = f"is cut short: of {pack.committed} bytes {pack.length} are there"
+        what = f"is missing, with {pack.committed} bytes" if pack.length is None else is_left
+        echo_error(f"rsdos: warning: {pack.path} {what}; these figures count what was in it (see: rsdos validate)")
+    if report.damage and not report.short:
+        echo_error(f"rsdos: warning: {one_line(report.damage)}; these figures count what was in it")
+    elif report.is_recovered and not report.short:
         echo_error("rsdos: warning: a file of the index is damaged; these figures are from the packs themselves")

@@ -9,6 +9,7 @@ import click
 from rsdos.cli.bar import Bar
 from rsdos.cli.key_file import KeyFile
 from rsdos.cli.passing import pass_session
+from rsdos.cli.render import count
 from rsdos.cli.run import Run, run_options
 from rsdos.cli.session import Session
 
@@ -44,8 +45,8 @@ def command(
     wanted = keys or (None if listed is None else KeyFile(listed))
     plan = transfer.plan(engine, there, transfer.TransferOptions(wanted, compression))
     if run.dry_run:
-        count = "the named objects" if plan.objects is None else f"{plan.objects} objects"
-        run.show({"objects": plan.objects}, f"{count} to copy, as far as they are not there")
+        objects = "the named objects" if plan.objects is None else count(plan.objects, "object")
+        run.show({"objects": plan.objects}, f"{objects} to copy, as far as they are not there")
         return 0
     renames = engine.config.hash is not there.config.hash and not run.as_json
 
@@ -57,7 +58,8 @@ def command(
         report = transfer.execute(engine, plan, bar, tell)
     run.show(
         report,
-        f"Copied {report.objects} objects, {report.copied} of them byte for byte; {report.known} were there",
+        f"Copied {count(report.objects, 'object')}, {report.copied} of them byte for byte; "
+        f"already there: {report.known}",
     )
     for key, reason in report.damaged:
         click.echo(f"rsdos: error: object {key} is damaged: {reason}", err=True)

@@ -9,7 +9,7 @@ import click
 from rsdos.cli.bar import Bar
 from rsdos.cli.passing import pass_session
 from rsdos.cli.quantities import Duration, Share
-from rsdos.cli.render import human, one_line
+from rsdos.cli.render import count, human, one_line
 from rsdos.cli.run import Run, run_options
 from rsdos.cli.session import Session
 
@@ -47,7 +47,7 @@ def command(
     depth = Depth.FULL if is_full else Depth.QUICK
     plan = validate.plan(engine, validate.ValidateOptions(depth, share, resume, budget))
     if run.dry_run:
-        run.show(plan, f"{plan.packs} packs to check, {human(plan.length)}, and the loose objects")
+        run.show(plan, f"{count(plan.packs, 'pack')} to check, {human(plan.length)}, and the loose objects")
         return 0
     with Bar() as bar:
         report = validate.execute(engine, plan, bar)
@@ -56,7 +56,7 @@ def command(
         _show(report.files, "error")
         _show(report.damaged, "error")
         if report.unlisted:
-            click.echo(f"rsdos: error: and {report.unlisted} others", err=True)
+            click.echo(f"rsdos: error: and {count(report.unlisted, 'other')}", err=True)
         _show(report.leftovers, "note")
     run.show_stats(report.objects, report.length, report.seconds)
     return 0 if report.is_good else 1
@@ -73,10 +73,12 @@ def _show(findings: tuple[Finding, ...], kind: str) -> None:
 
 def _sentence(report: ValidateReport) -> str:
     how = f"{report.depth.value}" + (f", {report.share:.2%} of the keys" if report.share < 1 else "")
-    outcome = (
-        f"nothing is damaged; {len(report.leftovers)} leftovers"
-        if report.is_good
-        else f"{len(report.damaged) + report.unlisted} damaged objects, {len(report.files)} damaged files"
-    )
+    if report.is_good:
+        outcome = f"nothing is damaged; {count(len(report.leftovers), 'leftover')}"
+    else:
+        outcome = count(len(report.damaged) + report.unlisted, "damaged object")
+        outcome += f", {count(report.damaged_files, 'damaged file')}"
+        if report.unreadable:
+            outcome += f" with {count(report.unreadable, 'object')} that cannot be read there"
     rest = "" if report.is_finished else "; the time is up, --resume goes on"
-    return f"Checked {report.objects} objects, {human(report.length)} ({how}): {outcome}{rest}"
+    return f"Checked {count(report.objects, 'object')}, {human(report.length)} ({how}): {outcome}{rest}"

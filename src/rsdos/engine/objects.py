@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
 from typing import TypeVar
@@ -131,7 +131,7 @@ class Objects(Store):
     def writing(self) -> Iterator[None]:
         """Turns the refusal of the file system to write the container into `ReadOnlyContainer`.
 
-        A disk that is full is not named by the call that finds it so: the error gets the container's path.
+        An error of a full disk that names no file gets the container's path.
         """
         try:
             yield
@@ -182,19 +182,26 @@ class Objects(Store):
 
     # The whole.
 
-    def _only_loose(self) -> Iterator[list[str]]:
-        """The keys of loose objects that are not packed, in lists of bounded size."""
+    def _loose_keys(self) -> Iterator[list[str]]:
+        """The keys of loose objects, in lists of bounded size."""
         keys = iter(self.loose)
         while chunk := list(islice(keys, CHUNK)):
-            present = self.packed.contains_many(self.hash.parse_keys(chunk))
-            yield [key for key, packed in zip(chunk, present, strict=True) if not packed]
+            yield chunk
+
+    def _not_packed(self, keys: Sequence[str]) -> list[str]:
+        present = self.packed.contains_many(self.hash.parse_keys(keys))
+        return [key for key, packed in zip(keys, present, strict=True) if not packed]
 
     def __iter__(self) -> Iterator[str]:
+        """Every key once. Those that damage hides are told by a `DamagedContainer`, behind all others."""
         # Loose first: what is packed and cleaned meanwhile is met among the packed, and told from its loose self by
         # this set, of 150 bytes for each loose object that was not packed.
         self.refresh()
         seen: set[str] = set()
-        for keys in self._only_loose():
+        for chunk in self._loose_keys():
+            keys = chunk
+            with suppress(DamagedContainer):  # It is raised behind the packed ones.
+                keys = self._not_packed(chunk)
             seen.update(keys)
             yield from keys
         for key in self.packed:
@@ -214,7 +221,7 @@ class Objects(Store):
         for _ in range(3):
             packed = len(self.packed)
             sight = self.sight()
-            loose = sum(map(len, self._only_loose()))
+            loose = sum(len(self._not_packed(keys)) for keys in self._loose_keys())
             if self.is_current(sight):
                 break
         return packed + loose

@@ -177,13 +177,13 @@ class Index:
     def key_lists(self, prefix: str = "") -> Iterator[list[str]]:
         """Every key of the newest state that begins with ``prefix``, once, sorted, in lists of bounded size.
 
-        Raises `DamagedContainer` at the first, when some cannot be told.
+        Raises `DamagedContainer` at the end, when there are others that cannot be told.
         """
         keys = self.refresh().keys(prefix)
         try:
             first = next(keys, [])
         except DamagedContainer:
-            keys = self._recovery().keys(prefix)
+            keys = self._recovery().readable_keys(prefix)
             first = next(keys, [])
         yield first
         yield from keys

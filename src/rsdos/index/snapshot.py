@@ -92,7 +92,7 @@ class Snapshot:
         self.manifest = manifest
         self.segments = tuple(segments)
         self._named = dict(zip((entry.name for entry in manifest.segments), self.segments, strict=True))
-        self._damage = damage
+        self.damage = damage
         self._killing = [segment for segment in self.segments if segment.tombstones]
         # An id that is not there any more is of a pack that was repacked, and merged segments may still name it.
         self._all_live = not self._killing and len(manifest.packs) == manifest.next_pack_id - 1
@@ -113,7 +113,7 @@ class Snapshot:
 
     def find(self, digest: bytes) -> Record | None:
         """The entry of a key, or None. Raises `DamagedContainer`."""
-        damage = self._damage
+        damage = self.damage
         for segment in self.segments:
             try:
                 for record in segment.find(digest):
@@ -142,7 +142,7 @@ class Snapshot:
             return self._find_living(wanted)
         todo = np.arange(len(wanted))
         tables, positions = [Entries.empty()], [todo[:0]]
-        damage = self._damage
+        damage = self.damage
         for segment in self.segments:
             if not len(todo):
                 break
@@ -177,7 +177,7 @@ class Snapshot:
         from rsdos.index.liveness import living
 
         tables = []
-        damage = self._damage
+        damage = self.damage
         for segment in self.segments:
             try:
                 tables.append(segment.find_all_many(wanted))
@@ -209,8 +209,8 @@ class Snapshot:
 
         Only of keys whose first 8 bytes, as a number, are from ``start`` to before ``end``.
         """
-        if self._damage:
-            raise self._damage
+        if self.damage:
+            raise self.damage
         for entries in self.live_tables(start, end):
             yield entries.take(entries.distinct())
 
@@ -219,8 +219,8 @@ class Snapshot:
         from rsdos.index.liveness import living
         from rsdos.index.merge import merged
 
-        if self._damage:
-            raise self._damage
+        if self.damage:
+            raise self.damage
         for entries in merged(self.segments, start, end):
             yield entries if self._all_live else entries.take(living(entries, self.manifest.pack_ids))
 
@@ -257,12 +257,30 @@ class Snapshot:
 
     def keys(self, prefix: str = "") -> Iterator[list[str]]:
         """Every key that begins with ``prefix`` once, sorted, in lists of bounded size; see `tables`."""
-        start = int(prefix[:16].ljust(16, "0"), 16)
-        end = int(prefix[:16].ljust(16, "f"), 16) + 1
-        for entries in self.tables(start, end):
-            text = b"".join(entries.digests()).hex()
-            keys = (text[at : at + 64] for at in range(0, len(text), 64))
-            yield [key for key in keys if key.startswith(prefix)] if len(prefix) > 16 else list(keys)
+        yield from _keys(prefix, self.tables)
+
+    def readable_keys(self, prefix: str = "") -> Iterator[list[str]]:
+        """`keys`, as far as there are entries to be read; then raises the `DamagedContainer` that hides others."""
+        whole, damage = [], self.damage
+        for entry, segment in zip(self.manifest.segments, self.segments, strict=True):
+            try:
+                segment.entries()
+                whole.append((entry, segment))
+            except DamagedContainer as error:
+                damage = error
+        entries, segments = tuple(entry for entry, _ in whole), [segment for _, segment in whole]
+        yield from _keys(prefix, Snapshot(self.manifest._replace(segments=entries), segments).tables)
+        if damage:
+            raise damage
+
+
+def _keys(prefix: str, tables: Callable[[int, int], Iterator[Entries]]) -> Iterator[list[str]]:
+    start = int(prefix[:16].ljust(16, "0"), 16)
+    end = int(prefix[:16].ljust(16, "f"), 16) + 1
+    for entries in tables(start, end):
+        text = b"".join(entries.digests()).hex()
+        keys = (text[at : at + 64] for at in range(0, len(text), 64))
+        yield [key for key in keys if key.startswith(prefix)] if len(prefix) > 16 else list(keys)
 
 
 def _in_storage_order(pack: PackEntry, tables: Callable[[], Iterator[Entries]]) -> Iterator[Entries]:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from enum import Enum
 from time import monotonic
 
 from rsdos.engine import Engine
@@ -23,15 +24,25 @@ HERE = "here"
 """Stands for another copy in the container itself."""
 
 
+class BeyondHelp(Enum):
+    """What becomes of damaged objects of which no good copy is found."""
+
+    KEEP = "keep"
+    """They stay, damaged: a later run that is given another source can still repair them."""
+    QUARANTINE = "quarantine"
+    """They go from the container, and all that there was of them to quarantine; no later run knows of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class RepairObjectsOptions:
     """Where good copies may be: open containers of any version with the same hash; a backup is one.
 
-    ``depth``: how damaged objects are looked for.
+    ``depth``: how damaged objects are looked for. ``beyond_help``: what becomes of those that no source has.
     """
 
     sources: Sequence[Engine] = ()
     depth: Depth = Depth.FULL
+    beyond_help: BeyondHelp = BeyondHelp.KEEP
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +71,9 @@ class RepairObjectsPlan:
 class RepairObjectsReport:
     """What a repair of objects did, in ``seconds``.
 
-    ``repaired`` objects are good now. ``beyond_help`` are not in the container any more: all that there was of them
-    is in quarantine; ``described`` says where, relative to the container. ``files`` and ``unlisted`` as in the plan.
+    ``repaired`` objects are good now. ``beyond_help`` are as they were or, under `BeyondHelp.QUARANTINE`, not in the
+    container any more. ``described`` says, relative to the container, where what was put into quarantine is described.
+    ``files`` and ``unlisted`` as in the plan.
     """
 
     repaired: tuple[Remedy, ...] = ()
@@ -127,7 +139,7 @@ def _parts(store: Store, digest: bytes) -> Iterator[BytesLike] | None:
 
 
 def execute(engine: Engine, plan: RepairObjectsPlan, progress: Progress = SILENCE) -> RepairObjectsReport:
-    """Put good copies in the place of the bad ones, and what is beyond help into quarantine.
+    """Put good copies in the place of the bad ones and, where the options say so, what is beyond help into quarantine.
 
     A bad copy is let go of only when a good one is on stable storage, or when it was copied to ``quarantine/`` with a
     report. Readers and writers go on; what they insert meanwhile counts. Killed at any moment, it can be run again.
@@ -185,6 +197,9 @@ class _Run:
                 self._clear_loose(digest)
                 self.repaired.append(Remedy(remedy.key, remedy.reason, source.layout.root))
                 return
+        if self._plan.options.beyond_help is BeyondHelp.KEEP:
+            self.beyond_help.append(Remedy(remedy.key, remedy.reason, None))
+            return
         # 4. Beyond help: first a copy of all that there is, then it goes.
         set_aside(self._engine, remedy.key, remedy.reason, self._aside())
         packed.drop_damaged([digest], even_the_last=True)

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from rsdos import fsio
 from rsdos.engine import Engine
 from rsdos.maintenance.note import VALIDATION, LastBackup, read_note
+
+if TYPE_CHECKING:
+    from rsdos.stores import PackSums
+
+
+class ShortPack(NamedTuple):
+    """A pack of which some is gone: ``length`` bytes of the ``committed`` ones are there, None: the file is missing."""
+
+    path: str
+    length: int | None
+    committed: int
 
 
 class StatusReport(NamedTuple):
@@ -16,7 +26,9 @@ class StatusReport(NamedTuple):
 
     ``packed_objects`` and ``packed_size`` count each key once, ``dead_length`` are stored bytes in packs that no key
     leads to. ``packs_length`` and ``index_length`` are the bytes of the files on disk, the unfinished tail of a writer
-    included. ``is_recovered`` says that the index was read from the packs, because a file of it is damaged.
+    included. ``is_recovered`` says that the index was read from the packs, because a part of it is damaged; ``damage``
+    is what was found wrong with these meanwhile, "" if nothing was. ``short`` are packs that are cut or missing; the
+    figures count what was in them.
 
     What ``optimize`` would do: pack the loose objects, ``merge`` so many tables of the index into one (0: nothing to
     merge), and ``repack`` these packs.
@@ -44,6 +56,8 @@ class StatusReport(NamedTuple):
     repack: tuple[int, ...]
     last_backup: LastBackup | None
     validation: Mapping[str, object] | None
+    damage: str = ""
+    short: tuple[ShortPack, ...] = ()
 
 
 def status(engine: Engine) -> StatusReport:
@@ -54,6 +68,7 @@ def status(engine: Engine) -> StatusReport:
     loose = [length for path in engine.loose_names.paths() if (length := _length(path)) is not None]
     packed, notes = engine.look()
     layout = engine.layout
+    lengths = {pack: _length(layout.pack(pack.id)) for pack in packed.packs}
     validation = notes.get(VALIDATION)
     return StatusReport(
         container_version=engine.config.version,
@@ -68,13 +83,27 @@ def status(engine: Engine) -> StatusReport:
         dead_objects=packed.dead_objects,
         dead_length=packed.dead_stored,
         packs=len(packed.packs),
-        packs_length=sum(fsio.length_of(layout.pack(pack.id)) for pack in packed.packs),
+        packs_length=sum(length or 0 for length in lengths.values()),
         index_length=packed.index_length,
         is_recovered=packed.is_recovered,
         merge=packed.segments if packed.segments > 1 else 0,
         repack=tuple(pack.id for pack in packed.packs if pack.is_worth_a_repack()),
         last_backup=read_note(layout),
         validation=validation if isinstance(validation, dict) else None,
+        damage=packed.damage,
+        short=_short(engine, lengths),
+    )
+
+
+def _short(engine: Engine, lengths: Mapping[PackSums, int | None]) -> tuple[ShortPack, ...]:
+    found = {pack.id: (length, pack.length) for pack, length in lengths.items() if (length or 0) < pack.length}
+    # One that is gone because it was repacked meanwhile is not among the packs any more.
+    still = {pack.id for pack in engine.look()[0].packs} if found else ()
+    root = engine.layout.root
+    return tuple(
+        ShortPack(os.path.relpath(engine.layout.pack(pack_id), root), *sizes)
+        for pack_id, sizes in found.items()
+        if pack_id in still
     )
 
 

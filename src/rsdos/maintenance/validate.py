@@ -73,6 +73,16 @@ class ValidateReport:
         """Whether nothing is damaged, as far as it came."""
         return not self.damaged and not self.files and not self.unlisted
 
+    @property
+    def damaged_files(self) -> int:
+        """How many files ``files`` are about."""
+        return len({finding.path for finding in self.files})
+
+    @property
+    def unreadable(self) -> int:
+        """How many objects cannot be read for what is wrong with ``files``, unless they have another copy."""
+        return sum(finding.objects for finding in self.files)
+
 
 def plan(engine: Engine, options: ValidateOptions) -> ValidatePlan:
     """Look what there is. Raises `InvalidOption`, also when what is to be resumed was of another kind."""
@@ -133,7 +143,8 @@ def _note(report: ValidateReport) -> Mapping[str, object]:
         "objects": report.objects,
         "length": report.length,
         "damaged": len(report.damaged) + report.unlisted,
-        "files": len(report.files),
+        "files": report.damaged_files,
+        "unreadable": report.unreadable,
         "seconds": round(report.seconds, 1),
     }
 

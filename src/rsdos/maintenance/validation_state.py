@@ -95,6 +95,7 @@ def _decoded(members: dict[str, Any]) -> State | None:
                 None if row["key"] is None else str(row["key"]),
                 None if row["offset"] is None else int(row["offset"]),
                 bool(row["is_damage"]),
+                int(row.get("objects", 0)),
             ): None
             for row in members["findings"][:MOST_FINDINGS]
         },

@@ -44,8 +44,10 @@ class NativeCheck(PacksCheck):
     def _name(self, path: str) -> str:
         return os.path.relpath(path, self._layout.root)
 
-    def _at(self, pack_id: int, reason: str, offset: int | None = None, key: str | None = None) -> Finding:
-        return Finding(self._name(self._layout.pack(pack_id)), reason, key, offset)
+    def _at(
+        self, pack_id: int, reason: str, offset: int | None = None, key: str | None = None, objects: int = 0
+    ) -> Finding:
+        return Finding(self._name(self._layout.pack(pack_id)), reason, key, offset, objects=objects)
 
     def _of(self, error: DamagedContainer) -> Finding:
         path = self._name(os.fspath(error.path))
@@ -116,18 +118,18 @@ class NativeCheck(PacksCheck):
 
     def _pack(self, pack_id: int, start: int) -> Iterator[Checked]:
         length = self.lengths[pack_id]
-        count = (self._counts or {}).get(pack_id, 0)
+        count = self._count(pack_id)
         path = self._layout.pack(pack_id)
         try:
             file = PackFile(path, pack_id, bytes.fromhex(self._config.container_id))
         except FileNotFoundError:
             if length:
-                found = self._at(pack_id, f"the pack is missing, with {count} objects")
+                found = self._at(pack_id, f"the pack is missing, with {_objects(count)}", objects=count)
                 yield Checked(findings=(found,), position=length)
             return
         except (DamagedContainer, OSError) as error:
             reason = str(error).partition(": ")[2] if isinstance(error, DamagedContainer) else str(error)
-            found = self._at(pack_id, f"{reason}: {count} objects of it cannot be read")
+            found = self._at(pack_id, f"{reason}: {_objects(count)} of it cannot be read", objects=count)
             yield Checked(findings=(found,), position=length)
             return
         if file.size() < length:
@@ -151,7 +153,18 @@ class NativeCheck(PacksCheck):
                 yield Checked(position=batch.end)
         if self._counts is not None and seen < count:
             yield from self._strangers(pack_id, covered, is_explained=len(covered) < len(result.batches) or bool(lost))
+        elif seen < count:
+            # Not even their keys are known. Some that are dead may have been seen.
+            reason = f"at least {_objects(count - seen)} more were in it, and are in no table that is there"
+            yield Checked(findings=(self._at(pack_id, reason, objects=count - seen),))
         yield Checked(position=length)
+
+    def _count(self, pack_id: int) -> int:
+        """The objects that live in a pack: as its entries say or, where not all of them can be read, the manifest."""
+        if self._counts is not None:
+            return self._counts.get(pack_id, 0)
+        pack = self._manifest.pack(pack_id)
+        return pack.objects - pack.dead_objects if pack else 0
 
     def _table(self, file: PackFile, batch: Batch) -> tuple[list[Finding], Entries | None]:
         """What is wrong with the table of a batch, and its entries of objects if it can be read at all."""
@@ -296,6 +309,10 @@ class NativeCheck(PacksCheck):
 _OTHER_CRC = "its stored bytes have another CRC-32 than when they were written"
 _OTHER_HASH = "its bytes have another hash than its key"
 _CODECS = frozenset(Codec)
+
+
+def _objects(count: int) -> str:
+    return f"{count} object{'s' * (count != 1)}"
 
 
 def _part(run: Run, stored: list[bytes], at: Sequence[int]) -> tuple[Run, list[bytes]]:

@@ -22,6 +22,7 @@ class Finding:
     """Something that is not as it should be, in the file ``path``, relative to the container.
 
     ``key`` is that of the object concerned, if it is one. ``is_damage``: else a leftover or somebody else's file.
+    ``objects`` cannot be read for it, and are named by no other finding; some may have another copy.
     """
 
     path: str
@@ -29,6 +30,7 @@ class Finding:
     key: str | None = None
     offset: int | None = None
     is_damage: bool = True
+    objects: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -305,8 +305,10 @@ def write_out(parts: Iterator[BytesLike], path: str) -> int:
         for part in parts:
             size += fsio.write_at(fd, size, part)
         os.rename(temporary, path)
-    except BaseException:
+    except BaseException as error:
         fsio.remove(temporary)
+        if isinstance(error, OSError) and os.path.basename(error.filename or "") == os.path.basename(temporary):
+            error.filename = path
         raise
     finally:
         os.close(fd)

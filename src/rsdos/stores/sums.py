@@ -42,8 +42,9 @@ class PackSums(NamedTuple):
 class PackedSums(NamedTuple):
     """The packed side of a container, each key counted once. ``index_length`` are the bytes of the index's files.
 
-    ``is_recovered`` says that the index was read from the packs, because a file of it is damaged; ``manifest`` is the
-    number of the newest manifest and ``segments`` how many are live, 0 where there is no such thing.
+    ``is_recovered`` says that the index was read from the packs, because a part of it is damaged; ``damage`` is what
+    was wrong with one of these, if anything was. ``manifest`` is the number of the newest manifest and ``segments`` how
+    many are live, 0 where there is no such thing.
     """
 
     packs: tuple[PackSums, ...]
@@ -51,6 +52,7 @@ class PackedSums(NamedTuple):
     manifest: int = 0
     segments: int = 0
     is_recovered: bool = False
+    damage: str = ""
 
     @property
     def objects(self) -> int:
@@ -100,13 +102,15 @@ def open_index(layout: Layout, config: Config) -> Index:
 
 def sums_of(layout: Layout, index: Index) -> PackedSums:
     """The newest state of an index, counted."""
-    manifest = index.refresh().manifest
+    snapshot = index.refresh()
+    manifest = snapshot.manifest
     return PackedSums(
         tuple(PackSums(*_members(pack)) for pack in manifest.packs),
         fsio.length_of_files(layout.index),
         manifest.number,
         len(manifest.segments),
         index.is_recovered,
+        str(snapshot.damage or ""),
     )
 
 

@@ -227,6 +227,22 @@ def test_a_forbidden_file_cannot_be_read(tmp_path: pathlib.Path) -> None:
     assert caught.value.errno == errno.EACCES
 
 
+def test_an_interrupt_closes_no_file_twice(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second time it would be another's file, or an error in the place of the interrupt."""
+    (tmp_path / "file").write_bytes(b"data")
+    close, closed = os.close, []
+
+    def interrupted(descriptor: int) -> None:
+        closed.append(descriptor)
+        close(descriptor)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "close", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        take(str(tmp_path / "file"))
+    assert len(closed) == 1
+
+
 def test_a_link_to_a_file_is_followed(tmp_path: pathlib.Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(as_file(tmp_path, b"content"))

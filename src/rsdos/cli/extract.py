@@ -1,0 +1,135 @@
+"""``rsdos extract``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from time import monotonic
+from typing import TYPE_CHECKING
+
+import click
+
+from rsdos.cli.bar import Bar
+from rsdos.cli.key_file import KeyFile
+from rsdos.cli.passing import pass_session
+from rsdos.cli.render import count, echo_json, human, name, one_line
+from rsdos.cli.run import show_stats
+from rsdos.cli.session import Session
+from rsdos.errors import DamagedContainer, DamagedObject, ObjectNotFound
+from rsdos.model import FRAME_SIZE
+from rsdos.stores import write_out
+
+if TYPE_CHECKING:
+    from rsdos.container import Container
+
+_CHUNK = 1 << 17
+"""Keys that are read together, in the order of the packs: as many as a bulk read looks up at a time."""
+
+
+@click.command()
+@click.argument("destination", metavar="DEST", type=click.Path())
+@click.argument("keys", nargs=-1, metavar="[KEY]...")
+@click.option("--from-file", "listed", type=click.Path(), help="The objects whose keys stand here, one a line.")
+@click.option("--json", "as_json", is_flag=True, help="What was done as one JSON document.")
+@click.option("--stats", is_flag=True, help="Objects/s, bytes/s and peak memory at the end, on stderr.")
+@pass_session
+def command(
+    session: Session, destination: str, keys: tuple[str, ...], listed: str | None, as_json: bool, stats: bool
+) -> int:
+    """Write objects to files of the directory DEST: all, or those with the given KEYs.
+
+    Each file is named by its whole key, and appears whole or not at all; one that is there already is replaced. "-" as
+    a file of keys is standard input. What is not there, damaged or no key is named on standard error, the others are
+    written, and the exit code is 1.
+    """
+    if keys and listed is not None:
+        raise click.UsageError("Give either KEYs, or --from-file.")
+    begun = monotonic()
+    container = session.container()
+    _ = container.config
+    os.makedirs(destination, exist_ok=True)
+    with container, Bar() as bar:
+        bar.start("Extracting", None, "objects")
+        run = _Extraction(container, destination, bar)
+        run.extract(keys or (container if listed is None else KeyFile(listed)))
+    if as_json:
+        echo_json({"objects": run.objects, "size": run.size, "failed": run.failed})
+    else:
+        click.echo(f"[info] Extracted {count(run.objects, 'object')}, {human(run.size)}, to {name(destination)}")
+    if stats:
+        show_stats(run.objects, run.size, monotonic() - begun)
+    return 1 if run.failed else 0
+
+
+class _Extraction:
+    """One run, and what has become of the objects: ``failed`` of them were named on standard error."""
+
+    def __init__(self, container: Container, destination: str, bar: Bar) -> None:
+        self._container = container
+        self._destination = destination
+        self._bar = bar
+        self.objects = self.size = self.failed = 0
+
+    def extract(self, keys: Iterable[str]) -> None:
+        """Write all of them."""
+        rest = self._valid(iter(keys))
+        while chunk := list(dict.fromkeys(islice(rest, _CHUNK))):
+            self._extract(chunk)
+
+    def _valid(self, keys: Iterator[str]) -> Iterator[str]:
+        is_key = self._container.config.hash.is_key
+        try:
+            for key in keys:
+                if is_key(key):
+                    yield key
+                else:
+                    self._refuse(f"not a key: {key!r:.100}")
+        except DamagedContainer as error:
+            # The list of all objects comes to its end before it says so.
+            self._refuse(f"{error}; not all objects are known (see: rsdos validate)")
+
+    def _extract(self, chunk: list[str]) -> None:
+        """The small ones in bulk, and one by one those that do not fit into memory or that the bulk fails for."""
+        single: list[str] = []
+        small = [key for key in chunk if self._is_small(key, single)]
+        done: set[str] = set()
+        try:
+            for key, data in self._container.extract_many(small, missing="none"):
+                if data is not None:
+                    self._write(key, data)
+                    done.add(key)
+        except (DamagedObject, DamagedContainer):
+            pass  # It is met again, and told, below.
+        single += [key for key in small if key not in done]
+        for key in single:
+            try:
+                self._count(self._container.extract_to(key, self._path(key)))
+            except (ObjectNotFound, DamagedObject) as error:
+                self._refuse(str(error))
+            except DamagedContainer as error:
+                self._refuse(f"object {key} cannot be found: {error}")
+
+    def _is_small(self, key: str, others: list[str]) -> bool:
+        try:
+            if self._container.meta(key).size <= FRAME_SIZE:
+                return True
+        except (ObjectNotFound, DamagedObject, DamagedContainer):
+            pass  # As above.
+        others.append(key)
+        return False
+
+    def _write(self, key: str, data: bytes) -> None:
+        self._count(write_out(iter((data,)), self._path(key)))
+
+    def _path(self, key: str) -> str:
+        return os.path.join(self._destination, key)
+
+    def _count(self, size: int) -> None:
+        self.objects += 1
+        self.size += size
+        self._bar.advance(1)
+
+    def _refuse(self, message: str) -> None:
+        self.failed += 1
+        click.echo(f"rsdos: error: {one_line(message)}", err=True)
