@@ -78,8 +78,8 @@ def _targets(results: Results, scale: ScaleResults | None) -> Iterator[str]:
 def _profiles(profiles: Sequence[Profile]) -> Iterator[str]:
     yield "### Profiles of rsdos\n"
     yield (
-        "By `make bench-profile`: where the processor was, at 2,000 looks a second, in parts of the program and in "
-        "functions. This machine has no counters of instructions. While somebody looks on all is a little slower.\n"
+        "By `make bench-profile`: where the processor was, at 2,000 looks a second of its clock, in parts of the "
+        "program and in functions. While somebody looks on all is slower, what starts processes much slower.\n"
     )
     yield "| case | each | parts | functions |\n|---|---|---|---|"
     for profile in profiles:

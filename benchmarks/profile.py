@@ -50,9 +50,8 @@ CASES = (
 )
 
 _LOOK = re.compile(r"\s*[0-9a-f]+ (?P<function>.+) \((?P<file>[^()]*)\)$")
-_OURS = "benchmarks.profile"
 
-PARTS = {
+_PARTS = {
     "/zstandard/": "zstd",
     "/isal/": "CRC-32 (isal)",
     "/numpy": "numpy",
@@ -115,7 +114,7 @@ class _Recorder(Bench):
 
 
 def _part_of(file: str) -> str:
-    return next((part for mark, part in PARTS.items() if mark in file), Path(file).name.split(".")[0])
+    return next((part for mark, part in _PARTS.items() if mark in file), Path(file).name.split(".")[0])
 
 
 def _shares(counts: Counter[str], most: int | None = None) -> dict[str, float]:
@@ -129,7 +128,7 @@ def read_profiles(path: Path) -> list[Profile]:
 
 def main() -> int:
     """Profile what is asked for, and print it."""
-    parser = argparse.ArgumentParser(prog=_OURS, description=__doc__)
+    parser = argparse.ArgumentParser(prog="benchmarks.profile", description=__doc__)
     parser.add_argument("cases", nargs="*", default=CASES, help="These cases; by default those that are farthest off.")
     parser.add_argument("--level", choices=LEVELS, default="full")
     parser.add_argument("--work", type=Path, default=ROOT / ".bench")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,48 @@ def test_finds_what_is_there_and_nothing_else(tmp_path: Path, count: int) -> Non
     at = segment.find_many(Digests.of(asked))
     assert (at[count:] == -1).all()
     assert list(segment.entries().take(at[:count])) == list(records.values())
+
+
+def crowded(count: int) -> list[bytes]:
+    """Keys as no hash makes them: most stand close together, and none where its first bytes say."""
+    source = random.Random(count)
+    heads = (b"\0", b"\1\0\0", b"\x7f\xff\xff\xff", b"\xff\xff")
+    return [(source.choice(heads) + source.randbytes(32))[:32] for _ in range(count)]
+
+
+@pytest.mark.parametrize("count", [2, 40, 1000, 20_000])
+def test_keys_that_are_not_where_a_hash_would_have_them(tmp_path: Path, count: int) -> None:
+    records = {digest: record(digest, number) for number, digest in enumerate(crowded(count))}
+    segment = segment_of(tmp_path / "segment", list(records.values()))
+    for digest, wanted in list(records.items())[-400:]:
+        assert segment.find(digest) == [wanted]
+    absent = [*digests(200, seed=1), *crowded(count + 1)[:200], bytes(32), b"\xff" * 32]
+    assert [segment.find(digest) for digest in absent if digest not in records] == [[]] * len(absent)
+
+
+@pytest.mark.parametrize("make", [crowded, digests])
+def test_no_look_goes_by_what_has_not_been_checked(tmp_path: Path, make: Callable[[int], list[bytes]]) -> None:
+    """Whichever block of 64 KiB is damaged, and however far a look has to go: the entry, or the damage is told."""
+    records = sorted(record(digest, number) for number, digest in enumerate(make(30_000)))
+    path = tmp_path / "segment"
+    segment_of(path, records)
+    good = path.read_bytes()
+    for block in range(30_000 * 8 // 65536 + 1):
+        start = 64 + block * 65536
+        # Still in order, each a little off: a look that trusts them ends beside its key, and finds nothing.
+        bad = bytearray(good)
+        bad[start : start + 4096 : 8] = bytes(byte ^ 0xFF for byte in good[start : start + 4096 : 8])
+        path.write_bytes(bad)
+        first = block * 8192
+        for own in records[max(first - 100, 0) : first + 600 : 3]:
+            fd = os.open(path, os.O_RDONLY)
+            try:
+                found = Segment(fd, str(path)).find(own.digest)
+            except DamagedContainer:
+                continue
+            finally:
+                os.close(fd)
+            assert found == [own]
 
 
 @given(st.lists(st.tuples(st.sampled_from(range(6)), st.sampled_from(range(4)), st.integers(0, 9)), unique=True))
