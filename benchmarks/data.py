@@ -34,14 +34,15 @@ class Objects:
 class Level:
     """How much a run of the suite takes on.
 
-    ``singles``: calls of one object each, ``loose_singles`` where each may sync; ``synced``: objects of one call that
-    are a synced file each; ``loose``: loose objects that are packed; ``starts``: of the command; ``stream``: bytes of
-    the stream. The quick level has
-    neither the cases that are further points on a line nor the yardsticks.
+    ``rounds`` of each case, up to ``most_rounds`` of those that are short; ``singles``: calls of one object each,
+    ``loose_singles`` where each may sync; ``synced``: objects of one call that are a synced file each; ``loose``: loose
+    objects that are packed; ``starts``: of the command; ``stream``: bytes of the stream. The quick level has neither
+    the cases that are further points on a line nor the yardsticks.
     """
 
     name: str
     rounds: int
+    most_rounds: int
     objects: tuple[Objects, ...]
     singles: int
     loose_singles: int
@@ -58,6 +59,7 @@ class Level:
 
 QUICK = Level(
     "quick",
+    2,
     2,
     (
         Objects("text-1k", 1000, 10_000),
@@ -76,6 +78,7 @@ QUICK = Level(
 FULL = Level(
     "full",
     3,
+    5,
     (
         Objects("text-1k", 1000, 100_000),
         Objects("noise-1k", 1000, 50_000, random=True),

@@ -38,8 +38,8 @@ def _page(results: Results, scale: ScaleResults | None) -> Iterator[str]:
         "are medians of the rounds. Machines drift: read the ratios, not the rates. `make bench` makes this page anew; "
         "[benchmarks/README.md](../benchmarks/README.md) says what is measured and how.\n"
     )
-    rounds = max((len(found) for sides in results.samples.values() for found in sides.values()), default=0)
-    yield f"- level: {results.level}, rounds: {rounds}"
+    rounds = {len(sides["ours"]) for sides in results.samples.values() if "ours" in sides} or {0}
+    yield f"- level: {results.level}, rounds: {min(rounds)} to {max(rounds)}, most where they are short"
     yield from (f"- {name}: {value}" for name, value in results.machine.items())
     yield "\n## What it must show\n"
     yield from _targets(results, scale)

@@ -12,8 +12,11 @@ from benchmarks import report
 from benchmarks.cases import CASES, Case
 from benchmarks.data import LEVELS, Data, Level
 from benchmarks.measure import ROOT, Bench, Failed
-from benchmarks.results import Results, describe_machine, read_results
+from benchmarks.results import Results, describe_machine
 from benchmarks.sides import NAMES, YARDSTICKS, has_verb, side_class
+
+_SHORT = 20
+"""Seconds: a case that took less until now gets more rounds."""
 
 
 def main() -> int:
@@ -27,16 +30,11 @@ def main() -> int:
     data.make()
     bench = Bench(work / level.name, data, options.peers)
     results = Results(level.name, describe_machine(work))
-    if options.into:
-        results = read_results(options.into)
-        for name in options.cases:
-            results.samples.pop(name, None)
     cases = [case for case in CASES if case.name in options.cases] if options.cases else _cases_of(level)
-    rounds = options.rounds or level.rounds
     begun = time.monotonic()
     try:
         for case in cases:
-            _run_case(case, bench, level, results, options.sides, rounds)
+            _run_case(case, bench, level, results, options.sides, options.rounds)
             print(f"{time.monotonic() - begun:6.0f} s  {report.line(results, case)}", file=sys.stderr)
             if options.json:
                 results.write(options.json)  # After each case: whoever stops it half-way keeps what there is.
@@ -51,12 +49,15 @@ def _cases_of(level: Level) -> list[Case]:
     return [case for case in CASES if case.quick or not level.is_quick]
 
 
-def _run_case(case: Case, bench: Bench, level: Level, results: Results, wanted: list[str], rounds: int) -> None:
+def _run_case(case: Case, bench: Bench, level: Level, results: Results, wanted: list[str], fixed: int | None) -> None:
     sides = [side for side in case.only or NAMES if has_verb(side_class(side), case.verb)]
     sides = [side for side in sides if has_verb(side_class(side), case.state.verb) or case.state.borrowed]
     sides = [side for side in sides if not level.is_quick or side not in YARDSTICKS]
     sides = [side for side in sides if not wanted or side in wanted]
-    for number in range(rounds):
+    begun = time.monotonic()
+    for number in range(fixed or level.most_rounds):
+        if not fixed and number >= level.rounds and time.monotonic() - begun > _SHORT:
+            break
         # Nobody is always first, or always behind the same one.
         turn = number % max(len(sides), 1)
         for side in sides[turn:] + sides[:turn]:
@@ -80,7 +81,6 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--keep", action="store_true", help="Leave the containers that cases start from.")
     parser.add_argument("--json", type=Path, help="Write all samples to this file.")
-    parser.add_argument("--into", type=Path, help="The other cases are those of this file, from an earlier run.")
     return parser.parse_args()
 
 
