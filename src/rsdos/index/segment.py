@@ -51,7 +51,7 @@ from rsdos.model import BytesLike, Record
 from rsdos.mounts import is_local
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from rsdos.index.entries import Digests, Entries, Positions
 
@@ -236,12 +236,12 @@ class Segment:
     def __len__(self) -> int:
         return self._count
 
-    def find(self, digest: bytes) -> list[Record]:
-        """All entries of one key."""
+    def first(self, digest: bytes) -> Record | None:
+        """The first entry of one key."""
         (prefix,) = _read_prefix(digest)
         count = self._count
         if not count:
-            return []
+            return None
         prefixes = self._prefixes
         guess = prefix * count >> 64
         if self._unchecked:
@@ -257,29 +257,46 @@ class Segment:
             self._check(low * _PREFIX_SIZE, high * _PREFIX_SIZE)
         at = bisect_left(prefixes, prefix, low, high)
         if not low < at < high:
-            at = self._bisect(prefix)
-        found = []
-        while at < count and prefixes[at] == prefix:
+            return next(self._entries_of(digest), None)
+        if prefixes[at] != prefix:
+            return None
+        start = at * _RECORD_SIZE
+        if self._unchecked:
+            self._check(count * _PREFIX_SIZE + start, count * _PREFIX_SIZE + start + _RECORD_SIZE)
+        tail, offset, length, size, pack_id, crc, codec, flags = _RECORD.unpack_from(self._records, start)
+        if tail != digest[8:]:
+            return next(self._entries_of(digest), None)
+        return _make(Record, (digest, pack_id, offset, length, size, crc, codec, flags))
+
+    def find(self, digest: bytes) -> list[Record]:
+        """All entries of one key."""
+        return list(self._entries_of(digest)) if self._count else []
+
+    def _entries_of(self, digest: bytes) -> Iterator[Record]:
+        (prefix,) = _read_prefix(digest)
+        count = self._count
+        at = self._bisect(prefix)
+        while at < count:
+            self._check(at * _PREFIX_SIZE, (at + 1) * _PREFIX_SIZE)
+            if self._prefixes[at] != prefix:
+                return
             start = at * _RECORD_SIZE
-            if self._unchecked:
-                self._check(count * _PREFIX_SIZE + start, count * _PREFIX_SIZE + start + _RECORD_SIZE)
-            tail, offset, length, size, pack_id, crc, codec, flags = _RECORD.unpack_from(self._records, start)
+            self._check(count * _PREFIX_SIZE + start, count * _PREFIX_SIZE + start + _RECORD_SIZE)
+            tail, *rest = _RECORD.unpack_from(self._records, start)
             if tail == digest[8:]:
-                found.append(_make(Record, (digest, pack_id, offset, length, size, crc, codec, flags)))
+                offset, length, size, pack_id, crc, codec, flags = rest
+                yield Record(digest, pack_id, offset, length, size, crc, codec, flags)
             at += 1
-            if self._unchecked and at < count:
-                self._check(at * _PREFIX_SIZE, (at + 1) * _PREFIX_SIZE)
-        return found
 
     def _bisect(self, prefix: int) -> int:
-        """Where the first entry of a key stands, or would, when it is not where uniform keys have it."""
+        """Where the first entry of a key stands, or would."""
         count = self._count
         guess = prefix * count >> 64
         low, high = max(guess - self._spread, 0), min(guess + self._spread, count)
         self._check(low * _PREFIX_SIZE, high * _PREFIX_SIZE)
         at = bisect_left(self._prefixes, prefix, low, high)
         if (at == low and low) or (at == high and high < count):
-            # It may stand outside of the window, or begin there.
+            # It may stand outside of the window, or begin there: not where uniform keys have it.
             self._check(0, count * _PREFIX_SIZE)
             at = bisect_left(self._prefixes, prefix)
         return at

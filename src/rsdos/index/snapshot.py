@@ -23,6 +23,9 @@ _COLUMNS = ("offset", "length", "size", "crc", "codec")
 _PASS = 1 << 20
 """Objects of one pack that are put in storage order together: 66 MB."""
 
+_TOMBSTONE = int(RecordFlag.TOMBSTONE)
+"""As a number: to ask a member of an enumeration takes 0.5 us, of the 5 that a look and a read take."""
+
 
 class Run(NamedTuple):
     """Neighbours in one pack, as columns; ``crc`` is that of the stored bytes alone, without the key."""
@@ -99,10 +102,10 @@ class Snapshot:
         self._packs = frozenset(() if self._all_live else manifest.pack_ids)
 
     def _is_live(self, record: Record) -> bool:
-        if record.flags & RecordFlag.TOMBSTONE or record.pack_id not in self._packs:
+        if record.flags & _TOMBSTONE or record.pack_id not in self._packs:
             return False
-        return not any(
-            other.flags & RecordFlag.TOMBSTONE and other.pack_id == record.pack_id and other.offset == record.offset
+        return not self._killing or not any(
+            other.flags & _TOMBSTONE and other.pack_id == record.pack_id and other.offset == record.offset
             for segment in self._killing
             for other in segment.find(record.digest)
         )
@@ -116,9 +119,11 @@ class Snapshot:
         damage = self.damage
         for segment in self.segments:
             try:
-                for record in segment.find(digest):
-                    if self._all_live or self._is_live(record):
-                        return record
+                record = segment.first(digest)
+                if record is not None and not (self._all_live or self._is_live(record)):
+                    record = next(filter(self._is_live, segment.find(digest)), None)
+                if record is not None:
+                    return record
             except DamagedContainer as error:
                 damage = error
         if damage:
@@ -128,7 +133,7 @@ class Snapshot:
     def find_all(self, digest: bytes) -> list[Record]:
         """The entries of all copies of a key, each extent once. Raises `DamagedContainer`."""
         found = (record for segment in self.segments for record in segment.find(digest))
-        records = {record.extent: record for record in found if not record.flags & RecordFlag.TOMBSTONE}
+        records = {record.extent: record for record in found if not record.flags & _TOMBSTONE}
         return [record for record in records.values() if self._all_live or self._is_live(record)]
 
     def find_many(self, digests: Sequence[bytes]) -> Found:

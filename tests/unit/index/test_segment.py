@@ -35,19 +35,31 @@ def segment_of(path: Path, records: list[Record]) -> Segment:
         os.close(fd)
 
 
+def first_of(segment: Segment, digest: bytes) -> list[Record]:
+    first = segment.first(digest)
+    return [] if first is None else [first]
+
+
+looks = pytest.mark.parametrize("look", [Segment.find, first_of])
+"""Both for one key: for all its entries, and for the first, which is the shorter way. The same where there is one."""
+
+Look = Callable[[Segment, bytes], list[Record]]
+
+
 def digests(count: int, seed: int = 0) -> list[bytes]:
     source = random.Random(seed)
     return [source.randbytes(32) for _ in range(count)]
 
 
+@looks
 @pytest.mark.parametrize("count", [0, 1, 2, 991, 8191, 8192, 8193, 30_000, 70_000])
-def test_finds_what_is_there_and_nothing_else(tmp_path: Path, count: int) -> None:
+def test_finds_what_is_there_and_nothing_else(tmp_path: Path, count: int, look: Look) -> None:
     records = {digest: record(digest, number) for number, digest in enumerate(digests(count))}
     segment = segment_of(tmp_path / "segment", list(records.values()))
     absent = digests(200, seed=1)
     for digest, wanted in list(records.items())[:300]:
-        assert segment.find(digest) == [wanted]
-    assert not any(segment.find(digest) for digest in absent)
+        assert look(segment, digest) == [wanted]
+    assert not any(look(segment, digest) for digest in absent)
     asked = [*records, *absent]
     at = segment.find_many(Digests.of(asked))
     assert (at[count:] == -1).all()
@@ -61,18 +73,22 @@ def crowded(count: int) -> list[bytes]:
     return [(source.choice(heads) + source.randbytes(32))[:32] for _ in range(count)]
 
 
+@looks
 @pytest.mark.parametrize("count", [2, 40, 1000, 20_000])
-def test_keys_that_are_not_where_a_hash_would_have_them(tmp_path: Path, count: int) -> None:
+def test_keys_that_are_not_where_a_hash_would_have_them(tmp_path: Path, count: int, look: Look) -> None:
     records = {digest: record(digest, number) for number, digest in enumerate(crowded(count))}
     segment = segment_of(tmp_path / "segment", list(records.values()))
     for digest, wanted in list(records.items())[-400:]:
-        assert segment.find(digest) == [wanted]
+        assert look(segment, digest) == [wanted]
     absent = [*digests(200, seed=1), *crowded(count + 1)[:200], bytes(32), b"\xff" * 32]
-    assert [segment.find(digest) for digest in absent if digest not in records] == [[]] * len(absent)
+    assert [look(segment, digest) for digest in absent if digest not in records] == [[]] * len(absent)
 
 
+@looks
 @pytest.mark.parametrize("make", [crowded, digests])
-def test_no_look_goes_by_what_has_not_been_checked(tmp_path: Path, make: Callable[[int], list[bytes]]) -> None:
+def test_no_look_goes_by_what_has_not_been_checked(
+    tmp_path: Path, make: Callable[[int], list[bytes]], look: Look
+) -> None:
     """Whichever block of 64 KiB is damaged, and however far a look has to go: the entry, or the damage is told."""
     records = sorted(record(digest, number) for number, digest in enumerate(make(30_000)))
     path = tmp_path / "segment"
@@ -88,7 +104,7 @@ def test_no_look_goes_by_what_has_not_been_checked(tmp_path: Path, make: Callabl
         for own in records[max(first - 100, 0) : first + 600 : 3]:
             fd = os.open(path, os.O_RDONLY)
             try:
-                found = Segment(fd, str(path)).find(own.digest)
+                found = look(Segment(fd, str(path)), own.digest)
             except DamagedContainer:
                 continue
             finally:
@@ -106,14 +122,17 @@ def test_keys_that_share_their_first_bytes(
     segment = segment_of(tmp_path_factory.mktemp("segment") / "file", records)
     every = {heads[head][:8] + bytes([tail]) * 24 for head in range(6) for tail in range(4)}
     for digest in every:
-        assert sorted(segment.find(digest)) == sorted(own for own in records if own.digest == digest)
+        wanted = sorted(own for own in records if own.digest == digest)
+        assert sorted(segment.find(digest)) == wanted
+        assert first_of(segment, digest) == segment.find(digest)[:1]
     asked = sorted(every)
     at = segment.find_many(Digests.of(asked)).tolist()
     assert [position >= 0 for position in at] == [any(own.digest == digest for own in records) for digest in asked]
     assert int(segment.entries().distinct().sum()) == len({own.digest for own in records})
 
 
-def test_every_flipped_byte_is_told_or_does_no_harm(tmp_path: Path) -> None:
+@looks
+def test_every_flipped_byte_is_told_or_does_no_harm(tmp_path: Path, look: Look) -> None:
     records = [record(digest, number) for number, digest in enumerate(digests(40))]
     path = tmp_path / "segment"
     segment_of(path, records)
@@ -124,7 +143,7 @@ def test_every_flipped_byte_is_told_or_does_no_harm(tmp_path: Path) -> None:
         fd = os.open(path, os.O_RDONLY)
         try:
             segment = Segment(fd, str(path))
-            assert [segment.find(own.digest) for own in records] == [[own] for own in records]
+            assert [look(segment, own.digest) for own in records] == [[own] for own in records]
         except DamagedContainer:
             told += 1
         finally:
@@ -188,14 +207,18 @@ def test_only_what_is_near_is_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert not segment_of(tmp_path / "small", records[:10]).keeps_descriptor
 
 
+@looks
 @pytest.mark.parametrize("count", [3992, 8191, 8192, 8193, 30_000])
-def test_finds_the_same_far_away(tmp_path: Path, count: int, far: None) -> None:
-    test_finds_what_is_there_and_nothing_else(tmp_path, count)
+def test_finds_the_same_far_away(tmp_path: Path, count: int, far: None, look: Look) -> None:
+    test_finds_what_is_there_and_nothing_else(tmp_path, count, look)
     whole = segment_of(tmp_path / "whole", [record(digest) for digest in digests(count)])
     whole.verify()
 
 
-def test_one_look_reads_a_few_blocks_only(tmp_path: Path, far: None, monkeypatch: pytest.MonkeyPatch) -> None:
+@looks
+def test_one_look_reads_a_few_blocks_only(
+    tmp_path: Path, far: None, monkeypatch: pytest.MonkeyPatch, look: Look
+) -> None:
     records = [record(digest) for digest in digests(60_000)]
     pread, got = os.pread, []
 
@@ -206,15 +229,16 @@ def test_one_look_reads_a_few_blocks_only(tmp_path: Path, far: None, monkeypatch
 
     monkeypatch.setattr(os, "pread", counted)
     segment = segment_of(tmp_path / "segment", records)
-    assert segment.find(records[5].digest) == [records[5]]
+    assert look(segment, records[5].digest) == [records[5]]
     assert sum(got) < 5 << 16 < segment.length // 10
     got.clear()
-    assert segment.find(records[5].digest) == [records[5]]
+    assert look(segment, records[5].digest) == [records[5]]
     assert not got
 
 
+@looks
 def test_a_file_that_is_cut_or_cannot_be_read_far_away_is_damage(
-    tmp_path: Path, far: None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, far: None, monkeypatch: pytest.MonkeyPatch, look: Look
 ) -> None:
     """Where it is mapped it would be a SIGBUS."""
     records = [record(digest) for digest in digests(30_000)]
@@ -229,7 +253,7 @@ def test_a_file_that_is_cut_or_cannot_be_read_far_away_is_damage(
 
     monkeypatch.setattr(os, "pread", stale)
     with pytest.raises(DamagedContainer, match="Stale"):
-        again.find(records[0].digest)
+        look(again, records[0].digest)
 
 
 def test_a_container_far_away(tmp_path: Path, far: None) -> None:
