@@ -72,7 +72,7 @@ class Bench:
             path = place / "container"
             copy_state(source, path)
         os.sync()  # What was written before is not to be written out while somebody else is measured.
-        _warm_memory(self._data.level.stream * 3 // 2)
+        _warm_memory(self._data.level.stream // 2)
         try:
             answer, memory = self._run(case, side, path)
             sizes = _file_sizes(path)
@@ -142,7 +142,7 @@ def _warm_memory(length: int) -> None:
     """Have the system touch the memory that the next sample may take.
 
     A virtual machine gives what is free for some seconds back to its host and pays when it takes it again:
-    1.5 GiB take 3.4 s then, and 0.14 the next time.
+    1.5 GiB take 3.4 s then, and 0.14 the next time. What of it comes too late is left to the median.
     """
     with mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
         if hasattr(mmap, "MADV_HUGEPAGE"):

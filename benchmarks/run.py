@@ -15,7 +15,7 @@ from benchmarks.measure import ROOT, Bench, Failed
 from benchmarks.results import Results, describe_machine
 from benchmarks.sides import NAMES, YARDSTICKS, has_verb, side_class
 
-_SHORT = 20
+_SHORT = 15
 """Seconds: a case that took less until now gets more rounds."""
 
 
