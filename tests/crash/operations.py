@@ -17,6 +17,7 @@ from pathlib import Path
 from rsdos import CompressMode, Container, Place, fsio
 from rsdos.maintenance import collect, merge, migrate, optimize, repair_index, repair_objects, transfer
 from rsdos.model import FRAME_SIZE
+from rsdos.stores.legacy.connection import parked
 from tests.crash import backing_up
 from tests.crash.operation import BASE, NEW, OLD, Ack, Operation
 from tests.data import key_of, noise, text
@@ -296,6 +297,26 @@ def _copy_is_as_it_was(path: Path) -> None:
         assert file.read_bytes() == (path / "was" / name).read_bytes(), f"{name} has changed in the copy"
 
 
+def _beside_its_index(path: Path) -> None:
+    """A container of version 1, and what has to be in the link that a copy of it has as its index."""
+    _beside(path, partial(base, version=1))
+    # What is in its log is not in the file yet.
+    if connection := parked.take(str(path / "source" / "packs.idx")):
+        connection.close()
+    (path / "was" / "copy").mkdir(parents=True)
+    shutil.copy(path / "source" / "packs.idx", path / "was" / "copy")
+
+
+def _repair_linked_index(path: Path, ack: Ack) -> None:
+    """Give a container an index of its own when a copy by ``cp -al`` has the same."""
+    (path / "copy" / "copy").mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        os.link(path / "source" / "packs.idx", path / "copy" / "copy" / "packs.idx")
+    for directory in (path / "copy" / "copy", path / "copy", path):
+        fsio.sync_directory(str(directory))
+    _repair_index(path / "source", ack)
+
+
 def _of_version(version: int) -> dict[str, Operation]:
     """The operations that both versions have."""
     start = partial(base, version=version)
@@ -364,6 +385,14 @@ OPERATIONS = {
     "repair index, emptying a pack": Operation(_damaged_pack, _repair_index, wanted=BASE, gone=NEW, least=20),
     "repair objects": Operation(_damaged_copies, _repair_objects, BASE | NEW, least=20),
     **{f"v1: {name}": operation for name, operation in _of_version(1).items()},
+    "v1: repair index, linked": Operation(
+        _beside_its_index,
+        _repair_linked_index,
+        wanted=BASE,
+        source="source",
+        target="source",
+        check=_copy_is_as_it_was,
+    ),
     **_moves(1, 2),
     "migrate 1 to 2, in place, once more": Operation(
         _migrated_back, partial(_migrate, to=2), wanted=BASE, least=30, resumes=True

@@ -134,7 +134,7 @@ def connect(layout: LegacyLayout) -> Connection:
             sqlite3.SQLITE_IOERR,
         ):
             raise
-        if writable:
+        if writable and not fsio.has_other_names(path):  # Of another container as well: nothing is changed in it.
             _need_descriptors(path)
             return without_shared_memory(path)
         log = f"{path}-wal"
