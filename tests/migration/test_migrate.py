@@ -7,14 +7,14 @@ import os
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rsdos import CompressMode, Container, ContainerExists, InvalidOption, ObjectNotFound
+from rsdos import CompressMode, Container, ContainerExists, InvalidOption, ObjectNotFound, ReadOnlyContainer
 from rsdos.maintenance import migrate, transfer
 from rsdos.maintenance.migrate import MigrateOptions, MigrateReport
 from rsdos.model import FRAME_SIZE, Place
@@ -245,6 +245,42 @@ def test_turned_round_half_way(tmp_path: Path) -> None:
         assert dict(container.extract_many(everything)) == everything
         run(container, 3 - version)
         assert_whole(tmp_path / str(version), 3 - version, everything)
+
+
+KILLED_BEHIND_THE_LAST_STEP = """
+import os, sys
+from rsdos.engine import Engine
+from rsdos.maintenance import migrate
+engine = Engine(sys.argv[1])
+plan = migrate.plan(engine, migrate.MigrateOptions(int(sys.argv[2])))
+migrate.Engine = lambda root: os.kill(os.getpid(), 9)
+migrate.execute(engine, plan)
+"""
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_who_had_it_open_across_the_last_step_does_not_go_on_with_the_old_index(tmp_path: Path, version: int) -> None:
+    """What is committed there goes with it: nobody may take it for stored, or deleted."""
+    with make(tmp_path / "a", version) as late:
+        late.insert_many([b"in time"])
+
+        def sources() -> Iterator[bytes]:
+            yield b"late"
+            command = [sys.executable, "-c", KILLED_BEHIND_THE_LAST_STEP, str(late.path), str(3 - version)]
+            assert subprocess.run(command, env=child_environment()).returncode == -9
+
+        with pytest.raises(ReadOnlyContainer, match=f"migrated to version {3 - version}"):
+            late.insert_many(sources())
+        with pytest.raises(ReadOnlyContainer, match=f"migrated to version {3 - version}"):
+            late.insert_many([b"later"])
+        with pytest.raises(ReadOnlyContainer, match=f"migrated to version {3 - version}"):
+            late.delete([key_of(b"in time")])
+        assert late.extract(key_of(b"in time")) == b"in time"
+    with Container(tmp_path / "a") as container:
+        assert container.config.version == 3 - version
+        container.insert_many([b"goes on"])
+        container.pack_all_loose()
+    assert_whole(tmp_path / "a", 3 - version, ALL | {key_of(data): data for data in (b"in time", b"goes on")})
 
 
 # Transfer.

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from rsdos import fsio, locks
+from rsdos.config import VERSION
 from rsdos.errors import DamagedContainer
 from rsdos.index.committed import Committed, read_committed
 from rsdos.index.manifest import Manifest, decode_manifest, encode_manifest
 from rsdos.layout import Layout
+from rsdos.migration import refuse_migrated
 from rsdos.model import Durability
 
 KEPT = 16
@@ -78,9 +80,11 @@ class History:
 
         When it has returned under full durability the new manifest survives a power loss. When it raises, the new
         manifest may be there nevertheless if only the last sync failed: whoever undoes work looks at `newest` first.
+        Raises `ReadOnlyContainer` when the container is one of version 1 by now.
         """
         # 5. From here to the end of the block nobody else commits.
         with locks.acquire(self._layout.commit_lock) as lock:
+            refuse_migrated(self._layout, VERSION)
             newest = self.newest()
             try:
                 manifest = change(newest)._replace(number=newest.number + 1)

@@ -19,7 +19,7 @@ from rsdos.interfaces import Progress
 from rsdos.layout import LegacyLayout
 from rsdos.maintenance.carry import Carried
 from rsdos.maintenance.quarantine import set_aside
-from rsdos.maintenance.tidy_migration import mark
+from rsdos.migration import mark
 from rsdos.model import Codec, CompressMode, Copy, Durability, Record, RecordFlag, Stored, Trust
 from rsdos.sharing import make_directories
 from rsdos.stores import Encoding

@@ -20,7 +20,7 @@ from rsdos.interfaces import Progress
 from rsdos.layout import Layout, LegacyLayout
 from rsdos.maintenance.carry import Carried, Carrier, Form
 from rsdos.maintenance.quarantine import set_aside
-from rsdos.maintenance.tidy_migration import mark
+from rsdos.migration import mark
 from rsdos.model import Codec, Durability, Record, RecordFlag, Stored
 from rsdos.sharing import make_directories
 from rsdos.stores.legacy import LegacyPacks, Row, try_pack

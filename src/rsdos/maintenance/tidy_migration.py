@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from contextlib import suppress
@@ -10,20 +9,8 @@ from contextlib import suppress
 from rsdos import fsio
 from rsdos.engine import Engine
 from rsdos.layout import Layout, LegacyLayout
+from rsdos.migration import marked
 from rsdos.sharing import make_directories
-
-
-def mark(layout: Layout, to: int) -> None:
-    """Say that a migration to a version has begun: what belongs to that version is unfinished from now on."""
-    fsio.replace_file(layout.migration, json.dumps({"to": to}).encode())
-    fsio.sync_directory(layout.root)
-
-
-def marked(layout: Layout) -> int | None:
-    """The version to which a migration has begun that is not tidied up."""
-    with suppress(FileNotFoundError, ValueError, TypeError, LookupError):
-        return int(json.loads(fsio.read_file(layout.migration, 1 << 10))["to"])
-    return None
 
 
 def tidy(engine: Engine) -> None:

@@ -15,8 +15,10 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from rsdos import fsio
+from rsdos.config import LEGACY
 from rsdos.errors import Busy, DamagedContainer, ReadOnlyContainer
 from rsdos.layout import LegacyLayout
+from rsdos.migration import refuse_migrated
 from rsdos.model import Durability
 from rsdos.stores.legacy.connection import (
     Connection,
@@ -77,8 +79,8 @@ class Database:
     """The rows of one container. Any number of threads, each with a connection of its own; a fork makes new ones.
 
     Every method raises `DamagedContainer` when the file is no such index, `Busy` when another program keeps it locked,
-    and `ReadOnlyContainer` for a write without permission, or to a file that another container has too. Reads never
-    write; without write permission the index is read as it is.
+    and `ReadOnlyContainer` for a write without permission, to a file that another container has too, or to a container
+    that was migrated meanwhile. Reads never write; without write permission the index is read as it is.
     """
 
     def __init__(self, layout: LegacyLayout) -> None:
@@ -225,6 +227,7 @@ class Database:
         with self._errors():
             connection = self._begin(durability)
             try:
+                refuse_migrated(self._layout, LEGACY)
                 yield Transaction(connection)
                 connection.execute("COMMIT")
             except BaseException:
