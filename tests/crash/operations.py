@@ -14,7 +14,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from rsdos import CompressMode, Container, Place, fsio
+from rsdos import CompressMode, Container, DamagedObject, Place, fsio
 from rsdos.maintenance import collect, merge, migrate, optimize, repair_index, repair_objects, transfer
 from rsdos.model import FRAME_SIZE
 from rsdos.stores.legacy.connection import parked
@@ -217,7 +217,10 @@ def _repair_objects(path: Path, ack: Ack) -> None:
     with Container(path) as container:
         engine = container.engine
         options = repair_objects.RepairObjectsOptions()
-        assert repair_objects.execute(engine, repair_objects.plan(engine, options)).is_good
+        report = repair_objects.execute(engine, repair_objects.plan(engine, options))
+        for remedy in report.beyond_help:
+            # Reported, as `rsdos` does with an exit code: a copy that cannot be synced is none to mend others from.
+            raise DamagedObject(remedy.key, remedy.reason)
         assert not repair_objects.plan(engine, options).remedies
 
 
