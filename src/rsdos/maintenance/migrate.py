@@ -113,7 +113,7 @@ def execute(engine: Engine, plan: MigratePlan, progress: Progress = SILENCE) -> 
     """Migrate. Every object is decoded and hashed on the way; of a damaged one what there is is copied aside.
 
     In place at most one pack of extra disk is needed, and other programs should not keep the container open across
-    the last step: they would go on with an index that is gone. Raises `Busy`, `ContainerExists`,
+    the last step: ours are refused to commit to an index that goes, others are not. Raises `Busy`, `ContainerExists`,
     `ReadOnlyContainer`, OSError.
     """
     begun = monotonic()
