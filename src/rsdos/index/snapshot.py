@@ -107,6 +107,7 @@ class Snapshot:
         return not self._killing or not any(
             other.flags & _TOMBSTONE and other.pack_id == record.pack_id and other.offset == record.offset
             for segment in self._killing
+            if segment.first(record.digest)  # Most have none of this key, and say so sooner than `find`.
             for other in segment.find(record.digest)
         )
 
