@@ -272,7 +272,7 @@ def test_interrupted_in_the_middle(run: Run, tmp_path: Path) -> None:
     with suppress(BrokenPipeError):
         stdin.close()
     note, last = stderr.splitlines()
-    assert note.startswith(b"rsdos: note: 16384 files stored so far; to go on run it again")
+    assert note.startswith(b"rsdos: note: 16384 files stored so far, ")
     assert last == b"rsdos: error: interrupted"
     stored = set(run("list").stdout.split())
     assert {line[:64] for line in (first + stdout).decode().splitlines()} <= stored

@@ -91,3 +91,10 @@ def test_what_damage_does_not_hide_comes_out(run: Run, tmp_path: Path) -> None:
 def test_where_there_is_no_container_no_directory_is_made(run: Run, tmp_path: Path) -> None:
     run("extract", "out", code=1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_key_in_the_place_of_the_directory_is_refused(run: Run, tmp_path: Path) -> None:
+    """`cat-file KEY` has no directory: who takes this for it would get all objects, in one of that name."""
+    run("init")
+    done = run("extract", key_of(b"some"), code=2)
+    assert "is a key" in done.stderr and not (tmp_path / key_of(b"some")).exists()

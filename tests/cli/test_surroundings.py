@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from shutil import which
 
 import pytest
 
@@ -199,3 +200,39 @@ def test_a_command_has_no_threads_of_numpy_unless_the_user_asks(tmp_path: Path) 
         )
         expected = min(int(more.get("OPENBLAS_NUM_THREADS", 1)), len(os.sched_getaffinity(0)))
         assert done.stdout.split()[-1] == str(expected)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("add-files", "--from-file", "-"),
+        ("delete", "--from-file", "-"),
+        ("delete", "--keep-from-file", "-"),
+        ("extract", "out", "--from-file", "-"),
+        ("transfer", "container", "other", "--from-file", "-"),
+    ],
+    ids=" ".join,
+)
+def test_a_closed_standard_input_is_said(run: Run, tmp_path: Path, command: tuple[str, ...]) -> None:
+    run("init")
+    run("-p", "other", "init")
+    line = '"$@" <&-'
+    done = subprocess.run(
+        ["sh", "-c", line, "sh", sys.executable, "-m", "rsdos", *command], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2 and "standard input is closed" in done.stderr, done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not which("setpriv"), reason="root reads everything")
+def test_a_named_file_without_permission_does_not_stop_the_others(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "good").write_text("good")
+    (tmp_path / "secret").touch(mode=0)
+    (tmp_path / "closed").mkdir(mode=0)
+    run("init")
+    # Root without its rights.
+    prefix = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
+    command = (*prefix, sys.executable, "-m", "rsdos", "add-files", "-r", "good", "secret", "closed")
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stdout == f"{key_of(b'good')} - good: 4 B\n", done.stderr
+    for name in ("secret", "closed"):
+        assert f"rsdos: error: {name}: Permission denied" in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sqlite3
@@ -31,6 +32,7 @@ from rsdos import (
 )
 from rsdos.config import Config, read_config
 from rsdos.model import FRAME_SIZE
+from rsdos.stores.legacy import LegacyPacks
 from tests.data import key_of, noise, text
 from tests.helpers import NOBODY, child_environment, run_python, tree, writable_as_nobody
 
@@ -577,3 +579,45 @@ def test_another_connection_takes_no_lock_away(tmp_path: Path) -> None:
         (key,) = first.insert_many([b"second"])
     code = "import sys; from rsdos import Container; print(Container(sys.argv[1]).extract(sys.argv[2]).decode())"
     assert run_python(code, first.path, key) == "second\n"
+
+
+def test_an_index_without_room_leaves_none_of_the_batch_in_the_pack(tmp_path: Path) -> None:
+    """On a full disk these bytes are the room that a delete or a clean-up needs."""
+    with Container.create(tmp_path / "container", container_version=1) as container:
+        kept = container.insert_many([b"kept"])
+        pack = tmp_path / "container" / "packs" / "0"
+        assert isinstance(container.engine.packed, LegacyPacks)
+        # SQLite has no room for another page: the error is that of a full disk, and as much undone.
+        connection = container.engine.packed.database._connection()
+        connection.execute("PRAGMA max_page_count=1")
+        with pytest.raises(OSError) as raised:
+            container.insert_many(noise(100, seed) for seed in range(2000))
+        assert raised.value.errno == errno.ENOSPC
+        assert pack.read_bytes() == b"kept"
+        connection.execute("PRAGMA max_page_count=1000000")
+        assert container.insert_many([b"more"]) == [key_of(b"more")]
+        assert dict(container.extract_many([*kept, key_of(b"more")])) == {kept[0]: b"kept", key_of(b"more"): b"more"}
+
+
+FULL = """
+import random, resource, signal, sys
+from pathlib import Path
+from rsdos import Container, Place
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+with Container.create(sys.argv[1], container_version=1) as container:
+    container.insert_many([bytes(1000)])
+    packs = Path(sys.argv[1], "packs")
+    for sources in ([random.randbytes(100_000) for _ in range(12)], [Path(sys.argv[2])]):
+        try:
+            container.insert_many(sources, to=Place.PACKED)
+        except OSError as error:
+            print(error.strerror, [path.stat().st_size for path in packs.iterdir() if path.suffix != ".lock"])
+"""
+
+
+def test_a_write_that_comes_to_a_part_only_leaves_nothing_in_the_pack(tmp_path: Path) -> None:
+    """As on a full disk: what fits of a batch is there, and is the room that a delete needs."""
+    (tmp_path / "large").write_bytes(noise(2 * FRAME_SIZE, 1))
+    told = run_python(FULL, tmp_path / "container", tmp_path / "large")
+    assert told.splitlines() == ["File too large [1000]"] * 2

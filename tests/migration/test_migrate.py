@@ -99,6 +99,14 @@ def test_stored_bytes_go_over_as_they_are(tmp_path: Path) -> None:
         assert (after.meta(key).codec, after.meta(key).length) == (meta.codec, meta.length)
 
 
+def test_what_is_compressed_anew_for_version_1_does_not_count_as_copied(tmp_path: Path) -> None:
+    container = Container.create(tmp_path / "a")
+    container.insert_many([noise(3000, seed) for seed in range(4)], compress=CompressMode.NO)
+    container.insert_many([text(9000, seed) for seed in range(5)], compress=CompressMode.YES)
+    report = run(container, 1)
+    assert (report.objects, report.copied) == (9, 4)
+
+
 def test_compressed_anew_when_asked(tmp_path: Path) -> None:
     run(make(tmp_path / "a", 1), 2, compression="zstd:3")
     with Container(tmp_path / "a") as container:

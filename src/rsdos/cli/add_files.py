@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from time import monotonic
@@ -33,7 +34,7 @@ _READ = 1 << 16
 
 
 @click.command()
-@click.argument("files", nargs=-1, type=click.Path())
+@click.argument("files", nargs=-1, type=click.Path(readable=False))
 @click.option("-r", "--recursive", is_flag=True, help="Descend into directories; links found there are not followed.")
 @click.option("--from-file", type=click.Path(), help="Read more names from this file; - is standard input.")
 @click.option(
@@ -130,8 +131,8 @@ class _Adding:
             isinstance(error, Exception) and not isinstance(error, BrokenPipeError) and self.objects
         ):
             click.echo(
-                f"rsdos: note: {count(self.objects, 'file')} stored so far; to go on run it again: these are read, "
-                "and not written, again",
+                f"rsdos: note: {count(self.objects, 'file')} stored so far, perhaps more than were listed; to "
+                "go on run it again: what is stored is read, and not written, again",
                 err=True,
             )
 
@@ -177,6 +178,8 @@ class _Adding:
 
 def _listed(source: str, null: bool) -> Iterator[str]:
     """The names in a file, one after another, without reading all of it."""
+    if source == "-" and sys.stdin is None:
+        raise click.UsageError("standard input is closed")
     with open(source if source != "-" else 0, "rb", closefd=source != "-") as stream:
         rest = stream.read(_READ)
         separator = b"\0" if null or b"\0" in rest else b"\n"

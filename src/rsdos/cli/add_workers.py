@@ -18,6 +18,7 @@ from rsdos.errors import RsdosError
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
 
     from rsdos.cli.session import Session
 
@@ -50,9 +51,12 @@ def store_in_workers(session: Session, paths: Iterable[str], how: How, jobs: int
 
     rest = iter(paths)
     workers: dict[Connection, Portion] = {}
+    processes: list[BaseProcess] = []
     try:
         for _ in range(jobs):
-            workers[_start(session, how, list(workers))] = Portion()
+            pipe, process = _start(session, how, list(workers))
+            workers[pipe] = Portion()
+            processes.append(process)
         while workers:
             ready = wait(list(workers))
             for worker in [worker for worker in workers if worker in ready]:
@@ -64,6 +68,8 @@ def store_in_workers(session: Session, paths: Iterable[str], how: How, jobs: int
                 else:
                     del workers[worker]
                     worker.close()
+        for process in processes:
+            process.join()  # Nobody knows before what memory it took.
     finally:
         for worker in workers:
             worker.close()
@@ -83,8 +89,8 @@ class Portion:
         return self._size
 
 
-def _start(session: Session, how: How, others: list[Connection]) -> Connection:
-    """A new worker; returns this process's end of its pipe, ``others`` are those of the workers that are there."""
+def _start(session: Session, how: How, others: list[Connection]) -> tuple[Connection, BaseProcess]:
+    """A new worker: this process's end of its pipe, and itself; ``others`` are the pipes of those that are there."""
     import multiprocessing
     import threading
 
@@ -97,7 +103,7 @@ def _start(session: Session, how: How, others: list[Connection]) -> Connection:
     process = context.Process(target=_serve, args=(theirs, inherited, session, how), daemon=True)
     process.start()
     theirs.close()
-    return mine
+    return mine, process
 
 
 def _message(worker: Connection) -> StoredChunk | str | None:

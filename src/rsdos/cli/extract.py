@@ -47,7 +47,8 @@ def command(
         raise click.UsageError("Give either KEYs, or --from-file.")
     begun = monotonic()
     container = session.container()
-    _ = container.config
+    if container.config.hash.is_key(destination):
+        raise click.UsageError("the first argument is a directory, and this is a key: ./KEY if that is meant")
     os.makedirs(destination, exist_ok=True)
     with container, Bar() as bar:
         bar.start("Extracting", None, "objects")

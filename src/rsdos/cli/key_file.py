@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO
 
+import click
+
 _MOST_LINE = 1 << 10
 """Characters of a line that are read: the longest key has 64."""
 
@@ -26,6 +28,8 @@ class KeyFile:
 
     def __iter__(self) -> Iterator[str]:
         if self._spool is None and self._path == "-":
+            if sys.stdin is None:
+                raise click.UsageError("standard input is closed")
             self._spool = _spooled(sys.stdin.buffer)
         elif self._spool is None:
             with open(self._path, "rb") as file:

@@ -12,7 +12,6 @@ from rsdos.errors import DamagedContainer
 from rsdos.index.committed import Committed, read_committed
 from rsdos.index.manifest import Manifest, decode_manifest, encode_manifest
 from rsdos.layout import Layout
-from rsdos.migration import refuse_migrated
 from rsdos.model import Durability
 
 KEPT = 16
@@ -82,6 +81,8 @@ class History:
         manifest may be there nevertheless if only the last sync failed: whoever undoes work looks at `newest` first.
         Raises `ReadOnlyContainer` when the container is one of version 1 by now.
         """
+        from rsdos.migration import refuse_migrated  # Not for who only reads.
+
         # 5. From here to the end of the block nobody else commits.
         with locks.acquire(self._layout.commit_lock) as lock:
             refuse_migrated(self._layout, VERSION)

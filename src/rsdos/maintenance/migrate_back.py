@@ -40,6 +40,7 @@ class MigrateBack:
         self._carried = carried
         self._progress = progress
         self._packed = engine.packed
+        self._recoded = 0
         self._layout = LegacyLayout(engine.layout.root, config.loose_prefix_len)
 
     def run(self) -> None:
@@ -82,15 +83,18 @@ class MigrateBack:
     def _recode(self) -> None:
         encoding = Encoding(CompressMode.AUTO, self._config.codec)
         for pack in self._packed.sums().packs:
-            if self._has_other_codecs(pack.id):
+            others = self._with_other_codecs(pack.id)
+            if others:
                 self._packed.rewrite(pack.id, encoding, lambda _: None)
+                self._recoded += others
 
-    def _has_other_codecs(self, pack_id: int) -> bool:
+    def _with_other_codecs(self, pack_id: int) -> int:
+        """How many objects of a pack are compressed in another way."""
+        count = 0
         for digests in self._packed.digests_of(pack_id):
             entries = self._packed.index.find_many(digests).entries
-            if any(record.codec not in _ALLOWED for record in entries):
-                return True
-        return False
+            count += sum(record.codec not in _ALLOWED for record in entries)
+        return count
 
     def _expand_loose(self) -> None:
         loose = self._engine.loose
@@ -113,12 +117,14 @@ class MigrateBack:
         layout.database = self._new_database
         format_of(self._config).begin(layout, self._config)
         database = Database(layout)
+        self._carried.objects = 0
         for pack in self._packed.sums().packs:
             for digests in self._packed.digests_of(pack.id):
                 good = [digest for digest, is_good in zip(digests, self._check(digests), strict=True) if is_good]
                 with database.writing() as transaction:
                     transaction.insert(self._rows(good))
         database.seal()
+        self._carried.copied = max(self._carried.objects - self._recoded, 0)
 
     def _check(self, digests: Sequence[bytes]) -> list[bool]:
         """Which of the packed copies are what their keys say; the others are noted, and copied aside."""
@@ -131,7 +137,6 @@ class MigrateBack:
                 self._carried.rescued.append(digest.hex())
         good = sum(answers)
         self._carried.objects += good
-        self._carried.copied += good
         self._progress.advance(len(digests))
         return answers
 

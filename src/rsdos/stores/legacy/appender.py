@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -60,7 +61,13 @@ class LegacyPack:
         """Append; returns the offset of the first byte."""
         self._refuse_company()
         offset = self.position
-        self.position += fsio.write_many_at(self.fd, offset, buffers)
+        try:
+            self.position += fsio.write_many_at(self.fd, offset, buffers)
+        except BaseException:
+            # On a full disk a part of them is there: ours, to be cut off.
+            most = offset + sum(map(len, buffers))
+            self._highest = max(self._highest, min(os.fstat(self.fd).st_size, most))
+            raise
         self._highest = max(self._highest, self.position)
         return offset
 
@@ -288,9 +295,14 @@ class LegacyAppender(PackAppender):
             # 6. The rows.
             damaged = {digest.hex() for digest in self._damaged}
             pack.is_kept = True
-            with self._database.writing(self._durability) as transaction:
-                transaction.insert(self._rows)
-                transaction.replace(row for row in self._rows if row.key in damaged)
+            try:
+                with self._database.writing(self._durability) as transaction:
+                    transaction.insert(self._rows)
+                    transaction.replace(row for row in self._rows if row.key in damaged)
+            except OSError as error:
+                # For want of room there is no commit, and what the pack has of it is the room that a delete needs.
+                pack.is_kept = error.errno != errno.ENOSPC
+                raise
             if pack.id not in self.pack_ids:
                 self.pack_ids.append(pack.id)
             pack.committed, pack.is_new, pack.is_kept = pack.position, False, False
