@@ -291,6 +291,16 @@ def test_who_had_it_open_across_the_last_step_does_not_go_on_with_the_old_index(
     assert_whole(tmp_path / "a", 3 - version, ALL | {key_of(data): data for data in (b"in time", b"goes on")})
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_who_has_it_open_behind_the_last_step_is_told(tmp_path: Path, version: int) -> None:
+    with make(tmp_path / "a", version) as late:
+        run(Container(tmp_path / "a"), 3 - version)
+        with pytest.raises(ReadOnlyContainer, match=f"migrated to version {3 - version}"):
+            late.insert_many([b"late"])
+        late.insert(b"loose")  # Both versions have them in the same place.
+    assert_whole(tmp_path / "a", 3 - version, ALL | {key_of(b"loose"): b"loose"})
+
+
 # Transfer.
 
 

@@ -147,6 +147,8 @@ class Objects(Store):
             raise ReadOnlyContainer(self._root, NO_LOCKS) from error
         refused = error.errno in REFUSED
         ours = str(error.filename or "").startswith(self._root)
+        if ours and error.errno == errno.ENOENT:
+            self.packed.refuse_migrated()
         if refused and ours and not isinstance(error, RsdosError):
             raise ReadOnlyContainer(self._root, error.strerror or str(error)) from error
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from rsdos import fsio, locks
 from rsdos.config import Config
 from rsdos.layout import Layout
+from rsdos.migration import refuse_migrated
 from rsdos.model import Codec, CompressMode, Copy, Durability, ObjectMeta, Source, Trust
 from rsdos.pack import Scan
 from rsdos.stores.appending import Look, PackAppender
@@ -125,6 +126,10 @@ class Packs(Store):
         """Let go of packs and index; the next use opens them again."""
 
     # Inserting.
+
+    def refuse_migrated(self) -> None:
+        """Raise `ReadOnlyContainer` when the container was migrated to another version since it was opened."""
+        refuse_migrated(self._layout, self._config.version)
 
     @abstractmethod
     def appender(self, look: Look | None = None, durability: Durability | None = None) -> PackAppender:
