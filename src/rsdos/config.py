@@ -155,7 +155,7 @@ class Config:
         if readers is Readers.ALL and self.codec.codec is not Codec.ZLIB:
             raise InvalidOption(
                 f"disk-objectstore reads no {self.compression} in container version 1, only zlib; "
-                "to have it nevertheless say that only rsdos is to read it"
+                "to have it nevertheless say that only rsdos is to read it (--readers rsdos)"
             )
 
     def recompression(self, text: str) -> Compression:
