@@ -31,7 +31,8 @@ def marked(layout: Layout) -> int | None:
 def refuse_migrated(layout: Layout, version: int) -> None:
     """Raise `ReadOnlyContainer` when the container is not of that version any more, nor about to be.
 
-    The caller holds the lock on commits. 12 us: a file of 300 bytes is read. Where it cannot be told, nothing is said.
+    Whoever is about to commit holds the lock on commits. 6 us: a small file is read. Where it cannot be told, nothing
+    is said.
     """
     with suppress(NotAContainer, DamagedContainer):
         now = read_config(layout.config).version

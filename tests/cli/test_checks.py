@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -150,3 +152,22 @@ def test_stats_say_how_much_how_fast_and_how_much_memory(run: Run, tmp_path: Pat
     assert json.loads(done.stdout)["peak_memory"] > 1 << 20
     assert "[stats] 120 objects, " in done.stderr
     assert "peak_memory" not in json.loads(run("validate", "--json").stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="where a worker is no fork, it takes what it takes")
+def test_the_peak_memory_is_that_of_the_workers_too(run: Run, tmp_path: Path) -> None:
+    """A worker does what one process did alone; the one that only hands out names takes two thirds of that."""
+    run("init")
+    names = [f"{number}.txt" for number in range(120)]
+    for name in names:
+        (tmp_path / name).write_text(name)
+    peaks = []
+    for jobs in ("1", "2"):
+        command = [sys.executable, "-m", "rsdos", "add-files", "--jobs", jobs, "--stats", "--to", "packed", *names]
+        # Through a shell: Linux counts as the first memory of a program that of who has started it, pytest's.
+        through = ["sh", "-c", '"$@"; exit $?', "sh", *command]
+        line = subprocess.run(through, cwd=tmp_path, capture_output=True, text=True, check=True).stderr.splitlines()[-1]
+        amount, unit = line.rpartition("peak memory ")[2].split()
+        assert unit == "MB"
+        peaks.append(float(amount))
+    assert peaks[1] > 0.8 * peaks[0]

@@ -29,6 +29,7 @@ from rsdos import (
     Place,
     ReadOnlyContainer,
     UnsupportedContainer,
+    fsio,
 )
 from rsdos.config import Config, read_config
 from rsdos.model import FRAME_SIZE
@@ -621,3 +622,21 @@ def test_a_write_that_comes_to_a_part_only_leaves_nothing_in_the_pack(tmp_path: 
     (tmp_path / "large").write_bytes(noise(2 * FRAME_SIZE, 1))
     told = run_python(FULL, tmp_path / "container", tmp_path / "large")
     assert told.splitlines() == ["File too large [4]"] * 2
+
+
+def test_what_somebody_else_has_appended_is_not_cut_off_with_a_write_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """disk-objectstore deletes a lock that it was refused, and the next of its kind appends."""
+    with Container.create(tmp_path / "container", container_version=1) as container:
+        container.insert_many([b"kept"])
+
+        def interfered(fd: int, offset: int, buffers: object) -> int:
+            os.pwrite(fd, b"theirs", offset)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(fsio, "write_many_at", interfered)
+            with pytest.raises(OSError, match="No space left"):
+                container.insert_many([b"ours, and longer than that"])
+        assert (tmp_path / "container" / "packs" / "0").read_bytes() == b"kepttheirs"

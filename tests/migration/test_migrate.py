@@ -100,9 +100,11 @@ def test_stored_bytes_go_over_as_they_are(tmp_path: Path) -> None:
 
 
 def test_what_is_compressed_anew_for_version_1_does_not_count_as_copied(tmp_path: Path) -> None:
-    container = Container.create(tmp_path / "a")
+    container = Container.create(tmp_path / "a", pack_size_target=12_000)
     container.insert_many([noise(3000, seed) for seed in range(4)], compress=CompressMode.NO)
-    container.insert_many([text(9000, seed) for seed in range(5)], compress=CompressMode.YES)
+    # One pack with raw ones and compressed ones: all of it is written anew.
+    container.insert_many([text(1000, seed) for seed in range(2)], compress=CompressMode.NO)
+    container.insert_many([text(9000, seed) for seed in range(3)], compress=CompressMode.YES)
     report = run(container, 1)
     assert (report.objects, report.copied) == (9, 4)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from itertools import chain, islice
 from time import monotonic
 from types import TracebackType
@@ -16,6 +16,7 @@ from rsdos.cli.add_chunk import How, StoredChunk, store_files
 from rsdos.cli.add_workers import MOST_JOBS, default_jobs, store_in_workers
 from rsdos.cli.bar import Bar
 from rsdos.cli.passing import pass_session
+from rsdos.cli.process import standard_input
 from rsdos.cli.render import count, echo, one_line
 from rsdos.cli.run import show_stats
 from rsdos.cli.session import Session
@@ -178,9 +179,7 @@ class _Adding:
 
 def _listed(source: str, null: bool) -> Iterator[str]:
     """The names in a file, one after another, without reading all of it."""
-    if source == "-" and sys.stdin is None:
-        raise click.UsageError("standard input is closed")
-    with open(source if source != "-" else 0, "rb", closefd=source != "-") as stream:
+    with nullcontext(standard_input()) if source == "-" else open(source, "rb") as stream:
         rest = stream.read(_READ)
         separator = b"\0" if null or b"\0" in rest else b"\n"
         while data := rest:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import sys
 import tempfile
 from collections.abc import Iterator
 from typing import IO
 
-import click
+from rsdos.cli.process import standard_input
 
 _MOST_LINE = 1 << 10
 """Characters of a line that are read: the longest key has 64."""
@@ -28,9 +27,7 @@ class KeyFile:
 
     def __iter__(self) -> Iterator[str]:
         if self._spool is None and self._path == "-":
-            if sys.stdin is None:
-                raise click.UsageError("standard input is closed")
-            self._spool = _spooled(sys.stdin.buffer)
+            self._spool = _spooled(standard_input())
         elif self._spool is None:
             with open(self._path, "rb") as file:
                 if stat.S_ISREG(os.fstat(file.fileno()).st_mode):

@@ -8,6 +8,7 @@ import io
 import os
 import sys
 from collections.abc import Callable
+from typing import IO
 
 from rsdos.cli.render import echo_error, one_line
 from rsdos.errors import AmbiguousKey, InvalidKey, InvalidOption, RsdosError
@@ -86,6 +87,13 @@ def reason_of(error: OSError) -> str:
     # Whoever reads this fears for what is in the container.
     rest = " (nothing that was stored is lost)" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
     return f"{error.filename}: {reason}{rest}"
+
+
+def standard_input() -> IO[bytes]:
+    """What comes in. Raises `InvalidOption` where nothing can."""
+    if sys.stdin is None:
+        raise InvalidOption("standard input is closed")
+    return sys.stdin.buffer
 
 
 def say(message: str) -> None:

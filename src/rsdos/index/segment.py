@@ -270,7 +270,7 @@ class Segment:
 
     def find(self, digest: bytes) -> list[Record]:
         """All entries of one key."""
-        return list(self._entries_of(digest)) if self._count else []
+        return list(self._entries_of(digest))
 
     def _entries_of(self, digest: bytes) -> Iterator[Record]:
         (prefix,) = _read_prefix(digest)

@@ -41,6 +41,7 @@ class MigrateBack:
         self._progress = progress
         self._packed = engine.packed
         self._recoded = 0
+        """Objects of packs that were written anew, all of them: not one of these is copied as it was."""
         self._layout = LegacyLayout(engine.layout.root, config.loose_prefix_len)
 
     def run(self) -> None:
@@ -83,18 +84,15 @@ class MigrateBack:
     def _recode(self) -> None:
         encoding = Encoding(CompressMode.AUTO, self._config.codec)
         for pack in self._packed.sums().packs:
-            others = self._with_other_codecs(pack.id)
-            if others:
-                self._packed.rewrite(pack.id, encoding, lambda _: None)
-                self._recoded += others
+            if self._has_other_codecs(pack.id):
+                self._recoded += self._packed.rewrite(pack.id, encoding, lambda _: None).objects
 
-    def _with_other_codecs(self, pack_id: int) -> int:
-        """How many objects of a pack are compressed in another way."""
-        count = 0
+    def _has_other_codecs(self, pack_id: int) -> bool:
         for digests in self._packed.digests_of(pack_id):
             entries = self._packed.index.find_many(digests).entries
-            count += sum(record.codec not in _ALLOWED for record in entries)
-        return count
+            if any(record.codec not in _ALLOWED for record in entries):
+                return True
+        return False
 
     def _expand_loose(self) -> None:
         loose = self._engine.loose
@@ -117,7 +115,9 @@ class MigrateBack:
         layout.database = self._new_database
         format_of(self._config).begin(layout, self._config)
         database = Database(layout)
-        self._carried.objects = 0
+        # Not what an attempt before this one, which somebody's commit has outrun, has counted.
+        self._carried.objects = self._carried.size = 0
+        self._carried.rescued.clear()
         for pack in self._packed.sums().packs:
             for digests in self._packed.digests_of(pack.id):
                 good = [digest for digest, is_good in zip(digests, self._check(digests), strict=True) if is_good]

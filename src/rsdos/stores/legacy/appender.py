@@ -64,12 +64,17 @@ class LegacyPack:
         try:
             self.position += fsio.write_many_at(self.fd, offset, buffers)
         except BaseException:
-            # On a full disk a part of them is there: ours, to be cut off.
-            most = offset + sum(map(len, buffers))
-            self._highest = max(self._highest, min(os.fstat(self.fd).st_size, most))
+            self._own_part(offset, buffers)
             raise
         self._highest = max(self._highest, self.position)
         return offset
+
+    def _own_part(self, offset: int, buffers: Sequence[BytesLike]) -> None:
+        """Take what a write that failed has left behind the end for ours, to be cut off, if that is what it is."""
+        with suppress(OSError):
+            length = os.fstat(self.fd).st_size - offset
+            if length > 0 and self.read(offset, length) == b"".join(buffers)[:length]:
+                self._highest = max(self._highest, offset + length)
 
     def read(self, offset: int, length: int) -> bytes:
         """Read back."""
