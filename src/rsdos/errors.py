@@ -7,7 +7,7 @@ the caller should      class
 =====================  ==================================================================================
 correct the call       `InvalidKey`, `AmbiguousKey`, `InvalidOption`, `InvalidSource`, `UnreadableSource`
 ask for another        `ObjectNotFound`
-look at the directory  `NotAContainer`, `ContainerExists`, `UnsupportedContainer`, `ReadOnlyContainer`
+look at the directory  `NotAContainer`, `ContainerExists`, `UnsupportedContainer`, `ReadOnlyContainer`, `NotOurs`
 validate and repair    `DamagedContainer`, `DamagedObject`
 try again, or wait     `SourceChanged`, `Busy`, `WriterPoisoned`
 =====================  ==================================================================================
@@ -100,6 +100,15 @@ class UnsupportedContainer(RsdosError, NotImplementedError):
 
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
         super().__init__(f"{os.fspath(path)}: {reason}")
+        self.path = path
+
+
+class NotOurs(RsdosError, OSError):
+    """A link, or something else of a stranger, stands where a directory or file of ours belongs. It was left alone."""
+
+    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
+        super().__init__(f"{os.fspath(path)}: {reason}")
+        self.errno = errno.ELOOP
         self.path = path
 
 

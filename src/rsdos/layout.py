@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import re
 
+from rsdos.directory import Directory, Form, open_at
+from rsdos.model import Links
+
 # Compiled by who needs one: all of them together are 2 ms.
 _PACK = r"(\d{10})\.pack"
 _FOUND_PACK = r"(\d{10})\.pack\.found"
@@ -14,9 +17,35 @@ _PEER_LOCK = r"(-1|0|[1-9]\d{0,17})\.lock"
 _MANIFEST = r"manifest-(\d{10})\.json"
 _SEGMENT = r"(\d{10})\.seg"
 
+_LOOSE = Form(r"[0-9a-f]{1,64}(\.zz|\.zst)?")
+_SANDBOX = Form(r"\d+|\.lock(\.own)?")
+_LOCKS = r"(commit|maintenance|turn|readers|backup|pack-\d{1,18})"
+
+CONTAINER = Form(
+    r"config\.json(\.new|\.clearing)?|(migration|notes|validation)\.json(\.new)?|\.lock(\.own)?"
+    r"|packs\.idx(\.new|\.salvaged)?(-wal|-shm|-journal)?",
+    (
+        ("loose", Form(_LOOSE.files, (("[0-9a-f]{1,63}", _LOOSE),))),
+        ("packed", Form(r"\d{10}\.pack(\.found)?")),
+        ("packs", Form(r"(-1|0|[1-9]\d{0,17})(\.lock)?")),
+        ("index", Form(r"manifest-\d{10}\.json|manifest[\w.-]*\.new|\d{10}\.seg")),
+        # One directory for each writer; disk-objectstore has its files there itself.
+        ("sandbox", Form(r"[0-9a-f]{32}", ((r"[0-9a-z]+-\d+-[0-9a-f]{16}", _SANDBOX),))),
+        ("duplicates", Form(r"[0-9a-f]{40,64}\.[0-9a-f]{32}")),
+        (
+            "locks",
+            Form(r"(commit|maintenance|turn|readers|backup|pack-\d{1,18})(\.own)?|reserve|last-backup\.json(\.new)?"),
+        ),
+    ),
+)
+"""What is ours in a container of either version, by name. What is in ``quarantine/`` is its owner's."""
+
 
 class Layout:
     """The paths of the container at ``root``."""
+
+    links = Links.REFUSE
+    """What is done about links in the place of its directories."""
 
     def __init__(self, root: str, loose_prefix_len: int = 2) -> None:
         self.root = root
@@ -37,6 +66,23 @@ class Layout:
     def beginnings(self) -> tuple[str, ...]:
         """The files that making a container writes before its configuration."""
         return self.new_manifest, self.manifest(1), self.readers_lock, self.reserve
+
+    def open(self, directory: str | None = None) -> Directory:
+        """Open the root, or a directory below it, by descriptors: what is removed or moved aside is by these.
+
+        Raises FileNotFoundError, and `NotOurs` where something else stands in the place of it, or of one above.
+        """
+        steps = () if directory is None else tuple(directory.removeprefix(f"{self.root}/").split("/"))
+        return open_at(self.root, CONTAINER, steps, self.links)
+
+    def remove(self, path: str) -> bool:
+        """Remove a file of the container; whether it was there. Of many in one directory: `open` that."""
+        directory, _, name = path.rpartition("/")
+        try:
+            with self.open(None if directory == self.root else directory) as opened:
+                return opened.remove(name)
+        except FileNotFoundError:
+            return False
 
     def loose_directory(self, key: str) -> str:
         """The directory of a loose object. ``key`` has passed `HashType.parse_key`."""

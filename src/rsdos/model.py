@@ -108,6 +108,15 @@ class WhenBusy(Enum):
     """It waits for its turn."""
 
 
+class Links(Enum):
+    """What is done about symbolic links in the place of a container's own directories."""
+
+    REFUSE = "refuse"
+    """They are refused, by name: a container says nothing of what is outside."""
+    FOLLOW = "follow"
+    """They are followed: the caller has put them there, say to have packs on a larger disk."""
+
+
 class Copy(Enum):
     """What a store says of the copy it may have of an object."""
 

@@ -1,0 +1,269 @@
+"""The one door through which files and directories of the user's disk are removed, moved aside, and given modes.
+
+It is handed an open directory and a name in it. The directory was opened step by step from the root's descriptor, and
+no step follows a link: nothing outside is reached, also when somebody exchanges a directory for a link at that moment.
+The name has to be one of ours, by its form and by what it is; everything else is refused, and stays. No other module
+calls ``unlink``, ``rmdir``, ``rmtree``, ``chmod`` or ``chown``: ``make lint`` sees to that.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from contextlib import suppress
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from rsdos.errors import NotOurs
+from rsdos.model import Links
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_NO_DIRECTORY = (errno.ENOTDIR, errno.ELOOP)
+"""What is said of a link, or a file, that was to be opened as a directory."""
+
+
+class Form(NamedTuple):
+    """What is ours in a directory: files whose names match ``files``, and directories, each of a form of its own."""
+
+    files: str = ""
+    """A regular expression for the whole name; "" when no file is."""
+    directories: tuple[tuple[str, Form], ...] = ()
+    """Regular expressions for the whole name, and what is ours below."""
+
+    def has_file(self, name: str) -> bool:
+        """Whether this is the name of a file of ours."""
+        return bool(self.files and re.fullmatch(self.files, name))
+
+    def below(self, name: str) -> Form | None:
+        """The form of a directory of ours; None when it is none by this name."""
+        return next((form for pattern, form in self.directories if re.fullmatch(pattern, name)), None)
+
+
+class Directory:
+    """An open directory, and what is ours in it. A context manager; closed by `close` or with its last reference.
+
+    Names are looked for from its descriptor: it is the same directory still when it was moved, or another stands in its
+    place. Any number of threads may use one that none of them closes. Every method raises OSError with the path, and
+    `NotOurs` for a name with a slash, "..", and whatever is not ours, before anything is touched.
+    """
+
+    __slots__ = ("_links", "fd", "form", "path")
+
+    def __init__(self, path: str, form: Form, links: Links = Links.REFUSE) -> None:
+        """Open the directory at ``path``, a root: the way there is the caller's, links and all.
+
+        ``links`` is for the directories directly in it; deeper ones are never links.
+        """
+        self.path = path
+        self.form = form
+        self._links = links
+        self.fd = -1
+        self.fd = os.open(path, _DIRECTORY)
+
+    def child(self, name: str) -> Directory:
+        """Open a directory of ours in it. Raises FileNotFoundError, and `NotOurs` when it is a link or a file."""
+        form = self.form.below(name)
+        path = self._path(name)
+        if form is None:
+            raise NotOurs(path, "no directory of ours has such a name")
+        child = object.__new__(Directory)
+        child.path, child.form, child._links, child.fd = path, form, Links.REFUSE, -1
+        try:
+            child.fd = os.open(name, _DIRECTORY | _flags(self._links), dir_fd=self.fd)
+        except OSError as error:
+            if error.errno in _NO_DIRECTORY:
+                raise NotOurs(path, self._what_is(name)) from None
+            error.filename = path
+            raise
+        return child
+
+    def check(self, names: tuple[str, ...]) -> None:
+        """Raises `NotOurs` where something else stands in the place of a directory of ours; one may be missing."""
+        for name in names:
+            try:
+                mode = os.stat(name, dir_fd=self.fd, follow_symlinks=self._links is Links.FOLLOW).st_mode
+            except FileNotFoundError:
+                continue
+            if not stat.S_ISDIR(mode):
+                raise NotOurs(self._path(name), self._what_is(name))
+
+    def names(self) -> list[str]:
+        """All that is in it, ours or not."""
+        # Of a description of its own: two threads that list by one share where it stands.
+        fd = os.open(".", _DIRECTORY, dir_fd=self.fd)
+        try:
+            return os.listdir(fd)
+        finally:
+            os.close(fd)
+
+    def status(self, name: str) -> os.stat_result:
+        """What stands under a name; of a link, that of the link. Raises FileNotFoundError."""
+        return os.stat(_plain(self.path, name), dir_fd=self.fd, follow_symlinks=False)
+
+    def sync(self) -> None:
+        """Put its entries on stable storage."""
+        os.fsync(self.fd)
+
+    # Removing.
+
+    def remove(self, name: str) -> bool:
+        """Unlink a file of ours, or what stands in its place and is no directory; whether it was there.
+
+        A link is removed itself, and what it leads to stays.
+        """
+        if not self.form.has_file(name):
+            raise NotOurs(self._path(name), "no file of ours has such a name")
+        return self._unlink(name)
+
+    def remove_directory(self, name: str) -> bool:
+        """Remove an empty directory of ours; whether it was there. Raises OSError when something is in it."""
+        if self.form.below(name) is None:
+            raise NotOurs(self._path(name), "no directory of ours has such a name")
+        try:
+            os.rmdir(_plain(self.path, name), dir_fd=self.fd)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            error.filename = self._path(name)
+            raise
+        return True
+
+    def remove_tree(self, name: str) -> list[str]:
+        """Remove a directory of ours with what is ours in it; returns the paths of what is not, and stays where it is.
+
+        Where nothing is returned the directory is gone, or was not there.
+        """
+        try:
+            with self.child(name) as child:
+                left = child.clear()
+        except FileNotFoundError:
+            return []
+        if not left:
+            self.remove_directory(name)
+        return left
+
+    def clear(self) -> list[str]:
+        """Remove what is ours in it: regular files by their names, and directories; returns the paths of the rest."""
+        left = []
+        for name in sorted(self.names()):
+            try:
+                mode = self.status(name).st_mode
+            except FileNotFoundError:
+                continue
+            if stat.S_ISDIR(mode) and self.form.below(name) is not None:
+                left += self.remove_tree(name)
+            elif stat.S_ISREG(mode) and self.form.has_file(name):
+                self._unlink(name)
+            else:
+                left.append(self._path(name))
+        return left
+
+    def _unlink(self, name: str) -> bool:
+        try:
+            os.unlink(_plain(self.path, name), dir_fd=self.fd)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            error.filename = self._path(name)
+            raise
+        return True
+
+    # Moving.
+
+    def set_aside(self, name: str, to: Directory) -> str:
+        """Move whatever stands under a name to another directory, over nothing; returns its path there.
+
+        Where that name is taken it gets a number. Neither directory is synced. Killed in between, an empty file or
+        directory of the new name is left.
+        """
+        is_directory = stat.S_ISDIR(self.status(name).st_mode)
+        number, free = 0, name
+        while True:
+            # Its place is taken first, by what may be lost: a rename goes over what stands there.
+            with suppress(FileExistsError):
+                if is_directory:
+                    os.mkdir(free, 0o700, dir_fd=to.fd)
+                else:
+                    os.close(os.open(free, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=to.fd))
+                break
+            number += 1
+            free = f"{name}.{number}"
+        try:
+            os.rename(name, free, src_dir_fd=self.fd, dst_dir_fd=to.fd)
+        except BaseException:
+            with suppress(OSError):
+                if is_directory:
+                    os.rmdir(free, dir_fd=to.fd)
+                else:
+                    os.unlink(free, dir_fd=to.fd)
+            raise
+        return to._path(free)
+
+    # The rest.
+
+    def close(self) -> None:
+        """Close. Idempotent."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _path(self, name: str) -> str:
+        return f"{self.path}/{_plain(self.path, name)}"
+
+    def _what_is(self, name: str) -> str:
+        with suppress(OSError):
+            if stat.S_ISLNK(self.status(name).st_mode):
+                return "a symbolic link in the place of a directory, which is not followed"
+        return "no directory, but stands in the place of one"
+
+
+def _flags(links: Links) -> int:
+    return 0 if links is Links.FOLLOW else os.O_NOFOLLOW
+
+
+def _plain(path: str, name: str) -> str:
+    """A name that leads nowhere else."""
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        raise NotOurs(f"{path}/{name}", "no name in that directory")
+    return name
+
+
+def open_at(path: str, form: Form, steps: tuple[str, ...], links: Links = Links.REFUSE) -> Directory:
+    """Open a root, and from there, step by step, a directory below it."""
+    directory = Directory(path, form, links)
+    for name in steps:
+        with directory:
+            directory = directory.child(name)
+    return directory
+
+
+def set_mode(fd: int, mode: int) -> None:
+    """Set the permissions of an open file or directory."""
+    os.fchmod(fd, mode)
+
+
+def set_owner(fd: int, user: int, group: int) -> None:
+    """Set the owner of an open file or directory."""
+    os.fchown(fd, user, group)
+
+
+def remove_own(path: str) -> bool:
+    """Unlink a file that the caller has made itself, under a name that it found free; whether it was there."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return False
+    return True
