@@ -17,13 +17,14 @@ PEERS := .venv-peers/installed-$(HERE)
 AIIDA := .venv-aiida/installed-$(HERE)
 PLOTS := $(VENV)/plots-$(HERE)
 NODES ?= 2000
+STAGES := lint unit aiida
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 export PIP_USER := 0
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-# One step after the other, also under `make -j`: the summary of pytest is the last line.
+# One step after the other, also under `make -j`: the summary of pytest is in one piece.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format unit aiida crash damage soak bench bench-quick bench-scale bench-profile visit clean
@@ -34,7 +35,10 @@ help: ## show this list
 demo: $(STAMP) ## set up if needed, and run the demonstration
 	@$(BIN)/python demo/run.py
 
-test: lint unit aiida ## set up if needed; all checks, then all tests
+# Each stage runs whatever became of those before it. A closing line says what became of all of them.
+test: ## set up if needed; all checks, then all tests
+	@failed=; for stage in $(STAGES); do $(MAKE) --no-print-directory $$stage || failed="$$failed $$stage"; done; \
+	echo "== stages: $(STAGES); failed:$${failed:- none}"; test -z "$$failed"
 
 lint: $(STAMP) ## ruff, mypy and the import contracts
 	@echo "== ruff check"

@@ -8,14 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from rsdos import Container
 
-# The same examples in every CI run, so that a commit is not failed by what it did not change; new ones elsewhere.
-settings.register_profile("ci", derandomize=True)
-if "CI" in os.environ:
-    settings.load_profile("ci")
+# No deadlines: a machine may be ten times slower, or stop for a while. In CI the same examples in every run, so that a
+# commit is not failed by what it did not change; new ones elsewhere.
+settings.register_profile(
+    "rsdos", deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("rsdos")
 
 
 @pytest.fixture

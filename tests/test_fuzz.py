@@ -30,7 +30,7 @@ from tests.helpers import native
 
 EXAMPLES = int(os.environ.get("EXAMPLES", "150"))
 
-fuzzed = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+fuzzed = settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 
 ID = "0" * 31 + "1"
 

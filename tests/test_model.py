@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -135,6 +135,4 @@ class ContainerMachine(RuleBasedStateMachine):
 
 
 TestContainer = ContainerMachine.TestCase
-TestContainer.settings = settings(
-    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+TestContainer.settings = settings(max_examples=25, stateful_step_count=25)

@@ -42,7 +42,8 @@ def test_the_version_costs_no_store(tmp_path: Path) -> None:
 
 STATUS = {
     "rsdos", "rsdos.version", "rsdos.late", "rsdos.errors", "rsdos.model", "rsdos.mounts", "rsdos.sharing",
-    "rsdos.cli", "rsdos.cli.start", "rsdos.cli.plain", "rsdos.cli.process", "rsdos.cli.render", "rsdos.cli.session",
+    "rsdos.standard", "rsdos.cli", "rsdos.cli.start", "rsdos.cli.plain", "rsdos.cli.exit_codes",
+    "rsdos.cli.process", "rsdos.cli.render", "rsdos.cli.session",
     "rsdos.cli.show_status", "rsdos.maintenance", "rsdos.maintenance.status", "rsdos.maintenance.note",
     "rsdos.engine", "rsdos.engine.engine", "rsdos.engine.formats", "rsdos.locks", "rsdos.fsio", "rsdos.hashing",
     "rsdos.config", "rsdos.documents", "rsdos.layout", "rsdos.codecs", "rsdos.codecs.spec", "rsdos.codecs.checksum",
@@ -120,7 +121,7 @@ def test_a_full_stdout_is_one_line(run: Run, tmp_path: Path, command: str) -> No
     arguments = [command, key_of(b"data")] if command == "cat-file" else [command]
     done = shell(tmp_path, ">/dev/full", *arguments)
     assert done.returncode == 1
-    assert done.stderr == b"rsdos: error: No space left on device\n"
+    assert done.stderr == b"rsdos: error: standard output: No space left on device\n"
 
 
 def test_usage_errors_are_one_line(run: Run) -> None:

@@ -356,7 +356,7 @@ def test_a_transfer_goes_on_behind_a_damaged_object(tmp_path: Path) -> None:
         assert set(keys) == set(ALL) - {lost} and len(target) == len(ALL) - 1
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     steps=st.lists(
         st.tuples(

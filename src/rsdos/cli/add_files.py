@@ -16,10 +16,10 @@ from rsdos.cli.add_chunk import How, StoredChunk, store_files
 from rsdos.cli.add_workers import MOST_JOBS, default_jobs, store_in_workers
 from rsdos.cli.bar import Bar
 from rsdos.cli.passing import pass_session
-from rsdos.cli.process import standard_input
-from rsdos.cli.render import count, echo, one_line
+from rsdos.cli.render import count, echo_error, echo_now, one_line
 from rsdos.cli.run import show_stats
 from rsdos.cli.session import Session
+from rsdos.standard import OutputClosed, standard_input
 
 if TYPE_CHECKING:
     from rsdos.container import Container
@@ -104,7 +104,7 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
     if stats:
         show_stats(adding.objects, adding.size, monotonic() - begun)
     if adding.passed_over:
-        click.echo(f"rsdos: warning: passed over {adding.passed_over} that are no regular files (links, ...)", err=True)
+        echo_error(f"rsdos: warning: passed over {adding.passed_over} that are no regular files (links, ...)")
     return 1 if adding.failed else 0
 
 
@@ -129,18 +129,17 @@ class _Adding:
     ) -> None:
         """When it is broken off, say what is there: one insert is of thousands of files, and so is what is not."""
         if isinstance(error, KeyboardInterrupt) or (
-            isinstance(error, Exception) and not isinstance(error, BrokenPipeError) and self.objects
+            isinstance(error, Exception) and not isinstance(error, OutputClosed) and self.objects
         ):
-            click.echo(
+            echo_error(
                 f"rsdos: note: {count(self.objects, 'file')} stored so far, perhaps more than were listed; to "
-                "go on run it again: what is stored is read, and not written, again",
-                err=True,
+                "go on run it again: what is stored is read, and not written, again"
             )
 
     def refuse(self, message: str) -> None:
         """Say what is wrong with one file, and go on."""
         self.failed = True
-        click.echo(f"rsdos: error: {one_line(message)}", err=True)
+        echo_error(f"rsdos: error: {one_line(message)}")
 
     def is_container(self, directory: str) -> bool:
         """Whether it is the container that is being added to: its own files are not for storing."""
@@ -173,7 +172,7 @@ class _Adding:
         self.objects += stored.objects
         self.size += stored.size
         for text in stored.texts:
-            echo(text)
+            echo_now(text)
         self._bar.advance(stored.files)
 
 

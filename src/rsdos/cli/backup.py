@@ -6,7 +6,7 @@ import click
 
 from rsdos.cli.bar import Bar
 from rsdos.cli.passing import pass_session
-from rsdos.cli.render import count, human, name
+from rsdos.cli.render import count, echo_error, human, name
 from rsdos.cli.run import Run, run_options
 from rsdos.cli.session import Session
 
@@ -59,8 +59,6 @@ def command(
 def show_damage(unreadable: tuple[str, ...], damaged: tuple[str, ...]) -> None:
     """Name on stderr what is not as it should be."""
     for path in unreadable:
-        click.echo(
-            f"rsdos: error: {name(path)}: missing, cut short or unreadable; copied as far as it can be", err=True
-        )
+        echo_error(f"rsdos: error: {name(path)}: missing, cut short or unreadable; copied as far as it can be")
     for key in damaged:
-        click.echo(f"rsdos: error: object {key} is damaged; it was copied as it is", err=True)
+        echo_error(f"rsdos: error: object {key} is damaged; it was copied as it is")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -13,6 +11,7 @@ import click
 
 from rsdos.cli.bar import Bar
 from rsdos.cli.passing import pass_session
+from rsdos.cli.render import echo_bytes
 from rsdos.cli.session import Session
 from rsdos.model import BytesLike
 
@@ -89,9 +88,5 @@ def _slice(stream: io.BufferedReader, start: int, end: int) -> Iterator[bytes]:
 
 
 def _to_stdout(parts: Iterator[BytesLike]) -> None:
-    # Not through sys.stdout.buffer: what it holds when the reader goes away would raise once more at exit.
-    sys.stdout.flush()
     for part in parts:
-        view = memoryview(part)
-        while view:
-            view = view[os.write(sys.stdout.fileno(), view) :]
+        echo_bytes(part)

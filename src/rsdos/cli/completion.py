@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from rsdos.cli.render import echo
+
 
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
@@ -17,4 +19,4 @@ def command(ctx: click.Context, shell: str) -> None:
 
     kind = get_completion_class(shell)
     assert kind is not None
-    click.echo(kind(ctx.find_root().command, {}, "rsdos", "_RSDOS_COMPLETE").source())
+    echo(kind(ctx.find_root().command, {}, "rsdos", "_RSDOS_COMPLETE").source())

@@ -9,7 +9,7 @@ import click
 from rsdos.cli.bar import Bar
 from rsdos.cli.key_file import KeyFile
 from rsdos.cli.passing import pass_session
-from rsdos.cli.render import count
+from rsdos.cli.render import count, echo_error
 from rsdos.cli.run import Run, run_options
 from rsdos.cli.session import Session
 
@@ -56,9 +56,9 @@ def _delete(session: Session, keys: Sequence[str] | KeyFile, run: Run) -> None:
         report = delete.execute(engine, plan, bar, tell)
     run.show(report, f"Deleted {count(report.deleted, 'object')}; not there: {report.missing}")
     for key in unknown:
-        click.echo(f"rsdos: warning: no such object: {key}", err=True)
+        echo_error(f"rsdos: warning: no such object: {key}")
     if report.missing > len(unknown):
-        click.echo(f"rsdos: warning: and {count(report.missing - len(unknown), 'other')}", err=True)
+        echo_error(f"rsdos: warning: and {count(report.missing - len(unknown), 'other')}")
     run.show_stats(report.deleted, 0, report.seconds)
 
 

@@ -13,7 +13,7 @@ import click
 from rsdos.cli.bar import Bar
 from rsdos.cli.key_file import KeyFile
 from rsdos.cli.passing import pass_session
-from rsdos.cli.render import count, echo_json, human, name, one_line
+from rsdos.cli.render import count, echo, echo_error, echo_json, human, name, one_line
 from rsdos.cli.run import show_stats
 from rsdos.cli.session import Session
 from rsdos.errors import DamagedContainer, DamagedObject, ObjectNotFound
@@ -57,7 +57,7 @@ def command(
     if as_json:
         echo_json({"objects": run.objects, "size": run.size, "failed": run.failed})
     else:
-        click.echo(f"[info] Extracted {count(run.objects, 'object')}, {human(run.size)}, to {name(destination)}")
+        echo(f"[info] Extracted {count(run.objects, 'object')}, {human(run.size)}, to {name(destination)}")
     if stats:
         show_stats(run.objects, run.size, monotonic() - begun)
     return 1 if run.failed else 0
@@ -133,4 +133,4 @@ class _Extraction:
 
     def _refuse(self, message: str) -> None:
         self.failed += 1
-        click.echo(f"rsdos: error: {one_line(message)}", err=True)
+        echo_error(f"rsdos: error: {one_line(message)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from rsdos.cli.passing import pass_session
+from rsdos.cli.render import echo
 from rsdos.cli.session import Session
 from rsdos.cli.sizes import Size
 from rsdos.model import Readers, Sharing
@@ -69,4 +70,4 @@ def command(  # noqa: PLR0913, PLR0917  an argument for each option
         readers=readers,
         sharing=Sharing.GROUP if shared else Sharing.UMASK,
     )
-    click.echo(f"[info] Container initialized at {session.path}")
+    echo(f"[info] Container initialized at {session.path}")

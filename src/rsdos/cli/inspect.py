@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from rsdos.cli.passing import pass_session
-from rsdos.cli.render import count, echo_json, human
+from rsdos.cli.render import count, echo, echo_json, human
 from rsdos.cli.session import Session
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="JSON; for loose objects one document a line.")
@@ -27,7 +27,7 @@ def loose_command(session: Session, as_json: bool) -> None:
         if as_json:
             echo_json(meta)
         else:
-            click.echo(f"{meta.key} {meta.size:>12} {meta.length:>12} {meta.codec.name.lower()}")
+            echo(f"{meta.key} {meta.size:>12} {meta.length:>12} {meta.codec.name.lower()}")
 
 
 @command.command("packed")
@@ -41,9 +41,9 @@ def packed_command(session: Session, as_json: bool) -> None:
     if as_json:
         echo_json(view, indent=2)
         return
-    click.echo(f"manifest {view.manifest}, {count(view.segments, 'live segment')}")
+    echo(f"manifest {view.manifest}, {count(view.segments, 'live segment')}")
     for pack in view.packs:
-        click.echo(
+        echo(
             f"pack {pack.id}: {count(pack.objects, 'object')}, {human(pack.size)} raw, {human(pack.stored)} stored, "
             f"{pack.dead_objects} dead ({human(pack.dead_stored)}), {human(pack.length)} committed, "
             f"{human(pack.synced)} synced{', sealed' if pack.sealed else ''}"
@@ -63,14 +63,14 @@ def pack_command(session: Session, number: int, as_json: bool) -> None:
         echo_json(view, indent=2)
         return
     committed = "in no manifest" if view.entry is None else f"{view.entry.length} of them committed"
-    click.echo(f"{view.path}: {view.length} bytes, {committed}")
+    echo(f"{view.path}: {view.length} bytes, {committed}")
     for batch in view.batches:
-        click.echo(
+        echo(
             f"batch at {batch.start}: {batch.entries} entries, payloads {batch.start} to {batch.segment_offset}, "
             f"segment {batch.segment_length} bytes, footer at {batch.footer_offset}"
         )
     for start, end in view.uncovered:
-        click.echo(f"bytes {start} to {end} belong to no batch")
+        echo(f"bytes {start} to {end} belong to no batch")
 
 
 @command.command("object")
@@ -86,9 +86,9 @@ def object_command(session: Session, key: str, as_json: bool) -> None:
     if as_json:
         echo_json(view, indent=2)
         return
-    click.echo(view.key)
+    echo(view.key)
     for copy in view.copies:
         place = copy.place.value
         if copy.extent is not None:
             place = f"pack {copy.extent.pack_id}, byte {copy.extent.offset}"
-        click.echo(f"  {place}: {copy.size} bytes raw, {copy.length} stored, {copy.codec.name.lower()}")
+        echo(f"  {place}: {copy.size} bytes raw, {copy.length} stored, {copy.codec.name.lower()}")

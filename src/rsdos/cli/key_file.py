@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO
 
-from rsdos.cli.process import standard_input
+from rsdos.standard import standard_input
 
 _MOST_LINE = 1 << 10
 """Characters of a line that are read: the longest key has 64."""

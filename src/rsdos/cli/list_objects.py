@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rsdos.cli.passing import pass_session
-from rsdos.cli.render import echo_json
+from rsdos.cli.render import echo, echo_error, echo_json
 from rsdos.cli.session import Session
 from rsdos.errors import DamagedContainer, DamagedObject, ObjectNotFound
 
@@ -31,7 +31,7 @@ def command(session: Session, where: str | None, long: bool, as_json: bool) -> i
     try:
         return _list(stores[where], long, as_json)
     except DamagedContainer as error:
-        click.echo(f"rsdos: error: {error}; not all objects are listed (see: rsdos validate)", err=True)
+        echo_error(f"rsdos: error: {error}; not all objects are listed (see: rsdos validate)")
         return 1
 
 
@@ -39,7 +39,7 @@ def _list(store: Store, long: bool, as_json: bool) -> int:
     failed = 0
     for key in store:
         if not long:
-            echo_json({"key": key}) if as_json else click.echo(key)
+            echo_json({"key": key}) if as_json else echo(key)
             continue
         try:
             meta = store.meta(key)
@@ -47,10 +47,10 @@ def _list(store: Store, long: bool, as_json: bool) -> int:
             continue  # It went between the listing and this.
         except DamagedObject as error:
             failed = 1
-            click.echo(f"rsdos: error: {error}", err=True)
+            echo_error(f"rsdos: error: {error}")
             continue
         if as_json:
             echo_json(meta)
         else:
-            click.echo(f"{key} {meta.size:>12} {meta.length:>12} {meta.codec.name.lower():<4} {meta.place.value}")
+            echo(f"{key} {meta.size:>12} {meta.length:>12} {meta.codec.name.lower():<4} {meta.place.value}")
     return failed

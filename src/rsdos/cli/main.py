@@ -13,7 +13,9 @@ from typing import NoReturn
 import click
 
 from rsdos import __version__
-from rsdos.cli.process import FAILED, INTERRUPTED, USAGE, drop_stdout, guarded, prepare_streams, say
+from rsdos.cli.exit_codes import DONE, FAILED, INTERRUPTED, USAGE
+from rsdos.cli.process import guarded, prepare_streams, say
+from rsdos.cli.render import echo
 from rsdos.cli.session import COMPLETE, DEFAULT_PATH, PATH_VARIABLE, Session
 
 _COMMANDS = {
@@ -56,7 +58,7 @@ class _Commands(click.Group):
 
 def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        click.echo(f"rsdos {__version__}")
+        echo(f"rsdos {__version__}")
         ctx.exit()
 
 
@@ -100,6 +102,8 @@ def _run(arguments: list[str]) -> int:
                 code = rsdos.invoke(context)
         except click.exceptions.Exit as error:
             return error.exit_code
+        except SystemExit as error:  # As completion ends.
+            return error.code if isinstance(error.code, int) else DONE
         return code if isinstance(code, int) else 0
 
     return guarded(work, debug="--debug" in arguments, explain=_explain)
@@ -117,6 +121,5 @@ def _explain(error: BaseException) -> int | None:
             return USAGE
         case click.ClickException():
             say(error.format_message())
-            drop_stdout()
             return FAILED
     return None

@@ -6,7 +6,7 @@ import click
 
 from rsdos.cli.bar import Bar
 from rsdos.cli.passing import pass_session
-from rsdos.cli.render import count, human, name
+from rsdos.cli.render import count, echo_error, human, name
 from rsdos.cli.run import Run, run_options
 from rsdos.cli.session import Session
 
@@ -47,10 +47,10 @@ def command(session: Session, source: str, destination: str | None, to: int, com
         f"{report.seconds:.1f} s",
     )
     for key in report.rescued:
-        click.echo(f"rsdos: warning: object {key}: its packed copy is damaged, the loose one was taken", err=True)
+        echo_error(f"rsdos: warning: object {key}: its packed copy is damaged, the loose one was taken")
     for key, reason in report.damaged:
-        click.echo(f"rsdos: error: object {key} is damaged: {reason}", err=True)
+        echo_error(f"rsdos: error: object {key} is damaged: {reason}")
     if report.damaged:
-        click.echo(f"rsdos: error: what there is of them is in {name(report.quarantine or '')}", err=True)
+        echo_error(f"rsdos: error: what there is of them is in {name(report.quarantine or '')}")
     run.show_stats(report.objects, report.size, report.seconds)
     return 1 if report.damaged else 0

@@ -9,7 +9,7 @@ import click
 from rsdos.cli.bar import Bar
 from rsdos.cli.passing import pass_session
 from rsdos.cli.quantities import Duration, Share
-from rsdos.cli.render import count, human
+from rsdos.cli.render import count, echo, echo_error, human
 from rsdos.cli.run import Run, run_options
 from rsdos.cli.session import Session
 
@@ -51,7 +51,7 @@ def command(ctx: click.Context, session: Session, budget: float | None, run: Run
         _show_steps(report)
     damaged = _damaged(report)
     for key in damaged:
-        click.echo(f"rsdos: error: object {key} is damaged", err=True)
+        echo_error(f"rsdos: error: object {key} is damaged")
     objects = (report.pack.objects if report.pack else 0) + (report.repack.objects if report.repack else 0)
     size = (report.pack.size if report.pack else 0) + (report.repack.size if report.repack else 0)
     run.show_stats(objects, size, report.seconds)
@@ -61,13 +61,13 @@ def command(ctx: click.Context, session: Session, budget: float | None, run: Run
 def _show_steps(report: OptimizeReport) -> None:
     for name, step in (("clean", report.clean), ("pack", report.pack), ("repack", report.repack)):
         if step is None:
-            click.echo(f"[info] {name}: no time left")
+            echo(f"[info] {name}: no time left")
     if report.clean:
-        click.echo(f"[info] {_cleaned(report.clean)}")
+        echo(f"[info] {_cleaned(report.clean)}")
     if report.pack:
-        click.echo(f"[info] {_sentence(report.pack)}")
+        echo(f"[info] {_sentence(report.pack)}")
     if report.repack:
-        click.echo(f"[info] {_repacked(report.repack)}")
+        echo(f"[info] {_repacked(report.repack)}")
 
 
 def _damaged(report: OptimizeReport) -> list[str]:
@@ -94,7 +94,7 @@ def clean_command(session: Session, run: Run) -> int:
         report = clean.execute(engine, plan, bar)
     run.show(report, _cleaned(report))
     for key in report.damaged:
-        click.echo(f"rsdos: error: the packed copy of {key} is damaged; the loose one was left where it is", err=True)
+        echo_error(f"rsdos: error: the packed copy of {key} is damaged; the loose one was left where it is")
     run.show_stats(report.cleaned, report.length, report.seconds)
     return 1 if report.damaged else 0
 
@@ -130,9 +130,9 @@ def repack_command(session: Session, compression: str, min_dead: float, pack_id:
         report = repack.execute(engine, plan, bar)
     run.show(report, _repacked(report))
     for number in report.unreadable:
-        click.echo(f"rsdos: error: pack {number} is damaged; it was left as it is", err=True)
+        echo_error(f"rsdos: error: pack {number} is damaged; it was left as it is")
     for key in report.damaged:
-        click.echo(f"rsdos: error: object {key} is damaged; it was copied as it is", err=True)
+        echo_error(f"rsdos: error: object {key} is damaged; it was copied as it is")
     run.show_stats(report.objects, report.size, report.seconds)
     return 1 if report.unreadable or report.damaged else 0
 
@@ -168,7 +168,7 @@ def pack_command(session: Session, no_compress: bool, no_clean: bool, run: Run) 
     run.show(report, _sentence(report))
     run.show_stats(report.objects, report.size, report.seconds)
     for key in report.damaged:
-        click.echo(f"rsdos: error: loose object {key} is damaged or unreadable; it was left where it is", err=True)
+        echo_error(f"rsdos: error: loose object {key} is damaged or unreadable; it was left where it is")
     return 1 if report.damaged else 0
 
 

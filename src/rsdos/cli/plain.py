@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import NamedTuple
 
+from rsdos.cli.exit_codes import FAILED
 from rsdos.cli.process import guarded, prepare_streams
 from rsdos.cli.session import COMPLETE, DEFAULT_PATH, PATH_VARIABLE, Session
 
@@ -43,7 +44,7 @@ def answer(arguments: list[str]) -> int | None:
         return None
     gc.disable()  # A twentieth of the time, and it is over before there is anything to collect.
     show = import_module(f"rsdos.cli.{COMMANDS[call.command].module}").show
-    return guarded(lambda: show(call.session, **call.flags)) if prepare_streams() else 1
+    return guarded(lambda: show(call.session, **call.flags)) if prepare_streams() else FAILED
 
 
 def parse(arguments: list[str]) -> Call | None:

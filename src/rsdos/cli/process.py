@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import codecs
 import errno
-import io
 import os
 import sys
 from collections.abc import Callable
-from typing import IO
 
+from rsdos import standard
+from rsdos.cli.exit_codes import DONE, FAILED, INTERRUPTED, USAGE
 from rsdos.cli.render import echo_error, one_line
 from rsdos.errors import AmbiguousKey, InvalidKey, InvalidOption, RsdosError
-
-FAILED = 1
-USAGE = 2
-INTERRUPTED = 130
 
 
 def prepare_streams() -> bool:
@@ -24,17 +19,8 @@ def prepare_streams() -> bool:
     if sys.stdout is None:
         say("standard output is closed; to see nothing, send it to /dev/null")
         return False
-    # `reconfigure` is what the interpreter's own streams have; a caller that put others there has decided.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding=_encoding(sys.stdout), errors="surrogateescape", line_buffering=True)
-    if isinstance(sys.stderr, io.TextIOWrapper):
-        sys.stderr.reconfigure(encoding=_encoding(sys.stderr), errors="backslashreplace")
+    standard.make_whole()
     return True
-
-
-def _encoding(stream: io.TextIOWrapper) -> str:
-    """A stream's own, but for ASCII, in which not every name can be written."""
-    return "utf-8" if codecs.lookup(stream.encoding).name == "ascii" else stream.encoding
 
 
 def guarded(
@@ -45,24 +31,36 @@ def guarded(
     ``explain`` is asked first: it returns a code when it has said what there is to say.
     """
     try:
-        code = work()
-        sys.stdout.flush()
+        code = work() or DONE
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  each ends in one line
         if debug:
             import traceback
 
             traceback.print_exc()
         told = explain(error) if explain else None
-        return _failure(error) if told is None else told
-    return code or 0
+        code = _failure(error) if told is None else told
+    return _finish(code)
+
+
+def _finish(code: int) -> int:
+    """Write what is still held back; returns the exit code."""
+    try:
+        sys.stdout.flush()
+    except standard.OutputClosed:
+        standard.drop()
+    except OSError as error:
+        standard.drop()
+        if code != FAILED:
+            say(reason_of(error))
+        code = FAILED
+    return FAILED if code == DONE and standard.errors_are_lost() else code
 
 
 def _failure(error: BaseException) -> int:
     """Say what went wrong; returns the exit code."""
     match error:
-        case BrokenPipeError():
-            drop_stdout()
-            return 0
+        case standard.OutputClosed():
+            return DONE
         case KeyboardInterrupt():
             say("interrupted")
             return INTERRUPTED
@@ -75,7 +73,6 @@ def _failure(error: BaseException) -> int:
             say(reason_of(error))
         case _:
             say(f"{type(error).__name__}: {error} (a bug in rsdos; --debug shows where)")
-    drop_stdout()
     return FAILED
 
 
@@ -85,15 +82,9 @@ def reason_of(error: OSError) -> str:
     if not error.filename:
         return reason
     # Whoever reads this fears for what is in the container.
-    rest = " (nothing that was stored is lost)" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT) and not isinstance(error, standard.OutputFailed)
+    rest = " (nothing that was stored is lost)" if is_full else ""
     return f"{error.filename}: {reason}{rest}"
-
-
-def standard_input() -> IO[bytes]:
-    """What comes in. Raises `InvalidOption` where nothing can."""
-    if sys.stdin is None:
-        raise InvalidOption("standard input is closed")
-    return sys.stdin.buffer
 
 
 def say(message: str) -> None:
@@ -108,13 +99,3 @@ def _occupy_standard_descriptors() -> None:
             os.fstat(fd)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
-
-
-def drop_stdout() -> None:
-    """What is still buffered for a stdout that takes nothing must not raise again at exit."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, 1)
-        os.close(null)

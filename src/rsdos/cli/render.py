@@ -8,6 +8,8 @@ import sys
 from enum import Enum
 from typing import Any
 
+from rsdos.model import BytesLike
+
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _STEP = 1000
 
@@ -60,13 +62,28 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def echo(text: str) -> None:
-    """A line, or some, on stdout, now."""
+    """A line, or some, on stdout; see `rsdos.standard` for when."""
     sys.stdout.write(f"{text}\n")
+
+
+def echo_now(text: str) -> None:
+    """`echo`, and whoever reads it can read it now."""
+    echo(text)
     sys.stdout.flush()
 
 
+def echo_bytes(data: BytesLike) -> None:
+    """Bytes on stdout, as they are, now."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+
+
 def echo_error(text: str) -> None:
-    """A line on stderr, if there is one."""
+    """A line on stderr, if there is one, behind what was printed before it."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        pass  # It fails once more in the end, and is told then.
     if sys.stderr is not None:
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()

@@ -9,7 +9,7 @@ import click
 
 from rsdos.cli.bar import Bar
 from rsdos.cli.passing import pass_session
-from rsdos.cli.render import count, one_line
+from rsdos.cli.render import count, echo_error, one_line
 from rsdos.cli.run import Run, run_options
 from rsdos.cli.session import Session
 
@@ -44,7 +44,7 @@ def index_command(session: Session, run: Run) -> int:
         run.show(plan, f"{count(len(plan.faults), 'fault')} to put right" if plan.faults else "Nothing to repair")
         if not run.as_json:
             for fault in plan.faults[:_SHOWN]:
-                click.echo(f"rsdos: note: {one_line(fault.path)}: {one_line(fault.reason)}", err=True)
+                echo_error(f"rsdos: note: {one_line(fault.path)}: {one_line(fault.reason)}")
         return 1 if plan.faults else 0
     with Bar() as bar:
         report = repair_index.execute(engine, plan, bar)
@@ -56,17 +56,16 @@ def index_command(session: Session, run: Run) -> int:
     run.show(report, sentence)
     if not run.as_json:
         for key in report.lost[:_SHOWN]:
-            click.echo(f"rsdos: error: the bytes of object {key} are gone", err=True)
+            echo_error(f"rsdos: error: the bytes of object {key} are gone")
         if len(report.lost) > _SHOWN:
-            click.echo(f"rsdos: error: and those of {len(report.lost) - _SHOWN} more", err=True)
+            echo_error(f"rsdos: error: and those of {len(report.lost) - _SHOWN} more")
         if report.unknown:
-            click.echo(
+            echo_error(
                 f"rsdos: error: {count(report.unknown, 'object')} gone, and the keys with them (what a backup has "
-                "comes back by: rsdos transfer BACKUP CONTAINER)",
-                err=True,
+                "comes back by: rsdos transfer BACKUP CONTAINER)"
             )
         for fault in report.left[:_SHOWN]:
-            click.echo(f"rsdos: error: {one_line(fault.path)}: {one_line(fault.reason)}", err=True)
+            echo_error(f"rsdos: error: {one_line(fault.path)}: {one_line(fault.reason)}")
     return 0 if report.is_good else 1
 
 
@@ -112,9 +111,8 @@ def objects_command(session: Session, sources: tuple[str, ...], is_quick: bool, 
     if not run.as_json:
         _show_rest(report.beyond_help, report)
         if report.beyond_help and not quarantine:
-            click.echo(
-                "rsdos: note: what is beyond help stays as it is: --from may name a copy, --quarantine gives it up",
-                err=True,
+            echo_error(
+                "rsdos: note: what is beyond help stays as it is: --from may name a copy, --quarantine gives it up"
             )
     return 0 if report.is_good else 1
 
@@ -122,12 +120,10 @@ def objects_command(session: Session, sources: tuple[str, ...], is_quick: bool, 
 def _show_rest(beyond_help: Sequence[Remedy], outcome: RepairObjectsPlan | RepairObjectsReport) -> None:
     """What is damaged and stays so."""
     for remedy in beyond_help[:_SHOWN]:
-        click.echo(f"rsdos: error: object {remedy.key} is beyond help: {one_line(remedy.reason)}", err=True)
+        echo_error(f"rsdos: error: object {remedy.key} is beyond help: {one_line(remedy.reason)}")
     if len(beyond_help) > _SHOWN:
-        click.echo(f"rsdos: error: and {len(beyond_help) - _SHOWN} more; --json has them all", err=True)
+        echo_error(f"rsdos: error: and {len(beyond_help) - _SHOWN} more; --json has them all")
     for fault in outcome.files[:_SHOWN]:
-        click.echo(
-            f"rsdos: error: {one_line(fault.path)}: {one_line(fault.reason)} (see: rsdos repair index)", err=True
-        )
+        echo_error(f"rsdos: error: {one_line(fault.path)}: {one_line(fault.reason)} (see: rsdos repair index)")
     if outcome.unlisted:
-        click.echo("rsdos: error: more objects are damaged; run it again", err=True)
+        echo_error("rsdos: error: more objects are damaged; run it again")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rsdos.cli.render import count, echo_json, human
+from rsdos.cli.render import count, echo, echo_error, echo_json, human
 from rsdos.cli.session import Session
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Run:
             more: dict[str, object] = {"peak_memory": _peak_memory()} if self.stats else {}
             echo_json(outcome, indent=2, more=more)
         else:
-            click.echo(f"[info] {sentence}")
+            echo(f"[info] {sentence}")
 
     def show_stats(self, objects: int, size: int, seconds: float) -> None:
         """With ``--stats``, on stderr: how fast it went, and the most memory that it took."""
@@ -54,10 +54,9 @@ def show_stats(objects: int, size: int, seconds: float) -> None:
     """On stderr: how fast it went, and the most memory that this process took, or one that it started."""
     rate = objects / seconds if seconds else 0.0
     speed = human(int(size / seconds)) if seconds else "0 B"
-    click.echo(
+    echo_error(
         f"[stats] {count(objects, 'object')}, {human(size)} in {seconds:.2f} s: {rate:.0f} objects/s, {speed}/s; "
-        f"peak memory {human(_peak_memory())}",
-        err=True,
+        f"peak memory {human(_peak_memory())}"
     )
 
 

@@ -33,11 +33,8 @@ def _say_version() -> bool:
     """Print the version: click and all that it imports are half of the time that takes. False when that fails."""
     from rsdos import __version__
 
-    if sys.stdout is None:
-        return False
+    text = f"rsdos {__version__}\n".encode()
     try:
-        sys.stdout.write(f"rsdos {__version__}\n")
-        sys.stdout.flush()
+        return os.write(1, text) == len(text)  # So short a text is written whole, or not at all.
     except OSError:
         return False
-    return True

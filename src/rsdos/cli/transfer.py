@@ -9,7 +9,7 @@ import click
 from rsdos.cli.bar import Bar
 from rsdos.cli.key_file import KeyFile
 from rsdos.cli.passing import pass_session
-from rsdos.cli.render import count
+from rsdos.cli.render import count, echo, echo_error
 from rsdos.cli.run import Run, run_options
 from rsdos.cli.session import Session
 
@@ -52,7 +52,7 @@ def command(
 
     def tell(theirs: Sequence[str], ours: Sequence[str]) -> None:
         if renames:
-            click.echo("\n".join(f"{old} {new}" for old, new in zip(theirs, ours, strict=True)))
+            echo("\n".join(f"{old} {new}" for old, new in zip(theirs, ours, strict=True)))
 
     with Bar() as bar:
         report = transfer.execute(engine, plan, bar, tell)
@@ -62,6 +62,6 @@ def command(
         f"already there: {report.known}",
     )
     for key, reason in report.damaged:
-        click.echo(f"rsdos: error: object {key} is damaged: {reason}", err=True)
+        echo_error(f"rsdos: error: object {key} is damaged: {reason}")
     run.show_stats(report.objects, report.size, report.seconds)
     return 1 if report.damaged else 0

@@ -9,7 +9,7 @@ import click
 from rsdos.cli.bar import Bar
 from rsdos.cli.passing import pass_session
 from rsdos.cli.quantities import Duration, Share
-from rsdos.cli.render import count, human, one_line
+from rsdos.cli.render import count, echo_error, human, one_line
 from rsdos.cli.run import Run, run_options
 from rsdos.cli.session import Session
 
@@ -56,7 +56,7 @@ def command(
         _show(report.files, "error")
         _show(report.damaged, "error")
         if report.unlisted:
-            click.echo(f"rsdos: error: and {count(report.unlisted, 'other')}", err=True)
+            echo_error(f"rsdos: error: and {count(report.unlisted, 'other')}")
         _show(report.leftovers, "note")
     run.show_stats(report.objects, report.length, report.seconds)
     return 0 if report.is_good else 1
@@ -66,9 +66,9 @@ def _show(findings: tuple[Finding, ...], kind: str) -> None:
     for finding in findings[:_SHOWN]:
         where = finding.path if finding.offset is None else f"{finding.path}, byte {finding.offset}"
         what = f"object {finding.key} ({where})" if finding.key else where
-        click.echo(f"rsdos: {kind}: {one_line(what)}: {one_line(finding.reason)}", err=True)
+        echo_error(f"rsdos: {kind}: {one_line(what)}: {one_line(finding.reason)}")
     if len(findings) > _SHOWN:
-        click.echo(f"rsdos: {kind}: and {len(findings) - _SHOWN} more; --json has them all", err=True)
+        echo_error(f"rsdos: {kind}: and {len(findings) - _SHOWN} more; --json has them all")
 
 
 def _sentence(report: ValidateReport) -> str:

@@ -64,7 +64,7 @@ steps = st.lists(
 
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("buffered", ["raw", "buffered"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(steps=steps)
 def test_it_is_like_the_bytes_in_memory(spec: str, buffered: str, steps: list[tuple[str, int, int]]) -> None:
     model = io.BytesIO(PAYLOAD)

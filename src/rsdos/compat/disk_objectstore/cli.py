@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from rsdos import standard
 from rsdos.compat import disk_objectstore
 from rsdos.compat.disk_objectstore import backup_utils
 from rsdos.compat.disk_objectstore.callbacks import Callback
@@ -40,7 +41,21 @@ class ContainerContext:
 pass_dostore = click.make_pass_decorator(ContainerContext)
 
 
-@click.group(context_settings={"help_option_names": ["--help"]})
+class _Commands(click.Group):
+    """Whatever is printed is printed whole, or it is an error."""
+
+    def main(self, *arguments: Any, **more: Any) -> Any:
+        if more.get("standalone_mode", True):
+            standard.make_whole()
+        try:
+            return super().main(*arguments, **more)
+        except standard.OutputFailed as error:
+            standard.drop()
+            click.echo(f"Error: {error.filename}: {error.strerror}", err=True)
+            sys.exit(1)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["--help"]})
 @click.version_option(disk_objectstore.__version__)
 @click.option(
     "-p",
