@@ -81,7 +81,8 @@ def echo_bytes(data: BytesLike) -> None:
 def echo_error(text: str) -> None:
     """A line on stderr, if there is one, behind what was printed before it."""
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except OSError:
         pass  # It fails once more in the end, and is told then.
     if sys.stderr is not None:

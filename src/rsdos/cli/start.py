@@ -33,6 +33,8 @@ def _say_version() -> bool:
     """Print the version: click and all that it imports are half of the time that takes. False when that fails."""
     from rsdos import __version__
 
+    if sys.stdout is None:
+        return False  # Some file may have the number of what is closed.
     text = f"rsdos {__version__}\n".encode()
     try:
         return os.write(1, text) == len(text)  # So short a text is written whole, or not at all.
