@@ -20,6 +20,7 @@ from rsdos.model import (
     BytesLike,
     CompressMode,
     Durability,
+    Links,
     Missing,
     ObjectMeta,
     Place,
@@ -64,14 +65,18 @@ class Container:
         *,
         durability: Durability | str | None = None,
         when_busy: WhenBusy | str = WhenBusy.RAISE,
+        follow_links: bool = False,
     ) -> None:
         """``durability`` ("full" or "relaxed") overrides the container's own for what this object does.
 
         ``when_busy`` says what maintenance does while another run is at work: "raise" `Busy`, or "wait".
+        ``follow_links=True`` is for who has put a link of their own in the place of a directory of the container, say
+        to have ``packed`` on a larger disk. Without it such a link is refused, by `NotOurs` (docs/security.md).
         """
         self._path = os.fspath(path)
         self._when_busy = _choice(WhenBusy, when_busy)
         self._durability = None if durability is None else _durability(durability)
+        self._links = Links.FOLLOW if follow_links else Links.REFUSE
         self._engine: Engine | None = None
 
     @classmethod
@@ -142,8 +147,8 @@ class Container:
         share = _choice(Sharing, sharing)
         self.close()
         if clear:
-            clear_container(self._path)
-        make_container(self._path, config, share)
+            clear_container(self._path, self._links)
+        make_container(self._path, config, share, self._links)
         self._engine = None
 
     @property
@@ -151,7 +156,7 @@ class Container:
         """The open container's parts, for maintenance. Raises `NotAContainer`, `DamagedContainer`, ..."""
         engine = self._engine
         if engine is None:
-            engine = self._engine = Engine(self._path, self._durability, self._when_busy)
+            engine = self._engine = Engine(self._path, self._durability, self._when_busy, self._links)
         return engine
 
     @property
@@ -192,11 +197,11 @@ class Container:
     ) -> None:
         self.close()
 
-    def __getstate__(self) -> tuple[str, Durability | None, WhenBusy]:
-        return self._path, self._durability, self._when_busy
+    def __getstate__(self) -> tuple[str, Durability | None, WhenBusy, Links]:
+        return self._path, self._durability, self._when_busy, self._links
 
-    def __setstate__(self, state: tuple[str, Durability | None, WhenBusy]) -> None:
-        self._path, self._durability, self._when_busy = state
+    def __setstate__(self, state: tuple[str, Durability | None, WhenBusy, Links]) -> None:
+        self._path, self._durability, self._when_busy, self._links = state
         self._engine = None
 
     def __repr__(self) -> str:

@@ -13,6 +13,7 @@ import os
 import re
 import stat
 from contextlib import suppress
+from functools import lru_cache
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -34,11 +35,16 @@ class Form(NamedTuple):
 
     def has_file(self, name: str) -> bool:
         """Whether this is the name of a file of ours."""
-        return bool(self.files and re.fullmatch(self.files, name))
+        return bool(self.files and _compiled(self.files).fullmatch(name))
 
     def below(self, name: str) -> Form | None:
         """The form of a directory of ours; None when it is none by this name."""
-        return next((form for pattern, form in self.directories if re.fullmatch(pattern, name)), None)
+        return next((form for pattern, form in self.directories if _compiled(pattern).fullmatch(name)), None)
+
+
+@lru_cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
 
 
 class Directory:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import stat
+import time
+from contextlib import suppress
 
 from rsdos.directory import Directory, Form, open_at
+from rsdos.errors import NotAContainer, NotOurs
 from rsdos.model import Links
+from rsdos.sharing import make_directory
 
 # Compiled by who needs one: all of them together are 2 ms.
 _PACK = r"(\d{10})\.pack"
@@ -40,6 +45,19 @@ CONTAINER = Form(
 )
 """What is ours in a container of either version, by name. What is in ``quarantine/`` is its owner's."""
 
+_DIRECTORIES = frozenset({"loose", "packed", "packs", "index", "sandbox", "duplicates", "locks", "quarantine"})
+_FILES = frozenset(
+    {"config.json", "migration.json", "notes.json", "validation.json"}
+    | {f"packs.idx{suffix}" for suffix in ("", "-wal", "-shm", "-journal")}
+)
+
+_SETTLED = 2 * 10**9
+"""Nanoseconds after which a change has another time than the one before it, on all file systems but FAT."""
+
+_MOST_CHECKED = 16
+_checked: dict[str, tuple[int, int, int, Links]] = {}
+"""Roots in which all is what it should be: when their entries were changed last."""
+
 
 class Layout:
     """The paths of the container at ``root``."""
@@ -56,6 +74,8 @@ class Layout:
         self.sandbox = f"{root}/sandbox"
         self.locks = f"{root}/locks"
         self.loose_prefix_len = loose_prefix_len
+        self._plain: set[str] = set()
+        """The directories of loose files that were seen to be no links."""
 
     @property
     def directories(self) -> tuple[str, ...]:
@@ -74,6 +94,79 @@ class Layout:
         """
         steps = () if directory is None else tuple(directory.removeprefix(f"{self.root}/").split("/"))
         return open_at(self.root, CONTAINER, steps, self.links)
+
+    def check(self) -> None:
+        """Raise `NotOurs` where a link or anything else stands in the place of a directory or file of the container.
+
+        One look at the root tells of all of them, before anything is read, written or made through such a name. It is
+        8 us, and one ``stat`` where this process has looked and no name in the root was changed since.
+        """
+        try:
+            status = os.stat(self.root)
+        except FileNotFoundError:
+            return  # Of what is gone nobody makes use.
+        seen = status.st_dev, status.st_ino, status.st_ctime_ns, self.links
+        if _checked.get(self.root) != seen:
+            self._look()
+            if time.time_ns() - status.st_ctime_ns > _SETTLED:
+                if len(_checked) >= _MOST_CHECKED:
+                    _checked.clear()
+                _checked[self.root] = seen
+
+    def _look(self) -> None:
+        try:
+            with os.scandir(self.root) as entries:
+                for entry in entries:
+                    is_directory = entry.name in _DIRECTORIES
+                    if is_directory and not entry.is_dir(follow_symlinks=self.links is Links.FOLLOW):
+                        raise _not_ours(entry.path, "directory")
+                    # Whoever opens a directory as a file is told so; SQLite would wait for a FIFO, and follow a link.
+                    if entry.name in _FILES and not (entry.is_file(follow_symlinks=False) or _is_directory(entry)):
+                        raise _not_ours(entry.path, "file")
+        except PermissionError:
+            self._look_at_each()
+
+    def _look_at_each(self) -> None:
+        """`_look` in a directory that may be used and not listed."""
+        for name in _DIRECTORIES | _FILES:
+            path = f"{self.root}/{name}"
+            follow = self.links is Links.FOLLOW and name in _DIRECTORIES
+            try:
+                mode = os.stat(path, follow_symlinks=follow).st_mode
+            except FileNotFoundError:
+                continue
+            if not stat.S_ISDIR(mode) and (name in _DIRECTORIES or not stat.S_ISREG(mode)):
+                raise _not_ours(path, "directory" if name in _DIRECTORIES else "file")
+
+    def check_loose(self, directory: str) -> None:
+        """Raise `NotOurs` where a link stands in the place of a directory of loose files; of one once, if it is there.
+
+        For who is about to open a file in it, or has found that there is one.
+        """
+        if directory in self._plain:
+            return
+        try:
+            mode = os.lstat(directory).st_mode
+        except FileNotFoundError:
+            return
+        if stat.S_ISLNK(mode) and directory != self.loose:
+            raise _not_ours(directory, "directory")
+        self._plain.add(directory)
+
+    def make(self, directory: str) -> None:
+        """Make a directory directly in the root, if it is missing: not every copy of a container has its empty ones.
+
+        Raises `NotAContainer` when the container is gone from its path: nothing of it is made anew there.
+        """
+        if not os.path.isdir(directory):
+            self.refuse_gone()
+            with suppress(FileExistsError):
+                make_directory(directory)
+
+    def refuse_gone(self) -> None:
+        """Raise `NotAContainer` when the container is not at its path any more: renamed, removed, not mounted."""
+        if not os.path.lexists(self.config):
+            raise NotAContainer(self.root, "it was there when it was opened, and is gone")
 
     def remove(self, path: str) -> bool:
         """Remove a file of the container; whether it was there. Of many in one directory: `open` that."""
@@ -169,23 +262,31 @@ class Layout:
 
     def found_packs(self) -> list[int]:
         """The ids of those that are there."""
-        return _numbers(self.packed, _FOUND_PACK)
+        return self._numbers(self.packed, _FOUND_PACK)
 
     def locked_ids(self) -> list[int]:
         """The packs that one of us has ever written: their lock files are never deleted."""
-        return _numbers(self.locks, _PACK_LOCK) if os.path.isdir(self.locks) else []
+        return self._numbers(self.locks, _PACK_LOCK) if os.path.isdir(self.locks) else []
 
     def pack_ids(self) -> list[int]:
         """The ids of the pack files that are there, ascending; foreign names are passed over."""
-        return _numbers(self.packed, _PACK)
+        return self._numbers(self.packed, _PACK)
 
     def manifest_numbers(self) -> list[int]:
         """The numbers of the manifests that are there, ascending."""
-        return _numbers(self.index, _MANIFEST)
+        return self._numbers(self.index, _MANIFEST)
 
     def segment_numbers(self) -> list[int]:
         """The numbers of the segment files that are there, ascending."""
-        return _numbers(self.index, _SEGMENT)
+        return self._numbers(self.index, _SEGMENT)
+
+    def _numbers(self, directory: str, pattern: str) -> list[int]:
+        try:
+            names = os.listdir(directory)
+        except FileNotFoundError:
+            self.refuse_gone()
+            raise
+        return sorted(int(match[1]) for match in map(re.compile(pattern).fullmatch, names) if match)
 
 
 class LegacyLayout(Layout):
@@ -222,7 +323,7 @@ class LegacyLayout(Layout):
         return f"{self.packed}/{pack_id}"
 
     def pack_ids(self) -> list[int]:
-        return _numbers(self.packed, _BARE_PACK)
+        return self._numbers(self.packed, _BARE_PACK)
 
     def peer_lock(self, pack_id: int) -> str:
         """The file that tells disk-objectstore that a pack is being written."""
@@ -230,9 +331,15 @@ class LegacyLayout(Layout):
 
     def peer_locks(self) -> list[int]:
         """The packs that have such a file."""
-        return _numbers(self.packed, _PEER_LOCK)
+        return self._numbers(self.packed, _PEER_LOCK)
 
 
-def _numbers(directory: str, pattern: str) -> list[int]:
-    matches = map(re.compile(pattern).fullmatch, os.listdir(directory))
-    return sorted(int(match[1]) for match in matches if match)
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    return entry.is_dir(follow_symlinks=False)
+
+
+def _not_ours(path: str, what: str) -> NotOurs:
+    if not os.path.islink(path):
+        return NotOurs(path, f"no {what}, but stands in the place of one")
+    way_out = "; with follow_links=True, or RSDOS_FOLLOW_LINKS=1, it is" if what == "directory" else ""
+    return NotOurs(path, f"a symbolic link in the place of a {what}, which is not followed{way_out}")

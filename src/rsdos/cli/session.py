@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
 DEFAULT_PATH = "./container"
 PATH_VARIABLE = "RSDOS_PATH"
 """Names another."""
+
+LINKS_VARIABLE = "RSDOS_FOLLOW_LINKS"
+"""Says, by 1, that links in the place of the container's directories are the user's own."""
 
 COMPLETE = "_RSDOS_COMPLETE"
 """Is set when a shell asks how a command line could go on."""
@@ -26,11 +30,17 @@ class Session(NamedTuple):
         """The container; nothing is opened yet."""
         from rsdos.container import Container
 
-        return Container(self.path, durability=self.durability)
+        return Container(self.path, durability=self.durability, follow_links=follows_links())
 
     def engine(self) -> Engine:
         """The open container's parts alone, for a command that has to be quick."""
         from rsdos.engine import Engine
-        from rsdos.model import Durability
+        from rsdos.model import Durability, Links
 
-        return Engine(self.path, None if self.durability is None else Durability(self.durability))
+        durability = None if self.durability is None else Durability(self.durability)
+        return Engine(self.path, durability, links=Links.FOLLOW if follows_links() else Links.REFUSE)
+
+
+def follows_links() -> bool:
+    """Whether the user has put links in the place of the container's directories, and says so."""
+    return os.environ.get(LINKS_VARIABLE) == "1"

@@ -13,8 +13,7 @@ from rsdos.config import Config, read_config
 from rsdos.engine.formats import format_of
 from rsdos.errors import Busy
 from rsdos.layout import Layout
-from rsdos.model import Durability, WhenBusy
-from rsdos.sharing import make_directories
+from rsdos.model import Durability, Links, WhenBusy
 
 if TYPE_CHECKING:
     from rsdos.engine.objects import Objects
@@ -26,8 +25,8 @@ _T = TypeVar("_T")
 class Engine:
     """The parts of an open container; maintenance works on these. Any number of threads.
 
-    Opening reads ``config.json`` and nothing else; descriptors and mappings are made at the first use that needs
-    them. Raises what `read_config` does.
+    Opening reads ``config.json``, looks whether its directories are such, and nothing else; descriptors and mappings
+    are made at the first use that needs them. Raises what `read_config` and `Layout.check` do.
     """
 
     loose: LooseStore
@@ -35,12 +34,20 @@ class Engine:
     objects: Objects
     """Both stores as one."""
 
-    def __init__(self, path: str, durability: Durability | None = None, when_busy: WhenBusy = WhenBusy.RAISE) -> None:
+    def __init__(
+        self,
+        path: str,
+        durability: Durability | None = None,
+        when_busy: WhenBusy = WhenBusy.RAISE,
+        links: Links = Links.REFUSE,
+    ) -> None:
         """``when_busy``: what maintenance does when another run is at work."""
         root = os.path.abspath(path)
         self.config: Config = read_config(Layout(root).config)
         self._format = format_of(self.config)
         self.layout = self._format.layout(root, self.config.loose_prefix_len)
+        self.layout.links = links
+        self.layout.check()
         self.durability = durability or self.config.durability
         self.when_busy = when_busy
 
@@ -83,7 +90,7 @@ class Engine:
         Raises `Busy` when it is taken, unless ``when_busy`` (default: the engine's) says to wait; `ReadOnlyContainer`.
         """
         with self.objects.writing():
-            make_directories(self.layout.locks)  # disk-objectstore makes none.
+            self.layout.make(self.layout.locks)  # disk-objectstore makes none.
             path = self.layout.maintenance_lock
             if (when_busy or self.when_busy) is WhenBusy.WAIT:
                 # In line: whoever gives the lock back and wants it again comes after those who wait already.

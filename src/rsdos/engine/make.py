@@ -12,26 +12,28 @@ from rsdos.engine.objects import NO_LOCKS
 from rsdos.engine.reserve import prepare
 from rsdos.errors import ContainerExists, ReadOnlyContainer
 from rsdos.layout import Layout
-from rsdos.model import Sharing
+from rsdos.model import Links, Sharing
 from rsdos.sharing import make_directories, share_directory
 
 _NEW = ".new"
 _CLEARING = ".clearing"
 
 
-def make_container(path: str, config: Config, sharing: Sharing = Sharing.UMASK) -> None:
+def make_container(path: str, config: Config, sharing: Sharing = Sharing.UMASK, links: Links = Links.REFUSE) -> None:
     """Make a container at ``path``, which does not exist or is an empty directory; parents are made.
 
     Killed at any moment it leaves either a container or what the next call takes for an empty directory: the
-    configuration, written last, is what makes it a container. Raises `ContainerExists`.
+    configuration, written last, is what makes it a container. Raises `ContainerExists`, `NotOurs`.
     """
     form = format_of(config)
     layout = form.layout(os.path.abspath(path), config.loose_prefix_len)
+    layout.links = links
     if os.path.lexists(layout.root) and not os.path.isdir(layout.root):
         raise ContainerExists(path, "is there already, and is not a directory")
     above = _first_that_exists(layout.root)
     make_directories(layout.root)
     with _locked(path, layout.root):
+        layout.check()
         _refuse_what_is_there(path, layout)
         if sharing is Sharing.GROUP:
             share_directory(layout.root)
@@ -92,7 +94,7 @@ def _refuse_strangers(path: str, layout: Layout) -> None:
         raise ContainerExists(path, f"is not empty: there is {strangers[0]}")
 
 
-def clear_container(path: str) -> None:
+def clear_container(path: str, links: Links = Links.REFUSE) -> None:
     """Delete a container and all its objects; the empty directory stays. What is no container is left alone.
 
     The configuration is renamed first: killed half-way, what is left is no container, and this can be called again.
@@ -109,6 +111,8 @@ def clear_container(path: str) -> None:
         if not is_whole and not os.path.lexists(clearing):
             return
         layout = format_of(read_config(layout.config if is_whole else clearing)).layout(layout.root, 0)
+        layout.links = links
+        layout.check()
         if is_whole:
             _refuse_strangers(path, layout)
             os.rename(layout.config, clearing)

@@ -149,6 +149,7 @@ class Objects(Store):
         ours = str(error.filename or "").startswith(self._root)
         if ours and error.errno == errno.ENOENT:
             self.packed.refuse_migrated()
+            self.loose.refuse_gone()
         if refused and ours and not isinstance(error, RsdosError):
             raise ReadOnlyContainer(self._root, error.strerror or str(error)) from error
 

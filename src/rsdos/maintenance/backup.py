@@ -17,7 +17,6 @@ from rsdos.maintenance.mirror import Mirror
 from rsdos.maintenance.note import LastBackup, write_note
 from rsdos.maintenance.rehash import Rehashed, rehash
 from rsdos.progress import SILENCE
-from rsdos.sharing import make_directories
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +108,7 @@ def execute(engine: Engine, plan: BackupPlan, progress: Progress = SILENCE) -> B
         mirror = Mirror(engine, generations.live, generations.last if options.link else None, progress)
         with suppress(OSError):
             # Where there is no directory for it, no lock can keep the packs of version 1.
-            make_directories(engine.layout.locks)
+            engine.layout.make(engine.layout.locks)
         with engine.reading():
             mirror.run(plan.length)
         verified = rehash(generations.live, progress) if options.verify else Rehashed()

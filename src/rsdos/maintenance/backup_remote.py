@@ -96,7 +96,7 @@ def execute(engine: Engine, plan: BackupPlan, ways: Ways, progress: Progress = S
     begun = monotonic()
     remote = Remote(plan.options.destination, ways.rsync, ways.shell)
     with suppress(OSError):
-        make_directories(engine.layout.locks)
+        engine.layout.make(engine.layout.locks)
     path = engine.layout.backup_lock
     lock = locks.acquire(path) if engine.when_busy is WhenBusy.WAIT else locks.try_acquire(path)
     if lock is None:

@@ -21,7 +21,6 @@ from rsdos.maintenance.carry import Carried
 from rsdos.maintenance.quarantine import set_aside
 from rsdos.migration import mark
 from rsdos.model import Codec, CompressMode, Copy, Durability, Record, RecordFlag, Stored, Trust
-from rsdos.sharing import make_directories
 from rsdos.stores import Encoding
 from rsdos.stores.legacy import Database, Row
 from rsdos.stores.packed import PackedStore
@@ -49,7 +48,7 @@ class MigrateBack:
         # 1. Say so, and make what version 1 has beside version 2.
         mark(self._layout, self._config.version)
         for directory in self._layout.directories:
-            make_directories(directory)
+            self._layout.make(directory)
         self._progress.start("Migrating objects", len(self._engine.objects), "objects")
         try:
             while not self._try():

@@ -22,7 +22,6 @@ from rsdos.maintenance.carry import Carried, Carrier, Form
 from rsdos.maintenance.quarantine import set_aside
 from rsdos.migration import mark
 from rsdos.model import Codec, Durability, Record, RecordFlag, Stored
-from rsdos.sharing import make_directories
 from rsdos.stores.legacy import LegacyPacks, Row, try_pack
 from rsdos.stores.packed import PackedStore
 from rsdos.streams.frames import plain_length
@@ -68,7 +67,7 @@ class MigrateForward:
     def _begin(self) -> None:
         mark(self._layout, self._config.version)
         for directory in self._native_layout.directories:
-            make_directories(directory)
+            self._native_layout.make(directory)
         fsio.sync_directory(self._native_layout.root)
         if not self._native_layout.manifest_numbers():
             format_of(self._config).begin(self._native_layout, self._config)
@@ -89,7 +88,7 @@ class MigrateForward:
 
     def _move(self, pack_id: int) -> None:
         """Move the objects of one pack. Nobody appends to it meanwhile."""
-        make_directories(self._layout.locks)
+        self._layout.make(self._layout.locks)
         pack = try_pack(self._layout, pack_id)
         if pack is None:
             raise Busy(self._layout.pack(pack_id))

@@ -8,7 +8,6 @@ from typing import NamedTuple
 from rsdos import fsio
 from rsdos.documents import decode_document, encode_document
 from rsdos.layout import Layout
-from rsdos.sharing import make_directories
 
 VALIDATION = "validation"
 """Under this name the packed store knows the last validation (`Packs.notes`)."""
@@ -39,6 +38,6 @@ def read_note(layout: Layout) -> LastBackup | None:
 def write_note(layout: Layout, note: LastBackup) -> None:
     """Put a note, synced, in the place of the one before. A container that cannot be written gets none."""
     with suppress(OSError):
-        make_directories(layout.locks)
+        layout.make(layout.locks)
         fsio.replace_file(layout.last_backup, encode_document(note._asdict()))
         fsio.sync_directory(layout.locks)

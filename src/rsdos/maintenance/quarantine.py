@@ -11,13 +11,13 @@ from rsdos.engine import Engine
 from rsdos.errors import DamagedContainer, DamagedObject
 from rsdos.layout import Layout
 from rsdos.model import FRAME_SIZE, ObjectMeta
-from rsdos.sharing import make_directories, make_directory
+from rsdos.sharing import make_directory
 
 
 def new_directory(engine: Engine, name: str) -> str:
     """Make a directory of its own in quarantine, durably: ``name`` and a number."""
     parent = engine.layout.quarantine
-    make_directories(parent)
+    engine.layout.make(parent)
     number = 1
     while True:
         path = os.path.join(parent, f"{name}-{number}")
@@ -57,7 +57,8 @@ def set_aside(engine: Engine, key: str, reason: str, directory: str) -> str:
     ``<key>.json`` has the reason and what the index says of each copy, ``<key>.<n>`` the bytes that are there of it,
     and ``<key>.loose`` its loose file. All is synced. What is there already is written again.
     """
-    make_directories(directory)
+    with suppress(FileExistsError):
+        make_directory(directory)
     base = os.path.join(directory, key)
     copies: list[ObjectMeta] = []
     with suppress(DamagedContainer, DamagedObject):

@@ -48,7 +48,7 @@ class LooseStore(Store):
         self._durability = durability
         self._codecs = codecs_of(config)
         self._is_raw = self._codecs == (Codec.RAW,)
-        self.sandbox = Sandbox(layout.sandbox)
+        self.sandbox = Sandbox(layout)
         self.names = LooseNames(layout, self.hash, self._codecs)
         encoding = Encoding(CompressMode.AUTO, config.loose_codec)
         self._directories = LooseDirectories(layout, durability)
@@ -56,6 +56,10 @@ class LooseStore(Store):
         self._insert = LooseInsert(*own, encoding, durability, self._known, self._is_elsewhere)
         self.elsewhere: Store | None = None
         """The container's other store: what has a good copy there is not inserted here again."""
+
+    def refuse_gone(self) -> None:
+        """Raise `NotAContainer` when the container is not at its path any more."""
+        self._layout.refuse_gone()
 
     def close(self) -> None:
         """Give up the writer's place in the sandbox; the next insert takes another."""
@@ -66,6 +70,7 @@ class LooseStore(Store):
     def _from_good_copy(self, digest: bytes, use: Callable[[LooseFile], _T]) -> _T | None:
         """What ``use`` makes of the object's file; None when there is none."""
         reason = ""
+        self._layout.check_loose(self._layout.loose_directory(digest.hex()))
         for codec in self._codecs:
             try:
                 result = use(LooseFile(self.names.path(digest, codec), digest, codec, self.hash))
@@ -94,8 +99,9 @@ class LooseStore(Store):
     def read(self, digest: bytes) -> bytes | None:
         if self._is_raw:
             # As most are: raw, whole, and read at once. Whatever is odd is looked at the longer way.
+            self._layout.check_loose(self._layout.loose_directory(key := digest.hex()))
             try:
-                data = read_small(self._layout.loose_file(digest.hex()))
+                data = read_small(self._layout.loose_file(key))
             except FileNotFoundError:
                 return None
             except OSError:
@@ -112,6 +118,7 @@ class LooseStore(Store):
         """
         for directory, group in groupby(map(bytes.hex, digests), self._layout.loose_directory):
             cut = self._layout.loose_prefix_len
+            self._layout.check_loose(directory)
             try:
                 fd = fsio.open_directory(directory)
             except OSError:
@@ -235,7 +242,7 @@ class LooseStore(Store):
         self.place(digest, parts)
         for codec in self._codecs:
             if codec is not Codec.RAW:
-                fsio.remove(self.names.path(digest, codec))
+                self._layout.remove(self.names.path(digest, codec))
 
     def set_damaged_aside(self, digest: bytes, aside: Callable[[], str]) -> list[str]:
         """Move what stands in the place of an object, and is not good, elsewhere; returns where it is now.
@@ -244,6 +251,7 @@ class LooseStore(Store):
         What somebody puts there meanwhile stays, or is put back. The directories are synced.
         """
         moved = []
+        self._layout.check_loose(self._layout.loose_directory(digest.hex()))
         for codec in self._codecs:
             path = self.names.path(digest, codec)
             if not os.path.lexists(path) or self._is_good(path, digest, codec):
@@ -276,7 +284,7 @@ class LooseStore(Store):
         removed = []
         for digest in digests:
             files = [self.names.path(digest, codec) for codec in self._codecs]
-            if sum(map(fsio.remove, files)):
+            if sum(map(self._layout.remove, files)):
                 removed.append(digest)
         if self._durability is Durability.FULL:
             for directory in {self._layout.loose_directory(digest.hex()) for digest in removed}:

@@ -36,7 +36,10 @@ class LooseCheck:
             return
         for name in _listing(root):
             path = os.path.join(root, name)
-            if len(name) != cut or not os.path.isdir(path) or os.path.islink(path):
+            if len(name) == cut and os.path.islink(path):
+                reason = "a symbolic link in the place of a directory, which is not followed"
+                yield Checked(findings=(Finding(self._name(path), reason),), position=name)
+            elif len(name) != cut or not os.path.isdir(path):
                 yield Checked(findings=(self._foreign(path),), position=name) if name > after else Checked()
             elif name > after:
                 yield self._directory(path, name)

@@ -9,7 +9,7 @@ from itertools import islice
 from rsdos import fsio
 from rsdos.layout import Layout
 from rsdos.model import Durability
-from rsdos.sharing import make_directories, make_directory
+from rsdos.sharing import make_directory
 from rsdos.stores.threads import Threads
 
 _MOST_AHEAD = 2
@@ -35,6 +35,7 @@ class LooseDirectories:
         try:
             make_directory(directory)
         except FileExistsError:
+            self._layout.check_loose(directory)
             self._seen.add(directory)
         except FileNotFoundError:
             self.make_again(directory)
@@ -43,9 +44,12 @@ class LooseDirectories:
             self._make_ahead()
 
     def make_again(self, directory: str) -> None:
-        """Make a directory that has gone since it was seen."""
+        """Make a directory that has gone since it was seen. Raises `NotAContainer` when the container is gone."""
         self._settled.discard(directory)
-        make_directories(directory)
+        self._layout.make(self._layout.loose)
+        if directory != self._layout.loose:
+            with suppress(FileExistsError):
+                make_directory(directory)
         self._seen.add(directory)
 
     def _make_ahead(self) -> None:

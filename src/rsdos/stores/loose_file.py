@@ -57,9 +57,9 @@ def read_small(path: str, dir_fd: int | None = None) -> bytes | None:
     """
     fd = fsio.open_for_bytes(path, dir_fd)
     try:
-        data = os.read(fd, _FIRST)
+        data = os.pread(fd, _FIRST, 0)  # Nothing is taken out of a FIFO or a socket so.
         if len(data) == _FIRST:
-            data += os.read(fd, FRAME_SIZE - _FIRST + 1)
+            data += os.pread(fd, FRAME_SIZE - _FIRST + 1, _FIRST)
     finally:
         os.close(fd)
     return data if len(data) <= FRAME_SIZE else None

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import groupby
+from typing import TypeVar
 
 from rsdos import fsio
 from rsdos.config import Config
@@ -38,6 +39,9 @@ mount option, without a journal), 600 and 150.
 _REMOVE_TOGETHER_FROM = 256
 """Files from which on that pays for the threads."""
 
+_HEX = frozenset("0123456789abcdef")
+_T = TypeVar("_T")
+
 
 def codecs_of(config: Config) -> tuple[Codec, ...]:
     """Those that loose files of a container may be in, the one that is looked for first before."""
@@ -62,15 +66,22 @@ class LooseNames:
 
     def files(self, digest: bytes) -> list[str]:
         """The files of one object that are there."""
-        return [path for codec in self._codecs if _is_file(path := self.path(digest, codec))]
+        files = [path for codec in self._codecs if _is_file(path := self.path(digest, codec))]
+        return self._found(digest, files)
 
     def has(self, digest: bytes) -> bool:
         """Whether there is a file of an object."""
-        return any(_is_file(self.path(digest, codec)) for codec in self._codecs)
+        return self._found(digest, any(_is_file(self.path(digest, codec)) for codec in self._codecs))
 
     def may_have(self, digest: bytes) -> bool:
         """Whether something stands in the place of an object: a third of the time of opening what is not there."""
-        return any(os.access(self.path(digest, codec), os.F_OK) for codec in self._codecs)
+        return self._found(digest, any(os.access(self.path(digest, codec), os.F_OK) for codec in self._codecs))
+
+    def _found(self, digest: bytes, answer: _T) -> _T:
+        """The same answer. Raises `NotOurs` where there is one, and it came by a link in the place of a directory."""
+        if answer:
+            self._layout.check_loose(self._layout.loose_directory(digest.hex()))
+        return answer
 
     def possible(self, digests: Sequence[bytes]) -> Iterable[int]:
         """The positions of the digests that may have a file; of all others there is none.
@@ -134,7 +145,8 @@ class LooseNames:
             return
         for name in names:
             directory = os.path.join(self._layout.loose, name)
-            if len(name) == self._layout.loose_prefix_len and not name.startswith("."):
+            if len(name) == self._layout.loose_prefix_len and _HEX.issuperset(name):
+                self._layout.check_loose(directory)
                 try:
                     yield directory, os.listdir(directory)
                 except (FileNotFoundError, NotADirectoryError):
@@ -146,6 +158,7 @@ class LooseNames:
         if len(prefix) < cut:
             yield from (key for key in self if key.startswith(prefix))
             return
+        self._layout.check_loose(self._layout.loose_directory(prefix))
         try:
             names = os.listdir(self._layout.loose_directory(prefix))
         except (FileNotFoundError, NotADirectoryError):
@@ -161,14 +174,10 @@ class LooseNames:
 
         def remove_from(group: tuple[str, list[str]]) -> None:
             directory, keys = group
-            with suppress(FileNotFoundError):
-                fd = fsio.open_directory(directory)
-                try:
-                    for key in keys:
-                        for suffix in suffixes:
-                            fsio.remove(key[cut:] + suffix, fd)
-                finally:
-                    os.close(fd)
+            with suppress(FileNotFoundError), self._layout.open(directory) as opened:
+                for key in keys:
+                    for suffix in suffixes:
+                        opened.remove(key[cut:] + suffix)
 
         groups = groupby(map(bytes.hex, digests), self._layout.loose_directory)
         from rsdos.stores.threads import Threads

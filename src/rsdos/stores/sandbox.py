@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from rsdos import fsio, locks
+from rsdos.layout import Layout
 from rsdos.model import BytesLike
 from rsdos.sharing import is_shared, make_directory, share
 
@@ -54,8 +55,9 @@ class _Claim(NamedTuple):
 class Sandbox:
     """The unfinished files of one writer. Made at the first file; any number of threads; a fork makes its own."""
 
-    def __init__(self, path: str) -> None:
-        self._root = path
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._root = layout.sandbox
         self._counter = itertools.count()
         self._claims: dict[int, _Claim] = {}
         """By pid. ``setdefault`` decides between two threads without a lock that a fork could inherit held."""
@@ -77,7 +79,7 @@ class Sandbox:
         fresh = self._claim()
         claim = self._claims.setdefault(os.getpid(), fresh)
         if claim is not fresh:
-            _give_up(fresh)
+            self._give_up(fresh)
         return claim
 
     def _claim(self) -> _Claim:
@@ -87,7 +89,7 @@ class Sandbox:
                 make_directory(path)
             except FileNotFoundError:
                 # Not every copy of a container has its empty directories. Of one that is gone nothing is made anew.
-                make_directory(self._root)
+                self._layout.make(self._root)
                 continue
             # A sweep between these calls takes the directory away: begin again then.
             with suppress(FileNotFoundError):
@@ -97,40 +99,44 @@ class Sandbox:
 
     def sweep(self) -> int:
         """Remove what dead writers left; returns how many of their files. A live writer's are never touched."""
-        import shutil
-
         removed = 0
         mine = {claim.directory.path for claim in self._claims.values()}
-        if not os.path.isdir(self._root):
+        try:
+            root = self._layout.open(self._root)
+        except FileNotFoundError:
             return 0
-        for name in os.listdir(self._root):
-            path = os.path.join(self._root, name)
-            if path in mine:
-                continue
-            with suppress(OSError):
-                lock = locks.try_acquire_directory(path)
-                if lock:
-                    with lock:
-                        removed += len(os.listdir(path))
-                        shutil.rmtree(path)
+        with root:
+            for name in root.names():
+                path = f"{self._root}/{name}"
+                if path in mine:
+                    continue
+                with suppress(OSError):  # Among them: it is not ours, and stays.
+                    lock = locks.try_acquire_directory(path)
+                    if lock:
+                        with lock, root.child(name) as directory:
+                            there = len(directory.names())
+                            left = directory.clear()
+                            removed += there - len(left)
+                            if not left:
+                                root.remove_directory(name)
         return removed
 
     def close(self) -> None:
         """Give the directory up, if this process has one; one that another thread still uses stays. Idempotent."""
         claim = self._claims.get(os.getpid())
-        if claim and _give_up(claim):
+        if claim and self._give_up(claim):
             self._claims.pop(os.getpid(), None)
 
-
-def _give_up(claim: _Claim) -> bool:
-    try:
-        os.rmdir(claim.directory.path)
-    except FileNotFoundError:
-        pass
-    except OSError:
-        return False
-    claim.lock.release()
-    return True
+    def _give_up(self, claim: _Claim) -> bool:
+        try:
+            with self._layout.open(self._root) as root:
+                root.remove_directory(os.path.basename(claim.directory.path))
+        except FileNotFoundError:
+            pass
+        except OSError:
+            return False
+        claim.lock.release()
+        return True
 
 
 class SandboxFile:

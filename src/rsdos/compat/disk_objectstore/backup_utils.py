@@ -199,7 +199,7 @@ def backup_container(manager: BackupManager, container: Container, path: Path, p
     if not manager.run_cmd(["mkdir", "-p", str(path)])[0]:
         raise BackupError(f"Couldn't create '{path!s}'")
     with suppress(OSError):
-        make_directories(engine.layout.locks)  # disk-objectstore makes none.
+        engine.layout.make(engine.layout.locks)  # disk-objectstore makes none.
     with engine.reading(), tempfile.TemporaryDirectory() as temporary:
         manager.call_rsync(container._get_loose_folder(), path, link_dest=prev_backup, dest_trailing_slash=True)
         try:

@@ -22,7 +22,6 @@ from rsdos.compat.disk_objectstore.writing import ObjectWriter
 from rsdos.errors import ObjectNotFound
 from rsdos.layout import LegacyLayout
 from rsdos.model import CompressMode
-from rsdos.sharing import make_directories
 
 __all__ = ["CompressMode", "Container", "NotExistent", "NotInitialised", "ObjQueryResults", "ObjectType"]
 
@@ -281,7 +280,7 @@ class Container(Folder):
         layout = self._opened.layout
         if not isinstance(layout, LegacyLayout):
             raise ModificationNotAllowed("packs of container version 2 are not written by hand")
-        make_directories(layout.locks)
+        layout.make(layout.locks)
         own = locks.try_acquire(layout.pack_lock(int(pack_id))) if int(pack_id) >= 0 else None
         if own is None and int(pack_id) >= 0:
             raise FileExistsError(f"pack {pack_id} is locked")

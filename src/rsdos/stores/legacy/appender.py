@@ -24,7 +24,7 @@ from rsdos.errors import Busy, WriterPoisoned
 from rsdos.hashing import spelled
 from rsdos.layout import LegacyLayout
 from rsdos.model import BytesLike, Codec, Durability, RecordFlag, Stored
-from rsdos.sharing import inherit, make_directories
+from rsdos.sharing import inherit
 from rsdos.stores.appending import MOST_BATCH, MOST_ENTRIES, Look, PackAppender
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.legacy.database import Database, Row
@@ -202,7 +202,7 @@ class LegacyAppender(PackAppender):
         if self._failed:
             raise WriterPoisoned("this appender has failed before")
         if self._pack is None:
-            make_directories(self._layout.locks)
+            self._layout.make(self._layout.locks)
             candidates = chain(self._layout.pack_ids(), fresh_ids(self._layout, self._database))
             self._pack = next(pack for pack in map(self._try, candidates) if pack)
         return self._pack

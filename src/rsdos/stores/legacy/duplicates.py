@@ -16,7 +16,7 @@ from rsdos.errors import DecodeError
 from rsdos.hashing import HashType
 from rsdos.layout import LegacyLayout
 from rsdos.model import Codec, RecordFlag, Stored
-from rsdos.sharing import make_directories
+from rsdos.sharing import make_directory
 from rsdos.streams.plain import plain_parts
 
 
@@ -46,7 +46,7 @@ def settle_duplicates(layout: LegacyLayout, hash_type: HashType, has_good_copy: 
                 continue
             _publish(layout, key, good)
             paths.remove(good)
-        removed += sum(map(fsio.remove, paths))
+        removed += sum(map(layout.remove, paths))
     return removed
 
 
@@ -73,7 +73,11 @@ def _is_good(path: str, digest: bytes, hash_type: HashType) -> bool:
 def _publish(layout: LegacyLayout, key: str, path: str) -> None:
     fsio.sync_path(path)
     directory = layout.loose_directory(key)
-    make_directories(directory)
+    layout.make(layout.loose)
+    if directory != layout.loose:
+        with suppress(FileExistsError):
+            make_directory(directory)
+        layout.check_loose(directory)
     os.rename(path, layout.loose_file(key))
     fsio.sync_directory(directory)
     fsio.sync_directory(layout.loose)

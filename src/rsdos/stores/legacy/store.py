@@ -77,9 +77,12 @@ class LegacyPacks(Packs):
         return self.database.sight()
 
     def is_current(self, sight: object) -> bool:
+        # Asked before an object is said to be missing: SQLite goes on with the index of a container that has moved.
+        self._layout.refuse_gone()
         return self.database.sight() == sight
 
     def refresh(self) -> None:
+        self._layout.refuse_gone()
         self.reader.close()
 
     def close(self) -> None:
