@@ -18,6 +18,12 @@ AIIDA := .venv-aiida/installed-$(HERE)
 PLOTS := $(VENV)/plots-$(HERE)
 NODES ?= 2000
 STAGES := lint unit aiida
+# Makes the environments of lowest and newest versions: pip cannot resolve to the lowest.
+UV := .venv-uv/bin/uv
+# The Pythons that those are made for: on the PATH, or pyenv's. A shim of pyenv may be there and not run.
+PYTHONS ?= $(shell for version in 3.11 3.12 3.13; do \
+    for python in python$$version $$(ls -d $$HOME/.pyenv/versions/$$version.*/bin/python3 2>/dev/null); do \
+    "$$python" -c '' 2>/dev/null && command -v "$$python" && break; done; done)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
@@ -27,7 +33,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 # One step after the other, also under `make -j`: the summary of pytest is in one piece.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format unit aiida crash damage soak bench bench-quick bench-scale bench-profile visit clean
+.PHONY: help demo test lint format unit aiida test-lowest test-newest test-install crash damage soak bench bench-quick bench-scale bench-profile visit clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +63,15 @@ unit: $(STAMP) $(PEERS) ## the tests alone; ARGS="-k pack -x" goes to pytest, WO
 aiida: $(AIIDA) ## AiiDA on the drop-in, from end to end; NODES=300 for a shorter run
 	@echo "== AiiDA"
 	@.venv-aiida/bin/python tests/aiida/run.py --nodes $(NODES)
+
+test-lowest: $(UV) ## command line and codecs with the lowest versions allowed; PYTHONS="python3.11 …"
+	@UV=$(UV) ARGS="-n $(WORKERS) $(ARGS)" '$(PYTHON)' tests/install/versions.py lowest $(PYTHONS)
+
+test-newest: $(UV) ## the same with the newest
+	@UV=$(UV) ARGS="-n $(WORKERS) $(ARGS)" '$(PYTHON)' tests/install/versions.py newest $(PYTHONS)
+
+test-install: $(UV) ## rsdos and the drop-in by pip and uv, from checkout and wheels; AIIDA_CORE="2.8 2.9" beside those
+	@UV=$(UV) '$(PYTHON)' tests/install/run.py $(AIIDA_CORE)
 
 crash: $(STAMP) ## every operation broken off at every call, and power lost behind it (ten minutes); prints the counts
 	@$(BIN)/python -m tests.crash.run $(ARGS)
@@ -90,7 +105,7 @@ bench-scale: $(STAMP) $(PLOTS) ## 1 M and 10 M objects, as long as it takes; wri
 	@$(BIN)/python -m benchmarks.page
 
 clean: ## remove .venv, caches and build products
-	rm -rf $(VENV) .venv-peers .venv-aiida .bench .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) .venv-* .bench .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is missing: begin afresh (first run, an interrupted one, a moved directory). It is only older than
@@ -115,6 +130,11 @@ $(PEERS): Makefile
 	@.venv-peers/bin/python -m pip install --quiet disk-objectstore==1.5.0 rsdos==0.1.1 lmdb==3.0.0
 	@touch $@
 
+$(UV):
+	@echo "== setting up .venv-uv (once)"
+	@'$(PYTHON)' -m venv --clear .venv-uv
+	@.venv-uv/bin/python -m pip install --quiet uv
+
 $(PLOTS): $(STAMP)
 	@$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	@touch $@
@@ -125,5 +145,5 @@ $(AIIDA): Makefile pyproject.toml drop-in/pyproject.toml $(shell find src/rsdos 
 	@test -e .venv-aiida/bin/verdi || '$(PYTHON)' -m venv --clear .venv-aiida
 	@.venv-aiida/bin/python -m pip install --quiet 'aiida-core~=2.9.0'
 	@.venv-aiida/bin/python -m pip install --quiet --force-reinstall --no-deps . ./drop-in
-	@.venv-aiida/bin/python -m pip install --quiet ./drop-in
+	@.venv-aiida/bin/python -m pip install --quiet . ./drop-in
 	@touch $@

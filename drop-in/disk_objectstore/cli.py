@@ -1,5 +1,31 @@
 """The command ``dostore``."""
 
-from rsdos.compat.disk_objectstore.cli import ContainerContext, main, pass_dostore
+from disk_objectstore import __version__
+from rsdos.compat.disk_objectstore.cli import (
+    Container,
+    ContainerContext,
+    add_files,
+    backup,
+    backup_utils,
+    create,
+    main,
+    optimize,
+    pass_dostore,
+    status,
+    validate,
+)
 
-__all__ = ("ContainerContext", "main", "pass_dostore")
+__all__ = (
+    "Container",
+    "ContainerContext",
+    "__version__",
+    "add_files",
+    "backup",
+    "backup_utils",
+    "create",
+    "main",
+    "optimize",
+    "pass_dostore",
+    "status",
+    "validate",
+)

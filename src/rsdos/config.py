@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from hashlib import sha256
 from types import MappingProxyType
 from typing import Any
 
@@ -233,6 +234,9 @@ _LEGACY_SETTINGS = {
 }
 """The settings that version 1 has, and their names there."""
 
+_SINCE_5 = {"container_id", "compression_algorithm"}
+"""What disk-objectstore 0.4.0 did not write yet."""
+
 
 def _version(data: bytes) -> object:
     """What the file says of its version, before it is known to be whole; `VERSION` when it says nothing."""
@@ -256,7 +260,11 @@ def _decode_legacy(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     """The settings of version 1, and the keys that are not known. Raises ValueError when a setting is missing."""
     fields: dict[str, Any] = json.loads(data)
     missing = set(_LEGACY_SETTINGS.values()) - set(fields)
-    if missing:
+    if missing == _SINCE_5:
+        # Its only compression was this. The id is the same each time, as a migration that goes on needs it; two
+        # containers of the same settings share it.
+        fields |= {"compression_algorithm": "zlib+1", "container_id": sha256(data).hexdigest()[:32]}
+    elif missing:
         raise ValueError(f"it has no {min(missing)}")
     known = {name: fields.pop(theirs) for name, theirs in _LEGACY_SETTINGS.items()}
     return known | {"durability": Durability.FULL.value}, fields

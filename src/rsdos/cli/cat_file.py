@@ -10,6 +10,7 @@ from contextlib import ExitStack
 import click
 
 from rsdos.cli.bar import Bar
+from rsdos.cli.parameter import Parameter
 from rsdos.cli.passing import pass_session
 from rsdos.cli.render import echo_bytes
 from rsdos.cli.session import Session
@@ -19,7 +20,7 @@ _PART = 1 << 20
 _RANGE = re.compile(r"(\d*):(\d*)")
 
 
-class _Range(click.ParamType[tuple[int, int | None]]):
+class _Range(Parameter):
     """``START:END``, raw bytes, half-open; either may be left out."""
 
     name = "start:end"

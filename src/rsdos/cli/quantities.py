@@ -6,12 +6,14 @@ import re
 
 import click
 
+from rsdos.cli.parameter import Parameter
+
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)?")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*(%)?")
 
 
-class Duration(click.ParamType[float]):
+class Duration(Parameter):
     """``90`` (seconds), ``90s``, ``10m``, ``2h``; gives seconds."""
 
     name = "time"
@@ -23,7 +25,7 @@ class Duration(click.ParamType[float]):
         return float(match[1]) * _SECONDS[match[2] or "s"]
 
 
-class Share(click.ParamType[float]):
+class Share(Parameter):
     """``20%`` or ``0.2``; gives a number from 0 to 1."""
 
     name = "share"

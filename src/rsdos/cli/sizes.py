@@ -6,11 +6,13 @@ import re
 
 import click
 
+from rsdos.cli.parameter import Parameter
+
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKMGT]i?B?|B)?")
 _EXPONENTS = {"k": 1, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
-class Size(click.ParamType[int]):
+class Size(Parameter):
     """``512`` (MiB), ``4GiB``, ``500MB``, ``100B``; gives bytes."""
 
     name = "size"

@@ -37,6 +37,8 @@ class Appender(PackAppender):
         self._failed = False
         self._tables: list[Entries] = []
         self._count = 0
+        self._looked_at = 0
+        """The manifest, at the oldest, that the objects of the batch were looked for in."""
 
     def __enter__(self) -> Self:
         self._begin()
@@ -67,7 +69,9 @@ class Appender(PackAppender):
         return self._absent_from(snapshot, list(self._hits))
 
     def unknown(self, digests: Sequence[bytes]) -> Sequence[int]:
-        self._open()  # 1 and 2 come before 3 also where the pack before this one was full.
+        claim = self._open()  # 1 and 2 come before 3 also where the pack before this one was full.
+        if not self._count:
+            self._looked_at = claim.base.number
         return super().unknown(digests)
 
     def add_frames(self, source: Iterator[BytesLike], encoding: Encoding) -> bytes:
@@ -96,7 +100,7 @@ class Appender(PackAppender):
             writer.write([part])
         self._record_one(digest, start, stored, crc)
 
-    def append(
+    def _append(
         self, digests: Sequence[bytes], stored: Sequence[bytes], codecs: Sequence[int], sizes: Sequence[int]
     ) -> None:
         # 4. Write payloads; the segment and the footer follow when the batch is full or ends.
@@ -232,10 +236,11 @@ class Appender(PackAppender):
     def _count_dead(self, manifest: Manifest, newest: Manifest, entries: Entries) -> Manifest:
         """Of a key that the index has twice from now on, one copy is dead bytes.
 
-        That is where another writer committed it since step 2, or the copy that was there is damaged.
+        That is where another writer committed it since step 3, which for what did not fit into the pack before is
+        older than step 2, or the copy that was there is damaged.
         """
         assert self._claim
-        if newest.number == self._claim.base.number and not self._damaged:
+        if newest.number == self._looked_at and not self._damaged:
             return manifest
         try:
             before = self._index.open(newest).copies_like(entries)

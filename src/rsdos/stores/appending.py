@@ -144,11 +144,36 @@ class PackAppender(ABC):
         self._damaged.update(digests[i] for i, copy in enumerate(answers) if copy is Copy.DAMAGED)
         return [i for i, copy in zip(at, answers, strict=True) if copy is not Copy.GOOD]
 
-    @abstractmethod
     def append(
         self, digests: Sequence[bytes], stored: Sequence[bytes], codecs: Sequence[int], sizes: Sequence[int]
     ) -> None:
-        """Append objects of at most one frame each, which `unknown` has named, in their stored form."""
+        """Append objects of at most one frame each, which `unknown` has named, in their stored form.
+
+        The object that brings a pack to its target is the last one in it; what is behind goes to the next.
+        """
+        self._open()
+        if sum(map(len, stored)) <= self.room:
+            self._append(digests, stored, codecs, sizes)
+            return
+        begin = 0
+        while begin < len(stored):
+            self._open()
+            end, room = begin, self.room
+            while end < len(stored) and room > 0:
+                room -= len(stored[end])
+                end += 1
+            self._append(digests[begin:end], stored[begin:end], codecs[begin:end], sizes[begin:end])
+            begin = end
+
+    @abstractmethod
+    def _open(self) -> object:
+        """The pack that the next object goes to, locked; `room` is of it."""
+
+    @abstractmethod
+    def _append(
+        self, digests: Sequence[bytes], stored: Sequence[bytes], codecs: Sequence[int], sizes: Sequence[int]
+    ) -> None:
+        """Append objects to that pack; commits when it is full."""
 
     @abstractmethod
     def commit(self) -> None:

@@ -34,6 +34,7 @@ from rsdos.model import FRAME_SIZE, BytesLike, Codec, RecordFlag, Stored
 from rsdos.streams.frames import frames
 from rsdos.streams.plain import PlainReader, hashed, plain_parts
 from rsdos.streams.reader import FramedReader
+from rsdos.streams.seekable import ObjectStream
 
 _FIRST = 1 << 14
 """What is read of a file at first: a buffer of a whole frame costs more than most objects."""
@@ -72,6 +73,7 @@ class LooseFile:
     """
 
     def __init__(self, path: str, digest: bytes, codec: Codec, hash_type: HashType) -> None:
+        self.path = path
         self.digest = digest
         self.hash = hash_type
         self.fd = -1
@@ -127,20 +129,20 @@ class LooseFile:
         else:
             yield self.read()
 
-    def stream(self) -> io.BufferedReader:
-        """A seekable stream.
+    def stream(self) -> ObjectStream:
+        """A seekable stream; that of a raw object is a real file, with a name and a descriptor.
 
         An object of at most one frame is verified before it returns. A larger compressed one verifies the frames it
         touches; a larger raw one its hash, when it is read from beginning to end, and else only that its size is
-        the same (design, section 3).
+        the same (design, section 3), unless it is asked for its descriptor.
         """
         if self.stored.flags:
-            raw: io.RawIOBase = _Framed(self)
-        elif self.stored.size <= FRAME_SIZE:
-            return io.BufferedReader(io.BytesIO(self.read()))
-        else:
-            raw = PlainReader(self._fetch, self._fill, self.stored, self.digest, self.hash, self._damage, self.close)
-        return io.BufferedReader(raw, 1 << 16)
+            return ObjectStream(_Framed(self), 1 << 16)
+        if self.stored.codec is not Codec.RAW:
+            return ObjectStream(io.BytesIO(self.read()))
+        if self.stored.size <= FRAME_SIZE:
+            return ObjectStream(_Small(self))
+        return ObjectStream(_Large(self), 1 << 16)
 
     def _damage(self, reason: str) -> DamagedObject:
         return DamagedObject(self.digest.hex(), reason)
@@ -184,3 +186,41 @@ class _Framed(FramedReader):
     def close(self) -> None:
         super().close()
         self._file.close()
+
+
+class _Small(io.BytesIO):
+    """The verified bytes of a raw loose object of at most one frame; keeps its file."""
+
+    def __init__(self, file: LooseFile) -> None:
+        self._file = file
+        self.name = file.path
+        super().__init__(file.read())
+
+    def fileno(self) -> int:
+        return self._file.fd
+
+    def close(self) -> None:
+        super().close()
+        self._file.close()
+
+
+class _Large(PlainReader):
+    """A stream of a larger one; keeps its file."""
+
+    def __init__(self, file: LooseFile) -> None:
+        super().__init__(file._fetch, file._fill, file.stored, file.digest, file.hash, file._damage, file.close)
+        self._file = file
+        self._is_verified = False
+        self.name = file.path
+
+    def fileno(self) -> int:
+        """The file's descriptor. Reads all of it before, at the first time. Raises `DamagedObject`."""
+        self._refuse_closed()
+        if not self._is_verified:
+            try:
+                for _ in self._file.frames():
+                    pass
+            except DecodeError as error:
+                raise self._file._damage(str(error)) from error
+            self._is_verified = True
+        return self._file.fd

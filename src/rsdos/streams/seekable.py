@@ -6,6 +6,27 @@ import io
 import os
 
 
+class ObjectStream(io.BufferedReader):
+    """A buffered stream of one object; ``mode`` is that of a file.
+
+    Where the object is a raw file of its own it has that file's ``name`` and ``fileno``; elsewhere AttributeError and
+    `io.UnsupportedOperation` say that there is none.
+    """
+
+    @property
+    def mode(self) -> str:
+        return "rb"
+
+    def fileno(self) -> int:
+        """The descriptor of the object's file, at the position of the stream; what is read by it is not verified.
+
+        The object is, before this returns, from beginning to end.
+        """
+        fd = super().fileno()
+        os.lseek(fd, self.tell(), os.SEEK_SET)
+        return fd
+
+
 class Seekable(io.RawIOBase):
     """A raw stream of ``size`` bytes with a position of its own. For one thread at a time."""
 

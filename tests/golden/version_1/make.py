@@ -2,7 +2,8 @@
 
     .venv-peers/bin/python tests/golden/version_1/make.py
 
-needs disk-objectstore 1.5.0 and rsdos 0.1.1. Each is written as NAME.zip and NAME.json; one that is there is left as
+needs disk-objectstore 1.5.0 and rsdos 0.1.1. With disk-objectstore 0.4.0 (and SQLAlchemy 1.4), in an environment of
+its own, it makes the one of that. Each is written as NAME.zip and NAME.json; one that is there is left as
 it is, always.
 """
 
@@ -23,7 +24,10 @@ from unittest import mock
 
 import disk_objectstore
 
-import rsdos
+try:
+    import rsdos
+except ImportError:  # Beside disk-objectstore 0.4.0.
+    rsdos = None
 
 HERE = Path(__file__).parent
 
@@ -152,6 +156,22 @@ def rsdos_zstd(path: Path) -> dict[str, object]:
     return first(path, "zstd:+1")
 
 
+def disk_objectstore_0_4(path: Path) -> dict[str, object]:
+    """What disk-objectstore 0.4.0 made: no id, and no word of compression in its config.json."""
+    container = disk_objectstore.Container(path)
+    container.init_container(pack_size_target=2000)
+    container.add_object(BOTH)
+    container.pack_all_loose()
+    container.add_objects_to_pack(SMALL)
+    container.add_objects_to_pack(LARGE, compress=True)
+    for data in LOOSE:
+        container.add_object(data)
+    container.close()
+    return expected(*SMALL, *LARGE, *LOOSE, BOTH)
+
+
+OLD: dict[str, Callable[[Path], dict[str, object]]] = {"dos-0.4": disk_objectstore_0_4}
+
 GOLDEN: dict[str, Callable[[Path], dict[str, object]]] = {
     function.__name__.replace("_", "-"): function
     for function in (
@@ -187,7 +207,8 @@ def write_zip(root: Path, target: Path) -> None:
 
 
 def main() -> None:
-    for name, function in GOLDEN.items():
+    is_old = disk_objectstore.__version__ == "0.4.0"
+    for name, function in (OLD if is_old else GOLDEN).items():
         target = HERE / f"{name}.zip"
         if target.exists():
             sys.stdout.write(f"{name}: is there, and stays as it is\n")

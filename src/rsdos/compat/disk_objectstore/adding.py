@@ -9,7 +9,6 @@ from typing import Any
 from rsdos.compat.disk_objectstore.callbacks import Callback, CallbackProgress, rename_callback, told
 from rsdos.compat.disk_objectstore.exceptions import InconsistentContent
 from rsdos.engine import Engine
-from rsdos.errors import InvalidSource
 from rsdos.maintenance import transfer
 from rsdos.model import BytesLike, CompressMode, Durability, Source
 
@@ -38,9 +37,9 @@ def list_existing(engine: Engine, callback: Callback | None) -> None:
 
 
 def readable(stream: Any) -> Any:
-    """The same stream. Raises `InvalidSource` when it is none: a text would be taken for a path."""
+    """The same stream. Raises AttributeError when it is none: a text would be taken for a path."""
     if not hasattr(stream, "read"):
-        raise InvalidSource(f"not a binary stream: {type(stream).__name__}")
+        raise AttributeError(f"{type(stream).__name__!r} object has no attribute 'read'")
     return stream
 
 

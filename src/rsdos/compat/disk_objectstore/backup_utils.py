@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from rsdos.compat.disk_objectstore import LOGGER as BASE_LOGGER
 from rsdos.compat.disk_objectstore.container import Container
 from rsdos.engine import Engine
 from rsdos.errors import RsdosError
@@ -24,7 +25,7 @@ from rsdos.maintenance.fill import stage
 from rsdos.maintenance.generations import names_among, next_name
 from rsdos.sharing import make_directories
 
-LOGGER = logging.getLogger("disk_objectstore.disk_objectstore.backup_utils")
+LOGGER = BASE_LOGGER.getChild("disk_objectstore.backup_utils")
 
 _VANISHED = 24
 """How rsync exits when a file was removed while it copied: a loose object that was packed or deleted meanwhile."""

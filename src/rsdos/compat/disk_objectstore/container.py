@@ -7,6 +7,7 @@ import os
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,16 +15,87 @@ from rsdos import locks
 from rsdos.compat.disk_objectstore import adding, checking, maintaining, reading
 from rsdos.compat.disk_objectstore.callbacks import Callback
 from rsdos.compat.disk_objectstore.dataclasses import ObjectCount, ObjectMeta, TotalSize, ValidationIssues
-from rsdos.compat.disk_objectstore.exceptions import ModificationNotAllowed, NotExistent, NotInitialised
+from rsdos.compat.disk_objectstore.exceptions import (
+    InconsistentContent,
+    ModificationNotAllowed,
+    NotExistent,
+    NotInitialised,
+)
 from rsdos.compat.disk_objectstore.folder import Folder
 from rsdos.compat.disk_objectstore.object_type import ObjectType
-from rsdos.compat.disk_objectstore.streams import CallbackStreamWrapper, LazyLooseStream
-from rsdos.compat.disk_objectstore.writing import ObjectWriter
+from rsdos.compat.disk_objectstore.utils import (
+    CallbackStreamWrapper,
+    LazyLooseStream,
+    LazyOpener,
+    Location,
+    ObjectWriter,
+    PackedObjectReader,
+    StreamReadBytesType,
+    StreamSeekBytesType,
+    StreamWriteBytesType,
+    ZlibStreamDecompresser,
+    chunk_iterator,
+    compute_hash_and_size,
+    detect_where_sorted,
+    get_compressobj_instance,
+    get_hash_cls,
+    get_stream_decompresser,
+    is_known_hash,
+    merge_sorted,
+    nullcontext,
+    rename_callback,
+    safe_flush_to_disk,
+    should_compress,
+    yield_first_element,
+)
 from rsdos.errors import ObjectNotFound
 from rsdos.layout import LegacyLayout
 from rsdos.model import CompressMode
 
-__all__ = ["CompressMode", "Container", "NotExistent", "NotInitialised", "ObjQueryResults", "ObjectType"]
+__all__ = [
+    "CallbackStreamWrapper",
+    "CompressMode",
+    "Container",
+    "InconsistentContent",
+    "LazyLooseStream",
+    "LazyOpener",
+    "Location",
+    "NotExistent",
+    "NotInitialised",
+    "ObjQueryResults",
+    "ObjectCount",
+    "ObjectMeta",
+    "ObjectType",
+    "ObjectWriter",
+    "PackedObjectReader",
+    "StreamReadBytesType",
+    "StreamSeekBytesType",
+    "StreamWriteBytesType",
+    "TotalSize",
+    "ValidationIssues",
+    "ZlibStreamDecompresser",
+    "chunk_iterator",
+    "compute_hash_and_size",
+    "detect_where_sorted",
+    "get_compressobj_instance",
+    "get_hash_cls",
+    "get_stream_decompresser",
+    "is_known_hash",
+    "merge_sorted",
+    "nullcontext",
+    "rename_callback",
+    "safe_flush_to_disk",
+    "should_compress",
+    "yield_first_element",
+]
+
+
+def __getattr__(name: str) -> object:
+    """`Obj` and `get_session`: they want SQLAlchemy, so the drop-in has them in a module of its own."""
+    if name not in ("Obj", "get_session"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("disk_objectstore.database"), name)
+
 
 ObjQueryResults = namedtuple("ObjQueryResults", ["hashkey", "offset", "length", "compressed", "size"])
 
@@ -83,7 +155,7 @@ class Container(Folder):
     def get_object_meta(self, hashkey: str) -> ObjectMeta:
         """What is known of one object. Raises `NotExistent`."""
         try:
-            return reading.translated(self._opened.objects.meta(hashkey))
+            return reading.translated(reading.newest_meta(self._opened, hashkey))
         except (ObjectNotFound, ValueError) as error:
             raise NotExistent(f"No object with hash key {hashkey}") from error
 
@@ -130,7 +202,10 @@ class Container(Folder):
         sums = engine.packed.sums()
         packs = sum(self._get_pack_path_from_pack_id(pack_id).stat().st_size for pack_id in engine.layout.pack_ids())
         loose = sum(os.stat(path).st_size for path in engine.loose.names.paths())
-        return TotalSize(sums.size, sums.stored, packs, sums.index_length, loose)
+        # Of SQLite the one file: its log comes and goes.
+        layout = engine.layout
+        index = os.stat(layout.database).st_size if isinstance(layout, LegacyLayout) else sums.index_length
+        return TotalSize(sums.size, sums.stored, packs, index, loose)
 
     def validate(self, callback: Callable[..., Any] | None = None) -> ValidationIssues:
         """Hash every object."""

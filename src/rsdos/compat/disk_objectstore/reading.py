@@ -8,11 +8,11 @@ from itertools import islice
 
 from rsdos.compat.disk_objectstore.dataclasses import ObjectMeta
 from rsdos.compat.disk_objectstore.object_type import ObjectType
-from rsdos.compat.disk_objectstore.streams import ObjectStream
 from rsdos.engine import Engine
 from rsdos.errors import DamagedContainer, DamagedObject, ObjectNotFound
 from rsdos.model import Codec
 from rsdos.model import ObjectMeta as OwnMeta
+from rsdos.streams.seekable import ObjectStream
 
 _CHUNK = 1 << 16
 """Keys that are put in storage order together."""
@@ -67,19 +67,37 @@ def streams(
 
 def open_object(engine: Engine, key: str) -> ObjectStream:
     """A stream of one object. Raises `ObjectNotFound`, `DamagedObject`."""
-    return ObjectStream(engine.objects.open(key).detach(), 1 << 16)
+    stream = engine.objects.open(key)
+    return stream if isinstance(stream, ObjectStream) else ObjectStream(stream.detach(), 1 << 16)
+
+
+def newest_meta(engine: Engine, key: str) -> OwnMeta:
+    """What is known of an object; packed if it is so now. Raises `ObjectNotFound`, `InvalidKey`."""
+    sight = engine.packed.sight()
+    meta = engine.objects.meta(key)
+    return _packed_meanwhile(engine, sight, [meta])[0]
+
+
+def _packed_meanwhile(engine: Engine, sight: object, found: list[OwnMeta]) -> list[OwnMeta]:
+    """The same, with loose objects looked up anew if something was committed since ``sight`` was the newest."""
+    if all(meta.extent for meta in found) or engine.packed.is_current(sight):
+        return found
+    engine.packed.refresh()
+    return [meta if meta.extent else engine.packed.describe(bytes.fromhex(meta.key)) or meta for meta in found]
 
 
 def _in_order(engine: Engine, keys: Iterable[str], missing: list[str]) -> Iterator[list[OwnMeta]]:
     """What is known of the objects, in lists of bounded size; the keys that are not there are added to ``missing``."""
     rest = iter(dict.fromkeys(keys))
     while chunk := list(islice(rest, _CHUNK)):
+        sight = engine.packed.sight()
         found = []
         for key in chunk:
             try:
                 found.append(engine.objects.meta(key))
             except (ObjectNotFound, ValueError):
                 missing.append(key)
+        found = _packed_meanwhile(engine, sight, found)
         found.sort(key=_place)
         yield found
 

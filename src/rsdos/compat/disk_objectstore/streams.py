@@ -19,14 +19,6 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 19
 
 
-class ObjectStream(io.BufferedReader):
-    """A stream of one object."""
-
-    @property
-    def mode(self) -> str:
-        return "rb"
-
-
 class PackedObjectReader(Seekable):
     """``length`` bytes from ``offset`` of a file that is open for reading, as a stream of their own.
 

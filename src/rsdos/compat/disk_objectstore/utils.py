@@ -1,6 +1,8 @@
 """The names that ``disk_objectstore.utils`` has; each lives in a module of its subject."""
 
+import fcntl
 from contextlib import nullcontext
+from typing import BinaryIO
 
 from rsdos.compat.disk_objectstore.callbacks import rename_callback
 from rsdos.compat.disk_objectstore.compression import (
@@ -12,6 +14,7 @@ from rsdos.compat.disk_objectstore.compression import (
     is_known_hash,
     should_compress,
 )
+from rsdos.compat.disk_objectstore.exceptions import ClosingNotAllowed, ModificationNotAllowed
 from rsdos.compat.disk_objectstore.merging import (
     Location,
     chunk_iterator,
@@ -31,15 +34,30 @@ from rsdos.compat.disk_objectstore.streams import (
 from rsdos.compat.disk_objectstore.writing import HashWriterWrapper, ObjectWriter, safe_flush_to_disk
 from rsdos.model import CompressMode
 
+F_FULLFSYNC: int = getattr(fcntl, "F_FULLFSYNC", 0)
+
+# For annotations: what is read from, what is sought in as well, and what is written to.
+StreamReadBytesType = (
+    BinaryIO | PackedObjectReader | CallbackStreamWrapper | ZlibLikeBaseStreamDecompresser | ZeroStream
+)
+StreamSeekBytesType = BinaryIO | PackedObjectReader | CallbackStreamWrapper | ZlibLikeBaseStreamDecompresser
+StreamWriteBytesType = BinaryIO
+
 __all__ = [
+    "F_FULLFSYNC",
     "CallbackStreamWrapper",
+    "ClosingNotAllowed",
     "CompressMode",
     "HashWriterWrapper",
     "LazyLooseStream",
     "LazyOpener",
     "Location",
+    "ModificationNotAllowed",
     "ObjectWriter",
     "PackedObjectReader",
+    "StreamReadBytesType",
+    "StreamSeekBytesType",
+    "StreamWriteBytesType",
     "ZeroStream",
     "ZlibLikeBaseStreamDecompresser",
     "ZlibStreamDecompresser",

@@ -232,7 +232,7 @@ class LegacyAppender(PackAppender):
         position = self._pack.position if self._pack else 0
         return max(self._config.pack_size_target - position, 1)
 
-    def append(
+    def _append(
         self, digests: Sequence[bytes], stored: Sequence[bytes], codecs: Sequence[int], sizes: Sequence[int]
     ) -> None:
         # 4. Write.
