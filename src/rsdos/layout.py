@@ -343,3 +343,23 @@ def _not_ours(path: str, what: str) -> NotOurs:
         return NotOurs(path, f"no {what}, but stands in the place of one")
     way_out = "; with follow_links=True, or RSDOS_FOLLOW_LINKS=1, it is" if what == "directory" else ""
     return NotOurs(path, f"a symbolic link in the place of a {what}, which is not followed{way_out}")
+
+
+def is_inside(path: str, root: str) -> bool:
+    """Whether a path is that of a container's directory, or of something in it, whatever links lead there.
+
+    The path need not be there. A `stat` for each directory above it.
+    """
+    own = os.stat(root)
+    at = os.path.realpath(path)
+    while True:
+        try:
+            status = os.stat(at)
+        except OSError:
+            pass  # Not made yet.
+        else:
+            if (status.st_dev, status.st_ino) == (own.st_dev, own.st_ino):
+                return True
+        at, below = os.path.dirname(at), at
+        if at == below:
+            return False

@@ -29,12 +29,38 @@ class OutputFailed(OSError):
     """Standard output takes no more: its disk is full, say."""
 
 
+class StatusLine:
+    """The last line of a terminal, drawn anew again and again. Whatever else is printed there takes its place."""
+
+    def __init__(self) -> None:
+        self._length = 0
+
+    def show(self, text: str) -> None:
+        """Draw it, instead of what was there. One write; where the terminal takes none, it is left out."""
+        try:
+            text = text[: os.get_terminal_size(2).columns - 1]
+            os.write(2, f"\r{text.ljust(self._length)}".encode())
+        except OSError:
+            return
+        self._length = len(text)
+
+    def hide(self) -> None:
+        """Leave an empty line."""
+        if self._length:
+            self.show("")
+            self.show("")
+
+
+STATUS_LINE = StatusLine()
+
+
 class _Output(io.BufferedIOBase):
     """A descriptor to write to; holds nothing back. What failed once fails for ever, so that no failure is missed."""
 
     def __init__(self, fd: int, name: str) -> None:
         self.name = name
         self._fd = fd
+        self._is_terminal = os.isatty(fd)
         self._failure: OSError | None = None
         self._is_dropped = False
 
@@ -44,6 +70,8 @@ class _Output(io.BufferedIOBase):
         length = len(view)
         if not self._is_dropped:
             self.flush()
+            if self._is_terminal:
+                STATUS_LINE.hide()
             try:
                 while view:
                     view = view[_patiently(self._fd, "write", partial(os.write, self._fd, view)) :]
@@ -71,7 +99,7 @@ class _Output(io.BufferedIOBase):
         return self._fd
 
     def isatty(self) -> bool:
-        return os.isatty(self._fd)
+        return self._is_terminal
 
 
 class _ErrorOutput(_Output):

@@ -42,6 +42,7 @@ def test_the_version_costs_no_store(tmp_path: Path) -> None:
 
 STATUS = {
     "rsdos", "rsdos.version", "rsdos.late", "rsdos.errors", "rsdos.model", "rsdos.mounts", "rsdos.sharing",
+    "rsdos.directory",
     "rsdos.standard", "rsdos.cli", "rsdos.cli.start", "rsdos.cli.plain", "rsdos.cli.exit_codes",
     "rsdos.cli.process", "rsdos.cli.render", "rsdos.cli.session",
     "rsdos.cli.show_status", "rsdos.maintenance", "rsdos.maintenance.status", "rsdos.maintenance.note",
@@ -125,7 +126,7 @@ def test_a_full_stdout_is_one_line(run: Run, tmp_path: Path, command: str) -> No
 
 
 def test_usage_errors_are_one_line(run: Run) -> None:
-    for arguments in ([], ["inspect"], ["optimize", "nothing"], ["init", "--nonsense"], ["add-files"]):
+    for arguments in (["nonsense"], ["optimize", "nothing"], ["init", "--nonsense"], ["add-files"]):
         stderr = run(*arguments, code=2).stderr
         assert stderr.startswith("rsdos: error: ") and stderr.count("\n") == 1
         assert "--help')" in stderr

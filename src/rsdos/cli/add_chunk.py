@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache, partial
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
+from rsdos.cli.add_walk import is_stream
 from rsdos.cli.render import human, one_line, short
 from rsdos.errors import SourceChanged, UnreadableSource
 from rsdos.model import Place
-from rsdos.streams.sources import take
+from rsdos.standard import standard_input
+from rsdos.streams.sources import Frames, take
 
 if TYPE_CHECKING:
     from rsdos.container import Container
@@ -57,52 +60,62 @@ class StoredChunk(NamedTuple):
         return self.objects + len(self.refused)
 
 
-def store_files(container: Container, paths: Iterable[str], how: How) -> Iterator[StoredChunk]:
-    """Store files, one insert for each chunk.
+def store_files(
+    container: Container, paths: Iterable[str], how: How, tell: Callable[[int], None]
+) -> Iterator[StoredChunk]:
+    """Store files, one insert for each chunk; ``tell`` gets the bytes that are read, as they are.
 
     A file of at most one frame is read before the store gets it, and left out when it cannot be. A larger one that
-    goes bad half-way fails the whole insert: it is done again without that file.
+    goes bad half-way fails the whole insert: it is done again without that file. A stream, which can be read only
+    once, is a chunk of its own.
     """
     rest = iter(paths)
     refused: list[str] = []
     while True:
-        reading = _Reading(rest, _LOOSE_CHUNK if how.place is Place.LOOSE else _CHUNK, refused)
+        reading = _Reading(rest, _LOOSE_CHUNK if how.place is Place.LOOSE else _CHUNK, refused, tell)
         try:
             keys = container.insert_many(iter(reading), to=how.place, compress=how.mode)
         except (UnreadableSource, SourceChanged) as error:
             refused.append(str(error))
             bad = os.fspath(error.path)
-            rest = chain([path for path in reading.paths if path != bad], rest)
+            rest = chain([path for path in (*reading.paths, *reading.later) if path != bad], rest)
             continue
         if keys or refused:
-            # Of a large file only the store knows how much was read.
-            sizes = [
-                container.meta(key).size if size is None else size
-                for key, size in zip(keys, reading.sizes, strict=True)
-            ]
+            sizes = reading.sizes
             yield StoredChunk(len(keys), sum(sizes), _texts(keys, reading.paths, sizes, how), refused)
         if reading.is_over:
             return
+        rest = chain(reading.later, rest) if reading.later else rest
         refused = []
 
 
 class _Reading:
-    """The sources of one chunk, and what was read of them: the ``paths``, and a size for each that is not large."""
+    """The sources of one chunk, and what was read of them: the ``paths``, and the ``sizes``, known when it is stored.
 
-    def __init__(self, rest: Iterator[str], most: int, refused: list[str]) -> None:
+    ``later`` is of the next chunk.
+    """
+
+    def __init__(self, rest: Iterator[str], most: int, refused: list[str], tell: Callable[[int], None]) -> None:
         """What cannot be read is added to ``refused``."""
         self._rest = rest
         self._most = most
         self._refused = refused
+        self._tell = tell
         self.paths: list[str] = []
-        self.sizes: list[int | None] = []
+        self.sizes: list[int] = []
+        self.later: list[str] = []
+        self._total = 0
         self.is_over = False
 
     def __iter__(self) -> Iterator[Source]:
-        paths, sizes, most, total = self.paths, self.sizes, self._most, 0
+        paths, sizes, most, tell = self.paths, self.sizes, self._most, self._tell
         for path in self._rest:
+            is_alone = is_stream(path)
+            if is_alone and paths:
+                self.later = [path]
+                return
             try:
-                data = take(path)
+                data = _take_stream(path) if is_alone else take(path)
             except (UnreadableSource, SourceChanged) as error:
                 self._refused.append(str(error))
                 continue
@@ -110,35 +123,44 @@ class _Reading:
             if isinstance(data, bytes):
                 size = len(data)
                 sizes.append(size)
-                total += size
+                self._total += size
+                tell(size)
                 yield data
             else:
-                data.close()
-                sizes.append(None)
-                total += _size_of(path)
-                yield path
-            if len(paths) >= most or total >= _CHUNK_BYTES:
+                sizes.append(0)
+                yield cast("Source", data.told(partial(self._read, len(sizes) - 1)))
+            if is_alone or len(paths) >= most or self._total >= _CHUNK_BYTES:
                 return
         self.is_over = True
 
+    def _read(self, at: int, size: int) -> None:
+        """So much more of a large one was read."""
+        self.sizes[at] += size
+        self._total += size
+        self._tell(size)
 
-def _size_of(path: str) -> int:
+
+def _take_stream(path: str) -> bytes | Frames:
     try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0  # The store will say what is wrong with it.
+        # What the shell has opened is closed when this process ends.
+        return take(standard_input() if path in ("-", "/dev/stdin") else open(path, "rb", buffering=0))
+    except OSError as error:
+        raise UnreadableSource(path, error.errno or errno.EIO) from error
 
 
 def _texts(keys: list[str], paths: list[str], sizes: list[int], how: How) -> list[str]:
     """What is printed of some files, a few lines in each text."""
-    if how.as_json:
-        lines = [
-            json.dumps({"key": key, "path": short(path), "size": size})
-            for key, path, size in zip(keys, paths, sizes, strict=True)
-        ]
-    else:
-        lines = [f"{key} - {_shown(path)}: {_human(size)}" for key, path, size in zip(keys, paths, sizes, strict=True)]
+    lines = [line_of(key, path, size, how.as_json) for key, path, size in zip(keys, paths, sizes, strict=True)]
     return ["\n".join(lines[at : at + _LINES]) for at in range(0, len(lines), _LINES)]
+
+
+def line_of(key: str | None, path: str, size: int | None, as_json: bool) -> str:
+    """What is printed of one file; it has no key before it is stored, and a stream has no size before it is read."""
+    if as_json:
+        row: dict[str, object] = {"path": short(path), "size": size}
+        return json.dumps(row if key is None else {"key": key, **row})
+    size_shown = "" if size is None else f": {_human(size)}"
+    return f"{_shown(path)}{size_shown}" if key is None else f"{key} - {_shown(path)}{size_shown}"
 
 
 _human = lru_cache(1 << 12)(human)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from collections.abc import Iterator
 from itertools import chain, islice
 from time import monotonic
 from types import TracebackType
@@ -12,18 +11,20 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
-from rsdos.cli.add_chunk import How, StoredChunk, store_files
+from rsdos.cli.add_chunk import How, StoredChunk, line_of, store_files
+from rsdos.cli.add_walk import Walk, is_stream, listed
 from rsdos.cli.add_workers import MOST_JOBS, default_jobs, store_in_workers
 from rsdos.cli.bar import Bar
+from rsdos.cli.exit_codes import DONE, FAILED
 from rsdos.cli.passing import pass_session
-from rsdos.cli.render import count, echo_error, echo_now, one_line
-from rsdos.cli.run import show_stats
+from rsdos.cli.patterns import Excluded
+from rsdos.cli.render import count, echo, echo_error, echo_now, human, one_line
+from rsdos.cli.run import quiet_option, show_stats
 from rsdos.cli.session import Session
-from rsdos.standard import OutputClosed, standard_input
+from rsdos.standard import OutputClosed
 
 if TYPE_CHECKING:
     from rsdos.container import Container
-    from rsdos.model import CompressMode
 
 _PACKED_FROM = 100
 """``--to auto``: from so many files on they go straight to a pack."""
@@ -31,12 +32,17 @@ _PACKED_FROM = 100
 _WORKERS_FROM = 16384
 """From so many files on there are workers unasked: one process takes 0.3 s for them, which two can halve."""
 
-_READ = 1 << 16
-
 
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(readable=False))
 @click.option("-r", "--recursive", is_flag=True, help="Descend into directories; links found there are not followed.")
+@click.option(
+    "--exclude",
+    "patterns",
+    multiple=True,
+    metavar="PATTERN",
+    help="With -r: leave out files and directories of such names; see below. May be given again.",
+)
 @click.option("--from-file", type=click.Path(), help="Read more names from this file; - is standard input.")
 @click.option(
     "-0", "--null", is_flag=True, help="The names end with NUL; taken to be so when the first 64 KiB have one."
@@ -62,64 +68,102 @@ _READ = 1 << 16
     help="Processes that store at the same time, each in a pack of its own; lines come as they are done. Default: 1, "
     f"and with -r as many as there are cores, {MOST_JOBS} at most, for {_WORKERS_FROM} files or more that go to packs.",
 )
+@click.option("--dry-run", is_flag=True, help="Only print the names and sizes of what would be stored.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document a line.")
+@quiet_option
 @click.option("--stats", is_flag=True, help="Files/s, bytes/s and peak memory at the end, on stderr.")
 @pass_session
 def command(  # noqa: PLR0913, PLR0917  one for each option
     session: Session,
     files: tuple[str, ...],
     recursive: bool,
+    patterns: tuple[str, ...],
     from_file: str | None,
     null: bool,
     to: str,
     compress: str,
     jobs: int | None,
+    dry_run: bool,
     as_json: bool,
+    quiet: bool,
     stats: bool,
 ) -> int:
-    """Store files and directories; prints the key, the name and the size of each.
+    """Store files and directories; prints the key, the name and the size of each. "-" is standard input.
 
     A line is printed when its object is durable, which in packs 16,384 files, or 256 MiB, become together. Interrupted,
     the same command goes on: what is stored is read, and not written, again.
 
     A file that cannot be read is named on standard error, the others are stored, and the exit code is 1. A symbolic
-    link is followed when it is named, and passed over with -r, as is the container itself.
-    """
-    from rsdos.model import CompressMode
+    link is followed when it is named, and passed over with -r. The container itself is passed over in any case.
 
-    if not files and from_file is None:
-        raise click.UsageError("name files, or --from-file")
-    if to == "loose" and compress == "yes":
-        raise click.UsageError("--compress is for packs; loose objects are compressed by init --loose-compression")
-    if jobs is None and not recursive:
-        jobs = 1  # Of a list of names the lines are wanted in its order.
+    A PATTERN is as in a .gitignore: *, ? and [a-z] stand for characters but the slash, ** for directories. One without
+    a slash is that of a name anywhere, one with a slash begins at the directory that -r was given; with a slash at its
+    end it leaves out directories only. Nothing takes back in what is left out.
+
+    \b
+    Example: rsdos add-files -r data --exclude '*.tmp' --exclude .git/ --json > keys.jsonl
+    """
+    _refuse_usage(files, recursive, patterns, from_file, to, compress)
     begun = monotonic()
     container = session.container()
     _ = container.config
-    names = chain(files, _listed(from_file, null) if from_file is not None else ())
-    with Bar(prints=True) as bar, _Adding(session, container, bar) as adding:
-        adding.add(
-            _walk(names, recursive, adding), to, CompressMode(compress), as_json, jobs or (None if recursive else 1)
-        )
+    with Bar(quiet=quiet) as bar:
+        adding = _Adding(session, container, bar, quiet)
+        walk = Walk(session.path, Excluded(patterns), adding.refuse)
+        paths = walk.files(files, recursive)
+        if from_file is not None:
+            paths = chain(paths, walk.files_of_list(listed(from_file, null), recursive))
+        if dry_run:
+            adding.only_show(paths, as_json)
+        else:
+            is_listed = not recursive and from_file is None
+            bar.start("Adding", sum(map(_size_of, files)) if is_listed else None, "bytes")
+            if jobs is None and (not recursive or any(map(is_stream, files))):
+                jobs = 1  # Of a list of names the lines are wanted in its order.
+            with adding:
+                adding.add(paths, to, compress, as_json, jobs)
     if stats:
         show_stats(adding.objects, adding.size, monotonic() - begun)
-    if adding.passed_over:
-        echo_error(f"rsdos: warning: passed over {adding.passed_over} that are no regular files (links, ...)")
-    return 1 if adding.failed else 0
+    for reason in walk.passed_over():
+        echo_error(f"rsdos: warning: passed over {reason}")
+    return FAILED if adding.failed else DONE
+
+
+def _refuse_usage(
+    files: tuple[str, ...],
+    recursive: bool,
+    patterns: tuple[str, ...],
+    from_file: str | None,
+    to: str,
+    compress: str,
+) -> None:
+    if not files and from_file is None:
+        raise click.UsageError("name files, or --from-file")
+    if patterns and not recursive:
+        raise click.UsageError("--exclude is for what -r finds")
+    if from_file == "-" and "-" in files:
+        raise click.UsageError("standard input is either a file, or a list of names")
+    if to == "loose" and compress == "yes":
+        raise click.UsageError("--compress is for packs; loose objects are compressed by init --loose-compression")
+
+
+def _size_of(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0  # It will be said what is wrong with it.
 
 
 class _Adding:
     """One run: stores files in chunks, prints what is durable, and remembers whether anything failed."""
 
-    def __init__(self, session: Session, container: Container, bar: Bar) -> None:
+    def __init__(self, session: Session, container: Container, bar: Bar, quiet: bool) -> None:
         self._session = session
         self._container = container
         self._bar = bar
+        self._quiet = quiet
         self.failed = False
-        self.passed_over = 0
         self.objects = self.size = 0
-        own = os.stat(session.path)
-        self._own = (own.st_dev, own.st_ino)
 
     def __enter__(self) -> Self:
         return self
@@ -141,27 +185,21 @@ class _Adding:
         self.failed = True
         echo_error(f"rsdos: error: {one_line(message)}")
 
-    def is_container(self, directory: str) -> bool:
-        """Whether it is the container that is being added to: its own files are not for storing."""
-        status = os.stat(directory)
-        return (status.st_dev, status.st_ino) == self._own
-
-    def add(self, paths: Iterator[str], to: str, mode: CompressMode, as_json: bool, jobs: int | None) -> None:
+    def add(self, paths: Iterator[str], to: str, compress: str, as_json: bool, jobs: int | None) -> None:
         """Store all files."""
-        from rsdos.model import Place
+        from rsdos.model import CompressMode, Place
 
-        self._bar.start("Adding", None, "files")
         head = list(islice(paths, _PACKED_FROM))
         loose = to == "loose" or (to == "auto" and len(head) < _PACKED_FROM)
-        how = How(Place.LOOSE if loose else Place.PACKED, mode, as_json)
+        how = How(Place.LOOSE if loose else Place.PACKED, CompressMode(compress), as_json)
         if jobs is None:
             head += islice(paths, _WORKERS_FROM - len(head))
             jobs = default_jobs() if len(head) >= _WORKERS_FROM and not loose else 1
         every = chain(head, paths)
         if jobs > 1 and len(head) >= _PACKED_FROM:
-            stored = store_in_workers(self._session, every, how, jobs)
+            stored = store_in_workers(self._session, every, how, jobs, self._bar.advance)
         else:
-            stored = store_files(self._container, every, how)
+            stored = store_files(self._container, every, how, self._bar.advance)
         for chunk in stored:
             self._show(chunk)
 
@@ -171,53 +209,21 @@ class _Adding:
             self.refuse(reason)
         self.objects += stored.objects
         self.size += stored.size
-        for text in stored.texts:
-            echo_now(text)
-        self._bar.advance(stored.files)
+        if not self._quiet:
+            for text in stored.texts:
+                echo_now(text)
 
-
-def _listed(source: str, null: bool) -> Iterator[str]:
-    """The names in a file, one after another, without reading all of it."""
-    with nullcontext(standard_input()) if source == "-" else open(source, "rb") as stream:
-        rest = stream.read(_READ)
-        separator = b"\0" if null or b"\0" in rest else b"\n"
-        while data := rest:
-            *lines, rest = data.split(separator)
-            yield from (os.fsdecode(line) for line in lines if line)
-            more = stream.read(_READ)
-            if not more:
-                break
-            rest += more
-        if rest:
-            yield os.fsdecode(rest)
-
-
-def _walk(names: Iterable[str], recursive: bool, adding: _Adding) -> Iterator[str]:
-    """The files that the names stand for."""
-    for path in names:
-        if not os.path.isdir(path):
-            yield path
-        elif recursive:
-            yield from _descend(path, adding)
-        else:
-            adding.refuse(f"{path}: is a directory (-r descends into it)")
-
-
-def _descend(top: str, adding: _Adding) -> Iterator[str]:
-    """The regular files below a directory. Memory: the names of directories that are still to be visited."""
-    directories = [top]
-    while directories:
-        directory = directories.pop()
-        try:
-            if adding.is_container(directory):
+    def only_show(self, paths: Iterator[str], as_json: bool) -> None:
+        """Print the name and the size of each file, and how many there are."""
+        for path in paths:
+            try:
+                size = None if is_stream(path) else os.stat(path).st_size
+            except OSError as error:
+                self.refuse(f"{path}: {error.strerror}")
                 continue
-            with os.scandir(directory) as entries:
-                for entry in entries:
-                    if entry.is_file(follow_symlinks=False):
-                        yield entry.path
-                    elif entry.is_dir(follow_symlinks=False):
-                        directories.append(entry.path)
-                    else:
-                        adding.passed_over += 1
-        except OSError as error:
-            adding.refuse(f"{error.filename or directory}: {error.strerror}")
+            self.objects += 1
+            self.size += size or 0
+            if not self._quiet:
+                echo(line_of(None, path, size, as_json))
+        if not as_json:
+            echo(f"[info] {count(self.objects, 'file')} to store, {human(self.size)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from itertools import islice
 from time import monotonic
@@ -42,7 +42,9 @@ def default_jobs() -> int:
     return min(cores, MOST_JOBS)
 
 
-def store_in_workers(session: Session, paths: Iterable[str], how: How, jobs: int) -> Iterator[StoredChunk]:
+def store_in_workers(
+    session: Session, paths: Iterable[str], how: How, jobs: int, tell: Callable[[int], None]
+) -> Iterator[StoredChunk]:
     """`store_files` by ``jobs`` processes; chunks come in the order in which they are done.
 
     A worker has nothing but its end of a pipe: it ends when this process does, however that happens.
@@ -65,6 +67,8 @@ def store_in_workers(session: Session, paths: Iterable[str], how: How, jobs: int
                     worker.send(list(islice(rest, workers[worker].size())))
                 elif isinstance(message, StoredChunk):
                     yield message
+                elif isinstance(message, int):
+                    tell(message)
                 else:
                     del workers[worker]
                     worker.close()
@@ -106,7 +110,7 @@ def _start(session: Session, how: How, others: list[Connection]) -> tuple[Connec
     return mine, process
 
 
-def _message(worker: Connection) -> StoredChunk | str | None:
+def _message(worker: Connection) -> StoredChunk | str | int | None:
     """What a worker says. Raises what it failed with."""
     try:
         message = worker.recv()
@@ -114,7 +118,7 @@ def _message(worker: Connection) -> StoredChunk | str | None:
         raise click.ClickException("a worker has died") from None
     if isinstance(message, StoredChunk) and message.failed:
         raise click.ClickException(message.failed)
-    assert message is None or isinstance(message, (StoredChunk, str))
+    assert message is None or isinstance(message, (StoredChunk, str, int))
     return message
 
 
@@ -135,10 +139,11 @@ def _serve(pipe: Connection, inherited: list[Connection], session: Session, how:
                 return
             yield from some
 
+    read = _Tally(pipe)
     with closing(session.container()) as container:
         try:
             try:
-                for chunk in store_files(container, names(), how):
+                for chunk in store_files(container, names(), how, read.add):
                     pipe.send(chunk)
             except RsdosError as error:
                 pipe.send(_failed(str(error)))
@@ -147,6 +152,22 @@ def _serve(pipe: Connection, inherited: list[Connection], session: Session, how:
             pipe.send(None)
         except (EOFError, BrokenPipeError, ConnectionResetError):
             return
+
+
+class _Tally:
+    """Says how many bytes were read, when they are many or it was not said for a while."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._size = 0
+        self._said = monotonic()
+
+    def add(self, size: int) -> None:
+        self._size += size
+        now = monotonic()
+        if now - self._said > _SLOW:
+            self._pipe.send(self._size)
+            self._size, self._said = 0, now
 
 
 def _failed(reason: str) -> StoredChunk:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from rsdos.cli.bar import Bar
 from rsdos.cli.passing import pass_session
 from rsdos.cli.render import count, echo_error, human, name
 from rsdos.cli.run import Run, run_options
@@ -42,7 +41,7 @@ def command(
         base = f"; the last backup is {name(plan.previous)}" if plan.previous else ""
         run.show(plan, f"{count(plan.files, 'file')} to back up, {human(plan.length)}{base}")
         return 0
-    with Bar() as bar:
+    with run.bar() as bar:
         report = backup_remote.execute(engine, plan, ways, bar) if ways else backup.execute(engine, plan, bar)
     run.show(
         report,

@@ -1,66 +1,64 @@
-"""A progress bar: on a terminal only, and only for what lasts longer than a second."""
+"""Progress, on any terminal that standard error is, and only of what lasts longer than a second."""
 
 from __future__ import annotations
 
 import sys
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-if TYPE_CHECKING:
-    from rich.progress import Progress as RichProgress
-    from rich.progress import ProgressColumn, TaskID
+from rsdos.cli.render import human
+from rsdos.standard import STATUS_LINE
 
 _QUIET_SECONDS = 1.0
+_REDRAW_SECONDS = 0.1
+_WIDTH = 24
 
 
 class Bar:
-    """A `rsdos.interfaces.Progress` on stderr; a context manager that takes it away again."""
+    """A `rsdos.interfaces.Progress`; a context manager that takes it away again.
 
-    def __init__(self, *, prints: bool = False) -> None:
-        """``prints``: stdout is written to meanwhile. If that is a terminal as well, there is no bar between."""
-        self._wanted = sys.stderr is not None and sys.stderr.isatty() and not (prints and sys.stdout.isatty())
-        self._progress: RichProgress | None = None
-        self._task: TaskID | None = None
-        self._begun = time.monotonic()
+    It is a line without a thread or a library of its own, which lines that are printed to the same terminal replace.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._wanted = not quiet and sys.stderr is not None and sys.stderr.isatty()
+        self._begun = self._drawn = time.monotonic()
         self._done = 0
         self._description = self._unit = ""
         self._total: int | None = None
 
     def start(self, description: str, total: int | None, unit: str) -> None:
-        self._description, self._total, self._unit = f"{description} ({unit})", total, unit
+        self._description, self._total, self._unit = description, total, unit
         self._begun, self._done = time.monotonic(), 0
 
     def advance(self, amount: int) -> None:
         self._done += amount
         if not self._wanted:
             return
-        if self._progress is None and time.monotonic() - self._begun > _QUIET_SECONDS:
-            self._show()
-        if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=self._done)
+        now = time.monotonic()
+        if now - self._begun > _QUIET_SECONDS and now - self._drawn > _REDRAW_SECONDS:
+            self._drawn = now
+            STATUS_LINE.show(self._text(now - self._begun))
 
-    def _show(self) -> None:
-        from rich import progress as rich
-        from rich.console import Console
+    def _text(self, seconds: float) -> str:
+        done, rate = self._done, self._done / seconds
+        parts = [self._description]
+        if self._total:
+            share = min(done / self._total, 1.0)
+            parts.append(f"[{'#' * int(share * _WIDTH):{_WIDTH}}] {share:4.0%}")
+        parts.append(self._amount(done) + (f" of {self._amount(self._total)}" if self._total else f" {self._unit}"))
+        parts.append(f"{self._amount(int(rate))}/s")
+        if self._total and rate:
+            left = int(max(self._total - done, 0) / rate)
+            parts.append(f"{left // 60}:{left % 60:02} left")
+        return "  ".join(parts)
 
-        self._progress = rich.Progress(
-            rich.TextColumn("{task.description}"),
-            rich.BarColumn(),
-            rich.DownloadColumn() if self._unit == "bytes" else rich.MofNCompleteColumn(),
-            rich.TransferSpeedColumn() if self._unit == "bytes" else _rate_column(),
-            rich.TimeRemainingColumn(),
-            console=Console(stderr=True),
-            transient=True,
-            redirect_stdout=False,
-        )
-        self._task = self._progress.add_task(self._description, total=self._total)
-        self._progress.start()
+    def _amount(self, number: int) -> str:
+        return human(number) if self._unit == "bytes" else f"{number:,}"
 
     def finish(self) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-        self._progress = self._task = None
+        STATUS_LINE.hide()
 
     def __enter__(self) -> Self:
         return self
@@ -69,17 +67,3 @@ class Bar:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.finish()
-
-
-def _rate_column() -> ProgressColumn:
-    from rich.progress import ProgressColumn, Task
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        """Units a second."""
-
-        def render(self, task: Task) -> Text:
-            speed = task.finished_speed or task.speed
-            return Text("" if speed is None else f"{speed:.0f}/s")
-
-    return Rate()

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import click
 
 from rsdos.cli.bar import Bar
+from rsdos.cli.batch import answer_all, size_alone, size_and_bytes
 from rsdos.cli.parameter import Parameter
 from rsdos.cli.passing import pass_session
 from rsdos.cli.render import echo_bytes
 from rsdos.cli.session import Session
 from rsdos.model import BytesLike
+
+if TYPE_CHECKING:
+    from rsdos.container import Container
 
 _PART = 1 << 20
 _RANGE = re.compile(r"(\d*):(\d*)")
@@ -40,7 +46,7 @@ class _Range(Parameter):
 
 
 @click.command()
-@click.argument("key")
+@click.argument("key", required=False)
 @click.option("-o", "--output", type=click.Path(), help="Write to this file, which appears whole or not at all.")
 @click.option(
     "--range",
@@ -49,17 +55,47 @@ class _Range(Parameter):
     metavar="START:END",
     help="Only these raw bytes; half-open; what is beyond the end is left out.",
 )
+@click.option(
+    "--batch",
+    "batch",
+    flag_value="bytes",
+    help="All whose keys come on standard input: '<key> blob <size>', the bytes.",
+)
+@click.option("--batch-check", "batch", flag_value="size", help="The same without the bytes.")
 @pass_session
-def command(session: Session, key: str, output: str | None, part: tuple[int, int | None] | None) -> None:
+def command(
+    session: Session, key: str | None, output: str | None, part: tuple[int, int | None] | None, batch: str | None
+) -> None:
     """Write an object, or a range of it, to stdout or a file.
 
     KEY is a key, or the first 6 characters or more of one that are no other's.
+
+    With --batch each line of standard input is a KEY, and is answered before the next is read: '<key> blob <size>', a
+    newline, the bytes, a newline; or '<KEY> missing', or '<KEY> ambiguous'. So does git cat-file --batch.
+
+    \b
+    Example: rsdos list | rsdos cat-file --batch-check
     """
+    container = session.container()
+    if batch is not None:
+        if key is not None or output is not None or part is not None:
+            raise click.UsageError("--batch takes its keys from standard input, and goes to standard output")
+        answer_all(container, size_and_bytes if batch == "bytes" else size_alone)
+        return
+    if key is None:
+        raise click.UsageError("name a KEY, or --batch")
+    _write(session, container, key, output, part)
+
+
+def _write(
+    session: Session, container: Container, key: str, output: str | None, part: tuple[int, int | None] | None
+) -> None:
     from rsdos.stores import write_out
 
-    container = session.container()
     # Only a prefix needs a search of the index, and numpy for it.
     key = key if container.config.hash.is_key(key) else container.find(key)
+    if output is not None:
+        session.refuse_own(output)
     size = container.meta(key).size
     start, end, _ = slice(*part or (0, None)).indices(size)
     with ExitStack() as stack:
@@ -67,7 +103,7 @@ def command(session: Session, key: str, output: str | None, part: tuple[int, int
             parts = container.engine.objects.parts(key)
         else:
             parts = _slice(stack.enter_context(container.open(key)), start, end)
-        bar = stack.enter_context(Bar(prints=output is None))
+        bar = stack.enter_context(Bar(quiet=output is None and sys.stdout.isatty()))
         bar.start("Reading", max(end - start, 0), "bytes")
         if output is None:
             _to_stdout(_counted(parts, bar))

@@ -12,6 +12,7 @@ import click
 
 from rsdos.cli.bar import Bar
 from rsdos.cli.key_file import KeyFile
+from rsdos.cli.keys import whole_keys
 from rsdos.cli.passing import pass_session
 from rsdos.cli.render import count, echo, echo_error, echo_json, human, name, one_line
 from rsdos.cli.run import show_stats
@@ -49,11 +50,16 @@ def command(
     container = session.container()
     if container.config.hash.is_key(destination):
         raise click.UsageError("the first argument is a directory, and this is a key: ./KEY if that is meant")
+    session.refuse_own(destination)
     os.makedirs(destination, exist_ok=True)
     with container, Bar() as bar:
         bar.start("Extracting", None, "objects")
         run = _Extraction(container, destination, bar)
-        run.extract(keys or (container if listed is None else KeyFile(listed)))
+        whole, absent = whole_keys(session, keys)
+        for key in absent:
+            run.refuse(f"no such object: {key}")
+        if whole or not keys:
+            run.extract(whole or (container if listed is None else KeyFile(listed)))
     if as_json:
         echo_json({"objects": run.objects, "size": run.size, "failed": run.failed})
     else:
@@ -85,10 +91,10 @@ class _Extraction:
                 if is_key(key):
                     yield key
                 else:
-                    self._refuse(f"not a key: {key!r:.100}")
+                    self.refuse(f"not a key: {key!r:.100}")
         except DamagedContainer as error:
             # The list of all objects comes to its end before it says so.
-            self._refuse(f"{error}; not all objects are known (see: rsdos validate)")
+            self.refuse(f"{error}; not all objects are known (see: rsdos validate)")
 
     def _extract(self, chunk: list[str]) -> None:
         """The small ones in bulk, and one by one those that do not fit into memory or that the bulk fails for."""
@@ -107,9 +113,9 @@ class _Extraction:
             try:
                 self._count(self._container.extract_to(key, self._path(key)))
             except (ObjectNotFound, DamagedObject) as error:
-                self._refuse(str(error))
+                self.refuse(str(error))
             except DamagedContainer as error:
-                self._refuse(f"object {key} cannot be found: {error}")
+                self.refuse(f"object {key} cannot be found: {error}")
 
     def _is_small(self, key: str, others: list[str]) -> bool:
         try:
@@ -131,6 +137,7 @@ class _Extraction:
         self.size += size
         self._bar.advance(1)
 
-    def _refuse(self, message: str) -> None:
+    def refuse(self, message: str) -> None:
+        """Say what is wrong with one object, and go on."""
         self.failed += 1
         echo_error(f"rsdos: error: {one_line(message)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rsdos.cli.passing import pass_session
+from rsdos.cli.passing import is_path_given, pass_session
 from rsdos.cli.render import echo
 from rsdos.cli.session import Session
 from rsdos.cli.sizes import Size
@@ -12,6 +12,7 @@ from rsdos.model import Readers, Sharing
 
 
 @click.command()
+@click.argument("path", required=False, type=click.Path())
 @click.option(
     "--pack-size", type=Size(), default="4GiB", show_default=True, help="Target of a pack; a bare number is MiB."
 )
@@ -44,8 +45,11 @@ from rsdos.model import Readers, Sharing
     "--shared", is_flag=True, help="For the directory's group: all that is ever made in it, the group may write."
 )
 @pass_session
+@click.pass_context
 def command(  # noqa: PLR0913, PLR0917  an argument for each option
+    ctx: click.Context,
     session: Session,
+    path: str | None,
     pack_size: int,
     version: int,
     compression: str,
@@ -55,10 +59,14 @@ def command(  # noqa: PLR0913, PLR0917  an argument for each option
     loose_prefix_len: int,
     shared: bool,
 ) -> None:
-    """Make a container, in a directory that is not there or is empty.
+    """Make a container, in PATH (default: that of -p), a directory that is not there or is empty.
 
     `rsdos --durability relaxed init` makes a container that syncs nothing.
     """
+    if path is not None:
+        if is_path_given(ctx):
+            raise click.UsageError("name the container either with -p, or behind init")
+        session = session._replace(path=path)
     session.container().init_container(
         pack_size_target=pack_size,
         loose_prefix_len=loose_prefix_len,

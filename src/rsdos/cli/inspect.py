@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import click
 
-from rsdos.cli.passing import pass_session
+from rsdos.cli.passing import pass_session, want_command
 from rsdos.cli.render import count, echo, echo_json, human
 from rsdos.cli.session import Session
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="JSON; for loose objects one document a line.")
 
 
-@click.group(no_args_is_help=False)
-def command() -> None:
+@click.group(invoke_without_command=True)
+@click.pass_context
+def command(ctx: click.Context) -> None:
     """Look inside: loose objects, packs, one pack, one object."""
+    want_command(ctx)
 
 
 @command.command("loose")

@@ -14,8 +14,9 @@ import click
 
 from rsdos import __version__
 from rsdos.cli.exit_codes import DONE, FAILED, INTERRUPTED, USAGE
+from rsdos.cli.passing import CommandWanted, want_command
 from rsdos.cli.process import guarded, prepare_streams, say
-from rsdos.cli.render import echo
+from rsdos.cli.render import echo, echo_error
 from rsdos.cli.session import COMPLETE, DEFAULT_PATH, PATH_VARIABLE, Session
 
 _COMMANDS = {
@@ -64,10 +65,15 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 
 @click.group(
     cls=_Commands,
-    no_args_is_help=False,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 it worked; 1 it failed, or some of it; 2 it was called wrongly; 130 interrupted. "
-    "A reader that closes the pipe early (head) is no failure. Errors are one line each on stderr.",
+    epilog="""Exit codes: 0 it worked; 1 it failed, or some of it; 2 it was called wrongly; 130 interrupted. A reader
+    that closes the pipe early (head) is no failure. Errors are one line each on stderr. A KEY may be the first 6
+    characters or more of one; lists in files have whole keys.
+
+    \b
+    Example: rsdos init && rsdos add-files -r data && rsdos optimize && rsdos status
+    """,
 )
 @click.option(
     "-p",
@@ -85,6 +91,7 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 def rsdos(ctx: click.Context, path: str, durability: str | None) -> None:
     """A content-addressed object store in one directory."""
     ctx.obj = Session(path, durability)
+    want_command(ctx)
 
 
 def main() -> NoReturn:
@@ -115,6 +122,9 @@ def _explain(error: BaseException) -> int | None:
         case click.Abort():
             say("interrupted")
             return INTERRUPTED
+        case CommandWanted():
+            echo_error(error.help)
+            return USAGE
         case click.UsageError():
             help_of = error.ctx.command_path if error.ctx else "rsdos"
             say(f"{error.format_message()} (see '{help_of} --help')")

@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import click
 
-from rsdos.cli.bar import Bar
-from rsdos.cli.passing import pass_session
+from rsdos.cli.passing import first_path, pass_session
 from rsdos.cli.render import count, echo_error, human, name
 from rsdos.cli.run import Run, run_options
 from rsdos.cli.session import Session
 
 
 @click.command()
-@click.argument("source", type=click.Path())
-@click.argument("destination", metavar="[DEST]", type=click.Path(), required=False)
+@click.argument("paths", nargs=-1, metavar="[SOURCE] [DEST]", type=click.Path())
 @click.option(
     "--to", type=click.IntRange(1, 2), default=2, show_default=True, help="Container version; 1 is disk-objectstore's."
 )
 @click.option("--compression", help="Compress all anew: zstd, zlib+6, none, ...  [default: stored bytes as they are]")
 @run_options
 @pass_session
-def command(session: Session, source: str, destination: str | None, to: int, compression: str | None, run: Run) -> int:
+@click.pass_context
+def command(
+    ctx: click.Context, session: Session, paths: tuple[str, ...], to: int, compression: str | None, run: Run
+) -> int:
     """Turn the container SOURCE into one of another version, in place or as a new one in DEST.
 
+    `rsdos -p SOURCE migrate [DEST]` is the same.
     Every object is hashed on the way. Until the last step, one rename, SOURCE is a whole container that all programs
     can use; killed at any moment, the same command goes on. In place at most one pack of extra disk is needed. Close
     what has SOURCE open before the end. What is damaged is listed, copied to quarantine/, and makes the exit code 1.
     """
     from rsdos.maintenance import migrate
 
+    source, rest = first_path(ctx, session, paths)
+    if len(rest) > 1:
+        raise click.UsageError(f"one container too many: {rest[-1]}")
+    destination = rest[0] if rest else None
     engine = run.engine(Session(source, session.durability))
     plan = migrate.plan(engine, migrate.MigrateOptions(to, destination, compression))
     if run.dry_run:
@@ -38,7 +44,7 @@ def command(session: Session, source: str, destination: str | None, to: int, com
             f"from version {plan.version} to version {to}",
         )
         return 0
-    with Bar() as bar:
+    with run.bar() as bar:
         report = migrate.execute(engine, plan, bar)
     run.show(
         report,

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rsdos.cli.bar import Bar
 from rsdos.cli.passing import pass_session
 from rsdos.cli.quantities import Duration, Share
-from rsdos.cli.render import count, echo, echo_error, human
+from rsdos.cli.render import count, echo_error, human
 from rsdos.cli.run import Run, run_options
 from rsdos.cli.session import Session
 
@@ -44,11 +43,11 @@ def command(ctx: click.Context, session: Session, budget: float | None, run: Run
             f"packs to repack: {packs}, {human(plan.dead)} dead; {count(plan.segments, 'table')} of the index",
         )
         return 0
-    with Bar() as bar:
+    with run.bar() as bar:
         report = optimize.execute(engine, plan, bar)
     run.show(report, "Optimized")
     if not run.as_json:
-        _show_steps(report)
+        _show_steps(report, run)
     damaged = _damaged(report)
     for key in damaged:
         echo_error(f"rsdos: error: object {key} is damaged")
@@ -58,16 +57,16 @@ def command(ctx: click.Context, session: Session, budget: float | None, run: Run
     return 1 if damaged else 0
 
 
-def _show_steps(report: OptimizeReport) -> None:
+def _show_steps(report: OptimizeReport, run: Run) -> None:
     for name, step in (("clean", report.clean), ("pack", report.pack), ("repack", report.repack)):
         if step is None:
-            echo(f"[info] {name}: no time left")
+            run.tell(f"{name}: no time left")
     if report.clean:
-        echo(f"[info] {_cleaned(report.clean)}")
+        run.tell(_cleaned(report.clean))
     if report.pack:
-        echo(f"[info] {_sentence(report.pack)}")
+        run.tell(_sentence(report.pack))
     if report.repack:
-        echo(f"[info] {_repacked(report.repack)}")
+        run.tell(_repacked(report.repack))
 
 
 def _damaged(report: OptimizeReport) -> list[str]:
@@ -90,7 +89,7 @@ def clean_command(session: Session, run: Run) -> int:
     if run.dry_run:
         run.show(plan, f"{count(plan.objects, 'loose object')} to remove, as packed, {human(plan.length)}")
         return 0
-    with Bar() as bar:
+    with run.bar() as bar:
         report = clean.execute(engine, plan, bar)
     run.show(report, _cleaned(report))
     for key in report.damaged:
@@ -126,7 +125,7 @@ def repack_command(session: Session, compression: str, min_dead: float, pack_id:
         packs = ", ".join(f"#{pack_id}" for pack_id in plan.pack_ids) or "none"
         run.show(plan, f"Packs to repack: {packs}; {human(plan.dead)} dead, {human(plan.length)} to copy")
         return 0
-    with Bar() as bar:
+    with run.bar() as bar:
         report = repack.execute(engine, plan, bar)
     run.show(report, _repacked(report))
     for number in report.unreadable:
@@ -163,7 +162,7 @@ def pack_command(session: Session, no_compress: bool, no_clean: bool, run: Run) 
     if run.dry_run:
         run.show(plan, f"{count(plan.objects, 'loose object')} to pack, {human(plan.length)}")
         return 0
-    with Bar() as bar:
+    with run.bar() as bar:
         report = pack.execute(engine, plan, bar)
     run.show(report, _sentence(report))
     run.show_stats(report.objects, report.size, report.seconds)

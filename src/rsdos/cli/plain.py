@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import NamedTuple
 
-from rsdos.cli.exit_codes import FAILED
+from rsdos.cli.exit_codes import DONE, FAILED
 from rsdos.cli.process import guarded, prepare_streams
 from rsdos.cli.session import COMPLETE, DEFAULT_PATH, PATH_VARIABLE, Session
 
@@ -44,7 +44,12 @@ def answer(arguments: list[str]) -> int | None:
         return None
     gc.disable()  # A twentieth of the time, and it is over before there is anything to collect.
     show = import_module(f"rsdos.cli.{COMMANDS[call.command].module}").show
-    return guarded(lambda: show(call.session, **call.flags)) if prepare_streams() else FAILED
+
+    def work() -> int:
+        show(call.session, **call.flags)
+        return DONE
+
+    return guarded(work) if prepare_streams() else FAILED
 
 
 def parse(arguments: list[str]) -> Call | None:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rsdos.cli.bar import Bar
-from rsdos.cli.passing import pass_session
+from rsdos.cli.passing import pass_session, want_command
 from rsdos.cli.render import count, echo_error, one_line
 from rsdos.cli.run import Run, run_options
 from rsdos.cli.session import Session
@@ -20,9 +19,11 @@ _SHOWN = 50
 """Keys that are named one by one; ``--json`` has them all."""
 
 
-@click.group(no_args_is_help=False)
-def command() -> None:
+@click.group(invoke_without_command=True)
+@click.pass_context
+def command(ctx: click.Context) -> None:
     """Put right what validate found. First the index, then the objects."""
+    want_command(ctx)
 
 
 @command.command("index")
@@ -46,7 +47,7 @@ def index_command(session: Session, run: Run) -> int:
             for fault in plan.faults[:_SHOWN]:
                 echo_error(f"rsdos: note: {one_line(fault.path)}: {one_line(fault.reason)}")
         return 1 if plan.faults else 0
-    with Bar() as bar:
+    with run.bar() as bar:
         report = repair_index.execute(engine, plan, bar)
     if not report.is_changed:
         sentence = "Nothing to repair"
@@ -95,32 +96,39 @@ def objects_command(session: Session, sources: tuple[str, ...], is_quick: bool, 
     depth = Depth.QUICK if is_quick else Depth.FULL
     beyond_help = BeyondHelp.QUARANTINE if quarantine else BeyondHelp.KEEP
     options = repair_objects.RepairObjectsOptions(there, depth, beyond_help)
-    with Bar() as bar:
+    with run.bar() as bar:
         plan = repair_objects.plan(engine, options, bar)
     if run.dry_run:
         helpless = [remedy for remedy in plan.remedies if remedy.source is None]
         shown = {"remedies": plan.remedies, "files": plan.files, "unlisted": plan.unlisted}
-        run.show(shown, f"{count(len(plan.remedies) - len(helpless), 'object')} to repair, {len(helpless)} beyond help")
+        run.show(shown, f"{count(len(plan.remedies) - len(helpless), 'object')} to repair, {_rest(helpless, plan)}")
         if not run.as_json:
             _show_rest(helpless, plan)
         return 1 if plan.remedies or plan.files or plan.unlisted else 0
-    with Bar() as bar:
+    with run.bar() as bar:
         report = repair_objects.execute(engine, plan, bar)
-    sentence = f"Repaired {count(len(report.repaired), 'object')}, {len(report.beyond_help)} beyond help"
+    sentence = f"Repaired {count(len(report.repaired), 'object')}, {_rest(report.beyond_help, report)}"
     run.show(report, sentence + (f"; see {report.described}" if report.described else ""))
     if not run.as_json:
         _show_rest(report.beyond_help, report)
-        if report.beyond_help and not quarantine:
+        if report.beyond_help and not report.files and not quarantine:
             echo_error(
                 "rsdos: note: what is beyond help stays as it is: --from may name a copy, --quarantine gives it up"
             )
     return 0 if report.is_good else 1
 
 
+def _rest(beyond_help: Sequence[Remedy], outcome: RepairObjectsPlan | RepairObjectsReport) -> str:
+    return f"{len(beyond_help)} {'not before the index is repaired' if outcome.files else 'beyond help'}"
+
+
 def _show_rest(beyond_help: Sequence[Remedy], outcome: RepairObjectsPlan | RepairObjectsReport) -> None:
     """What is damaged and stays so."""
+    state = "cannot be repaired before the index is" if outcome.files else "is beyond help"
+    if outcome.files:
+        echo_error("rsdos: error: the index is damaged, or a pack: first run: rsdos repair index")
     for remedy in beyond_help[:_SHOWN]:
-        echo_error(f"rsdos: error: object {remedy.key} is beyond help: {one_line(remedy.reason)}")
+        echo_error(f"rsdos: error: object {remedy.key} {state}: {one_line(remedy.reason)}")
     if len(beyond_help) > _SHOWN:
         echo_error(f"rsdos: error: and {len(beyond_help) - _SHOWN} more; --json has them all")
     for fault in outcome.files[:_SHOWN]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rsdos.cli.bar import Bar
 from rsdos.cli.render import count, echo, echo_error, echo_json, human
 from rsdos.cli.session import Session
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 STATS = "Objects/s, bytes/s and peak memory at the end, on stderr; with --json peak_memory stands there too."
 
 
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors and warnings alone, and no progress.")
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """The options that the user gave."""
@@ -26,7 +30,12 @@ class Run:
     dry_run: bool
     as_json: bool
     wait: bool
+    quiet: bool
     stats: bool
+
+    def bar(self) -> Bar:
+        """Shows how far it is."""
+        return Bar(quiet=self.quiet)
 
     def engine(self, session: Session) -> Engine:
         """The open container, for maintenance."""
@@ -42,6 +51,11 @@ class Run:
             more: dict[str, object] = {"peak_memory": _peak_memory()} if self.stats else {}
             echo_json(outcome, indent=2, more=more)
         else:
+            self.tell(sentence)
+
+    def tell(self, sentence: str) -> None:
+        """Print a sentence, for people."""
+        if not self.quiet:
             echo(f"[info] {sentence}")
 
     def show_stats(self, objects: int, size: int, seconds: float) -> None:
@@ -75,9 +89,12 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--dry-run", is_flag=True, help="Only say what there is to do.")
     @click.option("--json", "as_json", is_flag=True, help="The plan or the report as one JSON document.")
     @click.option("--wait", is_flag=True, help="Wait while another maintenance run is at work.")
+    @quiet_option
     @click.option("--stats", is_flag=True, help=STATS)
     @functools.wraps(function)
-    def command(*arguments: Any, dry_run: bool, as_json: bool, wait: bool, stats: bool, **options: Any) -> Any:
-        return function(*arguments, run=Run(dry_run, as_json, wait, stats), **options)
+    def command(
+        *arguments: Any, dry_run: bool, as_json: bool, wait: bool, quiet: bool, stats: bool, **options: Any
+    ) -> Any:
+        return function(*arguments, run=Run(dry_run, as_json, wait, quiet, stats), **options)
 
     return command

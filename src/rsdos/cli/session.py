@@ -26,6 +26,14 @@ class Session(NamedTuple):
     path: str
     durability: str | None
 
+    def refuse_own(self, path: str) -> None:
+        """Raise `InvalidOption` when a command would write to a path that is in the container itself."""
+        from rsdos.errors import InvalidOption
+        from rsdos.layout import is_inside
+
+        if is_inside(path, self.path):
+            raise InvalidOption(f"{path}: is in the container itself")
+
     def container(self) -> Container:
         """The container; nothing is opened yet."""
         from rsdos.container import Container

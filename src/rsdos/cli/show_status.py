@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from rsdos.cli.render import count, echo, echo_error, echo_json, human, name, one_line
 from rsdos.cli.session import Session
-from rsdos.maintenance.status import status
+from rsdos.maintenance.status import StatusReport, status
 
 
-def show(session: Session, as_json: bool) -> None:
+def show(session: Session, as_json: bool) -> StatusReport:
     """Count, and print: a page, or one JSON document."""
     # Not through the container: the rest of the maintenance that it has is 20 ms of imports.
     report = status(session.engine())
     if as_json:
         echo_json(report, indent=2)
-        return
+        return report
     gain = max(0.0, 100 * (1 - report.packed_length / max(report.packed_size, 1))) if report.packed_size else 0.0
     echo(
         f"[container]\n"
@@ -54,3 +54,25 @@ def show(session: Session, as_json: bool) -> None:
         echo_error(f"rsdos: warning: {one_line(report.damage)}; these figures count what was in it")
     elif report.is_recovered and not report.short:
         echo_error("rsdos: warning: a file of the index is damaged; these figures are from the packs themselves")
+    return report
+
+
+def attention(report: StatusReport, max_loose: int, max_dead: float) -> list[str]:
+    """What an operator has to look after: damage, and maintenance that is due beyond these limits."""
+    found = [
+        f"{pack.path}: {'missing' if pack.length is None else 'cut short'} (see: rsdos validate)"
+        for pack in report.short
+    ]
+    if not found and (report.damage or report.is_recovered):
+        found.append(f"{one_line(report.damage) or 'the index is damaged'} (see: rsdos validate)")
+    validation = report.validation or {}
+    if any(validation.get(name) for name in ("damaged", "files", "unreadable")):
+        found.append(one_line(f"the last validation, {validation.get('finished')}, has found damage"))
+    if report.last_backup is not None and report.last_backup.verified is False:
+        found.append(one_line(f"the last backup, {report.last_backup.time}, has damaged objects"))
+    if report.loose_objects > max_loose:
+        found.append(f"{count(report.loose_objects, 'loose object')}, more than {max_loose} (see: rsdos optimize)")
+    stored = report.packed_length + report.dead_length
+    if report.dead_length > max_dead * stored:
+        found.append(f"{human(report.dead_length)} of {human(stored)} in packs are dead (see: rsdos optimize)")
+    return found

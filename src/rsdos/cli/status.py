@@ -4,18 +4,47 @@ from __future__ import annotations
 
 import click
 
+from rsdos.cli.exit_codes import DONE, FAILED
 from rsdos.cli.passing import pass_session
+from rsdos.cli.quantities import Share
+from rsdos.cli.render import echo_error
 from rsdos.cli.session import Session
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON document, sizes in bytes.")
+@click.option("--check", is_flag=True, help="For monitoring: the exit code is 1 when something wants attention.")
+@click.option(
+    "--max-loose",
+    type=click.IntRange(min=0),
+    default=100_000,
+    show_default=True,
+    help="With --check: more loose objects want `optimize`.",
+)
+@click.option(
+    "--max-dead",
+    type=Share(),
+    default="50%",
+    show_default=True,
+    help="With --check: a larger share of dead bytes in the packs wants `optimize`.",
+)
 @pass_session
-def command(session: Session, as_json: bool) -> None:
+def command(session: Session, as_json: bool, check: bool, max_loose: int, max_dead: float) -> int:
     """Count objects and bytes.
 
-    Packs are packed objects and their raw size, Pack Files the files and their size on disk.
-    """
-    from rsdos.cli.show_status import show
+    Packs are packed objects and their raw size, Pack Files the files and their size on disk. Nothing is read of the
+    objects themselves: see validate.
 
-    show(session, as_json)
+    With --check each thing that wants attention is named on standard error: damage that is seen here, or that the last
+    validation or backup has found, and maintenance that is due beyond a limit.
+
+    \b
+    Example: rsdos status --check --max-loose 10000 || mail -s "look after the container" me < /dev/null
+    """
+    from rsdos.cli.show_status import attention, show
+
+    report = show(session, as_json)
+    found = attention(report, max_loose, max_dead) if check else []
+    for reason in found:
+        echo_error(f"rsdos: error: {reason}")
+    return FAILED if found else DONE

@@ -6,43 +6,49 @@ from collections.abc import Sequence
 
 import click
 
-from rsdos.cli.bar import Bar
 from rsdos.cli.key_file import KeyFile
-from rsdos.cli.passing import pass_session
+from rsdos.cli.keys import whole_keys
+from rsdos.cli.passing import first_path, pass_session
 from rsdos.cli.render import count, echo, echo_error
 from rsdos.cli.run import Run, run_options
 from rsdos.cli.session import Session
+from rsdos.errors import ObjectNotFound
 
 
 @click.command()
 @click.argument("source", type=click.Path())
-@click.argument("destination", metavar="DEST", type=click.Path())
-@click.argument("keys", nargs=-1, metavar="[KEY]...")
+@click.argument("arguments", nargs=-1, metavar="[DEST] [KEY]...")
 @click.option("--from-file", "listed", type=click.Path(), help="Only the objects whose keys stand here, one a line.")
 @click.option("--compression", help="Compress all anew: zstd, zlib+6, none, ...  [default: stored bytes as they are]")
 @run_options
 @pass_session
+@click.pass_context
 def command(
+    ctx: click.Context,
     session: Session,
     source: str,
-    destination: str,
-    keys: tuple[str, ...],
+    arguments: tuple[str, ...],
     listed: str | None,
     compression: str | None,
     run: Run,
 ) -> int:
     """Copy objects from the container SOURCE into the container DEST: all, or those with the given KEYs.
 
+    `rsdos -p DEST transfer SOURCE [KEY]...` is the same.
     The two may be of any version and hash. Between different hashes each object gets another key; both are printed
     then. Damaged objects are listed, and make the exit code 1; the others are copied.
     """
     from rsdos.maintenance import transfer
 
+    destination, keys = first_path(ctx, session, arguments)
     if keys and listed is not None:
         raise click.UsageError("Give either KEYs, or --from-file.")
+    whole, absent = whole_keys(Session(source, None), keys)
+    if absent:
+        raise ObjectNotFound(absent[0])
     there = Session(source, None).container().engine
     engine = run.engine(Session(destination, session.durability))
-    wanted = keys or (None if listed is None else KeyFile(listed))
+    wanted = whole or (None if listed is None else KeyFile(listed))
     plan = transfer.plan(engine, there, transfer.TransferOptions(wanted, compression))
     if run.dry_run:
         objects = "the named objects" if plan.objects is None else count(plan.objects, "object")
@@ -54,7 +60,7 @@ def command(
         if renames:
             echo("\n".join(f"{old} {new}" for old, new in zip(theirs, ours, strict=True)))
 
-    with Bar() as bar:
+    with run.bar() as bar:
         report = transfer.execute(engine, plan, bar, tell)
     run.show(
         report,

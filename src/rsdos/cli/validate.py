@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rsdos.cli.bar import Bar
 from rsdos.cli.passing import pass_session
 from rsdos.cli.quantities import Duration, Share
 from rsdos.cli.render import count, echo_error, human, one_line
@@ -49,7 +48,7 @@ def command(
     if run.dry_run:
         run.show(plan, f"{count(plan.packs, 'pack')} to check, {human(plan.length)}, and the loose objects")
         return 0
-    with Bar() as bar:
+    with run.bar() as bar:
         report = validate.execute(engine, plan, bar)
     run.show(report, _sentence(report))
     if not run.as_json:

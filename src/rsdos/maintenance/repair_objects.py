@@ -143,8 +143,11 @@ def execute(engine: Engine, plan: RepairObjectsPlan, progress: Progress = SILENC
 
     A bad copy is let go of only when a good one is on stable storage, or when it was copied to ``quarantine/`` with a
     report. Readers and writers go on; what they insert meanwhile counts. Killed at any moment, it can be run again.
-    Raises `Busy` when another maintenance run is at work, `ReadOnlyContainer`, OSError.
+    Raises `Busy` when another maintenance run is at work, `ReadOnlyContainer`, OSError, and `InvalidOption` when what
+    is beyond help is to go while the index is damaged: perhaps only the index hides it.
     """
+    if plan.files and plan.options.beyond_help is BeyondHelp.QUARANTINE:
+        raise InvalidOption("repair the index first (rsdos repair index): perhaps it hides what seems beyond help")
     begun = monotonic()
     run = _Run(engine, plan)
     with engine.maintenance("repair"), ExitStack() as held:

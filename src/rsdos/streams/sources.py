@@ -40,6 +40,11 @@ class Frames:
             self.close()
             raise
 
+    def told(self, tell: Callable[[int], None]) -> Self:
+        """The same, and ``tell`` gets the size of each frame before it is given."""
+        self._frames = _told(self._frames, tell)
+        return self
+
     def close(self) -> None:
         """Close what was opened; no more frames. Idempotent."""
         self._frames = iter(())
@@ -55,8 +60,15 @@ class Frames:
         self.close()
 
 
-def take(source: Source) -> bytes | Frames:
-    """The object: its bytes if it is at most `FRAME_SIZE` of them, else its frames.
+def _told(frames: Iterator[BytesLike], tell: Callable[[int], None]) -> Iterator[BytesLike]:
+    for frame in frames:
+        tell(len(frame))
+        yield frame
+        del frame  # Its memory is used again when nobody holds it.
+
+
+def take(source: Source | Frames) -> bytes | Frames:
+    """The object: its bytes if it is at most `FRAME_SIZE` of them, else its frames. Frames stay what they are.
 
     What comes back does not change when the source does: mutable memory is copied. Raises `InvalidSource`,
     `UnreadableSource`, `SourceChanged` (a file that changes while it is read; while iterating, too), and whatever a
@@ -68,6 +80,8 @@ def take(source: Source) -> bytes | Frames:
         return _take_file(source)
     if isinstance(source, (bytearray, memoryview)):
         return _take_memory(memoryview(source))
+    if isinstance(source, Frames):
+        return source
     return _take_stream(source)
 
 
