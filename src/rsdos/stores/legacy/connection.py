@@ -10,26 +10,33 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import sys
 import threading
+from collections import deque
 from contextlib import ExitStack, closing
+from itertools import repeat
+from typing import Any
 from urllib.parse import quote
 
 from rsdos import fsio
 from rsdos.errors import DamagedContainer, ReadOnlyContainer
 from rsdos.layout import LegacyLayout
-
-_TABLE = (
-    "CREATE TABLE db_object (id INTEGER NOT NULL, hashkey VARCHAR NOT NULL, compressed BOOLEAN NOT NULL, "
-    'size INTEGER NOT NULL, "offset" INTEGER NOT NULL, length INTEGER NOT NULL, pack_id INTEGER NOT NULL, '
-    "PRIMARY KEY (id))"
-)
-_SCHEMA = (_TABLE, "CREATE UNIQUE INDEX ix_db_object_hashkey ON db_object (hashkey)")
-"""To the letter what disk-objectstore 1.5.0 makes."""
-
-_NAMES = {"id", "hashkey", "compressed", "size", "offset", "length", "pack_id"}
+from rsdos.stores.legacy.schema import COLUMNS, SCHEMA, check_schema
 
 _PATIENCE = 60.0
 """Seconds to wait for another program's lock: disk-objectstore commits a whole pack at once."""
+
+_MOST_VALUE = 1 << 20
+"""Bytes of a value, of which the longest of ours is a key, and of a statement, which may name a thousand of them."""
+
+_STEPS = 1 << 20
+"""Steps of SQLite's machine (10 to 20 ms) after which it asks whether to go on."""
+
+_PATIENT = 50
+"""As often it may ask in one statement, and as often more as it has ..."""
+
+_STEPS_PER_BYTE = 4
+"""... steps for each byte of the file: a row has 170 of these, and takes 30 of those in the longest statement."""
 
 _log = logging.getLogger("rsdos")
 
@@ -42,6 +49,39 @@ class Connection(sqlite3.Connection):
     path = ""
     file: tuple[int, int] = (0, 0)
     """Device and inode of the index."""
+
+    patience = _PATIENT
+
+    def guard(self) -> None:
+        """Bound what a file that a stranger has made can ask for."""
+        for limit, most in (
+            (sqlite3.SQLITE_LIMIT_LENGTH, _MOST_VALUE),
+            (sqlite3.SQLITE_LIMIT_SQL_LENGTH, _MOST_VALUE),
+            (sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH, 1),
+            (sqlite3.SQLITE_LIMIT_ATTACHED, 1),  # VACUUM's own.
+        ):
+            self.setlimit(limit, most)
+        if sys.version_info >= (3, 12):  # Before that nothing of ours needs them either: the schema has none of these.
+            self.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE)
+            self.setconfig(sqlite3.SQLITE_DBCONFIG_ENABLE_TRIGGER, False)
+            self.setconfig(sqlite3.SQLITE_DBCONFIG_ENABLE_VIEW, False)
+        self._left: deque[int] = deque()
+        # No function of ours: an interrupt that is raised in one is lost. An empty queue is an error, which ends it.
+        self.set_progress_handler(self._left.popleft, _STEPS)
+        super().execute("PRAGMA trusted_schema=OFF")
+        super().execute("PRAGMA cell_size_check=ON")
+        super().execute("PRAGMA cache_size=-2000")  # As it is, whatever the file says.
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        """As ever; a statement that takes more steps than the file can be a reason for is interrupted."""
+        if len(self._left) < self.patience:
+            self._left.extend(repeat(0, self.patience - len(self._left)))
+        return super().execute(sql, parameters)
+
+    def look_at_size(self) -> None:
+        """Let a statement that goes through all rows have as many steps as the file has reason for now."""
+        length = sum(map(fsio.length_of, (self.path, f"{self.path}-wal")))
+        self.patience = _PATIENT + length * _STEPS_PER_BYTE // _STEPS
 
     def __del__(self) -> None:
         if self.pid == os.getpid():
@@ -103,7 +143,7 @@ def create_database(path: str) -> None:
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             _prefer_wal(connection, path)
             connection.execute("BEGIN")
-            for statement in _SCHEMA:
+            for statement in SCHEMA:
                 connection.execute(statement)
             connection.execute("COMMIT")
     except sqlite3.Error as error:
@@ -179,8 +219,9 @@ def _opened(path: str, how: str, is_immutable: bool = False) -> Connection:
         connection.pid, connection.path, connection.is_immutable = os.getpid(), path, is_immutable
         status = os.stat(path)
         connection.file = status.st_dev, status.st_ino
-        connection.execute("PRAGMA trusted_schema=OFF")
-        connection.execute("PRAGMA cell_size_check=ON")
+        connection.guard()
+        check_schema(connection, path)
+        connection.look_at_size()
         names = {name for _, name, *_ in connection.execute("PRAGMA table_info(db_object)")}
         # Twice: the log may have been brought in and removed between two of the calls.
         if _is_cut_short(connection) and _is_cut_short(connection):
@@ -188,9 +229,9 @@ def _opened(path: str, how: str, is_immutable: bool = False) -> Connection:
     except BaseException:
         connection.close()
         raise
-    if not names >= _NAMES:
+    if not names >= COLUMNS:
         connection.close()
-        lacking = "table db_object" if not names else f"column {min(_NAMES - names)}"
+        lacking = "table db_object" if not names else f"column {min(COLUMNS - names)}"
         raise DamagedContainer(path, f"not the index of a container: no {lacking}")
     return connection
 

@@ -22,6 +22,7 @@ from rsdos.layout import LegacyLayout
 from rsdos.stores.checking import Finding
 from rsdos.stores.legacy.connection import create_database, parked
 from rsdos.stores.legacy.database import COLUMNS, SHARED, Database, checked
+from rsdos.stores.legacy.schema import check_table
 from rsdos.stores.packs import Rebuilt
 from rsdos.stores.store import free_name
 
@@ -125,6 +126,8 @@ def _salvage(layout: LegacyLayout, is_key: IsKey, aside: Callable[[], str]) -> i
         closing(sqlite3.connect(f"file:{layout.database}?mode=rw", uri=True, isolation_level=None)) as old,
         closing(sqlite3.connect(new, isolation_level=None)) as target,
     ):
+        old.execute("PRAGMA trusted_schema=OFF")
+        check_table(old, layout.database)
         old.text_factory = lambda data: data.decode(errors="replace")
         known = _known_ids(old)
         target.execute("BEGIN")
