@@ -254,15 +254,21 @@ class Container:
         return self.engine.objects.extract_to(key, path)
 
     def has(self, key: str) -> bool:
-        """Whether there is an object of this key. Raises `InvalidKey`."""
+        """Whether there is an object of this key; that there is, as of a second ago at most. Raises `InvalidKey`.
+
+        Somebody may delete it at any time: to have it there, insert it, whatever this says.
+        """
         return self.engine.objects.has(key)
 
     def has_many(self, keys: Iterable[str]) -> list[bool]:
-        """`has` for each key, in the order given."""
+        """`has` for each key, in the order given, all as of a second ago at most."""
         return self.engine.objects.has_many(keys)
 
     def meta(self, key: str) -> ObjectMeta:
-        """Sizes, codec and place of one object, without reading it. Raises `ObjectNotFound`, `InvalidKey`."""
+        """Sizes, codec and place of one object, without reading it, as of a second ago at most.
+
+        Raises `ObjectNotFound`, `InvalidKey`.
+        """
         return self.engine.objects.meta(key)
 
     def find(self, prefix: str) -> str:

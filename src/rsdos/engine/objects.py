@@ -222,8 +222,9 @@ class Objects(Store):
         # Counted again when packs changed meanwhile; where they always do, no count is more right than another.
         packed = loose = 0
         for _ in range(3):
-            packed = len(self.packed)
-            sight = self.sight()
+            self.refresh()
+            sight = self.sight()  # Before the first count: what is packed and cleaned between the two changes it.
+            packed = self.packed.count()
             loose = sum(len(self._not_packed(keys)) for keys in self._loose_keys())
             if self.is_current(sight):
                 break

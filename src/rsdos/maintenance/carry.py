@@ -72,6 +72,8 @@ class Carrier:
         self._appender = appender
         self._form = form
         self.carried = carried
+        self.believed: list[bytes] = []
+        """What the target had already when it was asked: who acknowledges these looks once more, behind the commit."""
 
     def carry(self, digests: Sequence[bytes]) -> int:
         """Append those objects that the target does not have; returns their raw bytes. Commits nothing.
@@ -81,6 +83,7 @@ class Carrier:
         unknown = self._appender.unknown(digests)
         self.carried.known += len(digests) - len(unknown)
         todo = [digests[at] for at in unknown]
+        self.believed += set(digests).difference(todo)
         before = self.carried.size
         rest = set(todo)
         wholes = self._source.packed.whole_many(todo)

@@ -11,7 +11,7 @@ from rsdos.interfaces import Progress
 from rsdos.maintenance.quarantine import sweep_quarantine
 from rsdos.model import Durability
 from rsdos.progress import SILENCE
-from rsdos.stores import PackAppender
+from rsdos.stores import PackAppender, order
 
 BATCH = 1 << 16
 """Loose objects that are looked up, checked and removed together."""
@@ -67,7 +67,7 @@ def remove_safe(engine: Engine, digests: Sequence[bytes]) -> list[bytes]:
     """Remove the loose files of objects whose packed copy, committed and synced, is good; returns the other objects."""
     # Read back, decoded and hashed; only then are the loose files removed.
     whole = engine.packed.rehash(digests)
-    engine.loose.names.remove([digest for digest, good in zip(digests, whole, strict=True) if good])
+    engine.loose.names.remove(order.removable(digests, whole))
     return [digest for digest, good in zip(digests, whole, strict=True) if not good]
 
 

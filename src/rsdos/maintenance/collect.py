@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -12,7 +13,10 @@ from rsdos.errors import InvalidOption
 from rsdos.index import KeySet
 from rsdos.interfaces import Progress
 from rsdos.maintenance.delete import CHUNK, delete_packed
+from rsdos.model import Codec
 from rsdos.progress import SILENCE
+from rsdos.stores.loose_names import SeenFile
+from rsdos.stores.order import FileId
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,8 @@ class CollectReport:
 class Listing:
     """What was in the container at one moment, and which of it is not to stay.
 
-    Memory: 8 bytes for each key to keep (twice that while they are read), and 32 for each loose object.
+    Memory: 8 bytes for each key to keep (twice that while they are read), 49 for each loose object, and in version 1 as
+    many for each packed one.
     """
 
     def __init__(self, engine: Engine, keep: Iterable[str]) -> None:
@@ -50,16 +55,21 @@ class Listing:
         hash_type = engine.config.hash
         self.seen = engine.packed.moment()
         self._engine = engine
-        self._size = hash_type.digest_bytes
-        self._loose = b"".join(b"".join(hash_type.parse_keys(keys)) for keys in _lists(engine.loose))
+        self._record = struct.Struct(f"<{hash_type.digest_bytes}sBQq")
+        self._loose = b"".join(b"".join(map(self._packed, files)) for files in engine.loose.names.seen())
         self.keep = KeySet(map(hash_type.parse_keys, _lists(keep)))
 
-    def loose(self) -> Iterator[list[bytes]]:
-        """The loose objects to delete, in lists of bounded size."""
-        step = CHUNK * self._size
+    def _packed(self, file: SeenFile) -> bytes:
+        return self._record.pack(file.digest, file.codec, *file.id)
+
+    def loose(self) -> Iterator[list[SeenFile]]:
+        """The loose files to delete, in lists of bounded size."""
+        step = CHUNK * self._record.size
         for start in range(0, len(self._loose), step):
-            some = self._loose[start : start + step]
-            yield self.keep.without([some[at : at + self._size] for at in range(0, len(some), self._size)])
+            records = self._record.iter_unpack(self._loose[start : start + step])
+            files = [SeenFile(digest, Codec(codec), FileId(*file)) for digest, codec, *file in records]
+            goes = set(self.keep.without([file.digest for file in files]))
+            yield [file for file in files if file.digest in goes]
 
     def packed(self) -> Iterator[list[bytes]]:
         """The packed objects to delete, in lists of bounded size."""
@@ -82,16 +92,18 @@ def plan(engine: Engine, options: CollectOptions) -> CollectPlan:
     if not len(listing.keep):
         raise InvalidOption("the list of keys to keep is empty: that would delete every object")
     objects = sum(map(len, listing.packed()))
-    objects += sum(engine.packed.contains_many(digests).count(False) for digests in listing.loose())
+    for files in listing.loose():
+        objects += engine.packed.contains_many(list({file.digest for file in files})).count(False)
     return CollectPlan(objects, len(listing.keep), listing)
 
 
 def execute(engine: Engine, plan: CollectPlan, progress: Progress = SILENCE) -> CollectReport:
     """Delete what the plan has listed; see `rsdos.maintenance.delete`.
 
-    Objects that came after the plan was begun stay, and those that were moved meanwhile, by packing or a repack: the
-    next run has them. An insert that found its object there, and did not store it again, does not keep it: its key
-    belongs on the list first. Killed at any moment a part is deleted; the next run goes on.
+    What was there when the plan was begun goes: the same file, the same place in a pack. What came since stays, also
+    where the same object was deleted and inserted anew, and so does what was moved, by packing or a repack: the next
+    run has it. An insert that found its object there, and did not store it again, does not keep it: its key belongs on
+    the list first. Killed at any moment a part is deleted; the next run goes on.
     """
     begun = monotonic()
     deleted = 0
@@ -99,8 +111,8 @@ def execute(engine: Engine, plan: CollectPlan, progress: Progress = SILENCE) -> 
         engine.packed.sweep()
         progress.start("Deleting", plan.objects, "objects")
         try:
-            for digests in plan.listing.loose():
-                gone = engine.packed.contains_many(engine.loose.delete(digests)).count(False)
+            for files in plan.listing.loose():
+                gone = engine.packed.contains_many(engine.loose.delete_seen(files)).count(False)
                 deleted += gone
                 progress.advance(gone)
             for digests in plan.listing.packed():

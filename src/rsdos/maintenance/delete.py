@@ -11,7 +11,9 @@ from time import monotonic
 from rsdos.engine import Engine, give_up
 from rsdos.errors import InvalidOption
 from rsdos.interfaces import Progress
+from rsdos.model import Place
 from rsdos.progress import SILENCE
+from rsdos.stores import order
 
 CHUNK = 1 << 15
 """Objects that are deleted with one commit: 2 MB of tombstones."""
@@ -71,9 +73,15 @@ def execute(
 ) -> DeleteReport:
     """Delete, in chunks of 32,768 objects: each is gone for readers, for good, when ``tell`` hears of it.
 
-    Packed copies are killed by tombstones, and their space becomes dead bytes until a repack; loose files are removed
-    after that. An insert of the same object that has not returned when a chunk begins, and one that comes later,
-    stores it again. Killed at any moment a part of the objects is deleted; the next run goes on.
+    Loose files are removed first; then packed copies are killed by tombstones, whose commit is that of the chunk, and
+    their space becomes dead bytes until a repack. After the commit no file is touched. An insert of the same object
+    whose last look at the store comes after the commit, which is any that begins later, stores it again, and it stays
+    (docs/concurrency.md); so does one that stores it while the chunk is under way. Killed at any moment a part of the
+    objects is deleted, of one it may be the loose copy alone; the next run goes on.
+
+    What another process read of the container before may say for one second more that an object is there: `has`, `in`,
+    `has_many` and `meta` ask for a newer state when their last one is older. Its bytes can be read as long as its pack
+    is open.
 
     Raises `Busy`, `ReadOnlyContainer`, OSError. A full disk does not keep it from working: the reserve is given up.
     """
@@ -97,17 +105,15 @@ def execute(
 
 
 def _delete(engine: Engine, digests: Sequence[bytes]) -> set[bytes]:
-    loose: list[bytes] = []
-    try:
-        # 1. Tombstones for the packed copies; 2. only then the loose files.
-        packed = delete_packed(engine, digests)
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        # Not even the reserve was enough: what needs no room may make some.
-        loose = engine.loose.delete(digests)
-        packed = delete_packed(engine, digests)
-    return {*packed, *loose, *engine.loose.delete(digests)}
+    there: set[bytes] = set()
+    for place in order.DELETE_ORDER:
+        if place is Place.LOOSE:
+            # 1. The loose files, and their directories are synced. On a full disk this makes room.
+            there.update(engine.loose.delete(digests))
+        else:
+            # 2. The commit: tombstones for the packed copies.
+            there.update(delete_packed(engine, digests))
+    return there
 
 
 def delete_packed(engine: Engine, digests: Sequence[bytes], seen: object = None) -> list[bytes]:

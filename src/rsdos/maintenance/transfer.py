@@ -9,10 +9,12 @@ from time import monotonic
 
 from rsdos.codecs import parse_compression
 from rsdos.engine import Engine
-from rsdos.errors import DamagedContainer, DamagedObject, DecodeError, InvalidOption, ObjectNotFound
+from rsdos.errors import Busy, DamagedContainer, DamagedObject, DecodeError, InvalidOption, ObjectNotFound
 from rsdos.interfaces import Progress
 from rsdos.maintenance.carry import Carried, Carrier, Form, in_storage_order
+from rsdos.model import Copy, Trust
 from rsdos.progress import SILENCE
+from rsdos.stores import order
 from rsdos.streams.plain import hashed
 from rsdos.streams.sources import in_frames
 
@@ -77,7 +79,8 @@ def execute(
 ) -> TransferReport:
     """Copy into packs; everything is hashed on the way. Readers and writers of both go on meanwhile.
 
-    What is there already is not copied. With another hash every object gets another key, which ``tell`` hears of.
+    What is there already, by a last look behind the commit, is not copied. With another hash every object gets another
+    key, which ``tell`` hears of.
     Damaged objects are reported, and the rest goes on. Killed at any moment the next run goes on from there: batches
     of 262,144 objects or 1 GiB are committed on the way. Raises `ObjectNotFound`, `ReadOnlyContainer`, OSError.
     """
@@ -115,13 +118,30 @@ def _chunks(plan: TransferPlan) -> Iterator[Sequence[bytes]]:
         yield plan.source.config.hash.parse_keys(chunk)
 
 
+def _there(engine: Engine, digests: Sequence[bytes]) -> list[bytes]:
+    """The objects that are here, by name alone, and as durable as they should be."""
+    copies = engine.objects.copies(digests, Trust.INDEX, engine.durability) if digests else ()
+    return [digest for digest, copy in zip(digests, copies, strict=True) if copy is Copy.GOOD]
+
+
 def _carry(engine: Engine, plan: TransferPlan, digests: Sequence[bytes], carried: Carried, tell: Tell) -> None:
-    known = engine.objects.has_many([digest.hex() for digest in digests])
-    todo = [digest for digest, is_known in zip(digests, known, strict=True) if not is_known]
-    carried.known += len(digests) - len(todo)
-    with engine.packed.appender() as appender:
-        Carrier(plan.source, appender, plan.form, carried).carry(todo)
-        appender.commit()
+    todo = list(digests)
+    for _ in range(order.MOST_ROUNDS):
+        believed = _there(engine, todo)
+        fresh = order.lost(todo, set(believed))
+        carried.known += len(believed)
+        with engine.packed.appender() as appender:
+            carrier = Carrier(plan.source, appender, plan.form, carried)
+            carrier.carry(fresh)
+            appender.commit()
+        # The last look, behind the commit: what was deleted here since is carried after all.
+        believed += carrier.believed
+        todo = order.lost(believed, set(_there(engine, believed)))
+        if not todo:
+            break
+        carried.known -= len(todo)
+    else:
+        raise Busy(engine.layout.root, "others, which delete what was transferred")
     keys = [digest.hex() for digest in digests if digest.hex() not in carried.damaged]
     tell(keys, keys)
 

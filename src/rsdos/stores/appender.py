@@ -8,6 +8,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from operator import add
 from types import TracebackType
 from typing import Self
 
@@ -19,9 +20,10 @@ from rsdos.hashing import spelled
 from rsdos.index import Entries, Index, Manifest, SegmentEntry, Snapshot, recounted
 from rsdos.layout import Layout
 from rsdos.model import BytesLike, Codec, Durability, RecordFlag, Stored
-from rsdos.stores.appending import MOST_BATCH, MOST_ENTRIES, Look, PackAppender
+from rsdos.stores.appending import MOST_BATCH, MOST_ENTRIES, Large, Look, PackAppender
 from rsdos.stores.claim import Claim
 from rsdos.stores.encoding import Encoding
+from rsdos.stores.packs import GAP, WINDOW
 
 
 class Appender(PackAppender):
@@ -36,9 +38,13 @@ class Appender(PackAppender):
         self._claim: Claim | None = None
         self._failed = False
         self._tables: list[Entries] = []
-        self._count = 0
+        self._objects = 0
         self._looked_at = 0
         """The manifest, at the oldest, that the objects of the batch were looked for in."""
+
+    @property
+    def _count(self) -> int:
+        return self._objects
 
     def __enter__(self) -> Self:
         self._begin()
@@ -59,14 +65,26 @@ class Appender(PackAppender):
         try:
             return [digests[at] for at in snapshot.find_many(digests).missing.tolist()]
         except DamagedContainer:
-            return list(digests)
+            return list(digests)  # Nobody knows: they are looked for elsewhere, and recorded after all.
 
-    def _hits_absent_from(self, manifest: Manifest) -> list[bytes]:
+    def _not_in(self, newest: Manifest, behind: Mapping[int, int]) -> tuple[list[bytes], set[bytes]]:
+        """The duplicates that the newest manifest has no copy of, and those of which it has one that is not safe.
+
+        That is what a relaxed writer has committed since this commit's syncs; ``behind`` says up to where these went.
+        """
+        duplicates = self._leant_on()
         try:
-            snapshot = self._index.open(manifest)
+            found = self._index.open(newest).find_many(duplicates)
         except (DamagedContainer, FileNotFoundError):
-            return list(self._hits)  # Nobody knows: they are looked for elsewhere, and written after all.
-        return self._absent_from(snapshot, list(self._hits))
+            return duplicates, set()  # Nobody knows: they are looked for elsewhere, and recorded after all.
+        unsafe: set[bytes] = set()
+        if self._durability is Durability.FULL:
+            safe = {pack.id: max(pack.synced, behind.get(pack.id, 0)) for pack in newest.packs}
+            for run in found.runs(GAP, WINDOW):
+                ends = map(add, run.offset, run.length)
+                columns = zip(run.positions, ends, strict=True)
+                unsafe.update(duplicates[at] for at, end in columns if end > safe.get(run.pack_id, 0))
+        return [duplicates[at] for at in found.missing.tolist()], unsafe
 
     def unknown(self, digests: Sequence[bytes]) -> Sequence[int]:
         claim = self._open()  # 1 and 2 come before 3 also where the pack before this one was full.
@@ -76,6 +94,7 @@ class Appender(PackAppender):
 
     def add_frames(self, source: Iterator[BytesLike], encoding: Encoding) -> bytes:
         # 4. Before 3: the digest is known only when all is written.
+        self._settle_large()
         writer = self._open().writer
         start = writer.position
         try:
@@ -83,63 +102,43 @@ class Appender(PackAppender):
         except BaseException:
             writer.rewind(start)
             raise
+        large = Large(written.digest, start, written.stored, written.crc)
         if self.unknown([written.digest]):
-            self._record_one(written.digest, start, written.stored, written.crc)
+            self._put_large(large)
+            self._commit_if_full()
         else:
-            writer.rewind(start)
+            self._remember_large(large)
         return written.digest
 
     def add_stored(self, digest: bytes, stored: Stored, parts: Iterable[BytesLike]) -> None:
         if not self.unknown([digest]):
             return
+        self._settle_large()
         writer = self._open().writer
         start = writer.position
         crc = 0
         for part in parts:
             crc = crc32(part, crc)
             writer.write([part])
-        self._record_one(digest, start, stored, crc)
+        self._put_large(Large(digest, start, stored, crc))
+        self._commit_if_full()
 
     def _append(
         self, digests: Sequence[bytes], stored: Sequence[bytes], codecs: Sequence[int], sizes: Sequence[int]
     ) -> None:
         # 4. Write payloads; the segment and the footer follow when the batch is full or ends.
-        self._record(digests, self._write(self._open(), digests, stored, codecs, sizes))
+        self._settle_large()
+        self._put(digests, stored, codecs, sizes)
+        self._commit_if_full()
 
-    def _record_one(self, digest: bytes, offset: int, stored: Stored, crc: int) -> None:
-        table = Entries.appended(
-            [digest],
-            pack_id=self._open().pack.id,
-            start=offset,
-            lengths=[stored.length],
-            sizes=[stored.size],
-            crcs=[crc],
-            codecs=stored.codec,
-            flags=stored.flags,
-        )
-        self._record([digest], table)
-
-    def _record(self, digests: Sequence[bytes], table: Entries) -> None:
-        self._tables.append(table)
-        self._batch.update(spelled(digests))
-        self._count += len(digests)
+    def _put(
+        self, digests: Sequence[bytes], stored: Sequence[bytes], codecs: Sequence[int], sizes: Sequence[int]
+    ) -> None:
         claim = self._open()
-        full = claim.room == 1 or self._count >= MOST_ENTRIES
-        if full or claim.position - claim.pack.length >= MOST_BATCH:
-            self.commit()
-
-    def _write(
-        self,
-        claim: Claim,
-        digests: Sequence[bytes],
-        stored: Sequence[bytes],
-        codecs: Sequence[int],
-        sizes: Sequence[int],
-    ) -> Entries:
         is_raw = codecs.count(Codec.RAW) == len(codecs)
         lengths = sizes if is_raw else array("Q", map(len, stored))
         start, crcs = claim.writer.write_objects(stored, lengths)
-        return Entries.appended(
+        table = Entries.appended(
             digests,
             pack_id=claim.pack.id,
             start=start,
@@ -149,24 +148,55 @@ class Appender(PackAppender):
             codecs=Codec.RAW if is_raw else codecs,
             flags=RecordFlag.NONE,
         )
+        self._record(digests, table)
+
+    def _put_large(self, large: Large) -> None:
+        stored = large.stored
+        table = Entries.appended(
+            [large.digest],
+            pack_id=self._open().pack.id,
+            start=large.start,
+            lengths=[stored.length],
+            sizes=[stored.size],
+            crcs=[large.crc],
+            codecs=stored.codec,
+            flags=stored.flags,
+        )
+        self._record([large.digest], table)
+
+    def _rewind(self, offset: int) -> None:
+        self._open().writer.rewind(offset)
+
+    def _record(self, digests: Sequence[bytes], table: Entries) -> None:
+        self._tables.append(table)
+        self._batch.update(spelled(digests))
+        self._objects += len(digests)
+
+    def _commit_if_full(self) -> None:
+        claim = self._open()
+        full = claim.room == 1 or self._count >= MOST_ENTRIES
+        if full or claim.position - claim.pack.length >= MOST_BATCH:
+            self.commit()
 
     def _open(self) -> Claim:
         if self._failed:
             raise WriterPoisoned("this appender has failed before")
         return self._claim or self._begin()
 
-    def commit(self) -> None:
-        if not self._count:
-            self._settle_hits()
+    def _commit(self) -> None:
         behind = self._sync_behind() if self._durability is Durability.FULL else {}
         if self._count:
             self._commit_batch(behind)
-        elif behind:
+            return
+        if behind:
             # Nothing is new, but what the duplicates lean on was acknowledged by a relaxed writer.
             self._index.commit(lambda newest: _mark_synced(newest, behind), self._durability)
         elif self._durability is Durability.FULL:
             # Or its writer has died, or still is, between the manifest's name and the sync of it.
             self._index.make_durable()
+        if self._leant_on():
+            absent, unsafe = self._not_in(self._index.refresh().manifest, behind)
+            self._settle([*absent, *unsafe], unsafe)
 
     def _sync_behind(self) -> dict[int, int]:
         """Sync the packs that relaxed writers left behind; returns the length of each that is stable now.
@@ -186,11 +216,22 @@ class Appender(PackAppender):
         claim = self._open()
         segments: list[SegmentEntry] = []
         written: list[Entries] = []
+        synced = claim.pack.synced
+
+        def finish() -> None:
+            nonlocal synced
+            written.append(Entries.joined(self._tables).sort())
+            self._tables.clear()
+            segments.append(claim.finish_batch(written[-1]))
+            synced = claim.sync(self._durability)
 
         def change(newest: Manifest) -> Manifest:
-            absent = self._hits_absent_from(newest) if self._hits else ()
-            if lost := self._lost_hits(absent):
-                raise _HitsDeleted(lost)
+            if self._leant_on():
+                # 5. What was deleted since step 3 is recorded after all.
+                absent, unsafe = self._not_in(newest, behind)
+                self._settle_packed({*absent, *unsafe})
+            if self._tables:
+                finish()
             entries = Entries.joined(written)
             pack = claim.grown(newest, synced)
             pack = pack._replace(
@@ -201,37 +242,22 @@ class Appender(PackAppender):
             manifest = newest.with_pack(pack).with_segments((), *segments)
             return self._count_dead(_mark_synced(manifest, behind), newest, entries)
 
-        manifest = None
-        while manifest is None:
-            entries = Entries.joined(self._tables).sort()
-            self._tables.clear()
-            written.append(entries)
-            segments.append(claim.finish_batch(entries))
-            synced = claim.sync(self._durability)
-            try:
-                # 5 and 6.
-                manifest = self._index.commit(change, self._durability)
-            except _HitsDeleted as error:
-                # 5. What was deleted since step 3 is written after all, in a batch of its own.
-                self._write_deleted(claim, error.lost)
+        if not self._large:
+            finish()
+        elif self._durability is Durability.FULL:
+            # Whether it belongs to the batch is known only under the lock: what there is to sync by then is little.
+            claim.writer.sync()
+        # 5 and 6.
+        manifest = self._index.commit(change, self._durability)
         claim.committed(manifest)
         if claim.pack.id not in self.pack_ids:
             self.pack_ids.append(claim.pack.id)
         self._batch.clear()
-        self._hits, self._hits_size = {}, 0
         self._damaged.clear()
-        self._count = 0
+        self._objects = 0
         if claim.pack.sealed:
             claim.release()
             self._claim = None
-
-    def _write_deleted(self, claim: Claim, lost: Mapping[bytes, bytes]) -> None:
-        assert self._hits_encoding is not None
-        payloads = list(lost.values())
-        for digest in lost:
-            del self._hits[digest]
-        stored, codecs = self._hits_encoding.encode_many(payloads)
-        self._tables.append(self._write(claim, list(lost), stored, codecs, list(map(len, payloads))))
 
     def _count_dead(self, manifest: Manifest, newest: Manifest, entries: Entries) -> Manifest:
         """Of a key that the index has twice from now on, one copy is dead bytes.
@@ -270,14 +296,6 @@ class Appender(PackAppender):
             claim.release()
         elif claim:
             claim.abandon()
-
-
-class _HitsDeleted(Exception):
-    """Objects that a batch leans on are not there any more."""
-
-    def __init__(self, lost: Mapping[bytes, bytes]) -> None:
-        super().__init__()
-        self.lost = lost
 
 
 def _mark_synced(manifest: Manifest, lengths: dict[int, int]) -> Manifest:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
+from rsdos.errors import Busy
 from rsdos.hashing import HashType, JoinedDigests, spelled
 from rsdos.model import BytesLike, Copy, Stored
+from rsdos.stores import order
 from rsdos.stores.encoding import Encoding
 from rsdos.streams.groups import Group
 
@@ -20,10 +22,19 @@ MOST_BATCH = 1 << 30
 """Stored bytes in one batch: what a writer that is killed has to do again, at most."""
 
 MOST_HITS = 8 << 20
-"""Raw bytes of duplicates that are kept until it is known that they were not deleted meanwhile."""
+"""Raw bytes of small duplicates that are kept until their last look: one more, and it comes at once."""
 
 Look = Callable[[Sequence[bytes]], Sequence[Copy]]
 """Which of some objects the container has already, in a copy that is good and as durable as it should be."""
+
+
+class Large(NamedTuple):
+    """A duplicate of more than a frame, written in full behind all else in the pack until its last look."""
+
+    digest: bytes
+    start: int
+    stored: Stored
+    crc: int
 
 
 class PackAppender(ABC):
@@ -31,6 +42,11 @@ class PackAppender(ABC):
 
     Objects are appended, and committed together: `commit` has to be called before the block ends. When the block
     raises, everything since the last commit is undone and the space given back; the appender accepts nothing more.
+
+    What the container has already, a **duplicate**, is not recorded, but kept until the last look at the copy that it
+    leans on (`rsdos.stores.order`); one that was deleted by then is recorded after all. That look comes at the commit,
+    within the lock or the transaction of it, and for a loose copy behind it; sooner, when 8 MiB of small ones are kept,
+    and for a large one, of which the bytes wait in the pack, when anything else is to be written behind it.
     """
 
     def __init__(self, hash_type: HashType, look: Look) -> None:
@@ -41,9 +57,10 @@ class PackAppender(ABC):
         self._damaged: set[bytes] = set()
         """Of what is in the batch, that of which the container has a damaged copy."""
         self._hits: dict[bytes, bytes] = {}
-        """Objects that the container had when they came: they are written after all if they are deleted by now."""
+        """The small duplicates, with their raw bytes."""
         self._hits_size = 0
         self._hits_encoding: Encoding | None = None
+        self._large: Large | None = None
         self.pack_ids: list[int] = []
         """The packs that objects of this appender went to, ascending."""
 
@@ -84,42 +101,94 @@ class PackAppender(ABC):
             payloads = list(objects.values())
             self.append(list(objects), *encoding.encode_many(payloads), array("Q", map(len, payloads)))
 
-    # The hits of step 3.
+    # The duplicates of step 3.
 
     def _remember(self, hits: Mapping[bytes, bytes], encoding: Encoding) -> None:
-        """Keep what the container has until it is known that nobody deleted it meanwhile."""
         self._hits.update(hits)
         self._hits_encoding = encoding
         self._hits_size += sum(map(len, hits.values()))
         if self._hits_size > MOST_HITS:
-            self._settle_hits()
+            self._settle_now()
+
+    def _remember_large(self, large: Large) -> None:
+        """Leave what was written last where it is, unless it is in this batch."""
+        if large.digest.hex() in self._batch:
+            self._rewind(large.start)
+        else:
+            self._large = large
+
+    def _leant_on(self) -> list[bytes]:
+        """The duplicates that have not had their last look."""
+        return [*self._hits, *([self._large.digest] if self._large else ())]
+
+    def _settle_now(self) -> None:
+        """The last look at the duplicates, by the newest state: what is gone is recorded, the others are forgotten."""
+        if duplicates := self._leant_on():
+            self._settle(self._absent(duplicates))
+
+    def _settle_large(self) -> None:
+        """See to it that nothing is written behind a large duplicate."""
+        if self._large:
+            self._settle_now()
+
+    def _settle(self, absent: Sequence[bytes], unsafe: Collection[bytes] = ()) -> None:
+        """The last look, given those that are not packed; of those that are ``unsafe`` a power loss may take the copy.
+
+        Commits nothing, whatever there is to record.
+        """
+        # One that came again is in the batch by now.
+        absent = [digest for digest in absent if digest.hex() not in self._batch]
+        copies = zip(absent, self._look(absent) if absent else (), strict=True)
+        there = {digest for digest, copy in copies if copy is Copy.GOOD and digest not in unsafe}
+        lost = order.lost(absent, there)
+        hits, encoding = self._hits, self._hits_encoding
+        self._hits, self._hits_size = {}, 0
+        self._end_large(lost)
+        if payloads := {digest: hits[digest] for digest in lost if digest in hits}:
+            assert encoding is not None
+            data = list(payloads.values())
+            self._put(list(payloads), *encoding.encode_many(data), array("Q", map(len, data)))
+
+    def _settle_packed(self, absent: Collection[bytes]) -> None:
+        """The last look within a commit, given those that are not packed: nobody else commits.
+
+        Small ones that are not are looked for elsewhere once all is committed, which takes time; a large one is
+        recorded, since its bytes cannot wait for that.
+        """
+        self._hits = {digest: data for digest, data in self._hits.items() if digest in absent}
+        self._hits_size = sum(map(len, self._hits.values()))
+        self._end_large(absent)
+
+    def _end_large(self, lost: Collection[bytes]) -> None:
+        large, self._large = self._large, None
+        if large and large.digest in lost:
+            self._put_large(large)
+        elif large:
+            self._rewind(large.start)
 
     @abstractmethod
     def _absent(self, digests: Sequence[bytes]) -> list[bytes]:
         """Those of the objects that are not packed, by the newest state of the index."""
 
-    def _lost_hits(self, absent: Sequence[bytes]) -> dict[bytes, bytes]:
-        """Those of the absent hits that are not in the other store either."""
-        # One that came again is in the batch by now.
-        absent = [digest for digest in absent if digest.hex() not in self._batch]
-        copies = zip(absent, self._look(absent) if absent else (), strict=True)
-        return {digest: self._hits[digest] for digest, copy in copies if copy is not Copy.GOOD}
+    @abstractmethod
+    def _put(
+        self, digests: Sequence[bytes], stored: Sequence[bytes], codecs: Sequence[int], sizes: Sequence[int]
+    ) -> None:
+        """Write objects and record them in the batch."""
 
-    def _settle_hits(self) -> None:
-        """Append the hits that were deleted meanwhile, and forget the others: they were there when this looked."""
-        if self._hits:
-            lost, encoding = self._lost_hits(self._absent(list(self._hits))), self._hits_encoding
-            self._hits, self._hits_size = {}, 0
-            if lost:
-                assert encoding is not None
-                self._append_all(lost, encoding)
+    @abstractmethod
+    def _put_large(self, large: Large) -> None:
+        """Record in the batch what stands at the end of the pack."""
+
+    @abstractmethod
+    def _rewind(self, offset: int) -> None:
+        """Forget what was written from ``offset`` on."""
 
     @abstractmethod
     def add_frames(self, source: Iterator[BytesLike], encoding: Encoding) -> bytes:
         """Append one object of more than one frame, and take it back if the container has it; returns its digest.
 
-        It is taken back as well when ``source`` raises; the appender stays usable then. One that is there is not
-        looked for again at the commit, as smaller ones are: that it was there a moment ago has to do.
+        It is taken back as well when ``source`` raises; the appender stays usable then.
         """
 
     @abstractmethod
@@ -175,6 +244,28 @@ class PackAppender(ABC):
     ) -> None:
         """Append objects to that pack; commits when it is full."""
 
-    @abstractmethod
     def commit(self) -> None:
-        """Make what was appended visible to all, and durable. Then, and only then, may its keys be acknowledged."""
+        """Make what was appended visible to all, and durable. Then, and only then, may its keys be acknowledged.
+
+        Raises `Busy` when duplicates are deleted again and again as soon as they were recorded.
+        """
+        for _ in range(order.MOST_ROUNDS):
+            self._commit()
+            # What is still leant on is loose: it is looked for behind the commit, which takes time. What is in the
+            # batch by now was lost.
+            if not self._leant_on() and not self._count:
+                return
+        raise Busy("what was to be stored", "others, which delete it whenever it was")
+
+    @abstractmethod
+    def _commit(self) -> None:
+        """Commit the batch, and give the duplicates that are packed their last look within the commit.
+
+        If nothing is in it, see to it that what the duplicates lean on is as durable as it should be, and give all of
+        them their last look; what is lost is in the batch then.
+        """
+
+    @property
+    @abstractmethod
+    def _count(self) -> int:
+        """Objects in the batch."""

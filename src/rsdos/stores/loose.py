@@ -5,14 +5,13 @@ from __future__ import annotations
 import errno
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TypeVar
 
 from rsdos import fsio
 from rsdos.config import Config
-from rsdos.errors import DamagedContainer, DamagedObject, DecodeError, log_warning
+from rsdos.errors import Busy, DamagedContainer, DamagedObject, DecodeError, log_warning
 from rsdos.layout import Layout
 from rsdos.model import (
     BytesLike,
@@ -25,15 +24,17 @@ from rsdos.model import (
     Source,
     Trust,
 )
+from rsdos.stores import order
 from rsdos.stores.checking import Depth, Sample
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.loose_check import LooseCheck
 from rsdos.stores.loose_directories import LooseDirectories
 from rsdos.stores.loose_file import LooseFile, read_small
-from rsdos.stores.loose_insert import SYNCS, LooseInsert
-from rsdos.stores.loose_names import SUFFIXES, LooseNames, codecs_of
+from rsdos.stores.loose_insert import SYNCS, LeantOn, Looks, LooseInsert
+from rsdos.stores.loose_names import SUFFIXES, LooseNames, SeenFile, codecs_of
+from rsdos.stores.order import FileId
 from rsdos.stores.sandbox import Sandbox
-from rsdos.stores.store import Store, ask_for_rest, first_good, free_name
+from rsdos.stores.store import Store, first_good, free_name
 from rsdos.stores.threads import Threads
 
 _T = TypeVar("_T")
@@ -53,7 +54,8 @@ class LooseStore(Store):
         encoding = Encoding(CompressMode.AUTO, config.loose_codec)
         self._directories = LooseDirectories(layout, durability)
         own = self.hash, self.names, self._directories, self.sandbox
-        self._insert = LooseInsert(*own, encoding, durability, self._known, self._is_elsewhere)
+        looks = Looks(self._known, self._still_there, self._is_elsewhere)
+        self._insert = LooseInsert(*own, encoding, durability, looks)
         self.elsewhere: Store | None = None
         """The container's other store: what has a good copy there is not inserted here again."""
 
@@ -160,35 +162,55 @@ class LooseStore(Store):
                 yield at, data
 
     def copies(self, digests: Sequence[bytes], trust: Trust, durability: Durability) -> list[Copy]:
+        """As promised: what is good was so, and under its name, when all had been read and synced."""
         answers = [Copy.MISSING] * len(digests)
+        todo = list(range(len(digests)))
+        for _ in range(order.MOST_ROUNDS):
+            looks = self._look_at([digests[at] for at in todo], trust, durability)
+            again = []
+            for at, (copy, leant_on) in zip(todo, looks, strict=True):
+                answers[at] = copy
+                if leant_on and not _is_there(leant_on):
+                    again.append(at)
+            todo = again
+            if not todo:
+                return answers
+        raise Busy(self.names.path(digests[todo[0]], Codec.RAW), "others, which replace it whenever it was read")
+
+    def _look_at(
+        self, digests: Sequence[bytes], trust: Trust, durability: Durability
+    ) -> list[tuple[Copy, LeantOn | None]]:
+        """What there is of each object, and, of a good copy, which file that is."""
+        answers: list[tuple[Copy, LeantOn | None]] = [(Copy.MISSING, None)] * len(digests)
         for at in self.names.possible(digests):
             if self.names.may_have(digests[at]):
                 answers[at] = self._copy(digests[at], trust, durability)
-        if durability is Durability.FULL and Copy.GOOD in answers:
+        if durability is Durability.FULL:
             # Whoever wrote these may not have synced their names yet, or not mean to.
-            hits = (digest.hex() for digest, copy in zip(digests, answers, strict=True) if copy is Copy.GOOD)
-            with Threads(SYNCS) as threads:
-                self._directories.sync(set(map(self._layout.loose_directory, hits)), threads)
+            directories = {os.path.dirname(leant_on.path) for _, leant_on in answers if leant_on}
+            if directories:
+                with Threads(SYNCS) as threads:
+                    self._directories.sync(directories, threads)
         return answers
 
-    def _copy(self, digest: bytes, trust: Trust, durability: Durability) -> Copy:
+    def _copy(self, digest: bytes, trust: Trust, durability: Durability) -> tuple[Copy, LeantOn | None]:
         try:
             file = self.file(digest)
             if file is None:
-                return Copy.MISSING
+                return Copy.MISSING, None
             with file:
                 if trust is Trust.VERIFY:
                     for _ in file.frames():
                         pass
                 if durability is Durability.FULL:
                     fsio.sync_file(file.fd)
+                return Copy.GOOD, LeantOn(file.path, file.id)
         except (DecodeError, DamagedObject):
-            return Copy.DAMAGED
+            return Copy.DAMAGED, None
         except OSError as error:
             if error.errno != errno.EIO:
                 raise
-            return Copy.DAMAGED
-        return Copy.GOOD
+            return Copy.DAMAGED, None
 
     # Inserting.
 
@@ -204,13 +226,26 @@ class LooseStore(Store):
         """See `LooseInsert.place`."""
         return self._insert.place(digest, parts)
 
-    def _known(self, digests: Sequence[bytes]) -> list[bool]:
+    def _known(self, digests: Sequence[bytes]) -> list[LeantOn | None]:
         # 1. Look for a good copy.
-        answers = self.copies(digests, Trust.VERIFY, self._durability)
-        if self.elsewhere is not None:  # Not its truth: that counts the objects of the newest manifest.
-            ask = partial(self.elsewhere.copies, trust=Trust.VERIFY, durability=self._durability)
-            answers = ask_for_rest(answers, digests, ask)
-        return [copy is Copy.GOOD for copy in answers]
+        looks = self._look_at(digests, Trust.VERIFY, self._durability)
+        answers = [leant_on for _, leant_on in looks]
+        rest = [at for at, leant_on in enumerate(answers) if leant_on is None]
+        if self.elsewhere is not None and rest:  # Not its truth: that counts the objects of the newest manifest.
+            packed = self.elsewhere.copies([digests[at] for at in rest], Trust.VERIFY, self._durability)
+            for at, copy in zip(rest, packed, strict=True):
+                if copy is Copy.GOOD:
+                    answers[at] = LeantOn()
+        return answers
+
+    def _still_there(self, copies: Mapping[bytes, LeantOn]) -> set[bytes]:
+        """Of which objects the copy that is leant on is there now, and as durable as it was."""
+        there = {digest for digest, leant_on in copies.items() if leant_on.path and _is_there(leant_on)}
+        packed = [digest for digest, leant_on in copies.items() if not leant_on.path]
+        if packed and self.elsewhere is not None:
+            answers = self.elsewhere.copies(packed, Trust.INDEX, self._durability)
+            there.update(digest for digest, copy in zip(packed, answers, strict=True) if copy is Copy.GOOD)
+        return there
 
     def _is_elsewhere(self, digest: bytes) -> bool:
         try:
@@ -262,7 +297,7 @@ class LooseStore(Store):
             except FileNotFoundError:
                 continue
             if self._is_good(target, digest, codec):
-                os.rename(target, path)
+                _put_back(target, path)
             else:
                 moved.append(target)
         if moved:
@@ -286,7 +321,42 @@ class LooseStore(Store):
             files = [self.names.path(digest, codec) for codec in self._codecs]
             if sum(map(self._layout.remove, files)):
                 removed.append(digest)
-        if self._durability is Durability.FULL:
-            for directory in {self._layout.loose_directory(digest.hex()) for digest in removed}:
-                fsio.sync_directory(directory)
+        self._sync_removed(removed)
         return removed
+
+    def delete_seen(self, files: Sequence[SeenFile]) -> list[bytes]:
+        """Remove some files, durably, unless another has the name by now; returns of which objects one was removed.
+
+        The caller holds the maintenance lock, so that nobody else removes. Between the look and the removal only an
+        insert can change the name, by a good copy in the place of a damaged one or of one just like it: of an object
+        that was there at the plan, and may go (docs/concurrency.md).
+        """
+        removed = []
+        for seen in files:
+            path = self.names.path(seen.digest, seen.codec)
+            if order.may_remove(seen.id, FileId.at(path)) and self._layout.remove(path):
+                removed.append(seen.digest)
+        removed = list(dict.fromkeys(removed))
+        self._sync_removed(removed)
+        return removed
+
+    def _sync_removed(self, digests: Sequence[bytes]) -> None:
+        if self._durability is Durability.FULL:
+            for directory in {self._layout.loose_directory(digest.hex()) for digest in digests}:
+                fsio.sync_directory(directory)
+
+
+def _is_there(leant_on: LeantOn) -> bool:
+    return order.is_still_there(leant_on.file, FileId.at(leant_on.path))
+
+
+def _put_back(path: str, name: str) -> None:
+    """Give a file its name back, unless another has it by now: that is an insert's, and as good."""
+    try:
+        os.link(path, name)
+    except FileExistsError:
+        pass
+    except OSError:  # No hard links here.
+        os.rename(path, name)
+        return
+    fsio.remove(path)

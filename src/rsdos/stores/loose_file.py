@@ -31,6 +31,7 @@ from rsdos.codecs import crc32, decode
 from rsdos.errors import DamagedObject, DecodeError
 from rsdos.hashing import HashType
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, RecordFlag, Stored
+from rsdos.stores.order import FileId
 from rsdos.streams.frames import frames
 from rsdos.streams.plain import PlainReader, hashed, plain_parts
 from rsdos.streams.reader import FramedReader
@@ -78,7 +79,10 @@ class LooseFile:
         self.hash = hash_type
         self.fd = -1
         self.fd = fsio.open_for_reading(path)
-        length = os.fstat(self.fd).st_size
+        status = os.fstat(self.fd)
+        self.id = FileId.of(status)
+        """Tells it from another file that has its name later."""
+        length = status.st_size
         self.stored = Stored(codec, RecordFlag.NONE, length, length)
         if codec is not Codec.RAW:
             self.stored = self._trailer(length - TRAILER_LENGTH, codec)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rsdos import fsio
 from rsdos.codecs import crc32
+from rsdos.errors import Busy
 from rsdos.hashing import HashType
-from rsdos.model import BytesLike, Codec, Durability, RecordFlag, Source, Stored
+from rsdos.model import FRAME_SIZE, BytesLike, Codec, Durability, RecordFlag, Source, Stored
+from rsdos.stores import order
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.loose_directories import LooseDirectories
 from rsdos.stores.loose_file import encode_trailer
 from rsdos.stores.loose_names import LooseNames
+from rsdos.stores.order import FileId
 from rsdos.stores.sandbox import Sandbox, SandboxFile
 from rsdos.stores.threads import Threads
 from rsdos.streams.sources import Frames, take
@@ -34,17 +39,22 @@ Of 2,560 files of 1 KB on ext4, one takes 1,400 us by one thread, 240 by 8 and 1
 """
 
 
-class _Bulk:
-    """What one call of `LooseInsert.insert_many` has under way."""
+class LeantOn(NamedTuple):
+    """The copy that an insert leans on: a loose file, its own or a duplicate's; or, without a path, a packed one."""
 
-    def __init__(self, threads: Threads) -> None:
-        self.threads = threads
-        self.directories: set[str] = set()
-        """Those with new names in them, to be synced."""
+    path: str = ""
+    file: FileId = FileId(0, 0)
 
 
-Known = Callable[[Sequence[bytes]], Sequence[bool]]
-"""Of which objects there is a good copy already, made durable if need be."""
+class Looks(NamedTuple):
+    """What an insert asks of the stores."""
+
+    known: Callable[[Sequence[bytes]], Sequence[LeantOn | None]]
+    """The good copies that there are of some objects already, made durable if need be."""
+    still_there: Callable[[Mapping[bytes, LeantOn]], Collection[bytes]]
+    """Of which objects the copy that is leant on is there now."""
+    is_elsewhere: Callable[[bytes], bool]
+    """Whether the other store may have a copy, good or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +62,43 @@ class _Unpublished:
     """A whole object in the sandbox, not yet under its name."""
 
     file: SandboxFile
+    digest: bytes
     target: str
+
+
+class _Bulk:
+    """What one call of `LooseInsert.insert_many` has under way."""
+
+    def __init__(self, threads: Threads) -> None:
+        self.threads = threads
+        self.directories: set[str] = set()
+        """Those with new names in them, to be synced."""
+        self.leant_on: dict[bytes, LeantOn] = {}
+        """The copies that have not had their last look."""
+        self.payloads: dict[bytes, bytes] = {}
+        """What is stored anew if it is gone then."""
+        self.size = 0
+        self.large: _Unpublished | None = None
+        """The same, of an object of more than a frame, whether it was published or not."""
+
+    def lean(self, digest: bytes, copy: LeantOn, data: bytes | None) -> None:
+        """Remember what an object leans on until the last look; its bytes, unless they are in `large`."""
+        self.leant_on[digest] = copy
+        if data is not None:
+            self.payloads[digest] = data
+            self.size += len(data)
 
 
 class LooseInsert:
     """Stores objects in files of their own. Any number of threads and processes.
 
     The steps are numbered as in the code, each with a crash test:
-    1. look for a good copy, here and in the other store; when there is one, make sure that it is durable: done;
+    1. look for a good copy, here and in the other store; when there is one, make sure that it is durable, and go to 6;
     2. write a file in the sandbox; 3. sync it; 4. rename it to its place; 5. sync the directory it is in;
-    6. only now return the key. Of many objects, step 2 to 4 are done in groups, and step 5 once for all.
+    6. look whether the copy that is leant on is still there, its own file or another: when it is not, begin again;
+    7. only now return the key. Of many objects, step 2 to 4 are done in groups, and 5 and 6 once for all, of the last
+    8 MiB of them; before that, 6 comes whenever so much was gathered. Under relaxed durability 4 takes the place of 6
+    for a file of its own: nothing comes behind it that takes time.
     """
 
     def __init__(
@@ -72,10 +109,8 @@ class LooseInsert:
         sandbox: Sandbox,
         encoding: Encoding,
         durability: Durability,
-        known: Known,
-        is_elsewhere: Callable[[bytes], bool],
+        looks: Looks,
     ) -> None:
-        """``is_elsewhere``: whether the other store may have a copy, good or not."""
         self._hash = hash_type
         self._names = names
         self._directories = directories
@@ -83,8 +118,7 @@ class LooseInsert:
         self._encoding = encoding
         self._is_raw = encoding.is_raw
         self._full = durability is Durability.FULL
-        self._known = known
-        self._is_elsewhere = is_elsewhere
+        self._known, self._still_there, self._is_elsewhere = looks
         self._single = Threads(1)
 
     def insert_bytes(self, data: bytes) -> str:
@@ -101,10 +135,10 @@ class LooseInsert:
         try:
             # 2. Write a file in the sandbox.
             file.write((data,))
-            self._publish_one(file, target)
+            is_there = self._publish_one(file, target)
         finally:
             file.close()
-        return key
+        return key if is_there else self.insert_many((data,))[0]
 
     def insert_many(self, sources: Iterable[Source]) -> list[str]:
         """Store each object in a file of its own; returns their keys in the order given, once all are durable.
@@ -115,11 +149,59 @@ class LooseInsert:
         """
         with Threads(SYNCS) as threads:
             bulk = _Bulk(threads)
-            keys = self._insert_all(sources, bulk)
-            if self._full:
-                # 5. Sync the directories.
-                self._directories.sync(bulk.directories, threads)
+            try:
+                keys = self._insert_all(sources, bulk)
+                self._settle(bulk)
+            finally:
+                self._let_go(bulk)
         return keys
+
+    def _settle(self, bulk: _Bulk) -> None:
+        """Step 5 and 6, until nothing is gone. Raises `Busy` when it always is."""
+        lost: list[bytes] = []
+        for _ in range(order.MOST_ROUNDS):
+            lost = []
+            for step in order.SETTLE_ORDER:
+                if step is order.Step.SYNC:
+                    self._sync(bulk)
+                elif step is order.Step.LOOK:
+                    lost = self._lost(bulk)
+                else:
+                    self._store_anew(lost, bulk)
+            if not lost:
+                return
+        raise Busy(self._names.path(lost[0], Codec.RAW), "others, which delete it whenever it was inserted")
+
+    def _sync(self, bulk: _Bulk) -> None:
+        if self._full and bulk.directories:
+            # 5. Sync the directories.
+            self._directories.sync(bulk.directories, bulk.threads)
+            bulk.directories = set()
+
+    def _lost(self, bulk: _Bulk) -> list[bytes]:
+        """Step 6: the objects of which the copy that is leant on is gone."""
+        there = self._still_there(bulk.leant_on) if bulk.leant_on else ()
+        return order.lost(bulk.leant_on, there)
+
+    def _store_anew(self, lost: Sequence[bytes], bulk: _Bulk) -> None:
+        """Step 1 to 4 again for some objects; the others have had their last look."""
+        payloads, large = bulk.payloads, bulk.large
+        bulk.leant_on, bulk.payloads, bulk.size = {}, {}, 0
+        if large and large.digest in lost:
+            self._publish_large(large, bulk)
+        else:
+            self._let_go(bulk)
+        for at in range(0, len(lost), _GROUP):
+            self._insert_group([payloads[digest] for digest in lost[at : at + _GROUP] if digest in payloads], bulk)
+
+    def _settle_early(self, bulk: _Bulk) -> None:
+        """Step 6 on the way: nothing more is kept than a group's worth."""
+        self._store_anew(self._lost(bulk), bulk)
+
+    def _let_go(self, bulk: _Bulk) -> None:
+        large, bulk.large = bulk.large, None
+        if large:
+            large.file.close()
 
     def _insert_all(self, sources: Iterable[Source], bulk: _Bulk) -> list[str]:
         keys: list[str] = []
@@ -142,10 +224,17 @@ class LooseInsert:
 
     def _insert_group(self, payloads: Sequence[bytes], bulk: _Bulk) -> list[str]:
         """Step 1 to 4 for some objects."""
+        if not payloads:
+            return []
         digests = self._hash.spelled_by(self._hash.keys_of(payloads))
         # 1. Look for a good copy.
         known = self._known(digests)
-        fresh = {digest: data for digest, data, hit in zip(digests, payloads, known, strict=True) if not hit}
+        fresh: dict[bytes, bytes] = {}
+        for digest, data, copy in zip(digests, payloads, known, strict=True):
+            if copy is None:
+                fresh[digest] = data
+            else:
+                bulk.lean(digest, copy, data)
         files: list[_Unpublished] = []
         try:
             stored, codecs = self._encoding.encode_many(list(fresh.values()))
@@ -159,13 +248,17 @@ class LooseInsert:
                     file.file.write((encode_trailer(trailer, crc32(form)),))
                 if self._full:
                     fsio.begin_write_out(file.file.fd)
-            self._publish(files, bulk)
+            self._publish(files, bulk, fresh)
         finally:
             for unpublished in files:
                 unpublished.file.close()
+        if bulk.size > _GROUP_BYTES:
+            self._settle_early(bulk)
         return digests.keys
 
     def _insert_frames(self, source: Frames, bulk: _Bulk) -> str:
+        if bulk.large:
+            self._settle_early(bulk)
         file = self._sandbox.new_file()
         try:
             # 2. Before 1: the digest is known only when all is written.
@@ -176,23 +269,50 @@ class LooseInsert:
             else:
                 file.write([encode_trailer(stored, written.crc)])
             file.finish()
-            if not self._known([written.digest])[0]:
-                path = self._names.path(written.digest, stored.codec)
-                self._publish([_Unpublished(file, path)], bulk)
-        finally:
+        except BaseException:
             file.close()
+            raise
+        large = _Unpublished(file, written.digest, self._names.path(written.digest, stored.codec))
+        self._publish_large(large, bulk)
         return written.digest.hex()
 
-    def _new_file(self, digest: bytes, codec: Codec) -> _Unpublished:
-        return _Unpublished(self._sandbox.new_file(), self._names.path(digest, codec))
+    def _publish_large(self, large: _Unpublished, bulk: _Bulk) -> None:
+        """Step 1, and 3 and 4 where there is no copy. The file stays open until the last look."""
+        bulk.large = large
+        (copy,) = self._known([large.digest])
+        if copy is not None:
+            bulk.lean(large.digest, copy, None)
+            return
+        if large.file.is_moved:
+            # It was published, and deleted since: its bytes are where the descriptor leads to.
+            with closing(large.file):
+                bulk.large = large = _Unpublished(self._copied(large.file), large.digest, large.target)
+        self._publish([large], bulk, {})
 
-    def _publish(self, files: Sequence[_Unpublished], bulk: _Bulk) -> None:
+    def _copied(self, file: SandboxFile) -> SandboxFile:
+        copy = self._sandbox.new_file()
+        try:
+            for at in range(0, os.fstat(file.fd).st_size, FRAME_SIZE):
+                copy.write([file.read(at, FRAME_SIZE)])
+        except BaseException:
+            copy.close()
+            raise
+        return copy
+
+    def _new_file(self, digest: bytes, codec: Codec) -> _Unpublished:
+        return _Unpublished(self._sandbox.new_file(), digest, self._names.path(digest, codec))
+
+    def _publish(self, files: Sequence[_Unpublished], bulk: _Bulk, payloads: Mapping[bytes, bytes]) -> None:
         if self._full:
             # 3. Sync the files.
             bulk.threads.each(fsio.sync_file, [unpublished.file.fd for unpublished in files])
         for unpublished in files:
+            file = unpublished.file
             # 4. Rename to its place; what stands there is a damaged copy.
-            bulk.directories.add(self._move(unpublished.file, unpublished.target))
+            bulk.directories.add(self._move(file, unpublished.target))
+            if self._full:
+                copy = LeantOn(unpublished.target, FileId.of(os.fstat(file.fd)))
+                bulk.lean(unpublished.digest, copy, payloads.get(unpublished.digest))
 
     def _move(self, file: SandboxFile, target: str) -> str:
         """Rename to its place; returns the directory of that."""
@@ -212,17 +332,25 @@ class LooseInsert:
         try:
             for part in parts:
                 file.write([part])
-            self._publish_one(file, path)
+            for _ in range(order.MOST_ROUNDS):
+                if self._publish_one(file, path):
+                    return path
+                with closing(file):
+                    file = self._copied(file)
         finally:
             file.close()
-        return path
+        raise Busy(path, "others, which delete it whenever it was inserted")
 
-    def _publish_one(self, file: SandboxFile, target: str) -> None:
+    def _publish_one(self, file: SandboxFile, target: str) -> bool:
+        """Step 3 to 6; returns whether the file was there at the last look."""
         if self._full:
             # 3. Sync the file.
             fsio.sync_file(file.fd)
         # 4. Rename it to its place.
         directory = self._move(file, target)
-        if self._full:
-            # 5. Sync the directory.
-            self._directories.sync({directory}, self._single)
+        if not self._full:
+            return True
+        # 5. Sync the directory.
+        self._directories.sync({directory}, self._single)
+        # 6. A delete may have run since.
+        return order.is_still_there(FileId.of(os.fstat(file.fd)), FileId.at(target))

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import groupby
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from rsdos import fsio
 from rsdos.config import Config
@@ -15,6 +15,7 @@ from rsdos.errors import InvalidKey
 from rsdos.hashing import HashType
 from rsdos.layout import Layout
 from rsdos.model import Codec
+from rsdos.stores.order import FileId
 
 SUFFIXES = {Codec.RAW: "", Codec.ZLIB: ".zz", Codec.ZSTD: ".zst"}
 """What a file's name ends with, by what is in it; see `rsdos.stores.loose_file`."""
@@ -47,6 +48,14 @@ def codecs_of(config: Config) -> tuple[Codec, ...]:
     """Those that loose files of a container may be in, the one that is looked for first before."""
     codec = config.loose_codec.codec
     return (Codec.RAW,) if codec is Codec.RAW else (codec, Codec.RAW)
+
+
+class SeenFile(NamedTuple):
+    """A file of a loose object, as it was at a plan."""
+
+    digest: bytes
+    codec: Codec
+    id: FileId
 
 
 class LooseNames:
@@ -121,6 +130,20 @@ class LooseNames:
             except InvalidKey:
                 yield self._hash.parse_keys(filter(self._hash.is_key, keys))
 
+    def seen(self) -> Iterator[list[SeenFile]]:
+        """The files that loose objects are in, in a list for each directory, and what tells each from a later one."""
+        for directory, names in self._directories():
+            prefix = os.path.basename(directory) if self._layout.loose_prefix_len else ""
+            files = []
+            for name in names:
+                stem = self._stem(name)
+                if not self._hash.is_key(prefix + stem):
+                    continue
+                codec = next(codec for codec in self._codecs if stem + SUFFIXES[codec] == name)
+                if file_id := FileId.at(f"{directory}/{name}"):
+                    files.append(SeenFile(bytes.fromhex(prefix + stem), codec, file_id))
+            yield files
+
     def _stem(self, name: str) -> str:
         """A file's name without the suffix of a codec that this container uses."""
         for codec in self._codecs:
@@ -168,7 +191,7 @@ class LooseNames:
         yield from filter(self._hash.is_key, found)
 
     def remove(self, digests: Sequence[bytes]) -> None:
-        """Remove the files of objects that are safe elsewhere."""
+        """Remove the files of objects that are safe elsewhere, whichever they are by now: see `order.removable`."""
         cut = self._layout.loose_prefix_len
         suffixes = [SUFFIXES[codec] for codec in self._codecs]
 

@@ -180,13 +180,14 @@ class PackedStore(Packs):
         while True:
             state = self.index.state
             answers = self._copies_in_sight(digests, trust, durability)
+            if Copy.GOOD not in answers:
+                return answers
+            if durability is Durability.FULL:
+                self.index.make_durable()
             # What was found may have been deleted since this state was loaded.
-            if Copy.GOOD not in answers or self.index.is_current(state):
-                break
+            if self.index.is_current(state):
+                return answers
             self.index.refresh()
-        if durability is Durability.FULL and Copy.GOOD in answers:
-            self.index.make_durable()
-        return answers
 
     def _copies_in_sight(self, digests: Sequence[bytes], trust: Trust, durability: Durability) -> list[Copy]:
         try:
@@ -368,8 +369,8 @@ class PackedStore(Packs):
         for keys in self.index.key_lists(prefix):
             yield from keys
 
-    def __len__(self) -> int:
-        return self.index.refresh().manifest.objects
+    def count(self) -> int:
+        return self.index.snapshot.manifest.objects
 
 
 def _meta(record: Record) -> ObjectMeta:

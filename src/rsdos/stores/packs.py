@@ -309,5 +309,13 @@ class Packs(Store):
             return fsio.remove(self._layout.pack(pack_id))
 
     @abstractmethod
+    def count(self) -> int:
+        """How many objects are in sight."""
+
+    def __len__(self) -> int:
+        self.refresh()
+        return self.count()
+
+    @abstractmethod
     def with_prefix(self, prefix: str) -> Iterator[str]:
         """The keys in sight that begin with ``prefix``."""

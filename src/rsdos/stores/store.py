@@ -14,13 +14,16 @@ import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
+from math import inf
 from operator import itemgetter
+from time import monotonic
 from typing import TypeVar
 
 from rsdos import fsio
 from rsdos.errors import DamagedObject, DecodeError, InvalidOption, ObjectNotFound, log_warning
 from rsdos.hashing import HashType
 from rsdos.model import BytesLike, Copy, Durability, Missing, ObjectMeta, Source, Trust
+from rsdos.stores import order
 
 CHUNK = 1 << 17
 """Keys of a bulk call that are looked up together: 30 MB while that lasts."""
@@ -97,6 +100,20 @@ class Store(ABC):
         """Bring into sight what has come since."""
         return
 
+    clock: Callable[[], float] = staticmethod(monotonic)
+    """Seconds, for `order.is_due`."""
+
+    _asked = -inf
+    """When it was last asked whether the sight was current."""
+
+    def _keep_current(self) -> None:
+        """Before an answer from what is in sight alone: ask for a newer state, unless that was done a moment ago."""
+        now = self.clock()
+        if order.is_due(self._asked, now):
+            if not self.is_current(self.sight()):
+                self.refresh()
+            self._asked = now
+
     # The verbs.
 
     def _look(self, look: Callable[[bytes], _T | None], key: str) -> _T:
@@ -126,7 +143,8 @@ class Store(ABC):
         return self._look(self.frames, key)
 
     def meta(self, key: str) -> ObjectMeta:
-        """Sizes, codec and place of one object. Raises `ObjectNotFound`, `InvalidKey`."""
+        """Sizes, codec and place of one object, as of a second ago at most. Raises `ObjectNotFound`, `InvalidKey`."""
+        self._keep_current()
         return self._look(self.describe, key)
 
     def extract_to(self, key: str, path: str | os.PathLike[str]) -> int:
@@ -170,7 +188,10 @@ class Store(ABC):
                 yield from ((key, None) for key in todo)
 
     def has(self, key: str) -> bool:
-        """Whether there is an object of this key. Raises `InvalidKey`."""
+        """Whether there is an object of this key; that there is, as of a second ago at most. Raises `InvalidKey`.
+
+        It may be deleted at any time: who wants it to be there inserts it, whatever this says.
+        """
         return self.has_many((key,))[0]
 
     def has_many(self, keys: Iterable[str]) -> list[bool]:
@@ -179,6 +200,7 @@ class Store(ABC):
         answers: list[bool] = []
         while chunk := list(islice(keys, CHUNK)):
             digests = self.hash.parse_keys(chunk)
+            self._keep_current()
             sight = self.sight()
             present = self.contains_many(digests)
             while not all(present) and not self.is_current(sight):

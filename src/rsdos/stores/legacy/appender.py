@@ -4,7 +4,8 @@
    passed over, never taken from its holder;
 2. only now look how long it is: what is appended goes behind that, whoever wrote it;
 3. look for duplicates; 4. write; sync the pack, and ``packs/`` if it is new;
-5. see that nobody else has appended meanwhile (disk-objectstore deletes a lock that it was refused);
+5. see that nobody else has appended meanwhile (disk-objectstore deletes a lock that it was refused), and, within the
+   transaction of 6, that no duplicate was deleted meanwhile;
 6. one transaction adds the rows, ``synchronous=FULL``; 7. only now are the keys returned.
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import accumulate, chain, count
 from types import TracebackType
@@ -25,7 +26,7 @@ from rsdos.hashing import spelled
 from rsdos.layout import LegacyLayout
 from rsdos.model import BytesLike, Codec, Durability, RecordFlag, Stored
 from rsdos.sharing import inherit
-from rsdos.stores.appending import MOST_BATCH, MOST_ENTRIES, Look, PackAppender
+from rsdos.stores.appending import MOST_BATCH, MOST_ENTRIES, Large, Look, PackAppender
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.legacy.database import Database, Row
 
@@ -184,9 +185,17 @@ class LegacyAppender(PackAppender):
     """A writer of container version 1."""
 
     def __init__(
-        self, layout: LegacyLayout, config: Config, database: Database, durability: Durability, look: Look
+        self,
+        layout: LegacyLayout,
+        config: Config,
+        database: Database,
+        durability: Durability,
+        look: Look,
+        make_durable: Callable[[Iterable[Row]], bool],
     ) -> None:
+        """``make_durable`` syncs the packs of some rows, and says whether there was anything to sync."""
         super().__init__(config.hash, look)
+        self._make_durable = make_durable
         self._layout = layout
         self._config = config
         self._database = database
@@ -224,7 +233,11 @@ class LegacyAppender(PackAppender):
         return pack
 
     def _absent(self, digests: Sequence[bytes]) -> list[bytes]:
-        there = {row.key for row in self._database.find_many(list(map(bytes.hex, digests)))}
+        keys = list(map(bytes.hex, digests))
+        rows = self._database.find_many(keys)
+        if self._durability is Durability.FULL and self._make_durable(rows):
+            rows = self._database.find_many(keys)  # A sync takes time.
+        there = {row.key for row in rows}
         return [digest for digest in digests if digest.hex() not in there]
 
     @property
@@ -236,13 +249,28 @@ class LegacyAppender(PackAppender):
         self, digests: Sequence[bytes], stored: Sequence[bytes], codecs: Sequence[int], sizes: Sequence[int]
     ) -> None:
         # 4. Write.
+        self._settle_large()
+        self._put(digests, stored, codecs, sizes)
+        self._commit_if_full()
+
+    def _put(
+        self, digests: Sequence[bytes], stored: Sequence[bytes], codecs: Sequence[int], sizes: Sequence[int]
+    ) -> None:
         offset = self._open().write(stored)
         lengths = list(map(len, stored))
         offsets = list(accumulate(lengths[:-1], initial=offset))
         self._record(digests, codecs, sizes, offsets, lengths)
 
+    def _put_large(self, large: Large) -> None:
+        stored = large.stored
+        self._record([large.digest], [stored.codec], [stored.size], [large.start], [stored.length])
+
+    def _rewind(self, offset: int) -> None:
+        self._open().rewind(offset)
+
     def add_frames(self, source: Iterator[BytesLike], encoding: Encoding) -> bytes:
         # 4. Before 3: the digest is known only when all is written.
+        self._settle_large()
         pack = self._open()
         start = pack.position
         try:
@@ -250,22 +278,25 @@ class LegacyAppender(PackAppender):
         except BaseException:
             pack.rewind(start)
             raise
+        large = Large(written.digest, start, written.stored, written.crc)
         if self.unknown([written.digest]):
-            stored = written.stored
-            self._record([written.digest], [stored.codec], [stored.size], [start], [stored.length])
+            self._put_large(large)
+            self._commit_if_full()
         else:
-            pack.rewind(start)
+            self._remember_large(large)
         return written.digest
 
     def add_stored(self, digest: bytes, stored: Stored, parts: Iterable[BytesLike]) -> None:
         assert not stored.flags, "version 1 has no frames"
         if not self.unknown([digest]):
             return
+        self._settle_large()
         pack = self._open()
         start = pack.position
         for part in parts:
             pack.write([part])
-        self._record([digest], [stored.codec], [stored.size], [start], [stored.length])
+        self._put_large(Large(digest, start, stored, 0))
+        self._commit_if_full()
 
     def _record(
         self,
@@ -283,40 +314,66 @@ class LegacyAppender(PackAppender):
             for key, codec, size, offset, length in columns
         )
         self._batch.update(keys)
+
+    def _commit_if_full(self) -> None:
+        pack = self._open()
         full = self.room == 1 or len(self._rows) >= MOST_ENTRIES
         if full or pack.position - pack.committed >= MOST_BATCH:
             self.commit()
 
-    def commit(self) -> None:
-        self._settle_hits()
-        pack = self._pack
-        if pack and self._rows:
-            pack.finish()
-            if self._durability is Durability.FULL:
-                # 4. On stable storage before the index says so: disk-objectstore leaves that to chance.
-                fsio.sync_file(pack.fd)
-                if pack.is_new:
-                    fsio.sync_directory(self._layout.packed)
-            # 6. The rows.
-            damaged = {digest.hex() for digest in self._damaged}
-            pack.is_kept = True
-            try:
-                with self._database.writing(self._durability) as transaction:
-                    transaction.insert(self._rows)
-                    transaction.replace(row for row in self._rows if row.key in damaged)
-            except OSError as error:
-                # For want of room there is no commit, and what the pack has of it is the room that a delete needs.
-                pack.is_kept = error.errno != errno.ENOSPC
-                raise
-            if pack.id not in self.pack_ids:
-                self.pack_ids.append(pack.id)
-            pack.committed, pack.is_new, pack.is_kept = pack.position, False, False
-            self._rows.clear()
-            self._damaged.clear()
+    def _commit(self) -> None:
+        if not self._rows:
+            self._settle_now()
+            return
+        self._commit_rows(self._open())
         self._batch.clear()
+        pack = self._pack
         if pack and pack.position >= self._config.pack_size_target:
             self._pack = None
             pack.close()
+
+    @property
+    def _count(self) -> int:
+        return len(self._rows)
+
+    def _commit_rows(self, pack: LegacyPack) -> None:
+        synced = -1
+        if not self._large:
+            synced = self._sync(pack)
+        elif self._durability is Durability.FULL:
+            # Whether it belongs to the batch is known only in the transaction: what there is to sync by then is little.
+            fsio.sync_file(pack.fd)
+        try:
+            with self._database.writing(self._durability) as transaction:
+                if duplicates := self._leant_on():
+                    # 5. What was deleted since step 3 is recorded after all: nobody else writes to the index now.
+                    self._settle_packed(set(self._absent(duplicates)))
+                if pack.position != synced:
+                    self._sync(pack)
+                # 6. The rows.
+                damaged = {digest.hex() for digest in self._damaged}
+                pack.is_kept = True
+                transaction.insert(self._rows)
+                transaction.replace(row for row in self._rows if row.key in damaged)
+        except OSError as error:
+            # For want of room there is no commit, and what the pack has of it is the room that a delete needs.
+            pack.is_kept = pack.is_kept and error.errno != errno.ENOSPC
+            raise
+        if pack.id not in self.pack_ids:
+            self.pack_ids.append(pack.id)
+        pack.committed, pack.is_new, pack.is_kept = pack.position, False, False
+        self._rows.clear()
+        self._damaged.clear()
+
+    def _sync(self, pack: LegacyPack) -> int:
+        """See that the end of the pack is ours, and put it on stable storage; returns where it is."""
+        pack.finish()
+        if self._durability is Durability.FULL:
+            # 4. On stable storage before the index says so: disk-objectstore leaves that to chance.
+            fsio.sync_file(pack.fd)
+            if pack.is_new:
+                fsio.sync_directory(self._layout.packed)
+        return pack.position
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

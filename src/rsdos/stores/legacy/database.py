@@ -140,10 +140,10 @@ class Database:
         finally:
             cursor.close()
 
-    def all_keys(self) -> Iterator[list[str]]:
-        """All keys, in lists of bounded size; as they are at the first."""
-        for rows in self._pages("SELECT hashkey FROM db_object"):
-            yield [key for (key,) in rows]
+    def places(self) -> Iterator[list[Row]]:
+        """All rows in the order of their keys, in lists of bounded size; as they are at the first."""
+        for rows in self._pages(f"SELECT {COLUMNS} FROM db_object ORDER BY hashkey"):
+            yield list(map(checked, rows))
 
     def rows(self, pack_id: int) -> Iterator[list[Row]]:
         """The rows of one pack in the order of their offsets, in lists of bounded size; as they are at the first."""

@@ -6,7 +6,7 @@ import errno
 import io
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TypeVar
@@ -27,6 +27,7 @@ from rsdos.model import (
     Trust,
 )
 from rsdos.pack import Scan
+from rsdos.stores import order
 from rsdos.stores.appending import Look
 from rsdos.stores.checking import Depth, Finding, Sample
 from rsdos.stores.encoding import Encoding
@@ -38,6 +39,7 @@ from rsdos.stores.legacy.notes import read_notes, write_notes
 from rsdos.stores.legacy.repack import LegacyRepack
 from rsdos.stores.legacy.row_reader import RowReader
 from rsdos.stores.legacy.salvage import faults, rebuild
+from rsdos.stores.legacy.seen import SeenRows, place_of
 from rsdos.stores.legacy.stale import sweep, sweep_unused
 from rsdos.stores.packs import (
     Packs,
@@ -176,21 +178,25 @@ class LegacyPacks(Packs):
         return self.reader.wholes(self._rows(digests))
 
     def copies(self, digests: Sequence[bytes], trust: Trust, durability: Durability) -> list[Copy]:
-        rows = {bytes.fromhex(row.key): row for row in self._rows(digests)}
-        good = (
-            {whole.digest for whole in self.reader.wholes(list(rows.values()))} if trust is Trust.VERIFY else set(rows)
-        )
-        answers = [self._copy(digest, digest in good) if digest in rows else Copy.MISSING for digest in digests]
-        if durability is Durability.FULL:
+        while True:
+            rows = {bytes.fromhex(row.key): row for row in self._rows(digests)}
+            good = (
+                {whole.digest for whole in self.reader.wholes(list(rows.values()))}
+                if trust is Trust.VERIFY
+                else set(rows)
+            )
+            answers = [self._copy(digest, digest in good) if digest in rows else Copy.MISSING for digest in digests]
             hits = (rows[digest] for digest, copy in zip(digests, answers, strict=True) if copy is Copy.GOOD)
-            self._make_durable(hits)
-        return answers
+            if durability is not Durability.FULL or not self._make_durable(hits):
+                return answers
+            # A sync takes time: what is there is asked once more.
 
     def _copy(self, digest: bytes, is_good: bool) -> Copy:
         return Copy.GOOD if is_good or self.has_hash(digest) else Copy.DAMAGED
 
-    def _make_durable(self, rows: Iterator[Row]) -> None:
-        """Sync the packs of some objects: disk-objectstore does not, on Linux."""
+    def _make_durable(self, rows: Iterable[Row]) -> bool:
+        """Sync the packs of some objects, which disk-objectstore does not, on Linux; whether one was not synced yet."""
+        synced = False
         ends: dict[int, int] = {}
         for row in rows:
             ends[row.pack_id] = max(ends.get(row.pack_id, 0), row.offset + row.length)
@@ -201,13 +207,15 @@ class LegacyPacks(Packs):
                 fsio.sync_path(path)
                 fsio.sync_directory(self._layout.packed)
                 self._synced[pack_id] = length
+                synced = True
+        return synced
 
     # Inserting.
 
     def appender(self, look: Look | None = None, durability: Durability | None = None) -> LegacyAppender:
         durability = durability or self._durability
         look = look or partial(self.copies, trust=Trust.VERIFY, durability=durability)
-        return LegacyAppender(self._layout, self._config, self.database, durability, look)
+        return LegacyAppender(self._layout, self._config, self.database, durability, look, self._make_durable)
 
     def _own_copies(self, trust: Trust, digests: Sequence[bytes]) -> list[Copy]:
         return self.copies(digests, trust, self._durability)
@@ -215,14 +223,17 @@ class LegacyPacks(Packs):
     # Deleting.
 
     def delete(self, digests: Sequence[bytes], seen: object = None) -> list[bytes]:
-        rows = self.database.find_many(list(map(bytes.hex, digests)))
-        there = sorted(row.key for row in rows)
-        if there:
-            with self.database.writing(self._durability) as transaction:
-                transaction.delete(there)
         # Synced: a copy that a power loss brings back would be put in the place of the object by the next sweep.
         if sum(map(fsio.remove, of_keys(self._layout, {digest.hex() for digest in digests}))):
             fsio.sync_directory(self._layout.duplicates)
+        keys = [digest.hex() for digest in digests]
+        if not self.database.find_many(keys):
+            return []
+        planned = seen.of(digests) if isinstance(seen, SeenRows) else None
+        with self.database.writing(self._durability) as transaction:
+            rows = [row for row in self.database.find_many(keys) if order.may_bury(planned, place_of(row))]
+            there = sorted(row.key for row in rows)
+            transaction.delete(there)
         return list(map(bytes.fromhex, there))
 
     def drop_damaged(self, digests: Sequence[bytes], *, even_the_last: bool = False) -> None:
@@ -233,16 +244,11 @@ class LegacyPacks(Packs):
                     transaction.delete_exactly(row)
 
     def moment(self) -> object:
-        # The digests themselves, in 20 or 32 bytes each: SQLite gives the id of a deleted row to the next new one.
-        keys = (filter(self.hash.is_key, some) for some in self.database.all_keys())
-        return b"".join(bytes.fromhex("".join(some)) for some in keys)
+        return SeenRows(self.hash, self.database.places())
 
     def listing(self, seen: object) -> Iterator[list[bytes]]:
-        assert isinstance(seen, bytes)
-        step = self.hash.digest_bytes
-        for start in range(0, len(seen), CHUNK * step):
-            some = seen[start : start + CHUNK * step]
-            yield [some[at : at + step] for at in range(0, len(some), step)]
+        assert isinstance(seen, SeenRows)
+        yield from seen.digests(CHUNK)
 
     # Copying.
 
@@ -354,5 +360,5 @@ class LegacyPacks(Packs):
         for keys in self.database.keys(prefix):
             yield from filter(self.hash.is_key, keys)
 
-    def __len__(self) -> int:
+    def count(self) -> int:
         return self.database.count()
