@@ -201,13 +201,13 @@ class _Run:
 
     def _check_loose(self, progress: Progress) -> bool:
         """Check the loose objects; whether all of them are done."""
-        progress.start("Checking loose objects", None, "objects")
+        progress.start("Checking loose objects", None, "bytes")
         try:
             for step in self._engine.loose.check(self._plan.options.depth, Sample(self._plan.options.share)).run(
                 self._state.loose
             ):
                 self._add(step)
-                progress.advance(step.objects)
+                progress.advance(step.length)
                 if isinstance(step.position, str):
                     self._state.loose = step.position
                 if step.objects and self._is_up():

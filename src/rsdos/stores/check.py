@@ -12,9 +12,9 @@ from rsdos.config import Config
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
 from rsdos.index import Entries, Index, Run, Segment, SegmentEntry, Snapshot, runs_of
 from rsdos.layout import Layout
-from rsdos.model import Codec
+from rsdos.model import Codec, Record
 from rsdos.pack import Batch, PackFile, scan
-from rsdos.stores.checking import Checked, Depth, Finding, PacksCheck, Sample
+from rsdos.stores.checking import Checked, Depth, Finding, PacksCheck, Sample, Shares
 from rsdos.stores.packs import GAP, WINDOW
 from rsdos.stores.record_reader import RecordReader
 from rsdos.stores.runs import decoded
@@ -214,28 +214,36 @@ class NativeCheck(PacksCheck):
     def _objects(self, pack_id: int, live: Entries) -> Iterator[Checked]:
         live = live.take(live.sampled(self._sample.bound)) if self._sample.share < 1 else live
         for run in runs_of(live, GAP, WINDOW):
-            bad = self._framed(live, run) if run.flags else self._run(live, run)
+            told = 0
+            if run.flags:
+                bad = {}
+                for at, record in enumerate(live.take(run.positions)):
+                    shares = Shares(record.length, record.size)
+                    try:
+                        yield from self._framed(record, shares)
+                    except (DecodeError, DamagedObject, OSError) as error:
+                        bad[at] = str(error)
+                    told += shares.told
+            else:
+                bad = self._run(live, run)
             findings = tuple(
                 self._at(pack_id, reason, run.offset[at], live.digest(run.positions[at]).hex())
                 for at, reason in sorted(bad.items())
             )
-            yield Checked(len(run.offset), sum(run.length), findings)
+            yield Checked(len(run.offset), sum(run.length) - told, findings)
 
-    def _framed(self, live: Entries, run: Run) -> dict[int, str]:
-        bad = {}
-        for at, record in enumerate(live.take(run.positions)):
-            try:
-                if self._depth is Depth.QUICK and not self._reader.is_intact(record):
-                    raise DecodeError(_OTHER_CRC)
-                if self._depth is Depth.FULL:
-                    hasher = self._config.hash.new()
-                    for part in self._reader.frames(record):
-                        hasher.update(part)
-                    if hasher.digest() != record.digest:
-                        raise DecodeError(_OTHER_HASH)
-            except (DecodeError, DamagedObject, OSError) as error:
-                bad[at] = str(error)
-        return bad
+    def _framed(self, record: Record, shares: Shares) -> Iterator[Checked]:
+        """Read a large one, a step for each frame. Raises what is wrong with it."""
+        if self._depth is Depth.QUICK:
+            if not self._reader.is_intact(record):
+                raise DecodeError(_OTHER_CRC)
+            return
+        hasher = self._config.hash.new()
+        for part in self._reader.frames(record):
+            hasher.update(part)
+            yield shares.step(part)
+        if hasher.digest() != record.digest:
+            raise DecodeError(_OTHER_HASH)
 
     def _run(self, live: Entries, run: Run) -> dict[int, str]:
         """What is wrong with neighbours, by their place in the run."""

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from rsdos.model import BytesLike
+
 
 class Depth(Enum):
     """How far a check goes."""
@@ -59,6 +61,27 @@ class Sample:
 
     def has(self, digest: bytes) -> bool:
         return int.from_bytes(digest[8:12], "big") < self.bound
+
+
+class Shares:
+    """How much of the stored ``length`` of an object of ``size`` its raw parts are, as they come: steps of progress.
+
+    An object of many gigabytes is told of while it is read, and not when it was.
+    """
+
+    def __init__(self, length: int, size: int) -> None:
+        self._length = length
+        self._size = size
+        self._done = 0
+        self.told = 0
+        """Stored bytes of which there was a step."""
+
+    def step(self, part: BytesLike) -> Checked:
+        """Of one more part."""
+        self._done += len(part)
+        share = min(self._length * self._done // max(self._size, 1), self._length) - self.told
+        self.told += share
+        return Checked(length=share)
 
 
 class PacksCheck(ABC):

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from rsdos.errors import DecodeError
 from rsdos.hashing import HashType
 from rsdos.layout import Layout
-from rsdos.model import Codec
-from rsdos.stores.checking import Checked, Depth, Finding, Sample
+from rsdos.model import FRAME_SIZE, Codec
+from rsdos.stores.checking import Checked, Depth, Finding, Sample, Shares
 from rsdos.stores.loose_file import LooseFile
 from rsdos.stores.loose_names import SUFFIXES
 
@@ -32,7 +32,7 @@ class LooseCheck:
         cut = self._layout.loose_prefix_len
         root = self._layout.loose
         if not cut:
-            yield self._directory(root, "")
+            yield from self._directory(root, "")
             return
         for name in _listing(root):
             path = os.path.join(root, name)
@@ -42,7 +42,7 @@ class LooseCheck:
             elif len(name) != cut or not os.path.isdir(path):
                 yield Checked(findings=(self._foreign(path),), position=name) if name > after else Checked()
             elif name > after:
-                yield self._directory(path, name)
+                yield from self._directory(path, name)
 
     def _foreign(self, path: str) -> Finding:
         return Finding(self._name(path), "not a file of this store", is_damage=False)
@@ -50,8 +50,8 @@ class LooseCheck:
     def _name(self, path: str) -> str:
         return os.path.relpath(path, self._layout.root)
 
-    def _directory(self, directory: str, prefix: str) -> Checked:
-        objects = length = 0
+    def _directory(self, directory: str, prefix: str) -> Iterator[Checked]:
+        objects = length = told = 0
         findings = []
         for name in _listing(directory):
             path = os.path.join(directory, name)
@@ -63,7 +63,14 @@ class LooseCheck:
             if not self._sample.has(digest):
                 continue
             try:
-                length += self._file(path, digest, codec)
+                with LooseFile(path, digest, codec, self._hash) as file:
+                    own = os.fstat(file.fd).st_size
+                    shares = Shares(own, file.stored.size)
+                    try:
+                        yield from self._file(file, digest, shares)
+                    finally:
+                        told += shares.told
+                length += own
                 objects += 1
             except (DecodeError, OSError) as error:
                 if isinstance(error, OSError) and error.errno == errno.ENOENT:
@@ -71,7 +78,7 @@ class LooseCheck:
                 objects += 1
                 reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
                 findings.append(Finding(self._name(path), reason, digest.hex()))
-        return Checked(objects, length, tuple(findings), prefix)
+        yield Checked(objects, length - told, tuple(findings), prefix)
 
     def _split(self, name: str) -> tuple[str, Codec]:
         for suffix, codec in self._suffixes.items():
@@ -79,16 +86,14 @@ class LooseCheck:
                 return name.removesuffix(suffix), codec
         return name, Codec.RAW
 
-    def _file(self, path: str, digest: bytes, codec: Codec) -> int:
-        """Check one file; returns its length. Raises `DecodeError`, OSError."""
-        with LooseFile(path, digest, codec, self._hash) as file:
-            length = os.fstat(file.fd).st_size
-            if not file.stored.size and digest != self._empty:
-                raise DecodeError("the file is empty")
-            if self._depth is Depth.FULL:
-                for _ in file.frames():
-                    pass
-            return length
+    def _file(self, file: LooseFile, digest: bytes, shares: Shares) -> Iterator[Checked]:
+        """Check one file; of a large one there is a step for each frame. Raises `DecodeError`, OSError."""
+        if not file.stored.size and digest != self._empty:
+            raise DecodeError("the file is empty")
+        if self._depth is Depth.FULL:
+            for part in file.frames():
+                if file.stored.size > FRAME_SIZE:
+                    yield shares.step(part)
 
 
 def _listing(directory: str) -> list[str]:

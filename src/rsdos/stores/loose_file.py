@@ -32,6 +32,7 @@ from rsdos.errors import DamagedObject, DecodeError
 from rsdos.hashing import HashType
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, RecordFlag, Stored
 from rsdos.stores.order import FileId
+from rsdos.streams.buffers import joined
 from rsdos.streams.frames import frames
 from rsdos.streams.plain import PlainReader, hashed, plain_parts
 from rsdos.streams.reader import FramedReader
@@ -109,7 +110,7 @@ class LooseFile:
     def read(self) -> bytes:
         """The whole object, its hash verified. Raises `DecodeError`."""
         if self.stored.flags or self.stored.size > FRAME_SIZE:
-            return b"".join(self.frames())
+            return joined(self.frames())
         data = decode(self._fetch(0, self.stored.length), self.stored.codec, self.stored.size)
         if self.hash.digest_of(data) != self.digest:
             raise DecodeError("its bytes have another hash than its key")

@@ -18,6 +18,7 @@ from rsdos.model import FRAME_SIZE, BytesLike, Codec, Record, RecordFlag, Stored
 from rsdos.pack import PackFile
 from rsdos.stores.packs import MOST_OPEN
 from rsdos.stores.runs import read_run
+from rsdos.streams.buffers import joined
 from rsdos.streams.frames import frames
 from rsdos.streams.reader import FramedReader
 
@@ -65,7 +66,7 @@ class RecordReader:
         """The raw bytes of one copy."""
         digest, pack_id, offset, length, size, crc, codec, flags = record
         if flags:
-            return b"".join(self.frames(record))
+            return joined(self.frames(record))
         stored = (self._packs.get(pack_id) or self._pack(pack_id)).read(offset, length)
         # `_key_word`, without the call.
         if crc32(stored) ^ _read_word(digest)[0] != crc:

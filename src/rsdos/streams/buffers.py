@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import io
+from collections.abc import Callable, Iterable
 
-from rsdos.model import FRAME_SIZE
+from rsdos.model import FRAME_SIZE, BytesLike
+
+
+def joined(parts: Iterable[BytesLike]) -> bytes:
+    """All parts in one piece. `bytes.join` would hold all of them until it has it: twice the memory of a large object.
+
+    The piece grows in place, and what is got of it in the end is no copy.
+    """
+    whole = io.BytesIO()
+    for part in parts:
+        whole.write(part)
+    return whole.getvalue()
 
 
 class Buffers:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+from functools import partial
+
+from rsdos.model import FRAME_SIZE
+from rsdos.streams.buffers import joined
 
 
 class ObjectStream(io.BufferedReader):
@@ -43,6 +47,11 @@ class Seekable(io.RawIOBase):
     def tell(self) -> int:
         self._refuse_closed()
         return self._position
+
+    def readall(self) -> bytes:
+        """All that is left, in the memory of one copy. (The inherited one reads 8 KiB at a time, and holds two.)"""
+        self._refuse_closed()
+        return joined(iter(partial(self.read, FRAME_SIZE), b""))
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move and return the new position, which may lie beyond the end. `ValueError` if it would be negative."""

@@ -10,7 +10,7 @@ from rsdos.errors import DamagedContainer, DamagedObject
 from rsdos.hashing import HashType
 from rsdos.layout import LegacyLayout
 from rsdos.model import BytesLike
-from rsdos.stores.checking import Checked, Depth, Finding, PacksCheck, Sample
+from rsdos.stores.checking import Checked, Depth, Finding, PacksCheck, Sample, Shares
 from rsdos.stores.legacy.database import Database, Row
 from rsdos.stores.packs import Whole
 
@@ -81,7 +81,7 @@ class LegacyCheck(PacksCheck):
                 todo = [row for row in fresh if self._sample.has(bytes.fromhex(row.key))]
                 if self._depth is Depth.FULL:
                     for at in range(0, len(todo), _GROUP):
-                        yield self._hashes(todo[at : at + _GROUP])
+                        yield from self._hashes(todo[at : at + _GROUP])
                 elif todo:
                     yield Checked(len(todo), 0, (), todo[-1].offset)
         except DamagedContainer as error:
@@ -105,32 +105,40 @@ class LegacyCheck(PacksCheck):
     def _is_still(self, row: Row) -> bool:
         return self._database.find(row.key) == row
 
-    def _hashes(self, rows: list[Row]) -> Checked:
-        length = sum(row.length for row in rows)
+    def _hashes(self, rows: list[Row]) -> Iterator[Checked]:
+        length, told = sum(row.length for row in rows), 0
         position = rows[-1].offset
         good = {whole.digest.hex() for whole in self._wholes(list(rows))}
         findings = []
         for row in rows:
-            if row.key not in good and (reason := self._damage_of(row)):
+            if row.key in good:
+                continue
+            reason = ""
+            shares = Shares(row.length, row.size)
+            try:
+                for part in self._frames(bytes.fromhex(row.key)) or ():
+                    yield shares.step(part)
+            except DamagedObject as error:
+                reason = self._reason_of(row, error)
+            told += shares.told
+            if reason:
                 path = self._name(self._layout.pack(row.pack_id))
                 findings.append(Finding(path, reason, row.key, row.offset))
-        return Checked(len(rows), length, tuple(findings), position)
+        yield Checked(len(rows), length - told, tuple(findings), position)
 
-    def _damage_of(self, row: Row) -> str:
-        """Reads an object on its own, whole; "" when it is good or gone by now."""
-        try:
-            for _ in self._frames(bytes.fromhex(row.key)) or ():
-                pass
-        except DamagedObject as error:
-            # A large one that was moved while it was read is not looked up anew by the reader.
-            if row.size and not self._is_still(row):
-                return self._again(row.key)
+    def _reason_of(self, row: Row, error: DamagedObject) -> str:
+        # A large one that was moved while it was read is not looked up anew by the reader.
+        moved = self._database.find(row.key) if row.size and not self._is_still(row) else row
+        if moved is None:
+            return ""  # It is gone by now.
+        if moved == row:
             return error.reason
+        try:
+            for _ in self._frames(bytes.fromhex(moved.key)) or ():
+                pass
+        except DamagedObject as again:
+            return self._reason_of(moved, again)
         return ""
-
-    def _again(self, key: str) -> str:
-        row = self._database.find(key)
-        return self._damage_of(row) if row else ""
 
     def _orphans(self) -> Sequence[int]:
         if self._damage:

@@ -16,6 +16,7 @@ from rsdos.model import FRAME_SIZE, BytesLike, Codec, RecordFlag, Stored
 from rsdos.pack import BarePack
 from rsdos.stores.legacy.database import Row
 from rsdos.stores.packs import GAP, MOST_OPEN, WINDOW, Whole
+from rsdos.streams.buffers import joined
 from rsdos.streams.plain import PlainReader, plain_parts
 
 
@@ -71,7 +72,7 @@ class RowReader:
     def whole(self, row: Row) -> bytes:
         """The raw bytes of an object."""
         if row.size > FRAME_SIZE:
-            return b"".join(self.parts(row))
+            return joined(self.parts(row))
         if row.length > 2 * FRAME_SIZE:
             raise DecodeError(f"{row.length} stored bytes cannot be {row.size} raw ones")
         _, raw = _decoded(self._pack(row.pack_id).read(row.offset, row.length), row)
