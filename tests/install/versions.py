@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 TESTS = ("tests/cli", "tests/unit/codecs", "tests/unit/index", "tests/compat/test_dostore.py")
 RESOLUTIONS = {"lowest": ("--resolution", "lowest-direct"), "newest": ("--upgrade",)}
-SHOWN = ("click", "isal", "numpy", "rich", "zstandard")
+SHOWN = ("click", "isal", "numpy", "zstandard")
 
 
 def version_of(python: str) -> str:
