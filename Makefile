@@ -33,7 +33,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 # One step after the other, also under `make -j`: the summary of pytest is in one piece.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format unit aiida test-lowest test-newest test-install crash damage soak bench bench-quick bench-scale bench-profile visit clean
+.PHONY: help demo test lint format unit aiida test-lowest test-newest test-install crash damage interleave soak bench bench-quick bench-scale bench-profile visit clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -78,6 +78,9 @@ crash: $(STAMP) ## every operation broken off at every call, and power lost behi
 
 damage: $(STAMP) ## more than 20,000 damaged containers of both versions; SHARE=1 takes all 240,000
 	@$(BIN)/python -m tests.crash.run --damage $(SHARE) rsdos 'rsdos, version 1' $(ARGS)
+
+interleave: $(STAMP) ## all pairs of operations beside one another, call by call, 200 orders each; prints the counts
+	@$(BIN)/python -m tests.interleave.run $(ARGS)
 
 soak: $(STAMP) ## MINUTES of eight processes that do everything at once and are killed at random
 	@$(BIN)/python -m tests.crash.soak --minutes $(MINUTES) $(ARGS)

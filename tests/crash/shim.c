@@ -1,11 +1,15 @@
 /* Stands between a process and the C library (LD_PRELOAD): counts the calls that change what is below a directory,
  * and at the n-th of them kills the process, before it or half-way through a write, or lets it fail, or records all.
  *
+ * With a gate (tests/interleave) a process says before each call, looks and locks too, which it is, and waits until it
+ * is let go on: of several processes only one is at work then. One that would sleep, or wait for a lock, says so.
+ *
  * Blind to: raw system calls, io_uring, and stores through a mapping (SQLite's -shm, which no power loss keeps).
  * State is shared with children that are forked, so that a parent reads what one of them reached before it died, and,
  * through the file that SHIM_STATE names, with the programs that they run. Death is that of the whole process group.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -17,13 +21,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
-enum kind { CREATE = 1, WRITE, TRUNCATE, SYNC, LINK, RENAME, UNLINK, MKDIR, RMDIR, OPEN, ATTRIBUTES, MARK, SYMLINK };
+enum kind { CREATE = 1, WRITE, TRUNCATE, SYNC, LINK, RENAME, UNLINK, MKDIR, RMDIR, OPEN, ATTRIBUTES, MARK, SYMLINK,
+            READ, LOOK, LOCK, UNLOCK, WAIT };
 enum mode { COUNT, KILL, TORN, SHORT, ERROR, STICKY };
 
 static struct state {
@@ -103,11 +110,36 @@ static void record(int kind, const char *path, const char *other, int fd, int64_
     errno = saved;
 }
 
+/* The gate of this process: a socket to who lets it go on, and the kinds of call that wait there, one bit each. */
+static int gate_fd = -1, gated, lockless;
+static pthread_mutex_t gate_mutex = PTHREAD_MUTEX_INITIALIZER;
+
+void shim_gate(int fd, int kinds) { gate_fd = fd, gated = kinds; }
+
+/* From now on flock says yes to everybody: the control, in which others must be able to lose something. */
+void shim_lockless(void) { lockless = 1; }
+
+static void gate(int kind, const char *text) {
+    if (gate_fd < 0 || !(gated >> kind & 1)) return;
+    int saved = errno;
+    char number = kind, go;
+    struct iovec parts[] = {{&number, 1}, {(void *)text, strlen(text)}};
+    pthread_mutex_lock(&gate_mutex);
+    if (syscall(SYS_writev, gate_fd, parts, 2) <= 0 || syscall(SYS_read, gate_fd, &go, 1) <= 0)
+        syscall(SYS_kill, getpid(), SIGKILL); /* There is nobody any more to let it go on. */
+    pthread_mutex_unlock(&gate_mutex);
+    errno = saved;
+}
+
 /* Puts an acknowledgement between the calls. */
-void shim_mark(const char *text) { if (state->trace >= 0) record(MARK, text, NULL, -1, 0, NULL, 0); }
+void shim_mark(const char *text) {
+    gate(MARK, text);
+    if (state->trace >= 0) record(MARK, text, NULL, -1, 0, NULL, 0);
+}
 
 /* What is to become of a call: 0 nothing; 1 it fails, with errno set; 2 (writes) half of it is done. */
 static int fate(int kind, const char *path) {
+    gate(kind, path);
     if (!(state->kinds >> kind & 1)) return 0;
     int count = __sync_add_and_fetch(&state->count, 1);
     if (state->mode == COUNT || count < state->number) return 0;
@@ -248,3 +280,63 @@ int fsync(int fd) { REAL(fsync); NAMED(SYNC, fd, NULL, int, real(fd), record(SYN
 int fdatasync(int fd) { REAL(fdatasync); NAMED(SYNC, fd, NULL, int, real(fd), record(SYNC, path, NULL, fd, 0, NULL, 0)); }
 int chmod(const char *a, mode_t m) { REAL(chmod); NAMED(ATTRIBUTES, AT_FDCWD, a, int, real(a, m), (void)0); }
 int fchmod(int fd, mode_t m) { REAL(fchmod); NAMED(ATTRIBUTES, fd, NULL, int, real(fd, m), (void)0); }
+
+/* Looks, locks and sleep: only a gate has use of them. */
+#define LOOKED(kind, dir, name, result, bad, call) do { \
+    char path[PATH_MAX]; \
+    if (gate_fd >= 0 && inside(dir, name, path) && fate(kind, path)) return bad; \
+    return call; } while (0)
+
+int stat(const char *a, struct stat *s) { REAL(stat); LOOKED(LOOK, AT_FDCWD, a, int, -1, real(a, s)); }
+int stat64(const char *a, struct stat64 *s) { REAL(stat64); LOOKED(LOOK, AT_FDCWD, a, int, -1, real(a, s)); }
+int lstat(const char *a, struct stat *s) { REAL(lstat); LOOKED(LOOK, AT_FDCWD, a, int, -1, real(a, s)); }
+int lstat64(const char *a, struct stat64 *s) { REAL(lstat64); LOOKED(LOOK, AT_FDCWD, a, int, -1, real(a, s)); }
+int fstatat(int d, const char *a, struct stat *s, int f) { REAL(fstatat); LOOKED(LOOK, d, a, int, -1, real(d, a, s, f)); }
+int fstatat64(int d, const char *a, struct stat64 *s, int f) { REAL(fstatat64); LOOKED(LOOK, d, a, int, -1, real(d, a, s, f)); }
+int statx(int d, const char *a, int f, unsigned m, struct statx *s) { REAL(statx); LOOKED(LOOK, d, a, int, -1, real(d, a, f, m, s)); }
+int access(const char *a, int m) { REAL(access); LOOKED(LOOK, AT_FDCWD, a, int, -1, real(a, m)); }
+int faccessat(int d, const char *a, int m, int f) { REAL(faccessat); LOOKED(LOOK, d, a, int, -1, real(d, a, m, f)); }
+DIR *opendir(const char *a) { REAL(opendir); LOOKED(LOOK, AT_FDCWD, a, DIR *, NULL, real(a)); }
+ssize_t pread(int fd, void *data, size_t size, off_t at) { LOOKED(READ, fd, NULL, ssize_t, -1, syscall(SYS_pread64, fd, data, size, at)); }
+ssize_t pread64(int fd, void *data, size_t size, off64_t at) { return pread(fd, data, size, at); }
+ssize_t preadv(int fd, const struct iovec *v, int n, off_t at) { REAL(preadv); LOOKED(READ, fd, NULL, ssize_t, -1, real(fd, v, n, at)); }
+ssize_t preadv64(int fd, const struct iovec *v, int n, off64_t at) { return preadv(fd, v, n, at); }
+
+int flock(int fd, int what) {
+    REAL(flock);
+    char path[PATH_MAX];
+    if (gate_fd < 0 || !inside(fd, NULL, path)) return real(fd, what);
+    if (fate(what & LOCK_UN ? UNLOCK : LOCK, path)) return -1;
+    if (lockless) return 0;
+    if (what & (LOCK_UN | LOCK_NB)) return real(fd, what);
+    int done;
+    while ((done = real(fd, what | LOCK_NB)) && errno == EWOULDBLOCK) gate(WAIT, path);
+    return done;
+}
+
+static int controlled(int fd, int what, void *argument) {
+    static int (*real)(int, int, ...);
+    if (!real) real = (int (*)(int, int, ...))dlsym(RTLD_NEXT, "fcntl64");
+    char path[PATH_MAX];
+    int is_lock = what == F_SETLK || what == F_SETLKW || what == F_OFD_SETLK || what == F_OFD_SETLKW;
+    if (gate_fd >= 0 && is_lock && inside(fd, NULL, path)) {
+        int is_wait = what == F_SETLKW || what == F_OFD_SETLKW, done;
+        int kind = ((struct flock *)argument)->l_type == F_UNLCK ? UNLOCK : LOCK;
+        if (fate(kind, path)) return -1;
+        if (is_wait) what = what == F_SETLKW ? F_SETLK : F_OFD_SETLK;
+        while ((done = real(fd, what, argument)) && is_wait && (errno == EAGAIN || errno == EACCES)) gate(WAIT, path);
+        return done;
+    }
+    return real(fd, what, argument);
+}
+#define ARGUMENT va_list more; va_start(more, what); void *argument = va_arg(more, void *); va_end(more);
+int fcntl(int fd, int what, ...) { ARGUMENT return controlled(fd, what, argument); }
+int fcntl64(int fd, int what, ...) { ARGUMENT return controlled(fd, what, argument); }
+
+static int sleeps(void) { if (gate_fd >= 0) gate(WAIT, "sleep"); return gate_fd >= 0; }
+int usleep(useconds_t time) { REAL(usleep); return sleeps() ? 0 : real(time); }
+int nanosleep(const struct timespec *time, struct timespec *rest) { REAL(nanosleep); return sleeps() ? 0 : real(time, rest); }
+int clock_nanosleep(clockid_t clock, int flags, const struct timespec *time, struct timespec *rest) {
+    REAL(clock_nanosleep);
+    return sleeps() ? 0 : real(clock, flags, time, rest);
+}

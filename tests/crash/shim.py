@@ -37,6 +37,14 @@ class Kind(IntEnum):
     MARK = 12
     """No call: an acknowledgement."""
     SYMLINK = 13
+    READ = 14
+    """This and all below change nothing: they are met at a gate only."""
+    LOOK = 15
+    """``stat``, ``access``, the beginning of a listing."""
+    LOCK = 16
+    UNLOCK = 17
+    WAIT = 18
+    """No call: somebody else has the lock, or the process would sleep."""
 
 
 STATE_LENGTH = 1 << 14
@@ -57,7 +65,8 @@ class Mode(IntEnum):
     """It fails, and so does every later call that counts."""
 
 
-CHANGES = frozenset(Kind) - {Kind.OPEN, Kind.MARK}
+LOOKS = frozenset({Kind.OPEN, Kind.READ, Kind.LOOK})
+CHANGES = frozenset(Kind) - LOOKS - {Kind.MARK, Kind.LOCK, Kind.UNLOCK, Kind.WAIT}
 NEED_SPACE = frozenset({Kind.CREATE, Kind.WRITE, Kind.LINK, Kind.SYMLINK, Kind.MKDIR})
 OPENS = frozenset({Kind.OPEN, Kind.CREATE, Kind.TRUNCATE})
 
@@ -121,8 +130,21 @@ def reached() -> str:
     return f"{Kind(kind).name.lower()} {os.fsdecode(library.shim_path())}" if kind else ""
 
 
+def gate(socket: int, kinds: frozenset[Kind] = frozenset(Kind)) -> None:
+    """Let this process say each call of those ``kinds`` below the prefix, and wait for one byte before it makes it.
+
+    Messages are a byte, the kind, and the path, one to a packet of ``socket``.
+    """
+    _library().shim_gate(socket, sum(1 << kind for kind in kinds))
+
+
+def ignore_locks() -> None:
+    """Let ``flock`` behind the gate of this process say yes and lock nothing: the control."""
+    _library().shim_lockless()
+
+
 def mark(text: str) -> None:
-    """Put an acknowledgement between the recorded calls."""
+    """Put an acknowledgement between the recorded calls, and through the gate."""
     _library().shim_mark(text.encode())
 
 

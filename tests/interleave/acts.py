@@ -1,0 +1,316 @@
+"""The operations that are played beside one another, and what each says of what it was told.
+
+What is said, a line each: a verb, the container, names of objects. ``store`` and ``stored``, ``remove`` and
+``removed`` are the beginning and the end of a promise about objects; ``copy`` and ``copied`` of one that all objects
+are in another container; ``look``, and ``saw`` or ``missed``, are of a reader. `tests.interleave.oracle` judges.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rsdos import Container, ObjectNotFound, Place
+from rsdos.engine import Engine
+from rsdos.maintenance import backup, collect, merge, migrate, optimize, repair_index, transfer, validate
+from tests.crash import shim
+from tests.interleave.world import BACKUPS, DATA, KEPT, KEYS, MAIN, NEW, OTHER, OUT, Say, names_of, opened
+
+_REMOVED = ("packed", "both", "loose", "large", "damaged", "new")
+
+
+@dataclass(frozen=True)
+class Act:
+    """One actor's doing. ``ends`` a container: whoever has it open may be told so by an error."""
+
+    run: Callable[[Path, Say], None]
+    versions: tuple[int, ...] = (1, 2)
+    ends: bool = False
+
+
+def line(verb: str, names: Sequence[str] = (), where: str = MAIN) -> str:
+    return " ".join([verb, where, *(name.replace(" ", "-") for name in names)])
+
+
+def _insert_each(*names: str) -> Callable[[Path, Say], None]:
+    def run(path: Path, say: Say) -> None:
+        with opened(path) as container:
+            for name in names:
+                say(line("store", [name]))
+                container.insert(DATA[name])
+                say(line("stored", [name]))
+
+    return run
+
+
+def _insert_many(*names: str, to: Place = Place.PACKED) -> Callable[[Path, Say], None]:
+    def run(path: Path, say: Say) -> None:
+        with opened(path) as container:
+            say(line("store", names))
+            container.insert_many([DATA[name] for name in names], to=to)
+            say(line("stored", names))
+
+    return run
+
+
+def _insert_streams(path: Path, say: Say) -> None:
+    with opened(path) as container:
+        for name in ("large", "new large"):
+            say(line("store", [name]))
+            container.insert(io.BytesIO(DATA[name]), to=Place.PACKED)
+            say(line("stored", [name]))
+
+
+def _delete(path: Path, say: Say) -> None:
+    with opened(path, when_busy="wait") as container:
+        say(line("remove", _REMOVED))
+        container.delete([KEYS[name] for name in _REMOVED])
+        say(line("removed", _REMOVED))
+
+
+def _replace(path: Path, say: Say) -> None:
+    """Delete and insert anew: to the same place, and loose what was packed as well."""
+    names = ("packed", "loose", "both")
+    with opened(path, when_busy="wait") as container:
+        say(line("remove", names))
+        container.delete([KEYS[name] for name in names])
+        say(line("removed", names))
+        for name, to in zip(names, (Place.PACKED, Place.LOOSE, Place.LOOSE), strict=True):
+            say(line("store", [name]))
+            container.insert(DATA[name], to=to)
+            say(line("stored", [name]))
+
+
+def _look_and_insert(path: Path, say: Say) -> None:
+    """As a program does that asks before it inserts: what it is told is missing it stores."""
+    with opened(path) as container:
+        for name in ("packed", "both", "loose"):
+            say(line("look", [name]))
+            if container.has(KEYS[name]):
+                say(line("saw", [name]))
+                continue
+            say(line("missed", [name]))
+            say(line("store", [name]))
+            container.insert(DATA[name])
+            say(line("stored", [name]))
+
+
+def _retain(path: Path, say: Say) -> None:
+    with opened(path, when_busy="wait") as container:
+        gone = [name for name in DATA if name not in KEPT]
+        say(line("plan", gone))
+        plan = collect.plan(container.engine, collect.CollectOptions([KEYS[name] for name in KEPT]))
+        say(line("remove", gone))
+        collect.execute(container.engine, plan)
+        say(line("removed", gone))
+
+
+def _maintain(do: Callable[[Container], object]) -> Callable[[Path, Say], None]:
+    def run(path: Path, say: Say) -> None:
+        with opened(path) as container:
+            do(container)
+
+    return run
+
+
+def _optimize(container: Container) -> None:
+    optimize.execute(container.engine, optimize.plan(container.engine, optimize.OptimizeOptions()))
+
+
+def _merge(container: Container) -> None:
+    merge.execute(container.engine, merge.plan(container.engine, merge.MergeOptions()))
+
+
+def _repair_index(container: Container) -> None:
+    options = repair_index.RepairIndexOptions()
+    report = repair_index.execute(container.engine, repair_index.plan(container.engine, options))
+    assert report.is_good, f"repair index: {report}"
+
+
+def _validate(path: Path, say: Say) -> None:
+    with opened(path) as container:
+        options = validate.ValidateOptions(validate.Depth.FULL)
+        report = validate.execute(container.engine, validate.plan(container.engine, options))
+        wrong = [f"{finding}" for finding in (*report.files, *report.damaged) if finding.key != KEYS["damaged"]]
+        assert not wrong, f"validate finds {wrong[0]:.300}"
+
+
+def _transfer_in(path: Path, say: Say) -> None:
+    with opened(path) as container, opened(path, OTHER) as source:
+
+        def tell(theirs: Sequence[str], ours: Sequence[str]) -> None:
+            say(line("stored", names_of(ours)))
+
+        plan = transfer.plan(container.engine, source.engine, transfer.TransferOptions())
+        say(line("store", ["packed", "both", "loose", "large", "new", "newer"]))
+        transfer.execute(container.engine, plan, tell=tell)
+
+
+def _transfer_out(path: Path, say: Say) -> None:
+    with opened(path, OUT) as container, opened(path) as source:
+        say(line("copy", where=OUT))
+        plan = transfer.plan(container.engine, source.engine, transfer.TransferOptions())
+        report = transfer.execute(container.engine, plan)
+        say(line("copied", names_of(key for key, _ in report.damaged), OUT))
+
+
+def _other_version(engine: Engine) -> int:
+    return 3 - engine.config.version
+
+
+def _migrate_to(path: Path, say: Say) -> None:
+    with opened(path) as container:
+        say(line("copy", where=NEW))
+        options = migrate.MigrateOptions(_other_version(container.engine), str(path / NEW))
+        report = migrate.execute(container.engine, migrate.plan(container.engine, options))
+        say(line("copied", names_of(key for key, _ in report.damaged), NEW))
+
+
+def _migrate(path: Path, say: Say) -> None:
+    with opened(path) as container:
+        options = migrate.MigrateOptions(_other_version(container.engine))
+        migrate.execute(container.engine, migrate.plan(container.engine, options))
+
+
+def _backup(path: Path, say: Say) -> None:
+    with opened(path) as container:
+        say(line("copy", where=BACKUPS))
+        options = backup.BackupOptions(str(path / BACKUPS))
+        report = backup.execute(container.engine, backup.plan(container.engine, options))
+        assert report.is_good, f"backup: {report.unreadable}"
+        say(line("copied", where=BACKUPS))
+
+
+def _read(path: Path, say: Say) -> None:
+    with opened(path) as container:
+        say(line("look"))
+        say(line("listed", names_of(container)))
+        say(line("look"))
+        say(f"counted {MAIN} {len(container)}")
+        asked = list(DATA)
+        say(line("look", asked))
+        answers = container.has_many([KEYS[name] for name in asked])
+        _saw(say, dict(zip(asked, answers, strict=True)))
+        asked.remove("damaged")
+        say(line("look", asked))
+        found = dict(container.extract_many([KEYS[name] for name in asked], missing="none"))
+        assert all(found[KEYS[name]] in (None, DATA[name]) for name in asked), "wrong bytes"
+        _saw(say, {name: found[KEYS[name]] is not None for name in asked})
+        for name in ("packed", "both", "loose", "large", "kept 1"):
+            _read_one(container, name, say)
+
+
+def _saw(say: Say, answers: dict[str, bool]) -> None:
+    say(line("saw", [name for name, there in answers.items() if there]))
+    say(line("missed", [name for name, there in answers.items() if not there]))
+
+
+def _read_one(container: Container, name: str, say: Say) -> None:
+    say(line("look", [name]))
+    try:
+        data = container.extract(KEYS[name])
+    except ObjectNotFound:
+        say(line("missed", [name]))
+    else:
+        assert data == DATA[name], "wrong bytes"
+        say(line("saw", [name]))
+
+
+def _clear(path: Path, say: Say) -> None:
+    with Container(path / MAIN) as container:
+        say(line("remove", list(DATA)))
+        container.init_container(clear=True, pack_size_target=800, container_version=container.config.version)
+        say(line("removed", list(DATA)))
+
+
+def _tidy_locks(path: Path, say: Say) -> None:
+    for name in sorted(os.listdir(path / MAIN / "locks")):
+        with suppress(OSError):
+            os.unlink(path / MAIN / "locks" / name)
+
+
+def _hold(path: Path, say: Say) -> None:
+    """A program that has the container open for long. What one call raises does not end it."""
+    with opened(path) as container:
+        names = ["new", "packed", "newer", "loose"]
+        for name, to in zip(names, [Place.LOOSE, Place.PACKED] * 2, strict=True):
+            with _Told(say):
+                _read_one(container, "kept 1", say)
+            with _Told(say):
+                say(line("store", [name]))
+                container.insert(DATA[name], to=to)
+                say(line("stored", [name]))
+            with _Told(say):
+                say(line("look"))
+                say(line("listed", names_of(container)))
+
+
+class _Told(suppress):
+    """Says what is raised, and goes on."""
+
+    def __init__(self, say: Say) -> None:
+        super().__init__(Exception)
+        self._say = say
+
+    def __exit__(self, kind, error, trace):  # type: ignore[no-untyped-def]
+        if error is not None:
+            kinds = ",".join(each.__name__ for each in kind.__mro__[:-3])
+            self._say(f"failed {kinds}: {error}"[:2000])
+        return super().__exit__(kind, error, trace)
+
+
+ACTS = {
+    "insert loose, new": Act(_insert_each("new")),
+    "insert loose, duplicates": Act(_insert_each("packed", "both", "loose")),
+    "insert loose, over damage": Act(_insert_each("damaged")),
+    "insert loose, large": Act(_insert_each("large", "new large")),
+    "insert packed": Act(_insert_many("new", "packed", "both", "loose")),
+    "insert packed, damaged": Act(_insert_many("damaged")),
+    "insert packed, large": Act(_insert_streams),
+    "insert many loose": Act(_insert_many("new", "packed", "both", "loose", to=Place.LOOSE)),
+    "look and insert": Act(_look_and_insert),
+    "delete": Act(_delete),
+    "delete and insert anew": Act(_replace),
+    "retain": Act(_retain),
+    "pack": Act(_maintain(Container.pack_all_loose)),
+    "clean": Act(_maintain(Container.clean_storage)),
+    "repack": Act(_maintain(lambda container: container.repack(min_dead=0))),
+    "optimize": Act(_maintain(_optimize)),
+    "merge": Act(_maintain(_merge)),
+    "repair index": Act(_maintain(_repair_index)),
+    "transfer in": Act(_transfer_in),
+    "transfer out": Act(_transfer_out),
+    "migrate to a new directory": Act(_migrate_to),
+    "migrate in place": Act(_migrate, ends=True),
+    "backup": Act(_backup),
+    "validate": Act(_validate),
+    "read": Act(_read),
+    "hold": Act(_hold),
+    "clear": Act(_clear, ends=True),
+    "tidy locks": Act(_tidy_locks),
+}
+
+
+def without_locks(act: Act) -> Act:
+    """The same where ``flock`` locks nothing: the control."""
+
+    def run(path: Path, say: Say) -> None:
+        shim.ignore_locks()
+        act.run(path, say)
+
+    return replace(act, run=run)
+
+
+WITHOUT_LOCKS = " without locks"
+"""What ends the names of controls."""
+
+
+def act_of(name: str) -> Act:
+    """The act of that name."""
+    if name.endswith(WITHOUT_LOCKS):
+        return without_locks(ACTS[name.removesuffix(WITHOUT_LOCKS)])
+    return ACTS[name]

@@ -1,0 +1,140 @@
+"""The program that plays schedules, started with the shim by `tests.interleave.run`.
+
+`python -m tests.interleave.child VERSION DIRECTORY`: reads a `Job` in each line, as JSON, and prints a `Tally`.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import pkgutil
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+
+import rsdos
+from rsdos.stores.threads import Threads
+from tests.crash.judge import in_child
+from tests.interleave import oracle
+from tests.interleave.acts import act_of
+from tests.interleave.schedule import MATTERS, Order, Played, Stopped, order_of, play
+from tests.interleave.schedule import Act as Run
+from tests.interleave.world import Template, prepare
+
+
+@dataclass
+class Job:
+    """Acts beside one another, by ``seeds`` or, where there are none, stopped at every ``share``-th step."""
+
+    acts: list[str]
+    seeds: list[int] = field(default_factory=list)
+    share: int = 0
+
+
+@dataclass
+class Tally:
+    """How many schedules were played, of how many steps; how many failed, of each kind, with an example."""
+
+    acts: list[str]
+    schedules: int = 0
+    steps: int = 0
+    failed: int = 0
+    kinds: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    def add(self, faults: Sequence[str], played: Played, where: str) -> None:
+        self.schedules += 1
+        self.steps += len(played.trace)
+        self.failed += bool(faults)
+        for kind in {fault.partition(":")[0] for fault in faults}:
+            self.kinds[kind] = self.kinds.get(kind, 0) + 1
+            example = next(fault for fault in faults if fault.startswith(kind))
+            self.examples.setdefault(kind, f"{where}: {example}")
+
+
+class Player:
+    """Plays schedules of one version of container, one after another."""
+
+    def __init__(self, version: int, directory: Path) -> None:
+        assert not in_child(lambda: prepare(directory / "template", version) or {})  # type: ignore[func-returns-value]
+        self._template = Template(directory / "template")
+        self._path = directory / "world"
+        self._lengths: dict[str, tuple[int, int]] = {}
+
+    def length(self, name: str) -> tuple[int, int]:
+        """Steps of an act alone, and how many of them are no looks."""
+        if name not in self._lengths:
+            played, faults = self.run([name], Stopped([None]))
+            assert not faults, f"{name!r} fails alone: {faults}\n{played.text()}"
+            self._lengths[name] = len(played.trace), sum(step.kind in MATTERS for step in played.trace)
+        return self._lengths[name]
+
+    def order(self, names: Sequence[str], seed: int) -> Order:
+        steps, changes = map(sum, zip(*map(self.length, names), strict=True))
+        return order_of(seed, "+".join(names), len(names), steps, changes)
+
+    def run(self, names: Sequence[str], order: Order) -> tuple[Played, list[str]]:
+        """Play once; returns what was done, and what is wrong."""
+        self._template.make(self._path)
+        try:
+            acts = [act_of(name) for name in names]
+            runs: list[Run] = [act.run for act in acts]
+            played = play(runs, self._path, order)
+            faults = list(oracle.told(played, acts))
+            if not played.stuck:
+                faults += in_child(partial(_left, played, self._path)).values()
+        finally:
+            shutil.rmtree(self._path)
+        return played, faults
+
+    def tally(self, job: Job) -> Tally:
+        tally = Tally(job.acts)
+        if job.share:
+            for stop in range(1, self.length(job.acts[0])[0] + 1, job.share):
+                self._one(tally, job.acts, Stopped([stop, *[None] * (len(job.acts) - 1)]), f"stop {stop}")
+        for seed in job.seeds:
+            self._one(tally, job.acts, self.order(job.acts, seed), f"seed {seed}")
+        return tally
+
+    def _one(self, tally: Tally, names: Sequence[str], order: Order, where: str) -> None:
+        played, faults = self.run(names, order)
+        tally.add(faults, played, where)
+
+
+def _left(played: Played, path: Path) -> dict[str, str]:
+    return {f"{number}": fault for number, fault in enumerate(oracle.left(played, path))}
+
+
+def one_thread() -> None:
+    """Let the store do without threads of its own: which of them comes first no seed decides."""
+    rsdos.set_threads(0)
+    make = Threads.__init__
+    Threads.__init__ = lambda self, most: make(self, 1)  # type: ignore[method-assign]
+
+
+def warm_up() -> None:
+    """Import what actors would import each for itself: 200 ms of which 190 are numpy's."""
+    for module in pkgutil.walk_packages(rsdos.__path__, "rsdos."):
+        if not module.name.startswith(("rsdos.cli", "rsdos.compat", "rsdos.__main__")):
+            import_module(module.name)
+    gc.collect()
+    gc.freeze()
+
+
+def main(version: str, directory: str) -> None:
+    """Play what is asked for."""
+    one_thread()
+    warm_up()
+    player = Player(int(version), Path(directory))
+    for line in sys.stdin:
+        print(json.dumps(asdict(player.tally(Job(**json.loads(line))))), flush=True)
+
+
+if __name__ == "__main__":
+    assert os.environ.get("LD_PRELOAD"), "to be started with the shim"
+    main(*sys.argv[1:])

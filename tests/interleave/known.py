@@ -1,0 +1,70 @@
+"""What is known to fail, by the name of its entry in issue 14: a list that has to get shorter.
+
+What is listed and fails no more fails `tests.interleave.test_interleave`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Fault(NamedTuple):
+    """``kinds`` of fault that are seen wherever one of ``acts`` is among those beside one another.
+
+    ``shown``: for each version that has it, acts that show it, and how many seeds that takes at most.
+    """
+
+    entry: str
+    acts: frozenset[str]
+    kinds: frozenset[str]
+    shown: dict[int, tuple[str, int]]
+
+
+_LOST = frozenset({"lost", "unlisted"})
+_ANY = _LOST | {"error", "broken", "validate", "unseen", "ghost", "count", "unreadable", "undead", "stuck", "wrong"}
+
+KNOWN: tuple[Fault, ...] = (
+    Fault(
+        "A1, A3, A4, A18",
+        frozenset({"delete"}),
+        _LOST,
+        {1: ("insert loose, duplicates + delete", 20), 2: ("insert loose, duplicates + delete", 40)},
+    ),
+    Fault(
+        "A2",
+        frozenset({"retain", "delete and insert anew"}),
+        _LOST,
+        {1: ("delete and insert anew + retain", 100), 2: ("delete and insert anew + retain", 60)},
+    ),
+    Fault(
+        "A10",
+        frozenset({"tidy locks"}),
+        _ANY,
+        {2: ("insert packed + tidy locks + insert packed, damaged", 60)},
+    ),
+    Fault(
+        "A14",
+        frozenset({"transfer out", "migrate to a new directory"}),
+        _LOST,
+        {1: ("optimize + transfer out", 30), 2: ("repack + transfer out", 30)},
+    ),
+    Fault(
+        "A15, A17",
+        frozenset({"migrate in place"}),
+        _ANY,
+        {1: ("insert packed + migrate in place", 60), 2: ("migrate in place + hold", 40)},
+    ),
+    # Not in the issue: version 1 syncs the pack of a duplicate by its path, and a repack has unlinked it.
+    Fault("N1", frozenset({"repack", "optimize"}), frozenset({"error"}), {1: ("insert packed + repack", 60)}),
+    Fault("A16", frozenset({"clear"}), _ANY, {1: ("insert packed + clear", 30), 2: ("insert packed + clear", 30)}),
+)
+
+
+def known(acts: Sequence[str]) -> frozenset[str]:
+    """The kinds of fault that acts beside one another are known to show."""
+    kinds: frozenset[str] = frozenset()
+    for fault in KNOWN:
+        if fault.acts & set(acts):
+            kinds |= fault.kinds
+    return kinds

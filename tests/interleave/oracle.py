@@ -1,0 +1,298 @@
+"""What has to be there after actors were at work beside one another, from what each was told, and what is there.
+
+The rule (docs/concurrency.md): what was acknowledged is there, unless a removal may have come after it; what was
+removed is gone, unless a store may have come after that. Of the two at the same time either may be the later, but for
+this: a store whose last look at the container comes after the commit of a removal comes after it, and stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from math import inf
+from pathlib import Path
+
+from rsdos import Container, ObjectNotFound, Place
+from rsdos.maintenance import validate
+from tests.crash.shim import LOOKS, Kind
+from tests.interleave.acts import Act
+from tests.interleave.schedule import Played, Step
+from tests.interleave.world import BACKUPS, DATA, KEYS, MAIN, NAMES, PRESENT
+
+_TAKES_TIME = LOOKS | {Kind.CREATE, Kind.WRITE, Kind.SYNC, Kind.LINK, Kind.RENAME}
+"""The last of these calls that a store makes is its last look, or comes before it."""
+
+
+@dataclass(frozen=True)
+class _Store:
+    """Steps: it began behind ``begin``, looked last behind ``look``, and was acknowledged by ``end``."""
+
+    begin: float
+    look: float
+    end: float
+
+
+@dataclass(frozen=True)
+class _Removal:
+    """Steps: began behind ``begin``, what it removes was ``planned`` by, ``commit`` was let go on, ``end`` said."""
+
+    begin: float
+    planned: float
+    commit: float
+    end: float
+
+
+@dataclass
+class _History:
+    stores: dict[str, list[_Store]] = field(default_factory=dict)
+    removals: dict[str, list[_Removal]] = field(default_factory=dict)
+    copies: list[tuple[str, float, float, set[str]]] = field(default_factory=list)
+    """Of the whole container: where to, between which steps, and what it says that it left out."""
+
+    def stored(self, name: str) -> list[_Store]:
+        first = [_Store(-1, -1, -1)] if name in PRESENT else []
+        return first + self.stores.get(name, [])
+
+    def must_be(self, name: str) -> bool:
+        """Whether an object has to be there at the end."""
+        removals = self.removals.get(name, [])
+        return any(
+            store.end < inf and all(self._is_before(removal, store, removals) for removal in removals)
+            for store in self.stored(name)
+        )
+
+    @staticmethod
+    def _is_before(removal: _Removal, store: _Store, removals: Sequence[_Removal]) -> bool:
+        if removal.commit <= store.look:
+            return True
+        # What was removed by another, and came anew after the plan, is not what the plan has seen.
+        return removal.planned <= store.begin and any(
+            other is not removal and other.end <= store.begin for other in removals
+        )
+
+    def must_be_gone(self, name: str) -> bool:
+        """Whether an object has to be missing at the end.
+
+        A removal that was planned leaves what was moved since; so it says nothing of what is gone.
+        """
+        stores = self._may_be_stored(name)
+        return not stores or any(
+            removal.end < inf and removal.planned == inf and all(store.end < removal.begin for store in stores)
+            for removal in self.removals.get(name, [])
+        )
+
+    def _may_be_stored(self, name: str) -> list[_Store]:
+        return self.stored(name) + [_Store(-1, -1, -1)] * (name == "damaged")
+
+    def stays(self, name: str, begin: float, end: float) -> bool:
+        """Whether an object was there from one step to another, for sure."""
+        removals = self.removals.get(name, [])
+        return any(
+            store.end < begin and all(removal.end <= store.begin or removal.begin >= end for removal in removals)
+            for store in self.stored(name)
+        )
+
+    def may_be(self, name: str, begin: float, end: float) -> bool:
+        """Whether an object may have been there at any moment from one step to another."""
+        removals = [removal for removal in self.removals.get(name, []) if removal.planned == inf]
+        return any(
+            store.begin < end and not any(store.end < removal.begin and removal.end < begin for removal in removals)
+            for store in self._may_be_stored(name)
+        )
+
+
+_REFUSALS = {"Busy", "ContainerExists"}
+"""What an operation may say when another is at the same thing: of two that make a container, one."""
+
+_RAISED = ("raises ", "failed ")
+
+
+def _said(trace: Sequence[Step]) -> Iterator[tuple[int, int, str, str, list[str]]]:
+    """Each thing said, but errors: the step, the actor, the verb, the container, the objects' names."""
+    for at, step in enumerate(trace):
+        if step.kind is Kind.MARK and not step.text.startswith(_RAISED):
+            verb, where, *words = step.text.split()
+            yield at, step.actor, verb, where, [word.replace("-", " ") for word in words]
+
+
+def _histories(trace: Sequence[Step]) -> _History:
+    """What was stored and removed when."""
+    history = _History()
+    for actor in {step.actor for step in trace}:
+        _Gathering(history, trace, actor).gather()
+    return history
+
+
+class _Gathering:
+    """What one actor has done."""
+
+    def __init__(self, history: _History, trace: Sequence[Step], actor: int) -> None:
+        self._history = history
+        self._trace = trace
+        self._actor = actor
+        self._stores: dict[str, int] = {}
+        self._removal: tuple[int, list[str]] = 0, []
+        self._plan: int | None = None
+        self._copy = 0
+
+    def gather(self) -> None:
+        for at, actor, verb, where, names in _said(self._trace):
+            if actor != self._actor:
+                continue
+            match verb:
+                case "store":
+                    self._stores.update(dict.fromkeys(names, at))
+                case "stored":
+                    self._stored(names, at)
+                case "plan":
+                    self._plan = at
+                case "remove":
+                    self._removal = at, names
+                case "removed":
+                    self._removed(at, at)
+                case "copy":
+                    self._copy = at
+                case "copied":
+                    self._history.copies.append((where, self._copy, at, set(names)))
+        # What was not said to be done may be done, or not.
+        for name, begin in self._stores.items():
+            self._history.stores.setdefault(name, []).append(_Store(begin, begin, inf))
+        self._removed(len(self._trace), inf)
+
+    def _stored(self, names: Sequence[str], at: int) -> None:
+        for name in names:
+            begin = self._stores.pop(name, 0)
+            look = _last_look(self._trace, self._actor, begin, at)
+            self._history.stores.setdefault(name, []).append(_Store(begin, look, at))
+
+    def _removed(self, at: int, end: float) -> None:
+        begin, names = self._removal
+        commit = min(_commit(self._trace, self._actor, begin, at), end)
+        # What is planned for is what was there when the plan was made, at the latest when it was done.
+        first, planned = (begin, inf) if self._plan is None else (self._plan, begin)
+        for name in names:
+            self._history.removals.setdefault(name, []).append(_Removal(first, planned, commit, end))
+        self._removal, self._plan = (0, []), None
+
+
+def _last_look(trace: Sequence[Step], actor: int, begin: int, end: int) -> int:
+    commit = _commit(trace, actor, begin, end)
+    if commit < inf:
+        return int(commit)
+    for at in range(end - 1, begin, -1):
+        step = trace[at]
+        if step.actor == actor and step.kind in _TAKES_TIME and _is_of_objects(step.text):
+            return at
+    return begin
+
+
+def _is_of_objects(path: str) -> bool:
+    return path.startswith(f"{MAIN}/") and not path.startswith((f"{MAIN}/locks", f"{MAIN}/sandbox"))
+
+
+def _commit(trace: Sequence[Step], actor: int, begin: int, end: int) -> float:
+    """The step of the last commit of an actor between two steps; infinite when there is none."""
+    last = inf
+    own = [at for at in range(begin, end) if trace[at].actor == actor]
+    for number, at in enumerate(own):
+        kind, text = trace[at].kind, trace[at].text
+        if kind is Kind.LINK and text.startswith(f"{MAIN}/index/manifest-"):
+            last = at
+        elif kind is Kind.WRITE and text == f"{MAIN}/packs.idx-wal" and number + 1 < len(own):
+            last = own[number + 1]  # It is seen by others when the lock is given back, behind the writes.
+    return last
+
+
+def told(played: Played, acts: Sequence[Act]) -> Iterator[str]:
+    """What is wrong with what the actors were told; each a kind of fault, and then what it is about."""
+    if played.stuck:
+        yield f"stuck: {played.stuck}"
+    ends = any(act.ends for act in acts)
+    said = [(actor, text) for actor, text in played.errors.items()]
+    said += [
+        (step.actor, step.text.removeprefix("failed "))
+        for step in played.trace
+        if step.kind is Kind.MARK and step.text.startswith("failed ")
+    ]
+    for actor, text in said:
+        kinds = text.partition(": ")[0].split(",")
+        is_plain = "RsdosError" in kinds and not {"DamagedObject", "DamagedContainer", "ObjectNotFound"} & set(kinds)
+        if not _REFUSALS & set(kinds) and not (ends and is_plain):
+            yield f"error: {'ABCDEFGH'[actor]} {text}"
+    yield from _read(played.trace)
+
+
+def _read(trace: Sequence[Step]) -> Iterator[str]:
+    history = _histories(trace)
+    looks: dict[int, int] = {}
+    for at, actor, verb, _, names in _said(trace):
+        begin = looks.get(actor, 0)
+        if verb == "look":
+            looks[actor] = at
+        elif verb in ("saw", "missed", "listed"):
+            missed = names if verb == "missed" else [name for name in DATA if name not in names] * (verb == "listed")
+            for name in missed:
+                if history.stays(name, begin, at):
+                    yield f"unseen: {name}, at step {at}"
+            for name in names if verb != "missed" else ():
+                if name in DATA and not history.may_be(name, begin, at):
+                    yield f"ghost: {name}, at step {at}"
+        elif verb == "counted":
+            least = sum(history.stays(name, begin, at) for name in DATA)
+            most = sum(history.may_be(name, begin, at) for name in DATA)
+            if not least <= int(names[0]) <= most:
+                yield f"count: {names[0]}, of {least} to {most}, at step {at}"
+
+
+def left(played: Played, path: Path, killed: bool = False) -> Iterator[str]:
+    """What is wrong with what is there. In a process of its own: it opens containers."""
+    history = _histories(played.trace)
+    yield from _container(path / MAIN, history, killed)
+    for where, begin, end, left_out in history.copies:
+        place = path / where / "last-backup" if where == BACKUPS else path / where
+        with Container(place) as container:
+            for name in DATA:
+                if name not in left_out and history.stays(name, begin, end):
+                    yield from _is_there(container, name, f"in {where}")
+
+
+def _is_there(container: Container, name: str, where: str = "") -> Iterator[str]:
+    try:
+        data = container.extract(KEYS[name])
+    except ObjectNotFound:
+        yield f"lost: {name} {where}".rstrip()
+    except Exception as error:  # noqa: BLE001
+        yield f"unreadable: {name} {where} {error!r:.300}"
+    else:
+        if data != DATA[name]:
+            yield f"wrong: {name} {where}".rstrip()
+
+
+def _container(path: Path, history: _History, killed: bool) -> Iterator[str]:
+    try:
+        with Container(path) as container:
+            sure = [name for name in DATA if history.must_be(name)]
+            for name in sure:
+                yield from _is_there(container, name)
+            listed = set(container)
+            yield from (f"unlisted: {name}" for name in sure if KEYS[name] not in listed)
+            yield from (f"unknown: {key} is listed" for key in listed - NAMES.keys())
+            for name in DATA:
+                if history.must_be_gone(name) and (KEYS[name] in listed or container.has(KEYS[name])):
+                    yield f"undead: {name}"
+            if len(container) != len(listed):
+                yield f"count: {len(container)} for {len(listed)}"
+            options = validate.ValidateOptions(validate.Depth.FULL)
+            report = validate.execute(container.engine, validate.plan(container.engine, options))
+            for finding in (*report.files, *report.damaged):
+                if finding.key != KEYS["damaged"]:  # Of that one copy is bad, whatever is beside it.
+                    yield f"validate: {finding.key and NAMES.get(finding.key)} {finding.path} {finding.reason}"
+            # And it goes on.
+            fresh = b"fresh"
+            keys = [container.insert(fresh), *container.insert_many([fresh + b"er"])]
+            if [container.extract(key) for key in keys] != [fresh, fresh + b"er"]:
+                yield "wrong: fresh"
+            container.clean_storage()
+            container.insert(fresh + b"est", to=Place.PACKED)
+    except Exception as error:  # noqa: BLE001
+        yield f"broken: {error!r:.300}"

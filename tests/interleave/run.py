@@ -1,0 +1,216 @@
+"""Plays operations beside one another: `python -m tests.interleave.run --help`. Prints counts; 1 when any is wrong.
+
+`make interleave` plays all pairs of both versions with 200 seeds each, and triples by chance. A schedule that failed is
+played again, and told step by step, with ``--replay "delete + pack" --seed 17 --version 2``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict
+from itertools import combinations_with_replacement
+from pathlib import Path
+from threading import local
+
+from tests.crash import shim
+from tests.interleave.acts import ACTS
+from tests.interleave.child import Job, Player, Tally, one_thread, warm_up
+from tests.interleave.known import known
+from tests.interleave.schedule import Stopped
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+VERSIONS = (1, 2)
+
+
+def pairs() -> list[list[str]]:
+    """All pairs of acts, an act beside itself too."""
+    return [list(pair) for pair in combinations_with_replacement(ACTS, 2)]
+
+
+def triples(number: int, seed: int) -> Iterator[list[str]]:
+    """Some threes and fours, by chance."""
+    chance = random.Random(f"triples {seed}")
+    for _ in range(number):
+        yield [chance.choice(list(ACTS)) for _ in range(chance.choice((3, 3, 4)))]
+
+
+def environment(directory: Path, source: Path | None = None) -> dict[str, str]:
+    """What a process that plays is started with. ``source``: where the package is, if not where ours is."""
+    import rsdos
+
+    state = directory / "state"
+    state.write_bytes(bytes(shim.STATE_LENGTH))
+    package = source or Path(rsdos.__file__).parent.parent
+    return os.environ | {
+        "LD_PRELOAD": str(shim.build(directory)),
+        "SHIM_STATE": str(state),
+        "TMPDIR": str(directory),
+        "PYTHONPATH": os.pathsep.join([str(package), str(ROOT)]),
+        "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+class Worker:
+    """A process that plays schedules of one version."""
+
+    def __init__(self, version: int, directory: Path, source: Path | None = None) -> None:
+        self._directory = tempfile.TemporaryDirectory(dir=directory)
+        place = Path(self._directory.name)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.interleave.child", str(version), str(place)],
+            cwd=ROOT,
+            env=environment(place, source),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def tally(self, job: Job) -> Tally:
+        """Have a job done."""
+        assert self._process.stdin and self._process.stdout
+        print(json.dumps(asdict(job)), file=self._process.stdin, flush=True)
+        return Tally(**json.loads(self._process.stdout.readline()))
+
+    def close(self) -> None:
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+        self._directory.cleanup()
+
+
+@contextmanager
+def working(version: int, directory: Path, source: Path | None = None) -> Iterator[Worker]:
+    worker = Worker(version, directory, source)
+    try:
+        yield worker
+    finally:
+        worker.close()
+
+
+def play_all(
+    version: int, jobs: Sequence[Job], directory: Path, workers: int, source: Path | None = None
+) -> Iterator[Tally]:
+    """Have all jobs done by so many processes."""
+    own = local()
+    made: list[Worker] = []
+
+    def one(job: Job) -> Tally:
+        if not hasattr(own, "worker"):
+            own.worker = Worker(version, directory, source)
+            made.append(own.worker)
+        tally: Tally = own.worker.tally(job)
+        return tally
+
+    try:
+        with ThreadPoolExecutor(workers) as pool:
+            yield from pool.map(one, jobs)
+    finally:
+        for worker in made:
+            worker.close()
+
+
+def unknown(tally: Tally) -> dict[str, str]:
+    """The examples of those kinds of fault that are not on the list of what is to be mended."""
+    listed = known(tally.acts)
+    return {kind: example for kind, example in tally.examples.items() if kind not in listed}
+
+
+def _show(version: int, tallies: Iterable[Tally]) -> tuple[Counter[str], bool]:
+    counts: Counter[str] = Counter()
+    wrong = False
+    for tally in tallies:
+        counts.update(played=tally.schedules, steps=tally.steps, failed=tally.failed)
+        if tally.failed:
+            fresh = unknown(tally)
+            wrong |= bool(fresh)
+            kinds = ", ".join(f"{kind} {count}" for kind, count in tally.kinds.items())
+            print(f"version {version}: {' + '.join(tally.acts)}: {tally.failed} of {tally.schedules}: {kinds}")
+            for kind, example in tally.examples.items():
+                print(f"    {'' if kind in fresh else '(known) '}{example}", flush=True)
+    return counts, wrong
+
+
+def _replay(names: list[str], version: int, seed: int | None, stop: int | None, *, looks: bool) -> int:
+    """Play one schedule in this process, which was started with the shim, and tell it step by step."""
+    one_thread()
+    warm_up()
+    with tempfile.TemporaryDirectory(dir=os.environ["TMPDIR"]) as directory:
+        player = Player(version, Path(directory))
+        order = Stopped([stop, *[None] * (len(names) - 1)]) if seed is None else player.order(names, seed)
+        played, faults = player.run(names, order)
+    print("\n".join(f"{'ABCDEFGH'[number]} is {name!r}" for number, name in enumerate(names)))
+    print(played.text(looks=looks))
+    print("\n".join(faults) or "nothing is wrong")
+    return int(bool(faults))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Play and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--version", type=int, choices=VERSIONS)
+    parser.add_argument("--seeds", type=int, default=200, help="schedules of each pair")
+    parser.add_argument("--seed", type=int, help="the first of them; default 0")
+    parser.add_argument("--sweep", type=int, metavar="SHARE", help="instead: stop the first at each SHARE-th call")
+    parser.add_argument("--triples", type=int, default=400, help="threes and fours, each with a quarter of the seeds")
+    parser.add_argument("--only", default="", help="pairs of which one has this in its name; or A + B")
+    parser.add_argument("--replay", metavar="A + B", help="play one schedule, --seed or --stop, and tell it")
+    parser.add_argument("--stop", type=int)
+    parser.add_argument("--looks", action="store_true", help="tell looks as well")
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--source", type=Path, help="src/ of another checkout")
+    memory = Path("/dev/shm")
+    parser.add_argument("--directory", type=Path, default=memory if memory.is_dir() else None)
+    chosen = parser.parse_args(arguments)
+    if chosen.replay and "SHIM_STATE" in os.environ:
+        names = chosen.replay.split(" + ")
+        return _replay(names, chosen.version or 2, chosen.seed, chosen.stop, looks=chosen.looks)
+    with tempfile.TemporaryDirectory(dir=chosen.directory) as place:
+        directory = Path(place)
+        if chosen.replay:
+            command = [sys.executable, "-m", "tests.interleave.run", *(arguments or sys.argv[1:])]
+            return subprocess.run(command, check=False, cwd=ROOT, env=environment(directory, chosen.source)).returncode
+        return _play(chosen, directory)
+
+
+def _play(chosen: argparse.Namespace, directory: Path) -> int:
+    first = chosen.seed or 0
+    wrong = False
+    for version in [chosen.version] if chosen.version else VERSIONS:
+        only = chosen.only.split(" + ")
+        groups = [
+            pair
+            for pair in pairs()
+            if (pair in (only, only[::-1]) if len(only) > 1 else any(chosen.only in name for name in pair))
+        ]
+        if chosen.sweep:
+            groups = [order for pair in groups for order in ([pair, pair[::-1]] if pair[0] != pair[1] else [pair])]
+            jobs = [Job(pair, share=chosen.sweep) for pair in groups]
+        else:
+            jobs = [Job(pair, seeds=list(range(first, first + chosen.seeds))) for pair in groups]
+            few = list(range(first, first + max(chosen.seeds // 4, 1)))
+            jobs += [Job(acts, seeds=few) for acts in triples(0 if chosen.only else chosen.triples, first)]
+        tallies = play_all(version, jobs, directory, chosen.workers, chosen.source)
+        counts, is_wrong = _show(version, tallies)
+        wrong |= is_wrong
+        print(
+            f"version {version}: {len(jobs)} pairs and more, {counts['played']} schedules of "
+            f"{counts['steps']} steps, {counts['failed']} failed",
+            flush=True,
+        )
+    return int(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,290 @@
+"""Processes of which one at a time is at work, from call to call, in an order that a seed or a sweep decides.
+
+In a process that was started with the shim and has one thread, because it forks. Each actor is a process of its own
+behind a gate (`tests.crash.shim`): it says which call it is about to make, and makes it when it is let go on.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from tests.crash import shim
+from tests.crash.shim import Kind
+
+MOST_STEPS = 20_000
+"""Of all actors together: more, and something goes in circles. The longest schedule takes a tenth."""
+
+_MOST_TRIES = 3_000
+"""Times that an actor that waits tries again while no other makes a step: SQLite gives up a lock after some 600."""
+
+_NAP = 8
+"""Steps that others make while an actor sleeps: so many the first time, twice as many the second, and so on. SQLite
+gives up a log that is never free after a hundred naps, of ten seconds together."""
+
+_MESSAGE = 1 << 13
+_SLEEP = "sleep"
+_RAISES = "raises "
+
+Act = Callable[[Path, Callable[[str], None]], None]
+"""Does something below a directory, and says what it was told; each thing said is a step as well."""
+
+
+class Step(NamedTuple):
+    """A call that an actor was let make, or what it has said (`Kind.MARK`). Paths are relative to the directory."""
+
+    actor: int
+    kind: Kind
+    text: str
+
+    def __str__(self) -> str:
+        return f"{'ABCDEFGH'[self.actor]}  {self.kind.name.lower():8} {self.text}"
+
+
+class Next(NamedTuple):
+    """What an actor is about to do, and how many steps it has made."""
+
+    kind: Kind
+    steps: int
+
+
+class Order(Protocol):
+    """Decides which actor goes on."""
+
+    def choose(self, ready: Mapping[int, Next]) -> int:
+        """One of those that are ready."""
+
+
+class Priorities:
+    """The highest priority goes on; at a few steps, by chance, the actor that is at work gets the lowest.
+
+    Few changes find most: an error that needs n of them at their steps is met with a chance of 1 in steps^n (Burckhardt
+    et al., "A randomized scheduler with probabilistic guarantees of finding bugs", 2010). So for every second seed only
+    those steps count at which the state changes, and locks, and what is said: a third of all.
+    """
+
+    def __init__(self, seed: str, actors: int, steps: int, kinds: frozenset[Kind]) -> None:
+        """``steps``: how many of those ``kinds`` all actors make together, about."""
+        chance = random.Random(seed)
+        self._order = list(range(actors))
+        chance.shuffle(self._order)
+        self._kinds = kinds
+        self._changes = {chance.randrange(max(steps, 1)) for _ in range(chance.choice((1, 1, 2, 2, 3, 4)))}
+        self._at = 0
+
+    def choose(self, ready: Mapping[int, Next]) -> int:
+        chosen = next(actor for actor in self._order if actor in ready)
+        if ready[chosen].kind in self._kinds:
+            self._at += 1
+            if self._at - 1 in self._changes:
+                self._order.remove(chosen)
+                self._order.append(chosen)
+                chosen = next(actor for actor in self._order if actor in ready)
+        return chosen
+
+
+class Chance:
+    """The actor that is at work goes on for a few steps, then another."""
+
+    def __init__(self, seed: str) -> None:
+        self._chance = random.Random(seed)
+        self._last = 0
+        self._likely = self._chance.choice((0.05, 0.2, 0.5))
+
+    def choose(self, ready: Mapping[int, Next]) -> int:
+        if self._last not in ready or self._chance.random() < self._likely:
+            self._last = self._chance.choice(list(ready))
+        return self._last
+
+
+class Stopped:
+    """Each actor stops at a step of its own and the next begins; when the last has ended, the one before it goes on.
+
+    With two and ``(n, None)``: the first is stopped at its n-th call, the other runs whole, the first goes on.
+    """
+
+    def __init__(self, stops: Sequence[int | None]) -> None:
+        self._stops = list(stops)
+
+    def choose(self, ready: Mapping[int, Next]) -> int:
+        for actor, following in ready.items():
+            stop = self._stops[actor]
+            if stop is None or following.steps < stop:
+                return actor
+        # All have come to their stops, or wait for one that has: the last goes on first.
+        chosen = max(ready)
+        self._stops[chosen] = None
+        return chosen
+
+
+MATTERS = frozenset(Kind) - shim.LOOKS
+"""All but looks."""
+
+
+def order_of(seed: int, name: str, actors: int, steps: int, changes: int) -> Order:
+    """The order that a seed stands for. ``changes``: how many of the ``steps`` of all actors are none of looks."""
+    text = f"{name} {seed}"
+    match seed % 4:
+        case 0 | 2:
+            return Priorities(text, actors, changes, MATTERS)
+        case 1:
+            return Priorities(text, actors, steps, frozenset(Kind))
+        case _:
+            return Chance(text)
+
+
+@dataclass
+class Played:
+    """What was done, step by step, and how each actor ended."""
+
+    trace: list[Step] = field(default_factory=list)
+    errors: dict[int, str] = field(default_factory=dict)
+    """What an actor raised, if it did: the classes of it, outermost first, then its text."""
+    stuck: str = ""
+    killed: int | None = None
+
+    def text(self, *, looks: bool = False) -> str:
+        """The trace to be read: without looks, unless they are wanted."""
+        steps = [f"{at:5} {step}" for at, step in enumerate(self.trace) if looks or step.kind not in shim.LOOKS]
+        return "\n".join(
+            [*steps, *(f"      {'ABCDEFGH'[actor]}  raises {text}" for actor, text in self.errors.items())]
+        )
+
+
+class _Actor:
+    def __init__(self, number: int, act: Act, path: Path) -> None:
+        self.number = number
+        self._gate, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._prefix = f"{path}/".encode()
+        self.process = os.fork()
+        if self.process == 0:
+            self._gate.close()
+            _perform(act, path, theirs)
+        theirs.close()
+        self.waits = False
+        """Whether it cannot go on, or would sleep."""
+        self.is_done = False
+        self.tries = 0
+        self.naps = 0
+        self.rest = 0
+        """Steps that others make yet while it sleeps."""
+        self.steps = 0
+        self.kind, self.what = Kind.MARK, ""
+        self.listen()
+
+    def listen(self) -> None:
+        """Wait for its next call."""
+        message = self._gate.recv(_MESSAGE)
+        if not message:
+            self.is_done = True
+            os.waitpid(self.process, 0)
+            self._gate.close()
+            return
+        self.kind = Kind(message[0])
+        self.what = message[1:].removeprefix(self._prefix).decode(errors="replace")
+        self.waits = self.kind is Kind.WAIT
+        if self.waits and self.what == _SLEEP:
+            self.naps += 1
+            self.rest = _NAP * self.naps
+
+    def pass_time(self) -> None:
+        """Another has made a step."""
+        self.tries = 0
+        if self.waits and self.what == _SLEEP:
+            self.rest -= 1
+            self.waits = self.rest > 0
+
+    def go_on(self) -> None:
+        self._gate.send(b"g")
+        self.listen()
+
+    def kill(self) -> None:
+        os.kill(self.process, signal.SIGKILL)
+        self.is_done = True
+        os.waitpid(self.process, 0)
+        self._gate.close()
+
+
+def _perform(act: Act, path: Path, gate: socket.socket) -> None:
+    try:
+        shim.gate(gate.fileno())
+        try:
+            act(path, shim.mark)
+        except BaseException as error:  # noqa: BLE001  it is said
+            kinds = ",".join(kind.__name__ for kind in type(error).__mro__[:-3])
+            where = " < ".join(
+                f"{Path(frame.filename).stem}:{frame.lineno}"
+                for frame in traceback.extract_tb(error.__traceback__)[:-5:-1]
+            )
+            shim.mark(f"{_RAISES}{kinds}: {error} ({where})"[: _MESSAGE - 2])
+    finally:
+        os._exit(0)
+
+
+def play(acts: Sequence[Act], path: Path, order: Order, kill: tuple[int, int] | None = None, trace: int = -1) -> Played:
+    """Let actors go on in an order until all have ended.
+
+    ``kill``: an actor, and the step, from 0, before which it dies. ``trace``: see `shim.arm`.
+    """
+    played = Played()
+    shim.arm(path, shim.Mode.COUNT, kinds=frozenset(), trace=trace)
+    actors: list[_Actor] = []
+    try:
+        for number, act in enumerate(acts):
+            actors.append(_Actor(number, act, path))
+        _play(actors, order, kill, played)
+    finally:
+        shim.disarm()
+        for actor in actors:
+            if not actor.is_done:
+                with suppress(OSError):
+                    actor.kill()
+    return played
+
+
+def _play(actors: list[_Actor], order: Order, kill: tuple[int, int] | None, played: Played) -> None:
+    while alive := [actor for actor in actors if not actor.is_done]:
+        ready = {actor.number: Next(actor.kind, actor.steps) for actor in alive if not actor.waits}
+        if not ready:
+            # Those that sleep go on in turn, until one of them gets on or gives up.
+            sleeper = min(alive, key=lambda actor: actor.tries)
+            sleeper.tries += 1
+            if sleeper.tries > _MOST_TRIES or all(actor.tries > 3 and actor.what != _SLEEP for actor in alive):
+                played.stuck = "; ".join(f"{'ABCDEFGH'[actor.number]} waits for {actor.what}" for actor in alive)
+                return
+            sleeper.go_on()
+            continue
+        actor = actors[order.choose(ready)]
+        if kill == (actor.number, actor.steps):
+            actor.kill()
+            played.killed = actor.number
+            _wake(alive)
+            continue
+        kind, what = actor.kind, actor.what
+        if kind is Kind.MARK and what.startswith(_RAISES):
+            played.errors[actor.number] = what.removeprefix(_RAISES)
+        played.trace.append(Step(actor.number, kind, what))
+        actor.steps += 1
+        if len(played.trace) > MOST_STEPS:
+            played.stuck = f"after {MOST_STEPS} steps"
+            return
+        actor.go_on()
+        for other in alive:
+            if other is not actor:
+                other.pass_time()
+        if kind is Kind.UNLOCK or actor.is_done:
+            _wake(alive)
+
+
+def _wake(actors: Sequence[_Actor]) -> None:
+    """A lock may be free: an actor that waits for one tries it again when its turn comes."""
+    for actor in actors:
+        actor.waits = actor.waits and actor.what == _SLEEP

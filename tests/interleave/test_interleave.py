@@ -1,0 +1,49 @@
+"""Operations beside one another, one call at a time, in orders that seeds decide: a share of `make interleave`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.crash import shim
+from tests.interleave.acts import WITHOUT_LOCKS
+from tests.interleave.child import Job
+from tests.interleave.known import KNOWN, Fault
+from tests.interleave.run import VERSIONS, pairs, unknown, working
+
+pytestmark = pytest.mark.skipif(not shim.CAN_BUILD, reason="needs gcc and Linux for the shim of the C library")
+
+PARTS = 8
+"""Tests that all pairs of a version are shared out to, so that processors share them."""
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_was_acknowledged_is_there_whatever_the_order(version: int, part: int, in_memory: Path) -> None:
+    faults = {}
+    with working(version, in_memory) as worker:
+        for number, acts in enumerate(pairs()):
+            if number % PARTS == part:
+                tally = worker.tally(Job(acts, seeds=[number]))
+                faults.update({f"{' + '.join(acts)}, {kind}": text for kind, text in unknown(tally).items()})
+    assert not faults
+
+
+def test_the_rig_is_not_blind(in_memory: Path) -> None:
+    """Where locks lock nothing, two that pack lose something or damage it. (In version 1 lock files do as well.)"""
+    acts = [f"insert packed{WITHOUT_LOCKS}", f"insert packed, large{WITHOUT_LOCKS}"]
+    with working(2, in_memory) as worker:
+        assert worker.tally(Job(acts, seeds=list(range(20)))).failed
+
+
+SHOWN = [(fault, version) for fault in KNOWN for version in fault.shown]
+
+
+@pytest.mark.parametrize(("fault", "version"), SHOWN, ids=[f"{fault.entry}-{version}" for fault, version in SHOWN])
+def test_what_is_known_to_fail_fails_still(fault: Fault, version: int, in_memory: Path) -> None:
+    """Else it has been mended, and comes off the list."""
+    acts, seeds = fault.shown[version]
+    with working(version, in_memory) as worker:
+        tallies = (worker.tally(Job(acts.split(" + "), seeds=[seed])) for seed in range(seeds))
+        assert any(fault.kinds & tally.kinds.keys() for tally in tallies)

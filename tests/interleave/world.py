@@ -1,0 +1,94 @@
+"""What the actors share: one container, another beside it, and objects with names that a trace can be read with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rsdos import Container, Place
+from tests.data import key_of, noise, text
+from tests.helpers import flip
+
+MAIN, OTHER, OUT, NEW, BACKUPS = "main", "other", "out", "new", "backups"
+"""The directories: the container, one that is transferred from, one that is transferred to, where it is migrated to."""
+
+_LARGE = 1 << 20
+
+DATA = {
+    "packed": noise(300, 1),
+    "both": noise(300, 2),
+    "loose": noise(300, 3),
+    "large": text(_LARGE + 10, 4),
+    "damaged": noise(300, 5),
+    "new": noise(300, 6),
+    "newer": noise(300, 7),
+    "new large": text(_LARGE + 20, 8),
+    **{f"kept {number}": noise(200, 10 + number) for number in range(5)},
+    "dead 1": noise(400, 20),
+    "dead 2": noise(400, 21),
+}
+KEYS = {name: key_of(data) for name, data in DATA.items()}
+NAMES = {key: name for name, key in KEYS.items()}
+KEPT = [name for name in DATA if name.startswith("kept")]
+PRESENT = ["packed", "both", "loose", "large", *KEPT]
+"""What is in the container at first, and whole."""
+
+Say = Callable[[str], None]
+
+
+def names_of(keys: Iterable[str]) -> list[str]:
+    return sorted(NAMES.get(key, key[:12]) for key in keys)
+
+
+def prepare(path: Path, version: int) -> None:
+    """Three packs, two with dead bytes, loose objects, one that is damaged; another container that has some of it."""
+    path.mkdir()
+    with Container.create(path / MAIN, container_version=version, pack_size_target=800) as container:
+        container.insert_many([DATA[name] for name in ("packed", "kept 0", "dead 1")])
+        container.insert(DATA["both"])
+        container.pack_all_loose(clean=False)
+        container.insert_many([DATA[name] for name in ("kept 1", "kept 2", "dead 2")])
+        container.insert_many([DATA[name] for name in ("large", "kept 3")])
+        container.insert_many([DATA[name] for name in ("loose", "kept 4", "damaged")], to=Place.LOOSE)
+        container.delete([KEYS["dead 1"], KEYS["dead 2"]])
+        damaged = Path(container.engine.layout.loose_file(KEYS["damaged"]))
+    flip(damaged, 100)
+    for older in sorted((path / MAIN / "index").glob("manifest-*"))[:-1]:
+        older.unlink()  # Nobody has need of them, and a validation reads them all.
+    with Container.create(path / OTHER, container_version=version, pack_size_target=800) as container:
+        container.insert_many([DATA[name] for name in ("packed", "large", "new")])
+        container.insert_many([DATA[name] for name in ("both", "loose", "newer")], to=Place.LOOSE)
+    Container.create(path / OUT, container_version=version, pack_size_target=800).close()
+
+
+class Template:
+    """A directory kept in memory: 1 ms to make anew, a third of what `shutil.copytree` takes."""
+
+    def __init__(self, path: Path) -> None:
+        self._directories: list[str] = []
+        self._files: list[tuple[str, bytes]] = []
+        for directory, directories, names in os.walk(path):
+            self._directories += (os.path.relpath(os.path.join(directory, name), path) for name in directories)
+            self._files += (
+                (os.path.relpath(os.path.join(directory, name), path), Path(directory, name).read_bytes())
+                for name in names
+            )
+
+    def make(self, path: Path) -> None:
+        """Make the directory."""
+        path.mkdir()
+        root = str(path)
+        for name in self._directories:
+            os.mkdir(f"{root}/{name}")
+        for name, data in self._files:
+            fd = os.open(f"{root}/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            os.write(fd, data)
+            os.close(fd)
+
+
+@contextmanager
+def opened(path: Path, name: str = MAIN, **settings: object) -> Iterator[Container]:
+    with Container(path / name, **settings) as container:  # type: ignore[arg-type]
+        yield container
