@@ -185,9 +185,15 @@ class Container:
             return False
 
     def close(self) -> None:
-        """Give descriptors and mappings back. Idempotent; the container works again after it."""
-        if self._engine:
-            self._engine.close()
+        """Give descriptors and mappings back. Idempotent; the container works again after it.
+
+        It is opened anew then if a call has raised `ContainerReplaced`.
+        """
+        engine = self._engine
+        if engine:
+            engine.close()
+            if not engine.is_same():
+                self._engine = None
 
     def __enter__(self) -> Self:
         return self

@@ -8,6 +8,7 @@ the caller should      class
 correct the call       `InvalidKey`, `AmbiguousKey`, `InvalidOption`, `InvalidSource`, `UnreadableSource`
 ask for another        `ObjectNotFound`
 look at the directory  `NotAContainer`, `ContainerExists`, `UnsupportedContainer`, `ReadOnlyContainer`, `NotOurs`
+open it anew           `ContainerReplaced`
 validate and repair    `DamagedContainer`, `DamagedObject`
 try again, or wait     `SourceChanged`, `Busy`, `WriterPoisoned`
 =====================  ==================================================================================
@@ -118,6 +119,19 @@ class ReadOnlyContainer(RsdosError, PermissionError):
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
         super().__init__(f"{os.fspath(path)}: cannot be written ({reason})")
         self.errno = errno.EROFS
+        self.path = path
+
+
+class ContainerReplaced(RsdosError, OSError):
+    """What stands at the path is not what was opened: it was migrated, or another container put in its place.
+
+    Also where lock files were removed while this process held them. Nothing of the call counts as stored, and an
+    iteration has told a part. Open the container anew; a `Container` does so by itself after `close`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
+        super().__init__(f"{os.fspath(path)}: {reason}")
+        self.errno = errno.ESTALE
         self.path = path
 
 

@@ -13,6 +13,12 @@ from rsdos.errors import NotAContainer, NotOurs
 from rsdos.model import Links
 from rsdos.sharing import make_directory
 
+LAST_NUMBER = 9_999_999_999
+"""Of a manifest, and of a segment file: their names have ten digits."""
+
+LAST_PACK = (1 << 32) - 1
+"""The highest id of a pack: an entry of a segment has four bytes for it. What has a higher one is nobody's."""
+
 # Compiled by who needs one: all of them together are 2 ms.
 _PACK = r"(\d{10})\.pack"
 _FOUND_PACK = r"(\d{10})\.pack\.found"
@@ -20,6 +26,7 @@ _BARE_PACK = r"(0|[1-9]\d{0,17})"
 _PACK_LOCK = r"pack-(\d{1,18})"
 _PEER_LOCK = r"(-1|0|[1-9]\d{0,17})\.lock"
 _MANIFEST = r"manifest-(\d{10})\.json"
+_NEW_MANIFEST = r"manifest(-[0-9a-f]{16})?\.new"
 _SEGMENT = r"(\d{10})\.seg"
 
 _LOOSE = Form(r"[0-9a-f]{1,64}(\.zz|\.zst)?")
@@ -84,8 +91,9 @@ class Layout:
 
     @property
     def beginnings(self) -> tuple[str, ...]:
-        """The files that making a container writes before its configuration."""
-        return self.new_manifest, self.manifest(1), self.readers_lock, self.reserve
+        """The files that making a container writes before its configuration, unfinished ones too."""
+        unfinished = self.new_manifests() if os.path.isdir(self.index) else ()
+        return *unfinished, self.manifest(1), self.readers_lock, self.reserve
 
     def open(self, directory: str | None = None) -> Directory:
         """Open the root, or a directory below it, by descriptors: what is removed or moved aside is by these.
@@ -212,10 +220,14 @@ class Layout:
         """Where maintenance puts what is beyond help."""
         return os.path.join(self.root, "quarantine")
 
-    @property
     def new_manifest(self) -> str:
-        """The one unfinished manifest, of who holds the commit lock."""
-        return f"{self.index}/manifest.new"
+        """A name for an unfinished manifest, which nobody else has."""
+        return f"{self.index}/manifest-{os.urandom(8).hex()}.new"
+
+    def new_manifests(self) -> list[str]:
+        """The unfinished manifests that are there."""
+        pattern = re.compile(_NEW_MANIFEST)
+        return [f"{self.index}/{name}" for name in os.listdir(self.index) if pattern.fullmatch(name)]
 
     def segment(self, number: int) -> str:
         return f"{self.index}/{number:010d}.seg"
@@ -270,7 +282,7 @@ class Layout:
 
     def pack_ids(self) -> list[int]:
         """The ids of the pack files that are there, ascending; foreign names are passed over."""
-        return self._numbers(self.packed, _PACK)
+        return [number for number in self._numbers(self.packed, _PACK) if 0 < number <= LAST_PACK]
 
     def manifest_numbers(self) -> list[int]:
         """The numbers of the manifests that are there, ascending."""

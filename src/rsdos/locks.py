@@ -24,6 +24,10 @@ _LOCK = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 IN_DIRECTORY = ".lock"
 """The file that is locked in the place of its directory, where directories cannot be locked."""
 
+_MOST_TRIES = 1000
+"""Times that a lock file is opened anew because another has its name. Where the number of a file changes whenever one
+asks (some FUSE) that is so for ever; each removal of it by others makes one of those who wait try once more."""
+
 UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 """What the file system says where nothing can be locked."""
 
@@ -81,7 +85,7 @@ os.register_at_fork(after_in_child=_drop_inherited)
 
 
 def _open(path: str) -> int:
-    while True:
+    for _ in range(_MOST_TRIES):
         try:
             return os.open(path, _LOCK)
         except FileNotFoundError:
@@ -92,6 +96,7 @@ def _open(path: str) -> int:
             continue  # Somebody else has made it meanwhile.
         inherit(path, fd)
         return fd
+    raise OSError(errno.ESTALE, f"there and not there, {_MOST_TRIES} times", path)
 
 
 def acquire(path: str) -> Lock:
@@ -113,7 +118,7 @@ def try_acquire(path: str) -> Lock | None:
 
 
 def _lock(path: str, kind: int) -> Lock:
-    while True:
+    for _ in range(_MOST_TRIES):
         fd = _open(path)
         _flock(fd, kind, path)
         # Somebody may have deleted the file, and a lock on what has no name keeps nobody out.
@@ -124,6 +129,8 @@ def _lock(path: str, kind: int) -> Lock:
                     return Lock(fd)
                 _make_own(path, fd)
         os.close(fd)
+    reason = f"locked {_MOST_TRIES} times, and each time it was another file that had the name"
+    raise OSError(errno.ESTALE, reason, path)
 
 
 def _make_own(path: str, fd: int) -> None:
@@ -171,6 +178,33 @@ def _flock(fd: int, kind: int, path: str) -> None:
     except BaseException:
         os.close(fd)
         raise
+
+
+def is_in_place(lock: Lock, path: str) -> bool:
+    """Whether a held lock is on the file that is at ``path`` now: another keeps nobody out. Two calls."""
+    try:
+        return os.path.samestat(os.fstat(lock.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def try_lock(fd: int) -> bool:
+    """Lock an open file itself, exclusively, until it is closed or given to `unlock`; whether nobody else has it.
+
+    Where its lock file is removed while it is held, this is what keeps others out of the file.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+def unlock(fd: int) -> None:
+    """Undo `try_lock`, also where a forked child has the file open as well."""
+    fcntl.flock(fd, fcntl.LOCK_UN)
 
 
 def holder(path: str) -> str:

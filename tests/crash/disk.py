@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.crash.calls import intercepted
+
+_RANDOM = re.compile(r"-[0-9a-f]{16}(?=\.new$)")
 
 
 class _File:
@@ -31,7 +34,7 @@ class Disk:
         self._files: dict[int, _File] = {}
         self._names: dict[str, dict[str, _File | None]] = {}
         self.calls: list[tuple[str, str]] = []
-        """(name of the call, path below the directory) so far."""
+        """(name of the call, path below the directory) so far; without what is random in the names of new files."""
         for directory, _, names in os.walk(root):
             for name in names:
                 path = Path(directory, name)
@@ -51,7 +54,8 @@ class Disk:
             new = name == "open" and not os.path.lexists(arguments[0])
             result = call(*arguments)
             path = arguments[0] if isinstance(arguments[0], str) else os.readlink(f"/proc/self/fd/{arguments[0]}")
-            self.calls.append((name, os.path.relpath(arguments[1] if name in ("link", "rename") else path, self._root)))
+            where = os.path.relpath(arguments[1] if name in ("link", "rename") else path, self._root)
+            self.calls.append((name, _RANDOM.sub("", where)))
             if new:
                 self._files[os.fstat(result).st_ino] = _File()
             elif name in ("fsync", "fdatasync") and sync:

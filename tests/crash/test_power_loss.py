@@ -214,7 +214,12 @@ def test_the_order_of_init(tmp_path: Path) -> None:
     calls = [f"{name} {where}" for name, where in disk.calls]
     manifest = "index/manifest-0000000001.json"
     _order(
-        calls, "fdatasync index/manifest.new", f"rename {manifest}", "fsync index", "fsync .", "open config.json.new"
+        calls,
+        "fdatasync index/manifest.new",
+        f"rename {manifest}",
+        "fsync index",
+        "fsync .",
+        "open config.json.new",
     )
     _order(calls, "fdatasync config.json.new", "rename config.json", "fsync .", "fsync ..")
 

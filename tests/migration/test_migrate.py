@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rsdos import CompressMode, Container, ContainerExists, InvalidOption, ObjectNotFound, ReadOnlyContainer
+from rsdos import CompressMode, Container, ContainerExists, ContainerReplaced, InvalidOption, ObjectNotFound
 from rsdos.maintenance import migrate, transfer
 from rsdos.maintenance.migrate import MigrateOptions, MigrateReport
 from rsdos.model import FRAME_SIZE, Place
@@ -279,11 +279,11 @@ def test_who_had_it_open_across_the_last_step_does_not_go_on_with_the_old_index(
             command = [sys.executable, "-c", KILLED_BEHIND_THE_LAST_STEP, str(late.path), str(3 - version)]
             assert subprocess.run(command, env=child_environment()).returncode == -9
 
-        with pytest.raises(ReadOnlyContainer, match=f"migrated to version {3 - version}"):
+        with pytest.raises(ContainerReplaced, match=f"migrated to version {3 - version}"):
             late.insert_many(sources())
-        with pytest.raises(ReadOnlyContainer, match=f"migrated to version {3 - version}"):
+        with pytest.raises(ContainerReplaced, match=f"migrated to version {3 - version}"):
             late.insert_many([b"later"])
-        with pytest.raises(ReadOnlyContainer, match=f"migrated to version {3 - version}"):
+        with pytest.raises(ContainerReplaced, match=f"migrated to version {3 - version}"):
             late.delete([key_of(b"in time")])
         assert late.extract(key_of(b"in time")) == b"in time"
     with Container(tmp_path / "a") as container:
@@ -297,9 +297,12 @@ def test_who_had_it_open_across_the_last_step_does_not_go_on_with_the_old_index(
 def test_who_has_it_open_behind_the_last_step_is_told(tmp_path: Path, version: int) -> None:
     with make(tmp_path / "a", version) as late:
         run(Container(tmp_path / "a"), 3 - version)
-        with pytest.raises(ReadOnlyContainer, match=f"migrated to version {3 - version}"):
+        with pytest.raises(ContainerReplaced, match=f"migrated to version {3 - version}"):
             late.insert_many([b"late"])
-        late.insert(b"loose")  # Both versions have them in the same place.
+        with pytest.raises(ContainerReplaced, match=f"migrated to version {3 - version}"):
+            late.insert(b"loose")
+        late.close()  # And what is opened anew, by the same object, is of the new version.
+        late.insert(b"loose")
     assert_whole(tmp_path / "a", 3 - version, ALL | {key_of(b"loose"): b"loose"})
 
 

@@ -137,6 +137,10 @@ class Engine:
         with self.reading():
             yield from answers
 
+    def is_same(self) -> bool:
+        """Whether no call was told yet that the container at its path is not the one that was opened any more."""
+        return "_stores" not in self.__dict__ or not self.packed.original.is_replaced
+
     def close(self) -> None:
         """Give descriptors and mappings back; the engine works again after it."""
         if "_stores" in self.__dict__:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from rsdos import fsio
+from rsdos import fsio, locks
 from rsdos.config import LEGACY, VERSION, Config
+from rsdos.errors import DamagedContainer, ReadOnlyContainer
 from rsdos.layout import Layout, LegacyLayout
 from rsdos.model import Durability
 
@@ -25,6 +27,8 @@ class Format(NamedTuple):
     """`Packs.sums` and `Packs.notes`, without the rest of the store where that can be."""
     begin: Callable[[Layout, Config], str]
     """Write and sync the file that a new container has beside its configuration; returns its path."""
+    no_commits: Callable[[Layout], AbstractContextManager[object]]
+    """Wait for a commit, and keep others from beginning, in a container that may be damaged."""
 
 
 def _native_packs(layout: Layout, config: Config, durability: Durability) -> Packs:
@@ -45,10 +49,12 @@ def _begin_native(layout: Layout, config: Config) -> str:
     path = layout.manifest(1)
     # Of a container that was migrated away from this version before: its numbers were higher.
     History(layout, config.container_id).forget()
-    fsio.remove(layout.new_manifest)
-    fsio.write_file(layout.new_manifest, encode_manifest(Manifest(1, config.container_id)))
+    for left in layout.new_manifests():
+        fsio.remove(left)
+    temporary = layout.new_manifest()
+    fsio.write_file(temporary, encode_manifest(Manifest(1, config.container_id)))
     # Whole before it has its name: a migration that is killed here goes on from what it finds.
-    os.rename(layout.new_manifest, path)
+    os.rename(temporary, path)
     fsio.sync_directory(layout.index)
     return path
 
@@ -79,10 +85,28 @@ def _begin_legacy(layout: Layout, _: Config) -> str:
     return layout.database
 
 
+def _no_native_commits(layout: Layout) -> AbstractContextManager[object]:
+    return locks.acquire(layout.commit_lock)
+
+
+@contextmanager
+def _no_legacy_commits(layout: Layout) -> Iterator[None]:
+    from rsdos.stores.legacy import Database
+
+    assert isinstance(layout, LegacyLayout)
+    database = Database(layout)
+    with ExitStack() as held:
+        held.callback(database.close)
+        # Nobody can commit to what is damaged, nor to what belongs to another container as well.
+        with suppress(DamagedContainer, ReadOnlyContainer):
+            held.enter_context(database.writing())
+        yield
+
+
 _FORMATS = MappingProxyType(
     {
-        VERSION: Format(Layout, _native_packs, _look_native, _begin_native),
-        LEGACY: Format(LegacyLayout, _legacy_packs, _look_legacy, _begin_legacy),
+        VERSION: Format(Layout, _native_packs, _look_native, _begin_native, _no_native_commits),
+        LEGACY: Format(LegacyLayout, _legacy_packs, _look_legacy, _begin_legacy, _no_legacy_commits),
     }
 )
 

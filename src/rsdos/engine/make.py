@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from rsdos import fsio, locks
 from rsdos.config import Config, encode_config, read_config
 from rsdos.engine.formats import format_of
 from rsdos.engine.objects import NO_LOCKS
 from rsdos.engine.reserve import prepare
-from rsdos.errors import ContainerExists, ReadOnlyContainer
+from rsdos.errors import Busy, ContainerExists, ReadOnlyContainer
 from rsdos.layout import Layout
 from rsdos.model import Links, Sharing
 from rsdos.sharing import make_directories, share_directory
@@ -94,29 +94,45 @@ def _refuse_strangers(path: str, layout: Layout) -> None:
         raise ContainerExists(path, f"is not empty: there is {strangers[0]}")
 
 
+def _maintenance(layout: Layout) -> locks.Lock:
+    lock = locks.try_acquire(layout.maintenance_lock)
+    if lock is None:
+        raise Busy("the container's maintenance lock", locks.holder(layout.maintenance_lock))
+    return lock
+
+
 def clear_container(path: str, links: Links = Links.REFUSE) -> None:
     """Delete a container and all its objects; the empty directory stays. What is no container is left alone.
 
     The configuration is renamed first: killed half-way, what is left is no container, and this can be called again.
-    Raises `ContainerExists` when there is anything beside it, and what `read_config` does; nothing is deleted then.
+    Waits for a commit; those that wait for this one find another container, or none, and raise `ContainerReplaced` or
+    `NotAContainer`. Raises `ContainerExists` when there is anything beside it, `Busy` when a maintenance run is at
+    work, and what `read_config` does; nothing is deleted then.
     """
     import shutil
 
     layout = Layout(os.path.abspath(path))
     if not os.path.isdir(layout.root):
         return
-    with _locked(path, layout.root):
+    with _locked(path, layout.root), ExitStack() as held:
         clearing = layout.config + _CLEARING
         is_whole = os.path.lexists(layout.config)
         if not is_whole and not os.path.lexists(clearing):
             return
-        layout = format_of(read_config(layout.config if is_whole else clearing)).layout(layout.root, 0)
+        form = format_of(read_config(layout.config if is_whole else clearing))
+        layout = form.layout(layout.root, 0)
         layout.links = links
         layout.check()
         if is_whole:
             _refuse_strangers(path, layout)
+            make_directories(layout.locks)
+            # 1. No maintenance run, and no commit, until all is gone.
+            held.enter_context(_maintenance(layout))
+            held.enter_context(form.no_commits(layout))
+            # 2. From here on it is no container: who commits looks for this file, under the lock that is held here.
             os.rename(layout.config, clearing)
             fsio.sync_directory(layout.root)
+        # 3. What is in it.
         for directory in (*layout.directories, layout.locks):
             with suppress(FileNotFoundError):
                 shutil.rmtree(directory)

@@ -148,8 +148,7 @@ class Objects(Store):
         refused = error.errno in REFUSED
         ours = str(error.filename or "").startswith(self._root)
         if ours and error.errno == errno.ENOENT:
-            self.packed.refuse_migrated()
-            self.loose.refuse_gone()
+            self.packed.original.check()
         if refused and ours and not isinstance(error, RsdosError):
             raise ReadOnlyContainer(self._root, error.strerror or str(error)) from error
 
@@ -159,10 +158,13 @@ class Objects(Store):
             return self.insert_many((source,), to=to)[0]
         # Small bytes, what is inserted most, and faster than a file is made elsewhere: by the shortest way.
         try:
-            return self.loose.insert_bytes(source)
+            key = self.loose.insert_bytes(source)
         except OSError as error:
             self._refuse(error)
             raise
+        # No lock keeps another container from being put in the place of this one: in that nobody would find the file.
+        self.packed.original.check()
+        return key
 
     def insert_many(
         self,
@@ -180,7 +182,9 @@ class Objects(Store):
             raise InvalidOption(f"to is a Place and trust a Trust, not {to!r:.40} and {trust!r:.40}")
         with self.writing():
             if to is Place.LOOSE:
-                return self.loose.insert_many(sources)
+                keys = self.loose.insert_many(sources)
+                self.packed.original.check()
+                return keys
             return self.packed.insert_many(sources, compress=compress, trust=trust)
 
     # The whole.

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from rsdos import fsio
 from rsdos.errors import DamagedContainer
-from rsdos.index.history import History
+from rsdos.index.history import MOST_LOOKS, History, Identity
 from rsdos.index.manifest import Manifest, SegmentEntry
 from rsdos.index.parked import park, parked
 from rsdos.index.segment import Segment
 from rsdos.index.snapshot import Found, Snapshot
-from rsdos.layout import Layout
+from rsdos.layout import LAST_NUMBER, Layout
 from rsdos.model import Durability, Record
 
 if TYPE_CHECKING:
@@ -30,13 +30,19 @@ CheckPack = Callable[[int, str, int], None]
 class State(NamedTuple):
     """What lookups go to: a snapshot, and the number of the newest manifest at the time (0: there was none).
 
-    ``missing`` is that of a newer one, which was committed and is not there (0: there is no such thing).
+    ``missing`` is that of a newer one, which was committed and is not there (0: there is no such thing). ``file`` tells
+    the manifest from another of its number, in a container that was put in the place of this one.
     """
 
     snapshot: Snapshot
     number: int
     is_recovered: bool = False
     missing: int = 0
+    file: Identity | None = None
+
+    def is_of(self, other: State) -> bool:
+        """Whether both are of the same manifest: lookups have the same answers."""
+        return (self.number, self.missing, self.file) == (other.number, other.missing, other.file)
 
 
 class Index:
@@ -52,7 +58,12 @@ class Index:
         self._recover = recover
         self._check_pack = check_pack
         self._state: State | None = None
-        self._durable = 0
+        self._last: tuple[int, Identity | None] | None = None
+        """Number and file of the newest manifest that any thread has loaded, also after `close`."""
+        self._swapping = threading.RLock()
+        self.replaced: Callable[[], None] = lambda: None
+        """Called when what is loaded does not come from what was loaded before: what is open may be of other files."""
+        self._durable: Identity | None = None
         """The manifest of which this process has synced the name."""
         self._sync_failed = False
 
@@ -72,56 +83,100 @@ class Index:
         return self.state.is_recovered
 
     def is_current(self, state: object) -> bool:
-        """Whether ``state`` is still what lookups go to, and nobody has committed since it was loaded."""
-        if not isinstance(state, State) or state is not self._state:
+        """Whether ``state`` is still what lookups go to, and nobody has committed since it was loaded.
+
+        Nor put another container, or another state of this one, in its place.
+        """
+        now = self._state
+        if now is None or not isinstance(state, State) or not state.is_of(now):
             return False
         if self.history.committed() > max(state.number, state.missing):
             return False
-        return self.history.is_newest(state.number) if state.number else not self._layout.manifest_numbers()
+        if not state.number:
+            return not self._layout.manifest_numbers()
+        return self.history.is_newest(state.number, state.file)
 
     def refresh(self) -> Snapshot:
-        """Load the newest state."""
+        """Load the newest state. Raises `ContainerReplaced` and `NotAContainer`, see `History.check`."""
         return self._load().snapshot
 
     def _load(self) -> State:
         if self._state is None and (kept := self._kept()):
-            self._state = kept
-            return kept
-        while True:
+            return self._keep(kept)
+        if self._last is not None:  # Else it was opened a moment ago.
+            self.history.check()
+        number = 0
+        for _ in range(MOST_LOOKS):
             number, missing = self.history.latest()
             if missing:
                 # What an older manifest leads to may be gone: all that the packs have.
-                self._state = State(self._recover(None), number, is_recovered=True, missing=missing)
-                return self._state
-            try:
-                state = State(self.open(self.history.read(number)), number)
-            except FileNotFoundError:
-                if number and not self.history.is_newest(number):
-                    continue  # Commits went by since the listing, and took away what it showed.
-                state = State(self._recover(self._readable(number)), number, is_recovered=True)
-            except DamagedContainer:
-                state = State(self._recover(self._readable(number)), number, is_recovered=True)
+                self.history.check()
+                file = self.history.file_of(number)
+                return self._keep(State(self._recover(None), number, is_recovered=True, missing=missing, file=file))
+            if state := self._opened(number):
+                return self._keep(state)
+        raise self.history.never_there(number)
+
+    def _opened(self, number: int) -> State | None:
+        """The state of this manifest; None when commits went by since the listing, and took away what it showed."""
+        manifest = None
+        file = None
+        try:
+            manifest, file = self.history.look(number)
+            return State(self.open(manifest), number, file=file)
+        except FileNotFoundError:
+            if number and not self.history.is_newest(number):
+                return None
+        except DamagedContainer:
+            pass
+        # It may be damage of another container, or of what a migration has left.
+        self.history.check()
+        return State(self._recover(manifest), number, is_recovered=True, file=file or self.history.file_of(number))
+
+    def _keep(self, state: State) -> State:
+        """Make this what lookups go to, unless a newer one is that; returns what they go to.
+
+        A thread that was slow to load its state must not put it over that of another: what others have deleted since
+        would be there again.
+        """
+        with self._swapping:
+            if self._last is not None and self._last != (state.number, state.file):
+                number, file = self._last
+                is_there = file is not None and self.history.file_of(number) == file
+                if is_there and number > state.number:
+                    return self._state or state
+                if not is_there:
+                    self.replaced()
             self._state = state
-            return state
+            self._last = state.number, state.file
+        return state
 
     def _kept(self) -> State | None:
         """What is kept since the container was closed last, if it is still the newest."""
         kept = parked(self._layout.index)
-        return kept if kept and self.history.is_newest(kept.number) else None
+        return kept if kept and self.history.is_newest(kept.number, kept.file) else None
 
-    def _readable(self, number: int) -> Manifest | None:
-        with suppress(FileNotFoundError, DamagedContainer):
-            return self.history.read(number)
-        return None
+    def _shared(self) -> Snapshot | None:
+        """The snapshot whose segments are those of the same names now; None when they may be others.
+
+        Places come again in a container that was put in the place of this one. While the manifest is there, so is what
+        was committed to it. One ``stat``; it may be gone for being old, too, and all is opened anew then.
+        """
+        state = self._state
+        is_same = state is not None and state.file is not None and self.history.file_of(state.number) == state.file
+        return state.snapshot if state is not None and is_same else None
 
     def open(self, manifest: Manifest) -> Snapshot:
         """A snapshot of this manifest; segments that are open already are shared. Raises FileNotFoundError."""
-        return Snapshot(manifest, [self.open_segment(entry) for entry in manifest.segments])
+        shared = self._shared()
+        return Snapshot(manifest, [self._segment(entry, shared) for entry in manifest.segments])
 
     def open_segment(self, entry: SegmentEntry) -> Segment:
         """A segment of a manifest. Raises FileNotFoundError, `DamagedContainer`."""
-        state = self._state
-        if state and (segment := state.snapshot.segment(entry)):
+        return self._segment(entry, self._shared())
+
+    def _segment(self, entry: SegmentEntry, shared: Snapshot | None) -> Segment:
+        if shared and (segment := shared.segment(entry)):
             return segment
         path = self._layout.segment(entry.number) if entry.number else self._layout.pack(entry.pack_id)
         fd = fsio.open_for_reading(path)
@@ -191,9 +246,13 @@ class Index:
     def _recovery(self) -> Snapshot:
         """The snapshot of the same manifest, made from the packs."""
         state = self.state
-        if not state.is_recovered:
-            state = self._state = State(self._recover(state.snapshot.manifest), state.number, is_recovered=True)
-        return state.snapshot
+        if state.is_recovered:
+            return state.snapshot
+        recovered = state._replace(snapshot=self._recover(state.snapshot.manifest), is_recovered=True)
+        with self._swapping:
+            if self._state is state:
+                self._state = recovered
+        return recovered.snapshot
 
     def commit(self, change: Callable[[Manifest], Manifest], durability: Durability) -> Manifest:
         """Make the next manifest from the newest by ``change``; see `History.commit`.
@@ -206,16 +265,16 @@ class Index:
             return self._settle(manifest) if durability is Durability.FULL else manifest
 
         try:
-            manifest = self.history.commit(change_and_merge, durability)
+            manifest, file = self.history.commit(change_and_merge, durability)
         except OSError:
             self._sync_failed = True
             raise
         if durability is Durability.FULL:
-            self._durable, self._sync_failed = manifest.number, False
+            self._durable, self._sync_failed = file, False
         try:
-            self._state = State(self.open(manifest), manifest.number)
+            self._keep(State(self.open(manifest), manifest.number, file=file))
         except (FileNotFoundError, DamagedContainer):
-            self._state = None
+            self._state = None  # Loaded by who needs it.
         return manifest
 
     def make_durable(self) -> None:
@@ -223,8 +282,8 @@ class Index:
 
         A directory of which a sync has failed is not believed the second time: a new manifest is made then.
         """
-        number = self.state.number
-        if number == self._durable:
+        file = self.state.file
+        if file is not None and file == self._durable:
             return
         if self._sync_failed:
             self.commit(lambda newest: newest, Durability.FULL)
@@ -234,13 +293,13 @@ class Index:
         except OSError:
             self._sync_failed = True
             raise
-        self._durable = number
+        self._durable = file
 
     def _merge(self, manifest: Manifest, due: Sequence[SegmentEntry] | None = None) -> Manifest:
         from rsdos.index.merge import due_for_merge, write_merged
 
         due = due_for_merge(manifest.segments) if due is None else due
-        if not due:
+        if not due or manifest.next_segment >= LAST_NUMBER:
             return manifest
         for number in (manifest.next_segment, manifest.next_segment + 1):
             fsio.remove(self._layout.segment(number))  # A dead writer's: no manifest names a number from here on.
@@ -277,6 +336,6 @@ class Index:
 
     def close(self) -> None:
         """Let go of the mappings; the next lookup loads them again. What is small is kept for that, see `park`."""
-        if self._state and self._state.number:
-            park(self._layout.index, self._layout.manifest(self._state.number), self._state)
-        self._state = None
+        state, self._state = self._state, None
+        if state and state.number:
+            park(self._layout.index, self._layout.manifest(state.number), state)

@@ -2,30 +2,62 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
 
 from rsdos import fsio, locks
 from rsdos.config import VERSION
-from rsdos.errors import DamagedContainer
+from rsdos.errors import ContainerReplaced, DamagedContainer
 from rsdos.index.committed import Committed, read_committed
 from rsdos.index.manifest import Manifest, decode_manifest, encode_manifest
-from rsdos.layout import Layout
+from rsdos.index.segment import identity
+from rsdos.layout import LAST_NUMBER, Layout
 from rsdos.model import Durability
+
+if TYPE_CHECKING:
+    from rsdos.migration import Original
 
 KEPT = 16
 """Manifests that stay: a reader that listed ``index/`` has this many commits of time to open what it saw."""
 
+MOST_LOOKS = 100
+"""Times that what a listing showed may be gone when it is opened. One is a matter of 16 commits in a millisecond."""
+
+_MOST_TRIES = 10
+"""Times that a commit begins anew because ``locks/commit`` is not the file any more that it has locked."""
+
 _MOST_BYTES = 1 << 28
+
+Identity = tuple[int, ...]
+"""What tells a file from another of the same name: see `rsdos.index.segment.identity`."""
+
+
+class Published(NamedTuple):
+    """A manifest, and which file it is."""
+
+    manifest: Manifest
+    identity: Identity
 
 
 class History:
-    """Reads and makes manifests. Stateless: any number of threads and processes."""
+    """Reads and makes manifests. Any number of threads and processes."""
 
     def __init__(self, layout: Layout, container_id: str) -> None:
         self._layout = layout
         self._container_id = container_id
+        self.original: Original | None = None
+        """What `check` goes by; made when it is asked for the first time."""
+
+    def check(self) -> None:
+        """Raise `ContainerReplaced` or `NotAContainer` where the container is not the one that was opened any more."""
+        if self.original is None:
+            from rsdos.migration import Original  # Not for who only reads.
+
+            self.original = Original(self._layout, VERSION, self._container_id)
+        self.original.check()
 
     def committed(self) -> int:
         """The highest number that is known to be committed, 0 if none is: no older manifest is the newest."""
@@ -34,7 +66,11 @@ class History:
     def latest(self) -> tuple[int, int]:
         """The number of the newest manifest that is there, and that of a newer one that is missing; 0: none is."""
         committed = self.committed()
-        numbers = self._layout.manifest_numbers()
+        try:
+            numbers = self._layout.manifest_numbers()
+        except FileNotFoundError:
+            self.check()
+            raise
         number = numbers[-1] if numbers else 0
         if committed <= number:
             return number, 0
@@ -44,6 +80,8 @@ class History:
     def newest_number(self) -> int:
         """The number of the newest manifest, from a fresh listing. Raises `DamagedContainer` when it is not there."""
         number, missing = self.latest()
+        if missing or not number:
+            self.check()
         if not number:
             raise DamagedContainer(self._layout.index, "there is no manifest")
         if missing:
@@ -52,51 +90,95 @@ class History:
 
     def newest(self) -> Manifest:
         """The newest manifest, from a fresh listing. Raises `DamagedContainer` when it is not whole or not there."""
-        while True:
+        number = 0
+        for _ in range(MOST_LOOKS):
             number = self.newest_number()
-            try:
+            with suppress(FileNotFoundError):  # Sixteen commits went by since the listing.
                 return self.read(number)
-            except FileNotFoundError:
-                continue  # Sixteen commits went by since the listing.
+        raise self.never_there(number)
+
+    def never_there(self, number: int) -> DamagedContainer:
+        """What is said of a manifest that was gone whenever it was to be opened."""
+        return DamagedContainer(self._layout.manifest(number), f"listed {MOST_LOOKS} times, and never there")
 
     def read(self, number: int) -> Manifest:
         """One manifest. Raises FileNotFoundError, `DamagedContainer`."""
+        return self.look(number).manifest
+
+    def look(self, number: int) -> Published:
+        """One manifest, and which file it is. Raises FileNotFoundError, `DamagedContainer`."""
         path = self._layout.manifest(number)
+        fd = fsio.open_for_reading(path)
         try:
-            manifest = decode_manifest(fsio.read_file(path, _MOST_BYTES))
+            status = os.fstat(fd)
+            if status.st_size > _MOST_BYTES:
+                raise OSError(errno.EFBIG, f"larger than {_MOST_BYTES} bytes", path)
+            data = fsio.read_at(fd, 0, status.st_size)
+        finally:
+            os.close(fd)
+        try:
+            manifest = decode_manifest(data)
         except ValueError as error:
             raise DamagedContainer(path, str(error)) from None
         if manifest.number != number or manifest.container_id != self._container_id:
+            self.check()
             raise DamagedContainer(path, "it is a manifest of another number or another container")
-        return manifest
+        return Published(manifest, identity(status))
 
-    def is_newest(self, number: int) -> bool:
-        """Whether no manifest came after this one. Two ``stat`` calls."""
-        return not os.path.exists(self._layout.manifest(number + 1)) and os.path.exists(self._layout.manifest(number))
+    def file_of(self, number: int) -> Identity | None:
+        """Which file a manifest is; None when it is not there. One ``stat`` call."""
+        try:
+            return identity(os.stat(self._layout.manifest(number)))
+        except FileNotFoundError:
+            return None
 
-    def commit(self, change: Callable[[Manifest], Manifest], durability: Durability) -> Manifest:
+    def is_newest(self, number: int, known: Identity | None = None) -> bool:
+        """Whether no manifest came after this one, which is there, as the file ``known``. Two ``stat`` calls.
+
+        The number alone would not do: where a copy was restored over the container, it comes again.
+        """
+        if os.path.exists(self._layout.manifest(number + 1)):
+            return False
+        now = self.file_of(number)
+        return now is not None and known in (None, now)
+
+    def commit(self, change: Callable[[Manifest], Manifest], durability: Durability) -> Published:
         """Publish what ``change`` makes of the newest manifest, and return it. Waits for other commits.
 
         When it has returned under full durability the new manifest survives a power loss. When it raises, the new
         manifest may be there nevertheless if only the last sync failed: whoever undoes work looks at `newest` first.
-        Raises `ReadOnlyContainer` when the container is one of version 1 by now.
+        ``change`` is called again where somebody has tidied up ``locks/`` and another commit went on beside this one.
+        Raises `ContainerReplaced`, `NotAContainer`, `DamagedContainer`, OSError.
         """
-        from rsdos.migration import refuse_migrated  # Not for who only reads.
+        for _ in range(_MOST_TRIES):
+            # 5. From here to the end of the block nobody else commits.
+            with locks.acquire(self._layout.commit_lock) as lock, suppress(_Outrun):
+                return self._commit(lock, change, durability)
+        raise ContainerReplaced(
+            self._layout.commit_lock, "it was removed or replaced again and again while it was held"
+        )
 
-        # 5. From here to the end of the block nobody else commits.
-        with locks.acquire(self._layout.commit_lock) as lock:
-            refuse_migrated(self._layout, VERSION)
-            newest = self.newest()
-            try:
-                manifest = change(newest)._replace(number=newest.number + 1)
-                self._publish(manifest, durability)
-            except BaseException:
-                self._undo(newest)
-                raise
-            self._note(lock, manifest.number, durability)
-            with suppress(OSError):  # The commit stands; what could not be dropped is dropped by a later one.
-                self._prune(manifest)
-        return manifest
+    def _commit(self, lock: locks.Lock, change: Callable[[Manifest], Manifest], durability: Durability) -> Published:
+        self.check()
+        newest = self.newest()
+        try:
+            manifest = change(newest)._replace(number=self._after(newest.number))
+            file = self._publish(lock, manifest, durability)
+        except _Outrun:
+            raise  # What was merged may be the other's: the same numbers.
+        except BaseException:
+            self._undo(newest)
+            raise
+        self._note(lock, manifest.number, durability)
+        with suppress(OSError):  # The commit stands; what could not be dropped is dropped by a later one.
+            self._prune(manifest)
+        return Published(manifest, file)
+
+    def _after(self, number: int) -> int:
+        """The next number. Raises `DamagedContainer` when there is none: no name of more digits would be found."""
+        if number >= LAST_NUMBER:
+            raise DamagedContainer(self._layout.manifest(number), "no number is left for a manifest after this one")
+        return number + 1
 
     def readable(self) -> Manifest | None:
         """The newest manifest that is whole, if there is one."""
@@ -114,12 +196,17 @@ class History:
             made = make()
             if made is None:
                 return None
-            manifest = made._replace(number=max([self.committed(), *self._layout.manifest_numbers()]) + 1)
+            number = self._after(max([self.committed(), *self._layout.manifest_numbers()]))
+            manifest = made._replace(number=number)
             try:
                 decode_manifest(encode_manifest(manifest))
             except ValueError as error:
                 raise DamagedContainer(self._layout.packed, f"what the packs say makes no manifest: {error}") from None
-            self._publish(manifest, Durability.FULL)
+            try:
+                self._publish(lock, manifest, Durability.FULL)
+            except _Outrun:
+                reason = "it was removed or replaced while it was held: try again"
+                raise ContainerReplaced(self._layout.commit_lock, reason) from None
             self._note(lock, manifest.number, Durability.FULL)
         return manifest
 
@@ -132,6 +219,14 @@ class History:
         with suppress(OSError):  # The commit stands.
             fsio.write_at(lock.fileno(), 0, committed.encode())
 
+    def pass_over(self, lock: locks.Lock) -> None:
+        """Say of an index that is given up that a newer manifest was committed, by which nobody is to go.
+
+        The caller holds the lock on commits, and `check` has something to say from now on.
+        """
+        with suppress(DamagedContainer):
+            self._note(lock, self._after(self.newest_number()), Durability.FULL)
+
     def forget(self) -> None:
         """Let go, durably, of what was committed to an index that is not there any more; there is no manifest yet."""
         if self.committed():
@@ -139,22 +234,31 @@ class History:
                 fsio.write_at(lock.fileno(), 0, Committed().encode())
             fsio.sync_path(self._layout.commit_lock)
 
-    def _publish(self, manifest: Manifest, durability: Durability) -> None:
+    def _publish(self, lock: locks.Lock, manifest: Manifest, durability: Durability) -> Identity:
         # 6. A temporary name, a sync, the number, a sync of the directory. ``link`` refuses a number that is taken.
         target = self._layout.manifest(manifest.number)
-        temporary = self._layout.new_manifest
-        fsio.remove(temporary)
+        temporary = self._layout.new_manifest()
         fd = fsio.create(temporary)
         try:
             fsio.write_at(fd, 0, encode_manifest(manifest))
             # Relaxed as well: a manifest whose name has reached the disk without its bytes would stop all writers.
             fsio.sync_file(fd)
-            os.link(temporary, target)
+            # A lock file that somebody has removed keeps nobody out.
+            if not locks.is_in_place(lock, self._layout.commit_lock):
+                raise _Outrun
+            try:
+                os.link(temporary, target)
+                status = os.fstat(fd)
+                if not os.path.samestat(status, os.stat(target)):
+                    raise _Outrun
+            except (FileExistsError, FileNotFoundError):
+                raise _Outrun from None
         finally:
             os.close(fd)
             fsio.remove(temporary)
         if durability is Durability.FULL:
             fsio.sync_directory(self._layout.index)
+        return identity(status)
 
     def _undo(self, newest: Manifest) -> None:
         """Remove what a commit that failed has merged, unless it stands and only its last sync failed."""
@@ -165,7 +269,12 @@ class History:
                         fsio.remove(self._layout.segment(number))
 
     def _prune(self, newest: Manifest) -> None:
-        """Drop the manifests beyond the last `KEPT`, oldest first, and the segment files that no kept one needs."""
+        """Drop the manifests beyond the last `KEPT`, oldest first, and the segment files that no kept one needs.
+
+        And the unfinished manifests of writers that died.
+        """
+        for path in self._layout.new_manifests():
+            fsio.remove(path)
         numbers = self._layout.manifest_numbers()
         for number in numbers[:-KEPT]:
             fsio.remove(self._layout.manifest(number))
@@ -175,3 +284,7 @@ class History:
             for number in self._layout.segment_numbers():
                 if number not in needed and number < newest.next_segment:
                     fsio.remove(self._layout.segment(number))
+
+
+class _Outrun(Exception):
+    """Another commit went on beside this one, which is made anew."""

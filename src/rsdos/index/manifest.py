@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 from rsdos.documents import decode_document, encode_document
+from rsdos.layout import LAST_NUMBER, LAST_PACK
 
 VERSION = 2
 
@@ -156,6 +157,12 @@ def decode_manifest(data: bytes) -> Manifest:
     for pack in packs:
         if pack.synced > pack.length or pack.dead_objects > pack.objects or not 0 < pack.id < numbers["next_pack_id"]:
             raise ValueError(f"pack {pack.id}: its numbers contradict each other")
+    limits = (("number", LAST_NUMBER), ("next_pack_id", LAST_PACK + 1), ("next_segment", LAST_NUMBER + 1))
+    for name, most in limits:
+        if numbers[name] > most:
+            raise ValueError(f"{name} is beyond {most}: {numbers[name]}")
+    if any(segment.number >= numbers["next_segment"] for segment in segments):
+        raise ValueError("a segment has a number that was never given out")
     if len({pack.id for pack in packs}) != len(packs):
         raise ValueError("a pack is listed twice")
     notes = members.get("notes", {})

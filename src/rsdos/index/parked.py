@@ -43,10 +43,9 @@ def park(directory: str, manifest: str, state: State) -> None:
     files = {segment.path: segment.identity for segment in segments}
     if any(files[segment.path] != segment.identity for segment in segments):
         return
-    try:
-        _parked[directory] = _Parked(state, files | {manifest: identity(os.stat(manifest))})
-    except OSError:
+    if state.file is None:
         return
+    _parked[directory] = _Parked(state, files | {manifest: state.file})
     for oldest in list(_parked)[:-_MOST]:  # Copied in one go: another thread may be at it as well.
         _parked.pop(oldest, None)
 

@@ -68,7 +68,7 @@ class MigrateBack:
         begun = self._packed.index.refresh().manifest.number
         self._write_rows()
         # 5. With no commit in between: names for the packs, the index to its place, and the configuration.
-        with locks.acquire(self._engine.layout.commit_lock):
+        with locks.acquire(self._engine.layout.commit_lock) as lock:
             if self._packed.index.history.newest().number != begun:
                 return False
             for pack_id in self._engine.layout.pack_ids():
@@ -78,6 +78,8 @@ class MigrateBack:
             os.rename(self._new_database, self._layout.database)
             fsio.sync_directory(self._layout.root)
             write_config(self._layout, self._config)
+            # Who reads the old index takes it for an older one from now on, and looks at the configuration.
+            self._packed.index.history.pass_over(lock)
         return True
 
     def _recode(self) -> None:

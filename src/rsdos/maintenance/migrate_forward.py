@@ -56,8 +56,10 @@ class MigrateForward:
                 for pack_id in self._waiting():
                     self._move(pack_id)
                 # 6. With the index locked against new rows: nothing is left, so the container is one of version 2.
-                with self._database.writing():
+                with self._database.writing() as transaction:
                     if not self._waiting():
+                        # Who reads the old index sees that it has changed, and looks at the configuration.
+                        transaction.touch()
                         write_config(self._layout, self._config)
                         return
         finally:

@@ -7,9 +7,9 @@ from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from rsdos import fsio
+from rsdos import fsio, locks
 from rsdos.codecs import crc32_of_each
-from rsdos.errors import DamagedContainer, WriterPoisoned
+from rsdos.errors import Busy, DamagedContainer, WriterPoisoned
 from rsdos.model import BytesLike
 from rsdos.pack.format import (
     ALIGNMENT,
@@ -23,12 +23,32 @@ from rsdos.pack.format import (
     header_fault,
 )
 
+_WRITE = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+def _remove(path: str) -> None:
+    """Remove what a dead writer has left. Raises `Busy` when the writer is alive."""
+    try:
+        fd = os.open(path, _WRITE | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return
+    except OSError:
+        fd = -1  # A link, or what may not be written: no writer of ours has that.
+    try:
+        if fd >= 0 and not locks.try_lock(fd):
+            raise Busy(path, "a writer whose lock file was removed")
+        fsio.remove(path)
+    finally:
+        if fd >= 0:
+            os.close(fd)
+
 
 class PackWriter:
     """Appends to one pack, from its committed length on. The caller holds the pack's lock; one thread.
 
     What stands beyond ``committed`` is a dead writer's tail and is cut off. Nothing here decides what is committed:
-    the manifest does. After a failure the writer is poisoned and raises `WriterPoisoned`.
+    the manifest does. After a failure the writer is poisoned and raises `WriterPoisoned`. Raises `Busy` when the file
+    has a writer although the caller could lock it.
     """
 
     def __init__(self, path: str, pack_id: int, container_id: bytes, committed: int) -> None:
@@ -36,14 +56,16 @@ class PackWriter:
         self.pack_id = pack_id
         self._container_id = container_id
         self._failed = False
+        self._pid = os.getpid()
         self._highest = 0
         if committed:
-            self.fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            self.fd = os.open(path, _WRITE)
         else:
             # Never what a dead writer has left there: it may have another name, in a copy that knows it as a pack.
-            fsio.remove(path)
+            _remove(path)
             self.fd = fsio.create(path)
         try:
+            self._lock()
             self._start = self._begin(committed)
         except BaseException:
             self.close()
@@ -52,6 +74,11 @@ class PackWriter:
             raise
         self.position = self._start
 
+    def _lock(self) -> None:
+        """Lock the file itself as well: somebody may have removed the lock file, of which the next makes a new one."""
+        if not locks.try_lock(self.fd) or not os.path.samestat(os.fstat(self.fd), os.stat(self.path)):
+            raise Busy(self.path, "a writer whose lock file was removed")
+
     def _begin(self, committed: int) -> int:
         if committed == 0:
             fsio.write_at(self.fd, 0, encode_header(self._container_id, self.pack_id))
@@ -59,9 +86,11 @@ class PackWriter:
         head = fsio.read_at(self.fd, 0, HEADER_SIZE)
         if fault := header_fault(head, self._container_id, self.pack_id):
             raise DamagedContainer(self.path, fault)
-        if os.fstat(self.fd).st_size < committed:
+        size = os.fstat(self.fd).st_size
+        if size < committed:
             raise DamagedContainer(self.path, f"shorter than the {committed} bytes that were committed")
-        os.ftruncate(self.fd, committed)
+        if size > committed:
+            os.ftruncate(self.fd, committed)
         return committed
 
     @property
@@ -132,6 +161,8 @@ class PackWriter:
         """Close the file. Idempotent."""
         fd, self.fd = self.fd, -1
         if fd >= 0:
+            if self._pid == os.getpid():
+                locks.unlock(fd)
             os.close(fd)
 
     @contextmanager

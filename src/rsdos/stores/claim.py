@@ -7,11 +7,11 @@ from contextlib import suppress
 
 from rsdos import fsio, locks
 from rsdos.config import Config
-from rsdos.errors import DamagedContainer
+from rsdos.errors import Busy, ContainerReplaced, DamagedContainer
 from rsdos.index import Entries, Index, Manifest, PackEntry, SegmentEntry, segment_parts
-from rsdos.layout import Layout
+from rsdos.layout import LAST_PACK, Layout
 from rsdos.model import Durability
-from rsdos.pack import PackFile, PackWriter
+from rsdos.pack import PackWriter
 
 
 class Claim:
@@ -41,7 +41,10 @@ class Claim:
                 self._index.history.newest_number()  # Says which, if it is missing.
                 raise DamagedContainer(self._layout.index, "the newest manifest; nothing is written before a repair")
             pack = manifest.pack(pack_id) or PackEntry(pack_id, 0, 0)
-            fits = not pack.sealed and (self._is_whole(pack) if pack.length else pack_id >= manifest.next_pack_id)
+            if pack.length:
+                fits = bool(lock) and not pack.sealed and self._open(pack)
+            else:
+                fits = pack_id >= manifest.next_pack_id
             if lock and fits:
                 self._lock = lock
                 self.pack = pack
@@ -65,14 +68,21 @@ class Claim:
         pack_id = manifest.next_pack_id
         while pack_id in refused:
             pack_id += 1
+        if pack_id > LAST_PACK:
+            raise DamagedContainer(self._layout.packed, "no id is left for another pack")
         return pack_id
 
-    def _is_whole(self, pack: PackEntry) -> bool:
-        """Whether a pack can be appended to; one that is missing, cut short or not itself is left for repair."""
+    def _open(self, pack: PackEntry) -> bool:
+        """Open a pack to append to it; whether that can be.
+
+        One that is missing, cut short or not itself is left for repair, and one that has a writer to that: its lock
+        file was removed.
+        """
         try:
-            return PackFile(self._layout.pack(pack.id), pack.id, self._container_id).size() >= pack.length
-        except (FileNotFoundError, DamagedContainer):
+            self._writer = PackWriter(self._layout.pack(pack.id), pack.id, self._container_id, pack.length)
+        except (FileNotFoundError, DamagedContainer, Busy):
             return False
+        return True
 
     @property
     def position(self) -> int:
@@ -86,7 +96,7 @@ class Claim:
 
     @property
     def writer(self) -> PackWriter:
-        """What appends to the pack; opened at the first use."""
+        """What appends to the pack; one that is new is made at the first use."""
         if self._writer is None:
             path = self._layout.pack(self.pack.id)
             self._writer = PackWriter(path, self.pack.id, self._container_id, self.pack.length)
@@ -116,7 +126,8 @@ class Claim:
         """The pack's entry of the next manifest: as it is in the newest, with the finished batches."""
         pack = newest.pack(self.pack.id) or PackEntry(self.pack.id, 0, 0)
         if pack.length != self.pack.length:
-            raise DamagedContainer(self.writer.path, "somebody else committed to this pack while it was locked")
+            reason = "others have committed to it while it was locked, and nothing was stored: open the container anew"
+            raise ContainerReplaced(self.writer.path, reason)
         end = self.writer.position
         return pack._replace(length=end, synced=max(pack.synced, synced), sealed=end >= self._target)
 

@@ -50,9 +50,20 @@ def _leftover(layout: Layout, manifest: Manifest, pack_id: int) -> int | None:
 
 def _sweep_pack(layout: Layout, manifest: Manifest, pack_id: int, unlink: Callable[[int], bool]) -> int | None:
     freed = _leftover(layout, manifest, pack_id)
-    pack = manifest.pack(pack_id)
-    if pack is not None and freed:
-        os.truncate(layout.pack(pack_id), pack.length)
-    elif freed is not None and not unlink(pack_id):
+    if freed is None:
         return None
-    return freed
+    try:
+        fd = os.open(layout.pack(pack_id), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None  # Gone by now, or another user's: it stays.
+    try:
+        if not locks.try_lock(fd):
+            return None  # It has a writer, whose lock file was removed.
+        pack = manifest.pack(pack_id)
+        if pack is not None and freed:
+            os.ftruncate(fd, pack.length)
+        elif pack is None and not unlink(pack_id):
+            return None
+        return freed
+    finally:
+        os.close(fd)

@@ -59,10 +59,6 @@ class LooseStore(Store):
         self.elsewhere: Store | None = None
         """The container's other store: what has a good copy there is not inserted here again."""
 
-    def refuse_gone(self) -> None:
-        """Raise `NotAContainer` when the container is not at its path any more."""
-        self._layout.refuse_gone()
-
     def close(self) -> None:
         """Give up the writer's place in the sandbox; the next insert takes another."""
         self.sandbox.close()

@@ -11,7 +11,7 @@ from operator import add
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from rsdos.config import Config
-from rsdos.errors import DamagedContainer, DamagedObject, DecodeError, log_warning
+from rsdos.errors import Busy, DamagedContainer, DamagedObject, DecodeError, log_warning
 from rsdos.index import Found, Snapshot
 from rsdos.layout import Layout
 from rsdos.model import (
@@ -42,7 +42,7 @@ from rsdos.stores.packs import (
 from rsdos.stores.pinned import pinned
 from rsdos.stores.record_reader import RecordReader, codec_of_record
 from rsdos.stores.runs import decoded
-from rsdos.stores.store import first_good
+from rsdos.stores.store import LOOKS, MOST_LOOKS, first_good
 from rsdos.stores.sums import PackedSums, open_index, sums_of
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ class PackedStore(Packs):
         self._container_id = bytes.fromhex(config.container_id)
         self.records = RecordReader(layout, self._container_id, self.hash)
         self.index = open_index(layout, config)
+        self.index.history.original = self.original
+        self.index.replaced = self.records.close
 
     def sight(self) -> object:
         return self.index.state
@@ -88,8 +90,8 @@ class PackedStore(Packs):
 
     def _from_good_copy(self, digest: bytes, use: Callable[[Record], _T]) -> _T | None:
         """What ``use`` makes of the first good copy; None when there is no copy at all."""
-        reason = ""
-        while True:
+        for _ in range(MOST_LOOKS):
+            reason = ""
             sight = self.sight()
             for record in self.index.find_all(digest):
                 try:
@@ -97,18 +99,22 @@ class PackedStore(Packs):
                 except (DecodeError, OSError) as error:
                     if isinstance(error, OSError) and error.errno not in (errno.EIO, errno.ENOENT):
                         raise
+                    # Another file may have its name by now.
+                    self.records.forget(record.pack_id)
                     reason = f"{error} (pack {record.pack_id}, byte {record.offset})"
                 else:
                     if reason:
                         log_warning("object %s: passed over a damaged copy: %s", digest.hex(), reason)
                     return result
             if self.is_current(sight):
-                break
-            self.index.refresh()
-            reason = ""  # What was not there has been repacked, or deleted, since.
-        if reason:
-            raise DamagedObject(digest.hex(), reason)
-        return None
+                if reason:
+                    raise DamagedObject(digest.hex(), reason)
+                return None
+            self.index.refresh()  # What was not there has been repacked, or deleted, since.
+        raise self._never_still()
+
+    def _never_still(self) -> Busy:
+        return Busy(self._layout.packed, f"others: {MOST_LOOKS} times it had changed when it was looked at again")
 
     def frames(self, digest: bytes) -> Iterator[BytesLike] | None:
         record = self.index.find(digest)
@@ -123,12 +129,13 @@ class PackedStore(Packs):
 
     def _copies_until_current(self, digest: bytes) -> Iterator[Record]:
         """All copies in sight; when none of those would do, those of the newest sight, if that is another."""
-        while True:
+        for _ in range(MOST_LOOKS):
             sight = self.sight()
             yield from self.index.find_all(digest)
             if self.is_current(sight):
                 return
             self.index.refresh()
+        raise self._never_still()
 
     def stream(self, digest: bytes) -> io.BufferedReader | None:
         record = self.index.find(digest)
@@ -176,8 +183,11 @@ class PackedStore(Packs):
                     yield (at,), (data,)
 
     def copies(self, digests: Sequence[bytes], trust: Trust, durability: Durability) -> list[Copy]:
-        """As promised. Of a damaged part of the index nothing is known: what it may have had is missing."""
-        while True:
+        """As promised. Of a damaged part of the index nothing is known: what it may have had is missing.
+
+        So is what is in doubt because others commit all the time while the copies are read.
+        """
+        for _ in range(LOOKS):
             state = self.index.state
             answers = self._copies_in_sight(digests, trust, durability)
             if Copy.GOOD not in answers:
@@ -188,6 +198,7 @@ class PackedStore(Packs):
             if self.index.is_current(state):
                 return answers
             self.index.refresh()
+        return [Copy.MISSING] * len(digests)
 
     def _copies_in_sight(self, digests: Sequence[bytes], trust: Trust, durability: Durability) -> list[Copy]:
         try:

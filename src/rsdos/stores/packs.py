@@ -12,7 +12,7 @@ from typing import NamedTuple
 from rsdos import fsio, locks
 from rsdos.config import Config
 from rsdos.layout import Layout
-from rsdos.migration import refuse_migrated
+from rsdos.migration import Original
 from rsdos.model import Codec, CompressMode, Copy, Durability, ObjectMeta, Source, Trust
 from rsdos.pack import Scan
 from rsdos.stores.appending import Look, PackAppender
@@ -116,6 +116,7 @@ class Packs(Store):
         self._layout = layout
         self._config = config
         self._durability = durability
+        self.original = Original(layout, config.version, config.container_id)
         self.codecs = frozenset(Codec)
         """In which an object of at most one frame can be stored here."""
         self.elsewhere: Store | None = None
@@ -126,10 +127,6 @@ class Packs(Store):
         """Let go of packs and index; the next use opens them again."""
 
     # Inserting.
-
-    def refuse_migrated(self) -> None:
-        """Raise `ReadOnlyContainer` when the container was migrated to another version since it was opened."""
-        refuse_migrated(self._layout, self._config.version)
 
     @abstractmethod
     def appender(self, look: Look | None = None, durability: Durability | None = None) -> PackAppender:

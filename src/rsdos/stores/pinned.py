@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rsdos import fsio
+from rsdos.errors import Busy
 from rsdos.index import History, Manifest, encode_manifest
 from rsdos.layout import Layout
 from rsdos.stores.packs import Piece, Pin
+from rsdos.stores.store import MOST_LOOKS
 
 
 @contextmanager
@@ -31,7 +33,7 @@ def pinned(layout: Layout, history: History, root: str) -> Iterator[Pin]:
 
 def _open_newest(layout: Layout, history: History) -> tuple[Manifest, list[Piece]]:
     """The newest manifest and its segment files."""
-    while True:
+    for _ in range(MOST_LOOKS):
         manifest = history.newest()
         segments: list[Piece] = []
         is_gone = False
@@ -53,6 +55,7 @@ def _open_newest(layout: Layout, history: History) -> tuple[Manifest, list[Piece
             _close(segments)
             raise
         _close(segments)
+    raise Busy(layout.index, f"others: {MOST_LOOKS} times it had changed when it was looked at again")
 
 
 def _close(pieces: list[Piece]) -> None:

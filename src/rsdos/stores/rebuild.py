@@ -17,7 +17,7 @@ from rsdos import fsio, locks
 from rsdos.config import Config
 from rsdos.errors import DamagedContainer
 from rsdos.index import Index, Manifest, PackEntry, Segment, SegmentEntry, Snapshot, write_merged
-from rsdos.layout import Layout
+from rsdos.layout import LAST_PACK, Layout
 from rsdos.pack import true_id
 from rsdos.sharing import make_directory
 from rsdos.stores.checking import Finding
@@ -223,7 +223,7 @@ class Rebuild:
     def _manifest(self, result: Survey, segments: list[SegmentEntry], number: int) -> Manifest:
         base = result.base or Manifest(0, self._config.container_id)
         packs = tuple(self._entry(pack, base.pack(pack.id)) for pack in result.packs.values())
-        ids = [pack_id for pack_id in self._layout.locked_ids() if pack_id < 1 << 32]
+        ids = [pack_id for pack_id in self._layout.locked_ids() if pack_id <= LAST_PACK]
         ids += [*self._layout.pack_ids(), *result.packs, *(pack.most_named for pack in result.packs.values())]
         manifest = Manifest(
             base.number,

@@ -3,6 +3,10 @@
 A **look** answers from what is in sight: None, or nothing, for an object that is not. The verbs look, and when that
 fails ask whether the sight is still current; if not they look again, until the answer is stable. Only then is an
 object missing (design, section 3).
+
+Beside writers that never rest no answer would ever be stable, and none has to be. What is there all the time is found
+by a look that fails to find it at first: when that look came to the loose files, without finding it there, it was in a
+pack, and so it is in the sight that is loaded after that look. `LOOKS` is more than the two that this takes.
 """
 
 from __future__ import annotations
@@ -27,6 +31,12 @@ from rsdos.stores import order
 
 CHUNK = 1 << 17
 """Keys of a bulk call that are looked up together: 30 MB while that lasts."""
+
+LOOKS = 4
+"""Looks, each with a newer sight, that have to find nothing before that is the answer."""
+
+MOST_LOOKS = 100
+"""Looks, each with a newer sight, that may meet what is gone by then: each time a repack between two calls."""
 
 _T = TypeVar("_T")
 
@@ -119,11 +129,13 @@ class Store(ABC):
     def _look(self, look: Callable[[bytes], _T | None], key: str) -> _T:
         digest = self.hash.parse_key(key)
         result = look(digest)
+        looks = 1
         while result is None:
             sight = self.sight()
             result = look(digest)
+            looks += 1
             if result is None:
-                if self.is_current(sight):
+                if looks > LOOKS or self.is_current(sight):
                     raise ObjectNotFound(key)
                 self.refresh()
         return result
@@ -171,15 +183,17 @@ class Store(ABC):
             if _has_twice(todo, digests):
                 todo = list(dict.fromkeys(chunk))
                 digests = self.hash.parse_keys(todo)
+            looks = 0
             while todo:
                 sight = self.sight()
+                looks += 1
                 found: list[Sequence[int]] = []
                 for positions, payloads in self.read_lists(digests):
                     found.append(positions)
                     yield from zip(_picked(todo, positions), payloads, strict=True)
                 rest = rest_of(len(todo), found)
                 todo, digests = [todo[at] for at in rest], [digests[at] for at in rest]
-                if not todo or self.is_current(sight):
+                if not todo or looks > LOOKS or self.is_current(sight):
                     break
                 self.refresh()
             if todo and missing == "raise":
@@ -203,8 +217,10 @@ class Store(ABC):
             self._keep_current()
             sight = self.sight()
             present = self.contains_many(digests)
-            while not all(present) and not self.is_current(sight):
+            looks = 1
+            while not all(present) and looks <= LOOKS and not self.is_current(sight):
                 self.refresh()
+                looks += 1
                 sight = self.sight()
                 present = self.contains_many(digests)
             answers += present

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from rsdos import Container, Place
+from rsdos import Container, ContainerReplaced, Durability, Place
+from rsdos.engine import Engine
 from rsdos.errors import DamagedContainer
+from rsdos.index import Manifest, encode_manifest
 from rsdos.index.history import KEPT
 from rsdos.index.merge import MOST_SEGMENTS
 from tests.data import key_of, noise
-from tests.helpers import assert_holds, native
+from tests.helpers import ABSENT, assert_holds, manifest_of, native
 
 
 def test_the_last_sixteen_are_kept_and_segments_merged(container: Container) -> None:
@@ -61,3 +65,171 @@ def test_a_manifest_of_another_container_is_not_believed(container: Container) -
     newest.write_bytes((other.path / "index" / newest.name).read_bytes())
     with pytest.raises(DamagedContainer):
         container.insert(b"more", to=Place.PACKED)
+
+
+# Limits (docs/format.md), and loops that end.
+
+LAST = 9_999_999_999
+
+
+def put(path: Path, manifest: Manifest) -> None:
+    (path / "index" / f"manifest-{manifest.number:010d}.json").write_bytes(encode_manifest(manifest))
+
+
+def test_behind_the_last_number_nothing_is_committed_and_what_is_there_is_read(container: Container) -> None:
+    """Before, the next one had eleven digits, was acknowledged and never found, and a look for more spun for ever."""
+    key = container.insert(b"there", to=Place.PACKED)
+    put(container.path, manifest_of(container.path)._replace(number=LAST))
+    for opened in (container, Container(container.path)):
+        assert opened.has_many([key, ABSENT]) == [True, False]
+        with pytest.raises(DamagedContainer, match="no number is left"):
+            opened.insert(b"more", to=Place.PACKED)
+        with pytest.raises(DamagedContainer, match="no number is left"):
+            opened.delete([key])
+        assert list(opened) == [key]
+    assert {len(path.name) for path in (container.path / "index").iterdir()} == {len("manifest-0000000001.json")}
+
+
+def test_a_stranger_in_the_place_of_the_last_manifest_is_damage(container: Container) -> None:
+    key = container.insert(b"there", to=Place.PACKED)
+    (container.path / "index" / f"manifest-{LAST}.json").write_bytes(b"{}")
+    for opened in (container, Container(container.path)):
+        assert opened.has_many([key, ABSENT]) == [True, False]
+        with pytest.raises(DamagedContainer):
+            opened.insert(b"more", to=Place.PACKED)
+
+
+@pytest.mark.parametrize(
+    ("member", "value"), [("next_pack_id", (1 << 32) + 1), ("next_segment", LAST + 2), ("next_pack_id", 1 << 61)]
+)
+def test_a_manifest_beyond_a_limit_is_damaged(container: Container, member: str, value: int) -> None:
+    key = container.insert(b"there", to=Place.PACKED)
+    newest = manifest_of(container.path)
+    beyond: dict[str, Any] = {member: value}
+    put(container.path, newest._replace(number=newest.number + 1, **beyond))
+    with pytest.raises(DamagedContainer, match=member):
+        manifest_of(container.path)
+    with pytest.raises(DamagedContainer):
+        Container(container.path).insert(b"more", to=Place.PACKED)
+    assert Container(container.path).extract(key) == b"there"
+
+
+def test_behind_the_last_pack_no_other_is_begun(container: Container) -> None:
+    """Before, an OverflowError; a file of such a name is somebody else's, and stays."""
+    key = container.insert(b"there", to=Place.PACKED)
+    newest = manifest_of(container.path)
+    sealed = newest.packs[0]._replace(sealed=True)
+    put(container.path, newest._replace(number=newest.number + 1, next_pack_id=1 << 32, packs=(sealed,)))
+    foreign = container.path / "packed" / f"{1 << 32:010d}.pack"
+    foreign.write_bytes(b"somebody's")
+    with Container(container.path) as opened:
+        with pytest.raises(DamagedContainer, match="no id is left"):
+            opened.insert(b"more", to=Place.PACKED)
+        opened.engine.packed.sweep()
+        assert opened.has_many([key, ABSENT]) == [True, False]
+    assert foreign.read_bytes() == b"somebody's"
+
+
+def test_where_segment_files_have_no_number_left_commits_go_on(container: Container) -> None:
+    newest = manifest_of(container.path)
+    put(container.path, newest._replace(number=newest.number + 1, next_segment=LAST + 1))
+    objects = {key_of(b"%d" % number): b"%d" % number for number in range(MOST_SEGMENTS + 3)}
+    with Container(container.path) as opened:
+        for data in objects.values():
+            opened.insert(data, to=Place.PACKED)
+        assert_holds(opened, objects)
+
+
+def test_an_index_in_which_nothing_stays_still_is_told_of(container: Container) -> None:
+    """Each time that it was listed something else is gone: here, because whoever lists it takes it away."""
+    index = native(container.engine).index
+    container.insert(b"there", to=Place.PACKED)
+    numbers = iter(range(3, 1000))
+
+    def gone() -> int:
+        return next(numbers)
+
+    index.history.newest_number = gone  # type: ignore[method-assign]
+    with pytest.raises(DamagedContainer, match="100 times, and never there"):
+        index.history.newest()
+
+
+def test_commits_beside_one_that_loses_its_lock_again_and_again_end(container: Container) -> None:
+    index = native(container.engine).index
+
+    def change(newest: Manifest) -> Manifest:
+        (container.path / "locks" / "commit").unlink()
+        return newest
+
+    with pytest.raises(ContainerReplaced, match="removed or replaced again and again"):
+        index.commit(change, Durability.FULL)
+    assert index.history.newest().number == 1
+
+
+# Threads.
+
+
+def test_a_thread_that_was_slow_to_load_does_not_put_its_state_over_a_newer_one(container: Container) -> None:
+    """Before, its process said True, and gave bytes, for what it had been told is deleted."""
+    key = container.insert(b"deleted", to=Place.PACKED)
+    late = Container(container.path)
+    history = native(late.engine).index.history
+    read, go_on = threading.Event(), threading.Event()
+    look = history.look
+
+    def slowly(number: int) -> Any:
+        found = look(number)
+        if not read.is_set():
+            read.set()
+            assert go_on.wait(60)
+        return found
+
+    history.look = slowly  # type: ignore[method-assign]
+    slow = threading.Thread(target=lambda: len(late))
+    slow.start()
+    assert read.wait(60)
+    assert late.delete([key]) == [key]
+    go_on.set()
+    slow.join()
+    assert native(late.engine).index.state.number == 3
+    assert not late.has(key)
+
+
+def test_what_was_closed_meanwhile_is_not_older_when_it_is_opened(container: Container) -> None:
+    key = container.insert(b"deleted", to=Place.PACKED)
+    late = Container(container.path)
+    history = native(late.engine).index.history
+    read, go_on = threading.Event(), threading.Event()
+    look = history.look
+
+    def slowly(number: int) -> Any:
+        found = look(number)
+        if not read.is_set():
+            read.set()
+            assert go_on.wait(60)
+        return found
+
+    history.look = slowly  # type: ignore[method-assign]
+    slow = threading.Thread(target=lambda: len(late))
+    slow.start()
+    assert read.wait(60)
+    assert late.delete([key]) == [key]
+    late.close()
+    go_on.set()
+    slow.join()
+    assert not late.has(key)
+    with pytest.raises(KeyError):
+        late.extract(key)
+
+
+def test_what_is_absent_is_told_of_an_index_of_which_a_table_is_damaged(container: Container) -> None:
+    """Before, `has_many` asked for a newer state of it for ever: what was made from the packs counted as another."""
+    keys = [container.insert(noise(50, seed), to=Place.PACKED) for seed in range(MOST_SEGMENTS + 1)]
+    (segment,) = (container.path / "index").glob("*.seg")
+    data = bytearray(segment.read_bytes())
+    data[-200] ^= 1
+    segment.write_bytes(data)
+    with Container(container.path) as opened:
+        assert opened.has_many([*keys, ABSENT]) == [True] * len(keys) + [False]
+        assert not opened.has(ABSENT)
+    assert Engine(str(container.path)).objects.has(keys[0])

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 from rsdos import fsio
 from rsdos.config import LEGACY
-from rsdos.errors import Busy, DamagedContainer, ReadOnlyContainer
+from rsdos.errors import Busy, ContainerReplaced, DamagedContainer, ReadOnlyContainer
 from rsdos.layout import LegacyLayout
-from rsdos.migration import refuse_migrated
+from rsdos.migration import Original
 from rsdos.model import Durability
 from rsdos.stores.legacy.connection import (
     Connection,
@@ -79,13 +79,15 @@ class Database:
     """The rows of one container. Any number of threads, each with a connection of its own; a fork makes new ones.
 
     Every method raises `DamagedContainer` when the file is no such index, `Busy` when another program keeps it locked,
-    and `ReadOnlyContainer` for a write without permission, to a file that another container has too, or to a container
-    that was migrated meanwhile. Reads never write; without write permission the index is read as it is.
+    `ContainerReplaced` when the container is another by now, and `ReadOnlyContainer` for a write without permission, or
+    to a file that another container has too. Reads never write; without write permission the index is read as it is.
     """
 
-    def __init__(self, layout: LegacyLayout) -> None:
+    def __init__(self, layout: LegacyLayout, original: Original | None = None) -> None:
+        """``original`` tells whether the container is another by now; default: than when that is asked first."""
         self._layout = layout
         self._path = layout.database
+        self._original = original or Original(layout, LEGACY)
         self._local = threading.local()
 
     # Reading.
@@ -118,6 +120,8 @@ class Database:
         while True:
             with self._errors():
                 rows = self._connection().execute(query, (last, _PAGE)).fetchall()
+            if query is later and rows and not (isinstance(rows[0][0], str) and rows[0][0] > last):
+                raise DamagedContainer(self._path, "the index of the keys is not in order")
             keys = [key for (key,) in rows if isinstance(key, str) and key.startswith(prefix)]
             if keys and not last <= keys[0] <= keys[-1]:
                 raise DamagedContainer(self._path, "the index of the keys is not in their order")
@@ -230,7 +234,7 @@ class Database:
         with self._errors():
             connection = self._begin(durability)
             try:
-                refuse_migrated(self._layout, LEGACY)
+                self._original.check()
                 yield Transaction(connection)
                 connection.execute("COMMIT")
             except BaseException:
@@ -264,12 +268,32 @@ class Database:
         try:
             status = os.stat(self._path)
         except FileNotFoundError:
+            self._original.check()
             raise DamagedContainer(self._path, "the index is missing") from None
         if status.st_nlink > 1:
             raise ReadOnlyContainer(self._layout.root, f"its packs.idx {SHARED}: `rsdos repair index` gives it its own")
         if connection.file != (status.st_dev, status.st_ino):
-            raise DamagedContainer(self._path, "another index has taken its place since it was opened")
+            self._original.check()
+            self._local.connection = None
+            raise ContainerReplaced(self._path, "another index was put in its place since it was opened: open it anew")
         return connection
+
+    def is_in_place(self) -> bool:
+        """Whether what this thread reads is the file that has the index's name. One ``stat``."""
+        try:
+            status = os.stat(self._path)
+        except FileNotFoundError:
+            return False
+        return self._connection().file == (status.st_dev, status.st_ino)
+
+    def renew(self) -> None:
+        """Go on with the file that has the index's name now, if that is another than this thread has open.
+
+        Raises `ContainerReplaced` or `NotAContainer` when it is that of another container, or of another version.
+        """
+        self._original.check()
+        if getattr(self._local, "connection", None) is not None and not self.is_in_place():
+            self._local.connection = None
 
     def settle(self) -> None:
         """Make the rows that are seen now the ones that a crash leaves.
@@ -342,7 +366,13 @@ class Database:
         try:
             yield
         except sqlite3.Error as error:
-            raise _translated(error, self._layout) from error
+            translated = _translated(error, self._layout)
+            if isinstance(translated, DamagedContainer):
+                self._original.check()
+            raise translated from error
+        except DamagedContainer:
+            self._original.check()
+            raise
         except UnicodeDecodeError as error:
             # Of SQLite's own message, which quotes what it met.
             raise DamagedContainer(self._path, "not the index of a container: its schema is no text") from error

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from rsdos import fsio
 from rsdos.config import Config
-from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
+from rsdos.errors import Busy, DamagedContainer, DamagedObject, DecodeError
 from rsdos.layout import LegacyLayout
 from rsdos.model import (
     FRAME_SIZE,
@@ -50,7 +50,7 @@ from rsdos.stores.packs import (
     Swept,
     Whole,
 )
-from rsdos.stores.store import CHUNK, Store
+from rsdos.stores.store import CHUNK, LOOKS, MOST_LOOKS, Store
 from rsdos.stores.sums import PackedSums, PackSums
 
 _log = logging.getLogger("rsdos")
@@ -73,18 +73,16 @@ class LegacyPacks(Packs):
         self.reader = RowReader(layout, self.hash)
         self._synced: dict[int, int] = {}
         """How much of each pack this process has synced, or found synced."""
-        self.database = Database(layout)
+        self.database = Database(layout, self.original)
 
     def sight(self) -> object:
         return self.database.sight()
 
     def is_current(self, sight: object) -> bool:
-        # Asked before an object is said to be missing: SQLite goes on with the index of a container that has moved.
-        self._layout.refuse_gone()
-        return self.database.sight() == sight
+        return self.database.sight() == sight and self.database.is_in_place()
 
     def refresh(self) -> None:
-        self._layout.refuse_gone()
+        self.database.renew()
         self.reader.close()
 
     def close(self) -> None:
@@ -96,7 +94,13 @@ class LegacyPacks(Packs):
     def _use(self, digest: bytes, use: Callable[[Row], _T]) -> _T | None:
         """What ``use`` makes of the row of an object; None when there is none. Raises `DamagedObject`."""
         row = self.database.find(digest.hex())
+        looks = 0
         while row is not None:
+            looks += 1
+            if looks > MOST_LOOKS:
+                raise Busy(
+                    self._layout.packed, f"others: {MOST_LOOKS} times it had changed when it was looked at again"
+                )
             fresh = not self.reader.has_open(row.pack_id)
             try:
                 if not row.makes_sense:
@@ -109,6 +113,7 @@ class LegacyPacks(Packs):
                 self.reader.forget(row.pack_id)
                 now = self.database.find(digest.hex())
                 if now == row and fresh:
+                    self.database.renew()  # It may be that of a container that is another by now.
                     reason = error.reason if isinstance(error, DamagedObject) else str(error)
                     raise DamagedObject(digest.hex(), f"{reason} (pack {row.pack_id}, byte {row.offset})") from error
                 row = now
@@ -178,7 +183,7 @@ class LegacyPacks(Packs):
         return self.reader.wholes(self._rows(digests))
 
     def copies(self, digests: Sequence[bytes], trust: Trust, durability: Durability) -> list[Copy]:
-        while True:
+        for _ in range(LOOKS):
             rows = {bytes.fromhex(row.key): row for row in self._rows(digests)}
             good = (
                 {whole.digest for whole in self.reader.wholes(list(rows.values()))}
@@ -190,6 +195,7 @@ class LegacyPacks(Packs):
             if durability is not Durability.FULL or not self._make_durable(hits):
                 return answers
             # A sync takes time: what is there is asked once more.
+        return [Copy.MISSING] * len(digests)  # In doubt: others have appended all the time.
 
     def _copy(self, digest: bytes, is_good: bool) -> Copy:
         return Copy.GOOD if is_good or self.has_hash(digest) else Copy.DAMAGED
@@ -244,6 +250,7 @@ class LegacyPacks(Packs):
                     transaction.delete_exactly(row)
 
     def moment(self) -> object:
+        self.database.renew()
         return SeenRows(self.hash, self.database.places())
 
     def listing(self, seen: object) -> Iterator[list[bytes]]:
@@ -310,6 +317,7 @@ class LegacyPacks(Packs):
         return [] if meta is None else [meta]
 
     def sums(self) -> PackedSums:
+        self.database.renew()
         sums = self.database.sums()
         packs = []
         for pack_id in sorted({*self._layout.pack_ids(), *sums}):
@@ -330,6 +338,7 @@ class LegacyPacks(Packs):
             yield [bytes.fromhex(row.key) for row in rows if self.hash.is_key(row.key)]
 
     def check(self, depth: Depth, sample: Sample) -> LegacyCheck:
+        self.database.renew()
         read = self.reader.wholes, self.frames
         return LegacyCheck(self._layout, self.hash, self.database, read, depth, sample)
 
@@ -357,8 +366,10 @@ class LegacyPacks(Packs):
         return self.with_prefix("")
 
     def with_prefix(self, prefix: str) -> Iterator[str]:
+        self.database.renew()
         for keys in self.database.keys(prefix):
             yield from filter(self.hash.is_key, keys)
 
     def count(self) -> int:
+        self.database.renew()
         return self.database.count()

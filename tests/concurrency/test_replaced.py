@@ -1,0 +1,340 @@
+"""What stands at the path is not what was opened: restored over, replaced, cleared, migrated, or without its locks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rsdos import Busy, Container, ContainerReplaced, DamagedContainer, NotAContainer, Place
+from rsdos.engine import Engine
+from rsdos.maintenance import migrate
+from tests.crash.calls import intercepted
+from tests.data import key_of, noise, text
+from tests.helpers import ABSENT, assert_holds, native
+
+
+def put_in_place(copy: Path, path: Path) -> None:
+    """What a restore does: the directory stays, and all in it is another's from now on."""
+    for child in path.iterdir():
+        shutil.rmtree(child) if child.is_dir() else child.unlink()
+    shutil.copytree(copy, path, dirs_exist_ok=True)
+
+
+def assert_whole(container: Container) -> None:
+    report = container.validate("full")
+    assert report.is_good, (report.damaged, report.files)
+
+
+# An older state of the same container (FAULTS A7).
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_after_a_restore_in_place_nothing_counts_that_was_there_before(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "container"
+    first, gone, fresh = (key_of(data) for data in (b"first", b"gone", b"fresh"))
+    with Container.create(path, container_version=version) as container:
+        container.insert(b"first", to=Place.PACKED)
+    shutil.copytree(path, tmp_path / "backup")
+    with Container(path) as late:
+        late.insert(b"gone", to=Place.PACKED)
+        assert late.has_many([first, gone]) == [True, True]
+        put_in_place(tmp_path / "backup", path)
+        # The number of the newest manifest comes again, and the places in the pack.
+        with Container(path) as other:
+            assert other.insert(b"fresh", to=Place.PACKED) == fresh
+        assert late.has(fresh)
+        assert late.extract(fresh) == b"fresh"
+        assert not late.has(gone)
+        assert late.insert_many([b"gone", b"first"]) == [gone, first]
+        for data in (b"gone again", b"fresh"):
+            late.insert(data)
+    contents = {key_of(data): data for data in (b"first", b"fresh", b"gone", b"gone again")}
+    with Container(path) as container:
+        assert_holds(container, contents)
+        assert_whole(container)
+
+
+def test_what_was_open_of_a_pack_is_not_read_in_the_place_of_the_one_that_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "container"
+    with Container.create(path) as container:
+        container.insert(b"first", to=Place.PACKED)
+    shutil.copytree(path, tmp_path / "backup")
+    with Container(path) as late:
+        gone = late.insert(noise(5000, 1), to=Place.PACKED)
+        assert late.extract(gone) == noise(5000, 1)
+        put_in_place(tmp_path / "backup", path)
+        with Container(path) as other:
+            keys = [other.insert(noise(5000, seed), to=Place.PACKED) for seed in (2, 3)]
+        # Of another table at the same place in the pack of the same id.
+        assert late.has_many([*keys, gone]) == [True, True, False]
+        assert [late.extract(key) for key in keys] == [noise(5000, 2), noise(5000, 3)]
+
+
+def test_an_index_that_was_replaced_by_an_older_one_is_missed_and_not_believed(tmp_path: Path) -> None:
+    path = tmp_path / "container"
+    with Container.create(path) as container:
+        first = container.insert(b"first", to=Place.PACKED)
+    shutil.copytree(path / "index", tmp_path / "index")
+    with Container(path) as late:
+        later = late.insert(b"later", to=Place.PACKED)
+        shutil.rmtree(path / "index")
+        shutil.copytree(tmp_path / "index", path / "index")
+        assert late.has_many([first, later, ABSENT]) == [True, True, False]
+        with pytest.raises(DamagedContainer, match="was committed last, and is missing"):
+            late.insert(b"more", to=Place.PACKED)
+        assert late.extract(later) == b"later"
+
+
+# Another container.
+
+
+def calls(container: Container, key: str) -> dict[str, Callable[[], Any]]:
+    """Every call of a container, by name; ``key`` is of an object that was there when it was opened."""
+    return {
+        "has": lambda: container.has(key),
+        "has absent": lambda: container.has(ABSENT),
+        "in": lambda: key in container,
+        "has_many": lambda: container.has_many([key, ABSENT]),
+        "extract": lambda: container.extract(key),
+        "extract absent": lambda: container.extract(ABSENT),
+        "extract_many": lambda: dict(container.extract_many([key, ABSENT], missing="skip")),
+        "open": lambda: container.open(key).read(),
+        "extract_to": lambda: container.extract_to(key, container.path.parent / "out"),
+        "meta": lambda: container.meta(key),
+        "find": lambda: container.find(key[:10]),
+        "list": lambda: list(container),
+        "len": lambda: len(container),
+        "status": container.status,
+        "insert": lambda: container.insert(b"loose now"),
+        "insert packed": lambda: container.insert(b"packed now", to=Place.PACKED),
+        "insert a duplicate": lambda: container.insert(b"packed", to=Place.PACKED),
+        "insert many": lambda: container.insert_many([b"one", text(9000, 1)]),
+        "insert many loose": lambda: container.insert_many([b"three", b"four"], to=Place.LOOSE),
+        "delete": lambda: container.delete([key]),
+        "pack": container.pack_all_loose,
+        "clean": container.clean_storage,
+        "repack": lambda: container.repack(min_dead=0),
+        "validate": lambda: assert_whole(container),
+        "backup": lambda: container.backup(container.path.parent / "backups"),
+    }
+
+
+NAMES = list(calls(Container("nowhere"), ABSENT))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("version", [1, 2])
+def test_who_had_it_open_while_it_was_migrated_is_told_so_or_has_the_right_answer(
+    tmp_path: Path, version: int, name: str
+) -> None:
+    """Before, eleven calls of 26 sent people to a repair: the index is missing, no table db_object, damaged."""
+    path = tmp_path / "container"
+    objects = {key_of(data): data for data in (b"packed", text(70_000, 2), b"loose")}
+    with Container.create(path, container_version=version) as late:
+        late.insert_many([b"packed", text(70_000, 2)])
+        late.insert(b"loose")
+        key = key_of(b"packed")
+        assert late.extract(key) == b"packed"
+        with Container(path) as other:
+            engine = other.engine
+            migrate.execute(engine, migrate.plan(engine, migrate.MigrateOptions(3 - version)))
+        try:
+            answer = calls(late, key)[name]()
+        except ContainerReplaced as error:
+            assert f"migrated to version {3 - version}" in str(error)
+            answer = None
+        except KeyError:
+            assert name == "extract absent"
+            answer = None
+        check_answer(name, answer, key, objects)
+        # Behind that, and `close`, it is opened anew.
+        with suppress(ContainerReplaced):
+            late.has(key_of(b"migrated"))
+        late.close()
+        assert name == "delete" or late.extract(key) == b"packed"
+    with Container(path) as container:
+        assert container.config.version == 3 - version
+        present = set(container)
+        if isinstance(answer, str) and name.startswith("insert"):
+            assert answer in present
+        if isinstance(answer, list) and name.startswith("insert"):
+            assert present >= set(answer)
+        assert present >= set(objects) - ({key} if name == "delete" and answer else set())
+        assert_whole(container)
+
+
+def check_answer(name: str, answer: Any, key: str, objects: dict[str, bytes]) -> None:
+    """Where a call gave one."""
+    right = {
+        "has": True,
+        "has absent": False,
+        "in": True,
+        "has_many": [True, False],
+        "extract": b"packed",
+        "extract_many": {key: b"packed"},
+        "open": b"packed",
+        "extract_to": 6,
+        "find": key,
+        "len": 3,
+    }
+    if answer is not None:
+        assert right.get(name, answer) == answer
+        assert name != "list" or set(answer) == set(objects)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("version", [1, 2])
+def test_who_had_it_open_while_another_was_put_in_its_place_is_told_so(tmp_path: Path, version: int, name: str) -> None:
+    path = tmp_path / "container"
+    with Container.create(tmp_path / "copy", container_version=version, loose_prefix_len=3) as other:
+        other.insert_many([b"other"])
+    with Container.create(path, container_version=version) as late:
+        key = late.insert(b"packed", to=Place.PACKED)
+        put_in_place(tmp_path / "copy", path)
+        answer = None
+        try:
+            answer = calls(late, key)[name]()
+        except ContainerReplaced as error:
+            assert "another container was put in its place" in str(error)
+        except KeyError:
+            assert name == "extract absent"
+    # Of what it has open a reader may give what was there; nothing is taken for stored that is not.
+    assert not (answer and name in ("has absent", "delete"))
+    with Container(path) as container:
+        if name.startswith("insert"):
+            answers = [answer] if isinstance(answer, str) else answer or []
+            assert set(container) >= set(answers)
+        assert container.has(key_of(b"other"))
+        assert_whole(container)
+
+
+# Cleared beside others (A16).
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_clearing_does_not_go_on_beside_a_maintenance_run(tmp_path: Path, version: int) -> None:
+    with Container.create(tmp_path, container_version=version) as container:
+        key = container.insert(b"x", to=Place.PACKED)
+        with container.engine.maintenance("a test"):
+            with pytest.raises(Busy, match="a test"):
+                Container(tmp_path).init_container(clear=True)
+            assert container.extract(key) == b"x"
+        Container(tmp_path).init_container(clear=True)
+        assert list(Container(tmp_path)) == []
+
+
+@pytest.mark.parametrize("again", [1, 2])
+@pytest.mark.parametrize("version", [1, 2])
+def test_who_writes_while_it_is_cleared_stores_nothing_into_the_new_one(
+    tmp_path: Path, version: int, again: int
+) -> None:
+    """Before, manifests and packs of the old one went into the new one, which was damaged for ever."""
+
+    def sources() -> Iterator[bytes]:
+        yield b"before"
+        Container(tmp_path).init_container(clear=True, container_version=again)
+        yield b"behind"
+
+    with Container.create(tmp_path, container_version=version) as container:
+        container.insert(b"x", to=Place.PACKED)
+        with pytest.raises(ContainerReplaced, match="another container was put in its place"):
+            container.insert_many(sources())
+    with Container(tmp_path) as container:
+        assert list(container) == []
+        assert_whole(container)
+        container.insert(b"new", to=Place.PACKED)
+        assert_holds(container, {key_of(b"new"): b"new"})
+
+
+def test_a_commit_that_waits_for_a_clearing_finds_no_container(tmp_path: Path) -> None:
+    from rsdos.engine import clear_container
+
+    with Container.create(tmp_path) as container:
+        container.insert(b"x", to=Place.PACKED)
+
+        def sources() -> Iterator[bytes]:
+            yield b"y"
+            clear_container(str(tmp_path))
+
+        with pytest.raises((NotAContainer, ContainerReplaced)):
+            container.insert_many(sources())
+    assert not (tmp_path / "config.json").exists()
+
+
+# Lock files that somebody tidies up (A10).
+
+
+def packed(path: Path, data: bytes) -> str:
+    with Container(path) as other:
+        return other.insert(data, to=Place.PACKED)
+
+
+@pytest.mark.parametrize("call", ["fdatasync", "link"])
+def test_without_its_lock_file_a_commit_goes_on_beside_another_and_both_are_kept(tmp_path: Path, call: str) -> None:
+    """Before, both wrote `index/manifest.new`, and the first published what the second had written."""
+    Container.create(tmp_path).close()
+    packed(tmp_path, b"first")
+    keys: list[str] = []
+
+    def hook(name: str, do: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        path = os.readlink(f"/proc/self/fd/{arguments[0]}") if isinstance(arguments[0], int) else str(arguments[0])
+        if name == call and "/index/manifest" in path and not keys:
+            keys.append("")
+            (tmp_path / "locks" / "commit").unlink()
+            keys.append(packed(tmp_path, b"theirs"))
+        return do(*arguments)
+
+    with Container(tmp_path) as container, intercepted(hook):
+        # In a pack of its own: that of the other is locked.
+        keys.append(container.insert(b"ours", to=Place.PACKED))
+    assert len(keys) == 3
+    with Container(tmp_path) as container:
+        assert_holds(container, {key_of(data): data for data in (b"first", b"theirs", b"ours")})
+        assert_whole(container)
+
+
+@pytest.mark.parametrize("is_new", [False, True])
+def test_without_its_lock_file_a_pack_has_one_writer(tmp_path: Path, is_new: bool) -> None:
+    """Before, the first cut off, or wrote over, what the second had committed to the same pack."""
+    Container.create(tmp_path).close()
+    stored = [noise(3000, 1), noise(5000, 2), noise(3000, 3), noise(2 << 20, 4)]
+    if not is_new:
+        stored.append(b"first")
+        packed(tmp_path, b"first")
+
+    def sources() -> Iterator[bytes]:
+        yield noise(3000, 1)
+        yield noise(2 << 20, 4)  # What came before it is written now.
+        for lock in (tmp_path / "locks").iterdir():
+            lock.unlink()
+        if is_new:
+            with pytest.raises(Busy, match="a writer whose lock file was removed"):
+                packed(tmp_path, noise(5000, 2))
+            stored.remove(noise(5000, 2))
+        else:
+            packed(tmp_path, noise(5000, 2))
+        with Container(tmp_path) as other:
+            other.clean_storage()
+        yield noise(3000, 3)
+
+    with Container(tmp_path) as container:
+        container.insert_many(sources())
+    packed(tmp_path, b"more")
+    with Container(tmp_path) as container:
+        assert_holds(container, {key_of(data): data for data in [*stored, b"more"]})
+        assert_whole(container)
+
+
+def test_unfinished_manifests_of_dead_writers_go_with_the_next_commit(tmp_path: Path) -> None:
+    Container.create(tmp_path).close()
+    for name in ("manifest.new", f"manifest-{'0' * 16}.new"):
+        (tmp_path / "index" / name).write_bytes(b"half")
+    packed(tmp_path, b"x")
+    assert not list((tmp_path / "index").glob("*.new"))
+    assert native(Engine(str(tmp_path))).index.history.newest().number == 2
