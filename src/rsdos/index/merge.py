@@ -14,10 +14,11 @@ from typing import Protocol
 import numpy as np
 
 from rsdos import fsio
+from rsdos.errors import DamagedContainer
 from rsdos.index.entries import Entries
 from rsdos.index.liveness import needed
 from rsdos.index.manifest import SegmentEntry
-from rsdos.index.segment import KEY_SPACE, SegmentLayout, check_of, encode_segment_ends
+from rsdos.index.segment import KEY_SPACE, UNEVEN, Segment, SegmentLayout, check_of, encode_segment_ends
 from rsdos.layout import Layout
 
 MOST_SEGMENTS = 16
@@ -25,6 +26,12 @@ MOST_SEGMENTS = 16
 
 _MERGE_TO = 8
 _RANGE = 1 << 16
+_MOST_IN_RANGE = 16 * _RANGE
+"""Entries in a range of as many as `_RANGE` keys: digests spread to a few hundred more; one key may have many copies.
+
+A million are 70 MB, three times that while they are sorted. A table that was made of one key range asks for any number.
+"""
+
 _MOVED = 4 << 20
 
 
@@ -61,7 +68,8 @@ class Table(Protocol):
 def merged(segments: Sequence[Table], start: int = 0, end: int = KEY_SPACE) -> Iterator[Entries]:
     """All entries of some segments in the order of their keys, in tables of bounded size.
 
-    Only of keys whose first 8 bytes, as a number, are from ``start`` to before ``end``.
+    Only of keys whose first 8 bytes, as a number, are from ``start`` to before ``end``. Raises `DamagedContainer` where
+    the keys do not spread as digests do.
     """
     tables = [segment.entries() for segment in segments]
     cuts = [_cut(table, start) for table in tables]
@@ -70,6 +78,10 @@ def merged(segments: Sequence[Table], start: int = 0, end: int = KEY_SPACE) -> I
     for number in range(1, ranges + 1):
         bound = start + (end - start) * number // ranges
         ends = [_cut(table, bound) for table in tables]
+        counts = [end - cut for cut, end in zip(cuts, ends, strict=True)]
+        if sum(counts) > _MOST_IN_RANGE:
+            uneven = segments[counts.index(max(counts))]
+            raise DamagedContainer(uneven.path if isinstance(uneven, Segment) else "index", UNEVEN)
         yield Entries.joined(table.take(slice(*cut)) for table, *cut in zip(tables, cuts, ends, strict=True)).sort()
         cuts = ends
 

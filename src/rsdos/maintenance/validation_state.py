@@ -16,7 +16,7 @@ from rsdos.stores import Depth, Finding
 MOST_FINDINGS = 10_000
 """Findings that are kept, 3 MB of them; others are counted."""
 
-_MOST_BYTES = 1 << 26
+_MOST_BYTES = 1 << 23
 _VERSION = 1
 
 
