@@ -34,7 +34,19 @@ if TYPE_CHECKING:
         UnsupportedContainer,
         WriterPoisoned,
     )
-    from rsdos.model import Codec, CompressMode, Durability, Extent, ObjectMeta, Place, Trust
+    from rsdos.interfaces import Progress
+    from rsdos.model import (
+        Codec,
+        CompressMode,
+        Durability,
+        Extent,
+        ObjectMeta,
+        Place,
+        Readers,
+        Sharing,
+        Trust,
+        WhenBusy,
+    )
 
 __all__ = [
     "AmbiguousKey",
@@ -56,19 +68,23 @@ __all__ = [
     "ObjectMeta",
     "ObjectNotFound",
     "Place",
+    "Progress",
     "ReadOnlyContainer",
+    "Readers",
     "RsdosError",
+    "Sharing",
     "SourceChanged",
     "Trust",
     "UnreadableSource",
     "UnsupportedContainer",
+    "WhenBusy",
     "WriterPoisoned",
     "__version__",
     "set_threads",
 ]
 
 if not TYPE_CHECKING:  # A type checker would take every name for one that this knows.
-    _HOMES = ("rsdos.model", "rsdos.errors", "rsdos.container", "rsdos.codecs.cores")
+    _HOMES = ("rsdos.model", "rsdos.errors", "rsdos.container", "rsdos.codecs.cores", "rsdos.interfaces")
 
     def __getattr__(name):
         # Late: `rsdos --version` and `import rsdos` for its errors need not pay for the store.
@@ -81,3 +97,6 @@ if not TYPE_CHECKING:  # A type checker would take every name for one that this 
                     globals()[name] = getattr(module, name)
                     return globals()[name]
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__():
+        return sorted({*globals(), *__all__})

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from enum import Enum
 from itertools import islice
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import IO, TYPE_CHECKING, Literal, Self, TypeVar, overload
 
 from rsdos.config import DEFAULT_PACK_SIZE, VERSION, Config
 from rsdos.engine import Engine, clear_container, make_container
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rsdos.maintenance import backup, clean, pack, repack, status, validate
+    from rsdos.streams.writer import ObjectWriter
 
 SHORTEST_PREFIX = 6
 """Characters of a key that `Container.find` takes: 24 bits tell a few thousand objects apart."""
@@ -215,35 +216,70 @@ class Container:
 
     # The verbs (`rsdos.interfaces.ObjectStore`).
 
-    def insert(self, source: Source, *, to: Place = Place.LOOSE) -> str:
+    def insert(self, source: Source, *, to: Place | str = Place.LOOSE) -> str:
         """Store one object and return its key, once it is as durable as the container promises.
 
-        A source is bytes-like, the path of a regular file, or a binary stream, read from where it stands. It goes
-        to a loose file; ``to=Place.PACKED`` appends it to a pack. Raises `InvalidSource`, `UnreadableSource`,
-        `SourceChanged`, `ReadOnlyContainer`, what the stream raises, and OSError; nothing is stored then.
+        A source is bytes or what has a buffer of them (an array of numpy, say), the path of a regular file, or a
+        binary stream, read from where it stands. It goes to a loose file; ``to="packed"`` appends it to a pack.
+        Raises `InvalidSource`, `UnreadableSource`, `SourceChanged`, `ReadOnlyContainer`, what the stream raises, and
+        OSError; nothing is stored then.
         """
-        return self.engine.objects.insert(source, to=to)
+        return self.engine.objects.insert(source, to=to if type(to) is Place else _choice(Place, to))
 
     def insert_many(
         self,
         sources: Iterable[Source],
         *,
-        to: Place = Place.PACKED,
-        compress: CompressMode = CompressMode.AUTO,
-        trust: Trust = Trust.VERIFY,
+        to: Place | str = Place.PACKED,
+        compress: CompressMode | str = CompressMode.AUTO,
+        trust: Trust | str = Trust.VERIFY,
     ) -> list[str]:
         """Store many objects and return their keys in the order given, once all are durable.
 
-        They go straight to a pack; ``to=Place.LOOSE`` writes a file for each. ``compress`` is for packs, and
+        They go straight to a pack; ``to="loose"`` writes a file for each. ``compress`` is for packs, and
         ``trust`` says whether a copy that is there already is read before it counts. Raises what `insert` does.
         Batches of 262,144 objects or 1 GiB are committed on the way; what was committed stays.
         """
-        return self.engine.objects.insert_many(sources, to=to, compress=compress, trust=trust)
+        return self.engine.objects.insert_many(
+            sources,
+            to=_choice(Place, to),
+            compress=_choice(CompressMode, compress),
+            trust=_choice(Trust, trust),
+        )
+
+    def writer(
+        self, *, to: Place | str = Place.LOOSE, compress: CompressMode | str = CompressMode.AUTO
+    ) -> ObjectWriter:
+        """A binary file to write to, for programs that want one; when it is closed it becomes an object with a key.
+
+        >>> with container.writer(to="packed") as file:
+        ...     file.write(b"some bytes")
+        >>> container.extract(file.key)
+        b'some bytes'
+
+        It is seekable. Nothing is stored when its ``with`` block raises, when it is dropped, or by `abort`. Above
+        8 MiB it is held in a file without a name, in the container, and read again when it is stored. ``to`` and
+        ``compress`` are as for `insert_many`.
+        """
+        from rsdos.streams.writer import ObjectWriter
+
+        place, mode = _choice(Place, to), _choice(CompressMode, compress)
+
+        def insert(stream: IO[bytes]) -> str:
+            return self.insert_many((stream,), to=place, compress=mode)[0]
+
+        return ObjectWriter(insert, self.engine.layout.root)
 
     def extract(self, key: str) -> bytes:
         """The bytes of one object, verified. Raises `ObjectNotFound`, `DamagedObject`, `InvalidKey`."""
         return (self._engine or self.engine).objects.extract(key)
 
+    @overload
+    def extract_many(
+        self, keys: Iterable[str], *, missing: Literal["raise", "skip"] = "raise"
+    ) -> Iterator[tuple[str, bytes]]: ...
+    @overload
+    def extract_many(self, keys: Iterable[str], *, missing: Missing) -> Iterator[tuple[str, bytes | None]]: ...
     def extract_many(self, keys: Iterable[str], *, missing: Missing = "raise") -> Iterator[tuple[str, bytes | None]]:
         """Yield (key, bytes) of many objects in storage order; see `rsdos.stores.Store.extract_many`.
 
@@ -299,6 +335,10 @@ class Container:
     def __len__(self) -> int:
         return len(self.engine.objects)
 
+    def __bool__(self) -> bool:
+        """True: an empty container is one."""
+        return True
+
     # Maintenance. Each operation is imported by who calls it: all of them together are 30 ms.
 
     def status(self) -> status.StatusReport:
@@ -345,7 +385,7 @@ class Container:
 
     def pack_all_loose(
         self,
-        compress: CompressMode = CompressMode.AUTO,
+        compress: CompressMode | str = CompressMode.AUTO,
         clean: bool = True,
         *,
         progress: Progress = SILENCE,
@@ -356,7 +396,7 @@ class Container:
         """
         from rsdos.maintenance import pack
 
-        return pack.pack_all(self.engine, pack.PackOptions(compress, clean), progress)
+        return pack.pack_all(self.engine, pack.PackOptions(_choice(CompressMode, compress), clean), progress)
 
     def backup(
         self,
@@ -383,10 +423,10 @@ class Container:
         return self.insert(stream)
 
     def add_objects_to_pack(
-        self, content_list: Sequence[BytesLike], compress: bool | CompressMode = False
+        self, content_list: Sequence[BytesLike], compress: bool | CompressMode | str = False
     ) -> list[str]:
         """`insert_many` of bytes; ``compress`` True is `CompressMode.YES`, False is NO."""
-        if not isinstance(compress, CompressMode):
+        if not isinstance(compress, (CompressMode, str)):
             compress = CompressMode.YES if compress else CompressMode.NO
         return self.insert_many(content_list, compress=compress)
 

@@ -9,7 +9,7 @@ import io
 import os
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self, overload
 
 from rsdos.model import Missing, ObjectMeta, Source
 
@@ -44,12 +44,18 @@ class ObjectStore(Protocol):
     def extract(self, key: str) -> bytes:
         """The bytes of one object. Raises `ObjectNotFound`, `DamagedObject`, `InvalidKey`."""
 
-    def extract_many(self, keys: Iterable[str], *, missing: Missing = "raise") -> Iterator[tuple[str, bytes | None]]:
+    @overload
+    def extract_many(
+        self, keys: Iterable[str], *, missing: Literal["raise", "skip"] = "raise"
+    ) -> Iterator[tuple[str, bytes]]:
         """Yield (key, bytes) of many objects in storage order, each key once.
 
         ``missing`` says what becomes of a key that is not there: "raise" `ObjectNotFound`, "skip" it, or yield
         (key, None) ("none").
         """
+
+    @overload
+    def extract_many(self, keys: Iterable[str], *, missing: Missing) -> Iterator[tuple[str, bytes | None]]: ...
 
     def open(self, key: str) -> io.BufferedReader:
         """A seekable binary stream of one object."""

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import os
 from enum import Enum, IntEnum, IntFlag
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 BytesLike: TypeAlias = bytes | bytearray | memoryview
 
@@ -19,8 +22,11 @@ class Readable(Protocol):
         """Up to ``size`` bytes; none at the end."""
 
 
-Source: TypeAlias = BytesLike | str | os.PathLike[str] | Readable
-"""What can be inserted: bytes, the path of a regular file, or a readable binary stream (from where it stands)."""
+Source: TypeAlias = "ReadableBuffer | str | os.PathLike[str] | Readable"
+"""What can be inserted: bytes, the path of a regular file, or a readable binary stream (from where it stands).
+
+Bytes are whatever has a C-contiguous buffer: also arrays of numpy, and buffers of Arrow.
+"""
 
 Missing: TypeAlias = Literal["raise", "skip", "none"]
 """What a bulk read does about a key that the store does not have."""

@@ -21,7 +21,7 @@ from itertools import chain, islice
 from math import inf
 from operator import itemgetter
 from time import monotonic
-from typing import TypeVar
+from typing import Literal, TypeVar, overload
 
 from rsdos import fsio
 from rsdos.errors import DamagedObject, DecodeError, InvalidOption, ObjectNotFound, log_warning
@@ -167,6 +167,12 @@ class Store(ABC):
         """
         return write_out(self._look(self.frames, key), os.fspath(path))
 
+    @overload
+    def extract_many(
+        self, keys: Iterable[str], *, missing: Literal["raise", "skip"] = "raise"
+    ) -> Iterator[tuple[str, bytes]]: ...
+    @overload
+    def extract_many(self, keys: Iterable[str], *, missing: Missing) -> Iterator[tuple[str, bytes | None]]: ...
     def extract_many(self, keys: Iterable[str], *, missing: Missing = "raise") -> Iterator[tuple[str, bytes | None]]:
         """Yield (key, bytes) of many objects, of every 131,072 keys in storage order and each once.
 
