@@ -183,3 +183,25 @@ def test_golden_damaged_containers_are_good_after_both(name: str, tmp_path: Path
         for key in expected["objects"]:
             assert key_of(container.extract(key)) == key
     assert run(Container(root)).is_good
+
+
+@pytest.mark.parametrize("beyond_help", BeyondHelp)
+def test_many_objects_are_repaired_with_few_commits(tmp_path: Path, beyond_help: BeyondHelp) -> None:
+    contents = [noise(300 + number, number) for number in range(200)]
+    with Container.create(tmp_path / "container") as container, Container.create(tmp_path / "other") as other:
+        keys = container.insert_many(contents)
+        extents = [container.meta(key).extent for key in keys]
+        other.insert_many(contents[:150])
+    pack = tmp_path / "container" / "packed" / "0000000001.pack"
+    for extent in extents:
+        assert extent is not None
+        flip(pack, extent.offset)
+    before = max(container.engine.layout.manifest_numbers())
+    length = sum(path.stat().st_size for path in pack.parent.iterdir())
+    report = repair(container, other.path, beyond_help=beyond_help)
+    assert (len(report.repaired), len(report.beyond_help)) == (150, 50)
+    assert max(container.engine.layout.manifest_numbers()) - before <= 3
+    assert sum(path.stat().st_size for path in pack.parent.iterdir()) - length < 2 * sum(map(len, contents))
+    fresh = Container(container.path)
+    assert dict(fresh.extract_many(keys[:150])) == dict(zip(keys, contents[:150], strict=False))
+    fresh.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from time import monotonic
 
@@ -16,9 +16,12 @@ from rsdos.maintenance.quarantine import new_directory, set_aside, write_report
 from rsdos.maintenance.validate import look
 from rsdos.model import FRAME_SIZE, BytesLike, CompressMode, Copy, Durability, Trust
 from rsdos.progress import SILENCE
-from rsdos.stores import Depth, Encoding, Finding, Store
+from rsdos.stores import Depth, Encoding, Finding, PackAppender, Store
 from rsdos.streams.plain import hashed
 from rsdos.streams.sources import in_frames
+
+_BATCH = 1 << 12
+"""Objects that are repaired with one commit each of what is taken, of what is let go, and of what is beyond help."""
 
 HERE = "here"
 """Stands for another copy in the container itself."""
@@ -155,15 +158,26 @@ def execute(engine: Engine, plan: RepairObjectsPlan, progress: Progress = SILENC
             held.enter_context(source.reading())
         progress.start("Repairing objects", len(plan.remedies), "objects")
         try:
-            for remedy in plan.remedies:
-                run.treat(remedy)
-                progress.advance(1)
+            for at in range(0, len(plan.remedies), _BATCH):
+                run.treat(plan.remedies[at : at + _BATCH], progress)
         finally:
             progress.finish()
             described = run.describe()
     return RepairObjectsReport(
         tuple(run.repaired), tuple(run.beyond_help), described, plan.files, plan.unlisted, monotonic() - begun
     )
+
+
+class _Group:
+    """Some objects of which the same becomes."""
+
+    def __init__(self) -> None:
+        self.remedies: list[Remedy] = []
+        self.digests: list[bytes] = []
+
+    def add(self, remedy: Remedy, digest: bytes, source: str | None) -> None:
+        self.remedies.append(replace(remedy, source=source))
+        self.digests.append(digest)
 
 
 class _Run:
@@ -182,57 +196,70 @@ class _Run:
             self._directory = new_directory(self._engine, "objects")
         return self._directory
 
-    def treat(self, remedy: Remedy) -> None:
-        """Do what can be done about one object."""
-        digest = bytes.fromhex(remedy.key)
+    def treat(self, remedies: Sequence[Remedy], progress: Progress) -> None:
+        """Do what can be done about some objects, together."""
         packed, loose = self._engine.packed, self._engine.loose
-        loose_is_good = loose.copies([digest], Trust.VERIFY, Durability.FULL)[0] is Copy.GOOD
-        if loose_is_good or _is_good(packed, digest):
-            # 1. There is a good copy here.
-            packed.drop_damaged([digest], even_the_last=loose_is_good)
-            self._clear_loose(digest)
-            self.repaired.append(Remedy(remedy.key, remedy.reason, HERE))
-            return
-        for source in self._plan.options.sources:
-            if self._take_from(source, digest):
-                # 3. Only now: the good copy is committed, and on stable storage.
-                packed.drop_damaged([digest])
+        digests = [bytes.fromhex(remedy.key) for remedy in remedies]
+        in_files = loose.copies(digests, Trust.VERIFY, Durability.FULL)
+        good_in_files, good_in_packs, helped, helpless = _Group(), _Group(), _Group(), _Group()
+        # 1. Where there is no good copy here, append that of another container; commit all of them.
+        # What is here is known to be damaged.
+        with packed.appender(_damaged, Durability.FULL) as appender:
+            for remedy, digest, copy in zip(remedies, digests, in_files, strict=True):
+                if copy is Copy.GOOD:
+                    good_in_files.add(remedy, digest, HERE)
+                elif _is_good(packed, digest):
+                    good_in_packs.add(remedy, digest, HERE)
+                elif (source := self._take(appender, digest)) is not None:
+                    helped.add(remedy, digest, source)
+                else:
+                    helpless.add(remedy, digest, None)
+                progress.advance(1)
+            appender.commit()
+        # 2. Only now: each has a good copy, committed and on stable storage. Let go of the bad ones.
+        packed.drop_damaged([*good_in_packs.digests, *helped.digests])
+        packed.drop_damaged(good_in_files.digests, even_the_last=True)
+        for group in (good_in_files, good_in_packs, helped):
+            for digest in group.digests:
                 self._clear_loose(digest)
-                self.repaired.append(Remedy(remedy.key, remedy.reason, source.layout.root))
-                return
+            self.repaired += group.remedies
         if self._plan.options.beyond_help is BeyondHelp.KEEP:
-            self.beyond_help.append(Remedy(remedy.key, remedy.reason, None))
-            return
-        # 4. Beyond help: first a copy of all that there is, then it goes.
-        set_aside(self._engine, remedy.key, remedy.reason, self._aside())
-        packed.drop_damaged([digest], even_the_last=True)
-        self._clear_loose(digest)
-        if _is_good(packed, digest) or _is_good(loose, digest):
-            self.repaired.append(Remedy(remedy.key, remedy.reason, HERE))  # Somebody has just inserted it.
+            self.beyond_help += helpless.remedies
         else:
-            self.beyond_help.append(Remedy(remedy.key, remedy.reason, None))
+            self._give_up(helpless)
+
+    def _give_up(self, helpless: _Group) -> None:
+        """3. First a copy of all that there is; 4. then it goes."""
+        packed, loose = self._engine.packed, self._engine.loose
+        for remedy in helpless.remedies:
+            set_aside(self._engine, remedy.key, remedy.reason, self._aside())
+        packed.drop_damaged(helpless.digests, even_the_last=True)
+        for remedy, digest in zip(helpless.remedies, helpless.digests, strict=True):
+            self._clear_loose(digest)
+            if _is_good(packed, digest) or _is_good(loose, digest):
+                self.repaired.append(Remedy(remedy.key, remedy.reason, HERE))  # Somebody has just inserted it.
+            else:
+                self.beyond_help.append(remedy)
 
     def _clear_loose(self, digest: bytes) -> None:
         self._engine.loose.set_damaged_aside(digest, self._aside)
 
-    def _take_from(self, source: Engine, digest: bytes) -> bool:
-        """Append an object of another container, if it has a good copy."""
-        for store in (source.packed, source.loose):
-            # Read to its end first: what is raised below is not about the source, and not to be passed over.
-            parts = _parts(store, digest) if _is_good(store, digest) else None
-            if parts is None:
-                continue
-            # 2. Append and commit. What is here is known to be damaged.
-            with self._engine.packed.appender(_damaged, Durability.FULL) as appender:
+    def _take(self, appender: PackAppender, digest: bytes) -> str | None:
+        """Append an object from the first container that has a good copy; returns where that is."""
+        for source in self._plan.options.sources:
+            for store in (source.packed, source.loose):
+                # Read to its end first: what is raised below is not about the source, and not to be passed over.
+                parts = _parts(store, digest) if _is_good(store, digest) else None
+                if parts is None:
+                    continue
                 first = next(parts, b"")
                 rest = next(parts, None)
                 if rest is None and len(first) <= FRAME_SIZE:
                     appender.add_many([bytes(first)], self._encoding)
                 else:
                     appender.add_frames(in_frames(_joined(first, rest, parts)), self._encoding)
-                appender.commit()
-            return True
-        return False
+                return source.layout.root
+        return None
 
     def describe(self) -> str | None:
         """Write down what was done, where anything was put into quarantine; returns the path."""
