@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from shutil import which
 
+import click
 import pytest
 
 from rsdos import Container
@@ -325,3 +326,46 @@ def test_a_batch_answers_before_the_next_is_asked(run: Run, tmp_path: Path) -> N
     assert process.returncode == 0
     run("cat-file", code=2)
     run("cat-file", "--batch", keys[0], code=2)
+
+
+# Words.
+
+
+def test_every_command_has_an_example(run: Run) -> None:
+    from rsdos.cli.main import rsdos
+
+    def all_of(group: click.Group, path: tuple[str, ...]) -> list[tuple[str, ...]]:
+        found = []
+        with click.Context(group) as context:
+            for name in group.list_commands(context):
+                command = group.get_command(context, name)
+                assert command is not None
+                found.append((*path, name))
+                if isinstance(command, click.Group):
+                    found += all_of(command, (*path, name))
+        return found
+
+    commands = all_of(rsdos, ())
+    assert len(commands) > 20
+    with click.Context(rsdos) as context:
+        for path in commands:
+            command: click.Command = rsdos
+            for name in path:
+                assert isinstance(command, click.Group)
+                inner = command.get_command(context, name)
+                assert inner is not None
+                command = inner
+            assert "Example: " in command.get_help(click.Context(command, info_name=" ".join(path))), path
+
+
+def test_nothing_is_due_after_one_add(run: Run, tmp_path: Path) -> None:
+    run("init")
+    for number in range(150):
+        (tmp_path / f"{number}").write_text(f"{number}")
+    run("add-files", "--to", "packed", "1", "2", "3")
+    run("add-files", "4")
+    status = run("status").stdout
+    assert "Due = nothing" in status
+    assert "Total = 4 objects: 1 in files of their own, 3 in 1 pack file" in status
+    run("add-files", "--to", "loose", *map(str, range(150)))
+    assert "Due = pack 147 loose objects" in run("status").stdout

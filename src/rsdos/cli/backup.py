@@ -29,6 +29,9 @@ def command(
     it is copied as it is.
 
     DEST may be on another machine: [user@]host:path, through rsync and ssh.
+
+    \b
+    Example: rsdos backup --keep 7 /backups/store
     """
     from rsdos.maintenance import backup, backup_remote
     from rsdos.maintenance.remote import is_remote

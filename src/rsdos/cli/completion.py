@@ -14,6 +14,9 @@ def command(ctx: click.Context, shell: str) -> None:
     """Print the completion script of a shell.
 
     For bash: eval "$(rsdos completion bash)" in ~/.bashrc; likewise for zsh. For fish: rsdos completion fish | source.
+
+    \b
+    Example: eval "$(rsdos completion bash)"
     """
     from click.shell_completion import get_completion_class
 

@@ -35,6 +35,9 @@ def command(
     The space of packed objects becomes dead bytes; `rsdos optimize repack` gives it back. Readers and writers go on
     meanwhile; killed at any moment, the next run goes on. With --keep-from-file (garbage collection) objects that are
     inserted after the start stay; to insert one that is there already does not count, so list first what you need.
+
+    \b
+    Example: rsdos delete --keep-from-file keys-in-use.txt --dry-run
     """
     if bool(keys) + (listed is not None) + (kept is not None) != 1:
         raise click.UsageError("Give either KEYs, or --from-file, or --keep-from-file.")

@@ -43,6 +43,9 @@ def command(
     Each file is named by its whole key, and appears whole or not at all; one that is there already is replaced. "-" as
     a file of keys is standard input. What is not there, damaged or no key is named on standard error, the others are
     written, and the exit code is 1.
+
+    \b
+    Example: rsdos extract out 0f3a91 7c55de
     """
     if keys and listed is not None:
         raise click.UsageError("Give either KEYs, or --from-file.")

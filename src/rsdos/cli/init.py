@@ -62,6 +62,9 @@ def command(  # noqa: PLR0913, PLR0917  an argument for each option
     """Make a container, in PATH (default: that of -p), a directory that is not there or is empty.
 
     `rsdos --durability relaxed init` makes a container that syncs nothing.
+
+    \b
+    Example: rsdos init --pack-size 1GiB /data/store
     """
     if path is not None:
         if is_path_given(ctx):

@@ -14,7 +14,11 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="JSON; for l
 @click.group(invoke_without_command=True)
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """Look inside: loose objects, packs, one pack, one object."""
+    """Look inside: loose objects, packs, one pack, one object.
+
+    \b
+    Example: rsdos inspect object 0f3a91
+    """
     want_command(ctx)
 
 
@@ -22,7 +26,11 @@ def command(ctx: click.Context) -> None:
 @_json_option
 @pass_session
 def loose_command(session: Session, as_json: bool) -> None:
-    """The loose objects: key, size, length, codec."""
+    """The loose objects: key, size, length, codec.
+
+    \b
+    Example: rsdos inspect loose
+    """
     from rsdos.maintenance.inspect import inspect_loose
 
     for meta in inspect_loose(session.container().engine):
@@ -36,7 +44,11 @@ def loose_command(session: Session, as_json: bool) -> None:
 @_json_option
 @pass_session
 def packed_command(session: Session, as_json: bool) -> None:
-    """The packs of the newest manifest."""
+    """The packs of the newest manifest.
+
+    \b
+    Example: rsdos inspect packed --json
+    """
     from rsdos.maintenance.inspect import inspect_packed
 
     view = inspect_packed(session.container().engine)
@@ -57,7 +69,11 @@ def packed_command(session: Session, as_json: bool) -> None:
 @_json_option
 @pass_session
 def pack_command(session: Session, number: int, as_json: bool) -> None:
-    """The batches of one pack, read from the pack itself."""
+    """The batches of one pack, read from the pack itself.
+
+    \b
+    Example: rsdos inspect pack 1
+    """
     from rsdos.maintenance.inspect import inspect_pack
 
     view = inspect_pack(session.container().engine, number)
@@ -80,7 +96,11 @@ def pack_command(session: Session, number: int, as_json: bool) -> None:
 @_json_option
 @pass_session
 def object_command(session: Session, key: str, as_json: bool) -> None:
-    """Every copy of one object; KEY may be a unique beginning of 6 characters or more."""
+    """Every copy of one object; KEY may be a unique beginning of 6 characters or more.
+
+    \b
+    Example: rsdos inspect object 0f3a91
+    """
     from rsdos.maintenance.inspect import inspect_object
 
     container = session.container()

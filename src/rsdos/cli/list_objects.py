@@ -25,6 +25,9 @@ def command(session: Session, where: str | None, long: bool, as_json: bool) -> i
     """List the keys of all objects, in no particular order.
 
     Where a part of the container is damaged, those that it does not hide are listed, and the exit code is 1.
+
+    \b
+    Example: rsdos list --long | sort -k2 -n | tail
     """
     engine = session.container().engine
     stores: dict[str | None, Store] = {"loose": engine.loose, "packed": engine.packed, None: engine.objects}

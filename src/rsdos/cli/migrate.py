@@ -28,6 +28,9 @@ def command(
     Every object is hashed on the way. Until the last step, one rename, SOURCE is a whole container that all programs
     can use; killed at any moment, the same command goes on. In place at most one pack of extra disk is needed. Close
     what has SOURCE open before the end. What is damaged is listed, copied to quarantine/, and makes the exit code 1.
+
+    \b
+    Example: rsdos migrate old-container new-container
     """
     from rsdos.maintenance import migrate
 

@@ -28,6 +28,9 @@ def command(ctx: click.Context, session: Session, budget: float | None, run: Run
     """Maintenance. Without a command: do what is due of clean, pack, repack and merging the index.
 
     Readers and writers go on meanwhile; killed at any moment, the next run goes on.
+
+    \b
+    Example: rsdos optimize --budget 10m
     """
     if ctx.invoked_subcommand is not None:
         return 0
@@ -81,6 +84,9 @@ def clean_command(session: Session, run: Run) -> int:
     """Remove loose files that are safely packed, and leftovers of dead writers.
 
     A loose file is removed only after its packed copy was synced, read back and hashed. A live writer's files stay.
+
+    \b
+    Example: rsdos optimize clean --dry-run
     """
     from rsdos.maintenance import clean
 
@@ -116,6 +122,9 @@ def repack_command(session: Session, compression: str, min_dead: float, pack_id:
 
     Stored bytes are copied as they are where the compression stays. One pack at a time, so that the extra space is
     that of one. A pack that a long reader (a backup, say) still needs is unlinked by the next run.
+
+    \b
+    Example: rsdos optimize repack --min-dead 10%
     """
     from rsdos.maintenance import repack
 
@@ -152,6 +161,9 @@ def pack_command(session: Session, no_compress: bool, no_clean: bool, run: Run) 
 
     A loose file is removed only after its packed copy was synced, committed, read back and hashed. Readers and
     writers go on meanwhile; killed at any moment, the next run goes on.
+
+    \b
+    Example: rsdos optimize pack
     """
     from rsdos.maintenance import pack
     from rsdos.model import CompressMode

@@ -22,7 +22,11 @@ _SHOWN = 50
 @click.group(invoke_without_command=True)
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """Put right what validate found. First the index, then the objects."""
+    """Put right what validate found. First the index, then the objects.
+
+    \b
+    Example: rsdos repair index && rsdos repair objects --from backups/last-backup
+    """
     want_command(ctx)
 
 
@@ -36,6 +40,9 @@ def index_command(session: Session, run: Run) -> int:
     Nothing is done where nothing is wrong. The exit code is 1 when objects are damaged or gone: see repair objects.
     The packs of version 1 do not describe themselves: there the rows that can be read are saved; stop other programs
     first.
+
+    \b
+    Example: rsdos repair index --dry-run
     """
     from rsdos.maintenance import repair_index
 
@@ -86,6 +93,9 @@ def objects_command(session: Session, sources: tuple[str, ...], is_quick: bool, 
     Good copies are looked for in the container itself, and in the containers given by --from, in their order: of any
     version, a backup too. What none of them has is beyond help: it is named, and the exit code is 1. It stays as it
     is, for a run with another --from, or goes to quarantine/ with --quarantine. Repair the index first.
+
+    \b
+    Example: rsdos repair objects --from backups/last-backup
     """
     from rsdos.maintenance import repair_objects
     from rsdos.maintenance.repair_objects import BeyondHelp

@@ -23,6 +23,9 @@ def command(ctx: click.Context, session: Session, backup: str, destination: str 
 
     `rsdos -p DEST restore BACKUP` is the same.
     DEST is a container only when all is there: interrupted, run it again. It shares nothing with the backup.
+
+    \b
+    Example: rsdos restore /backups/store ./container
     """
     from rsdos.maintenance import restore
 

@@ -6,6 +6,12 @@ from rsdos.cli.render import count, echo, echo_error, echo_json, human, name, on
 from rsdos.cli.session import Session
 from rsdos.maintenance.status import StatusReport, status
 
+_LOOSE_DUE = 100
+"""Loose objects that are worth a word: so many at a time `add-files` takes straight to a pack."""
+
+_MERGE_DUE = 12
+"""Tables of the index likewise. With more than 16 a commit merges them by itself."""
+
 
 def show(session: Session, as_json: bool) -> StatusReport:
     """Count, and print: a page, or one JSON document."""
@@ -32,9 +38,14 @@ def show(session: Session, as_json: bool) -> StatusReport:
         f"Dead = {human(report.dead_length)}\n"
         f"Compression gain = {gain:.1f} %"
     )
-    due = [f"pack {count(report.loose_objects, 'loose object')}"] if report.loose_objects else []
+    total = report.loose_objects + report.packed_objects
+    echo(
+        f"\n[container.objects]\nTotal = {count(total, 'object')}: {report.loose_objects} in files of their own, "
+        f"{report.packed_objects} in {count(report.packs, 'pack file')}"
+    )
+    due = [f"pack {count(report.loose_objects, 'loose object')}"] if report.loose_objects >= _LOOSE_DUE else []
     due += [f"repack {count(len(report.repack), 'pack')}"] if report.repack else []
-    due += [f"merge {report.merge} tables of the index"] if report.merge else []
+    due += [f"merge {report.merge} tables of the index"] if report.merge >= _MERGE_DUE else []
     echo(f"\n[optimize]\nDue = {', '.join(due) or 'nothing'}")
     if backup := report.last_backup:
         state = {None: "not verified", True: "verified", False: "with damaged objects"}[backup.verified]

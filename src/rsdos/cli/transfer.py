@@ -37,6 +37,9 @@ def command(
     `rsdos -p DEST transfer SOURCE [KEY]...` is the same.
     The two may be of any version and hash. Between different hashes each object gets another key; both are printed
     then. Damaged objects are listed, and make the exit code 1; the others are copied.
+
+    \b
+    Example: rsdos transfer container-of-a-friend ./container
     """
     from rsdos.maintenance import transfer
 

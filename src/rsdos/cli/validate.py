@@ -36,6 +36,9 @@ def command(
     Readers, writers and maintenance go on meanwhile; no pack is unlinked until it ends. A run that was broken off, or
     whose time was up, is gone on with by --resume: a big container can be checked over days. Containers of version 1
     have no checksums of stored bytes: there only --full reads objects.
+
+    \b
+    Example: rsdos validate --full --resume --budget 2h
     """
     from rsdos.maintenance import validate
     from rsdos.stores import Depth
