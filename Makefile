@@ -15,6 +15,7 @@ STAMP := $(VENV)/installed-$(HERE)
 # The programs that tests and benchmarks compare with, and AiiDA on the drop-in: never beside rsdos's own.
 PEERS := .venv-peers/installed-$(HERE)
 AIIDA := .venv-aiida/installed-$(HERE)
+BENCHED := .venv-aiida-bench/installed-$(HERE)
 PLOTS := $(VENV)/plots-$(HERE)
 NODES ?= 2000
 STAGES := lint unit aiida
@@ -33,7 +34,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 # One step after the other, also under `make -j`: the summary of pytest is in one piece.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format unit aiida test-lowest test-newest test-install crash damage interleave soak bench bench-quick bench-scale bench-profile visit clean
+.PHONY: help demo test lint format unit aiida test-lowest test-newest test-install crash damage interleave soak bench bench-aiida bench-quick bench-scale bench-profile visit clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -103,6 +104,9 @@ bench-profile: $(STAMP) $(PLOTS) ## where the time goes, with Linux's perf; writ
 visit: $(STAMP) $(PEERS) ## open, has, read, close as AiiDA does it, side by side with disk-objectstore
 	@$(BIN)/python -m benchmarks.open_read_close $(ARGS)
 
+bench-aiida: $(STAMP) $(BENCHED) ## AiiDA's own calls, side by side with disk-objectstore; writes docs/aiida.md
+	@$(BIN)/python -m benchmarks.aiida_table $(ARGS)
+
 bench-scale: $(STAMP) $(PLOTS) ## 1 M and 10 M objects, as long as it takes; writes docs/performance.md
 	@$(BIN)/python -m benchmarks.scale --json docs/performance/scale.json $(ARGS)
 	@$(BIN)/python -m benchmarks.page
@@ -137,6 +141,14 @@ $(UV):
 	@echo "== setting up .venv-uv (once)"
 	@'$(PYTHON)' -m venv --clear .venv-uv
 	@.venv-uv/bin/python -m pip install --quiet uv
+
+# aiida-core on disk-objectstore itself; beside it what rsdos needs, which comes in by PYTHONPATH.
+$(BENCHED): Makefile pyproject.toml $(UV)
+	@echo "== setting up .venv-aiida-bench (once)"
+	@$(UV) venv --quiet --clear --python '$(PYTHON)' .venv-aiida-bench
+	@$(UV) pip install --quiet --python .venv-aiida-bench 'aiida-core~=2.9.0' disk-objectstore==1.5.0
+	@$(UV) pip install --quiet --python .venv-aiida-bench -r pyproject.toml
+	@touch $@
 
 $(PLOTS): $(STAMP)
 	@$(BIN)/python -m pip install --quiet --editable '.[bench]'

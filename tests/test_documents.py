@@ -6,6 +6,8 @@ Every block marked ``python`` runs; one that must not is marked ``text``.
 from __future__ import annotations
 
 import re
+import shlex
+import shutil
 import struct
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from rsdos import Container
 from rsdos.index import Entries, encode_segment, segment
 from rsdos.model import FRAME_SIZE, Codec, Compression
 from rsdos.pack import Batch
@@ -134,3 +137,40 @@ def test_every_test_that_the_page_of_hazards_names_is_there() -> None:
             assert not match[2] or f"def {match[2]}(" in code, f"{file}::{match[2]}"
             named += 1
     assert named > 40
+
+
+def in_a_container(place: Path, command: str) -> subprocess.CompletedProcess[str]:
+    """Run shell commands in a directory with a container of version 1 in PATH, and NEW where a command wants it."""
+    with Container.create(place / "PATH", container_version=1) as container:
+        container.insert_many([b"packed", b"as well"])
+        container.insert(b"loose")
+    if command.startswith("rsdos transfer"):
+        Container.create(place / "NEW").close()
+    if command.startswith("rsdos init") and "PATH" in command:
+        shutil.rmtree(place / "PATH")
+    function = f'rsdos() {{ {shlex.quote(sys.executable)} -m rsdos "$@"; }}'
+    return subprocess.run(
+        ["sh", "-ec", f"{function}\n{command}"], cwd=place, capture_output=True, text=True, check=False, env=console()
+    )
+
+
+def inline_commands(page: str) -> list[str]:
+    """The commands of rsdos in a page's sentences and tables whose words are all to be had: PATH and NEW."""
+    found = re.findall(r"`(rsdos [^`]+)`", (ROOT / page).read_text())
+    whole = (line for line in found if not re.search(r"\[|delete", line))
+    return sorted({line for line in whole if {*re.findall(r"[A-Z]{2,}", line)} <= {"PATH", "NEW"}})
+
+
+@pytest.mark.parametrize("command", inline_commands("docs/migration.md"))
+def test_the_commands_of_the_migration_page_run(command: str, tmp_path: Path) -> None:
+    done = in_a_container(tmp_path, command)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_shell_block_of_the_migration_page_runs(tmp_path: Path) -> None:
+    (block,) = blocks("docs/migration.md", "sh")
+    done = in_a_container(tmp_path, block)
+    assert done.returncode == 0, done.stderr
+    for name, version in (("PATH", 1), ("NEW", 2)):
+        with Container(tmp_path / name) as container:
+            assert (container.config.version, len(container)) == (version, 3)

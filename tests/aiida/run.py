@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -110,6 +111,25 @@ def archive(profile: Profile, place: Path) -> None:
     second.check()
 
 
+def follow_the_page(profile: Profile, other: Profile) -> None:
+    """The commands of docs/aiida.md, but for those that install and measure; another profile is the default one."""
+    page = HERE.parents[1] / "docs" / "aiida.md"
+    (block,) = re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    commands = [line for line in block.splitlines() if not line.startswith(("pip ", "make "))]
+    back = next(at for at, line in enumerate(commands) if line.startswith("rsdos") and "--to 1" in line)
+    naming = [line.replace("my-profile", profile.name) for line in commands]
+    before = other.version()
+    profile.run("sh", "-ec", "\n".join(naming[:back]))
+    if (profile.version(), other.version()) != (2, before):
+        raise SystemExit("another profile was migrated than the one that was named")
+    profile.check()
+    settings = [line for line in naming[:back] if "=" in line.split()[0]]
+    profile.run("sh", "-ec", "\n".join([*settings, naming[back]]))
+    if profile.version() != 1:
+        raise SystemExit("it was not migrated back")
+    profile.check()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--nodes", type=int, default=2000)
@@ -139,6 +159,7 @@ def main() -> None:
         live(second, place, nodes)
         second.run(BIN / "rsdos", "migrate", second.container, "--to", "1")
         second.check()
+        follow_the_page(first, second)
     print("AiiDA: all steps done, all contents right")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-UV = os.environ.get("UV", "uv")
+UV = os.path.abspath(shutil.which(os.environ.get("UV", "uv")) or "uv")
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "src", "drop-in")
 
 PLUGIN = """
@@ -59,6 +60,10 @@ class Environment:
 
     def install(self, *what: str | Path) -> None:
         run(*self._install, *what, cwd=self._place)
+
+    def type_in(self, line: str, place: Path) -> None:
+        """What a user types, with the environment active."""
+        run("sh", "-ec", f'PATH="{self.bin}:$PATH"; {line}', cwd=place)
 
     def run(self, program: str, *arguments: str | Path) -> str:
         return run(self.bin / program, *arguments, cwd=self._place)
@@ -113,6 +118,12 @@ def use(environment: Environment) -> None:
     environment.run("rsdos", "-p", environment.bin.parent / "other", "init")
 
 
+def page() -> str:
+    """The commands of docs/drop-in.md."""
+    (block,) = re.findall(r"^```sh\n(.*?)^```", (ROOT / "docs" / "drop-in.md").read_text(), re.MULTILINE | re.DOTALL)
+    return str(block)
+
+
 def try_one(tool: str, form: str, aiida: str | None) -> None:
     print(f"== {tool}, from {form}", *([f"aiida-core {aiida}"] if aiida else []), flush=True)
     with tempfile.TemporaryDirectory() as directory:
@@ -121,10 +132,12 @@ def try_one(tool: str, form: str, aiida: str | None) -> None:
         environment = Environment(place, tool)
         if aiida:
             environment.install(f"aiida-core=={aiida}.*")
-        what = [checkout, checkout / "drop-in"] if form == "checkout" else wheels_of(checkout, place, tool)
         # Two steps, as the page says: the drop-in wants an rsdos that PyPI does not have.
-        for one in what:
-            environment.install(one)
+        if form == "checkout" and tool == "pip":
+            environment.type_in(page(), checkout)
+        else:
+            for one in [checkout, checkout / "drop-in"] if form == "checkout" else wheels_of(checkout, place, tool):
+                environment.install(one)
         shutil.rmtree(checkout)
         shutil.rmtree(place / "wheels", ignore_errors=True)
         environment.install(make_plugin(place))

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from rsdos import locks
 from rsdos.errors import DamagedContainer, DamagedObject, InvalidOption, ReadOnlyContainer, RsdosError, log_warning
-from rsdos.model import FRAME_SIZE, BytesLike, CompressMode, Copy, Durability, ObjectMeta, Place, Source, Trust
+from rsdos.model import BytesLike, CompressMode, Copy, Durability, ObjectMeta, Place, Source, Trust
 from rsdos.stores import CHUNK, LooseStore, Packs, Store, ask_for_rest, first_good, rest_of
 
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -154,11 +154,11 @@ class Objects(Store):
 
     def insert(self, source: Source, *, to: Place = Place.LOOSE) -> str:
         """Store one object, in a file of its own unless ``to`` says otherwise; returns its key once it is durable."""
-        if to is not Place.LOOSE or type(source) is not bytes or len(source) > FRAME_SIZE:
+        if to is not Place.LOOSE:
             return self.insert_many((source,), to=to)[0]
-        # Small bytes, what is inserted most, and faster than a file is made elsewhere: by the shortest way.
+        # Most of what is inserted is small, and faster than a file is made elsewhere: by the shortest way.
         try:
-            key = self.loose.insert_bytes(source)
+            key = self.loose.insert(source)
         except OSError as error:
             self._refuse(error)
             raise

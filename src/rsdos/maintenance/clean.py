@@ -9,7 +9,7 @@ from time import monotonic
 from rsdos.engine import Engine
 from rsdos.interfaces import Progress
 from rsdos.maintenance.quarantine import sweep_quarantine
-from rsdos.model import Durability
+from rsdos.model import Durability, Trust
 from rsdos.progress import SILENCE
 from rsdos.stores import PackAppender, order
 
@@ -95,7 +95,8 @@ def execute(engine: Engine, plan: CleanPlan, progress: Progress = SILENCE) -> Cl
         leftovers = sweep(engine)
         progress.start("Cleaning", plan.objects, "objects")
         try:
-            with engine.packed.appender(durability=Durability.FULL) as appender:
+            # What is packed by the index is read back and hashed once, by `remove_safe`.
+            with engine.packed.appender(durability=Durability.FULL, trust=Trust.INDEX) as appender:
                 for digests in batches(engine):
                     packed = _packed(appender, digests)
                     before = engine.loose.names.length_of(packed)

@@ -210,9 +210,9 @@ class LooseStore(Store):
 
     # Inserting.
 
-    def insert_bytes(self, data: bytes) -> str:
-        """Store one object of at most a frame; see `LooseInsert`."""
-        return self._insert.insert_bytes(data)
+    def insert(self, source: Source) -> str:
+        """Store one object; see `LooseInsert`."""
+        return self._insert.insert(source)
 
     def insert_many(self, sources: Iterable[Source]) -> list[str]:
         """See `LooseInsert.insert_many`."""

@@ -121,6 +121,13 @@ class LooseInsert:
         self._known, self._still_there, self._is_elsewhere = looks
         self._single = Threads(1)
 
+    def insert(self, source: Source) -> str:
+        """`insert_many` of one object; of at most a frame by the shortest way."""
+        data = take(source)
+        if isinstance(data, bytes):
+            return self.insert_bytes(data)
+        return self.insert_many((data,))[0]
+
     def insert_bytes(self, data: bytes) -> str:
         """`insert_many` of one object of at most a frame: five system calls where there is no copy to look at."""
         if not self._is_raw:
@@ -140,7 +147,7 @@ class LooseInsert:
             file.close()
         return key if is_there else self.insert_many((data,))[0]
 
-    def insert_many(self, sources: Iterable[Source]) -> list[str]:
+    def insert_many(self, sources: Iterable[Source | Frames]) -> list[str]:
         """Store each object in a file of its own; returns their keys in the order given, once all are durable.
 
         Files are written, then synced, then published 128 at a time; at the end each directory is synced once. When
@@ -203,12 +210,12 @@ class LooseInsert:
         if large:
             large.file.close()
 
-    def _insert_all(self, sources: Iterable[Source], bulk: _Bulk) -> list[str]:
+    def _insert_all(self, sources: Iterable[Source | Frames], bulk: _Bulk) -> list[str]:
         keys: list[str] = []
         group: list[bytes] = []
         size = 0
         for source in sources:
-            data = take(source)
+            data = source if isinstance(source, Frames) else take(source)
             if isinstance(data, bytes):
                 group.append(data)
                 size += len(data)

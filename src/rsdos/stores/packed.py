@@ -202,8 +202,11 @@ class PackedStore(Packs):
 
     def _copies_in_sight(self, digests: Sequence[bytes], trust: Trust, durability: Durability) -> list[Copy]:
         try:
-            if len(digests) == 1 and self.index.find(digests[0]) is None:
-                return [Copy.MISSING]  # A tenth of the cost of what follows: of every fresh loose object.
+            if len(digests) == 1:  # A tenth of the cost of what follows.
+                if self.index.find(digests[0]) is None:
+                    return [Copy.MISSING]
+                if trust is Trust.VERIFY:
+                    return [self._copy(digests[0], self._synced(), durability)]
             found = self.index.find_many(digests)
         except DamagedContainer:
             return [self._copy(digest, self._synced(), durability) for digest in digests]
@@ -265,7 +268,9 @@ class PackedStore(Packs):
 
     # Inserting.
 
-    def appender(self, look: Look | None = None, durability: Durability | None = None) -> Appender:
+    def appender(
+        self, look: Look | None = None, durability: Durability | None = None, trust: Trust = Trust.VERIFY
+    ) -> Appender:
         from rsdos.stores.appender import Appender
 
         return Appender(
@@ -273,7 +278,7 @@ class PackedStore(Packs):
             self._config,
             self.index,
             durability or self._durability,
-            look or partial(self._own_copies, Trust.VERIFY),
+            look or partial(self._own_copies, trust),
         )
 
     # Copying.

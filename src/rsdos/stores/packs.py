@@ -129,8 +129,13 @@ class Packs(Store):
     # Inserting.
 
     @abstractmethod
-    def appender(self, look: Look | None = None, durability: Durability | None = None) -> PackAppender:
-        """A way in for objects that ``look`` does not find (default: those that this store does not have)."""
+    def appender(
+        self, look: Look | None = None, durability: Durability | None = None, trust: Trust = Trust.VERIFY
+    ) -> PackAppender:
+        """A way in for objects that ``look`` does not find (default: those that this store does not have).
+
+        ``trust`` says what it takes for a good copy by default.
+        """
 
     def _own_copies(self, trust: Trust, digests: Sequence[bytes]) -> list[Copy]:
         """Which of the objects are packed. Its appender makes those durable, or else this does."""
@@ -190,6 +195,10 @@ class Packs(Store):
 
         Those that are larger or damaged or missing are passed over: ask for their `frames` one by one.
         """
+
+    def describe_many(self, digests: Sequence[bytes]) -> list[ObjectMeta | None]:
+        """`describe` of each. Raises `DamagedObject`, `DamagedContainer`; of which, `describe` tells."""
+        return [self.describe(digest) for digest in digests]
 
     def rehash(self, digests: Sequence[bytes]) -> list[bool]:
         """Which of the objects have a packed copy that decodes to the bytes of their key."""

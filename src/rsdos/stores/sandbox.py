@@ -10,6 +10,7 @@ import itertools
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import NamedTuple
 
 from rsdos import fsio, locks
@@ -18,6 +19,7 @@ from rsdos.model import BytesLike
 from rsdos.sharing import is_shared, make_directory, share
 
 
+@lru_cache
 def _boot_id() -> str:
     try:
         with open("/proc/sys/kernel/random/boot_id") as file:

@@ -92,14 +92,29 @@ def _in_order(engine: Engine, keys: Iterable[str], missing: list[str]) -> Iterat
     while chunk := list(islice(rest, _CHUNK)):
         sight = engine.packed.sight()
         found = []
-        for key in chunk:
+        for key, meta in zip(chunk, _looked_up(engine, chunk), strict=True):
             try:
-                found.append(engine.objects.meta(key))
+                found.append(meta or engine.objects.meta(key))
             except (ObjectNotFound, ValueError):
                 missing.append(key)
         found = _packed_meanwhile(engine, sight, found)
         found.sort(key=_place)
         yield found
+
+
+def _looked_up(engine: Engine, keys: Sequence[str]) -> list[OwnMeta | None]:
+    """What is known of the objects at a first look, all at once; None is to be looked up by itself."""
+    is_key = engine.config.hash.is_key
+    digests = [bytes.fromhex(key) for key in keys if is_key(key)]
+    try:
+        metas = engine.packed.describe_many(digests)
+    except (DamagedObject, DamagedContainer):
+        return [None] * len(keys)
+    metas = [meta or engine.loose.describe(digest) for meta, digest in zip(metas, digests, strict=True)]
+    if len(metas) == len(keys):
+        return metas
+    of_keys = iter(metas)
+    return [next(of_keys) if is_key(key) else None for key in keys]
 
 
 def _place(meta: OwnMeta) -> tuple[bool, int, int]:

@@ -137,6 +137,14 @@ class LegacyPacks(Packs):
         except (DecodeError, DamagedContainer, FileNotFoundError) as error:
             raise DamagedObject(digest.hex(), str(error)) from error
 
+    def has_hash(self, digest: bytes) -> bool:
+        try:
+            parts = self.frames(digest)
+            # They are verified by their hash at their end, and need no second one.
+            return parts is not None and all(True for _ in parts)
+        except DamagedObject:
+            return False
+
     def stream(self, digest: bytes) -> io.BufferedReader | None:
         return self._use(digest, self.reader.stream)
 
@@ -144,12 +152,17 @@ class LegacyPacks(Packs):
         row = self.database.find(digest.hex())
         return None if row is None else self._meta(row)
 
+    def describe_many(self, digests: Sequence[bytes]) -> list[ObjectMeta | None]:
+        metas = {row.key: self._meta(row) for row in self._rows(digests)}
+        return [metas.get(digest.hex()) for digest in digests]
+
     def _meta(self, row: Row) -> ObjectMeta:
         if not row.makes_sense:
             raise DamagedObject(row.key, "its row in packs.idx makes no sense")
         codec = Codec.ZLIB if row.compressed else Codec.RAW
-        with suppress(OSError):  # Its pack is missing or cut short: who reads it is told.
-            codec = self.reader.stored(row).codec
+        if row.compressed and Codec.ZSTD in self.codecs:
+            with suppress(OSError):  # Its pack is missing or cut short: who reads it is told.
+                codec = self.reader.stored(row).codec
         extent = Extent(row.pack_id, row.offset, row.length)
         return ObjectMeta(row.key, Place.PACKED, row.size, row.length, codec, extent)
 
@@ -218,9 +231,11 @@ class LegacyPacks(Packs):
 
     # Inserting.
 
-    def appender(self, look: Look | None = None, durability: Durability | None = None) -> LegacyAppender:
+    def appender(
+        self, look: Look | None = None, durability: Durability | None = None, trust: Trust = Trust.VERIFY
+    ) -> LegacyAppender:
         durability = durability or self._durability
-        look = look or partial(self.copies, trust=Trust.VERIFY, durability=durability)
+        look = look or partial(self.copies, trust=trust, durability=durability)
         return LegacyAppender(self._layout, self._config, self.database, durability, look, self._make_durable)
 
     def _own_copies(self, trust: Trust, digests: Sequence[bytes]) -> list[Copy]:

@@ -1,0 +1,64 @@
+"""What the drop-in says of a container that another program changes meanwhile, and of what it is given by mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rsdos import Container as OurContainer
+from rsdos.compat.disk_objectstore import Container, ObjectType
+from rsdos.compat.disk_objectstore.utils import LazyOpener
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_what_another_has_packed_meanwhile_is_packed(tmp_path: Path, version: int) -> None:
+    OurContainer.create(tmp_path, container_version=version).close()
+    with Container(tmp_path) as container, Container(tmp_path) as other:
+        keys = [container.add_object(b"one"), container.add_object(b"two")]
+        assert {meta.type for _, meta in container.get_objects_meta(keys)} == {ObjectType.LOOSE}
+        other.pack_all_loose()
+        assert {meta.type for _, meta in container.get_objects_meta(keys)} == {ObjectType.PACKED}
+        assert container.get_object_meta(keys[0]).type is ObjectType.PACKED
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_metas_of_packed_loose_missing_and_senseless_keys(tmp_path: Path, version: int) -> None:
+    OurContainer.create(tmp_path, container_version=version).close()
+    with Container(tmp_path) as container:
+        packed = container.add_objects_to_pack([b"packed", b"text " * 1000], compress=True)
+        loose = container.add_object(b"loose")
+        asked = ["nope", loose, "0" * 64, *packed]
+        found = dict(container.get_objects_meta(asked, skip_if_missing=False))
+        assert {key: meta.type.value for key, meta in found.items()} == {
+            "nope": "missing",
+            "0" * 64: "missing",
+            loose: "loose",
+            packed[0]: "packed",
+            packed[1]: "packed",
+        }
+        assert [found[key].size for key in (loose, *packed)] == [5, 6, 5000]
+        with container.get_objects_stream_and_meta(asked) as triplets:
+            assert {key: stream and stream.read() for key, stream, _ in triplets} == {
+                loose: b"loose",
+                packed[0]: b"packed",
+                packed[1]: b"text " * 1000,
+            }
+
+
+def test_a_file_that_is_not_open_is_no_stream(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"data")
+    container = Container(tmp_path / "container")
+    container.init_container()
+    with pytest.raises(AttributeError, match="'LazyOpener' object has no attribute 'read'"):
+        container.add_streamed_objects_to_pack([LazyOpener(tmp_path / "file")])  # open_streams was forgotten
+    assert container.count_objects().packed == 0
+    assert len(container.add_streamed_objects_to_pack([LazyOpener(tmp_path / "file")], open_streams=True)) == 1
+
+
+def test_the_size_of_the_index_is_that_of_its_file(tmp_path: Path) -> None:
+    with Container(tmp_path) as container:
+        container.init_container()
+        container.add_objects_to_pack([b"%d" % number for number in range(1000)])
+        sizes = container.get_total_size()
+        assert sizes.total_size_packindexes_on_disk == (tmp_path / "packs.idx").stat().st_size
