@@ -148,6 +148,37 @@ def test_the_two_distributions_are_of_one_version() -> None:
 
 
 @needs_rsync
+def test_a_link_in_the_place_of_the_unfinished_backup_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    (tmp_path / "backups").mkdir()
+    (tmp_path / "backups" / "live-backup").symlink_to(tmp_path / "mine")
+    with Container(tmp_path / "container") as container:
+        container.init_container()
+        manager = backup_utils.BackupManager(str(tmp_path / "backups"), keep=0)
+        with pytest.raises(backup_utils.BackupError, match="symbolic link"):
+            manager.backup_auto_folders(
+                lambda path, prev: backup_utils.backup_container(manager, container, path, prev)
+            )
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+
+
+@needs_rsync
+def test_the_newest_backup_is_never_deleted(tmp_path: Path) -> None:
+    with Container(tmp_path / "container") as container:
+        container.init_container()
+        manager = backup_utils.BackupManager(str(tmp_path / "backups"), keep=0)
+        for number in range(3):
+            manager.backup_auto_folders(
+                lambda path, prev: backup_utils.backup_container(manager, container, path, prev)
+            )
+            newest = (tmp_path / "backups" / "last-backup").resolve()
+            assert newest.is_dir()
+            if number == 0:
+                newest.rename(tmp_path / "backups" / "backup_99991231235959_abcd")
+
+
+@needs_rsync
 @pytest.mark.parametrize("version", [1, 2])
 def test_two_backups_of_one_second_are_two(tmp_path: Path, version: int) -> None:
     """Their indices are of one size, and rsync takes files of one size and one second for the same."""

@@ -49,13 +49,22 @@ def command(
     run.show(
         report,
         f"Backed up {count(report.files, 'file')}, {human(report.length)}, to {name(report.generation)}: "
-        f"{report.linked} linked, {human(report.written)} written"
+        f"{report.linked} linked{_of_length(report.linked_length)}, {human(report.written)} written"
         + (f"; {count(report.objects, 'file' if ways else 'object')} verified" if verify else "")
         + (f"; removed the {count(len(report.deleted), 'oldest backup')} (--keep)" if report.deleted else ""),
     )
+    for path in report.renewed:
+        echo_error(
+            f"rsdos: warning: {name(path)}: the copy in older backups is damaged, and the container's is good: "
+            "it was copied anew"
+        )
     show_damage(report.unreadable, report.damaged)
     run.show_stats(report.files, report.length, report.seconds)
     return 0 if report.is_good else 1
+
+
+def _of_length(length: int) -> str:
+    return f" ({human(length)})" if length else ""
 
 
 def show_damage(unreadable: tuple[str, ...], damaged: tuple[str, ...]) -> None:
@@ -63,4 +72,4 @@ def show_damage(unreadable: tuple[str, ...], damaged: tuple[str, ...]) -> None:
     for path in unreadable:
         echo_error(f"rsdos: error: {name(path)}: missing, cut short or unreadable; copied as far as it can be")
     for key in damaged:
-        echo_error(f"rsdos: error: object {key} is damaged; it was copied as it is")
+        echo_error(f"rsdos: error: object {key} is damaged where it was copied from; it was copied as it is")

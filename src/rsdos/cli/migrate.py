@@ -8,6 +8,7 @@ from rsdos.cli.passing import first_path, pass_session
 from rsdos.cli.render import count, echo_error, human, name
 from rsdos.cli.run import Run, run_options
 from rsdos.cli.session import Session
+from rsdos.cli.transfer import show_missing
 
 
 @click.command()
@@ -61,5 +62,6 @@ def command(
         echo_error(f"rsdos: error: object {key} is damaged: {reason}")
     if report.damaged:
         echo_error(f"rsdos: error: what there is of them is in {name(report.quarantine or '')}")
+    show_missing(report.missing)
     run.show_stats(report.objects, report.size, report.seconds)
-    return 1 if report.damaged else 0
+    return 1 if report.damaged or report.missing else 0

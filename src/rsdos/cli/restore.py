@@ -15,10 +15,19 @@ from rsdos.cli.session import Session
 @click.argument("backup", metavar="BACKUP", type=click.Path())
 @click.argument("destination", metavar="[DEST]", type=click.Path(), required=False)
 @click.option("--verify", is_flag=True, help="Read and hash every object that was restored.")
+@click.option("--owner", metavar="USER[:GROUP]", help="Give all of it to them; needs root.")
 @run_options
 @pass_session
 @click.pass_context
-def command(ctx: click.Context, session: Session, backup: str, destination: str | None, verify: bool, run: Run) -> int:
+def command(
+    ctx: click.Context,
+    session: Session,
+    backup: str,
+    destination: str | None,
+    verify: bool,
+    owner: str | None,
+    run: Run,
+) -> int:
     """Copy BACKUP, one backup or a directory of them (the newest then), to the new directory DEST.
 
     `rsdos -p DEST restore BACKUP` is the same.
@@ -32,7 +41,7 @@ def command(ctx: click.Context, session: Session, backup: str, destination: str 
     destination, rest = first_path(ctx, session, () if destination is None else (destination,))
     if rest:
         raise click.UsageError("name the container either with -p, or behind the backup")
-    plan = restore.plan(restore.RestoreOptions(backup, destination, verify))
+    plan = restore.plan(restore.RestoreOptions(backup, destination, verify, owner_of(owner)))
     if run.dry_run:
         run.show(plan, f"{human(plan.length)} to restore from {name(plan.generation)}")
         return 0
@@ -46,3 +55,24 @@ def command(ctx: click.Context, session: Session, backup: str, destination: str 
     show_damage(report.unreadable, report.damaged)
     run.show_stats(report.files, report.length, report.seconds)
     return 0 if report.is_good else 1
+
+
+def owner_of(text: str | None) -> tuple[int, int] | None:
+    """The numbers of ``USER[:GROUP]``, each a name or a number; without a group it is that of the user."""
+    if text is None:
+        return None
+    import grp
+    import pwd
+
+    user, _, group = text.partition(":")
+    try:
+        person = pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
+    except KeyError:
+        if not (user.isdigit() and group):
+            raise click.UsageError(f"--owner: there is no user {user}") from None
+        person = None
+    try:
+        number = int(group) if group.isdigit() else grp.getgrnam(group).gr_gid if group else -1
+    except KeyError:
+        raise click.UsageError(f"--owner: there is no group {group}") from None
+    return (person.pw_uid if person else int(user)), (number if group or person is None else person.pw_gid)

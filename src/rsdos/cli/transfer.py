@@ -36,7 +36,8 @@ def command(
 
     `rsdos -p DEST transfer SOURCE [KEY]...` is the same.
     The two may be of any version and hash. Between different hashes each object gets another key; both are printed
-    then. Damaged objects are listed, and make the exit code 1; the others are copied.
+    then. Damaged objects, and what somebody deleted before its turn came, are listed, and make the exit code 1; the
+    others are copied.
 
     \b
     Example: rsdos transfer container-of-a-friend ./container
@@ -72,5 +73,12 @@ def command(
     )
     for key, reason in report.damaged:
         echo_error(f"rsdos: error: object {key} is damaged: {reason}")
+    show_missing(report.missing)
     run.show_stats(report.objects, report.size, report.seconds)
-    return 1 if report.damaged else 0
+    return 1 if report.damaged or report.missing else 0
+
+
+def show_missing(keys: tuple[str, ...]) -> None:
+    """Name on stderr what was there at the start, and was not copied."""
+    for key in keys:
+        echo_error(f"rsdos: error: object {key} was there at the start and is not any more: it was not copied")

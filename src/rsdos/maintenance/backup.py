@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
@@ -12,10 +13,11 @@ from rsdos import fsio
 from rsdos.engine import Engine
 from rsdos.errors import InvalidOption
 from rsdos.interfaces import Progress
+from rsdos.maintenance.copies import Rights
 from rsdos.maintenance.generations import Generations
 from rsdos.maintenance.mirror import Mirror
 from rsdos.maintenance.note import LastBackup, write_note
-from rsdos.maintenance.rehash import Rehashed, rehash
+from rsdos.maintenance.rehash import Rehashed, bad_files, rehash
 from rsdos.progress import SILENCE
 
 
@@ -54,7 +56,9 @@ class BackupReport:
     The new ``generation`` has ``files`` of ``length`` bytes, ``linked`` of them as in the one before; ``written`` bytes
     are new. ``deleted`` are the generations that went. ``unreadable`` are files of the container that are missing, cut
     short or on a bad sector: what there is of them was copied. ``objects`` were verified; ``damaged`` are the keys of
-    those that are bad. It took ``seconds``.
+    those that are bad in the container. ``renewed`` are files of which the copy was bad, which the generation before
+    still has, and the container's is good: they were copied anew. ``linked_length`` bytes are in those that are linked.
+    It took ``seconds``.
     """
 
     generation: str
@@ -66,6 +70,8 @@ class BackupReport:
     unreadable: tuple[str, ...] = ()
     objects: int = 0
     damaged: tuple[str, ...] = ()
+    renewed: tuple[str, ...] = ()
+    linked_length: int = 0
     seconds: float = 0.0
 
     @property
@@ -95,25 +101,28 @@ def plan(engine: Engine, options: BackupOptions) -> BackupPlan:
 def execute(engine: Engine, plan: BackupPlan, progress: Progress = SILENCE) -> BackupReport:
     """Back up. Readers, writers and maintenance go on; everything that was there at the start and stays is in it.
 
+    Nothing is removed from the destination but what a backup of this container has made, and no link is followed there.
+
     Killed at any moment, on a full disk or with any other error, the generations that were there are as they were, and
     the next run goes on with what was copied. Raises `Busy` when another backup to the same place is at work,
-    `ContainerExists`, `DamagedContainer` when the newest manifest is damaged, and OSError.
+    `ContainerExists`, `NotOurs` when something else stands where the unfinished backup does, `DamagedContainer` when
+    the newest manifest is damaged, and OSError.
     """
     begun = monotonic()
     options = plan.options
     generations = Generations(options.destination)
+    container_id = engine.config.container_id
     with generations.locked(engine.when_busy):
-        generations.check(engine.config.container_id)
+        generations.check(container_id)
         generations.sweep()
-        mirror = Mirror(engine, generations.live, generations.last if options.link else None, progress)
         with suppress(OSError):
             # Where there is no directory for it, no lock can keep the packs of version 1.
             engine.layout.make(engine.layout.locks)
-        with engine.reading():
+        with _mirror(engine, generations, options, progress) as mirror, engine.reading():
             mirror.run(plan.length)
-        verified = rehash(generations.live, progress) if options.verify else Rehashed()
+            verified, renewed = _verified(mirror, generations.live, progress) if options.verify else (Rehashed(), ())
         generation = generations.finish()
-        deleted = generations.prune(options.keep)
+        deleted = generations.prune(options.keep, os.path.basename(generation), container_id)
     good = not verified.damaged and not verified.reason if options.verify else None
     write_note(engine.layout, LastBackup(datetime.now(UTC).isoformat(timespec="seconds"), generation, good))
     return BackupReport(
@@ -126,5 +135,33 @@ def execute(engine: Engine, plan: BackupPlan, progress: Progress = SILENCE) -> B
         (*mirror.unreadable, *filter(None, (verified.reason,))),
         verified.objects,
         verified.damaged,
+        renewed,
+        mirror.linked_length,
         monotonic() - begun,
     )
+
+
+@contextmanager
+def _mirror(engine: Engine, generations: Generations, options: BackupOptions, progress: Progress) -> Iterator[Mirror]:
+    names = generations.names() if options.link else []
+    with ExitStack() as stack:
+        live = stack.enter_context(generations.begun(engine.config.container_id))
+        previous = None
+        if names:
+            place = stack.enter_context(generations.open())
+            previous = stack.enter_context(place.child(names[-1]))
+        rights = Rights.like(engine.layout.root)
+        mirror = Mirror(engine, live, previous, rights, generations.set_aside, progress)
+        stack.callback(mirror.close)
+        yield mirror
+
+
+def _verified(mirror: Mirror, root: str, progress: Progress) -> tuple[Rehashed, tuple[str, ...]]:
+    """Read all; what is bad is copied anew, and read again. What is bad then is bad in the container."""
+    verified = rehash(root, progress)
+    if not verified.damaged and not verified.reason:
+        return verified, ()
+    files = bad_files(root, verified)
+    done = mirror.copy_again(files)
+    again = rehash(root, progress)
+    return again, tuple(sorted(set(done) - set(bad_files(root, again))))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from rsdos.engine import Engine
-from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
+from rsdos.errors import DamagedContainer, DamagedObject, DecodeError, ObjectNotFound
 from rsdos.model import FRAME_SIZE, Codec, Compression, CompressMode
 from rsdos.stores import Encoding, PackAppender, Packs, Whole
 from rsdos.streams.plain import hashed
@@ -62,6 +62,8 @@ class Carried:
     damaged: dict[str, str] = field(default_factory=dict)
     rescued: list[str] = field(default_factory=list)
     """The keys of those of which the first copy is damaged, and another is not."""
+    missing: list[str] = field(default_factory=list)
+    """The keys of those that were there when they were listed, and are not any more: deleted by somebody, or lost."""
 
 
 class Carrier:
@@ -78,22 +80,31 @@ class Carrier:
     def carry(self, digests: Sequence[bytes]) -> int:
         """Append those objects that the target does not have; returns their raw bytes. Commits nothing.
 
-        Both containers have the same hash. A damaged object is noted, and the rest goes on.
+        Both containers have the same hash. A damaged or missing object is noted, and the rest goes on.
         """
         unknown = self._appender.unknown(digests)
         self.carried.known += len(digests) - len(unknown)
         todo = [digests[at] for at in unknown]
         self.believed += set(digests).difference(todo)
         before = self.carried.size
-        rest = set(todo)
-        wholes = self._source.packed.whole_many(todo)
+        rest = self._carry_whole(todo)
+        packed = self._source.packed
+        if rest and not packed.is_current(packed.sight()):
+            # Many may have been packed, or moved to another pack, since they were listed.
+            packed.refresh()
+            rest = self._carry_whole(rest)
+        for digest in rest:
+            self._carry_one(digest)
+        return self.carried.size - before
+
+    def _carry_whole(self, digests: Sequence[bytes]) -> list[bytes]:
+        """Append what can be read in bulk; returns the others."""
+        rest = set(digests)
+        wholes = self._source.packed.whole_many(digests)
         while group := list(islice(wholes, _GROUP)):
             rest.difference_update(whole.digest for whole in group)
             self._append(group)
-        for digest in todo:
-            if digest in rest:
-                self._carry_one(digest)
-        return self.carried.size - before
+        return [digest for digest in digests if digest in rest]
 
     def _append(self, group: list[Whole]) -> None:
         taken = [whole for whole in group if whole.codec in self._form.codecs]
@@ -116,27 +127,27 @@ class Carrier:
         self.carried.size += size
 
     def _carry_one(self, digest: bytes) -> None:
-        """One that is large, loose, damaged or gone."""
-        objects = self._source.objects
+        """One that is large, loose, damaged, gone, or has moved since it was listed: until that is stable."""
+        objects, key = self._source.objects, digest.hex()
         try:
-            meta = objects.describe(digest)
-            parts = objects.frames(digest)
-            if meta is None or parts is None:
-                return  # Deleted meanwhile.
+            meta = objects.meta(key)
             encoding = self._form.raw if meta.codec is Codec.RAW else self._form.packed
             if meta.size > FRAME_SIZE:
-                self._appender.add_frames(in_frames(hashed(parts, digest, objects.hash)), encoding)
+                parts = hashed(objects.parts(key), digest, objects.hash)
+                self._appender.add_frames(in_frames(parts), encoding)
             else:
-                data = b"".join(hashed(iter((self._small(digest),)), digest, objects.hash))
+                data = b"".join(hashed(iter((objects.look(self._small, key),)), digest, objects.hash))
                 self._appender.append([digest], *encoding.encode_many([data]), [len(data)])
+        except ObjectNotFound:
+            self.carried.missing.append(key)
         except (DamagedObject, DamagedContainer, DecodeError) as error:
             reason = error.reason if isinstance(error, DamagedObject) else str(error)
-            self.carried.damaged[digest.hex()] = reason
+            self.carried.damaged[key] = reason
         else:
             self._count(1, meta.size)
 
-    def _small(self, digest: bytes) -> bytes:
-        """The packed copy, or else the loose one. Raises `DamagedObject`."""
+    def _small(self, digest: bytes) -> bytes | None:
+        """The packed copy, or else the loose one; None when neither is in sight. Raises `DamagedObject`."""
         damage: DamagedObject | None = None
         try:
             data = self._source.packed.read(digest)
@@ -144,21 +155,29 @@ class Carrier:
             damage, data = error, None
         if data is None:
             data = self._source.loose.read(digest)
-        if data is None:
-            raise damage or DamagedObject(digest.hex(), "it is gone")
+        if damage and data is None:
+            raise damage
         if damage:
             self.carried.rescued.append(digest.hex())
         return data
 
 
 def in_storage_order(engine: Engine) -> Iterator[list[bytes]]:
-    """The packed objects of a container, pack by pack, and then those that are only loose, in lists of bounded size."""
-    for pack in engine.packed.sums().packs:
-        for digests in engine.packed.digests_of(pack.id):
-            for at in range(0, len(digests), _LIST):
-                yield digests[at : at + _LIST]
-    keys = iter(engine.loose)
-    while chunk := list(islice(keys, _LIST)):
-        digests = list(engine.config.hash.parse_keys(chunk))
-        packed = engine.packed.contains_many(digests)
-        yield [digest for digest, is_packed in zip(digests, packed, strict=True) if not is_packed]
+    """All objects that are there at the first, each once: the packed ones pack by pack, and then the others.
+
+    In lists of bounded size; 100 bytes for each loose object beside that.
+    """
+    # Loose first: what is packed and cleaned after that is among the packed ones, or it is looked for there.
+    loose: set[bytes] = set()
+    for some in engine.loose.names.digest_lists():
+        loose.update(some)
+    for pack in engine.packed.listed():
+        for digests in pack.digests:
+            loose.difference_update(digests)
+            yield from _cut(digests)
+    yield from _cut(sorted(loose))
+
+
+def _cut(digests: list[bytes]) -> Iterator[list[bytes]]:
+    for at in range(0, len(digests), _LIST):
+        yield digests[at : at + _LIST]

@@ -18,7 +18,7 @@ from rsdos.config import LEGACY, VERSION, Config, read_config
 from rsdos.engine import Engine, make_container
 from rsdos.errors import ContainerExists, InvalidOption, NotAContainer
 from rsdos.interfaces import Progress
-from rsdos.layout import Layout
+from rsdos.layout import Layout, LegacyLayout
 from rsdos.maintenance import repack, transfer
 from rsdos.maintenance.carry import Carried
 from rsdos.maintenance.migrate_back import MigrateBack
@@ -60,6 +60,7 @@ class MigrateReport:
     ``objects`` of ``size`` raw bytes were moved in this run, ``copied`` of them byte for byte; ``known`` were moved by
     a run before it. ``rescued`` are the keys of those that came from another than their first copy, that being damaged.
     ``damaged``: the keys of those that no copy is good of, and why; what there is of them is in ``quarantine``.
+    ``missing``: the keys of those that were there at the start, and were not any more when their turn came.
     ``before`` and ``after`` are the bytes of the container's files.
     """
 
@@ -71,6 +72,7 @@ class MigrateReport:
     known: int = 0
     rescued: tuple[str, ...] = ()
     damaged: tuple[tuple[str, str], ...] = ()
+    missing: tuple[str, ...] = ()
     quarantine: str | None = None
     before: int = 0
     after: int = 0
@@ -80,9 +82,21 @@ class MigrateReport:
 def plan(engine: Engine, options: MigrateOptions) -> MigratePlan:
     """Check that the container can become one of that version. Raises `InvalidOption`."""
     config = _target_config(engine.config, options)
+    if options.destination is None:
+        _refuse_links(engine.layout.root)
     sums = engine.packed.sums()
     length = sum(pack.length for pack in sums.packs)
     return MigratePlan(options, config, engine.config.version, len(engine.objects), length)
+
+
+def _refuse_links(root: str) -> None:
+    """In place a pack has names of both versions, of one file system; and the old version's directories go."""
+    for directory in sorted({*Layout(root).directories, *LegacyLayout(root).directories}):
+        if os.path.islink(directory):
+            name = os.path.basename(directory)
+            raise InvalidOption(
+                f"{directory}: {name} is a symbolic link: it cannot be migrated in place, but to a new directory"
+            )
 
 
 def _target_config(config: Config, options: MigrateOptions) -> Config:
@@ -146,6 +160,7 @@ def execute(engine: Engine, plan: MigratePlan, progress: Progress = SILENCE) -> 
         carried.known,
         tuple(carried.rescued),
         tuple(carried.damaged.items()),
+        tuple(carried.missing),
         quarantine,
         before,
         _length_of_tree(root),
@@ -174,6 +189,7 @@ def _to_directory(engine: Engine, plan: MigratePlan, root: str, carried: Carried
         )
         carried.rescued.extend(report.rescued)
         carried.damaged.update(report.damaged)
+        carried.missing.extend(report.missing)
         for key, reason in report.damaged:
             set_aside(engine, key, reason, target.layout.quarantine)
     finally:

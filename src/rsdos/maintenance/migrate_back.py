@@ -8,16 +8,20 @@ second name among those of version 1, and nothing is copied. The last step is th
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 
 from rsdos import fsio, locks
 from rsdos.config import Config
+from rsdos.directory import Directory
 from rsdos.engine import Engine, format_of, write_config
 from rsdos.errors import DamagedObject
+from rsdos.index import Snapshot
 from rsdos.interfaces import Progress
 from rsdos.layout import LegacyLayout
 from rsdos.maintenance.carry import Carried
+from rsdos.maintenance.copies import WHOLE, aside
 from rsdos.maintenance.quarantine import set_aside
 from rsdos.migration import mark
 from rsdos.model import Codec, CompressMode, Copy, Durability, Record, RecordFlag, Stored, Trust
@@ -56,6 +60,7 @@ class MigrateBack:
             # 6. What was inserted compressed meanwhile.
             self._expand_loose()
         finally:
+            self._carried.rescued[:] = dict.fromkeys(self._carried.rescued)
             self._progress.finish()
 
     def _try(self) -> bool:
@@ -64,16 +69,16 @@ class MigrateBack:
         self._recode()
         # 3. Decompress loose objects.
         self._expand_loose()
-        # 4. Write the rows, every object hashed.
-        begun = self._packed.index.refresh().manifest.number
-        self._write_rows()
+        # 4. Write the rows of one moment, every object hashed.
+        moment = self._packed.index.refresh()
+        if not self._write_rows(moment):
+            return False
         # 5. With no commit in between: names for the packs, the index to its place, and the configuration.
         with locks.acquire(self._engine.layout.commit_lock) as lock:
-            if self._packed.index.history.newest().number != begun:
+            if self._packed.index.history.newest().number != moment.manifest.number:
                 return False
             for pack_id in self._engine.layout.pack_ids():
-                with suppress(FileExistsError):
-                    os.link(self._engine.layout.pack(pack_id), self._layout.pack(pack_id))
+                self._link(self._engine.layout.pack(pack_id), self._layout.pack(pack_id))
             fsio.sync_directory(self._layout.packed)
             os.rename(self._new_database, self._layout.database)
             fsio.sync_directory(self._layout.root)
@@ -81,6 +86,17 @@ class MigrateBack:
             # Who reads the old index takes it for an older one from now on, and looks at the configuration.
             self._packed.index.history.pass_over(lock)
         return True
+
+    def _link(self, pack: str, name: str) -> None:
+        """Give a pack its name of version 1; what somebody else has put there goes to quarantine."""
+        if os.path.lexists(name):
+            if os.path.samestat(os.lstat(name), os.lstat(pack)):
+                return
+            with Directory(self._layout.root, WHOLE) as place, aside(place) as quarantine:
+                with place.child(os.path.basename(self._layout.packed)) as packs:
+                    packs.set_aside(os.path.basename(name), quarantine)
+                quarantine.sync()
+        os.link(pack, name)
 
     def _recode(self) -> None:
         encoding = Encoding(CompressMode.AUTO, self._config.codec)
@@ -111,21 +127,45 @@ class MigrateBack:
     def _new_database(self) -> str:
         return f"{self._layout.database}.new"
 
-    def _write_rows(self) -> None:
+    def _write_rows(self, moment: Snapshot) -> bool:
+        """Write them to a new database; not all, and False, where something came that version 1 cannot store so."""
         layout = LegacyLayout(self._layout.root, self._config.loose_prefix_len)
         layout.database = self._new_database
         format_of(self._config).begin(layout, self._config)
         database = Database(layout)
         # Not what an attempt before this one, which somebody's commit has outrun, has counted.
         self._carried.objects = self._carried.size = 0
-        self._carried.rescued.clear()
-        for pack in self._packed.sums().packs:
-            for digests in self._packed.digests_of(pack.id):
-                good = [digest for digest, is_good in zip(digests, self._check(digests), strict=True) if is_good]
+        for pack in moment.manifest.packs:
+            for entries in moment.in_storage_order(pack):
+                if not len(entries):
+                    continue
+                answers = self._check(entries.digests())
+                good = list(entries.take(answers))
+                if self._drop_bad_copies(moment, good) or any(record.codec not in _ALLOWED for record in good):
+                    database.close()
+                    return False
                 with database.writing() as transaction:
-                    transaction.insert(self._rows(good))
+                    transaction.insert(map(self._row, good))
         database.seal()
         self._carried.copied = max(self._carried.objects - self._recoded, 0)
+        return True
+
+    def _drop_bad_copies(self, moment: Snapshot, records: Sequence[Record]) -> bool:
+        """Let go of copies that are not good, where the object has another that is; whether there were any.
+
+        A row leads to one copy of an object, the first one.
+        """
+        copies = moment.live_copies([record.digest for record in records])
+        if len(copies) == len(records):
+            return False
+        several = {digest for digest, count in Counter(copies.digests()).items() if count > 1}
+        bad = [
+            record.digest for record in records if record.digest in several and not self._packed.records.is_good(record)
+        ]
+        if bad:
+            self._carried.rescued += map(bytes.hex, bad)
+            self._packed.drop_damaged(bad)
+        return bool(bad)
 
     def _check(self, digests: Sequence[bytes]) -> list[bool]:
         """Which of the packed copies are what their keys say; the others are noted, and copied aside."""
@@ -144,12 +184,10 @@ class MigrateBack:
     def _is_loose(self, digest: bytes) -> bool:
         return self._engine.loose.copies((digest,), Trust.VERIFY, Durability.FULL) == [Copy.GOOD]
 
-    def _rows(self, digests: Sequence[bytes]) -> Iterator[Row]:
-        for record in self._packed.index.find_many(digests).entries:
-            length = plain_length(_stored(record)) if record.flags else record.length
-            self._carried.size += record.size
-            compressed = int(record.codec != Codec.RAW)
-            yield Row(record.key, compressed, record.size, record.offset, length, record.pack_id)
+    def _row(self, record: Record) -> Row:
+        length = plain_length(_stored(record)) if record.flags else record.length
+        self._carried.size += record.size
+        return Row(record.key, int(record.codec != Codec.RAW), record.size, record.offset, length, record.pack_id)
 
 
 def _stored(record: Record) -> Stored:

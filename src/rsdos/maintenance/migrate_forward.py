@@ -3,14 +3,19 @@
 A pack of version 2 holds the stored bytes of its objects as they are, each in one piece; so a row of version 1 can
 lead into it as into any pack. The packs of version 2 are written one by one, given a second name among those of
 version 1, and the rows are pointed there; only then is the old pack removed. At every moment the container is a whole
-one of version 1, which disk-objectstore reads; the last step is the rename of ``config.json``.
+one of version 1, which disk-objectstore reads and writes; the last step is the rename of ``config.json``.
+
+Which pack of version 1 is one of version 2 is told by the file, not by its name: others begin packs meanwhile.
+disk-objectstore appends to the lowest number that has room, we go up from the highest. So our names begin far above all
+others, and go down from there. What a program appends to one of version 2 all the same is told by rows that lead beyond
+that one's own end, and is moved on.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 
 from rsdos import fsio
 from rsdos.config import Config
@@ -19,15 +24,19 @@ from rsdos.errors import Busy
 from rsdos.interfaces import Progress
 from rsdos.layout import Layout, LegacyLayout
 from rsdos.maintenance.carry import Carried, Carrier, Form
-from rsdos.maintenance.quarantine import set_aside
+from rsdos.maintenance.quarantine import set_aside, write_report
 from rsdos.migration import mark
 from rsdos.model import Codec, Durability, Record, RecordFlag, Stored
 from rsdos.stores.legacy import LegacyPacks, Row, try_pack
 from rsdos.stores.packed import PackedStore
+from rsdos.stores.store import free_name
 from rsdos.streams.frames import plain_length
 
-_FIRST_NAME = 1_000_000
-"""The packs of version 2 are called so many more in version 1: disk-objectstore appends to the lowest that has room."""
+_ABOVE = 1_000_000
+"""The first pack of version 2 has, in version 1, a number so much above the highest; the next ones go down from it.
+
+Who takes the highest number and one more never gets one of these. At 4 GiB a pack it is room for 4 PiB.
+"""
 
 
 class MigrateForward:
@@ -43,6 +52,8 @@ class MigrateForward:
         self._database = engine.packed.database
         self._native_layout = Layout(engine.layout.root, config.loose_prefix_len)
         self._aside: set[str] = set()
+        self._names: dict[int, int] = {}
+        """The packs of version 2, and their numbers in version 1."""
         self._native = PackedStore(self._native_layout, config, Durability.FULL)
 
     def run(self) -> None:
@@ -50,6 +61,7 @@ class MigrateForward:
         # 1. Say so, and make what version 2 has beside version 1.
         self._begin()
         self._engine.packed.sweep()
+        self._drop_hostile()
         self._progress.start("Migrating packs", self._database.count(), "objects")
         try:
             while True:
@@ -75,18 +87,16 @@ class MigrateForward:
             format_of(self._config).begin(self._native_layout, self._config)
 
     def _waiting(self) -> list[int]:
-        """The packs of version 1 that rows lead to."""
-        ours = self._names()
-        return [pack_id for pack_id in self._database.pack_ids() if pack_id not in ours.values()]
+        """The packs that rows lead to, where there is no object of version 2: in a pack of that, behind its end."""
+        self._look_for_names()
+        lengths = {pack.id: pack.length for pack in self._native.sums().packs}
+        ends = {name: lengths.get(pack_id, 0) for pack_id, name in self._names.items()}
+        return sorted(pack_id for pack_id, end in self._database.ends().items() if end > ends.get(pack_id, -1))
 
-    def _names(self) -> dict[int, int]:
-        """The packs of version 2, and the names that they have in version 1."""
-        names = {}
-        for pack_id in self._native_layout.pack_ids():
-            name = _FIRST_NAME + pack_id
-            if os.path.lexists(self._layout.pack(name)):
-                names[pack_id] = name
-        return names
+    def _look_for_names(self) -> None:
+        files = {_identity(self._layout.pack(number)): number for number in self._layout.pack_ids()}
+        own = {pack_id: _identity(self._native_layout.pack(pack_id)) for pack_id in self._native_layout.pack_ids()}
+        self._names = {pack_id: files[file] for pack_id, file in own.items() if file and file in files}
 
     def _move(self, pack_id: int) -> None:
         """Move the objects of one pack. Nobody appends to it meanwhile."""
@@ -112,16 +122,44 @@ class MigrateForward:
             for digests in self._engine.packed.digests_of(pack_id):
                 self._point(digests)
             # 5. Only now remove the old pack.
-            if not self._database.has_rows(pack_id):
+            if pack_id not in self._names.values() and not self._database.has_rows(pack_id):
                 fsio.remove(self._layout.pack(pack_id))
                 fsio.sync_directory(self._layout.packed)
 
     def _link(self) -> None:
+        self._look_for_names()
         for pack_id in self._native_layout.pack_ids():
-            name = self._layout.pack(_FIRST_NAME + pack_id)
-            if not os.path.lexists(name):
-                os.link(self._native_layout.pack(pack_id), name)
+            while pack_id not in self._names:
+                number = self._free_number()
+                # Somebody may have taken it by now; what stands there stays.
+                with suppress(FileExistsError):
+                    os.link(self._native_layout.pack(pack_id), self._layout.pack(number))
+                    self._names[pack_id] = number
         fsio.sync_directory(self._layout.packed)
+
+    def _free_number(self) -> int:
+        """A number that no pack has had, and no writer takes."""
+        # Lock files stay, and tell of packs that are gone.
+        taken = {*self._layout.pack_ids(), *self._layout.locked_ids(), *self._database.ends()}
+        number = min(self._names.values(), default=max(taken, default=0) + _ABOVE) - 1
+        while number in taken:
+            number -= 1
+        return number
+
+    def _drop_hostile(self) -> None:
+        """Let go of rows that nobody can use, and say so: what they say goes to quarantine."""
+        rows = list(self._database.hostile_rows(self._engine.config.hash.is_key))
+        if not rows:
+            return
+        self._native_layout.make(self._native_layout.quarantine)
+        path = free_name(os.path.join(self._native_layout.quarantine, "rows.json"))
+        write_report(path, {"rows": [list(map(str, row)) for row in rows]})
+        fsio.sync_directory(self._native_layout.quarantine)
+        for row in rows:
+            self._carried.damaged[str(row[1])] = "its row in packs.idx makes no sense"
+        self._aside.update(str(row[1]) for row in rows)
+        with self._database.writing() as transaction:
+            transaction.delete_rows(row[0] for row in rows)
 
     def _point(self, digests: Sequence[bytes]) -> None:
         moved = {digest.hex() for digest in digests}
@@ -134,8 +172,16 @@ class MigrateForward:
         for record in self._native.index.find_many(digests).entries:
             length = plain_length(_stored(record)) if record.flags else record.length
             compressed = int(record.codec != Codec.RAW)
-            pack_id = _FIRST_NAME + record.pack_id
-            yield Row(record.key, compressed, record.size, record.offset, length, pack_id)
+            yield Row(record.key, compressed, record.size, record.offset, length, self._names[record.pack_id])
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Which file stands at a path; None when there is none."""
+    try:
+        status = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _stored(record: Record) -> Stored:

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import groupby
 
 from rsdos import fsio
+from rsdos.directory import Directory
 from rsdos.engine import Engine
-from rsdos.errors import Busy
+from rsdos.errors import Busy, NotOurs
 from rsdos.interfaces import Progress
+from rsdos.maintenance.copies import (
+    CONFIG,
+    MARK,
+    MARKED,
+    MOST_CONFIG,
+    QUARANTINE,
+    REFUSED,
+    Rights,
+    read_small,
+    write_small,
+)
 from rsdos.maintenance.fill import fill
+from rsdos.maintenance.times import Times, same_bytes
 from rsdos.stores import SUFFIXES
-
-_MARK = ".new"
-MARKED = "config.json" + _MARK
-"""The name of the configuration, while what it belongs to is not whole."""
-
-_MOST_CONFIG = 1 << 20
 
 _UNSYNCED_FILES = 64
 _UNSYNCED_BYTES = 64 << 20
@@ -32,32 +38,53 @@ _NO_LINK = (errno.EMLINK, errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP, errno.ENOS
 _BAD = (errno.EIO, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.EISDIR)
 """What is said of a source file that is missing, no file, not ours to read, or on a bad sector."""
 
+_NEVER = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX | 0o111
+"""Bits of a mode that no file of a copy has: an older release took them over from the container."""
+
 
 class Mirror:
-    """Makes the copy at ``root``. What stands there is an earlier one that was killed; all of it is made right or goes.
+    """Makes the copy in the directory ``place``, by descriptors: no link in it, nor in ``previous``, is followed.
+
+    What stands there of ours is an earlier one that was killed; all of it is made right or goes. What is not ours goes
+    to the directory that ``aside`` opens. Nobody else can get into the copy before it is whole.
 
     A file counts as there, here and in the older copy ``previous``, when its length and its time of modification are
-    those of the source: that time is set only when the bytes are on stable storage. One from ``previous`` is linked.
-    Everything else is compared, and written where it is another. One thread.
+    those of the source: that time is set only when the bytes are on stable storage. Where times are kept too roughly
+    for that, bytes are compared. One from ``previous`` is linked. Everything else is compared, and written where it is
+    another. One thread.
     """
 
-    def __init__(self, engine: Engine, root: str, previous: str | None, progress: Progress) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        place: Directory,
+        previous: Directory | None,
+        rights: Rights,
+        aside: Callable[[], Directory],
+        progress: Progress,
+    ) -> None:
         self._engine = engine
         self._source = engine.layout.root
-        self._config = fsio.read_file(engine.layout.config, _MOST_CONFIG)
-        self._root = root
-        self._previous = previous
+        self._config = fsio.read_file(engine.layout.config, MOST_CONFIG)
+        self._place = place
+        self._open = {"": place}
+        self._older: dict[str, Directory | None] = {"": previous}
+        self._rights = rights
+        self._aside = aside
         self._progress = progress
+        self._times: Times | None = None
+        self._pieces: dict[str, int] = {}
         self._unsynced: list[tuple[int, int | None]] = []
         self._unsynced_bytes = 0
-        self.files = self.length = self.linked = self.written = 0
+        self.files = self.length = self.linked = self.linked_length = self.written = 0
         self.unreadable: list[str] = []
         """Names of files of the container that are missing, cut short, or cannot be read; copied as far as they can."""
 
     def run(self, length: int) -> None:
         """Copy; about ``length`` bytes. Readers, writers and maintenance go on, and the caller keeps the packs there.
 
-        Raises OSError, `DamagedContainer`, `Busy` when the container was migrated meanwhile.
+        Raises `NotOurs` where a link or a file stands in the place of a directory, `Busy` when the container was
+        migrated, `DamagedContainer`, OSError.
         """
         self._begin()
         self._progress.start("Copying", length, "bytes")
@@ -65,70 +92,171 @@ class Mirror:
             # 1. Loose files first: what is packed from now on is met in the packs.
             self._copy_loose()
             # 2. The index, as it is now; 3. what it leads to. No pack goes, and none shrinks below that.
-            with self._engine.packed.pin(self._root) as pin:
+            with self._engine.packed.pin(self._place.path) as pin:
                 for piece in pin.pieces:
+                    self._pieces[piece.name] = piece.length
                     self._copy_piece(piece.name, piece.length, piece.fd)
-            self._remove_strangers([*pin.index, *(piece.name for piece in pin.pieces)])
+            self._remove_others([*pin.index, *self._pieces])
             self._settle()
+            for name in pin.index:
+                self._give_rights(name)
         finally:
-            for fd, _ in self._unsynced:
-                os.close(fd)
-            self._unsynced = []
+            self._drop_unsynced()
             self._progress.finish()
-        # 4. Every name, on stable storage; 5. only then is it a container.
-        for directory, _, _ in os.walk(self._root, topdown=False):
-            fsio.sync_directory(directory)
+        # 4. Every name, on stable storage, and everybody may in; 5. only then is it a container.
+        self._finish_directories()
         self._complete()
+
+    def copy_again(self, names: Iterable[str]) -> list[str]:
+        """Put a fresh copy in the place of files of a copy that is whole; returns those that could be read.
+
+        What the older copy has under the same name stays as it is. The caller still keeps the packs there.
+        """
+        done = []
+        for name in names:
+            fd = self._open_source(name)
+            if fd is None:
+                continue
+            try:
+                place, base = self._directory(os.path.dirname(name)), os.path.basename(name)
+                status = os.fstat(fd)
+                self._let_go(place, base)
+                self._write(name, fd, status, self._pieces.get(name, status.st_size), is_new=True)
+            finally:
+                os.close(fd)
+            if name not in self.unreadable:
+                done.append(name)
+        self._settle()
+        self._finish_directories()
+        return done
+
+    def close(self) -> None:
+        """Give the descriptors back, but for those that the caller has opened."""
+        self._drop_unsynced()
+        for directories in (self._open, self._older):
+            for name, directory in directories.items():
+                if name and directory is not None:
+                    directory.close()
 
     def _begin(self) -> None:
         """Make the directories, and say whose they are without making them a container."""
-        config = os.path.join(self._root, os.path.basename(self._engine.layout.config))
-        os.makedirs(self._root, exist_ok=True)
-        if config_of(self._root) != self._config or os.path.lexists(config):
-            fsio.remove(config + _MARK)
-            fsio.write_file(config + _MARK, self._config)
-            self._take_after(config + _MARK, os.stat(self._engine.layout.config))
-        fsio.remove(config)
-        fsio.sync_directory(self._root)
+        self._rights.close(self._place.fd)
+        is_whole = CONFIG in self._place.names()
+        if is_whole or read_small(self._place, MARKED) != self._config:
+            self._place.remove(MARKED)
+            write_small(self._place, MARKED, self._config)
+            self._give_rights(MARKED)
+        if MARK in self._place.names():
+            self._give_rights(MARK)
+        self._place.remove(CONFIG)
+        self._place.sync()
+        self._times = Times(self._place, MARKED)
         for directory in self._engine.layout.directories:
-            target = self._target(directory)
-            os.makedirs(target, exist_ok=True)
-            with suppress(FileNotFoundError):
-                self._take_after(target, os.stat(directory))
-        self._take_after(self._root, os.stat(self._source))
+            self._directory(self._name(directory))
 
     def _complete(self) -> None:
-        path = self._engine.layout.config
-        if fsio.read_file(path, _MOST_CONFIG) != self._config:
+        if fsio.read_file(self._engine.layout.config, MOST_CONFIG) != self._config:
             raise Busy(self._source, "a migration, which has made another container of it")
-        target = self._target(path)
-        os.rename(target + _MARK, target)
-        fsio.sync_directory(self._root)
+        os.rename(MARKED, CONFIG, src_dir_fd=self._place.fd, dst_dir_fd=self._place.fd)
+        self._place.sync()
 
-    def _target(self, path: str) -> str:
-        return os.path.join(self._root, os.path.relpath(path, self._source))
+    # Directories and names in the copy.
+
+    def _name(self, path: str) -> str:
+        return os.path.relpath(path, self._source)
+
+    def _directory(self, name: str) -> Directory:
+        """An open directory of the copy, made if it is not there. Raises `NotOurs`."""
+        if name not in self._open:
+            above, base = self._directory(os.path.dirname(name)), os.path.basename(name)
+            with suppress(FileExistsError):
+                os.mkdir(base, 0o700, dir_fd=above.fd)
+            self._open[name] = above.child(base)
+            self._rights.close(self._open[name].fd)
+        return self._open[name]
+
+    def _older_directory(self, name: str) -> Directory | None:
+        if name not in self._older:
+            above = self._older_directory(os.path.dirname(name))
+            self._older[name] = None
+            with suppress(FileNotFoundError, NotOurs):
+                self._older[name] = above and above.child(os.path.basename(name))
+        return self._older[name]
+
+    def _finish_directory(self, name: str) -> None:
+        directory = self._open[name]
+        directory.sync()
+        self._rights.give(directory.fd)
+
+    def _finish_directories(self) -> None:
+        for name in sorted(self._open, reverse=True):
+            self._finish_directory(name)
+
+    def _forget(self, name: str) -> None:
+        """Close a directory of which all is done: there may be 65,536 of them."""
+        self._settle()
+        self._finish_directory(name)
+        for directories in (self._open, self._older):
+            directory = directories.pop(name, None)
+            if directory is not None:
+                directory.close()
+
+    def _give_rights(self, name: str) -> None:
+        fd = os.open(
+            os.path.basename(name),
+            os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW,
+            dir_fd=self._directory(os.path.dirname(name)).fd,
+        )
+        try:
+            self._rights.give(fd)
+        finally:
+            os.close(fd)
+
+    def _let_go(self, place: Directory, name: str) -> None:
+        """Remove what stands under a name, if it is of ours by name and form; what is not goes to quarantine."""
+        try:
+            mode = place.status(name).st_mode
+        except FileNotFoundError:
+            return
+        if stat.S_ISREG(mode) and place.form.has_file(name):
+            place.remove(name)
+        elif not (stat.S_ISDIR(mode) and place.form.below(name) is not None) or place.remove_tree(name):
+            with self._aside() as aside:
+                place.set_aside(name, aside)
+                aside.sync()
+
+    def _remove_others(self, names: Sequence[str]) -> None:
+        """Remove what an earlier run, or another program's, has left beside these files."""
+        tops = [self._name(directory) for directory in self._engine.layout.directories]
+        wanted = {CONFIG, MARKED, MARK, QUARANTINE, "lost+found", *names, *_parents(names), *tops}
+        for top in ("", *tops):
+            directory = self._directory(top)
+            if top != self._name(self._engine.layout.loose):
+                for name in directory.names():
+                    if os.path.join(top, name) not in wanted:
+                        self._let_go(directory, name)
 
     # Loose files.
 
     def _copy_loose(self) -> None:
         seen = set()
-        for directory, paths in groupby(self._engine.loose.names.paths(), os.path.dirname):
-            names = set(map(os.path.basename, paths))
-            target = self._target(directory)
-            seen.add(target)
-            os.makedirs(target, exist_ok=True)
-            with suppress(FileNotFoundError):
-                self._take_after(target, os.stat(directory))
-            for name in os.listdir(target):
+        loose = self._name(self._engine.layout.loose)
+        for path, paths in groupby(self._engine.loose.names.paths(), os.path.dirname):
+            names, directory = set(map(os.path.basename, paths)), self._name(path)
+            place = self._directory(directory)
+            seen.add(directory)
+            for name in place.names():
                 if name not in names:
-                    _remove_whole(os.path.join(target, name))
+                    self._let_go(place, name)
             for name in names:
-                self._copy_loose_file(os.path.join(directory, name))
-        loose = self._target(self._engine.layout.loose)
+                self._copy_loose_file(os.path.join(path, name))
+            if directory != loose:
+                self._forget(directory)
         if loose not in seen:
-            for name in os.listdir(loose):
+            place = self._directory(loose)
+            for name in place.names():
                 if os.path.join(loose, name) not in seen:
-                    _remove_whole(os.path.join(loose, name))
+                    self._let_go(place, name)
 
     def _copy_loose_file(self, path: str) -> None:
         if self._copy_file(path):
@@ -150,10 +278,10 @@ class Mirror:
         except OSError as error:
             if error.errno not in _BAD:
                 raise
-            self.unreadable.append(os.path.relpath(path, self._source))
+            self.unreadable.append(self._name(path))
             return True
         try:
-            self._copy(os.path.relpath(path, self._source), fd, os.fstat(fd), None)
+            self._copy(self._name(path), fd, os.fstat(fd), None)
         finally:
             os.close(fd)
         return True
@@ -164,33 +292,41 @@ class Mirror:
         if fd >= 0:
             self._copy(name, fd, os.fstat(fd), length)
             return
-        try:
-            fd = fsio.open_for_reading(os.path.join(self._source, name))
-        except OSError as error:
-            if error.errno not in _BAD:
-                raise
+        opened = self._open_source(name)
+        if opened is None:
             self.unreadable.append(name)
             return
         try:
-            self._copy(name, fd, os.fstat(fd), length)
+            self._copy(name, opened, os.fstat(opened), length)
         finally:
-            os.close(fd)
+            os.close(opened)
+
+    def _open_source(self, name: str) -> int | None:
+        try:
+            return fsio.open_for_reading(os.path.join(self._source, name))
+        except OSError as error:
+            if error.errno not in _BAD:
+                raise
+            return None
 
     # One file.
 
     def _copy(self, name: str, fd: int, status: os.stat_result, length: int | None) -> None:
         """Copy the first ``length`` bytes of an open file, or all. ``status`` is from before they are read."""
         length = status.st_size if length is None else length
-        target = os.path.join(self._root, name)
         self.files += 1
         self.length += length
-        if _is_copy(target, status, length) or self._link(name, target, status, length):
+        place, base = self._directory(os.path.dirname(name)), os.path.basename(name)
+        if self._is_copy(place, base, fd, status, length) or self._link(name, fd, status, length):
             self._progress.advance(length)
             return
-        out = self._open(name, target)
+        self._write(name, fd, status, length)
+
+    def _write(self, name: str, fd: int, status: os.stat_result, length: int, *, is_new: bool = False) -> None:
+        out = self._open_target(name, is_new)
         try:
             filled = fill(fd, out, length, self._progress.advance)
-            self._take_after(out, status)
+            self._rights.give(out)
         except BaseException:
             os.close(out)
             raise
@@ -203,39 +339,61 @@ class Mirror:
         if len(self._unsynced) >= _UNSYNCED_FILES or self._unsynced_bytes >= _UNSYNCED_BYTES:
             self._settle()
 
-    def _link(self, name: str, target: str, status: os.stat_result, length: int) -> bool:
-        """Link a file from the previous copy, if it is the same; whether it was and could be."""
-        if self._previous is None:
-            return False
-        older = os.path.join(self._previous, name)
-        if not _is_copy(older, status, length):
-            return False
-        _remove_whole(target)
+    def _is_copy(self, place: Directory | None, base: str, fd: int, status: os.stat_result, length: int) -> bool:
+        """Whether a file of a copy is the same as what is open in the container."""
+        assert self._times is not None
         try:
-            os.link(older, target, follow_symlinks=False)
+            if place is None or not _may_be(place.status(base), length):
+                return False
+            if not self._times.agree(place.status(base).st_mtime_ns, status.st_mtime_ns):
+                return False
+            if self._times.tell:
+                return True
+            own = fsio.open_for_bytes(base, place.fd)
+        except OSError:
+            return False
+        try:
+            return same_bytes(own, fd, length)
+        except OSError:
+            return False
+        finally:
+            os.close(own)
+
+    def _link(self, name: str, fd: int, status: os.stat_result, length: int) -> bool:
+        """Link a file from the previous copy, if it is the same; whether it was and could be."""
+        older, base = self._older_directory(os.path.dirname(name)), os.path.basename(name)
+        if older is None or not self._is_copy(older, base, fd, status, length):
+            return False
+        place = self._directory(os.path.dirname(name))
+        self._let_go(place, base)
+        try:
+            os.link(base, base, src_dir_fd=older.fd, dst_dir_fd=place.fd, follow_symlinks=False)
         except OSError as error:
             if error.errno not in _NO_LINK:
                 raise
             return False
         self.linked += 1
+        self.linked_length += length
         return True
 
-    def _open(self, name: str, target: str) -> int:
+    def _open_target(self, name: str, is_new: bool) -> int:
         """A file to copy to. One that an older copy has too is never written to."""
+        place, base = self._directory(os.path.dirname(name)), os.path.basename(name)
         with suppress(FileNotFoundError):
-            status = os.lstat(target)
+            status = place.status(base)
             if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
-                with suppress(PermissionError):  # Its mode is that of the source.
-                    return os.open(target, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-            _remove_whole(target)
-        fd = fsio.create(target, 0o600)
-        if self._previous is not None:
+                with suppress(PermissionError):  # Its mode is that of a container that nobody may write.
+                    return os.open(base, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=place.fd)
+            self._let_go(place, base)
+        fd = fsio.create_unshared(base, 0o600, place.fd)
+        older = None if is_new else self._older_directory(os.path.dirname(name))
+        if older is not None:
             with suppress(OSError):
-                older = fsio.open_for_reading(os.path.join(self._previous, name))
+                source = fsio.open_for_bytes(base, older.fd)
                 try:
-                    fsio.clone(older, fd)
+                    fsio.clone(source, fd)
                 finally:
-                    os.close(older)
+                    os.close(source)
         return fd
 
     def _settle(self) -> None:
@@ -244,63 +402,24 @@ class Mirror:
             fd, modified = self._unsynced[-1]
             fsio.sync_file(fd)
             if modified is not None:
-                os.utime(fd, ns=(modified, modified))
+                try:
+                    os.utime(fd, ns=(modified, modified))
+                except OSError as error:
+                    if error.errno not in REFUSED:
+                        raise
             self._unsynced.pop()
             os.close(fd)
         self._unsynced_bytes = 0
 
-    def _take_after(self, place: int | str, status: os.stat_result) -> None:
-        """Give a file or directory the mode of another, and its owner, if we may and the file system has such."""
-        if os.geteuid() == 0:
-            with suppress(PermissionError):
-                os.chown(place, status.st_uid, status.st_gid)
-        mode = stat.S_IMODE(status.st_mode)
-        with suppress(PermissionError):
-            os.chmod(place, mode | stat.S_IRWXU if stat.S_ISDIR(status.st_mode) else mode)
+    def _drop_unsynced(self) -> None:
+        for fd, _ in self._unsynced:
+            os.close(fd)
+        self._unsynced = []
 
-    def _remove_strangers(self, names: Iterable[str]) -> None:
-        """Remove what an earlier run, or another program's, has left beside these files."""
-        layout = self._engine.layout
-        config = os.path.basename(layout.config)
-        wanted = {config, config + _MARK, *names, *_parents(names)}
-        wanted |= {os.path.relpath(directory, self._source) for directory in layout.directories}
-        for directory in (self._root, *map(self._target, layout.directories)):
-            if directory != self._target(layout.loose):
-                for name in os.listdir(directory):
-                    path = os.path.join(directory, name)
-                    if os.path.relpath(path, self._root) not in wanted:
-                        _remove_whole(path)
+
+def _may_be(own: os.stat_result, length: int) -> bool:
+    return stat.S_ISREG(own.st_mode) and not own.st_mode & _NEVER and own.st_size == length
 
 
 def _parents(names: Iterable[str]) -> Iterator[str]:
     yield from filter(None, map(os.path.dirname, names))
-
-
-def config_of(root: str) -> bytes | None:
-    """The bytes of the configuration of a copy, whole or not; None when there is none yet."""
-    for name in ("config.json", MARKED):
-        with suppress(FileNotFoundError):
-            return fsio.read_file(os.path.join(root, name), _MOST_CONFIG)
-    return None
-
-
-def config_path(root: str) -> str:
-    """Where the configuration of a copy is, whole or not."""
-    path = os.path.join(root, "config.json")
-    return path if os.path.lexists(path) else os.path.join(root, MARKED)
-
-
-def _is_copy(path: str, status: os.stat_result, length: int) -> bool:
-    try:
-        own = os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return stat.S_ISREG(own.st_mode) and (own.st_size, own.st_mtime_ns) == (length, status.st_mtime_ns)
-
-
-def _remove_whole(path: str) -> None:
-    """Remove a file or a directory with all that is in it, if it is there."""
-    try:
-        fsio.remove(path)
-    except (IsADirectoryError, PermissionError):
-        shutil.rmtree(path)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
 from rsdos.engine import Engine
-from rsdos.errors import DamagedContainer
+from rsdos.errors import DamagedContainer, DamagedObject
 from rsdos.interfaces import Progress
 
 _BATCH = 4096
@@ -36,8 +38,8 @@ def rehash(root: str, progress: Progress) -> Rehashed:
         while some := list(islice(keys, _BATCH)):
             damaged.update(key for key in some if not engine.loose.has_hash(bytes.fromhex(key)))
             objects += len(some)
-        for pack in engine.packed.sums().packs:
-            for digests in engine.packed.digests_of(pack.id):
+        for pack in engine.packed.listed():
+            for digests in pack.digests:
                 for digest, good in zip(digests, engine.packed.rehash(digests), strict=True):
                     if not good:
                         damaged.add(digest.hex())
@@ -49,3 +51,22 @@ def rehash(root: str, progress: Progress) -> Rehashed:
         progress.finish()
         engine.close()
     return Rehashed(objects, tuple(sorted(damaged)), reason)
+
+
+def bad_files(root: str, found: Rehashed) -> list[str]:
+    """The files, relative to ``root``, in which what is damaged stands; of a damaged index all that it is made of."""
+    engine = Engine(root)
+    files = set()
+    try:
+        for key in found.damaged:
+            digest = bytes.fromhex(key)
+            if not engine.loose.has_hash(digest):
+                files.update(engine.loose.names.files(digest))
+            with suppress(DamagedContainer, DamagedObject):
+                extents = [meta.extent for meta in engine.packed.copies_of(digest)]
+                files.update(engine.layout.pack(extent.pack_id) for extent in extents if extent is not None)
+        if found.reason:
+            files.update(engine.layout.segment(number) for number in engine.layout.segment_numbers())
+    finally:
+        engine.close()
+    return sorted(os.path.relpath(file, root) for file in files)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 
 from rsdos import fsio, locks
+from rsdos.directory import Directory
 from rsdos.engine import Engine, prepare
-from rsdos.errors import ContainerExists, NotAContainer
+from rsdos.errors import ContainerExists, InvalidOption, NotAContainer
 from rsdos.interfaces import Progress
+from rsdos.maintenance.copies import CONFIG, COPY, MARKED, MOST_CONFIG, WHOLE, Rights, aside
 from rsdos.maintenance.generations import Generations
-from rsdos.maintenance.mirror import MARKED, Mirror, config_of
+from rsdos.maintenance.mirror import Mirror
 from rsdos.maintenance.rehash import Rehashed, rehash
 from rsdos.progress import SILENCE
 
@@ -21,12 +24,14 @@ from rsdos.progress import SILENCE
 class RestoreOptions:
     """From ``backup``, one generation or the directory of all (the newest then), to ``destination``.
 
-    ``verify``: read and hash all that is there then.
+    ``verify``: read and hash all that is there then. ``owner``: numbers of user and group to whom all of it is given,
+    which needs root; None: to those of the generation's directory, where root runs it.
     """
 
     backup: str
     destination: str
     verify: bool = False
+    owner: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +66,11 @@ class RestoreReport:
 
 
 def plan(options: RestoreOptions) -> RestorePlan:
-    """Find the generation. Raises `NotAContainer` when there is none, and `ContainerExists`."""
+    """Find the generation. Raises `NotAContainer` when there is none, `ContainerExists`, `InvalidOption`."""
     generation = _generation(options.backup)
+    source, target = os.path.realpath(generation), os.path.realpath(options.destination)
+    if os.path.commonpath([source, target]) == source:
+        raise InvalidOption(f"{options.destination}: inside the backup that is to be restored")
     engine = Engine(generation)
     _refuse_what_is_there(engine, options.destination)
     length = sum(map(fsio.length_of, engine.loose.names.paths())) + sum(
@@ -73,7 +81,7 @@ def plan(options: RestoreOptions) -> RestorePlan:
 
 
 def _generation(path: str) -> str:
-    if os.path.lexists(os.path.join(path, "config.json")):
+    if os.path.lexists(os.path.join(path, CONFIG)):
         return os.path.realpath(path)
     last = Generations(path).last
     if last is None:
@@ -87,12 +95,28 @@ def _refuse_what_is_there(engine: Engine, destination: str) -> None:
         return
     if not os.path.isdir(destination):
         raise ContainerExists(destination, "is there already, and is not a directory")
-    if os.path.lexists(os.path.join(destination, "config.json")):
+    if os.path.lexists(os.path.join(destination, CONFIG)):
         raise ContainerExists(destination, "is a container already")
-    own = fsio.read_file(engine.layout.config, 1 << 20)
+    own = fsio.read_file(engine.layout.config, MOST_CONFIG)
     # What is there first is the configuration under another name, which may have been cut short.
-    if set(os.listdir(destination)) - {MARKED} and config_of(destination) != own:
+    if set(os.listdir(destination)) - {MARKED, _FOUND} and _begun(destination) != own:
         raise ContainerExists(destination, "is not empty")
+
+
+_FOUND = "lost+found"
+"""What a file system has in its root."""
+
+
+def _begun(destination: str) -> bytes | None:
+    try:
+        return fsio.read_file(os.path.join(destination, MARKED), MOST_CONFIG)
+    except FileNotFoundError:
+        return None
+
+
+def _aside(root: str) -> Directory:
+    with Directory(root, WHOLE) as place:
+        return aside(place)
 
 
 def execute(plan: RestorePlan, progress: Progress = SILENCE) -> RestoreReport:
@@ -108,8 +132,13 @@ def execute(plan: RestorePlan, progress: Progress = SILENCE) -> RestoreReport:
     os.makedirs(root, exist_ok=True)
     with locks.acquire_directory(root), above.reading() if is_one_of_many else nullcontext():
         _refuse_what_is_there(engine, root)
-        mirror = Mirror(engine, root, None, progress)
-        mirror.run(plan.length)
+        with Directory(root, COPY) as place:
+            rights = Rights.like(plan.generation, plan.options.owner)
+            mirror = Mirror(engine, place, None, rights, partial(_aside, root), progress)
+            try:
+                mirror.run(plan.length)
+            finally:
+                mirror.close()
         fsio.sync_directory(os.path.dirname(root))
     engine.close()
     restored = Engine(root)

@@ -3,54 +3,70 @@
 from __future__ import annotations
 
 import os
-import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 
-from rsdos import fsio
+from rsdos.directory import Directory
 from rsdos.engine import Engine
 from rsdos.layout import Layout, LegacyLayout
+from rsdos.maintenance.copies import WHOLE, aside
 from rsdos.migration import marked
-from rsdos.sharing import make_directories
 
 
 def tidy(engine: Engine) -> None:
     """Remove what is of another version than the container is. The caller holds the maintenance lock.
 
-    Does nothing when no migration has begun, or when one to another version is under way: that is to be gone on with.
+    What is there and not ours goes to quarantine, over nothing. Does nothing when no migration has begun, or when one
+    to another version is under way: that is to be gone on with.
     """
     if marked(engine.layout) == engine.config.version:
-        _REMOVE[engine.config.version](engine.layout.root)
-        fsio.sync_directory(engine.layout.root)
-        # Only when all that is gone for good: nothing else says that it may go.
-        fsio.remove(engine.layout.migration)
-        fsio.sync_directory(engine.layout.root)
+        layout = engine.layout
+        with Directory(layout.root, WHOLE) as root:
+            files, directories = _OLD[engine.config.version]
+            for name in files:
+                root.remove(name)
+            for name in directories:
+                _remove_directory(root, name)
+            root.sync()
+            # Only when all that is gone for good: nothing else says that it may go.
+            root.remove(os.path.basename(layout.migration))
+            root.sync()
 
 
-def _remove_legacy(root: str) -> None:
-    layout = LegacyLayout(root)
-    for path in layout.database_files:
-        fsio.remove(path)
-    for directory in (layout.packed, layout.duplicates):
-        _remove_tree(directory, Layout(root).quarantine)
+def _remove_directory(root: Directory, name: str) -> None:
+    """Remove a directory with what is ours in it; the rest goes to quarantine."""
+    if name == _DUPLICATES:
+        # By its name a file there is ours; but it is there because nobody has found a good copy of it elsewhere.
+        _set_aside(root, name)
+    if name == _INDEX:
+        # Manifests first: no half of an index must ever be taken for one that can be gone on with.
+        with suppress(FileNotFoundError), root.child(name) as index:
+            for manifest in index.names():
+                if manifest.startswith("manifest-") and index.form.has_file(manifest):
+                    index.remove(manifest)
+            index.sync()
+    while root.remove_tree(name):
+        _set_aside(root, name)
 
 
-def _remove_native(root: str) -> None:
-    layout = Layout(root)
-    # Manifests first: no half of an index must ever be taken for one that can be gone on with.
-    _remove_tree(layout.index, None)
-    _remove_tree(layout.packed, None)
+def _set_aside(root: Directory, name: str) -> None:
+    with suppress(FileNotFoundError), root.child(name) as directory, aside(root) as quarantine:
+        for foreign in directory.names():
+            with suppress(FileNotFoundError):
+                directory.set_aside(foreign, quarantine)
+        quarantine.sync()
+        directory.sync()
 
 
-def _remove_tree(directory: str, keep: str | None) -> None:
-    """Remove a directory; files that are nobody's go to ``keep``."""
-    with suppress(FileNotFoundError):
-        for name in os.listdir(directory):
-            path = os.path.join(directory, name)
-            known = name.removesuffix(".lock").removesuffix(".pack").lstrip("-").isdigit()
-            if keep and not known:
-                make_directories(keep)
-                os.rename(path, os.path.join(keep, name))
-        shutil.rmtree(directory)
+def _names(paths: Sequence[str]) -> tuple[str, ...]:
+    return tuple(map(os.path.basename, paths))
 
 
-_REMOVE = {1: _remove_native, 2: _remove_legacy}
+_DUPLICATES = "duplicates"
+_INDEX = "index"
+_native, _legacy = Layout("."), LegacyLayout(".")
+_OLD: dict[int, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    1: ((), _names((_native.index, _native.packed))),
+    2: (_names(_legacy.database_files), _names((_legacy.packed, _legacy.duplicates))),
+}
+"""By the version that a container has now: files and directories that it has no use for."""

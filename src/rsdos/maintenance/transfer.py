@@ -49,7 +49,8 @@ class TransferReport:
 
     ``objects`` of ``size`` raw bytes were stored, ``copied`` of them byte for byte; ``known`` were there before (not
     told apart where the hashes differ). ``rescued`` are the keys of those whose first copy there is damaged, and
-    another is not. ``damaged``: the keys of those that could not be read, and why.
+    another is not. ``damaged``: the keys of those that could not be read, and why. ``missing``: the keys of those that
+    were there at the start, and were not any more when their turn came: deleted by somebody, or lost.
     """
 
     objects: int = 0
@@ -58,6 +59,7 @@ class TransferReport:
     known: int = 0
     rescued: tuple[str, ...] = ()
     damaged: tuple[tuple[str, str], ...] = ()
+    missing: tuple[str, ...] = ()
     seconds: float = 0.0
 
 
@@ -77,12 +79,13 @@ def plan(engine: Engine, source: Engine, options: TransferOptions) -> TransferPl
 def execute(
     engine: Engine, plan: TransferPlan, progress: Progress = SILENCE, tell: Tell = lambda theirs, ours: None
 ) -> TransferReport:
-    """Copy into packs; everything is hashed on the way. Readers and writers of both go on meanwhile.
+    """Copy into packs; everything is hashed on the way. Readers and writers of both go on, and maintenance of both.
 
-    What is there already, by a last look behind the commit, is not copied. With another hash every object gets another
-    key, which ``tell`` hears of.
-    Damaged objects are reported, and the rest goes on. Killed at any moment the next run goes on from there: batches
-    of 262,144 objects or 1 GiB are committed on the way. Raises `ObjectNotFound`, `ReadOnlyContainer`, OSError.
+    All that is there at the start is copied, wherever it is moved to before its turn comes, or is named in the report.
+    What is here already, by a last look behind the commit, is not copied. With another hash every object gets another
+    key, which ``tell`` hears of. Damaged and missing objects are reported, and the rest goes on. Killed at any moment
+    the next run goes on from there: batches of 262,144 objects or 1 GiB are committed on the way. Raises
+    `ObjectNotFound`, `ReadOnlyContainer`, OSError.
     """
     begun = monotonic()
     same = engine.config.hash is plan.source.config.hash
@@ -102,6 +105,7 @@ def execute(
         carried.known,
         tuple(carried.rescued),
         tuple(carried.damaged.items()),
+        tuple(carried.missing),
         monotonic() - begun,
     )
 
@@ -142,7 +146,8 @@ def _carry(engine: Engine, plan: TransferPlan, digests: Sequence[bytes], carried
         carried.known -= len(todo)
     else:
         raise Busy(engine.layout.root, "others, which delete what was transferred")
-    keys = [digest.hex() for digest in digests if digest.hex() not in carried.damaged]
+    bad = carried.damaged.keys() | set(carried.missing)
+    keys = [digest.hex() for digest in digests if digest.hex() not in bad]
     tell(keys, keys)
 
 
@@ -154,6 +159,7 @@ def _insert(engine: Engine, plan: TransferPlan, digests: Sequence[bytes], carrie
         for digest in digests:
             key = digest.hex()
             try:
+                size = objects.meta(key).size
                 parts = hashed(objects.parts(key), digest, objects.hash)
                 first = next(parts, b"")
                 second = next(parts, None)
@@ -161,11 +167,13 @@ def _insert(engine: Engine, plan: TransferPlan, digests: Sequence[bytes], carrie
                     (name,) = appender.add_many([bytes(first)], plan.form.packed)
                 else:
                     name = appender.add_frames(in_frames(chain((first, second), parts)), plan.form.packed)
+            except ObjectNotFound:
+                carried.missing.append(key)
             except (DamagedObject, DamagedContainer, DecodeError) as error:
                 carried.damaged[key] = str(error)
             else:
                 ours[key] = name.hex()
                 carried.objects += 1
-                carried.size += objects.meta(key).size
+                carried.size += size
         appender.commit()
     tell(list(ours), list(ours.values()))

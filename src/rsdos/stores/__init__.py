@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rsdos.stores.loose import LooseStore
     from rsdos.stores.loose_file import LooseFile
     from rsdos.stores.loose_names import SUFFIXES, LooseNames
-    from rsdos.stores.packs import Packs, Piece, Whole
+    from rsdos.stores.packs import Listed, Packs, Piece, Whole
     from rsdos.stores.store import CHUNK, Store, ask_for_rest, first_good, rest_of, write_out
     from rsdos.stores.sums import PackedSums, PackSums
 else:
@@ -29,6 +29,7 @@ else:
             "LooseFile": "loose_file",
             "SUFFIXES": "loose_names",
             "LooseNames": "loose_names",
+            "Listed": "packs",
             "Packs": "packs",
             "Piece": "packs",
             "Whole": "packs",
@@ -50,6 +51,7 @@ __all__ = [
     "Depth",
     "Encoding",
     "Finding",
+    "Listed",
     "LooseFile",
     "LooseNames",
     "LooseStore",

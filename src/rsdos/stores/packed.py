@@ -32,6 +32,7 @@ from rsdos.stores.leftovers import sweep_packs
 from rsdos.stores.packs import (
     GAP,
     WINDOW,
+    Listed,
     Packs,
     Pin,
     Rebuilt,
@@ -358,6 +359,12 @@ class PackedStore(Packs):
 
     def sums(self) -> PackedSums:
         return sums_of(self._layout, self.index)
+
+    def listed(self) -> Iterator[Listed]:
+        snapshot = self.index.refresh()
+        for pack in snapshot.manifest.packs:
+            digests = (entries.digests() for entries in snapshot.in_storage_order(pack))
+            yield Listed(pack.id, pack.objects - pack.dead_objects, digests)
 
     def digests_of(self, pack_id: int) -> Iterator[list[bytes]]:
         return self.index.digests_of(pack_id)

@@ -96,6 +96,17 @@ class Rebuilt:
     unknown: int = 0
 
 
+class Listed(NamedTuple):
+    """The objects that one pack had at a moment, about so many; ``digests`` in lists of bounded size, to be read once.
+
+    In storage order.
+    """
+
+    pack_id: int
+    objects: int
+    digests: Iterator[list[bytes]]
+
+
 class Whole(NamedTuple):
     """An object of at most one frame, decoded and hashed, beside its stored form.
 
@@ -212,6 +223,13 @@ class Packs(Store):
     @abstractmethod
     def sums(self) -> PackedSums:
         """The newest state, counted without reading an object."""
+
+    @abstractmethod
+    def listed(self) -> Iterator[Listed]:
+        """The objects of one moment, that of the first answer, each once, whatever moves to another pack since.
+
+        Who wants all objects of a container lists the loose ones before, which are met here when they are packed.
+        """
 
     @abstractmethod
     def digests_of(self, pack_id: int) -> Iterator[list[bytes]]:

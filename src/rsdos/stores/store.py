@@ -126,7 +126,8 @@ class Store(ABC):
 
     # The verbs.
 
-    def _look(self, look: Callable[[bytes], _T | None], key: str) -> _T:
+    def look(self, look: Callable[[bytes], _T | None], key: str) -> _T:
+        """What a look finds of an object, as soon as its answer is stable. Raises `ObjectNotFound`, `InvalidKey`."""
         digest = self.hash.parse_key(key)
         result = look(digest)
         looks = 1
@@ -142,22 +143,22 @@ class Store(ABC):
 
     def extract(self, key: str) -> bytes:
         """The bytes of one object. Raises `ObjectNotFound`, `DamagedObject`, `InvalidKey`."""
-        # `_look`, without the call where the first look finds it.
+        # `look`, without the call where the first look finds it.
         data = self.read(self.hash.parse_key(key))
-        return self._look(self.read, key) if data is None else data
+        return self.look(self.read, key) if data is None else data
 
     def open(self, key: str) -> io.BufferedReader:
         """A seekable binary stream of one object; see `extract`. Its reads raise `DamagedObject`."""
-        return self._look(self.stream, key)
+        return self.look(self.stream, key)
 
     def parts(self, key: str) -> Iterator[BytesLike]:
         """The bytes of one object in order, in parts of at most one frame or the whole of a smaller one."""
-        return self._look(self.frames, key)
+        return self.look(self.frames, key)
 
     def meta(self, key: str) -> ObjectMeta:
         """Sizes, codec and place of one object, as of a second ago at most. Raises `ObjectNotFound`, `InvalidKey`."""
         self._keep_current()
-        return self._look(self.describe, key)
+        return self.look(self.describe, key)
 
     def extract_to(self, key: str, path: str | os.PathLike[str]) -> int:
         """Write one object to a file, in the memory of two frames; returns its size.
@@ -165,7 +166,7 @@ class Store(ABC):
         The file appears whole or not at all, and takes the place of a regular file that is there. It is not synced.
         Raises what `extract` does, `InvalidOption` when something else stands there, and OSError.
         """
-        return write_out(self._look(self.frames, key), os.fspath(path))
+        return write_out(self.look(self.frames, key), os.fspath(path))
 
     @overload
     def extract_many(

@@ -149,14 +149,19 @@ class BackupManager:
 
     def get_last_backup_folder(self) -> Path | None:
         """The newest backup."""
-        existing = self.get_existing_backup_folders()
-        return Path(max(existing)) if existing else None
+        existing = self._in_order()
+        return Path(existing[-1]) if existing else None
+
+    def _in_order(self) -> list[str]:
+        """The finished backups, oldest first. One named for the end of time is none: it would stay the newest."""
+        folders = {Path(folder).name: folder for folder in self.get_existing_backup_folders()}
+        return [folders[name] for name in names_among(folders)]
 
     def delete_old_backups(self) -> None:
         """Remove all but the newest and the ``keep`` before it."""
         if self.keep is None:
             return
-        for folder in sorted(self.get_existing_backup_folders())[: -(self.keep + 1)]:
+        for folder in self._in_order()[: -(self.keep + 1)]:
             if self.run_cmd(["rm", "-rf", folder])[0]:
                 LOGGER.info("Deleted old backup: %s", folder)
             else:
@@ -168,11 +173,13 @@ class BackupManager:
         ``last-backup`` is a link to the newest, and old ones are removed. Raises `BackupError`.
         """
         live = self.path / "live-backup"
+        if self.run_cmd(["[", "-L", str(live), "]"])[0]:
+            raise BackupError(f"'{live!s}' is a symbolic link: it is not followed")
         last = self.get_last_backup_folder()
         LOGGER.info("Last backup: %s", last)
         backup_func(live, last)
         # Names go up, also for two backups of one second: the newest is told by its name.
-        name = next_name(names_among(Path(folder).name for folder in self.get_existing_backup_folders()))
+        name = next_name([Path(folder).name for folder in self._in_order()])
         if not self.run_cmd(["mv", str(live), str(self.path / name)])[0]:
             raise BackupError(f"Failed to move '{live!s}' to '{self.path / name!s}'")
         LOGGER.info("Backup moved from '%s' to '%s'.", live, self.path / name)

@@ -11,6 +11,7 @@ from rsdos.compat.disk_objectstore.streams import PackedObjectReader, ZlibStream
 from rsdos.engine import Engine
 from rsdos.errors import DamagedObject
 from rsdos.model import Codec, ObjectMeta
+from rsdos.stores import Listed
 
 
 def validate(engine: Engine, callback: Callback | None) -> ValidationIssues:
@@ -21,10 +22,11 @@ def validate(engine: Engine, callback: Callback | None) -> ValidationIssues:
         for key in told(keys, callback, "Loose objects"):
             if not _is_whole(engine, key):
                 issues.invalid_hashes_loose.append(key)
-        for pack in engine.packed.sums().packs:
+        # Behind the loose ones: what was packed before its turn came is among these.
+        for pack in engine.packed.listed():
             if pack.objects:
-                digests = _digests(engine, pack.id)
-                for _ in told(_checked(engine, digests, issues), callback, f"Pack {pack.id}", pack.objects):
+                checked = _checked(engine, pack, issues)
+                for _ in told(checked, callback, f"Pack {pack.pack_id}", pack.objects):
                     pass
     return issues
 
@@ -35,30 +37,34 @@ def _is_whole(engine: Engine, key: str) -> bool:
     return engine.loose.has_hash(digest) or not engine.loose.contains_many([digest])[0]
 
 
-def _digests(engine: Engine, pack_id: int) -> Iterator[list[bytes]]:
-    for digests in engine.packed.digests_of(pack_id):
+def _rehashed(engine: Engine, pack: Listed) -> Iterator[tuple[bytes, bool]]:
+    for digests in pack.digests:
         for at in range(0, len(digests), 1 << 13):
-            yield digests[at : at + (1 << 13)]
+            some = digests[at : at + (1 << 13)]
+            yield from zip(some, engine.packed.rehash(some), strict=True)
 
 
-def _checked(engine: Engine, groups: Iterator[list[bytes]], issues: ValidationIssues) -> Iterator[None]:
+def _checked(engine: Engine, pack: Listed, issues: ValidationIssues) -> Iterator[None]:
     """One for each object; what is wrong with it is noted."""
     end = 0
-    for digests in groups:
-        for digest, good in zip(digests, engine.packed.rehash(digests), strict=True):
-            key = digest.hex()
-            try:
-                meta = engine.packed.describe(digest)
-            except DamagedObject:
-                meta = None
-                issues.invalid_sizes_packed.append(key)
-            if not good and meta and engine.packed.contains_many([digest])[0]:
-                _note(engine, meta, issues)
-            if meta and meta.extent:
-                if meta.extent.offset < end and meta.length:
-                    issues.overlapping_packed.append(key)
-                end = meta.extent.offset + meta.length
-            yield
+    for digest, is_good in _rehashed(engine, pack):
+        key, good = digest.hex(), is_good
+        if not good and not engine.packed.is_current(engine.packed.sight()):
+            # It may stand in another pack by now, or be deleted.
+            engine.packed.refresh()
+            good = engine.packed.has_hash(digest)
+        try:
+            meta = engine.packed.describe(digest)
+        except DamagedObject:
+            meta = None
+            issues.invalid_sizes_packed.append(key)
+        if not good and meta and engine.packed.contains_many([digest])[0]:
+            _note(engine, meta, issues)
+        if meta and meta.extent and meta.extent.pack_id == pack.pack_id:
+            if meta.extent.offset < end and meta.length:
+                issues.overlapping_packed.append(key)
+            end = meta.extent.offset + meta.length
+        yield
 
 
 def _note(engine: Engine, meta: ObjectMeta, issues: ValidationIssues) -> None:

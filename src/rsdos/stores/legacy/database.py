@@ -149,6 +149,11 @@ class Database:
         for rows in self._pages(f"SELECT {COLUMNS} FROM db_object ORDER BY hashkey"):
             yield list(map(checked, rows))
 
+    def in_storage_order(self) -> Iterator[tuple[int, str]]:
+        """(pack id, key) of all rows that make sense, in storage order; as they are at the first."""
+        for rows in self._pages(f'SELECT {COLUMNS} FROM db_object ORDER BY pack_id, "offset"'):
+            yield from ((row.pack_id, row.key) for row in map(checked, rows) if row.makes_sense)
+
     def rows(self, pack_id: int) -> Iterator[list[Row]]:
         """The rows of one pack in the order of their offsets, in lists of bounded size; as they are at the first."""
         query = f'SELECT {COLUMNS} FROM db_object WHERE pack_id = ? ORDER BY "offset"'

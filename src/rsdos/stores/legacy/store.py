@@ -42,6 +42,7 @@ from rsdos.stores.legacy.salvage import faults, rebuild
 from rsdos.stores.legacy.seen import SeenRows, place_of
 from rsdos.stores.legacy.stale import sweep, sweep_unused
 from rsdos.stores.packs import (
+    Listed,
     Packs,
     Piece,
     Pin,
@@ -272,6 +273,13 @@ class LegacyPacks(Packs):
         assert isinstance(seen, SeenRows)
         yield from seen.digests(CHUNK)
 
+    def _cut(self, joined: bytearray) -> Iterator[list[bytes]]:
+        """Digests that were joined, in lists of bounded size."""
+        step = self.hash.digest_bytes
+        for start in range(0, len(joined), CHUNK * step):
+            some = bytes(joined[start : start + CHUNK * step])
+            yield [some[at : at + step] for at in range(0, len(some), step)]
+
     # Copying.
 
     @contextmanager
@@ -347,6 +355,15 @@ class LegacyPacks(Packs):
                 )
             )
         return PackedSums(tuple(packs), sum(map(fsio.length_of, self._layout.database_files)))
+
+    def listed(self) -> Iterator[Listed]:
+        # All of it at once, as for a `moment`: a query that stays open keeps writers out where there is no log.
+        packs: dict[int, bytearray] = {}
+        for pack_id, key in self.database.in_storage_order():
+            if self.hash.is_key(key):
+                packs.setdefault(pack_id, bytearray()).extend(bytes.fromhex(key))
+        for pack_id, joined in packs.items():
+            yield Listed(pack_id, len(joined) // self.hash.digest_bytes, self._cut(joined))
 
     def digests_of(self, pack_id: int) -> Iterator[list[bytes]]:
         for rows in self.database.rows(pack_id):

@@ -1,0 +1,110 @@
+"""Backup to another machine: shells that talk, that are no POSIX ones, that say nothing, and what is said of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rsdos import Container
+from rsdos.maintenance import backup_remote
+from rsdos.maintenance.backup import BackupOptions, BackupReport
+from rsdos.maintenance.copies import LOCK
+from rsdos.maintenance.generations import Generations
+from rsdos.maintenance.remote import Remote
+from rsdos.model import WhenBusy
+from tests.data import key_of, noise
+from tests.helpers import assert_holds
+
+pytestmark = pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")
+
+OBJECTS = {key_of(data): data for data in (b"", noise(3000, 1), noise(9000, 2))}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Container:
+    container = Container.create(tmp_path / "store")
+    container.insert_many(OBJECTS.values())
+    return container
+
+
+def shell(tmp_path: Path, script: str) -> str:
+    """A remote shell: what it is told to run is ``$command``."""
+    path = tmp_path / "shell"
+    path.write_text(f'#!/bin/sh\n[ "$1" = -l ] && shift 2\nshift\ncommand="$*"\n{script}\n')
+    path.chmod(0o755)
+    return str(path)
+
+
+def run(container: Container, place: str, way: str, silence: float = 600, **options: bool) -> BackupReport:
+    ways = backup_remote.Ways(shell=way, silence=silence)
+    wanted = BackupOptions(place, **options)
+    return backup_remote.execute(container.engine, backup_remote.plan(container.engine, wanted, ways), ways)
+
+
+QUIET_FOR_RSYNC = (
+    'case "$command" in rsync*) ;; *) echo "Welcome!"; echo "You have mail.";; esac\nexec sh -c "$command"'
+)
+
+
+def test_a_login_shell_that_prints_something(store: Container, tmp_path: Path) -> None:
+    way = shell(tmp_path, QUIET_FOR_RSYNC)
+    assert run(store, f"me@there:{tmp_path / 'backups'}", way, verify=True).is_good
+    assert_holds(Container(tmp_path / "backups" / "last-backup"), OBJECTS)
+    # Also while the lock is somebody else's.
+    with Remote(f"there:{tmp_path / 'backups'}", shell=way).locked(LOCK, "me", WhenBusy.RAISE):
+        pass
+
+
+def test_a_shell_that_rsync_cannot_work_with_is_named(store: Container, tmp_path: Path) -> None:
+    way = shell(tmp_path, 'echo "Welcome!"\nexec sh -c "$command"')
+    with pytest.raises(OSError, match="rsync ended with code"):
+        run(store, f"there:{tmp_path / 'backups'}", way)
+
+
+def test_what_is_run_there_has_no_line_break(store: Container, tmp_path: Path) -> None:
+    """In what csh quotes there is none: "Unmatched '"."""
+    way = shell(tmp_path, 'case "$command" in *"\n"*) echo "Unmatched \'." >&2; exit 1;; esac\nexec sh -c "$command"')
+    assert run(store, f"there:{tmp_path / 'backups'}", way, verify=True).is_good
+    assert run(store, f"there:{tmp_path / 'backups'}", way, verify=True).is_good
+
+
+def test_the_cause_is_told_behind_a_banner(store: Container, tmp_path: Path) -> None:
+    banner = "\n".join(f"echo 'banner, line {number}' >&2" for number in range(20))
+    way = shell(tmp_path, f"{banner}\necho 'Permission denied (publickey).' >&2\nexit 255")
+    with pytest.raises(OSError, match=r"Permission denied \(publickey\)"):
+        run(store, f"there:{tmp_path / 'backups'}", way)
+
+
+def test_a_home_is_expanded_by_the_other_machine(
+    store: Container, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home of it"
+    home.mkdir()
+    monkeypatch.chdir(tmp_path)
+    way = shell(tmp_path, f"HOME='{home}'; export HOME; cd; exec sh -c \"$command\"")
+    for _ in range(2):
+        assert run(store, "there:~/back ups/of $it", way, verify=True).is_good
+    assert len(Generations(str(home / "back ups" / "of $it")).names()) == 2
+    assert os.listdir(home) == ["back ups"]
+    assert not (tmp_path / "~").exists()
+
+
+def test_one_that_closes_without_an_answer(store: Container, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="no answer"):
+        run(store, f"there:{tmp_path / 'backups'}", shell(tmp_path, "exit 0"))
+    with pytest.raises(OSError, match="ended with code 7"):
+        run(store, f"there:{tmp_path / 'backups'}", shell(tmp_path, "exit 7"))
+
+
+@pytest.mark.parametrize("said", ["", "echo Welcome", "echo Welcome >&2"])
+def test_one_that_never_answers_is_given_up(store: Container, tmp_path: Path, said: str) -> None:
+
+    way = shell(tmp_path, f"{said}\nexec tail -f /dev/null")
+    with pytest.raises(OSError, match="no sign of life"):
+        run(store, f"there:{tmp_path / 'backups'}", way, silence=0.01)
+    remote = Remote(f"there:{tmp_path / 'backups'}", shell=way, silence=0.01)
+    with pytest.raises(OSError, match="no sign of life"), remote.locked(LOCK, "me", WhenBusy.RAISE):
+        pass
