@@ -213,18 +213,20 @@ class _Actor:
         self._gate.close()
 
 
+def raised(error: BaseException) -> str:
+    """The classes of an error, outermost first, its text, and where it comes from."""
+    kinds = ",".join(kind.__name__ for kind in type(error).__mro__[:-3])
+    frames = traceback.extract_tb(error.__traceback__)[:-5:-1]
+    return f"{kinds}: {error} ({' < '.join(f'{Path(frame.filename).stem}:{frame.lineno}' for frame in frames)})"
+
+
 def _perform(act: Act, path: Path, gate: socket.socket) -> None:
     try:
         shim.gate(gate.fileno())
         try:
             act(path, shim.mark)
         except BaseException as error:  # noqa: BLE001  it is said
-            kinds = ",".join(kind.__name__ for kind in type(error).__mro__[:-3])
-            where = " < ".join(
-                f"{Path(frame.filename).stem}:{frame.lineno}"
-                for frame in traceback.extract_tb(error.__traceback__)[:-5:-1]
-            )
-            shim.mark(f"{_RAISES}{kinds}: {error} ({where})"[: _MESSAGE - 2])
+            shim.mark(f"{_RAISES}{raised(error)}"[: _MESSAGE - 2])
     finally:
         os._exit(0)
 

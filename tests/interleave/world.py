@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from rsdos import Container, Place
@@ -88,7 +89,22 @@ class Template:
             os.close(fd)
 
 
+class _Shared(threading.local):
+    """What this thread opens when it opens the container: one that others have as well, if it is to share."""
+
+    container: Container | None = None
+    closes = True
+
+
+shared = _Shared()
+
+
 @contextmanager
 def opened(path: Path, name: str = MAIN, **settings: object) -> Iterator[Container]:
+    """A container, closed at the end."""
+    if name == MAIN and shared.container is not None:
+        with shared.container if shared.closes else nullcontext():
+            yield shared.container
+        return
     with Container(path / name, **settings) as container:  # type: ignore[arg-type]
         yield container
