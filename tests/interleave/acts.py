@@ -12,9 +12,11 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from rsdos import Container, ObjectNotFound, Place
+from rsdos import Container, NotAContainer, ObjectNotFound, Place
+from rsdos.config import VERSION
 from rsdos.engine import Engine
 from rsdos.maintenance import backup, collect, merge, migrate, optimize, repair_index, transfer, validate
 from tests.crash import shim
@@ -30,6 +32,7 @@ class Act:
     run: Callable[[Path, Say], None]
     versions: tuple[int, ...] = (1, 2)
     ends: bool = False
+    clears: bool = False
 
 
 def line(verb: str, names: Sequence[str] = (), where: str = MAIN) -> str:
@@ -222,8 +225,12 @@ def _read_one(container: Container, name: str, say: Say) -> None:
 
 def _clear(path: Path, say: Say) -> None:
     with Container(path / MAIN) as container:
+        try:
+            version = container.config.version
+        except NotAContainer:
+            version = VERSION  # It was killed half-way before.
         say(line("remove", list(DATA)))
-        container.init_container(clear=True, pack_size_target=800, container_version=container.config.version)
+        container.init_container(clear=True, pack_size_target=800, container_version=version)
         say(line("removed", list(DATA)))
 
 
@@ -290,7 +297,7 @@ ACTS = {
     "validate": Act(_validate),
     "read": Act(_read),
     "hold": Act(_hold),
-    "clear": Act(_clear, ends=True),
+    "clear": Act(_clear, ends=True, clears=True),
     "tidy locks": Act(_tidy_locks),
 }
 
@@ -305,6 +312,34 @@ def without_locks(act: Act) -> Act:
     return replace(act, run=run)
 
 
+def _insert_relaxed(path: Path, say: Say, to: Place) -> None:
+    """Of what is acknowledged so a power loss may take the latest."""
+    with opened(path, durability="relaxed") as container:
+        names = ("new", "newer", "packed", "loose")
+        say(line("store", names))
+        container.insert_many([DATA[name] for name in names], to=to)
+        say(line("relaxed", names))
+
+
+def _delete_one(path: Path, say: Say) -> None:
+    with opened(path, when_busy="wait") as container:
+        say(line("remove", ["kept 2"]))
+        container.delete([KEYS["kept 2"]])
+        say(line("removed", ["kept 2"]))
+
+
+MIXED = {
+    "insert packed, relaxed": Act(partial(_insert_relaxed, to=Place.PACKED)),
+    "insert loose, relaxed": Act(partial(_insert_relaxed, to=Place.LOOSE)),
+    "insert new": Act(_insert_many("new", "newer")),
+    "delete one": Act(_delete_one),
+    **{
+        name: ACTS[name]
+        for name in ("insert loose, new", "insert packed", "insert many loose", "pack", "repack", "optimize", "merge")
+    },
+}
+"""Those behind which power is lost: relaxed and full ones together."""
+
 WITHOUT_LOCKS = " without locks"
 """What ends the names of controls."""
 
@@ -312,5 +347,5 @@ WITHOUT_LOCKS = " without locks"
 def act_of(name: str) -> Act:
     """The act of that name."""
     if name.endswith(WITHOUT_LOCKS):
-        return without_locks(ACTS[name.removesuffix(WITHOUT_LOCKS)])
-    return ACTS[name]
+        return without_locks((ACTS | MIXED)[name.removesuffix(WITHOUT_LOCKS)])
+    return (ACTS | MIXED)[name]

@@ -7,24 +7,38 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import os
 import pkgutil
+import random
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
+from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
 
 import rsdos
 from rsdos.stores.threads import Threads
 from tests.crash.judge import in_child
+from tests.crash.replay import write
 from tests.interleave import oracle
-from tests.interleave.acts import act_of
+from tests.interleave.acts import Act, act_of
+from tests.interleave.power import losses
 from tests.interleave.schedule import MATTERS, Order, Played, Stopped, order_of, play
 from tests.interleave.schedule import Act as Run
 from tests.interleave.world import Template, prepare
+
+
+class Ending(StrEnum):
+    """How schedules end."""
+
+    WHOLE = "whole"
+    KILLED = "killed"
+    """One actor dies at a step that the seed decides; the others go on."""
+    POWER = "power"
+    """Power is lost behind some of the calls."""
 
 
 @dataclass
@@ -34,6 +48,7 @@ class Job:
     acts: list[str]
     seeds: list[int] = field(default_factory=list)
     share: int = 0
+    ending: str = Ending.WHOLE
 
 
 @dataclass
@@ -78,36 +93,68 @@ class Player:
         steps, changes = map(sum, zip(*map(self.length, names), strict=True))
         return order_of(seed, "+".join(names), len(names), steps, changes)
 
-    def run(self, names: Sequence[str], order: Order) -> tuple[Played, list[str]]:
-        """Play once; returns what was done, and what is wrong."""
+    def run(self, names: Sequence[str], order: Order, kill: tuple[int, int] | None = None) -> tuple[Played, list[str]]:
+        """Play once; returns what was done, and what is wrong. ``kill``: see `play`."""
         self._template.make(self._path)
         try:
             acts = [act_of(name) for name in names]
-            runs: list[Run] = [act.run for act in acts]
-            played = play(runs, self._path, order)
+            played = play(_runs(acts), self._path, order, kill)
             faults = list(oracle.told(played, acts))
             if not played.stuck:
-                faults += in_child(partial(_left, played, self._path)).values()
+                faults += in_child(lambda: _numbered(oracle.left(played, self._path, acts))).values()
         finally:
             shutil.rmtree(self._path)
         return played, faults
+
+    def kill(self, names: Sequence[str], seed: int) -> tuple[int, int]:
+        """Which actor dies, and at which of its steps."""
+        chance = random.Random(f"kill {names} {seed}")
+        actor = chance.randrange(len(names))
+        return actor, chance.randrange(self.length(names[actor])[0])
+
+    def lose_power(self, names: Sequence[str], seed: int) -> tuple[Played, dict[str, list[str]]]:
+        """Play once, and lose power behind some of the calls; returns what is wrong, by where that was."""
+        trace = self._path.with_name("trace")
+        fd = os.open(trace, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+        order = self.order(names, seed)
+        self._template.make(self._path)
+        try:
+            acts = [act_of(name) for name in names]
+            played = play(_runs(acts), self._path, order, trace=fd)
+            lost = {"whole": list(oracle.told(played, acts))}
+        finally:
+            os.close(fd)
+            shutil.rmtree(self._path)
+        for where, steps, tree in losses(self._path.with_name("template"), self._path, trace, played.trace, seed):
+            write(tree, self._path)
+            lost[where] = list(in_child(lambda: _numbered(oracle.after_power_loss(steps, self._path))).values())  # noqa: B023
+            shutil.rmtree(self._path)
+        return played, lost
 
     def tally(self, job: Job) -> Tally:
         tally = Tally(job.acts)
         if job.share:
             for stop in range(1, self.length(job.acts[0])[0] + 1, job.share):
-                self._one(tally, job.acts, Stopped([stop, *[None] * (len(job.acts) - 1)]), f"stop {stop}")
+                played, faults = self.run(job.acts, Stopped([stop, *[None] * (len(job.acts) - 1)]))
+                tally.add(faults, played, f"stop {stop}")
         for seed in job.seeds:
-            self._one(tally, job.acts, self.order(job.acts, seed), f"seed {seed}")
+            if job.ending == Ending.POWER:
+                played, lost = self.lose_power(job.acts, seed)
+                for where, faults in lost.items():
+                    tally.add(faults, played, f"seed {seed}, {where}")
+                continue
+            kill = self.kill(job.acts, seed) if job.ending == Ending.KILLED else None
+            played, faults = self.run(job.acts, self.order(job.acts, seed), kill)
+            tally.add(faults, played, f"seed {seed}")
         return tally
 
-    def _one(self, tally: Tally, names: Sequence[str], order: Order, where: str) -> None:
-        played, faults = self.run(names, order)
-        tally.add(faults, played, where)
+
+def _runs(acts: Sequence[Act]) -> list[Run]:
+    return [act.run for act in acts]
 
 
-def _left(played: Played, path: Path) -> dict[str, str]:
-    return {f"{number}": fault for number, fault in enumerate(oracle.left(played, path))}
+def _numbered(faults: Iterable[str]) -> dict[str, str]:
+    return {f"{number}": fault for number, fault in enumerate(faults)}
 
 
 def one_thread() -> None:
@@ -124,6 +171,7 @@ def warm_up() -> None:
             import_module(module.name)
     gc.collect()
     gc.freeze()
+    logging.disable()  # What is wrong is judged.
 
 
 def main(version: str, directory: str) -> None:

@@ -8,13 +8,15 @@ this: a store whose last look at the container comes after the commit of a remov
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 
-from rsdos import Container, ObjectNotFound, Place
+from rsdos import Container, DamagedObject, ObjectNotFound, Place
 from rsdos.maintenance import validate
 from tests.crash.shim import LOOKS, Kind
+from tests.data import key_of
 from tests.interleave.acts import Act
 from tests.interleave.schedule import Played, Step
 from tests.interleave.world import BACKUPS, DATA, KEYS, MAIN, NAMES, PRESENT
@@ -244,16 +246,57 @@ def _read(trace: Sequence[Step]) -> Iterator[str]:
                 yield f"count: {names[0]}, of {least} to {most}, at step {at}"
 
 
-def left(played: Played, path: Path, killed: bool = False) -> Iterator[str]:
+def left(played: Played, path: Path, acts: Sequence[Act]) -> Iterator[str]:
     """What is wrong with what is there. In a process of its own: it opens containers."""
     history = _histories(played.trace)
-    yield from _container(path / MAIN, history, killed)
+    killed = None if played.killed is None else acts[played.killed]
+    if killed is not None and killed.ends:
+        # The container may be none until it is done: a migration has to be gone on with, or a clearing.
+        yield from _again(killed, path)
+        if killed.clears:
+            for name in DATA:
+                history.removals.setdefault(name, []).append(_Removal(-1, inf, inf, inf))
+    yield from _container(path / MAIN, history)
     for where, begin, end, left_out in history.copies:
         place = path / where / "last-backup" if where == BACKUPS else path / where
         with Container(place) as container:
             for name in DATA:
                 if name not in left_out and history.stays(name, begin, end):
                     yield from _is_there(container, name, f"in {where}")
+    if killed is not None and not killed.ends:
+        yield from _again(killed, path)
+        yield from _goes_on(path / MAIN)
+
+
+def _again(act: Act, path: Path) -> Iterator[str]:
+    try:
+        act.run(path, lambda text: None)
+    except Exception as error:  # noqa: BLE001
+        yield f"again: {error!r:.300}"
+
+
+def after_power_loss(trace: Sequence[Step], path: Path) -> Iterator[str]:
+    """What is wrong with what a power loss has left behind the steps of ``trace``, most of all: can it be used?"""
+    history = _histories(trace)
+    try:
+        with Container(path / MAIN) as container:
+            sure = [name for name in DATA if history.must_be(name)]
+            for name in sure:
+                yield from _is_there(container, name)
+            listed = set(container)
+            yield from (f"unlisted: {name}" for name in sure if KEYS[name] not in listed)
+            if len(container) != len(listed):
+                yield f"count: {len(container)} for {len(listed)}"
+            container.has(key_of(b"absent"))
+            for key in listed - {KEYS[name] for name in sure}:
+                # What was not promised may be there, or damaged, but never other bytes.
+                with suppress(DamagedObject, ObjectNotFound):
+                    if key_of(container.extract(key)) != key:
+                        yield f"wrong: {NAMES.get(key)}"
+            container.delete([KEYS["kept 0"]])
+    except Exception as error:  # noqa: BLE001
+        yield f"broken: {error!r:.300}"
+    yield from _goes_on(path / MAIN)
 
 
 def _is_there(container: Container, name: str, where: str = "") -> Iterator[str]:
@@ -268,7 +311,7 @@ def _is_there(container: Container, name: str, where: str = "") -> Iterator[str]
             yield f"wrong: {name} {where}".rstrip()
 
 
-def _container(path: Path, history: _History, killed: bool) -> Iterator[str]:
+def _container(path: Path, history: _History) -> Iterator[str]:
     try:
         with Container(path) as container:
             sure = [name for name in DATA if history.must_be(name)]
@@ -287,7 +330,15 @@ def _container(path: Path, history: _History, killed: bool) -> Iterator[str]:
             for finding in (*report.files, *report.damaged):
                 if finding.key != KEYS["damaged"]:  # Of that one copy is bad, whatever is beside it.
                     yield f"validate: {finding.key and NAMES.get(finding.key)} {finding.path} {finding.reason}"
-            # And it goes on.
+    except Exception as error:  # noqa: BLE001
+        yield f"broken: {error!r:.300}"
+    yield from _goes_on(path)
+
+
+def _goes_on(path: Path) -> Iterator[str]:
+    """What is wrong with what is inserted now."""
+    try:
+        with Container(path) as container:
             fresh = b"fresh"
             keys = [container.insert(fresh), *container.insert_many([fresh + b"er"])]
             if [container.extract(key) for key in keys] != [fresh, fresh + b"er"]:

@@ -23,8 +23,8 @@ from pathlib import Path
 from threading import local
 
 from tests.crash import shim
-from tests.interleave.acts import ACTS
-from tests.interleave.child import Job, Player, Tally, one_thread, warm_up
+from tests.interleave.acts import ACTS, MIXED
+from tests.interleave.child import Ending, Job, Player, Tally, one_thread, warm_up
 from tests.interleave.known import known
 from tests.interleave.schedule import Stopped
 
@@ -37,11 +37,12 @@ def pairs() -> list[list[str]]:
     return [list(pair) for pair in combinations_with_replacement(ACTS, 2)]
 
 
-def triples(number: int, seed: int) -> Iterator[list[str]]:
+def triples(number: int, seed: int, names: Iterable[str] = ACTS) -> Iterator[list[str]]:
     """Some threes and fours, by chance."""
     chance = random.Random(f"triples {seed}")
+    names = list(names)
     for _ in range(number):
-        yield [chance.choice(list(ACTS)) for _ in range(chance.choice((3, 3, 4)))]
+        yield [chance.choice(names) for _ in range(chance.choice((3, 3, 4)))]
 
 
 def environment(directory: Path, source: Path | None = None) -> dict[str, str]:
@@ -142,16 +143,23 @@ def _show(version: int, tallies: Iterable[Tally]) -> tuple[Counter[str], bool]:
     return counts, wrong
 
 
-def _replay(names: list[str], version: int, seed: int | None, stop: int | None, *, looks: bool) -> int:
+def _replay(names: list[str], chosen: argparse.Namespace) -> int:
     """Play one schedule in this process, which was started with the shim, and tell it step by step."""
     one_thread()
     warm_up()
     with tempfile.TemporaryDirectory(dir=os.environ["TMPDIR"]) as directory:
-        player = Player(version, Path(directory))
-        order = Stopped([stop, *[None] * (len(names) - 1)]) if seed is None else player.order(names, seed)
-        played, faults = player.run(names, order)
+        player = Player(chosen.version or 2, Path(directory))
+        if chosen.seed is None:
+            played, faults = player.run(names, Stopped([chosen.stop, *[None] * (len(names) - 1)]))
+        elif chosen.ending == Ending.POWER:
+            played, lost = player.lose_power(names, chosen.seed)
+            faults = [f"{where}: {fault}" for where, some in lost.items() for fault in some]
+        else:
+            kill = player.kill(names, chosen.seed) if chosen.ending == Ending.KILLED else None
+            played, faults = player.run(names, player.order(names, chosen.seed), kill)
+            print(f"{'ABCDEFGH'[kill[0]]} is killed before its step {kill[1]}" if kill else "nobody is killed")
     print("\n".join(f"{'ABCDEFGH'[number]} is {name!r}" for number, name in enumerate(names)))
-    print(played.text(looks=looks))
+    print(played.text(looks=chosen.looks))
     print("\n".join(faults) or "nothing is wrong")
     return int(bool(faults))
 
@@ -162,6 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", type=int, choices=VERSIONS)
     parser.add_argument("--seeds", type=int, default=200, help="schedules of each pair")
     parser.add_argument("--seed", type=int, help="the first of them; default 0")
+    parser.add_argument("--ending", choices=list(Ending), default=Ending.WHOLE, help="one is killed, or power is lost")
     parser.add_argument("--sweep", type=int, metavar="SHARE", help="instead: stop the first at each SHARE-th call")
     parser.add_argument("--triples", type=int, default=400, help="threes and fours, each with a quarter of the seeds")
     parser.add_argument("--only", default="", help="pairs of which one has this in its name; or A + B")
@@ -175,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     if chosen.replay and "SHIM_STATE" in os.environ:
         names = chosen.replay.split(" + ")
-        return _replay(names, chosen.version or 2, chosen.seed, chosen.stop, looks=chosen.looks)
+        return _replay(names, chosen)
     with tempfile.TemporaryDirectory(dir=chosen.directory) as place:
         directory = Path(place)
         if chosen.replay:
@@ -184,28 +193,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _play(chosen, directory)
 
 
-def _play(chosen: argparse.Namespace, directory: Path) -> int:
+def _jobs(chosen: argparse.Namespace) -> list[Job]:
     first = chosen.seed or 0
+    seeds = list(range(first, first + chosen.seeds))
+    if chosen.ending == Ending.POWER:
+        # What is relaxed and what is full has to come together, and often a third that leans on both.
+        groups = [*combinations_with_replacement(MIXED, 2), *triples(chosen.triples, first, MIXED)]
+        return [Job(list(acts), seeds=seeds, ending=Ending.POWER) for acts in groups if _is_meant(acts, chosen.only)]
+    some = [pair for pair in pairs() if _is_meant(pair, chosen.only)]
+    if chosen.sweep:
+        both = [order for pair in some for order in ([pair, pair[::-1]] if pair[0] != pair[1] else [pair])]
+        return [Job(pair, share=chosen.sweep) for pair in both]
+    few = seeds[: max(chosen.seeds // 4, 1)]
+    jobs = [Job(pair, seeds=seeds, ending=chosen.ending) for pair in some]
+    more = triples(0 if chosen.only else chosen.triples, first)
+    return [*jobs, *(Job(acts, seeds=few, ending=chosen.ending) for acts in more)]
+
+
+def _is_meant(acts: Sequence[str], only: str) -> bool:
+    names = only.split(" + ")
+    return sorted(acts) == sorted(names) if len(names) > 1 else any(only in name for name in acts)
+
+
+def _play(chosen: argparse.Namespace, directory: Path) -> int:
     wrong = False
     for version in [chosen.version] if chosen.version else VERSIONS:
-        only = chosen.only.split(" + ")
-        groups = [
-            pair
-            for pair in pairs()
-            if (pair in (only, only[::-1]) if len(only) > 1 else any(chosen.only in name for name in pair))
-        ]
-        if chosen.sweep:
-            groups = [order for pair in groups for order in ([pair, pair[::-1]] if pair[0] != pair[1] else [pair])]
-            jobs = [Job(pair, share=chosen.sweep) for pair in groups]
-        else:
-            jobs = [Job(pair, seeds=list(range(first, first + chosen.seeds))) for pair in groups]
-            few = list(range(first, first + max(chosen.seeds // 4, 1)))
-            jobs += [Job(acts, seeds=few) for acts in triples(0 if chosen.only else chosen.triples, first)]
+        jobs = _jobs(chosen)
         tallies = play_all(version, jobs, directory, chosen.workers, chosen.source)
         counts, is_wrong = _show(version, tallies)
         wrong |= is_wrong
         print(
-            f"version {version}: {len(jobs)} pairs and more, {counts['played']} schedules of "
+            f"version {version}, {chosen.ending}: {len(jobs)} pairs and more, {counts['played']} points of "
             f"{counts['steps']} steps, {counts['failed']} failed",
             flush=True,
         )

@@ -129,7 +129,8 @@ class _Threads:
         # What this process was told it still knows.
         self._do("read", self._container)
         self._container.close()
-        faults = [*oracle.told(self._played, [ACTS[self._case.first]]), *oracle.left(self._played, self._path)]
+        acts = [ACTS[self._case.first]]
+        faults = [*oracle.told(self._played, acts), *oracle.left(self._played, self._path, acts)]
         with suppress(FileNotFoundError):
             faults += (f"leftover: sandbox/{name}" for name in os.listdir(self._path / MAIN / "sandbox"))
         return self._stop.lines, [f"{fault} (stopped at {self._stop.where})" for fault in faults]
