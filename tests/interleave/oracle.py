@@ -58,6 +58,8 @@ class _History:
     def must_be(self, name: str) -> bool:
         """Whether an object has to be there at the end."""
         removals = self.removals.get(name, [])
+        if name == "damaged" and any(removal.planned < inf for removal in removals):
+            return False  # What takes the place of a damaged file just then is no more than that was.
         return any(
             store.end < inf and all(self._is_before(removal, store, removals) for removal in removals)
             for store in self.stored(name)
@@ -164,12 +166,12 @@ class _Gathering:
     def _stored(self, names: Sequence[str], at: int) -> None:
         for name in names:
             begin = self._stores.pop(name, 0)
-            look = _last_look(self._trace, self._actor, begin, at)
+            look = _last_look(self._trace, self._actor, begin, at, len(names))
             self._history.stores.setdefault(name, []).append(_Store(begin, look, at))
 
     def _removed(self, at: int, end: float) -> None:
         begin, names = self._removal
-        commit = min(_commit(self._trace, self._actor, begin, at), end)
+        commit = max(_commits(self._trace, self._actor, begin, at), default=end)
         # What is planned for is what was there when the plan was made, at the latest when it was done.
         first, planned = (begin, inf) if self._plan is None else (self._plan, begin)
         for name in names:
@@ -177,32 +179,47 @@ class _Gathering:
         self._removal, self._plan = (0, []), None
 
 
-def _last_look(trace: Sequence[Step], actor: int, begin: int, end: int) -> int:
-    commit = _commit(trace, actor, begin, end)
-    if commit < inf:
-        return int(commit)
-    for at in range(end - 1, begin, -1):
-        step = trace[at]
-        if step.actor == actor and step.kind in _TAKES_TIME and _is_of_objects(step.text):
-            return at
-    return begin
+def _last_look(trace: Sequence[Step], actor: int, begin: int, end: int, objects: int) -> int:
+    """The step of the last look of a store; what is committed is looked at then.
+
+    Of one call for many objects the last look comes batch by batch: the first commit counts, if there are several.
+    """
+    commits = _commits(trace, actor, begin, end)
+    if commits:
+        return commits[0] if objects > 1 else commits[-1]
+    own = [at for at in range(begin, end) if trace[at].actor == actor and trace[at].kind in _TAKES_TIME]
+    looks = [at for at in own if trace[at].text.startswith(_OBJECTS)]
+    while len(looks) > 1 and _is_newer(trace[looks[-2]], trace[looks[-1]]):
+        looks.pop()  # Behind the look for a newer manifest, one whether its own is there.
+    return looks[-1] if looks else begin
 
 
-def _is_of_objects(path: str) -> bool:
-    return path.startswith(f"{MAIN}/") and not path.startswith((f"{MAIN}/locks", f"{MAIN}/sandbox"))
+_MANIFESTS = f"{MAIN}/index/manifest-"
 
 
-def _commit(trace: Sequence[Step], actor: int, begin: int, end: int) -> float:
-    """The step of the last commit of an actor between two steps; infinite when there is none."""
-    last = inf
+def _is_newer(one: Step, other: Step) -> bool:
+    both = one.text.startswith(_MANIFESTS) and other.text.startswith(_MANIFESTS)
+    return both and one.kind is other.kind is Kind.LOOK and one.text > other.text
+
+
+_OBJECTS = tuple(f"{MAIN}/{name}" for name in ("loose/", "packed/", "packs/", "index/", "packs.idx"))
+"""Where a look is one at objects: that at the configuration, behind all others, asks whether this is the container."""
+
+
+def _commits(trace: Sequence[Step], actor: int, begin: int, end: int) -> list[int]:
+    """The steps of the commits of an actor between two steps."""
+    commits = []
     own = [at for at in range(begin, end) if trace[at].actor == actor]
-    for number, at in enumerate(own):
+    for at, following in zip(own, [*own[1:], None], strict=True):
         kind, text = trace[at].kind, trace[at].text
-        if kind is Kind.LINK and text.startswith(f"{MAIN}/index/manifest-"):
-            last = at
-        elif kind is Kind.WRITE and text == f"{MAIN}/packs.idx-wal" and number + 1 < len(own):
-            last = own[number + 1]  # It is seen by others when the lock is given back, behind the writes.
-    return last
+        if kind is Kind.LINK and text.startswith(_MANIFESTS):
+            commits.append(at)
+        elif kind is Kind.WRITE and text == f"{MAIN}/packs.idx-wal" and following is not None:
+            # It is seen by others when the lock is given back, behind the last of its writes.
+            if commits and commits[-1] == at:
+                commits.pop()
+            commits.append(following)
+    return commits
 
 
 def told(played: Played, acts: Sequence[Act]) -> Iterator[str]:
