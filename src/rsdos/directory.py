@@ -25,6 +25,25 @@ _NO_DIRECTORY = (errno.ENOTDIR, errno.ELOOP)
 """What is said of a link, or a file, that was to be opened as a directory."""
 
 
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What file systems say that can sync files but no directories: CIFS, vboxsf, some of FUSE."""
+
+
+def sync_entries(fd: int) -> bool:
+    """Put the entries of an open directory on stable storage; False where its file system cannot do that.
+
+    That is passed over, as databases do: the names go to the disk when the file system sees fit. Raises OSError when
+    it failed.
+    """
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+        return False
+    return True
+
+
 class Form(NamedTuple):
     """What is ours in a directory: files whose names match ``files``, and directories, each of a form of its own."""
 
@@ -109,8 +128,8 @@ class Directory:
         return os.stat(_plain(self.path, name), dir_fd=self.fd, follow_symlinks=False)
 
     def sync(self) -> None:
-        """Put its entries on stable storage."""
-        os.fsync(self.fd)
+        """Put its entries on stable storage; see `sync_entries`."""
+        sync_entries(self.fd)
 
     # Removing.
 

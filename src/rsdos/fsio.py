@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import accumulate
 
+from rsdos.directory import sync_entries
 from rsdos.model import BytesLike
 from rsdos.sharing import inherit
 
@@ -228,11 +229,14 @@ def open_directory(path: str) -> int:
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
-def sync_directory(path: str) -> None:
-    """Put a directory's entries on stable storage: a new or renamed name survives a power loss only after this."""
+def sync_directory(path: str) -> bool:
+    """Put a directory's entries on stable storage: a new or renamed name survives a power loss only after this.
+
+    Where the file system cannot, nothing is done, and False returned; see `rsdos.directory.sync_entries`.
+    """
     fd = open_directory(path)
     try:
-        os.fsync(fd)
+        return sync_entries(fd)
     finally:
         os.close(fd)
 

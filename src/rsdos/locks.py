@@ -14,6 +14,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from rsdos.directory import sync_entries
 from rsdos.sharing import inherit
 
 _MOST_DESCRIPTION = 500
@@ -156,7 +157,7 @@ def _make_own(path: str, fd: int) -> None:
     # A power loss that brought the shared one back would bring what the other container has written meanwhile.
     directory = os.open(os.path.dirname(path) or ".", _DIRECTORY)
     try:
-        os.fsync(directory)
+        sync_entries(directory)
     finally:
         os.close(directory)
 

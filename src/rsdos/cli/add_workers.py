@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +15,7 @@ import click
 
 from rsdos.cli.add_chunk import How, StoredChunk, store_files
 from rsdos.cli.process import reason_of
+from rsdos.cli.render import echo_error
 from rsdos.errors import RsdosError
 
 if TYPE_CHECKING:
@@ -32,6 +34,9 @@ shared out one by one."""
 _MORE = "more"
 """A worker's word for: the next names, please. When it has no more to say it says None."""
 
+_TOO_MANY = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+"""What the system says when there may be no more processes, or no more memory or descriptors for them."""
+
 MOST_JOBS = 4
 """Processes that are used unasked. More of them wait for the disk and for each other's commits."""
 
@@ -47,36 +52,54 @@ def store_in_workers(
 ) -> Iterator[StoredChunk]:
     """`store_files` by ``jobs`` processes; chunks come in the order in which they are done.
 
-    A worker has nothing but its end of a pipe: it ends when this process does, however that happens.
+    Where the system allows fewer, by fewer; where it allows none, by this one. A worker has nothing but its end of a
+    pipe: it ends when this process does, however that happens.
     """
-    from multiprocessing.connection import wait
-
     rest = iter(paths)
     workers: dict[Connection, Portion] = {}
     processes: list[BaseProcess] = []
     try:
-        for _ in range(jobs):
-            pipe, process = _start(session, how, list(workers))
+        while len(workers) < jobs:
+            try:
+                pipe, process = _start(session, how, list(workers))
+            except OSError as error:
+                if error.errno not in _TOO_MANY:
+                    raise
+                echo_error(f"rsdos: note: {len(workers)} of {jobs} workers could be started: {error.strerror}")
+                break
             workers[pipe] = Portion()
             processes.append(process)
-        while workers:
-            ready = wait(list(workers))
-            for worker in [worker for worker in workers if worker in ready]:
-                message = _message(worker)
-                if message == _MORE:
-                    worker.send(list(islice(rest, workers[worker].size())))
-                elif isinstance(message, StoredChunk):
-                    yield message
-                elif isinstance(message, int):
-                    tell(message)
-                else:
-                    del workers[worker]
-                    worker.close()
+        if workers:
+            yield from _hand_out(rest, workers, tell)
+        else:
+            with closing(session.container()) as container:
+                yield from store_files(container, rest, how, tell)
         for process in processes:
             process.join()  # Nobody knows before what memory it took.
     finally:
         for worker in workers:
             worker.close()
+
+
+def _hand_out(
+    rest: Iterator[str], workers: dict[Connection, Portion], tell: Callable[[int], None]
+) -> Iterator[StoredChunk]:
+    """Give names to whichever worker asks, until all have ended."""
+    from multiprocessing.connection import wait
+
+    while workers:
+        ready = wait(list(workers))
+        for worker in [worker for worker in workers if worker in ready]:
+            message = _message(worker)
+            if message == _MORE:
+                worker.send(list(islice(rest, workers[worker].size())))
+            elif isinstance(message, StoredChunk):
+                yield message
+            elif isinstance(message, int):
+                tell(message)
+            else:
+                del workers[worker]
+                worker.close()
 
 
 class Portion:
@@ -149,6 +172,10 @@ def _serve(pipe: Connection, inherited: list[Connection], session: Session, how:
                 pipe.send(_failed(str(error)))
             except OSError as error:
                 pipe.send(_failed(reason_of(error)))
+            except MemoryError:
+                pipe.send(_failed("a worker has no memory left (--jobs 1 takes less)"))
+            except Exception as error:  # noqa: BLE001  in one line, and not as a traceback of another process
+                pipe.send(_failed(f"{type(error).__name__}: {error} (a bug in rsdos)"))
             pipe.send(None)
         except (EOFError, BrokenPipeError, ConnectionResetError):
             return

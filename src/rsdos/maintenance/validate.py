@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
 
+from rsdos import fsio
 from rsdos.engine import Engine
 from rsdos.errors import DamagedContainer, InvalidOption
 from rsdos.interfaces import Progress
@@ -149,6 +150,11 @@ def _note(report: ValidateReport) -> Mapping[str, object]:
     }
 
 
+_NO_SYNC = Finding(
+    ".", "its file system cannot sync directories: a power loss may take the latest names", is_damage=False
+)
+
+
 class _Run:
     """One run, which adds to a state."""
 
@@ -170,6 +176,8 @@ class _Run:
             is_finished = self._check_packs(check, progress) and self._check_loose(progress)
             if is_finished:
                 self._state.add(check.leftovers())
+                if not fsio.sync_directory(self._engine.layout.root):
+                    self._state.add((_NO_SYNC,))
         return self._report(is_finished)
 
     def _check_packs(self, check: PacksCheck, progress: Progress) -> bool:

@@ -19,7 +19,7 @@ class Threads:
         self._most = most
         self._pool: ThreadPoolExecutor | None = None
 
-    def each(self, do: Callable[[_T], None], those: Sequence[_T]) -> None:
+    def each(self, do: Callable[[_T], object], those: Sequence[_T]) -> None:
         """Do something with each. Raises what the first that fails does, when no thread is at it any more."""
 
         def do_all(some: Iterable[_T]) -> None:

@@ -7,10 +7,12 @@ close its last connection then takes itself for the last of all, and removes the
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sqlite3
 import sys
+import tempfile
 import threading
 from collections import deque
 from contextlib import ExitStack, closing
@@ -37,6 +39,9 @@ _PATIENT = 50
 
 _STEPS_PER_BYTE = 4
 """... steps for each byte of the file: a row has 170 of these, and takes 30 of those in the longest statement."""
+
+LOG_ROOM = 128 << 10
+"""Bytes that a commit needs beside the index: 32 KiB that processes share, and a log of a few pages."""
 
 _log = logging.getLogger("rsdos")
 
@@ -168,6 +173,11 @@ def connect(layout: LegacyLayout) -> Connection:
     try:
         return _opened(path, "mode=rw" if writable else "mode=ro")
     except sqlite3.OperationalError as error:
+        if writable and (full := no_room(layout, error)):
+            # To read an index without a log needs no room, to write it room for one.
+            if _has_log(path):
+                raise full from error
+            return _opened(path, "mode=ro&immutable=1", is_immutable=True)
         if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF not in (
             sqlite3.SQLITE_CANTOPEN,
             sqlite3.SQLITE_READONLY,
@@ -177,11 +187,38 @@ def connect(layout: LegacyLayout) -> Connection:
         if writable and not fsio.has_other_names(path):  # Of another container as well: nothing is changed in it.
             _need_descriptors(path)
             return without_shared_memory(path)
-        log = f"{path}-wal"
-        if os.path.exists(log) and os.path.getsize(log):
+        if _has_log(path):
             reason = "its log has changes that only a user with write permission can bring in"
             raise ReadOnlyContainer(layout.root, reason) from error
     return _opened(path, "mode=ro&immutable=1", is_immutable=True)
+
+
+def _has_log(path: str) -> bool:
+    return fsio.length_of(f"{path}-wal") > 0
+
+
+def no_room(layout: LegacyLayout, error: sqlite3.Error) -> OSError | None:
+    """The full disk, or the quota that is used up, that an error of SQLite's comes from; None when it comes from none.
+
+    Of a quota SQLite says "disk I/O error", or that it cannot open a file: so some bytes are written beside it.
+    """
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
+        return None
+    number = errno.ENOSPC
+    try:
+        with tempfile.TemporaryFile(dir=layout.root, buffering=0) as file:
+            file.write(os.urandom(LOG_ROOM))
+            os.fsync(file.fileno())
+    except OSError as found:
+        if found.errno not in (errno.ENOSPC, errno.EDQUOT):
+            return None
+        number = found.errno
+    else:
+        if code != sqlite3.SQLITE_FULL:
+            return None
+    reason = f"{os.strerror(number)}: to write, SQLite needs {LOG_ROOM >> 10} KiB; free these"
+    return OSError(number, reason, layout.database)
 
 
 def _need_descriptors(path: str) -> None:

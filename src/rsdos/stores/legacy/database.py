@@ -21,11 +21,13 @@ from rsdos.layout import LegacyLayout
 from rsdos.migration import Original
 from rsdos.model import Durability
 from rsdos.stores.legacy.connection import (
+    LOG_ROOM,
     Connection,
     can_write,
     connect,
     copy_alone,
     inherited,
+    no_room,
     parked,
     without_shared_memory,
 )
@@ -250,7 +252,14 @@ class Database:
     def _begin(self, durability: Durability) -> Connection:
         connection = self._own_connection()
         if connection.is_immutable:
-            raise ReadOnlyContainer(self._layout.root, "no permission to write packs.idx")
+            if not can_write(self._layout):
+                raise ReadOnlyContainer(self._layout.root, "no permission to write packs.idx")
+            # It was opened when there was no room to write.
+            self._local.connection = None
+            connection.close()
+            connection = self._own_connection()
+            if connection.is_immutable:
+                raise OSError(errno.ENOSPC, f"no space left: SQLite needs {LOG_ROOM >> 10} KiB; free these", self._path)
         connection.look_at_size()
         connection.execute(f"PRAGMA synchronous={'FULL' if durability is Durability.FULL else 'NORMAL'}")
         try:
@@ -348,6 +357,11 @@ class Database:
             if own is not None:
                 inherited.append(own)
             own = self._local.connection = parked.take(self._path) or connect(self._layout)
+        elif own.is_immutable and fsio.length_of(f"{self._path}-wal"):
+            # Somebody who may write has begun to, behind what this one looks at.
+            own.close()
+            self._local.connection = None
+            own = self._local.connection = connect(self._layout)
         return own
 
     def _scanning(self) -> Connection:
@@ -462,7 +476,7 @@ def _translated(error: sqlite3.Error, layout: LegacyLayout) -> Exception:
             return ReadOnlyContainer(layout.root, str(error))
         case sqlite3.SQLITE_INTERRUPT:
             return DamagedContainer(layout.database, "a look takes more steps than a file of its size gives reason for")
-        case sqlite3.SQLITE_FULL:
-            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), layout.database)
+        case _ if full := no_room(layout, error):
+            return full
         case _:
             return DamagedContainer(layout.database, str(error))

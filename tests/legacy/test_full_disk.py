@@ -1,0 +1,98 @@
+"""Version 1 on a disk that is full, or with a quota that is used up: nothing is damage, and reading goes on."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rsdos import Container
+from tests.crash.shim import build
+from tests.helpers import ROOT, child_environment
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or shutil.which("gcc") is None, reason="stands before the C library"
+)
+
+CHILD = """
+import os, sys
+from pathlib import Path
+from rsdos import Container
+from tests.crash import shim
+
+path, number, key = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+shim.arm(path, shim.Mode.STICKY, 1, number, shim.NEED_SPACE)
+container = Container(path)
+assert len(container) == 51
+assert container.extract(key) == b"0" * 50
+assert key in container and len(dict(container.extract_many(list(container)))) == 51
+assert container.status().packed_objects == 50
+for write in (lambda: container.insert_many([b"new"]), lambda: container.delete([key])):
+    try:
+        write()
+    except OSError as error:
+        assert error.errno == number, repr(error)
+    else:
+        raise AssertionError("there was room")
+shim.disarm()
+assert container.delete([key]) == [key]
+container.insert_many([b"new"])
+assert len(container) == 51
+"""
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_reading_needs_no_room_and_writing_says_what_is_wrong(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, number: int
+) -> None:
+    code = (
+        "import sys\nfrom rsdos import Container\nc = Container.create(sys.argv[1], container_version=1)\n"
+        "print(c.insert_many([b'%d' % (n % 10) * (50 + n // 10) for n in range(50)])[0])\nc.insert(b'loose')\nc.close()"
+    )
+    container = tmp_path / "container"
+    # By a process that ends: its log goes with it.
+    made = subprocess.run([sys.executable, "-c", code, container], capture_output=True, text=True, check=True)
+    assert not (container / "packs.idx-wal").exists()
+    environment = child_environment() | {"LD_PRELOAD": str(build(tmp_path_factory.mktemp("shim")))}
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, container, str(number), made.stdout.strip()],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small file system")
+def test_deleting_makes_room_on_a_full_disk(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("may not mount")
+    try:
+        code = (
+            "import sys\nfrom rsdos import Container\nc = Container.create(sys.argv[1], container_version=1)\n"
+            "print(c.insert_many([b'one', b'two'])[0])\nc.clean_storage()\nc.close()"
+        )
+        made = subprocess.run(
+            [sys.executable, "-c", code, disk / "container"], capture_output=True, text=True, check=True
+        )
+        key = made.stdout.strip()
+        with open(disk / "filler", "wb", buffering=0) as filler, pytest.raises(OSError, match="No space"):
+            while True:
+                filler.write(bytes(4096))
+        container = Container(disk / "container")
+        assert container.extract(key) == b"one"
+        assert container.delete([key]) == [key]
+        assert key not in container
+        container.close()
+        del container
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
