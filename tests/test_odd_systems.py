@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rsdos import Container
+from rsdos import Container, ReadOnlyContainer
 from tests.cli.conftest import Run, run  # noqa: F401  a fixture
 from tests.data import key_of
 
@@ -51,6 +51,22 @@ def test_a_sync_that_fails_is_an_error_all_the_same(tmp_path: Path, monkeypatch:
         with pytest.raises(OSError, match="Input/output error"):
             container.insert(b"loose")
         monkeypatch.undo()
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP, errno.EMLINK])
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_file_system_without_hard_links_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, version: int
+) -> None:
+    def refuse(*names: object, **options: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(ReadOnlyContainer, match="no hard links"):
+        Container.create(tmp_path / "container", container_version=version)
+    monkeypatch.undo()
+    with Container.create(tmp_path / "container", container_version=version) as container:
+        assert container.extract(container.insert(b"data", to="packed")) == b"data"
 
 
 LIMITED = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import ExitStack, suppress
 
@@ -16,6 +17,9 @@ from rsdos.model import Links, Sharing
 from rsdos.sharing import make_directories, share_directory
 
 _NEW = ".new"
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+"""What file systems say that have no hard links."""
+
 _CLEARING = ".clearing"
 
 
@@ -39,6 +43,7 @@ def make_container(path: str, config: Config, sharing: Sharing = Sharing.UMASK, 
             share_directory(layout.root)
         for directory in layout.directories:
             make_directories(directory)
+        _need_links(path, layout)
         form.begin(layout, config)
         if os.path.isdir(layout.locks):
             prepare(layout)
@@ -59,6 +64,26 @@ def _locked(path: str, root: str) -> locks.Lock:
         if error.errno in locks.UNSUPPORTED:
             raise ReadOnlyContainer(path, NO_LOCKS) from error
         raise
+
+
+def _need_links(path: str, layout: Layout) -> None:
+    """Refuse a file system without hard links: commits, and locks that disk-objectstore knows, are made by them.
+
+    The two names are among those that a call that was killed may leave.
+    """
+    new, other = f"{layout.config}{_NEW}", layout.beginnings[-1]
+    for name in (new, other):
+        fsio.remove(name)
+    os.close(fsio.create(new))
+    try:
+        os.link(new, other)
+    except OSError as error:
+        if error.errno in _NO_LINKS:
+            raise ReadOnlyContainer(path, "its file system has no hard links, as exFAT: choose another one") from error
+        raise
+    finally:
+        for name in (other, new):
+            fsio.remove(name)
 
 
 def write_config(layout: Layout, config: Config) -> None:
