@@ -383,6 +383,40 @@ def test_a_restore_into_its_own_backup_is_refused(store: Container, tmp_path: Pa
     assert seen(last) == before
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_container_in_the_root_of_a_file_system(tmp_path: Path, version: int) -> None:
+    (tmp_path / "mount" / "lost+found").mkdir(parents=True)
+    with Container.create(tmp_path / "mount", container_version=version) as container:
+        key = container.insert(b"data")
+        assert container.extract(key) == b"data"
+    assert (tmp_path / "mount" / "lost+found").is_dir()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_pack_that_may_not_be_written_is_passed_over_and_named(
+    tmp_path: Path, version: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As one that ``chattr +i`` has made immutable."""
+    container = Container.create(tmp_path / "store", container_version=version)
+    (key,) = container.insert_many([b"in the pack"])
+    extent = container.meta(key).extent
+    assert extent is not None
+    pack = container.engine.layout.pack(extent.pack_id)
+    opens = os.open
+
+    def refuses(path: str, flags: int, *rest: int, **more: int) -> int:
+        if path == pack and flags & (os.O_RDWR | os.O_WRONLY):
+            raise PermissionError(errno.EPERM, "Operation not permitted", path)
+        return opens(path, flags, *rest, **more)
+
+    monkeypatch.setattr(os, "open", refuses)
+    (other,) = container.insert_many([b"in another"])
+    where = container.meta(other).extent
+    assert where is not None and where.pack_id != extent.pack_id
+    assert pack in caplog.text
+    assert container.extract(key) == b"in the pack"
+
+
 def test_a_restore_to_the_root_of_a_file_system(store: Container, tmp_path: Path) -> None:
     local(store, tmp_path / "backups")
     (tmp_path / "restored" / "lost+found").mkdir(parents=True)

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from rsdos import CompressMode, Container, InvalidOption, Place
 from rsdos.cli.bar import Bar
 from rsdos.cli.main import rsdos
+from rsdos.compat import disk_objectstore
 from rsdos.maintenance import migrate, optimize, repack, transfer
 from rsdos.maintenance.migrate import MigrateOptions, MigrateReport
 from rsdos.maintenance.migrate_back import MigrateBack
@@ -174,6 +175,44 @@ def test_a_damaged_object_is_found_wherever_it_is_moved_to(tmp_path: Path, versi
     beside = Once(lambda number: move(container.path, "repack"))
     assert rehash(str(container.path), beside).damaged == (list(PACKED)[-1],)
     assert beside.steps == 1
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_validation_finds_it_as_well(tmp_path: Path, version: int) -> None:
+    container = make(tmp_path / "source", version)
+    bad = list(PACKED)[-1]
+    extent = container.meta(bad).extent
+    assert extent is not None
+    flip(Path(container.engine.layout.pack(extent.pack_id)), extent.offset + 5)
+    container.close()
+    moved: list[object] = []
+
+    def once(number: int) -> None:
+        if not moved:
+            moved.append(number)
+            move(container.path, "repack")
+
+    report = container.validate("full", progress=Beside(once))
+    assert moved and {finding.key for finding in report.damaged} == {bad}
+
+
+def test_the_drop_in_finds_it_as_well(tmp_path: Path) -> None:
+    container = make(tmp_path / "source", 1)
+    bad = list(PACKED)[-1]
+    extent = container.meta(bad).extent
+    assert extent is not None
+    flip(Path(container.engine.layout.pack(extent.pack_id)), extent.offset + 5)
+    container.close()
+    moved: list[object] = []
+
+    def callback(action: str, value: object) -> None:
+        if action == "init" and isinstance(value, dict) and value["description"] == "Pack 0" and not moved:
+            moved.append(value)
+            move(container.path, "repack")
+
+    with disk_objectstore.Container(tmp_path / "source") as other:
+        issues = other.validate(callback)
+    assert moved and issues.invalid_hashes_packed == [bad]
 
 
 # In place.
@@ -386,3 +425,24 @@ def test_a_directory_that_is_a_link_is_refused_before(tmp_path: Path, version: i
     with pytest.raises(InvalidOption, match=f"{name} is a symbolic link"):
         run(tmp_path / "a", 3 - version, follow_links=True)
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == before
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_what_is_foreign_survives_a_migration_in_place(tmp_path: Path, version: int) -> None:
+    """It stays, or goes to quarantine, and none goes over another."""
+    make(tmp_path / "a", version).close()
+    told = set()
+    for number, to in enumerate((3 - version, version, 3 - version)):
+        for name in ("packs", "packed", "index", "duplicates", "sandbox", "loose"):
+            if (tmp_path / "a" / name).is_dir():
+                for path in (tmp_path / "a" / name / "notes.txt", tmp_path / "a" / name / "five" / "deep.txt"):
+                    path.parent.mkdir(exist_ok=True)
+                    path.write_text(f"{name} {number}")
+                    told.add(path.read_text())
+        assert not run(tmp_path / "a", to).damaged
+        found = [path for path in (tmp_path / "a").rglob("*.txt*") if path.is_file()]
+        # What stays has been written over by this test itself.
+        assert {path.read_text() for path in found} >= {
+            text for text in told if text.split()[0] not in ("sandbox", "loose") or text.endswith(str(number))
+        }
+    assert_whole(tmp_path / "a", PACKED | LOOSE)

@@ -21,6 +21,8 @@ _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.E
 """What file systems say that have no hard links."""
 
 _CLEARING = ".clearing"
+_FOUND = "lost+found"
+"""What a file system has in its root, where a container may be made all the same; it stays when that is cleared."""
 
 
 def make_container(path: str, config: Config, sharing: Sharing = Sharing.UMASK, links: Links = Links.REFUSE) -> None:
@@ -113,7 +115,7 @@ def _refuse_what_is_there(path: str, layout: Layout) -> None:
 
 def _refuse_strangers(path: str, layout: Layout) -> None:
     names = [layout.config, layout.config + _NEW, layout.config + _CLEARING, layout.locks, locks.IN_DIRECTORY]
-    names += [*layout.directories, *layout.beginnings, layout.notes, layout.validation]
+    names += [*layout.directories, *layout.beginnings, layout.notes, layout.validation, _FOUND]
     strangers = sorted(set(os.listdir(layout.root)) - set(map(os.path.basename, names)))
     if strangers:
         raise ContainerExists(path, f"is not empty: there is {strangers[0]}")

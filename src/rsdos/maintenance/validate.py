@@ -154,6 +154,9 @@ _NO_SYNC = Finding(
     ".", "its file system cannot sync directories: a power loss may take the latest names", is_damage=False
 )
 
+_MOST_ROUNDS = 16
+"""How often packs are looked for to which objects were moved since the last look; each has only those to check."""
+
 
 class _Run:
     """One run, which adds to a state."""
@@ -186,12 +189,18 @@ class _Run:
         self._index = list(check.structure())
         progress.start("Checking packs", self._plan.length, "bytes")
         try:
-            for pack_id, length in check.lengths.items():
-                start = self._state.packs.get(pack_id, 0)
-                if start and start >= length:
-                    continue
-                if not self._check_pack(check.pack(pack_id, start), pack_id, start, progress):
-                    return False
+            done: set[int] = set()
+            for _ in range(_MOST_ROUNDS):
+                fresh = {pack_id: length for pack_id, length in check.lengths.items() if pack_id not in done}
+                if not fresh:
+                    break
+                done.update(fresh)
+                for pack_id, length in fresh.items():
+                    start = self._state.packs.get(pack_id, 0)
+                    if start and start >= length:
+                        continue
+                    if not self._check_pack(check.pack(pack_id, start), pack_id, start, progress):
+                        return False
         finally:
             progress.finish()
         return True

@@ -94,7 +94,7 @@ class PacksCheck(ABC):
     @property
     @abstractmethod
     def lengths(self) -> Mapping[int, int]:
-        """The packs to check, ascending, and how many bytes of each."""
+        """The packs to check, ascending, and how many bytes of each; asked again, also those to which objects moved."""
 
     @abstractmethod
     def structure(self) -> Iterator[Finding]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from contextlib import suppress
 
 from rsdos import fsio, locks
 from rsdos.config import Config
-from rsdos.errors import Busy, ContainerReplaced, DamagedContainer
+from rsdos.errors import Busy, ContainerReplaced, DamagedContainer, log_warning
 from rsdos.index import Entries, Index, Manifest, PackEntry, SegmentEntry, segment_parts
 from rsdos.layout import LAST_PACK, Layout
 from rsdos.model import Durability
@@ -76,11 +77,16 @@ class Claim:
         """Open a pack to append to it; whether that can be.
 
         One that is missing, cut short or not itself is left for repair, and one that has a writer to that: its lock
-        file was removed.
+        file was removed. One that may not be written, where others could be made, is passed over, and named.
         """
         try:
             self._writer = PackWriter(self._layout.pack(pack.id), pack.id, self._container_id, pack.length)
         except (FileNotFoundError, DamagedContainer, Busy):
+            return False
+        except PermissionError as error:
+            if not os.access(self._layout.packed, os.W_OK):
+                raise
+            log_warning("%s: cannot be written (%s): another pack is taken", self._layout.pack(pack.id), error.strerror)
             return False
         return True
 

@@ -21,7 +21,7 @@ from typing import Self
 
 from rsdos import fsio, locks
 from rsdos.config import Config
-from rsdos.errors import Busy, WriterPoisoned
+from rsdos.errors import Busy, WriterPoisoned, log_warning
 from rsdos.hashing import spelled
 from rsdos.layout import LegacyLayout
 from rsdos.model import BytesLike, Codec, Durability, RecordFlag, Stored
@@ -224,7 +224,14 @@ class LegacyAppender(PackAppender):
             if status.st_size >= self._config.pack_size_target or status.st_nlink > 1:
                 return None
         # 1. Lock it: for our own kind, and for disk-objectstore.
-        pack = try_pack(self._layout, pack_id)
+        try:
+            pack = try_pack(self._layout, pack_id)
+        except PermissionError as error:
+            path = self._layout.pack(pack_id)
+            if error.filename != path or not os.path.lexists(path) or not os.access(self._layout.packed, os.W_OK):
+                raise
+            log_warning("%s: cannot be written (%s): another pack is taken", path, error.strerror)
+            return None
         if pack is None:
             return None
         if pack.position >= self._config.pack_size_target:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from rsdos import fsio
 from rsdos.errors import DamagedContainer, DamagedObject
@@ -48,6 +49,10 @@ class LegacyCheck(PacksCheck):
 
     @property
     def lengths(self) -> Mapping[int, int]:
+        if not self._damage:
+            # Also those to which objects were moved since: their rows lead there, and nowhere else.
+            with suppress(DamagedContainer):
+                self._ids.update(pack_id for pack_id in self._database.pack_ids() if pack_id >= -1)
         return {pack_id: fsio.length_of(self._layout.pack(pack_id)) for pack_id in sorted(self._ids)}
 
     def _name(self, path: str) -> str:
