@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from rsdos import Container
@@ -79,6 +80,17 @@ def manifest_of(path: str | os.PathLike[str]) -> Manifest:
 def tree(path: Path) -> dict[str, int]:
     """The length of every file below ``path``."""
     return {str(file.relative_to(path)): file.lstat().st_size for file in sorted(path.rglob("*")) if not file.is_dir()}
+
+
+def descriptors() -> dict[int, str]:
+    """What this process has open, and where that is, where the system can tell."""
+    found = {}
+    for name in os.listdir("/dev/fd"):
+        with suppress(OSError):  # That of the listing itself.
+            found[int(name)] = str(os.fstat(int(name))[:3])
+        with suppress(OSError):
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+    return found
 
 
 def flip(path: Path, offset: int, mask: int = 0x01) -> None:

@@ -107,6 +107,9 @@ class Config:
             object.__setattr__(self, name, value)
         self._check()
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return _made_of, (self._members() | {"unknown": dict(self.unknown)},)
+
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a Config does not change: {name}")
 
@@ -180,6 +183,10 @@ class Config:
     def loose_codec(self) -> Compression:
         """What compressing a loose object means here."""
         return parse_compression(self.loose_compression)
+
+
+def _made_of(members: dict[str, Any]) -> Config:
+    return Config(**members)
 
 
 def read_config(path: str) -> Config:

@@ -60,6 +60,9 @@ class Container:
     b'some bytes'
     """
 
+    _engine: Engine | None = None
+    """What is open; each object's own, once there is one."""
+
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -74,11 +77,12 @@ class Container:
         ``follow_links=True`` is for who has put a link of their own in the place of a directory of the container, say
         to have ``packed`` on a larger disk. Without it such a link is refused, by `NotOurs` (docs/security.md).
         """
-        self._path = os.fspath(path)
+        # Now: where a relative path leads to is another place after a ``chdir``, or in another process.
+        path = os.fspath(path)
+        self._path = path if path[:1] == "/" else os.path.abspath(path)
         self._when_busy = _choice(WhenBusy, when_busy)
         self._durability = None if durability is None else _durability(durability)
         self._links = Links.FOLLOW if follow_links else Links.REFUSE
-        self._engine: Engine | None = None
 
     @classmethod
     def create(  # noqa: PLR0913  the settings of a container
@@ -150,14 +154,16 @@ class Container:
         if clear:
             clear_container(self._path, self._links)
         make_container(self._path, config, share, self._links)
-        self._engine = None
+        self.__dict__.pop("_engine", None)
 
     @property
     def engine(self) -> Engine:
         """The open container's parts, for maintenance. Raises `NotAContainer`, `DamagedContainer`, ..."""
         engine = self._engine
         if engine is None:
-            engine = self._engine = Engine(self._path, self._durability, self._when_busy, self._links)
+            # Of two threads that are the first at the same time, both get what one has made.
+            fresh = Engine(self._path, self._durability, self._when_busy, self._links)
+            engine = self.__dict__.setdefault("_engine", fresh)
         return engine
 
     @property
@@ -186,15 +192,18 @@ class Container:
             return False
 
     def close(self) -> None:
-        """Give descriptors and mappings back. Idempotent; the container works again after it.
+        """Give all descriptors and mappings back. Idempotent; the container works again after it.
 
-        It is opened anew then if a call has raised `ContainerReplaced`.
+        It is opened anew then if a call has raised `ContainerReplaced`. The end of a ``with`` block keeps a little for
+        the next one (see docs/concurrency.md): this does not.
         """
-        engine = self._engine
-        if engine:
+        if engine := self._engine:
             engine.close()
-            if not engine.is_same():
-                self._engine = None
+            self._forget_replaced(engine)
+
+    def _forget_replaced(self, engine: Engine) -> None:
+        if not engine.is_same():
+            self.__dict__.pop("_engine", None)
 
     def __enter__(self) -> Self:
         return self
@@ -202,14 +211,15 @@ class Container:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        if engine := self._engine:
+            engine.rest()
+            self._forget_replaced(engine)
 
     def __getstate__(self) -> tuple[str, Durability | None, WhenBusy, Links]:
         return self._path, self._durability, self._when_busy, self._links
 
     def __setstate__(self, state: tuple[str, Durability | None, WhenBusy, Links]) -> None:
         self._path, self._durability, self._when_busy, self._links = state
-        self._engine = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._path!r})"

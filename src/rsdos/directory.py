@@ -17,6 +17,7 @@ from functools import lru_cache
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from rsdos.descriptors import Descriptor, Opened, opening
 from rsdos.errors import NotOurs
 from rsdos.model import Links
 
@@ -66,7 +67,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)
 
 
-class Directory:
+class Directory(Opened):
     """An open directory, and what is ours in it. A context manager; closed by `close` or with its last reference.
 
     Names are looked for from its descriptor: it is the same directory still when it was moved, or another stands in its
@@ -74,7 +75,7 @@ class Directory:
     `NotOurs` for a name with a slash, "..", and whatever is not ours, before anything is touched.
     """
 
-    __slots__ = ("_links", "fd", "form", "path")
+    __slots__ = ("_links", "form", "path")
 
     def __init__(self, path: str, form: Form, links: Links = Links.REFUSE) -> None:
         """Open the directory at ``path``, a root: the way there is the caller's, links and all.
@@ -84,8 +85,7 @@ class Directory:
         self.path = path
         self.form = form
         self._links = links
-        self.fd = -1
-        self.fd = os.open(path, _DIRECTORY)
+        super().__init__(opening(path, _DIRECTORY))
 
     def child(self, name: str) -> Directory:
         """Open a directory of ours in it. Raises FileNotFoundError, and `NotOurs` when it is a link or a file."""
@@ -94,9 +94,9 @@ class Directory:
         if form is None:
             raise NotOurs(path, "no directory of ours has such a name")
         child = object.__new__(Directory)
-        child.path, child.form, child._links, child.fd = path, form, Links.REFUSE, -1
+        child.path, child.form, child._links = path, form, Links.REFUSE
         try:
-            child.fd = os.open(name, _DIRECTORY | _flags(self._links), dir_fd=self.fd)
+            Opened.__init__(child, opening(name, _DIRECTORY | _flags(self._links), dir_fd=self.fd))
         except OSError as error:
             if error.errno in _NO_DIRECTORY:
                 raise NotOurs(path, self._what_is(name)) from None
@@ -117,11 +117,8 @@ class Directory:
     def names(self) -> list[str]:
         """All that is in it, ours or not."""
         # Of a description of its own: two threads that list by one share where it stands.
-        fd = os.open(".", _DIRECTORY, dir_fd=self.fd)
-        try:
+        with Descriptor(opening(".", _DIRECTORY, dir_fd=self.fd)) as fd:
             return os.listdir(fd)
-        finally:
-            os.close(fd)
 
     def status(self, name: str) -> os.stat_result:
         """What stands under a name; of a link, that of the link. Raises FileNotFoundError."""
@@ -211,7 +208,7 @@ class Directory:
                 if is_directory:
                     os.mkdir(free, 0o700, dir_fd=to.fd)
                 else:
-                    os.close(os.open(free, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=to.fd))
+                    Descriptor(opening(free, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600, to.fd)).close()
                 break
             number += 1
             free = f"{name}.{number}"
@@ -228,21 +225,12 @@ class Directory:
 
     # The rest.
 
-    def close(self) -> None:
-        """Close. Idempotent."""
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
-            os.close(fd)
-
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
         self.close()
 
     def _path(self, name: str) -> str:

@@ -19,6 +19,16 @@ from __future__ import annotations
 import errno
 import os
 
+_OF_THE_SYSTEM = ("errno", "strerror", "filename", "filename2")
+"""What an OSError has beside its attributes."""
+
+
+def _again(kind: type[RsdosError], args: tuple[object, ...]) -> RsdosError:
+    """An error of which only the arguments are set yet."""
+    error = kind.__new__(kind)
+    error.args = args
+    return error
+
 
 class RsdosError(Exception):
     """Base of all errors of this package."""
@@ -26,6 +36,11 @@ class RsdosError(Exception):
     def __str__(self) -> str:
         # KeyError and OSError print their arguments in ways of their own; ours is one clear line.
         return str(self.args[0]) if self.args else type(self).__name__
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Between processes as it is: ``__init__`` wants the parts of the sentence, and `args` is the sentence.
+        state = self.__dict__ | {name: getattr(self, name) for name in _OF_THE_SYSTEM if hasattr(self, name)}
+        return _again, (type(self), self.args), state
 
 
 class InvalidKey(RsdosError, ValueError):

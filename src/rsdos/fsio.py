@@ -7,10 +7,12 @@ import os
 import stat
 import sys
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import accumulate
+from types import TracebackType
 
+from rsdos.descriptors import Descriptor, Working, opening
 from rsdos.directory import sync_entries
 from rsdos.model import BytesLike
 from rsdos.sharing import inherit
@@ -27,45 +29,96 @@ has used since the machine came up, or that a virtual machine has given back to 
 """
 
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
-def open_for_reading(path: str) -> int:
-    """A descriptor of a regular file; never follows a link, never waits for a FIFO. Raises OSError."""
-    fd = os.open(path, _READ)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
+def open_for_reading(path: str) -> Descriptor:
+    """A regular file; never follows a link, never waits for a FIFO. Raises OSError."""
+    file = Descriptor(opening(path, _READ))
+    refuse_irregular(os.fstat(file.fd), path)
+    return file
+
+
+def refuse_irregular(status: os.stat_result, path: str) -> None:
+    """Raise OSError when a file is no regular one."""
+    if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "not a regular file", path)
-    return fd
 
 
-def open_for_bytes(path: str, dir_fd: int | None = None) -> int:
-    """`open_for_reading` without the look whether it is a regular file: who reads it knows what it has to hold."""
-    return os.open(path, _READ, dir_fd=dir_fd)
+def opening_for_reading(path: str, dir_fd: int | None = None) -> Iterator[int]:
+    """A file that is opened by who takes it, see `opening`, without the look whether it is a regular one."""
+    return opening(path, _READ, dir_fd=dir_fd)
 
 
-def create(path: str, mode: int = 0o666) -> int:
-    """A descriptor of a new file for reading and writing. Raises FileExistsError."""
-    fd = create_unshared(path, mode)
-    inherit(path, fd)
-    return fd
+def opening_directory(path: str) -> Iterator[int]:
+    """A directory that is opened by who takes it, see `opening`."""
+    return opening(path, _DIRECTORY)
 
 
-def create_unshared(path: str, mode: int = 0o666, dir_fd: int | None = None) -> int:
-    """`create` for who knows whether the directory is a shared one."""
-    return os.open(path, _CREATE, mode, dir_fd=dir_fd)
+def opening_new(path: str, mode: int = 0o666, dir_fd: int | None = None) -> Iterator[int]:
+    """A new file, for reading and writing, that is made by who takes it: for who knows whether its directory is shared.
+
+    Raises FileExistsError then.
+    """
+    return opening(path, _CREATE, mode, dir_fd)
+
+
+def create(path: str, mode: int = 0o666) -> Working:
+    """A new file for reading and writing. Raises FileExistsError."""
+    file = Working(opening_new(path, mode))
+    inherit(path, file.fd)
+    return file
+
+
+class NewFile(Working):
+    """A new file that a block writes: it is removed again when the block raises, in the process that began it.
+
+    Raises FileExistsError.
+    """
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: str) -> None:
+        super().__init__(iter(()))
+        self._path = path
+
+    def __enter__(self) -> int:
+        try:
+            self.take(opening_new(self._path))
+            inherit(self._path, self.fd)
+        except BaseException:
+            self._undo()
+            raise
+        return self.fd
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._undo()
+
+    def _undo(self) -> None:
+        if self.fd >= 0:
+            remove(self._path)
+            self.close()
 
 
 def read_file(path: str, most: int) -> bytes:
     """A whole small file. Raises OSError, with EFBIG when it is larger than ``most`` bytes."""
-    fd = open_for_reading(path)
-    try:
-        size = os.fstat(fd).st_size
-        if size > most:
-            raise OSError(errno.EFBIG, f"larger than {most} bytes", path)
-        return read_at(fd, 0, size)
-    finally:
-        os.close(fd)
+    data = b""
+    for fd in opening(path, _READ):
+        try:
+            status = os.fstat(fd)
+            refuse_irregular(status, path)
+            if status.st_size > most:
+                raise OSError(errno.EFBIG, f"larger than {most} bytes", path)
+            data = read_at(fd, 0, status.st_size)
+        finally:
+            os.close(fd)
+    return data
 
 
 def read_at(fd: int, offset: int, length: int) -> bytes:
@@ -217,16 +270,13 @@ else:  # pragma: no cover
 
 def sync_path(path: str) -> None:
     """`sync_file` for a file that somebody else wrote."""
-    fd = open_for_reading(path)
-    try:
+    with open_for_reading(path) as fd:
         sync_file(fd)
-    finally:
-        os.close(fd)
 
 
-def open_directory(path: str) -> int:
-    """A descriptor of a directory, to sync it, and for names that are relative to it."""
-    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def open_directory(path: str) -> Descriptor:
+    """A directory, to sync it, and for names that are relative to it."""
+    return Descriptor(opening(path, _DIRECTORY))
 
 
 def sync_directory(path: str) -> bool:
@@ -234,24 +284,20 @@ def sync_directory(path: str) -> bool:
 
     Where the file system cannot, nothing is done, and False returned; see `rsdos.directory.sync_entries`.
     """
-    fd = open_directory(path)
-    try:
-        return sync_entries(fd)
-    finally:
-        os.close(fd)
+    is_synced = True
+    for fd in opening(path, _DIRECTORY):
+        try:
+            is_synced = sync_entries(fd)
+        finally:
+            os.close(fd)
+    return is_synced
 
 
 def write_file(path: str, data: BytesLike) -> None:
     """Create a file with these bytes and sync it; on failure it is removed again."""
-    fd = create(path)
-    try:
+    with NewFile(path) as fd:
         write_at(fd, 0, data)
         sync_file(fd)
-    except BaseException:
-        remove(path)
-        raise
-    finally:
-        os.close(fd)
 
 
 def replace_file(path: str, data: BytesLike) -> None:

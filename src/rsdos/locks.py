@@ -1,7 +1,8 @@
 """Locks between processes and threads: ``flock`` on files that are never deleted, freed by the kernel on death.
 
 Every acquisition opens its own description, so that two threads of one process exclude each other as two processes
-do. A lock that was refused is not held, and so never released, by the one refused.
+do. A lock that was refused is not held, and so never released, by the one refused. Who would wait for a lock that its
+own thread holds, in a callback, a finalizer or the handler of a signal, would wait for ever: that is `Busy` at once.
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import threading
 import weakref
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from rsdos.descriptors import Descriptor, Working, opening
 from rsdos.directory import sync_entries
+from rsdos.errors import Busy
 from rsdos.sharing import inherit
 
 _MOST_DESCRIPTION = 500
@@ -32,34 +36,70 @@ asks (some FUSE) that is so for ever; each removal of it by others makes one of 
 UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 """What the file system says where nothing can be locked."""
 
+OWN_THREAD = "this thread itself, which would wait for ever"
+"""Who holds what a thread asks for in a callback, a finalizer or the handler of a signal."""
+
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Lock:
-    """A held lock; a context manager that releases it. Made by `acquire` and `try_acquire`."""
+    """A held lock; a context manager that releases it. Made by `acquire` and `try_acquire`.
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self._pid = os.getpid()
-        _held.add(self)
+    It is released with the last reference too. In a forked child it is closed, and stays the parent's.
+    """
+
+    def __init__(self, path: str, flags: int = _LOCK) -> None:
+        """Of a file that is there, which is not locked yet. Raises OSError."""
+        self._file = Working(opening(path, flags, 0o666))
+
+    def take(self, kind: int, path: str) -> None:
+        """Lock it. Raises `_Refused`, `Busy` instead of waiting for its own thread, and OSError with the path."""
+        try:
+            try:
+                fcntl.flock(self._file.fd, kind | fcntl.LOCK_NB)
+            except OSError as error:
+                if kind & fcntl.LOCK_NB or error.errno not in _TAKEN:
+                    raise
+                self._refuse_own(kind, path)
+                fcntl.flock(self._file.fd, kind)
+            self._thread, self._kind = threading.get_ident(), kind
+            status = os.fstat(self._file.fd)
+            self._inode = status.st_dev, status.st_ino
+            _held[id(self)] = self
+        except OSError as error:
+            if kind & fcntl.LOCK_NB and error.errno in _TAKEN:
+                raise _Refused from None
+            error.filename = path
+            raise
+
+    def _refuse_own(self, kind: int, path: str) -> None:
+        """Raise `Busy` when this thread has what it would wait for."""
+        status = os.fstat(self._file.fd)
+        ours = threading.get_ident(), (status.st_dev, status.st_ino)
+        for lock in filter(None, (reference() for reference in _held.valuerefs())):
+            if (lock._thread, lock._inode) == ours and lock._file.fd >= 0 and (kind | lock._kind) & fcntl.LOCK_EX:
+                raise Busy(path, OWN_THREAD)
 
     def describe(self, holder: str) -> None:
         """Write into the file who holds the lock, for those who are refused. A full disk is no reason to fail."""
         with suppress(OSError):
-            os.ftruncate(self._fd, 0)
-            os.pwrite(self._fd, holder.encode(), 0)
+            os.ftruncate(self._file.fd, 0)
+            os.pwrite(self._file.fd, holder.encode(), 0)
 
     def fileno(self) -> int:
         """The descriptor of the locked file, for who writes into it what is read without the lock."""
-        return self._fd
+        return self._file.fd
 
     def release(self) -> None:
-        """Give the lock back. Idempotent. A forked child only drops its descriptor: the lock stays the parent's."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            if self._pid == os.getpid():
-                fcntl.flock(fd, fcntl.LOCK_UN)
-            os.close(fd)
+        """Give the lock back. Idempotent. In a forked child nothing: the lock is the parent's."""
+        if self._file.fd >= 0:
+            try:
+                # A child that is between its fork and its exec has a copy of the descriptor.
+                fcntl.flock(self._file.fd, fcntl.LOCK_UN)
+            except OSError:
+                pass  # It cannot be locked, and so never was.
+            finally:
+                self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -69,34 +109,25 @@ class Lock:
     ) -> None:
         self.release()
 
-    def __del__(self) -> None:
-        self.release()
+
+_held: weakref.WeakValueDictionary[int, Lock] = weakref.WeakValueDictionary()
+"""By ``id``. Not a set: another thread may be at it, and this one copies all references in one step."""
+
+_TAKEN = (errno.EWOULDBLOCK, errno.EACCES)
 
 
-_held: weakref.WeakSet[Lock] = weakref.WeakSet()
-
-
-def _drop_inherited() -> None:
-    """In a forked child: a descriptor that it keeps would hold the parent's lock beyond the parent's death."""
-    for lock in list(_held):
-        lock.release()
-
-
-os.register_at_fork(after_in_child=_drop_inherited)
-
-
-def _open(path: str) -> int:
+def _open(path: str) -> Lock:
     for _ in range(_MOST_TRIES):
         try:
-            return os.open(path, _LOCK)
+            return Lock(path)
         except FileNotFoundError:
             pass
         try:
-            fd = os.open(path, _LOCK | os.O_CREAT | os.O_EXCL, 0o666)
+            lock = Lock(path, _LOCK | os.O_CREAT | os.O_EXCL)
         except FileExistsError:
             continue  # Somebody else has made it meanwhile.
-        inherit(path, fd)
-        return fd
+        inherit(path, lock.fileno())
+        return lock
     raise OSError(errno.ESTALE, f"there and not there, {_MOST_TRIES} times", path)
 
 
@@ -120,16 +151,20 @@ def try_acquire(path: str) -> Lock | None:
 
 def _lock(path: str, kind: int) -> Lock:
     for _ in range(_MOST_TRIES):
-        fd = _open(path)
-        _flock(fd, kind, path)
-        # Somebody may have deleted the file, and a lock on what has no name keeps nobody out.
-        with suppress(FileNotFoundError):
-            status = os.fstat(fd)
-            if os.path.samestat(status, os.stat(path)):
-                if status.st_nlink <= 1 or kind & fcntl.LOCK_SH:
-                    return Lock(fd)
-                _make_own(path, fd)
-        os.close(fd)
+        lock = _open(path)
+        try:
+            lock.take(kind, path)
+            # Somebody may have deleted the file, and a lock on what has no name keeps nobody out.
+            with suppress(FileNotFoundError):
+                status = os.fstat(lock.fileno())
+                if os.path.samestat(status, os.stat(path)):
+                    if status.st_nlink <= 1 or kind & fcntl.LOCK_SH:
+                        return lock
+                    _make_own(path, lock.fileno())
+        except BaseException:
+            lock.release()  # Not with the last reference: who keeps an error keeps its frames.
+            raise
+        lock.release()
     reason = f"locked {_MOST_TRIES} times, and each time it was another file that had the name"
     raise OSError(errno.ESTALE, reason, path)
 
@@ -143,42 +178,21 @@ def _make_own(path: str, fd: int) -> None:
     own = f"{path}.own"
     with suppress(FileNotFoundError):
         os.unlink(own)
-    new = os.open(own, _LOCK | os.O_CREAT | os.O_EXCL, 0o666)
-    try:
+    with Working(opening(own, _LOCK | os.O_CREAT | os.O_EXCL, 0o666)) as new:
         inherit(own, new)
         line = os.pread(fd, _MOST_BYTES, 0)
         done = 0
         while done < len(line):  # Most of it would be a line that says nothing.
             done += os.pwrite(new, line[done:], done)
         os.fsync(new)
-    finally:
-        os.close(new)
     os.rename(own, path)
     # A power loss that brought the shared one back would bring what the other container has written meanwhile.
-    directory = os.open(os.path.dirname(path) or ".", _DIRECTORY)
-    try:
+    with Working(opening(os.path.dirname(path) or ".", _DIRECTORY)) as directory:
         sync_entries(directory)
-    finally:
-        os.close(directory)
 
 
 class _Refused(Exception):
     """Somebody else holds the lock."""
-
-
-def _flock(fd: int, kind: int, path: str) -> None:
-    """Lock an open file, or close it. Raises `_Refused`, and OSError with the path."""
-    try:
-        fcntl.flock(fd, kind)
-    except OSError as error:
-        os.close(fd)
-        if kind & fcntl.LOCK_NB and error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            raise _Refused from None
-        error.filename = path
-        raise
-    except BaseException:
-        os.close(fd)
-        raise
 
 
 def is_in_place(lock: Lock, path: str) -> bool:
@@ -197,7 +211,7 @@ def try_lock(fd: int) -> bool:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+        if error.errno in _TAKEN:
             return False
         raise
     return True
@@ -211,13 +225,10 @@ def unlock(fd: int) -> None:
 def holder(path: str) -> str:
     """What the one who holds the lock, or held it last, has said of itself; "" where nothing is known."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        with Descriptor(opening(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)) as fd:
+            return os.pread(fd, _MOST_DESCRIPTION, 0).decode(errors="replace")
     except OSError:
         return ""
-    try:
-        return os.pread(fd, _MOST_DESCRIPTION, 0).decode(errors="replace")
-    finally:
-        os.close(fd)
 
 
 def acquire_directory(path: str) -> Lock:
@@ -234,12 +245,16 @@ def try_acquire_directory(path: str) -> Lock | None:
 
 
 def _lock_directory(path: str, kind: int, flags: int = 0) -> Lock:
-    fd = os.open(path, _DIRECTORY | flags)
+    lock = Lock(path, _DIRECTORY | flags)
     try:
-        _flock(fd, kind, path)
+        lock.take(kind, path)
     except OSError as error:
+        lock.release()
         if error.errno != errno.EBADF:
             raise
         # NFS makes of flock a lock for writing, and a directory cannot be opened for that.
         return _lock(os.path.join(path, IN_DIRECTORY), kind)
-    return Lock(fd)
+    except BaseException:
+        lock.release()
+        raise
+    return lock

@@ -41,7 +41,8 @@ def test_the_version_costs_no_store(tmp_path: Path) -> None:
 
 
 STATUS = {
-    "rsdos", "rsdos.version", "rsdos.late", "rsdos.errors", "rsdos.model", "rsdos.mounts", "rsdos.sharing",
+    "rsdos", "rsdos.version", "rsdos.late", "rsdos.errors", "rsdos.descriptors", "rsdos.model", "rsdos.mounts",
+    "rsdos.sharing",
     "rsdos.directory",
     "rsdos.standard", "rsdos.cli", "rsdos.cli.start", "rsdos.cli.plain", "rsdos.cli.exit_codes",
     "rsdos.cli.process", "rsdos.cli.render", "rsdos.cli.session",

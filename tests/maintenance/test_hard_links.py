@@ -250,7 +250,8 @@ def test_a_repair_takes_the_log_along(tmp_path: Path) -> None:
     made(tmp_path / "store", 1).close()
     let_go(tmp_path / "store")
     code = (
-        "import os, sys\nfrom rsdos import Container\nContainer(sys.argv[1]).insert_many([b'in the log'])\nos._exit(0)"
+        "import os, sys\nfrom rsdos import Container\ncontainer = Container(sys.argv[1])\n"
+        "container.insert_many([b'in the log'])\nos._exit(0)"
     )
     run_python(code, tmp_path / "store")
     copy = linked(tmp_path / "store", tmp_path / "copy")

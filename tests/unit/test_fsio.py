@@ -26,20 +26,22 @@ def test_short_writes_and_reads_are_made_whole(path: str, most: int, monkeypatch
     monkeypatch.setattr(os, "pread", lambda fd, length, offset: pread(fd, min(length, most), offset))
     buffers: list[bytes | memoryview] = [b"", b"ab", bytes(range(200)), memoryview(b"xyz"), b""] * 3
     whole = b"".join(buffers)
-    fd = fsio.create(path)
+    file = fsio.create(path)
+    fd = file.fd
     assert fsio.write_many_at(fd, 5, buffers) == len(whole)
     assert fsio.write_at(fd, 0, b"12345") == 5
     assert fsio.read_at(fd, 0, 5 + len(whole)) == b"12345" + whole
     assert fsio.read_at(fd, len(whole), 100) == whole[-5:]
     assert fsio.read_at(fd, 10_000, 5) == b""
-    os.close(fd)
+    file.close()
 
 
 def test_more_buffers_than_the_system_takes_at_once(path: str) -> None:
-    fd = fsio.create(path)
+    file = fsio.create(path)
+    fd = file.fd
     buffers = [b"%d," % number for number in range(5000)]
     assert fsio.write_many_at(fd, 0, buffers) == len(b"".join(buffers))
-    os.close(fd)
+    file.close()
     assert fsio.read_file(path, 1 << 20) == b"".join(buffers)
 
 
@@ -56,12 +58,13 @@ def test_no_call_writes_across_a_multiple_of_the_most(path: str, monkeypatch: py
     sizes = [5, 0, 100_000, 300_000, fsio.WRITE, 0, 1, 3 * fsio.WRITE + 7, 90_000, 90_000]
     buffers = [bytes([number]) * size for number, size in enumerate(sizes, 1)]
     whole = b"".join(buffers)
-    fd = fsio.create(path)
+    file = fsio.create(path)
+    fd = file.fd
     seen: list[BytesLike] = []
     assert fsio.write_many_at(fd, 999, [*buffers, b"", b""], [*sizes, 0, 0], seen.extend) == len(whole)
     assert seen == [*buffers, b"", b""]
     assert fsio.write_at(fd, 999 + len(whole), whole) == len(whole)
-    os.close(fd)
+    file.close()
     assert fsio.read_file(path, 1 << 23) == bytes(999) + 2 * whole
     edges = range(0, 999 + 2 * len(whole), fsio.WRITE)
     assert all(start // fsio.WRITE == (end - 1) // fsio.WRITE for start, end in calls)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,18 +12,21 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
+from rsdos.errors import WriterPoisoned
+
 _T = TypeVar("_T")
 
 
 class Job(Generic[_T]):
     """A piece of work, and what came of it."""
 
-    __slots__ = ("_done", "_error", "_result", "_work")
+    __slots__ = ("_done", "_error", "_process", "_result", "_work")
 
     def __init__(self, work: Callable[[], _T]) -> None:
         self._work: Callable[[], _T] | None = work
         self._result: _T
         self._error: BaseException | None = None
+        self._process = os.getpid()
         self._done = threading.Lock()
         self._done.acquire()
 
@@ -36,8 +41,16 @@ class Job(Generic[_T]):
         finally:
             self._done.release()
 
+    def wait(self) -> None:
+        """Wait until it is done. Raises `WriterPoisoned` in a forked child, which has not the threads that do it."""
+        if self._process != os.getpid() and self._done.locked():
+            raise WriterPoisoned("this call was begun by the process that this one was forked from")
+        with self._done:
+            pass
+
     def result(self) -> _T:
-        """Wait for it; returns what it returned, or raises what it raised."""
+        """`wait` for it; returns what it returned, or raises what it raised."""
+        self.wait()
         with self._done:
             if self._error is not None:
                 raise self._error
@@ -57,14 +70,20 @@ class Workers:
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._ended = False
+        self._process = os.getpid()
 
     def __len__(self) -> int:
         """How many threads there are now."""
         return len(self._threads)
 
-    def start(self) -> None:
-        """Have threads from now on. Not called twice."""
-        for _ in range(self._most):
+    def start(self, count: int | None = None) -> None:
+        """Have at least so many threads from now on, or all there may be."""
+        if self._process != os.getpid():
+            # Those of the parent are not here.
+            self._process, self._threads, self._jobs = os.getpid(), [], SimpleQueue()
+        while len(self._threads) < min(self._most if count is None else count, self._most):
+            if sys.is_finalizing():
+                return  # One that starts now would never get a turn.
             # Daemons: an interpreter that ends does not wait for an object that is never finished.
             thread = threading.Thread(target=self._run, daemon=True, name="rsdos-worker")
             # Listed first: an interrupt while it starts must not leave one that nobody tells to end.
@@ -72,13 +91,14 @@ class Workers:
             try:
                 thread.start()
             except RuntimeError:
-                self._threads.remove(thread)  # The process has as many as it may have, or is about to end.
+                # The process has as many as it may have, or is about to end.
+                self._threads.remove(thread)
                 return
 
     def submit(self, work: Callable[[], _T]) -> Job[_T]:
         """Have this done."""
         job = Job(work)
-        if self._threads:
+        if self._threads and self._process == os.getpid():
             self._jobs.put(job.run)
         else:
             job.run()

@@ -76,7 +76,7 @@ def _need_links(path: str, layout: Layout) -> None:
     new, other = f"{layout.config}{_NEW}", layout.beginnings[-1]
     for name in (new, other):
         fsio.remove(name)
-    os.close(fsio.create(new))
+    fsio.create(new).close()
     try:
         os.link(new, other)
     except OSError as error:

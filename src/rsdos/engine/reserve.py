@@ -27,13 +27,8 @@ def _fill(path: str) -> None:
     with suppress(OSError):
         if os.path.exists(path):
             return
-        fd = fsio.create(path)
-        try:
+        with fsio.NewFile(path) as fd:
             fsio.write_at(fd, 0, os.urandom(SIZE))
-        except OSError:
-            fsio.remove(path)
-        finally:
-            os.close(fd)
 
 
 def give_up(path: str) -> bool:

@@ -52,11 +52,11 @@ def read_committed(path: str) -> Committed:
     """What the lock file at ``path`` says; nothing, when it is not there or cannot be read."""
     line = b""
     with suppress(OSError):
-        fd = fsio.open_for_bytes(path)
-        try:
-            line = os.pread(fd, _LENGTH, 0)
-        finally:
-            os.close(fd)
+        for fd in fsio.opening_for_reading(path):
+            try:
+                line = os.pread(fd, _LENGTH, 0)
+            finally:
+                os.close(fd)
     return _decode(line)
 
 

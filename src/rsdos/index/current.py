@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,7 +10,7 @@ from rsdos import fsio
 from rsdos.errors import DamagedContainer
 from rsdos.index.history import MOST_LOOKS, History, Identity
 from rsdos.index.manifest import Manifest, SegmentEntry
-from rsdos.index.parked import park, parked
+from rsdos.index.parked import forget, park, parked
 from rsdos.index.segment import Segment
 from rsdos.index.snapshot import Found, Snapshot
 from rsdos.layout import LAST_NUMBER, Layout
@@ -179,14 +178,11 @@ class Index:
         if shared and (segment := shared.segment(entry)):
             return segment
         path = self._layout.segment(entry.number) if entry.number else self._layout.pack(entry.pack_id)
-        fd = fsio.open_for_reading(path)
-        try:
+        with fsio.open_for_reading(path) as fd:
             if not entry.number:
                 # In another pack there may stand a segment as well, of other keys: these would be missing.
                 self._check_pack(fd, path, entry.pack_id)
             segment = Segment(fd, path, entry.offset, entry.length or None)
-        finally:
-            os.close(fd)
         if (segment.count, segment.tombstones) != (entry.count, entry.tombstones):
             raise DamagedContainer(path, "a segment has other entries than the manifest says", entry.offset)
         if entry.check and segment.check != entry.check:
@@ -334,8 +330,17 @@ class Index:
             return segment  # Its entries are read from the packs.
         return segment._replace(synced=True)
 
-    def close(self) -> None:
-        """Let go of the mappings; the next lookup loads them again. What is small is kept for that, see `park`."""
-        state, self._state = self._state, None
+    def rest(self) -> None:
+        """`let_go`, but what is small is kept for the next lookup, see `park`."""
+        state, self._state = self._state, None  # Another thread may be at it as well.
         if state and state.number:
             park(self._layout.index, self._layout.manifest(state.number), state)
+
+    def let_go(self) -> None:
+        """Let go of the mappings; the next lookup loads them again."""
+        self._state = None
+
+    def close(self) -> None:
+        """`let_go`, also of what was kept."""
+        self._state = None
+        forget(self._layout.index)

@@ -109,14 +109,11 @@ class History:
     def look(self, number: int) -> Published:
         """One manifest, and which file it is. Raises FileNotFoundError, `DamagedContainer`."""
         path = self._layout.manifest(number)
-        fd = fsio.open_for_reading(path)
-        try:
+        with fsio.open_for_reading(path) as fd:
             status = os.fstat(fd)
             if status.st_size > _MOST_BYTES:
                 raise OSError(errno.EFBIG, f"larger than {_MOST_BYTES} bytes", path)
             data = fsio.read_at(fd, 0, status.st_size)
-        finally:
-            os.close(fd)
         try:
             manifest = decode_manifest(data)
         except ValueError as error:
@@ -168,7 +165,8 @@ class History:
         except _Outrun:
             raise  # What was merged may be the other's: the same numbers.
         except BaseException:
-            self._undo(newest)
+            if lock.fileno() >= 0:  # Not in a forked child: its parent goes on.
+                self._undo(newest)
             raise
         self._note(lock, manifest.number, durability)
         with suppress(OSError):  # The commit stands; what could not be dropped is dropped by a later one.
@@ -242,8 +240,7 @@ class History:
             raise OSError(errno.EFBIG, f"a manifest of more than {_MOST_BYTES} bytes: too many packs, or long notes")
         target = self._layout.manifest(manifest.number)
         temporary = self._layout.new_manifest()
-        fd = fsio.create(temporary)
-        try:
+        with fsio.NewFile(temporary) as fd:
             fsio.write_at(fd, 0, data)
             # Relaxed as well: a manifest whose name has reached the disk without its bytes would stop all writers.
             fsio.sync_file(fd)
@@ -257,8 +254,6 @@ class History:
                     raise _Outrun
             except (FileExistsError, FileNotFoundError):
                 raise _Outrun from None
-        finally:
-            os.close(fd)
             fsio.remove(temporary)
         if durability is Durability.FULL:
             fsio.sync_directory(self._layout.index)

@@ -14,12 +14,14 @@ from typing import Protocol
 import numpy as np
 
 from rsdos import fsio
+from rsdos.descriptors import Working
 from rsdos.errors import DamagedContainer
 from rsdos.index.entries import Entries
 from rsdos.index.liveness import needed
 from rsdos.index.manifest import SegmentEntry
 from rsdos.index.segment import KEY_SPACE, UNEVEN, Segment, SegmentLayout, check_of, encode_segment_ends
 from rsdos.layout import Layout
+from rsdos.sharing import inherit
 
 MOST_SEGMENTS = 16
 """Live segments that a commit may leave: a single lookup searches each (2 µs)."""
@@ -114,11 +116,12 @@ def write_merged(layout: Layout, number: int, segments: Sequence[Table], packs: 
         return [file.finish(tombstones=file.count if file is killing else 0) for file in files]
     except BaseException:
         for file in files:
-            fsio.remove(file.path)
+            if file.fd >= 0:  # Not in a forked child: its parent goes on.
+                fsio.remove(file.path)
         raise
     finally:
         for file in files:
-            os.close(file.fd)
+            file.close()
 
 
 def _new_file(files: list[_SegmentFile], layout: Layout, number: int, most: int) -> _SegmentFile:
@@ -128,7 +131,7 @@ def _new_file(files: list[_SegmentFile], layout: Layout, number: int, most: int)
     return file
 
 
-class _SegmentFile:
+class _SegmentFile(Working):
     """A segment file of at most ``most`` entries, written from beginning to end."""
 
     def __init__(self, path: str, number: int, most: int) -> None:
@@ -136,7 +139,8 @@ class _SegmentFile:
         self.number = number
         self.count = 0
         self._space = SegmentLayout(most)
-        self.fd = fsio.create(path)
+        super().__init__(fsio.opening_new(path))
+        inherit(path, self.fd)
 
     def append(self, entries: Entries) -> None:
         fsio.write_at(self.fd, self._space.prefix(self.count), entries.prefixes.tobytes())

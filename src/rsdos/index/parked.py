@@ -50,6 +50,11 @@ def park(directory: str, manifest: str, state: State) -> None:
         _parked.pop(oldest, None)
 
 
+def forget(directory: str) -> None:
+    """Let go of what was kept of an index."""
+    _parked.pop(directory, None)
+
+
 def parked(directory: str) -> State | None:
     """The state that was kept of an index, if its files are still the same; there may be a newer one."""
     kept = _parked.get(directory)

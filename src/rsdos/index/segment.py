@@ -47,6 +47,7 @@ from typing import TYPE_CHECKING
 
 from rsdos import fsio
 from rsdos.codecs import crc32
+from rsdos.descriptors import Descriptor
 from rsdos.errors import DamagedContainer
 from rsdos.model import BytesLike, Record
 from rsdos.mounts import is_local
@@ -425,15 +426,11 @@ class _Read:
         self._buffer = memoryview(mmap.mmap(-1, length))
         self.view = self._buffer.toreadonly()
         self._offset = offset
-        self._fd = os.dup(fd)
+        self._file = Descriptor(map(os.dup, (fd,)))
         # The header, and at least the block table.
         self.need(0, HEADER_SIZE)
         self.need(max(length - 4 * (length // BLOCK_SIZE + 2), 0), length)
 
     def need(self, start: int, end: int) -> None:
-        data = fsio.read_at(self._fd, self._offset + start, min(end, len(self.view)) - start)
+        data = fsio.read_at(self._file.fd, self._offset + start, min(end, len(self.view)) - start)
         self._buffer[start : start + len(data)] = data
-
-    def __del__(self) -> None:
-        if hasattr(self, "_fd"):
-            os.close(self._fd)

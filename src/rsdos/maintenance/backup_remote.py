@@ -214,14 +214,12 @@ class _Run:
         staged = os.path.join(self._stage, name)
         hasher = sha256()
         try:
-            fd = fsio.open_for_reading(staged if os.path.exists(staged) else os.path.join(self._root, name))
+            file = fsio.open_for_reading(staged if os.path.exists(staged) else os.path.join(self._root, name))
         except OSError:
             return ""
-        try:
+        with file as fd:
             for at in range(0, length, _STEP):
                 hasher.update(fsio.read_at(fd, at, min(_STEP, length - at)))
-        finally:
-            os.close(fd)
         return hasher.hexdigest()
 
     def _ask(self, script: str, lines: Sequence[str]) -> list[str]:

@@ -51,13 +51,10 @@ def fill(source: int, target: int, length: int, advance: Callable[[int], None]) 
 
 def stage(piece: Piece, root: str) -> None:
     """Copy an open piece to its place in the directory ``root``, with its time, by which rsync tells what is new."""
-    target = fsio.create(os.path.join(root, piece.name))
-    try:
+    with fsio.create(os.path.join(root, piece.name)) as target:
         fill(piece.fd, target, piece.length, lambda amount: None)
         modified = os.fstat(piece.fd).st_mtime_ns
         os.utime(target, ns=(modified, modified))
-    finally:
-        os.close(target)
 
 
 def _read(fd: int, offset: int, length: int) -> tuple[bytes, bool]:

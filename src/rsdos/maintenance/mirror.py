@@ -10,6 +10,7 @@ from contextlib import suppress
 from itertools import groupby
 
 from rsdos import fsio
+from rsdos.descriptors import Descriptor, Working, opening
 from rsdos.directory import Directory
 from rsdos.engine import Engine
 from rsdos.errors import Busy, NotOurs
@@ -74,7 +75,7 @@ class Mirror:
         self._progress = progress
         self._times: Times | None = None
         self._pieces: dict[str, int] = {}
-        self._unsynced: list[tuple[int, int | None]] = []
+        self._unsynced: list[tuple[Working, int | None]] = []
         self._unsynced_bytes = 0
         self.files = self.length = self.linked = self.linked_length = self.written = 0
         self.unreadable: list[str] = []
@@ -114,16 +115,14 @@ class Mirror:
         """
         done = []
         for name in names:
-            fd = self._open_source(name)
-            if fd is None:
+            file = self._open_source(name)
+            if file is None:
                 continue
-            try:
+            with file as fd:
                 place, base = self._directory(os.path.dirname(name)), os.path.basename(name)
                 status = os.fstat(fd)
                 self._let_go(place, base)
                 self._write(name, fd, status, self._pieces.get(name, status.st_size), is_new=True)
-            finally:
-                os.close(fd)
             if name not in self.unreadable:
                 done.append(name)
         self._settle()
@@ -202,15 +201,9 @@ class Mirror:
                 directory.close()
 
     def _give_rights(self, name: str) -> None:
-        fd = os.open(
-            os.path.basename(name),
-            os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW,
-            dir_fd=self._directory(os.path.dirname(name)).fd,
-        )
-        try:
+        place, base = self._directory(os.path.dirname(name)), os.path.basename(name)
+        with Working(opening(base, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=place.fd)) as fd:
             self._rights.give(fd)
-        finally:
-            os.close(fd)
 
     def _let_go(self, place: Directory, name: str) -> None:
         """Remove what stands under a name, if it is of ours by name and form; what is not goes to quarantine."""
@@ -272,7 +265,7 @@ class Mirror:
     def _copy_file(self, path: str) -> bool:
         """Copy a whole file, if it is there; whether it was."""
         try:
-            fd = fsio.open_for_reading(path)
+            file = fsio.open_for_reading(path)
         except FileNotFoundError:
             return False
         except OSError as error:
@@ -280,10 +273,8 @@ class Mirror:
                 raise
             self.unreadable.append(self._name(path))
             return True
-        try:
+        with file as fd:
             self._copy(self._name(path), fd, os.fstat(fd), None)
-        finally:
-            os.close(fd)
         return True
 
     # Packs and segments.
@@ -292,16 +283,14 @@ class Mirror:
         if fd >= 0:
             self._copy(name, fd, os.fstat(fd), length)
             return
-        opened = self._open_source(name)
-        if opened is None:
+        file = self._open_source(name)
+        if file is None:
             self.unreadable.append(name)
             return
-        try:
+        with file as opened:
             self._copy(name, opened, os.fstat(opened), length)
-        finally:
-            os.close(opened)
 
-    def _open_source(self, name: str) -> int | None:
+    def _open_source(self, name: str) -> Descriptor | None:
         try:
             return fsio.open_for_reading(os.path.join(self._source, name))
         except OSError as error:
@@ -325,10 +314,10 @@ class Mirror:
     def _write(self, name: str, fd: int, status: os.stat_result, length: int, *, is_new: bool = False) -> None:
         out = self._open_target(name, is_new)
         try:
-            filled = fill(fd, out, length, self._progress.advance)
-            self._rights.give(out)
+            filled = fill(fd, out.fd, length, self._progress.advance)
+            self._rights.give(out.fd)
         except BaseException:
-            os.close(out)
+            out.close()
             raise
         self.written += filled.written
         if not filled.is_whole:
@@ -349,15 +338,10 @@ class Mirror:
                 return False
             if self._times.tell:
                 return True
-            own = fsio.open_for_bytes(base, place.fd)
+            with Descriptor(fsio.opening_for_reading(base, place.fd)) as own:
+                return same_bytes(own, fd, length)
         except OSError:
             return False
-        try:
-            return same_bytes(own, fd, length)
-        except OSError:
-            return False
-        finally:
-            os.close(own)
 
     def _link(self, name: str, fd: int, status: os.stat_result, length: int) -> bool:
         """Link a file from the previous copy, if it is the same; whether it was and could be."""
@@ -376,44 +360,40 @@ class Mirror:
         self.linked_length += length
         return True
 
-    def _open_target(self, name: str, is_new: bool) -> int:
+    def _open_target(self, name: str, is_new: bool) -> Working:
         """A file to copy to. One that an older copy has too is never written to."""
         place, base = self._directory(os.path.dirname(name)), os.path.basename(name)
         with suppress(FileNotFoundError):
             status = place.status(base)
             if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
                 with suppress(PermissionError):  # Its mode is that of a container that nobody may write.
-                    return os.open(base, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=place.fd)
+                    return Working(opening(base, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=place.fd))
             self._let_go(place, base)
-        fd = fsio.create_unshared(base, 0o600, place.fd)
+        file = Working(fsio.opening_new(base, 0o600, place.fd))
         older = None if is_new else self._older_directory(os.path.dirname(name))
         if older is not None:
-            with suppress(OSError):
-                source = fsio.open_for_bytes(base, older.fd)
-                try:
-                    fsio.clone(source, fd)
-                finally:
-                    os.close(source)
-        return fd
+            with suppress(OSError), Descriptor(fsio.opening_for_reading(base, older.fd)) as source:
+                fsio.clone(source, file.fd)
+        return file
 
     def _settle(self) -> None:
         """Sync what was written, and only then give it the time that says so."""
         while self._unsynced:
-            fd, modified = self._unsynced[-1]
-            fsio.sync_file(fd)
+            file, modified = self._unsynced[-1]
+            fsio.sync_file(file.fd)
             if modified is not None:
                 try:
-                    os.utime(fd, ns=(modified, modified))
+                    os.utime(file.fd, ns=(modified, modified))
                 except OSError as error:
                     if error.errno not in REFUSED:
                         raise
             self._unsynced.pop()
-            os.close(fd)
+            file.close()
         self._unsynced_bytes = 0
 
     def _drop_unsynced(self) -> None:
-        for fd, _ in self._unsynced:
-            os.close(fd)
+        for file, _ in self._unsynced:
+            file.close()
         self._unsynced = []
 
 

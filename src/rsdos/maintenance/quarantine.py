@@ -85,17 +85,10 @@ def _plain(meta: ObjectMeta) -> dict[str, object]:
 
 def _copy(path: str, offset: int, length: int, target: str) -> None:
     """What there is of a range of a file; nothing when the file is gone."""
-    with suppress(FileNotFoundError):
-        source = fsio.open_for_reading(path)
-        try:
-            fsio.remove(target)
-            fd = fsio.create(target)
-            try:
-                end = min(offset + length, os.fstat(source).st_size)
-                for at in range(offset, end, FRAME_SIZE):
-                    fsio.write_at(fd, at - offset, fsio.read_at(source, at, min(FRAME_SIZE, end - at)))
-                fsio.sync_file(fd)
-            finally:
-                os.close(fd)
-        finally:
-            os.close(source)
+    with suppress(FileNotFoundError), fsio.open_for_reading(path) as source:
+        fsio.remove(target)
+        with fsio.create(target) as fd:
+            end = min(offset + length, os.fstat(source).st_size)
+            for at in range(offset, end, FRAME_SIZE):
+                fsio.write_at(fd, at - offset, fsio.read_at(source, at, min(FRAME_SIZE, end - at)))
+            fsio.sync_file(fd)

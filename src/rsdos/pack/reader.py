@@ -6,11 +6,12 @@ import os
 from contextlib import suppress
 
 from rsdos import fsio
+from rsdos.descriptors import Opened
 from rsdos.errors import DamagedContainer
 from rsdos.pack.format import HEADER_SIZE, header_fault, named_by
 
 
-class BarePack:
+class BarePack(Opened):
     """A pack, open for reading by any number of threads: ``pread`` only, no shared position, no mapping of payloads.
 
     The descriptor is closed when the last reference goes, so that a reader that still works on a pack keeps it.
@@ -18,10 +19,10 @@ class BarePack:
     """
 
     def __init__(self, path: str) -> None:
+        super().__init__(fsio.opening_for_reading(path))
         self.path = path
         self._size = 0
-        self.fd = -1
-        self.fd = fsio.open_for_reading(path)
+        fsio.refuse_irregular(os.fstat(self.fd), path)
 
     def read(self, offset: int, length: int) -> bytes:
         """``length`` bytes from ``offset``. Raises `DamagedContainer` when the pack is too short for that.
@@ -30,7 +31,7 @@ class BarePack:
         """
         if offset + length > self._size:  # Asked here as well: a call saved, of twelve that one object takes.
             self._refuse_beyond_end(offset, length)
-        data = os.pread(self.fd, length, offset)
+        data = os.pread(self._numbers[-1], length, offset)
         return data if len(data) == length else fsio.read_at(self.fd, offset, length)
 
     def read_into(self, offset: int, buffer: memoryview) -> int:
@@ -68,10 +69,6 @@ class BarePack:
         """Bytes in the file now, the unfinished tail of a writer included."""
         return os.fstat(self.fd).st_size
 
-    def __del__(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
-
 
 class PackFile(BarePack):
     """A pack of container version 2. Raises `DamagedContainer` as well, when the file is not that pack."""
@@ -93,8 +90,5 @@ def check_header(fd: int, path: str, pack_id: int, container_id: bytes) -> None:
 
 def true_id(path: str, container_id: bytes) -> int | None:
     """Which pack of this container a file is, whatever its name; None when its header does not say. Raises OSError."""
-    fd = fsio.open_for_reading(path)
-    try:
+    with fsio.open_for_reading(path) as fd:
         return named_by(fsio.read_at(fd, 0, HEADER_SIZE), container_id)
-    finally:
-        os.close(fd)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from rsdos import fsio, locks
 from rsdos.codecs import crc32_of_each
+from rsdos.descriptors import Working, opening
 from rsdos.errors import Busy, DamagedContainer, WriterPoisoned
 from rsdos.model import BytesLike
 from rsdos.pack.format import (
@@ -22,6 +23,7 @@ from rsdos.pack.format import (
     encode_header,
     header_fault,
 )
+from rsdos.sharing import inherit
 
 _WRITE = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -29,26 +31,24 @@ _WRITE = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 def _remove(path: str) -> None:
     """Remove what a dead writer has left. Raises `Busy` when the writer is alive."""
     try:
-        fd = os.open(path, _WRITE | os.O_NONBLOCK)
+        file = Working(opening(path, _WRITE | os.O_NONBLOCK))
     except FileNotFoundError:
         return
     except OSError:
-        fd = -1  # A link, or what may not be written: no writer of ours has that.
-    try:
-        if fd >= 0 and not locks.try_lock(fd):
+        fsio.remove(path)  # A link, or what may not be written: no writer of ours has that.
+        return
+    with file as fd:
+        if not locks.try_lock(fd):
             raise Busy(path, "a writer whose lock file was removed")
         fsio.remove(path)
-    finally:
-        if fd >= 0:
-            os.close(fd)
 
 
-class PackWriter:
+class PackWriter(Working):
     """Appends to one pack, from its committed length on. The caller holds the pack's lock; one thread.
 
     What stands beyond ``committed`` is a dead writer's tail and is cut off. Nothing here decides what is committed:
-    the manifest does. After a failure the writer is poisoned and raises `WriterPoisoned`. Raises `Busy` when the file
-    has a writer although the caller could lock it.
+    the manifest does. After a failure, and in a forked child, the writer is poisoned and raises `WriterPoisoned`.
+    Raises `Busy` when the file has a writer although the caller could lock it.
     """
 
     def __init__(self, path: str, pack_id: int, container_id: bytes, committed: int) -> None:
@@ -56,23 +56,23 @@ class PackWriter:
         self.pack_id = pack_id
         self._container_id = container_id
         self._failed = False
-        self._pid = os.getpid()
         self._highest = 0
-        if committed:
-            self.fd = os.open(path, _WRITE)
-        else:
-            # Never what a dead writer has left there: it may have another name, in a copy that knows it as a pack.
-            _remove(path)
-            self.fd = fsio.create(path)
+        self._start = self.position = committed
+        super().__init__(iter(()))
         try:
+            if committed:
+                self.take(opening(path, _WRITE))
+            else:
+                # Never what a dead writer has left there: it may have another name, in a copy that knows it as a pack.
+                _remove(path)
+                self.take(fsio.opening_new(path))
+                inherit(path, self.fd)
             self._lock()
-            self._start = self._begin(committed)
+            self._start = self.position = self._begin(committed)
         except BaseException:
-            self.close()
-            if not committed:
-                fsio.remove(path)
+            self.cut(committed)
+            self.end()
             raise
-        self.position = self._start
 
     def _lock(self) -> None:
         """Lock the file itself as well: somebody may have removed the lock file, of which the next makes a new one."""
@@ -153,17 +153,24 @@ class PackWriter:
             fsio.sync_file(self.fd)
 
     def cut(self, committed: int) -> None:
-        """Give the space beyond ``committed`` back, if anything stands there: where not, it took 11 ms on ext4."""
-        if self.fd >= 0 and (self._failed or max(self.position, self._highest) > committed):
+        """Give the space beyond ``committed`` back, if anything stands there: where not, it took 11 ms on ext4.
+
+        The file itself goes where nothing is committed. What is closed is left alone.
+        """
+        if self.fd < 0:
+            return
+        if not committed:
+            fsio.remove(self.path)
+        elif self._failed or max(self.position, self._highest) > committed:
             os.ftruncate(self.fd, committed)
 
-    def close(self) -> None:
-        """Close the file. Idempotent."""
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
-            if self._pid == os.getpid():
-                locks.unlock(fd)
-            os.close(fd)
+    def end(self) -> None:
+        """Close the file, and let others lock it, also where a child between its fork and its exec has it too."""
+        if self.fd >= 0:
+            try:
+                locks.unlock(self.fd)
+            finally:
+                self.close()
 
     @contextmanager
     def _poison(self) -> Iterator[None]:

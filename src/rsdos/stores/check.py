@@ -251,11 +251,8 @@ class NativeCheck(PacksCheck):
         start = run.offset[0]
         ends = [offset + length for offset, length in zip(run.offset, run.length, strict=True)]
         try:
-            fd = fsio.open_for_reading(self._layout.pack(run.pack_id))
-            try:
+            with fsio.open_for_reading(self._layout.pack(run.pack_id)) as fd:
                 data = memoryview(fsio.read_at(fd, start, max(ends) - start))
-            finally:
-                os.close(fd)
             stored = [bytes(data[offset - start : end - start]) for offset, end in zip(run.offset, ends, strict=True)]
         except OSError:
             # One by one, so that one bad sector is that of one object.

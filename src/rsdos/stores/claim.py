@@ -36,16 +36,24 @@ class Claim:
             pack_id = self._candidate(manifest, refused)
             # 1. Lock a pack that nobody appends to.
             lock = locks.try_acquire(self._layout.pack_lock(pack_id))
-            # 2. Only now look whether it is still one to append to.
-            manifest = self._index.refresh().manifest
-            if not manifest.number:
-                self._index.history.newest_number()  # Says which, if it is missing.
-                raise DamagedContainer(self._layout.index, "the newest manifest; nothing is written before a repair")
-            pack = manifest.pack(pack_id) or PackEntry(pack_id, 0, 0)
-            if pack.length:
-                fits = bool(lock) and not pack.sealed and self._open(pack)
-            else:
-                fits = pack_id >= manifest.next_pack_id
+            try:
+                # 2. Only now look whether it is still one to append to.
+                manifest = self._index.refresh().manifest
+                if not manifest.number:
+                    self._index.history.newest_number()  # Says which, if it is missing.
+                    reason = "the newest manifest; nothing is written before a repair"
+                    raise DamagedContainer(self._layout.index, reason)
+                pack = manifest.pack(pack_id) or PackEntry(pack_id, 0, 0)
+                if pack.length:
+                    fits = bool(lock) and not pack.sealed and self._open(pack)
+                else:
+                    fits = pack_id >= manifest.next_pack_id
+            except BaseException:
+                if self._writer:
+                    self._writer.end()
+                if lock:
+                    lock.release()
+                raise
             if lock and fits:
                 self._lock = lock
                 self.pack = pack
@@ -145,24 +153,28 @@ class Claim:
 
     def release(self) -> None:
         """Give the pack back, and the space of what was written and not committed."""
-        self._cut(self.pack.length)
-        self._close()
+        try:
+            self._cut(self.pack.length)
+        finally:
+            self._close()
 
     def abandon(self) -> None:
         """`release` after a failure, which may have been that of the last sync of a commit that stands."""
         # What the newest manifest covers is not cut. When that cannot be read, the next writer cuts the tail.
-        with suppress(OSError):
-            pack = self._index.history.newest().pack(self.pack.id)
-            self._cut(pack.length if pack else 0)
-        self._close()
+        try:
+            with suppress(OSError):
+                pack = self._index.history.newest().pack(self.pack.id)
+                self._cut(pack.length if pack else 0)
+        finally:
+            self._close()
 
     def _cut(self, committed: int) -> None:
-        if self._writer and committed:
+        if self._writer:
             self._writer.cut(committed)
-        elif self._writer:
-            fsio.remove(self._writer.path)
 
     def _close(self) -> None:
-        if self._writer:
-            self._writer.close()
-        self._lock.release()
+        try:
+            if self._writer:
+                self._writer.end()
+        finally:
+            self._lock.release()

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 
 from rsdos import fsio, locks
+from rsdos.descriptors import Working, opening
 from rsdos.index import History, Manifest
 from rsdos.layout import Layout
 from rsdos.stores.packs import Swept
@@ -53,10 +54,10 @@ def _sweep_pack(layout: Layout, manifest: Manifest, pack_id: int, unlink: Callab
     if freed is None:
         return None
     try:
-        fd = os.open(layout.pack(pack_id), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        file = Working(opening(layout.pack(pack_id), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW))
     except OSError:
         return None  # Gone by now, or another user's: it stays.
-    try:
+    with file as fd:
         if not locks.try_lock(fd):
             return None  # It has a writer, whose lock file was removed.
         pack = manifest.pack(pack_id)
@@ -65,5 +66,3 @@ def _sweep_pack(layout: Layout, manifest: Manifest, pack_id: int, unlink: Callab
         elif pack is None and not unlink(pack_id):
             return None
         return freed
-    finally:
-        os.close(fd)

@@ -118,18 +118,16 @@ class LooseStore(Store):
             cut = self._layout.loose_prefix_len
             self._layout.check_loose(directory)
             try:
-                fd = fsio.open_directory(directory)
+                opened = fsio.open_directory(directory)
             except OSError:
                 yield from (None for _ in group)
                 continue
-            try:
+            with opened as fd:
                 for key in group:
                     try:
                         yield read_small(key[cut:], fd)
                     except OSError:
                         yield None
-            finally:
-                os.close(fd)
 
     def frames(self, digest: bytes) -> Iterator[BytesLike] | None:
         file = self.file(digest)

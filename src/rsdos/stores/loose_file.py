@@ -28,6 +28,7 @@ from typing import Self
 
 from rsdos import fsio
 from rsdos.codecs import crc32, decode
+from rsdos.descriptors import Opened
 from rsdos.errors import DamagedObject, DecodeError
 from rsdos.hashing import HashType
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, RecordFlag, Stored
@@ -58,29 +59,30 @@ def read_small(path: str, dir_fd: int | None = None) -> bytes | None:
 
     Whoever asks hashes them. ``path`` may be relative to an open directory.
     """
-    fd = fsio.open_for_bytes(path, dir_fd)
-    try:
-        data = os.pread(fd, _FIRST, 0)  # Nothing is taken out of a FIFO or a socket so.
-        if len(data) == _FIRST:
-            data += os.pread(fd, FRAME_SIZE - _FIRST + 1, _FIRST)
-    finally:
-        os.close(fd)
+    data = b""
+    for fd in fsio.opening_for_reading(path, dir_fd):
+        try:
+            data = os.pread(fd, _FIRST, 0)  # Nothing is taken out of a FIFO or a socket so.
+            if len(data) == _FIRST:
+                data += os.pread(fd, FRAME_SIZE - _FIRST + 1, _FIRST)
+        finally:
+            os.close(fd)
     return data if len(data) <= FRAME_SIZE else None
 
 
-class LooseFile:
+class LooseFile(Opened):
     """An open loose object. Closed by `close`, by the stream that `stream` made of it, or with its last reference.
 
     Raises OSError when there is no such file, `DecodeError` when its trailer makes no sense.
     """
 
     def __init__(self, path: str, digest: bytes, codec: Codec, hash_type: HashType) -> None:
+        super().__init__(fsio.opening_for_reading(path))
         self.path = path
         self.digest = digest
         self.hash = hash_type
-        self.fd = -1
-        self.fd = fsio.open_for_reading(path)
         status = os.fstat(self.fd)
+        fsio.refuse_irregular(status, path)
         self.id = FileId.of(status)
         """Tells it from another file that has its name later."""
         length = status.st_size
@@ -152,21 +154,12 @@ class LooseFile:
     def _damage(self, reason: str) -> DamagedObject:
         return DamagedObject(self.digest.hex(), reason)
 
-    def close(self) -> None:
-        """Close the file. Idempotent."""
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
-            os.close(fd)
-
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
         self.close()
 
 

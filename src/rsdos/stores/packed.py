@@ -74,6 +74,14 @@ class PackedStore(Packs):
     def refresh(self) -> None:
         self.records.keep(set(self.index.refresh().manifest.pack_ids))
 
+    def rest(self) -> None:
+        self.records.close()
+        self.index.rest()
+
+    def let_go(self) -> None:
+        self.records.close()
+        self.index.let_go()
+
     def close(self) -> None:
         self.records.close()
         self.index.close()

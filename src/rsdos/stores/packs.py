@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from rsdos import fsio, locks
 from rsdos.config import Config
+from rsdos.descriptors import Descriptor
 from rsdos.layout import Layout
 from rsdos.migration import Original
 from rsdos.model import Codec, CompressMode, Copy, Durability, ObjectMeta, Source, Trust
@@ -64,12 +65,17 @@ class Rewritten:
 class Piece(NamedTuple):
     """The first ``length`` bytes of a file, which do not change any more; ``name`` is relative to the container.
 
-    ``fd`` is open where the file may be unlinked meanwhile, and -1 elsewhere.
+    ``file`` is open where the file may be unlinked meanwhile.
     """
 
     name: str
     length: int
-    fd: int = -1
+    file: Descriptor | None = None
+
+    @property
+    def fd(self) -> int:
+        """The number of ``file``, -1 where there is none."""
+        return -1 if self.file is None else self.file.fd
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +141,15 @@ class Packs(Store):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of packs and index; the next use opens them again."""
+        """Let go of packs and index; the next use opens them again. Nothing of the file system is kept in use."""
+
+    @abstractmethod
+    def let_go(self) -> None:
+        """`close`, but for what `rest` has kept, of this or another object of the same container."""
+
+    @abstractmethod
+    def rest(self) -> None:
+        """`close`, but for a little that makes the next opening cheap, in this process; see ADR 4."""
 
     # Inserting.
 

@@ -42,12 +42,12 @@ def _open_newest(layout: Layout, history: History) -> tuple[Manifest, list[Piece
                 if segment.number:
                     path = layout.segment(segment.number)
                     try:
-                        fd = fsio.open_for_reading(path)
+                        file = fsio.open_for_reading(path)
                     except FileNotFoundError:
                         is_gone = True
                         segments.append(Piece(_name(layout, path), 0))
                     else:
-                        segments.append(Piece(_name(layout, path), os.fstat(fd).st_size, fd))
+                        segments.append(Piece(_name(layout, path), os.fstat(file.fd).st_size, file))
             # One that is gone is damage, unless commits went by since the manifest was read.
             if not is_gone or history.is_newest(manifest.number):
                 return manifest, segments
@@ -60,8 +60,8 @@ def _open_newest(layout: Layout, history: History) -> tuple[Manifest, list[Piece
 
 def _close(pieces: list[Piece]) -> None:
     for piece in pieces:
-        if piece.fd >= 0:
-            os.close(piece.fd)
+        if piece.file is not None:
+            piece.file.close()
 
 
 def _name(layout: Layout, path: str) -> str:

@@ -47,7 +47,8 @@ class RecordReader:
 
     def keep(self, live: Collection[int]) -> None:
         """Let go of all packs but these: the space of one that is gone is not free as long as somebody has it open."""
-        self._packs = {pack_id: pack for pack_id, pack in self._packs.items() if pack_id in live}
+        packs = list(self._packs.items())  # In one step: another thread may be opening one.
+        self._packs = {pack_id: pack for pack_id, pack in packs if pack_id in live}
 
     def forget(self, pack_id: int) -> None:
         """Let go of one pack."""
@@ -55,7 +56,8 @@ class RecordReader:
 
     def _pack(self, pack_id: int) -> PackFile:
         pack = self._packs.get(pack_id)
-        if pack is None:
+        # Closed: that of a container that is garbage and works on all the same.
+        if pack is None or pack.fd < 0:
             pack = PackFile(self._layout.pack(pack_id), pack_id, self._container_id)
             if len(self._packs) >= MOST_OPEN:
                 self._packs = {}
@@ -67,7 +69,12 @@ class RecordReader:
         digest, pack_id, offset, length, size, crc, codec, flags = record
         if flags:
             return joined(self.frames(record))
-        stored = (self._packs.get(pack_id) or self._pack(pack_id)).read(offset, length)
+        try:
+            stored = (self._packs.get(pack_id) or self._pack(pack_id)).read(offset, length)
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+            stored = self._pack(pack_id).read(offset, length)  # It was closed: another is opened.
         # `_key_word`, without the call.
         if crc32(stored) ^ _read_word(digest)[0] != crc:
             raise DecodeError("its stored bytes have another CRC-32 than when they were written")

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from rsdos import fsio, locks
+from rsdos.descriptors import Working
 from rsdos.layout import Layout
 from rsdos.model import BytesLike
 from rsdos.sharing import is_shared, make_directory, share
@@ -28,22 +29,17 @@ def _boot_id() -> str:
         return "noboot"
 
 
-class _Directory:
+class _Directory(Working):
     """An open directory, for as long as anybody has a reference: names in it cost half the way to them.
 
-    It is closed with the last of them and not by hand, so that a number is never that of another directory by then.
+    It is closed with the last of them and not by hand; and in a forked child, which makes one of its own.
     """
 
-    __slots__ = ("fd", "path")
+    __slots__ = ("path",)
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.fd = -1
-        self.fd = fsio.open_directory(path)
-
-    def __del__(self) -> None:
-        if self.fd >= 0:
-            os.close(self.fd)
+        super().__init__(fsio.opening_directory(path))
 
 
 class _Claim(NamedTuple):
@@ -61,28 +57,26 @@ class Sandbox:
         self._layout = layout
         self._root = layout.sandbox
         self._counter = itertools.count()
-        self._claims: dict[int, _Claim] = {}
-        """By pid. ``setdefault`` decides between two threads without a lock that a fork could inherit held."""
+        self._claims: dict[str, _Claim] = {}
+        """All that this process has, by the paths of their directories: two threads may each make the first."""
+        self._current: _Claim | None = None
+        """Where files are made."""
 
     def new_file(self) -> SandboxFile:
         """A new empty file. Another thread's `close` may take the directory away meanwhile: a new one is made then."""
         while True:
-            claim = self._claims.get(os.getpid()) or self._new_claim()
+            claim = self._current
+            # Closed: the parent's, or that of a container that is garbage and works on all the same.
+            if claim is None or claim.directory.fd < 0:
+                claim = self._claim()
             try:
                 file = SandboxFile(claim.directory, str(next(self._counter)))
             except FileNotFoundError:
-                self._claims.pop(os.getpid(), None)
+                self._forget(claim)
                 continue
             if claim.is_shared:
                 share(file.fd)
             return file
-
-    def _new_claim(self) -> _Claim:
-        fresh = self._claim()
-        claim = self._claims.setdefault(os.getpid(), fresh)
-        if claim is not fresh:
-            self._give_up(fresh)
-        return claim
 
     def _claim(self) -> _Claim:
         while True:
@@ -97,12 +91,14 @@ class Sandbox:
             with suppress(FileNotFoundError):
                 lock = locks.try_acquire_directory(path)
                 if lock:
-                    return _Claim(_Directory(path), lock, is_shared(path))
+                    claim = _Claim(_Directory(path), lock, is_shared(path))
+                    self._claims[path] = self._current = claim
+                    return claim
 
     def sweep(self) -> int:
         """Remove what dead writers left; returns how many of their files. A live writer's are never touched."""
         removed = 0
-        mine = {claim.directory.path for claim in self._claims.values()}
+        mine = set(self._claims)
         try:
             root = self._layout.open(self._root)
         except FileNotFoundError:
@@ -124,12 +120,22 @@ class Sandbox:
         return removed
 
     def close(self) -> None:
-        """Give the directory up, if this process has one; one that another thread still uses stays. Idempotent."""
-        claim = self._claims.get(os.getpid())
-        if claim and self._give_up(claim):
-            self._claims.pop(os.getpid(), None)
+        """Give the directories up that this process has; one that another thread still uses stays. Idempotent."""
+        if self._claims:
+            for claim in list(self._claims.values()):
+                if self._give_up(claim):
+                    self._forget(claim)
+
+    def _forget(self, claim: _Claim) -> None:
+        """Let go of one that is gone, and not of what another thread has made since."""
+        self._claims.pop(claim.directory.path, None)
+        if self._current is claim:
+            self._current = None
 
     def _give_up(self, claim: _Claim) -> bool:
+        """Remove a directory and release its lock, if it is empty. That of a parent is only let go of."""
+        if claim.directory.fd < 0:
+            return True
         try:
             with self._layout.open(self._root) as root:
                 root.remove_directory(os.path.basename(claim.directory.path))
@@ -149,15 +155,15 @@ class SandboxFile:
     def __init__(self, directory: _Directory, name: str) -> None:
         self._directory = directory
         self._name = name
-        self.position = 0
+        self._highest = self.position = 0
+        self.is_moved = False
         self.fd = -1
         try:
-            self.fd = fsio.create_unshared(name, dir_fd=directory.fd)
+            for fd in fsio.opening_new(name, dir_fd=directory.fd):
+                self.fd = fd
         except OSError as error:
             error.filename = self.path
             raise
-        self._highest = 0
-        self.is_moved = False
 
     @property
     def path(self) -> str:
@@ -166,6 +172,8 @@ class SandboxFile:
 
     def write(self, buffers: Sequence[BytesLike]) -> int:
         """Append; returns the offset of the first byte."""
+        if self._directory.fd < 0:
+            self._directory.refuse_closed(self.path)
         offset = self.position
         self.position += fsio.write_many_at(self.fd, offset, buffers)
         return offset
@@ -194,11 +202,15 @@ class SandboxFile:
         self.is_moved = True
 
     def close(self) -> None:
-        """Close, and remove what still has the file's first name. Idempotent."""
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
-            os.close(fd)
-            if not self.is_moved:
+        """Close, and remove what still has the file's first name, unless it is a parent's. Idempotent."""
+        if self.fd >= 0:
+            # First: what is interrupted behind this is done again with the last reference.
+            if not self.is_moved and self._directory.fd >= 0:
                 fsio.remove(self._name, self._directory.fd)
+            fd, self.fd = self.fd, -1
+            os.close(fd)
             # Whoever keeps an error keeps its frames, and this with them: not the directory open as well.
             del self._directory
+
+    def __del__(self) -> None:
+        self.close()

@@ -340,20 +340,14 @@ def write_out(parts: Iterator[BytesLike], path: str) -> int:
     except FileNotFoundError:
         pass
     temporary = os.path.join(os.path.dirname(path), f".rsdos-{os.urandom(8).hex()}.part")
-    fd = -1
     try:
-        # Most of the time goes here, and whoever interrupts it, by a signal, leaves a file without a descriptor.
-        fd = fsio.create(temporary)
-        size = 0
-        for part in parts:
-            size += fsio.write_at(fd, size, part)
-        os.rename(temporary, path)
-    except BaseException as error:
-        fsio.remove(temporary)
-        if isinstance(error, OSError) and os.path.basename(error.filename or "") == os.path.basename(temporary):
+        with fsio.NewFile(temporary) as fd:
+            size = 0
+            for part in parts:
+                size += fsio.write_at(fd, size, part)
+            os.rename(temporary, path)
+    except OSError as error:
+        if os.path.basename(error.filename or "") == os.path.basename(temporary):
             error.filename = path  # Of the other name nobody knows.
         raise
-    finally:
-        if fd >= 0:
-            os.close(fd)
     return size

@@ -11,6 +11,7 @@ from itertools import chain
 from types import TracebackType
 from typing import Self
 
+from rsdos.descriptors import opening
 from rsdos.errors import InvalidSource, SourceChanged, UnreadableSource
 from rsdos.model import FRAME_SIZE, BytesLike, Source
 from rsdos.streams.buffers import Buffers
@@ -172,42 +173,41 @@ def _checked(chunk: object, size: int) -> bytes:
 
 
 def _take_file(path: str | os.PathLike[str]) -> bytes | Frames:
+    before: os.stat_result | None = None
+    file: io.FileIO | None = None
     try:
-        descriptor = os.open(path, _OPEN_FLAGS)
+        for descriptor in opening(path, _OPEN_FLAGS):
+            try:
+                # Six system calls and little else: of a file of 1 KB this is half of what its insert costs.
+                before = os.fstat(descriptor)
+                size = before.st_size
+                if not stat.S_ISREG(before.st_mode):
+                    number = errno.EISDIR if stat.S_ISDIR(before.st_mode) else errno.EINVAL
+                    raise UnreadableSource(path, number, "not a regular file")
+                if size <= FRAME_SIZE:
+                    # One byte more than there should be, so that one read also finds the end.
+                    data = os.read(descriptor, size + 1)
+                    after = os.fstat(descriptor)
+                    if len(data) == size == after.st_size and before.st_mtime_ns == after.st_mtime_ns:
+                        return data
+                    if len(data) == size:
+                        raise SourceChanged(path)
+                for opened in map(io.FileIO, map(os.dup, (descriptor,))):
+                    file = opened
+            finally:
+                os.close(descriptor)
+    except (UnreadableSource, SourceChanged):
+        raise
     except OSError as error:
         raise UnreadableSource(path, error.errno or errno.EIO) from error
     except ValueError as error:
         raise UnreadableSource(path, errno.EINVAL, str(error)) from error
-    whole: bytes | None = None
-    try:
-        # Six system calls and little else: of a file of 1 KB this is half of what its insert costs.
-        before = os.fstat(descriptor)
-        size = before.st_size
-        if size <= FRAME_SIZE and stat.S_ISREG(before.st_mode):
-            # One byte more than there should be, so that one read also finds the end.
-            data = os.read(descriptor, size + 1)
-            after = os.fstat(descriptor)
-            if len(data) == size == after.st_size and before.st_mtime_ns == after.st_mtime_ns:
-                whole = data
-            elif len(data) == size:
-                raise SourceChanged(path)
-        elif not stat.S_ISREG(before.st_mode):
-            number = errno.EISDIR if stat.S_ISDIR(before.st_mode) else errno.EINVAL
-            raise UnreadableSource(path, number, "not a regular file")
-    except BaseException as error:
-        os.close(descriptor)
-        if isinstance(error, OSError) and not isinstance(error, (UnreadableSource, SourceChanged)):
-            raise UnreadableSource(path, error.errno or errno.EIO) from error
-        raise
-    if whole is not None:
-        os.close(descriptor)  # Not above: what interrupts it would have it closed twice, the second time another's.
-        return whole
-    return _take_open_file(path, descriptor, before)
+    assert before is not None and file is not None, "the loop has one turn"
+    return _take_open_file(path, file, before)
 
 
-def _take_open_file(path: str | os.PathLike[str], descriptor: int, before: os.stat_result) -> bytes | Frames:
+def _take_open_file(path: str | os.PathLike[str], opened: io.FileIO, before: os.stat_result) -> bytes | Frames:
     """The slower way: for more than a frame, for a read that was cut short, and for what has no size (/proc)."""
-    opened = io.FileIO(descriptor)
     frames = Frames(_file_frames(path, opened, before), opened)
     if before.st_size > FRAME_SIZE:
         return frames

@@ -17,7 +17,8 @@ import sys, signal
 from rsdos.layout import Layout
 from rsdos.stores.sandbox import Sandbox
 sandbox = Sandbox(Layout(sys.argv[1]))
-sandbox.new_file().write([b"unfinished"])
+file = sandbox.new_file()
+file.write([b"unfinished"])
 print("ready", flush=True)
 signal.pause()
 """

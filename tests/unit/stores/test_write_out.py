@@ -10,19 +10,14 @@ from rsdos import fsio
 from rsdos.stores import write_out
 
 
-@pytest.mark.parametrize("is_made", [True, False])
-def test_interrupted_while_the_file_is_made_nothing_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_made: bool
-) -> None:
-    """A signal that comes during the call raises behind it: the file is there, and nobody has its descriptor."""
-    create = fsio.create
+def test_interrupted_while_the_file_is_made_nothing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal that comes during the call raises behind it: the file is there by then."""
 
-    def interrupted(path: str) -> int:
-        if is_made:
-            create(path)
+    def interrupted(path: str, fd: int) -> None:
+        assert len(list(tmp_path.iterdir())) == 1
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fsio, "create", interrupted)
+    monkeypatch.setattr(fsio, "inherit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_out(iter((b"data",)), str(tmp_path / "out"))
     assert list(tmp_path.iterdir()) == []

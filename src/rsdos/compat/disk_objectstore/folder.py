@@ -41,10 +41,23 @@ class Folder:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        self._rest()
 
     def __del__(self) -> None:
-        self.close()
+        self._rest()
+
+    def _rest(self) -> None:
+        """`close`, but for a little that makes the next opening cheap: AiiDA opens and closes for each object."""
+        engine = getattr(self, "_engine", None)
+        if engine is not None:
+            engine.rest()
+
+    def __getstate__(self) -> Path:
+        return self._folder
+
+    def __setstate__(self, folder: Path) -> None:
+        self._folder = folder
+        self._engine = None
 
     # What the container is.
 

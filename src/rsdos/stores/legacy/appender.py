@@ -21,6 +21,7 @@ from typing import Self
 
 from rsdos import fsio, locks
 from rsdos.config import Config
+from rsdos.descriptors import Working, opening
 from rsdos.errors import Busy, WriterPoisoned, log_warning
 from rsdos.hashing import spelled
 from rsdos.layout import LegacyLayout
@@ -39,7 +40,7 @@ _OURS = b"rsdos\n"
 class LegacyPack:
     """A pack that is being appended to, under both its locks: a `rsdos.stores.encoding.Sink`."""
 
-    def __init__(self, layout: LegacyLayout, pack_id: int, lock: locks.Lock, peer_lock: int) -> None:
+    def __init__(self, layout: LegacyLayout, pack_id: int, lock: locks.Lock, peer_lock: Working) -> None:
         self.id = pack_id
         self.path = layout.pack(pack_id)
         self._lock = lock
@@ -48,15 +49,22 @@ class LegacyPack:
         self.is_new = not os.path.lexists(self.path)
         self.is_kept = False
         """Whether a commit may or may not have reached the disk: nothing is cut off then."""
+        self._file = Working(iter(()))
         try:
-            self.fd = os.open(self.path, _FLAGS, 0o666)
+            self._file.take(opening(self.path, _FLAGS, 0o666))
+            # 2. Behind what is there.
+            self.committed = self.position = self._highest = os.fstat(self.fd).st_size
+            if not self.committed:
+                inherit(self.path, self.fd)
         except BaseException:
+            self._file.close()
             self._release()
             raise
-        # 2. Behind what is there.
-        self.committed = self.position = self._highest = os.fstat(self.fd).st_size
-        if not self.committed:
-            inherit(self.path, self.fd)
+
+    @property
+    def fd(self) -> int:
+        """The number of the open file, -1 once it is closed."""
+        return self._file.fd
 
     def write(self, buffers: Sequence[BytesLike]) -> int:
         """Append; returns the offset of the first byte."""
@@ -87,6 +95,7 @@ class LegacyPack:
         self.position = offset
 
     def _refuse_company(self) -> None:
+        self._file.refuse_closed(self.path)
         if os.fstat(self.fd).st_size != self._highest:
             raise Busy(self.path)
 
@@ -99,15 +108,15 @@ class LegacyPack:
             self._highest = self.position
 
     def close(self) -> None:
-        """Give back the space of what was not committed, and both locks."""
+        """Give back the space of what was not committed, and both locks. In a forked child nothing."""
         try:
-            if os.fstat(self.fd).st_size == self._highest and not self.is_kept:
+            if self.fd >= 0 and os.fstat(self.fd).st_size == self._highest and not self.is_kept:
                 if self._highest > self.committed:
                     os.ftruncate(self.fd, self.committed)
                 if self.is_new and not self.committed:
                     fsio.remove(self.path)
         finally:
-            os.close(self.fd)
+            self._file.close()
             self._release()
 
     def _release(self) -> None:
@@ -117,17 +126,17 @@ class LegacyPack:
             self._lock.release()
 
 
-def _lock_out_peers(path: str, own: str) -> int:
+def _lock_out_peers(path: str, own: str) -> Working:
     """Make the lock file of disk-objectstore; raises FileExistsError when it holds it.
 
     Its own are empty. One that says that we made it was left by one of us that died: the caller has our own lock, the
     file ``own``. That gets a second name, so that what says so is there from the first moment on, power loss or not.
     """
-    fd = os.open(own, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    file = Working(opening(own, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW))
     try:
-        if os.fstat(fd).st_size != len(_OURS):
-            fsio.write_at(fd, 0, _OURS)
-            fsio.sync_file(fd)
+        if os.fstat(file.fd).st_size != len(_OURS):
+            fsio.write_at(file.fd, 0, _OURS)
+            fsio.sync_file(file.fd)
         try:
             os.link(own, path)
         except FileExistsError:
@@ -135,10 +144,13 @@ def _lock_out_peers(path: str, own: str) -> int:
                 raise
             fsio.remove(path)
             os.link(own, path)
-    except BaseException:
-        os.close(fd)
+    except FileExistsError:
+        file.close()
         raise
-    return fd
+    except BaseException:
+        _let_in_peers(path, file)
+        raise
+    return file
 
 
 def is_ours(path: str) -> bool:
@@ -149,15 +161,15 @@ def is_ours(path: str) -> bool:
         return False
 
 
-def _let_in_peers(path: str, fd: int) -> None:
+def _let_in_peers(path: str, file: Working) -> None:
     """Remove the lock file that `_lock_out_peers` made: another may stand there, if disk-objectstore deleted ours."""
     try:
-        if os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(fd)):
+        if file.fd >= 0 and os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(file.fd)):
             fsio.remove(path)
     except FileNotFoundError:
         pass
     finally:
-        os.close(fd)
+        file.close()
 
 
 def fresh_ids(layout: LegacyLayout, database: Database) -> Iterator[int]:
@@ -170,15 +182,18 @@ def try_pack(layout: LegacyLayout, pack_id: int) -> LegacyPack | None:
     lock = locks.try_acquire(layout.pack_lock(pack_id))
     if lock is None:
         return None
+    peer_lock: Working | None = None
     try:
         peer_lock = _lock_out_peers(layout.peer_lock(pack_id), layout.pack_lock(pack_id))
+        return LegacyPack(layout, pack_id, lock, peer_lock)
     except FileExistsError:
         lock.release()
         return None
     except BaseException:
+        if peer_lock:
+            _let_in_peers(layout.peer_lock(pack_id), peer_lock)
         lock.release()
         raise
-    return LegacyPack(layout, pack_id, lock, peer_lock)
 
 
 class LegacyAppender(PackAppender):

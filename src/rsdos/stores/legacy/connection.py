@@ -14,8 +14,10 @@ import sqlite3
 import sys
 import tempfile
 import threading
+import weakref
 from collections import deque
-from contextlib import ExitStack, closing
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, closing, suppress
 from itertools import repeat
 from typing import Any
 from urllib.parse import quote
@@ -46,84 +48,151 @@ LOG_ROOM = 128 << 10
 _log = logging.getLogger("rsdos")
 
 
-class Connection(sqlite3.Connection):
-    """A connection of one thread of one process, open to be written or not."""
+class Connection:
+    """A connection of one process, open to be written or not; one thread at a time uses it.
 
-    pid = 0
-    is_immutable = False
-    path = ""
-    file: tuple[int, int] = (0, 0)
-    """Device and inode of the index."""
+    It is closed by `close`, or with the last reference: SQLite's own is part of a cycle, and would wait for the garbage
+    collector with its three descriptors. In a forked child it is not used, and not closed: SQLite forbids both.
+    """
 
     patience = _PATIENT
 
+    def __init__(self, path: str, how: str, *, is_immutable: bool = False) -> None:
+        self.path = path
+        self.pid = os.getpid()
+        self.is_immutable = is_immutable
+        self.writer: weakref.ref[object] | None = None
+        """What has begun a transaction and is to end it."""
+        self._left: deque[int] = deque()
+        self._sqlite: sqlite3.Connection | None = sqlite3.connect(
+            f"file:{quote(path)}?{how}", uri=True, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
+        )
+        status = os.stat(path)
+        self.file = status.st_dev, status.st_ino
+        """Device and inode of the index."""
+
+    @property
+    def sqlite(self) -> sqlite3.Connection:
+        """SQLite's own, for as long as this is held. Raises `sqlite3.ProgrammingError` when it is closed."""
+        if self._sqlite is None:
+            raise sqlite3.ProgrammingError("this connection is closed")
+        return self._sqlite
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it is open, and this process's."""
+        return self._sqlite is not None and self.pid == os.getpid()
+
     def guard(self) -> None:
         """Bound what a file that a stranger has made can ask for."""
+        sqlite = self.sqlite
         for limit, most in (
             (sqlite3.SQLITE_LIMIT_LENGTH, _MOST_VALUE),
             (sqlite3.SQLITE_LIMIT_SQL_LENGTH, _MOST_VALUE),
             (sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH, 1),
             (sqlite3.SQLITE_LIMIT_ATTACHED, 1),  # VACUUM's own.
         ):
-            self.setlimit(limit, most)
+            sqlite.setlimit(limit, most)
         if sys.version_info >= (3, 12):  # Before that nothing of ours needs them either: the schema has none of these.
-            self.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE)
-            self.setconfig(sqlite3.SQLITE_DBCONFIG_ENABLE_TRIGGER, False)
-            self.setconfig(sqlite3.SQLITE_DBCONFIG_ENABLE_VIEW, False)
-        self._left: deque[int] = deque()
+            sqlite.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE)
+            sqlite.setconfig(sqlite3.SQLITE_DBCONFIG_ENABLE_TRIGGER, False)
+            sqlite.setconfig(sqlite3.SQLITE_DBCONFIG_ENABLE_VIEW, False)
         # No function of ours: an interrupt that is raised in one is lost. An empty queue is an error, which ends it.
-        self.set_progress_handler(self._left.popleft, _STEPS)
-        super().execute("PRAGMA trusted_schema=OFF")
-        super().execute("PRAGMA cell_size_check=ON")
-        super().execute("PRAGMA cache_size=-2000")  # As it is, whatever the file says.
-
-    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
-        """As ever; a statement that takes more steps than the file can be a reason for is interrupted."""
-        if len(self._left) < self.patience:
-            self._left.extend(repeat(0, self.patience - len(self._left)))
-        return super().execute(sql, parameters)
+        sqlite.set_progress_handler(self._left.popleft, _STEPS)
+        sqlite.execute("PRAGMA trusted_schema=OFF")
+        sqlite.execute("PRAGMA cell_size_check=ON")
+        sqlite.execute("PRAGMA cache_size=-2000")  # As it is, whatever the file says.
 
     def look_at_size(self) -> None:
         """Let a statement that goes through all rows have as many steps as the file has reason for now."""
         length = sum(map(fsio.length_of, (self.path, f"{self.path}-wal")))
         self.patience = _PATIENT + length * _STEPS_PER_BYTE // _STEPS
 
-    def __del__(self) -> None:
-        if self.pid == os.getpid():
-            self.close()
+    def execute(self, query: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
+        """As ever; a statement that takes more steps than the file can be a reason for is interrupted.
+
+        The answers are fetched for as long as this is held.
+        """
+        if len(self._left) < self.patience:
+            self._left.extend(repeat(0, self.patience - len(self._left)))
+        return self.sqlite.execute(query, values)
+
+    def all(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """All answers."""
+        return self.execute(query, values).fetchall()
+
+    def one(self, query: str, values: Sequence[object] = ()) -> Any:
+        """The first answer, None if there is none."""
+        return self.execute(query, values).fetchone()
+
+    def change(self, query: str, rows: Iterable[Sequence[object]]) -> int:
+        """Do something with many rows; returns how many were changed."""
+        return self.sqlite.executemany(query, rows).rowcount
+
+    def commit(self) -> None:
+        """End a transaction: what was done in it is there."""
+        self.execute("COMMIT")
+
+    def undo(self) -> None:
+        """End a transaction that is under way, if this process has begun it. Raises nothing."""
+        if self.is_usable:
+            with suppress(sqlite3.Error):
+                self.sqlite.rollback()
 
     def version(self) -> object:
         """A value that changes when others commit."""
         if self.is_immutable:
             status = os.stat(self.path)
             return status.st_mtime_ns, status.st_size
-        return self.execute("PRAGMA data_version").fetchone()
+        return self.one("PRAGMA data_version")
+
+    def close(self) -> None:
+        """Close it. Idempotent."""
+        sqlite, self._sqlite = self._sqlite, None
+        if sqlite is None:
+            return
+        if self.pid == os.getpid():
+            sqlite.close()
+        else:
+            _keep_for_ever(sqlite)
+
+    def __del__(self) -> None:
+        if getattr(self, "_sqlite", None) is not None:
+            self.close()
 
 
-class Parked(threading.local):
-    """This thread's connections that were given up, the last few of them.
+def _keep_for_ever(connection: sqlite3.Connection) -> None:
+    """Keep a parent's connection beyond the end of the interpreter, which would close it.
+
+    That would end the parent's transaction in the memory that both share.
+    """
+    import ctypes  # Nobody else needs it.
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+
+class Parked:
+    """Connections that were given up at the end of a ``with`` block, the last few of them, for their threads.
 
     Who opens and closes a container for each object (AiiDA does) pays 350 us for a connection, mostly because the
     last one to close makes SQLite remove its log and the next one make it again; one that is kept costs 5.
     """
 
     def __init__(self) -> None:
-        self._connections: dict[str, Connection] = {}
+        self._connections: dict[tuple[str, int], Connection] = {}
+        """By path and thread, all threads'. What comes out of it, and what is listed, is one step."""
 
     def put(self, connection: Connection) -> None:
         """Keep a connection, in the place of the one that was kept longest."""
-        if not connection.is_immutable and not connection.in_transaction:
-            self._connections[connection.path] = connection
-            while len(self._connections) > _MOST_PARKED:
-                del self._connections[next(iter(self._connections))]
+        if connection.is_usable and not connection.is_immutable and not connection.sqlite.in_transaction:
+            self._connections[connection.path, threading.get_ident()] = connection
+            for oldest in list(self._connections)[:-_MOST_PARKED]:
+                self._connections.pop(oldest, None)
 
     def take(self, path: str) -> Connection | None:
         """The connection to what is the file at ``path`` now, if there is one."""
-        connection = self._connections.pop(path, None)
-        if connection is None:
-            return None
-        if connection.pid != os.getpid():
-            inherited.append(connection)
+        connection = self._connections.pop((path, threading.get_ident()), None)
+        if connection is None or not connection.is_usable:
             return None
         try:
             status = os.stat(path)
@@ -131,20 +200,24 @@ class Parked(threading.local):
             return None
         return connection if connection.file == (status.st_dev, status.st_ino) else None
 
+    def drop(self, path: str) -> None:
+        """Close those to the index at ``path``, of all threads."""
+        for key in list(self._connections):
+            if key[0] == path:
+                self._connections.pop(key, None)
 
-_MOST_PARKED = 4
+
+_MOST_PARKED = 8
+"""Two threads' worth of four containers, of three descriptors each."""
 
 parked = Parked()
-
-inherited: list[Connection] = []
-"""The connections of a parent: SQLite forbids to use them, or to close them, in a child."""
 
 
 def create_database(path: str) -> None:
     """Make an empty index. Raises OSError, sqlite3's among them as `DamagedContainer`."""
     try:
         # SQLite gives its log the rights of the file that is there.
-        os.close(fsio.create(path))
+        fsio.create(path).close()
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             _prefer_wal(connection, path)
             connection.execute("BEGIN")
@@ -225,7 +298,7 @@ def _need_descriptors(path: str) -> None:
     """Raise OSError when it was for want of descriptors: SQLite, which needs three, does not tell that from others."""
     with ExitStack() as opened:
         for _ in range(3):
-            opened.callback(os.close, fsio.open_directory(os.path.dirname(path)))
+            opened.enter_context(fsio.open_directory(os.path.dirname(path)))
 
 
 def _is_cut_short(connection: Connection) -> bool:
@@ -233,7 +306,7 @@ def _is_cut_short(connection: Connection) -> bool:
 
     Whole pages it misses itself. While there is a log or a journal the file may be shorter than it says.
     """
-    (page,), (pages,) = (connection.execute(f"PRAGMA {name}").fetchone() for name in ("page_size", "page_count"))
+    (page,), (pages,) = (connection.one(f"PRAGMA {name}") for name in ("page_size", "page_count"))
     path = connection.path
     return os.stat(path).st_size < page * pages and not any(map(fsio.length_of, (f"{path}-wal", f"{path}-journal")))
 
@@ -243,33 +316,22 @@ def can_write(layout: LegacyLayout) -> bool:
     return os.access(layout.database, os.W_OK) and os.access(layout.root, os.W_OK)
 
 
-def _opened(path: str, how: str, is_immutable: bool = False) -> Connection:
-    connection = sqlite3.connect(
-        f"file:{quote(path)}?{how}",
-        uri=True,
-        timeout=_PATIENCE,
-        isolation_level=None,
-        check_same_thread=False,
-        factory=Connection,
-    )
+def _opened(path: str, how: str, *, is_immutable: bool = False) -> Connection:
+    connection = Connection(path, how, is_immutable=is_immutable)
     try:
-        connection.pid, connection.path, connection.is_immutable = os.getpid(), path, is_immutable
-        status = os.stat(path)
-        connection.file = status.st_dev, status.st_ino
         connection.guard()
-        check_schema(connection, path)
+        check_schema(connection.sqlite, path)
         connection.look_at_size()
-        names = {name for _, name, *_ in connection.execute("PRAGMA table_info(db_object)")}
+        names = {name for _, name, *_ in connection.all("PRAGMA table_info(db_object)")}
         # Twice: the log may have been brought in and removed between two of the calls.
         if _is_cut_short(connection) and _is_cut_short(connection):
             raise DamagedContainer(path, "the index is cut short")
+        if not names >= COLUMNS:
+            lacking = "table db_object" if not names else f"column {min(COLUMNS - names)}"
+            raise DamagedContainer(path, f"not the index of a container: no {lacking}")
     except BaseException:
         connection.close()
         raise
-    if not names >= COLUMNS:
-        connection.close()
-        lacking = "table db_object" if not names else f"column {min(COLUMNS - names)}"
-        raise DamagedContainer(path, f"not the index of a container: no {lacking}")
     return connection
 
 

@@ -10,14 +10,16 @@ import errno
 import os
 import sqlite3
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from rsdos import fsio
 from rsdos.config import LEGACY
-from rsdos.errors import Busy, ContainerReplaced, DamagedContainer, ReadOnlyContainer
+from rsdos.errors import Busy, ContainerReplaced, DamagedContainer, ReadOnlyContainer, WriterPoisoned
 from rsdos.layout import LegacyLayout
+from rsdos.locks import OWN_THREAD
 from rsdos.migration import Original
 from rsdos.model import Durability
 from rsdos.stores.legacy.connection import (
@@ -26,7 +28,6 @@ from rsdos.stores.legacy.connection import (
     can_write,
     connect,
     copy_alone,
-    inherited,
     no_room,
     parked,
     without_shared_memory,
@@ -98,18 +99,18 @@ class Database:
         """The row of a key."""
         with self._errors():
             query = f"SELECT {COLUMNS} FROM db_object WHERE hashkey = ?"
-            row = self._connection().execute(query, (key,)).fetchone()
+            row = self._connection().one(query, (key,))
         return None if row is None else checked(row)
 
     def find_many(self, keys: Sequence[str]) -> list[Row]:
         """The rows of those keys that have one, in no particular order. A key that comes twice is found once."""
-        rows: list[Row] = []
+        rows: list[tuple[Any, ...]] = []
         with self._errors():
             keys = sorted(keys)
             for at in range(0, len(keys), _IN):
                 some = keys[at : at + _IN]
                 query = f"SELECT {COLUMNS} FROM db_object WHERE hashkey IN ({','.join('?' * len(some))})"
-                rows += self._connection().execute(query, tuple(some)).fetchall()
+                rows += self._connection().all(query, tuple(some))
         if not {row[0] for row in rows} <= set(keys):
             raise DamagedContainer(self._path, "the index of the keys leads to rows of others")
         return list(map(checked, rows))
@@ -121,7 +122,7 @@ class Database:
         later = query.replace(">=", ">")
         while True:
             with self._errors():
-                rows = self._connection().execute(query, (last, _PAGE)).fetchall()
+                rows = self._connection().all(query, (last, _PAGE))
             if query is later and rows and not (isinstance(rows[0][0], str) and rows[0][0] > last):
                 raise DamagedContainer(self._path, "the index of the keys is not in order")
             keys = [key for (key,) in rows if isinstance(key, str) and key.startswith(prefix)]
@@ -135,7 +136,8 @@ class Database:
     def _pages(self, query: str, values: tuple[object, ...] = ()) -> Iterator[list[tuple[Any, ...]]]:
         """What a query answers, in lists of bounded size; as it is at the first."""
         with self._errors():
-            cursor = self._scanning().execute(query, values)
+            connection = self._scanning()  # Held to the end: another thread may let go of it meanwhile.
+            cursor = connection.execute(query, values)
         try:
             while True:
                 with self._errors():
@@ -175,7 +177,8 @@ class Database:
     def hostile_rows(self, is_key: Callable[[object], bool]) -> Iterator[tuple[object, ...]]:
         """(id, columns) of those rows, as they stand."""
         with self._errors():
-            for number, *values in self._scanning().execute(f"SELECT id, {COLUMNS} FROM db_object"):
+            connection = self._scanning()
+            for number, *values in connection.execute(f"SELECT id, {COLUMNS} FROM db_object"):
                 row = checked(tuple(values))
                 if not row.makes_sense or not is_key(row.key):
                     yield number, *values
@@ -188,7 +191,7 @@ class Database:
         )
         query = f"SELECT pack_id, COUNT(*), {size}, {length} FROM db_object GROUP BY pack_id ORDER BY pack_id"
         with self._errors():
-            rows = self._scanning().execute(query, (_MOST - 1, _MOST - 1)).fetchall()
+            rows = self._scanning().all(query, (_MOST - 1, _MOST - 1))
         # Rows of what is no pack at all count nowhere.
         return {row[0]: Sums(row[1], int(row[2]), int(row[3])) for row in rows if type(row[0]) is int}
 
@@ -196,7 +199,7 @@ class Database:
         """How many rows there are."""
         with self._errors():
             # Of COUNT(*) SQLite makes one step, however long that takes: 8 ms for a million rows, and this 70.
-            (count,) = self._scanning().execute("SELECT COUNT(hashkey) FROM db_object").fetchone()
+            (count,) = self._scanning().one("SELECT COUNT(hashkey) FROM db_object")
         assert isinstance(count, int)
         return count
 
@@ -208,13 +211,13 @@ class Database:
             'AND pack_id BETWEEN -1 AND ? AND "offset" BETWEEN 0 AND ? AND length BETWEEN 0 AND ? GROUP BY pack_id'
         )
         with self._errors():
-            return dict(self._scanning().execute(query, (_MOST - 1,) * 3).fetchall())
+            return dict(self._scanning().all(query, (_MOST - 1,) * 3))
 
     def has_rows(self, pack_id: int) -> bool:
         """Whether any row leads to a pack."""
         with self._errors():
             query = "SELECT 1 FROM db_object WHERE pack_id = ? LIMIT 1"
-            return self._scanning().execute(query, (pack_id,)).fetchone() is not None
+            return self._scanning().one(query, (pack_id,)) is not None
 
     def pack_ids(self) -> list[int]:
         """The packs that rows lead to, ascending."""
@@ -229,7 +232,7 @@ class Database:
     def check(self) -> None:
         """SQLite's own check of the file."""
         with self._errors():
-            (answer,) = self._scanning().execute("PRAGMA quick_check(1)").fetchone()
+            (answer,) = self._scanning().one("PRAGMA quick_check(1)")
         if answer != "ok":
             raise DamagedContainer(self._path, str(answer))
 
@@ -237,19 +240,22 @@ class Database:
 
     @contextmanager
     def writing(self, durability: Durability = Durability.FULL) -> Iterator[Transaction]:
-        """A transaction: committed at the end of the block, and then on stable storage; undone when it raises."""
+        """A transaction: committed at the end of the block, and then on stable storage; undone when it raises.
+
+        In a forked child neither: it is the parent's. Raises `Busy` inside of another one of the same thread.
+        """
         with self._errors():
-            connection = self._begin(durability)
+            transaction = Transaction()
             try:
+                self._begin(transaction, durability)
                 self._original.check()
-                yield Transaction(connection)
-                connection.execute("COMMIT")
+                yield transaction
+                transaction.connection.commit()
             except BaseException:
-                with suppress(sqlite3.Error):
-                    connection.execute("ROLLBACK")
+                transaction.undo()
                 raise
 
-    def _begin(self, durability: Durability) -> Connection:
+    def _begin(self, transaction: Transaction, durability: Durability) -> None:
         connection = self._own_connection()
         if connection.is_immutable:
             if not can_write(self._layout):
@@ -260,8 +266,14 @@ class Database:
             connection = self._own_connection()
             if connection.is_immutable:
                 raise OSError(errno.ENOSPC, f"no space left: SQLite needs {LOG_ROOM >> 10} KiB; free these", self._path)
+        if connection.sqlite.in_transaction:
+            if connection.writer and connection.writer():
+                raise Busy(self._path, OWN_THREAD)
+            connection.undo()  # Of a block whose end was interrupted as well.
         connection.look_at_size()
         connection.execute(f"PRAGMA synchronous={'FULL' if durability is Durability.FULL else 'NORMAL'}")
+        # Before it begins: an interrupt may come right behind.
+        connection.writer, transaction.begun = weakref.ref(transaction), connection
         try:
             connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
@@ -270,8 +282,7 @@ class Database:
             # It is the memory beside the log that cannot be written.
             connection.close()
             self._local.connection = without_shared_memory(self._path)
-            return self._begin(durability)
-        return connection
+            self._begin(transaction, durability)
 
     def _own_connection(self) -> Connection:
         """A connection to write through: to the file that has our name now, and no other.
@@ -329,7 +340,7 @@ class Database:
         """Make one synced file of the index, which can be renamed then. Nobody else has it open."""
         with self._errors():
             connection = self._connection()
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            connection.one("PRAGMA wal_checkpoint(TRUNCATE)")
             self._local = threading.local()
             connection.close()
         fsio.sync_path(self._path)
@@ -339,7 +350,8 @@ class Database:
         with self._errors():
             target = sqlite3.connect(path)
             try:
-                self._connection().backup(target)
+                connection = self._connection()
+                connection.sqlite.backup(target)
                 target.execute("PRAGMA journal_mode=DELETE")
             finally:
                 target.close()
@@ -353,9 +365,8 @@ class Database:
 
     def _connection(self) -> Connection:
         own: Connection | None = getattr(self._local, "connection", None)
-        if own is None or own.pid != os.getpid():
-            if own is not None:
-                inherited.append(own)
+        # Closed: the parent's, or that of a container that is garbage and works on all the same.
+        if own is None or not own.is_usable:
             own = self._local.connection = parked.take(self._path) or connect(self._layout)
         elif own.is_immutable and fsio.length_of(f"{self._path}-wal"):
             # Somebody who may write has begun to, behind what this one looks at.
@@ -370,15 +381,21 @@ class Database:
         connection.look_at_size()
         return connection
 
-    def close(self) -> None:
-        """Let go of all connections: each is closed as soon as no thread is at work with it.
+    def let_go(self) -> None:
+        """Let go of all connections: each is closed as soon as no thread is at work with it."""
+        self._local = threading.local()
 
-        That of this thread is kept for who opens the same index next, see `Parked`.
-        """
+    def rest(self) -> None:
+        """`let_go`, but for this thread's connection, kept for who opens the same index next: `Parked`."""
         own: Connection | None = getattr(self._local, "connection", None)
         self._local = threading.local()
         if own is not None:
             parked.put(own)
+
+    def close(self) -> None:
+        """`let_go`, also of the connections that are kept."""
+        self.let_go()
+        parked.drop(self._path)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -400,55 +417,68 @@ class Database:
 class Transaction:
     """What can be done between ``BEGIN`` and ``COMMIT``."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self) -> None:
+        self.begun: Connection | None = None
+        """Where it has begun."""
+
+    @property
+    def connection(self) -> Connection:
+        """Where it has begun. Raises `WriterPoisoned` in a forked child: it is the parent's."""
+        if self.begun is None or not self.begun.is_usable:
+            raise WriterPoisoned("a transaction belongs to the process that began it, until it is closed")
+        return self.begun
+
+    def undo(self) -> None:
+        """End it, and nothing is done, if it has begun here. Raises nothing."""
+        if self.begun:
+            self.begun.undo()
 
     def touch(self) -> None:
         """Write a page as it is."""
-        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        self._connection.execute(f"PRAGMA user_version={int(version)}")
+        (version,) = self.connection.one("PRAGMA user_version")
+        self.connection.execute(f"PRAGMA user_version={int(version)}")
 
     def insert(self, rows: Iterable[Row]) -> int:
         """Add rows; those whose key has one already are passed over. Returns how many were added."""
         query = f"INSERT OR IGNORE INTO db_object ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"
-        return self._connection.executemany(query, rows).rowcount
+        return self.connection.change(query, rows)
 
     def replace(self, rows: Iterable[Row]) -> None:
         """Put rows in the place of those of the same key, if there are any."""
         query = 'UPDATE db_object SET compressed=?, size=?, "offset"=?, length=?, pack_id=? WHERE hashkey=?'
-        self._connection.executemany(query, ((*row[1:], row.key) for row in rows))
+        self.connection.change(query, ((*row[1:], row.key) for row in rows))
 
     def move(self, pack_id: int, other: int) -> None:
         """Say that the objects of one pack stand, at the same offsets, in another."""
-        self._connection.execute("UPDATE db_object SET pack_id=? WHERE pack_id=?", (other, pack_id))
+        self.connection.execute("UPDATE db_object SET pack_id=? WHERE pack_id=?", (other, pack_id))
 
     def rows(self, pack_id: int) -> Iterator[list[tuple[int, int, int]]]:
         """(id, offset, length) of the rows of a pack, in lists of bounded size; `place` may be called between them."""
         last = -1
         query = 'SELECT id, "offset", length FROM db_object WHERE pack_id = ? AND id > ? ORDER BY id LIMIT ?'
-        while rows := self._connection.execute(query, (pack_id, last, _PAGE)).fetchall():
+        while rows := self.connection.all(query, (pack_id, last, _PAGE)):
             yield rows
             last = rows[-1][0]
 
     def place(self, places: Iterable[tuple[int, int, int, int, int]]) -> None:
         """Point rows to other places: (id, compressed, offset, length, pack_id)."""
         query = 'UPDATE db_object SET compressed=?, "offset"=?, length=?, pack_id=? WHERE id=?'
-        self._connection.executemany(query, ((*rest, number) for number, *rest in places))
+        self.connection.change(query, ((*rest, number) for number, *rest in places))
 
     def delete_rows(self, numbers: Iterable[object]) -> None:
         """Remove rows by their ids."""
-        self._connection.executemany("DELETE FROM db_object WHERE id=?", ((number,) for number in numbers))
+        self.connection.change("DELETE FROM db_object WHERE id=?", ((number,) for number in numbers))
 
     def delete_exactly(self, row: Row) -> None:
         """Remove a row, unless it leads elsewhere by now; or, if it makes no sense, whatever it is."""
         query = "DELETE FROM db_object WHERE hashkey=?"
         if row.makes_sense:
             query += ' AND compressed=? AND size=? AND "offset"=? AND length=? AND pack_id=?'
-        self._connection.execute(query, row if row.makes_sense else (row.key,))
+        self.connection.execute(query, row if row.makes_sense else (row.key,))
 
     def delete(self, keys: Iterable[str]) -> int:
         """Remove the rows of keys; returns how many there were."""
-        return self._connection.executemany("DELETE FROM db_object WHERE hashkey=?", ((key,) for key in keys)).rowcount
+        return self.connection.change("DELETE FROM db_object WHERE hashkey=?", ((key,) for key in keys))
 
 
 def checked(row: tuple[object, ...]) -> Row:
@@ -468,8 +498,15 @@ def checked(row: tuple[object, ...]) -> Row:
 
 
 def _translated(error: sqlite3.Error, layout: LegacyLayout) -> Exception:
+    if isinstance(error, (sqlite3.ProgrammingError, sqlite3.InterfaceError)):
+        # A call that came at the wrong moment says nothing of the file.
+        return Busy(layout.database, f"another call of this program: {error}")
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     match code:
+        case sqlite3.SQLITE_MISUSE:
+            return Busy(layout.database, f"another call of this program: {error}")
+        case sqlite3.SQLITE_NOMEM:
+            return MemoryError(str(error))
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return Busy(layout.database)
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:

@@ -57,16 +57,14 @@ def _names(layout: LegacyLayout) -> list[str]:
 
 
 def _is_good(path: str, digest: bytes, hash_type: HashType) -> bool:
-    fd = fsio.open_for_reading(path)
-    try:
+    with fsio.open_for_reading(path) as fd:
         size = os.fstat(fd).st_size
         stored = Stored(Codec.RAW, RecordFlag.NONE, size, size)
-        for _ in plain_parts(partial(fsio.read_at, fd), stored, digest, hash_type):
-            pass
-    except DecodeError:
-        return False
-    finally:
-        os.close(fd)
+        try:
+            for _ in plain_parts(partial(fsio.read_at, fd), stored, digest, hash_type):
+                pass
+        except DecodeError:
+            return False
     return True
 
 

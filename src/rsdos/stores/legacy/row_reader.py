@@ -45,7 +45,8 @@ class RowReader:
 
     def _pack(self, pack_id: int) -> BarePack:
         pack = self._packs.get(pack_id)
-        if pack is None:
+        # Closed: that of a container that is garbage and works on all the same.
+        if pack is None or pack.fd < 0:
             pack = BarePack(self._layout.pack(pack_id))
             if len(self._packs) >= MOST_OPEN:
                 self._packs = {}

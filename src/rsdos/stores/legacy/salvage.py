@@ -20,7 +20,7 @@ from rsdos import fsio
 from rsdos.errors import DamagedContainer
 from rsdos.layout import LegacyLayout
 from rsdos.stores.checking import Finding
-from rsdos.stores.legacy.connection import create_database, parked
+from rsdos.stores.legacy.connection import create_database
 from rsdos.stores.legacy.database import COLUMNS, SHARED, Database, checked
 from rsdos.stores.legacy.schema import check_table
 from rsdos.stores.packs import Rebuilt
@@ -89,10 +89,6 @@ def _make_own(layout: LegacyLayout, database: Database) -> None:
 
 def _forget_connections(layout: LegacyLayout, database: Database) -> None:
     database.close()
-    connection = parked.take(layout.database)
-    if connection is not None:
-        with suppress(sqlite3.Error):
-            connection.close()
 
 
 def _write_down(rows: list[Values], directory: str) -> str:

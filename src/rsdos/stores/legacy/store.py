@@ -86,6 +86,14 @@ class LegacyPacks(Packs):
         self.database.renew()
         self.reader.close()
 
+    def rest(self) -> None:
+        self.reader.close()
+        self.database.rest()
+
+    def let_go(self) -> None:
+        self.reader.close()
+        self.database.let_go()
+
     def close(self) -> None:
         self.reader.close()
         self.database.close()
