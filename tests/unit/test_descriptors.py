@@ -25,6 +25,7 @@ def path(tmp_path: Path) -> str:
 
 
 def test_it_is_closed_behind_the_block_and_has_no_number_then(path: str) -> None:
+    gc.collect()  # Of the tests before this one.
     before = descriptors()
     with Descriptor(file := opening(path, os.O_RDONLY)) as fd:
         assert os.read(fd, 5) == b"bytes"
@@ -38,6 +39,7 @@ def test_it_is_closed_behind_the_block_and_has_no_number_then(path: str) -> None
 
 
 def test_it_is_closed_with_the_last_reference(path: str) -> None:
+    gc.collect()  # Of the tests before this one.
     before = descriptors()
     Opened(opening(path, os.O_RDONLY))
     with pytest.raises(FileNotFoundError):
@@ -59,6 +61,7 @@ class Writer:
 
 def test_a_number_is_never_kept_beyond_the_file_in_a_cycle_of_garbage(path: str) -> None:
     """Whether the file went first is the collector's choice: if so, its number is not another's."""
+    gc.collect()  # Of the tests before this one.
     before = descriptors()
     said: list[int] = []
     for _ in range(5):
@@ -111,6 +114,7 @@ def at_every_step(work: Callable[[], object]) -> int:
 
 
 def test_an_interrupt_at_any_step_leaks_nothing(path: str) -> None:
+    gc.collect()  # Of the tests before this one.
     before = descriptors()
 
     def block() -> None:
