@@ -16,11 +16,26 @@ from rsdos.cli.session import Session
 @click.option("--verify", is_flag=True, help="Read and hash every object of the new backup.")
 @click.option("--rsync-exe", default="rsync", show_default=True, help="For another machine: how rsync is called.")
 @click.option("--rsh", default="ssh", show_default=True, help="For another machine: the shell that leads there.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600,
+    show_default=True,
+    help="For another machine: seconds without a sign of life until it is given up.",
+)
 @click.option("--no-link", is_flag=True, help="Copy everything anew; share nothing with the last backup.")
 @run_options
 @pass_session
-def command(
-    session: Session, destination: str, keep: int, verify: bool, rsync_exe: str, rsh: str, no_link: bool, run: Run
+def command(  # noqa: PLR0913, PLR0917  one for each option
+    session: Session,
+    destination: str,
+    keep: int,
+    verify: bool,
+    rsync_exe: str,
+    rsh: str,
+    timeout: float,
+    no_link: bool,
+    run: Run,
 ) -> int:
     """Back the container up to DEST/backup_<time>_<random>, while it is in use.
 
@@ -38,7 +53,7 @@ def command(
 
     engine = run.engine(session)
     options = backup.BackupOptions(destination, keep, verify, not no_link)
-    ways = backup_remote.Ways(rsync_exe, rsh) if is_remote(destination) else None
+    ways = backup_remote.Ways(rsync_exe, rsh, timeout) if is_remote(destination) else None
     plan = backup_remote.plan(engine, options, ways) if ways else backup.plan(engine, options)
     if run.dry_run:
         base = f"; the last backup is {name(plan.previous)}" if plan.previous else ""
