@@ -82,15 +82,22 @@ class Disk:
         entries = os.scandir(directory)
         return {entry.name: None if entry.is_dir() else self._files[entry.inode()] for entry in entries}
 
-    def lose_power(self, copy: Path, *, names_survive: bool = False) -> None:
-        """Put what is left into ``copy``. ``names_survive``: every name is there, but bytes only as far as synced."""
-        self._restore(str(self._root), copy, names_survive)
+    def lose_power(self, copy: Path, *, names_survive: bool = False, lengths_survive: bool = False) -> None:
+        """Put what is left into ``copy``. ``names_survive``: every name is there, but bytes only as far as synced.
 
-    def _restore(self, directory: str, copy: Path, names_survive: bool) -> None:
+        ``lengths_survive``: every name, and of each file as many bytes as there are now; those that are not synced are
+        zeros.
+        """
+        self._restore(str(self._root), copy, names_survive or lengths_survive, lengths_survive)
+
+    def _restore(self, directory: str, copy: Path, names_survive: bool, lengths_survive: bool) -> None:
         copy.mkdir()
         names = self._present(directory) if names_survive else self._names.get(directory, {})
         for name, file in names.items():
             if file is None:
-                self._restore(os.path.join(directory, name), copy / name, names_survive)
+                self._restore(os.path.join(directory, name), copy / name, names_survive, lengths_survive)
+            elif lengths_survive:
+                length = os.stat(os.path.join(directory, name)).st_size
+                (copy / name).write_bytes(file.stable[:length].ljust(length, b"\0"))
             else:
                 (copy / name).write_bytes(file.stable)

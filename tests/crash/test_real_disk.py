@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from rsdos import Container
 from tests.crash.real_disk import KINDS, Disk
-from tests.helpers import run_python
+from tests.data import key_of, noise
+from tests.helpers import ABSENT, run_python
 
 _MAIN = "import sys; from tests.crash.real_disk import main; main(*sys.argv[1:])"
 
@@ -81,3 +83,49 @@ def test_it_is_not_blind(name: str, kind: str, tmp_path: Path) -> None:
         if _lose_power(name, directory, kind, "none")[1]:
             return
     pytest.fail("nothing was lost without syncs: the rig is blind")
+
+
+_RELAXED = """
+import os, sys
+from rsdos import Container
+from tests.data import noise
+with Container.create(sys.argv[1]) as container:
+    container.insert_many([b"full"])
+os.sync()
+with Container(sys.argv[1], durability="relaxed") as container:
+    container.insert_many([noise(200_000, 1)])
+    container.repack(min_dead=0) if sys.argv[2] == "repack" else None
+    container.insert_many([noise(200_000, 2)])
+# Any sync by anybody brings the names of the manifests to the disk, and not the bytes of the packs.
+fd = os.open(f"{sys.argv[1]}/index", os.O_RDONLY)
+os.fsync(fd)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("way", ["insert", "repack"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_relaxed_writer_loses_stops_nobody(kind: str, way: str, tmp_path: Path) -> None:
+    """Before, on ext4 and xfs a manifest named a pack of 0 bytes: counting, listing and deleting were refused."""
+    if reason := _why_not(kind):
+        pytest.skip(reason)
+    disk = Disk(tmp_path, kind)
+    try:
+        disk.make()
+        run_python(_RELAXED, disk.path / "container", way)
+        disk.lose_power()
+        # Elsewhere: what is kept of an open container would keep the disk mounted.
+        shutil.copytree(disk.path / "container", tmp_path / "left")
+    finally:
+        disk.unmount()
+    known = {key_of(data): data for data in (b"full", noise(200_000, 1), noise(200_000, 2))}
+    with Container(tmp_path / "left") as container:
+        keys = list(container)
+        assert len(container) == len(keys)
+        assert {key_of(b"full")} <= set(keys) <= set(known)
+        assert not container.has(ABSENT)
+        assert container.delete([ABSENT]) == []
+        assert dict(container.extract_many(keys)) == {key: known[key] for key in keys}
+        assert set(container.insert_many(known.values())) == set(known)
+        assert dict(container.extract_many(known)) == known
+        assert container.validate("full").is_good

@@ -175,7 +175,7 @@ def test_a_torn_index_after_a_power_loss(tmp_path: Path) -> None:
     assert report.is_changed
     there = set(Container(path))
     lost = set(objects) - there
-    assert len(lost) <= 1 and report.unknown >= len(lost)
+    assert len(lost) <= 1  # Of a relaxed writer: it is no damage, and nothing is said of it (ADR 11).
     assert_good(path, {key: objects[key] for key in there})
 
 

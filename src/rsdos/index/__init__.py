@@ -5,7 +5,7 @@ What needs numpy is imported when it is asked for: a single lookup does without.
 
 from typing import TYPE_CHECKING
 
-from rsdos.index.current import Index
+from rsdos.index.current import Index, Losses
 from rsdos.index.history import History
 from rsdos.index.manifest import WHOLE_PACK, Manifest, PackEntry, SegmentEntry, encode_manifest
 from rsdos.index.segment import Segment, encode_segment, segment_parts
@@ -38,6 +38,7 @@ __all__ = [
     "History",
     "Index",
     "KeySet",
+    "Losses",
     "Manifest",
     "PackEntry",
     "Run",

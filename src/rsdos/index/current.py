@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from rsdos import fsio
@@ -26,11 +27,22 @@ CheckPack = Callable[[int, str, int], None]
 """Is given a descriptor, its path and a pack id; raises `DamagedContainer` when that is not this pack."""
 
 
+class Losses(NamedTuple):
+    """What tells which batches a power loss has taken of those that relaxed writers left unsynced (ADR 11).
+
+    Both give the same manifest back where nothing is lost. ``cut`` asks how long the packs are, ``unwritten`` reads.
+    """
+
+    cut: Callable[[Manifest], Manifest]
+    unwritten: Callable[[Manifest], Manifest]
+
+
 class State(NamedTuple):
     """What lookups go to: a snapshot, and the number of the newest manifest at the time (0: there was none).
 
     ``missing`` is that of a newer one, which was committed and is not there (0: there is no such thing). ``file`` tells
-    the manifest from another of its number, in a container that was put in the place of this one.
+    the manifest from another of its number, in a container that was put in the place of this one. ``lost`` says that a
+    power loss has taken a part of what the manifest names; the snapshot is without it, and the next writer says so.
     """
 
     snapshot: Snapshot
@@ -38,6 +50,7 @@ class State(NamedTuple):
     is_recovered: bool = False
     missing: int = 0
     file: Identity | None = None
+    lost: bool = False
 
     def is_of(self, other: State) -> bool:
         """Whether both are of the same manifest: lookups have the same answers."""
@@ -51,11 +64,14 @@ class Index:
     the packs. Nothing is written but by `commit`, which refuses when the newest manifest is damaged or missing.
     """
 
-    def __init__(self, layout: Layout, container_id: str, recover: Recover, check_pack: CheckPack) -> None:
+    def __init__(
+        self, layout: Layout, container_id: str, recover: Recover, check_pack: CheckPack, losses: Losses
+    ) -> None:
         self.history = History(layout, container_id)
         self._layout = layout
         self._recover = recover
         self._check_pack = check_pack
+        self._losses = losses
         self._state: State | None = None
         self._last: tuple[int, Identity | None] | None = None
         """Number and file of the newest manifest that any thread has loaded, also after `close`."""
@@ -112,9 +128,18 @@ class Index:
                 self.history.check()
                 file = self.history.file_of(number)
                 return self._keep(State(self._recover(None), number, is_recovered=True, missing=missing, file=file))
+            if state := self._loaded(number):
+                return state
             if state := self._opened(number):
                 return self._keep(state)
         raise self.history.never_there(number)
+
+    def _loaded(self, number: int) -> State | None:
+        """The state that lookups go to, if it is of this manifest: to read that again takes 100 us."""
+        state = self._state
+        if state is None or state.number != number or state.is_recovered or state.lost or state.file is None:
+            return None
+        return state if self.history.file_of(number) == state.file else None
 
     def _opened(self, number: int) -> State | None:
         """The state of this manifest; None when commits went by since the listing, and took away what it showed."""
@@ -122,7 +147,8 @@ class Index:
         file = None
         try:
             manifest, file = self.history.look(number)
-            return State(self.open(manifest), number, file=file)
+            snapshot = self._open_whole(manifest)
+            return State(snapshot, number, file=file, lost=snapshot.manifest.packs != manifest.packs)
         except FileNotFoundError:
             if number and not self.history.is_newest(number):
                 return None
@@ -130,7 +156,11 @@ class Index:
             pass
         # It may be damage of another container, or of what a migration has left.
         self.history.check()
-        return State(self._recover(manifest), number, is_recovered=True, file=file or self.history.file_of(number))
+        file = file or self.history.file_of(number)
+        left = manifest and self._left_of(manifest)
+        if left and (rebuilt := self._rebuilt(left)):
+            return State(rebuilt, number, file=file, lost=True)
+        return State(self._recover(left), number, is_recovered=True, file=file)
 
     def _keep(self, state: State) -> State:
         """Make this what lookups go to, unless a newer one is that; returns what they go to.
@@ -164,6 +194,33 @@ class Index:
         state = self._state
         is_same = state is not None and state.file is not None and self.history.file_of(state.number) == state.file
         return state.snapshot if state is not None and is_same else None
+
+    def _open_whole(self, manifest: Manifest) -> Snapshot:
+        """A snapshot of a manifest without the batches that a power loss has taken. Raises what `open` does."""
+        if not _is_behind(manifest):
+            return self.open(manifest)
+        left = self._losses.cut(manifest)
+        try:
+            snapshot = self.open(left)
+        except (FileNotFoundError, DamagedContainer):
+            less = self._losses.unwritten(left)
+            if less is left:
+                raise
+            left, snapshot = less, self.open(less)
+        return snapshot if left is manifest else _counted(snapshot)
+
+    def _left_of(self, manifest: Manifest) -> Manifest:
+        """A manifest without the batches that a power loss has taken."""
+        return self._losses.unwritten(self._losses.cut(manifest)) if _is_behind(manifest) else manifest
+
+    def newest(self) -> Manifest:
+        """The newest manifest, see `History.newest`, without the batches that a power loss has taken."""
+        return self._whole(self.history.newest())
+
+    def readable(self) -> Manifest | None:
+        """The newest manifest that is whole, if there is one, without the batches that a power loss has taken."""
+        manifest = self.history.readable()
+        return manifest and self._left_of(manifest)
 
     def open(self, manifest: Manifest) -> Snapshot:
         """A snapshot of this manifest; segments that are open already are shared. Raises FileNotFoundError."""
@@ -244,7 +301,12 @@ class Index:
         state = self.state
         if state.is_recovered:
             return state.snapshot
-        recovered = state._replace(snapshot=self._recover(state.snapshot.manifest), is_recovered=True)
+        manifest = state.snapshot.manifest
+        left = self._left_of(manifest)
+        if left is manifest:
+            recovered = state._replace(snapshot=self._recover(manifest), is_recovered=True)
+        else:
+            recovered = state._replace(snapshot=_counted(self.open(left)), lost=True)
         with self._swapping:
             if self._state is state:
                 self._state = recovered
@@ -256,9 +318,11 @@ class Index:
         A commit that would leave too many segments merges the smallest of them.
         """
 
+        from rsdos.index.settling import settled  # Not for who only reads.
+
         def change_and_merge(newest: Manifest) -> Manifest:
-            manifest = self._merge(change(newest))
-            return self._settle(manifest) if durability is Durability.FULL else manifest
+            manifest = self._merge(change(self._whole(newest)))
+            return settled(self._layout, manifest) if durability is Durability.FULL else manifest
 
         try:
             manifest, file = self.history.commit(change_and_merge, durability)
@@ -272,6 +336,32 @@ class Index:
         except (FileNotFoundError, DamagedContainer):
             self._state = None  # Loaded by who needs it.
         return manifest
+
+    def _whole(self, manifest: Manifest) -> Manifest:
+        """A manifest without the batches that a power loss has taken."""
+        if not _is_behind(manifest) and all(segment.synced for segment in manifest.segments):
+            return manifest
+        try:
+            return self._open_whole(manifest).manifest
+        except (FileNotFoundError, DamagedContainer):
+            left = self._left_of(manifest)
+            rebuilt = self._rebuilt(left)
+            return rebuilt.manifest if rebuilt else left
+
+    def _rebuilt(self, left: Manifest) -> Snapshot | None:
+        """A snapshot of the tables in the packs, where a segment file may be what was lost, and nothing else is."""
+        if all(segment.synced for segment in left.segments):
+            return None
+        recovered = self._recover(left)
+        return None if recovered.damage else _counted(recovered)
+
+    def write_down_losses(self) -> None:
+        """Commit what is left after a power loss, if that was found to have taken anything: before a pack is written.
+
+        Else the bytes of others would stand where the manifest on the disk says that those are that were lost.
+        """
+        if self.state.lost:
+            self.commit(lambda newest: newest, Durability.FULL)
 
     def make_durable(self) -> None:
         """See to it that the manifest that lookups go to survives a power loss, whoever made it and died since.
@@ -293,9 +383,15 @@ class Index:
 
     def _merge(self, manifest: Manifest, due: Sequence[SegmentEntry] | None = None) -> Manifest:
         from rsdos.index.merge import due_for_merge, write_merged
+        from rsdos.index.settling import with_synced
 
         due = due_for_merge(manifest.segments) if due is None else due
         if not due or manifest.next_segment >= LAST_NUMBER:
+            return manifest
+        try:
+            # A table that is in a pack says where its batch ends, if a power loss takes that.
+            manifest = with_synced(self._layout, manifest, {entry.pack_id for entry in due if not entry.number})
+        except OSError:
             return manifest
         for number in (manifest.next_segment, manifest.next_segment + 1):
             fsio.remove(self._layout.segment(number))  # A dead writer's: no manifest names a number from here on.
@@ -309,26 +405,6 @@ class Index:
     def merge(self, durability: Durability) -> Manifest:
         """Merge all segments into one, and one of tombstones if any are still needed. Other commits wait meanwhile."""
         return self.commit(lambda newest: self._merge(newest, newest.segments), durability)
-
-    def _settle(self, manifest: Manifest) -> Manifest:
-        """Sync the segment files that a relaxed commit, or this one, left unsynced, and their names.
-
-        Before the manifest has its own: a power loss may keep one name of a directory and not another that was made
-        before it. The entries would then be read from the packs, and one of these may be damaged.
-        """
-        segments = tuple(map(self._synced, manifest.segments))
-        if segments != manifest.segments:
-            fsio.sync_directory(self._layout.index)
-        return manifest._replace(segments=segments)
-
-    def _synced(self, segment: SegmentEntry) -> SegmentEntry:
-        if segment.synced:
-            return segment
-        try:
-            fsio.sync_path(self._layout.segment(segment.number))
-        except FileNotFoundError:
-            return segment  # Its entries are read from the packs.
-        return segment._replace(synced=True)
 
     def rest(self) -> None:
         """`let_go`, but what is small is kept for the next lookup, see `park`."""
@@ -344,3 +420,15 @@ class Index:
         """`let_go`, also of what was kept."""
         self._state = None
         forget(self._layout.index)
+
+
+def _is_behind(manifest: Manifest) -> bool:
+    """Whether a part of its packs may not be on stable storage."""
+    return any(pack.synced < pack.length for pack in manifest.packs)
+
+
+def _counted(snapshot: Snapshot) -> Snapshot:
+    """The same, its packs counted by what is there."""
+    with suppress(DamagedContainer):
+        return Snapshot(snapshot.manifest._replace(packs=snapshot.with_dead_counted()), snapshot.segments)
+    return snapshot

@@ -35,7 +35,7 @@ def park(directory: str, manifest: str, state: State) -> None:
     """Keep the state of the index in a directory, in the place of the one that was kept longest."""
     segments = state.snapshot.segments
     _parked.pop(directory, None)
-    if state.is_recovered or sum(segment.length for segment in segments) > _MOST_BYTES:
+    if state.is_recovered or state.lost or sum(segment.length for segment in segments) > _MOST_BYTES:
         return
     if any(segment.keeps_descriptor for segment in segments):
         return

@@ -84,6 +84,11 @@ def align(offset: int, to: int = ALIGNMENT) -> int:
     return -(-offset // to) * to
 
 
+def batch_end(segment_offset: int, segment_length: int) -> int:
+    """Where the batch with that segment ends, behind its footer."""
+    return align(segment_offset + segment_length + FOOTER_SIZE)
+
+
 def encode_header(container_id: bytes, pack_id: int) -> bytes:
     """The header with the zeros behind it: the first `ALIGNMENT` bytes of a pack."""
     head = _HEADER.pack(_HEADER_MAGIC, VERSION, 0, 0, container_id, pack_id, 0)

@@ -19,6 +19,7 @@ from rsdos.pack.format import (
     SEGMENT_ALIGNMENT,
     Batch,
     align,
+    batch_end,
     encode_footer,
     encode_header,
     header_fault,
@@ -129,7 +130,7 @@ class PackWriter(Working):
         """Close the batch with its segment, in parts, and footer; the next one starts at the batch's ``end``."""
         length = sum(map(len, segment))
         segment_offset = align(self.position, SEGMENT_ALIGNMENT)
-        end = align(segment_offset + length + FOOTER_SIZE)
+        end = batch_end(segment_offset, length)
         previous = self._start - FOOTER_SIZE if self._start > ALIGNMENT else 0
         batch = Batch(self._start, segment_offset, length, entries, end - FOOTER_SIZE, previous)
         gap = bytes(batch.footer_offset - segment_offset - length)

@@ -86,7 +86,7 @@ class NativeCheck(PacksCheck):
 
     def _segments(self) -> Iterator[Finding]:
         try:
-            manifest = self._index.history.newest()
+            manifest = self._index.newest()
         except DamagedContainer:
             manifest = self._manifest
         for entry in manifest.segments:
@@ -112,7 +112,7 @@ class NativeCheck(PacksCheck):
         if os.path.lexists(self._layout.pack(pack_id)):
             return False
         try:
-            return self._index.history.newest().pack(pack_id) is None
+            return self._index.newest().pack(pack_id) is None
         except DamagedContainer:
             return False
 
@@ -283,7 +283,7 @@ class NativeCheck(PacksCheck):
     def _extras(self) -> Iterator[tuple[str, tuple[int, str]]]:
         """Path of a file → bytes of it that the newest manifest knows nothing of, and what they are."""
         try:
-            manifest = self._index.history.newest()
+            manifest = self._index.newest()
         except DamagedContainer:
             return
         for pack_id in self._layout.pack_ids():

@@ -31,6 +31,7 @@ class Claim:
         self._begin(set(refused))
 
     def _begin(self, refused: set[int]) -> None:
+        self._index.write_down_losses()
         manifest = self._index.snapshot.manifest
         while True:
             pack_id = self._candidate(manifest, refused)
@@ -38,7 +39,9 @@ class Claim:
             lock = locks.try_acquire(self._layout.pack_lock(pack_id))
             try:
                 # 2. Only now look whether it is still one to append to.
-                manifest = self._index.refresh().manifest
+                self._index.refresh()
+                self._index.write_down_losses()
+                manifest = self._index.snapshot.manifest
                 if not manifest.number:
                     self._index.history.newest_number()  # Says which, if it is missing.
                     reason = "the newest manifest; nothing is written before a repair"
@@ -132,7 +135,8 @@ class Claim:
         if durability is not Durability.FULL:
             return self.pack.synced
         self.writer.sync()
-        if self.pack.length == 0:
+        if self.pack.synced == 0:
+            # Its name as well: a relaxed writer that made it has not synced that.
             fsio.sync_directory(self._layout.packed)
         return self.writer.position
 
@@ -163,7 +167,7 @@ class Claim:
         # What the newest manifest covers is not cut. When that cannot be read, the next writer cuts the tail.
         try:
             with suppress(OSError):
-                pack = self._index.history.newest().pack(self.pack.id)
+                pack = self._index.newest().pack(self.pack.id)
                 self._cut(pack.length if pack else 0)
         finally:
             self._close()

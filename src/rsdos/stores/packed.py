@@ -293,7 +293,7 @@ class PackedStore(Packs):
     # Copying.
 
     def pin(self, root: str) -> AbstractContextManager[Pin]:
-        return pinned(self._layout, self.index.history, root)
+        return pinned(self._layout, self.index, root)
 
     # Deleting.
 

@@ -8,16 +8,16 @@ from contextlib import contextmanager
 
 from rsdos import fsio
 from rsdos.errors import Busy
-from rsdos.index import History, Manifest, encode_manifest
+from rsdos.index import Index, Manifest, encode_manifest
 from rsdos.layout import Layout
 from rsdos.stores.packs import Piece, Pin
 from rsdos.stores.store import MOST_LOOKS
 
 
 @contextmanager
-def pinned(layout: Layout, history: History, root: str) -> Iterator[Pin]:
+def pinned(layout: Layout, index: Index, root: str) -> Iterator[Pin]:
     """See `Packs.pin`. The segment files are open: they may go sixteen commits from now."""
-    manifest, segments = _open_newest(layout, history)
+    manifest, segments = _open_newest(layout, index)
     try:
         target = Layout(root).manifest(manifest.number)
         fsio.remove(target)
@@ -31,10 +31,10 @@ def pinned(layout: Layout, history: History, root: str) -> Iterator[Pin]:
         _close(segments)
 
 
-def _open_newest(layout: Layout, history: History) -> tuple[Manifest, list[Piece]]:
+def _open_newest(layout: Layout, index: Index) -> tuple[Manifest, list[Piece]]:
     """The newest manifest and its segment files."""
     for _ in range(MOST_LOOKS):
-        manifest = history.newest()
+        manifest = index.newest()
         segments: list[Piece] = []
         is_gone = False
         try:
@@ -49,7 +49,7 @@ def _open_newest(layout: Layout, history: History) -> tuple[Manifest, list[Piece
                     else:
                         segments.append(Piece(_name(layout, path), os.fstat(file.fd).st_size, file))
             # One that is gone is damage, unless commits went by since the manifest was read.
-            if not is_gone or history.is_newest(manifest.number):
+            if not is_gone or index.history.is_newest(manifest.number):
                 return manifest, segments
         except BaseException:
             _close(segments)

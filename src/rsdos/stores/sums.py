@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from rsdos import fsio
 from rsdos.config import Config
-from rsdos.index import Index, Manifest, Snapshot
+from rsdos.index import Index, Losses, Manifest, Snapshot
 from rsdos.layout import Layout
 
 MIN_DEAD = 0.2
@@ -97,7 +97,17 @@ def open_index(layout: Layout, config: Config) -> Index:
 
         check_header(fd, path, pack_id, container_id)
 
-    return Index(layout, config.container_id, recovered, check_pack)
+    def without_cut(manifest: Manifest) -> Manifest:
+        from rsdos.stores.lost import without_cut
+
+        return without_cut(layout, manifest)
+
+    def without_unwritten(manifest: Manifest) -> Manifest:
+        from rsdos.stores.lost import without_unwritten
+
+        return without_unwritten(layout, container_id, manifest)
+
+    return Index(layout, config.container_id, recovered, check_pack, Losses(without_cut, without_unwritten))
 
 
 def sums_of(layout: Layout, index: Index) -> PackedSums:

@@ -64,7 +64,7 @@ def survey(layout: Layout, container_id: str, index: Index, ids: Collection[int]
     Every batch that is whole counts, also one behind what the manifest calls committed: an older manifest may have
     come back. But not in ``busy`` packs, whose writers are alive and will commit for themselves.
     """
-    base = index.history.readable()
+    base = index.readable()
     result = Survey(base, {})
     known = base.pack_ids if base else ()
     for pack_id in sorted({*ids, *known}):

@@ -185,7 +185,7 @@ def test_a_thread_that_was_slow_to_load_does_not_put_its_state_over_a_newer_one(
         return found
 
     history.look = slowly  # type: ignore[method-assign]
-    slow = threading.Thread(target=lambda: len(late))
+    slow = threading.Thread(target=native(late.engine).index.refresh)
     slow.start()
     assert read.wait(60)
     assert late.delete([key]) == [key]
@@ -210,7 +210,7 @@ def test_what_was_closed_meanwhile_is_not_older_when_it_is_opened(container: Con
         return found
 
     history.look = slowly  # type: ignore[method-assign]
-    slow = threading.Thread(target=lambda: len(late))
+    slow = threading.Thread(target=native(late.engine).index.refresh)
     slow.start()
     assert read.wait(60)
     assert late.delete([key]) == [key]
