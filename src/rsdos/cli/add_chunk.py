@@ -30,6 +30,9 @@ _CHUNK_BYTES = 256 << 20
 _LOOSE_CHUNK = 256
 """The loose store syncs as many files together."""
 
+_STREAMS = ("-", "/")
+"""What the name of a stream begins with; most begin otherwise."""
+
 _LINES = 16
 """Lines that are printed together: 2 KB, which a pipe takes whole or, when the user interrupts, not at all."""
 
@@ -110,7 +113,7 @@ class _Reading:
     def __iter__(self) -> Iterator[Source]:
         paths, sizes, most, tell = self.paths, self.sizes, self._most, self._tell
         for path in self._rest:
-            is_alone = is_stream(path)
+            is_alone = path[:1] in _STREAMS and is_stream(path)
             if is_alone and paths:
                 self.later = [path]
                 return
@@ -150,17 +153,21 @@ def _take_stream(path: str) -> bytes | Frames:
 
 def _texts(keys: list[str], paths: list[str], sizes: list[int], how: How) -> list[str]:
     """What is printed of some files, a few lines in each text."""
-    lines = [line_of(key, path, size, how.as_json) for key, path, size in zip(keys, paths, sizes, strict=True)]
+    if how.as_json:
+        lines = [
+            json.dumps({"key": key, "path": short(path), "size": size})
+            for key, path, size in zip(keys, paths, sizes, strict=True)
+        ]
+    else:
+        lines = [f"{key} - {_shown(path)}: {_human(size)}" for key, path, size in zip(keys, paths, sizes, strict=True)]
     return ["\n".join(lines[at : at + _LINES]) for at in range(0, len(lines), _LINES)]
 
 
-def line_of(key: str | None, path: str, size: int | None, as_json: bool) -> str:
-    """What is printed of one file; it has no key before it is stored, and a stream has no size before it is read."""
+def line_of(path: str, size: int | None, as_json: bool) -> str:
+    """What is printed of a file that is not stored yet; a stream has no size before it is read."""
     if as_json:
-        row: dict[str, object] = {"path": short(path), "size": size}
-        return json.dumps(row if key is None else {"key": key, **row})
-    size_shown = "" if size is None else f": {_human(size)}"
-    return f"{_shown(path)}{size_shown}" if key is None else f"{key} - {_shown(path)}{size_shown}"
+        return json.dumps({"path": short(path), "size": size})
+    return _shown(path) if size is None else f"{_shown(path)}: {_human(size)}"
 
 
 _human = lru_cache(1 << 12)(human)

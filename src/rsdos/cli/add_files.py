@@ -224,6 +224,6 @@ class _Adding:
             self.objects += 1
             self.size += size or 0
             if not self._quiet:
-                echo(line_of(None, path, size, as_json))
+                echo(line_of(path, size, as_json))
         if not as_json:
             echo(f"[info] {count(self.objects, 'file')} to store, {human(self.size)}")
