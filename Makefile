@@ -34,7 +34,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 # One step after the other, also under `make -j`: the summary of pytest is in one piece.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format unit aiida test-lowest test-newest test-install crash damage interleave soak bench bench-aiida bench-quick bench-scale bench-profile visit clean
+.PHONY: help demo test lint format unit aiida test-lowest test-newest test-install crash damage interleave soak storm bench bench-aiida bench-quick bench-scale bench-profile visit clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -85,6 +85,9 @@ interleave: $(STAMP) ## all pairs of operations beside one another, call by call
 
 soak: $(STAMP) ## MINUTES of eight processes that do everything at once and are killed at random
 	@$(BIN)/python -m tests.crash.soak --minutes $(MINUTES) $(ARGS)
+
+storm: $(STAMP) ## MINUTES of timers that interrupt every operation at random moments; nothing leaked, nothing held
+	@$(BIN)/python -m tests.storm.storm --minutes $(MINUTES) $(ARGS)
 
 format: $(STAMP) ## put the sources in shape, and mend what ruff can mend safely
 	@$(BIN)/python -m ruff check --quiet --fix-only .

@@ -59,7 +59,7 @@ def again(kind: str) -> Callable[[Exception], Exception]:
 @pytest.mark.parametrize("kind", list(classes()), ids=lambda kind: kind.__name__)
 def test_every_error_survives_a_pickle_and_a_copy(kind: type[Exception], way: str) -> None:
     error = made(kind)
-    if isinstance(error, OSError):
+    if isinstance(error, errors.RsdosError) and isinstance(error, OSError):
         error.filename = "/a/file"
     error.add_note("a note")
     other = again(way)(error)
