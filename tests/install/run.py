@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 UV = os.path.abspath(shutil.which(os.environ.get("UV", "uv")) or "uv")
-SOURCES = ("pyproject.toml", "README.md", "LICENSE", "src", "drop-in")
+SOURCES = ("pyproject.toml", "README.md", "LICENSE", "docs", "src", "drop-in")
 
 PLUGIN = """
 [build-system]
