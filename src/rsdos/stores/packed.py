@@ -212,10 +212,15 @@ class PackedStore(Packs):
     def _copies_in_sight(self, digests: Sequence[bytes], trust: Trust, durability: Durability) -> list[Copy]:
         try:
             if len(digests) == 1:  # A tenth of the cost of what follows.
-                if self.index.find(digests[0]) is None:
+                record, synced = self.index.find(digests[0]), self._synced()
+                if record is None:
                     return [Copy.MISSING]
-                if trust is Trust.VERIFY:
-                    return [self._copy(digests[0], self._synced(), durability)]
+                is_safe = durability is Durability.RELAXED or record.offset + record.length <= synced.get(
+                    record.pack_id, 0
+                )
+                if trust is Trust.INDEX and is_safe:
+                    return [Copy.GOOD]
+                return [self._copy(digests[0], synced, durability)]
             found = self.index.find_many(digests)
         except DamagedContainer:
             return [self._copy(digest, self._synced(), durability) for digest in digests]
