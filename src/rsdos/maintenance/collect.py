@@ -102,8 +102,8 @@ def execute(engine: Engine, plan: CollectPlan, progress: Progress = SILENCE) -> 
 
     What was there when the plan was begun goes: the same file, the same place in a pack. What came since stays, also
     where the same object was deleted and inserted anew, and so does what was moved, by packing or a repack: the next
-    run has it. An insert that found its object there, and did not store it again, does not keep it: its key belongs on
-    the list first. Killed at any moment a part is deleted; the next run goes on.
+    run has it. An insert that found its object there, or that had begun before the plan, does not keep it: its key
+    belongs on the list first. Killed at any moment a part is deleted; the next run goes on.
     """
     begun = monotonic()
     deleted = 0

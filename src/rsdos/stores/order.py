@@ -4,7 +4,8 @@
 That look comes after all that takes time: reading the source, writing, syncing. A delete removes only what was there at
 its commit; one that goes by a plan, only what was there when the plan was begun (docs/concurrency.md).
 
-Everything here is a table or a pure function, and the stores go by them.
+Everything here is a table or a pure function. The stores go by them, and so does the model in ``tests/model``, which
+tries all interleavings of up to five operations and fails without any one of them.
 """
 
 from __future__ import annotations
