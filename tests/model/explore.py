@@ -59,7 +59,7 @@ def _judge(world: World, states: tuple[State, ...], came_from: dict[Node, tuple[
 
 
 def _step(actor: Actor, state: State) -> str:
-    return f"  {actor.name}: {state.at} {state.memory or ''}"
+    return f"  {actor.name}: {state.at} {state.memory}"
 
 
 def _path(came_from: dict[Node, tuple[Node, str] | None], node: Node) -> str:

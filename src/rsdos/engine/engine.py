@@ -68,6 +68,7 @@ class Engine:
         loose = LooseStore(self.layout, self.config, self.durability)
         packed = self._format.packed(self.layout, self.config, self.durability)
         loose.elsewhere, packed.elsewhere = packed, loose
+        loose.refuse_another = packed.original.check
         return loose, packed, Objects(self.layout.root, loose, packed)
 
     @property

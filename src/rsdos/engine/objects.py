@@ -158,13 +158,10 @@ class Objects(Store):
             return self.insert_many((source,), to=to)[0]
         # Most of what is inserted is small, and faster than a file is made elsewhere: by the shortest way.
         try:
-            key = self.loose.insert(source)
+            return self.loose.insert(source)
         except OSError as error:
             self._refuse(error)
             raise
-        # No lock keeps another container from being put in the place of this one: in that nobody would find the file.
-        self.packed.original.check()
-        return key
 
     def insert_many(
         self,
@@ -182,9 +179,7 @@ class Objects(Store):
             raise InvalidOption(f"to is a Place and trust a Trust, not {to!r:.40} and {trust!r:.40}")
         with self.writing():
             if to is Place.LOOSE:
-                keys = self.loose.insert_many(sources)
-                self.packed.original.check()
-                return keys
+                return self.loose.insert_many(sources)
             return self.packed.insert_many(sources, compress=compress, trust=trust)
 
     # The whole.

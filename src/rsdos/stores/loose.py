@@ -54,10 +54,12 @@ class LooseStore(Store):
         encoding = Encoding(CompressMode.AUTO, config.loose_codec)
         self._directories = LooseDirectories(layout, durability)
         own = self.hash, self.names, self._directories, self.sandbox
-        looks = Looks(self._known, self._still_there, self._is_elsewhere)
+        looks = Looks(self._known, self._still_there, self._is_elsewhere, self._refuse_another)
         self._insert = LooseInsert(*own, encoding, durability, looks)
         self.elsewhere: Store | None = None
         """The container's other store: what has a good copy there is not inserted here again."""
+        self.refuse_another: Callable[[], None] = lambda: None
+        """Raises what is to be said when another container has taken the place of this one."""
 
     def close(self) -> None:
         """Give up the writer's place in the sandbox; the next insert takes another."""
@@ -240,6 +242,9 @@ class LooseStore(Store):
             answers = self.elsewhere.copies(packed, Trust.INDEX, self._durability)
             there.update(digest for digest, copy in zip(packed, answers, strict=True) if copy is Copy.GOOD)
         return there
+
+    def _refuse_another(self) -> None:
+        self.refuse_another()
 
     def _is_elsewhere(self, digest: bytes) -> bool:
         try:

@@ -55,6 +55,8 @@ class Looks(NamedTuple):
     """Of which objects the copy that is leant on is there now."""
     is_elsewhere: Callable[[bytes], bool]
     """Whether the other store may have a copy, good or not."""
+    refuse_another: Callable[[], None]
+    """Raises when another container has the path of this one: no lock prevents it, and nobody would find the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ class LooseInsert:
         self._encoding = encoding
         self._is_raw = encoding.is_raw
         self._full = durability is Durability.FULL
-        self._known, self._still_there, self._is_elsewhere = looks
+        self._known, self._still_there, self._is_elsewhere, self._refuse_another = looks
         self._single = Threads(1)
 
     def insert(self, source: Source) -> str:
@@ -184,6 +186,7 @@ class LooseInsert:
             # 5. Sync the directories.
             self._directories.sync(bulk.directories, bulk.threads)
             bulk.directories = set()
+        self._refuse_another()
 
     def _lost(self, bulk: _Bulk) -> list[bytes]:
         """Step 6: the objects of which the copy that is leant on is gone."""
@@ -356,8 +359,10 @@ class LooseInsert:
         # 4. Rename it to its place.
         directory = self._move(file, target)
         if not self._full:
+            self._refuse_another()
             return True
         # 5. Sync the directory.
         self._directories.sync({directory}, self._single)
+        self._refuse_another()
         # 6. A delete may have run since.
         return order.is_still_there(FileId.of(os.fstat(file.fd)), FileId.at(target))

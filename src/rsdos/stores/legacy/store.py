@@ -223,19 +223,23 @@ class LegacyPacks(Packs):
         return Copy.GOOD if is_good or self.has_hash(digest) else Copy.DAMAGED
 
     def _make_durable(self, rows: Iterable[Row]) -> bool:
-        """Sync the packs of some objects, which disk-objectstore does not, on Linux; whether one was not synced yet."""
+        """Sync the packs of some objects, which disk-objectstore does not, on Linux; whether one was not synced yet.
+
+        One that a repack has removed since is not: its objects are looked up anew.
+        """
         synced = False
         ends: dict[int, int] = {}
         for row in rows:
             ends[row.pack_id] = max(ends.get(row.pack_id, 0), row.offset + row.length)
         for pack_id, end in ends.items():
             if self._synced.get(pack_id, 0) < end:
+                synced = True
                 path = self._layout.pack(pack_id)
                 length = fsio.length_of(path)
-                fsio.sync_path(path)
-                fsio.sync_directory(self._layout.packed)
-                self._synced[pack_id] = length
-                synced = True
+                with suppress(FileNotFoundError):
+                    fsio.sync_path(path)
+                    fsio.sync_directory(self._layout.packed)
+                    self._synced[pack_id] = length
         return synced
 
     # Inserting.
