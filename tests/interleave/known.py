@@ -32,8 +32,6 @@ KNOWN: tuple[Fault, ...] = (
         {1: ("optimize + transfer out", 60), 2: ("repack + transfer out", 60)},
     ),
     Fault("A15", frozenset({"migrate in place"}), _ANY, {1: ("insert packed + migrate in place", 100)}),
-    # Not in the issue: version 1 syncs the pack of a duplicate by its path, and a repack has unlinked it.
-    Fault("N1", frozenset({"repack", "optimize"}), frozenset({"error"}), {1: ("insert packed + repack", 60)}),
 )
 
 
