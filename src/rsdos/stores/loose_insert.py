@@ -176,7 +176,11 @@ class LooseInsert:
                 elif step is order.Step.LOOK:
                     lost = self._lost(bulk)
                 else:
+                    # The others are looked for once more: what is stored now takes time.
+                    payloads, leant_on = bulk.payloads, bulk.leant_on
                     self._store_anew(lost, bulk)
+                    for digest in set(payloads).difference(lost) if lost else ():
+                        bulk.lean(digest, leant_on[digest], payloads[digest])
             if not lost:
                 return
         raise Busy(self._names.path(lost[0], Codec.RAW), "others, which delete it whenever it was inserted")
