@@ -5,6 +5,7 @@ WORKERS ?= auto
 ARGS ?=
 SHARE ?= 10
 MINUTES ?= 10
+CASES ?= 500
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -34,7 +35,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 # One step after the other, also under `make -j`: the summary of pytest is in one piece.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format unit aiida test-lowest test-newest test-install crash damage interleave soak storm bench bench-aiida bench-quick bench-scale bench-profile visit clean
+.PHONY: help demo test lint format unit aiida test-lowest test-newest test-install crash damage interleave soak storm hostile bench bench-aiida bench-quick bench-scale bench-profile visit clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -88,6 +89,9 @@ soak: $(STAMP) ## MINUTES of eight processes that do everything at once and are 
 
 storm: $(STAMP) ## MINUTES of timers that interrupt every operation at random moments; nothing leaked, nothing held
 	@$(BIN)/python -m tests.storm.storm --minutes $(MINUTES) $(ARGS)
+
+hostile: $(STAMP) ## CASES containers and backups of a stranger's, links and FIFOs and all in every place, and every command
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.hostile.fuzz --cases $(CASES) $(ARGS)
 
 format: $(STAMP) ## put the sources in shape, and mend what ruff can mend safely
 	@$(BIN)/python -m ruff check --quiet --fix-only .

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         Readers,
         Sharing,
         Trust,
+        Verify,
         WhenBusy,
     )
 
@@ -77,6 +78,7 @@ __all__ = [
     "Trust",
     "UnreadableSource",
     "UnsupportedContainer",
+    "Verify",
     "WhenBusy",
     "WriterPoisoned",
     "__version__",

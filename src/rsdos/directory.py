@@ -273,10 +273,10 @@ def set_owner(fd: int, user: int, group: int) -> None:
     os.fchown(fd, user, group)
 
 
-def remove_own(path: str) -> bool:
-    """Unlink a file that the caller has made itself, under a name that it found free; whether it was there."""
+def remove_own(path: str, dir_fd: int | None = None) -> bool:
+    """Unlink a file that the caller has made itself, or is about to make; whether it was there."""
     try:
-        os.unlink(path)
+        os.unlink(path, dir_fd=dir_fd)
     except FileNotFoundError:
         return False
     return True

@@ -13,7 +13,7 @@ from itertools import accumulate
 from types import TracebackType
 
 from rsdos.descriptors import Descriptor, Working, opening
-from rsdos.directory import sync_entries
+from rsdos.directory import remove_own, sync_entries
 from rsdos.model import BytesLike
 from rsdos.sharing import inherit
 
@@ -333,9 +333,5 @@ def length_of_files(directory: str) -> int:
 
 
 def remove(path: str, dir_fd: int | None = None) -> bool:
-    """Unlink a file; whether it was there."""
-    try:
-        os.unlink(path, dir_fd=dir_fd)
-    except FileNotFoundError:
-        return False
-    return True
+    """Unlink a file of the caller's own making, see `rsdos.directory.remove_own`; whether it was there."""
+    return remove_own(path, dir_fd)

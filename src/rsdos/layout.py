@@ -43,7 +43,7 @@ CONTAINER = Form(
         ("index", Form(r"manifest-\d{10}\.json|manifest[\w.-]*\.new|\d{10}\.seg")),
         # One directory for each writer; disk-objectstore has its files there itself.
         ("sandbox", Form(r"[0-9a-f]{32}", ((r"[0-9a-z]+-\d+-[0-9a-f]{16}", _SANDBOX),))),
-        ("duplicates", Form(r"[0-9a-f]{40,64}\.[0-9a-f]{32}")),
+        ("duplicates", Form(r"[0-9a-f]{40,64}\.[\w.-]+")),
         (
             "locks",
             Form(r"(commit|maintenance|turn|readers|backup|pack-\d{1,18})(\.own)?|reserve|last-backup\.json(\.new)?"),
@@ -103,8 +103,10 @@ class Layout:
         steps = () if directory is None else tuple(directory.removeprefix(f"{self.root}/").split("/"))
         return open_at(self.root, CONTAINER, steps, self.links)
 
-    def check(self) -> None:
+    def check(self) -> int:
         """Raise `NotOurs` where a link or anything else stands in the place of a directory or file of the container.
+
+        Returns the user whose directory it is.
 
         One look at the root tells of all of them, before anything is read, written or made through such a name. It is
         8 us, and one ``stat`` where this process has looked and no name in the root was changed since.
@@ -112,7 +114,7 @@ class Layout:
         try:
             status = os.stat(self.root)
         except FileNotFoundError:
-            return  # Of what is gone nobody makes use.
+            return -1  # Of what is gone nobody makes use.
         seen = status.st_dev, status.st_ino, status.st_ctime_ns, self.links
         if _checked.get(self.root) != seen:
             self._look()
@@ -120,6 +122,7 @@ class Layout:
                 if len(_checked) >= _MOST_CHECKED:
                     _checked.clear()
                 _checked[self.root] = seen
+        return status.st_uid
 
     def _look(self) -> None:
         try:

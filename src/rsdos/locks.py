@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from rsdos.descriptors import Descriptor, Working, opening
-from rsdos.directory import sync_entries
+from rsdos.directory import remove_own, sync_entries
 from rsdos.errors import Busy
 from rsdos.sharing import inherit
 
@@ -176,8 +176,7 @@ def _make_own(path: str, fd: int) -> None:
     of the other. The caller holds the lock on the file, exclusively: everybody who waits for it looks anew.
     """
     own = f"{path}.own"
-    with suppress(FileNotFoundError):
-        os.unlink(own)
+    remove_own(own)
     with Working(opening(own, _LOCK | os.O_CREAT | os.O_EXCL, 0o666)) as new:
         inherit(own, new)
         line = os.pread(fd, _MOST_BYTES, 0)
@@ -225,7 +224,7 @@ def unlock(fd: int) -> None:
 def holder(path: str) -> str:
     """What the one who holds the lock, or held it last, has said of itself; "" where nothing is known."""
     try:
-        with Descriptor(opening(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)) as fd:
+        with Descriptor(opening(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)) as fd:
             return os.pread(fd, _MOST_DESCRIPTION, 0).decode(errors="replace")
     except OSError:
         return ""

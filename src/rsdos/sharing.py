@@ -11,12 +11,19 @@ from __future__ import annotations
 import os
 import stat
 
+from rsdos.directory import set_mode
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _SHARED = stat.S_ISGID | stat.S_IWGRP
 
 
 def share_directory(path: str) -> None:
     """Make a directory a shared one."""
-    os.chmod(path, stat.S_IMODE(os.stat(path).st_mode) | stat.S_ISGID | stat.S_IRWXG)
+    fd = os.open(path, _DIRECTORY)
+    try:
+        set_mode(fd, stat.S_IMODE(os.fstat(fd).st_mode) | stat.S_ISGID | stat.S_IRWXG)
+    finally:
+        os.close(fd)
 
 
 def is_shared(directory: str) -> bool:
@@ -25,9 +32,14 @@ def is_shared(directory: str) -> bool:
 
 
 def share(target: str | int) -> None:
-    """Let the group do with a new file (a path or a descriptor) or directory what its owner may."""
-    mode = stat.S_IMODE(os.stat(target).st_mode)
-    os.chmod(target, mode | (mode & stat.S_IRWXU) >> 3)
+    """Let the group do with a new file (a descriptor) or directory (a path) what its owner may."""
+    fd = target if isinstance(target, int) else os.open(target, _DIRECTORY | os.O_NOFOLLOW)
+    try:
+        mode = stat.S_IMODE(os.fstat(fd).st_mode)
+        set_mode(fd, mode | (mode & stat.S_IRWXU) >> 3)
+    finally:
+        if fd != target:
+            os.close(fd)
 
 
 def inherit(path: str, fd: int | None = None) -> None:

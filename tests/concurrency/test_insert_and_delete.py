@@ -131,8 +131,8 @@ def test_a_duplicate_for_a_pack_that_is_deleted_after_it_was_seen_is_stored_anew
     seen: list[bool] = []
     real = packed._all_copies
 
-    def look(trust: Any, digests: Any) -> Any:
-        answers = real(trust, digests)
+    def look(trust: Any, digests: Any, raws: Any = None) -> Any:
+        answers = real(trust, digests, raws)
         if not seen and bytes.fromhex(key) in digests:
             seen.append(True)
             delete(store, data)
@@ -164,8 +164,8 @@ def test_a_duplicate_for_a_pack_that_is_deleted_just_before_the_commit_is_stored
     has_run: list[bool] = []
     real = packed._all_copies
 
-    def look(trust: Any, digests: Any) -> Any:
-        answers = real(trust, digests)
+    def look(trust: Any, digests: Any, raws: Any = None) -> Any:
+        answers = real(trust, digests, raws)
         if not has_run and any(digest.hex() == key_of(data) for digest in digests):
             has_run.extend(once(*there, lambda: delete(store, data), before=True) or [True])
         return answers

@@ -85,12 +85,17 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     help="The container's directory; also $RSDOS_PATH.",
 )
 @click.option("--durability", type=click.Choice(["full", "relaxed"]), help="Override the container's own for this use.")
+@click.option(
+    "--verify",
+    type=click.Choice(["checksum", "hash"]),
+    help="What a read of a packed object compares; the hash, by default, where the container is another user's.",
+)
 @click.option("--debug", is_flag=True, expose_value=False, help="Show where an error comes from.")
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 @click.pass_context
-def rsdos(ctx: click.Context, path: str, durability: str | None) -> None:
+def rsdos(ctx: click.Context, path: str, durability: str | None, verify: str | None) -> None:
     """A content-addressed object store in one directory."""
-    ctx.obj = Session(path, durability)
+    ctx.obj = Session(path, durability, verify)
     want_command(ctx)
 
 

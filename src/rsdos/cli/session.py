@@ -25,6 +25,7 @@ class Session(NamedTuple):
 
     path: str
     durability: str | None
+    verify: str | None = None
 
     def refuse_own(self, path: str) -> None:
         """Raise `InvalidOption` when a command would write to a path that is in the container itself."""
@@ -38,15 +39,16 @@ class Session(NamedTuple):
         """The container; nothing is opened yet."""
         from rsdos.container import Container
 
-        return Container(self.path, durability=self.durability, follow_links=follows_links())
+        return Container(self.path, durability=self.durability, follow_links=follows_links(), verify=self.verify)
 
     def engine(self) -> Engine:
         """The open container's parts alone, for a command that has to be quick."""
         from rsdos.engine import Engine
-        from rsdos.model import Durability, Links
+        from rsdos.model import Durability, Links, Verify
 
         durability = None if self.durability is None else Durability(self.durability)
-        return Engine(self.path, durability, links=Links.FOLLOW if follows_links() else Links.REFUSE)
+        links = Links.FOLLOW if follows_links() else Links.REFUSE
+        return Engine(self.path, durability, links=links, verify=Verify(self.verify) if self.verify else None)
 
 
 def follows_links() -> bool:

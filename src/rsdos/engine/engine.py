@@ -13,7 +13,7 @@ from rsdos.config import Config, read_config
 from rsdos.engine.formats import format_of
 from rsdos.errors import Busy
 from rsdos.layout import Layout
-from rsdos.model import Durability, Links, WhenBusy
+from rsdos.model import Durability, Links, Verify, WhenBusy
 
 if TYPE_CHECKING:
     from rsdos.engine.objects import Objects
@@ -40,14 +40,19 @@ class Engine:
         durability: Durability | None = None,
         when_busy: WhenBusy = WhenBusy.RAISE,
         links: Links = Links.REFUSE,
+        verify: Verify | None = None,
     ) -> None:
-        """``when_busy``: what maintenance does when another run is at work."""
+        """``when_busy``: what maintenance does when another run is at work.
+
+        ``verify``: what reads compare; the hash, by default, where the container's directory is another user's.
+        """
         root = os.path.abspath(path)
         self.config: Config = read_config(Layout(root).config)
         self._format = format_of(self.config)
         self.layout = self._format.layout(root, self.config.loose_prefix_len)
         self.layout.links = links
-        self.layout.check()
+        owner = self.layout.check()
+        self._verify = verify or (Verify.CHECKSUM if owner == os.geteuid() else Verify.HASH)
         self.durability = durability or self.config.durability
         self.when_busy = when_busy
 
@@ -67,6 +72,7 @@ class Engine:
 
         loose = LooseStore(self.layout, self.config, self.durability)
         packed = self._format.packed(self.layout, self.config, self.durability)
+        packed.verify(self._verify)
         loose.elsewhere, packed.elsewhere = packed, loose
         loose.refuse_another = packed.original.check
         return loose, packed, Objects(self.layout.root, loose, packed)

@@ -136,8 +136,6 @@ def clear_container(path: str, links: Links = Links.REFUSE) -> None:
     `NotAContainer`. Raises `ContainerExists` when there is anything beside it, `Busy` when a maintenance run is at
     work, and what `read_config` does; nothing is deleted then.
     """
-    import shutil
-
     layout = Layout(os.path.abspath(path))
     if not os.path.isdir(layout.root):
         return
@@ -160,10 +158,9 @@ def clear_container(path: str, links: Links = Links.REFUSE) -> None:
             os.rename(layout.config, clearing)
             fsio.sync_directory(layout.root)
         # 3. What is in it.
-        for directory in (*layout.directories, layout.locks):
-            with suppress(FileNotFoundError):
-                shutil.rmtree(directory)
+        with layout.open() as root:
+            for directory in (*layout.directories, layout.locks):
+                root.remove_tree(os.path.basename(directory))
         for file in (*layout.beginnings, layout.notes, layout.validation):
-            with suppress(NotADirectoryError):
-                fsio.remove(file)
-        fsio.remove(clearing)
+            layout.remove(file)
+        layout.remove(clearing)

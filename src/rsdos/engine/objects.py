@@ -121,8 +121,14 @@ class Objects(Store):
             for at, data in self.loose.read_many([digests[at] for at in rest]):
                 yield (rest[at],), (data,)
 
-    def copies(self, digests: Sequence[bytes], trust: Trust, durability: Durability) -> list[Copy]:
-        answers = self.packed.copies(digests, trust, durability)
+    def copies(
+        self,
+        digests: Sequence[bytes],
+        trust: Trust,
+        durability: Durability,
+        raws: Sequence[BytesLike] | None = None,
+    ) -> list[Copy]:
+        answers = self.packed.copies(digests, trust, durability, raws)
         return ask_for_rest(answers, digests, partial(self.loose.copies, trust=trust, durability=durability))
 
     # Inserting.

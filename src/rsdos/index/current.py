@@ -394,7 +394,8 @@ class Index:
         except OSError:
             return manifest
         for number in (manifest.next_segment, manifest.next_segment + 1):
-            fsio.remove(self._layout.segment(number))  # A dead writer's: no manifest names a number from here on.
+            # A dead writer's: no manifest names a number from here on.
+            self._layout.remove(self._layout.segment(number))
         try:
             segments = [self.open_segment(entry) for entry in due]
             fresh = write_merged(self._layout, manifest.next_segment, segments, manifest.pack_ids)

@@ -254,7 +254,7 @@ class History:
                     raise _Outrun
             except (FileExistsError, FileNotFoundError):
                 raise _Outrun from None
-            fsio.remove(temporary)
+            self._layout.remove(temporary)
         if durability is Durability.FULL:
             fsio.sync_directory(self._layout.index)
         return identity(status)
@@ -265,7 +265,7 @@ class History:
             if not os.path.exists(self._layout.manifest(newest.number + 1)):
                 for number in self._layout.segment_numbers():
                     if number >= newest.next_segment:
-                        fsio.remove(self._layout.segment(number))
+                        self._layout.remove(self._layout.segment(number))
 
     def _prune(self, newest: Manifest) -> None:
         """Drop the manifests beyond the last `KEPT`, oldest first, and the segment files that no kept one needs.
@@ -273,16 +273,16 @@ class History:
         And the unfinished manifests of writers that died.
         """
         for path in self._layout.new_manifests():
-            fsio.remove(path)
+            self._layout.remove(path)
         numbers = self._layout.manifest_numbers()
         for number in numbers[:-KEPT]:
-            fsio.remove(self._layout.manifest(number))
+            self._layout.remove(self._layout.manifest(number))
         if newest.number % KEPT == 0:
             kept = [self.read(number) for number in numbers[-KEPT:]]
             needed = {segment.number for manifest in kept for segment in manifest.segments}
             for number in self._layout.segment_numbers():
                 if number not in needed and number < newest.next_segment:
-                    fsio.remove(self._layout.segment(number))
+                    self._layout.remove(self._layout.segment(number))
 
 
 class _Outrun(Exception):

@@ -123,7 +123,7 @@ class MigrateForward:
                 self._point(digests)
             # 5. Only now remove the old pack.
             if pack_id not in self._names.values() and not self._database.has_rows(pack_id):
-                fsio.remove(self._layout.pack(pack_id))
+                self._layout.remove(self._layout.pack(pack_id))
                 fsio.sync_directory(self._layout.packed)
 
     def _link(self) -> None:

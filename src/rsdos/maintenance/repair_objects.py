@@ -273,7 +273,7 @@ class _Run:
         return os.path.relpath(path, self._engine.layout.root)
 
 
-def _damaged(digests: Sequence[bytes]) -> Sequence[Copy]:
+def _damaged(digests: Sequence[bytes], /, *, raws: object = None) -> Sequence[Copy]:
     return [Copy.DAMAGED] * len(digests)
 
 

@@ -106,4 +106,4 @@ def forget(layout: Layout) -> None:
     """Nothing is to be resumed any more."""
     with suppress(OSError):
         if os.path.lexists(layout.validation):
-            fsio.remove(layout.validation)
+            layout.remove(layout.validation)

@@ -86,11 +86,11 @@ class Appender(PackAppender):
                 unsafe.update(duplicates[at] for at, end in columns if end > safe.get(run.pack_id, 0))
         return [duplicates[at] for at in found.missing.tolist()], unsafe
 
-    def unknown(self, digests: Sequence[bytes]) -> Sequence[int]:
+    def unknown(self, digests: Sequence[bytes], raws: Sequence[BytesLike] | None = None) -> Sequence[int]:
         claim = self._open()  # 1 and 2 come before 3 also where the pack before this one was full.
         if not self._count:
             self._looked_at = claim.base.number
-        return super().unknown(digests)
+        return super().unknown(digests, raws)
 
     def add_frames(self, source: Iterator[BytesLike], encoding: Encoding) -> bytes:
         # 4. Before 3: the digest is known only when all is written.

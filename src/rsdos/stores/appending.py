@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 from rsdos.errors import Busy
 from rsdos.hashing import HashType, JoinedDigests, spelled
@@ -24,8 +24,12 @@ MOST_BATCH = 1 << 30
 MOST_HITS = 8 << 20
 """Raw bytes of small duplicates that are kept until their last look: one more, and it comes at once."""
 
-Look = Callable[[Sequence[bytes]], Sequence[Copy]]
-"""Which of some objects the container has already, in a copy that is good and as durable as it should be."""
+
+class Look(Protocol):
+    """Which of some objects the container has already, in a copy that is good and as durable as it should be."""
+
+    def __call__(self, digests: Sequence[bytes], /, *, raws: Sequence[BytesLike] | None = None) -> Sequence[Copy]:
+        """``raws``: their bytes, where the caller has them."""
 
 
 class Large(NamedTuple):
@@ -86,7 +90,7 @@ class PackAppender(ABC):
     def add_group(self, group: Group, encoding: Encoding) -> None:
         """Append the objects that the container does not have."""
         payloads, digests = group.payloads, group.digests()
-        at = self.unknown(digests)
+        at = self.unknown(digests, payloads)
         if at and len(at) == len(digests):
             self.append(digests, *encoding.encode_many(payloads), group.sizes)
         elif digests:
@@ -198,8 +202,11 @@ class PackAppender(ABC):
         ``parts`` are its stored bytes, which the caller has verified.
         """
 
-    def unknown(self, digests: Sequence[bytes]) -> Sequence[int]:
-        """The positions of the digests that nobody has, ascending, the first of each digest."""
+    def unknown(self, digests: Sequence[bytes], raws: Sequence[BytesLike] | None = None) -> Sequence[int]:
+        """The positions of the digests that nobody has, ascending, the first of each digest.
+
+        ``raws`` are the bytes of the objects, where the caller has them.
+        """
         # 3. Look for duplicates: in this batch, in the index, in the other store.
         keys = spelled(digests)
         at: Sequence[int] = range(len(digests))
@@ -207,7 +214,8 @@ class PackAppender(ABC):
             first = dict(zip(reversed(keys), reversed(at), strict=True))
             at = sorted(first[key] for key in first if key not in self._batch)
             digests = [digests[i] for i in at]
-        answers = self._look(digests) if digests else []
+            raws = raws and [raws[i] for i in at]
+        answers = self._look(digests, raws=raws) if digests else []
         if answers.count(Copy.MISSING) == len(digests):
             return at
         self._damaged.update(digests[i] for i, copy in enumerate(answers) if copy is Copy.DAMAGED)

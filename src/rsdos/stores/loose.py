@@ -157,7 +157,13 @@ class LooseStore(Store):
             if data is not None:
                 yield at, data
 
-    def copies(self, digests: Sequence[bytes], trust: Trust, durability: Durability) -> list[Copy]:
+    def copies(
+        self,
+        digests: Sequence[bytes],
+        trust: Trust,
+        durability: Durability,
+        raws: Sequence[BytesLike] | None = None,
+    ) -> list[Copy]:
         """As promised: what is good was so, and under its name, when all had been read and synced."""
         answers = [Copy.MISSING] * len(digests)
         todo = list(range(len(digests)))

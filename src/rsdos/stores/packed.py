@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from rsdos.config import Config
 from rsdos.errors import Busy, DamagedContainer, DamagedObject, DecodeError, log_warning
-from rsdos.index import Found, Snapshot
+from rsdos.index import Found, Run, Snapshot
 from rsdos.layout import Layout
 from rsdos.model import (
     BytesLike,
@@ -23,6 +23,7 @@ from rsdos.model import (
     Place,
     Record,
     Trust,
+    Verify,
 )
 from rsdos.pack import PackFile, Scan, scan
 from rsdos.stores.appending import Look
@@ -183,6 +184,8 @@ class PackedStore(Packs):
         for run in self.records.ahead(self.index.find_many(digests).runs(GAP, WINDOW)):
             stored = None if run.flags else self.records.stored_run(run)
             raws = [None] * len(run.positions) if stored is None else decoded(run, stored)
+            if self.records.hashes and not self.records.are_good(digests, run, raws):
+                raws = [None] * len(run.positions)
             if None not in raws:
                 yield run.positions, cast(Sequence[bytes], raws)
                 continue
@@ -191,14 +194,20 @@ class PackedStore(Packs):
                 if data is not None:
                     yield (at,), (data,)
 
-    def copies(self, digests: Sequence[bytes], trust: Trust, durability: Durability) -> list[Copy]:
+    def copies(
+        self,
+        digests: Sequence[bytes],
+        trust: Trust,
+        durability: Durability,
+        raws: Sequence[BytesLike] | None = None,
+    ) -> list[Copy]:
         """As promised. Of a damaged part of the index nothing is known: what it may have had is missing.
 
         So is what is in doubt because others commit all the time while the copies are read.
         """
         for _ in range(LOOKS):
             state = self.index.state
-            answers = self._copies_in_sight(digests, trust, durability)
+            answers = self._copies_in_sight(digests, trust, durability, raws)
             if Copy.GOOD not in answers:
                 return answers
             if durability is Durability.FULL:
@@ -209,7 +218,9 @@ class PackedStore(Packs):
             self.index.refresh()
         return [Copy.MISSING] * len(digests)
 
-    def _copies_in_sight(self, digests: Sequence[bytes], trust: Trust, durability: Durability) -> list[Copy]:
+    def _copies_in_sight(
+        self, digests: Sequence[bytes], trust: Trust, durability: Durability, raws: Sequence[BytesLike] | None
+    ) -> list[Copy]:
         try:
             if len(digests) == 1:  # A tenth of the cost of what follows.
                 record, synced = self.index.find(digests[0]), self._synced()
@@ -224,18 +235,24 @@ class PackedStore(Packs):
             found = self.index.find_many(digests)
         except DamagedContainer:
             return [self._copy(digest, self._synced(), durability) for digest in digests]
-        return self._copies_of(found, digests, trust, self._synced(), durability)
+        good = partial(self._are_good, digests, raws) if trust is Trust.VERIFY else None
+        return self._copies_of(found, digests, good, self._synced(), durability)
 
     def _synced(self) -> dict[int, int]:
         """How much of each pack is on stable storage."""
         return {pack.id: pack.synced for pack in self.index.snapshot.manifest.packs}
 
     def _copies_of(
-        self, found: Found, digests: Sequence[bytes], trust: Trust, synced: Mapping[int, int], durability: Durability
+        self,
+        found: Found,
+        digests: Sequence[bytes],
+        are_good: Callable[[Run], bool] | None,
+        synced: Mapping[int, int],
+        durability: Durability,
     ) -> list[Copy]:
         answers = [Copy.MISSING] * len(digests)
         for run in found.runs(GAP, WINDOW):
-            good = trust is Trust.INDEX or (not run.flags and self.records.stored_run(run) is not None)
+            good = are_good is None or are_good(run)
             ends = map(add, run.offset, run.length)
             if good and (durability is Durability.RELAXED or max(ends) <= synced.get(run.pack_id, 0)):
                 for at in run.positions:
@@ -244,6 +261,15 @@ class PackedStore(Packs):
                 for at in run.positions:
                     answers[at] = self._copy(digests[at], synced, durability)
         return answers
+
+    def _are_good(self, digests: Sequence[bytes], raws: Sequence[BytesLike] | None, run: Run) -> bool:
+        """Whether what is there of a run is what their keys say: a checksum is no reason to write nothing (ADR 11)."""
+        stored = None if run.flags else self.records.stored_run(run)
+        if stored is None:
+            return False
+        if raws is None:
+            return self.records.are_good(digests, run, decoded(run, stored))
+        return decoded(run, stored) == [raws[at] for at in run.positions]
 
     def _copy(self, digest: bytes, synced: Mapping[int, int], durability: Durability) -> Copy:
         """The best of the copies of one object; one that a power loss could take is none under full durability."""
@@ -255,10 +281,13 @@ class PackedStore(Packs):
         for record in records:
             if durability is Durability.FULL and record.offset + record.length > synced.get(record.pack_id, 0):
                 continue
-            if self.records.is_intact(record):
+            if self.records.is_good(record):
                 return Copy.GOOD
             best = Copy.DAMAGED
         return best
+
+    def verify(self, verify: Verify) -> None:
+        self.records.hashes = verify is Verify.HASH
 
     def whole_many(self, digests: Sequence[bytes]) -> Iterator[Whole]:
         for run in self.index.find_many(digests).runs(GAP, WINDOW):

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-from rsdos import fsio, locks
+from rsdos import locks
 from rsdos.config import Config
 from rsdos.descriptors import Descriptor
 from rsdos.layout import Layout
 from rsdos.migration import Original
-from rsdos.model import Codec, CompressMode, Copy, Durability, ObjectMeta, Source, Trust
+from rsdos.model import BytesLike, Codec, CompressMode, Copy, Durability, ObjectMeta, Source, Trust, Verify
 from rsdos.pack import Scan
 from rsdos.stores.appending import Look, PackAppender
 from rsdos.stores.checking import Depth, Finding, PacksCheck, Sample
@@ -139,6 +139,10 @@ class Packs(Store):
         self.elsewhere: Store | None = None
         """The container's other store: what has a good copy there is not inserted here again."""
 
+    def verify(self, verify: Verify) -> None:
+        """Say what reads compare from now on. In version 1 it is the hash, always."""
+        return
+
     @abstractmethod
     def close(self) -> None:
         """Let go of packs and index; the next use opens them again. Nothing of the file system is kept in use."""
@@ -162,12 +166,16 @@ class Packs(Store):
         ``trust`` says what it takes for a good copy by default.
         """
 
-    def _own_copies(self, trust: Trust, digests: Sequence[bytes]) -> list[Copy]:
+    def _own_copies(
+        self, trust: Trust, digests: Sequence[bytes], raws: Sequence[BytesLike] | None = None
+    ) -> list[Copy]:
         """Which of the objects are packed. Its appender makes those durable, or else this does."""
-        return self.copies(digests, trust, Durability.RELAXED)
+        return self.copies(digests, trust, Durability.RELAXED, raws)
 
-    def _all_copies(self, trust: Trust, digests: Sequence[bytes]) -> list[Copy]:
-        answers = self._own_copies(trust, digests)
+    def _all_copies(
+        self, trust: Trust, digests: Sequence[bytes], raws: Sequence[BytesLike] | None = None
+    ) -> list[Copy]:
+        answers = self._own_copies(trust, digests, raws)
         if self.elsewhere is None:
             return answers
         return ask_for_rest(answers, digests, partial(self.elsewhere.copies, trust=trust, durability=self._durability))
@@ -344,7 +352,7 @@ class Packs(Store):
         if lock is None:
             return False
         with lock:
-            return fsio.remove(self._layout.pack(pack_id))
+            return self._layout.remove(self._layout.pack(pack_id))
 
     @abstractmethod
     def count(self) -> int:

@@ -154,7 +154,7 @@ class Rebuild:
             named = {segment.number for segment in manifest.segments} if manifest else set()
             for segment in self._fresh:
                 if segment.number not in named:
-                    fsio.remove(self._layout.segment(segment.number))
+                    self._layout.remove(self._layout.segment(segment.number))
 
     def _give_names(self, aside: Callable[[], str]) -> list[str]:
         # 1. Out of each other's way first, so that two that were exchanged find their places free.

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import cast
 
 from rsdos.codecs import crc32, crc32_of_each, decode
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
@@ -20,6 +21,7 @@ from rsdos.stores.packs import MOST_OPEN
 from rsdos.stores.runs import read_run
 from rsdos.streams.buffers import joined
 from rsdos.streams.frames import frames
+from rsdos.streams.plain import hashed
 from rsdos.streams.reader import FramedReader
 
 _AHEAD = 256
@@ -40,6 +42,8 @@ class RecordReader:
         self._container_id = container_id
         self._hash = hash_type
         self._packs: dict[int, PackFile] = {}
+        self.hashes = False
+        """Whether all that is read is hashed as well, see `rsdos.model.Verify`."""
 
     def close(self) -> None:
         """Let go of all packs."""
@@ -78,12 +82,17 @@ class RecordReader:
         # `_key_word`, without the call.
         if crc32(stored) ^ _read_word(digest)[0] != crc:
             raise DecodeError("its stored bytes have another CRC-32 than when they were written")
-        if codec == 0 and size == length:
-            return stored
-        return decode(stored, codec_of_record(record), size)
+        raw = stored if codec == 0 and size == length else decode(stored, codec_of_record(record), size)
+        if self.hashes and self._hash.digest_of(raw) != digest:
+            raise DecodeError("its bytes have another hash than its key")
+        return raw
 
     def frames(self, record: Record) -> Iterator[BytesLike]:
         """The frames of a framed object; at its end the CRC-32 of all its stored bytes is checked as well."""
+        parts = self._checked_frames(record)
+        return hashed(parts, record.digest, self._hash) if self.hashes else parts
+
+    def _checked_frames(self, record: Record) -> Iterator[BytesLike]:
         pack = self._pack(record.pack_id)
         crc = done = 0
 
@@ -100,7 +109,10 @@ class RecordReader:
             raise DecodeError("its stored bytes have another CRC-32 than when they were written")
 
     def stream(self, record: Record) -> io.BufferedReader:
-        """A seekable stream of a framed object."""
+        """A seekable stream of a framed object; where all is hashed, it has been read once before it is returned."""
+        if self.hashes:
+            for _ in self.frames(record):
+                pass
         pack = self._pack(record.pack_id)
 
         def fetch(offset: int, length: int) -> bytes:
@@ -118,6 +130,11 @@ class RecordReader:
         except OSError:
             return None
         return stored if crc32_of_each(stored) == run.crc else None
+
+    def are_good(self, digests: Sequence[bytes], run: Run, raws: Sequence[bytes | None]) -> bool:
+        """Whether these are the bytes of the keys of a run."""
+        wanted = b"".join([digests[at] for at in run.positions]).hex()
+        return None not in raws and "".join(self._hash.keys_of(cast(Sequence[bytes], raws))) == wanted
 
     def ahead(self, runs: Iterator[Run]) -> Iterator[Run]:
         """The same runs; what they need is asked of the disk some runs before, all at once.

@@ -92,8 +92,16 @@ class Store(ABC):
         """Which of the objects are in sight."""
 
     @abstractmethod
-    def copies(self, digests: Sequence[bytes], trust: Trust, durability: Durability) -> list[Copy]:
+    def copies(
+        self,
+        digests: Sequence[bytes],
+        trust: Trust,
+        durability: Durability,
+        raws: Sequence[BytesLike] | None = None,
+    ) -> list[Copy]:
         """Which of the objects are in sight, and whether their copies are good.
+
+        ``raws`` are their bytes, where the caller has them: to compare with these takes a tenth of hashing.
 
         Under full durability a good copy is on stable storage: it is put there, or counts as missing.
         """

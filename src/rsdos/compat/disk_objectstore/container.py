@@ -365,7 +365,7 @@ class Container(Folder):
                     with open(layout.pack(int(pack_id)), "ab") as pack:
                         yield pack
                 finally:
-                    os.remove(layout.peer_lock(int(pack_id)))
+                    layout.remove(layout.peer_lock(int(pack_id)))
         finally:
             if own:
                 own.release()

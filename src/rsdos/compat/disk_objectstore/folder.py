@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from rsdos.compat.disk_objectstore.exceptions import IndexNotFound
 from rsdos.config import LEGACY, Config
-from rsdos.engine import Engine, make_container
+from rsdos.engine import Engine, clear_container, make_container
 from rsdos.errors import DamagedContainer, NotAContainer, RsdosError
 from rsdos.layout import LegacyLayout
 from rsdos.model import Readers, WhenBusy
@@ -105,8 +103,7 @@ class Folder:
         self.close()
         if clear:
             self._engine = None
-            with suppress(FileNotFoundError):
-                shutil.rmtree(self._folder)
+            clear_container(str(self._folder))
         make_container(str(self._folder), config)
         self._engine = None
 

@@ -154,7 +154,7 @@ def _free_new(layout: LegacyLayout) -> str:
     """Where a new index is to be made; what a run before this has left there is gone."""
     new = f"{layout.database}.new"
     for suffix in ("", *_BESIDE):
-        fsio.remove(new + suffix)
+        layout.remove(new + suffix)
     return new
 
 
@@ -162,7 +162,7 @@ def _finish_new(layout: LegacyLayout) -> None:
     """Say, durably, that the new index is whole."""
     new = f"{layout.database}.new"
     for suffix in _BESIDE:
-        fsio.remove(new + suffix)
+        layout.remove(new + suffix)
     fsio.sync_path(new)
     os.rename(new, layout.salvaged)
     fsio.sync_directory(layout.root)
@@ -247,7 +247,7 @@ def _put(layout: LegacyLayout) -> None:
     """Give the salvaged index its name."""
     # The log of the old one must not be taken for that of the new.
     for path in layout.database_files[1:]:
-        fsio.remove(path)
+        layout.remove(path)
     fsio.sync_directory(layout.root)
     os.rename(layout.salvaged, layout.database)
     fsio.sync_directory(layout.root)

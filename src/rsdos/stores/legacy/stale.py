@@ -42,7 +42,7 @@ def _remove_old_locks(layout: LegacyLayout) -> int:
             with suppress(FileNotFoundError):
                 newest = max(newest, os.stat(paths[1]).st_mtime)
             if newest < limit:
-                removed += fsio.remove(paths[0])
+                removed += layout.remove(paths[0])
     return removed
 
 
@@ -52,7 +52,7 @@ def _remove_own(layout: LegacyLayout, pack_id: int) -> bool:
     if lock is None:
         return False
     with lock:
-        return fsio.remove(layout.peer_lock(pack_id))
+        return layout.remove(layout.peer_lock(pack_id))
 
 
 def _finish_repack(layout: LegacyLayout, database: Database) -> int:
@@ -74,7 +74,7 @@ def _finish_repack(layout: LegacyLayout, database: Database) -> int:
         fsio.sync_directory(layout.packed)
         with database.writing() as transaction:
             transaction.move(layout.REPACKED, pack_id)
-    removed = fsio.remove(path)
+    removed = layout.remove(path)
     fsio.sync_directory(layout.packed)
     return int(removed)
 

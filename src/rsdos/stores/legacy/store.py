@@ -204,7 +204,13 @@ class LegacyPacks(Packs):
     def whole_many(self, digests: Sequence[bytes]) -> Iterator[Whole]:
         return self.reader.wholes(self._rows(digests))
 
-    def copies(self, digests: Sequence[bytes], trust: Trust, durability: Durability) -> list[Copy]:
+    def copies(
+        self,
+        digests: Sequence[bytes],
+        trust: Trust,
+        durability: Durability,
+        raws: Sequence[BytesLike] | None = None,
+    ) -> list[Copy]:
         for _ in range(LOOKS):
             rows = {bytes.fromhex(row.key): row for row in self._rows(digests)}
             good = (
@@ -251,14 +257,16 @@ class LegacyPacks(Packs):
         look = look or partial(self.copies, trust=trust, durability=durability)
         return LegacyAppender(self._layout, self._config, self.database, durability, look, self._make_durable)
 
-    def _own_copies(self, trust: Trust, digests: Sequence[bytes]) -> list[Copy]:
+    def _own_copies(
+        self, trust: Trust, digests: Sequence[bytes], raws: Sequence[BytesLike] | None = None
+    ) -> list[Copy]:
         return self.copies(digests, trust, self._durability)
 
     # Deleting.
 
     def delete(self, digests: Sequence[bytes], seen: object = None) -> list[bytes]:
         # Synced: a copy that a power loss brings back would be put in the place of the object by the next sweep.
-        if sum(map(fsio.remove, of_keys(self._layout, {digest.hex() for digest in digests}))):
+        if sum(map(self._layout.remove, of_keys(self._layout, {digest.hex() for digest in digests}))):
             fsio.sync_directory(self._layout.duplicates)
         keys = [digest.hex() for digest in digests]
         if not self.database.find_many(keys):
