@@ -45,12 +45,13 @@ def command(
         _collect(session, kept, run)
         return DONE
     whole, absent = whole_keys(session, keys)
-    missing = _delete(session, whole if listed is None else KeyFile(listed), absent, run)
+    kind = "warning" if ignore_missing else "error"
+    missing = _delete(session, whole if listed is None else KeyFile(listed), absent, kind, run)
     return FAILED if missing and not ignore_missing else DONE
 
 
-def _delete(session: Session, keys: Sequence[str] | KeyFile, absent: Sequence[str], run: Run) -> int:
-    """Delete; returns how many were not there, the ``absent`` ones included."""
+def _delete(session: Session, keys: Sequence[str] | KeyFile, absent: Sequence[str], kind: str, run: Run) -> int:
+    """Delete; returns how many were not there, the ``absent`` ones included; each is a ``kind`` of line."""
     from rsdos.maintenance import delete
 
     engine = run.engine(session)
@@ -69,9 +70,9 @@ def _delete(session: Session, keys: Sequence[str] | KeyFile, absent: Sequence[st
     report = replace(report, missing=report.missing + len(absent))
     run.show(report, f"Deleted {count(report.deleted, 'object')}; not there: {report.missing}")
     for key in unknown:
-        echo_error(f"rsdos: warning: no such object: {key}")
+        echo_error(f"rsdos: {kind}: no such object: {key}")
     if report.missing > len(unknown):
-        echo_error(f"rsdos: warning: and {count(report.missing - len(unknown), 'other')}")
+        echo_error(f"rsdos: {kind}: and {count(report.missing - len(unknown), 'other')}")
     run.show_stats(report.deleted, 0, report.seconds)
     return report.missing
 
