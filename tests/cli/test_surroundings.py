@@ -49,7 +49,7 @@ STATUS = {
     "rsdos.cli.show_status", "rsdos.maintenance", "rsdos.maintenance.status", "rsdos.maintenance.note",
     "rsdos.engine", "rsdos.engine.engine", "rsdos.engine.formats", "rsdos.locks", "rsdos.fsio", "rsdos.hashing",
     "rsdos.config", "rsdos.documents", "rsdos.layout", "rsdos.codecs", "rsdos.codecs.spec", "rsdos.codecs.checksum",
-    "rsdos.stores", "rsdos.stores.loose_names", "rsdos.stores.sums",
+    "rsdos.stores", "rsdos.stores.loose_names", "rsdos.stores.order", "rsdos.stores.sums",
     "rsdos.index", "rsdos.index.committed", "rsdos.index.current", "rsdos.index.history", "rsdos.index.manifest",
     "rsdos.index.parked", "rsdos.vectors",
     "rsdos.index.segment", "rsdos.index.snapshot", "rsdos.pack", "rsdos.pack.reader", "rsdos.pack.format",
