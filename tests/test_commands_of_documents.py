@@ -33,8 +33,8 @@ def shown() -> list[str]:
     return sorted(found)
 
 
-ELSEWHERE = ("me@server:", "$(verdi", "\\|", "COMMAND")
-"""What needs another machine, AiiDA, or a shell."""
+ELSEWHERE = ("me@server:", "$", "--owner", "\\|", "COMMAND")
+"""What needs another machine or user, AiiDA, or a shell."""
 
 
 def test_there_are_commands_to_try() -> None:
