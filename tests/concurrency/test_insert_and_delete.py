@@ -209,6 +209,41 @@ def test_a_duplicate_among_many_loose_ones_is_looked_for_again_at_the_end(
     assert_there(store, data, *rest, NEW)
 
 
+@SIZES
+@PLACES
+def test_a_loose_duplicate_that_is_deleted_when_another_is_stored_anew_is_stored_anew_too(
+    store: Container, data: bytes, place: Place
+) -> None:
+    store.insert_many([NEW, data], to=place)
+    insert = store.engine.loose._insert
+    has_run = once(insert, "_known", lambda: delete(store, NEW))
+    has_run_too = once(insert, "_still_there", lambda: delete(store, data))
+    store.insert_many([NEW, data], to=Place.LOOSE)
+    assert has_run and has_run_too
+    assert_there(store, NEW, data)
+
+
+@PLACES
+def test_a_packed_duplicate_that_is_deleted_when_another_is_stored_anew_is_stored_anew_too(
+    store: Container, place: Place
+) -> None:
+    store.insert_many([NEW, SMALL], to=place)
+    packed = store.engine.packed
+    real = packed._all_copies
+    goes = [NEW, SMALL]
+
+    def look(trust: Any, digests: Any) -> Any:
+        answers = real(trust, digests)
+        if goes:
+            delete(store, goes.pop(0))
+        return answers
+
+    packed._all_copies = look  # type: ignore[method-assign]
+    store.insert_many([NEW, SMALL])
+    assert not goes
+    assert_there(store, NEW, SMALL)
+
+
 @pytest.mark.parametrize("form", [bytes, io.BytesIO], ids=["bytes", "stream"])
 @SIZES
 def test_a_new_file_that_is_deleted_while_its_directory_is_synced_is_stored_anew(

@@ -258,10 +258,13 @@ class PackAppender(ABC):
         Raises `Busy` when duplicates are deleted again and again as soon as they were recorded.
         """
         for _ in range(order.MOST_ROUNDS):
+            duplicates = self._hits
             self._commit()
-            # What is still leant on is loose: it is looked for behind the commit, which takes time. What is in the
-            # batch by now was lost.
-            if not self._leant_on() and not self._count:
+            if self._count:
+                # What is in the batch by now was lost. Its commit takes time: the others are looked for behind it.
+                others = {digest: data for digest, data in duplicates.items() if digest.hex() not in self._batch}
+                self._hits, self._hits_size = others, sum(map(len, others.values()))
+            elif not self._leant_on():
                 return
         raise Busy("what was to be stored", "others, which delete it whenever it was")
 

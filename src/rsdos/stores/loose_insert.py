@@ -179,8 +179,8 @@ class LooseInsert:
                     # The others are looked for once more: what is stored now takes time.
                     payloads, leant_on = bulk.payloads, bulk.leant_on
                     self._store_anew(lost, bulk)
-                    for digest in set(payloads).difference(lost) if lost else ():
-                        bulk.lean(digest, leant_on[digest], payloads[digest])
+                    for digest in set(leant_on).difference(lost) if lost else ():
+                        bulk.lean(digest, leant_on[digest], payloads.get(digest))
             if not lost:
                 return
         raise Busy(self._names.path(lost[0], Codec.RAW), "others, which delete it whenever it was inserted")
@@ -198,19 +198,20 @@ class LooseInsert:
         return order.lost(bulk.leant_on, there)
 
     def _store_anew(self, lost: Sequence[bytes], bulk: _Bulk) -> None:
-        """Step 1 to 4 again for some objects; the others have had their last look."""
+        """Step 1 to 4 again for some objects; the others are forgotten."""
         payloads, large = bulk.payloads, bulk.large
         bulk.leant_on, bulk.payloads, bulk.size = {}, {}, 0
         if large and large.digest in lost:
             self._publish_large(large, bulk)
-        else:
-            self._let_go(bulk)
         for at in range(0, len(lost), _GROUP):
             self._insert_group([payloads[digest] for digest in lost[at : at + _GROUP] if digest in payloads], bulk)
 
     def _settle_early(self, bulk: _Bulk) -> None:
         """Step 6 on the way: nothing more is kept than a group's worth."""
-        self._store_anew(self._lost(bulk), bulk)
+        lost = self._lost(bulk)
+        if bulk.large and bulk.large.digest not in lost:
+            self._let_go(bulk)
+        self._store_anew(lost, bulk)
 
     def _let_go(self, bulk: _Bulk) -> None:
         large, bulk.large = bulk.large, None
