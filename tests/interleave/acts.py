@@ -235,9 +235,10 @@ def _clear(path: Path, say: Say) -> None:
 
 
 def _tidy_locks(path: Path, say: Say) -> None:
-    for name in sorted(os.listdir(path / MAIN / "locks")):
-        with suppress(OSError):
-            os.unlink(path / MAIN / "locks" / name)
+    with suppress(FileNotFoundError):
+        for name in sorted(os.listdir(path / MAIN / "locks")):
+            with suppress(FileNotFoundError):
+                os.unlink(path / MAIN / "locks" / name)
 
 
 def _hold(path: Path, say: Say) -> None:

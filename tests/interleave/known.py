@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from tests.interleave.child import Ending
+
 
 class Fault(NamedTuple):
     """``kinds`` of fault that are seen wherever one of ``acts`` is among those beside one another.
@@ -19,19 +21,21 @@ class Fault(NamedTuple):
     acts: frozenset[str]
     kinds: frozenset[str]
     shown: dict[int, tuple[str, int]]
+    ending: Ending = Ending.WHOLE
 
 
 _LOST = frozenset({"lost", "unlisted"})
 _ANY = _LOST | {"error", "broken", "validate", "unseen", "ghost", "count", "unreadable", "undead", "stuck", "wrong"}
 
 KNOWN: tuple[Fault, ...] = (
+    # Not in the issue: the row of a full insert is passed over for one that a relaxed insert has committed since.
     Fault(
-        "A14",
-        frozenset({"transfer out", "migrate to a new directory"}),
-        _LOST,
-        {1: ("optimize + transfer out", 60), 2: ("repack + transfer out", 60)},
+        "N8",
+        frozenset({"insert packed, relaxed"}),
+        frozenset({"unreadable"}),
+        {1: ("insert packed, relaxed + delete one + insert new", 30)},
+        Ending.POWER,
     ),
-    Fault("A15", frozenset({"migrate in place"}), _ANY, {1: ("insert packed + migrate in place", 100)}),
 )
 
 

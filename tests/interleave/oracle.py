@@ -244,8 +244,11 @@ def told(played: Played, acts: Sequence[Act]) -> Iterator[str]:
 def _read(trace: Sequence[Step]) -> Iterator[str]:
     history = _histories(trace)
     looks: dict[int, int] = {}
+    opened: dict[int, int] = {}
     for at, actor, verb, _, names in _said(trace):
         begin = looks.get(actor, 0)
+        # That an object is there is an answer of one second ago at most, and no schedule takes as long as that.
+        first = opened.setdefault(actor, at)
         if verb == "look":
             looks[actor] = at
         elif verb in ("saw", "missed", "listed"):
@@ -254,11 +257,11 @@ def _read(trace: Sequence[Step]) -> Iterator[str]:
                 if history.stays(name, begin, at):
                     yield f"unseen: {name}, at step {at}"
             for name in names if verb != "missed" else ():
-                if name in DATA and not history.may_be(name, begin, at):
+                if name in DATA and not history.may_be(name, first, at):
                     yield f"ghost: {name}, at step {at}"
         elif verb == "counted":
             least = sum(history.stays(name, begin, at) for name in DATA)
-            most = sum(history.may_be(name, begin, at) for name in DATA)
+            most = sum(history.may_be(name, first, at) for name in DATA)
             if not least <= int(names[0]) <= most:
                 yield f"count: {names[0]}, of {least} to {most}, at step {at}"
 

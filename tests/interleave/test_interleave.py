@@ -8,9 +8,10 @@ import pytest
 
 from tests.crash import shim
 from tests.interleave.acts import WITHOUT_LOCKS
-from tests.interleave.child import Job
+from tests.interleave.child import Ending, Job
 from tests.interleave.known import KNOWN, Fault
 from tests.interleave.run import VERSIONS, pairs, unknown, working
+from tests.interleave.threads import CASES, Points
 
 pytestmark = pytest.mark.skipif(not shim.CAN_BUILD, reason="needs gcc and Linux for the shim of the C library")
 
@@ -27,6 +28,42 @@ def test_what_was_acknowledged_is_there_whatever_the_order(version: int, part: i
             if number % PARTS == part:
                 tally = worker.tally(Job(acts, seeds=[number]))
                 faults.update({f"{' + '.join(acts)}, {kind}": text for kind, text in unknown(tally).items()})
+    assert not faults
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_one_dies_and_the_others_go_on(version: int, in_memory: Path) -> None:
+    faults = {}
+    with working(version, in_memory) as worker:
+        for number, acts in enumerate(pairs()):
+            if number % 16 == 0:
+                tally = worker.tally(Job(acts, seeds=[number], ending=Ending.KILLED))
+                faults.update({f"{' + '.join(acts)}, {kind}": text for kind, text in unknown(tally).items()})
+    assert not faults
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_one_is_stopped_at_a_call_and_the_other_runs_whole(version: int, in_memory: Path) -> None:
+    """What needs no seed: every ninth call of a few; `make interleave ARGS="--sweep 1"` takes all of all pairs."""
+    faults = {}
+    with working(version, in_memory) as worker:
+        for acts in (
+            ["delete", "look and insert"],
+            ["insert loose, duplicates", "delete"],
+            ["insert packed", "repack"],
+        ):
+            tally = worker.tally(Job(acts, share=9))
+            faults.update({f"{' + '.join(acts)}, {kind}": text for kind, text in unknown(tally).items()})
+    assert not faults
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_threads_share_a_container_and_one_is_stopped_at_a_line(part: int, in_memory: Path) -> None:
+    faults = {}
+    points = Points(2, in_memory)
+    for number, case in enumerate(CASES):
+        if number % 4 == part:
+            faults.update({f"{case} at {where}": some for where, some in points.sweep(case, 199, number * 7) if some})
     assert not faults
 
 

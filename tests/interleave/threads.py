@@ -5,11 +5,13 @@ Needs no shim. Each point is a process of its own, forked from one that has all 
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,35 +63,42 @@ CASES = (
 )
 
 
-class _Stop:
-    """Stops the thread that it traces at the n-th line of ours."""
+Line = tuple[str, int]
+"""A line of ours: the code that it is of, and its number."""
 
-    def __init__(self, number: int) -> None:
-        self._number = number
-        self.lines = 0
+
+class _Stop:
+    """Stops the thread that it traces when it comes to a line for the n-th time, from 1."""
+
+    def __init__(self, line: Line | None, occurrence: int) -> None:
+        self._line = line
+        self._left = occurrence
+        self.lines: Counter[Line] = Counter()
         self.reached = threading.Event()
         self.go = threading.Event()
-        self.where = ""
 
     def trace(self, frame: FrameType, event: str, argument: object) -> Callable[..., Any] | None:
-        if not frame.f_code.co_filename.startswith(_OURS):
+        path = frame.f_code.co_filename
+        if not path.startswith(_OURS):
             return None
         if event == "line":
-            self.lines += 1
-            if self.lines == self._number:
-                self.where = f"{os.path.relpath(frame.f_code.co_filename, _OURS)}:{frame.f_lineno}"
-                self.reached.set()
-                self.go.wait(PATIENCE)
+            line = (path[len(_OURS) + 1 :], frame.f_lineno)
+            self.lines[line] += 1
+            if line == self._line:
+                self._left -= 1
+                if self._left == 0:
+                    self.reached.set()
+                    self.go.wait(PATIENCE)
         return self.trace
 
 
 class _Threads:
     """One point of one case."""
 
-    def __init__(self, case: Case, path: Path, number: int) -> None:
+    def __init__(self, case: Case, path: Path, stop: _Stop) -> None:
         self._case = case
         self._path = path
-        self._stop = _Stop(number)
+        self._stop = stop
         self._container = Container(path / MAIN)
         self._played = Played()
         self._acts = 0
@@ -112,10 +121,9 @@ class _Threads:
             sys.settrace(None)
             self._stop.reached.set()
 
-    def run(self) -> tuple[int, list[str]]:
-        """How many lines the first has, and what is wrong."""
-        names = set(self._container)
-        assert names
+    def run(self) -> list[str]:
+        """What is wrong."""
+        assert set(self._container)
         for name in self._case.before:
             self._do(name, None)
         first = threading.Thread(target=self._first)
@@ -133,7 +141,7 @@ class _Threads:
         faults = [*oracle.told(self._played, acts), *oracle.left(self._played, self._path, acts)]
         with suppress(FileNotFoundError):
             faults += (f"leftover: sandbox/{name}" for name in os.listdir(self._path / MAIN / "sandbox"))
-        return self._stop.lines, [f"{fault} (stopped at {self._stop.where})" for fault in faults]
+        return faults
 
 
 class Points:
@@ -143,30 +151,47 @@ class Points:
         assert not in_child(lambda: prepare(directory / "template", version) or {})  # type: ignore[func-returns-value]
         self._template = Template(directory / "template")
         self._path = directory / "world"
-        one_thread()
-        warm_up()
 
-    def point(self, case: Case, number: int) -> tuple[int, list[str]]:
-        """One point; returns how many lines the first has, and what is wrong."""
+    def _in_world(self, work: Callable[[], Verdicts]) -> Verdicts:
         self._template.make(self._path)
 
-        def run() -> Verdicts:
-            lines, faults = _Threads(case, self._path, number).run()
-            return {"lines": str(lines), **{str(at): fault for at, fault in enumerate(faults)}}
+        def alone() -> Verdicts:
+            one_thread()
+            logging.disable()  # What is wrong is judged.
+            return work()
 
         try:
-            verdicts = in_child(run)
+            return in_child(alone)
         finally:
             shutil.rmtree(self._path)
-        lines = int(verdicts.pop("lines", "0"))
-        return lines, list(verdicts.values())
 
-    def sweep(self, case: Case, share: int, first: int = 0) -> Iterator[tuple[int, list[str]]]:
-        """Every ``share``-th line: its number, and what is wrong."""
-        lines, faults = self.point(case, 0)
-        yield 0, faults
-        for number in range(1 + first % share, lines + 1, share):
-            yield number, self.point(case, number)[1]
+    def lines(self, case: Case) -> Mapping[Line, int]:
+        """How often the first comes to each line of ours, in the order in which it does."""
+
+        def work() -> Verdicts:
+            stop = _Stop(None, 0)
+            assert not _Threads(case, self._path, stop).run()
+            return {f"{path}:{number}": str(count) for (path, number), count in stop.lines.items()}
+
+        found = self._in_world(work)
+        return {(name.rpartition(":")[0], int(name.rpartition(":")[2])): int(count) for name, count in found.items()}
+
+    def point(self, case: Case, line: Line, occurrence: int) -> list[str]:
+        """Stop the first at a line; returns what is wrong."""
+
+        def work() -> Verdicts:
+            faults = _Threads(case, self._path, _Stop(line, occurrence)).run()
+            return {str(at): fault for at, fault in enumerate(faults)}
+
+        return list(self._in_world(work).values())
+
+    def sweep(self, case: Case, share: int, first: int = 0) -> Iterator[tuple[str, list[str]]]:
+        """Every ``share``-th line, the first time and one in the middle: where, and what is wrong."""
+        for at, (line, count) in enumerate(self.lines(case).items()):
+            if at % share != first % share:
+                continue
+            for occurrence in sorted({1, count // 2 + 1}):
+                yield f"{line[0]}:{line[1]}, time {occurrence}", self.point(case, line, occurrence)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -177,18 +202,19 @@ def main(arguments: Sequence[str]) -> int:
     memory = Path("/dev/shm")
     points = failed = 0
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as directory:
+        warm_up()
         play = Points(int(version), Path(directory))
         for at, case in enumerate(CASES):
             if only and str(at) not in only:
                 continue
             seen: set[str] = set()
-            for number, faults in play.sweep(case, int(share), at):
+            for where, faults in play.sweep(case, int(share), at):
                 points += 1
                 failed += bool(faults)
                 for fault in faults:
                     if fault.partition(":")[0] not in seen:
                         seen.add(fault.partition(":")[0])
-                        print(f"case {at}, {case}, line {number}: {fault}", flush=True)
+                        print(f"case {at}, {case}, stopped at {where}: {fault}", flush=True)
     print(f"version {version}: {points} points, {failed} failed")
     return int(bool(failed))
 
