@@ -76,8 +76,14 @@ class Player:
     """Plays schedules of one version of container, one after another."""
 
     def __init__(self, version: int, directory: Path) -> None:
-        assert not in_child(lambda: prepare(directory / "template", version) or {})  # type: ignore[func-returns-value]
+        def made() -> dict[str, str]:
+            prepare(directory / "template", version)
+            prepare(directory / "roomy", version, 9000)
+            return {}
+
+        assert not in_child(made)
         self._template = Template(directory / "template")
+        self._roomy = Template(directory / "roomy")
         self._path = directory / "world"
         self._lengths: dict[str, tuple[int, int]] = {}
 
@@ -117,7 +123,7 @@ class Player:
         trace = self._path.with_name("trace")
         fd = os.open(trace, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
         order = self.order(names, seed)
-        self._template.make(self._path)
+        self._roomy.make(self._path)
         try:
             acts = [act_of(name) for name in names]
             played = play(_runs(acts), self._path, order, trace=fd)
@@ -125,7 +131,7 @@ class Player:
         finally:
             os.close(fd)
             shutil.rmtree(self._path)
-        for where, steps, tree in losses(self._path.with_name("template"), self._path, trace, played.trace, seed):
+        for where, steps, tree in losses(self._path.with_name("roomy"), self._path, trace, played.trace, seed):
             write(tree, self._path)
             lost[where] = list(in_child(lambda: _numbered(oracle.after_power_loss(steps, self._path))).values())  # noqa: B023
             shutil.rmtree(self._path)

@@ -43,6 +43,16 @@ def test_one_dies_and_the_others_go_on(version: int, in_memory: Path) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+def test_power_is_lost_behind_relaxed_and_full_writers_together(version: int, in_memory: Path) -> None:
+    faults = {}
+    with working(version, in_memory) as worker:
+        for acts in (["insert packed, relaxed", "delete one", "insert new"], ["insert loose, relaxed", "pack"]):
+            tally = worker.tally(Job(acts, seeds=[0, 1], ending=Ending.POWER))
+            faults.update({f"{' + '.join(acts)}, {kind}": text for kind, text in unknown(tally).items()})
+    assert not faults
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 def test_one_is_stopped_at_a_call_and_the_other_runs_whole(version: int, in_memory: Path) -> None:
     """What needs no seed: every ninth call of a few; `make interleave ARGS="--sweep 1"` takes all of all pairs."""
     faults = {}

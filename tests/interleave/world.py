@@ -43,10 +43,13 @@ def names_of(keys: Iterable[str]) -> list[str]:
     return sorted(NAMES.get(key, key[:12]) for key in keys)
 
 
-def prepare(path: Path, version: int) -> None:
-    """Three packs, two with dead bytes, loose objects, one that is damaged; another container that has some of it."""
+def prepare(path: Path, version: int, pack_size_target: int = 800) -> None:
+    """Three packs, two with dead bytes, loose objects, one that is damaged; another container that has some of it.
+
+    In packs of that size each has one batch; in larger ones writers go on where others were.
+    """
     path.mkdir()
-    with Container.create(path / MAIN, container_version=version, pack_size_target=800) as container:
+    with Container.create(path / MAIN, container_version=version, pack_size_target=pack_size_target) as container:
         container.insert_many([DATA[name] for name in ("packed", "kept 0", "dead 1")])
         container.insert(DATA["both"])
         container.pack_all_loose(clean=False)
@@ -58,10 +61,10 @@ def prepare(path: Path, version: int) -> None:
     flip(damaged, 100)
     for older in sorted((path / MAIN / "index").glob("manifest-*"))[:-1]:
         older.unlink()  # Nobody has need of them, and a validation reads them all.
-    with Container.create(path / OTHER, container_version=version, pack_size_target=800) as container:
+    with Container.create(path / OTHER, container_version=version, pack_size_target=pack_size_target) as container:
         container.insert_many([DATA[name] for name in ("packed", "large", "new")])
         container.insert_many([DATA[name] for name in ("both", "loose", "newer")], to=Place.LOOSE)
-    Container.create(path / OUT, container_version=version, pack_size_target=800).close()
+    Container.create(path / OUT, container_version=version, pack_size_target=pack_size_target).close()
 
 
 class Template:
