@@ -263,7 +263,7 @@ class PackedStore(Packs):
         return answers
 
     def _are_good(self, digests: Sequence[bytes], raws: Sequence[BytesLike] | None, run: Run) -> bool:
-        """Whether what is there of a run is what their keys say: a checksum is no reason to write nothing (ADR 11)."""
+        """Whether what is there of a run is what their keys say: a checksum is no reason to write nothing (ADR 12)."""
         stored = None if run.flags else self.records.stored_run(run)
         if stored is None:
             return False
