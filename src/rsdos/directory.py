@@ -12,6 +12,7 @@ import errno
 import os
 import re
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 from types import TracebackType
@@ -138,6 +139,13 @@ class Directory(Opened):
         if not self.form.has_file(name):
             raise NotOurs(self._path(name), "no file of ours has such a name")
         return self._unlink(name)
+
+    def remove_many(self, names: Sequence[str]) -> list[bool]:
+        """`remove` for each, in order; which of them were there. Nothing is touched when one of them is not ours."""
+        for name in names:
+            if not self.form.has_file(name):
+                raise NotOurs(self._path(name), "no file of ours has such a name")
+        return list(map(self._unlink, names))
 
     def remove_directory(self, name: str) -> bool:
         """Remove an empty directory of ours; whether it was there. Raises OSError when something is in it."""

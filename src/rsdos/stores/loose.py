@@ -321,11 +321,7 @@ class LooseStore(Store):
 
     def delete(self, digests: Sequence[bytes]) -> list[bytes]:
         """Remove the files of some objects, durably; returns which of them were there."""
-        removed = []
-        for digest in digests:
-            files = [self.names.path(digest, codec) for codec in self._codecs]
-            if sum(map(self._layout.remove, files)):
-                removed.append(digest)
+        removed = self.names.remove(digests)
         self._sync_removed(removed)
         return removed
 
@@ -336,12 +332,7 @@ class LooseStore(Store):
         insert can change the name, by a good copy in the place of a damaged one or of one just like it: of an object
         that was there at the plan, and may go (docs/concurrency.md).
         """
-        removed = []
-        for seen in files:
-            path = self.names.path(seen.digest, seen.codec)
-            if order.may_remove(seen.id, FileId.at(path)) and self._layout.remove(path):
-                removed.append(seen.digest)
-        removed = list(dict.fromkeys(removed))
+        removed = self.names.remove_seen(files)
         self._sync_removed(removed)
         return removed
 

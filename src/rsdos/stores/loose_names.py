@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import groupby
 from typing import NamedTuple, TypeVar
 
 from rsdos import fsio
 from rsdos.config import Config
+from rsdos.directory import Directory
 from rsdos.errors import InvalidKey
 from rsdos.hashing import HashType
 from rsdos.layout import Layout
 from rsdos.model import Codec
+from rsdos.stores import order
 from rsdos.stores.order import FileId
 
 SUFFIXES = {Codec.RAW: "", Codec.ZLIB: ".zz", Codec.ZSTD: ".zst"}
@@ -190,23 +192,59 @@ class LooseNames:
         found = {prefix[:cut] + self._stem(name) for name in names if name.startswith(rest)}
         yield from filter(self._hash.is_key, found)
 
-    def remove(self, digests: Sequence[bytes]) -> None:
-        """Remove the files of objects that are safe elsewhere, whichever they are by now: see `order.removable`."""
-        cut = self._layout.loose_prefix_len
+    def remove(self, digests: Sequence[bytes]) -> list[bytes]:
+        """Remove the files of objects, whichever they are by now; returns of which objects one was there."""
         suffixes = [SUFFIXES[codec] for codec in self._codecs]
+        cut = self._layout.loose_prefix_len
+        removed: set[bytes] = set()
 
-        def remove_from(group: tuple[str, list[str]]) -> None:
-            directory, keys = group
-            with suppress(FileNotFoundError), self._layout.open(directory) as opened:
-                for key in keys:
-                    for suffix in suffixes:
-                        opened.remove(key[cut:] + suffix)
+        def remove_from(directory: Directory, keys: Sequence[str]) -> None:
+            for suffix in suffixes:
+                gone = directory.remove_many([key[cut:] + suffix for key in keys])
+                removed.update(bytes.fromhex(key) for key, was_there in zip(keys, gone, strict=True) if was_there)
 
-        groups = groupby(map(bytes.hex, digests), self._layout.loose_directory)
+        self._in_each(sorted(map(bytes.hex, digests)), lambda key: key, remove_from)
+        return [digest for digest in digests if digest in removed] if removed else []
+
+    def remove_seen(self, files: Sequence[SeenFile]) -> list[bytes]:
+        """Remove files, unless another has the name by now; returns of which objects one was removed, each once."""
+        cut = self._layout.loose_prefix_len
+        removed: set[bytes] = set()
+
+        def remove_from(directory: Directory, some: Sequence[SeenFile]) -> None:
+            for seen in some:
+                name = seen.digest.hex()[cut:] + SUFFIXES[seen.codec]
+                with suppress(FileNotFoundError):
+                    now = FileId.of(directory.status(name))
+                    if order.may_remove(seen.id, now) and directory.remove(name):
+                        removed.add(seen.digest)
+
+        self._in_each(sorted(files), lambda seen: seen.digest.hex(), remove_from)
+        return [digest for digest in dict.fromkeys(seen.digest for seen in files) if digest in removed]
+
+    def _in_each(
+        self, those: Sequence[_T], key_of: Callable[[_T], str], do: Callable[[Directory, Sequence[_T]], None]
+    ) -> None:
+        """Do something about some objects, sorted by key, in each open directory that their files would be in.
+
+        A directory is opened once, from ``loose/``, and not for each name. Of many objects, by a few threads.
+        """
         from rsdos.stores.threads import Threads
 
-        with Threads(_REMOVERS if len(digests) >= _REMOVE_TOGETHER_FROM else 1) as threads:
-            threads.each(remove_from, [(directory, list(keys)) for directory, keys in groups])
+        cut = self._layout.loose_prefix_len
+        groups = [(prefix, list(some)) for prefix, some in groupby(those, lambda one: key_of(one)[:cut])]
+        with suppress(FileNotFoundError), self._layout.open(self._layout.loose) as loose:
+
+            def do_in(group: tuple[str, list[_T]]) -> None:
+                prefix, some = group
+                if not prefix:
+                    do(loose, some)
+                    return
+                with suppress(FileNotFoundError), loose.child(prefix) as directory:
+                    do(directory, some)
+
+            with Threads(_REMOVERS if len(those) >= _REMOVE_TOGETHER_FROM else 1) as threads:
+                threads.each(do_in, groups)
 
     def length_of(self, digests: Sequence[bytes]) -> int:
         """Bytes in the files of some objects."""
