@@ -131,14 +131,17 @@ class History:
             return None
 
     def is_newest(self, number: int, known: Identity | None = None) -> bool:
-        """Whether no manifest came after this one, which is there, as the file ``known``. Two ``stat`` calls.
+        """Whether no manifest came after this one, which is there, as the file ``known``. Three calls.
 
-        The number alone would not do: where a copy was restored over the container, it comes again.
+        The number alone would not do: where a copy was restored over the container, it comes again. The next one is
+        looked for last: a commit that runs whole before that call is seen. And first as well: it may be pruned when
+        that call comes, `KEPT` commits later.
         """
-        if os.path.exists(self._layout.manifest(number + 1)):
+        following = self._layout.manifest(number + 1)
+        if os.access(following, os.F_OK):
             return False
         now = self.file_of(number)
-        return now is not None and known in (None, now)
+        return now is not None and known in (None, now) and not os.access(following, os.F_OK)
 
     def commit(self, change: Callable[[Manifest], Manifest], durability: Durability) -> Published:
         """Publish what ``change`` makes of the newest manifest, and return it. Waits for other commits.

@@ -67,6 +67,27 @@ def test_a_manifest_of_another_container_is_not_believed(container: Container) -
         container.insert(b"more", to=Place.PACKED)
 
 
+@pytest.mark.parametrize("commits", [1, KEPT + 1])
+@pytest.mark.parametrize("earlier", [0, 1])
+def test_commits_that_run_whole_between_two_looks_are_seen(container: Container, commits: int, earlier: int) -> None:
+    """Also those that have the next manifest pruned, if that was there at the first look."""
+    history = native(container.engine).index.history
+    number = history.newest_number()
+    for data in range(earlier):
+        container.insert(b"%d" % data, to=Place.PACKED)
+    file_of = history.file_of
+
+    def look(number: int) -> Any:
+        seen = file_of(number)
+        if commits == 1 or earlier:
+            for data in range(commits):
+                Container(container.path).insert(b"again %d" % data, to=Place.PACKED)
+        return seen
+
+    history.file_of = look  # type: ignore[method-assign]
+    assert history.is_newest(number) is (commits > 1 and not earlier)
+
+
 # Limits (docs/format.md), and loops that end.
 
 LAST = 9_999_999_999

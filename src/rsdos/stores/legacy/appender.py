@@ -30,6 +30,7 @@ from rsdos.sharing import inherit
 from rsdos.stores.appending import MOST_BATCH, MOST_ENTRIES, Large, Look, PackAppender
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.legacy.database import Database, Row
+from rsdos.stores.store import LOOKS
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -178,7 +179,10 @@ def fresh_ids(layout: LegacyLayout, database: Database) -> Iterator[int]:
 
 
 def try_pack(layout: LegacyLayout, pack_id: int) -> LegacyPack | None:
-    """A pack under both its locks, or None when somebody else has one of them. Made if it is not there."""
+    """A pack under both its locks, or None when somebody else has one of them. Made if it is not there.
+
+    None too where a stranger's directory has its name.
+    """
     lock = locks.try_acquire(layout.pack_lock(pack_id))
     if lock is None:
         return None
@@ -189,10 +193,12 @@ def try_pack(layout: LegacyLayout, pack_id: int) -> LegacyPack | None:
     except FileExistsError:
         lock.release()
         return None
-    except BaseException:
+    except BaseException as error:
         if peer_lock:
             _let_in_peers(layout.peer_lock(pack_id), peer_lock)
         lock.release()
+        if isinstance(error, IsADirectoryError):
+            return None
         raise
 
 
@@ -208,7 +214,7 @@ class LegacyAppender(PackAppender):
         look: Look,
         make_durable: Callable[[Iterable[Row]], bool],
     ) -> None:
-        """``make_durable`` syncs the packs of some rows, and says whether there was anything to sync."""
+        """``make_durable`` syncs the packs of some rows, and says whether the rows are to be looked up anew."""
         super().__init__(config.hash, look)
         self._make_durable = make_durable
         self._layout = layout
@@ -256,11 +262,16 @@ class LegacyAppender(PackAppender):
 
     def _absent(self, digests: Sequence[bytes]) -> list[bytes]:
         keys = list(map(bytes.hex, digests))
-        rows = self._database.find_many(keys)
-        if self._durability is Durability.FULL and self._make_durable(rows):
-            rows = self._database.find_many(keys)  # A sync takes time.
-        there = {row.key for row in rows}
-        return [digest for digest in digests if digest.hex() not in there]
+        there: set[str] = set()
+        for _ in range(LOOKS):
+            rows = self._database.find_many(keys)
+            there = {row.key for row in rows}
+            # A sync takes time, and a repack takes packs away.
+            if self._durability is not Durability.FULL or not self._make_durable(rows):
+                return [digest for digest in digests if digest.hex() not in there]
+        # In doubt, as with `LegacyPacks.copies`.
+        self._damaged.update(digest for digest in digests if digest.hex() in there)
+        return list(digests)
 
     @property
     def room(self) -> int:
@@ -375,8 +386,11 @@ class LegacyAppender(PackAppender):
                 # 6. The rows.
                 damaged = {digest.hex() for digest in self._damaged}
                 pack.is_kept = True
-                transaction.insert(self._rows)
-                transaction.replace(row for row in self._rows if row.key in damaged)
+                if transaction.insert(self._rows) < len(self._rows) and self._durability is Durability.FULL:
+                    # A relaxed writer's row may have come since step 3, and a power loss take what it leads to.
+                    transaction.replace(self._rows)
+                else:
+                    transaction.replace(row for row in self._rows if row.key in damaged)
         except OSError as error:
             # For want of room there is no commit, and what the pack has of it is the room that a delete needs.
             pack.is_kept = pack.is_kept and error.errno != errno.ENOSPC

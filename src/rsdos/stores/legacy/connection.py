@@ -7,12 +7,10 @@ close its last connection then takes itself for the last of all, and removes the
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import sqlite3
 import sys
-import tempfile
 import threading
 import weakref
 from collections import deque
@@ -26,6 +24,7 @@ from rsdos import fsio
 from rsdos.errors import DamagedContainer, ReadOnlyContainer
 from rsdos.layout import LegacyLayout
 from rsdos.stores.legacy.schema import COLUMNS, SCHEMA, check_schema
+from rsdos.stores.legacy.sqlite_error import no_room, primary
 
 _PATIENCE = 60.0
 """Seconds to wait for another program's lock: disk-objectstore commits a whole pack at once."""
@@ -41,9 +40,6 @@ _PATIENT = 50
 
 _STEPS_PER_BYTE = 4
 """... steps for each byte of the file: a row has 170 of these, and takes 30 of those in the longest statement."""
-
-LOG_ROOM = 128 << 10
-"""Bytes that a commit needs beside the index: 32 KiB that processes share, and a log of a few pages."""
 
 _log = logging.getLogger("rsdos")
 
@@ -251,11 +247,7 @@ def connect(layout: LegacyLayout) -> Connection:
             if _has_log(path):
                 raise full from error
             return _opened(path, "mode=ro&immutable=1", is_immutable=True)
-        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF not in (
-            sqlite3.SQLITE_CANTOPEN,
-            sqlite3.SQLITE_READONLY,
-            sqlite3.SQLITE_IOERR,
-        ):
+        if primary(error) not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR):
             raise
         if writable and not fsio.has_other_names(path):  # Of another container as well: nothing is changed in it.
             _need_descriptors(path)
@@ -268,30 +260,6 @@ def connect(layout: LegacyLayout) -> Connection:
 
 def _has_log(path: str) -> bool:
     return fsio.length_of(f"{path}-wal") > 0
-
-
-def no_room(layout: LegacyLayout, error: sqlite3.Error) -> OSError | None:
-    """The full disk, or the quota that is used up, that an error of SQLite's comes from; None when it comes from none.
-
-    Of a quota SQLite says "disk I/O error", or that it cannot open a file: so some bytes are written beside it.
-    """
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    if code not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
-        return None
-    number = errno.ENOSPC
-    try:
-        with tempfile.TemporaryFile(dir=layout.root, buffering=0) as file:
-            file.write(os.urandom(LOG_ROOM))
-            os.fsync(file.fileno())
-    except OSError as found:
-        if found.errno not in (errno.ENOSPC, errno.EDQUOT):
-            return None
-        number = found.errno
-    else:
-        if code != sqlite3.SQLITE_FULL:
-            return None
-    reason = f"{os.strerror(number)}: to write, SQLite needs {LOG_ROOM >> 10} KiB; free these"
-    return OSError(number, reason, layout.database)
 
 
 def _need_descriptors(path: str) -> None:
@@ -337,7 +305,8 @@ def _opened(path: str, how: str, *, is_immutable: bool = False) -> Connection:
 
 def without_shared_memory(path: str) -> Connection:
     """Give the write-ahead log up: in exclusive mode SQLite can read it without shared memory, once."""
-    connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None)
+    # Not made, where it has just been replaced.
+    connection = sqlite3.connect(f"file:{quote(path)}?mode=rw", uri=True, timeout=_PATIENCE, isolation_level=None)
     try:
         connection.execute("PRAGMA locking_mode=EXCLUSIVE")
         connection.execute("PRAGMA journal_mode=DELETE").fetchone()

@@ -23,15 +23,14 @@ from rsdos.locks import OWN_THREAD
 from rsdos.migration import Original
 from rsdos.model import Durability
 from rsdos.stores.legacy.connection import (
-    LOG_ROOM,
     Connection,
     can_write,
     connect,
     copy_alone,
-    no_room,
     parked,
     without_shared_memory,
 )
+from rsdos.stores.legacy.sqlite_error import LOG_ROOM, primary, translated
 
 COLUMNS = 'hashkey, compressed, size, "offset", length, pack_id'
 
@@ -277,7 +276,7 @@ class Database:
         try:
             connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_READONLY or not can_write(self._layout):
+            if primary(error) != sqlite3.SQLITE_READONLY or not can_write(self._layout):
                 raise
             # It is the memory beside the log that cannot be written.
             connection.close()
@@ -402,13 +401,19 @@ class Database:
         try:
             yield
         except sqlite3.Error as error:
-            translated = _translated(error, self._layout)
-            if isinstance(translated, DamagedContainer):
+            told = translated(error, self._layout)
+            if isinstance(told, DamagedContainer):
                 self._original.check()
-            raise translated from error
+            raise told from error
         except DamagedContainer:
             self._original.check()
             raise
+        except FileNotFoundError as error:
+            # The last step of a migration came between two looks.
+            self._original.check()
+            if error.filename != self._path:
+                raise
+            raise DamagedContainer(self._path, "the index is missing") from error
         except UnicodeDecodeError as error:
             # Of SQLite's own message, which quotes what it met.
             raise DamagedContainer(self._path, "not the index of a container: its schema is no text") from error
@@ -495,25 +500,3 @@ def checked(row: tuple[object, ...]) -> Row:
     ):
         return Row(key, int(bool(compressed)), size, offset, length, pack_id)
     return Row(str(key), 0, 0, 0, -1, -1)
-
-
-def _translated(error: sqlite3.Error, layout: LegacyLayout) -> Exception:
-    if isinstance(error, (sqlite3.ProgrammingError, sqlite3.InterfaceError)):
-        # A call that came at the wrong moment says nothing of the file.
-        return Busy(layout.database, f"another call of this program: {error}")
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    match code:
-        case sqlite3.SQLITE_MISUSE:
-            return Busy(layout.database, f"another call of this program: {error}")
-        case sqlite3.SQLITE_NOMEM:
-            return MemoryError(str(error))
-        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return Busy(layout.database)
-        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
-            return ReadOnlyContainer(layout.root, str(error))
-        case sqlite3.SQLITE_INTERRUPT:
-            return DamagedContainer(layout.database, "a look takes more steps than a file of its size gives reason for")
-        case _ if full := no_room(layout, error):
-            return full
-        case _:
-            return DamagedContainer(layout.database, str(error))

@@ -211,6 +211,7 @@ class LegacyPacks(Packs):
         durability: Durability,
         raws: Sequence[BytesLike] | None = None,
     ) -> list[Copy]:
+        rows: dict[bytes, Row] = {}
         for _ in range(LOOKS):
             rows = {bytes.fromhex(row.key): row for row in self._rows(digests)}
             good = (
@@ -223,15 +224,16 @@ class LegacyPacks(Packs):
             if durability is not Durability.FULL or not self._make_durable(hits):
                 return answers
             # A sync takes time: what is there is asked once more.
-        return [Copy.MISSING] * len(digests)  # In doubt: others have appended all the time.
+        # In doubt: others have appended all the time, or a pack is missing. What is stored anew takes its row's place.
+        return [Copy.DAMAGED if digest in rows else Copy.MISSING for digest in digests]
 
     def _copy(self, digest: bytes, is_good: bool) -> Copy:
         return Copy.GOOD if is_good or self.has_hash(digest) else Copy.DAMAGED
 
     def _make_durable(self, rows: Iterable[Row]) -> bool:
-        """Sync the packs of some objects, which disk-objectstore does not, on Linux; whether one was not synced yet.
+        """Sync the packs of some objects, which disk-objectstore does not, on Linux.
 
-        One that a repack has removed since is not: its objects are looked up anew.
+        Returns whether the rows are to be looked up anew: one was not synced yet, or is gone, with a repack behind it.
         """
         synced = False
         ends: dict[int, int] = {}

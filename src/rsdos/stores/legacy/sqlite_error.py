@@ -1,0 +1,99 @@
+"""What an error of SQLite's says: that others are at work, that there is no room, a mistake of ours, or damage."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+import tempfile
+
+from rsdos.errors import Busy, DamagedContainer, ReadOnlyContainer
+from rsdos.layout import LegacyLayout
+
+LOG_ROOM = 128 << 10
+"""Bytes that a commit needs beside the index: 32 KiB that processes share, and a log of a few pages."""
+
+_OTHERS = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_PROTOCOL,  # The log was never free: its lock is held by a process that is stopped.
+        sqlite3.SQLITE_SCHEMA,  # Changed each time that a statement was made anew.
+    }
+)
+"""Another program is at work."""
+
+_OWN = frozenset(
+    {
+        sqlite3.SQLITE_MISUSE,
+        sqlite3.SQLITE_RANGE,
+        sqlite3.SQLITE_ABORT,  # The transaction ended beneath a statement.
+    }
+)
+"""A call that came at the wrong moment, from another thread or a finalizer: it says nothing of the file."""
+
+_REFUSED = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH})
+
+_IO_OF_LOCKS = frozenset(
+    {
+        sqlite3.SQLITE_IOERR_BLOCKED,
+        sqlite3.SQLITE_IOERR_CHECKRESERVEDLOCK,
+        sqlite3.SQLITE_IOERR_LOCK,
+        sqlite3.SQLITE_IOERR_RDLOCK,
+        sqlite3.SQLITE_IOERR_SHMLOCK,
+        sqlite3.SQLITE_IOERR_UNLOCK,
+    }
+)
+"""Told as errors of the disk, and of a lock: a server of locks that does not answer."""
+
+
+def primary(error: sqlite3.Error) -> int:
+    """The code of an error, without what tells its kinds apart."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+
+
+def translated(error: sqlite3.Error, layout: LegacyLayout) -> Exception:
+    """What is raised in the place of an error of SQLite's.
+
+    What is none of the others is damage: the file is no database (NOTADB, CORRUPT), not this one (ERROR, CONSTRAINT,
+    MISMATCH, TOOBIG: a stranger's tables and values), or cannot be read (IOERR, CANTOPEN).
+    """
+    own = isinstance(error, (sqlite3.ProgrammingError, sqlite3.InterfaceError))
+    code, extended = primary(error), getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    if own or code in _OWN:
+        return Busy(layout.database, f"another call of this program: {error}")
+    if code == sqlite3.SQLITE_NOMEM or extended == sqlite3.SQLITE_IOERR_NOMEM:
+        return MemoryError(str(error))
+    if code in _OTHERS or extended in _IO_OF_LOCKS:
+        return Busy(layout.database)
+    if code in _REFUSED:
+        return ReadOnlyContainer(layout.root, str(error))
+    if code == sqlite3.SQLITE_NOLFS:
+        return OSError(errno.EFBIG, os.strerror(errno.EFBIG), layout.database)
+    if code == sqlite3.SQLITE_INTERRUPT:
+        return DamagedContainer(layout.database, "a look takes more steps than a file of its size gives reason for")
+    return no_room(layout, error) or DamagedContainer(layout.database, str(error))
+
+
+def no_room(layout: LegacyLayout, error: sqlite3.Error) -> OSError | None:
+    """The full disk, or the quota that is used up, that an error of SQLite's comes from; None when it comes from none.
+
+    Of a quota SQLite says "disk I/O error", or that it cannot open a file: so some bytes are written beside it.
+    """
+    code = primary(error)
+    if code not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
+        return None
+    number = errno.ENOSPC
+    try:
+        with tempfile.TemporaryFile(dir=layout.root, buffering=0) as file:
+            file.write(os.urandom(LOG_ROOM))
+            os.fsync(file.fileno())
+    except OSError as found:
+        if found.errno not in (errno.ENOSPC, errno.EDQUOT):
+            return None
+        number = found.errno
+    else:
+        if code != sqlite3.SQLITE_FULL:
+            return None
+    reason = f"{os.strerror(number)}: to write, SQLite needs {LOG_ROOM >> 10} KiB; free these"
+    return OSError(number, reason, layout.database)
