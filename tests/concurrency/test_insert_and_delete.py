@@ -232,8 +232,8 @@ def test_a_packed_duplicate_that_is_deleted_when_another_is_stored_anew_is_store
     real = packed._all_copies
     goes = [NEW, SMALL]
 
-    def look(trust: Any, digests: Any) -> Any:
-        answers = real(trust, digests)
+    def look(trust: Any, digests: Any, raws: Any = None) -> Any:
+        answers = real(trust, digests, raws)
         if goes:
             delete(store, goes.pop(0))
         return answers
