@@ -238,7 +238,7 @@ def test_a_packed_duplicate_that_is_deleted_when_another_is_stored_anew_is_store
             delete(store, goes.pop(0))
         return answers
 
-    packed._all_copies = look  # type: ignore[assignment]
+    packed._all_copies = look  # type: ignore[method-assign]
     store.insert_many([NEW, SMALL])
     assert not goes
     assert_there(store, NEW, SMALL)

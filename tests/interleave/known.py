@@ -30,14 +30,6 @@ _ANY = _LOST | {"error", "broken", "validate", "unseen", "ghost", "count", "unre
 KNOWN: tuple[Fault, ...] = (
     # Not in the issue: a directory that a loose writer, or a lock, comes into while it is cleared is "not empty".
     Fault("N6", frozenset({"clear"}), frozenset({"error", "broken", "again"}), {2: ("hold + clear", 60)}),
-    # Not in the issue: the row of a full insert is passed over for one that a relaxed insert has committed since.
-    Fault(
-        "N8",
-        frozenset({"insert packed, relaxed"}),
-        frozenset({"unreadable"}),
-        {1: ("insert packed, relaxed + delete one + insert new", 30)},
-        Ending.POWER,
-    ),
 )
 
 
