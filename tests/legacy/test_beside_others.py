@@ -18,6 +18,7 @@ from rsdos import (
     Durability,
     Place,
     ReadOnlyContainer,
+    fsio,
 )
 from rsdos.layout import LegacyLayout
 from rsdos.maintenance import migrate
@@ -91,6 +92,29 @@ def test_a_full_insert_does_not_lean_on_a_row_that_a_relaxed_one_has_just_commit
     # What a power loss takes.
     (path / "packs" / "1").write_bytes(b"")
     assert_holds(Container(path), {key_of(data): data})
+
+
+@pytest.mark.parametrize("to", Place)
+def test_a_full_insert_puts_the_row_of_a_relaxed_one_that_it_leans_on_on_stable_storage(
+    path: Path, to: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = Container(path)
+    writer.insert_many([SMALL[0]])
+    synced: list[str] = []
+    real = fsio.sync_path
+
+    def sync_path(file: str) -> None:
+        synced.append(file)
+        real(file)
+
+    monkeypatch.setattr(fsio, "sync_path", sync_path)
+    log = f"{path}/packs.idx-wal"
+    Container(path, durability=Durability.RELAXED).insert_many([SMALL[1]])
+    assert log not in synced
+    assert writer.insert_many([SMALL[1]], to=to) == [key_of(SMALL[1])]
+    assert synced.count(log) == 1
+    assert writer.insert_many([SMALL[0]], to=to) == [key_of(SMALL[0])]
+    assert synced.count(log) == 1
 
 
 def test_a_directory_with_a_number_for_its_name_is_no_pack(path: Path) -> None:

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from rsdos import fsio
@@ -91,6 +91,8 @@ class Database:
         self._path = layout.database
         self._original = original or Original(layout, LEGACY)
         self._local = threading.local()
+        self._relaxed = 0
+        """Transactions of this object's that are not put on stable storage by their end."""
 
     # Reading.
 
@@ -248,6 +250,7 @@ class Database:
             try:
                 self._begin(transaction, durability)
                 self._original.check()
+                self._relaxed += durability is not Durability.FULL
                 yield transaction
                 transaction.connection.commit()
             except BaseException:
@@ -328,6 +331,20 @@ class Database:
         with self.writing() as transaction:
             transaction.touch()
 
+    def sync_log(self) -> bool:
+        """Put on stable storage what is seen now, of relaxed writers too; False where it was, by this thread.
+
+        The log has no locks of SQLite's, which closing it would give up: they are on the index and the shared memory.
+        """
+        seen = self.sight(), self._relaxed
+        if getattr(self._local, "synced", None) == seen:
+            return False
+        with suppress(FileNotFoundError):
+            fsio.sync_path(f"{self._path}-wal")
+        fsio.sync_directory(self._layout.root)
+        self._local.synced = seen
+        return True
+
     def vacuum(self) -> None:
         """Give the space of deleted rows back to the file system."""
         with self._errors():
@@ -367,11 +384,13 @@ class Database:
         # Closed: the parent's, or that of a container that is garbage and works on all the same.
         if own is None or not own.is_usable:
             own = self._local.connection = parked.take(self._path) or connect(self._layout)
+            self._local.synced = None
         elif own.is_immutable and fsio.length_of(f"{self._path}-wal"):
             # Somebody who may write has begun to, behind what this one looks at.
             own.close()
             self._local.connection = None
             own = self._local.connection = connect(self._layout)
+            self._local.synced = None
         return own
 
     def _scanning(self) -> Connection:

@@ -231,7 +231,7 @@ class LegacyPacks(Packs):
         return Copy.GOOD if is_good or self.has_hash(digest) else Copy.DAMAGED
 
     def _make_durable(self, rows: Iterable[Row]) -> bool:
-        """Sync the packs of some objects, which disk-objectstore does not, on Linux.
+        """Sync the packs of some objects, which disk-objectstore does not, on Linux, and the rows, of relaxed writers.
 
         Returns whether the rows are to be looked up anew: one was not synced yet, or is gone, with a repack behind it.
         """
@@ -248,7 +248,7 @@ class LegacyPacks(Packs):
                     fsio.sync_path(path)
                     fsio.sync_directory(self._layout.packed)
                     self._synced[pack_id] = length
-        return synced
+        return (bool(ends) and self.database.sync_log()) or synced
 
     # Inserting.
 
