@@ -209,16 +209,19 @@ _OBJECTS = tuple(f"{MAIN}/{name}" for name in ("loose/", "packed/", "packs/", "i
 def _commits(trace: Sequence[Step], actor: int, begin: int, end: int) -> list[int]:
     """The steps of the commits of an actor between two steps."""
     commits = []
-    own = [at for at in range(begin, end) if trace[at].actor == actor]
-    for at, following in zip(own, [*own[1:], None], strict=True):
-        kind, text = trace[at].kind, trace[at].text
-        if kind is Kind.LINK and text.startswith(_MANIFESTS):
+    is_written = False
+    for at in range(begin, end):
+        step = trace[at]
+        if step.actor != actor:
+            continue
+        if step.kind is Kind.LINK and step.text.startswith(_MANIFESTS):
             commits.append(at)
-        elif kind is Kind.WRITE and text == f"{MAIN}/packs.idx-wal" and following is not None:
-            # It is seen by others when the lock is given back, behind the last of its writes.
-            if commits and commits[-1] == at:
-                commits.pop()
-            commits.append(following)
+        elif step.kind is Kind.WRITE and step.text == f"{MAIN}/packs.idx-wal":
+            is_written = True
+        elif is_written and step.kind is Kind.UNLOCK and step.text == f"{MAIN}/packs.idx-shm":
+            # Others see it when the log's index says so, in memory: behind the syncs, before the lock is given back.
+            is_written = False
+            commits.append(at)
     return commits
 
 
