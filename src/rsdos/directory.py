@@ -46,6 +46,12 @@ def sync_entries(fd: int) -> bool:
     return True
 
 
+_NOT_EMPTY = (errno.ENOTEMPTY, errno.EEXIST)
+
+_MOST_TRIES = 1000
+"""Times that a directory is emptied because something was put into it before it could be removed."""
+
+
 class Form(NamedTuple):
     """What is ours in a directory: files whose names match ``files``, and directories, each of a form of its own."""
 
@@ -163,16 +169,23 @@ class Directory(Opened):
     def remove_tree(self, name: str) -> list[str]:
         """Remove a directory of ours with what is ours in it; returns the paths of what is not, and stays where it is.
 
-        Where nothing is returned the directory is gone, or was not there.
+        Where nothing is returned the directory is gone, or was not there. What others put into it meanwhile goes too.
         """
-        try:
-            with self.child(name) as child:
-                left = child.clear()
-        except FileNotFoundError:
-            return []
-        if not left:
-            self.remove_directory(name)
-        return left
+        for tries_left in reversed(range(_MOST_TRIES)):
+            try:
+                with self.child(name) as child:
+                    left = child.clear()
+            except FileNotFoundError:
+                return []
+            if left:
+                return left
+            try:
+                self.remove_directory(name)
+                return []
+            except OSError as error:
+                if not tries_left or error.errno not in _NOT_EMPTY:
+                    raise
+        raise AssertionError("not reached")
 
     def clear(self) -> list[str]:
         """Remove what is ours in it: regular files by their names, and directories; returns the paths of the rest."""

@@ -188,6 +188,14 @@ class Layout:
         except FileNotFoundError:
             return False
 
+    @property
+    def may_remove_directories(self) -> bool:
+        """Whether directories of loose files go when they are empty: where there may be more of them than 256.
+
+        Whoever puts a file into one makes it anew then, which disk-objectstore does not.
+        """
+        return self.loose_prefix_len > 2
+
     def loose_directory(self, key: str) -> str:
         """The directory of a loose object. ``key`` has passed `HashType.parse_key`."""
         return f"{self.loose}/{key[: self.loose_prefix_len]}" if self.loose_prefix_len else self.loose
@@ -333,6 +341,10 @@ class LegacyLayout(Layout):
     def salvaged(self) -> str:
         """A new index, whole, that has only to take the place of the damaged one."""
         return f"{self.database}.salvaged"
+
+    @property
+    def may_remove_directories(self) -> bool:
+        return False
 
     def pack(self, pack_id: int) -> str:
         return f"{self.packed}/{pack_id}"

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from rsdos import Busy, Container, ContainerReplaced, DamagedContainer, NotAContainer, Place
+from rsdos.directory import Directory
 from rsdos.engine import Engine
 from rsdos.maintenance import migrate
 from tests.crash.calls import intercepted
@@ -250,6 +251,35 @@ def test_who_writes_while_it_is_cleared_stores_nothing_into_the_new_one(
         assert_whole(container)
         container.insert(b"new", to=Place.PACKED)
         assert_holds(container, {key_of(b"new"): b"new"})
+
+
+@pytest.mark.parametrize("moment", range(6))
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_loose_writer_beside_a_clearing_is_told_or_cleared_and_all_goes(
+    tmp_path: Path, version: int, moment: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes no lock, and may put a file into a directory that was emptied a moment ago."""
+    writer = Container.create(tmp_path, container_version=version)
+    writer.insert(b"there")
+    calls: list[str] = []
+    real = Directory.remove_directory
+
+    def remove_directory(self: Directory, name: str) -> bool:
+        calls.append(name)
+        if len(calls) == moment + 1:
+            with suppress(NotAContainer, ContainerReplaced):
+                writer.insert_many([b"there", b"one more"], to=Place.LOOSE)
+        return real(self, name)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Directory, "remove_directory", remove_directory)
+        Container(tmp_path).init_container(clear=True)
+    assert len(calls) > moment
+    with Container(tmp_path) as container:
+        assert list(container) == []
+        assert_whole(container)
+    with pytest.raises((NotAContainer, ContainerReplaced)):
+        writer.insert(b"behind")
 
 
 def test_a_commit_that_waits_for_a_clearing_finds_no_container(tmp_path: Path) -> None:

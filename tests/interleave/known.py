@@ -27,10 +27,7 @@ class Fault(NamedTuple):
 _LOST = frozenset({"lost", "unlisted"})
 _ANY = _LOST | {"error", "broken", "validate", "unseen", "ghost", "count", "unreadable", "undead", "stuck", "wrong"}
 
-KNOWN: tuple[Fault, ...] = (
-    # Not in the issue: a directory that a loose writer, or a lock, comes into while it is cleared is "not empty".
-    Fault("N6", frozenset({"clear"}), frozenset({"error", "broken", "again"}), {2: ("hold + clear", 60)}),
-)
+KNOWN: tuple[Fault, ...] = ()
 
 
 def known(acts: Sequence[str]) -> frozenset[str]:

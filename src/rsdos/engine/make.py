@@ -157,9 +157,9 @@ def clear_container(path: str, links: Links = Links.REFUSE) -> None:
             # 2. From here on it is no container: who commits looks for this file, under the lock that is held here.
             os.rename(layout.config, clearing)
             fsio.sync_directory(layout.root)
-        # 3. What is in it.
+        # 3. What is in it. Without the sandbox loose writers, who take no lock, find out that they are too late.
         with layout.open() as root:
-            for directory in (*layout.directories, layout.locks):
+            for directory in (layout.sandbox, *layout.directories, layout.locks):
                 root.remove_tree(os.path.basename(directory))
         for file in (*layout.beginnings, layout.notes, layout.validation):
             layout.remove(file)

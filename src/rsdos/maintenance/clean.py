@@ -107,6 +107,7 @@ def execute(engine: Engine, plan: CleanPlan, progress: Progress = SILENCE) -> Cl
                     progress.advance(len(packed))
         finally:
             progress.finish()
+        engine.loose.remove_empty_directories()
     return CleanReport(cleaned, length, tuple(damaged), leftovers.files, leftovers.length, monotonic() - begun)
 
 

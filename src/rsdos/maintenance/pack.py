@@ -102,6 +102,7 @@ def execute(engine: Engine, plan: PackPlan, progress: Progress = SILENCE) -> Pac
                     run.pack(appender, batch)
         finally:
             progress.finish()
+        engine.loose.remove_empty_directories()
         return run.report(appender.pack_ids, monotonic() - begun)
 
 

@@ -65,6 +65,10 @@ class LooseStore(Store):
         """Give up the writer's place in the sandbox; the next insert takes another."""
         self.sandbox.close()
 
+    def remove_empty_directories(self) -> None:
+        """See `LooseDirectories.remove_empty`."""
+        self._directories.remove_empty()
+
     # Looks.
 
     def _from_good_copy(self, digest: bytes, use: Callable[[LooseFile], _T]) -> _T | None:

@@ -17,7 +17,7 @@ _MOST_AHEAD = 2
 
 
 class LooseDirectories:
-    """Any number of threads. Nothing is forgotten but with the process: a directory stays, once it is there."""
+    """Any number of threads. A directory stays, once it is there, but for what `remove_empty` removes."""
 
     def __init__(self, layout: Layout, durability: Durability) -> None:
         self._layout = layout
@@ -70,12 +70,34 @@ class LooseDirectories:
                 self._seen.add(directory)
 
     def sync(self, directories: set[str], threads: Threads) -> None:
-        """Put what is in some directories on stable storage, and once for each the name that it has itself."""
-        threads.each(fsio.sync_directory, list(directories))
-        if not directories <= self._settled:
+        """Put what is in some directories on stable storage, and once for each the name that it has itself.
+
+        Each time where empty ones are removed: one of the same name may have been made since, by who does not sync it.
+        One that is gone is passed over, and so are the files that were in it: who leans on these looks for them later.
+        """
+        threads.each(_sync, list(directories))
+        if self._layout.may_remove_directories:
+            fsio.sync_directory(self._layout.loose)
+        elif not directories <= self._settled:
             # One sync is for all that are there.
             present = directories | self._seen
             if not self._settled and self._layout.loose_prefix_len:
                 present.update(f"{self._layout.loose}/{name}" for name in os.listdir(self._layout.loose))
             fsio.sync_directory(self._layout.loose)
             self._settled |= present
+
+    def remove_empty(self) -> None:
+        """Remove the directories that nothing is in, where that is done. The caller holds the maintenance lock."""
+        if not self._layout.may_remove_directories:
+            return
+        with suppress(FileNotFoundError), self._layout.open(self._layout.loose) as loose:
+            for name in loose.names():
+                if len(name) == self._layout.loose_prefix_len and loose.form.below(name):
+                    self._seen.discard(f"{self._layout.loose}/{name}")
+                    with suppress(OSError):  # Mostly: something is in it.
+                        loose.remove_directory(name)
+
+
+def _sync(directory: str) -> None:
+    with suppress(FileNotFoundError):
+        fsio.sync_directory(directory)

@@ -333,11 +333,13 @@ class LooseInsert:
         """Rename to its place; returns the directory of that."""
         directory = target[: target.rindex("/")]
         self._directories.ensure(directory)
-        try:
-            file.move(target)
-        except FileNotFoundError:
-            self._directories.make_again(directory)
-            file.move(target)
+        for _ in range(order.MOST_ROUNDS):
+            try:
+                file.move(target)
+                return directory
+            except FileNotFoundError:
+                self._directories.make_again(directory)
+        file.move(target)
         return directory
 
     def place(self, digest: bytes, parts: Iterable[BytesLike]) -> str:
