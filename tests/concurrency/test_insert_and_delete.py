@@ -336,6 +336,27 @@ def test_that_an_object_is_there_is_an_answer_of_a_second_ago_at_most(store: Con
         reader.meta(key)
 
 
+@PLACES
+def test_the_first_answer_that_an_object_is_there_is_not_that_of_a_state_read_before(
+    store: Container, place: Place
+) -> None:
+    key = store.insert(SMALL, to=place)
+    reader = Container(store.path)
+    assert reader.extract(key) == SMALL
+    store.delete([key])
+    store.repack(min_dead=0)
+    assert not reader.has(key)
+
+
+def test_what_is_opened_for_a_question_is_not_asked_about_again(tmp_path: Path) -> None:
+    store = Container.create(tmp_path / "store")
+    key = store.insert(SMALL, to=Place.PACKED)
+    reader = Container(store.path)
+    asked = once(reader.engine.objects, "is_current", lambda: None)
+    assert reader.has(key)
+    assert not asked
+
+
 def test_within_a_second_nothing_is_asked(tmp_path: Path) -> None:
     store = Container.create(tmp_path / "store")
     key = store.insert(SMALL, to=Place.PACKED)

@@ -1,6 +1,7 @@
 """The text form of a compression: ``none``, ``zstd``, ``zstd:3``, ``zstd:+3``, ``zlib+1``."""
 
 import re
+from functools import lru_cache
 from types import MappingProxyType
 
 from rsdos.errors import InvalidOption
@@ -18,6 +19,7 @@ _DEFAULT_LEVEL = 1
 _ALLOWED = "none, zstd, zlib, or a codec with a level: zstd:-7 to zstd:22, zlib:1 to zlib:9 (also as zstd+3, zlib:+1)"
 
 
+@lru_cache(maxsize=32)  # Each opening asks for two of them.
 def parse_compression(text: str) -> Compression:
     """The compression that a specification means. Raises `InvalidOption`, which names what is allowed."""
     if text == "none":

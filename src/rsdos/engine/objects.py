@@ -39,6 +39,9 @@ class Objects(Store):
     def sight(self) -> object:
         return self.packed.sight()
 
+    def has_sight(self) -> bool:
+        return self.packed.has_sight()
+
     def is_current(self, sight: object) -> bool:
         return self.packed.is_current(sight)
 

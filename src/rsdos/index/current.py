@@ -88,6 +88,11 @@ class Index:
         return self._state or self._load()
 
     @property
+    def is_loaded(self) -> bool:
+        """Whether there is a state that was looked at."""
+        return self._state is not None
+
+    @property
     def snapshot(self) -> Snapshot:
         """The newest state that was looked at, loaded at the first use."""
         return self.state.snapshot
@@ -411,7 +416,7 @@ class Index:
         """`let_go`, but what is small is kept for the next lookup, see `park`."""
         state, self._state = self._state, None  # Another thread may be at it as well.
         if state and state.number:
-            park(self._layout.index, self._layout.manifest(state.number), state)
+            park(self._layout.index, state)
 
     def let_go(self) -> None:
         """Let go of the mappings; the next lookup loads them again."""

@@ -25,29 +25,36 @@ _MOST_BYTES = 64 << 20
 class _Parked(NamedTuple):
     state: State
     files: Mapping[str, tuple[int, ...]]
-    """What tells each of its files from another that is put in its place, and from itself when it is changed."""
+    """What tells each file of its segments from another in its place, and from itself when it is changed."""
 
 
 _parked: dict[str, _Parked] = {}
 
 
-def park(directory: str, manifest: str, state: State) -> None:
+def park(directory: str, state: State) -> None:
     """Keep the state of the index in a directory, in the place of the one that was kept longest."""
+    kept = _parked.pop(directory, None)
+    if kept is None or kept.state is not state:
+        kept = _parkable(state)
+    if kept is not None:
+        _parked[directory] = kept
+        for oldest in list(_parked)[:-_MOST]:  # Copied in one go: another thread may be at it as well.
+            _parked.pop(oldest, None)
+
+
+def _parkable(state: State) -> _Parked | None:
     segments = state.snapshot.segments
-    _parked.pop(directory, None)
-    if state.is_recovered or state.lost or sum(segment.length for segment in segments) > _MOST_BYTES:
-        return
+    if state.is_recovered or state.lost or state.file is None:
+        return None
+    if sum(segment.length for segment in segments) > _MOST_BYTES:
+        return None
     if any(segment.keeps_descriptor for segment in segments):
-        return
+        return None
     # Not what the files are now: somebody may have changed them since they were opened.
     files = {segment.path: segment.identity for segment in segments}
     if any(files[segment.path] != segment.identity for segment in segments):
-        return
-    if state.file is None:
-        return
-    _parked[directory] = _Parked(state, files | {manifest: state.file})
-    for oldest in list(_parked)[:-_MOST]:  # Copied in one go: another thread may be at it as well.
-        _parked.pop(oldest, None)
+        return None
+    return _Parked(state, files)
 
 
 def forget(directory: str) -> None:
@@ -56,7 +63,10 @@ def forget(directory: str) -> None:
 
 
 def parked(directory: str) -> State | None:
-    """The state that was kept of an index, if its files are still the same; there may be a newer one."""
+    """The state that was kept of an index, if the files of its segments are still the same.
+
+    Whether its manifest is there, and the newest, is for the caller to ask.
+    """
     kept = _parked.get(directory)
     try:
         if kept and all(identity(os.stat(path)) == known for path, known in kept.files.items()):

@@ -21,8 +21,10 @@ class BarePack(Opened):
     def __init__(self, path: str) -> None:
         super().__init__(fsio.opening_for_reading(path))
         self.path = path
-        self._size = 0
-        fsio.refuse_irregular(os.fstat(self.fd), path)
+        status = os.fstat(self.fd)
+        fsio.refuse_irregular(status, path)
+        self._size = status.st_size
+        """What it had when that was asked last: it may have more."""
 
     def read(self, offset: int, length: int) -> bytes:
         """``length`` bytes from ``offset``. Raises `DamagedContainer` when the pack is too short for that.

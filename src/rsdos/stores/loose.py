@@ -51,11 +51,9 @@ class LooseStore(Store):
         self._is_raw = self._codecs == (Codec.RAW,)
         self.sandbox = Sandbox(layout)
         self.names = LooseNames(layout, self.hash, self._codecs)
-        encoding = Encoding(CompressMode.AUTO, config.loose_codec)
+        self._codec = config.loose_codec
         self._directories = LooseDirectories(layout, durability)
-        own = self.hash, self.names, self._directories, self.sandbox
-        looks = Looks(self._known, self._still_there, self._is_elsewhere, self._refuse_another)
-        self._insert = LooseInsert(*own, encoding, durability, looks)
+        self._inserting: LooseInsert | None = None
         self.elsewhere: Store | None = None
         """The container's other store: what has a good copy there is not inserted here again."""
         self.refuse_another: Callable[[], None] = lambda: None
@@ -219,6 +217,18 @@ class LooseStore(Store):
             return Copy.DAMAGED, None
 
     # Inserting.
+
+    @property
+    def _insert(self) -> LooseInsert:
+        """The way in; made at the first use: who only reads opens and closes without."""
+        insert = self._inserting
+        if insert is None:
+            # Of two threads that are the first each has its own: what they share is made already.
+            own = self.hash, self.names, self._directories, self.sandbox
+            looks = Looks(self._known, self._still_there, self._is_elsewhere, self._refuse_another)
+            encoding = Encoding(CompressMode.AUTO, self._codec)
+            insert = self._inserting = LooseInsert(*own, encoding, self._durability, looks)
+        return insert
 
     def insert(self, source: Source) -> str:
         """Store one object; see `LooseInsert`."""

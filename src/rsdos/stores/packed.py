@@ -69,6 +69,9 @@ class PackedStore(Packs):
     def sight(self) -> object:
         return self.index.state
 
+    def has_sight(self) -> bool:
+        return self.index.is_loaded
+
     def is_current(self, sight: object) -> bool:
         return self.index.is_current(sight)
 

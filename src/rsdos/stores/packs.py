@@ -35,6 +35,8 @@ WINDOW = 1 << 20
 GAP = 1 << 14
 """Bytes between two wanted objects that are read and dropped rather than skipped: a ``pread`` costs what 16 KiB do."""
 
+_ALL = frozenset(Codec)
+
 MOST_OPEN = 128
 """Packs kept open: at the default target 512 GiB of them, an eighth of the usual limit of descriptors."""
 
@@ -134,7 +136,7 @@ class Packs(Store):
         self._config = config
         self._durability = durability
         self.original = Original(layout, config.version, config.container_id)
-        self.codecs = frozenset(Codec)
+        self.codecs = _ALL
         """In which an object of at most one frame can be stored here."""
         self.elsewhere: Store | None = None
         """The container's other store: what has a good copy there is not inserted here again."""

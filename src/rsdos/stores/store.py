@@ -110,6 +110,10 @@ class Store(ABC):
         """What looks go to from now on, until a refresh, this thread's or another's."""
         return None
 
+    def has_sight(self) -> bool:
+        """Whether anything is in sight already; else the next look, or `sight`, brings what is the newest then."""
+        return True
+
     def is_current(self, sight: object) -> bool:
         """Whether ``sight``, taken before a look, was all there is when this is asked."""
         return True
@@ -128,7 +132,8 @@ class Store(ABC):
         """Before an answer from what is in sight alone: ask for a newer state, unless that was done a moment ago."""
         now = self.clock()
         if order.is_due(self._asked, now):
-            if not self.is_current(self.sight()):
+            # What comes into sight with this very look is the newest.
+            if self.has_sight() and not self.is_current(self.sight()):
                 self.refresh()
             self._asked = now
 

@@ -305,6 +305,12 @@ class Database:
             raise ContainerReplaced(self._path, "another index was put in its place since it was opened: open it anew")
         return connection
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether this thread has a connection already."""
+        own: Connection | None = getattr(self._local, "connection", None)
+        return own is not None and own.is_usable
+
     def is_in_place(self) -> bool:
         """Whether what this thread reads is the file that has the index's name. One ``stat``."""
         try:

@@ -79,6 +79,9 @@ class LegacyPacks(Packs):
     def sight(self) -> object:
         return self.database.sight()
 
+    def has_sight(self) -> bool:
+        return self.database.is_connected
+
     def is_current(self, sight: object) -> bool:
         return self.database.sight() == sight and self.database.is_in_place()
 
