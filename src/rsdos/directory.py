@@ -12,13 +12,13 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from rsdos.descriptors import Descriptor, Opened, opening
+from rsdos.descriptors import Descriptor, Opened, Working, opening
 from rsdos.errors import NotOurs
 from rsdos.model import Links
 
@@ -301,3 +301,23 @@ def remove_own(path: str, dir_fd: int | None = None) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+@contextmanager
+def temporary_directory() -> Iterator[str]:
+    """A new directory outside of all containers, for one block. Raises OSError.
+
+    It is removed behind the block with all that is in it, but not by a child that the block has forked.
+    """
+    import shutil  # Only a backup to another machine needs them.
+    import tempfile
+
+    for path in map(tempfile.mkdtemp, (None,)):  # As `opening` does: no step between to make it and to keep its name.
+        held = Working(iter(()))
+        try:
+            held.take(opening(path, _DIRECTORY))
+            yield path
+        finally:
+            if held.fd >= 0:
+                shutil.rmtree(path, ignore_errors=True)
+                held.close()

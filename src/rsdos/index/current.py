@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
@@ -75,12 +77,17 @@ class Index:
         self._state: State | None = None
         self._last: tuple[int, Identity | None] | None = None
         """Number and file of the newest manifest that any thread has loaded, also after `close`."""
-        self._swapping = threading.RLock()
+        self._unlock()
+        _indexes[id(self)] = self
         self.replaced: Callable[[], None] = lambda: None
         """Called when what is loaded does not come from what was loaded before: what is open may be of other files."""
         self._durable: Identity | None = None
         """The manifest of which this process has synced the name."""
         self._sync_failed = False
+
+    def _unlock(self) -> None:
+        """Have a lock that nobody holds. One that signals' handlers may take again in the thread that holds it."""
+        self._swapping = threading.RLock()
 
     @property
     def state(self) -> State:
@@ -438,3 +445,17 @@ def _counted(snapshot: Snapshot) -> Snapshot:
     with suppress(DamagedContainer):
         return Snapshot(snapshot.manifest._replace(packs=snapshot.with_dead_counted()), snapshot.segments)
     return snapshot
+
+
+_indexes: weakref.WeakValueDictionary[int, Index] = weakref.WeakValueDictionary()
+"""By ``id``: all that there are."""
+
+
+def _unlock_all() -> None:
+    """In a forked child: what another thread of the parent was about to swap is never swapped here."""
+    for reference in _indexes.valuerefs():
+        if index := reference():
+            index._unlock()
+
+
+os.register_at_fork(after_in_child=_unlock_all)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from hashlib import sha256
 from time import monotonic
 
 from rsdos import fsio, locks
+from rsdos.directory import temporary_directory
 from rsdos.engine import Engine
 from rsdos.errors import Busy, InvalidOption
 from rsdos.interfaces import Progress
@@ -72,7 +72,7 @@ def execute(engine: Engine, plan: BackupPlan, ways: Ways, progress: Progress = S
         raise Busy(remote.place, locks.holder(path))
     holder = f"a backup, process {os.getpid()} on {os.uname().nodename}"
     # The first lock keeps a second backup of this container out, wherever to; the other one other machines' to there.
-    with lock, remote.locked(LOCK, holder, engine.when_busy), tempfile.TemporaryDirectory() as stage:
+    with lock, remote.locked(LOCK, holder, engine.when_busy), temporary_directory() as stage:
         lock.describe(holder)
         there = RemoteGenerations(remote)
         names = there.names()

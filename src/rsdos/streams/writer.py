@@ -6,14 +6,72 @@ import io
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self
 
+from rsdos.descriptors import Working
+from rsdos.errors import WriterPoisoned
+
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 IN_MEMORY = 8 << 20
 """Bytes of an object that are held in memory; more go to a file without a name, in the container."""
+
+_BUFFER = 1 << 18
+"""Bytes of such a file that are gathered before they are written."""
+
+
+class _Nameless(io.RawIOBase):
+    """A file without a name, of the process that made it.
+
+    Where it is read and written is told here: a child's file has its position in common with that of its parent. Of
+    what a buffer holds, which a child has too and writes when it is closed, nothing comes here: it is closed there.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self._position = 0
+        with tempfile.TemporaryFile(dir=directory, buffering=0) as file:
+            self._file = Working(map(os.dup, (file.fileno(),)))
+
+    @property
+    def _fd(self) -> int:
+        self._file.refuse_closed("a writer's file")
+        return self._file.fd
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        done = os.preadv(self._fd, [buffer], self._position)
+        self._position += done
+        return done
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        done = os.pwrite(self._fd, data, self._position)
+        self._position += done
+        return done
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: os.fstat(self._fd).st_size}[whence]
+        self._position = origin + offset
+        return self._position
+
+    def truncate(self, size: int | None = None, /) -> int:
+        size = self._position if size is None else size
+        os.ftruncate(self._fd, size)
+        return size
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 class ObjectWriter(io.BufferedIOBase):
@@ -25,7 +83,8 @@ class ObjectWriter(io.BufferedIOBase):
         self._insert: Callable[[IO[bytes]], str] | None = insert
         # Of the process: a fork must not store what its parent has written.
         self._process = os.getpid()
-        self._spool = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY, dir=directory)
+        self._directory = directory
+        self._spool: io.BytesIO | io.BufferedRandom = io.BytesIO()
 
     @property
     def key(self) -> str:
@@ -37,6 +96,7 @@ class ObjectWriter(io.BufferedIOBase):
     def write(self, data: ReadableBuffer, /) -> int:
         self._refuse_closed()
         view = memoryview(data)
+        self._make_room(self._spool.tell() + view.nbytes)
         self._spool.write(view)
         return view.nbytes
 
@@ -52,7 +112,14 @@ class ObjectWriter(io.BufferedIOBase):
     def truncate(self, size: int | None = None, /) -> int:
         self._refuse_closed()
         size = self._spool.tell() if size is None else size
-        self._spool.truncate(size)
+        self._make_room(size)
+        if isinstance(self._spool, io.BytesIO) and size > self._spool.getbuffer().nbytes:
+            at = self._spool.tell()
+            self._spool.seek(size - 1)
+            self._spool.write(b"\0")
+            self._spool.seek(at)
+        else:
+            self._spool.truncate(size)
         return size
 
     def writable(self) -> bool:
@@ -71,14 +138,12 @@ class ObjectWriter(io.BufferedIOBase):
                 self._spool.seek(0)
                 self._key = insert(self._spool)
         finally:
-            self._spool.close()
-            super().close()
+            self._drop()
 
     def abort(self) -> None:
         """Close, and store nothing. Idempotent."""
         self._insert = None
-        self._spool.close()
-        super().close()
+        self._drop()
 
     def __enter__(self) -> Self:
         self._refuse_closed()
@@ -95,6 +160,19 @@ class ObjectWriter(io.BufferedIOBase):
     def __del__(self) -> None:
         if "_spool" in self.__dict__:
             self.abort()
+
+    def _make_room(self, size: int) -> None:
+        """Go on in a file when the object does not fit into memory."""
+        if size > IN_MEMORY and isinstance(self._spool, io.BytesIO):
+            spool = io.BufferedRandom(_Nameless(self._directory), _BUFFER)
+            spool.write(self._spool.getbuffer())
+            spool.seek(self._spool.tell())
+            self._spool = spool
+
+    def _drop(self) -> None:
+        with suppress(WriterPoisoned):  # In a forked child it cannot be flushed.
+            self._spool.close()
+        super().close()
 
     def _refuse_closed(self) -> None:
         if self.closed:

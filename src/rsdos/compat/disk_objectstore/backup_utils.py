@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 
 from rsdos.compat.disk_objectstore import LOGGER as BASE_LOGGER
 from rsdos.compat.disk_objectstore.container import Container
+from rsdos.directory import temporary_directory
 from rsdos.engine import Engine
 from rsdos.errors import RsdosError
 from rsdos.maintenance.fill import stage
@@ -208,7 +208,7 @@ def backup_container(manager: BackupManager, container: Container, path: Path, p
         raise BackupError(f"Couldn't create '{path!s}'")
     with suppress(OSError):
         engine.layout.make(engine.layout.locks)  # disk-objectstore makes none.
-    with engine.reading(), tempfile.TemporaryDirectory() as temporary:
+    with engine.reading(), temporary_directory() as temporary:
         manager.call_rsync(container._get_loose_folder(), path, link_dest=prev_backup, dest_trailing_slash=True)
         try:
             _copy_index(engine, temporary)
