@@ -12,6 +12,7 @@ from rsdos import fsio
 from rsdos.documents import decode_document, encode_document
 from rsdos.layout import Layout
 from rsdos.stores import Depth, Finding
+from rsdos.stores.sandbox import replace_file
 
 MOST_FINDINGS = 10_000
 """Findings that are kept, 3 MB of them; others are counted."""
@@ -63,7 +64,7 @@ def save(layout: Layout, state: State) -> None:
         "findings": [asdict(finding) for finding in state.findings],
     }
     with suppress(OSError):
-        fsio.replace_file(layout.validation, encode_document(members))
+        replace_file(layout, layout.validation, encode_document(members))
         fsio.sync_directory(layout.root)
 
 

@@ -214,3 +214,21 @@ class SandboxFile:
 
     def __del__(self) -> None:
         self.close()
+
+
+def replace_file(layout: Layout, path: str, data: BytesLike) -> None:
+    """`fsio.replace_file` for who holds no lock: any number may do so with one file at once, and the last counts.
+
+    Each writes in a directory of its own, and what one that died has left there goes with the next sweep.
+    """
+    sandbox = Sandbox(layout)
+    try:
+        file = sandbox.new_file()
+        try:
+            file.write([data])
+            fsio.sync_file(file.fd)
+            file.move(path)
+        finally:
+            file.close()
+    finally:
+        sandbox.close()

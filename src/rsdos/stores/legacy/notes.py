@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 from rsdos import fsio
 from rsdos.documents import decode_document, encode_document
+from rsdos.layout import LegacyLayout
+from rsdos.stores.sandbox import replace_file
 
 _MOST_BYTES = 1 << 20
 
@@ -19,7 +20,7 @@ def read_notes(path: str) -> Mapping[str, object]:
         return {}
 
 
-def write_notes(path: str, notes: Mapping[str, object]) -> None:
+def write_notes(layout: LegacyLayout, notes: Mapping[str, object]) -> None:
     """Put these notes, synced, in the place of those that are there."""
-    fsio.replace_file(path, encode_document({**notes}))
-    fsio.sync_directory(os.path.dirname(path))
+    replace_file(layout, layout.notes, encode_document({**notes}))
+    fsio.sync_directory(layout.root)

@@ -400,7 +400,7 @@ class LegacyPacks(Packs):
         return LegacyCheck(self._layout, self.hash, self.database, read, depth, sample)
 
     def note(self, name: str, note: object) -> None:
-        write_notes(self._layout.notes, {**self.notes(), name: note})
+        write_notes(self._layout, {**self.notes(), name: note})
 
     def notes(self) -> Mapping[str, object]:
         return read_notes(self._layout.notes)
