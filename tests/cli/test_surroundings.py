@@ -51,7 +51,7 @@ STATUS = {
     "rsdos.config", "rsdos.documents", "rsdos.layout", "rsdos.codecs", "rsdos.codecs.spec", "rsdos.codecs.checksum",
     "rsdos.stores", "rsdos.stores.loose_names", "rsdos.stores.order", "rsdos.stores.sums",
     "rsdos.index", "rsdos.index.committed", "rsdos.index.current", "rsdos.index.history", "rsdos.index.manifest",
-    "rsdos.index.parked", "rsdos.vectors",
+    "rsdos.index.parked", "rsdos.index.state", "rsdos.vectors",
     "rsdos.index.segment", "rsdos.index.snapshot", "rsdos.pack", "rsdos.pack.reader", "rsdos.pack.format",
 }  # fmt: skip
 """All of rsdos that counting may cost."""

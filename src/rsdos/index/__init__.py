@@ -5,11 +5,12 @@ What needs numpy is imported when it is asked for: a single lookup does without.
 
 from typing import TYPE_CHECKING
 
-from rsdos.index.current import Index, Losses
+from rsdos.index.current import Index
 from rsdos.index.history import History
 from rsdos.index.manifest import WHOLE_PACK, Manifest, PackEntry, SegmentEntry, encode_manifest
 from rsdos.index.segment import Segment, encode_segment, segment_parts
 from rsdos.index.snapshot import Found, Run, Snapshot, runs_of
+from rsdos.index.state import Losses
 from rsdos.late import late
 
 if TYPE_CHECKING:

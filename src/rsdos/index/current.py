@@ -6,8 +6,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from rsdos import fsio
 from rsdos.errors import DamagedContainer
@@ -16,47 +15,12 @@ from rsdos.index.manifest import Manifest, SegmentEntry
 from rsdos.index.parked import forget, park, parked
 from rsdos.index.segment import Segment
 from rsdos.index.snapshot import Found, Snapshot
+from rsdos.index.state import CheckPack, Losses, Recover, State, counted, is_behind
 from rsdos.layout import LAST_NUMBER, Layout
 from rsdos.model import Durability, Record
 
 if TYPE_CHECKING:
     from rsdos.index.entries import Entries
-
-Recover = Callable[[Manifest | None], Snapshot]
-"""Makes a snapshot from the segments inside the packs: of the packs of a manifest, or of all when that is damaged."""
-
-CheckPack = Callable[[int, str, int], None]
-"""Is given a descriptor, its path and a pack id; raises `DamagedContainer` when that is not this pack."""
-
-
-class Losses(NamedTuple):
-    """What tells which batches a power loss has taken of those that relaxed writers left unsynced (ADR 11).
-
-    Both give the same manifest back where nothing is lost. ``cut`` asks how long the packs are, ``unwritten`` reads.
-    """
-
-    cut: Callable[[Manifest], Manifest]
-    unwritten: Callable[[Manifest], Manifest]
-
-
-class State(NamedTuple):
-    """What lookups go to: a snapshot, and the number of the newest manifest at the time (0: there was none).
-
-    ``missing`` is that of a newer one, which was committed and is not there (0: there is no such thing). ``file`` tells
-    the manifest from another of its number, in a container that was put in the place of this one. ``lost`` says that a
-    power loss has taken a part of what the manifest names; the snapshot is without it, and the next writer says so.
-    """
-
-    snapshot: Snapshot
-    number: int
-    is_recovered: bool = False
-    missing: int = 0
-    file: Identity | None = None
-    lost: bool = False
-
-    def is_of(self, other: State) -> bool:
-        """Whether both are of the same manifest: lookups have the same answers."""
-        return (self.number, self.missing, self.file) == (other.number, other.missing, other.file)
 
 
 class Index:
@@ -209,7 +173,7 @@ class Index:
 
     def _open_whole(self, manifest: Manifest) -> Snapshot:
         """A snapshot of a manifest without the batches that a power loss has taken. Raises what `open` does."""
-        if not _is_behind(manifest):
+        if not is_behind(manifest):
             return self.open(manifest)
         left = self._losses.cut(manifest)
         try:
@@ -219,11 +183,11 @@ class Index:
             if less is left:
                 raise
             left, snapshot = less, self.open(less)
-        return snapshot if left is manifest else _counted(snapshot)
+        return snapshot if left is manifest else counted(snapshot)
 
     def _left_of(self, manifest: Manifest) -> Manifest:
         """A manifest without the batches that a power loss has taken."""
-        return self._losses.unwritten(self._losses.cut(manifest)) if _is_behind(manifest) else manifest
+        return self._losses.unwritten(self._losses.cut(manifest)) if is_behind(manifest) else manifest
 
     def newest(self) -> Manifest:
         """The newest manifest, see `History.newest`, without the batches that a power loss has taken."""
@@ -318,7 +282,7 @@ class Index:
         if left is manifest:
             recovered = state._replace(snapshot=self._recover(manifest), is_recovered=True)
         else:
-            recovered = state._replace(snapshot=_counted(self.open(left)), lost=True)
+            recovered = state._replace(snapshot=counted(self.open(left)), lost=True)
         with self._swapping:
             if self._state is state:
                 self._state = recovered
@@ -351,7 +315,7 @@ class Index:
 
     def _whole(self, manifest: Manifest) -> Manifest:
         """A manifest without the batches that a power loss has taken."""
-        if not _is_behind(manifest) and all(segment.synced for segment in manifest.segments):
+        if not is_behind(manifest) and all(segment.synced for segment in manifest.segments):
             return manifest
         try:
             return self._open_whole(manifest).manifest
@@ -365,7 +329,7 @@ class Index:
         if all(segment.synced for segment in left.segments):
             return None
         recovered = self._recover(left)
-        return None if recovered.damage else _counted(recovered)
+        return None if recovered.damage else counted(recovered)
 
     def write_down_losses(self) -> None:
         """Commit what is left after a power loss, if that was found to have taken anything: before a pack is written.
@@ -433,18 +397,6 @@ class Index:
         """`let_go`, also of what was kept."""
         self._state = None
         forget(self._layout.index)
-
-
-def _is_behind(manifest: Manifest) -> bool:
-    """Whether a part of its packs may not be on stable storage."""
-    return any(pack.synced < pack.length for pack in manifest.packs)
-
-
-def _counted(snapshot: Snapshot) -> Snapshot:
-    """The same, its packs counted by what is there."""
-    with suppress(DamagedContainer):
-        return Snapshot(snapshot.manifest._replace(packs=snapshot.with_dead_counted()), snapshot.segments)
-    return snapshot
 
 
 _indexes: weakref.WeakValueDictionary[int, Index] = weakref.WeakValueDictionary()

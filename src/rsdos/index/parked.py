@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rsdos.index.segment import identity
 
 if TYPE_CHECKING:
-    from rsdos.index.current import State
+    from rsdos.index.state import State
 
 _MOST = 4
 
