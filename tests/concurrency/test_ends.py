@@ -13,11 +13,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
 
 from rsdos import Busy, Container, Place, locks
+from rsdos.codecs.workers import Workers
 from rsdos.compat.disk_objectstore.container import Container as DosContainer
 from tests.helpers import ABSENT, descriptors, run_python
 
@@ -187,6 +189,35 @@ def behind(event: str, connection: sqlite3.Connection) -> None:
     if event == "c_return" and connection.in_transaction:
         sys.setprofile(None)
         raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("moment", range(0, 30, 2))
+def test_threads_of_a_call_end_wherever_it_is_interrupted(moment: int) -> None:
+    """Also at the first step of what would tell them to."""
+    steps = iter(range(moment))
+    started: list[threading.Thread] = []
+
+    def step(frame: FrameType, event: str, argument: object) -> None:
+        if frame.f_code.co_filename.endswith("codecs/workers.py") and next(steps, None) is None:
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+    def work() -> None:
+        with Workers(2) as workers:
+            workers.start()
+            started.extend(workers._threads)
+            assert workers.submit(lambda: 7).result() == 7
+            sys.setprofile(step)
+
+    try:
+        work()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.setprofile(None)
+    for thread in started:
+        thread.join(60)  # Only so that a failure ends.
+        assert not thread.is_alive()
 
 
 # Ends of programs.

@@ -1,8 +1,10 @@
-"""Real timers over every operation: each is interrupted once, at a random moment, by the handler of a signal.
+"""Real timers over every operation: each is interrupted once, at a random moment, by a timer's handler or by Ctrl-C.
 
-``make storm`` runs it for MINUTES. It runs in a process of its own, since it owns its signals. What it looks at after
-each interrupt: no descriptor and no thread more than before, no file in the sandbox, nothing held: another description
-of every lock can be had. At the end: all that was acknowledged is there, and ``validate`` in full finds nothing.
+``make storm`` runs it for MINUTES. It runs in a process of its own, since it owns its signals. Ctrl-C is SIGINT with
+Python's own handler. What it looks at after each interrupt: no
+descriptor and no thread more than before, no file in the sandbox, no unfinished name, nothing held: another description
+of every lock can be had, and now and then another process inserts, deletes and packs. At the end: all that was
+acknowledged is there, and ``validate`` in full finds nothing.
 """
 
 from __future__ import annotations
@@ -11,16 +13,31 @@ import argparse
 import gc
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
 from types import FrameType
 
 from rsdos import Container, Place, locks
+from rsdos.maintenance import (
+    backup,
+    collect,
+    merge,
+    migrate,
+    optimize,
+    repair_index,
+    repair_objects,
+    restore,
+    transfer,
+)
+from tests.helpers import flip
 
 
 class Interrupted(BaseException):
@@ -29,6 +46,10 @@ class Interrupted(BaseException):
 
 def interrupt(number: int, frame: FrameType | None) -> None:
     raise Interrupted
+
+
+def control_c(number: int, frame: FrameType | None) -> None:
+    signal.raise_signal(signal.SIGINT)
 
 
 def opened() -> list[str]:
@@ -43,7 +64,12 @@ class Storm:
         self.random = random.Random(seed)
         self.container = Container.create(path, container_version=version, pack_size_target=1 << 20)
         self.kept: dict[str, bytes] = {}
-        self.landed = self.attempts = 0
+        self.landed = self.controls = self.attempts = self.others = 0
+        self.scratch = path.with_name(f"{path.name}, scratch")
+        self.backups = path.with_name(f"{path.name}, backups")
+        self.copies: list[tuple[Path, dict[str, bytes]]] = []
+        """The newest backups, and what was there."""
+        self.unfinished: Path | None = None
 
     def data(self, size: int) -> bytes:
         return self.random.randbytes(size)
@@ -86,11 +112,114 @@ class Storm:
     def repack(self) -> None:
         self.container.repack(min_dead=0.1)
 
+    def write(self) -> None:
+        data = self.data(9_000_000 if self.random.random() < 0.1 else 5000)
+        with self.container.writer(to=self.random.choice(list(Place))) as file:
+            for at in range(0, len(data), 1 << 20):
+                file.write(data[at : at + (1 << 20)])
+        self.kept[file.key] = data
+
+    def add_files(self) -> None:
+        path = self.beside("file")
+        data = self.data(3000)
+        path.write_bytes(data)
+        self.kept[self.container.insert(path)] = data
+
+    def optimize(self) -> None:
+        engine = self.container.engine
+        optimize.execute(engine, optimize.plan(engine, optimize.OptimizeOptions()))
+
+    def merge(self) -> None:
+        engine = self.container.engine
+        merge.execute(engine, merge.plan(engine, merge.MergeOptions()))
+
+    def validate(self) -> None:
+        assert self.container.validate(self.random.choice(("quick", "full"))).is_good
+
+    def retain(self) -> None:
+        gone = set(self.random.sample(list(self.kept), min(3, len(self.kept) - 1)))
+        kept = [key for key in self.kept if key not in gone]
+        for key in gone:
+            del self.kept[key]
+        engine = self.container.engine
+        collect.execute(engine, collect.plan(engine, collect.CollectOptions(kept)))
+
+    def back_up(self) -> None:
+        engine = self.container.engine
+        options = backup.BackupOptions(str(self.backups))
+        report = backup.execute(engine, backup.plan(engine, options))
+        self.copies.append((Path(report.generation), dict(self.kept)))
+
+    def restore(self) -> None:
+        if not self.copies or not self.copies[-1][0].exists():
+            self.back_up()
+        place, there = self.copies[-1]
+        target = self.beside("restored")
+        restore.execute(restore.plan(restore.RestoreOptions(str(place), str(target))))
+        self.has_all(target, there)
+
+    def transfer(self) -> None:
+        with closing(Container.create(self.beside("target"), container_version=self.random.choice((1, 2)))) as target:
+            plan = transfer.plan(target.engine, self.container.engine, transfer.TransferOptions())
+            transfer.execute(target.engine, plan)
+            self.has_all(target.path, self.kept)
+
+    def migrate(self) -> None:
+        engine = self.container.engine
+        target = self.beside("migrated")
+        options = migrate.MigrateOptions(3 - engine.config.version, str(target))
+        migrate.execute(engine, migrate.plan(engine, options))
+        self.has_all(target, self.kept)
+
+    def migrate_in_place(self) -> None:
+        """A copy; it is whole, of one of the versions, also when it is interrupted, and the next run goes on."""
+        target = self.beside("copy")
+        shutil.copytree(self.path, target)
+        self.unfinished = target
+        self.migrate_copy(target)
+
+    def migrate_copy(self, target: Path) -> None:
+        with closing(Container(target)) as copy:
+            version = 3 - self.container.config.version
+            if copy.config.version != version:
+                plan = migrate.plan(copy.engine, migrate.MigrateOptions(version))
+                migrate.execute(copy.engine, plan)
+
+    def repair_index(self) -> None:
+        engine = self.container.engine
+        options = repair_index.RepairIndexOptions()
+        repair_index.execute(engine, repair_index.plan(engine, options))
+
+    def repair_objects(self) -> None:
+        """One is damaged on purpose, in a copy of the container."""
+        target = self.beside("copy")
+        shutil.copytree(self.path, target)
+        with closing(Container(target)) as copy:
+            key = next((key for key in self.kept if copy.meta(key).extent), None)
+            if key is not None:
+                extent = copy.meta(key).extent
+                assert extent is not None
+                flip(Path(copy.engine.layout.pack(extent.pack_id)), extent.offset)
+            options = repair_objects.RepairObjectsOptions([self.container.engine])
+            repair_objects.execute(copy.engine, repair_objects.plan(copy.engine, options))
+            self.has_all(target, self.kept)
+
     def operations(self) -> list[Callable[[], None]]:
         return [
-            *(self.loose, self.packed, self.loose_many, self.read, self.delete),
-            *(self.pack, self.clean, self.repack),
+            *(self.loose, self.packed, self.loose_many, self.write, self.add_files, self.read, self.delete),
+            *(self.pack, self.clean, self.repack, self.optimize, self.merge, self.retain, self.validate),
+            *(self.back_up, self.restore, self.transfer, self.migrate, self.migrate_in_place),
+            *(self.repair_index, self.repair_objects),
         ]
+
+    def beside(self, name: str) -> Path:
+        """A place that nothing stands at, in a directory that is removed behind the operation."""
+        self.scratch.mkdir(exist_ok=True)
+        return self.scratch / name
+
+    def has_all(self, path: Path, contents: dict[str, bytes]) -> None:
+        with closing(Container(path)) as container:
+            assert dict(container.extract_many(contents)) == contents
 
     # The oracle.
 
@@ -99,11 +228,39 @@ class Storm:
         self.container.close()
         now = opened()
         assert now == before, f"{what}: descriptors {set(now) ^ set(before)}"
+        for thread in threading.enumerate():
+            if thread is not threading.current_thread():
+                thread.join(600)  # It was told to end; who was interrupted has not waited for that.
         assert threading.active_count() == threads, f"{what}: threads"
         held = [name for name in os.listdir(self.path / "locks") if self.is_held(str(self.path / "locks" / name))]
         assert held == [], f"{what}: {held} are held"
         left = [name for _, _, names in os.walk(self.path / "sandbox") for name in names]
         assert left == [], f"{what}: {left} in the sandbox"
+        left = [name for _, _, names in os.walk(self.path) for name in names if name.endswith(".new")]
+        left += os.listdir(tempfile.gettempdir())
+        assert left == [], f"{what}: unfinished {left}"
+        if self.random.random() < 0.1:
+            self.others += 1
+            self.another_process(what)
+
+    def another_process(self, what: str) -> None:
+        """It can do everything at once: nothing is held."""
+        data = self.data(200)
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                with Container(self.path) as container:
+                    keys = container.insert_many([data, data + b"to go"])
+                    container.insert(data + b"loose")
+                    assert container.delete(keys[1:]) == keys[1:]
+                    container.pack_all_loose()
+                    container.clean_storage()
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitpid(child, 0)[1] == 0, f"{what}: another process could not work"
+        self.kept |= {sha256(some).hexdigest(): some for some in (data, data + b"loose")}
 
     def is_held(self, path: str) -> bool:
         lock = locks.try_acquire(path)
@@ -118,7 +275,8 @@ class Storm:
         gc.collect()
         before, threads = opened(), threading.active_count()
         self.attempts += 1
-        moment = self.random.choice((1e-4, 1e-3, 1e-2)) * (self.random.random() + 1e-3)
+        moment = self.random.choice((1e-4, 1e-3, 1e-2, 1e-1)) * (self.random.random() + 1e-3)
+        signal.signal(signal.SIGALRM, self.random.choice((interrupt, control_c)))
         try:
             try:
                 signal.setitimer(signal.ITIMER_REAL, moment)
@@ -127,6 +285,14 @@ class Storm:
                 signal.setitimer(signal.ITIMER_REAL, 0)
         except Interrupted:
             self.landed += 1
+        except KeyboardInterrupt:
+            self.controls += 1
+        if self.unfinished is not None:
+            self.has_all(self.unfinished, self.kept)
+            self.migrate_copy(self.unfinished)
+            self.has_all(self.unfinished, self.kept)
+            self.unfinished = None
+        shutil.rmtree(self.scratch, ignore_errors=True)
         self.look(operation.__name__, before, threads)
 
     def finish(self) -> None:
@@ -144,10 +310,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100, help="How many operations of each version, at least.")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    signal.signal(signal.SIGALRM, interrupt)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.unraisablehook = lambda unraisable: None  # An interrupt in a finalizer is swallowed by Python itself.
     end = time.monotonic() + 60 * options.minutes
     with tempfile.TemporaryDirectory() as directory:
+        tempfile.tempdir = str(Path(directory) / "temporary")
+        os.mkdir(tempfile.tempdir)
         storms = [Storm(Path(directory) / f"version {version}", version, options.seed) for version in (2, 1)]
         for storm in storms:
             storm.packed()
@@ -158,7 +326,10 @@ def main() -> None:
                 storm.step()
         for storm in storms:
             storm.finish()
-    print(f"{sum(s.attempts for s in storms)} operations, {sum(s.landed for s in storms)} interrupted")
+    attempts, alarms, controls, others = (
+        sum(getattr(storm, name) for storm in storms) for name in ("attempts", "landed", "controls", "others")
+    )
+    print(f"{attempts} operations, {alarms + controls} interrupted, {controls} by Ctrl-C, {others} looks of others")
 
 
 if __name__ == "__main__":

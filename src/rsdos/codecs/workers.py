@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from itertools import repeat
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -57,6 +59,19 @@ class Job(Generic[_T]):
             return self._result
 
 
+class _End:
+    """Tells threads to end, by `now` or with the last reference: one call into C, so that no interrupt prevents it."""
+
+    __slots__ = ("__del__", "now")
+
+    now: Callable[[], object]
+    """Tell them. Idempotent."""
+    __del__: Callable[[], object]
+
+    def __init__(self, jobs: SimpleQueue[Callable[[], None] | None], most: int) -> None:
+        self.now = self.__del__ = partial(deque, map(jobs.put, repeat(None, most)), 0)
+
+
 class Workers:
     """Some threads, and jobs for them, begun in the order given; a context manager, for the thread that made it.
 
@@ -68,8 +83,11 @@ class Workers:
     def __init__(self, most: int) -> None:
         self._most = most
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._end: _End | None = None
+        """There as soon as threads are."""
         self._threads: list[threading.Thread] = []
-        self._ended = False
+        self._ended: list[bool] = []
+        """Not empty: what is submitted still is not begun."""
         self._process = os.getpid()
 
     def __len__(self) -> int:
@@ -81,11 +99,13 @@ class Workers:
         if self._process != os.getpid():
             # Those of the parent are not here.
             self._process, self._threads, self._jobs = os.getpid(), [], SimpleQueue()
+            self._end = None
+        self._end = self._end or _End(self._jobs, self._most)
         while len(self._threads) < min(self._most if count is None else count, self._most):
             if sys.is_finalizing():
                 return  # One that starts now would never get a turn.
             # Daemons: an interpreter that ends does not wait for an object that is never finished.
-            thread = threading.Thread(target=self._run, daemon=True, name="rsdos-worker")
+            thread = threading.Thread(target=_run, args=(self._jobs, self._ended), daemon=True, name="rsdos-worker")
             # Listed first: an interrupt while it starts must not leave one that nobody tells to end.
             self._threads.append(thread)
             try:
@@ -104,23 +124,26 @@ class Workers:
             job.run()
         return job
 
-    def _run(self) -> None:
-        while (run := self._jobs.get()) and not self._ended:
-            run()
-            del run  # Waiting for the next one it would keep the frame of this one.
-
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        threads, self._threads, self._ended = self._threads, [], True
-        for _ in threads:
-            self._jobs.put(None)
+        threads, self._threads = self._threads, []
+        self._ended.append(True)
+        if self._end:
+            self._end.now()
         for thread in threads:
             with suppress(RuntimeError):  # It was interrupted before it had started, and ends by itself if it does.
                 thread.join()
+
+
+def _run(jobs: SimpleQueue[Callable[[], None] | None], ended: list[bool]) -> None:
+    """A thread. It has no reference to its `Workers`: with the last of these it is told to end."""
+    while (run := jobs.get()) and not ended:
+        run()
+        del run  # Waiting for the next one it would keep the frame of this one.
 
 
 def in_shares(work: Callable[[slice], list[_T]], count: int, threads: int) -> list[_T]:
