@@ -43,7 +43,7 @@ class Forked(Exception):
     """What a child leaves by."""
 
 
-MOST = 12
+MOST = 8
 """Children of one operation: a migration goes on for as long as others insert."""
 
 
