@@ -121,9 +121,9 @@ class MigrateForward:
             # 4. Point the rows there. A row that leads to nothing good goes: it is in the quarantine.
             for digests in self._engine.packed.digests_of(pack_id):
                 self._point(digests)
-            # 5. Only now remove the old pack.
+            # 5. Only now remove the old pack. Where a long reader, a backup, needs it, it goes with its directory.
             if pack_id not in self._names.values() and not self._database.has_rows(pack_id):
-                self._layout.remove(self._layout.pack(pack_id))
+                self._engine.packed.unlink(pack_id)
                 fsio.sync_directory(self._layout.packed)
 
     def _link(self) -> None:

@@ -13,7 +13,7 @@ from rsdos import fsio
 from rsdos.descriptors import Descriptor, Working, opening
 from rsdos.directory import Directory
 from rsdos.engine import Engine
-from rsdos.errors import Busy, NotOurs
+from rsdos.errors import Busy, NotAContainer, NotOurs
 from rsdos.interfaces import Progress
 from rsdos.maintenance.copies import (
     CONFIG,
@@ -66,7 +66,7 @@ class Mirror:
     ) -> None:
         self._engine = engine
         self._source = engine.layout.root
-        self._config = fsio.read_file(engine.layout.config, MOST_CONFIG)
+        self._config = self._read_config()
         self._place = place
         self._open = {"": place}
         self._older: dict[str, Directory | None] = {"": previous}
@@ -153,8 +153,14 @@ class Mirror:
         for directory in self._engine.layout.directories:
             self._directory(self._name(directory))
 
+    def _read_config(self) -> bytes:
+        try:
+            return fsio.read_file(self._engine.layout.config, MOST_CONFIG)
+        except FileNotFoundError:
+            raise NotAContainer(self._source) from None  # It was cleared, or has moved, since it was opened.
+
     def _complete(self) -> None:
-        if fsio.read_file(self._engine.layout.config, MOST_CONFIG) != self._config:
+        if self._read_config() != self._config:
             raise Busy(self._source, "a migration, which has made another container of it")
         os.rename(MARKED, CONFIG, src_dir_fd=self._place.fd, dst_dir_fd=self._place.fd)
         self._place.sync()
