@@ -148,7 +148,7 @@ class MigrateForward:
 
     def _drop_hostile(self) -> None:
         """Let go of rows that nobody can use, and say so: what they say goes to quarantine."""
-        rows = list(self._database.hostile_rows(self._engine.config.hash.is_key))
+        rows = list(self._database.hostile_rows(self._engine.config.hash))
         if not rows:
             return
         self._native_layout.make(self._native_layout.quarantine)

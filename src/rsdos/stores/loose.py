@@ -232,7 +232,7 @@ class LooseStore(Store):
 
     def insert(self, source: Source) -> str:
         """Store one object; see `LooseInsert`."""
-        return self._insert.insert(source)
+        return (self._inserting or self._insert).insert(source)
 
     def insert_many(self, sources: Iterable[Source]) -> list[str]:
         """See `LooseInsert.insert_many`."""

@@ -52,7 +52,7 @@ class FileId(NamedTuple):
 
     @classmethod
     def of(cls, status: os.stat_result) -> FileId:
-        return cls(status.st_ino, status.st_mtime_ns)
+        return tuple.__new__(cls, (status.st_ino, status.st_mtime_ns))  # Half the time of `cls(…)`.
 
     @classmethod
     def at(cls, path: str) -> FileId | None:

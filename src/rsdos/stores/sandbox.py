@@ -213,7 +213,8 @@ class SandboxFile:
             del self._directory
 
     def __del__(self) -> None:
-        self.close()
+        if self.fd >= 0:
+            self.close()
 
 
 def replace_file(layout: Layout, path: str, data: BytesLike) -> None:

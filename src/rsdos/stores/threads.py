@@ -24,15 +24,16 @@ class Threads:
 
     def each(self, do: Callable[[_T], object], those: Sequence[_T]) -> None:
         """Do something with each. Raises what the first that fails does, when no thread is at it any more."""
+        shares = min(self._most, len(those))
+        if shares < 2:
+            for one in those:
+                do(one)
+            return
 
         def do_all(some: Iterable[_T]) -> None:
             for one in some:
                 do(one)
 
-        shares = min(self._most, len(those))
-        if shares < 2:
-            do_all(those)
-            return
         workers = self._workers = self._workers or Workers(self._most)
         workers.start(shares)
         # A share for each thread, and not one by one: handing one over takes 20 us.

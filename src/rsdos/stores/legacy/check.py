@@ -64,7 +64,7 @@ class LegacyCheck(PacksCheck):
             if self._damage:
                 raise self._damage
             self._database.check()
-            for rows in self._database.hostile(self._hash.is_key):
+            for rows in self._database.hostile(self._hash):
                 for key, reason in rows:
                     yield Finding(index, reason, key)
         except DamagedContainer as error:

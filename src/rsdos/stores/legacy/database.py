@@ -11,13 +11,14 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from rsdos import fsio
 from rsdos.config import LEGACY
-from rsdos.errors import Busy, ContainerReplaced, DamagedContainer, ReadOnlyContainer, WriterPoisoned
+from rsdos.errors import Busy, ContainerReplaced, DamagedContainer, InvalidKey, ReadOnlyContainer, WriterPoisoned
+from rsdos.hashing import HashType
 from rsdos.layout import LegacyLayout
 from rsdos.locks import OWN_THREAD
 from rsdos.migration import Original
@@ -41,6 +42,19 @@ _PAGE = 4096
 """Rows that are fetched at a time."""
 
 _MOST = 1 << 62
+
+_IN_RANGE = " AND ".join(
+    f"typeof({name}) = 'integer' AND {name} BETWEEN {least} AND {most}"
+    for name, least, most in (
+        ("compressed", 0, 1),
+        ("size", 0, _MOST - 1),
+        ('"offset"', 0, _MOST - 1),
+        ("length", 0, _MOST - 1),
+        ("pack_id", -1, _MOST - 1),
+    )
+)
+_SOUND = f"typeof(hashkey) = 'text' AND {_IN_RANGE}"
+"""Of the rows that this passes over nobody needs to look at but the key: 0.3 us each, where `checked` takes 2."""
 
 SHARED = "has another name, in a copy of the container that was made with hard links"
 """What keeps an index from being written."""
@@ -165,24 +179,29 @@ class Database:
         for rows in self._pages(query, (pack_id,)):
             yield [row for row in map(checked, rows) if row.makes_sense]
 
-    def hostile(self, is_key: Callable[[object], bool]) -> Iterator[list[tuple[str, str]]]:
+    def hostile(self, hash_type: HashType) -> Iterator[list[tuple[str, str]]]:
         """(key, what is wrong with it) of rows that nobody can use, in lists of bounded size; mostly empty ones."""
-        for rows in self._pages(f"SELECT {COLUMNS} FROM db_object"):
-            all_rows = list(map(checked, rows))
+        for rows in self._hostile(hash_type):
             yield [
-                (row.key, "its row makes no sense" if is_key(row.key) else "the key of a row is none")
-                for row in all_rows
-                if not row.makes_sense or not is_key(row.key)
+                (str(key), "its row makes no sense" if hash_type.is_key(key) else "the key of a row is none")
+                for _, key, *_ in rows
             ]
 
-    def hostile_rows(self, is_key: Callable[[object], bool]) -> Iterator[tuple[object, ...]]:
+    def hostile_rows(self, hash_type: HashType) -> Iterator[tuple[object, ...]]:
         """(id, columns) of those rows, as they stand."""
-        with self._errors():
-            connection = self._scanning()
-            for number, *values in connection.execute(f"SELECT id, {COLUMNS} FROM db_object"):
-                row = checked(tuple(values))
-                if not row.makes_sense or not is_key(row.key):
-                    yield number, *values
+        for rows in self._hostile(hash_type):
+            yield from rows
+
+    def _hostile(self, hash_type: HashType) -> Iterator[list[tuple[object, ...]]]:
+        for rows in self._pages(f"SELECT id, {COLUMNS} FROM db_object WHERE NOT ({_SOUND})"):
+            yield [row for row in rows if not (checked(row[1:]).makes_sense and hash_type.is_key(row[1]))]
+        for rows in self._pages(f"SELECT id, {COLUMNS} FROM db_object WHERE {_SOUND}"):
+            try:
+                hash_type.parse_keys([row[1] for row in rows])
+            except InvalidKey:
+                yield [row for row in rows if not hash_type.is_key(row[1])]
+            else:
+                yield []
 
     def sums(self) -> dict[int, Sums]:
         """What the rows of each pack add up to; a size or length that is none counts as 0."""

@@ -18,6 +18,7 @@ from contextlib import closing, suppress
 
 from rsdos import fsio
 from rsdos.errors import DamagedContainer
+from rsdos.hashing import HashType
 from rsdos.layout import LegacyLayout
 from rsdos.stores.checking import Finding
 from rsdos.stores.legacy.connection import create_database
@@ -32,27 +33,26 @@ _MOST_KNOWN = 1 << 31
 
 _PAGE = 500
 
-IsKey = Callable[[object], bool]
 Values = tuple[object, ...]
 
 
-def faults(layout: LegacyLayout, database: Database, is_key: IsKey) -> list[Finding]:
+def faults(layout: LegacyLayout, database: Database, hash_type: HashType) -> list[Finding]:
     """What `rebuild` would put right, or cannot."""
     name = os.path.basename(layout.database)
     if os.path.lexists(layout.salvaged):
         return [Finding(name, "it was being salvaged when that was broken off")]
     try:
         database.check()
-        bad = sum(len(rows) for rows in database.hostile(is_key))
+        bad = sum(len(rows) for rows in database.hostile(hash_type))
     except DamagedContainer as error:
         return [Finding(name, str(error).partition(": ")[2])]
     found = [Finding(name, f"{bad} rows that nobody can use")] if bad else []
     return [Finding(name, f"it {SHARED}"), *found] if fsio.has_other_names(layout.database) else found
 
 
-def rebuild(layout: LegacyLayout, database: Database, is_key: IsKey, aside: Callable[[], str]) -> Rebuilt:
+def rebuild(layout: LegacyLayout, database: Database, hash_type: HashType, aside: Callable[[], str]) -> Rebuilt:
     """See `Packs.rebuild_index`. Raises `DamagedContainer` when not one row can be read."""
-    found = faults(layout, database, is_key)
+    found = faults(layout, database, hash_type)
     if not found:
         return Rebuilt()
     unknown = 0
@@ -65,15 +65,15 @@ def rebuild(layout: LegacyLayout, database: Database, is_key: IsKey, aside: Call
                 raise
             is_whole = False
             try:
-                unknown = _salvage(layout, is_key, aside)
+                unknown = _salvage(layout, hash_type, aside)
             except sqlite3.Error:
                 raise error from None
     if is_whole and fsio.has_other_names(layout.database):
         _make_own(layout, database)
-        if not faults(layout, database, is_key):
+        if not faults(layout, database, hash_type):
             return Rebuilt(True)
     if is_whole:
-        return Rebuilt(True, 0, (_delete_hostile(database, is_key, aside()),))
+        return Rebuilt(True, 0, (_delete_hostile(database, hash_type, aside()),))
     _forget_connections(layout, database)
     return Rebuilt(True, 0, tuple(_swap(layout, aside())), (), unknown)
 
@@ -104,15 +104,15 @@ def _plain(value: object) -> object:
     return value.hex() if isinstance(value, bytes) else value
 
 
-def _delete_hostile(database: Database, is_key: IsKey, directory: str) -> str:
-    rows = list(database.hostile_rows(is_key))
+def _delete_hostile(database: Database, hash_type: HashType, directory: str) -> str:
+    rows = list(database.hostile_rows(hash_type))
     path = _write_down([row[1:] for row in rows], directory)
     with database.writing() as transaction:
         transaction.delete_rows(row[0] for row in rows)
     return path
 
 
-def _salvage(layout: LegacyLayout, is_key: IsKey, aside: Callable[[], str]) -> int:
+def _salvage(layout: LegacyLayout, hash_type: HashType, aside: Callable[[], str]) -> int:
     """Read what can be read into a new index; returns how many rows are known to have been there, and are not."""
     new = _free_new(layout)
     create_database(new)
@@ -130,7 +130,7 @@ def _salvage(layout: LegacyLayout, is_key: IsKey, aside: Callable[[], str]) -> i
         query = f"INSERT OR IGNORE INTO db_object (id, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
         for number, *values in _rows(old, known):
             row = checked(tuple(values))
-            if row.makes_sense and is_key(row.key):
+            if row.makes_sense and hash_type.is_key(row.key):
                 saved += target.execute(query, (number, *row)).rowcount
             else:
                 hostile.append(tuple(values))

@@ -338,11 +338,11 @@ class LegacyPacks(Packs):
         self.database.vacuum()
 
     def index_faults(self) -> list[Finding]:
-        return faults(self._layout, self.database, self.hash.is_key)
+        return faults(self._layout, self.database, self.hash)
 
     def rebuild_index(self, aside: Callable[[], str]) -> Rebuilt:
         self.reader.close()
-        return rebuild(self._layout, self.database, self.hash.is_key, aside)
+        return rebuild(self._layout, self.database, self.hash, aside)
 
     def sweep(self) -> Swept:
         files, length = sweep(self._layout, self.database), 0
