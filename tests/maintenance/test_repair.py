@@ -375,7 +375,9 @@ def test_any_damage_to_any_file_loses_nothing_more(tmp_path: Path) -> None:
             after = readable(root, keys)
             assert before <= after, note
             missing = {key for key in keys - after if is_missing(root, key)}
-            assert len(missing) <= report.unknown, note
+            # The index of version 1 has no checksums: a flipped bit in a row's key hides its object (docs/security.md).
+            if version == 2 or name.name != "packs.idx":
+                assert len(missing) <= report.unknown, note
             shutil.rmtree(root)
 
 

@@ -53,6 +53,9 @@ class Connection:
 
     patience = _PATIENT
 
+    _getpid = staticmethod(os.getpid)
+    """Of the class: when the interpreter ends, the names of the module go before the last connections do."""
+
     def __init__(self, path: str, how: str, *, is_immutable: bool = False) -> None:
         self.path = path
         self.pid = os.getpid()
@@ -147,7 +150,7 @@ class Connection:
         sqlite, self._sqlite = self._sqlite, None
         if sqlite is None:
             return
-        if self.pid == os.getpid():
+        if self.pid == self._getpid():
             sqlite.close()
         else:
             _keep_for_ever(sqlite)

@@ -286,7 +286,8 @@ class Database:
             connection.close()
             connection = self._own_connection()
             if connection.is_immutable:
-                raise OSError(errno.ENOSPC, f"no space left: SQLite needs {LOG_ROOM >> 10} KiB; free these", self._path)
+                reason = f"{os.strerror(errno.ENOSPC)}: SQLite needs {LOG_ROOM >> 10} KiB; free these"
+                raise OSError(errno.ENOSPC, reason, self._path)
         if connection.sqlite.in_transaction:
             if connection.writer and connection.writer():
                 raise Busy(self._path, OWN_THREAD)
