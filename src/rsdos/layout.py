@@ -214,22 +214,22 @@ class Layout:
     @property
     def migration(self) -> str:
         """What says that a migration in place has begun, and to which version."""
-        return os.path.join(self.root, "migration.json")
+        return f"{self.root}/migration.json"
 
     @property
     def notes(self) -> str:
         """What operators' tools have noted, where no manifest has room for it."""
-        return os.path.join(self.root, "notes.json")
+        return f"{self.root}/notes.json"
 
     @property
     def validation(self) -> str:
         """How far a validation has come that can be resumed."""
-        return os.path.join(self.root, "validation.json")
+        return f"{self.root}/validation.json"
 
     @property
     def quarantine(self) -> str:
         """Where maintenance puts what is beyond help."""
-        return os.path.join(self.root, "quarantine")
+        return f"{self.root}/quarantine"
 
     def new_manifest(self) -> str:
         """A name for an unfinished manifest, which nobody else has."""
@@ -245,36 +245,36 @@ class Layout:
 
     @property
     def commit_lock(self) -> str:
-        return os.path.join(self.locks, "commit")
+        return f"{self.locks}/commit"
 
     @property
     def maintenance_lock(self) -> str:
-        return os.path.join(self.locks, "maintenance")
+        return f"{self.locks}/maintenance"
 
     @property
     def turn_lock(self) -> str:
         """Held by the next in line for `maintenance_lock`: a run that takes that again and again lets it pass."""
-        return os.path.join(self.locks, "turn")
+        return f"{self.locks}/turn"
 
     @property
     def reserve(self) -> str:
         """Space that is given up when the disk is full."""
-        return os.path.join(self.locks, "reserve")
+        return f"{self.locks}/reserve"
 
     @property
     def backup_lock(self) -> str:
         """Held by a backup to another machine."""
-        return os.path.join(self.locks, "backup")
+        return f"{self.locks}/backup"
 
     @property
     def last_backup(self) -> str:
         """What is known of the last backup. Beside the locks, because no program of any version minds what is there."""
-        return os.path.join(self.locks, "last-backup.json")
+        return f"{self.locks}/last-backup.json"
 
     @property
     def readers_lock(self) -> str:
         """Held shared by long readers; packs are unlinked only by who has it exclusively."""
-        return os.path.join(self.locks, "readers")
+        return f"{self.locks}/readers"
 
     def pack_lock(self, pack_id: int) -> str:
         return f"{self.locks}/pack-{pack_id}"
@@ -320,9 +320,9 @@ class LegacyLayout(Layout):
 
     def __init__(self, root: str, loose_prefix_len: int = 2) -> None:
         super().__init__(root, loose_prefix_len)
-        self.packed = os.path.join(root, "packs")
-        self.database = os.path.join(root, "packs.idx")
-        self.duplicates = os.path.join(root, "duplicates")
+        self.packed = f"{root}/packs"
+        self.database = f"{root}/packs.idx"
+        self.duplicates = f"{root}/duplicates"
 
     @property
     def directories(self) -> tuple[str, ...]:

@@ -13,7 +13,6 @@ until the machine that made it starts again.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from functools import cache, lru_cache
 
 from rsdos import fsio
@@ -51,12 +50,14 @@ class Committed:
 def read_committed(path: str) -> Committed:
     """What the lock file at ``path`` says; nothing, when it is not there or cannot be read."""
     line = b""
-    with suppress(OSError):
+    try:  # `suppress` is 1 us, of the 25 that a look for what is not there takes.
         for fd in fsio.opening_for_reading(path):
             try:
                 line = os.pread(fd, _LENGTH, 0)
             finally:
                 os.close(fd)
+    except OSError:
+        pass
     return _decode(line)
 
 
