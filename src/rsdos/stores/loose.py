@@ -168,11 +168,10 @@ class LooseStore(Store):
     ) -> list[Copy]:
         """As promised: what is good was so, and under its name, when all had been read and synced."""
         answers = [Copy.MISSING] * len(digests)
-        todo = list(range(len(digests)))
+        todo = self.names.possible(digests)
         for _ in range(order.MOST_ROUNDS):
-            looks = self._look_at([digests[at] for at in todo], trust, durability)
             again = []
-            for at, (copy, leant_on) in zip(todo, looks, strict=True):
+            for at, (copy, leant_on) in self._look_at(digests, todo, trust, durability).items():
                 answers[at] = copy
                 if leant_on and not _is_there(leant_on):
                     again.append(at)
@@ -182,16 +181,16 @@ class LooseStore(Store):
         raise Busy(self.names.path(digests[todo[0]], Codec.RAW), "others, which replace it whenever it was read")
 
     def _look_at(
-        self, digests: Sequence[bytes], trust: Trust, durability: Durability
-    ) -> list[tuple[Copy, LeantOn | None]]:
-        """What there is of each object, and, of a good copy, which file that is."""
-        answers: list[tuple[Copy, LeantOn | None]] = [(Copy.MISSING, None)] * len(digests)
-        for at in self.names.possible(digests):
-            if self.names.may_have(digests[at]):
-                answers[at] = self._copy(digests[at], trust, durability)
+        self, digests: Sequence[bytes], positions: Iterable[int], trust: Trust, durability: Durability
+    ) -> dict[int, tuple[Copy, LeantOn | None]]:
+        """What there is of the objects at some positions, and, of a good copy, which file that is."""
+        answers: dict[int, tuple[Copy, LeantOn | None]] = {}
+        for at in positions:
+            there = self.names.may_have(digests[at])
+            answers[at] = self._copy(digests[at], trust, durability) if there else (Copy.MISSING, None)
         if durability is Durability.FULL:
             # Whoever wrote these may not have synced their names yet, or not mean to.
-            directories = {os.path.dirname(leant_on.path) for _, leant_on in answers if leant_on}
+            directories = {os.path.dirname(leant_on.path) for _, leant_on in answers.values() if leant_on}
             if directories:
                 with Threads(SYNCS) as threads:
                     self._directories.sync(directories, threads)
@@ -244,8 +243,10 @@ class LooseStore(Store):
 
     def _known(self, digests: Sequence[bytes]) -> list[LeantOn | None]:
         # 1. Look for a good copy.
-        looks = self._look_at(digests, Trust.VERIFY, self._durability)
-        answers = [leant_on for _, leant_on in looks]
+        looks = self._look_at(digests, self.names.possible(digests), Trust.VERIFY, self._durability)
+        answers: list[LeantOn | None] = [None] * len(digests)
+        for at, (_, leant_on) in looks.items():
+            answers[at] = leant_on
         rest = [at for at, leant_on in enumerate(answers) if leant_on is None]
         if self.elsewhere is not None and rest:  # Not its truth: that counts the objects of the newest manifest.
             packed = self.elsewhere.copies([digests[at] for at in rest], Trust.VERIFY, self._durability)

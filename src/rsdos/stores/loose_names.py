@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import groupby
 from typing import NamedTuple, TypeVar
@@ -94,7 +94,7 @@ class LooseNames:
             self._layout.check_loose(self._layout.loose_directory(digest.hex()))
         return answer
 
-    def possible(self, digests: Sequence[bytes]) -> Iterable[int]:
+    def possible(self, digests: Sequence[bytes]) -> Sequence[int]:
         """The positions of the digests that may have a file; of all others there is none.
 
         Most bulk looks are for what is not here: a listing tells that of all the digests of a directory at once.
