@@ -14,7 +14,7 @@ import pytest
 from rsdos import Busy, Container, ContainerReplaced, DamagedContainer, NotAContainer, Place
 from rsdos.directory import Directory
 from rsdos.engine import Engine
-from rsdos.maintenance import migrate
+from rsdos.maintenance import migrate, validate
 from tests.crash.calls import intercepted
 from tests.data import key_of, noise, text
 from tests.helpers import ABSENT, assert_holds, native
@@ -368,3 +368,22 @@ def test_unfinished_manifests_of_dead_writers_go_with_the_next_commit(tmp_path: 
     packed(tmp_path, b"x")
     assert not list((tmp_path / "index").glob("*.new"))
     assert native(Engine(str(tmp_path))).index.history.newest().number == 2
+
+
+def test_a_validation_is_told_that_the_container_was_migrated_while_it_ran(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Container.create(tmp_path / "store")
+    store.insert_many([noise(300, 1)])
+    plan = validate.plan(store.engine, validate.ValidateOptions())
+    layout = store.engine.layout
+    real = layout.segment_numbers
+
+    def numbers() -> list[int]:
+        engine = Engine(str(store.path))
+        migrate.execute(engine, migrate.plan(engine, migrate.MigrateOptions(to=1)))
+        return real()
+
+    monkeypatch.setattr(layout, "segment_numbers", numbers)
+    with pytest.raises(ContainerReplaced):
+        validate.execute(store.engine, plan)

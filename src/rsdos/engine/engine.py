@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
 from rsdos import locks
@@ -117,21 +117,30 @@ class Engine:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Keep every pack where it is: for long readers, who look at the newest manifest only after this.
+        """Keep every pack where it is: for long readers, which look at the newest manifest only after this.
 
-        Where the container cannot be written nothing is held: a pack that is gone is then met, and told, as missing.
+        Where the container cannot be written nothing is held: a pack that is gone is then met, and told, as missing. A
+        file that is missing because another container is in this one's place by now is told as that: raises
+        `ContainerReplaced`, `NotAContainer`.
         """
+        with self._shared() or nullcontext():
+            try:
+                yield
+            except FileNotFoundError as error:
+                if str(error.filename or "").startswith(self.layout.root):
+                    self.packed.original.check()
+                raise
+
+    def _shared(self) -> locks.Lock | None:
+        """Lock the file of long readers; None where it cannot be."""
         try:
-            lock = locks.share(self.layout.readers_lock)
+            return locks.share(self.layout.readers_lock)
         except OSError as error:
             from rsdos.engine.objects import REFUSED
 
             if error.errno not in (*REFUSED, errno.ENOENT, *locks.UNSUPPORTED):
                 raise
-            yield
-            return
-        with lock:
-            yield
+        return None
 
     def kept(self, answers: Iterator[_T]) -> Iterator[_T]:
         """The same answers, `reading` from the first to the last: a pack that they come from stays where it is.
