@@ -1,4 +1,5 @@
 import errno
+import gc
 import os
 from pathlib import Path
 from typing import Any
@@ -76,12 +77,13 @@ def test_only_regular_files_are_read(path: str, tmp_path: Path) -> None:
     link = tmp_path / "link"
     (tmp_path / "real").write_bytes(b"x")
     link.symlink_to(tmp_path / "real")
+    gc.collect()  # What other tests have left is not to go in between.
     before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
     for wrong in (path, str(link), str(tmp_path), "/dev/null"):
         with pytest.raises(OSError):
             fsio.open_for_reading(wrong)
     after = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
-    assert after == before
+    assert after <= before
 
 
 def test_create_takes_no_file_that_is_there(path: str, tmp_path: Path) -> None:
