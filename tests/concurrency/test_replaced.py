@@ -32,7 +32,7 @@ def assert_whole(container: Container) -> None:
     assert report.is_good, (report.damaged, report.files)
 
 
-# An older state of the same container (FAULTS A7).
+# An older state of the same container (A7).
 
 
 @pytest.mark.parametrize("version", [1, 2])
