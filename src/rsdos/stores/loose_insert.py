@@ -131,7 +131,7 @@ class LooseInsert:
         return self.insert_many((data,))[0]
 
     def insert_bytes(self, data: bytes) -> str:
-        """`insert_many` of one object of at most a frame: five system calls where there is no copy to look at."""
+        """`insert_many` of one object of at most a frame, by a shorter way where there is no copy to look at."""
         if not self._is_raw:
             return self.insert_many((data,))[0]
         digest = self._hash.digest_of(data)
