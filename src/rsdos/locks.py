@@ -55,6 +55,11 @@ class Lock:
     def take(self, kind: int, path: str) -> None:
         """Lock it. Raises `_Refused`, `Busy` instead of waiting for its own thread, and OSError with the path."""
         try:
+            # Before it is locked: the handler of a signal may run as soon as flock has returned.
+            status = os.fstat(self._file.fd)
+            self._thread, self._kind = threading.get_ident(), kind
+            self._inode = status.st_dev, status.st_ino
+            _held[id(self)] = self
             try:
                 fcntl.flock(self._file.fd, kind | fcntl.LOCK_NB)
             except OSError as error:
@@ -62,10 +67,6 @@ class Lock:
                     raise
                 self._refuse_own(kind, path)
                 fcntl.flock(self._file.fd, kind)
-            self._thread, self._kind = threading.get_ident(), kind
-            status = os.fstat(self._file.fd)
-            self._inode = status.st_dev, status.st_ino
-            _held[id(self)] = self
         except OSError as error:
             if kind & fcntl.LOCK_NB and error.errno in _TAKEN:
                 raise _Refused from None
@@ -73,11 +74,12 @@ class Lock:
             raise
 
     def _refuse_own(self, kind: int, path: str) -> None:
-        """Raise `Busy` when this thread has what it would wait for."""
-        status = os.fstat(self._file.fd)
-        ours = threading.get_ident(), (status.st_dev, status.st_ino)
+        """Raise `Busy` when this thread has what it would wait for, or is about to have it."""
+        ours = self._thread, self._inode
         for lock in filter(None, (reference() for reference in _held.valuerefs())):
-            if (lock._thread, lock._inode) == ours and lock._file.fd >= 0 and (kind | lock._kind) & fcntl.LOCK_EX:
+            if lock is self or (lock._thread, lock._inode) != ours or lock._file.fd < 0:
+                continue
+            if (kind | lock._kind) & fcntl.LOCK_EX:
                 raise Busy(path, OWN_THREAD)
 
     def describe(self, holder: str) -> None:
