@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -190,3 +191,20 @@ def test_only_damage_is_told_as_damage(path: Path, name: str, told: type[Excepti
     error = sqlite3.OperationalError("locking protocol")
     error.sqlite_errorcode = getattr(sqlite3, name)
     assert type(translated(error, LegacyLayout(str(path)))) is told
+
+
+@pytest.mark.parametrize("call", ["find_many", "sync_log"])
+@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("to", Place)
+@pytest.mark.parametrize("data", [SMALL[1], LARGE], ids=["small", "large"])
+def test_a_duplicate_that_is_looked_for_in_an_index_that_was_just_cleared_away_is_not_acknowledged(
+    path: Path, data: bytes, to: Place, number: int, call: str
+) -> None:
+    Container(path).insert_many([*SMALL, LARGE], compress=CompressMode.NO)
+    writer = Container(path)
+    made = at_call(
+        packs(writer).database, call, number, lambda: Container(path).init_container(clear=True, container_version=1)
+    )
+    with suppress(ContainerReplaced):
+        writer.insert_many([data], to=to)
+        assert len(made) <= number, "acknowledged, and not there"

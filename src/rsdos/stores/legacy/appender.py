@@ -266,8 +266,9 @@ class LegacyAppender(PackAppender):
         for _ in range(LOOKS):
             rows = self._database.find_many(keys)
             there = {row.key for row in rows}
-            # A sync takes time, and a repack takes packs away.
-            if self._durability is not Durability.FULL or not self._make_durable(rows):
+            # A sync takes time, and a repack takes packs away; a clearing or a restore the index that was looked at.
+            is_durable = self._durability is not Durability.FULL or not self._make_durable(rows)
+            if is_durable and (not rows or self._database.is_of_now()):
                 return [digest for digest in digests if digest.hex() not in there]
         # In doubt, as with `LegacyPacks.copies`.
         self._damaged.update(digest for digest in digests if digest.hex() in there)

@@ -59,6 +59,9 @@ _SOUND = f"typeof(hashkey) = 'text' AND {_IN_RANGE}"
 SHARED = "has another name, in a copy of the container that was made with hard links"
 """What keeps an index from being written."""
 
+REPLACED = "another index was put in its place since it was opened: open it anew"
+"""What a write says that has begun on the index of before."""
+
 
 class Row(NamedTuple):
     """An object in a pack: ``size`` raw bytes in ``length`` stored bytes from ``offset``."""
@@ -322,7 +325,7 @@ class Database:
         if connection.file != (status.st_dev, status.st_ino):
             self._original.check()
             self._local.connection = None
-            raise ContainerReplaced(self._path, "another index was put in its place since it was opened: open it anew")
+            raise ContainerReplaced(self._path, REPLACED)
         return connection
 
     @property
@@ -338,6 +341,19 @@ class Database:
         except FileNotFoundError:
             return False
         return self._connection().file == (status.st_dev, status.st_ino)
+
+    def is_of_now(self) -> bool:
+        """Whether what this thread has read is the container's own index: asked behind a look that an insert leans on.
+
+        False: it is another file by now, to which the next look goes. Raises `ContainerReplaced`, `NotAContainer`.
+        """
+        self._original.check()
+        if self.is_in_place():
+            return True
+        if self._connection().sqlite.in_transaction:
+            raise ContainerReplaced(self._path, REPLACED)
+        self.renew()
+        return False
 
     def renew(self) -> None:
         """Go on with the file that has the index's name now, if that is another than this thread has open.

@@ -224,9 +224,10 @@ class LegacyPacks(Packs):
             )
             answers = [self._copy(digest, digest in good) if digest in rows else Copy.MISSING for digest in digests]
             hits = (rows[digest] for digest, copy in zip(digests, answers, strict=True) if copy is Copy.GOOD)
-            if durability is not Durability.FULL or not self._make_durable(hits):
+            is_durable = durability is not Durability.FULL or not self._make_durable(hits)
+            if is_durable and (not rows or self.database.is_of_now()):
                 return answers
-            # A sync takes time: what is there is asked once more.
+            # A sync takes time, and another index may have come: what is there is asked once more.
         # In doubt: others have appended all the time, or a pack is missing. What is stored anew takes its row's place.
         return [Copy.DAMAGED if digest in rows else Copy.MISSING for digest in digests]
 
