@@ -6,6 +6,7 @@ import os
 import re
 import stat
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from rsdos.directory import Directory, Form, open_at
@@ -83,6 +84,8 @@ class Layout:
         self.loose_prefix_len = loose_prefix_len
         self._plain: set[str] = set()
         """The directories of loose files that were seen to be no links."""
+        self.refuse_another: Callable[[], None] = lambda: None
+        """Raises `ContainerReplaced` when the container is another by now than the one that was opened."""
 
     @property
     def directories(self) -> tuple[str, ...]:
@@ -175,9 +178,13 @@ class Layout:
                 make_directory(directory)
 
     def refuse_gone(self) -> None:
-        """Raise `NotAContainer` when the container is not at its path any more: renamed, removed, not mounted."""
+        """Raise `NotAContainer` when the container is not at its path any more: renamed, removed, not mounted.
+
+        Raises `ContainerReplaced` when it is another, of another version say: that has other directories.
+        """
         if not os.path.lexists(self.config):
             raise NotAContainer(self.root, "it was there when it was opened, and is gone")
+        self.refuse_another()
 
     def remove(self, path: str) -> bool:
         """Remove a file of the container; whether it was there. Of many in one directory: `open` that."""

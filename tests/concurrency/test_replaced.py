@@ -387,3 +387,16 @@ def test_a_validation_is_told_that_the_container_was_migrated_while_it_ran(
     monkeypatch.setattr(layout, "segment_numbers", numbers)
     with pytest.raises(ContainerReplaced):
         validate.execute(store.engine, plan)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_list_of_packs_that_a_migration_has_taken_away_is_a_container_replaced(tmp_path: Path, version: int) -> None:
+    """As it is for a backup that has begun when the last step of a migration in place comes."""
+    path = tmp_path / "container"
+    with Container.create(path, container_version=version) as late:
+        late.insert(b"packed", to=Place.PACKED)
+        layout = late.engine.layout
+        with Container(path) as other:
+            migrate.execute(other.engine, migrate.plan(other.engine, migrate.MigrateOptions(3 - version)))
+        with pytest.raises(ContainerReplaced):
+            layout.pack_ids()

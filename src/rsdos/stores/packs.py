@@ -136,6 +136,7 @@ class Packs(Store):
         self._config = config
         self._durability = durability
         self.original = Original(layout, config.version, config.container_id)
+        layout.refuse_another = self.original.check
         self.codecs = _ALL
         """In which an object of at most one frame can be stored here."""
         self.elsewhere: Store | None = None
