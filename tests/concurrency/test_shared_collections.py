@@ -1,4 +1,4 @@
-"""Two threads that share a Container while a third program commits: one is stopped at every line of the stores in turn."""
+"""Two threads share a Container while a third program commits: one is stopped at every line of the stores in turn."""
 
 from __future__ import annotations
 

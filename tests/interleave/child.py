@@ -13,7 +13,7 @@ import pkgutil
 import random
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from importlib import import_module
@@ -43,11 +43,15 @@ class Ending(StrEnum):
 
 @dataclass
 class Job:
-    """Acts beside one another, by ``seeds`` or, where there are none, stopped at every ``share``-th step."""
+    """Acts beside one another, by ``seeds`` or, where there are none, stopped at every ``share``-th step.
+
+    With a ``second`` the second is stopped as well, at every so-manyth of its own steps for each stop of the first.
+    """
 
     acts: list[str]
     seeds: list[int] = field(default_factory=list)
     share: int = 0
+    second: int = 0
     ending: str = Ending.WHOLE
 
 
@@ -137,12 +141,20 @@ class Player:
             shutil.rmtree(self._path)
         return played, lost
 
+    def _stops(self, job: Job) -> Iterator[tuple[int, ...]]:
+        for stop in range(1, self.length(job.acts[0])[0] + 1, job.share):
+            if not job.second:
+                yield (stop,)
+                continue
+            for second in range(1, self.length(job.acts[1])[0] + 1, job.second):
+                yield stop, second
+
     def tally(self, job: Job) -> Tally:
         tally = Tally(job.acts)
         if job.share:
-            for stop in range(1, self.length(job.acts[0])[0] + 1, job.share):
-                played, faults = self.run(job.acts, Stopped([stop, *[None] * (len(job.acts) - 1)]))
-                tally.add(faults, played, f"stop {stop}")
+            for stops in self._stops(job):
+                played, faults = self.run(job.acts, Stopped([*stops, *[None] * (len(job.acts) - len(stops))]))
+                tally.add(faults, played, f"stop {' '.join(map(str, stops))}")
         for seed in job.seeds:
             if job.ending == Ending.POWER:
                 played, lost = self.lose_power(job.acts, seed)

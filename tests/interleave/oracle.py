@@ -187,11 +187,19 @@ def _last_look(trace: Sequence[Step], actor: int, begin: int, end: int, objects:
     commits = _commits(trace, actor, begin, end)
     if commits:
         return commits[0] if objects > 1 else commits[-1]
-    own = [at for at in range(begin, end) if trace[at].actor == actor and trace[at].kind in _TAKES_TIME]
+    own = [at for at in range(begin, end) if trace[at].actor == actor and _is_look(trace[at])]
     looks = [at for at in own if trace[at].text.startswith(_OBJECTS)]
     while len(looks) > 1 and _is_newer(trace[looks[-2]], trace[looks[-1]]):
         looks.pop()  # Behind the look for a newer manifest, one whether its own is there.
     return looks[-1] if looks else begin
+
+
+def _is_look(step: Step) -> bool:
+    """Whether a step may be a store's last look. Version 1: SQLite takes this lock for what it reads from memory."""
+    if step.kind is Kind.LOCK:
+        return step.text == f"{MAIN}/packs.idx-shm"
+    # That at the name of the index asks whether it is the container's.
+    return step.kind in _TAKES_TIME and (step.kind is not Kind.LOOK or step.text != f"{MAIN}/packs.idx")
 
 
 _MANIFESTS = f"{MAIN}/index/manifest-"

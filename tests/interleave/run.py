@@ -150,7 +150,7 @@ def _replay(names: list[str], chosen: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(dir=os.environ["TMPDIR"]) as directory:
         player = Player(chosen.version or 2, Path(directory))
         if chosen.seed is None:
-            played, faults = player.run(names, Stopped([chosen.stop, *[None] * (len(names) - 1)]))
+            played, faults = player.run(names, Stopped([*chosen.stop, *[None] * (len(names) - len(chosen.stop))]))
         elif chosen.ending == Ending.POWER:
             played, lost = player.lose_power(names, chosen.seed)
             faults = [f"{where}: {fault}" for where, some in lost.items() for fault in some]
@@ -172,10 +172,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="the first of them; default 0")
     parser.add_argument("--ending", choices=list(Ending), default=Ending.WHOLE, help="one is killed, or power is lost")
     parser.add_argument("--sweep", type=int, metavar="SHARE", help="instead: stop the first at each SHARE-th call")
+    parser.add_argument("--second", type=int, default=0, metavar="SHARE", help="and, with --sweep, the second as well")
     parser.add_argument("--triples", type=int, default=400, help="threes and fours, each with a quarter of the seeds")
     parser.add_argument("--only", default="", help="pairs of which one has this in its name; or A + B")
     parser.add_argument("--replay", metavar="A + B", help="play one schedule, --seed or --stop, and tell it")
-    parser.add_argument("--stop", type=int)
+    parser.add_argument("--stop", type=int, nargs="+", help="with --replay: the step of the first, and of the second")
     parser.add_argument("--looks", action="store_true", help="tell looks as well")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--source", type=Path, help="src/ of another checkout")
@@ -203,7 +204,7 @@ def _jobs(chosen: argparse.Namespace) -> list[Job]:
     some = [pair for pair in pairs() if _is_meant(pair, chosen.only)]
     if chosen.sweep:
         both = [order for pair in some for order in ([pair, pair[::-1]] if pair[0] != pair[1] else [pair])]
-        return [Job(pair, share=chosen.sweep) for pair in both]
+        return [Job(pair, share=chosen.sweep, second=chosen.second) for pair in both]
     few = seeds[: max(chosen.seeds // 4, 1)]
     jobs = [Job(pair, seeds=seeds, ending=chosen.ending) for pair in some]
     more = triples(0 if chosen.only else chosen.triples, first)

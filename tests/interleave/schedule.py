@@ -106,9 +106,11 @@ class Chance:
 
 
 class Stopped:
-    """Each actor stops at a step of its own and the next begins; when the last has ended, the one before it goes on.
+    """Each actor stops at a step of its own, and the next begins; when all have stopped, each goes on to its end.
 
-    With two and ``(n, None)``: the first is stopped at its n-th call, the other runs whole, the first goes on.
+    With two and ``(n, None)``: the first is stopped at its n-th call, the other runs whole, the first goes on. With
+    ``(n, m)``: the first is stopped, the other is stopped at its m-th call, the first goes on and ends, the other does.
+    The gate stands for SIGSTOP: an actor waits in it before its call of the C library, as one that is stopped does.
     """
 
     def __init__(self, stops: Sequence[int | None]) -> None:
@@ -119,8 +121,8 @@ class Stopped:
             stop = self._stops[actor]
             if stop is None or following.steps < stop:
                 return actor
-        # All have come to their stops, or wait for one that has: the last goes on first.
-        chosen = max(ready)
+        # All have come to their stops, or wait for one that has.
+        chosen = min(ready)
         self._stops[chosen] = None
         return chosen
 

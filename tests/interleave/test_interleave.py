@@ -67,6 +67,18 @@ def test_one_is_stopped_at_a_call_and_the_other_runs_whole(version: int, in_memo
     assert not faults
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_both_are_stopped_at_a_call_and_the_first_ends_first(version: int, in_memory: Path) -> None:
+    """A few of all n times m; `make interleave ARGS="--sweep 5 --second 5 --only 'delete + pack'"` takes more."""
+    faults = {}
+    with working(version, in_memory) as worker:
+        for acts in (["delete", "insert loose, duplicates"], ["insert packed", "repack"], ["pack", "transfer out"]):
+            tally = worker.tally(Job(acts, share=47, second=37))
+            assert tally.schedules > 9
+            faults.update({f"{' + '.join(acts)}, {kind}": text for kind, text in unknown(tally).items()})
+    assert not faults
+
+
 @pytest.mark.parametrize("part", range(4))
 def test_threads_share_a_container_and_one_is_stopped_at_a_line(part: int, in_memory: Path) -> None:
     faults = {}
