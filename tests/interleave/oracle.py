@@ -188,9 +188,10 @@ def _last_look(trace: Sequence[Step], actor: int, begin: int, end: int, objects:
     if commits:
         return commits[0] if objects > 1 else commits[-1]
     own = [at for at in range(begin, end) if trace[at].actor == actor and _is_look(trace[at])]
-    looks = [at for at in own if trace[at].text.startswith(_OBJECTS)]
-    while len(looks) > 1 and _is_newer(trace[looks[-2]], trace[looks[-1]]):
-        looks.pop()  # Behind the look for a newer manifest, one whether its own is there.
+    looks = [at for at in own if trace[at].text.startswith(_OBJECTS) or trace[at].text == _MANIFESTS_LISTED]
+    known = max((trace[at].text for at in own if _is_manifest(trace[at], Kind.OPEN)), default="")
+    while len(looks) > 1 and _is_manifest(trace[looks[-1]], Kind.LOOK) and trace[looks[-1]].text <= known:
+        looks.pop()  # Not for a newer manifest: whether its own is there yet.
     return looks[-1] if looks else begin
 
 
@@ -202,12 +203,12 @@ def _is_look(step: Step) -> bool:
     return step.kind in _TAKES_TIME and (step.kind is not Kind.LOOK or step.text != f"{MAIN}/packs.idx")
 
 
-_MANIFESTS = f"{MAIN}/index/manifest-"
+_MANIFESTS_LISTED = f"{MAIN}/index"
+_MANIFESTS = f"{_MANIFESTS_LISTED}/manifest-"
 
 
-def _is_newer(one: Step, other: Step) -> bool:
-    both = one.text.startswith(_MANIFESTS) and other.text.startswith(_MANIFESTS)
-    return both and one.kind is other.kind is Kind.LOOK and one.text > other.text
+def _is_manifest(step: Step, kind: Kind) -> bool:
+    return step.kind is kind and step.text.startswith(_MANIFESTS)
 
 
 _OBJECTS = tuple(f"{MAIN}/{name}" for name in ("loose/", "packed/", "packs/", "index/", "packs.idx"))
