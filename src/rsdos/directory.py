@@ -41,6 +41,8 @@ def sync_entries(fd: int) -> bool:
         os.fsync(fd)
     except OSError as error:
         if error.errno not in _NO_SYNC:
+            with suppress(OSError):
+                error.filename = error.filename or os.readlink(f"/proc/self/fd/{fd}")
             raise
         return False
     return True

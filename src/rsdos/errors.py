@@ -23,6 +23,10 @@ _OF_THE_SYSTEM = ("errno", "strerror", "filename", "filename2")
 """What an OSError has beside its attributes."""
 
 
+OWN_NUMBERS = "its file system gives each name of a file a number of its own, as sshfs and some other of FUSE"
+"""Why a container cannot be written where a file is not known again by another name of its own."""
+
+
 def _again(kind: type[RsdosError], args: tuple[object, ...]) -> RsdosError:
     """An error of which only the arguments are set yet."""
     error = kind.__new__(kind)

@@ -70,6 +70,8 @@ class Lock:
         except OSError as error:
             if kind & fcntl.LOCK_NB and error.errno in _TAKEN:
                 raise _Refused from None
+            if error.errno == errno.EINVAL:  # So say some of FUSE, of a call that they do not have.
+                raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), path) from error
             error.filename = path
             raise
 

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
 from rsdos import fsio, locks
 from rsdos.config import Config, encode_config, read_config
 from rsdos.engine.formats import format_of
 from rsdos.engine.objects import NO_LOCKS
 from rsdos.engine.reserve import prepare
-from rsdos.errors import Busy, ContainerExists, ReadOnlyContainer
+from rsdos.errors import OWN_NUMBERS, Busy, ContainerExists, ReadOnlyContainer
 from rsdos.layout import Layout
 from rsdos.model import Links, Sharing
 from rsdos.sharing import make_directories, share_directory
 
 _NEW = ".new"
-_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
-"""What file systems say that have no hard links."""
+_CANNOT = (errno.EPERM, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.ENOLCK)
+"""What file systems say of a call that they do not have."""
 
 _CLEARING = ".clearing"
 _FOUND = "lost+found"
@@ -43,15 +44,19 @@ def make_container(path: str, config: Config, sharing: Sharing = Sharing.UMASK, 
         _refuse_what_is_there(path, layout)
         if sharing is Sharing.GROUP:
             share_directory(layout.root)
-        for directory in layout.directories:
-            make_directories(directory)
-        _need_links(path, layout)
-        form.begin(layout, config)
-        if os.path.isdir(layout.locks):
-            prepare(layout)
-        # What is below is safe before the configuration makes a container of it.
-        fsio.sync_directory(layout.root)
-        write_config(layout, config)
+        try:
+            _need_file_system(path, layout)
+            for directory in layout.directories:
+                make_directories(directory)
+            form.begin(layout, config)
+            if os.path.isdir(layout.locks):
+                prepare(layout)
+            # What is below is safe before the configuration makes a container of it.
+            fsio.sync_directory(layout.root)
+            write_config(layout, config)
+        except OSError:
+            _remove_empty(layout)  # Of another version they would be in the way.
+            raise
     directory = layout.root
     with suppress(OSError):  # A parent that cannot be read cannot be synced; the container itself is whole.
         while directory != above:
@@ -68,24 +73,45 @@ def _locked(path: str, root: str) -> locks.Lock:
         raise
 
 
-def _need_links(path: str, layout: Layout) -> None:
-    """Refuse a file system without hard links: commits, and locks that disk-objectstore knows, are made by them.
+def _need_file_system(path: str, layout: Layout) -> None:
+    """Refuse, by its name, a file system without what every container needs: locks, syncs and hard links of files.
 
-    The two names are among those that a call that was killed may leave.
+    Commits, and locks that disk-objectstore knows, are made by links, and known again by their number. The two names
+    are among those that a call that was killed may leave.
     """
-    new, other = f"{layout.config}{_NEW}", layout.beginnings[-1]
+    new, other = f"{layout.config}{_NEW}", f"{layout.notes}{_NEW}"
     for name in (new, other):
         fsio.remove(name)
-    fsio.create(new).close()
     try:
-        os.link(new, other)
-    except OSError as error:
-        if error.errno in _NO_LINKS:
-            raise ReadOnlyContainer(path, "its file system has no hard links, as exFAT: choose another one") from error
-        raise
+        with fsio.create(new) as fd:
+            with _needed(path, NO_LOCKS):
+                locks.try_lock(fd)
+            with _needed(path, "its file system cannot sync files (fsync): choose another one"):
+                fsio.sync_file(fd)
+            with _needed(path, "its file system has no hard links, as exFAT: choose another one"):
+                os.link(new, other)
+            if not os.path.samestat(os.fstat(fd), os.stat(other)):
+                raise ReadOnlyContainer(path, OWN_NUMBERS)
     finally:
         for name in (other, new):
             fsio.remove(name)
+
+
+def _remove_empty(layout: Layout) -> None:
+    with suppress(OSError), layout.open() as place:
+        for directory in layout.directories:
+            with suppress(OSError):
+                place.remove_directory(os.path.basename(directory))
+
+
+@contextmanager
+def _needed(path: str, lack: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _CANNOT:
+            raise ReadOnlyContainer(path, lack) from error
+        raise
 
 
 def write_config(layout: Layout, config: Config) -> None:
@@ -115,7 +141,7 @@ def _refuse_what_is_there(path: str, layout: Layout) -> None:
 
 def _refuse_strangers(path: str, layout: Layout) -> None:
     names = [layout.config, layout.config + _NEW, layout.config + _CLEARING, layout.locks, locks.IN_DIRECTORY]
-    names += [*layout.directories, *layout.beginnings, layout.notes, layout.validation, _FOUND]
+    names += [*layout.directories, *layout.beginnings, layout.notes, f"{layout.notes}{_NEW}", layout.validation, _FOUND]
     strangers = sorted(set(os.listdir(layout.root)) - set(map(os.path.basename, names)))
     if strangers:
         raise ContainerExists(path, f"is not empty: there is {strangers[0]}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rsdos import fsio, locks
 from rsdos.config import VERSION
-from rsdos.errors import ContainerReplaced, DamagedContainer
+from rsdos.errors import OWN_NUMBERS, ContainerReplaced, DamagedContainer, ReadOnlyContainer
 from rsdos.index.committed import Committed, read_committed
 from rsdos.index.manifest import Manifest, decode_manifest, encode_manifest
 from rsdos.index.segment import identity
@@ -254,6 +254,7 @@ class History:
                 os.link(temporary, target)
                 status = os.fstat(fd)
                 if not os.path.samestat(status, os.stat(target)):
+                    self._refuse_own_numbers(temporary, target, data)
                     raise _Outrun
             except (FileExistsError, FileNotFoundError):
                 raise _Outrun from None
@@ -261,6 +262,15 @@ class History:
         if durability is Durability.FULL:
             fsio.sync_directory(self._layout.index)
         return identity(status)
+
+    def _refuse_own_numbers(self, temporary: str, target: str, data: bytes) -> None:
+        """Take a manifest back, and raise `ReadOnlyContainer`, when it is only by its number that it is another file.
+
+        No container is made there; this one was copied there, or is seen through a mount.
+        """
+        if fsio.read_file(target, _MOST_BYTES) == data == fsio.read_file(temporary, _MOST_BYTES):
+            self._layout.remove(target)
+            raise ReadOnlyContainer(self._layout.root, OWN_NUMBERS)
 
     def _undo(self, newest: Manifest) -> None:
         """Remove what a commit that failed has merged, unless it stands and only its last sync failed."""

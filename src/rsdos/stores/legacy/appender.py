@@ -111,11 +111,12 @@ class LegacyPack:
     def close(self) -> None:
         """Give back the space of what was not committed, and both locks. In a forked child nothing."""
         try:
-            if self.fd >= 0 and os.fstat(self.fd).st_size == self._highest and not self.is_kept:
-                if self._highest > self.committed:
-                    os.ftruncate(self.fd, self.committed)
-                if self.is_new and not self.committed:
-                    fsio.remove(self.path)
+            with suppress(FileNotFoundError):  # Of a file that has no name any more some of FUSE tell nothing.
+                if self.fd >= 0 and os.fstat(self.fd).st_size == self._highest and not self.is_kept:
+                    if self._highest > self.committed:
+                        os.ftruncate(self.fd, self.committed)
+                    if self.is_new and not self.committed:
+                        fsio.remove(self.path)
         finally:
             self._file.close()
             self._release()

@@ -24,7 +24,7 @@ from rsdos import fsio
 from rsdos.errors import DamagedContainer, ReadOnlyContainer
 from rsdos.layout import LegacyLayout
 from rsdos.stores.legacy.schema import COLUMNS, SCHEMA, check_schema
-from rsdos.stores.legacy.sqlite_error import no_room, primary
+from rsdos.stores.legacy.sqlite_error import NO_RANGE_LOCKS, lacks_locks, no_room, not_made, primary
 
 _PATIENCE = 60.0
 """Seconds to wait for another program's lock: disk-objectstore commits a whole pack at once."""
@@ -213,28 +213,36 @@ parked = Parked()
 
 
 def create_database(path: str) -> None:
-    """Make an empty index. Raises OSError, sqlite3's among them as `DamagedContainer`."""
+    """Make an empty index. Raises OSError; what SQLite cannot do there is `ReadOnlyContainer`.
+
+    A write-ahead log lets readers go on while somebody commits; it needs memory that processes share.
+    """
+    try:
+        _create(path, "wal")
+    except sqlite3.Error:
+        try:
+            _create(path, "delete")
+        except sqlite3.Error as error:
+            raise not_made(path, error) from error
+        _log.warning("%s: no write-ahead log here (a network file system?): readers wait for commits", path)
+
+
+def _create(path: str, journal: str) -> None:
     try:
         # SQLite gives its log the rights of the file that is there.
         fsio.create(path).close()
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-            _prefer_wal(connection, path)
+            (mode,) = connection.execute(f"PRAGMA journal_mode={journal}").fetchone()
+            if mode != journal:
+                raise sqlite3.OperationalError(f"its journal is {mode}, and not {journal}")
             connection.execute("BEGIN")
             for statement in SCHEMA:
                 connection.execute(statement)
             connection.execute("COMMIT")
-    except sqlite3.Error as error:
-        raise DamagedContainer(path, str(error)) from error
-
-
-def _prefer_wal(connection: sqlite3.Connection, path: str) -> None:
-    """A write-ahead log lets readers go on while somebody commits; it needs memory that processes share."""
-    try:
-        (mode,) = connection.execute("PRAGMA journal_mode=wal").fetchone()
-    except sqlite3.OperationalError:
-        mode = "delete"
-    if mode != "wal":
-        _log.warning("%s: no write-ahead log here (a network file system?): readers wait for commits", path)
+    except sqlite3.Error:
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            fsio.remove(path + suffix)
+        raise
 
 
 def connect(layout: LegacyLayout) -> Connection:
@@ -245,19 +253,24 @@ def connect(layout: LegacyLayout) -> Connection:
     try:
         return _opened(path, "mode=rw" if writable else "mode=ro")
     except sqlite3.OperationalError as error:
-        if writable and (full := no_room(layout, error)):
+        if writable and (full := no_room(path, error)):
             # To read an index without a log needs no room, to write it room for one.
             if _has_log(path):
                 raise full from error
             return _opened(path, "mode=ro&immutable=1", is_immutable=True)
-        if primary(error) not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR):
+        # Where there are no locks nobody writes from here, and it is read as from a mount that is read-only.
+        is_lockless = writable and lacks_locks(layout.root)
+        known = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR)
+        if primary(error) not in known and not is_lockless:
             raise
-        if writable and not fsio.has_other_names(path):  # Of another container as well: nothing is changed in it.
+        if (
+            writable and not is_lockless and not fsio.has_other_names(path)
+        ):  # Of another container as well: nothing is changed in it.
             _need_descriptors(path)
             return without_shared_memory(path)
         if _has_log(path):
             reason = "its log has changes that only a user with write permission can bring in"
-            raise ReadOnlyContainer(layout.root, reason) from error
+            raise ReadOnlyContainer(layout.root, NO_RANGE_LOCKS if is_lockless else reason) from error
     return _opened(path, "mode=ro&immutable=1", is_immutable=True)
 
 

@@ -31,7 +31,7 @@ from rsdos.stores.legacy.connection import (
     parked,
     without_shared_memory,
 )
-from rsdos.stores.legacy.sqlite_error import LOG_ROOM, primary, translated
+from rsdos.stores.legacy.sqlite_error import LOG_ROOM, NO_RANGE_LOCKS, lacks_locks, primary, translated
 
 COLUMNS = 'hashkey, compressed, size, "offset", length, pack_id'
 
@@ -284,11 +284,13 @@ class Database:
         if connection.is_immutable:
             if not can_write(self._layout):
                 raise ReadOnlyContainer(self._layout.root, "no permission to write packs.idx")
-            # It was opened when there was no room to write.
+            # It was opened when there was no room to write, or where nothing can be locked.
             self._local.connection = None
             connection.close()
             connection = self._own_connection()
             if connection.is_immutable:
+                if lacks_locks(self._layout.root):
+                    raise ReadOnlyContainer(self._layout.root, NO_RANGE_LOCKS)
                 reason = f"{os.strerror(errno.ENOSPC)}: SQLite needs {LOG_ROOM >> 10} KiB; free these"
                 raise OSError(errno.ENOSPC, reason, self._path)
         if connection.sqlite.in_transaction:

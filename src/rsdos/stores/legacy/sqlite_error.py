@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import sqlite3
 import tempfile
@@ -12,6 +13,8 @@ from rsdos.layout import LegacyLayout
 
 LOG_ROOM = 128 << 10
 """Bytes that a commit needs beside the index: 32 KiB that processes share, and a log of a few pages."""
+
+NO_RANGE_LOCKS = "its file system has no locks of a range of bytes (fcntl), which SQLite and so version 1 needs"
 
 _OTHERS = frozenset(
     {
@@ -72,10 +75,31 @@ def translated(error: sqlite3.Error, layout: LegacyLayout) -> Exception:
         return OSError(errno.EFBIG, os.strerror(errno.EFBIG), layout.database)
     if code == sqlite3.SQLITE_INTERRUPT:
         return DamagedContainer(layout.database, "a look takes more steps than a file of its size gives reason for")
-    return no_room(layout, error) or DamagedContainer(layout.database, str(error))
+    return no_room(layout.database, error) or DamagedContainer(layout.database, str(error))
 
 
-def no_room(layout: LegacyLayout, error: sqlite3.Error) -> OSError | None:
+def not_made(path: str, error: sqlite3.Error) -> OSError:
+    """What is raised where no index can be made at a path: that is no damage, there was none."""
+    if full := no_room(path, error):
+        return full
+    root = os.path.dirname(path)
+    return ReadOnlyContainer(root, NO_RANGE_LOCKS if lacks_locks(root) else f"SQLite makes no index here: {error}")
+
+
+def lacks_locks(directory: str) -> bool:
+    """Whether the file system has no locks of a range of bytes, which SQLite takes for reading too: tried on a file.
+
+    A server of locks that does not answer is another matter, and a directory that cannot be written says nothing.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=directory, buffering=0) as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM)
+    return False
+
+
+def no_room(path: str, error: sqlite3.Error) -> OSError | None:
     """The full disk, or the quota that is used up, that an error of SQLite's comes from; None when it comes from none.
 
     Of a quota SQLite says "disk I/O error", or that it cannot open a file: so some bytes are written beside it.
@@ -85,7 +109,7 @@ def no_room(layout: LegacyLayout, error: sqlite3.Error) -> OSError | None:
         return None
     number = errno.ENOSPC
     try:
-        with tempfile.TemporaryFile(dir=layout.root, buffering=0) as file:
+        with tempfile.TemporaryFile(dir=os.path.dirname(path), buffering=0) as file:
             file.write(os.urandom(LOG_ROOM))
             os.fsync(file.fileno())
     except OSError as found:
@@ -96,4 +120,4 @@ def no_room(layout: LegacyLayout, error: sqlite3.Error) -> OSError | None:
         if code != sqlite3.SQLITE_FULL:
             return None
     reason = f"{os.strerror(number)}: to write, SQLite needs {LOG_ROOM >> 10} KiB; free these"
-    return OSError(number, reason, layout.database)
+    return OSError(number, reason, path)
