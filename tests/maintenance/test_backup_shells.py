@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import stat
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from rsdos import Container
+from rsdos.interfaces import Progress
 from rsdos.maintenance import backup_remote
 from rsdos.maintenance.backup import BackupOptions, BackupReport
 from rsdos.maintenance.copies import LOCK
 from rsdos.maintenance.generations import Generations
 from rsdos.maintenance.remote import Remote
 from rsdos.model import WhenBusy
+from rsdos.progress import SILENCE
 from tests.data import key_of, noise
 from tests.helpers import assert_holds
 
@@ -38,10 +44,17 @@ def shell(tmp_path: Path, script: str) -> str:
     return str(path)
 
 
-def run(container: Container, place: str, way: str, silence: float = 600, **options: bool) -> BackupReport:
+def run(
+    container: Container,
+    place: str,
+    way: str,
+    silence: float = 600,
+    progress: Progress = SILENCE,
+    **options: bool,
+) -> BackupReport:
     ways = backup_remote.Ways(shell=way, silence=silence)
     wanted = BackupOptions(place, **options)
-    return backup_remote.execute(container.engine, backup_remote.plan(container.engine, wanted, ways), ways)
+    return backup_remote.execute(container.engine, backup_remote.plan(container.engine, wanted, ways), ways, progress)
 
 
 QUIET_FOR_RSYNC = (
@@ -108,3 +121,69 @@ def test_one_that_never_answers_is_given_up(store: Container, tmp_path: Path, sa
     remote = Remote(f"there:{tmp_path / 'backups'}", shell=way, silence=0.01)
     with pytest.raises(OSError, match="no sign of life"), remote.locked(LOCK, "me", WhenBusy.RAISE):
         pass
+
+
+class Told:
+    """A progress that does something once, when the first bytes were sent."""
+
+    def __init__(self, do: Callable[[], None]) -> None:
+        self._do: Callable[[], None] | None = do
+
+    def start(self, description: str, total: int | None, unit: str) -> None: ...
+
+    def advance(self, amount: int) -> None:
+        do, self._do = self._do, None
+        if do:
+            do()
+
+    def finish(self) -> None: ...
+
+
+PLAIN = 'exec sh -c "$command"'
+
+
+def test_a_timeout_of_the_users_own_is_not_taken_for_the_other_machines_silence(
+    store: Container, tmp_path: Path
+) -> None:
+    error = TimeoutError("of mine")
+
+    def give_up() -> None:
+        raise error
+
+    with pytest.raises(TimeoutError) as caught:
+        run(store, f"there:{tmp_path / 'backups'}", shell(tmp_path, PLAIN), progress=Told(give_up))
+    assert caught.value is error
+    assert run(store, f"there:{tmp_path / 'backups'}", shell(tmp_path, PLAIN)).is_good
+
+
+def ways_out() -> set[int]:
+    """The pipes that this process can write to, by inode."""
+    found = set()
+    for name in os.listdir("/dev/fd"):
+        with suppress(OSError):  # That of the listing itself.
+            status = os.fstat(int(name))
+            if stat.S_ISFIFO(status.st_mode) and fcntl.fcntl(int(name), fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY:
+                found.add(status.st_ino)
+    return found
+
+
+def test_a_child_that_is_forked_meanwhile_does_not_keep_the_lock_there(store: Container, tmp_path: Path) -> None:
+    """The lock lasts as long as somebody can write to the shell: the backup would wait for the child to end."""
+    before = ways_out()
+    kept: list[int] = []
+
+    def fork() -> None:
+        child = os.fork()
+        if child == 0:
+            os._exit(len(ways_out() - before))
+        kept.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+    assert run(store, f"there:{tmp_path / 'backups'}", shell(tmp_path, PLAIN), progress=Told(fork)).is_good
+    assert kept == [0]
+
+
+def test_a_shell_that_does_not_end_with_its_input_is_given_up(tmp_path: Path) -> None:
+    way = shell(tmp_path, 'sh -c "$command"\nexec tail -f /dev/null')
+    remote = Remote(f"there:{tmp_path / 'backups'}", shell=way)
+    with remote.locked(LOCK, "me", WhenBusy.RAISE):
+        remote._silence = 0.01

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from rsdos import CompressMode, Container, InvalidOption, Place
+from rsdos import Busy, CompressMode, Container, InvalidOption, Place
 from rsdos.cli.bar import Bar
 from rsdos.cli.main import rsdos
 from rsdos.compat import disk_objectstore
@@ -446,3 +446,31 @@ def test_what_is_foreign_survives_a_migration_in_place(tmp_path: Path, version: 
             text for text in told if text.split()[0] not in ("sandbox", "loose") or text.endswith(str(number))
         }
     assert_whole(tmp_path / "a", PACKED | LOOSE)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_migration_in_place_beside_a_steady_writer_ends_with_an_error(tmp_path: Path, version: int) -> None:
+    """Before, it went on for ever. It is gone on with when the writer rests."""
+    path = tmp_path / "container"
+    inserted = {}
+    with Container.create(path, container_version=version) as container:
+        container.insert(b"first", to=Place.PACKED)
+        writer = Container(path)
+
+        def insert(step: int) -> None:
+            assert step < 300, "it does not end"
+            data = b"%d" % step
+            inserted[writer.insert(data, to=Place.PACKED)] = data
+
+        options = MigrateOptions(3 - version)
+        with pytest.raises(Busy, match="others, which have"):
+            migrate.execute(container.engine, migrate.plan(container.engine, options), Beside(insert))
+        writer.close()
+    with Container(path) as container:
+        assert container.config.version == version
+        assert dict(container.extract_many(inserted)) == inserted
+        migrate.execute(container.engine, migrate.plan(container.engine, options))
+    with Container(path) as container:
+        assert container.config.version == 3 - version
+        assert dict(container.extract_many(inserted)) == inserted
+        assert container.validate("full").is_good

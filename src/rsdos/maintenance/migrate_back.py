@@ -16,7 +16,7 @@ from rsdos import fsio, locks
 from rsdos.config import Config
 from rsdos.directory import Directory
 from rsdos.engine import Engine, format_of, write_config
-from rsdos.errors import DamagedObject
+from rsdos.errors import Busy, DamagedObject
 from rsdos.index import Snapshot
 from rsdos.interfaces import Progress
 from rsdos.layout import LegacyLayout
@@ -31,6 +31,9 @@ from rsdos.stores.packed import PackedStore
 from rsdos.streams.frames import plain_length
 
 _ALLOWED = (Codec.RAW, Codec.ZLIB)
+
+_MOST_TRIES = 10
+"""Times that all rows are written, and every object hashed, because somebody has committed meanwhile."""
 
 
 class MigrateBack:
@@ -55,8 +58,11 @@ class MigrateBack:
             self._layout.make(directory)
         self._progress.start("Migrating objects", len(self._engine.objects), "objects")
         try:
-            while not self._try():
-                pass
+            for _ in range(_MOST_TRIES):
+                if self._try():
+                    break
+            else:
+                raise Busy(self._layout.root, f"others, which have committed in each of {_MOST_TRIES} attempts to end")
             # 6. What was inserted compressed meanwhile.
             self._expand_loose()
         finally:

@@ -38,6 +38,9 @@ _ABOVE = 1_000_000
 Who takes the highest number and one more never gets one of these. At 4 GiB a pack it is room for 4 PiB.
 """
 
+_MOST_ROUNDS = 100
+"""Times that what others have inserted into packs meanwhile is moved. Each round has only that to do, and is short."""
+
 
 class MigrateForward:
     """One run. The caller holds the maintenance lock."""
@@ -64,7 +67,7 @@ class MigrateForward:
         self._drop_hostile()
         self._progress.start("Migrating packs", self._database.count(), "objects")
         try:
-            while True:
+            for _ in range(_MOST_ROUNDS):
                 for pack_id in self._waiting():
                     self._move(pack_id)
                 # 6. With the index locked against new rows: nothing is left, so the container is one of version 2.
@@ -74,6 +77,7 @@ class MigrateForward:
                         transaction.touch()
                         write_config(self._layout, self._config)
                         return
+            raise Busy(self._layout.root, f"others, which have inserted in each of {_MOST_ROUNDS} attempts to end")
         finally:
             self._progress.finish()
             self._native.close()

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from rsdos.descriptors import Working
 from rsdos.errors import Busy, InvalidOption
 from rsdos.model import WhenBusy
 
@@ -97,6 +98,10 @@ class Remote:
         command = self._command(f"if command -v flock > /dev/null; then echo {mark} begun; {lock}; else {none}; fi")
         pipe = subprocess.PIPE
         with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as shell:
+            assert shell.stdin
+            # A child that is forked meanwhile would keep it open, and the lock with it.
+            keeping = Working(map(os.dup, (shell.stdin.fileno(),)))
+            shell.stdin.close()
             talk = _Talk(shell)
             try:
                 answer = talk.line(mark, self._silence)
@@ -107,15 +112,13 @@ class Remote:
                     yield
                     return
                 rest = talk.rest(self._silence)
-            except TimeoutError:
+            except _Silent:
                 shell.kill()
                 raise self._silent() from None
             finally:
-                # The end of its input is what gives the lock back; there may be nobody any more to be told.
-                with suppress(BrokenPipeError):
-                    assert shell.stdin
-                    shell.stdin.close()
-                talk.close()
+                # The end of its input is what gives the lock back.
+                keeping.close()
+                self._end(shell)
         if answer == "busy":
             raise Busy(self.place, rest.decode(errors="replace").strip())
         raise self._failed(command, shell.returncode, talk.errors.decode(errors="replace"))
@@ -145,7 +148,7 @@ class Remote:
             talk = _Talk(process, stdin.encode(errors="surrogateescape"))
             try:
                 output = talk.rest(silence)
-            except TimeoutError:
+            except _Silent:
                 process.kill()
                 raise self._silent() from None
             except BaseException:
@@ -157,19 +160,33 @@ class Remote:
             raise self._failed(command, process.returncode, talk.errors.decode(errors="replace"))
         return output.decode(errors="surrogateescape")
 
-    def _silent(self) -> OSError:
-        return OSError(errno.ETIMEDOUT, f"no sign of life for {self._silence:g} s", self.place)
+    def _end(self, shell: subprocess.Popen[bytes]) -> None:
+        """Wait for a shell whose input has ended, as long as for any sign of life. In a forked child it is not ours."""
+        assert shell.stdout and shell.stderr
+        shell.stdout.close()
+        shell.stderr.close()
+        try:
+            shell.wait(self._silence)
+        except subprocess.TimeoutExpired:
+            shell.kill()
+
+    def _silent(self) -> _Silent:
+        return _Silent(errno.ETIMEDOUT, f"no sign of life for {self._silence:g} s", self.place)
 
     def _failed(self, command: Sequence[str], code: int, errors: str) -> OSError:
         lines = errors.strip().splitlines()[-_LAST_LINES:] or ["it said nothing"]
         return OSError(errno.EIO, f"{command[0]} ended with code {code}: {'; '.join(lines)}", self.place)
 
 
+class _Silent(TimeoutError):
+    """Another machine gave no sign of life: told from a TimeoutError of a user's callback."""
+
+
 class _Talk:
-    """Both ways to a process, so that none of them is ever full. Raises TimeoutError when it is silent for too long."""
+    """Both ways to a process, so that none of them is ever full. Raises `_Silent` when it says nothing for too long."""
 
     def __init__(self, process: subprocess.Popen[bytes], stdin: bytes | None = None) -> None:
-        """Without ``stdin`` its input stays open."""
+        """Without ``stdin`` its input is not touched."""
         assert process.stdin and process.stdout and process.stderr
         self._process = process
         self._out, self._err = process.stdout.fileno(), process.stderr.fileno()
@@ -205,7 +222,7 @@ class _Talk:
         writing = [self._in] if self._todo else []
         ready, writable, _ = select.select(list(self._open), writing, [], silence)
         if not ready and not writable:
-            raise TimeoutError
+            raise _Silent
         for fd in ready:
             data = os.read(fd, 1 << 16)
             if not data:
