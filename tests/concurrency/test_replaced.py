@@ -400,3 +400,29 @@ def test_a_list_of_packs_that_a_migration_has_taken_away_is_a_container_replaced
             migrate.execute(other.engine, migrate.plan(other.engine, migrate.MigrateOptions(3 - version)))
         with pytest.raises(ContainerReplaced):
             layout.pack_ids()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_maintenance_beside_a_clearing_writes_nothing_into_what_is_cleared(tmp_path: Path, version: int) -> None:
+    """The clearing has the locks, and has removed their files: the operation makes new ones, which keep nobody out."""
+    path = tmp_path / "container"
+    with Container.create(path, container_version=version) as late:
+        late.insert(b"packed", to=Place.PACKED)
+        plan = migrate.plan(late.engine, migrate.MigrateOptions(3 - version))
+        (path / "config.json").rename(path / "config.json.clearing")
+        before = {child.name for child in path.iterdir()}
+        with pytest.raises(NotAContainer):
+            migrate.execute(late.engine, plan)
+        assert {child.name for child in path.iterdir()} - before <= {"locks"}
+
+
+def test_a_manifest_of_another_container_where_this_one_was_is_not_damage(tmp_path: Path) -> None:
+    """As a clearing leaves it for a moment: the first manifest is there, and the configuration is not yet."""
+    path = tmp_path / "container"
+    with Container.create(path) as late, Container.create(tmp_path / "other") as other:
+        history = native(late.engine).index.history
+        shutil.rmtree(path / "index")
+        shutil.copytree(other.path / "index", path / "index")
+        (path / "config.json").unlink()
+        with pytest.raises(NotAContainer):
+            history.newest()

@@ -94,7 +94,8 @@ class Engine:
     def maintenance(self, operation: str = "maintenance", when_busy: WhenBusy | None = None) -> Iterator[None]:
         """Hold the lock that one maintenance run at a time has; others are told ``operation`` and who does it.
 
-        Raises `Busy` when it is taken, unless ``when_busy`` (default: the engine's) says to wait; `ReadOnlyContainer`.
+        Raises `Busy` when it is taken, unless ``when_busy`` (default: the engine's) says to wait; `ReadOnlyContainer`;
+        `NotAContainer` and `ContainerReplaced` when the container is gone, or is another by now.
         """
         with self.objects.writing():
             self.layout.make(self.layout.locks)  # disk-objectstore makes none.
@@ -109,6 +110,8 @@ class Engine:
                     raise Busy("the container's maintenance lock", locks.holder(path))
                 lock = free
             with lock:
+                # Where the container was cleared the lock may be a new one, which keeps nobody out.
+                self.packed.original.check()
                 lock.describe(f"{operation}, process {os.getpid()} on {os.uname().nodename}")
                 from rsdos.engine.reserve import prepare
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rsdos import fsio, locks
 from rsdos.config import VERSION
-from rsdos.errors import OWN_NUMBERS, ContainerReplaced, DamagedContainer, ReadOnlyContainer
+from rsdos.errors import OWN_NUMBERS, ContainerReplaced, DamagedContainer, NotAContainer, ReadOnlyContainer
 from rsdos.index.committed import Committed, read_committed
 from rsdos.index.manifest import Manifest, decode_manifest, encode_manifest
 from rsdos.index.segment import identity
@@ -94,8 +94,12 @@ class History:
         number = 0
         for _ in range(MOST_LOOKS):
             number = self.newest_number()
-            with suppress(FileNotFoundError):  # Sixteen commits went by since the listing.
+            try:
                 return self.read(number)
+            except NotAContainer:
+                raise  # Which is a FileNotFoundError.
+            except FileNotFoundError:
+                pass  # Sixteen commits went by since the listing.
         raise self.never_there(number)
 
     def never_there(self, number: int) -> DamagedContainer:
