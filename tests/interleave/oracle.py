@@ -189,7 +189,7 @@ def _last_look(trace: Sequence[Step], actor: int, begin: int, end: int, objects:
         return commits[0] if objects > 1 else commits[-1]
     own = [at for at in range(begin, end) if trace[at].actor == actor and _is_look(trace[at])]
     looks = [at for at in own if trace[at].text.startswith(_OBJECTS) or trace[at].text == _MANIFESTS_LISTED]
-    known = max((trace[at].text for at in own if _is_manifest(trace[at], Kind.OPEN)), default="")
+    known = max((step.text for step in trace[:end] if step.actor == actor and _is_manifest(step, Kind.OPEN)), default="")
     while len(looks) > 1 and _is_manifest(trace[looks[-1]], Kind.LOOK) and trace[looks[-1]].text <= known:
         looks.pop()  # Not for a newer manifest: whether its own is there yet.
     return looks[-1] if looks else begin
@@ -199,8 +199,9 @@ def _is_look(step: Step) -> bool:
     """Whether a step may be a store's last look. Version 1: SQLite takes this lock for what it reads from memory."""
     if step.kind is Kind.LOCK:
         return step.text == f"{MAIN}/packs.idx-shm"
-    # That at the name of the index asks whether it is the container's.
-    return step.kind in _TAKES_TIME and (step.kind is not Kind.LOOK or step.text != f"{MAIN}/packs.idx")
+    # That at the name of the index asks whether it is the container's, that at a lock whether another has it.
+    asks = step.kind is Kind.LOOK and (step.text == f"{MAIN}/packs.idx" or step.text.endswith(".lock"))
+    return step.kind in _TAKES_TIME and not asks
 
 
 _MANIFESTS_LISTED = f"{MAIN}/index"

@@ -22,7 +22,7 @@ from typing import Self
 from rsdos import fsio, locks
 from rsdos.config import Config
 from rsdos.descriptors import Working, opening
-from rsdos.errors import Busy, WriterPoisoned, log_warning
+from rsdos.errors import Busy, ContainerReplaced, WriterPoisoned, log_warning
 from rsdos.hashing import spelled
 from rsdos.layout import LegacyLayout
 from rsdos.model import BytesLike, Codec, Durability, RecordFlag, Stored
@@ -148,6 +148,11 @@ def _lock_out_peers(path: str, own: str) -> Working:
             os.link(own, path)
     except FileExistsError:
         file.close()
+        raise
+    except FileNotFoundError:
+        file.close()
+        if not os.path.lexists(own):
+            raise ContainerReplaced(own, "it was removed or replaced while it was held") from None
         raise
     except BaseException:
         _let_in_peers(path, file)
