@@ -189,7 +189,8 @@ def _last_look(trace: Sequence[Step], actor: int, begin: int, end: int, objects:
         return commits[0] if objects > 1 else commits[-1]
     own = [at for at in range(begin, end) if trace[at].actor == actor and _is_look(trace[at])]
     looks = [at for at in own if trace[at].text.startswith(_OBJECTS) or trace[at].text == _MANIFESTS_LISTED]
-    known = max((step.text for step in trace[:end] if step.actor == actor and _is_manifest(step, Kind.OPEN)), default="")
+    opened = (step.text for step in trace[:end] if step.actor == actor and _is_manifest(step, Kind.OPEN))
+    known = max(opened, default="")
     while len(looks) > 1 and _is_manifest(trace[looks[-1]], Kind.LOOK) and trace[looks[-1]].text <= known:
         looks.pop()  # Not for a newer manifest: whether its own is there yet.
     return looks[-1] if looks else begin
