@@ -77,6 +77,7 @@ BUFFERS: dict[str, Any] = {
     "an array of no dimension": np.array(7),
     "no numbers": np.empty((0, 3)),
     "booleans": np.array([True, False]),
+    "records with fields of such names": np.zeros(3, dtype=[("O", "<i4"), ("POP&", "<f8")]),
 }
 
 
@@ -99,6 +100,23 @@ def test_a_buffer_in_pieces_is_refused(container: Container) -> None:
         with pytest.raises(InvalidSource):
             container.insert(wrong)  # type: ignore[arg-type]
     assert len(container) == 0
+
+
+@pytest.mark.parametrize("place", ["loose", "packed"])
+def test_a_buffer_of_addresses_is_refused(container: Container, place: str) -> None:
+    """Before, 8 bytes for each object were stored, which mean nothing to anybody."""
+    objects = np.array([{}, "text"], dtype=object)
+    records = np.zeros(3, dtype=[("number", "<i4"), ("object", object)])
+    pointers = (ctypes.c_void_p * 3)()
+    many = np.empty(LONG, dtype=object)
+    for addresses in (objects, records, pointers, many, (ctypes.POINTER(ctypes.c_int) * 2)()):
+        with pytest.raises(InvalidSource, match="addresses"):
+            container.insert(addresses, to=place)
+        with pytest.raises(InvalidSource, match="addresses"), container.writer(to=place) as file:
+            file.write(addresses)
+    with container.writer(to=place) as file:
+        np.save(file, objects, allow_pickle=True)
+    assert list(container) == [file.key]
 
 
 def test_a_map_is_read_from_where_it_stands(container: Container, tmp_path: Path) -> None:

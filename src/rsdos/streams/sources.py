@@ -111,12 +111,29 @@ def _view_of(source: object) -> memoryview:
         kind = type(source).__name__
         raise InvalidSource(f"neither bytes, nor a path, nor a binary stream: {kind}") from None
     except (ValueError, BufferError) as error:
-        raise InvalidSource(f"its buffer cannot be inserted: {error}") from error
+        raise InvalidSource(f"its buffer cannot be inserted: {error} (numpy.save writes such to a writer)") from error
+
+
+def refuse_pointers(view: memoryview) -> None:
+    """Raise `InvalidSource` when what the buffer holds is addresses: of Python's objects (an array of numpy's of dtype
+    "object", or with a field of it), or in C. They mean nothing to another process, and nothing says so later.
+    """
+    if _POINTERS.isdisjoint(view.format):
+        return
+    import re  # For names of fields, which are between colons, alone.
+
+    if not _POINTERS.isdisjoint(re.sub(":[^:]*:", "", view.format)):
+        raise InvalidSource("its buffer holds addresses of objects, and not their bytes: pickle it, or numpy.save it")
+
+
+_POINTERS = frozenset("OP&")
+"""Codes of a buffer's format: of Python's object, and of pointers."""
 
 
 def _take_memory(view: memoryview) -> bytes | Frames:
     if not view.c_contiguous:
-        raise InvalidSource("a buffer must be C-contiguous to be inserted")
+        raise InvalidSource("a buffer must be C-contiguous to be inserted: copy it (numpy.ascontiguousarray)")
+    refuse_pointers(view)
     if view.nbytes <= FRAME_SIZE:
         return view.tobytes()
     from _pickle import PickleBuffer  # Nobody else sees the bytes of whatever format. `pickle` itself is 3 ms.

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Self
 
 from rsdos.descriptors import Working
 from rsdos.errors import WriterPoisoned
+from rsdos.streams.sources import refuse_pointers
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -96,6 +97,7 @@ class ObjectWriter(io.BufferedIOBase):
     def write(self, data: ReadableBuffer, /) -> int:
         self._refuse_closed()
         view = memoryview(data)
+        refuse_pointers(view)
         self._make_room(self._spool.tell() + view.nbytes)
         self._spool.write(view)
         return view.nbytes
