@@ -19,7 +19,7 @@ from typing import Any
 from rsdos import fsio
 from rsdos.codecs import parse_compression
 from rsdos.documents import decode_document, encode_document
-from rsdos.errors import DamagedContainer, InvalidOption, NotAContainer, UnsupportedContainer
+from rsdos.errors import ContainerExists, DamagedContainer, InvalidOption, NotAContainer, UnsupportedContainer
 from rsdos.hashing import SHA256, HashType, hash_type
 from rsdos.model import Codec, Compression, Durability, Readers
 
@@ -200,6 +200,22 @@ def read_config(path: str) -> Config:
     except (FileNotFoundError, NotADirectoryError):
         raise NotAContainer(os.path.dirname(path)) from None
     return _config_of(path, data)
+
+
+def refuse_inside(path: str) -> None:
+    """Raise `ContainerExists` when a new container's path is inside the directory of another one.
+
+    There it would be a foreign file of that, which goes where that goes, and is in no backup of it.
+    """
+    at = os.path.realpath(path)
+    while at != (at := os.path.dirname(at)):
+        try:
+            read_config(os.path.join(at, "config.json"))
+        except UnsupportedContainer:
+            pass  # One of a newer release.
+        except OSError:
+            continue  # None, or nothing that is known for one.
+        raise ContainerExists(path, f"is inside another container, {at}")
 
 
 @lru_cache(maxsize=16)  # A program that opens and closes for each object reads the same bytes again: 40 us saved.

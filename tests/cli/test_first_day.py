@@ -18,7 +18,7 @@ from rsdos.cli.patterns import Excluded
 from rsdos.model import FRAME_SIZE
 from tests.cli.conftest import Run
 from tests.data import key_of, noise
-from tests.helpers import flip
+from tests.helpers import flip, tree
 
 
 def keys_in(run: Run, *path: str) -> set[str]:
@@ -73,6 +73,30 @@ def test_init_takes_the_path_of_the_container(run: Run, tmp_path: Path) -> None:
     assert (tmp_path / "here" / "config.json").exists()
     assert "either" in run("-p", "there", "init", "here", code=2).stderr
     assert "is a container already" in run("init", "here", code=1).stderr
+
+
+@pytest.mark.parametrize("name", ["container/new", "container/loose/ab/new", "link/new", "backups/last-backup/new"])
+@pytest.mark.parametrize("command", ["init", "migrate container", "restore backups"])
+def test_no_container_is_made_inside_another(run: Run, tmp_path: Path, command: str, name: str) -> None:
+    """It was a foreign file of that, in no backup of it, and gone where that was cleared."""
+    run("init")
+    run("add-files", "-", stdin=b"data")
+    run("backup", "backups")
+    (tmp_path / "link").symlink_to("container")
+    before = tree(tmp_path / "container")
+    code = 2 if command == "restore backups" and name.startswith("backups") else 1  # That it knew already.
+    assert "inside" in run(*command.split(), name, code=code).stderr
+    assert tree(tmp_path / "container") == before
+
+
+def test_a_configuration_of_somebody_else_above_is_no_container(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"name": "of another program"}')
+    run("init", "deep/er/container")
+
+
+def test_a_usage_error_is_one_line(run: Run) -> None:
+    message = run("completion", code=2).stderr
+    assert message.count("\n") == 1 and "\\n" not in message
 
 
 def test_the_option_for_the_path_is_obeyed_by_all(run: Run, tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def _explain(error: BaseException) -> int | None:
             return USAGE
         case click.UsageError():
             help_of = error.ctx.command_path if error.ctx else "rsdos"
-            say(f"{error.format_message()} (see '{help_of} --help')")
+            say(f"{' '.join(error.format_message().split())} (see '{help_of} --help')")
             return USAGE
         case click.ClickException():
             say(error.format_message())

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from rsdos import fsio, locks
-from rsdos.config import Config, encode_config, read_config
+from rsdos.config import Config, encode_config, read_config, refuse_inside
 from rsdos.engine.formats import format_of
 from rsdos.engine.objects import NO_LOCKS
 from rsdos.engine.reserve import prepare
@@ -37,6 +37,7 @@ def make_container(path: str, config: Config, sharing: Sharing = Sharing.UMASK, 
     layout.links = links
     if os.path.lexists(layout.root) and not os.path.isdir(layout.root):
         raise ContainerExists(path, "is there already, and is not a directory")
+    refuse_inside(path)
     above = _first_that_exists(layout.root)
     make_directories(layout.root)
     with _locked(path, layout.root):

@@ -9,6 +9,7 @@ from functools import partial
 from time import monotonic
 
 from rsdos import fsio, locks
+from rsdos.config import refuse_inside
 from rsdos.directory import Directory
 from rsdos.engine import Engine, prepare
 from rsdos.errors import ContainerExists, InvalidOption, NotAContainer
@@ -71,6 +72,7 @@ def plan(options: RestoreOptions) -> RestorePlan:
     source, target = os.path.realpath(generation), os.path.realpath(options.destination)
     if os.path.commonpath([source, target]) == source:
         raise InvalidOption(f"{options.destination}: inside the backup that is to be restored")
+    refuse_inside(options.destination)
     engine = Engine(generation)
     _refuse_what_is_there(engine, options.destination)
     length = sum(map(fsio.length_of, engine.loose.names.paths())) + sum(
