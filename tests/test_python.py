@@ -109,7 +109,8 @@ def test_a_buffer_of_addresses_is_refused(container: Container, place: str) -> N
     records = np.zeros(3, dtype=[("number", "<i4"), ("object", object)])
     pointers = (ctypes.c_void_p * 3)()
     many = np.empty(LONG, dtype=object)
-    for addresses in (objects, records, pointers, many, (ctypes.POINTER(ctypes.c_int) * 2)()):
+    all_addresses: list[Any] = [objects, records, pointers, many, (ctypes.POINTER(ctypes.c_int) * 2)()]
+    for addresses in all_addresses:
         with pytest.raises(InvalidSource, match="addresses"):
             container.insert(addresses, to=place)
         with pytest.raises(InvalidSource, match="addresses"), container.writer(to=place) as file:
