@@ -61,11 +61,19 @@ def measure(place: Path, rounds: int, objects: int, size: int) -> Costs:
     return costs
 
 
+SLOWER = 1.1
+"""Times the original's time from which on a call is said to be slower; below it is noise."""
+
+
 def ratio(costs: dict[str, Cost], side: str) -> str:
-    """How many times the processor time of disk-objectstore; bold where that is clearly more."""
-    times = costs[side].cpu / max(costs["disk-objectstore"].cpu, 1e-6)
-    text = f"{times:.2f}"
-    return f"**{text}**" if times > 1.1 else text
+    """How many times the time of disk-objectstore passed; bold where a user waits clearly longer.
+
+    Behind it the same for processor time, where that is another: threads may share what one has to wait for.
+    """
+    own, other = costs[side], costs["disk-objectstore"]
+    wall, cpu = own.wall / max(other.wall, 1e-6), own.cpu / max(other.cpu, 1e-6)
+    text = f"**{wall:.2f}**" if wall > SLOWER else f"{wall:.2f}"
+    return text if max(wall, cpu) <= SLOWER * min(wall, cpu) else f"{text} ({cpu:.2f})"
 
 
 def table(results: dict[str, Costs]) -> str:
@@ -77,10 +85,22 @@ def table(results: dict[str, Costs]) -> str:
         for costs in results.values():
             one = costs[call]
             cells.append(
-                f"{one['disk-objectstore'].cpu * 1e3:.1f} | {ratio(one, 'version 1')} | {ratio(one, 'version 2')}"
+                f"{one['disk-objectstore'].wall * 1e3:.1f} | {ratio(one, 'version 1')} | {ratio(one, 'version 2')}"
             )
         rows.append(f"| {call} | " + " | ".join(cells) + " |\n")
-    return head + "".join(rows)
+    return head + "".join(rows) + "\n" + slower(results)
+
+
+def slower(results: dict[str, Costs]) -> str:
+    """The calls of which a user waits clearly longer than with disk-objectstore, as a sentence."""
+    found = [
+        f"{call} ({case}, {side})"
+        for case, costs in results.items()
+        for call, one in costs.items()
+        for side in list(SIDES)[1:]
+        if one[side].wall > SLOWER * one["disk-objectstore"].wall
+    ]
+    return f"Slower by more than a tenth: {'; '.join(found) or 'none'}.\n"
 
 
 def write(results: dict[str, Costs], machine: str) -> None:

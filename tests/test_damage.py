@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -421,3 +422,45 @@ def test_an_error_of_the_pack_is_not_blamed_on_a_loose_object(
         container.pack_all_loose()
     assert_holds(container, ALL)
     assert container.pack_all_loose().cleaned == len(ALL)
+
+
+@pytest.mark.parametrize("to", [Place.LOOSE, Place.PACKED])
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(
+    "read_all", [lambda stream: stream.read(), lambda stream: b"".join(iter(partial(stream.read, 70_000), b""))]
+)
+def test_a_large_damaged_object_is_told_each_time_a_stream_of_it_is_read(
+    tmp_path: Path, version: int, to: Place, read_all: Callable[[IO[bytes]], bytes]
+) -> None:
+    data = noise(5 * FRAME_SIZE + 7, 3)
+    container = Container.create(tmp_path / "container", container_version=version)
+    (key,) = container.insert_many([data], to=to, compress=CompressMode.NO)
+    with container.open(key) as stream:
+        assert [read_all(stream), stream.seek(0), read_all(stream)] == [data, 0, data]
+        assert (stream.seek(FRAME_SIZE - 3), stream.read()) == (FRAME_SIZE - 3, data[FRAME_SIZE - 3 :])
+    assert container.extract(key) == data
+    path = container.engine.layout.loose_file(key) if to is Place.LOOSE else container.engine.layout.pack(version - 1)
+    flip(Path(path), 2 * FRAME_SIZE)
+    container.close()
+    with container.open(key) as stream:
+        for _ in range(2):
+            stream.seek(0)
+            with pytest.raises(DamagedObject):
+                read_all(stream)
+    with pytest.raises(DamagedObject):
+        container.extract(key)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_of_many_read_together_the_damaged_one_is_told_and_the_rest_is_right(tmp_path: Path, version: int) -> None:
+    container = Container.create(tmp_path / "container", container_version=version)
+    objects = {key_of(data): data for data in (noise(300 + number, number) for number in range(5, 50))}
+    keys = container.insert_many(objects.values(), compress=CompressMode.NO)
+    meta = container.meta(keys[20])
+    assert meta.extent is not None
+    flip(Path(container.engine.layout.pack(meta.extent.pack_id)), meta.extent.offset + 5)
+    container.close()
+    whole = [key for key in keys if key != keys[20]]
+    assert dict(container.extract_many(whole)) == {key: objects[key] for key in whole}
+    with pytest.raises(DamagedObject):
+        dict(container.extract_many(keys))

@@ -212,6 +212,14 @@ class Layout:
         cut = self.loose_prefix_len
         return f"{self.loose}/{key[:cut]}/{key[cut:]}" if cut else f"{self.loose}/{key}"
 
+    def checked_loose_file(self, key: str) -> str:
+        """`loose_file`, after `check_loose` of its directory: in one call, on the way of each loose object read."""
+        cut = self.loose_prefix_len
+        directory = f"{self.loose}/{key[:cut]}" if cut else self.loose
+        if directory not in self._plain:
+            self.check_loose(directory)
+        return f"{directory}/{key[cut:]}"
+
     def pack(self, pack_id: int) -> str:
         return f"{self.packed}/{pack_id:010d}.pack"
 

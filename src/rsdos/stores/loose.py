@@ -101,9 +101,9 @@ class LooseStore(Store):
     def read(self, digest: bytes) -> bytes | None:
         if self._is_raw:
             # As most are: raw, whole, and read at once. Whatever is odd is looked at the longer way.
-            self._layout.check_loose(self._layout.loose_directory(key := digest.hex()))
+            path = self._layout.checked_loose_file(digest.hex())
             try:
-                data = read_small(self._layout.loose_file(key))
+                data = read_small(path)
             except FileNotFoundError:
                 return None
             except OSError:

@@ -33,7 +33,7 @@ from rsdos.errors import DamagedObject, DecodeError
 from rsdos.hashing import HashType
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, RecordFlag, Stored
 from rsdos.stores.order import FileId
-from rsdos.streams.buffers import joined
+from rsdos.streams.buffers import AT_ONCE, joined, room_for
 from rsdos.streams.frames import frames
 from rsdos.streams.plain import PlainReader, hashed, plain_parts
 from rsdos.streams.reader import FramedReader
@@ -55,16 +55,19 @@ def encode_trailer(stored: Stored, crc: int) -> bytes:
 
 
 def read_small(path: str, dir_fd: int | None = None) -> bytes | None:
-    """The bytes of a raw file, not verified: three system calls. None when they are more than a frame. Raises OSError.
+    """The bytes of a raw file, not verified: three system calls, or five. None when they are more than a frame.
 
-    Whoever asks hashes them. ``path`` may be relative to an open directory.
+    Whoever asks hashes them. Raises OSError. ``path`` may be relative to an open directory.
     """
     data = b""
     for fd in fsio.opening_for_reading(path, dir_fd):
         try:
             data = os.pread(fd, _FIRST, 0)  # Nothing is taken out of a FIFO or a socket so.
             if len(data) == _FIRST:
-                data += os.pread(fd, FRAME_SIZE - _FIRST + 1, _FIRST)
+                size = os.fstat(fd).st_size
+                if size > FRAME_SIZE:
+                    return None
+                data += os.pread(fd, size - _FIRST + 1, _FIRST)
         finally:
             os.close(fd)
     return data if len(data) <= FRAME_SIZE else None
@@ -111,8 +114,8 @@ class LooseFile(Opened):
 
     def read(self) -> bytes:
         """The whole object, its hash verified. Raises `DecodeError`."""
-        if self.stored.flags or self.stored.size > FRAME_SIZE:
-            return joined(self.frames())
+        if self.stored.flags or self.stored.length > AT_ONCE:
+            return joined(self.frames(), room_for(self.stored))
         data = decode(self._fetch(0, self.stored.length), self.stored.codec, self.stored.size)
         if self.hash.digest_of(data) != self.digest:
             raise DecodeError("its bytes have another hash than its key")

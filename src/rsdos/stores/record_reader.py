@@ -19,9 +19,9 @@ from rsdos.model import FRAME_SIZE, BytesLike, Codec, Record, RecordFlag, Stored
 from rsdos.pack import PackFile
 from rsdos.stores.packs import MOST_OPEN
 from rsdos.stores.runs import read_run
-from rsdos.streams.buffers import joined
-from rsdos.streams.frames import frames
-from rsdos.streams.plain import hashed
+from rsdos.streams.buffers import AT_ONCE, joined, room_for
+from rsdos.streams.frames import frames, read_table
+from rsdos.streams.plain import OTHER_HASH, hashed
 from rsdos.streams.reader import FramedReader
 
 _AHEAD = 256
@@ -29,6 +29,9 @@ _AHEAD = 256
 
 _AHEAD_OBJECTS = 2048
 """... unless they have more objects than this: a few MiB of neighbours come fast enough."""
+
+
+_OTHER_CRC = "its stored bytes have another CRC-32 than when they were written"
 
 
 class RecordReader:
@@ -71,8 +74,10 @@ class RecordReader:
     def whole(self, record: Record) -> bytes:
         """The raw bytes of one copy."""
         digest, pack_id, offset, length, size, crc, codec, flags = record
+        if flags and codec == 0 and length <= AT_ONCE:
+            return self._large_raw(record)
         if flags:
-            return joined(self.frames(record))
+            return joined(self.frames(record), room_for(_stored(record)))
         try:
             stored = (self._packs.get(pack_id) or self._pack(pack_id)).read(offset, length)
         except OSError as error:
@@ -81,10 +86,24 @@ class RecordReader:
             stored = self._pack(pack_id).read(offset, length)  # It was closed: another is opened.
         # `_key_word`, without the call.
         if crc32(stored) ^ _read_word(digest)[0] != crc:
-            raise DecodeError("its stored bytes have another CRC-32 than when they were written")
+            raise DecodeError(_OTHER_CRC)
         raw = stored if codec == 0 and size == length else decode(stored, codec_of_record(record), size)
         if self.hashes and self._hash.digest_of(raw) != digest:
-            raise DecodeError("its bytes have another hash than its key")
+            raise DecodeError(OTHER_HASH)
+        return raw
+
+    def _large_raw(self, record: Record) -> bytes:
+        """The same of raw frames, which stand one behind another."""
+        pack = self._pack(record.pack_id)
+
+        def fetch(offset: int, length: int) -> bytes:
+            return pack.read(record.offset + offset, length)
+
+        raw = read_table(fetch, _stored(record)).read_raw(fetch, 0)
+        if crc32(fetch(len(raw), record.length - len(raw)), crc32(raw)) ^ _key_word(record.digest) != record.crc:
+            raise DecodeError(_OTHER_CRC)
+        if self.hashes and self._hash.digest_of(raw) != record.digest:
+            raise DecodeError(OTHER_HASH)
         return raw
 
     def frames(self, record: Record) -> Iterator[BytesLike]:
@@ -106,7 +125,7 @@ class RecordReader:
         yield from frames(fetch, _stored(record))
         fetch(done, record.length - done)
         if crc ^ _key_word(record.digest) != record.crc:
-            raise DecodeError("its stored bytes have another CRC-32 than when they were written")
+            raise DecodeError(_OTHER_CRC)
 
     def stream(self, record: Record) -> io.BufferedReader:
         """A seekable stream of a framed object; where all is hashed, it has been read once before it is returned."""

@@ -179,6 +179,18 @@ class FrameTable:
         _check_length(index, fill(self.offsets[index], buffer), len(buffer))
         self._check_crc(index, buffer)
 
+    def read_raw(self, fetch: Fetch, first: int) -> bytes:
+        """Fetch and verify all raw frames from one on, in one piece; raises `DecodeError`."""
+        assert self.codec is Codec.RAW
+        start = first * FRAME_SIZE
+        data = bytes(fetch(start, self.size - start))
+        view = memoryview(data)
+        _check_length(first, len(data), self.size - start)
+        for index in range(first, len(self)):
+            at = index * FRAME_SIZE - start
+            self._check_crc(index, view[at : at + FRAME_SIZE])
+        return data
+
     def _check_crc(self, index: int, frame: BytesLike) -> None:
         if crc32(frame) != self.checks[index]:
             raise DecodeError(f"frame {index}: its CRC-32 is not that of the table")

@@ -7,17 +7,22 @@ verified by its hash, at its end.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rsdos.codecs import decode_sequence
 from rsdos.errors import DecodeError
 from rsdos.hashing import HashType
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, Stored
+from rsdos.streams.buffers import AT_ONCE, joined, room_for
 from rsdos.streams.frames import Fetch, Fill
 from rsdos.streams.seekable import Seekable
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
+
+
+OTHER_HASH = "its bytes have another hash than its key"
 
 
 def pieces(fetch: Fetch, length: int) -> Iterator[BytesLike]:
@@ -42,7 +47,7 @@ def hashed(parts: Iterator[BytesLike], digest: bytes, hash_type: HashType) -> It
         hasher.update(part)
         yield part
     if hasher.digest() != digest:
-        raise DecodeError("its bytes have another hash than its key")
+        raise DecodeError(OTHER_HASH)
 
 
 def _decoded(fetch: Fetch, stored: Stored) -> Iterator[BytesLike]:
@@ -57,10 +62,10 @@ def _decoded(fetch: Fetch, stored: Stored) -> Iterator[BytesLike]:
 class PlainReader(Seekable):
     """Reads an object without frames; wrap it in `io.BufferedReader`. For one thread at a time.
 
-    The hash is verified when the object is read from beginning to end; a range alone is checked for being there. In a
-    compressed object going back begins anew, and going forward decodes what lies between; what comes back is held in
-    the memory of two frames. Raw bytes go by ``fill`` into the caller's buffer. ``on_damage`` makes the exception of a
-    reason, ``on_close`` is called when it is closed.
+    The hash is verified whenever the object is read from beginning to end; a range alone is checked for being there.
+    In a compressed object going back begins anew, and going forward decodes what lies between; what comes back is held
+    in the memory of two frames. Raw bytes go by ``fill`` into the caller's buffer. ``on_damage`` makes the exception of
+    a reason, ``on_close`` is called when it is closed.
     """
 
     def __init__(
@@ -97,19 +102,49 @@ class PlainReader(Seekable):
             return 0
         try:
             copy = self._raw if self._stored.codec is Codec.RAW else self._decompressed
+            is_next = self._is_next()
             done = copy(target[: min(want, FRAME_SIZE)])
-            if self._position == self._hashed:
+            if is_next:
                 self._update(target[:done])
         except DecodeError as error:
             raise self._on_damage(str(error)) from error
         self._position += done
         return done
 
+    def readall(self) -> bytes:
+        """All that is left: in one call and one piece, where it is raw."""
+        self._refuse_closed()
+        left = self._size - self._position
+        if left <= 0:
+            return b""
+        is_next = self._is_next()
+        try:
+            if self._stored.codec is not Codec.RAW or left > AT_ONCE:
+                return joined(iter(partial(self.read, FRAME_SIZE), b""), room_for(self._stored))
+            data = bytes(self._fetch(self._position, left))
+            if len(data) != left:
+                raise self._cut_short()
+            if is_next:
+                self._update(data)
+        except DecodeError as error:
+            raise self._on_damage(str(error)) from error
+        self._position = self._size
+        return data
+
+    def _is_next(self) -> bool:
+        """Whether what is read next is to be hashed: it stands behind what was hashed, or at the beginning."""
+        if not self._position and self._hashed:
+            self._hasher, self._hashed = self._hash.new(), 0
+        return self._position == self._hashed
+
     def _raw(self, target: memoryview) -> int:
         done = self._fill(self._position, target)
         if not done:
-            raise DecodeError(f"its stored bytes end at {self._position} of {self._size}")
+            raise self._cut_short()
         return done
+
+    def _cut_short(self) -> DecodeError:
+        return DecodeError(f"its stored bytes end at {self._position} of {self._size}")
 
     def _decompressed(self, target: memoryview) -> int:
         if self._parts is None or self._position < self._start:
@@ -131,7 +166,7 @@ class PlainReader(Seekable):
             for _ in self._parts or ():
                 pass  # What stands behind the last byte: the decoder raises if it is more.
             if self._hasher.digest() != self._digest:
-                raise DecodeError("its bytes have another hash than its key")
+                raise DecodeError(OTHER_HASH)
 
     def close(self) -> None:
         on_close, self._on_close = self._on_close, None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rsdos.errors import DecodeError
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, Stored
-from rsdos.streams.buffers import joined
+from rsdos.streams.buffers import AT_ONCE, joined, room_for
 from rsdos.streams.frames import Fetch, Fill, read_table
 from rsdos.streams.seekable import Seekable
 
@@ -31,6 +31,7 @@ class FramedReader(Seekable):
             self._table = read_table(fetch, stored)
         except DecodeError as error:
             raise on_damage(str(error)) from error
+        self._room = room_for(stored)
         super().__init__(self._table.size)
         self._index = -1
         self._frame: BytesLike = b""
@@ -47,7 +48,17 @@ class FramedReader(Seekable):
     def readall(self) -> bytes:
         """All that is left, without a copy of each frame in between."""
         self._refuse_closed()
-        return joined(self._parts())
+        table = self._table
+        index, start = divmod(self._position, FRAME_SIZE)
+        left = table.size - self._position
+        if table.codec is not Codec.RAW or start or not 0 < left <= AT_ONCE:
+            return joined(self._parts(), self._room)
+        try:
+            data = table.read_raw(self._fetch, index)
+        except DecodeError as error:
+            raise self._on_damage(str(error)) from error
+        self._position = table.size
+        return data
 
     def _parts(self) -> Iterator[memoryview]:
         while part := self._rest_of_frame(FRAME_SIZE):

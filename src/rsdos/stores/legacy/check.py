@@ -17,7 +17,7 @@ from rsdos.stores.packs import Whole
 
 _GROUP = 1 << 12
 
-Wholes = Callable[[list[Row]], Iterator[Whole]]
+Wholes = Callable[[list[Row]], Iterator[list[Whole]]]
 Frames = Callable[[bytes], Iterator[BytesLike] | None]
 
 
@@ -113,7 +113,7 @@ class LegacyCheck(PacksCheck):
     def _hashes(self, rows: list[Row]) -> Iterator[Checked]:
         length, told = sum(row.length for row in rows), 0
         position = rows[-1].offset
-        good = {whole.digest.hex() for whole in self._wholes(list(rows))}
+        good = {whole.digest.hex() for wholes in self._wholes(list(rows)) for whole in wholes}
         findings = []
         for row in rows:
             if row.key in good:

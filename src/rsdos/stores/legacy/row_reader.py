@@ -16,7 +16,7 @@ from rsdos.model import FRAME_SIZE, BytesLike, Codec, RecordFlag, Stored
 from rsdos.pack import BarePack
 from rsdos.stores.legacy.database import Row
 from rsdos.stores.packs import GAP, MOST_OPEN, WINDOW, Whole
-from rsdos.streams.buffers import joined
+from rsdos.streams.buffers import AT_ONCE, joined, room_for
 from rsdos.streams.plain import PlainReader, plain_parts
 
 
@@ -72,9 +72,9 @@ class RowReader:
 
     def whole(self, row: Row) -> bytes:
         """The raw bytes of an object."""
-        if row.size > FRAME_SIZE:
-            return joined(self.parts(row))
-        if row.length > 2 * FRAME_SIZE:
+        if row.size > (FRAME_SIZE if row.compressed else AT_ONCE):
+            return joined(self.parts(row), room_for(self.stored(row)))
+        if row.compressed and row.length > 2 * FRAME_SIZE:
             raise DecodeError(f"{row.length} stored bytes cannot be {row.size} raw ones")
         _, raw = _decoded(self._pack(row.pack_id).read(row.offset, row.length), row)
         if self._hash.digest_of(raw).hex() != row.key:
@@ -99,23 +99,29 @@ class RowReader:
         reader = PlainReader(self._fetch(row), fill, self.stored(row), digest, self._hash, damage)
         return io.BufferedReader(reader, 1 << 16)
 
-    def wholes(self, rows: list[Row]) -> Iterator[Whole]:
+    def wholes(self, rows: list[Row]) -> Iterator[list[Whole]]:
         """The good ones among objects of at most one frame, read in runs in the order of their extents."""
-        digest_of = self._hash.digest_of
+        room = bytearray()
         for run in _runs([row for row in rows if row.size <= FRAME_SIZE and 0 <= row.length <= 2 * FRAME_SIZE]):
             start = run[0].offset
+            length = max(row.offset + row.length for row in run) - start
+            if len(room) < length:
+                room = bytearray(length)  # Read into again: fresh memory for each run takes as long as the hash.
+            data = memoryview(room)[:length]
             try:
-                data = self._pack(run[0].pack_id).read(start, max(row.offset + row.length for row in run) - start)
+                if self._pack(run[0].pack_id).read_into(start, data) < length:
+                    continue
             except OSError:
                 continue
+            found: list[tuple[Row, Whole]] = []
             for row in run:
                 begin = row.offset - start
-                stored = data[begin : begin + row.length]
+                stored = bytes(data[begin : begin + row.length])
                 with suppress(DecodeError):
                     codec, raw = _decoded(stored, row)
-                    digest = digest_of(raw)
-                    if digest.hex() == row.key:
-                        yield Whole(digest, raw, codec, stored)
+                    found.append((row, Whole(bytes.fromhex(row.key), raw, codec, stored)))
+            keys = self._hash.keys_of([whole.raw for _, whole in found])
+            yield [whole for (row, whole), key in zip(found, keys, strict=True) if row.key == key]
 
 
 def _decoded(stored: bytes, row: Row) -> tuple[Codec | None, bytes]:
@@ -126,7 +132,9 @@ def _decoded(stored: bytes, row: Row) -> tuple[Codec | None, bytes]:
     if len(stored) != row.length:
         raise DecodeError(f"its stored bytes end after {len(stored)} of {row.length}")
     if not row.compressed:
-        return Codec.RAW, decode(stored, Codec.RAW, row.size)
+        if row.length != row.size:
+            raise DecodeError(f"{row.length} raw stored bytes where {row.size} should be")
+        return Codec.RAW, stored
     if not stored and not row.size:
         return None, b""  # rsdos 0.1 stores nothing so.
     codec = codec_of(stored)

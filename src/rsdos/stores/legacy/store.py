@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import chain
 from typing import TypeVar
 
 from rsdos import fsio
@@ -192,20 +193,26 @@ class LegacyPacks(Packs):
     def read_many(
         self, digests: Sequence[bytes], read: Callable[[bytes], bytes | None] | None = None
     ) -> Iterator[tuple[int, bytes]]:
+        for positions, payloads in self.read_lists(digests, read):
+            yield from zip(positions, payloads, strict=True)
+
+    def read_lists(
+        self, digests: Sequence[bytes], read: Callable[[bytes], bytes | None] | None = None
+    ) -> Iterator[tuple[Sequence[int], Sequence[bytes]]]:
         read = read or self.read
         rows = self._rows(digests)
         positions = {digest: at for at, digest in enumerate(digests)}
         rest = {bytes.fromhex(row.key) for row in rows}
-        for whole in self.reader.wholes(rows):
-            rest.remove(whole.digest)
-            yield positions[whole.digest], whole.raw
+        for wholes in self.reader.wholes(rows):
+            rest.difference_update(whole.digest for whole in wholes)
+            yield [positions[whole.digest] for whole in wholes], [whole.raw for whole in wholes]
         for digest in rest:
             data = read(digest)
             if data is not None:
-                yield positions[digest], data
+                yield (positions[digest],), (data,)
 
     def whole_many(self, digests: Sequence[bytes]) -> Iterator[Whole]:
-        return self.reader.wholes(self._rows(digests))
+        return chain.from_iterable(self.reader.wholes(self._rows(digests)))
 
     def copies(
         self,
@@ -218,7 +225,7 @@ class LegacyPacks(Packs):
         for _ in range(LOOKS):
             rows = {bytes.fromhex(row.key): row for row in self._rows(digests)}
             good = (
-                {whole.digest for whole in self.reader.wholes(list(rows.values()))}
+                {whole.digest for wholes in self.reader.wholes(list(rows.values())) for whole in wholes}
                 if trust is Trust.VERIFY
                 else set(rows)
             )
