@@ -6,12 +6,13 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rsdos import Busy, Container, ContainerReplaced, DamagedContainer, NotAContainer, Place
+from rsdos import Busy, Container, ContainerReplaced, DamagedContainer, Durability, NotAContainer, Place
 from rsdos.directory import Directory
 from rsdos.engine import Engine
 from rsdos.maintenance import migrate, validate
@@ -426,3 +427,42 @@ def test_a_manifest_of_another_container_where_this_one_was_is_not_damage(tmp_pa
         (path / "config.json").unlink()
         with pytest.raises(NotAContainer):
             history.newest()
+
+
+def merged_beside_another(path: Path, number: int) -> bool:
+    """Merge; at a call in ``index/`` the lock file goes, and another inserts and merges. Whether it came to that."""
+    calls = count()
+    ran = False
+
+    def hook(name: str, do: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        nonlocal ran
+        if not ran and "/index/" in str(arguments[0]) and next(calls) == number:
+            ran = True
+            (path / "locks" / "commit").unlink()
+            packed(path, b"theirs")
+            native(Engine(str(path))).index.merge(Durability.FULL)
+        return do(*arguments)
+
+    with intercepted(hook):
+        native(Engine(str(path))).index.merge(Durability.FULL)
+    return ran
+
+
+def test_without_its_lock_file_two_merges_write_no_table_of_one_name(tmp_path: Path) -> None:
+    """Before, the second wrote over the table that the first one's manifest names, or removed it."""
+    objects = [noise(300, seed) for seed in range(4)]
+    for number in count():
+        path = tmp_path / str(number)
+        Container.create(path).close()
+        for data in objects:
+            packed(path, data)
+        if not merged_beside_another(path, number):
+            assert number > 3
+            return
+        with Container(path) as container:
+            assert_holds(container, {key_of(data): data for data in [*objects, b"theirs"]})
+            assert_whole(container)
+        for at in range(16):  # Then a commit drops what no manifest needs.
+            packed(path, b"%d" % at)
+        named = {entry.number for entry in native(Engine(str(path))).index.history.newest().segments}
+        assert len(list((path / "index").glob("*.seg"))) <= len(named) + 2, f"at call {number}"

@@ -6,6 +6,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from typing import TYPE_CHECKING
 
 from rsdos import fsio
@@ -298,7 +299,11 @@ class Index:
 
         def change_and_merge(newest: Manifest) -> Manifest:
             manifest = self._merge(change(self._whole(newest)))
-            return settled(self._layout, manifest) if durability is Durability.FULL else manifest
+            try:
+                return settled(self._layout, manifest) if durability is Durability.FULL else manifest
+            except BaseException:
+                self.history.undo_merge(newest, manifest)
+                raise
 
         try:
             manifest, file = self.history.commit(change_and_merge, durability)
@@ -362,19 +367,22 @@ class Index:
         from rsdos.index.settling import with_synced
 
         due = due_for_merge(manifest.segments) if due is None else due
-        if not due or manifest.next_segment >= LAST_NUMBER:
+        if not due:
             return manifest
         try:
             # A table that is in a pack says where its batch ends, if a power loss takes that.
             manifest = with_synced(self._layout, manifest, {entry.pack_id for entry in due if not entry.number})
         except OSError:
             return manifest
-        for number in (manifest.next_segment, manifest.next_segment + 1):
-            # A dead writer's: no manifest names a number from here on.
-            self._layout.remove(self._layout.segment(number))
+        # What has a number that no manifest has given out is a dead writer's, and goes by and by; or that of one who is
+        # at work beside this one, its lock file having been removed. It is not touched, nor are files made again.
+        taken = set(self._layout.segment_numbers())
+        number = next(n for n in count(manifest.next_segment) if n not in taken and n + 1 not in taken)
+        if number >= LAST_NUMBER:
+            return manifest
         try:
             segments = [self.open_segment(entry) for entry in due]
-            fresh = write_merged(self._layout, manifest.next_segment, segments, manifest.pack_ids)
+            fresh = write_merged(self._layout, number, segments, manifest.pack_ids)
         except OSError:
             return manifest  # Damaged, missing, or no room: a later commit tries again.
         return manifest.with_segments(due, *fresh)

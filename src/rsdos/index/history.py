@@ -166,14 +166,15 @@ class History:
     def _commit(self, lock: locks.Lock, change: Callable[[Manifest], Manifest], durability: Durability) -> Published:
         self.check()
         newest = self.newest()
+        number = self._after(newest.number)
+        manifest = change(newest)._replace(number=number)
         try:
-            manifest = change(newest)._replace(number=self._after(newest.number))
             file = self._publish(lock, manifest, durability)
-        except _Outrun:
-            raise  # What was merged may be the other's: the same numbers.
-        except BaseException:
-            if lock.fileno() >= 0:  # Not in a forked child: its parent goes on.
-                self._undo(newest)
+        except BaseException as error:
+            # It may stand, and only its last sync have failed. In a forked child nothing is undone.
+            is_gone = isinstance(error, _Outrun) or not os.path.exists(self._layout.manifest(manifest.number))
+            if is_gone and lock.fileno() >= 0:
+                self.undo_merge(newest, manifest)
             raise
         self._note(lock, manifest.number, durability)
         with suppress(OSError):  # The commit stands; what could not be dropped is dropped by a later one.
@@ -276,13 +277,13 @@ class History:
             self._layout.remove(target)
             raise ReadOnlyContainer(self._layout.root, OWN_NUMBERS)
 
-    def _undo(self, newest: Manifest) -> None:
-        """Remove what a commit that failed has merged, unless it stands and only its last sync failed."""
+    def undo_merge(self, newest: Manifest, manifest: Manifest) -> None:
+        """Remove the segment files of a manifest that are not the newest one's. Raises no OSError."""
         with suppress(OSError):
-            if not os.path.exists(self._layout.manifest(newest.number + 1)):
-                for number in self._layout.segment_numbers():
-                    if number >= newest.next_segment:
-                        self._layout.remove(self._layout.segment(number))
+            for number in {segment.number for segment in manifest.segments} - {
+                segment.number for segment in newest.segments
+            }:
+                self._layout.remove(self._layout.segment(number))
 
     def _prune(self, newest: Manifest) -> None:
         """Drop the manifests beyond the last `KEPT`, oldest first, and the segment files that no kept one needs.
