@@ -393,3 +393,23 @@ def test_nothing_is_due_after_one_add(run: Run, tmp_path: Path) -> None:
     assert "Total = 4 objects: 1 in files of their own, 3 in 1 pack file" in status
     run("add-files", "--to", "loose", *map(str, range(150)))
     assert "Due = pack 147 loose objects" in run("status").stdout
+
+
+@pytest.mark.parametrize(("loose", "tables"), [(0, 1), (1, 2), (99, 11), (100, 12), (101, 13)])
+@pytest.mark.parametrize("dead", [0, 1])
+def test_text_and_json_say_the_same_to_be_due(run: Run, tmp_path: Path, loose: int, tables: int, dead: int) -> None:
+    with Container.create(tmp_path / "container") as container:
+        first = container.insert(noise(400_000), to="packed")
+        for number in range(1, tables):
+            container.insert(noise(4000, number), to="packed")
+        container.insert_many((b"%d" % number for number in range(loose)), to="loose")
+        if dead:
+            container.delete([first])
+    report = json.loads(run("status", "--json").stdout)
+    due = [f"pack {report['pack']} loose objects"] if report["pack"] else []
+    due += [f"repack {len(report['repack'])} pack"] if report["repack"] else []
+    due += [f"merge {report['merge']} tables of the index"] if report["merge"] else []
+    assert f"Due = {', '.join(due) or 'nothing'}\n" in run("status").stdout
+    assert (report["pack"], len(report["repack"])) == (loose if loose >= 100 else 0, dead)
+    if not dead:
+        assert report["merge"] == (tables if tables >= 12 else 0)

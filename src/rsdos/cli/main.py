@@ -30,7 +30,7 @@ _COMMANDS = {
     "inspect": ("inspect", "Look inside: loose objects, packs, one pack, one object."),
     "list": ("list_objects", "List the keys of all objects."),
     "migrate": ("migrate", "Turn a container into one of another version, in place or as a new one."),
-    "optimize": ("optimize", "Maintenance: pack, clean, repack, or what is due of them."),
+    "optimize": ("optimize", "Maintenance: pack, clean, repack, or all of them."),
     "repair": ("repair", "Put right what validate found: the index, or damaged objects."),
     "restore": ("restore", "Make a container again from a backup."),
     "status": ("status", "Count objects and bytes."),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @pass_session
 @click.pass_context
 def command(ctx: click.Context, session: Session, budget: float | None, run: Run) -> int:
-    """Maintenance. Without a command: do what is due of clean, pack, repack and merging the index.
+    """Maintenance. Without a command: do all there is to do of clean, pack, repack and merging the index.
 
     Readers and writers go on meanwhile; killed at any moment, the next run goes on.
 

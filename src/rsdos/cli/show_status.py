@@ -6,12 +6,6 @@ from rsdos.cli.render import count, echo, echo_error, echo_json, human, name, on
 from rsdos.cli.session import Session
 from rsdos.maintenance.status import StatusReport, status
 
-_LOOSE_DUE = 100
-"""Loose objects that are worth a word: so many at a time `add-files` takes straight to a pack."""
-
-_MERGE_DUE = 12
-"""Tables of the index likewise. With more than 16 a commit merges them by itself."""
-
 
 def show(session: Session, as_json: bool) -> StatusReport:
     """Count, and print: a page, or one JSON document."""
@@ -43,9 +37,9 @@ def show(session: Session, as_json: bool) -> StatusReport:
         f"\n[container.objects]\nTotal = {count(total, 'object')}: {report.loose_objects} in files of their own, "
         f"{report.packed_objects} in {count(report.packs, 'pack file')}"
     )
-    due = [f"pack {count(report.loose_objects, 'loose object')}"] if report.loose_objects >= _LOOSE_DUE else []
+    due = [f"pack {count(report.pack, 'loose object')}"] if report.pack else []
     due += [f"repack {count(len(report.repack), 'pack')}"] if report.repack else []
-    due += [f"merge {report.merge} tables of the index"] if report.merge >= _MERGE_DUE else []
+    due += [f"merge {report.merge} tables of the index"] if report.merge else []
     echo(f"\n[optimize]\nDue = {', '.join(due) or 'nothing'}")
     if backup := report.last_backup:
         state = {None: "not verified", True: "verified", False: "with damaged objects"}[backup.verified]
@@ -69,7 +63,7 @@ def show(session: Session, as_json: bool) -> StatusReport:
 
 
 def attention(report: StatusReport, max_loose: int, max_dead: float) -> list[str]:
-    """What an operator has to look after: damage, and maintenance that is due beyond these limits."""
+    """Return what an operator has to look after: damage, and maintenance beyond these limits of the operator's."""
     found = [
         f"{pack.path}: {'missing' if pack.length is None else 'cut short'} (see: rsdos validate)"
         for pack in report.short

@@ -36,7 +36,7 @@ def command(session: Session, as_json: bool, check: bool, max_loose: int, max_de
     objects themselves: see validate.
 
     With --check each thing that wants attention is named on standard error: damage that is seen here, or that the last
-    validation or backup has found, and maintenance that is due beyond a limit.
+    validation or backup has found, and maintenance that is wanted beyond the limits that are given.
 
     \b
     Example: rsdos status --check --max-loose 10000 || mail -s "look after the container" me < /dev/null

@@ -23,7 +23,7 @@ class MergePlan:
     segments: int
 
     @property
-    def is_due(self) -> bool:
+    def is_needed(self) -> bool:
         """Whether a merge would change anything."""
         return self.segments > 1
 

@@ -1,4 +1,4 @@
-"""Optimize: do what is due of pack, clean, merge and repack. Options → plan → execute → report."""
+"""Optimize: do all that there is to do of pack, clean, merge and repack. Options → plan → execute → report."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class OptimizeOptions:
 
 @dataclass(frozen=True, slots=True)
 class OptimizePlan:
-    """What is due: loose objects to pack and the ``loose_length`` of their files, tables to merge, packs to repack."""
+    """What there is to do, due or not (see `StatusReport`): loose objects to pack and the ``loose_length`` of their
+    files, tables to merge, packs to repack."""
 
     options: OptimizeOptions
     loose_objects: int
@@ -30,11 +31,6 @@ class OptimizePlan:
     segments: int
     pack_ids: tuple[int, ...]
     dead: int
-
-    @property
-    def is_due(self) -> bool:
-        """Whether there is anything to do."""
-        return bool(self.loose_objects or self.segments > 1 or self.pack_ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +45,7 @@ class OptimizeReport:
 
 
 def plan(engine: Engine, options: OptimizeOptions) -> OptimizePlan:
-    """Look what is due."""
+    """Look what there is to do."""
     to_pack = pack.plan(engine, options.pack)
     to_repack = repack.plan(engine, options.repack)
     to_merge = merge.plan(engine, merge.MergeOptions())
@@ -74,7 +70,7 @@ def execute(engine: Engine, plan: OptimizePlan, progress: Progress = SILENCE) ->
         repacked = repack.execute(engine, repack.plan(engine, plan.options.repack), progress, until)
     if not _is_past(until):
         to_merge = merge.plan(engine, merge.MergeOptions())
-        merged = merge.execute(engine, to_merge, progress) if to_merge.is_due else merge.MergeReport()
+        merged = merge.execute(engine, to_merge, progress) if to_merge.is_needed else merge.MergeReport()
     return OptimizeReport(cleaned, packed, repacked, merged, monotonic() - begun)
 
 

@@ -12,6 +12,12 @@ from rsdos.maintenance.note import VALIDATION, LastBackup, read_note
 if TYPE_CHECKING:
     from rsdos.stores import PackSums
 
+PACK_DUE = 100
+"""Loose objects that are worth a pack: so many at a time `add-files` takes straight to one."""
+
+MERGE_DUE = 12
+"""Tables of the index that are worth a merge. With more than 16 a commit merges them by itself."""
+
 
 class ShortPack(NamedTuple):
     """A pack of which some is gone: ``length`` bytes of the ``committed`` ones are there, None: the file is missing."""
@@ -30,8 +36,9 @@ class StatusReport(NamedTuple):
     is what was found wrong with these meanwhile, "" if nothing was. ``short`` are packs that are cut or missing; the
     figures count what was in them.
 
-    What ``optimize`` would do: pack the loose objects, ``merge`` so many tables of the index into one (0: nothing to
-    merge), and ``repack`` these packs.
+    What is due, which is what is worth a run of ``optimize``: ``pack`` so many loose objects (0: not due, fewer than
+    `PACK_DUE` are there), ``merge`` so many tables of the index (0: not due, fewer than `MERGE_DUE`), and ``repack``
+    these packs. A run does more than that: it packs every loose object, and merges from two tables on.
 
     ``validation`` is what was noted of the last one that came to its end: when it ``finished``, its ``depth``, and how
     many objects and files were ``damaged`` then. It comes from disk, and may be anything that JSON has.
@@ -52,6 +59,7 @@ class StatusReport(NamedTuple):
     packs_length: int
     index_length: int
     is_recovered: bool
+    pack: int
     merge: int
     repack: tuple[int, ...]
     last_backup: LastBackup | None
@@ -86,7 +94,8 @@ def status(engine: Engine) -> StatusReport:
         packs_length=sum(length or 0 for length in lengths.values()),
         index_length=packed.index_length,
         is_recovered=packed.is_recovered,
-        merge=packed.segments if packed.segments > 1 else 0,
+        pack=len(loose) if len(loose) >= PACK_DUE else 0,
+        merge=packed.segments if packed.segments >= MERGE_DUE else 0,
         repack=tuple(pack.id for pack in packed.packs if pack.is_worth_a_repack()),
         last_backup=read_note(layout),
         validation=validation if isinstance(validation, dict) else None,
