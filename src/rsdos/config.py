@@ -195,11 +195,16 @@ def read_config(path: str) -> Config:
     Raises `NotAContainer` when there is none, `DamagedContainer` when it is not whole, and `UnsupportedContainer`
     when it is of another version or holds a setting that this release does not know.
     """
+    return read_config_file(path)[0]
+
+
+def read_config_file(path: str) -> tuple[Config, os.stat_result]:
+    """`read_config`, and which file it was."""
     try:
-        data = fsio.read_file(path, _MOST_BYTES)
+        data, status = fsio.read_with_status(path, _MOST_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         raise NotAContainer(os.path.dirname(path)) from None
-    return _config_of(path, data)
+    return _config_of(path, data), status
 
 
 def refuse_inside(path: str) -> None:

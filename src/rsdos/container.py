@@ -240,7 +240,8 @@ class Container:
         Raises `InvalidSource`, `UnreadableSource`, `SourceChanged`, `ReadOnlyContainer`, what the stream raises, and
         OSError; nothing is stored then.
         """
-        return self.engine.objects.insert(source, to=to if type(to) is Place else _choice(Place, to))
+        objects = (self._engine or self.engine).objects
+        return objects.insert(source, to=to if type(to) is Place else _choice(Place, to))
 
     def insert_many(
         self,

@@ -150,10 +150,23 @@ class Directory(Opened):
 
     def remove_many(self, names: Sequence[str]) -> list[bool]:
         """`remove` for each, in order; which of them were there. Nothing is touched when one of them is not ours."""
+        is_ours = _compiled(self.form.files or "(?!)").fullmatch
         for name in names:
-            if not self.form.has_file(name):
+            if not is_ours(name):
                 raise NotOurs(self._path(name), "no file of ours has such a name")
-        return list(map(self._unlink, names))
+            _plain(self.path, name)
+        gone = []
+        fd = self.fd
+        for name in names:
+            try:
+                os.unlink(name, dir_fd=fd)
+                gone.append(True)
+            except FileNotFoundError:
+                gone.append(False)
+            except OSError as error:
+                error.filename = self._path(name)
+                raise
+        return gone
 
     def remove_directory(self, name: str) -> bool:
         """Remove an empty directory of ours; whether it was there. Raises OSError when something is in it."""
@@ -270,9 +283,12 @@ def _flags(links: Links) -> int:
     return 0 if links is Links.FOLLOW else os.O_NOFOLLOW
 
 
+_NO_NAMES = frozenset({"", ".", ".."})
+
+
 def _plain(path: str, name: str) -> str:
     """A name that leads nowhere else."""
-    if name in ("", ".", "..") or "/" in name or "\0" in name:
+    if name in _NO_NAMES or "/" in name or "\0" in name:
         raise NotOurs(f"{path}/{name}", "no name in that directory")
     return name
 

@@ -9,6 +9,7 @@ import sys
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import accumulate
 from types import TracebackType
 
@@ -31,6 +32,7 @@ has used since the machine came up, or that a virtual machine has given back to 
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+_FLAGS_OF_NEW, _MODE_OF_NEW, _FLAGS_TO_READ = (_CREATE,), (0o666,), (_READ,)
 
 
 def open_for_reading(path: str) -> Descriptor:
@@ -64,6 +66,21 @@ def opening_new(path: str, mode: int = 0o666, dir_fd: int | None = None) -> Iter
     Raises FileExistsError then.
     """
     return opening(path, _CREATE, mode, dir_fd)
+
+
+def opener_in(dir_fd: int) -> Callable[..., int]:
+    """``os.open`` for names in one open directory: made once, and not for each file, which is 0.4 us."""
+    return partial(os.open, dir_fd=dir_fd)
+
+
+def opening_by(opener: Callable[..., int], name: str) -> Iterator[int]:
+    """`opening_for_reading` in the directory of an `opener_in`, or by a path with ``os.open``."""
+    return map(opener, (name,), _FLAGS_TO_READ)
+
+
+def opening_new_by(opener: Callable[..., int], name: str) -> Iterator[int]:
+    """`opening_new` in the directory of an `opener_in`."""
+    return map(opener, (name,), _FLAGS_OF_NEW, _MODE_OF_NEW)
 
 
 def create(path: str, mode: int = 0o666) -> Working:
@@ -110,17 +127,21 @@ class NewFile(Working):
 
 def read_file(path: str, most: int) -> bytes:
     """A whole small file. Raises OSError, with EFBIG when it is larger than ``most`` bytes."""
-    data = b""
+    return read_with_status(path, most)[0]
+
+
+def read_with_status(path: str, most: int) -> tuple[bytes, os.stat_result]:
+    """`read_file`, and which file it was."""
     for fd in opening(path, _READ):
         try:
             status = os.fstat(fd)
             refuse_irregular(status, path)
             if status.st_size > most:
                 raise OSError(errno.EFBIG, f"larger than {most} bytes", path)
-            data = read_at(fd, 0, status.st_size)
+            return read_at(fd, 0, status.st_size), status
         finally:
             os.close(fd)
-    return data
+    raise AssertionError("not reached")
 
 
 def read_at(fd: int, offset: int, length: int) -> bytes:

@@ -31,6 +31,7 @@ _NEW_MANIFEST = r"manifest(-[0-9a-f]{16})?\.new"
 _SEGMENT = r"(\d{10})\.seg"
 
 _LOOSE = Form(r"[0-9a-f]{1,64}(\.zz|\.zst)?")
+_WRITER = r"[0-9a-z]+-\d+-[0-9a-f]{16}"
 _SANDBOX = Form(r"\d+|\.lock(\.own)?")
 _LOCKS = r"(commit|maintenance|turn|readers|backup|pack-\d{1,18})"
 
@@ -42,8 +43,8 @@ CONTAINER = Form(
         ("packed", Form(r"\d{10}\.pack(\.found)?")),
         ("packs", Form(r"(-1|0|[1-9]\d{0,17})(\.lock)?")),
         ("index", Form(r"manifest-\d{10}\.json|manifest[\w.-]*\.new|\d{10}\.seg")),
-        # One directory for each writer; disk-objectstore has its files there itself.
-        ("sandbox", Form(r"[0-9a-f]{32}", ((r"[0-9a-z]+-\d+-[0-9a-f]{16}", _SANDBOX),))),
+        # One directory or file for each writer; disk-objectstore has files of another form there.
+        ("sandbox", Form(rf"[0-9a-f]{{32}}|{_WRITER}", ((_WRITER, _SANDBOX),))),
         ("duplicates", Form(r"[0-9a-f]{40,64}\.[\w.-]+")),
         (
             "locks",
@@ -63,8 +64,8 @@ _SETTLED = 2 * 10**9
 """Nanoseconds after which a change has another time than the one before it, on all file systems but FAT."""
 
 _MOST_CHECKED = 16
-_checked: dict[str, tuple[int, int, int, Links]] = {}
-"""Roots in which all is what it should be: when their entries were changed last."""
+_checked: dict[str, tuple[tuple[int, int, int, Links], frozenset[str]]] = {}
+"""Roots in which all is what it should be: when their entries were changed last, and which directories are there."""
 
 
 class Layout:
@@ -86,6 +87,8 @@ class Layout:
         """The directories of loose files that were seen to be no links."""
         self.refuse_another: Callable[[], None] = lambda: None
         """Raises `ContainerReplaced` when the container is another by now than the one that was opened."""
+        self._present: frozenset[str] = frozenset()
+        """The directories that the last `check` has seen, by name."""
 
     @property
     def directories(self) -> tuple[str, ...]:
@@ -119,29 +122,41 @@ class Layout:
         except FileNotFoundError:
             return -1  # Of what is gone nobody makes use.
         seen = status.st_dev, status.st_ino, status.st_ctime_ns, self.links
-        if _checked.get(self.root) != seen:
-            self._look()
+        before, self._present = _checked.get(self.root) or (None, frozenset())
+        if before != seen:
+            self._present = frozenset(self._look())
             if time.time_ns() - status.st_ctime_ns > _SETTLED:
                 if len(_checked) >= _MOST_CHECKED:
                     _checked.clear()
-                _checked[self.root] = seen
+                _checked[self.root] = seen, self._present
         return status.st_uid
 
-    def _look(self) -> None:
+    def has_directories(self) -> bool:
+        """Whether the last `check` has seen all the directories that every container has."""
+        cut = len(self.root) + 1
+        return self._present.issuperset([path[cut:] for path in self.directories])
+
+    def _look(self) -> list[str]:
+        """The directories that are there, by name. Raises `NotOurs`."""
+        present = []
         try:
             with os.scandir(self.root) as entries:
                 for entry in entries:
                     is_directory = entry.name in _DIRECTORIES
                     if is_directory and not entry.is_dir(follow_symlinks=self.links is Links.FOLLOW):
                         raise _not_ours(entry.path, "directory")
+                    if is_directory:
+                        present.append(entry.name)
                     # Whoever opens a directory as a file is told so; SQLite would wait for a FIFO, and follow a link.
                     if entry.name in _FILES and not (entry.is_file(follow_symlinks=False) or _is_directory(entry)):
                         raise _not_ours(entry.path, "file")
         except PermissionError:
-            self._look_at_each()
+            return self._look_at_each()
+        return present
 
-    def _look_at_each(self) -> None:
+    def _look_at_each(self) -> list[str]:
         """`_look` in a directory that may be used and not listed."""
+        present = []
         for name in _DIRECTORIES | _FILES:
             path = f"{self.root}/{name}"
             follow = self.links is Links.FOLLOW and name in _DIRECTORIES
@@ -151,21 +166,25 @@ class Layout:
                 continue
             if not stat.S_ISDIR(mode) and (name in _DIRECTORIES or not stat.S_ISREG(mode)):
                 raise _not_ours(path, "directory" if name in _DIRECTORIES else "file")
+            if name in _DIRECTORIES:
+                present.append(name)
+        return present
 
-    def check_loose(self, directory: str) -> None:
+    def check_loose(self, directory: str) -> bool:
         """Raise `NotOurs` where a link stands in the place of a directory of loose files; of one once, if it is there.
 
-        For who is about to open a file in it, or has found that there is one.
+        Returns whether it is there, or was. For who is about to open a file in it, or has found that there is one.
         """
         if directory in self._plain:
-            return
+            return True
         try:
             mode = os.lstat(directory).st_mode
         except FileNotFoundError:
-            return
+            return False
         if stat.S_ISLNK(mode) and directory != self.loose:
             raise _not_ours(directory, "directory")
         self._plain.add(directory)
+        return True
 
     def make(self, directory: str) -> None:
         """Make a directory directly in the root, if it is missing: not every copy of a container has its empty ones.

@@ -43,6 +43,10 @@ class Original:
         self.is_replaced = False
         """Whether that was ever said."""
 
+    def opened(self, config: os.stat_result) -> None:
+        """Say which file ``config.json`` was when the container was opened: the first look need not read it again."""
+        self._seen = config.st_dev, config.st_ino, config.st_mtime_ns, config.st_size
+
     def check(self) -> None:
         """Raise `ContainerReplaced` or `NotAContainer` when it is not the same container any more.
 

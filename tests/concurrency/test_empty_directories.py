@@ -11,7 +11,7 @@ import pytest
 
 from rsdos import Container, Durability, Place, fsio
 from rsdos.stores.loose_directories import LooseDirectories
-from rsdos.stores.sandbox import SandboxFile
+from rsdos.stores.sandbox import LoneFile
 from tests.data import key_of, noise
 from tests.helpers import assert_holds
 
@@ -49,17 +49,17 @@ def test_empty_ones_go_where_there_may_be_many_and_nobody_needs_them(tmp_path: P
 def test_one_that_goes_before_a_file_is_renamed_into_it_is_made_anew(
     store: Container, times: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = SandboxFile.move
+    real = LoneFile.move
     moves: list[str] = []
 
-    def move(file: SandboxFile, target: str) -> None:
+    def move(file: LoneFile, target: str) -> None:
         moves.append(target)
         if len(moves) <= times:
             Container(store.path).clean_storage()
             assert names(store) == []
         real(file, target)
 
-    monkeypatch.setattr(SandboxFile, "move", move)
+    monkeypatch.setattr(LoneFile, "move", move)
     assert store.insert(SOME[0]) == key_of(SOME[0])
     assert len(moves) == times + 1
     assert_holds(Container(store.path), {key_of(SOME[0]): SOME[0]})
@@ -69,18 +69,19 @@ def test_one_that_goes_before_a_file_is_renamed_into_it_is_made_anew(
 def test_one_that_goes_with_its_file_before_it_is_synced_is_made_anew(
     store: Container, many: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = LooseDirectories.sync
+    name = "sync" if many else "sync_one"
+    real = getattr(LooseDirectories, name)
     gone: list[bool] = []
 
-    def sync(self: LooseDirectories, directories: set[str], threads: Any) -> None:
+    def sync(self: LooseDirectories, *rest: Any) -> None:
         if not gone:
             gone.append(True)
             Container(store.path).delete([key_of(SOME[0])])
             Container(store.path).clean_storage()
             assert names(store) == []
-        real(self, directories, threads)
+        real(self, *rest)
 
-    monkeypatch.setattr(LooseDirectories, "sync", sync)
+    monkeypatch.setattr(LooseDirectories, name, sync)
     if many:
         store.insert_many(SOME[:1], to=Place.LOOSE)
     else:

@@ -184,7 +184,10 @@ def test_a_duplicate_for_a_loose_file_that_is_deleted_after_it_was_seen_is_store
 ) -> None:
     store.insert(data, to=place)
     writer = Container(store.path, durability=durability)
-    has_run = once(writer.engine.loose._insert, "_known", lambda: delete(store, data))
+    # A small one that has a file is looked at by the short way, which ends with the same two looks.
+    is_short = place is Place.LOOSE and len(data) <= FRAME_SIZE
+    step = "_refuse_another" if is_short else "_known"
+    has_run = once(writer.engine.loose._insert, step, lambda: delete(store, data))
     assert writer.insert(io.BytesIO(data)) == key_of(data)
     assert has_run
     assert_there(store, data)

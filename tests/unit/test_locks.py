@@ -153,6 +153,7 @@ def test_where_directories_cannot_be_locked_a_file_in_them_is(tmp_path: Path, mo
     held.release()
     with Container.create(tmp_path / "container") as container:
         key = container.insert(b"object")
+        container.insert(b"another")  # A writer has a directory from its second object on.
         container.pack_all_loose()
         container.clean_storage()
         assert container.extract(key) == b"object"

@@ -9,10 +9,9 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
 from rsdos import locks
-from rsdos.config import Config, read_config
+from rsdos.config import read_config_file
 from rsdos.engine.formats import format_of
 from rsdos.errors import Busy
-from rsdos.layout import Layout
 from rsdos.model import Durability, Links, Verify, WhenBusy
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ class Engine:
         ``verify``: what reads compare; the hash, by default, where the container's directory is another user's.
         """
         root = os.path.abspath(path)
-        self.config: Config = read_config(Layout(root).config)
+        self.config, self._config_file = read_config_file(f"{root}/config.json")
         self._format = format_of(self.config)
         self.layout = self._format.layout(root, self.config.loose_prefix_len)
         self.layout.links = links
@@ -73,6 +72,7 @@ class Engine:
         loose = LooseStore(self.layout, self.config, self.durability)
         packed = self._format.packed(self.layout, self.config, self.durability)
         packed.verify(self._verify)
+        packed.original.opened(self._config_file)
         loose.elsewhere, packed.elsewhere = packed, loose
         loose.refuse_another = packed.original.check
         return loose, packed, Objects(self.layout.root, loose, packed)

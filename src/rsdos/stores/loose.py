@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from rsdos import fsio
 from rsdos.config import Config
-from rsdos.errors import Busy, DamagedContainer, DamagedObject, DecodeError, log_warning
+from rsdos.errors import Busy, DamagedObject, DecodeError, log_warning
 from rsdos.layout import Layout
 from rsdos.model import (
     BytesLike,
@@ -57,7 +57,7 @@ class LooseStore(Store):
         self.elsewhere: Store | None = None
         """The container's other store: what has a good copy there is not inserted here again."""
         self.refuse_another: Callable[[], None] = lambda: None
-        """Raises what is to be said when another container has taken the place of this one."""
+        """Raises what is to be said when another container has taken the place of this one. Set before an insert."""
 
     def close(self) -> None:
         """Give up the writer's place in the sandbox; the next insert takes another."""
@@ -103,7 +103,7 @@ class LooseStore(Store):
             # As most are: raw, whole, and read at once. Whatever is odd is looked at the longer way.
             path = self._layout.checked_loose_file(digest.hex())
             try:
-                data = read_small(path)
+                data = read_small(path, os.open)
             except FileNotFoundError:
                 return None
             except OSError:
@@ -127,9 +127,10 @@ class LooseStore(Store):
                 yield from (None for _ in group)
                 continue
             with opened as fd:
+                opener = fsio.opener_in(fd)
                 for key in group:
                     try:
-                        yield read_small(key[cut:], fd)
+                        yield read_small(key[cut:], opener)
                     except OSError:
                         yield None
 
@@ -224,7 +225,8 @@ class LooseStore(Store):
         if insert is None:
             # Of two threads that are the first each has its own: what they share is made already.
             own = self.hash, self.names, self._directories, self.sandbox
-            looks = Looks(self._known, self._still_there, self._is_elsewhere, self._refuse_another)
+            is_elsewhere = _is_nowhere if self.elsewhere is None else self.elsewhere.may_have
+            looks = Looks(self._known, self._still_there, is_elsewhere, self.refuse_another)
             encoding = Encoding(CompressMode.AUTO, self._codec)
             insert = self._inserting = LooseInsert(*own, encoding, self._durability, looks)
         return insert
@@ -263,15 +265,6 @@ class LooseStore(Store):
             answers = self.elsewhere.copies(packed, Trust.INDEX, self._durability)
             there.update(digest for digest, copy in zip(packed, answers, strict=True) if copy is Copy.GOOD)
         return there
-
-    def _refuse_another(self) -> None:
-        self.refuse_another()
-
-    def _is_elsewhere(self, digest: bytes) -> bool:
-        try:
-            return self.elsewhere is not None and self.elsewhere.contains_many((digest,))[0]
-        except DamagedContainer:
-            return True  # Nobody knows.
 
     # The whole.
 
@@ -355,6 +348,11 @@ class LooseStore(Store):
         if self._durability is Durability.FULL:
             for directory in {self._layout.loose_directory(digest.hex()) for digest in digests}:
                 fsio.sync_directory(directory)
+
+
+def _is_nowhere(_: bytes) -> bool:
+    """Whether there is a copy in the other store, where there is none."""
+    return False
 
 
 def _is_there(leant_on: LeantOn) -> bool:

@@ -21,7 +21,7 @@ import errno
 import io
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -54,13 +54,13 @@ def encode_trailer(stored: Stored, crc: int) -> bytes:
     return head + _CRC.pack(crc32(head, crc))
 
 
-def read_small(path: str, dir_fd: int | None = None) -> bytes | None:
+def read_small(path: str, opener: Callable[..., int]) -> bytes | None:
     """The bytes of a raw file, not verified: three system calls, or five. None when they are more than a frame.
 
-    Whoever asks hashes them. Raises OSError. ``path`` may be relative to an open directory.
+    Whoever asks hashes them. Raises OSError. ``path`` may be relative to the directory of a `fsio.opener_in`.
     """
     data = b""
-    for fd in fsio.opening_for_reading(path, dir_fd):
+    for fd in fsio.opening_by(opener, path):
         try:
             data = os.pread(fd, _FIRST, 0)  # Nothing is taken out of a FIFO or a socket so.
             if len(data) == _FIRST:

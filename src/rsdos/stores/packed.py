@@ -167,6 +167,12 @@ class PackedStore(Packs):
 
     # Reading many.
 
+    def may_have(self, digest: bytes) -> bool:
+        try:
+            return self.index.find(digest) is not None
+        except DamagedContainer:
+            return True
+
     def contains_many(self, digests: Sequence[bytes]) -> list[bool]:
         if len(digests) == 1:
             return [self.index.find(digests[0]) is not None]

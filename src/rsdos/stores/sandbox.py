@@ -1,23 +1,27 @@
-"""The sandbox: where unfinished files live, in one directory per writer.
+"""The sandbox: where unfinished files live, in one directory per writer; the first small one of a writer, beside them.
 
-The directory's name says who it is (boot id, pid, random); a ``flock`` on the directory says whether that writer is
-alive, whatever the host, the container or the pid namespace. The kernel frees it with the process.
+The name of either says who it is (boot id, pid, random); a ``flock`` on it says whether that writer is alive, whatever
+the host, the container or the pid namespace. The kernel frees it with the process. A directory is made, locked and
+removed for ten times what the lock of one file costs: too much for who opens a container to store one object (ADR 13).
 """
 
 from __future__ import annotations
 
 import itertools
 import os
+import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import NamedTuple
 
 from rsdos import fsio, locks
-from rsdos.descriptors import Working
+from rsdos.descriptors import Working, opening
+from rsdos.directory import Directory
+from rsdos.errors import WriterPoisoned
 from rsdos.layout import Layout
 from rsdos.model import BytesLike
-from rsdos.sharing import is_shared, make_directory, share
+from rsdos.sharing import inherit, is_shared, make_directory, share
 
 
 @lru_cache
@@ -35,14 +39,15 @@ class _Directory(Working):
     It is closed with the last of them and not by hand; and in a forked child, which makes one of its own.
     """
 
-    __slots__ = ("path",)
+    __slots__ = ("opener", "path")
 
     def __init__(self, path: str) -> None:
         self.path = path
         super().__init__(fsio.opening_directory(path))
+        self.opener = fsio.opener_in(self.fd)
 
 
-class _Claim(NamedTuple):
+class Claim(NamedTuple):
     """A writer's own directory."""
 
     directory: _Directory
@@ -56,31 +61,63 @@ class Sandbox:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._root = layout.sandbox
-        self._counter = itertools.count()
-        self._claims: dict[str, _Claim] = {}
+        self.next_name = map(str, itertools.count()).__next__
+        """Makes a name that no other file of this writer has."""
+        self._claims: dict[str, Claim] = {}
         """All that this process has, by the paths of their directories: two threads may each make the first."""
-        self._current: _Claim | None = None
+        self.current: Claim | None = None
         """Where files are made."""
+        self._is_begun = False
+        """Whether the first file was asked for, since the last `close`."""
+
+    def first_file(self) -> SandboxFile:
+        """`new_file` for `write_one`: the first is locked itself, and has no directory made for it."""
+        if self._is_begun or self.current:
+            return self.new_file()
+        self._is_begun = True
+        return self._lone_file()
+
+    def _lone_file(self) -> LoneFile:
+        while True:
+            path = self._own_name()
+            try:
+                file = LoneFile(path)
+            except FileNotFoundError:
+                self._layout.make(self._root)
+                continue
+            try:
+                # A sweep between these calls takes the file away: begin again then.
+                if locks.try_lock(file.fd) and os.fstat(file.fd).st_nlink:
+                    inherit(path, file.fd)
+                    return file
+            except BaseException:
+                file.close()
+                raise
+            file.close()
 
     def new_file(self) -> SandboxFile:
         """A new empty file. Another thread's `close` may take the directory away meanwhile: a new one is made then."""
         while True:
-            claim = self._current
+            claim = self.current
             # Closed: the parent's, or that of a container that is garbage and works on all the same.
             if claim is None or claim.directory.fd < 0:
                 claim = self._claim()
+            directory, _, is_shared = claim
             try:
-                file = SandboxFile(claim.directory, str(next(self._counter)))
+                file = SandboxFile(directory, self.next_name())
             except FileNotFoundError:
                 self._forget(claim)
                 continue
-            if claim.is_shared:
+            if is_shared:
                 share(file.fd)
             return file
 
-    def _claim(self) -> _Claim:
+    def _own_name(self) -> str:
+        return f"{self._root}/{_boot_id()}-{os.getpid()}-{os.urandom(8).hex()}"
+
+    def _claim(self) -> Claim:
         while True:
-            path = f"{self._root}/{_boot_id()}-{os.getpid()}-{os.urandom(8).hex()}"
+            path = self._own_name()
             try:
                 make_directory(path)
             except FileNotFoundError:
@@ -91,8 +128,8 @@ class Sandbox:
             with suppress(FileNotFoundError):
                 lock = locks.try_acquire_directory(path)
                 if lock:
-                    claim = _Claim(_Directory(path), lock, is_shared(path))
-                    self._claims[path] = self._current = claim
+                    claim = Claim(_Directory(path), lock, is_shared(path))
+                    self._claims[path] = self.current = claim
                     return claim
 
     def sweep(self) -> int:
@@ -109,6 +146,10 @@ class Sandbox:
                 if path in mine:
                     continue
                 with suppress(OSError):  # Among them: it is not ours, and stays.
+                    # Not what is merely ours to remove: disk-objectstore has unlocked files here that it writes.
+                    if root.form.below(name) is not None and stat.S_ISREG(root.status(name).st_mode):
+                        removed += _sweep_file(root, name)
+                        continue
                     lock = locks.try_acquire_directory(path)
                     if lock:
                         with lock, root.child(name) as directory:
@@ -121,18 +162,19 @@ class Sandbox:
 
     def close(self) -> None:
         """Give the directories up that this process has; one that another thread still uses stays. Idempotent."""
+        self._is_begun = False
         if self._claims:
             for claim in list(self._claims.values()):
                 if self._give_up(claim):
                     self._forget(claim)
 
-    def _forget(self, claim: _Claim) -> None:
+    def _forget(self, claim: Claim) -> None:
         """Let go of one that is gone, and not of what another thread has made since."""
         self._claims.pop(claim.directory.path, None)
-        if self._current is claim:
-            self._current = None
+        if self.current is claim:
+            self.current = None
 
-    def _give_up(self, claim: _Claim) -> bool:
+    def _give_up(self, claim: Claim) -> bool:
         """Remove a directory and release its lock, if it is empty. That of a parent is only let go of."""
         if claim.directory.fd < 0:
             return True
@@ -159,7 +201,7 @@ class SandboxFile:
         self.is_moved = False
         self.fd = -1
         try:
-            for fd in fsio.opening_new(name, dir_fd=directory.fd):
+            for fd in fsio.opening_new_by(directory.opener, name):
                 self.fd = fd
         except OSError as error:
             error.filename = self.path
@@ -177,6 +219,12 @@ class SandboxFile:
         offset = self.position
         self.position += fsio.write_many_at(self.fd, offset, buffers)
         return offset
+
+    def write_one(self, data: bytes) -> None:
+        """Write what is all of it."""
+        if self._directory.fd < 0:
+            self._directory.refuse_closed(self.path)
+        self.position = fsio.write_at(self.fd, 0, data)
 
     def read(self, offset: int, length: int) -> bytes:
         """Read back."""
@@ -217,6 +265,52 @@ class SandboxFile:
             self.close()
 
 
+class LoneFile(SandboxFile):
+    """A new file directly in the sandbox, which its writer locks. In a forked child it is the parent's."""
+
+    __slots__ = ("_pid",)
+
+    def __init__(self, path: str) -> None:
+        self._name = path
+        self._pid = os.getpid()
+        self._highest = self.position = 0
+        self.is_moved = False
+        self.fd = -1
+        for fd in fsio.opening_new(path):
+            self.fd = fd
+
+    @property
+    def path(self) -> str:
+        """Where it is until it is moved."""
+        return self._name
+
+    def write_one(self, data: bytes) -> None:
+        """Write what is all of it."""
+        if os.getpid() != self._pid:
+            raise WriterPoisoned(f"{self._name}: was begun by the process that this one was forked from")
+        fsio.write_at(self.fd, 0, data)
+
+    def move(self, target: str) -> None:
+        """Rename it, over what stands there. Raises FileNotFoundError when the target's directory is not there."""
+        os.rename(self._name, target)
+        self.is_moved = True
+
+    def close(self) -> None:
+        """Close, and remove what still has the file's first name, unless it is a parent's. Idempotent."""
+        if self.fd >= 0:
+            if not self.is_moved and os.getpid() == self._pid:
+                fsio.remove(self._name)
+            fd, self.fd = self.fd, -1
+            os.close(fd)
+
+
+def _sweep_file(root: Directory, name: str) -> bool:
+    """Remove the file of a writer that is dead; whether it was."""
+    # For writing: NFS makes of flock a lock for that.
+    with Working(opening(name, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=root.fd)) as fd:
+        return locks.try_lock(fd) and root.remove(name)
+
+
 def replace_file(layout: Layout, path: str, data: BytesLike) -> None:
     """`fsio.replace_file` for who holds no lock: any number may do so with one file at once, and the last counts.
 
@@ -224,9 +318,9 @@ def replace_file(layout: Layout, path: str, data: BytesLike) -> None:
     """
     sandbox = Sandbox(layout)
     try:
-        file = sandbox.new_file()
+        file = sandbox.first_file()
         try:
-            file.write([data])
+            file.write_one(bytes(data))
             fsio.sync_file(file.fd)
             file.move(path)
         finally:

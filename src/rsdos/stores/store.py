@@ -24,7 +24,7 @@ from time import monotonic
 from typing import Literal, TypeVar, overload
 
 from rsdos import fsio
-from rsdos.errors import DamagedObject, DecodeError, InvalidOption, ObjectNotFound, log_warning
+from rsdos.errors import DamagedContainer, DamagedObject, DecodeError, InvalidOption, ObjectNotFound, log_warning
 from rsdos.hashing import HashType
 from rsdos.model import BytesLike, Copy, Durability, Missing, ObjectMeta, Source, Trust
 from rsdos.stores import order
@@ -90,6 +90,13 @@ class Store(ABC):
     @abstractmethod
     def contains_many(self, digests: Sequence[bytes]) -> list[bool]:
         """Which of the objects are in sight."""
+
+    def may_have(self, digest: bytes) -> bool:
+        """Whether an object is in sight, good or not; True, too, where damage leaves that open."""
+        try:
+            return self.contains_many((digest,))[0]
+        except DamagedContainer:
+            return True
 
     @abstractmethod
     def copies(

@@ -122,3 +122,28 @@ def test_threads_do_all_and_tell_what_failed() -> None:
         assert finished.is_set()
     with Threads(1) as one, pytest.raises(ZeroDivisionError):
         one.each(lambda number: done.append(1 // number), [1, 0])
+
+
+@pytest.mark.parametrize("durability", ["full", "relaxed"])
+def test_a_later_object_goes_in_when_the_writer_s_directory_has_gone(durability: str, container: Container) -> None:
+    with Container(container.path, durability=durability) as writer:
+        writer.insert(b"first")
+        writer.insert(b"second")
+        (directory,) = (container.path / "sandbox").iterdir()
+        directory.rmdir()
+        assert writer.extract(writer.insert(b"third")) == b"third"
+        writer.insert(b"fourth")
+        assert len(list((container.path / "sandbox").iterdir())) == 1
+    assert list((container.path / "sandbox").iterdir()) == []
+
+
+def test_an_object_that_cannot_go_to_its_place_is_told_by_its_path_and_leaves_nothing(container: Container) -> None:
+    with Container(container.path) as writer:
+        writer.insert(b"first")
+        writer.insert(b"second")
+        (container.path / "loose" / key_of(b"third")[:2]).write_bytes(b"in the way")
+        with pytest.raises(OSError) as told:
+            writer.insert(b"third")
+        assert str(told.value.filename).startswith(str(container.path / "sandbox"))
+        assert [names for _, _, names in os.walk(container.path / "sandbox") if names] == []
+        assert writer.extract(writer.insert(b"fourth")) == b"fourth"

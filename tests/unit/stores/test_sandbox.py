@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from rsdos import Container, fsio
+from rsdos.errors import WriterPoisoned
 from rsdos.layout import Layout
-from rsdos.stores.sandbox import Sandbox
+from rsdos.stores.sandbox import LoneFile, Sandbox
 
 WRITER = """
 import sys, signal
@@ -69,3 +72,102 @@ def test_closing_in_one_thread_leaves_the_files_of_another(root: Path) -> None:
     file.close()
     sandbox.close()
     assert list(sandbox_of(root).iterdir()) == []
+
+
+FIRST = WRITER.replace("new_file()", "first_file()").replace('write([b"unfinished"])', 'write_one(b"unfinished")')
+
+
+def test_the_first_file_of_a_writer_that_died_is_swept_and_that_of_a_live_one_stays(root: Path) -> None:
+    writers = [subprocess.Popen([sys.executable, "-c", FIRST, root], stdout=subprocess.PIPE) for _ in range(2)]
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"ready\n"
+    assert [path.read_bytes() for path in sandbox_of(root).iterdir()] == [b"unfinished"] * 2
+    # As disk-objectstore has its own, which it does not lock.
+    (sandbox_of(root) / ("0123456789abcdef" * 2)).write_text("another program's")
+    mine = Sandbox(Layout(str(root)))
+    file = mine.first_file()
+    writers[0].kill()
+    writers[0].wait()
+    assert mine.sweep() == 1
+    assert Sandbox(Layout(str(root))).sweep() == 0
+    assert len(list(sandbox_of(root).iterdir())) == 3
+    assert Path(file.path).exists()
+    writers[1].kill()
+    for writer in writers:
+        writer.wait()
+        assert writer.stdout is not None
+        writer.stdout.close()
+    assert mine.sweep() == 1
+    file.close()
+    assert [path.name for path in sandbox_of(root).iterdir()] == ["0123456789abcdef" * 2]
+
+
+def test_a_first_file_that_a_sweep_takes_before_it_is_locked_is_made_anew(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = LoneFile.__init__
+    swept: list[int] = []
+
+    def begin(file: LoneFile, path: str) -> None:
+        real(file, path)
+        if not swept:
+            swept.append(Sandbox(Layout(str(root))).sweep())
+
+    monkeypatch.setattr(LoneFile, "__init__", begin)
+    file = Sandbox(Layout(str(root))).first_file()
+    assert swept == [1]
+    assert os.listdir(sandbox_of(root)) == [os.path.basename(file.path)]
+    assert Sandbox(Layout(str(root))).sweep() == 0
+    file.close()
+
+
+def test_a_container_that_is_opened_for_one_object_makes_no_directory_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Container.create(tmp_path / "store").close()
+    made: list[str] = []
+    real = os.mkdir
+
+    def mkdir(path: str, mode: int = 0o777) -> None:
+        made.append(str(path))
+        real(path, mode)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    for data in (b"one", b"two"):
+        with Container(tmp_path / "store") as container:
+            key = container.insert(data)
+            assert container.extract(key) == data
+    with Container(tmp_path / "store") as container:
+        for number in range(5):
+            container.insert(b"%d" % number)
+    assert len([path for path in made if "/sandbox/" in path]) == 1
+    assert os.listdir(tmp_path / "store" / "sandbox") == []
+
+
+def test_a_first_file_is_its_process_s_own(root: Path) -> None:
+    file = Sandbox(Layout(str(root))).first_file()
+    if (child := os.fork()) == 0:  # pragma: no cover
+        code = 1
+        try:
+            file.write_one(b"the child's")
+        except WriterPoisoned:
+            code = 0
+        finally:
+            file.close()
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    file.write_one(b"the parent's")
+    assert fsio.read_at(file.fd, 0, 100) == b"the parent's"
+    assert Path(file.path).exists()
+    file.close()
+
+
+def test_nothing_is_left_of_a_first_file_that_cannot_be_locked(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(fd: int) -> bool:
+        raise OSError(95, "not supported")
+
+    monkeypatch.setattr("rsdos.locks.try_lock", refuse)
+    with pytest.raises(OSError, match="not supported"):
+        Sandbox(Layout(str(root))).first_file()
+    assert os.listdir(sandbox_of(root)) == []

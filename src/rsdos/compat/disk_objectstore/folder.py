@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,8 +21,14 @@ class Folder:
     """A directory that is a container, or is to become one. Nothing is opened before the first use."""
 
     def __init__(self, folder: str | Path) -> None:
-        self._folder = Path(folder).resolve()
+        # Resolved at the first use of the path itself: AiiDA makes one of these for each object, and it is 20 us.
+        path = os.fspath(folder)
+        self._path = path if path[:1] == "/" and "/.." not in path else os.path.realpath(path)
         self._engine: Engine | None = None
+
+    @cached_property
+    def _folder(self) -> Path:
+        return Path(self._path).resolve()
 
     def get_folder(self) -> Path:
         """The container's directory."""
@@ -54,7 +61,7 @@ class Folder:
         return self._folder
 
     def __setstate__(self, folder: Path) -> None:
-        self._folder = folder
+        self._path = str(folder)
         self._engine = None
 
     # What the container is.
@@ -64,10 +71,10 @@ class Folder:
         engine = self._engine
         if engine is None:
             try:
-                engine = Engine(str(self._folder), when_busy=WhenBusy.WAIT)
+                engine = Engine(self._path, when_busy=WhenBusy.WAIT)
             except (NotAContainer, DamagedContainer) as error:
                 raise IndexNotFound(f"The container is not initialised yet: {error}") from error
-            if not all(map(os.path.isdir, engine.layout.directories)):
+            if not engine.layout.has_directories():
                 raise IndexNotFound("The container is not initialised yet - use .init_container() first")
             self._engine = engine
         return engine
