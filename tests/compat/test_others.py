@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rsdos import Container as OurContainer
+from rsdos import NotOurs
 from rsdos.compat.disk_objectstore import Container, ObjectType
 from rsdos.compat.disk_objectstore.utils import LazyOpener
 
@@ -62,3 +63,27 @@ def test_the_size_of_the_index_is_that_of_its_file(tmp_path: Path) -> None:
         container.add_objects_to_pack([b"%d" % number for number in range(1000)])
         sizes = container.get_total_size()
         assert sizes.total_size_packindexes_on_disk == (tmp_path / "packs.idx").stat().st_size
+
+
+@pytest.mark.parametrize("name", ["packs", "loose", "sandbox", "duplicates"])
+def test_a_link_to_the_container_is_followed_and_one_in_it_is_refused(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No call can ask for more, nor can the environment."""
+    monkeypatch.setenv("RSDOS_FOLLOW_LINKS", "1")
+    (tmp_path / "larger-disk").mkdir()
+    (tmp_path / "container").symlink_to("larger-disk")
+    with Container(tmp_path / "container") as container:
+        container.init_container()
+        key = container.add_object(b"data")
+        container.pack_all_loose()
+    with Container(tmp_path / "container") as container:
+        assert container.get_object_content(key) == b"data"
+    (tmp_path / "larger-disk" / name).rename(tmp_path / "elsewhere")
+    (tmp_path / "larger-disk" / name).symlink_to(tmp_path / "elsewhere")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(NotOurs), Container(tmp_path / "container") as container:
+        container.get_object_content(key)
+    with pytest.raises(NotOurs), Container(tmp_path / "container") as container:
+        container.add_object(b"more")
+    assert sorted(tmp_path.rglob("*")) == before
