@@ -16,6 +16,7 @@ from rsdos import Busy, Container, ContainerReplaced, DamagedContainer, Durabili
 from rsdos.directory import Directory
 from rsdos.engine import Engine
 from rsdos.maintenance import migrate, validate
+from rsdos.stores import sums
 from tests.crash.calls import intercepted
 from tests.data import key_of, noise, text
 from tests.helpers import ABSENT, assert_holds, native
@@ -466,3 +467,18 @@ def test_without_its_lock_file_two_merges_write_no_table_of_one_name(tmp_path: P
             packed(path, b"%d" % at)
         named = {entry.number for entry in native(Engine(str(path))).index.history.newest().segments}
         assert len(list((path / "index").glob("*.seg"))) <= len(named) + 2, f"at call {number}"
+
+
+def test_a_file_that_a_clearing_took_away_is_told_as_a_container_that_is_gone(tmp_path: Path) -> None:
+    """Not as a file that is missing: in an operation that has begun, and in the plan of one."""
+    with Container.create(tmp_path / "container") as late:
+        late.insert(b"packed", to=Place.PACKED)
+        engine = late.engine
+        index = native(engine).index
+        index.refresh()
+        with pytest.raises(NotAContainer), engine.maintenance():
+            shutil.rmtree(late.path)
+            (late.path / "packed").mkdir(parents=True)
+            os.stat(engine.layout.pack(1))
+        with pytest.raises(NotAContainer):
+            sums._length_of_index(engine.layout)

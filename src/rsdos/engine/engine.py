@@ -116,7 +116,8 @@ class Engine:
                 from rsdos.engine.reserve import prepare
 
                 prepare(self.layout)
-                yield
+                with self._telling_of_another():
+                    yield
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -126,13 +127,18 @@ class Engine:
         file that is missing because another container is in this one's place by now is told as that: raises
         `ContainerReplaced`, `NotAContainer`.
         """
-        with self._shared() or nullcontext():
-            try:
-                yield
-            except FileNotFoundError as error:
-                if str(error.filename or "").startswith(self.layout.root):
-                    self.packed.original.check()
-                raise
+        with self._shared() or nullcontext(), self._telling_of_another():
+            yield
+
+    @contextmanager
+    def _telling_of_another(self) -> Iterator[None]:
+        """Raise `ContainerReplaced` or `NotAContainer` where a file is missing because of that."""
+        try:
+            yield
+        except FileNotFoundError as error:
+            if str(error.filename or "").startswith(self.layout.root):
+                self.packed.original.check()
+            raise
 
     def _shared(self) -> locks.Lock | None:
         """Lock the file of long readers; None where it cannot be."""

@@ -56,7 +56,8 @@ def make_container(path: str, config: Config, sharing: Sharing = Sharing.UMASK, 
             fsio.sync_directory(layout.root)
             write_config(layout, config)
         except OSError:
-            _remove_empty(layout)  # Of another version they would be in the way.
+            if not os.path.lexists(layout.config):  # Else the sync of it has failed: it is a container.
+                _remove_empty(layout)  # Of another version they would be in the way.
             raise
     directory = layout.root
     with suppress(OSError):  # A parent that cannot be read cannot be synced; the container itself is whole.

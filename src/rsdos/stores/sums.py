@@ -116,12 +116,20 @@ def sums_of(layout: Layout, index: Index) -> PackedSums:
     manifest = snapshot.manifest
     return PackedSums(
         tuple(PackSums(*_members(pack)) for pack in manifest.packs),
-        fsio.length_of_files(layout.index),
+        _length_of_index(layout),
         manifest.number,
         len(manifest.segments),
         index.is_recovered,
         str(snapshot.damage or ""),
     )
+
+
+def _length_of_index(layout: Layout) -> int:
+    try:
+        return fsio.length_of_files(layout.index)
+    except FileNotFoundError:
+        layout.refuse_gone()
+        raise
 
 
 def look(layout: Layout, config: Config) -> tuple[PackedSums, Mapping[str, object]]:
