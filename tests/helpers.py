@@ -16,6 +16,7 @@ from rsdos.index import Manifest
 from rsdos.model import FRAME_SIZE
 from rsdos.stores.packed import PackedStore
 from tests.data import key_of, noise, text
+from tests.patience import HANG
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -140,7 +141,7 @@ def run_python(code: str, *arguments: object, user: int | None = None) -> str:
         env=child_environment(),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANG,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

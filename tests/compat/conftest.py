@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.helpers import ROOT, child_environment
+from tests.patience import HANG
 
 SIDE = Path(__file__).with_name("side.py")
 PEERS = ROOT / ".venv-peers" / "bin" / "python"
@@ -66,7 +67,7 @@ class Side:
     def close(self) -> None:
         assert self.process.stdin and self.process.stdout
         self.process.stdin.close()
-        self.process.wait(60)
+        self.process.wait(HANG)
         self.process.stdout.close()
 
 

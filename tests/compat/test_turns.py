@@ -15,6 +15,7 @@ from rsdos import Container
 from tests.compat.conftest import PEERS, Side, start_ours, start_real
 from tests.data import key_of, noise, text
 from tests.helpers import child_environment
+from tests.patience import HANG
 
 CONTENTS = [make(size, size) for size in (0, 1, 400, 5000, 70_000) for make in (noise, text)]
 KEYS = list(map(key_of, CONTENTS))
@@ -152,7 +153,7 @@ def test_one_packs_and_cleans_while_the_other_writes_and_reads(
     reader.stdin.close()
     reader.stdin = None
     for process in (*writers, packing, reader):
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=HANG)
         assert process.returncode == 0, errors
     assert len(set(keys)) == 300
     for side in (start_ours(), start_real()):

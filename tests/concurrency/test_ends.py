@@ -22,6 +22,7 @@ from rsdos import Busy, Container, Place, locks
 from rsdos.codecs.workers import Workers
 from rsdos.compat.disk_objectstore.container import Container as DosContainer
 from tests.helpers import ABSENT, descriptors, run_python
+from tests.patience import HANG
 
 
 @pytest.fixture(params=[2, 1], ids=["version 2", "version 1"])
@@ -216,7 +217,7 @@ def test_threads_of_a_call_end_wherever_it_is_interrupted(moment: int) -> None:
     finally:
         sys.setprofile(None)
     for thread in started:
-        thread.join(60)  # Only so that a failure ends.
+        thread.join(HANG)  # Only so that a failure ends.
         assert not thread.is_alive()
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from rsdos import Container, Place
 from tests.data import key_of, noise
 from tests.helpers import assert_holds, manifest_of
+from tests.patience import HANG
 
 WRITER = """
 import sys
@@ -63,7 +64,7 @@ def test_processes(tmp_path: Path) -> None:
     others = [start(READER, container.path), start(PACKER, container.path)]
     acknowledged: set[str] = set()
     for process in (*writers, *others):
-        said, complaint = process.communicate(timeout=120)
+        said, complaint = process.communicate(timeout=HANG)
         assert (process.returncode, complaint) == (0, "")
         acknowledged.update(said.split())
     wanted = {

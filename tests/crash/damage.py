@@ -33,8 +33,6 @@ _TOGETHER = 100
 _WRITES = 25
 """Behind every so many damages of bytes something is inserted; behind those of whole files always."""
 
-_PATIENCE = 60
-
 WHOLE_FILES = frozenset({"remove", "exchange", "swap", "older"})
 KINDS = WHOLE_FILES | {"flip", "cut", "grow", "zero"}
 
@@ -139,10 +137,10 @@ class Sweep:
             if damage.kind in kinds and (share == 1 or not chance.randrange(share))
         )
         while some := list(islice(chosen, _TOGETHER)):
-            together = in_child(lambda: self._look(some), _PATIENCE)
+            together = in_child(lambda: self._look(some))
             if together.keys() & {"crash", "hang"}:
                 for damage in some:
-                    result.add(in_child(lambda: self._look([damage]), _PATIENCE), _name(damage))  # noqa: B023
+                    result.add(in_child(lambda: self._look([damage])), _name(damage))  # noqa: B023
                 continue
             for damage in some:
                 ours = {key: text for key, text in together.items() if key.startswith(_name(damage) + "|")}

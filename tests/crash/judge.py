@@ -13,15 +13,13 @@ from pathlib import Path
 from tests.crash.operation import Operation
 from tests.crash.subject import Reader, Subject
 from tests.data import key_of
-
-PATIENCE = 40
-"""Seconds in which all of a judgement is done, or something is stuck."""
+from tests.patience import HANG
 
 Verdicts = dict[str, str]
 """What is wrong, each kind with an example; empty when all is well."""
 
 
-def in_child(work: Callable[[], Verdicts], patience: int = PATIENCE) -> Verdicts:
+def in_child(work: Callable[[], Verdicts]) -> Verdicts:
     """Do something in a forked process and return its verdicts."""
     receive, send = os.pipe()
     child = os.fork()
@@ -29,7 +27,7 @@ def in_child(work: Callable[[], Verdicts], patience: int = PATIENCE) -> Verdicts
         status = 1
         try:
             os.close(receive)
-            signal.alarm(patience)
+            signal.alarm(HANG)
             with open(send, "w") as answer:
                 json.dump(work(), answer)
             status = 0

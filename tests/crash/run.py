@@ -16,14 +16,15 @@ from pathlib import Path
 
 from tests.crash import shim
 from tests.crash.sweep import DEADLY, WAYS, Result
+from tests.patience import HANG
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PEERS = ROOT / ".venv-peers" / "bin" / "python"
 FULL = (*(f"{way}:1" for way in WAYS), "power:1:4")
 """Every call, and five to seven disk states behind each."""
 
-_PATIENCE = 3600
-"""Seconds for one operation: far more than any takes."""
+_PATIENCE = 3 * HANG
+"""Seconds for one operation, of which any point may hang by itself."""
 
 
 def break_off(

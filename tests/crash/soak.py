@@ -26,13 +26,11 @@ from pathlib import Path
 from rsdos import Busy, CompressMode, Container, ObjectNotFound, Place
 from rsdos.maintenance import optimize
 from tests.data import key_of, noise, text
+from tests.patience import HANG
 
 PROCESSES = 8
 PACK_SIZE = 300_000
 """Bytes: many small packs, so that there is always one to seal, to repack and to unlink."""
-
-STUCK = 120
-"""Seconds without a line from a living process."""
 
 BACKUPS = "backups"
 """Where all of them back the container up to, in turn."""
@@ -268,9 +266,10 @@ class Soak:
             child.wait()
             (self._logs / f"{name}.log").touch()
         stuck = []
+        end = time.time() + HANG
         for name, child in self._children.items():
             try:
-                child.wait(STUCK)
+                child.wait(max(0.0, end - time.time()))
             except subprocess.TimeoutExpired:
                 stuck.append(f"process {name} is stuck")
                 child.send_signal(signal.SIGABRT)

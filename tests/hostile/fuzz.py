@@ -31,9 +31,7 @@ from rsdos import Container
 from tests.data import noise, text
 from tests.hostile.limits import ADDRESS_SPACE, SECONDS
 from tests.hostile.watch import Watch
-
-PATIENCE = 120
-"""Seconds after which a command is said to wait for ever."""
+from tests.patience import HANG
 
 LOOSE, PACKED = noise(900, 1), text(3000, 2)
 _BYTES = b"not yours"
@@ -402,7 +400,7 @@ def run_limited(arguments: list[str], said: Path) -> tuple[int, str]:
             for target, fd in ((0, null), (1, null), (2, err)):
                 os.dup2(fd, target)
             sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")
-            signal.alarm(PATIENCE)
+            signal.alarm(HANG)
             from rsdos.cli.main import _run
 
             code = _run(arguments)

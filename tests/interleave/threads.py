@@ -29,7 +29,9 @@ from tests.interleave.schedule import Played, Step, raised
 from tests.interleave.world import MAIN, Template, prepare, shared
 
 PATIENCE = 0.3
-"""Seconds that the first stays stopped when the other does not end: that waits for a lock of the first, or is slow."""
+"""Seconds that the first stays stopped when the other does not end: that waits for a lock of the first, or is slow.
+
+Where it is slow both run at once, and what has to hold holds then, too: a slow machine finds less, and never fails."""
 
 _OURS = os.path.dirname(rsdos.__file__)
 

@@ -36,6 +36,7 @@ from rsdos.model import FRAME_SIZE
 from rsdos.stores.legacy import LegacyPacks
 from tests.data import key_of, noise, text
 from tests.helpers import NOBODY, child_environment, run_python, tree, writable_as_nobody
+from tests.patience import HANG
 
 SMALL = [noise(3000, seed) for seed in range(5)] + [text(3000, seed) for seed in range(5)]
 LARGE = [noise(3 * FRAME_SIZE + 7, 1), text(3 * FRAME_SIZE + 7, 2)]
@@ -350,7 +351,7 @@ for key in sys.argv[2:]:
 """
     keys = [key_of(raw), key_of(noise(99))]
     command = [sys.executable, "-c", code, str(container.path), *keys]
-    child = subprocess.run(command, env=child_environment(), capture_output=True, text=True, timeout=60)
+    child = subprocess.run(command, env=child_environment(), capture_output=True, text=True, timeout=HANG)
     assert child.stdout.split() == ["damaged", "damaged"], child.stderr
 
 

@@ -38,6 +38,7 @@ from tests.helpers import (
     run_python,
     writable_as_nobody,
 )
+from tests.patience import HANG
 
 PEER = ROOT / ".venv-peers" / "bin" / "python"
 
@@ -334,7 +335,7 @@ def test_the_command_line(store: Container, tmp_path: Path) -> None:
             env=child_environment(),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=HANG,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -425,7 +426,7 @@ def back_up_while_others_are_at_work(
             checked += 1
     finally:
         stop.touch()
-        outcomes = [(child.communicate(timeout=60)[1], child.returncode) for child in children]
+        outcomes = [(child.communicate(timeout=HANG)[1], child.returncode) for child in children]
     assert outcomes == [("", 0)] * len(children)
 
 
@@ -461,7 +462,8 @@ problems = container.validate()
 assert not any(vars(problems).values() if hasattr(problems, "__dict__") else problems.values()), problems
 print(len(list(container.list_all_objects())))
 """
-    done = subprocess.run([PEER, "-c", code, tmp_path / "copy"], capture_output=True, text=True, timeout=60, check=True)
+    command = [str(PEER), "-c", code, str(tmp_path / "copy")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG, check=True)
     assert int(done.stdout) == len(PACKED | LOOSE)
 
 

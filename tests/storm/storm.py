@@ -38,6 +38,7 @@ from rsdos.maintenance import (
     transfer,
 )
 from tests.helpers import flip
+from tests.patience import HANG
 
 
 class Interrupted(BaseException):
@@ -230,7 +231,7 @@ class Storm:
         assert now == before, f"{what}: descriptors {set(now) ^ set(before)}"
         for thread in threading.enumerate():
             if thread is not threading.current_thread():
-                thread.join(600)  # It was told to end; who was interrupted has not waited for that.
+                thread.join(HANG)  # It was told to end; who was interrupted has not waited for that.
         assert threading.active_count() == threads, f"{what}: threads"
         held = [name for name in os.listdir(self.path / "locks") if self.is_held(str(self.path / "locks" / name))]
         assert held == [], f"{what}: {held} are held"

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from rsdos import Container, ReadOnlyContainer, locks
+from tests.patience import HANG
 
 
 @contextmanager
@@ -127,7 +128,7 @@ def test_a_lock_file_that_was_deleted_keeps_nobody_out(path: str) -> None:
     waiting.start()
     os.unlink(path)
     held.release()
-    waiting.join(20)
+    waiting.join(HANG)
     assert os.path.exists(path)
     assert locks.try_acquire(path) is None
     got[0].release()

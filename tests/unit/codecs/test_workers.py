@@ -6,6 +6,7 @@ from threading import Barrier
 import pytest
 
 from rsdos.codecs.workers import in_shares
+from tests.patience import HANG
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 1000])
@@ -24,7 +25,7 @@ def test_all_is_done_once_and_in_order(count: int, threads: int) -> None:
 
 def test_shares_are_done_at_the_same_time() -> None:
     together = Barrier(3)
-    assert in_shares(lambda share: [together.wait(60) >= 0], 3, 3) == [True] * 3
+    assert in_shares(lambda share: [together.wait(HANG) >= 0], 3, 3) == [True] * 3
 
 
 @pytest.mark.parametrize("bad", [0, 1, 2])
@@ -65,5 +66,5 @@ def test_an_interrupt_while_a_thread_starts_leaves_none_behind(monkeypatch: pyte
         in_shares(lambda share: [0], 4, 4)
     monkeypatch.undo()
     for thread in started:
-        thread.join(60)
+        thread.join(HANG)
     assert len(started) == 2 and not any(thread.is_alive() for thread in started)

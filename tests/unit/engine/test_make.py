@@ -11,6 +11,7 @@ import pytest
 from rsdos import Container, ContainerExists, Durability
 from tests.data import key_of
 from tests.helpers import child_environment, tree
+from tests.patience import HANG
 
 
 def test_what_a_new_container_is_made_of(tmp_path: Path) -> None:
@@ -61,7 +62,7 @@ for number in range(20):
         assert child.stdin is not None
         child.stdin.close()  # Now.
         child.stdin = None
-    made = sorted(int(line) for child in children for line in child.communicate(timeout=60)[0].split())
+    made = sorted(int(line) for child in children for line in child.communicate(timeout=HANG)[0].split())
     assert [child.returncode for child in children] == [0, 0, 0]
     assert made == list(range(20))
     for number in range(20):

@@ -16,6 +16,7 @@ from rsdos.index.history import KEPT
 from rsdos.index.merge import MOST_SEGMENTS
 from tests.data import key_of, noise
 from tests.helpers import ABSENT, assert_holds, manifest_of, native
+from tests.patience import HANG
 
 
 def test_the_last_sixteen_are_kept_and_segments_merged(container: Container) -> None:
@@ -202,13 +203,13 @@ def test_a_thread_that_was_slow_to_load_does_not_put_its_state_over_a_newer_one(
         found = look(number)
         if not read.is_set():
             read.set()
-            assert go_on.wait(60)
+            assert go_on.wait(HANG)
         return found
 
     history.look = slowly  # type: ignore[method-assign]
     slow = threading.Thread(target=native(late.engine).index.refresh)
     slow.start()
-    assert read.wait(60)
+    assert read.wait(HANG)
     assert late.delete([key]) == [key]
     go_on.set()
     slow.join()
@@ -227,13 +228,13 @@ def test_what_was_closed_meanwhile_is_not_older_when_it_is_opened(container: Con
         found = look(number)
         if not read.is_set():
             read.set()
-            assert go_on.wait(60)
+            assert go_on.wait(HANG)
         return found
 
     history.look = slowly  # type: ignore[method-assign]
     slow = threading.Thread(target=native(late.engine).index.refresh)
     slow.start()
-    assert read.wait(60)
+    assert read.wait(HANG)
     assert late.delete([key]) == [key]
     late.close()
     go_on.set()
