@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from rsdos import Busy, Container, ContainerReplaced, DamagedContainer, Durability, NotAContainer, Place
+from rsdos import Busy, Container, ContainerReplaced, DamagedContainer, Durability, NotAContainer, Place, locks
 from rsdos.directory import Directory
-from rsdos.engine import Engine
+from rsdos.engine import Engine, make
+from rsdos.layout import Layout
 from rsdos.maintenance import migrate, validate
 from rsdos.stores import sums
 from tests.crash.calls import intercepted
@@ -482,3 +483,25 @@ def test_a_file_that_a_clearing_took_away_is_told_as_a_container_that_is_gone(tm
             os.stat(engine.layout.pack(1))
         with pytest.raises(NotAContainer):
             sums._length_of_index(engine.layout)
+
+
+def test_a_clearing_that_comes_behind_a_migration_deletes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has read the configuration, and gets the locks when the migration has ended."""
+    path = tmp_path / "container"
+    Container.create(path).close()
+    with Container(path) as container:
+        key = container.insert(b"packed", to=Place.PACKED)
+
+    def migrated(layout: Layout) -> locks.Lock:
+        monkeypatch.undo()
+        with Container(path) as other:
+            migrate.execute(other.engine, migrate.plan(other.engine, migrate.MigrateOptions(1)))
+        return make._maintenance(layout)
+
+    monkeypatch.setattr(make, "_maintenance", migrated)
+    with pytest.raises(ContainerReplaced):
+        make.clear_container(str(path))
+    with Container(path) as container:
+        assert container.extract(key) == b"packed"

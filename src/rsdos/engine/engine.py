@@ -116,7 +116,7 @@ class Engine:
                 from rsdos.engine.reserve import prepare
 
                 prepare(self.layout)
-                with self._telling_of_another():
+                with self.telling_of_another():
                     yield
 
     @contextmanager
@@ -127,11 +127,11 @@ class Engine:
         file that is missing because another container is in this one's place by now is told as that: raises
         `ContainerReplaced`, `NotAContainer`.
         """
-        with self._shared() or nullcontext(), self._telling_of_another():
+        with self._shared() or nullcontext(), self.telling_of_another():
             yield
 
     @contextmanager
-    def _telling_of_another(self) -> Iterator[None]:
+    def telling_of_another(self) -> Iterator[None]:
         """Raise `ContainerReplaced` or `NotAContainer` where a file is missing because of that."""
         try:
             yield

@@ -12,7 +12,7 @@ from rsdos.config import Config, encode_config, read_config, refuse_inside
 from rsdos.engine.formats import format_of
 from rsdos.engine.objects import NO_LOCKS
 from rsdos.engine.reserve import prepare
-from rsdos.errors import OWN_NUMBERS, Busy, ContainerExists, ReadOnlyContainer
+from rsdos.errors import OWN_NUMBERS, Busy, ContainerExists, ContainerReplaced, ReadOnlyContainer
 from rsdos.layout import Layout
 from rsdos.model import Links, Sharing
 from rsdos.sharing import make_directories, share_directory
@@ -162,7 +162,7 @@ def clear_container(path: str, links: Links = Links.REFUSE) -> None:
     The configuration is renamed first: killed half-way, what is left is no container, and this can be called again.
     Waits for a commit; those that wait for this one find another container, or none, and raise `ContainerReplaced` or
     `NotAContainer`. Raises `ContainerExists` when there is anything beside it, `Busy` when a maintenance run is at
-    work, and what `read_config` does; nothing is deleted then.
+    work, `ContainerReplaced` when one has just migrated it, and what `read_config` does; nothing is deleted then.
     """
     layout = Layout(os.path.abspath(path))
     if not os.path.isdir(layout.root):
@@ -172,16 +172,19 @@ def clear_container(path: str, links: Links = Links.REFUSE) -> None:
         is_whole = os.path.lexists(layout.config)
         if not is_whole and not os.path.lexists(clearing):
             return
-        form = format_of(read_config(layout.config if is_whole else clearing))
+        config = read_config(layout.config if is_whole else clearing)
+        form = format_of(config)
         layout = form.layout(layout.root, 0)
         layout.links = links
         layout.check()
         if is_whole:
-            _refuse_strangers(path, layout)
             make_directories(layout.locks)
             # 1. No maintenance run, and no commit, until all is gone.
             held.enter_context(_maintenance(layout))
             held.enter_context(form.no_commits(layout))
+            if read_config(layout.config).version != config.version:
+                raise ContainerReplaced(path, "it was migrated while it was about to be cleared")
+            _refuse_strangers(path, layout)
             # 2. From here on it is no container: who commits looks for this file, under the lock that is held here.
             os.rename(layout.config, clearing)
             fsio.sync_directory(layout.root)

@@ -60,7 +60,8 @@ def plan(engine: Engine, options: RepairIndexOptions) -> RepairIndexPlan:
     """
     if os.path.lexists(engine.layout.migration):
         raise InvalidOption("a migration was broken off: run rsdos migrate again first")
-    return RepairIndexPlan(options, tuple(engine.packed.index_faults()))
+    with engine.telling_of_another():
+        return RepairIndexPlan(options, tuple(engine.packed.index_faults()))
 
 
 def execute(engine: Engine, plan: RepairIndexPlan, progress: Progress = SILENCE) -> RepairIndexReport:
