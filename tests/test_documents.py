@@ -11,6 +11,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import tomllib
 import zlib
 from pathlib import Path
 
@@ -74,6 +75,17 @@ def console() -> dict[str, str]:
 def test_links_lead_somewhere(page: str) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / page).read_text()):
         assert ((ROOT / page).parent / target).exists(), target
+
+
+def test_the_floors_of_the_design_are_those_that_are_checked() -> None:
+    (contract,) = (
+        contract
+        for contract in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+        if contract["id"] == "floors"
+    )
+    (block,) = re.findall(r"^```\n( *\d  cli .*?)^```", (ROOT / "docs/design.md").read_text(), re.MULTILINE | re.DOTALL)
+    shown = (re.split(r"\s{3,}", line[4:].rstrip())[0] for line in block.splitlines())
+    assert list(shown) == contract["layers"]
 
 
 def table_end(heading: str) -> int:
