@@ -115,6 +115,8 @@ def use(environment: Environment) -> None:
     environment.run(*rsdos, "validate", "--full")
     if environment.run(*rsdos, "cat-file", key) != (environment.bin / "activate").read_text():
         raise SystemExit("other bytes came out than went in")
+    if key not in environment.run("python", "-m", "rsdos.rescue", container, "list"):
+        raise SystemExit("rescue.py does not see the object")
     environment.run("rsdos", "-p", environment.bin.parent / "other", "init")
 
 
