@@ -28,7 +28,7 @@ def test_validate_says_what_is_damaged(run: Run, path: Path) -> None:
     assert "nothing is damaged" in run("validate").stdout
     assert "nothing is damaged" in run("validate", "--full", "--stats").stdout
     assert "1 pack to check" in run("validate", "--dry-run").stdout
-    assert "full, 4 objects" in run("status").stdout
+    assert "full, 4 copies of objects" in run("status").stdout
     pack = next(path.glob("pack*/*[0-9]")) if (path / "packs").exists() else next(path.glob("packed/*.pack"))
     extent = Container(path).meta(key_of(b"two")).extent
     assert extent is not None

@@ -195,6 +195,19 @@ def test_monitoring_hears_of_what_a_validation_has_found(run: Run, tmp_path: Pat
     assert "the last validation" in run("status", "--check", "--json", code=1).stderr
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_validation_says_that_it_counts_copies(run: Run, tmp_path: Path, version: int) -> None:
+    with Container.create(tmp_path / "container", container_version=version) as container:
+        container.insert_many([b"in two places", b"in one"], to="loose")
+        container.pack_all_loose(clean=False)
+        container.delete([key_of(b"in one")])
+        assert len(container) == 1
+    assert "Checked 2 copies of objects, " in run("validate", "--full").stdout
+    assert ", full, 2 copies of objects, " in run("status").stdout
+    run("optimize", "clean")
+    assert "Checked 1 copy of an object, " in run("validate", "--full").stdout
+
+
 # Streams, patterns, dry runs.
 
 

@@ -88,4 +88,4 @@ def test_a_large_object_is_told_of_while_it_is_checked(tmp_path: Path, place: Pl
     text, seen = on_a_terminal(tmp_path, "validate", "--full")
     shown = {line for line in text.split("\r") if line.startswith("Checking") and "MB" in line}
     assert len(shown) > 6
-    assert len(seen) == 1 and seen[0].startswith("[info] Checked 1 object, 12.6 MB (full)")
+    assert len(seen) == 1 and seen[0].startswith("[info] Checked 1 copy of an object, 12.6 MB (full)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from rsdos.cli.passing import pass_session
-from rsdos.cli.render import count, echo_error, human, name
+from rsdos.cli.render import copies, count, echo_error, human, name
 from rsdos.cli.run import Run, run_options
 from rsdos.cli.session import Session
 
@@ -65,7 +65,7 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
         report,
         f"Backed up {count(report.files, 'file')}, {human(report.length)}, to {name(report.generation)}: "
         f"{report.linked} linked{_of_length(report.linked_length)}, {human(report.written)} written"
-        + (f"; {count(report.objects, 'file' if ways else 'object')} verified" if verify else "")
+        + (f"; {count(report.objects, 'file') if ways else copies(report.objects)} verified" if verify else "")
         + (f"; removed the {count(len(report.deleted), 'oldest backup')} (--keep)" if report.deleted else ""),
     )
     for path in report.renewed:

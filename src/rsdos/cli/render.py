@@ -34,6 +34,11 @@ def count(number: object, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def copies(number: object) -> str:
+    """So many copies of objects, of which one may have several: loose and packed, or in two packs."""
+    return "1 copy of an object" if number == 1 else f"{number} copies of objects"
+
+
 def name(path: str) -> str:
     """A path for people: without ``./``, on one line, whatever is in it.
 

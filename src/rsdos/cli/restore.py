@@ -6,7 +6,7 @@ import click
 
 from rsdos.cli.backup import show_damage
 from rsdos.cli.passing import first_path, pass_session
-from rsdos.cli.render import count, human, name
+from rsdos.cli.render import copies, count, human, name
 from rsdos.cli.run import Run, run_options
 from rsdos.cli.session import Session
 
@@ -50,7 +50,7 @@ def command(
     run.show(
         report,
         f"Restored {count(report.files, 'file')}, {human(report.length)}, from {name(report.generation)}"
-        + (f"; {count(report.objects, 'object')} verified" if verify else ""),
+        + (f"; {copies(report.objects)} verified" if verify else ""),
     )
     show_damage(report.unreadable, report.damaged)
     run.show_stats(report.files, report.length, report.seconds)

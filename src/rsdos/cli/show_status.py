@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rsdos.cli.render import count, echo, echo_error, echo_json, human, name, one_line
+from rsdos.cli.render import copies, count, echo, echo_error, echo_json, human, name, one_line
 from rsdos.cli.session import Session
 from rsdos.maintenance.status import StatusReport, status
 
@@ -48,7 +48,7 @@ def show(session: Session, as_json: bool) -> StatusReport:
         names = ("finished", "depth", "share", "objects", "damaged", "files", "unreadable")
         finished, depth, share, objects, damaged, files, unreadable = map(report.validation.get, names)
         echo("\n[validation]")
-        echo(one_line(f"Last = {finished}, {depth}, {count(objects, 'object')}, share {share}"))
+        echo(one_line(f"Last = {finished}, {depth}, {copies(objects)}, share {share}"))
         rest = f", and {count(unreadable, 'object')} that cannot be read for that" if unreadable else ""
         echo(one_line(f"Found = {count(damaged, 'damaged object')}, {count(files, 'damaged file')}{rest}"))
     for pack in report.short:

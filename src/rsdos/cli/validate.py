@@ -8,7 +8,7 @@ import click
 
 from rsdos.cli.passing import pass_session
 from rsdos.cli.quantities import Duration, Share
-from rsdos.cli.render import count, echo_error, human, one_line
+from rsdos.cli.render import copies, count, echo_error, human, one_line
 from rsdos.cli.run import Run, run_options
 from rsdos.cli.session import Session
 
@@ -83,4 +83,4 @@ def _sentence(report: ValidateReport) -> str:
         if report.unreadable:
             outcome += f" with {count(report.unreadable, 'object')} that cannot be read there"
     rest = "" if report.is_finished else "; the time is up, --resume goes on"
-    return f"Checked {count(report.objects, 'object')}, {human(report.length)} ({how}): {outcome}{rest}"
+    return f"Checked {copies(report.objects)}, {human(report.length)} ({how}): {outcome}{rest}"

@@ -53,12 +53,12 @@ class BackupPlan:
 class BackupReport:
     """What a backup did.
 
-    The new ``generation`` has ``files`` of ``length`` bytes, ``linked`` of them as in the one before; ``written`` bytes
-    are new. ``deleted`` are the generations that went. ``unreadable`` are files of the container that are missing, cut
-    short or on a bad sector: what there is of them was copied. ``objects`` were verified; ``damaged`` are the keys of
-    those that are bad in the container. ``renewed`` are files of which the copy was bad, which the generation before
-    still has, and the container's is good: they were copied anew. ``linked_length`` bytes are in those that are linked.
-    It took ``seconds``.
+    The new ``generation`` has ``files`` of ``length`` bytes, ``linked`` of them as in the one before; ``written``
+    bytes are new. ``deleted`` are the generations that went. ``unreadable`` are files of the container that are
+    missing, cut short or on a bad sector: what there is of them was copied. ``objects`` copies were verified;
+    ``damaged`` are the keys of those that are bad in the container. ``renewed`` are files of which the copy was bad,
+    which the generation before still has, and the container's is good: they were copied anew. ``linked_length`` bytes
+    are in those that are linked. It took ``seconds``.
     """
 
     generation: str

@@ -49,7 +49,7 @@ class RestoreReport:
     """What a restore did: ``files`` of ``length`` bytes came from the ``generation``.
 
     ``unreadable`` files of it are missing, cut short or on a bad sector: what there is of them was copied. ``objects``
-    were verified; ``damaged`` are the keys of those that are bad.
+    copies were verified; ``damaged`` are the keys of those that are bad.
     """
 
     generation: str

@@ -52,10 +52,10 @@ class ValidatePlan:
 class ValidateReport:
     """What a validation found, together with the runs that it resumed.
 
-    ``objects`` of ``length`` stored bytes were looked at. ``damaged`` are objects of which a copy is not good,
-    ``files`` what is wrong with files of the container itself; ``unlisted`` more were found than are kept.
-    ``leftovers`` are no damage: what dead writers left, and files that are somebody else's. ``is_finished``: else the
-    time was up.
+    ``objects`` copies of ``length`` stored bytes were looked at: each of an object that is loose and packed, or in two
+    packs. ``damaged`` are objects of which a copy is not good, ``files`` what is wrong with files of the container
+    itself; ``unlisted`` more were found than are kept. ``leftovers`` are no damage: what dead writers left, and files
+    that are somebody else's. ``is_finished``: else the time was up.
     """
 
     depth: Depth

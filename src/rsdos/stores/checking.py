@@ -37,7 +37,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A step of a check: ``objects`` of ``length`` stored bytes were looked at.
+    """A step of a check: ``objects`` copies of ``length`` stored bytes were looked at, two of an object that has two.
 
     The check can be taken up again from ``position``: a byte of a pack, or the name of a directory of loose objects;
     0 says nothing new.
