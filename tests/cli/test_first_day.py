@@ -176,7 +176,8 @@ def test_monitoring_hears_of_damage_and_of_what_is_due(run: Run, tmp_path: Path)
     assert run("status", "--check").stderr == ""
     assert "1 loose object, more than 0" in run("status", "--check", "--max-loose", "0", code=1).stderr
     run("delete", *keys[:3])
-    assert "are dead" in run("status", "--check", code=1).stderr
+    warned = run("status", "--check", code=1)
+    assert "are dead" in warned.stderr and "Due = repack 1 pack\n" in warned.stdout
     assert run("status", "--check", "--max-dead", "100%").stderr == ""
     pack = tmp_path / "container" / "packed" / "0000000001.pack"
     pack.write_bytes(pack.read_bytes()[:10_000])
