@@ -464,3 +464,15 @@ def test_of_many_read_together_the_damaged_one_is_told_and_the_rest_is_right(tmp
     assert dict(container.extract_many(whole)) == {key: objects[key] for key in whole}
     with pytest.raises(DamagedObject):
         dict(container.extract_many(keys))
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_what_was_told_as_damaged_is_told_again_when_it_is_read_again(tmp_path: Path, version: int) -> None:
+    with Container.create(tmp_path / "container", container_version=version) as container:
+        key = container.insert(noise(3 << 20, 1), to=Place.LOOSE)
+        flip(Path(container.engine.layout.loose_file(key)), 2 << 20)
+        with container.open(key) as stream:
+            stream.read(10)
+            for _ in range(3):
+                with pytest.raises(DamagedObject):
+                    stream.read()

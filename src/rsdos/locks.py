@@ -70,9 +70,8 @@ class Lock:
         except OSError as error:
             if kind & fcntl.LOCK_NB and error.errno in _TAKEN:
                 raise _Refused from None
-            if error.errno == errno.EINVAL:  # So say some of FUSE, of a call that they do not have.
-                raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), path) from error
             error.filename = path
+            _refuse_unsupported(error)
             raise
 
     def _refuse_own(self, kind: int, path: str) -> None:
@@ -216,8 +215,15 @@ def try_lock(fd: int) -> bool:
     except OSError as error:
         if error.errno in _TAKEN:
             return False
+        _refuse_unsupported(error)
         raise
     return True
+
+
+def _refuse_unsupported(error: OSError) -> None:
+    """Raise ENOTSUP where EINVAL was said: so do some of FUSE, of a call that they do not have."""
+    if error.errno == errno.EINVAL:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), error.filename) from error
 
 
 def unlock(fd: int) -> None:

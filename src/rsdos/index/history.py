@@ -172,7 +172,7 @@ class History:
             file = self._publish(lock, manifest, durability)
         except BaseException as error:
             # It may stand, and only its last sync have failed. In a forked child nothing is undone.
-            is_gone = isinstance(error, _Outrun) or not os.path.exists(self._layout.manifest(manifest.number))
+            is_gone = isinstance(error, _Outrun) or self._is_absent(manifest.number)
             if is_gone and lock.fileno() >= 0:
                 self.undo_merge(newest, manifest)
             raise
@@ -256,12 +256,14 @@ class History:
             if not locks.is_in_place(lock, self._layout.commit_lock):
                 raise _Outrun
             try:
-                os.link(temporary, target)
+                # A network file system may say that it exists, of a link that was made and whose answer was lost.
+                is_taken = not _link(temporary, target)
                 status = os.fstat(fd)
                 if not os.path.samestat(status, os.stat(target)):
-                    self._refuse_own_numbers(temporary, target, data)
+                    if not is_taken:
+                        self._refuse_own_numbers(temporary, target, data)
                     raise _Outrun
-            except (FileExistsError, FileNotFoundError):
+            except FileNotFoundError:
                 raise _Outrun from None
             self._layout.remove(temporary)
         if durability is Durability.FULL:
@@ -276,6 +278,14 @@ class History:
         if fsio.read_file(target, _MOST_BYTES) == data == fsio.read_file(temporary, _MOST_BYTES):
             self._layout.remove(target)
             raise ReadOnlyContainer(self._layout.root, OWN_NUMBERS)
+
+    def _is_absent(self, number: int) -> bool:
+        """Whether a manifest is not there, for sure."""
+        try:
+            os.stat(self._layout.manifest(number))
+        except OSError as error:
+            return error.errno == errno.ENOENT
+        return False
 
     def undo_merge(self, newest: Manifest, manifest: Manifest) -> None:
         """Remove the segment files of a manifest that are not the newest one's. Raises no OSError."""
@@ -301,6 +311,15 @@ class History:
             for number in self._layout.segment_numbers():
                 if number not in needed and number < newest.next_segment:
                     self._layout.remove(self._layout.segment(number))
+
+
+def _link(old: str, new: str) -> bool:
+    """Give a file a second name; False where there is one."""
+    try:
+        os.link(old, new)
+    except FileExistsError:
+        return False
+    return True
 
 
 class _Outrun(Exception):

@@ -18,7 +18,6 @@ from typing import NamedTuple
 from rsdos import fsio, locks
 from rsdos.descriptors import Working, opening
 from rsdos.directory import Directory
-from rsdos.errors import WriterPoisoned
 from rsdos.layout import Layout
 from rsdos.model import BytesLike
 from rsdos.sharing import inherit, is_shared, make_directory, share
@@ -253,12 +252,19 @@ class SandboxFile:
         """Close, and remove what still has the file's first name, unless it is a parent's. Idempotent."""
         if self.fd >= 0:
             # First: what is interrupted behind this is done again with the last reference.
-            if not self.is_moved and self._directory.fd >= 0:
-                fsio.remove(self._name, self._directory.fd)
-            fd, self.fd = self.fd, -1
-            os.close(fd)
+            try:
+                if not self.is_moved and self._directory.fd >= 0:
+                    fsio.remove(self._name, self._directory.fd)
+            except OSError:
+                self._close()  # What cannot be removed is not tried again: a sweep does.
+                raise
+            self._close()
             # Whoever keeps an error keeps its frames, and this with them: not the directory open as well.
             del self._directory
+
+    def _close(self) -> None:
+        fd, self.fd = self.fd, -1
+        os.close(fd)
 
     def __del__(self) -> None:
         if self.fd >= 0:
@@ -268,16 +274,18 @@ class SandboxFile:
 class LoneFile(SandboxFile):
     """A new file directly in the sandbox, which its writer locks. In a forked child it is the parent's."""
 
-    __slots__ = ("_pid",)
+    __slots__ = ("_file",)
 
     def __init__(self, path: str) -> None:
         self._name = path
-        self._pid = os.getpid()
         self._highest = self.position = 0
         self.is_moved = False
-        self.fd = -1
-        for fd in fsio.opening_new(path):
-            self.fd = fd
+        self._file = Working(fsio.opening_new(path))
+
+    @property
+    def fd(self) -> int:  # type: ignore[override]
+        """The number, -1 once it is closed, and in a forked child."""
+        return self._file.fd
 
     @property
     def path(self) -> str:
@@ -286,22 +294,22 @@ class LoneFile(SandboxFile):
 
     def write_one(self, data: bytes) -> None:
         """Write what is all of it."""
-        if os.getpid() != self._pid:
-            raise WriterPoisoned(f"{self._name}: was begun by the process that this one was forked from")
+        self._file.refuse_closed(self._name)
         fsio.write_at(self.fd, 0, data)
 
     def move(self, target: str) -> None:
         """Rename it, over what stands there. Raises FileNotFoundError when the target's directory is not there."""
+        self._file.refuse_closed(self._name)
         os.rename(self._name, target)
         self.is_moved = True
 
     def close(self) -> None:
         """Close, and remove what still has the file's first name, unless it is a parent's. Idempotent."""
-        if self.fd >= 0:
-            if not self.is_moved and os.getpid() == self._pid:
+        try:
+            if not self.is_moved and self.fd >= 0:
                 fsio.remove(self._name)
-            fd, self.fd = self.fd, -1
-            os.close(fd)
+        finally:
+            self._file.close()
 
 
 def _sweep_file(root: Directory, name: str) -> bool:

@@ -89,6 +89,8 @@ class PlainReader(Seekable):
         self._hasher = hash_type.new()
         self._hashed = 0
         self._parts: Iterator[BytesLike] | None = None
+        self._bad: int | None = None
+        """The position of a read that found the hash to be another: it is damaged there each time."""
         self._part: BytesLike = b""
         self._start = 0
         """Where ``_part`` begins."""
@@ -117,8 +119,8 @@ class PlainReader(Seekable):
         left = self._size - self._position
         if left <= 0:
             return b""
-        is_next = self._is_next()
         try:
+            is_next = self._is_next()
             if self._stored.codec is not Codec.RAW or left > AT_ONCE:
                 return joined(iter(partial(self.read, FRAME_SIZE), b""), room_for(self._stored))
             data = bytes(self._fetch(self._position, left))
@@ -134,7 +136,9 @@ class PlainReader(Seekable):
     def _is_next(self) -> bool:
         """Whether what is read next is to be hashed: it stands behind what was hashed, or at the beginning."""
         if not self._position and self._hashed:
-            self._hasher, self._hashed = self._hash.new(), 0
+            self._hasher, self._hashed, self._bad = self._hash.new(), 0, None
+        if self._position == self._bad:
+            raise DecodeError(OTHER_HASH)
         return self._position == self._hashed
 
     def _raw(self, target: memoryview) -> int:
@@ -166,6 +170,7 @@ class PlainReader(Seekable):
             for _ in self._parts or ():
                 pass  # What stands behind the last byte: the decoder raises if it is more.
             if self._hasher.digest() != self._digest:
+                self._bad = self._position
                 raise DecodeError(OTHER_HASH)
 
     def close(self) -> None:

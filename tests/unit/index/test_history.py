@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -255,3 +256,21 @@ def test_what_is_absent_is_told_of_an_index_of_which_a_table_is_damaged(containe
         assert opened.has_many([*keys, ABSENT]) == [True] * len(keys) + [False]
         assert not opened.has(ABSENT)
     assert Engine(str(container.path)).objects.has(keys[0])
+
+
+def test_a_link_whose_answer_was_lost_is_a_commit(container: Container, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NFS may say that a name exists which this very call has made. The tables that were merged stay."""
+    real = os.link
+
+    def lost(old: str, new: str) -> None:
+        real(old, new)
+        raise FileExistsError(new)
+
+    for data in range(40):
+        container.insert(b"%d" % data, to=Place.PACKED)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", lost)
+        keys = [container.insert(b"lost %d" % data, to=Place.PACKED) for data in range(20)]
+    assert container.has_many(keys) == [True] * 20
+    assert native(container.engine).index_faults() == []
+    assert container.validate("full").is_good

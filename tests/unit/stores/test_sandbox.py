@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rsdos import Container, fsio
+from rsdos import Container, Place, fsio
 from rsdos.errors import WriterPoisoned
 from rsdos.layout import Layout
 from rsdos.stores.sandbox import LoneFile, Sandbox
@@ -150,8 +152,9 @@ def test_a_first_file_is_its_process_s_own(root: Path) -> None:
     if (child := os.fork()) == 0:  # pragma: no cover
         code = 1
         try:
-            file.write_one(b"the child's")
-        except WriterPoisoned:
+            for use in (lambda: file.write_one(b"the child's"), lambda: file.move(f"{root}/taken")):
+                with pytest.raises(WriterPoisoned):
+                    use()
             code = 0
         finally:
             file.close()
@@ -171,3 +174,40 @@ def test_nothing_is_left_of_a_first_file_that_cannot_be_locked(root: Path, monke
     with pytest.raises(OSError, match="not supported"):
         Sandbox(Layout(str(root))).first_file()
     assert os.listdir(sandbox_of(root)) == []
+
+
+def test_a_file_that_cannot_be_removed_is_closed_all_the_same(
+    root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """After a write that failed, on a disk that fails in the next call as well."""
+
+    def broken(path: str, dir_fd: int | None = None) -> bool:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+
+    def full(fd: int, offset: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with Container.create(tmp_path / "container") as container:
+        container.insert(b"first", to=Place.LOOSE)
+        container.insert(b"second", to=Place.LOOSE)
+        before = len(os.listdir("/proc/self/fd"))
+        with monkeypatch.context() as patch:
+            patch.setattr(fsio, "remove", broken)
+            patch.setattr(fsio, "write_at", full)
+            for number in range(5):
+                with pytest.raises(OSError, match=r"Input|space"):
+                    container.insert(b"%d" % number, to=Place.LOOSE)
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("error", [errno.EINVAL, errno.ENOTSUP])
+def test_where_nothing_can_be_locked_a_first_file_says_so(
+    root: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    def refused(fd: int, kind: int) -> None:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    with pytest.raises(OSError) as raised:
+        Sandbox(Layout(str(root))).first_file()
+    assert raised.value.errno == errno.ENOTSUP

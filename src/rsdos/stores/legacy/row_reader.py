@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import groupby, pairwise
@@ -18,6 +18,9 @@ from rsdos.stores.legacy.database import Row
 from rsdos.stores.packs import GAP, MOST_OPEN, WINDOW, Whole
 from rsdos.streams.buffers import AT_ONCE, joined, room_for
 from rsdos.streams.plain import PlainReader, plain_parts
+
+_MOST_AT_ONCE = 8 << 20
+"""Raw bytes of small objects that are held together: a run of what compresses well may have a gigabyte."""
 
 
 class RowReader:
@@ -76,6 +79,8 @@ class RowReader:
             return joined(self.parts(row), room_for(self.stored(row)))
         if row.compressed and row.length > 2 * FRAME_SIZE:
             raise DecodeError(f"{row.length} stored bytes cannot be {row.size} raw ones")
+        if not row.compressed and row.length != row.size:
+            raise DecodeError(f"{row.length} stored bytes cannot be {row.size} raw ones")
         _, raw = _decoded(self._pack(row.pack_id).read(row.offset, row.length), row)
         if self._hash.digest_of(raw).hex() != row.key:
             raise DecodeError("its bytes have another hash than its key")
@@ -114,14 +119,22 @@ class RowReader:
             except OSError:
                 continue
             found: list[tuple[Row, Whole]] = []
+            size = 0
             for row in run:
+                if size + row.size > _MOST_AT_ONCE:
+                    yield self._good(found)
+                    found, size = [], 0
+                size += row.size
                 begin = row.offset - start
                 stored = bytes(data[begin : begin + row.length])
                 with suppress(DecodeError):
                     codec, raw = _decoded(stored, row)
                     found.append((row, Whole(bytes.fromhex(row.key), raw, codec, stored)))
-            keys = self._hash.keys_of([whole.raw for _, whole in found])
-            yield [whole for (row, whole), key in zip(found, keys, strict=True) if row.key == key]
+            yield self._good(found)
+
+    def _good(self, found: Sequence[tuple[Row, Whole]]) -> list[Whole]:
+        keys = self._hash.keys_of([whole.raw for _, whole in found])
+        return [whole for (row, whole), key in zip(found, keys, strict=True) if row.key == key]
 
 
 def _decoded(stored: bytes, row: Row) -> tuple[Codec | None, bytes]:
