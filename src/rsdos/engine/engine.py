@@ -74,7 +74,6 @@ class Engine:
         packed.verify(self._verify)
         packed.original.opened(self._config_file)
         loose.elsewhere, packed.elsewhere = packed, loose
-        loose.refuse_another = packed.original.check
         return loose, packed, Objects(self.layout.root, loose, packed)
 
     @property

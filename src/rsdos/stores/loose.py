@@ -56,8 +56,6 @@ class LooseStore(Store):
         self._inserting: LooseInsert | None = None
         self.elsewhere: Store | None = None
         """The container's other store: what has a good copy there is not inserted here again."""
-        self.refuse_another: Callable[[], None] = lambda: None
-        """Raises what is to be said when another container has taken the place of this one. Set before an insert."""
 
     def close(self) -> None:
         """Give up the writer's place in the sandbox; the next insert takes another."""
@@ -226,7 +224,7 @@ class LooseStore(Store):
             # Of two threads that are the first each has its own: what they share is made already.
             own = self.hash, self.names, self._directories, self.sandbox
             is_elsewhere = _is_nowhere if self.elsewhere is None else self.elsewhere.may_have
-            looks = Looks(self._known, self._still_there, is_elsewhere, self.refuse_another)
+            looks = Looks(self._known, self._still_there, is_elsewhere, self._layout.refuse_another)
             encoding = Encoding(CompressMode.AUTO, self._codec)
             insert = self._inserting = LooseInsert(*own, encoding, self._durability, looks)
         return insert

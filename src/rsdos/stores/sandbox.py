@@ -7,6 +7,7 @@ removed for ten times what the lock of one file costs: too much for who opens a 
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import stat
@@ -21,6 +22,9 @@ from rsdos.directory import Directory
 from rsdos.layout import Layout
 from rsdos.model import BytesLike
 from rsdos.sharing import inherit, is_shared, make_directory, share
+
+_MOST_TRIES = 1000
+"""Times that a file or directory is made anew because a sweep has taken it away before it was locked."""
 
 
 @lru_cache
@@ -77,7 +81,7 @@ class Sandbox:
         return self._lone_file()
 
     def _lone_file(self) -> LoneFile:
-        while True:
+        for _ in range(_MOST_TRIES):
             path = self._own_name()
             try:
                 file = LoneFile(path)
@@ -93,10 +97,11 @@ class Sandbox:
                 file.close()
                 raise
             file.close()
+        raise self._never_kept()
 
     def new_file(self) -> SandboxFile:
         """A new empty file. Another thread's `close` may take the directory away meanwhile: a new one is made then."""
-        while True:
+        for _ in range(_MOST_TRIES):
             claim = self.current
             # Closed: the parent's, or that of a container that is garbage and works on all the same.
             if claim is None or claim.directory.fd < 0:
@@ -110,12 +115,13 @@ class Sandbox:
             if is_shared:
                 share(file.fd)
             return file
+        raise self._never_kept()
 
     def _own_name(self) -> str:
         return f"{self._root}/{_boot_id()}-{os.getpid()}-{os.urandom(8).hex()}"
 
     def _claim(self) -> Claim:
-        while True:
+        for _ in range(_MOST_TRIES):
             path = self._own_name()
             try:
                 make_directory(path)
@@ -130,6 +136,11 @@ class Sandbox:
                     claim = Claim(_Directory(path), lock, is_shared(path))
                     self._claims[path] = self.current = claim
                     return claim
+        raise self._never_kept()
+
+    def _never_kept(self) -> OSError:
+        reason = f"what is made here is gone or locked by another at once, {_MOST_TRIES} times"
+        return OSError(errno.ESTALE, reason, self._root)
 
     def sweep(self) -> int:
         """Remove what dead writers left; returns how many of their files. A live writer's are never touched."""
@@ -280,7 +291,8 @@ class LoneFile(SandboxFile):
         self._name = path
         self._highest = self.position = 0
         self.is_moved = False
-        self._file = Working(fsio.opening_new(path))
+        self._file = Working(iter(()))
+        self._file.take(fsio.opening_new(path))  # By now it can be closed, whatever this raises.
 
     @property
     def fd(self) -> int:  # type: ignore[override]

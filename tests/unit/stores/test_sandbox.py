@@ -212,3 +212,17 @@ def test_where_nothing_can_be_locked_a_first_file_says_so(
     with pytest.raises(OSError) as raised:
         Sandbox(Layout(str(root))).first_file()
     assert raised.value.errno == errno.ENOTSUP
+
+
+@pytest.mark.parametrize("call", ["first_file", "new_file"])
+def test_where_every_lock_is_taken_already_making_a_file_ends(
+    root: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """So a file system says that knows of no locks, and calls it by the wrong name."""
+
+    def refused(fd: int, kind: int) -> None:
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    with pytest.raises(OSError, match="locked by another"):
+        getattr(Sandbox(Layout(str(root))), call)()

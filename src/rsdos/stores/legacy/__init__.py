@@ -2,7 +2,8 @@
 
 from rsdos.stores.legacy.appender import try_pack
 from rsdos.stores.legacy.connection import create_database
-from rsdos.stores.legacy.database import Database, Row
+from rsdos.stores.legacy.database import Database
+from rsdos.stores.legacy.row import Row
 from rsdos.stores.legacy.store import LegacyPacks
 
 __all__ = ["Database", "LegacyPacks", "Row", "create_database", "try_pack"]

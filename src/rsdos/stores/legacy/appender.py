@@ -29,7 +29,8 @@ from rsdos.model import BytesLike, Codec, Durability, RecordFlag, Stored
 from rsdos.sharing import inherit
 from rsdos.stores.appending import MOST_BATCH, MOST_ENTRIES, Large, Look, PackAppender
 from rsdos.stores.encoding import Encoding
-from rsdos.stores.legacy.database import Database, Row
+from rsdos.stores.legacy.database import Database
+from rsdos.stores.legacy.row import Row
 from rsdos.stores.store import LOOKS
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW

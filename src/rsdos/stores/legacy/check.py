@@ -12,7 +12,8 @@ from rsdos.hashing import HashType
 from rsdos.layout import LegacyLayout
 from rsdos.model import BytesLike
 from rsdos.stores.checking import Checked, Depth, Finding, PacksCheck, Sample, Shares
-from rsdos.stores.legacy.database import Database, Row
+from rsdos.stores.legacy.database import Database
+from rsdos.stores.legacy.row import Row
 from rsdos.stores.packs import Whole
 
 _GROUP = 1 << 12

@@ -1,4 +1,4 @@
-"""The rows of container version 1's index.
+"""The index of container version 1, read and written: connections, what they see, and transactions.
 
 One table, ``db_object`` (hashkey, compressed, size, offset, length, pack_id), as disk-objectstore makes it. Its rows
 come from outside: every number is checked before it is used.
@@ -11,13 +11,13 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from rsdos import fsio
 from rsdos.config import LEGACY
-from rsdos.errors import Busy, ContainerReplaced, DamagedContainer, InvalidKey, ReadOnlyContainer, WriterPoisoned
+from rsdos.errors import Busy, ContainerReplaced, DamagedContainer, InvalidKey, ReadOnlyContainer
 from rsdos.hashing import HashType
 from rsdos.layout import LegacyLayout
 from rsdos.locks import OWN_THREAD
@@ -31,52 +31,18 @@ from rsdos.stores.legacy.connection import (
     parked,
     without_shared_memory,
 )
+from rsdos.stores.legacy.row import COLUMNS, MOST, PAGE, SOUND, Row, checked
 from rsdos.stores.legacy.sqlite_error import LOG_ROOM, NO_RANGE_LOCKS, lacks_locks, primary, translated
-
-COLUMNS = 'hashkey, compressed, size, "offset", length, pack_id'
+from rsdos.stores.legacy.transaction import Transaction
 
 _IN = 1000
 """Keys of one IN list. 100,000 of 500,000 keys, sorted: 4.4 us each with 950, 5.6 with 10,000. Unsorted: 8.9."""
-
-_PAGE = 4096
-"""Rows that are fetched at a time."""
-
-_MOST = 1 << 62
-
-_IN_RANGE = " AND ".join(
-    f"typeof({name}) = 'integer' AND {name} BETWEEN {least} AND {most}"
-    for name, least, most in (
-        ("compressed", 0, 1),
-        ("size", 0, _MOST - 1),
-        ('"offset"', 0, _MOST - 1),
-        ("length", 0, _MOST - 1),
-        ("pack_id", -1, _MOST - 1),
-    )
-)
-_SOUND = f"typeof(hashkey) = 'text' AND {_IN_RANGE}"
-"""Of the rows that this passes over nobody needs to look at but the key: 0.3 us each, where `checked` takes 2."""
 
 SHARED = "has another name, in a copy of the container that was made with hard links"
 """What keeps an index from being written."""
 
 REPLACED = "another index was put in its place since it was opened: open it anew"
 """What a write says that has begun on the index of before."""
-
-
-class Row(NamedTuple):
-    """An object in a pack: ``size`` raw bytes in ``length`` stored bytes from ``offset``."""
-
-    key: str
-    compressed: int
-    size: int
-    offset: int
-    length: int
-    pack_id: int
-
-    @property
-    def makes_sense(self) -> bool:
-        """Whether its numbers can be used at all. One of which they cannot has no bytes: its object is damaged."""
-        return self.length >= 0
 
 
 class Sums(NamedTuple):
@@ -140,14 +106,14 @@ class Database:
         later = query.replace(">=", ">")
         while True:
             with self._errors():
-                rows = self._connection().all(query, (last, _PAGE))
+                rows = self._connection().all(query, (last, PAGE))
             if query is later and rows and not (isinstance(rows[0][0], str) and rows[0][0] > last):
                 raise DamagedContainer(self._path, "the index of the keys is not in order")
             keys = [key for (key,) in rows if isinstance(key, str) and key.startswith(prefix)]
             if keys and not last <= keys[0] <= keys[-1]:
                 raise DamagedContainer(self._path, "the index of the keys is not in their order")
             yield keys
-            if len(keys) < _PAGE or keys[-1] == last:
+            if len(keys) < PAGE or keys[-1] == last:
                 return
             last, query = keys[-1], later
 
@@ -159,7 +125,7 @@ class Database:
         try:
             while True:
                 with self._errors():
-                    rows = cursor.fetchmany(_PAGE)
+                    rows = cursor.fetchmany(PAGE)
                 if not rows:
                     return
                 yield rows
@@ -196,9 +162,9 @@ class Database:
             yield from rows
 
     def _hostile(self, hash_type: HashType) -> Iterator[list[tuple[object, ...]]]:
-        for rows in self._pages(f"SELECT id, {COLUMNS} FROM db_object WHERE NOT ({_SOUND})"):
+        for rows in self._pages(f"SELECT id, {COLUMNS} FROM db_object WHERE NOT ({SOUND})"):
             yield [row for row in rows if not (checked(row[1:]).makes_sense and hash_type.is_key(row[1]))]
-        for rows in self._pages(f"SELECT id, {COLUMNS} FROM db_object WHERE {_SOUND}"):
+        for rows in self._pages(f"SELECT id, {COLUMNS} FROM db_object WHERE {SOUND}"):
             try:
                 hash_type.parse_keys([row[1] for row in rows])
             except InvalidKey:
@@ -214,7 +180,7 @@ class Database:
         )
         query = f"SELECT pack_id, COUNT(*), {size}, {length} FROM db_object GROUP BY pack_id ORDER BY pack_id"
         with self._errors():
-            rows = self._scanning().all(query, (_MOST - 1, _MOST - 1))
+            rows = self._scanning().all(query, (MOST - 1, MOST - 1))
         # Rows of what is no pack at all count nowhere.
         return {row[0]: Sums(row[1], int(row[2]), int(row[3])) for row in rows if type(row[0]) is int}
 
@@ -234,7 +200,7 @@ class Database:
             'AND pack_id BETWEEN -1 AND ? AND "offset" BETWEEN 0 AND ? AND length BETWEEN 0 AND ? GROUP BY pack_id'
         )
         with self._errors():
-            return dict(self._scanning().all(query, (_MOST - 1,) * 3))
+            return dict(self._scanning().all(query, (MOST - 1,) * 3))
 
     def has_rows(self, pack_id: int) -> bool:
         """Whether any row leads to a pack."""
@@ -480,86 +446,3 @@ class Database:
         except UnicodeDecodeError as error:
             # Of SQLite's own message, which quotes what it met.
             raise DamagedContainer(self._path, "not the index of a container: its schema is no text") from error
-
-
-class Transaction:
-    """What can be done between ``BEGIN`` and ``COMMIT``."""
-
-    def __init__(self) -> None:
-        self.begun: Connection | None = None
-        """Where it has begun."""
-
-    @property
-    def connection(self) -> Connection:
-        """Where it has begun. Raises `WriterPoisoned` in a forked child: it is the parent's."""
-        if self.begun is None or not self.begun.is_usable:
-            raise WriterPoisoned("a transaction belongs to the process that began it, until it is closed")
-        return self.begun
-
-    def undo(self) -> None:
-        """End it, and nothing is done, if it has begun here. Raises nothing."""
-        if self.begun:
-            self.begun.undo()
-
-    def touch(self) -> None:
-        """Write a page as it is."""
-        (version,) = self.connection.one("PRAGMA user_version")
-        self.connection.execute(f"PRAGMA user_version={int(version)}")
-
-    def insert(self, rows: Iterable[Row]) -> int:
-        """Add rows; those whose key has one already are passed over. Returns how many were added."""
-        query = f"INSERT OR IGNORE INTO db_object ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"
-        return self.connection.change(query, rows)
-
-    def replace(self, rows: Iterable[Row]) -> None:
-        """Put rows in the place of those of the same key, if there are any."""
-        query = 'UPDATE db_object SET compressed=?, size=?, "offset"=?, length=?, pack_id=? WHERE hashkey=?'
-        self.connection.change(query, ((*row[1:], row.key) for row in rows))
-
-    def move(self, pack_id: int, other: int) -> None:
-        """Say that the objects of one pack stand, at the same offsets, in another."""
-        self.connection.execute("UPDATE db_object SET pack_id=? WHERE pack_id=?", (other, pack_id))
-
-    def rows(self, pack_id: int) -> Iterator[list[tuple[int, int, int]]]:
-        """(id, offset, length) of the rows of a pack, in lists of bounded size; `place` may be called between them."""
-        last = -1
-        query = 'SELECT id, "offset", length FROM db_object WHERE pack_id = ? AND id > ? ORDER BY id LIMIT ?'
-        while rows := self.connection.all(query, (pack_id, last, _PAGE)):
-            yield rows
-            last = rows[-1][0]
-
-    def place(self, places: Iterable[tuple[int, int, int, int, int]]) -> None:
-        """Point rows to other places: (id, compressed, offset, length, pack_id)."""
-        query = 'UPDATE db_object SET compressed=?, "offset"=?, length=?, pack_id=? WHERE id=?'
-        self.connection.change(query, ((*rest, number) for number, *rest in places))
-
-    def delete_rows(self, numbers: Iterable[object]) -> None:
-        """Remove rows by their ids."""
-        self.connection.change("DELETE FROM db_object WHERE id=?", ((number,) for number in numbers))
-
-    def delete_exactly(self, row: Row) -> None:
-        """Remove a row, unless it leads elsewhere by now; or, if it makes no sense, whatever it is."""
-        query = "DELETE FROM db_object WHERE hashkey=?"
-        if row.makes_sense:
-            query += ' AND compressed=? AND size=? AND "offset"=? AND length=? AND pack_id=?'
-        self.connection.execute(query, row if row.makes_sense else (row.key,))
-
-    def delete(self, keys: Iterable[str]) -> int:
-        """Remove the rows of keys; returns how many there were."""
-        return self.connection.change("DELETE FROM db_object WHERE hashkey=?", ((key,) for key in keys))
-
-
-def checked(row: tuple[object, ...]) -> Row:
-    """A row of which the numbers are in range, or else one that says that it makes no sense."""
-    key, compressed, size, offset, length, pack_id = row
-    if (
-        isinstance(key, str)
-        and compressed in (0, 1)
-        and type(size) is type(offset) is type(length) is type(pack_id) is int
-        and 0 <= size < _MOST
-        and 0 <= offset < _MOST
-        and 0 <= length < _MOST
-        and -1 <= pack_id < _MOST
-    ):
-        return Row(key, int(bool(compressed)), size, offset, length, pack_id)
-    return Row(str(key), 0, 0, 0, -1, -1)

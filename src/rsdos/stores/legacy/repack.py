@@ -18,7 +18,9 @@ from rsdos.model import FRAME_SIZE, BytesLike, Codec, Durability, RecordFlag
 from rsdos.pack import BarePack
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.legacy.appender import LegacyPack, fresh_ids, try_pack
-from rsdos.stores.legacy.database import Database, Row, Transaction
+from rsdos.stores.legacy.database import Database
+from rsdos.stores.legacy.row import Row
+from rsdos.stores.legacy.transaction import Transaction
 from rsdos.stores.packs import WINDOW, Rewritten
 
 Frames = Callable[[bytes], Iterator[BytesLike] | None]

@@ -14,7 +14,7 @@ from rsdos.hashing import HashType
 from rsdos.layout import LegacyLayout
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, RecordFlag, Stored
 from rsdos.pack import BarePack
-from rsdos.stores.legacy.database import Row
+from rsdos.stores.legacy.row import Row
 from rsdos.stores.packs import GAP, MOST_OPEN, WINDOW, Whole
 from rsdos.streams.buffers import AT_ONCE, joined, room_for
 from rsdos.streams.plain import PlainReader, plain_parts

@@ -22,7 +22,8 @@ from rsdos.hashing import HashType
 from rsdos.layout import LegacyLayout
 from rsdos.stores.checking import Finding
 from rsdos.stores.legacy.connection import create_database
-from rsdos.stores.legacy.database import COLUMNS, SHARED, Database, checked
+from rsdos.stores.legacy.database import SHARED, Database
+from rsdos.stores.legacy.row import COLUMNS, checked
 from rsdos.stores.legacy.schema import check_table
 from rsdos.stores.packs import Rebuilt
 from rsdos.stores.store import free_name

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from rsdos.hashing import HashType
-from rsdos.stores.legacy.database import Row
+from rsdos.stores.legacy.row import Row
 
 _PLACE = struct.Struct("<qQ")
 

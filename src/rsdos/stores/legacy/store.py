@@ -34,10 +34,11 @@ from rsdos.stores.checking import Depth, Finding, Sample
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.legacy.appender import LegacyAppender
 from rsdos.stores.legacy.check import LegacyCheck
-from rsdos.stores.legacy.database import Database, Row
+from rsdos.stores.legacy.database import Database
 from rsdos.stores.legacy.duplicates import of_keys, settle_duplicates
 from rsdos.stores.legacy.notes import read_notes, write_notes
 from rsdos.stores.legacy.repack import LegacyRepack
+from rsdos.stores.legacy.row import Row
 from rsdos.stores.legacy.row_reader import RowReader
 from rsdos.stores.legacy.salvage import faults, rebuild
 from rsdos.stores.legacy.seen import SeenRows, place_of
