@@ -203,7 +203,7 @@ def backup(path: Path, start: int, end: int) -> list[Step]:
 def rebuild(path: Path, start: int, end: int) -> list[Step]:
     """Make the index anew, from the packs alone."""
     from rsdos import Container
-    from rsdos.maintenance import repair_index
+    from rsdos.maintenance.repair import index as repair_index
 
     for file in (path / "index").iterdir():
         file.unlink()
@@ -222,7 +222,7 @@ def collect(path: Path, start: int, end: int) -> list[Step]:
     """Delete each tenth object: all others are on a list, and as many keys that are not there."""
     from rsdos import Container
     from rsdos.cli.key_file import KeyFile
-    from rsdos.maintenance import collect
+    from rsdos.maintenance import retain
 
     kept = path.with_name(path.name + "-kept")
     with kept.open("w") as file:
@@ -232,8 +232,8 @@ def collect(path: Path, start: int, end: int) -> list[Step]:
     container.has("0" * 64)
 
     def work() -> None:
-        plan = collect.plan(container.engine, collect.CollectOptions(KeyFile(str(kept))))
-        assert collect.execute(container.engine, plan).deleted == len(range(0, end, _EVERY))
+        plan = retain.plan(container.engine, retain.CollectOptions(KeyFile(str(kept))))
+        assert retain.execute(container.engine, plan).deleted == len(range(0, end, _EVERY))
 
     title = f"delete --keep-from-file, a list of {end:,} keys: one object in {_EVERY} goes"
     steps = _took("collect", title, end, work)

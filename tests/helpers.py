@@ -11,10 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from rsdos import Container
-from rsdos.engine import Engine
-from rsdos.index import Manifest
+from rsdos.engine.engine import Engine
+from rsdos.index.manifest import Manifest
 from rsdos.model import FRAME_SIZE
-from rsdos.stores.packed import PackedStore
+from rsdos.stores.packed.store import PackedStore
 from tests.data import key_of, noise, text
 from tests.patience import HANG
 

@@ -18,11 +18,13 @@ from pathlib import Path
 import pytest
 
 from rsdos import Container
-from rsdos.index import Entries, encode_segment, segment
+from rsdos.index import segment
+from rsdos.index.entries import Entries
+from rsdos.index.segment import encode_segment
 from rsdos.model import FRAME_SIZE, Codec, Compression
-from rsdos.pack import Batch
 from rsdos.pack import format as pack_format
-from rsdos.stores import loose_file
+from rsdos.pack.format import Batch
+from rsdos.stores.loose import file
 from rsdos.streams.frames import FrameEncoder
 from tests.data import noise
 from tests.helpers import ROOT, child_environment
@@ -103,7 +105,7 @@ def test_the_tables_of_the_format_page_have_the_sizes_of_the_code() -> None:
     assert table_end("Footer, the last 64 bytes of a batch:") == pack_format.FOOTER_SIZE
     assert table_end("An immutable table of entries") == segment.HEADER_SIZE
     assert table_end("The rest of an entry:") == struct.calcsize("<24sQQQIIBB") == segment.SegmentLayout(1).table - 72
-    assert table_end("is its stored form as in a pack, and then:") == loose_file.TRAILER_LENGTH
+    assert table_end("is its stored form as in a pack, and then:") == file.TRAILER_LENGTH
 
 
 def test_the_magic_values_of_the_format_page_are_those_of_the_code() -> None:

@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 
 from rsdos import Container, RsdosError
 from rsdos.config import read_config
-from rsdos.documents import encode_document
 from rsdos.errors import DamagedContainer, DecodeError
 from rsdos.index.manifest import VERSION, decode_manifest
 from rsdos.index.segment import Segment
 from rsdos.model import FRAME_SIZE, Codec, RecordFlag, Stored
-from rsdos.pack import PackFile, scan
 from rsdos.pack.format import decode_footer, header_fault
+from rsdos.pack.reader import PackFile
+from rsdos.pack.scanning import scan
+from rsdos.storage.checked_json import encode_document
 from rsdos.streams.frames import frames
 from tests.data import noise, text
 from tests.helpers import native

@@ -79,7 +79,7 @@ def fork():
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
     return real()
 os.fork = fork
-from rsdos.cli.start import main
+from rsdos.cli.entry import main
 main()
 """
 

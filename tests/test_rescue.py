@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 
 from rsdos import CompressMode, Container, Place
-from rsdos.index import Entries, encode_segment
+from rsdos.index.entries import Entries
+from rsdos.index.segment import encode_segment
 from rsdos.model import FRAME_SIZE, Codec, Record, RecordFlag
-from rsdos.pack import PackFile, PackWriter, scan
+from rsdos.pack.reader import PackFile
+from rsdos.pack.scanning import scan
+from rsdos.pack.writer import PackWriter
 from tests.data import key_of, noise, text
 from tests.helpers import ABSENT, ROOT, flip, native
 

@@ -27,7 +27,7 @@ Longer calls are slower where the machine's memory is not warm (`rsdos.fsio.WRIT
 once was, went at half the rate.
 """
 _clear_vectors = hashlib.sha512().digest
-"""After isal's CRC-32, for the SHA-256 instructions: `rsdos.vectors` says why."""
+"""After isal's CRC-32, for the SHA-256 instructions: `rsdos.cpu` says why."""
 _FRAME = 1 << 20
 """Bytes that are compressed, or read and checked, at once: 13,000 MiB/s in 1 MiB, 9,500 in 256 KiB."""
 _WINDOW = 4 << 20

@@ -42,7 +42,7 @@ class Ours(Side):
         self.container = Container(self.path, durability=self._durability)
         # Both of what is imported at the first bulk call: numpy, and what appends.
         self.container.has_many([_NOBODY, _NOBODY])
-        importlib.import_module("rsdos.stores.appender")
+        importlib.import_module("rsdos.stores.packed.writer")
 
     def limit_threads(self, most: int) -> None:
         set_threads(most)

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
         UnsupportedContainer,
         WriterPoisoned,
     )
-    from rsdos.interfaces import Progress
     from rsdos.model import (
         Codec,
         CompressMode,
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
         Verify,
         WhenBusy,
     )
+    from rsdos.protocols import Progress
 
 __all__ = [
     "AmbiguousKey",
@@ -86,7 +86,7 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # A type checker would take every name for one that this knows.
-    _HOMES = ("rsdos.model", "rsdos.errors", "rsdos.container", "rsdos.codecs.cores", "rsdos.interfaces")
+    _HOMES = ("rsdos.model", "rsdos.errors", "rsdos.container", "rsdos.codecs.cores", "rsdos.protocols")
 
     def __getattr__(name):
         # Late: `rsdos --version` and `import rsdos` for its errors need not pay for the store.

@@ -1,6 +1,6 @@
 """``python -m rsdos``."""
 
-from rsdos.cli.start import main
+from rsdos.cli.entry import main
 
 if __name__ == "__main__":
     main()

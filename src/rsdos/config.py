@@ -1,8 +1,8 @@
 """``config.json``: what was decided about a container when it was made.
 
 Written last when a container is made: a directory is a container from the moment it is there. In version 2 it is a
-document with a checksum (`rsdos.documents`), in version 1 plain JSON, as disk-objectstore writes it. Keys that this
-release does not know are kept.
+document with a checksum (`rsdos.storage.checked_json`), in version 1 plain JSON, as disk-objectstore writes it. Keys
+that this release does not know are kept.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import Any
 
-from rsdos import fsio
-from rsdos.codecs import parse_compression
-from rsdos.documents import decode_document, encode_document
+from rsdos.codecs.spec import parse_compression
 from rsdos.errors import ContainerExists, DamagedContainer, InvalidOption, NotAContainer, UnsupportedContainer
 from rsdos.hashing import SHA256, HashType, hash_type
 from rsdos.model import Codec, Compression, Durability, Readers
+from rsdos.storage import posix
+from rsdos.storage.checked_json import decode_document, encode_document
 
 VERSION = 2
 """The container version that is made unless another is asked for."""
@@ -201,7 +201,7 @@ def read_config(path: str) -> Config:
 def read_config_file(path: str) -> tuple[Config, os.stat_result]:
     """`read_config`, and which file it was."""
     try:
-        data, status = fsio.read_with_status(path, _MOST_BYTES)
+        data, status = posix.read_with_status(path, _MOST_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         raise NotAContainer(os.path.dirname(path)) from None
     return _config_of(path, data), status

@@ -12,10 +12,10 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Literal, Self, TypeVar, overload
 
 from rsdos.config import DEFAULT_PACK_SIZE, VERSION, Config
-from rsdos.engine import Engine, clear_container, make_container
+from rsdos.engine.create import clear_container, make_container
+from rsdos.engine.engine import Engine
 from rsdos.errors import AmbiguousKey, InvalidOption, ObjectNotFound, RsdosError
 from rsdos.hashing import SHA256
-from rsdos.interfaces import Progress
 from rsdos.model import (
     BytesLike,
     CompressMode,
@@ -32,12 +32,15 @@ from rsdos.model import (
     WhenBusy,
 )
 from rsdos.progress import SILENCE
-from rsdos.stores.sums import MIN_DEAD
+from rsdos.protocols import Progress
+from rsdos.stores.stats import MIN_DEAD
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rsdos.maintenance import backup, clean, pack, repack, status, validate
+    from rsdos.maintenance import clean, pack, repack, status
+    from rsdos.maintenance.backup import backup
+    from rsdos.maintenance.check import validate
     from rsdos.streams.writer import ObjectWriter
 
 SHORTEST_PREFIX = 6
@@ -394,8 +397,8 @@ class Container:
     def validate(
         self, depth: validate.Depth | str = "quick", *, progress: Progress = SILENCE
     ) -> validate.ValidateReport:
-        """Check what is stored, "quick" or in "full"; see `rsdos.maintenance.validate`."""
-        from rsdos.maintenance import validate
+        """Check what is stored, "quick" or in "full"; see `rsdos.maintenance.check.validate`."""
+        from rsdos.maintenance.check import validate
 
         options = validate.ValidateOptions(_choice(validate.Depth, depth))
         return validate.execute(self.engine, validate.plan(self.engine, options), progress)
@@ -423,8 +426,10 @@ class Container:
         verify: bool = False,
         progress: Progress = SILENCE,
     ) -> backup.BackupReport:
-        """Copy the container beside its earlier backups; ``keep`` of them stay. See `rsdos.maintenance.backup`."""
-        from rsdos.maintenance import backup
+        """Copy the container beside its earlier backups; ``keep`` of them stay. See
+        `rsdos.maintenance.backup.backup`.
+        """
+        from rsdos.maintenance.backup import backup
 
         options = backup.BackupOptions(os.fspath(destination), keep, verify)
         return backup.execute(self.engine, backup.plan(self.engine, options), progress)

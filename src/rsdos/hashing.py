@@ -9,9 +9,9 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, overload
 
+from rsdos.cpu import clear_vectors
 from rsdos.errors import InvalidKey, InvalidOption
 from rsdos.model import BytesLike
-from rsdos.vectors import clear_vectors
 
 if TYPE_CHECKING:
     from hashlib import _Hash

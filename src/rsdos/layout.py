@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from rsdos.directory import Directory, Form, open_at
 from rsdos.errors import NotAContainer, NotOurs
 from rsdos.model import Links
-from rsdos.sharing import make_directory
+from rsdos.storage.directory import Directory, Form, open_at
+from rsdos.storage.permissions import make_directory
 
 LAST_NUMBER = 9_999_999_999
 """Of a manifest, and of a segment file: their names have ten digits."""

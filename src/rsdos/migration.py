@@ -11,22 +11,22 @@ import json
 import os
 from contextlib import suppress
 
-from rsdos import fsio
 from rsdos.config import Config, read_config
 from rsdos.errors import ContainerReplaced, DamagedContainer, NotAContainer
 from rsdos.layout import Layout
+from rsdos.storage import posix
 
 
 def mark(layout: Layout, to: int) -> None:
     """Say that a migration to a version has begun: what belongs to that version is unfinished from now on."""
-    fsio.replace_file(layout.migration, json.dumps({"to": to}).encode())
-    fsio.sync_directory(layout.root)
+    posix.replace_file(layout.migration, json.dumps({"to": to}).encode())
+    posix.sync_directory(layout.root)
 
 
 def marked(layout: Layout) -> int | None:
     """The version to which a migration has begun that is not tidied up."""
     with suppress(FileNotFoundError, ValueError, TypeError, LookupError):
-        return int(json.loads(fsio.read_file(layout.migration, 1 << 10))["to"])
+        return int(json.loads(posix.read_file(layout.migration, 1 << 10))["to"])
     return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from rsdos.interfaces import Progress
+from rsdos.protocols import Progress
 
 
 class Silence:

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 import pytest
 
+from rsdos.cli.fast_path import COMMANDS, OPTIONS, parse
 from rsdos.cli.main import rsdos
-from rsdos.cli.plain import COMMANDS, OPTIONS, parse
 from rsdos.cli.session import Session
 from tests.cli.conftest import Run
 

@@ -19,9 +19,9 @@ SIZE = 12 * FRAME_SIZE
 
 AT_ONCE = """
 import sys
-from rsdos.cli import bar
+from rsdos.cli import progress_bar as bar
 bar._QUIET_SECONDS = bar._REDRAW_SECONDS = -1.0
-from rsdos.cli.start import main
+from rsdos.cli.entry import main
 main()
 """
 

@@ -23,7 +23,7 @@ def key_of(data: bytes) -> str:
 def imported_by(tmp_path: Path, *arguments: str) -> set[str]:
     """The modules that a command imports."""
     code = (
-        "import sys\nfrom rsdos.cli.start import main\n"
+        "import sys\nfrom rsdos.cli.entry import main\n"
         "try:\n    main()\nfinally:\n    open('modules', 'w').write(' '.join(sys.modules))"
     )
     subprocess.run([sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, check=True)
@@ -36,23 +36,22 @@ def of_rsdos(modules: set[str]) -> set[str]:
 
 def test_the_version_costs_no_store(tmp_path: Path) -> None:
     imported = imported_by(tmp_path, "--version")
-    assert of_rsdos(imported) == {"rsdos", "rsdos.version", "rsdos.cli", "rsdos.cli.start"}
+    assert of_rsdos(imported) == {"rsdos", "rsdos.version", "rsdos.cli", "rsdos.cli.entry"}
     assert not imported & {"click", "typing"}
 
 
 STATUS = {
-    "rsdos", "rsdos.version", "rsdos.late", "rsdos.errors", "rsdos.descriptors", "rsdos.model", "rsdos.mounts",
-    "rsdos.sharing",
-    "rsdos.directory",
-    "rsdos.standard", "rsdos.cli", "rsdos.cli.start", "rsdos.cli.plain", "rsdos.cli.exit_codes",
-    "rsdos.cli.process", "rsdos.cli.render", "rsdos.cli.session",
-    "rsdos.cli.show_status", "rsdos.maintenance", "rsdos.maintenance.status", "rsdos.maintenance.note",
-    "rsdos.engine", "rsdos.engine.engine", "rsdos.engine.formats", "rsdos.locks", "rsdos.fsio", "rsdos.hashing",
-    "rsdos.config", "rsdos.documents", "rsdos.layout", "rsdos.codecs", "rsdos.codecs.spec", "rsdos.codecs.checksum",
-    "rsdos.stores", "rsdos.stores.loose_names", "rsdos.stores.order", "rsdos.stores.sums",
-    "rsdos.index", "rsdos.index.committed", "rsdos.index.current", "rsdos.index.history", "rsdos.index.manifest",
-    "rsdos.index.parked", "rsdos.index.state", "rsdos.vectors",
-    "rsdos.index.segment", "rsdos.index.snapshot", "rsdos.pack", "rsdos.pack.reader", "rsdos.pack.format",
+    "rsdos", "rsdos.cli", "rsdos.cli.entry", "rsdos.cli.exit_codes", "rsdos.cli.fast_path", "rsdos.cli.process",
+    "rsdos.cli.render", "rsdos.cli.session", "rsdos.cli.show_status", "rsdos.codecs", "rsdos.codecs.checksum",
+    "rsdos.codecs.spec", "rsdos.config", "rsdos.cpu", "rsdos.engine", "rsdos.engine.engine", "rsdos.engine.formats",
+    "rsdos.errors", "rsdos.hashing", "rsdos.index", "rsdos.index.cache", "rsdos.index.commits", "rsdos.index.index",
+    "rsdos.index.manifest", "rsdos.index.segment", "rsdos.index.snapshot", "rsdos.index.state", "rsdos.layout",
+    "rsdos.maintenance", "rsdos.maintenance.backup", "rsdos.maintenance.backup.last_backup", "rsdos.maintenance.status",
+    "rsdos.model", "rsdos.pack", "rsdos.pack.format", "rsdos.pack.reader", "rsdos.standard", "rsdos.storage",
+    "rsdos.storage.checked_json", "rsdos.storage.descriptors", "rsdos.storage.directory", "rsdos.storage.locks",
+    "rsdos.storage.mounts", "rsdos.storage.permissions", "rsdos.storage.posix", "rsdos.stores", "rsdos.stores.loose",
+    "rsdos.stores.loose.paths", "rsdos.stores.order", "rsdos.stores.packed", "rsdos.stores.packed.stats",
+    "rsdos.stores.stats", "rsdos.version",
 }  # fmt: skip
 """All of rsdos that counting may cost."""
 
@@ -84,8 +83,8 @@ def test_a_small_read_costs_no_numpy_and_no_maintenance(run: Run, tmp_path: Path
     (tmp_path / "data").write_bytes(b"data")
     run("add-files", "data")
     imported = imported_by(tmp_path, *arguments)
-    assert "rsdos.stores.loose" in imported
-    assert not imported & {"rich", "sqlite3", "logging", "rsdos.stores.appender"}
+    assert "rsdos.stores.loose.store" in imported
+    assert not imported & {"rich", "sqlite3", "logging", "rsdos.stores.packed.writer"}
 
 
 def shell(tmp_path: Path, redirection: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
@@ -193,7 +192,7 @@ def test_a_list_of_names_with_newlines_in_them(run: Run, tmp_path: Path) -> None
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
 def test_a_command_has_no_threads_of_numpy_unless_the_user_asks(tmp_path: Path) -> None:
     script = (
-        "import os, sys\nfrom rsdos.cli.start import main\nsys.argv = ['rsdos', '--version']\n"
+        "import os, sys\nfrom rsdos.cli.entry import main\nsys.argv = ['rsdos', '--version']\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\nimport numpy\nprint(len(os.listdir('/proc/self/task')))"
     )
     own = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}

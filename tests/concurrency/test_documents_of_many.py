@@ -8,17 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from rsdos import Container, fsio
-from rsdos.maintenance import note, validation_state
-from rsdos.stores.checking import Depth
+from rsdos import Container
+from rsdos.maintenance.backup import last_backup
+from rsdos.maintenance.check import resume
+from rsdos.storage import posix
+from rsdos.stores.findings import Depth
 
 
 def backed_up(container: Container, place: str) -> None:
-    note.write_note(container.engine.layout, note.LastBackup(time="2026-01-01", place=place, verified=True))
+    last_backup.write_note(
+        container.engine.layout, last_backup.LastBackup(time="2026-01-01", place=place, verified=True)
+    )
 
 
 def validated(container: Container, place: str) -> None:
-    validation_state.save(container.engine.layout, validation_state.State(Depth.QUICK, 1.0, loose=place))
+    resume.save(container.engine.layout, resume.State(Depth.QUICK, 1.0, loose=place))
 
 
 def noted(container: Container, place: str) -> None:
@@ -27,7 +31,7 @@ def noted(container: Container, place: str) -> None:
 
 def read(container: Container) -> list[object]:
     layout = container.engine.layout
-    last, state = note.read_note(layout), validation_state.load(layout)
+    last, state = last_backup.read_note(layout), resume.load(layout)
     return [last and last.place, state and state.loose, container.engine.packed.notes().get("test")]
 
 
@@ -36,7 +40,7 @@ def test_a_document_is_one_writers_whole(
     tmp_path: Path, write: Callable[[Container, str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     container = Container.create(tmp_path / "store", container_version=1)
-    real = fsio.sync_file
+    real = posix.sync_file
     others: list[str] = []
 
     def sync_file(fd: int) -> None:
@@ -45,7 +49,7 @@ def test_a_document_is_one_writers_whole(
             write(Container(container.path), "of another")
         real(fd)
 
-    monkeypatch.setattr(fsio, "sync_file", sync_file)
+    monkeypatch.setattr(posix, "sync_file", sync_file)
     write(container, "of this one")
     assert others
     assert "of this one" in read(container)

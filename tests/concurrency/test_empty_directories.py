@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from rsdos import Container, Durability, Place, fsio
-from rsdos.stores.loose_directories import LooseDirectories
-from rsdos.stores.sandbox import LoneFile
+from rsdos import Container, Durability, Place
+from rsdos.storage import posix
+from rsdos.stores.loose.directories import LooseDirectories
+from rsdos.stores.loose.sandbox import LoneFile
 from tests.data import key_of, noise
 from tests.helpers import assert_holds
 
@@ -98,13 +99,13 @@ def test_the_name_of_one_that_was_made_again_by_who_does_not_sync_it_is_synced(
     Container(store.path).clean_storage()
     Container(store.path, durability=Durability.RELAXED).insert(SOME[0])
     synced: list[str] = []
-    real = fsio.sync_directory
+    real = posix.sync_directory
 
     def sync_directory(path: str) -> bool:
         synced.append(path)
         return real(path)
 
-    monkeypatch.setattr(fsio, "sync_directory", sync_directory)
+    monkeypatch.setattr(posix, "sync_directory", sync_directory)
     store.insert(SOME[0])
     assert f"{store.path}/loose" in synced
 

@@ -18,9 +18,10 @@ from typing import Any
 
 import pytest
 
-from rsdos import Busy, Container, Place, locks
+from rsdos import Busy, Container, Place
 from rsdos.codecs.workers import Workers
 from rsdos.compat.disk_objectstore.container import Container as DosContainer
+from rsdos.storage import locks
 from tests.helpers import ABSENT, descriptors, run_python
 from tests.patience import HANG
 

@@ -19,21 +19,12 @@ from pathlib import Path
 import pytest
 
 from rsdos import Container, Place
-from rsdos.maintenance import (
-    backup,
-    backup_remote,
-    collect,
-    delete,
-    merge,
-    migrate,
-    optimize,
-    repack,
-    repair_index,
-    repair_objects,
-    restore,
-    transfer,
-    validate,
-)
+from rsdos.maintenance import delete, merge, optimize, repack, retain, transfer
+from rsdos.maintenance.backup import backup, remote, restore
+from rsdos.maintenance.check import validate
+from rsdos.maintenance.migrate import migrate
+from rsdos.maintenance.repair import index as repair_index
+from rsdos.maintenance.repair import objects as repair_objects
 from rsdos.model import FRAME_SIZE
 from tests.data import key_of, noise
 from tests.helpers import descriptors, flip
@@ -175,11 +166,11 @@ def delete_some(world: World) -> None:
         del world.contents[key]
 
 
-def retain(world: World) -> None:
+def retain_some(world: World) -> None:
     kept = list(world.contents)[::2]
     engine = world.container.engine
-    plan = collect.plan(engine, collect.CollectOptions(world.keys(kept)))
-    collect.execute(engine, plan, world.forks)
+    plan = retain.plan(engine, retain.CollectOptions(world.keys(kept)))
+    retain.execute(engine, plan, world.forks)
     world.contents = {key: world.contents[key] for key in kept}
 
 
@@ -200,10 +191,10 @@ def back_up_elsewhere(world: World) -> None:
     shell = world.beside / "shell"
     shell.write_text('#!/bin/sh\n[ "$1" = -l ] && shift 2\nshift\nexec sh -c "$*"\n')
     shell.chmod(0o755)
-    ways = backup_remote.Ways(shell=str(shell))
+    ways = remote.Ways(shell=str(shell))
     engine = world.container.engine
     options = backup.BackupOptions(f"me@elsewhere:{world.beside / 'backups'}", verify=True)
-    report = backup_remote.execute(engine, backup_remote.plan(engine, options, ways), ways, world.forks)
+    report = remote.execute(engine, remote.plan(engine, options, ways), ways, world.forks)
     assert report.is_good
     copied(world, Container(report.generation.removeprefix("me@elsewhere:")))
 
@@ -311,7 +302,7 @@ OPERATIONS: dict[str, Callable[[World], None]] = {
     "a writer": write,
     "reading": read,
     "delete": delete_some,
-    "retain": retain,
+    "retain": retain_some,
     "pack": pack,
     "clean": clean,
     "repack": of_engine(repack, repack.RepackOptions(min_dead=0)),

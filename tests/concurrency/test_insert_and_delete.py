@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from rsdos import Container, Durability, Place, fsio
-from rsdos.maintenance import collect, transfer
+from rsdos import Container, Durability, Place
+from rsdos.maintenance import retain, transfer
 from rsdos.model import FRAME_SIZE
-from rsdos.stores.legacy.store import LegacyPacks
+from rsdos.storage import posix
+from rsdos.stores.v1.store import LegacyPacks
 from tests.data import key_of, noise
 from tests.helpers import assert_holds, native
 
@@ -99,10 +100,10 @@ def test_what_was_deleted_and_inserted_anew_since_the_plan_stays(
     if place is Place.LOOSE:
         # A further name keeps the inode's number from being given to the next file.
         os.link(store.engine.layout.loose_file(key), store.path.parent / "further name")
-    plan = collect.plan(store.engine, collect.CollectOptions([kept]))
+    plan = retain.plan(store.engine, retain.CollectOptions([kept]))
     delete(store, data)
     Container(store.path).insert(data, to=again)
-    assert collect.execute(store.engine, plan).deleted == 0
+    assert retain.execute(store.engine, plan).deleted == 0
     assert_there(store, NEW, data)
 
 
@@ -110,9 +111,9 @@ def test_a_plan_removes_a_file_in_each_codec_and_counts_the_object_once(tmp_path
     store = Container.create(tmp_path / "store", loose_compression="zstd")
     kept, key = store.insert(NEW), store.insert(b"text " * 100)
     store.engine.loose.place(bytes.fromhex(key), [b"text " * 100])
-    plan = collect.plan(store.engine, collect.CollectOptions([kept]))
+    plan = retain.plan(store.engine, retain.CollectOptions([kept]))
     assert plan.objects == 1
-    assert collect.execute(store.engine, plan).deleted == 1
+    assert retain.execute(store.engine, plan).deleted == 1
     assert_there(store, NEW)
 
 
@@ -253,7 +254,7 @@ def test_a_new_file_that_is_deleted_while_its_directory_is_synced_is_stored_anew
     store: Container, data: bytes, form: Callable[[bytes], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory = store.engine.layout.loose_directory(key_of(data))
-    real = fsio.sync_directory
+    real = posix.sync_directory
     has_run: list[bool] = []
 
     def sync(path: str) -> None:
@@ -262,7 +263,7 @@ def test_a_new_file_that_is_deleted_while_its_directory_is_synced_is_stored_anew
             has_run.append(True)
             delete(store, data)
 
-    monkeypatch.setattr(fsio, "sync_directory", sync)
+    monkeypatch.setattr(posix, "sync_directory", sync)
     assert store.insert(form(data)) == key_of(data)
     assert has_run
     assert_there(store, data)
@@ -272,14 +273,14 @@ def test_an_object_that_is_always_deleted_is_refused_in_the_end(
     store: Container, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = store.engine.layout.loose_file(key_of(SMALL))
-    real = fsio.sync_directory
+    real = posix.sync_directory
 
     def sync(directory: str) -> None:
         real(directory)
         if directory == os.path.dirname(path) and os.path.exists(path):
             os.unlink(path)
 
-    monkeypatch.setattr(fsio, "sync_directory", sync)
+    monkeypatch.setattr(posix, "sync_directory", sync)
     with pytest.raises(BlockingIOError):
         store.insert(SMALL)
 

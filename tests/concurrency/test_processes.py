@@ -14,7 +14,7 @@ import pytest
 from rsdos import CompressMode, Container, Place, RsdosError
 from rsdos.maintenance import delete
 from rsdos.model import FRAME_SIZE
-from rsdos.stores import write_out
+from rsdos.stores.base import write_out
 from tests.data import key_of, noise
 from tests.helpers import ABSENT, assert_holds, descriptors, run_python
 

@@ -12,12 +12,15 @@ from typing import Any
 
 import pytest
 
-from rsdos import Busy, Container, ContainerReplaced, DamagedContainer, Durability, NotAContainer, Place, locks
-from rsdos.directory import Directory
-from rsdos.engine import Engine, make
+from rsdos import Busy, Container, ContainerReplaced, DamagedContainer, Durability, NotAContainer, Place
+from rsdos.engine import create
+from rsdos.engine.engine import Engine
 from rsdos.layout import Layout
-from rsdos.maintenance import migrate, validate
-from rsdos.stores import sums
+from rsdos.maintenance.check import validate
+from rsdos.maintenance.migrate import migrate
+from rsdos.storage import locks
+from rsdos.storage.directory import Directory
+from rsdos.stores.packed import stats
 from tests.crash.calls import intercepted
 from tests.data import key_of, noise, text
 from tests.helpers import ABSENT, assert_holds, native
@@ -286,7 +289,7 @@ def test_a_loose_writer_beside_a_clearing_is_told_or_cleared_and_all_goes(
 
 
 def test_a_commit_that_waits_for_a_clearing_finds_no_container(tmp_path: Path) -> None:
-    from rsdos.engine import clear_container
+    from rsdos.engine.create import clear_container
 
     with Container.create(tmp_path) as container:
         container.insert(b"x", to=Place.PACKED)
@@ -482,7 +485,7 @@ def test_a_file_that_a_clearing_took_away_is_told_as_a_container_that_is_gone(tm
             (late.path / "packed").mkdir(parents=True)
             os.stat(engine.layout.pack(1))
         with pytest.raises(NotAContainer):
-            sums._length_of_index(engine.layout)
+            stats._length_of_index(engine.layout)
 
 
 def test_a_clearing_that_comes_behind_a_migration_deletes_nothing(
@@ -498,10 +501,10 @@ def test_a_clearing_that_comes_behind_a_migration_deletes_nothing(
         monkeypatch.undo()
         with Container(path) as other:
             migrate.execute(other.engine, migrate.plan(other.engine, migrate.MigrateOptions(1)))
-        return make._maintenance(layout)
+        return create._maintenance(layout)
 
-    monkeypatch.setattr(make, "_maintenance", migrated)
+    monkeypatch.setattr(create, "_maintenance", migrated)
     with pytest.raises(ContainerReplaced):
-        make.clear_container(str(path))
+        create.clear_container(str(path))
     with Container(path) as container:
         assert container.extract(key) == b"packed"

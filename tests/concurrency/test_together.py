@@ -131,7 +131,7 @@ def test_two_writers_at_the_same_moment_count_what_both_wrote(container: Contain
     packed = container.engine.packed
     other = Container(container.path).engine.packed
     from rsdos import CompressMode
-    from rsdos.stores import Encoding
+    from rsdos.stores.encoding import Encoding
 
     encoding = Encoding(CompressMode.NO, container.config.codec)
     with packed.appender() as first, other.appender() as second:

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from rsdos import Container, InvalidKey, InvalidOption, InvalidSource, ObjectNotFound, UnreadableSource
-from rsdos.interfaces import ObjectStore
 from rsdos.model import FRAME_SIZE, Missing, Source
+from rsdos.protocols import ObjectStore
 from tests.data import key_of, noise, text
 from tests.helpers import ABSENT, BAD_KEYS, SIZES, Breaking, Pattern, objects_of_all_sizes, tree
 

@@ -13,10 +13,10 @@ from functools import partial
 from pathlib import Path
 
 from rsdos import Container, Place
-from rsdos.engine import Engine
-from rsdos.maintenance import backup, backup_remote, restore
-from rsdos.maintenance.generations import Generations
-from rsdos.maintenance.rehash import rehash
+from rsdos.engine.engine import Engine
+from rsdos.maintenance.backup import backup, remote, restore
+from rsdos.maintenance.backup.generations import Generations
+from rsdos.maintenance.check.verify_all import rehash
 from rsdos.progress import SILENCE
 from tests.crash.operation import BASE, NEW, Ack, Operation
 from tests.helpers import tree
@@ -53,9 +53,9 @@ def _back_up(path: Path, ack: Ack) -> None:
 
 def _back_up_far(path: Path, ack: Ack) -> None:
     engine = Engine(str(path / "source"))
-    ways = backup_remote.Ways(shell=str(path / "shell"))
+    ways = remote.Ways(shell=str(path / "shell"))
     options = backup.BackupOptions(f"elsewhere:{path / 'backups'}")
-    assert backup_remote.execute(engine, backup_remote.plan(engine, options, ways), ways).is_good
+    assert remote.execute(engine, remote.plan(engine, options, ways), ways).is_good
     _tell(path, ack)
 
 

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rsdos import Container, Place
-from rsdos.engine import Engine
-from rsdos.maintenance import backup, restore
-from rsdos.maintenance.generations import Generations
-from rsdos.maintenance.rehash import rehash
+from rsdos.engine.engine import Engine
+from rsdos.maintenance.backup import backup, restore
+from rsdos.maintenance.backup.generations import Generations
+from rsdos.maintenance.check.verify_all import rehash
 from rsdos.progress import SILENCE
 from tests.crash.calls import Fault, intercepted
 from tests.data import key_of, noise, text

@@ -14,10 +14,14 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from rsdos import CompressMode, Container, DamagedObject, Place, fsio
-from rsdos.maintenance import collect, merge, migrate, optimize, repair_index, repair_objects, transfer
+from rsdos import CompressMode, Container, DamagedObject, Place
+from rsdos.maintenance import merge, optimize, retain, transfer
+from rsdos.maintenance.migrate import migrate
+from rsdos.maintenance.repair import index as repair_index
+from rsdos.maintenance.repair import objects as repair_objects
 from rsdos.model import FRAME_SIZE
-from rsdos.stores.legacy.connection import parked
+from rsdos.storage import posix
+from rsdos.stores.v1.connection import parked
 from tests.crash import backing_up
 from tests.crash.operation import BASE, NEW, OLD, Ack, Operation
 from tests.data import key_of, noise, text
@@ -115,7 +119,7 @@ def _delete(path: Path, ack: Ack) -> None:
 
 def _collect(path: Path, ack: Ack) -> None:
     with Container(path) as container:
-        collect.execute(container.engine, collect.plan(container.engine, collect.CollectOptions(BASE)))
+        retain.execute(container.engine, retain.plan(container.engine, retain.CollectOptions(BASE)))
         assert not any(container.has_many(NEW))
 
 
@@ -290,7 +294,7 @@ def _insert_linked(path: Path, ack: Ack) -> None:
         with suppress(FileExistsError):
             os.link(path / "source" / name, path / "copy" / name)
     for directory in (*(path / "copy").iterdir(), path / "copy", path):
-        fsio.sync_directory(str(directory))
+        posix.sync_directory(str(directory))
     _insert_packed(path / "source", ack)
 
 
@@ -316,7 +320,7 @@ def _repair_linked_index(path: Path, ack: Ack) -> None:
     with suppress(FileExistsError):
         os.link(path / "source" / "packs.idx", path / "copy" / "copy" / "packs.idx")
     for directory in (path / "copy" / "copy", path / "copy", path):
-        fsio.sync_directory(str(directory))
+        posix.sync_directory(str(directory))
     _repair_index(path / "source", ack)
 
 

@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 
 from rsdos import Container, DamagedObject, ObjectNotFound
-from rsdos.maintenance import repair_objects, validate
-from rsdos.stores import Depth
+from rsdos.maintenance.check import validate
+from rsdos.maintenance.repair import objects as repair_objects
+from rsdos.stores.findings import Depth
 from tests.crash.calls import Fault, intercepted
 from tests.crash.operation import BASE, NEW
 from tests.data import key_of

@@ -1,6 +1,6 @@
 """Every step of every commit protocol, broken off: by death, power loss, an error, half-way through a write.
 
-The steps are numbered in the code (`rsdos.stores.appender`, `rsdos.index.history`, `rsdos.stores.loose_insert`,
+The steps are numbered in the code (`rsdos.stores.packed.writer`, `rsdos.index.commits`, `rsdos.stores.loose.insert`,
 `rsdos.maintenance.pack`); a sweep over all calls meets each of them. Here a share of the calls; `make crash` takes all.
 """
 

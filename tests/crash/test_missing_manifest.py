@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from rsdos import Container, DamagedContainer
-from rsdos.maintenance import optimize, repair_index
+from rsdos.maintenance import optimize
+from rsdos.maintenance.repair import index as repair_index
 from tests.crash.operations import OPERATIONS
 from tests.helpers import ABSENT, assert_no_leftovers, tree
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from rsdos import Container, DamagedContainer, Place
-from rsdos.index import History
+from rsdos.index.commits import History
 from rsdos.index.merge import MOST_SEGMENTS
 from tests.crash.disk import Disk
 from tests.data import key_of, noise, text

@@ -18,11 +18,11 @@ from pathlib import Path
 
 from rsdos import CompressMode, Container, Place
 from rsdos.config import Config
-from rsdos.engine import make_container
+from rsdos.engine.create import make_container
 from rsdos.hashing import SHA256
 from rsdos.model import FRAME_SIZE, Copy
-from rsdos.stores import Encoding
-from rsdos.stores.packed import PackedStore
+from rsdos.stores.encoding import Encoding
+from rsdos.stores.packed.store import PackedStore
 
 HERE = Path(__file__).parent
 

@@ -15,7 +15,7 @@ from rsdos import Container
 from rsdos.index.manifest import Manifest, SegmentEntry, decode_manifest, encode_manifest
 from rsdos.index.segment import BLOCK_SIZE, SegmentLayout, check_of
 from rsdos.layout import Layout, LegacyLayout
-from rsdos.stores.legacy.notes import write_notes
+from rsdos.stores.v1.store import write_notes
 from tests.data import key_of
 from tests.hostile.limits import rsdos
 

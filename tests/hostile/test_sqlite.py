@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from rsdos import Container, DamagedContainer
-from rsdos.maintenance import repair_index
+from rsdos.maintenance.repair import index as repair_index
 from tests.data import key_of
 
 CONTENTS = {key_of(data): data for data in (b"packed %d" % number for number in range(40))}

@@ -16,8 +16,12 @@ from functools import partial
 from pathlib import Path
 
 from rsdos import Container, NotAContainer, ObjectNotFound, Place
-from rsdos.engine import Engine
-from rsdos.maintenance import backup, collect, merge, migrate, optimize, repair_index, transfer, validate
+from rsdos.engine.engine import Engine
+from rsdos.maintenance import merge, optimize, retain, transfer
+from rsdos.maintenance.backup import backup
+from rsdos.maintenance.check import validate
+from rsdos.maintenance.migrate import migrate
+from rsdos.maintenance.repair import index as repair_index
 from tests.crash import shim
 from tests.interleave.world import BACKUPS, DATA, KEPT, KEYS, MAIN, NEW, OTHER, OUT, Say, names_of, opened
 
@@ -105,9 +109,9 @@ def _retain(path: Path, say: Say) -> None:
     with opened(path, when_busy="wait") as container:
         gone = [name for name in DATA if name not in KEPT]
         say(line("plan", gone))
-        plan = collect.plan(container.engine, collect.CollectOptions([KEYS[name] for name in KEPT]))
+        plan = retain.plan(container.engine, retain.CollectOptions([KEYS[name] for name in KEPT]))
         say(line("remove", gone))
-        collect.execute(container.engine, plan)
+        retain.execute(container.engine, plan)
         say(line("removed", gone))
 
 

@@ -21,7 +21,7 @@ from importlib import import_module
 from pathlib import Path
 
 import rsdos
-from rsdos.stores.threads import Threads
+from rsdos.codecs.workers import Threads
 from tests.crash.judge import in_child
 from tests.crash.replay import write
 from tests.interleave import oracle

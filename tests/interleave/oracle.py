@@ -14,7 +14,7 @@ from math import inf
 from pathlib import Path
 
 from rsdos import Container, DamagedObject, ObjectNotFound, Place
-from rsdos.maintenance import validate
+from rsdos.maintenance.check import validate
 from tests.crash.shim import LOOKS, Kind
 from tests.data import key_of
 from tests.interleave.acts import Act

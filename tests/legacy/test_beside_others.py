@@ -19,13 +19,14 @@ from rsdos import (
     Durability,
     Place,
     ReadOnlyContainer,
-    fsio,
 )
 from rsdos.layout import LegacyLayout
-from rsdos.maintenance import migrate
+from rsdos.maintenance.migrate import migrate
 from rsdos.model import FRAME_SIZE, Trust
-from rsdos.stores.legacy import LegacyPacks, connection
-from rsdos.stores.legacy.sqlite_error import translated
+from rsdos.storage import posix
+from rsdos.stores.v1 import connection
+from rsdos.stores.v1.sqlite_error import translated
+from rsdos.stores.v1.store import LegacyPacks
 from tests.data import key_of, noise
 from tests.helpers import assert_holds
 
@@ -102,13 +103,13 @@ def test_a_full_insert_puts_the_row_of_a_relaxed_one_that_it_leans_on_on_stable_
     writer = Container(path)
     writer.insert_many([SMALL[0]])
     synced: list[str] = []
-    real = fsio.sync_path
+    real = posix.sync_path
 
     def sync_path(file: str) -> None:
         synced.append(file)
         real(file)
 
-    monkeypatch.setattr(fsio, "sync_path", sync_path)
+    monkeypatch.setattr(posix, "sync_path", sync_path)
     log = f"{path}/packs.idx-wal"
     Container(path, durability=Durability.RELAXED).insert_many([SMALL[1]])
     assert log not in synced

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rsdos import Container
-from rsdos.maintenance import migrate
+from rsdos.maintenance.migrate import migrate
 from tests.compat.conftest import start_real
 from tests.helpers import ROOT, tree
 

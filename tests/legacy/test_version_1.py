@@ -29,11 +29,11 @@ from rsdos import (
     Place,
     ReadOnlyContainer,
     UnsupportedContainer,
-    fsio,
 )
 from rsdos.config import Config, read_config
 from rsdos.model import FRAME_SIZE
-from rsdos.stores.legacy import LegacyPacks
+from rsdos.storage import posix
+from rsdos.stores.v1.store import LegacyPacks
 from tests.data import key_of, noise, text
 from tests.helpers import NOBODY, child_environment, run_python, tree, writable_as_nobody
 from tests.patience import HANG
@@ -523,7 +523,7 @@ def test_for_want_of_descriptors_the_log_is_not_given_up(tmp_path: Path) -> None
     code = """
 import errno, os, resource, sys
 from rsdos import Container
-from rsdos.stores.legacy.connection import parked
+from rsdos.stores.v1.connection import parked
 path, key = sys.argv[1:]
 for free in range(8, -1, -1):
     with Container(path) as container:
@@ -637,7 +637,7 @@ def test_what_somebody_else_has_appended_is_not_cut_off_with_a_write_that_failed
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         with monkeypatch.context() as patch:
-            patch.setattr(fsio, "write_many_at", interfered)
+            patch.setattr(posix, "write_many_at", interfered)
             with pytest.raises(OSError, match="No space left"):
                 container.insert_many([b"ours, and longer than that"])
         assert (tmp_path / "container" / "packs" / "0").read_bytes() == b"kepttheirs"

@@ -17,16 +17,16 @@ from click.testing import CliRunner
 
 from rsdos import Busy, Container, ContainerExists, InvalidOption, NotAContainer, Place
 from rsdos.cli.main import rsdos
-from rsdos.locks import acquire
-from rsdos.maintenance import backup, backup_remote, restore
-from rsdos.maintenance.backup import BackupOptions, BackupReport
-from rsdos.maintenance.fill import fill
-from rsdos.maintenance.generations import LOCK, Generations
-from rsdos.maintenance.rehash import rehash
-from rsdos.maintenance.remote import Remote
-from rsdos.maintenance.restore import RestoreOptions
+from rsdos.maintenance.backup import backup, remote, restore
+from rsdos.maintenance.backup.backup import BackupOptions, BackupReport
+from rsdos.maintenance.backup.copy_file import fill
+from rsdos.maintenance.backup.generations import LOCK, Generations
+from rsdos.maintenance.backup.restore import RestoreOptions
+from rsdos.maintenance.backup.rsync import Remote
+from rsdos.maintenance.check.verify_all import rehash
 from rsdos.model import WhenBusy
 from rsdos.progress import SILENCE
+from rsdos.storage.locks import acquire
 from tests.data import key_of, noise, text
 from tests.helpers import (
     NOBODY,
@@ -210,7 +210,7 @@ def test_a_user_who_may_only_read(store: Container, tmp_path: Path) -> None:
     code = """
 import sys
 from rsdos import Container
-from rsdos.maintenance import restore
+from rsdos.maintenance.backup import restore
 report = Container(sys.argv[1]).backup(sys.argv[2], verify=True)
 assert report.is_good, report
 options = restore.RestoreOptions(sys.argv[2], sys.argv[3], verify=True)
@@ -483,9 +483,9 @@ needs_rsync = pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is
 
 
 def run_remote(container: Container, place: Path, shell: Path, **options: bool | int) -> BackupReport:
-    ways = backup_remote.Ways(shell=str(shell))
+    ways = remote.Ways(shell=str(shell))
     wanted = BackupOptions(f"me@elsewhere:{place}", **options)  # type: ignore[arg-type]
-    return backup_remote.execute(container.engine, backup_remote.plan(container.engine, wanted, ways), ways)
+    return remote.execute(container.engine, remote.plan(container.engine, wanted, ways), ways)
 
 
 @needs_rsync
@@ -563,7 +563,7 @@ def test_another_machine_that_fails(store: Container, tmp_path: Path, shell: Pat
     assert run_remote(store, tmp_path / "there", shell).is_good
     for wrong in ("-oProxyCommand=x:/there", ":/there", "host:"):
         with pytest.raises(InvalidOption):
-            backup_remote.plan(store.engine, BackupOptions(wrong), backup_remote.Ways(shell=str(shell)))
+            remote.plan(store.engine, BackupOptions(wrong), remote.Ways(shell=str(shell)))
 
 
 @needs_rsync
@@ -586,7 +586,7 @@ def test_one_at_a_time_to_one_place_on_another_machine(store: Container, tmp_pat
     # Who waits gets it when its holder dies, whatever killed it.
     code = (
         "import os, signal, sys\n"
-        "from rsdos.maintenance.remote import Remote\n"
+        "from rsdos.maintenance.backup.rsync import Remote\n"
         "from rsdos.model import WhenBusy\n"
         "with Remote(sys.argv[1], shell=sys.argv[2]).locked(sys.argv[3], 'the dead', WhenBusy.RAISE):\n"
         "    print('held', flush=True)\n"

@@ -14,10 +14,10 @@ from click.testing import CliRunner
 
 from rsdos import Container, InvalidOption, NotOurs, Place
 from rsdos.cli.main import rsdos
-from rsdos.maintenance import backup, backup_remote, restore
-from rsdos.maintenance.backup import BackupOptions, BackupReport
-from rsdos.maintenance.generations import Generations
-from rsdos.maintenance.restore import RestoreOptions
+from rsdos.maintenance.backup import backup, remote, restore
+from rsdos.maintenance.backup.backup import BackupOptions, BackupReport
+from rsdos.maintenance.backup.generations import Generations
+from rsdos.maintenance.backup.restore import RestoreOptions
 from tests.data import key_of, noise, text
 from tests.helpers import NOBODY, assert_holds, flip, writable_as_nobody
 
@@ -43,16 +43,16 @@ def local(container: Container, destination: Path, **options: bool | int) -> Bac
     return backup.execute(container.engine, backup.plan(container.engine, wanted))
 
 
-def remote(container: Container, destination: Path, **options: bool | int) -> BackupReport:
+def remotely(container: Container, destination: Path, **options: bool | int) -> BackupReport:
     shell = destination.parent / "shell"
     shell.write_text('#!/bin/sh\n[ "$1" = -l ] && shift 2\nshift\nexec sh -c "$*"\n')
     shell.chmod(0o755)
-    ways = backup_remote.Ways(shell=str(shell))
+    ways = remote.Ways(shell=str(shell))
     wanted = BackupOptions(f"elsewhere:{destination}", **options)  # type: ignore[arg-type]
-    return backup_remote.execute(container.engine, backup_remote.plan(container.engine, wanted, ways), ways)
+    return remote.execute(container.engine, remote.plan(container.engine, wanted, ways), ways)
 
 
-@pytest.fixture(params=[local, pytest.param(remote, marks=needs_rsync)])
+@pytest.fixture(params=[local, pytest.param(remotely, marks=needs_rsync)])
 def run(request: pytest.FixtureRequest) -> Run:
     made: Run = request.param
     return made

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from rsdos import Container
-from rsdos.interfaces import Progress
-from rsdos.maintenance import backup_remote
-from rsdos.maintenance.backup import BackupOptions, BackupReport
+from rsdos.maintenance.backup import remote
+from rsdos.maintenance.backup.backup import BackupOptions, BackupReport
+from rsdos.maintenance.backup.generations import Generations
+from rsdos.maintenance.backup.rsync import Remote
 from rsdos.maintenance.copies import LOCK
-from rsdos.maintenance.generations import Generations
-from rsdos.maintenance.remote import Remote
 from rsdos.model import WhenBusy
 from rsdos.progress import SILENCE
+from rsdos.protocols import Progress
 from tests.data import key_of, noise
 from tests.helpers import assert_holds
 
@@ -52,9 +52,9 @@ def run(
     progress: Progress = SILENCE,
     **options: bool,
 ) -> BackupReport:
-    ways = backup_remote.Ways(shell=way, silence=silence)
+    ways = remote.Ways(shell=way, silence=silence)
     wanted = BackupOptions(place, **options)
-    return backup_remote.execute(container.engine, backup_remote.plan(container.engine, wanted, ways), ways, progress)
+    return remote.execute(container.engine, remote.plan(container.engine, wanted, ways), ways, progress)
 
 
 QUIET_FOR_RSYNC = (

@@ -12,10 +12,10 @@ import pytest
 
 from rsdos import Busy, CompressMode, Container, InvalidKey, InvalidOption, ObjectNotFound, Place
 from rsdos.index.merge import MOST_SEGMENTS
-from rsdos.maintenance import collect, delete
+from rsdos.maintenance import delete, retain
 from rsdos.model import FRAME_SIZE, Trust
-from rsdos.stores import Encoding
-from rsdos.stores.packed import PackedStore
+from rsdos.stores.encoding import Encoding
+from rsdos.stores.packed.store import PackedStore
 from tests.data import key_of, noise, text
 from tests.helpers import ABSENT, assert_holds, manifest_of
 
@@ -189,10 +189,10 @@ def test_a_delete_waits_or_says_who_is_at_work(store: Container) -> None:
 @pytest.mark.parametrize("place", Place)
 def test_what_is_not_named_is_deleted(store: Container, place: Place) -> None:
     keys = store.insert_many(OBJECTS.values(), to=place)
-    plan = collect.plan(store.engine, collect.CollectOptions([*keys[:2], ABSENT]))
+    plan = retain.plan(store.engine, retain.CollectOptions([*keys[:2], ABSENT]))
     assert plan.objects == len(keys) - 2
     assert_holds(store, OBJECTS)
-    assert collect.execute(store.engine, plan).deleted == len(keys) - 2
+    assert retain.execute(store.engine, plan).deleted == len(keys) - 2
     assert_holds(Container(store.path), {key: OBJECTS[key] for key in keys[:2]})
 
 
@@ -205,24 +205,24 @@ def test_what_comes_after_the_start_stays(store: Container) -> None:
             later[store.insert(data, to=place)] = data
         yield before[0]
 
-    plan = collect.plan(store.engine, collect.CollectOptions(keep()))
+    plan = retain.plan(store.engine, retain.CollectOptions(keep()))
     for data, place in ((b"7", Place.PACKED), (b"8", Place.LOOSE)):
         later[store.insert(data, to=place)] = data
-    assert collect.execute(store.engine, plan).deleted == 3
+    assert retain.execute(store.engine, plan).deleted == 3
     assert_holds(Container(store.path), {before[0]: b"1"} | later)
 
 
 def test_an_object_in_both_stores_counts_once(store: Container) -> None:
     keys = store.insert_many([b"1", b"2", b"3"], to=Place.LOOSE)
     store.pack_all_loose(clean=False)
-    plan = collect.plan(store.engine, collect.CollectOptions(keys[:1]))
+    plan = retain.plan(store.engine, retain.CollectOptions(keys[:1]))
     assert plan.objects == 2
-    assert collect.execute(store.engine, plan).deleted == 2
+    assert retain.execute(store.engine, plan).deleted == 2
     assert list(store) == keys[:1]
 
 
 def test_an_empty_list_deletes_nothing(store: Container) -> None:
     store.insert(b"x")
     with pytest.raises(InvalidOption):
-        collect.plan(store.engine, collect.CollectOptions([]))
+        retain.plan(store.engine, retain.CollectOptions([]))
     assert len(store) == 1

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from rsdos import Busy, Container, Place, ReadOnlyContainer
-from rsdos.maintenance import backup, repair_index
-from rsdos.maintenance.backup import BackupOptions
-from rsdos.maintenance.repair_index import RepairIndexOptions, RepairIndexReport
-from rsdos.stores.legacy.connection import parked
+from rsdos.maintenance.backup import backup
+from rsdos.maintenance.backup.backup import BackupOptions
+from rsdos.maintenance.repair import index as repair_index
+from rsdos.maintenance.repair.index import RepairIndexOptions, RepairIndexReport
+from rsdos.stores.v1.connection import parked
 from tests.data import key_of, noise, text
 from tests.helpers import assert_holds, assert_no_leftovers, manifest_of, run_python, tree
 from tests.maintenance.test_validate import run as validated

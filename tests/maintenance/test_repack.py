@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from rsdos import Busy, CompressMode, Container, DamagedObject, InvalidOption, Place
-from rsdos.locks import acquire, share
 from rsdos.maintenance import repack
 from rsdos.maintenance.repack import RepackOptions, RepackReport
 from rsdos.model import FRAME_SIZE, Codec
-from rsdos.stores import Encoding
-from rsdos.stores.packed import PackedStore
+from rsdos.storage.locks import acquire, share
+from rsdos.stores.encoding import Encoding
+from rsdos.stores.packed.store import PackedStore
 from tests.data import key_of, noise, text
 from tests.helpers import assert_holds, assert_no_leftovers, flip, manifest_of
 

@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 
 from rsdos import Container, DamagedContainer, ObjectNotFound, Place, RsdosError
-from rsdos.index import encode_manifest
-from rsdos.maintenance import repair_index, validate
-from rsdos.maintenance.repair_index import RepairIndexOptions, RepairIndexReport
+from rsdos.index.manifest import encode_manifest
+from rsdos.maintenance.check import validate
+from rsdos.maintenance.repair import index as repair_index
+from rsdos.maintenance.repair.index import RepairIndexOptions, RepairIndexReport
 from rsdos.model import FRAME_SIZE
-from rsdos.stores import Depth
+from rsdos.stores.findings import Depth
 from tests.data import key_of, noise, text
 from tests.helpers import assert_holds, child_environment, flip, manifest_of, native
 from tests.maintenance.test_validate import OBJECTS, damage, filled, rows, run
@@ -296,7 +297,7 @@ def test_writers_go_on_while_the_index_is_repaired(tmp_path: Path) -> None:
 
 def _raw(container: Container):  # type: ignore[no-untyped-def]
     from rsdos import CompressMode
-    from rsdos.stores import Encoding
+    from rsdos.stores.encoding import Encoding
 
     return Encoding(CompressMode.NO, container.config.codec)
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from rsdos import Container, InvalidOption, Place
-from rsdos.maintenance import repair_index, repair_objects
-from rsdos.maintenance.repair_objects import HERE, BeyondHelp, RepairObjectsOptions, RepairObjectsReport
+from rsdos.maintenance.repair import index as repair_index
+from rsdos.maintenance.repair import objects as repair_objects
+from rsdos.maintenance.repair.objects import HERE, BeyondHelp, RepairObjectsOptions, RepairObjectsReport
 from rsdos.model import FRAME_SIZE
 from tests.data import key_of, noise, text
 from tests.helpers import assert_holds, flip

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from rsdos import Busy, CompressMode, Container, InvalidOption, Place, RsdosError
-from rsdos.maintenance import validate
-from rsdos.maintenance.validate import ValidateOptions, ValidateReport
+from rsdos.maintenance.check import validate
+from rsdos.maintenance.check.validate import ValidateOptions, ValidateReport
 from rsdos.model import FRAME_SIZE
-from rsdos.stores import Depth
+from rsdos.stores.findings import Depth
 from tests.data import key_of, noise, text
 from tests.helpers import child_environment, flip, manifest_of, native
 from tests.test_golden import NAMES, unpack

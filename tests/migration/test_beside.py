@@ -15,13 +15,14 @@ import pytest
 from click.testing import CliRunner
 
 from rsdos import Busy, CompressMode, Container, InvalidOption, Place
-from rsdos.cli.bar import Bar
 from rsdos.cli.main import rsdos
+from rsdos.cli.progress_bar import Bar
 from rsdos.compat import disk_objectstore
-from rsdos.maintenance import migrate, optimize, repack, transfer
-from rsdos.maintenance.migrate import MigrateOptions, MigrateReport
-from rsdos.maintenance.migrate_back import MigrateBack
-from rsdos.maintenance.rehash import rehash
+from rsdos.maintenance import optimize, repack, transfer
+from rsdos.maintenance.check.verify_all import rehash
+from rsdos.maintenance.migrate import migrate
+from rsdos.maintenance.migrate.migrate import MigrateOptions, MigrateReport
+from rsdos.maintenance.migrate.to_v1 import MigrateBack
 from rsdos.progress import SILENCE
 from tests.data import key_of, noise, text
 from tests.helpers import ROOT, child_environment, flip
@@ -287,8 +288,8 @@ def test_what_disk_objectstore_inserts_while_it_is_migrated_goes_along(tmp_path:
 KILLED = """
 import os, sys
 from rsdos import Container
-from rsdos.engine import Engine
-from rsdos.maintenance import migrate
+from rsdos.engine.engine import Engine
+from rsdos.maintenance.migrate import migrate
 allowed = int(sys.argv[3])
 CHANGES = {"open", "mkdir", "remove", "rename", "link", "unlink", "os.rename", "os.remove", "os.link", "os.rmdir"}
 root = os.path.abspath(sys.argv[1])

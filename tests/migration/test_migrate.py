@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rsdos import CompressMode, Container, ContainerExists, ContainerReplaced, InvalidOption, ObjectNotFound
-from rsdos.maintenance import migrate, transfer
-from rsdos.maintenance.migrate import MigrateOptions, MigrateReport
+from rsdos.maintenance import transfer
+from rsdos.maintenance.migrate import migrate
+from rsdos.maintenance.migrate.migrate import MigrateOptions, MigrateReport
 from rsdos.model import FRAME_SIZE, Place
 from tests.data import key_of, noise, text
 from tests.helpers import child_environment, tree
@@ -190,8 +191,8 @@ def test_what_cannot_be(tmp_path: Path) -> None:
 
 KILLED = """
 import os, sys
-from rsdos.maintenance import migrate
-from rsdos.engine import Engine
+from rsdos.maintenance.migrate import migrate
+from rsdos.engine.engine import Engine
 allowed = int(sys.argv[3])
 CHANGES = {"open", "mkdir", "remove", "rename", "link", "unlink", "rmdir", "os.rename", "os.remove", "os.mkdir",
            "os.link", "os.rmdir", "os.truncate", "os.unlink", "sqlite3.connect"}
@@ -259,8 +260,8 @@ def test_turned_round_half_way(tmp_path: Path) -> None:
 
 KILLED_BEHIND_THE_LAST_STEP = """
 import os, sys
-from rsdos.engine import Engine
-from rsdos.maintenance import migrate
+from rsdos.engine.engine import Engine
+from rsdos.maintenance.migrate import migrate
 engine = Engine(sys.argv[1])
 plan = migrate.plan(engine, migrate.MigrateOptions(int(sys.argv[2])))
 migrate.Engine = lambda root: os.kill(os.getpid(), 9)

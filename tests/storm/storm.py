@@ -25,18 +25,13 @@ from hashlib import sha256
 from pathlib import Path
 from types import FrameType
 
-from rsdos import Container, Place, locks
-from rsdos.maintenance import (
-    backup,
-    collect,
-    merge,
-    migrate,
-    optimize,
-    repair_index,
-    repair_objects,
-    restore,
-    transfer,
-)
+from rsdos import Container, Place
+from rsdos.maintenance import merge, optimize, retain, transfer
+from rsdos.maintenance.backup import backup, restore
+from rsdos.maintenance.migrate import migrate
+from rsdos.maintenance.repair import index as repair_index
+from rsdos.maintenance.repair import objects as repair_objects
+from rsdos.storage import locks
 from tests.helpers import flip
 from tests.patience import HANG
 
@@ -143,7 +138,7 @@ class Storm:
         for key in gone:
             del self.kept[key]
         engine = self.container.engine
-        collect.execute(engine, collect.plan(engine, collect.CollectOptions(kept)))
+        retain.execute(engine, retain.plan(engine, retain.CollectOptions(kept)))
 
     def back_up(self) -> None:
         engine = self.container.engine

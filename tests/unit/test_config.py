@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from rsdos.config import MOST_PREFIX, Config, encode_config, read_config
-from rsdos.documents import decode_document, encode_document
 from rsdos.errors import DamagedContainer, InvalidOption, NotAContainer, RsdosError, UnsupportedContainer
 from rsdos.model import Codec, Durability
+from rsdos.storage.checked_json import decode_document, encode_document
 
 
 def written(path: Path, **fields: object) -> str:

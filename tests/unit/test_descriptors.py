@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from rsdos import WriterPoisoned
-from rsdos.descriptors import Descriptor, Opened, Working, opening
+from rsdos.storage.descriptors import Descriptor, Opened, Working, opening
 from tests.helpers import descriptors
 
 

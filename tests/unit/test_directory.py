@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from rsdos import Container, NotOurs
-from rsdos.directory import Directory, Form, open_at
 from rsdos.layout import CONTAINER, Layout
 from rsdos.model import Links
+from rsdos.storage.directory import Directory, Form, open_at
 
 FORM = Form(r"\d+", (("inner", Form(r"\d+", (("deep", Form(r"\d+")),))),))
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from rsdos import fsio
 from rsdos.model import BytesLike
+from rsdos.storage import posix
 
 
 @pytest.fixture
@@ -27,23 +27,23 @@ def test_short_writes_and_reads_are_made_whole(path: str, most: int, monkeypatch
     monkeypatch.setattr(os, "pread", lambda fd, length, offset: pread(fd, min(length, most), offset))
     buffers: list[bytes | memoryview] = [b"", b"ab", bytes(range(200)), memoryview(b"xyz"), b""] * 3
     whole = b"".join(buffers)
-    file = fsio.create(path)
+    file = posix.create(path)
     fd = file.fd
-    assert fsio.write_many_at(fd, 5, buffers) == len(whole)
-    assert fsio.write_at(fd, 0, b"12345") == 5
-    assert fsio.read_at(fd, 0, 5 + len(whole)) == b"12345" + whole
-    assert fsio.read_at(fd, len(whole), 100) == whole[-5:]
-    assert fsio.read_at(fd, 10_000, 5) == b""
+    assert posix.write_many_at(fd, 5, buffers) == len(whole)
+    assert posix.write_at(fd, 0, b"12345") == 5
+    assert posix.read_at(fd, 0, 5 + len(whole)) == b"12345" + whole
+    assert posix.read_at(fd, len(whole), 100) == whole[-5:]
+    assert posix.read_at(fd, 10_000, 5) == b""
     file.close()
 
 
 def test_more_buffers_than_the_system_takes_at_once(path: str) -> None:
-    file = fsio.create(path)
+    file = posix.create(path)
     fd = file.fd
     buffers = [b"%d," % number for number in range(5000)]
-    assert fsio.write_many_at(fd, 0, buffers) == len(b"".join(buffers))
+    assert posix.write_many_at(fd, 0, buffers) == len(b"".join(buffers))
     file.close()
-    assert fsio.read_file(path, 1 << 20) == b"".join(buffers)
+    assert posix.read_file(path, 1 << 20) == b"".join(buffers)
 
 
 def test_no_call_writes_across_a_multiple_of_the_most(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,19 +56,19 @@ def test_no_call_writes_across_a_multiple_of_the_most(path: str, monkeypatch: py
 
     monkeypatch.setattr(os, "pwrite", lambda fd, data, at: note(at, pwrite(fd, data, at)))
     monkeypatch.setattr(os, "pwritev", lambda fd, data, at: note(at, pwritev(fd, data, at)))
-    sizes = [5, 0, 100_000, 300_000, fsio.WRITE, 0, 1, 3 * fsio.WRITE + 7, 90_000, 90_000]
+    sizes = [5, 0, 100_000, 300_000, posix.WRITE, 0, 1, 3 * posix.WRITE + 7, 90_000, 90_000]
     buffers = [bytes([number]) * size for number, size in enumerate(sizes, 1)]
     whole = b"".join(buffers)
-    file = fsio.create(path)
+    file = posix.create(path)
     fd = file.fd
     seen: list[BytesLike] = []
-    assert fsio.write_many_at(fd, 999, [*buffers, b"", b""], [*sizes, 0, 0], seen.extend) == len(whole)
+    assert posix.write_many_at(fd, 999, [*buffers, b"", b""], [*sizes, 0, 0], seen.extend) == len(whole)
     assert seen == [*buffers, b"", b""]
-    assert fsio.write_at(fd, 999 + len(whole), whole) == len(whole)
+    assert posix.write_at(fd, 999 + len(whole), whole) == len(whole)
     file.close()
-    assert fsio.read_file(path, 1 << 23) == bytes(999) + 2 * whole
-    edges = range(0, 999 + 2 * len(whole), fsio.WRITE)
-    assert all(start // fsio.WRITE == (end - 1) // fsio.WRITE for start, end in calls)
+    assert posix.read_file(path, 1 << 23) == bytes(999) + 2 * whole
+    edges = range(0, 999 + 2 * len(whole), posix.WRITE)
+    assert all(start // posix.WRITE == (end - 1) // posix.WRITE for start, end in calls)
     assert set(edges[1:]) <= {end for _, end in calls}
 
 
@@ -81,7 +81,7 @@ def test_only_regular_files_are_read(path: str, tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
     for wrong in (path, str(link), str(tmp_path), "/dev/null"):
         with pytest.raises(OSError):
-            fsio.open_for_reading(wrong)
+            posix.open_for_reading(wrong)
     after = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
     assert after <= before
 
@@ -89,15 +89,15 @@ def test_only_regular_files_are_read(path: str, tmp_path: Path) -> None:
 def test_create_takes_no_file_that_is_there(path: str, tmp_path: Path) -> None:
     os.symlink(tmp_path / "elsewhere", path)
     with pytest.raises(FileExistsError):
-        fsio.create(path)
+        posix.create(path)
     assert not (tmp_path / "elsewhere").exists()
 
 
 def test_a_file_larger_than_expected_is_not_read(path: str) -> None:
-    fsio.write_file(path, b"x" * 100)
-    assert fsio.read_file(path, 100) == b"x" * 100
+    posix.write_file(path, b"x" * 100)
+    assert posix.read_file(path, 100) == b"x" * 100
     with pytest.raises(OSError) as caught:
-        fsio.read_file(path, 99)
+        posix.read_file(path, 99)
     assert caught.value.errno == errno.EFBIG
 
 
@@ -105,13 +105,13 @@ def test_a_file_that_cannot_be_synced_is_not_left_there(path: str, monkeypatch: 
     def broken(fd: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(fsio, "sync_file", broken)
+    monkeypatch.setattr(posix, "sync_file", broken)
     with pytest.raises(OSError, match="Input/output"):
-        fsio.write_file(path, b"x")
+        posix.write_file(path, b"x")
     assert not os.path.exists(path)
 
 
 def test_remove(path: str) -> None:
-    fsio.write_file(path, b"")
-    assert fsio.remove(path)
-    assert not fsio.remove(path)
+    posix.write_file(path, b"")
+    assert posix.remove(path)
+    assert not posix.remove(path)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from rsdos import Container, ReadOnlyContainer, locks
+from rsdos import Container, ReadOnlyContainer
+from rsdos.storage import locks
 from tests.patience import HANG
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rsdos import mounts
+from rsdos.storage import mounts
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the table is Linux's")
 

@@ -14,12 +14,11 @@ import click
 from rsdos.cli.add_chunk import How, StoredChunk, line_of, store_files
 from rsdos.cli.add_walk import Walk, is_stream, listed
 from rsdos.cli.add_workers import MOST_JOBS, default_jobs, store_in_workers
-from rsdos.cli.bar import Bar
 from rsdos.cli.exit_codes import DONE, FAILED
-from rsdos.cli.passing import pass_session
+from rsdos.cli.options import pass_session, quiet_option, show_stats
 from rsdos.cli.patterns import Excluded
+from rsdos.cli.progress_bar import Bar
 from rsdos.cli.render import count, echo, echo_error, echo_now, human, one_line
-from rsdos.cli.run import quiet_option, show_stats
 from rsdos.cli.session import Session
 from rsdos.standard import OutputClosed
 

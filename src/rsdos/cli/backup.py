@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import click
 
-from rsdos.cli.passing import pass_session
+from rsdos.cli.options import Run, pass_session, run_options
 from rsdos.cli.render import copies, count, echo_error, human, name
-from rsdos.cli.run import Run, run_options
 from rsdos.cli.session import Session
 
 
@@ -48,19 +47,19 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
     \b
     Example: rsdos backup --keep 7 /backups/store
     """
-    from rsdos.maintenance import backup, backup_remote
-    from rsdos.maintenance.remote import is_remote
+    from rsdos.maintenance.backup import backup, remote
+    from rsdos.maintenance.backup.rsync import is_remote
 
     engine = run.engine(session)
     options = backup.BackupOptions(destination, keep, verify, not no_link)
-    ways = backup_remote.Ways(rsync_exe, rsh, timeout) if is_remote(destination) else None
-    plan = backup_remote.plan(engine, options, ways) if ways else backup.plan(engine, options)
+    ways = remote.Ways(rsync_exe, rsh, timeout) if is_remote(destination) else None
+    plan = remote.plan(engine, options, ways) if ways else backup.plan(engine, options)
     if run.dry_run:
         base = f"; the last backup is {name(plan.previous)}" if plan.previous else ""
         run.show(plan, f"{count(plan.files, 'file')} to back up, {human(plan.length)}{base}")
         return 0
     with run.bar() as bar:
-        report = backup_remote.execute(engine, plan, ways, bar) if ways else backup.execute(engine, plan, bar)
+        report = remote.execute(engine, plan, ways, bar) if ways else backup.execute(engine, plan, bar)
     run.show(
         report,
         f"Backed up {count(report.files, 'file')}, {human(report.length)}, to {name(report.generation)}: "

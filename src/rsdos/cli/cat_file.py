@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rsdos.cli.bar import Bar
 from rsdos.cli.batch import answer_all, size_alone, size_and_bytes
+from rsdos.cli.options import pass_session
 from rsdos.cli.parameter import Parameter
-from rsdos.cli.passing import pass_session
+from rsdos.cli.progress_bar import Bar
 from rsdos.cli.render import echo_bytes
 from rsdos.cli.session import Session
 from rsdos.model import BytesLike
@@ -90,7 +90,7 @@ def command(
 def _write(
     session: Session, container: Container, key: str, output: str | None, part: tuple[int, int | None] | None
 ) -> None:
-    from rsdos.stores import write_out
+    from rsdos.stores.base import write_out
 
     # Only a prefix needs a search of the index, and numpy for it.
     key = key if container.config.hash.is_key(key) else container.find(key)

@@ -10,9 +10,8 @@ import click
 from rsdos.cli.exit_codes import DONE, FAILED
 from rsdos.cli.key_file import KeyFile
 from rsdos.cli.keys import whole_keys
-from rsdos.cli.passing import pass_session
+from rsdos.cli.options import Run, pass_session, run_options
 from rsdos.cli.render import count, echo_error
-from rsdos.cli.run import Run, run_options
 from rsdos.cli.session import Session
 
 _SHOWN = 20
@@ -78,14 +77,14 @@ def _delete(session: Session, keys: Sequence[str] | KeyFile, absent: Sequence[st
 
 
 def _collect(session: Session, kept: str, run: Run) -> None:
-    from rsdos.maintenance import collect
+    from rsdos.maintenance import retain
 
     engine = run.engine(session)
-    plan = collect.plan(engine, collect.CollectOptions(KeyFile(kept)))
+    plan = retain.plan(engine, retain.CollectOptions(KeyFile(kept)))
     if run.dry_run:
         run.show({"objects": plan.objects, "named": plan.named}, f"{count(plan.objects, 'object')} to delete")
         return
     with run.bar() as bar:
-        report = collect.execute(engine, plan, bar)
+        report = retain.execute(engine, plan, bar)
     run.show(report, f"Deleted {count(report.deleted, 'object')}")
     run.show_stats(report.deleted, 0, report.seconds)

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rsdos.cli.bar import Bar
 from rsdos.cli.key_file import KeyFile
 from rsdos.cli.keys import whole_keys
-from rsdos.cli.passing import pass_session
+from rsdos.cli.options import pass_session, show_stats
+from rsdos.cli.progress_bar import Bar
 from rsdos.cli.render import count, echo, echo_error, echo_json, human, name, one_line
-from rsdos.cli.run import show_stats
 from rsdos.cli.session import Session
 from rsdos.errors import DamagedContainer, DamagedObject, ObjectNotFound
 from rsdos.model import FRAME_SIZE
-from rsdos.stores import write_out
+from rsdos.stores.base import write_out
 
 if TYPE_CHECKING:
     from rsdos.container import Container

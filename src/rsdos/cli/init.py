@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from rsdos.cli.passing import is_path_given, pass_session
+from rsdos.cli.options import is_path_given, pass_session
 from rsdos.cli.render import echo
 from rsdos.cli.session import Session
-from rsdos.cli.sizes import Size
+from rsdos.cli.types import Size
 from rsdos.model import Readers, Sharing
 
 

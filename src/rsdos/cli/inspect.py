@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rsdos.cli.passing import pass_session, want_command
+from rsdos.cli.options import pass_session, want_command
 from rsdos.cli.render import count, echo, echo_json, human
 from rsdos.cli.session import Session
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rsdos.cli.passing import pass_session
+from rsdos.cli.options import pass_session
 from rsdos.cli.render import echo, echo_error, echo_json
 from rsdos.cli.session import Session
 from rsdos.errors import DamagedContainer, DamagedObject, ObjectNotFound
 
 if TYPE_CHECKING:
-    from rsdos.stores import Store
+    from rsdos.stores.base import Store
 
 
 @click.command("list")

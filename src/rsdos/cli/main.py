@@ -14,7 +14,7 @@ import click
 
 from rsdos import __version__
 from rsdos.cli.exit_codes import DONE, FAILED, INTERRUPTED, USAGE
-from rsdos.cli.passing import CommandWanted, want_command
+from rsdos.cli.options import CommandWanted, want_command
 from rsdos.cli.process import guarded, prepare_streams, say
 from rsdos.cli.render import echo, echo_error
 from rsdos.cli.session import COMPLETE, DEFAULT_PATH, PATH_VARIABLE, Session

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import click
 
-from rsdos.cli.passing import first_path, pass_session
+from rsdos.cli.options import Run, first_path, pass_session, run_options
 from rsdos.cli.render import count, echo_error, human, name
-from rsdos.cli.run import Run, run_options
 from rsdos.cli.session import Session
 from rsdos.cli.transfer import show_missing
 
@@ -33,7 +32,7 @@ def command(
     \b
     Example: rsdos migrate old-container new-container
     """
-    from rsdos.maintenance import migrate
+    from rsdos.maintenance.migrate import migrate
 
     source, rest = first_path(ctx, session, paths)
     if len(rest) > 1:

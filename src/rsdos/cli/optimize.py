@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rsdos.cli.passing import pass_session
-from rsdos.cli.quantities import Duration, Share
+from rsdos.cli.options import Run, pass_session, run_options
 from rsdos.cli.render import count, echo_error, human
-from rsdos.cli.run import Run, run_options
 from rsdos.cli.session import Session
+from rsdos.cli.types import Duration, Share
 
 if TYPE_CHECKING:
     from rsdos.maintenance.clean import CleanReport

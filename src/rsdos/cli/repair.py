@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rsdos.cli.passing import pass_session, want_command
+from rsdos.cli.options import Run, pass_session, run_options, want_command
 from rsdos.cli.render import count, echo_error, one_line
-from rsdos.cli.run import Run, run_options
 from rsdos.cli.session import Session
 
 if TYPE_CHECKING:
-    from rsdos.maintenance.repair_objects import Remedy, RepairObjectsPlan, RepairObjectsReport
+    from rsdos.maintenance.repair.objects import Remedy, RepairObjectsPlan, RepairObjectsReport
 
 _SHOWN = 50
 """Keys that are named one by one; ``--json`` has them all."""
@@ -44,7 +43,7 @@ def index_command(session: Session, run: Run) -> int:
     \b
     Example: rsdos repair index --dry-run
     """
-    from rsdos.maintenance import repair_index
+    from rsdos.maintenance.repair import index as repair_index
 
     engine = run.engine(session)
     plan = repair_index.plan(engine, repair_index.RepairIndexOptions())
@@ -97,9 +96,9 @@ def objects_command(session: Session, sources: tuple[str, ...], is_quick: bool, 
     \b
     Example: rsdos repair objects --from backups/last-backup
     """
-    from rsdos.maintenance import repair_objects
-    from rsdos.maintenance.repair_objects import BeyondHelp
-    from rsdos.stores import Depth
+    from rsdos.maintenance.repair import objects as repair_objects
+    from rsdos.maintenance.repair.objects import BeyondHelp
+    from rsdos.stores.findings import Depth
 
     engine = run.engine(session)
     there = tuple(Session(source, None).container().engine for source in sources)

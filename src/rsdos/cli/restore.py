@@ -5,9 +5,8 @@ from __future__ import annotations
 import click
 
 from rsdos.cli.backup import show_damage
-from rsdos.cli.passing import first_path, pass_session
+from rsdos.cli.options import Run, first_path, pass_session, run_options
 from rsdos.cli.render import copies, count, human, name
-from rsdos.cli.run import Run, run_options
 from rsdos.cli.session import Session
 
 
@@ -36,7 +35,7 @@ def command(
     \b
     Example: rsdos restore /backups/store ./container
     """
-    from rsdos.maintenance import restore
+    from rsdos.maintenance.backup import restore
 
     destination, rest = first_path(ctx, session, () if destination is None else (destination,))
     if rest:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from rsdos.container import Container
-    from rsdos.engine import Engine
+    from rsdos.engine.engine import Engine
 
 DEFAULT_PATH = "./container"
 PATH_VARIABLE = "RSDOS_PATH"
@@ -43,7 +43,7 @@ class Session(NamedTuple):
 
     def engine(self) -> Engine:
         """The open container's parts alone, for a command that has to be quick."""
-        from rsdos.engine import Engine
+        from rsdos.engine.engine import Engine
         from rsdos.model import Durability, Links, Verify
 
         durability = None if self.durability is None else Durability(self.durability)

@@ -1,4 +1,4 @@
-"""What ``rsdos status`` prints. Without click, see `rsdos.cli.plain`."""
+"""What ``rsdos status`` prints. Without click, see `rsdos.cli.fast_path`."""
 
 from __future__ import annotations
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from rsdos.cli.exit_codes import DONE, FAILED
-from rsdos.cli.passing import pass_session
-from rsdos.cli.quantities import Share
+from rsdos.cli.options import pass_session
 from rsdos.cli.render import echo_error
 from rsdos.cli.session import Session
+from rsdos.cli.types import Share
 
 
 @click.command()

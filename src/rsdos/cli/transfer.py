@@ -8,9 +8,8 @@ import click
 
 from rsdos.cli.key_file import KeyFile
 from rsdos.cli.keys import whole_keys
-from rsdos.cli.passing import first_path, pass_session
+from rsdos.cli.options import Run, first_path, pass_session, run_options
 from rsdos.cli.render import count, echo, echo_error
-from rsdos.cli.run import Run, run_options
 from rsdos.cli.session import Session
 from rsdos.errors import ObjectNotFound
 

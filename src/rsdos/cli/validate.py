@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rsdos.cli.passing import pass_session
-from rsdos.cli.quantities import Duration, Share
+from rsdos.cli.options import Run, pass_session, run_options
 from rsdos.cli.render import copies, count, echo_error, human, one_line
-from rsdos.cli.run import Run, run_options
 from rsdos.cli.session import Session
+from rsdos.cli.types import Duration, Share
 
 if TYPE_CHECKING:
-    from rsdos.maintenance.validate import ValidateReport
-    from rsdos.stores import Finding
+    from rsdos.maintenance.check.validate import ValidateReport
+    from rsdos.stores.findings import Finding
 
 _SHOWN = 50
 """Findings of a kind that are named one by one; ``--json`` has them all."""
@@ -40,8 +39,8 @@ def command(
     \b
     Example: rsdos validate --full --resume --budget 2h
     """
-    from rsdos.maintenance import validate
-    from rsdos.stores import Depth
+    from rsdos.maintenance.check import validate
+    from rsdos.stores.findings import Depth
 
     if is_full and is_quick:
         raise click.UsageError("Give either --quick or --full.")

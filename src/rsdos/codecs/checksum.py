@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from isal.isal_zlib import crc32
 
+from rsdos.cpu import clear_vectors
 from rsdos.model import BytesLike
-from rsdos.vectors import clear_vectors
 
 __all__ = ["crc32", "crc32_of_each"]
 # ``crc32(data, seed=0, /) -> int``. isal's own function and not a wrapper: 0.20 us for 1 KB where a call of ours on

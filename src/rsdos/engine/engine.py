@@ -8,15 +8,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
-from rsdos import locks
 from rsdos.config import read_config_file
 from rsdos.engine.formats import format_of
 from rsdos.errors import Busy
 from rsdos.model import Durability, Links, Verify, WhenBusy
+from rsdos.storage import locks
 
 if TYPE_CHECKING:
-    from rsdos.engine.objects import Objects
-    from rsdos.stores import LooseNames, LooseStore, PackedSums, Packs
+    from rsdos.stores.loose.paths import LooseNames
+    from rsdos.stores.loose.store import LooseStore
+    from rsdos.stores.packs import Packs
+    from rsdos.stores.stats import PackedSums
+    from rsdos.stores.union import Objects
 
 _T = TypeVar("_T")
 
@@ -66,8 +69,8 @@ class Engine:
             return getattr(self, name)
 
     def _made(self) -> tuple[LooseStore, Packs, Objects]:
-        from rsdos.engine.objects import Objects
-        from rsdos.stores.loose import LooseStore
+        from rsdos.stores.loose.store import LooseStore
+        from rsdos.stores.union import Objects
 
         loose = LooseStore(self.layout, self.config, self.durability)
         packed = self._format.packed(self.layout, self.config, self.durability)
@@ -79,7 +82,7 @@ class Engine:
     @property
     def loose_names(self) -> LooseNames:
         """The files of the loose store, by name alone."""
-        from rsdos.stores.loose_names import LooseNames, codecs_of
+        from rsdos.stores.loose.paths import LooseNames, codecs_of
 
         return LooseNames(self.layout, self.config.hash, codecs_of(self.config))
 
@@ -144,7 +147,7 @@ class Engine:
         try:
             return locks.share(self.layout.readers_lock)
         except OSError as error:
-            from rsdos.engine.objects import REFUSED
+            from rsdos.stores.union import REFUSED
 
             if error.errno not in (*REFUSED, errno.ENOENT, *locks.UNSUPPORTED):
                 raise

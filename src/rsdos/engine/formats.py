@@ -8,14 +8,15 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from rsdos import fsio, locks
 from rsdos.config import LEGACY, VERSION, Config
 from rsdos.errors import DamagedContainer, ReadOnlyContainer
 from rsdos.layout import Layout, LegacyLayout
 from rsdos.model import Durability
+from rsdos.storage import locks, posix
 
 if TYPE_CHECKING:
-    from rsdos.stores import PackedSums, Packs
+    from rsdos.stores.packs import Packs
+    from rsdos.stores.stats import PackedSums
 
 
 class Format(NamedTuple):
@@ -32,35 +33,36 @@ class Format(NamedTuple):
 
 
 def _native_packs(layout: Layout, config: Config, durability: Durability) -> Packs:
-    from rsdos.stores.packed import PackedStore
+    from rsdos.stores.packed.store import PackedStore
 
     return PackedStore(layout, config, durability)
 
 
 def _look_native(layout: Layout, config: Config) -> tuple[PackedSums, Mapping[str, object]]:
-    from rsdos.stores.sums import look
+    from rsdos.stores.packed.stats import look
 
     return look(layout, config)
 
 
 def _begin_native(layout: Layout, config: Config) -> str:
-    from rsdos.index import History, Manifest, encode_manifest
+    from rsdos.index.commits import History
+    from rsdos.index.manifest import Manifest, encode_manifest
 
     path = layout.manifest(1)
     # Of a container that was migrated away from this version before: its numbers were higher.
     History(layout, config.container_id).forget()
     for left in layout.new_manifests():
-        fsio.remove(left)
+        posix.remove(left)
     temporary = layout.new_manifest()
-    fsio.write_file(temporary, encode_manifest(Manifest(1, config.container_id)))
+    posix.write_file(temporary, encode_manifest(Manifest(1, config.container_id)))
     # Whole before it has its name: a migration that is killed here goes on from what it finds.
     os.rename(temporary, path)
-    fsio.sync_directory(layout.index)
+    posix.sync_directory(layout.index)
     return path
 
 
 def _legacy_packs(layout: Layout, config: Config, durability: Durability) -> Packs:
-    from rsdos.stores.legacy import LegacyPacks
+    from rsdos.stores.v1.store import LegacyPacks
 
     assert isinstance(layout, LegacyLayout)
     return LegacyPacks(layout, config, durability)
@@ -75,13 +77,13 @@ def _look_legacy(layout: Layout, config: Config) -> tuple[PackedSums, Mapping[st
 
 
 def _begin_legacy(layout: Layout, _: Config) -> str:
-    from rsdos.stores.legacy import create_database
+    from rsdos.stores.v1.connection import create_database
 
     assert isinstance(layout, LegacyLayout)
     for path in layout.database_files:
-        fsio.remove(path)
+        posix.remove(path)
     create_database(layout.database)
-    fsio.sync_path(layout.database)
+    posix.sync_path(layout.database)
     return layout.database
 
 
@@ -91,7 +93,7 @@ def _no_native_commits(layout: Layout) -> AbstractContextManager[object]:
 
 @contextmanager
 def _no_legacy_commits(layout: Layout) -> Iterator[None]:
-    from rsdos.stores.legacy import Database
+    from rsdos.stores.v1.database import Database
 
     assert isinstance(layout, LegacyLayout)
     database = Database(layout)

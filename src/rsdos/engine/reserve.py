@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from rsdos import fsio, locks
 from rsdos.layout import Layout
+from rsdos.storage import locks, posix
 
 SIZE = 1 << 20
 """Enough for a batch of 4,096 tombstones (270 KB) and a manifest of three thousand packs."""
@@ -27,10 +27,10 @@ def _fill(path: str) -> None:
     with suppress(OSError):
         if os.path.exists(path):
             return
-        with fsio.NewFile(path) as fd:
-            fsio.write_at(fd, 0, os.urandom(SIZE))
+        with posix.NewFile(path) as fd:
+            posix.write_at(fd, 0, os.urandom(SIZE))
 
 
 def give_up(path: str) -> bool:
     """Free the reserve; whether there was one."""
-    return fsio.remove(path)
+    return posix.remove(path)

@@ -1,8 +1,8 @@
 """The manifest: the one file that says which packs and segments are live.
 
-It is a document with a checksum (`rsdos.documents`); its members are the fields of `Manifest` (``notes`` may be
-missing), its packs and segments those of `PackEntry` and `SegmentEntry`. What can be added up from the packs is not
-stored a second time.
+It is a document with a checksum (`rsdos.storage.checked_json`); its members are the fields of `Manifest` (``notes``
+may be missing), its packs and segments those of `PackEntry` and `SegmentEntry`. What can be added up from the packs is
+not stored a second time.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
-from rsdos.documents import decode_document, encode_document
 from rsdos.layout import LAST_NUMBER, LAST_PACK
+from rsdos.storage.checked_json import decode_document, encode_document
 
 VERSION = 2
 

@@ -13,15 +13,15 @@ from typing import Protocol
 
 import numpy as np
 
-from rsdos import fsio
-from rsdos.descriptors import Working
 from rsdos.errors import DamagedContainer
 from rsdos.index.entries import Entries
 from rsdos.index.liveness import needed
 from rsdos.index.manifest import SegmentEntry
 from rsdos.index.segment import KEY_SPACE, UNEVEN, Segment, SegmentLayout, check_of, encode_segment_ends
 from rsdos.layout import Layout
-from rsdos.sharing import inherit
+from rsdos.storage import posix
+from rsdos.storage.descriptors import Working
+from rsdos.storage.permissions import inherit
 
 MOST_SEGMENTS = 16
 """Live segments that a commit may leave: a single lookup searches each (2 µs)."""
@@ -117,7 +117,7 @@ def write_merged(layout: Layout, number: int, segments: Sequence[Table], packs: 
     except BaseException:
         for file in files:
             if file.fd >= 0:  # Not in a forked child: its parent goes on.
-                fsio.remove(file.path)
+                posix.remove(file.path)
         raise
     finally:
         for file in files:
@@ -139,12 +139,12 @@ class _SegmentFile(Working):
         self.number = number
         self.count = 0
         self._space = SegmentLayout(most)
-        super().__init__(fsio.opening_new(path))
+        super().__init__(posix.opening_new(path))
         inherit(path, self.fd)
 
     def append(self, entries: Entries) -> None:
-        fsio.write_at(self.fd, self._space.prefix(self.count), entries.prefixes.tobytes())
-        fsio.write_at(self.fd, self._space.record(self.count), entries.records.tobytes())
+        posix.write_at(self.fd, self._space.prefix(self.count), entries.prefixes.tobytes())
+        posix.write_at(self.fd, self._space.record(self.count), entries.records.tobytes())
         self.count += len(entries)
 
     def finish(self, tombstones: int) -> SegmentEntry:
@@ -152,10 +152,10 @@ class _SegmentFile(Working):
         # The second column begins behind the first, which may have become shorter than there was space for.
         shift = self._space.record(0) - layout.record(0)
         for at in range(layout.record(0), layout.table if shift else 0, _MOVED):
-            fsio.write_at(self.fd, at, fsio.read_at(self.fd, at + shift, min(_MOVED, layout.table - at)))
+            posix.write_at(self.fd, at, posix.read_at(self.fd, at + shift, min(_MOVED, layout.table - at)))
         os.ftruncate(self.fd, layout.length)
         with mmap.mmap(self.fd, layout.length, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
             head, table = encode_segment_ends(layout, (view[layout.columns],), tombstones)
-        fsio.write_at(self.fd, 0, head)
-        fsio.write_at(self.fd, layout.table, table)
+        posix.write_at(self.fd, 0, head)
+        posix.write_at(self.fd, layout.table, table)
         return SegmentEntry(self.count, tombstones, number=self.number, synced=False, check=check_of(head))

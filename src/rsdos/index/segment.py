@@ -45,12 +45,12 @@ from hashlib import sha256
 from math import isqrt
 from typing import TYPE_CHECKING
 
-from rsdos import fsio
-from rsdos.codecs import crc32
-from rsdos.descriptors import Descriptor
+from rsdos.codecs.checksum import crc32
 from rsdos.errors import DamagedContainer
 from rsdos.model import BytesLike, Record
-from rsdos.mounts import is_local
+from rsdos.storage import posix
+from rsdos.storage.descriptors import Descriptor
+from rsdos.storage.mounts import is_local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -404,7 +404,7 @@ class _Mapped:
 
     def __init__(self, fd: int, offset: int, length: int) -> None:
         if length < _READ_BELOW:
-            self.view = memoryview(fsio.read_at(fd, offset, length))
+            self.view = memoryview(posix.read_at(fd, offset, length))
             return
         start = offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
         mapped = mmap.mmap(fd, offset + length - start, access=mmap.ACCESS_READ, offset=start)
@@ -432,5 +432,5 @@ class _Read:
         self.need(max(length - 4 * (length // BLOCK_SIZE + 2), 0), length)
 
     def need(self, start: int, end: int) -> None:
-        data = fsio.read_at(self._file.fd, self._offset + start, min(end, len(self.view)) - start)
+        data = posix.read_at(self._file.fd, self._offset + start, min(end, len(self.view)) - start)
         self._buffer[start : start + len(data)] = data

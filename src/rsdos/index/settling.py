@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from contextlib import suppress
 
-from rsdos import fsio
 from rsdos.index.manifest import Manifest, SegmentEntry
 from rsdos.layout import Layout
+from rsdos.storage import posix
 
 
 def settled(layout: Layout, manifest: Manifest) -> Manifest:
@@ -19,7 +19,7 @@ def settled(layout: Layout, manifest: Manifest) -> Manifest:
     """
     segments = tuple(_synced(layout, segment) for segment in manifest.segments)
     if segments != manifest.segments:
-        fsio.sync_directory(layout.index)
+        posix.sync_directory(layout.index)
     return with_synced(layout, manifest, manifest.pack_ids)._replace(segments=segments)
 
 
@@ -29,10 +29,10 @@ def with_synced(layout: Layout, manifest: Manifest, pack_ids: Collection[int]) -
     for at, pack in enumerate(packs):
         if pack.synced < pack.length and pack.id in pack_ids:
             with suppress(FileNotFoundError):  # Damage, which stays what it is.
-                fsio.sync_path(layout.pack(pack.id))
+                posix.sync_path(layout.pack(pack.id))
                 packs[at] = pack._replace(synced=pack.length)
     if packs != list(manifest.packs):
-        fsio.sync_directory(layout.packed)
+        posix.sync_directory(layout.packed)
         return manifest._replace(packs=tuple(packs))
     return manifest
 
@@ -41,7 +41,7 @@ def _synced(layout: Layout, segment: SegmentEntry) -> SegmentEntry:
     if segment.synced:
         return segment
     try:
-        fsio.sync_path(layout.segment(segment.number))
+        posix.sync_path(layout.segment(segment.number))
     except FileNotFoundError:
         return segment  # Its entries are read from the packs.
     return segment._replace(synced=True)

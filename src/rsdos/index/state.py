@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from rsdos.errors import DamagedContainer
-from rsdos.index.history import Identity
+from rsdos.index.commits import Identity
 from rsdos.index.manifest import Manifest
 from rsdos.index.snapshot import Snapshot
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
-from rsdos.engine import Engine
-from rsdos.interfaces import Progress
-from rsdos.maintenance.quarantine import sweep_quarantine
+from rsdos.engine.engine import Engine
+from rsdos.maintenance.repair.quarantine import sweep_quarantine
 from rsdos.model import Durability, Trust
 from rsdos.progress import SILENCE
-from rsdos.stores import PackAppender, order
+from rsdos.protocols import Progress
+from rsdos.stores import order
+from rsdos.stores.batch import PackAppender
 
 BATCH = 1 << 16
 """Loose objects that are looked up, checked and removed together."""

@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from rsdos import fsio
-from rsdos.descriptors import Descriptor, Working
-from rsdos.directory import Directory, Form, set_mode, set_owner
 from rsdos.errors import NotOurs
 from rsdos.layout import CONTAINER
+from rsdos.storage import posix
+from rsdos.storage.descriptors import Descriptor, Working
+from rsdos.storage.directory import Directory, Form, set_mode, set_owner
 from rsdos.version import __version__
 
 CONFIG = "config.json"
@@ -116,21 +116,21 @@ def _best_effort() -> Iterator[None]:
 
 def write_small(place: Directory, name: str, data: bytes) -> None:
     """Create a small file and sync it; the directory is not synced."""
-    with Working(fsio.opening_new(name, 0o600, place.fd)) as fd:
-        fsio.write_at(fd, 0, data)
-        fsio.sync_file(fd)
+    with Working(posix.opening_new(name, 0o600, place.fd)) as fd:
+        posix.write_at(fd, 0, data)
+        posix.sync_file(fd)
 
 
 def read_small(place: Directory, name: str) -> bytes | None:
     """The bytes of a small regular file; None when there is none."""
     try:
-        file = Descriptor(fsio.opening_for_reading(name, place.fd))
+        file = Descriptor(posix.opening_for_reading(name, place.fd))
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ELOOP):
             return None
         raise
     with file as fd:
-        return fsio.read_at(fd, 0, MOST_CONFIG) if stat.S_ISREG(os.fstat(fd).st_mode) else None
+        return posix.read_at(fd, 0, MOST_CONFIG) if stat.S_ISREG(os.fstat(fd).st_mode) else None
 
 
 def mark(place: Directory, container_id: str) -> None:

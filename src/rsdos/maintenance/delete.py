@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from itertools import islice
 from time import monotonic
 
-from rsdos.engine import Engine, give_up
+from rsdos.engine.engine import Engine
+from rsdos.engine.reserve import give_up
 from rsdos.errors import InvalidOption
-from rsdos.interfaces import Progress
 from rsdos.model import Place
 from rsdos.progress import SILENCE
+from rsdos.protocols import Progress
 from rsdos.stores import order
 
 CHUNK = 1 << 15

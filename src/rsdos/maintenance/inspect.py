@@ -6,12 +6,12 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rsdos import fsio
-from rsdos.engine import Engine
+from rsdos.engine.engine import Engine
 from rsdos.errors import InvalidOption
 from rsdos.model import ObjectMeta
-from rsdos.pack import Batch
-from rsdos.stores import PackedSums, PackSums
+from rsdos.pack.format import Batch
+from rsdos.storage import posix
+from rsdos.stores.stats import PackedSums, PackSums
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def inspect_pack(engine: Engine, pack_id: int) -> PackView:
         raise InvalidOption(f"there is no pack {pack_id}")
     result = engine.packed.scan(pack_id)
     entry = next((pack for pack in engine.packed.sums().packs if pack.id == pack_id), None)
-    return PackView(path, pack_id, fsio.length_of(path), entry, result.batches, result.uncovered)
+    return PackView(path, pack_id, posix.length_of(path), entry, result.batches, result.uncovered)
 
 
 def inspect_object(engine: Engine, key: str) -> ObjectView:

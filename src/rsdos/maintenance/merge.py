@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from time import monotonic
 
-from rsdos.engine import Engine
-from rsdos.interfaces import Progress
+from rsdos.engine.engine import Engine
 from rsdos.progress import SILENCE
+from rsdos.protocols import Progress
 
 
 @dataclass(frozen=True, slots=True)

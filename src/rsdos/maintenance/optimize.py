@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from time import monotonic
 
-from rsdos.engine import Engine
-from rsdos.interfaces import Progress
+from rsdos.engine.engine import Engine
 from rsdos.maintenance import clean, merge, pack, repack
 from rsdos.progress import SILENCE
+from rsdos.protocols import Progress
 
 
 @dataclass(frozen=True, slots=True)

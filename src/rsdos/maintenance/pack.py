@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from time import monotonic
 
-from rsdos.engine import Engine
+from rsdos.engine.engine import Engine
 from rsdos.errors import DamagedObject, DecodeError
-from rsdos.interfaces import Progress
 from rsdos.maintenance.clean import batches, remove_safe, sweep
 from rsdos.model import FRAME_SIZE, Codec, CompressMode, Durability
 from rsdos.progress import SILENCE
-from rsdos.stores import Encoding, LooseFile, PackAppender
+from rsdos.protocols import Progress
+from rsdos.stores.batch import PackAppender
+from rsdos.stores.encoding import Encoding
+from rsdos.stores.loose.file import LooseFile
 
 _GROUP = 4096
 """Loose objects that are read, encoded and appended together: a mebibyte or so of small ones, ..."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from time import monotonic
 
-from rsdos.codecs import parse_compression
-from rsdos.engine import Engine
+from rsdos.codecs.spec import parse_compression
+from rsdos.engine.engine import Engine
 from rsdos.errors import Busy, DamagedContainer, InvalidOption
-from rsdos.interfaces import Progress
 from rsdos.model import Codec, CompressMode, WhenBusy
 from rsdos.progress import SILENCE
-from rsdos.stores import Encoding
-from rsdos.stores.sums import MIN_DEAD
+from rsdos.protocols import Progress
+from rsdos.stores.encoding import Encoding
+from rsdos.stores.stats import MIN_DEAD
 
 KEEP = "keep"
 

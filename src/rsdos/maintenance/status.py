@@ -6,11 +6,11 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from rsdos.engine import Engine
-from rsdos.maintenance.note import VALIDATION, LastBackup, read_note
+from rsdos.engine.engine import Engine
+from rsdos.maintenance.backup.last_backup import VALIDATION, LastBackup, read_note
 
 if TYPE_CHECKING:
-    from rsdos.stores import PackSums
+    from rsdos.stores.stats import PackSums
 
 PACK_DUE = 100
 """Loose objects that are worth a pack: so many at a time `add-files` takes straight to one."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from rsdos import fsio
-from rsdos.directory import Directory
 from rsdos.maintenance.copies import REFUSED
+from rsdos.storage import posix
+from rsdos.storage.directory import Directory
 
 _PROBE = 1_000_000_001_123_456_789
 """An odd second, and in it an odd number of all smaller units."""
@@ -48,7 +48,7 @@ class Times:
 def same_bytes(one: int, other: int, length: int) -> bool:
     """Whether two open files begin with the same ``length`` bytes. Raises OSError."""
     return all(
-        fsio.read_at(one, at, min(_BLOCK, length - at)) == fsio.read_at(other, at, min(_BLOCK, length - at))
+        posix.read_at(one, at, min(_BLOCK, length - at)) == posix.read_at(other, at, min(_BLOCK, length - at))
         for at in range(0, length, _BLOCK)
     )
 

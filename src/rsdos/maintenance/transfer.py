@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from time import monotonic
 
-from rsdos.codecs import parse_compression
-from rsdos.engine import Engine
+from rsdos.codecs.spec import parse_compression
+from rsdos.engine.engine import Engine
 from rsdos.errors import Busy, DamagedContainer, DamagedObject, DecodeError, InvalidOption, ObjectNotFound
-from rsdos.interfaces import Progress
-from rsdos.maintenance.carry import Carried, Carrier, Form, in_storage_order
+from rsdos.maintenance.copier import Carried, Carrier, Form, in_storage_order
 from rsdos.model import Copy, Trust
 from rsdos.progress import SILENCE
+from rsdos.protocols import Progress
 from rsdos.stores import order
 from rsdos.streams.plain import hashed
 from rsdos.streams.sources import in_frames

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from rsdos import fsio
-from rsdos.descriptors import Opened
 from rsdos.errors import DamagedContainer
 from rsdos.pack.format import HEADER_SIZE, header_fault, named_by
+from rsdos.storage import posix
+from rsdos.storage.descriptors import Opened
 
 
 class BarePack(Opened):
@@ -19,10 +19,10 @@ class BarePack(Opened):
     """
 
     def __init__(self, path: str) -> None:
-        super().__init__(fsio.opening_for_reading(path))
+        super().__init__(posix.opening_for_reading(path))
         self.path = path
         status = os.fstat(self.fd)
-        fsio.refuse_irregular(status, path)
+        posix.refuse_irregular(status, path)
         self._size = status.st_size
         """What it had when that was asked last: it may have more."""
 
@@ -34,12 +34,12 @@ class BarePack(Opened):
         if offset + length > self._size:  # Asked here as well: a call saved, of twelve that one object takes.
             self._refuse_beyond_end(offset, length)
         data = os.pread(self._numbers[-1], length, offset)
-        return data if len(data) == length else fsio.read_at(self.fd, offset, length)
+        return data if len(data) == length else posix.read_at(self.fd, offset, length)
 
     def read_into(self, offset: int, buffer: memoryview) -> int:
         """Fill ``buffer``, of bytes, from ``offset``; returns how many. Raises `DamagedContainer` as `read` does."""
         self._refuse_beyond_end(offset, len(buffer))
-        return fsio.read_into(self.fd, offset, buffer)
+        return posix.read_into(self.fd, offset, buffer)
 
     def _refuse_beyond_end(self, offset: int, length: int) -> None:
         if offset + length > self._size:
@@ -86,11 +86,11 @@ class PackFile(BarePack):
 
 def check_header(fd: int, path: str, pack_id: int, container_id: bytes) -> None:
     """Raise `DamagedContainer` when an open file is not that pack of that container."""
-    if fault := header_fault(fsio.read_at(fd, 0, HEADER_SIZE), container_id, pack_id):
+    if fault := header_fault(posix.read_at(fd, 0, HEADER_SIZE), container_id, pack_id):
         raise DamagedContainer(path, fault)
 
 
 def true_id(path: str, container_id: bytes) -> int | None:
     """Which pack of this container a file is, whatever its name; None when its header does not say. Raises OSError."""
-    with fsio.open_for_reading(path) as fd:
-        return named_by(fsio.read_at(fd, 0, HEADER_SIZE), container_id)
+    with posix.open_for_reading(path) as fd:
+        return named_by(posix.read_at(fd, 0, HEADER_SIZE), container_id)

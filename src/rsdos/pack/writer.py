@@ -7,9 +7,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from rsdos import fsio, locks
-from rsdos.codecs import crc32_of_each
-from rsdos.descriptors import Working, opening
+from rsdos.codecs.checksum import crc32_of_each
 from rsdos.errors import Busy, DamagedContainer, WriterPoisoned
 from rsdos.model import BytesLike
 from rsdos.pack.format import (
@@ -24,7 +22,9 @@ from rsdos.pack.format import (
     encode_header,
     header_fault,
 )
-from rsdos.sharing import inherit
+from rsdos.storage import locks, posix
+from rsdos.storage.descriptors import Working, opening
+from rsdos.storage.permissions import inherit
 
 _WRITE = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -36,12 +36,12 @@ def _remove(path: str) -> None:
     except FileNotFoundError:
         return
     except OSError:
-        fsio.remove(path)  # A link, or what may not be written: no writer of ours has that.
+        posix.remove(path)  # A link, or what may not be written: no writer of ours has that.
         return
     with file as fd:
         if not locks.try_lock(fd):
             raise Busy(path, "a writer whose lock file was removed")
-        fsio.remove(path)
+        posix.remove(path)
 
 
 class PackWriter(Working):
@@ -66,7 +66,7 @@ class PackWriter(Working):
             else:
                 # Never what a dead writer has left there: it may have another name, in a copy that knows it as a pack.
                 _remove(path)
-                self.take(fsio.opening_new(path))
+                self.take(posix.opening_new(path))
                 inherit(path, self.fd)
             self._lock()
             self._start = self.position = self._begin(committed)
@@ -82,9 +82,9 @@ class PackWriter(Working):
 
     def _begin(self, committed: int) -> int:
         if committed == 0:
-            fsio.write_at(self.fd, 0, encode_header(self._container_id, self.pack_id))
+            posix.write_at(self.fd, 0, encode_header(self._container_id, self.pack_id))
             return ALIGNMENT
-        head = fsio.read_at(self.fd, 0, HEADER_SIZE)
+        head = posix.read_at(self.fd, 0, HEADER_SIZE)
         if fault := header_fault(head, self._container_id, self.pack_id):
             raise DamagedContainer(self.path, fault)
         size = os.fstat(self.fd).st_size
@@ -103,7 +103,7 @@ class PackWriter(Working):
         """Append payloads to the batch, one after another; returns the offset of the first."""
         offset = self.position
         with self._poison():
-            self.position += fsio.write_many_at(self.fd, offset, buffers)
+            self.position += posix.write_many_at(self.fd, offset, buffers)
         return offset
 
     def write_objects(self, stored: Sequence[BytesLike], lengths: Sequence[int]) -> tuple[int, array[int]]:
@@ -111,14 +111,14 @@ class PackWriter(Working):
         offset = self.position
         crcs = array("I")
         with self._poison():
-            self.position += fsio.write_many_at(
+            self.position += posix.write_many_at(
                 self.fd, offset, stored, lengths, lambda some: crcs.extend(crc32_of_each(some))
             )
         return offset, crcs
 
     def read(self, offset: int, length: int) -> bytes:
         """Read back what was written."""
-        return fsio.read_at(self.fd, offset, length)
+        return posix.read_at(self.fd, offset, length)
 
     def rewind(self, offset: int) -> None:
         """Forget what the batch has from ``offset`` on: what is written next takes its place."""
@@ -141,7 +141,7 @@ class PackWriter(Working):
             encode_footer(batch, self._container_id, self.pack_id),
         ]
         with self._poison():
-            fsio.write_many_at(self.fd, self.position, parts)
+            posix.write_many_at(self.fd, self.position, parts)
             if self._highest > end:
                 os.ftruncate(self.fd, end)
         self._highest = 0
@@ -151,7 +151,7 @@ class PackWriter(Working):
     def sync(self) -> None:
         """Put all that was written on stable storage."""
         with self._poison():
-            fsio.sync_file(self.fd)
+            posix.sync_file(self.fd)
 
     def cut(self, committed: int) -> None:
         """Give the space beyond ``committed`` back, if anything stands there: where not, it took 11 ms on ext4.
@@ -161,7 +161,7 @@ class PackWriter(Working):
         if self.fd < 0:
             return
         if not committed:
-            fsio.remove(self.path)
+            posix.remove(self.path)
         elif self._failed or max(self.position, self._highest) > committed:
             os.ftruncate(self.fd, committed)
 

@@ -8,15 +8,10 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Protocol
 
-from rsdos.codecs import (
-    SequenceEncoder,
-    clearly_smaller,
-    crc32,
-    decode_sequence,
-    encode_many,
-    encode_many_if_smaller,
-    looks_compressible,
-)
+from rsdos.codecs.auto import clearly_smaller, encode_many_if_smaller, looks_compressible
+from rsdos.codecs.checksum import crc32
+from rsdos.codecs.coding import encode_many
+from rsdos.codecs.sequential import SequenceEncoder, decode_sequence
 from rsdos.errors import InvalidOption
 from rsdos.hashing import HashType
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, Compression, CompressMode, RecordFlag, Stored

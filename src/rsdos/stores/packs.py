@@ -5,22 +5,20 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
-from rsdos import locks
 from rsdos.config import Config
-from rsdos.descriptors import Descriptor
 from rsdos.layout import Layout
 from rsdos.migration import Original
 from rsdos.model import BytesLike, Codec, CompressMode, Copy, Durability, ObjectMeta, Source, Trust, Verify
-from rsdos.pack import Scan
-from rsdos.stores.appending import Look, PackAppender
-from rsdos.stores.checking import Depth, Finding, PacksCheck, Sample
+from rsdos.pack.scanning import Scan
+from rsdos.storage import locks
+from rsdos.stores.base import Store, ask_for_rest
+from rsdos.stores.batch import Look, PackAppender
 from rsdos.stores.encoding import Encoding
-from rsdos.stores.store import Store, ask_for_rest
-from rsdos.stores.sums import PackedSums
+from rsdos.stores.findings import Depth, Finding, PacksCheck, Pin, Rebuilt, Rewritten, Sample, Swept, Whole
+from rsdos.stores.stats import PackedSums
 from rsdos.streams.groups import Group, grouped
 
 BUFFER = 8 << 20
@@ -41,69 +39,6 @@ MOST_OPEN = 128
 """Packs kept open: at the default target 512 GiB of them, an eighth of the usual limit of descriptors."""
 
 
-@dataclass(frozen=True, slots=True)
-class Swept:
-    """What a sweep has removed: files, whole or their tails, and bytes of them."""
-
-    files: int
-    length: int
-
-
-@dataclass(frozen=True, slots=True)
-class Rewritten:
-    """A pack that was written anew: ``objects`` of ``size`` raw bytes went on, ``freed`` bytes are less on disk.
-
-    ``damaged`` are the keys of those whose bytes were not good: they went on as they are. ``is_gone`` says whether the
-    old pack is unlinked; a long reader may have been in the way, then the next sweep does it.
-    """
-
-    objects: int
-    size: int
-    freed: int
-    is_gone: bool
-    damaged: tuple[str, ...] = ()
-
-
-class Piece(NamedTuple):
-    """The first ``length`` bytes of a file, which do not change any more; ``name`` is relative to the container.
-
-    ``file`` is open where the file may be unlinked meanwhile.
-    """
-
-    name: str
-    length: int
-    file: Descriptor | None = None
-
-    @property
-    def fd(self) -> int:
-        """The number of ``file``, -1 where there is none."""
-        return -1 if self.file is None else self.file.fd
-
-
-@dataclass(frozen=True, slots=True)
-class Pin:
-    """One state of the packed side: ``index`` names the files that the copy of the index is, ``pieces`` the rest."""
-
-    index: tuple[str, ...]
-    pieces: tuple[Piece, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Rebuilt:
-    """What a rebuild of the index did; ``is_changed``: whether there was anything to do.
-
-    ``packs`` damaged packs were emptied. ``moved`` are the paths, in quarantine, of what was replaced. ``lost`` are the
-    keys of objects of which the bytes are gone: they are damaged from now on. ``unknown`` more are gone, of which not
-    even the keys are known.
-    """
-
-    is_changed: bool = False
-    packs: int = 0
-    moved: tuple[str, ...] = ()
-    lost: tuple[str, ...] = ()
-    unknown: int = 0
-
-
 class Listed(NamedTuple):
     """The objects that one pack had at a moment, about so many; ``digests`` in lists of bounded size, to be read once.
 
@@ -113,18 +48,6 @@ class Listed(NamedTuple):
     pack_id: int
     objects: int
     digests: Iterator[list[bytes]]
-
-
-class Whole(NamedTuple):
-    """An object of at most one frame, decoded and hashed, beside its stored form.
-
-    ``codec`` is None where that is one that only this store reads.
-    """
-
-    digest: bytes
-    raw: bytes
-    codec: Codec | None
-    stored: bytes
 
 
 class Packs(Store):

@@ -41,7 +41,10 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TypeAlias
 
-from rsdos.codecs import PieceEncoder, context_size, crc32, decode, decode_piece, encode_checked
+from rsdos.codecs.checksum import crc32
+from rsdos.codecs.coding import decode
+from rsdos.codecs.deflate import PieceEncoder, decode_piece
+from rsdos.codecs.zstd import context_size, encode_checked
 from rsdos.errors import DecodeError
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, Compression, Stored
 

@@ -6,7 +6,9 @@ from collections import deque
 from collections.abc import Generator, Iterable
 from functools import partial
 
-from rsdos.codecs import Job, SequenceEncoder, Workers, threads
+from rsdos.codecs.cores import threads
+from rsdos.codecs.sequential import SequenceEncoder
+from rsdos.codecs.workers import Job, Workers
 from rsdos.hashing import Hasher
 from rsdos.model import BytesLike
 from rsdos.streams.frames import FrameEncoder

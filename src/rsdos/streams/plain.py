@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from rsdos.codecs import decode_sequence
+from rsdos.codecs.sequential import decode_sequence
 from rsdos.errors import DecodeError
 from rsdos.hashing import HashType
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, Stored

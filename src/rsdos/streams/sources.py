@@ -11,9 +11,9 @@ from itertools import chain
 from types import TracebackType
 from typing import Self
 
-from rsdos.descriptors import opening
 from rsdos.errors import InvalidSource, SourceChanged, UnreadableSource
 from rsdos.model import FRAME_SIZE, BytesLike, Source
+from rsdos.storage.descriptors import opening
 from rsdos.streams.buffers import Buffers
 
 # O_NONBLOCK: opening a FIFO that nobody writes to must not hang.

@@ -10,8 +10,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self
 
-from rsdos.descriptors import Working
 from rsdos.errors import WriterPoisoned
+from rsdos.storage.descriptors import Working
 from rsdos.streams.sources import refuse_pointers
 
 if TYPE_CHECKING:

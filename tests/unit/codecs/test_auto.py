@@ -8,8 +8,9 @@ import zipfile
 import pytest
 import zstandard
 
-from rsdos.codecs import encode, encode_if_smaller, encode_many_if_smaller, looks_compressible, parse_compression
-from rsdos.codecs.auto import MIN_SIZE
+from rsdos.codecs.auto import MIN_SIZE, encode_if_smaller, encode_many_if_smaller, looks_compressible
+from rsdos.codecs.coding import encode
+from rsdos.codecs.spec import parse_compression
 from rsdos.model import BytesLike, Compression
 
 ZSTD = parse_compression("zstd")

@@ -9,17 +9,11 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rsdos.codecs import (
-    PieceEncoder,
-    crc32,
-    decode,
-    decode_many,
-    decode_piece,
-    encode,
-    encode_checked,
-    encode_many,
-    parse_compression,
-)
+from rsdos.codecs.checksum import crc32
+from rsdos.codecs.coding import decode, decode_many, encode, encode_many
+from rsdos.codecs.deflate import PieceEncoder, decode_piece
+from rsdos.codecs.spec import parse_compression
+from rsdos.codecs.zstd import encode_checked
 from rsdos.errors import DecodeError
 from rsdos.model import FRAME_SIZE, Codec, Compression
 

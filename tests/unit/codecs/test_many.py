@@ -7,8 +7,9 @@ import threading
 import pytest
 import zstandard
 
-from rsdos.codecs import decode, decode_many, encode, encode_many, parse_compression
+from rsdos.codecs.coding import decode, decode_many, encode, encode_many
 from rsdos.codecs.cores import threads_for
+from rsdos.codecs.spec import parse_compression
 from rsdos.errors import DecodeError
 from rsdos.model import BytesLike, Codec
 

@@ -1,6 +1,6 @@
 import pytest
 
-from rsdos.codecs import parse_compression
+from rsdos.codecs.spec import parse_compression
 from rsdos.errors import InvalidOption
 from rsdos.model import Codec, Compression
 

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from rsdos.hashing import SHA1, SHA256, HashType
-from rsdos.index import all_differ
+from rsdos.index.entries import all_differ
 
 
 @pytest.mark.parametrize("hash_type", [SHA256, SHA1])

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from rsdos import Container, ContainerReplaced, Durability, Place
-from rsdos.engine import Engine
+from rsdos.engine.engine import Engine
 from rsdos.errors import DamagedContainer
-from rsdos.index import Manifest, encode_manifest
-from rsdos.index.history import KEPT
+from rsdos.index.commits import KEPT
+from rsdos.index.manifest import Manifest, encode_manifest
 from rsdos.index.merge import MOST_SEGMENTS
 from tests.data import key_of, noise
 from tests.helpers import ABSENT, assert_holds, manifest_of, native

@@ -6,9 +6,8 @@ import json
 
 import pytest
 
-from rsdos.documents import encode_document
-from rsdos.index import Manifest, PackEntry, SegmentEntry, encode_manifest
-from rsdos.index.manifest import decode_manifest
+from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry, decode_manifest, encode_manifest
+from rsdos.storage.checked_json import encode_document
 
 MANIFEST = Manifest(
     7,

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rsdos.index import Entries, Segment, SegmentEntry, encode_segment
+from rsdos.index.entries import Entries
+from rsdos.index.manifest import SegmentEntry
 from rsdos.index.merge import MOST_SEGMENTS, due_for_merge, merged, write_merged
+from rsdos.index.segment import Segment, encode_segment
 from rsdos.layout import Layout
 from rsdos.model import RecordFlag
 

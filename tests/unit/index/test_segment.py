@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from rsdos import Container
 from rsdos.config import Config
-from rsdos.engine import make_container
+from rsdos.engine.create import make_container
 from rsdos.errors import DamagedContainer
-from rsdos.index import Entries, Segment, encode_segment
-from rsdos.index.entries import Digests
+from rsdos.index.entries import Digests, Entries
+from rsdos.index.segment import Segment, encode_segment
 from rsdos.model import Record
 from tests.helpers import native
 

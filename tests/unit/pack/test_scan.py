@@ -8,8 +8,10 @@ import pytest
 
 from rsdos import CompressMode, Container, Place
 from rsdos.errors import DamagedContainer
-from rsdos.pack import ALIGNMENT, PackFile, PackWriter, scan
-from rsdos.pack.format import FOOTER_SIZE, decode_footer, encode_footer
+from rsdos.pack.format import ALIGNMENT, FOOTER_SIZE, decode_footer, encode_footer
+from rsdos.pack.reader import PackFile
+from rsdos.pack.scanning import scan
+from rsdos.pack.writer import PackWriter
 
 ID = bytes(range(16))
 

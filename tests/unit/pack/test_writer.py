@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 
 from rsdos.errors import DamagedContainer, WriterPoisoned
-from rsdos.pack import ALIGNMENT, PackFile, PackWriter, scan
+from rsdos.pack.format import ALIGNMENT
+from rsdos.pack.reader import PackFile
+from rsdos.pack.scanning import scan
+from rsdos.pack.writer import PackWriter
 
 CONTAINER = bytes(range(16))
 

@@ -10,9 +10,9 @@ from typing import cast
 import pytest
 
 from rsdos import Busy, CompressMode, Container, WriterPoisoned
-from rsdos.locks import acquire
 from rsdos.model import FRAME_SIZE, Codec, Compression, Source
-from rsdos.stores import Encoding
+from rsdos.storage.locks import acquire
+from rsdos.stores.encoding import Encoding
 from tests.data import key_of, noise, text
 from tests.helpers import assert_holds, assert_no_leftovers, manifest_of
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from rsdos import Container, Place
+from rsdos.codecs.workers import Threads
 from rsdos.model import FRAME_SIZE
-from rsdos.stores.threads import Threads
 from tests.data import key_of, noise, text
 from tests.helpers import flip
 

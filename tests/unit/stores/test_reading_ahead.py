@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rsdos import CompressMode, Container
-from rsdos.pack import BarePack
+from rsdos.pack.reader import BarePack
 
 
 def scattered(container: Container, count: int) -> dict[str, bytes]:

@@ -12,15 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from rsdos import Container, Place, fsio
+from rsdos import Container, Place
 from rsdos.errors import WriterPoisoned
 from rsdos.layout import Layout
-from rsdos.stores.sandbox import LoneFile, Sandbox
+from rsdos.storage import posix
+from rsdos.stores.loose.sandbox import LoneFile, Sandbox
 
 WRITER = """
 import sys, signal
 from rsdos.layout import Layout
-from rsdos.stores.sandbox import Sandbox
+from rsdos.stores.loose.sandbox import Sandbox
 sandbox = Sandbox(Layout(sys.argv[1]))
 file = sandbox.new_file()
 file.write([b"unfinished"])
@@ -162,7 +163,7 @@ def test_a_first_file_is_its_process_s_own(root: Path) -> None:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     file.write_one(b"the parent's")
-    assert fsio.read_at(file.fd, 0, 100) == b"the parent's"
+    assert posix.read_at(file.fd, 0, 100) == b"the parent's"
     assert Path(file.path).exists()
     file.close()
 
@@ -193,8 +194,8 @@ def test_a_file_that_cannot_be_removed_is_closed_all_the_same(
         container.insert(b"second", to=Place.LOOSE)
         before = len(os.listdir("/proc/self/fd"))
         with monkeypatch.context() as patch:
-            patch.setattr(fsio, "remove", broken)
-            patch.setattr(fsio, "write_at", full)
+            patch.setattr(posix, "remove", broken)
+            patch.setattr(posix, "write_at", full)
             for number in range(5):
                 with pytest.raises(OSError, match=r"Input|space"):
                     container.insert(b"%d" % number, to=Place.LOOSE)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rsdos import fsio
-from rsdos.stores import write_out
+from rsdos.storage import posix
+from rsdos.stores.base import write_out
 
 
 def test_interrupted_while_the_file_is_made_nothing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,7 +17,7 @@ def test_interrupted_while_the_file_is_made_nothing_stays(tmp_path: Path, monkey
         assert len(list(tmp_path.iterdir())) == 1
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fsio, "inherit", interrupted)
+    monkeypatch.setattr(posix, "inherit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_out(iter((b"data",)), str(tmp_path / "out"))
     assert list(tmp_path.iterdir()) == []

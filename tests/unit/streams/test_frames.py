@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 import zstandard
 
-from rsdos.codecs import encode, parse_compression
+from rsdos.codecs.coding import encode
+from rsdos.codecs.spec import parse_compression
 from rsdos.errors import DecodeError
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, RecordFlag, Stored
 from rsdos.streams.frames import MAX_PIECE_LENGTH, Fetch, FrameEncoder, frames, read_table

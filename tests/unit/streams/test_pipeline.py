@@ -7,7 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from rsdos.codecs import SequenceEncoder, Workers, cores, parse_compression, set_threads, threads
+from rsdos.codecs import cores
+from rsdos.codecs.cores import set_threads, threads
+from rsdos.codecs.sequential import SequenceEncoder
+from rsdos.codecs.spec import parse_compression
+from rsdos.codecs.workers import Workers
 from rsdos.errors import InvalidOption
 from rsdos.hashing import SHA256
 from rsdos.model import FRAME_SIZE, BytesLike, Compression

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rsdos.codecs import parse_compression
+from rsdos.codecs.spec import parse_compression
 from rsdos.errors import DamagedObject
 from rsdos.model import FRAME_SIZE, RecordFlag, Stored
 from rsdos.streams.frames import Fill, FrameEncoder, read_table

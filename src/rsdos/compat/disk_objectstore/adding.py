@@ -8,7 +8,7 @@ from typing import Any
 
 from rsdos.compat.disk_objectstore.callbacks import Callback, CallbackProgress, rename_callback, told
 from rsdos.compat.disk_objectstore.exceptions import InconsistentContent
-from rsdos.engine import Engine
+from rsdos.engine.engine import Engine
 from rsdos.maintenance import transfer
 from rsdos.model import BytesLike, CompressMode, Durability, Source
 

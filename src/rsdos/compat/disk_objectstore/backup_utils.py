@@ -18,12 +18,12 @@ from typing import Any
 
 from rsdos.compat.disk_objectstore import LOGGER as BASE_LOGGER
 from rsdos.compat.disk_objectstore.container import Container
-from rsdos.directory import temporary_directory
-from rsdos.engine import Engine
+from rsdos.engine.engine import Engine
 from rsdos.errors import RsdosError
-from rsdos.maintenance.fill import stage
-from rsdos.maintenance.generations import names_among, next_name
-from rsdos.sharing import make_directories
+from rsdos.maintenance.backup.copy_file import stage
+from rsdos.maintenance.backup.generations import names_among, next_name
+from rsdos.storage.directory import temporary_directory
+from rsdos.storage.permissions import make_directories
 
 LOGGER = BASE_LOGGER.getChild("disk_objectstore.backup_utils")
 

@@ -8,10 +8,10 @@ from rsdos.compat.disk_objectstore.callbacks import Callback, told
 from rsdos.compat.disk_objectstore.compression import compute_hash_and_size
 from rsdos.compat.disk_objectstore.dataclasses import ValidationIssues
 from rsdos.compat.disk_objectstore.streams import PackedObjectReader, ZlibStreamDecompresser
-from rsdos.engine import Engine
+from rsdos.engine.engine import Engine
 from rsdos.errors import DamagedObject
 from rsdos.model import Codec, ObjectMeta
-from rsdos.stores import Listed
+from rsdos.stores.packs import Listed
 
 
 def validate(engine: Engine, callback: Callback | None) -> ValidationIssues:

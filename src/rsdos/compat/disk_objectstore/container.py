@@ -11,7 +11,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from rsdos import locks
 from rsdos.compat.disk_objectstore import adding, checking, maintaining, reading
 from rsdos.compat.disk_objectstore.callbacks import Callback
 from rsdos.compat.disk_objectstore.dataclasses import ObjectCount, ObjectMeta, TotalSize, ValidationIssues
@@ -51,6 +50,7 @@ from rsdos.compat.disk_objectstore.utils import (
 from rsdos.errors import ObjectNotFound
 from rsdos.layout import LegacyLayout
 from rsdos.model import CompressMode
+from rsdos.storage import locks
 
 __all__ = [
     "CallbackStreamWrapper",

@@ -11,7 +11,8 @@ from typing import Self
 
 from rsdos.compat.disk_objectstore.exceptions import IndexNotFound
 from rsdos.config import LEGACY, Config
-from rsdos.engine import Engine, clear_container, make_container
+from rsdos.engine.create import clear_container, make_container
+from rsdos.engine.engine import Engine
 from rsdos.errors import DamagedContainer, NotAContainer, RsdosError
 from rsdos.layout import LegacyLayout
 from rsdos.model import Readers, WhenBusy

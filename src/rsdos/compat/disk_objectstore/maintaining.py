@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from rsdos.compat.disk_objectstore.callbacks import Callback, CallbackProgress
 from rsdos.compat.disk_objectstore.exceptions import InconsistentContent
-from rsdos.engine import Engine
+from rsdos.engine.engine import Engine
 from rsdos.layout import LegacyLayout
 from rsdos.maintenance import clean, delete, merge, pack, repack
 from rsdos.model import CompressMode

@@ -8,7 +8,7 @@ from itertools import islice
 
 from rsdos.compat.disk_objectstore.dataclasses import ObjectMeta
 from rsdos.compat.disk_objectstore.object_type import ObjectType
-from rsdos.engine import Engine
+from rsdos.engine.engine import Engine
 from rsdos.errors import DamagedContainer, DamagedObject, ObjectNotFound
 from rsdos.model import Codec
 from rsdos.model import ObjectMeta as OwnMeta

@@ -8,9 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rsdos import fsio
 from rsdos.compat.disk_objectstore.compression import compute_hash_and_size, get_hash_cls
 from rsdos.compat.disk_objectstore.exceptions import ClosingNotAllowed, ModificationNotAllowed
+from rsdos.storage import posix
 
 
 class HashWriterWrapper:
@@ -127,8 +127,8 @@ class ObjectWriter:
         if not self._is_there(target, key):
             target.parent.mkdir(exist_ok=True)
             path.rename(target)
-            fsio.sync_directory(str(target.parent))
-            fsio.sync_directory(str(self._loose))
+            posix.sync_directory(str(target.parent))
+            posix.sync_directory(str(self._loose))
 
     def _is_there(self, target: Path, key: str) -> bool:
         try:
@@ -141,5 +141,5 @@ class ObjectWriter:
 def safe_flush_to_disk(fhandle: Any, real_path: Path, use_fullsync: bool = False) -> None:
     """Put what was written to an open file on stable storage, and the directory that it is in."""
     fhandle.flush()
-    fsio.sync_file(fhandle.fileno())
-    fsio.sync_directory(os.path.dirname(real_path))
+    posix.sync_file(fhandle.fileno())
+    posix.sync_directory(os.path.dirname(real_path))

@@ -1,0 +1,391 @@
+"""The manifests of a container on disk: the highest number is the truth, and a commit makes the next one."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from rsdos.codecs.checksum import crc32
+from rsdos.config import VERSION
+from rsdos.errors import OWN_NUMBERS, ContainerReplaced, DamagedContainer, NotAContainer, ReadOnlyContainer
+from rsdos.index.manifest import Manifest, decode_manifest, encode_manifest
+from rsdos.index.segment import identity
+from rsdos.layout import LAST_NUMBER, Layout
+from rsdos.model import Durability
+from rsdos.storage import locks, posix
+
+if TYPE_CHECKING:
+    from rsdos.migration import Original
+
+KEPT = 16
+"""Manifests that stay: a reader that listed ``index/`` has this many commits of time to open what it saw."""
+
+MOST_LOOKS = 100
+"""Times that what a listing showed may be gone when it is opened. One is a matter of 16 commits in a millisecond."""
+
+_MOST_TRIES = 10
+"""Times that a commit begins anew because ``locks/commit`` is not the file any more that it has locked."""
+
+_MOST_BYTES = 1 << 24
+"""Of a manifest: that of 60,000 packs, 240 TB at the usual target. Read, it takes up to twenty times that of memory."""
+
+Identity = tuple[int, ...]
+"""What tells a file from another of the same name: see `rsdos.index.segment.identity`."""
+
+
+class Published(NamedTuple):
+    """A manifest, and which file it is."""
+
+    manifest: Manifest
+    identity: Identity
+
+
+class History:
+    """Reads and makes manifests. Any number of threads and processes."""
+
+    def __init__(self, layout: Layout, container_id: str) -> None:
+        self._layout = layout
+        self._container_id = container_id
+        self.original: Original | None = None
+        """What `check` goes by; made when it is asked for the first time."""
+
+    def check(self) -> None:
+        """Raise `ContainerReplaced` or `NotAContainer` where the container is not the one that was opened any more."""
+        if self.original is None:
+            from rsdos.migration import Original  # Not for who only reads.
+
+            self.original = Original(self._layout, VERSION, self._container_id)
+        self.original.check()
+
+    def committed(self) -> int:
+        """The highest number that is known to be committed, 0 if none is: no older manifest is the newest."""
+        return read_committed(self._layout.commit_lock).number
+
+    def latest(self) -> tuple[int, int]:
+        """The number of the newest manifest that is there, and that of a newer one that is missing; 0: none is."""
+        committed = self.committed()
+        try:
+            numbers = self._layout.manifest_numbers()
+        except FileNotFoundError:
+            self.check()
+            raise
+        number = numbers[-1] if numbers else 0
+        if committed <= number:
+            return number, 0
+        # On a network file system the listing may be an older one.
+        return (committed, 0) if os.path.exists(self._layout.manifest(committed)) else (number, committed)
+
+    def newest_number(self) -> int:
+        """The number of the newest manifest, from a fresh listing. Raises `DamagedContainer` when it is not there."""
+        number, missing = self.latest()
+        if missing or not number:
+            self.check()
+        if not number:
+            raise DamagedContainer(self._layout.index, "there is no manifest")
+        if missing:
+            raise DamagedContainer(self._layout.manifest(missing), "this manifest was committed last, and is missing")
+        return number
+
+    def newest(self) -> Manifest:
+        """The newest manifest, from a fresh listing. Raises `DamagedContainer` when it is not whole or not there."""
+        number = 0
+        for _ in range(MOST_LOOKS):
+            number = self.newest_number()
+            try:
+                return self.read(number)
+            except NotAContainer:
+                raise  # Which is a FileNotFoundError.
+            except FileNotFoundError:
+                pass  # Sixteen commits went by since the listing.
+        raise self.never_there(number)
+
+    def never_there(self, number: int) -> DamagedContainer:
+        """What is said of a manifest that was gone whenever it was to be opened."""
+        return DamagedContainer(self._layout.manifest(number), f"listed {MOST_LOOKS} times, and never there")
+
+    def read(self, number: int) -> Manifest:
+        """One manifest. Raises FileNotFoundError, `DamagedContainer`."""
+        return self.look(number).manifest
+
+    def look(self, number: int) -> Published:
+        """One manifest, and which file it is. Raises FileNotFoundError, `DamagedContainer`."""
+        path = self._layout.manifest(number)
+        with posix.open_for_reading(path) as fd:
+            status = os.fstat(fd)
+            if status.st_size > _MOST_BYTES:
+                raise OSError(errno.EFBIG, f"larger than {_MOST_BYTES} bytes", path)
+            data = posix.read_at(fd, 0, status.st_size)
+        try:
+            manifest = decode_manifest(data)
+        except ValueError as error:
+            raise DamagedContainer(path, str(error)) from None
+        if manifest.number != number or manifest.container_id != self._container_id:
+            self.check()
+            raise DamagedContainer(path, "it is a manifest of another number or another container")
+        return Published(manifest, identity(status))
+
+    def file_of(self, number: int) -> Identity | None:
+        """Which file a manifest is; None when it is not there. One ``stat`` call."""
+        try:
+            return identity(os.stat(self._layout.manifest(number)))
+        except FileNotFoundError:
+            return None
+
+    def is_newest(self, number: int, known: Identity | None = None) -> bool:
+        """Whether no manifest came after this one, which is there, as the file ``known``. Three calls.
+
+        The number alone would not do: where a copy was restored over the container, it comes again. The next one is
+        looked for last: a commit that runs whole before that call is seen. And first as well: it may be pruned when
+        that call comes, `KEPT` commits later.
+        """
+        following = self._layout.manifest(number + 1)
+        if os.access(following, os.F_OK):
+            return False
+        now = self.file_of(number)
+        return now is not None and known in (None, now) and not os.access(following, os.F_OK)
+
+    def commit(self, change: Callable[[Manifest], Manifest], durability: Durability) -> Published:
+        """Publish what ``change`` makes of the newest manifest, and return it. Waits for other commits.
+
+        When it has returned under full durability the new manifest survives a power loss. When it raises, the new
+        manifest may be there nevertheless if only the last sync failed: whoever undoes work looks at `newest` first.
+        ``change`` is called again where somebody has tidied up ``locks/`` and another commit went on beside this one.
+        Raises `ContainerReplaced`, `NotAContainer`, `DamagedContainer`, OSError.
+        """
+        for _ in range(_MOST_TRIES):
+            # 5. From here to the end of the block nobody else commits.
+            with locks.acquire(self._layout.commit_lock) as lock, suppress(_Outrun):
+                return self._commit(lock, change, durability)
+        raise ContainerReplaced(
+            self._layout.commit_lock, "it was removed or replaced again and again while it was held"
+        )
+
+    def _commit(self, lock: locks.Lock, change: Callable[[Manifest], Manifest], durability: Durability) -> Published:
+        self.check()
+        newest = self.newest()
+        number = self._after(newest.number)
+        manifest = change(newest)._replace(number=number)
+        try:
+            file = self._publish(lock, manifest, durability)
+        except BaseException as error:
+            # It may stand, and only its last sync have failed. In a forked child nothing is undone.
+            is_gone = isinstance(error, _Outrun) or self._is_absent(manifest.number)
+            if is_gone and lock.fileno() >= 0:
+                self.undo_merge(newest, manifest)
+            raise
+        self._note(lock, manifest.number, durability)
+        with suppress(OSError):  # The commit stands; what could not be dropped is dropped by a later one.
+            self._prune(manifest)
+        return Published(manifest, file)
+
+    def _after(self, number: int) -> int:
+        """The next number. Raises `DamagedContainer` when there is none: no name of more digits would be found."""
+        if number >= LAST_NUMBER:
+            raise DamagedContainer(self._layout.manifest(number), "no number is left for a manifest after this one")
+        return number + 1
+
+    def readable(self) -> Manifest | None:
+        """The newest manifest that is whole, if there is one."""
+        for number in reversed(self._layout.manifest_numbers()):
+            with suppress(FileNotFoundError, DamagedContainer):
+                return self.read(number)
+        return None
+
+    def restore(self, make: Callable[[], Manifest | None]) -> Manifest | None:
+        """Publish, durably, what ``make`` gives, whatever the newest manifest is; nothing when that is None.
+
+        No commit goes on meanwhile. What was the newest stays where it is.
+        """
+        with locks.acquire(self._layout.commit_lock) as lock:
+            made = make()
+            if made is None:
+                return None
+            number = self._after(max([self.committed(), *self._layout.manifest_numbers()]))
+            manifest = made._replace(number=number)
+            try:
+                decode_manifest(encode_manifest(manifest))
+            except ValueError as error:
+                raise DamagedContainer(self._layout.packed, f"what the packs say makes no manifest: {error}") from None
+            try:
+                self._publish(lock, manifest, Durability.FULL)
+            except _Outrun:
+                reason = "it was removed or replaced while it was held: try again"
+                raise ContainerReplaced(self._layout.commit_lock, reason) from None
+            self._note(lock, manifest.number, Durability.FULL)
+        return manifest
+
+    def _note(self, lock: locks.Lock, number: int, durability: Durability) -> None:
+        # Behind the syncs: a power loss must not leave the number of a commit that it takes.
+        if durability is Durability.FULL:
+            committed = Committed(number, number)
+        else:
+            committed = read_committed(self._layout.commit_lock).followed_by(number)
+        with suppress(OSError):  # The commit stands.
+            posix.write_at(lock.fileno(), 0, committed.encode())
+
+    def pass_over(self, lock: locks.Lock) -> None:
+        """Say of an index that is given up that a newer manifest was committed, by which nobody is to go.
+
+        The caller holds the lock on commits, and `check` has something to say from now on.
+        """
+        with suppress(DamagedContainer):
+            self._note(lock, self._after(self.newest_number()), Durability.FULL)
+
+    def forget(self) -> None:
+        """Let go, durably, of what was committed to an index that is not there any more; there is no manifest yet."""
+        if self.committed():
+            with locks.acquire(self._layout.commit_lock) as lock:
+                posix.write_at(lock.fileno(), 0, Committed().encode())
+            posix.sync_path(self._layout.commit_lock)
+
+    def _publish(self, lock: locks.Lock, manifest: Manifest, durability: Durability) -> Identity:
+        # 6. A temporary name, a sync, the number, a sync of the directory. ``link`` refuses a number that is taken.
+        data = encode_manifest(manifest)
+        if len(data) > _MOST_BYTES:
+            raise OSError(errno.EFBIG, f"a manifest of more than {_MOST_BYTES} bytes: too many packs, or long notes")
+        target = self._layout.manifest(manifest.number)
+        temporary = self._layout.new_manifest()
+        with posix.NewFile(temporary) as fd:
+            posix.write_at(fd, 0, data)
+            # Relaxed as well: a manifest whose name has reached the disk without its bytes would stop all writers.
+            posix.sync_file(fd)
+            # A lock file that somebody has removed keeps nobody out.
+            if not locks.is_in_place(lock, self._layout.commit_lock):
+                raise _Outrun
+            try:
+                # A network file system may say that it exists, of a link that was made and whose answer was lost.
+                is_taken = not _link(temporary, target)
+                status = os.fstat(fd)
+                if not os.path.samestat(status, os.stat(target)):
+                    if not is_taken:
+                        self._refuse_own_numbers(temporary, target, data)
+                    raise _Outrun
+            except FileNotFoundError:
+                raise _Outrun from None
+            self._layout.remove(temporary)
+        if durability is Durability.FULL:
+            posix.sync_directory(self._layout.index)
+        return identity(status)
+
+    def _refuse_own_numbers(self, temporary: str, target: str, data: bytes) -> None:
+        """Take a manifest back, and raise `ReadOnlyContainer`, when it is only by its number that it is another file.
+
+        No container is made there; this one was copied there, or is seen through a mount.
+        """
+        if posix.read_file(target, _MOST_BYTES) == data == posix.read_file(temporary, _MOST_BYTES):
+            self._layout.remove(target)
+            raise ReadOnlyContainer(self._layout.root, OWN_NUMBERS)
+
+    def _is_absent(self, number: int) -> bool:
+        """Whether a manifest is not there, for sure."""
+        try:
+            os.stat(self._layout.manifest(number))
+        except OSError as error:
+            return error.errno == errno.ENOENT
+        return False
+
+    def undo_merge(self, newest: Manifest, manifest: Manifest) -> None:
+        """Remove the segment files of a manifest that are not the newest one's. Raises no OSError."""
+        with suppress(OSError):
+            for number in {segment.number for segment in manifest.segments} - {
+                segment.number for segment in newest.segments
+            }:
+                self._layout.remove(self._layout.segment(number))
+
+    def _prune(self, newest: Manifest) -> None:
+        """Drop the manifests beyond the last `KEPT`, oldest first, and the segment files that no kept one needs.
+
+        And the unfinished manifests of writers that died.
+        """
+        for path in self._layout.new_manifests():
+            self._layout.remove(path)
+        numbers = self._layout.manifest_numbers()
+        for number in numbers[:-KEPT]:
+            self._layout.remove(self._layout.manifest(number))
+        if newest.number % KEPT == 0:
+            kept = [self.read(number) for number in numbers[-KEPT:]]
+            needed = {segment.number for manifest in kept for segment in manifest.segments}
+            for number in self._layout.segment_numbers():
+                if number not in needed and number < newest.next_segment:
+                    self._layout.remove(self._layout.segment(number))
+
+
+def _link(old: str, new: str) -> bool:
+    """Give a file a second name; False where there is one."""
+    try:
+        os.link(old, new)
+    except FileExistsError:
+        return False
+    return True
+
+
+class _Outrun(Exception):
+    """Another commit went on beside this one, which is made anew."""
+
+
+_LENGTH = 68
+_NO_BOOT = "-" * 36
+"""Of a machine that does not say when it was started: what a relaxed commit did there is not noted."""
+
+
+class Committed:
+    """What the line says: 0, where it says nothing. Immutable; no dataclass, since every short command imports it."""
+
+    __slots__ = ("boot", "durable", "last")
+
+    def __init__(self, durable: int = 0, last: int = 0, boot: str = _NO_BOOT) -> None:
+        self.durable = durable
+        self.last = last
+        self.boot = boot
+
+    @property
+    def number(self) -> int:
+        """No manifest before this one is the newest."""
+        return self.last if self.last > self.durable and self.boot == _boot_id() != _NO_BOOT else self.durable
+
+    def followed_by(self, number: int) -> Committed:
+        """What it says once a relaxed commit of this number has happened as well."""
+        return Committed(self.durable, number, _boot_id())
+
+    def encode(self) -> bytes:
+        line = b"%010d %010d %s " % (self.durable, self.last, self.boot.encode())
+        return line + b"%08x\n" % crc32(line)
+
+
+def read_committed(path: str) -> Committed:
+    """What the lock file at ``path`` says; nothing, when it is not there or cannot be read."""
+    line = b""
+    try:  # `suppress` is 1 us, of the 25 that a look for what is not there takes.
+        for fd in posix.opening_for_reading(path):
+            try:
+                line = os.pread(fd, _LENGTH, 0)
+            finally:
+                os.close(fd)
+    except OSError:
+        pass
+    return _decode(line)
+
+
+@lru_cache(8)
+def _decode(line: bytes) -> Committed:
+    """Kept: who asks for what is not there reads the same line again and again, and this is half of the cost."""
+    try:
+        durable, last, boot, _ = line.decode("ascii").split(" ")
+        committed = Committed(int(durable), int(last), boot)
+    except ValueError:
+        return Committed()
+    # Written again it is the same line, its checksum and its form too.
+    return committed if committed.encode() == line else Committed()
+
+
+@cache
+def _boot_id() -> str:
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read(36).ljust(36, "-")
+    except OSError:
+        return _NO_BOOT

@@ -1,0 +1,421 @@
+"""The index of a container: the newest manifest and its segments, for lookups and commits."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+from typing import TYPE_CHECKING
+
+from rsdos.errors import DamagedContainer
+from rsdos.index.cache import forget, park, parked
+from rsdos.index.commits import MOST_LOOKS, History, Identity
+from rsdos.index.manifest import Manifest, SegmentEntry
+from rsdos.index.segment import Segment
+from rsdos.index.snapshot import Found, Snapshot
+from rsdos.index.state import CheckPack, Losses, Recover, State, counted, is_behind
+from rsdos.layout import LAST_NUMBER, Layout
+from rsdos.model import Durability, Record
+from rsdos.storage import posix
+
+if TYPE_CHECKING:
+    from rsdos.index.entries import Entries
+
+
+class Index:
+    """Looks up and commits. Any number of threads; a snapshot that was handed out stays as it is.
+
+    A manifest or a segment file that is damaged or missing is replaced, in memory, by what ``recover`` finds inside
+    the packs. Nothing is written but by `commit`, which refuses when the newest manifest is damaged or missing.
+    """
+
+    def __init__(
+        self, layout: Layout, container_id: str, recover: Recover, check_pack: CheckPack, losses: Losses
+    ) -> None:
+        self.history = History(layout, container_id)
+        self._layout = layout
+        self._recover = recover
+        self._check_pack = check_pack
+        self._losses = losses
+        self._state: State | None = None
+        self._last: tuple[int, Identity | None] | None = None
+        """Number and file of the newest manifest that any thread has loaded, also after `close`."""
+        self._unlock()
+        _indexes[id(self)] = self
+        self.replaced: Callable[[], None] = lambda: None
+        """Called when what is loaded does not come from what was loaded before: what is open may be of other files."""
+        self._durable: Identity | None = None
+        """The manifest of which this process has synced the name."""
+        self._sync_failed = False
+
+    def _unlock(self) -> None:
+        """Have a lock that nobody holds. One that signals' handlers may take again in the thread that holds it."""
+        self._swapping = threading.RLock()
+
+    @property
+    def state(self) -> State:
+        """What was looked at last, loaded at the first use."""
+        return self._state or self._load()
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether there is a state that was looked at."""
+        return self._state is not None
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The newest state that was looked at, loaded at the first use."""
+        return self.state.snapshot
+
+    @property
+    def is_recovered(self) -> bool:
+        """Whether the present snapshot was made from the packs, because a manifest or a segment is damaged."""
+        return self.state.is_recovered
+
+    def is_current(self, state: object) -> bool:
+        """Whether ``state`` is still what lookups go to, and nobody has committed since it was loaded.
+
+        Nor put another container, or another state of this one, in its place.
+        """
+        now = self._state
+        if now is None or not isinstance(state, State) or not state.is_of(now):
+            return False
+        if self.history.committed() > max(state.number, state.missing):
+            return False
+        if not state.number:
+            return not self._layout.manifest_numbers()
+        return self.history.is_newest(state.number, state.file)
+
+    def refresh(self) -> Snapshot:
+        """Load the newest state. Raises `ContainerReplaced` and `NotAContainer`, see `History.check`."""
+        return self._load().snapshot
+
+    def _load(self) -> State:
+        if self._state is None and (kept := self._kept()):
+            return self._keep(kept)
+        if self._last is not None:  # Else it was opened a moment ago.
+            self.history.check()
+        number = 0
+        for _ in range(MOST_LOOKS):
+            number, missing = self.history.latest()
+            if missing:
+                # What an older manifest leads to may be gone: all that the packs have.
+                self.history.check()
+                file = self.history.file_of(number)
+                return self._keep(State(self._recover(None), number, is_recovered=True, missing=missing, file=file))
+            if state := self._loaded(number):
+                return state
+            if state := self._opened(number):
+                return self._keep(state)
+        raise self.history.never_there(number)
+
+    def _loaded(self, number: int) -> State | None:
+        """The state that lookups go to, if it is of this manifest: to read that again takes 100 us."""
+        state = self._state
+        if state is None or state.number != number or state.is_recovered or state.lost or state.file is None:
+            return None
+        return state if self.history.file_of(number) == state.file else None
+
+    def _opened(self, number: int) -> State | None:
+        """The state of this manifest; None when commits went by since the listing, and took away what it showed."""
+        manifest = None
+        file = None
+        try:
+            manifest, file = self.history.look(number)
+            snapshot = self._open_whole(manifest)
+            return State(snapshot, number, file=file, lost=snapshot.manifest.packs != manifest.packs)
+        except FileNotFoundError:
+            if number and not self.history.is_newest(number):
+                return None
+        except DamagedContainer:
+            pass
+        # It may be damage of another container, or of what a migration has left.
+        self.history.check()
+        file = file or self.history.file_of(number)
+        left = manifest and self._left_of(manifest)
+        if left and (rebuilt := self._rebuilt(left)):
+            return State(rebuilt, number, file=file, lost=True)
+        return State(self._recover(left), number, is_recovered=True, file=file)
+
+    def _keep(self, state: State) -> State:
+        """Make this what lookups go to, unless a newer one is that; returns what they go to.
+
+        A thread that was slow to load its state must not put it over that of another: what others have deleted since
+        would be there again.
+        """
+        with self._swapping:
+            if self._last is not None and self._last != (state.number, state.file):
+                number, file = self._last
+                is_there = file is not None and self.history.file_of(number) == file
+                if is_there and number > state.number:
+                    return self._state or state
+                if not is_there:
+                    self.replaced()
+            self._state = state
+            self._last = state.number, state.file
+        return state
+
+    def _kept(self) -> State | None:
+        """What is kept since the container was closed last, if it is still the newest."""
+        kept = parked(self._layout.index)
+        return kept if kept and self.history.is_newest(kept.number, kept.file) else None
+
+    def _shared(self) -> Snapshot | None:
+        """The snapshot whose segments are those of the same names now; None when they may be others.
+
+        Places come again in a container that was put in the place of this one. While the manifest is there, so is what
+        was committed to it. One ``stat``; it may be gone for being old, too, and all is opened anew then.
+        """
+        state = self._state
+        is_same = state is not None and state.file is not None and self.history.file_of(state.number) == state.file
+        return state.snapshot if state is not None and is_same else None
+
+    def _open_whole(self, manifest: Manifest) -> Snapshot:
+        """A snapshot of a manifest without the batches that a power loss has taken. Raises what `open` does."""
+        if not is_behind(manifest):
+            return self.open(manifest)
+        left = self._losses.cut(manifest)
+        try:
+            snapshot = self.open(left)
+        except (FileNotFoundError, DamagedContainer):
+            less = self._losses.unwritten(left)
+            if less is left:
+                raise
+            left, snapshot = less, self.open(less)
+        return snapshot if left is manifest else counted(snapshot)
+
+    def _left_of(self, manifest: Manifest) -> Manifest:
+        """A manifest without the batches that a power loss has taken."""
+        return self._losses.unwritten(self._losses.cut(manifest)) if is_behind(manifest) else manifest
+
+    def newest(self) -> Manifest:
+        """The newest manifest, see `History.newest`, without the batches that a power loss has taken."""
+        return self._whole(self.history.newest())
+
+    def readable(self) -> Manifest | None:
+        """The newest manifest that is whole, if there is one, without the batches that a power loss has taken."""
+        manifest = self.history.readable()
+        return manifest and self._left_of(manifest)
+
+    def open(self, manifest: Manifest) -> Snapshot:
+        """A snapshot of this manifest; segments that are open already are shared. Raises FileNotFoundError."""
+        shared = self._shared()
+        return Snapshot(manifest, [self._segment(entry, shared) for entry in manifest.segments])
+
+    def open_segment(self, entry: SegmentEntry) -> Segment:
+        """A segment of a manifest. Raises FileNotFoundError, `DamagedContainer`."""
+        return self._segment(entry, self._shared())
+
+    def _segment(self, entry: SegmentEntry, shared: Snapshot | None) -> Segment:
+        if shared and (segment := shared.segment(entry)):
+            return segment
+        path = self._layout.segment(entry.number) if entry.number else self._layout.pack(entry.pack_id)
+        with posix.open_for_reading(path) as fd:
+            if not entry.number:
+                # In another pack there may stand a segment as well, of other keys: these would be missing.
+                self._check_pack(fd, path, entry.pack_id)
+            segment = Segment(fd, path, entry.offset, entry.length or None)
+        if (segment.count, segment.tombstones) != (entry.count, entry.tombstones):
+            raise DamagedContainer(path, "a segment has other entries than the manifest says", entry.offset)
+        if entry.check and segment.check != entry.check:
+            raise DamagedContainer(path, "another segment stands in the place of this one", entry.offset)
+        return segment
+
+    def find(self, digest: bytes) -> Record | None:
+        """The entry of a key in `snapshot`, or None."""
+        try:
+            return (self._state or self._load()).snapshot.find(digest)
+        except DamagedContainer:
+            return self._recovery().find(digest)
+
+    def find_all(self, digest: bytes) -> list[Record]:
+        """The entries of all copies of a key."""
+        try:
+            return self.snapshot.find_all(digest)
+        except DamagedContainer:
+            return self._recovery().find_all(digest)
+
+    def live_copies(self, digests: Sequence[bytes]) -> Entries:
+        """The entries of all copies of many keys, sorted."""
+        try:
+            return self.snapshot.live_copies(digests)
+        except DamagedContainer:
+            return self._recovery().live_copies(digests)
+
+    def find_many(self, digests: Sequence[bytes]) -> Found:
+        """The entries of many keys."""
+        try:
+            return self.snapshot.find_many(digests)
+        except DamagedContainer:
+            return self._recovery().find_many(digests)
+
+    def digests_of(self, pack_id: int) -> Iterator[list[bytes]]:
+        """The objects of one pack of the newest state, by offset, in lists of bounded size."""
+        snapshot = self.refresh()
+        pack = snapshot.manifest.pack(pack_id)
+        if pack:
+            for entries in snapshot.in_storage_order(pack):
+                yield entries.digests()
+
+    def key_lists(self, prefix: str = "") -> Iterator[list[str]]:
+        """Every key of the newest state that begins with ``prefix``, once, sorted, in lists of bounded size.
+
+        Raises `DamagedContainer` at the end, when there are others that cannot be told.
+        """
+        keys = self.refresh().keys(prefix)
+        try:
+            first = next(keys, [])
+        except DamagedContainer:
+            keys = self._recovery().readable_keys(prefix)
+            first = next(keys, [])
+        yield first
+        yield from keys
+
+    def _recovery(self) -> Snapshot:
+        """The snapshot of the same manifest, made from the packs."""
+        state = self.state
+        if state.is_recovered:
+            return state.snapshot
+        manifest = state.snapshot.manifest
+        left = self._left_of(manifest)
+        if left is manifest:
+            recovered = state._replace(snapshot=self._recover(manifest), is_recovered=True)
+        else:
+            recovered = state._replace(snapshot=counted(self.open(left)), lost=True)
+        with self._swapping:
+            if self._state is state:
+                self._state = recovered
+        return recovered.snapshot
+
+    def commit(self, change: Callable[[Manifest], Manifest], durability: Durability) -> Manifest:
+        """Make the next manifest from the newest by ``change``; see `History.commit`.
+
+        A commit that would leave too many segments merges the smallest of them.
+        """
+
+        from rsdos.index.settling import settled  # Not for who only reads.
+
+        def change_and_merge(newest: Manifest) -> Manifest:
+            manifest = self._merge(change(self._whole(newest)))
+            try:
+                return settled(self._layout, manifest) if durability is Durability.FULL else manifest
+            except BaseException:
+                self.history.undo_merge(newest, manifest)
+                raise
+
+        try:
+            manifest, file = self.history.commit(change_and_merge, durability)
+        except OSError:
+            self._sync_failed = True
+            raise
+        if durability is Durability.FULL:
+            self._durable, self._sync_failed = file, False
+        try:
+            self._keep(State(self.open(manifest), manifest.number, file=file))
+        except (FileNotFoundError, DamagedContainer):
+            self._state = None  # Loaded by who needs it.
+        return manifest
+
+    def _whole(self, manifest: Manifest) -> Manifest:
+        """A manifest without the batches that a power loss has taken."""
+        if not is_behind(manifest) and all(segment.synced for segment in manifest.segments):
+            return manifest
+        try:
+            return self._open_whole(manifest).manifest
+        except (FileNotFoundError, DamagedContainer):
+            left = self._left_of(manifest)
+            rebuilt = self._rebuilt(left)
+            return rebuilt.manifest if rebuilt else left
+
+    def _rebuilt(self, left: Manifest) -> Snapshot | None:
+        """A snapshot of the tables in the packs, where a segment file may be what was lost, and nothing else is."""
+        if all(segment.synced for segment in left.segments):
+            return None
+        recovered = self._recover(left)
+        return None if recovered.damage else counted(recovered)
+
+    def write_down_losses(self) -> None:
+        """Commit what is left after a power loss, if that was found to have taken anything: before a pack is written.
+
+        Else the bytes of others would stand where the manifest on the disk says that those are that were lost.
+        """
+        if self.state.lost:
+            self.commit(lambda newest: newest, Durability.FULL)
+
+    def make_durable(self) -> None:
+        """See to it that the manifest that lookups go to survives a power loss, whoever made it and died since.
+
+        A directory of which a sync has failed is not believed the second time: a new manifest is made then.
+        """
+        file = self.state.file
+        if file is not None and file == self._durable:
+            return
+        if self._sync_failed:
+            self.commit(lambda newest: newest, Durability.FULL)
+            return
+        try:
+            posix.sync_directory(self._layout.index)
+        except OSError:
+            self._sync_failed = True
+            raise
+        self._durable = file
+
+    def _merge(self, manifest: Manifest, due: Sequence[SegmentEntry] | None = None) -> Manifest:
+        from rsdos.index.merge import due_for_merge, write_merged
+        from rsdos.index.settling import with_synced
+
+        due = due_for_merge(manifest.segments) if due is None else due
+        if not due:
+            return manifest
+        try:
+            # A table that is in a pack says where its batch ends, if a power loss takes that.
+            manifest = with_synced(self._layout, manifest, {entry.pack_id for entry in due if not entry.number})
+        except OSError:
+            return manifest
+        # What has a number that no manifest has given out is a dead writer's, and goes by and by; or that of one who is
+        # at work beside this one, its lock file having been removed. It is not touched, nor are files made again.
+        taken = set(self._layout.segment_numbers())
+        number = next(n for n in count(manifest.next_segment) if n not in taken and n + 1 not in taken)
+        if number >= LAST_NUMBER:
+            return manifest
+        try:
+            segments = [self.open_segment(entry) for entry in due]
+            fresh = write_merged(self._layout, number, segments, manifest.pack_ids)
+        except OSError:
+            return manifest  # Damaged, missing, or no room: a later commit tries again.
+        return manifest.with_segments(due, *fresh)
+
+    def merge(self, durability: Durability) -> Manifest:
+        """Merge all segments into one, and one of tombstones if any are still needed. Other commits wait meanwhile."""
+        return self.commit(lambda newest: self._merge(newest, newest.segments), durability)
+
+    def rest(self) -> None:
+        """`let_go`, but what is small is kept for the next lookup, see `park`."""
+        state, self._state = self._state, None  # Another thread may be at it as well.
+        if state and state.number:
+            park(self._layout.index, state)
+
+    def let_go(self) -> None:
+        """Let go of the mappings; the next lookup loads them again."""
+        self._state = None
+
+    def close(self) -> None:
+        """`let_go`, also of what was kept."""
+        self._state = None
+        forget(self._layout.index)
+
+
+_indexes: weakref.WeakValueDictionary[int, Index] = weakref.WeakValueDictionary()
+"""By ``id``: all that there are."""
+
+
+def _unlock_all() -> None:
+    """In a forked child: what another thread of the parent was about to swap is never swapped here."""
+    for reference in _indexes.valuerefs():
+        if index := reference():
+            index._unlock()
+
+
+os.register_at_fork(after_in_child=_unlock_all)

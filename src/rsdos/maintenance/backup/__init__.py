@@ -1,0 +1,1 @@
+"""Copies of a container: made, kept in generations, sent elsewhere, restored."""

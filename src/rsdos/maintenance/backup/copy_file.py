@@ -1,0 +1,78 @@
+"""Copying the beginning of one file over another, block by block."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rsdos.storage import posix
+from rsdos.stores.findings import Piece
+
+_STEP = 4 << 20
+"""Bytes that are read and written at once."""
+
+_SECTOR = 4096
+"""Of a block that the disk cannot read, the parts that are tried one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What was copied: ``length`` bytes are there, ``written`` of them by this. ``is_whole`` if all could be read."""
+
+    length: int
+    written: int
+    is_whole: bool
+
+
+def fill(source: int, target: int, length: int, advance: Callable[[int], None]) -> Filled:
+    """Give ``target`` the first ``length`` bytes of ``source``, and no more.
+
+    What ``target`` has already is compared and only written where it is another: a reader of both cannot be deceived by
+    what a run before this has left. What cannot be read is filled with zeros. Not synced. Raises OSError.
+    """
+    have = os.fstat(target).st_size
+    at = written = 0
+    is_whole = True
+    while at < length:
+        data, good = _read(source, at, min(_STEP, length - at))
+        is_whole = is_whole and good
+        if not data:
+            break
+        if at >= have or posix.read_at(target, at, len(data)) != data:
+            written += posix.write_at(target, at, data)
+        at += len(data)
+        advance(len(data))
+    if at < have:
+        os.ftruncate(target, at)
+    return Filled(at, written, is_whole and at == length)
+
+
+def stage(piece: Piece, root: str) -> None:
+    """Copy an open piece to its place in the directory ``root``, with its time, by which rsync tells what is new."""
+    with posix.create(os.path.join(root, piece.name)) as target:
+        fill(piece.fd, target, piece.length, lambda amount: None)
+        modified = os.fstat(piece.fd).st_mtime_ns
+        os.utime(target, ns=(modified, modified))
+
+
+def _read(fd: int, offset: int, length: int) -> tuple[bytes, bool]:
+    """Up to ``length`` bytes, with zeros where the disk has none to give; whether it had all."""
+    try:
+        return posix.read_at(fd, offset, length), True
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+    length = min(length, max(os.fstat(fd).st_size - offset, 0))
+    parts = []
+    for at in range(offset, offset + length, _SECTOR):
+        wanted = min(_SECTOR, offset + length - at)
+        try:
+            part = posix.read_at(fd, at, wanted)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            part = b""
+        parts.append(part.ljust(wanted, b"\0"))
+    return b"".join(parts), False

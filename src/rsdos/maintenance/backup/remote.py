@@ -1,0 +1,243 @@
+"""Backup to another machine, through rsync. Options → plan → execute → report: the first two as for a local one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from time import monotonic
+
+from rsdos.engine.engine import Engine
+from rsdos.errors import Busy, InvalidOption
+from rsdos.maintenance.backup.backup import BackupOptions, BackupPlan, BackupReport
+from rsdos.maintenance.backup.copy_file import stage
+from rsdos.maintenance.backup.generations import next_name
+from rsdos.maintenance.backup.last_backup import LastBackup, write_note
+from rsdos.maintenance.backup.remote_generations import RemoteGenerations
+from rsdos.maintenance.backup.rsync import SILENCE as SILENCE_LIMIT
+from rsdos.maintenance.backup.rsync import Remote
+from rsdos.maintenance.copies import CONFIG, LIVE, LOCK, MARK, MARKED, MOST_CONFIG, Rights, mark_of
+from rsdos.model import WhenBusy
+from rsdos.progress import SILENCE
+from rsdos.protocols import Progress
+from rsdos.storage import locks, posix
+from rsdos.storage.directory import temporary_directory
+from rsdos.storage.permissions import make_directories
+from rsdos.stores.findings import Piece
+
+_STEP = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """The programs that lead to the other machine."""
+
+    rsync: str = "rsync"
+    shell: str = "ssh"
+    silence: float = SILENCE_LIMIT
+    """Seconds without a sign of life after which the other machine is given up."""
+
+
+def plan(engine: Engine, options: BackupOptions, ways: Ways) -> BackupPlan:
+    """Count the files, and look at what is there. Raises what `backup.plan` does."""
+    if options.keep < 0:
+        raise InvalidOption(f"keep is 0 or more, not {options.keep}")
+    there = RemoteGenerations(Remote(options.destination, ways.rsync, ways.shell, ways.silence))
+    names = there.names()
+    there.check(names, engine.config.container_id)
+    loose = list(map(posix.length_of, engine.loose.names.paths()))
+    sums = engine.packed.sums()
+    length = sum(loose) + sum(pack.length for pack in sums.packs) + sums.index_length
+    previous = names[-1] if names and options.link else None
+    return BackupPlan(options, len(loose) + len(sums.packs), length, previous, there.is_begun())
+
+
+def execute(engine: Engine, plan: BackupPlan, ways: Ways, progress: Progress = SILENCE) -> BackupReport:
+    """Back up, in the order of a local backup, with what did not change linked there.
+
+    The sizes of what was sent are compared, and with ``verify`` its SHA-256, which the other machine's ``sha256sum``
+    tells. Killed at any moment, the next run goes on. Raises what `backup.execute` does, and OSError when rsync or the
+    remote shell fail.
+    """
+    begun = monotonic()
+    remote = Remote(plan.options.destination, ways.rsync, ways.shell, ways.silence)
+    with suppress(OSError):
+        engine.layout.make(engine.layout.locks)
+    path = engine.layout.backup_lock
+    lock = locks.acquire(path) if engine.when_busy is WhenBusy.WAIT else locks.try_acquire(path)
+    if lock is None:
+        raise Busy(remote.place, locks.holder(path))
+    holder = f"a backup, process {os.getpid()} on {os.uname().nodename}"
+    # The first lock keeps a second backup of this container out, wherever to; the other one other machines' to there.
+    with lock, remote.locked(LOCK, holder, engine.when_busy), temporary_directory() as stage:
+        lock.describe(holder)
+        there = RemoteGenerations(remote)
+        names = there.names()
+        there.check(names, engine.config.container_id)
+        run = _Run(engine, remote, stage, names[-1] if names and plan.options.link else None)
+        progress.start("Copying", plan.length, "bytes")
+        try:
+            with engine.reading():
+                unreadable = run.copy(progress)
+                renewed, wrong = run.verify() if plan.options.verify else ([], [])
+        finally:
+            progress.finish()
+        generation, deleted = run.finish(names, plan.options.keep)
+    place = f"{remote.place.rstrip('/')}/{generation}"
+    verified = not wrong if plan.options.verify else None
+    write_note(engine.layout, LastBackup(datetime.now(UTC).isoformat(timespec="seconds"), place, verified))
+    return BackupReport(
+        place,
+        run.files,
+        run.length,
+        run.files - run.sent if run.is_linked else 0,
+        run.written,
+        deleted,
+        (*unreadable, *wrong),
+        run.files if plan.options.verify else 0,
+        renewed=tuple(renewed),
+        linked_length=run.length - run.sent_length if run.is_linked else 0,
+        seconds=monotonic() - begun,
+    )
+
+
+class _Run:
+    """One backup. ``stage`` is a local directory for what has to be copied here first: the index, and little else."""
+
+    def __init__(self, engine: Engine, remote: Remote, stage: str, previous: str | None) -> None:
+        self._engine = engine
+        self._root = engine.layout.root
+        self._remote = remote
+        self._there = RemoteGenerations(remote)
+        self._stage = stage
+        self._config = posix.read_file(engine.layout.config, MOST_CONFIG)
+        # Not "../": rsync 3.2.7 as patched by Debian does not read a base whose path has that in it (code 23).
+        self._link = [f"--link-dest={remote.path}/{previous}"] if previous else []
+        self._rights = _rights(Rights.like(self._root))
+        self.is_linked = previous is not None
+        self.files = self.length = self.sent = self.sent_length = self.written = 0
+        self._pieces: list[Piece] = []
+        self._index: list[Piece] = []
+
+    def copy(self, progress: Progress) -> list[str]:
+        """Send everything, in the order of `Mirror`; returns the files that are missing or cut short."""
+        self._begin()
+        before = self.length
+        self._send(self._root, self._loose_names())
+        progress.advance(self.length - before)
+        with self._engine.packed.pin(self._stage) as pin:
+            for piece in pin.pieces:
+                if piece.fd >= 0:
+                    stage(piece, self._stage)
+            self._pieces = list(pin.pieces)
+            self._index = [Piece(name, posix.length_of(os.path.join(self._stage, name))) for name in pin.index]
+            # What an earlier run has left of the index goes.
+            wanted = {CONFIG, MARKED, MARK, *pin.index, *(piece.name for piece in pin.pieces)}
+            self._there.let_go(lambda path: path in wanted or self._is_loose(path))
+            # By content: rsync takes two indices of one size and one second for the same.
+            self._send(self._stage, None, "--checksum")
+            self._send(self._root, [piece.name for piece in pin.pieces if piece.fd < 0])
+        self.files += len(pin.pieces) + len(pin.index)
+        self.length += sum(piece.length for piece in pin.pieces)
+        progress.advance(sum(piece.length for piece in pin.pieces))
+        return self._short()
+
+    def _send(self, source: str, names: Iterable[str] | None, *options: str) -> None:
+        sent = self._remote.send(source, LIVE, [*self._rights, *options, *self._link], names)
+        self.sent += sent.files
+        self.sent_length += sent.length
+        self.written += sent.written
+
+    def _is_loose(self, path: str) -> bool:
+        return path.startswith(f"{os.path.basename(self._engine.layout.loose)}/")
+
+    def _begin(self) -> None:
+        """Make the directories; of what an earlier run has left, remove what the container does not have any more.
+
+        Before the loose files are listed: what is packed from then on may not go.
+        """
+        for directory in self._engine.layout.directories:
+            make_directories(os.path.join(self._stage, os.path.relpath(directory, self._root)))
+        posix.write_file(os.path.join(self._stage, MARKED), self._config)
+        posix.write_file(os.path.join(self._stage, MARK), mark_of(self._engine.config.container_id))
+        self._there.sweep()
+        self._there.begin()
+        # These say first of all whose this is.
+        self._remote.send(self._stage, LIVE, self._rights, [MARK])
+        self._remote.send(self._stage, LIVE, self._rights)
+        loose = {os.path.relpath(path, self._root) for path in self._engine.loose.names.paths()}
+        self._there.let_go(lambda path: path in loose or not self._is_loose(path))
+
+    def _loose_names(self) -> Iterator[str]:
+        for path in self._engine.loose.names.paths():
+            with suppress(FileNotFoundError):
+                self.length += os.stat(path, follow_symlinks=False).st_size
+                self.files += 1
+                yield os.path.relpath(path, self._root)
+
+    def _short(self) -> list[str]:
+        """The pieces that are not there as far as they are needed."""
+        script = 'while read -r name; do if [ -f "$name" ]; then wc -c < "$name"; else echo -1; fi; done'
+        answers = self._ask(script, [piece.name for piece in self._pieces])
+        return [piece.name for piece, answer in zip(self._pieces, answers, strict=True) if int(answer) < piece.length]
+
+    def verify(self) -> tuple[list[str], list[str]]:
+        """Compare bytes; what differs is sent anew, and not linked. Returns such files, and those that still differ."""
+        loose = [name for name in self._there.files() if self._is_loose(name)]
+        pieces = [(piece.name, piece.length) for piece in [*self._index, *self._pieces]]
+        # What was packed meanwhile cannot be compared any more; its packed copy is.
+        wanted = [*pieces, *((name, posix.length_of(os.path.join(self._root, name))) for name in loose)]
+        wrong = self._wrong(wanted)
+        if not wrong:
+            return [], []
+        self._there.remove(wrong)
+        staged = {name for name in wrong if os.path.exists(os.path.join(self._stage, name))}
+        for source, names in ((self._stage, staged), (self._root, set(wrong) - staged)):
+            if names:
+                self.written += self._remote.send(source, LIVE, self._rights, sorted(names)).written
+        still = self._wrong([(name, length) for name, length in wanted if name in set(wrong)])
+        return sorted(set(wrong) - set(still)), still
+
+    def _wrong(self, wanted: Sequence[tuple[str, int]]) -> list[str]:
+        """The files of which the other machine has other bytes than this one."""
+        script = 'while read -r length name; do head -c $length "$name" | sha256sum | cut -c 1-64; done'
+        hashed = [(name, length, self._hash(name, length)) for name, length in wanted]
+        there = [(name, length, digest) for name, length, digest in hashed if digest]
+        answers = self._ask(script, [f"{length} {name}" for name, length, _ in there])
+        return [name for (name, _, digest), answer in zip(there, answers, strict=True) if answer.strip() != digest]
+
+    def _hash(self, name: str, length: int) -> str:
+        """The SHA-256 of the beginning of a file here; "" when it is gone."""
+        staged = os.path.join(self._stage, name)
+        hasher = sha256()
+        try:
+            file = posix.open_for_reading(staged if os.path.exists(staged) else os.path.join(self._root, name))
+        except OSError:
+            return ""
+        with file as fd:
+            for at in range(0, length, _STEP):
+                hasher.update(posix.read_at(fd, at, min(_STEP, length - at)))
+        return hasher.hexdigest()
+
+    def _ask(self, script: str, lines: Sequence[str]) -> list[str]:
+        """The answers, a line each, of a script that reads lines there."""
+        return self._remote.run(f"cd {LIVE}; {script}", lines).splitlines() if lines else []
+
+    def finish(self, names: Sequence[str], keep: int) -> tuple[str, tuple[str, ...]]:
+        """Make the live one a generation, and delete the old ones; returns the names of both."""
+        if posix.read_file(self._engine.layout.config, MOST_CONFIG) != self._config:
+            raise Busy(self._root, "a migration, which has made another container of it")
+        name = next_name(names)
+        self._there.finish(name)
+        return name, self._there.prune(names, keep)
+
+
+def _rights(rights: Rights) -> list[str]:
+    """What rsync is told of modes and owners: it passes over an owner that it may not give."""
+    modes = ["--perms", f"--chmod=D{rights.directory:o},F{rights.file:o}"]
+    if os.geteuid():
+        return modes
+    return [*modes, "--owner", "--group", "--numeric-ids", f"--chown={rights.user}:{rights.group}"]

@@ -1,0 +1,148 @@
+"""The directory of backups on another machine: `Generations` by what a shell there can do.
+
+Nothing is removed but regular files and directories that have names of ours; no link is followed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from rsdos.errors import NotOurs
+from rsdos.maintenance.backup.generations import names_among, refuse_another
+from rsdos.maintenance.backup.rsync import Remote
+from rsdos.maintenance.copies import (
+    CONFIG,
+    COPY,
+    DYING,
+    GENERATION,
+    LAST,
+    LIVE,
+    MARK,
+    MARKED,
+    NEW_LAST,
+    QUARANTINE,
+    id_in,
+    is_ours,
+    refuse_strangers,
+)
+from rsdos.storage.directory import Form
+
+_DYING = re.compile(re.escape(DYING) + GENERATION).fullmatch
+_SAFE = re.compile(r"[\w./-]+", re.ASCII).fullmatch
+
+
+class RemoteGenerations:
+    """The backups in a directory of another machine. Every method raises OSError when that fails."""
+
+    def __init__(self, remote: Remote) -> None:
+        self._remote = remote
+
+    def names(self) -> list[str]:
+        """The finished generations, oldest first."""
+        script = 'for f in backup_*; do if [ ! -L "$f" ] && [ -f "$f/config.json" ]; then echo "$f"; fi; done'
+        return names_among(self._remote.run(script).splitlines())
+
+    def check(self, names: Sequence[str], container_id: str) -> None:
+        """As `Generations.check`."""
+        for name in names[-1:]:
+            refuse_another(self._remote.place, id_in(self._read(f"{name}/{CONFIG}")) or container_id, container_id)
+        place = f"{self._remote.place.rstrip('/')}/{LIVE}"
+        kind = self._kind(LIVE)
+        if kind == "none":
+            return
+        if kind != "directory":
+            raise NotOurs(place, f"a {kind} in the place of a directory, which is left alone")
+        below = self._remote.run(f"ls -A {LIVE}").splitlines()
+        for name in (CONFIG, MARKED):
+            if name in below:
+                refuse_another(self._remote.place, id_in(self._read(f"{LIVE}/{name}")) or container_id, container_id)
+        refuse_strangers(place, below, lambda name: self._read(f"{LIVE}/{name}"), container_id)
+        for path in self._found(LIVE, "! -type d"):
+            if is_ours(path, COPY, is_directory=True):
+                raise NotOurs(f"{place}/{path}", "a link or a file in the place of a directory, which is left alone")
+
+    def is_begun(self) -> bool:
+        """Whether there is an unfinished one."""
+        return self._kind(LIVE) == "directory"
+
+    def _kind(self, name: str) -> str:
+        tests = f'if [ -L "{name}" ]; then echo link; elif [ -d "{name}" ]; then echo directory'
+        return self._remote.run(f'{tests}; elif [ -e "{name}" ]; then echo file; else echo none; fi').strip()
+
+    def _read(self, name: str) -> bytes:
+        return self._remote.run(f"if [ -f {name} ]; then cat {name}; fi").encode(errors="surrogateescape")
+
+    def _found(self, directory: str, what: str) -> list[str]:
+        """What ``find`` finds below a directory, relative to it; names that no file of ours has are left out."""
+        found = self._remote.run(f"cd {directory}; find . {what}").splitlines()
+        return [path[2:] for path in found if path.startswith("./") and _SAFE(path)]
+
+    def files(self, directory: str = LIVE) -> list[str]:
+        """The regular files of ours in a copy, relative to it."""
+        return [path for path in self._found(directory, "-type f") if is_ours(path, COPY)]
+
+    def remove(self, paths: Iterable[str], directory: str = LIVE) -> None:
+        """Remove files of a copy; ``paths`` are of ours."""
+        ours = [path for path in paths if is_ours(path, COPY)]
+        if ours:
+            self._remote.run(f"cd {directory}; xargs rm -f --", ours)
+
+    def let_go(self, wanted: Callable[[str], bool]) -> None:
+        """Remove files of ours in the unfinished one that are not wanted, and directories of loose files left empty."""
+        self.remove([path for path in self.files() if not wanted(path)])
+        self._remove_empty(LIVE, COPY, least=2)
+
+    def _remove_empty(self, directory: str, form: Form, least: int = 1) -> None:
+        found = self._found(directory, "-depth -type d")
+        ours = [path for path in found if path.count("/") + 1 >= least and is_ours(path, form, is_directory=True)]
+        if ours:
+            self._remote.run(f'cd {directory}; while read -r d; do rmdir "$d" 2> /dev/null || true; done', ours)
+
+    def begin(self) -> None:
+        """Make the unfinished one, and let it be none that is whole."""
+        self._remote.run(f"mkdir -p {LIVE}; rm -f {LIVE}/{CONFIG}")
+
+    def sweep(self) -> None:
+        """Remove what is left of generations that were being deleted."""
+        for name in self._remote.run("ls -A | grep '^[.]deleting-' || true").splitlines():
+            if _DYING(name):
+                if self._kind(name) != "directory":
+                    raise NotOurs(f"{self._remote.place}/{name}", "a link or a file in the place of a directory")
+                self._delete(name)
+
+    def finish(self, name: str) -> None:
+        """Make the unfinished one a generation, the newest, of that name."""
+        # Nothing says whether that machine has synced what rsync wrote, until this.
+        self._remote.run(f"sync; mv {LIVE}/{MARKED} {LIVE}/{CONFIG}; mv {LIVE} {name}; {_link_to(name)}; sync")
+
+    def prune(self, names: Sequence[str], keep: int) -> tuple[str, ...]:
+        """Delete all of the generations but the ``keep`` last; returns their names."""
+        old = tuple(names[: len(names) - keep] if keep else names)
+        for gone in old:
+            # Half of a generation must not be taken for one, whichever of its names a power loss leaves.
+            self._remote.run(f"mv {gone} {DYING}{gone}; sync")
+            self._delete(f"{DYING}{gone}")
+        return old
+
+    def _delete(self, name: str) -> None:
+        """Delete what is ours in a generation; if there is more in it, that goes to quarantine."""
+        self.remove([path for path in self.files(name) if path != MARK], name)
+        self._remove_empty(name, COPY)
+        self.remove([MARK], name)
+        free = f't={QUARANTINE}/{name}; n=0; while [ -e "$t" ] || [ -L "$t" ]'
+        free += f"; do n=$((n+1)); t={QUARANTINE}/{name}.$n; done"
+        aside = f'if [ -L {QUARANTINE} ]; then exit 1; fi; mkdir -p {QUARANTINE}; {free}; mv {name} "$t"'
+        self._remote.run(f"if rmdir {name} 2> /dev/null; then true; else {aside}; fi")
+
+
+def _link_to(name: str) -> str:
+    """A script that lets the link lead to another generation, at once where ``mv`` knows ``-T``.
+
+    ``ln -f`` alone would leave its own name of the new link for ever, killed before it renames it. Where there are no
+    links there is none, and what is no link stays.
+    """
+    # Where one is already, that there cannot be another has another reason: a full disk.
+    turn = f"rm -f {NEW_LAST}; if ln -s {name} {NEW_LAST}; then mv -T {NEW_LAST} {LAST} || ln -sfn {name} {LAST}"
+    turn += f"; else [ ! -L {LAST} ]; fi"
+    return f"if [ -L {LAST} ] || [ ! -e {LAST} ]; then {turn}; rm -f {NEW_LAST}; fi"

@@ -1,0 +1,1 @@
+"""Validation: what is damaged, and how far a check has come."""

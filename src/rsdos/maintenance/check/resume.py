@@ -1,0 +1,110 @@
+"""How far a validation has come: a small document in the container, so that it can be spread over days."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rsdos.layout import Layout
+from rsdos.storage import posix
+from rsdos.storage.checked_json import decode_document, encode_document
+from rsdos.stores.findings import Depth, Finding
+from rsdos.stores.loose.sandbox import replace_file
+
+MOST_FINDINGS = 10_000
+"""Findings that are kept, 3 MB of them; others are counted."""
+
+_MOST_BYTES = 1 << 23
+_VERSION = 1
+
+
+@dataclass(slots=True)
+class State:
+    """``packs``: up to which byte each was checked; ``loose``: the last directory of loose objects that was, or None.
+
+    ``objects`` of ``length`` stored bytes were looked at, in ``seconds``; ``unlisted`` findings found no room.
+    """
+
+    depth: Depth
+    share: float
+    packs: dict[int, int] = field(default_factory=dict)
+    loose: str = ""
+    objects: int = 0
+    length: int = 0
+    seconds: float = 0.0
+    unlisted: int = 0
+    findings: dict[Finding, None] = field(default_factory=dict)
+
+    def add(self, findings: Iterable[Finding]) -> None:
+        """Keep findings, each once."""
+        for finding in findings:
+            if finding in self.findings:
+                continue
+            if len(self.findings) < MOST_FINDINGS:
+                self.findings[finding] = None
+            else:
+                self.unlisted += finding.is_damage
+
+
+def save(layout: Layout, state: State) -> None:
+    """Write it down, synced, in the place of what is there. Where the container cannot be written nothing is kept."""
+    members = {
+        "validation_version": _VERSION,
+        "depth": state.depth.value,
+        "share": state.share,
+        "packs": {str(pack_id): position for pack_id, position in state.packs.items()},
+        "loose": state.loose,
+        "objects": state.objects,
+        "length": state.length,
+        "seconds": state.seconds,
+        "unlisted": state.unlisted,
+        "findings": [asdict(finding) for finding in state.findings],
+    }
+    with suppress(OSError):
+        replace_file(layout, layout.validation, encode_document(members))
+        posix.sync_directory(layout.root)
+
+
+def load(layout: Layout) -> State | None:
+    """What was saved; None where there is nothing, or nothing whole: it begins anew then."""
+    try:
+        members = decode_document(posix.read_file(layout.validation, _MOST_BYTES))
+        return _decoded(members)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _decoded(members: dict[str, Any]) -> State | None:
+    if members["validation_version"] != _VERSION:
+        return None
+    return State(
+        Depth(members["depth"]),
+        float(members["share"]),
+        {int(pack_id): int(position) for pack_id, position in members["packs"].items()},
+        str(members["loose"]),
+        int(members["objects"]),
+        int(members["length"]),
+        float(members["seconds"]),
+        int(members["unlisted"]),
+        {
+            Finding(
+                str(row["path"]),
+                str(row["reason"]),
+                None if row["key"] is None else str(row["key"]),
+                None if row["offset"] is None else int(row["offset"]),
+                bool(row["is_damage"]),
+                int(row.get("objects", 0)),
+            ): None
+            for row in members["findings"][:MOST_FINDINGS]
+        },
+    )
+
+
+def forget(layout: Layout) -> None:
+    """Nothing is to be resumed any more."""
+    with suppress(OSError):
+        if os.path.lexists(layout.validation):
+            layout.remove(layout.validation)

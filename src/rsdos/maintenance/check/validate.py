@@ -1,0 +1,267 @@
+"""Validate: re-read and re-hash what the container has, and say what is not as it was. Options → plan → execute →
+report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import monotonic
+
+from rsdos.engine.engine import Engine
+from rsdos.errors import DamagedContainer, InvalidOption
+from rsdos.maintenance.backup.last_backup import VALIDATION
+from rsdos.maintenance.check.resume import State, forget, load, save
+from rsdos.progress import SILENCE
+from rsdos.protocols import Progress
+from rsdos.storage import posix
+from rsdos.stores.findings import Checked, Depth, Finding, PacksCheck, Sample
+
+__all__ = ["Depth", "ValidateOptions", "ValidatePlan", "ValidateReport", "execute", "look", "plan"]
+
+_SAVED_EVERY = 30.0
+"""Seconds of work that are done again after a kill, at most; and one batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValidateOptions:
+    """How deep, and which share of all keys, from 0 to 1: always the same ones.
+
+    ``resume`` goes on from where a run of the same kind was broken off, if one was. No object is begun after
+    ``seconds`` (None: no limit); the next run can resume then.
+    """
+
+    depth: Depth = Depth.QUICK
+    share: float = 1.0
+    resume: bool = False
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatePlan:
+    """What there is to check: so many packs, and so many bytes of them that were not checked yet."""
+
+    options: ValidateOptions
+    packs: int
+    length: int
+    is_resumed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ValidateReport:
+    """What a validation found, together with the runs that it resumed.
+
+    ``objects`` copies of ``length`` stored bytes were looked at: each of an object that is loose and packed, or in two
+    packs. ``damaged`` are objects of which a copy is not good, ``files`` what is wrong with files of the container
+    itself; ``unlisted`` more were found than are kept. ``leftovers`` are no damage: what dead writers left, and files
+    that are somebody else's. ``is_finished``: else the time was up.
+    """
+
+    depth: Depth
+    share: float
+    is_finished: bool
+    objects: int
+    length: int
+    damaged: tuple[Finding, ...] = ()
+    files: tuple[Finding, ...] = ()
+    leftovers: tuple[Finding, ...] = ()
+    unlisted: int = 0
+    seconds: float = 0.0
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing is damaged, as far as it came."""
+        return not self.damaged and not self.files and not self.unlisted
+
+    @property
+    def damaged_files(self) -> int:
+        """How many files ``files`` are about."""
+        return len({finding.path for finding in self.files})
+
+    @property
+    def unreadable(self) -> int:
+        """How many objects cannot be read for what is wrong with ``files``, unless they have another copy."""
+        return sum(finding.objects for finding in self.files)
+
+
+def plan(engine: Engine, options: ValidateOptions) -> ValidatePlan:
+    """Look what there is. Raises `InvalidOption`, also when what is to be resumed was of another kind."""
+    if not 0 < options.share <= 1:
+        raise InvalidOption(f"a sample is a share above 0 and at most 1, not {options.share!r:.40}")
+    state = _resumed(engine, options)
+    lengths: dict[int, int] = {}
+    with suppress(DamagedContainer):  # The execution says so.
+        lengths = {pack.id: pack.length for pack in engine.packed.sums().packs}
+    done = sum(min(length, state.packs.get(pack_id, 0)) for pack_id, length in lengths.items()) if state else 0
+    return ValidatePlan(options, len(lengths), sum(lengths.values()) - done, state is not None)
+
+
+def _resumed(engine: Engine, options: ValidateOptions) -> State | None:
+    state = load(engine.layout) if options.resume else None
+    if state and (state.depth, state.share) != (options.depth, options.share):
+        raise InvalidOption(
+            f"the validation that was broken off was {state.depth.value}, of a share of {state.share:g}: "
+            "give the same, or do not resume"
+        )
+    return state
+
+
+def execute(engine: Engine, plan: ValidatePlan, progress: Progress = SILENCE) -> ValidateReport:
+    """Check the index, then each pack in the order of its bytes, then the loose objects.
+
+    What is there at the beginning is checked; readers, writers and maintenance go on, and nothing that they do is a
+    finding. No pack is unlinked meanwhile. Nothing is written but how far it came, every 30 seconds, and at the end
+    its outcome; where the container cannot be written not even that. Memory: 40 MB and the findings. Raises OSError.
+    """
+    state = _resumed(engine, plan.options) or State(plan.options.depth, plan.options.share)
+    run = _Run(engine, plan, state, is_kept=True)
+    try:
+        report = run.run(progress)
+    except BaseException:
+        run.save()
+        raise
+    if report.is_finished:
+        forget(engine.layout)
+        with suppress(OSError):  # No permission to write, or a damaged manifest: it was only to be noted.
+            engine.packed.note(VALIDATION, _note(report))
+    else:
+        run.save()
+    return report
+
+
+def look(engine: Engine, depth: Depth, progress: Progress = SILENCE) -> ValidateReport:
+    """Validate all, and write nothing."""
+    options = ValidateOptions(depth)
+    return _Run(engine, plan(engine, options), State(depth, options.share), is_kept=False).run(progress)
+
+
+def _note(report: ValidateReport) -> Mapping[str, object]:
+    return {
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "depth": report.depth.value,
+        "share": report.share,
+        "objects": report.objects,
+        "length": report.length,
+        "damaged": len(report.damaged) + report.unlisted,
+        "files": report.damaged_files,
+        "unreadable": report.unreadable,
+        "seconds": round(report.seconds, 1),
+    }
+
+
+_NO_SYNC = Finding(
+    ".", "its file system cannot sync directories: a power loss may take the latest names", is_damage=False
+)
+
+_MOST_ROUNDS = 16
+"""How often packs are looked for to which objects were moved since the last look; each has only those to check."""
+
+
+class _Run:
+    """One run, which adds to a state."""
+
+    def __init__(self, engine: Engine, plan: ValidatePlan, state: State, *, is_kept: bool) -> None:
+        """``is_kept``: how far it came is written down."""
+        self._is_kept = is_kept
+        self._engine = engine
+        self._plan = plan
+        self._state = state
+        self._begun = self._saved = monotonic()
+        self._before = state.seconds
+        self._index: list[Finding] = []
+
+    def run(self, progress: Progress) -> ValidateReport:
+        """Check all that is left."""
+        options = self._plan.options
+        with self._engine.reading():
+            check = self._engine.packed.check(options.depth, Sample(options.share))
+            is_finished = self._check_packs(check, progress) and self._check_loose(progress)
+            if is_finished:
+                self._state.add(check.leftovers())
+                if not posix.sync_directory(self._engine.layout.root):
+                    self._state.add((_NO_SYNC,))
+        return self._report(is_finished)
+
+    def _check_packs(self, check: PacksCheck, progress: Progress) -> bool:
+        """Check index and packs; whether all of them are done."""
+        # The index is checked by every run: what was found in an earlier one may have been replaced by now.
+        self._index = list(check.structure())
+        progress.start("Checking packs", self._plan.length, "bytes")
+        try:
+            done: set[int] = set()
+            for _ in range(_MOST_ROUNDS):
+                fresh = {pack_id: length for pack_id, length in check.lengths.items() if pack_id not in done}
+                if not fresh:
+                    break
+                done.update(fresh)
+                for pack_id, length in fresh.items():
+                    start = self._state.packs.get(pack_id, 0)
+                    if start and start >= length:
+                        continue
+                    if not self._check_pack(check.pack(pack_id, start), pack_id, start, progress):
+                        return False
+        finally:
+            progress.finish()
+        return True
+
+    def _check_pack(self, steps: Iterator[Checked], pack_id: int, start: int, progress: Progress) -> bool:
+        for step in steps:
+            assert isinstance(step.position, int)
+            self._add(step)
+            progress.advance(step.length)
+            self._state.packs[pack_id] = max(start, self._state.packs.get(pack_id, 0), step.position)
+            # Some progress is made whatever the budget: else no number of runs would come to an end.
+            if step.position > start and self._is_up():
+                return False
+        return True
+
+    def _check_loose(self, progress: Progress) -> bool:
+        """Check the loose objects; whether all of them are done."""
+        progress.start("Checking loose objects", None, "bytes")
+        try:
+            for step in self._engine.loose.check(self._plan.options.depth, Sample(self._plan.options.share)).run(
+                self._state.loose
+            ):
+                self._add(step)
+                progress.advance(step.length)
+                if isinstance(step.position, str):
+                    self._state.loose = step.position
+                if step.objects and self._is_up():
+                    return False
+        finally:
+            progress.finish()
+        return True
+
+    def _add(self, step: Checked) -> None:
+        self._state.objects += step.objects
+        self._state.length += step.length
+        self._state.add(step.findings)
+        if self._is_kept and monotonic() - self._saved > _SAVED_EVERY:
+            self.save()
+
+    def _is_up(self) -> bool:
+        seconds = self._plan.options.seconds
+        return seconds is not None and monotonic() - self._begun >= seconds
+
+    def save(self) -> None:
+        """Write down how far it came."""
+        self._state.seconds = self._before + monotonic() - self._begun
+        save(self._engine.layout, self._state)
+        self._saved = monotonic()
+
+    def _report(self, is_finished: bool) -> ValidateReport:
+        state = self._state
+        found = list(dict.fromkeys((*self._index, *state.findings)))
+        return ValidateReport(
+            state.depth,
+            state.share,
+            is_finished,
+            state.objects,
+            state.length,
+            tuple(one for one in found if one.is_damage and one.key is not None),
+            tuple(one for one in found if one.is_damage and one.key is None),
+            tuple(one for one in found if not one.is_damage),
+            state.unlisted,
+            self._before + monotonic() - self._begun,
+        )

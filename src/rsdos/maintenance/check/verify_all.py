@@ -1,0 +1,72 @@
+"""Reading every object of a container that nobody writes to."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+
+from rsdos.engine.engine import Engine
+from rsdos.errors import DamagedContainer, DamagedObject
+from rsdos.protocols import Progress
+
+_BATCH = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Rehashed:
+    """``objects`` copies were read; ``damaged`` are the keys of those that have another hash, or cannot be read.
+
+    ``reason`` says why not all could be found, where the index is damaged.
+    """
+
+    objects: int = 0
+    damaged: tuple[str, ...] = ()
+    reason: str = ""
+
+
+def rehash(root: str, progress: Progress) -> Rehashed:
+    """Read and hash every copy of every object in a container. Nothing is written. Raises OSError."""
+    engine = Engine(root)
+    objects = 0
+    damaged: set[str] = set()
+    reason = ""
+    progress.start("Verifying", None, "objects")
+    try:
+        keys = iter(engine.loose)
+        while some := list(islice(keys, _BATCH)):
+            damaged.update(key for key in some if not engine.loose.has_hash(bytes.fromhex(key)))
+            objects += len(some)
+        for pack in engine.packed.listed():
+            for digests in pack.digests:
+                for digest, good in zip(digests, engine.packed.rehash(digests), strict=True):
+                    if not good:
+                        damaged.add(digest.hex())
+                objects += len(digests)
+                progress.advance(len(digests))
+    except DamagedContainer as error:
+        reason = str(error)
+    finally:
+        progress.finish()
+        engine.close()
+    return Rehashed(objects, tuple(sorted(damaged)), reason)
+
+
+def bad_files(root: str, found: Rehashed) -> list[str]:
+    """The files, relative to ``root``, in which what is damaged stands; of a damaged index all that it is made of."""
+    engine = Engine(root)
+    files = set()
+    try:
+        for key in found.damaged:
+            digest = bytes.fromhex(key)
+            if not engine.loose.has_hash(digest):
+                files.update(engine.loose.names.files(digest))
+            with suppress(DamagedContainer, DamagedObject):
+                extents = [meta.extent for meta in engine.packed.copies_of(digest)]
+                files.update(engine.layout.pack(extent.pack_id) for extent in extents if extent is not None)
+        if found.reason:
+            files.update(engine.layout.segment(number) for number in engine.layout.segment_numbers())
+    finally:
+        engine.close()
+    return sorted(os.path.relpath(file, root) for file in files)

@@ -1,0 +1,1 @@
+"""The file system: descriptors, locks, durable writes and removals."""

@@ -1,0 +1,373 @@
+"""What every store has in common: the verbs by key, made from a few looks by digest that each store has its own way of.
+
+A **look** answers from what is in sight: None, or nothing, for an object that is not. The verbs look, and when that
+fails ask whether the sight is still current; if not they look again, until the answer is stable. Only then is an
+object missing (design, section 3).
+
+Beside writers that never rest no answer would ever be stable, and none has to be. What is there all the time is found
+by a look that fails to find it at first: when that look came to the loose files, without finding it there, it was in a
+pack, and so it is in the sight that is loaded after that look. `LOOKS` is more than the two that this takes.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
+from math import inf
+from operator import itemgetter
+from time import monotonic
+from typing import Literal, TypeVar, overload
+
+from rsdos.errors import DamagedContainer, DamagedObject, DecodeError, InvalidOption, ObjectNotFound, log_warning
+from rsdos.hashing import HashType
+from rsdos.model import BytesLike, Copy, Durability, Missing, ObjectMeta, Source, Trust
+from rsdos.storage import posix
+from rsdos.stores import order
+
+CHUNK = 1 << 17
+"""Keys of a bulk call that are looked up together: 30 MB while that lasts."""
+
+LOOKS = 4
+"""Looks, each with a newer sight, that have to find nothing before that is the answer."""
+
+MOST_LOOKS = 100
+"""Looks, each with a newer sight, that may meet what is gone by then: each time a repack between two calls."""
+
+_T = TypeVar("_T")
+
+
+class Store(ABC):
+    """The reading verbs of `rsdos.interfaces.ObjectStore`; any number of threads."""
+
+    hash: HashType
+    """What keys are made with."""
+
+    # The looks.
+
+    @abstractmethod
+    def read(self, digest: bytes) -> bytes | None:
+        """The verified bytes of one object. Raises `DamagedObject`."""
+
+    @abstractmethod
+    def frames(self, digest: bytes) -> Iterator[BytesLike] | None:
+        """The verified bytes of one object, in parts of at most one frame or the whole of a smaller one."""
+
+    def has_hash(self, digest: bytes) -> bool:
+        """Whether an object is in sight and its bytes are those of its key. Reads it to its end."""
+        hasher = self.hash.new()
+        try:
+            parts = self.frames(digest)
+            if parts is None:
+                return False  # Not the hash of nothing, which is that of the empty object.
+            for part in parts:
+                hasher.update(part)
+        except DamagedObject:
+            return False
+        return hasher.digest() == digest
+
+    @abstractmethod
+    def stream(self, digest: bytes) -> io.BufferedReader | None:
+        """A seekable stream of one object."""
+
+    @abstractmethod
+    def describe(self, digest: bytes) -> ObjectMeta | None:
+        """What is known of one object without reading it."""
+
+    @abstractmethod
+    def read_many(self, digests: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
+        """(position, bytes) of those that are in sight, in storage order. Raises `DamagedObject`."""
+
+    def read_lists(self, digests: Sequence[bytes]) -> Iterator[tuple[Sequence[int], Sequence[bytes]]]:
+        """`read_many` as lists of positions and of bytes, of as many objects at a time as the store reads together."""
+        for at, data in self.read_many(digests):
+            yield (at,), (data,)
+
+    @abstractmethod
+    def contains_many(self, digests: Sequence[bytes]) -> list[bool]:
+        """Which of the objects are in sight."""
+
+    def may_have(self, digest: bytes) -> bool:
+        """Whether an object is in sight, good or not; True, too, where damage leaves that open."""
+        try:
+            return self.contains_many((digest,))[0]
+        except DamagedContainer:
+            return True
+
+    @abstractmethod
+    def copies(
+        self,
+        digests: Sequence[bytes],
+        trust: Trust,
+        durability: Durability,
+        raws: Sequence[BytesLike] | None = None,
+    ) -> list[Copy]:
+        """Which of the objects are in sight, and whether their copies are good.
+
+        ``raws`` are their bytes, where the caller has them: to compare with these takes a tenth of hashing.
+
+        Under full durability a good copy is on stable storage: it is put there, or counts as missing.
+        """
+
+    def sight(self) -> object:
+        """What looks go to from now on, until a refresh, this thread's or another's."""
+        return None
+
+    def has_sight(self) -> bool:
+        """Whether anything is in sight already; else the next look, or `sight`, brings what is the newest then."""
+        return True
+
+    def is_current(self, sight: object) -> bool:
+        """Whether ``sight``, taken before a look, was all there is when this is asked."""
+        return True
+
+    def refresh(self) -> None:
+        """Bring into sight what has come since."""
+        return
+
+    clock: Callable[[], float] = staticmethod(monotonic)
+    """Seconds, for `order.is_due`."""
+
+    _asked = -inf
+    """When it was last asked whether the sight was current."""
+
+    def _keep_current(self) -> None:
+        """Before an answer from what is in sight alone: ask for a newer state, unless that was done a moment ago."""
+        now = self.clock()
+        if order.is_due(self._asked, now):
+            # What comes into sight with this very look is the newest.
+            if self.has_sight() and not self.is_current(self.sight()):
+                self.refresh()
+            self._asked = now
+
+    # The verbs.
+
+    def look(self, look: Callable[[bytes], _T | None], key: str) -> _T:
+        """What a look finds of an object, as soon as its answer is stable. Raises `ObjectNotFound`, `InvalidKey`."""
+        digest = self.hash.parse_key(key)
+        result = look(digest)
+        looks = 1
+        while result is None:
+            sight = self.sight()
+            result = look(digest)
+            looks += 1
+            if result is None:
+                if looks > LOOKS or self.is_current(sight):
+                    raise ObjectNotFound(key)
+                self.refresh()
+        return result
+
+    def extract(self, key: str) -> bytes:
+        """The bytes of one object. Raises `ObjectNotFound`, `DamagedObject`, `InvalidKey`."""
+        # `look`, without the call where the first look finds it.
+        data = self.read(self.hash.parse_key(key))
+        return self.look(self.read, key) if data is None else data
+
+    def open(self, key: str) -> io.BufferedReader:
+        """A seekable binary stream of one object; see `extract`. Its reads raise `DamagedObject`."""
+        return self.look(self.stream, key)
+
+    def parts(self, key: str) -> Iterator[BytesLike]:
+        """The bytes of one object in order, in parts of at most one frame or the whole of a smaller one."""
+        return self.look(self.frames, key)
+
+    def meta(self, key: str) -> ObjectMeta:
+        """Sizes, codec and place of one object, as of a second ago at most. Raises `ObjectNotFound`, `InvalidKey`."""
+        self._keep_current()
+        return self.look(self.describe, key)
+
+    def extract_to(self, key: str, path: str | os.PathLike[str]) -> int:
+        """Write one object to a file, in the memory of two frames; returns its size.
+
+        The file appears whole or not at all, and takes the place of a regular file that is there. It is not synced.
+        Raises what `extract` does, `InvalidOption` when something else stands there, and OSError.
+        """
+        return write_out(self.look(self.frames, key), os.fspath(path))
+
+    @overload
+    def extract_many(
+        self, keys: Iterable[str], *, missing: Literal["raise", "skip"] = "raise"
+    ) -> Iterator[tuple[str, bytes]]: ...
+    @overload
+    def extract_many(self, keys: Iterable[str], *, missing: Missing) -> Iterator[tuple[str, bytes | None]]: ...
+    def extract_many(self, keys: Iterable[str], *, missing: Missing = "raise") -> Iterator[tuple[str, bytes | None]]:
+        """Yield (key, bytes) of many objects, of every 131,072 keys in storage order and each once.
+
+        ``missing`` says what becomes of keys that are not there, after those that are: "raise" `ObjectNotFound`,
+        "skip" them, or yield (key, None) ("none"). Memory: 8 MiB of objects at a time, or one that is larger.
+        """
+        if missing not in ("raise", "skip", "none"):
+            raise InvalidOption(f'missing is "raise", "skip" or "none", not {missing!r:.40}')
+        return self._extract_many(iter(keys), missing)
+
+    def _extract_many(self, keys: Iterator[str], missing: Missing) -> Iterator[tuple[str, bytes | None]]:
+        while chunk := list(islice(keys, CHUNK)):
+            todo, digests = chunk, self.hash.parse_keys(chunk)
+            if _has_twice(todo, digests):
+                todo = list(dict.fromkeys(chunk))
+                digests = self.hash.parse_keys(todo)
+            looks = 0
+            while todo:
+                sight = self.sight()
+                looks += 1
+                found: list[Sequence[int]] = []
+                for positions, payloads in self.read_lists(digests):
+                    found.append(positions)
+                    yield from zip(_picked(todo, positions), payloads, strict=True)
+                rest = rest_of(len(todo), found)
+                todo, digests = [todo[at] for at in rest], [digests[at] for at in rest]
+                if not todo or looks > LOOKS or self.is_current(sight):
+                    break
+                self.refresh()
+            if todo and missing == "raise":
+                raise ObjectNotFound(todo[0])
+            if missing == "none":
+                yield from ((key, None) for key in todo)
+
+    def has(self, key: str) -> bool:
+        """Whether there is an object of this key; that there is, as of a second ago at most. Raises `InvalidKey`.
+
+        It may be deleted at any time: who wants it to be there inserts it, whatever this says.
+        """
+        return self.has_many((key,))[0]
+
+    def has_many(self, keys: Iterable[str]) -> list[bool]:
+        """`has` for each key, in the order given."""
+        keys = iter(keys)
+        answers: list[bool] = []
+        while chunk := list(islice(keys, CHUNK)):
+            digests = self.hash.parse_keys(chunk)
+            self._keep_current()
+            sight = self.sight()
+            present = self.contains_many(digests)
+            looks = 1
+            while not all(present) and looks <= LOOKS and not self.is_current(sight):
+                self.refresh()
+                looks += 1
+                sight = self.sight()
+                present = self.contains_many(digests)
+            answers += present
+        return answers
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and self.hash.is_key(key) and self.has(key)
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[str]: ...
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    # What a store that can be written adds.
+
+    @abstractmethod
+    def insert_many(self, sources: Iterable[Source]) -> list[str]:
+        """Store many objects; returns their keys in the order given."""
+
+    def insert(self, source: Source) -> str:
+        """Store one object; returns its key."""
+        return self.insert_many((source,))[0]
+
+
+_FEW = 1 << 10
+"""Keys up to which numpy is not imported for them."""
+
+
+def _has_twice(keys: Sequence[str], digests: Sequence[bytes]) -> bool:
+    """Whether a key stands there twice; it may say so where none does."""
+    if len(keys) <= _FEW:
+        return len(set(keys)) < len(keys)
+    from rsdos.index.entries import all_differ
+
+    return not all_differ(digests)
+
+
+def _picked(keys: Sequence[str], positions: Sequence[int]) -> Sequence[str]:
+    """The keys at some positions.
+
+    In random order each is a wait for memory: 0.35 us one by one as they are wanted, 0.14 in one call for all.
+    """
+    return itemgetter(*positions)(keys) if len(positions) > 1 else [keys[at] for at in positions]
+
+
+def rest_of(count: int, found: Sequence[Sequence[int]]) -> list[int]:
+    """Those of ``count`` positions, ascending, that are in none of the lists; each is in one list at most."""
+    if sum(map(len, found)) == count:
+        return []
+    absent = bytearray(b"\1") * count
+    for at in chain.from_iterable(found):
+        absent[at] = 0
+    return [at for at, flag in enumerate(absent) if flag]
+
+
+def ask_for_rest(
+    answers: list[Copy], digests: Sequence[bytes], copies: Callable[[Sequence[bytes]], Sequence[Copy]]
+) -> list[Copy]:
+    """``answers``, with what another store says of those objects of which there is no good copy."""
+    if answers.count(Copy.MISSING) == len(answers):
+        return list(copies(digests)) if answers else answers
+    rest = [at for at, copy in enumerate(answers) if copy is not Copy.GOOD]
+    for at, copy in zip(rest, copies([digests[at] for at in rest]) if rest else (), strict=True):
+        if copy is Copy.GOOD or answers[at] is Copy.MISSING:
+            answers[at] = copy
+    return answers
+
+
+def first_good(digest: bytes, copies: Iterable[Callable[[], Iterator[BytesLike]]]) -> Iterator[BytesLike]:
+    """The parts of an object from the first of its copies; where that is damaged, on from there in the next.
+
+    Each copy yields only what it has verified. Raises `DamagedObject` when the last is damaged as well.
+    """
+    done = 0
+    reason = "there is no copy of it"
+    for parts in copies:
+        position = 0
+        try:
+            for part in parts():
+                begin = max(done - position, 0)
+                position += len(part)
+                if begin < len(part):
+                    done = position
+                    yield memoryview(part)[begin:] if begin else part
+        except (DecodeError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in (errno.EIO, errno.ENOENT):
+                raise
+            reason = error.reason if isinstance(error, DamagedObject) else str(error)
+            log_warning("object %s: a copy is damaged: %s", digest.hex(), reason)
+        else:
+            return
+    raise DamagedObject(digest.hex(), reason)
+
+
+def free_name(path: str) -> str:
+    """This path, or the same with a number, that nothing stands at."""
+    number, name = 0, path
+    while os.path.lexists(name):
+        number += 1
+        name = f"{path}.{number}"
+    return name
+
+
+def write_out(parts: Iterator[BytesLike], path: str) -> int:
+    """Write a file from parts, so that it appears whole or not at all; returns its size."""
+    try:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            raise InvalidOption(f"{path}: is there already, and is not a regular file")
+    except FileNotFoundError:
+        pass
+    temporary = os.path.join(os.path.dirname(path), f".rsdos-{os.urandom(8).hex()}.part")
+    try:
+        with posix.NewFile(temporary) as fd:
+            size = 0
+            for part in parts:
+                size += posix.write_at(fd, size, part)
+            os.rename(temporary, path)
+    except OSError as error:
+        if os.path.basename(error.filename or "") == os.path.basename(temporary):
+            error.filename = path  # Of the other name nobody knows.
+        raise
+    return size

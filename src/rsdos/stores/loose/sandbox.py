@@ -1,0 +1,349 @@
+"""The sandbox: where unfinished files live, in one directory per writer; the first small one of a writer, beside them.
+
+The name of either says who it is (boot id, pid, random); a ``flock`` on it says whether that writer is alive, whatever
+the host, the container or the pid namespace. The kernel frees it with the process. A directory is made, locked and
+removed for ten times what the lock of one file costs: too much for who opens a container to store one object (ADR 13).
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import stat
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import lru_cache
+from typing import NamedTuple
+
+from rsdos.layout import Layout
+from rsdos.model import BytesLike
+from rsdos.storage import locks, posix
+from rsdos.storage.descriptors import Working, opening
+from rsdos.storage.directory import Directory
+from rsdos.storage.permissions import inherit, is_shared, make_directory, share
+
+_MOST_TRIES = 1000
+"""Times that a file or directory is made anew because a sweep has taken it away before it was locked."""
+
+
+@lru_cache
+def _boot_id() -> str:
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read(8)
+    except OSError:
+        return "noboot"
+
+
+class _Directory(Working):
+    """An open directory, for as long as anybody has a reference: names in it cost half the way to them.
+
+    It is closed with the last of them and not by hand; and in a forked child, which makes one of its own.
+    """
+
+    __slots__ = ("opener", "path")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(posix.opening_directory(path))
+        self.opener = posix.opener_in(self.fd)
+
+
+class Claim(NamedTuple):
+    """A writer's own directory."""
+
+    directory: _Directory
+    lock: locks.Lock
+    is_shared: bool
+
+
+class Sandbox:
+    """The unfinished files of one writer. Made at the first file; any number of threads; a fork makes its own."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._root = layout.sandbox
+        self.next_name = map(str, itertools.count()).__next__
+        """Makes a name that no other file of this writer has."""
+        self._claims: dict[str, Claim] = {}
+        """All that this process has, by the paths of their directories: two threads may each make the first."""
+        self.current: Claim | None = None
+        """Where files are made."""
+        self._is_begun = False
+        """Whether the first file was asked for, since the last `close`."""
+
+    def first_file(self) -> SandboxFile:
+        """`new_file` for `write_one`: the first is locked itself, and has no directory made for it."""
+        if self._is_begun or self.current:
+            return self.new_file()
+        self._is_begun = True
+        return self._lone_file()
+
+    def _lone_file(self) -> LoneFile:
+        for _ in range(_MOST_TRIES):
+            path = self._own_name()
+            try:
+                file = LoneFile(path)
+            except FileNotFoundError:
+                self._layout.make(self._root)
+                continue
+            try:
+                # A sweep between these calls takes the file away: begin again then.
+                if locks.try_lock(file.fd) and os.fstat(file.fd).st_nlink:
+                    inherit(path, file.fd)
+                    return file
+            except BaseException:
+                file.close()
+                raise
+            file.close()
+        raise self._never_kept()
+
+    def new_file(self) -> SandboxFile:
+        """A new empty file. Another thread's `close` may take the directory away meanwhile: a new one is made then."""
+        for _ in range(_MOST_TRIES):
+            claim = self.current
+            # Closed: the parent's, or that of a container that is garbage and works on all the same.
+            if claim is None or claim.directory.fd < 0:
+                claim = self._claim()
+            directory, _, is_shared = claim
+            try:
+                file = SandboxFile(directory, self.next_name())
+            except FileNotFoundError:
+                self._forget(claim)
+                continue
+            if is_shared:
+                share(file.fd)
+            return file
+        raise self._never_kept()
+
+    def _own_name(self) -> str:
+        return f"{self._root}/{_boot_id()}-{os.getpid()}-{os.urandom(8).hex()}"
+
+    def _claim(self) -> Claim:
+        for _ in range(_MOST_TRIES):
+            path = self._own_name()
+            try:
+                make_directory(path)
+            except FileNotFoundError:
+                # Not every copy of a container has its empty directories. Of one that is gone nothing is made anew.
+                self._layout.make(self._root)
+                continue
+            # A sweep between these calls takes the directory away: begin again then.
+            with suppress(FileNotFoundError):
+                lock = locks.try_acquire_directory(path)
+                if lock:
+                    claim = Claim(_Directory(path), lock, is_shared(path))
+                    self._claims[path] = self.current = claim
+                    return claim
+        raise self._never_kept()
+
+    def _never_kept(self) -> OSError:
+        reason = f"what is made here is gone or locked by another at once, {_MOST_TRIES} times"
+        return OSError(errno.ESTALE, reason, self._root)
+
+    def sweep(self) -> int:
+        """Remove what dead writers left; returns how many of their files. A live writer's are never touched."""
+        removed = 0
+        mine = set(self._claims)
+        try:
+            root = self._layout.open(self._root)
+        except FileNotFoundError:
+            return 0
+        with root:
+            for name in root.names():
+                path = f"{self._root}/{name}"
+                if path in mine:
+                    continue
+                with suppress(OSError):  # Among them: it is not ours, and stays.
+                    # Not what is merely ours to remove: disk-objectstore has unlocked files here that it writes.
+                    if root.form.below(name) is not None and stat.S_ISREG(root.status(name).st_mode):
+                        removed += _sweep_file(root, name)
+                        continue
+                    lock = locks.try_acquire_directory(path)
+                    if lock:
+                        with lock, root.child(name) as directory:
+                            there = len(directory.names())
+                            left = directory.clear()
+                            removed += there - len(left)
+                            if not left:
+                                root.remove_directory(name)
+        return removed
+
+    def close(self) -> None:
+        """Give the directories up that this process has; one that another thread still uses stays. Idempotent."""
+        self._is_begun = False
+        if self._claims:
+            for claim in list(self._claims.values()):
+                if self._give_up(claim):
+                    self._forget(claim)
+
+    def _forget(self, claim: Claim) -> None:
+        """Let go of one that is gone, and not of what another thread has made since."""
+        self._claims.pop(claim.directory.path, None)
+        if self.current is claim:
+            self.current = None
+
+    def _give_up(self, claim: Claim) -> bool:
+        """Remove a directory and release its lock, if it is empty. That of a parent is only let go of."""
+        if claim.directory.fd < 0:
+            return True
+        try:
+            with self._layout.open(self._root) as root:
+                root.remove_directory(os.path.basename(claim.directory.path))
+        except FileNotFoundError:
+            pass
+        except OSError:
+            return False
+        claim.lock.release()
+        return True
+
+
+class SandboxFile:
+    """A new file in the sandbox, appended to and read back; `close` removes it unless it was moved away."""
+
+    __slots__ = ("_directory", "_highest", "_name", "fd", "is_moved", "position")
+
+    def __init__(self, directory: _Directory, name: str) -> None:
+        self._directory = directory
+        self._name = name
+        self._highest = self.position = 0
+        self.is_moved = False
+        self.fd = -1
+        try:
+            for fd in posix.opening_new_by(directory.opener, name):
+                self.fd = fd
+        except OSError as error:
+            error.filename = self.path
+            raise
+
+    @property
+    def path(self) -> str:
+        """Where it is until it is moved."""
+        return f"{self._directory.path}/{self._name}"
+
+    def write(self, buffers: Sequence[BytesLike]) -> int:
+        """Append; returns the offset of the first byte."""
+        if self._directory.fd < 0:
+            self._directory.refuse_closed(self.path)
+        offset = self.position
+        self.position += posix.write_many_at(self.fd, offset, buffers)
+        return offset
+
+    def write_one(self, data: bytes) -> None:
+        """Write what is all of it."""
+        if self._directory.fd < 0:
+            self._directory.refuse_closed(self.path)
+        self.position = posix.write_at(self.fd, 0, data)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Read back."""
+        return posix.read_at(self.fd, offset, length)
+
+    def rewind(self, offset: int) -> None:
+        """Append from ``offset`` on."""
+        self._highest = max(self._highest, self.position)
+        self.position = offset
+
+    def finish(self) -> None:
+        """Cut off what a rewind left behind the end."""
+        if self._highest > self.position:
+            os.ftruncate(self.fd, self.position)
+
+    def move(self, target: str) -> None:
+        """Rename it, over what stands there. Raises FileNotFoundError when the target's directory is not there."""
+        try:
+            os.rename(self._name, target, src_dir_fd=self._directory.fd)
+        except OSError as error:
+            error.filename = self.path
+            raise
+        self.is_moved = True
+
+    def close(self) -> None:
+        """Close, and remove what still has the file's first name, unless it is a parent's. Idempotent."""
+        if self.fd >= 0:
+            # First: what is interrupted behind this is done again with the last reference.
+            try:
+                if not self.is_moved and self._directory.fd >= 0:
+                    posix.remove(self._name, self._directory.fd)
+            except OSError:
+                self._close()  # What cannot be removed is not tried again: a sweep does.
+                raise
+            self._close()
+            # Whoever keeps an error keeps its frames, and this with them: not the directory open as well.
+            del self._directory
+
+    def _close(self) -> None:
+        fd, self.fd = self.fd, -1
+        os.close(fd)
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            self.close()
+
+
+class LoneFile(SandboxFile):
+    """A new file directly in the sandbox, which its writer locks. In a forked child it is the parent's."""
+
+    __slots__ = ("_file",)
+
+    def __init__(self, path: str) -> None:
+        self._name = path
+        self._highest = self.position = 0
+        self.is_moved = False
+        self._file = Working(iter(()))
+        self._file.take(posix.opening_new(path))  # By now it can be closed, whatever this raises.
+
+    @property
+    def fd(self) -> int:  # type: ignore[override]
+        """The number, -1 once it is closed, and in a forked child."""
+        return self._file.fd
+
+    @property
+    def path(self) -> str:
+        """Where it is until it is moved."""
+        return self._name
+
+    def write_one(self, data: bytes) -> None:
+        """Write what is all of it."""
+        self._file.refuse_closed(self._name)
+        posix.write_at(self.fd, 0, data)
+
+    def move(self, target: str) -> None:
+        """Rename it, over what stands there. Raises FileNotFoundError when the target's directory is not there."""
+        self._file.refuse_closed(self._name)
+        os.rename(self._name, target)
+        self.is_moved = True
+
+    def close(self) -> None:
+        """Close, and remove what still has the file's first name, unless it is a parent's. Idempotent."""
+        try:
+            if not self.is_moved and self.fd >= 0:
+                posix.remove(self._name)
+        finally:
+            self._file.close()
+
+
+def _sweep_file(root: Directory, name: str) -> bool:
+    """Remove the file of a writer that is dead; whether it was."""
+    # For writing: NFS makes of flock a lock for that.
+    with Working(opening(name, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=root.fd)) as fd:
+        return locks.try_lock(fd) and root.remove(name)
+
+
+def replace_file(layout: Layout, path: str, data: BytesLike) -> None:
+    """`fsio.replace_file` for who holds no lock: any number may do so with one file at once, and the last counts.
+
+    Each writes in a directory of its own, and what one that died has left there goes with the next sweep.
+    """
+    sandbox = Sandbox(layout)
+    try:
+        file = sandbox.first_file()
+        try:
+            file.write_one(bytes(data))
+            posix.sync_file(file.fd)
+            file.move(path)
+        finally:
+            file.close()
+    finally:
+        sandbox.close()

@@ -1,0 +1,1 @@
+"""Objects in packs of version 2."""

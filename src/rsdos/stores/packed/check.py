@@ -1,0 +1,332 @@
+"""Checking the packs of version 2: batch by batch, in the order of their bytes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from rsdos.codecs.checksum import crc32
+from rsdos.config import Config
+from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
+from rsdos.index.entries import Entries
+from rsdos.index.index import Index
+from rsdos.index.manifest import SegmentEntry
+from rsdos.index.segment import Segment
+from rsdos.index.snapshot import Run, Snapshot, runs_of
+from rsdos.layout import Layout
+from rsdos.model import Codec, Record
+from rsdos.pack.format import Batch
+from rsdos.pack.reader import PackFile
+from rsdos.pack.scanning import scan
+from rsdos.storage import posix
+from rsdos.stores.findings import Checked, Depth, Finding, PacksCheck, Sample, Shares
+from rsdos.stores.packed.reader import RecordReader, decoded
+from rsdos.stores.packs import GAP, WINDOW
+
+
+class NativeCheck(PacksCheck):
+    """See `PacksCheck`. Memory: the table of one batch (17 MB at most) a few times, 4 MiB of objects."""
+
+    def __init__(
+        self, layout: Layout, config: Config, index: Index, reader: RecordReader, depth: Depth, sample: Sample
+    ):
+        self._layout = layout
+        self._config = config
+        self._index = index
+        self._reader = reader
+        self._depth = depth
+        self._sample = sample
+        self._snapshot: Snapshot = index.refresh()
+        self._manifest = self._snapshot.manifest
+        self._extra = dict(self._extras())
+        self._counts: Mapping[int, int] | None = None
+
+    @property
+    def lengths(self) -> Mapping[int, int]:
+        return {pack.id: pack.length for pack in self._manifest.packs}
+
+    def _name(self, path: str) -> str:
+        return os.path.relpath(path, self._layout.root)
+
+    def _at(
+        self, pack_id: int, reason: str, offset: int | None = None, key: str | None = None, objects: int = 0
+    ) -> Finding:
+        return Finding(self._name(self._layout.pack(pack_id)), reason, key, offset, objects=objects)
+
+    def _of(self, error: DamagedContainer) -> Finding:
+        path = self._name(os.fspath(error.path))
+        # Without the path that stands in front of it: the finding has that already.
+        return Finding(path, str(error).partition(": ")[2], offset=error.offset)
+
+    # The index.
+
+    def structure(self) -> Iterator[Finding]:
+        yield from self._manifests()
+        yield from self._segments()
+        try:
+            tables = self._snapshot.live_tables()
+            counts: dict[int, int] = {}
+            for table in tables:
+                for pack_id, (objects, _, _) in table.counts().items():
+                    counts[pack_id] = counts.get(pack_id, 0) + objects
+            self._counts = counts
+        except DamagedContainer as error:
+            finding = self._of(error)
+            if os.path.dirname(finding.path) != self._name(self._layout.packed):  # A pack's is met there.
+                yield finding
+
+    def _manifests(self) -> Iterator[Finding]:
+        try:
+            self._index.history.newest_number()
+        except DamagedContainer as error:
+            yield self._of(error)
+        for number in self._layout.manifest_numbers():
+            try:
+                self._index.history.read(number)
+            except FileNotFoundError:
+                continue  # Commits go on, and drop the oldest.
+            except DamagedContainer as error:
+                yield self._of(error)
+
+    def _segments(self) -> Iterator[Finding]:
+        try:
+            manifest = self._index.newest()
+        except DamagedContainer:
+            manifest = self._manifest
+        for entry in manifest.segments:
+            try:
+                segment = self._snapshot.segment(entry) or self._index.open_segment(entry)
+                segment.verify()
+            except FileNotFoundError:
+                # Those in packs are met there.
+                if not entry.pack_id and self._index.history.is_newest(manifest.number):
+                    yield Finding(self._name(self._layout.segment(entry.number)), "a segment of the index is missing")
+            except DamagedContainer as error:
+                if not entry.pack_id:
+                    yield self._of(error)
+
+    # A pack.
+
+    def pack(self, pack_id: int, start: int) -> Iterator[Checked]:
+        for step in self._pack(pack_id, start):
+            # Who may not write holds no long reader's lock: a pack may be repacked and unlinked below him.
+            yield replace(step, findings=()) if step.findings and self._is_gone(pack_id) else step
+
+    def _is_gone(self, pack_id: int) -> bool:
+        if os.path.lexists(self._layout.pack(pack_id)):
+            return False
+        try:
+            return self._index.newest().pack(pack_id) is None
+        except DamagedContainer:
+            return False
+
+    def _pack(self, pack_id: int, start: int) -> Iterator[Checked]:
+        length = self.lengths[pack_id]
+        count = self._count(pack_id)
+        path = self._layout.pack(pack_id)
+        try:
+            file = PackFile(path, pack_id, bytes.fromhex(self._config.container_id))
+        except FileNotFoundError:
+            if length:
+                found = self._at(pack_id, f"the pack is missing, with {_objects(count)}", objects=count)
+                yield Checked(findings=(found,), position=length)
+            return
+        except (DamagedContainer, OSError) as error:
+            reason = str(error).partition(": ")[2] if isinstance(error, DamagedContainer) else str(error)
+            found = self._at(pack_id, f"{reason}: {_objects(count)} of it cannot be read", objects=count)
+            yield Checked(findings=(found,), position=length)
+            return
+        if file.size() < length:
+            reason = f"the pack is cut short: it has {file.size()} of {length} bytes"
+            yield Checked(findings=(self._at(pack_id, reason, file.size()),))
+        result = scan(file, length)
+        lost = [self._at(pack_id, f"no footer covers the bytes to {to}", at) for at, to in result.uncovered]
+        yield Checked(findings=tuple(lost))
+        covered: list[tuple[int, int]] = []
+        seen = 0
+        for batch in result.batches:
+            findings, own = self._table(file, batch)
+            yield Checked(findings=tuple(findings))
+            if own is None:
+                continue
+            covered.append((batch.start, batch.segment_offset))
+            live = self._living(own)
+            seen += len(live)
+            if batch.end > start:
+                yield from self._objects(pack_id, live)
+                yield Checked(position=batch.end)
+        if self._counts is not None and seen < count:
+            yield from self._strangers(pack_id, covered, is_explained=len(covered) < len(result.batches) or bool(lost))
+        elif seen < count:
+            # Not even their keys are known. Some that are dead may have been seen.
+            reason = f"at least {_objects(count - seen)} more were in it, and are in no table that is there"
+            yield Checked(findings=(self._at(pack_id, reason, objects=count - seen),))
+        yield Checked(position=length)
+
+    def _count(self, pack_id: int) -> int:
+        """The objects that live in a pack: as its entries say or, where not all of them can be read, the manifest."""
+        if self._counts is not None:
+            return self._counts.get(pack_id, 0)
+        pack = self._manifest.pack(pack_id)
+        return pack.objects - pack.dead_objects if pack else 0
+
+    def _table(self, file: PackFile, batch: Batch) -> tuple[list[Finding], Entries | None]:
+        """What is wrong with the table of a batch, and its entries of objects if it can be read at all."""
+        try:
+            segment = Segment(file.fd, file.path, batch.segment_offset, batch.segment_length)
+            segment.verify()
+        except DamagedContainer as error:
+            return [self._of(error)], None
+        entries = segment.entries()
+        own = entries.take(~entries.is_tombstone())
+        findings = []
+        if len(entries) != batch.entries:
+            findings.append(self._at(file.pack_id, "a footer counts other entries than there are", batch.footer_offset))
+        inside = own.in_extent(file.pack_id, batch.start, batch.segment_offset + 1) & own.ends_before(
+            batch.segment_offset
+        )
+        for record in own.take(~inside):
+            reason = "a table names bytes that are not of its own batch"
+            findings.append(self._at(file.pack_id, reason, record.offset, record.key))
+        good = own.take(inside)
+        for record in good.take(good.overlapping()):
+            findings.append(self._at(file.pack_id, "it overlaps another object", record.offset, record.key))
+        return findings, good
+
+    def _living(self, own: Entries) -> Entries:
+        """What the index says of those entries that live: that is what readers go by."""
+        try:
+            copies = self._snapshot.copies_like(own)
+        except DamagedContainer:
+            return own
+        return copies.take(copies.of_extents(own))
+
+    def _strangers(self, pack_id: int, covered: Sequence[tuple[int, int]], is_explained: bool) -> Iterator[Checked]:
+        """Objects that the index knows, and no table of the pack."""
+        pack = self._manifest.pack(pack_id)
+        assert pack is not None
+        for table in self._snapshot.copies_in(pack):
+            strange = table.take(~table.of_ranges({pack_id: covered}))
+            if not is_explained:
+                reason = "the index names bytes that no table of the pack names"
+                found = tuple(self._at(pack_id, reason, record.offset, record.key) for record in strange)
+                yield Checked(findings=found)
+            yield from self._objects(pack_id, strange)
+
+    # The objects.
+
+    def _objects(self, pack_id: int, live: Entries) -> Iterator[Checked]:
+        live = live.take(live.sampled(self._sample.bound)) if self._sample.share < 1 else live
+        for run in runs_of(live, GAP, WINDOW):
+            told = 0
+            if run.flags:
+                bad = {}
+                for at, record in enumerate(live.take(run.positions)):
+                    shares = Shares(record.length, record.size)
+                    try:
+                        yield from self._framed(record, shares)
+                    except (DecodeError, DamagedObject, OSError) as error:
+                        bad[at] = str(error)
+                    told += shares.told
+            else:
+                bad = self._run(live, run)
+            findings = tuple(
+                self._at(pack_id, reason, run.offset[at], live.digest(run.positions[at]).hex())
+                for at, reason in sorted(bad.items())
+            )
+            yield Checked(len(run.offset), sum(run.length) - told, findings)
+
+    def _framed(self, record: Record, shares: Shares) -> Iterator[Checked]:
+        """Read a large one, a step for each frame. Raises what is wrong with it."""
+        if self._depth is Depth.QUICK:
+            if not self._reader.is_intact(record):
+                raise DecodeError(_OTHER_CRC)
+            return
+        hasher = self._config.hash.new()
+        for part in self._reader.frames(record):
+            hasher.update(part)
+            yield shares.step(part)
+        if hasher.digest() != record.digest:
+            raise DecodeError(_OTHER_HASH)
+
+    def _run(self, live: Entries, run: Run) -> dict[int, str]:
+        """What is wrong with neighbours, by their place in the run."""
+        stored: list[bytes] = []
+        start = run.offset[0]
+        ends = [offset + length for offset, length in zip(run.offset, run.length, strict=True)]
+        try:
+            with posix.open_for_reading(self._layout.pack(run.pack_id)) as fd:
+                data = memoryview(posix.read_at(fd, start, max(ends) - start))
+            stored = [bytes(data[offset - start : end - start]) for offset, end in zip(run.offset, ends, strict=True)]
+        except OSError:
+            # One by one, so that one bad sector is that of one object.
+            records = list(live.take(run.positions))
+            return {at: "it cannot be read" for at, record in enumerate(records) if not self._reader.is_intact(record)}
+        bad = {at: _OTHER_CRC for at, form in enumerate(stored) if crc32(form) != run.crc[at]}
+        bad |= {at: f"codec {codec} is not known" for at, codec in enumerate(run.codec) if codec not in _CODECS}
+        if self._depth is Depth.FULL and not bad.keys() >= set(range(len(stored))):
+            bad |= self._hashes(live, run, stored, bad)
+        return bad
+
+    def _hashes(self, live: Entries, run: Run, stored: list[bytes], bad: Mapping[int, str]) -> dict[int, str]:
+        good = [at for at in range(len(stored)) if at not in bad]
+        digest_of = self._config.hash.digest_of
+        found = {}
+        digests = live.take([run.positions[at] for at in good]).digests()
+        for at, digest, raw in zip(good, digests, decoded(*_part(run, stored, good)), strict=True):
+            # One that does not decode spoils those that are decoded with it: alone it is told.
+            own = decoded(*_part(run, stored, [at]))[0] if raw is None else raw
+            if own is None:
+                found[at] = "it does not decode to its size"
+            elif digest_of(own) != digest:
+                found[at] = _OTHER_HASH
+        return found
+
+    # What belongs to nothing.
+
+    def _extras(self) -> Iterator[tuple[str, tuple[int, str]]]:
+        """Path of a file → bytes of it that the newest manifest knows nothing of, and what they are."""
+        try:
+            manifest = self._index.newest()
+        except DamagedContainer:
+            return
+        for pack_id in self._layout.pack_ids():
+            path = self._layout.pack(pack_id)
+            pack = manifest.pack(pack_id)
+            extra = posix.length_of(path) - (pack.length if pack else 0)
+            if extra > 0:
+                what = "is not in the manifest" if pack is None else "is behind what was committed"
+                yield path, (extra, f"{extra} bytes: it {what} (a writer is at work, or has died)")
+        named = {segment.number for number in self._layout.manifest_numbers() for segment in self._named(number)}
+        for number in self._layout.segment_numbers():
+            if number not in named:
+                path = self._layout.segment(number)
+                yield path, (posix.length_of(path), "no manifest names it")
+
+    def _named(self, number: int) -> Sequence[SegmentEntry]:
+        try:
+            return self._index.history.read(number).segments
+        except (FileNotFoundError, DamagedContainer):
+            return ()
+
+    def leftovers(self) -> Iterator[Finding]:
+        for path, (extra, what) in self._extras():
+            if path in self._extra and self._extra[path][0] == extra:
+                yield Finding(self._name(path), what, is_damage=False)
+
+
+_OTHER_CRC = "its stored bytes have another CRC-32 than when they were written"
+_OTHER_HASH = "its bytes have another hash than its key"
+_CODECS = frozenset(Codec)
+
+
+def _objects(count: int) -> str:
+    return f"{count} object{'s' * (count != 1)}"
+
+
+def _part(run: Run, stored: list[bytes], at: Sequence[int]) -> tuple[Run, list[bytes]]:
+    """Some of the neighbours."""
+    columns = (run.positions, run.offset, run.length, run.size, run.crc, run.codec)
+    positions, offset, length, size, crc, codec = ([column[i] for i in at] for column in columns)
+    return Run(positions, run.pack_id, run.flags, offset, length, size, crc, codec), [stored[i] for i in at]

@@ -1,0 +1,69 @@
+"""What one state of the packed side of version 2 is made of: the newest manifest, its segments, its packs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rsdos.errors import Busy
+from rsdos.index.index import Index
+from rsdos.index.manifest import Manifest, encode_manifest
+from rsdos.layout import Layout
+from rsdos.storage import posix
+from rsdos.stores.base import MOST_LOOKS
+from rsdos.stores.findings import Piece, Pin
+
+
+@contextmanager
+def pinned(layout: Layout, index: Index, root: str) -> Iterator[Pin]:
+    """See `Packs.pin`. The segment files are open: they may go sixteen commits from now."""
+    manifest, segments = _open_newest(layout, index)
+    try:
+        target = Layout(root).manifest(manifest.number)
+        posix.remove(target)
+        # Whoever copies the pieces syncs them.
+        packs = tuple(pack._replace(synced=pack.length) for pack in manifest.packs)
+        tables = tuple(segment._replace(synced=True) for segment in manifest.segments)
+        posix.write_file(target, encode_manifest(manifest._replace(packs=packs, segments=tables)))
+        pieces = [*segments, *(Piece(_name(layout, layout.pack(pack.id)), pack.length) for pack in manifest.packs)]
+        yield Pin((os.path.relpath(target, root),), tuple(pieces))
+    finally:
+        _close(segments)
+
+
+def _open_newest(layout: Layout, index: Index) -> tuple[Manifest, list[Piece]]:
+    """The newest manifest and its segment files."""
+    for _ in range(MOST_LOOKS):
+        manifest = index.newest()
+        segments: list[Piece] = []
+        is_gone = False
+        try:
+            for segment in manifest.segments:
+                if segment.number:
+                    path = layout.segment(segment.number)
+                    try:
+                        file = posix.open_for_reading(path)
+                    except FileNotFoundError:
+                        is_gone = True
+                        segments.append(Piece(_name(layout, path), 0))
+                    else:
+                        segments.append(Piece(_name(layout, path), os.fstat(file.fd).st_size, file))
+            # One that is gone is damage, unless commits went by since the manifest was read.
+            if not is_gone or index.history.is_newest(manifest.number):
+                return manifest, segments
+        except BaseException:
+            _close(segments)
+            raise
+        _close(segments)
+    raise Busy(layout.index, f"others: {MOST_LOOKS} times it had changed when it was looked at again")
+
+
+def _close(pieces: list[Piece]) -> None:
+    for piece in pieces:
+        if piece.file is not None:
+            piece.file.close()
+
+
+def _name(layout: Layout, path: str) -> str:
+    return os.path.relpath(path, layout.root)

@@ -1,0 +1,135 @@
+"""What a power loss has taken of packs to which relaxed writers had appended, told when a manifest is opened (ADR 11).
+
+A relaxed writer commits before its bytes are on stable storage. After a power loss the manifest may be there and the
+ends of its packs not: by whole batches they are no part of the container any more then. What is damaged otherwise, or
+was on stable storage, stays damage: it is never read as "not there".
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from itertools import pairwise
+
+from rsdos.errors import DamagedContainer
+from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry
+from rsdos.index.segment import Segment
+from rsdos.layout import Layout
+from rsdos.pack.format import ALIGNMENT, FOOTER_SIZE, batch_end, decode_footer
+from rsdos.pack.reader import PackFile
+from rsdos.storage import posix
+
+_SECTOR = 512
+"""Bytes that a device writes as one."""
+
+_TELLING = 16
+"""So many zeros are in no table and no footer: of each entry a third is its key."""
+
+
+def without_cut(layout: Layout, manifest: Manifest) -> Manifest:
+    """The manifest without the batches behind the end of their file; the same where each is as long as it says.
+
+    Three calls for each pack of which a part may be unsynced. Opened, and not asked by its name: another machine may
+    have it longer (NFS), and whoever opens a file is told so.
+    """
+    for pack in unsynced(manifest):
+        length = _length(layout.pack(pack.id))
+        if pack.synced <= length < pack.length:
+            lost = [segment.offset for segment in _tail(manifest, pack) if _end(segment) > length]
+            manifest = _shortened(manifest, pack, min(lost, default=length))
+    return manifest
+
+
+def without_unwritten(layout: Layout, container_id: bytes, manifest: Manifest) -> Manifest:
+    """The manifest without the batches whose tables were never written; the same where none is like that.
+
+    Zeros stand for what was not written, of a batch and of all that follow it. Reads all tables that may be unsynced.
+    """
+    for pack in unsynced(manifest):
+        lost = _first_unwritten(layout.pack(pack.id), container_id, pack, _tail(manifest, pack))
+        if lost is not None:
+            manifest = _shortened(manifest, pack, lost)
+    return manifest
+
+
+def unsynced(manifest: Manifest) -> list[PackEntry]:
+    """The packs of which a part may not be on stable storage."""
+    return [pack for pack in manifest.packs if pack.synced < pack.length]
+
+
+def _length(path: str) -> int:
+    try:
+        with posix.open_for_reading(path) as fd:
+            return os.fstat(fd).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _end(segment: SegmentEntry) -> int:
+    return batch_end(segment.offset, segment.length)
+
+
+def _tail(manifest: Manifest, pack: PackEntry) -> list[SegmentEntry]:
+    """The tables of the batches that may be unsynced. (A merge syncs the packs whose tables it takes the place of.)"""
+    own = (segment for segment in manifest.segments if segment.pack_id == pack.id and not segment.number)
+    return sorted((segment for segment in own if segment.offset >= pack.synced), key=lambda segment: segment.offset)
+
+
+def _shortened(manifest: Manifest, pack: PackEntry, lost: int) -> Manifest:
+    """Without the batches of a pack whose tables stand at ``lost`` or behind it."""
+    kept = [_end(segment) for segment in _tail(manifest, pack) if segment.offset < lost]
+    length = max([pack.synced, *kept])
+    if not length:
+        return manifest.without_pack(pack.id)
+    gone = [segment for segment in _tail(manifest, pack) if segment.offset >= lost]
+    return manifest.with_segments(gone).with_pack(pack._replace(length=length))
+
+
+def _first_unwritten(path: str, container_id: bytes, pack: PackEntry, tail: Sequence[SegmentEntry]) -> int | None:
+    """Where the table of the first batch stands that was not written; None when all were, or it is damage."""
+    try:
+        file = PackFile(path, pack.id, container_id, any_header=True)
+    except (FileNotFoundError, DamagedContainer):
+        return 0 if not pack.synced and _has_hole(path, 0, ALIGNMENT) else None
+    if not pack.synced and not _has_header(path, pack.id, container_id) and _has_hole(path, 0, _SECTOR):
+        return 0
+    for segment in tail:
+        if not _is_whole(file, container_id, pack.id, segment):
+            return segment.offset if _is_unwritten(path, segment) else None
+    return None
+
+
+def _has_header(path: str, pack_id: int, container_id: bytes) -> bool:
+    try:
+        PackFile(path, pack_id, container_id)
+    except DamagedContainer:
+        return False
+    return True
+
+
+def _is_whole(file: PackFile, container_id: bytes, pack_id: int, segment: SegmentEntry) -> bool:
+    end = _end(segment)
+    try:
+        Segment(file.fd, file.path, segment.offset, segment.length).verify()
+        footer = file.read(end - FOOTER_SIZE, FOOTER_SIZE)
+    except DamagedContainer:
+        return False
+    return decode_footer(footer, container_id, pack_id, end - FOOTER_SIZE) is not None
+
+
+def _is_unwritten(path: str, segment: SegmentEntry) -> bool:
+    """Whether a part of a table, or the footer behind it, is zeros: between the two there are some in any batch."""
+    end = _end(segment)
+    return _has_hole(path, segment.offset, segment.offset + segment.length) or _has_hole(path, end - FOOTER_SIZE, end)
+
+
+def _has_hole(path: str, start: int, end: int) -> bool:
+    """Whether a sector, or the part of one that belongs to a range, is all zeros; a few bytes may be by chance."""
+    try:
+        with posix.open_for_reading(path) as fd:
+            data = posix.read_at(fd, start, end - start)
+    except FileNotFoundError:
+        return True
+    cuts = [start, *range(start - start % _SECTOR + _SECTOR, end, _SECTOR), end]
+    pieces = (data[one - start : other - start] for one, other in pairwise(cuts))
+    return any(len(piece) >= _TELLING and not any(piece) for piece in pieces)

@@ -1,0 +1,259 @@
+"""Making the index of version 2 anew from the packs, and emptying the packs that are damaged. The steps are numbered.
+
+1. Give packs their names back; 2. look at all packs, with no commit going on; 3. write their tables, merged, to new
+segment files, and sync packs, segments and their names; 4. publish a manifest that names them; 5. copy what is in each
+damaged pack to another, and put the file into quarantine; 6. put damaged files of the index there.
+
+Killed at any moment, what was there is there, and the next run does what is left.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, suppress
+
+from rsdos.config import Config
+from rsdos.errors import DamagedContainer
+from rsdos.index.index import Index
+from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry
+from rsdos.index.merge import write_merged
+from rsdos.index.segment import Segment
+from rsdos.index.snapshot import Snapshot
+from rsdos.layout import LAST_PACK, Layout
+from rsdos.pack.reader import true_id
+from rsdos.storage import locks, posix
+from rsdos.storage.permissions import make_directory
+from rsdos.stores.base import free_name
+from rsdos.stores.findings import Finding, Rebuilt
+from rsdos.stores.packed.evacuate import Evacuation
+from rsdos.stores.packed.recovery import PackSurvey, Survey, survey
+
+
+class Rebuild:
+    """One rebuild. The caller holds the maintenance lock to `run` it."""
+
+    def __init__(self, layout: Layout, config: Config, index: Index, unlink: Callable[[int], bool]) -> None:
+        self._layout = layout
+        self._config = config
+        self._index = index
+        self._unlink = unlink
+        self._container_id = bytes.fromhex(config.container_id)
+        self._damaged: list[PackSurvey] = []
+        self._base: Manifest | None = None
+        self._gone: list[str] = []
+        self._fresh: list[SegmentEntry] = []
+
+    # What there is to do.
+
+    def faults(self) -> list[Finding]:
+        """What a run would put right. Reads every footer and every table, and no object."""
+        if missing := self._missing_directories():
+            return [Finding(self._name(directory), "the directory is missing") for directory in missing]
+        found = [Finding(self._name(path), reason) for path, reason, _ in self._misnamed()]
+        result = survey(self._layout, self._config.container_id, self._index, self._layout.pack_ids())
+        return [*found, *self._index_faults(), *self._pack_faults(result)]
+
+    def _missing_directories(self) -> list[str]:
+        return [path for path in (self._layout.index, self._layout.packed) if not os.path.isdir(path)]
+
+    def _name(self, path: str) -> str:
+        return os.path.relpath(path, self._layout.root)
+
+    def _misnamed(self) -> Iterator[tuple[str, str, int]]:
+        """(path, what it is, its true id) of packs under a false name."""
+        for pack_id in self._layout.found_packs():
+            yield self._layout.found_pack(pack_id), f"it is pack {pack_id}, on its way to its name", pack_id
+        for pack_id in self._layout.pack_ids():
+            path = self._layout.pack(pack_id)
+            with suppress(OSError):
+                true = true_id(path, self._container_id)
+                if true is not None and 0 < true != pack_id:
+                    yield path, f"it is pack {true}, under a false name", true
+
+    def _bad_manifests(self) -> Iterator[tuple[str, str]]:
+        for number in self._layout.manifest_numbers():
+            try:
+                self._index.history.read(number)
+            except FileNotFoundError:
+                continue
+            except DamagedContainer as error:
+                yield self._layout.manifest(number), str(error).partition(": ")[2]
+
+    def _index_faults(self) -> Iterator[Finding]:
+        for path, reason in self._bad_manifests():
+            yield Finding(self._name(path), reason)
+        try:
+            self._index.history.newest_number()
+        except DamagedContainer as error:
+            yield Finding(self._name(os.fspath(error.path)), str(error).partition(": ")[2])
+
+    def _pack_faults(self, result: Survey) -> Iterator[Finding]:
+        for path in result.gone:
+            yield Finding(self._name(path), "a segment of the index is damaged or missing")
+        for pack in result.packs.values():
+            path = self._name(self._layout.pack(pack.id))
+            yield from (Finding(path, fault) for fault in pack.faults)
+            entry = result.base.pack(pack.id) if result.base else None
+            if result.base and pack.length > (entry.length if entry else 0):
+                yield Finding(path, "it has whole batches that the manifest does not know")
+        if result.base:
+            yield from self._unlike(result.base, result)
+
+    def _unlike(self, base: Manifest, result: Survey) -> Iterator[Finding]:
+        """Where the manifest says another thing than its own tables."""
+        path = self._name(self._layout.manifest(base.number))
+        for pack_id in sorted({*base.pack_ids} - {*result.packs}):
+            yield Finding(path, f"pack {pack_id} was written anew, and should not be there any more")
+        if not result.gone:
+            with suppress(DamagedContainer, FileNotFoundError):
+                counted = self._index.open(base).counted()
+                for is_now, was in zip(counted, base.packs, strict=True):
+                    if is_now.objects - is_now.dead_objects != was.objects - was.dead_objects:
+                        yield Finding(path, f"it counts other objects in pack {was.id} than there are")
+
+    # Doing it.
+
+    def run(self, aside: Callable[[], str]) -> Rebuilt:
+        """Do what there is to do; ``aside`` makes, and names, the directory for what is replaced."""
+        missing = self._missing_directories()
+        for directory in missing:
+            make_directory(directory)
+            posix.sync_directory(self._layout.root)
+        is_changed = bool(missing) or any(self._misnamed())
+        moved = self._give_names(aside)
+        with ExitStack() as held:
+            try:
+                manifest = self._index.history.restore(lambda: self._make(held))
+            except BaseException:
+                self._undo()
+                raise
+        if manifest:
+            self._index.close()
+        elif not self._damaged and not is_changed and not any(self._bad_manifests()):
+            return Rebuilt()
+        lost: list[str] = []
+        unknown = 0
+        for pack in self._damaged:
+            # 5. Empty it.
+            found = self._index.refresh().manifest.pack(pack.id)
+            was = self._base.pack(pack.id) if self._base else None
+            if was and found:
+                unknown += max(was.objects - was.dead_objects - (found.objects - found.dead_objects), 0)
+            evacuation = Evacuation(self._layout, self._config, self._index, self._unlink)
+            moved += evacuation.run(pack.id, pack.tables, {other.id for other in self._damaged}, aside)
+            lost += evacuation.lost
+        # 6. Only now: until here they could have been looked at again.
+        bad = [path for path, _ in self._bad_manifests()]
+        moved += [_move(path, aside()) for path in bad + self._gone if os.path.lexists(path)]
+        if bad or self._gone:
+            posix.sync_directory(self._layout.index)
+        return Rebuilt(True, len(self._damaged), tuple(moved), tuple(lost), unknown)
+
+    def _undo(self) -> None:
+        """Remove the segments that were written, unless the manifest stands and only its last sync failed."""
+        with suppress(OSError):
+            manifest = self._index.history.readable()
+            named = {segment.number for segment in manifest.segments} if manifest else set()
+            for segment in self._fresh:
+                if segment.number not in named:
+                    self._layout.remove(self._layout.segment(segment.number))
+
+    def _give_names(self, aside: Callable[[], str]) -> list[str]:
+        # 1. Out of each other's way first, so that two that were exchanged find their places free.
+        misnamed = list(self._misnamed())
+        moved = []
+        for path, _, true in misnamed:
+            target = self._layout.found_pack(true)
+            if path != target and os.path.lexists(target):
+                moved.append(_move(path, aside()))
+            elif path != target:
+                os.rename(path, target)
+        for pack_id in self._layout.found_packs():
+            path = self._layout.found_pack(pack_id)
+            if os.path.lexists(self._layout.pack(pack_id)):
+                moved.append(_move(path, aside()))  # There is one already: this is another copy of it.
+            else:
+                os.rename(path, self._layout.pack(pack_id))
+        if misnamed:
+            posix.sync_directory(self._layout.packed)
+        return moved
+
+    def _make(self, held: ExitStack) -> Manifest | None:
+        """The manifest as it should be, its segments written; None when the newest will do."""
+        # 2. Look.
+        newest, missing = self._index.history.latest()
+        # A pack that is not there yet belongs to a writer that is alive.
+        ids = self._layout.pack_ids()
+        result = survey(self._layout, self._config.container_id, self._index, ids, self._lock_out_writers(held, ids))
+        self._base = result.base
+        self._gone = result.gone
+        self._damaged = [pack for pack in result.packs.values() if pack.faults]
+        is_newest = not missing and result.base is not None and newest == result.base.number
+        if is_newest and not any(True for _ in self._pack_faults(result)):
+            return None
+        # 3. Write.
+        for pack in result.packs.values():
+            if pack.is_there:
+                posix.sync_path(self._layout.pack(pack.id))
+        posix.sync_directory(self._layout.packed)
+        number = max([0, *self._layout.segment_numbers(), result.base.next_segment - 1 if result.base else 0]) + 1
+        tables = result.tables
+        segments = write_merged(self._layout, number, tables, list(result.packs)) if tables else []
+        self._fresh = segments
+        for segment in segments:
+            posix.sync_path(self._layout.segment(segment.number))
+        # Their names too, before that of the manifest: what they have of a damaged pack stands nowhere else.
+        posix.sync_directory(self._layout.index)
+        return self._manifest(result, [segment._replace(synced=True) for segment in segments], number)
+
+    def _lock_out_writers(self, held: ExitStack, ids: Collection[int]) -> set[int]:
+        """Lock those packs that somebody could append to; returns those where somebody does."""
+        try:
+            manifest = self._index.history.newest()
+        except DamagedContainer:
+            return set()  # No writer begins, and none that has begun can commit.
+        busy = set()
+        sealed = {pack.id for pack in manifest.packs if pack.sealed}
+        for pack_id in {*ids, *manifest.pack_ids} - sealed:
+            lock = locks.try_acquire(self._layout.pack_lock(pack_id))
+            if lock:
+                held.enter_context(lock)
+            else:
+                busy.add(pack_id)
+        return busy
+
+    def _manifest(self, result: Survey, segments: list[SegmentEntry], number: int) -> Manifest:
+        base = result.base or Manifest(0, self._config.container_id)
+        packs = tuple(self._entry(pack, base.pack(pack.id)) for pack in result.packs.values())
+        ids = [pack_id for pack_id in self._layout.locked_ids() if pack_id <= LAST_PACK]
+        ids += [*self._layout.pack_ids(), *result.packs, *(pack.most_named for pack in result.packs.values())]
+        manifest = Manifest(
+            base.number,
+            self._config.container_id,
+            max([base.next_pack_id, *(pack_id + 1 for pack_id in ids)]),
+            number + len(segments),
+            packs,
+            tuple(segments),
+            base.notes,
+        )
+        opened = [self._open(segment) for segment in segments]
+        return manifest._replace(packs=Snapshot(manifest, opened).with_dead_counted())
+
+    def _open(self, entry: SegmentEntry) -> Segment:
+        return self._index.open_segment(entry)
+
+    def _entry(self, pack: PackSurvey, was: PackEntry | None) -> PackEntry:
+        is_full = pack.length >= self._config.pack_size_target
+        sealed = bool(pack.faults) or is_full or (was is not None and was.sealed)
+        objects, size, stored = pack.counts()
+        return PackEntry(pack.id, pack.length, pack.length, sealed, objects, size, stored)
+
+
+def _move(path: str, directory: str) -> str:
+    """Move a file to a directory, under a name that is free; both names are there for a moment. Not synced."""
+    target = free_name(os.path.join(directory, os.path.basename(path)))
+    os.link(path, target, follow_symlinks=False)
+    posix.sync_directory(directory)
+    posix.remove(path)
+    return target

@@ -1,0 +1,260 @@
+"""What the packs of version 2 say of themselves, and what of it is damaged: a rebuild of the index is made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from rsdos.errors import DamagedContainer
+from rsdos.index.entries import Entries
+from rsdos.index.index import Index
+from rsdos.index.manifest import WHOLE_PACK, Manifest, PackEntry, SegmentEntry
+from rsdos.index.merge import Table
+from rsdos.index.segment import Segment
+from rsdos.index.snapshot import Snapshot
+from rsdos.layout import Layout
+from rsdos.model import DIGEST_BYTES, RecordFlag
+from rsdos.pack.reader import PackFile
+from rsdos.pack.scanning import scan
+
+MOST_PACK_ID = (1 << 32) - 2
+"""A tombstone of a pack beyond it was written by nobody."""
+
+
+@dataclass(slots=True)
+class PackSurvey:
+    """One pack. ``length`` bytes of it are its own; ``faults`` say why it cannot stay as it is."""
+
+    id: int
+    length: int = 0
+    is_there: bool = False
+    faults: list[str] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    ranges: list[tuple[int, int]] = field(default_factory=list)
+    """Where the payloads of ``tables`` stand, ascending."""
+    replaces: set[int] = field(default_factory=set)
+    """The packs that it has been written in the place of."""
+    most_named: int = 0
+    """The highest id of a pack that a tombstone in it names."""
+
+    def counts(self) -> tuple[int, int, int]:
+        """Objects that were ever appended to it, as far as its tables say, their raw and their stored bytes."""
+        objects = size = stored = 0
+        for table in self.tables:
+            entries = table.entries()
+            own = entries.take(~entries.is_tombstone())
+            objects, size, stored = objects + len(own), size + own.total_size, stored + own.total_length
+        return objects, size, stored
+
+
+@dataclass(slots=True)
+class Survey:
+    """All packs; ``base`` is the newest manifest that is whole, and ``rest`` what only its segments know."""
+
+    base: Manifest | None
+    packs: dict[int, PackSurvey]
+    rest: list[Table] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+    """Files of the index that are not whole."""
+
+    @property
+    def tables(self) -> list[Table]:
+        """Everything that is known, each extent once."""
+        return [*(table for pack in self.packs.values() for table in pack.tables), *self.rest]
+
+
+def survey(layout: Layout, container_id: str, index: Index, ids: Collection[int], busy: Collection[int] = ()) -> Survey:
+    """Look at the packs ``ids``, those of the newest manifest, and at the index. Nothing is written.
+
+    Every batch that is whole counts, also one behind what the manifest calls committed: an older manifest may have
+    come back. But not in ``busy`` packs, whose writers are alive and will commit for themselves.
+    """
+    base = index.readable()
+    result = Survey(base, {})
+    known = base.pack_ids if base else ()
+    for pack_id in sorted({*ids, *known}):
+        entry = base.pack(pack_id) if base else None
+        if entry is None and pack_id in busy:
+            continue
+        limit = entry.length if entry and pack_id in busy else None
+        found = _pack(layout, bytes.fromhex(container_id), pack_id, entry, limit)
+        if found.tables or found.faults or entry:
+            result.packs[pack_id] = found
+    for pack in list(result.packs.values()):
+        if not pack.faults:
+            for pack_id in pack.replaces:
+                result.packs.pop(pack_id, None)
+    _add_index(layout, index, result)
+    return result
+
+
+def _pack(layout: Layout, container_id: bytes, pack_id: int, entry: PackEntry | None, limit: int | None) -> PackSurvey:
+    found = PackSurvey(pack_id)
+    path = layout.pack(pack_id)
+    committed = entry.length if entry else 0
+    try:
+        file = PackFile(path, pack_id, container_id, any_header=True)
+    except OSError as error:
+        if committed:
+            found.faults.append(error.strerror or str(error))
+        found.length = committed
+        return found
+    found.is_there = True
+    with suppress(DamagedContainer):
+        _read(found, file, limit)
+    header = None
+    try:
+        PackFile(path, pack_id, container_id)
+    except DamagedContainer as error:
+        header = str(error).partition(": damaged: ")[2]
+    if header and (found.length or committed):
+        found.faults.append(header)
+    if found.length < committed:
+        found.faults.append(f"{committed} bytes were committed, and {found.length} are there with a table of contents")
+        found.length = max(found.length, min(committed, file.size()))
+    return found
+
+
+def _read(found: PackSurvey, file: PackFile, limit: int | None) -> None:
+    result = scan(file, limit)
+    found.length = result.batches[-1].end if result.batches else 0
+    # What stands behind the last batch is a dead writer's.
+    found.faults += [f"no footer covers bytes {at} to {end}" for at, end in result.uncovered if at < found.length]
+    for batch in result.batches:
+        try:
+            segment = Segment(file.fd, file.path, batch.segment_offset, batch.segment_length)
+            segment.verify()
+        except DamagedContainer as error:
+            found.faults.append(str(error).partition(": ")[2])
+            continue
+        entries = segment.entries()
+        tombstone = entries.is_tombstone()
+        inside = entries.in_extent(file.pack_id, batch.start, batch.segment_offset + 1)
+        inside &= entries.ends_before(batch.segment_offset)
+        good = tombstone | inside
+        found.tables.append(segment if good.all() else entries.take(good))
+        found.ranges.append((batch.start, batch.segment_offset))
+        if segment.tombstones:
+            dead = entries.take(tombstone)
+            named = (pack_id for pack_id in dead.counts() if pack_id <= MOST_PACK_ID)
+            found.most_named = max(found.most_named, *named, 0)
+            whole = (r for r in segment.find(bytes(DIGEST_BYTES)) if r.flags & RecordFlag.TOMBSTONE)
+            found.replaces |= {r.pack_id for r in whole if r.offset == WHOLE_PACK and r.pack_id != file.pack_id}
+
+
+def _add_index(layout: Layout, index: Index, result: Survey) -> None:
+    """What only the segments of the index know: of the damaged packs, and tombstones."""
+    damaged = [pack.id for pack in result.packs.values() if pack.faults]
+    ranges = {pack_id: result.packs[pack_id].ranges for pack_id in damaged}
+    for segment in _segments(layout, index, result):
+        entries = segment.entries()
+        wanted = entries.of_packs(damaged) & ~entries.of_ranges(ranges)
+        # (No two live segments have an extent in common: a merge takes the place of what it has merged.)
+        mine = entries.take(wanted | entries.is_tombstone())
+        if len(mine):
+            result.rest.append(mine)
+
+
+def _segments(layout: Layout, index: Index, result: Survey) -> Sequence[Segment]:
+    opened = []
+    for entry in result.base.segments if result.base else ():
+        try:
+            segment = index.open_segment(entry)
+            segment.verify()
+        except (DamagedContainer, FileNotFoundError):
+            if entry.number:
+                result.gone.append(layout.segment(entry.number))
+        else:
+            opened.append(segment)
+    return opened
+
+
+def tombstones_of(tables: Sequence[Table]) -> Entries:
+    """The tombstones among some tables."""
+    some = (table.entries() for table in tables)
+    return Entries.joined(entries.take(entries.is_tombstone()) for entries in some)
+
+
+def recover(layout: Layout, container_id: str, manifest: Manifest | None) -> Snapshot:
+    """A snapshot of the segments inside the packs. Nothing is written.
+
+    Of the live packs of ``manifest``, each up to its committed length, when there is one. Without it, of every pack
+    that is there: a batch whose footer is whole was written whole, so nothing that was acknowledged is missed. The
+    manifest of the returned snapshot then counts what was found.
+    """
+    packs = manifest.packs if manifest else tuple(PackEntry(pack_id, 0, 0) for pack_id in layout.pack_ids())
+    found = _Found()
+    entries = [found.take(layout, container_id, pack) for pack in packs]
+    replaced = set() if manifest else _replaced(found)
+    if replaced:
+        # A repack has written these packs anew, and was killed, or a long reader was in the way, before they went.
+        found = _Found()
+        entries = [found.take(layout, container_id, pack) for pack in packs if pack.id not in replaced]
+    if manifest:
+        return Snapshot(manifest._replace(segments=tuple(found.entries)), found.segments, found.damage)
+    whole = Manifest(0, container_id, packs=tuple(entries), segments=tuple(found.entries))
+    snapshot = Snapshot(whole, found.segments, found.damage)
+    return Snapshot(whole._replace(packs=snapshot.counted()), found.segments, found.damage)
+
+
+def _replaced(found: _Found) -> set[int]:
+    """The packs that a tombstone of another pack kills as a whole."""
+    replaced = set()
+    for entry, segment in zip(found.entries, found.segments, strict=True):
+        if segment.tombstones:
+            records = segment.find(bytes(DIGEST_BYTES))
+            replaced |= {
+                record.pack_id
+                for record in records
+                if record.flags & RecordFlag.TOMBSTONE and record.offset == WHOLE_PACK
+                if record.pack_id != entry.pack_id
+            }
+    return replaced
+
+
+class _Found:
+    """What the packs have, and the first damage that was met on the way: some entries may be missing then."""
+
+    def __init__(self) -> None:
+        self.entries: list[SegmentEntry] = []
+        self.segments: list[Segment] = []
+        self.damage: DamagedContainer | None = None
+
+    def take(self, layout: Layout, container_id: str, pack: PackEntry) -> PackEntry:
+        """Add the segments of one pack; returns its entry with the length that batches cover."""
+        path = layout.pack(pack.id)
+        try:
+            file = PackFile(path, pack.id, bytes.fromhex(container_id))
+        except FileNotFoundError:
+            self.damage = self.damage or DamagedContainer(path, "the pack is missing")
+            return pack
+        except DamagedContainer as error:
+            self.damage = self.damage or error
+            return pack
+        if file.size() < pack.length:
+            # At the end of a batch, or of the header, nothing else would tell.
+            self.damage = self.damage or DamagedContainer(path, "the pack is cut short", file.size())
+        result = scan(file, pack.length or None)
+        length = result.batches[-1].end if result.batches else 0
+        for start, _ in result.uncovered:
+            # Behind the last batch of a pack that no manifest speaks of stands what a dead writer left.
+            if pack.length or start < length:
+                self.damage = self.damage or DamagedContainer(path, "no footer covers what stands here", start)
+        for batch in result.batches:
+            try:
+                segment = Segment(file.fd, path, batch.segment_offset, batch.segment_length)
+            except DamagedContainer as error:
+                self.damage = self.damage or error
+                continue
+            self.segments.append(segment)
+            self.entries.append(
+                SegmentEntry(
+                    segment.count,
+                    segment.tombstones,
+                    pack_id=pack.id,
+                    offset=batch.segment_offset,
+                    length=batch.segment_length,
+                )
+            )
+        return pack._replace(length=length)

@@ -1,0 +1,74 @@
+"""What the packed side of a container holds, counted, and how that is found out without the rest of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from operator import attrgetter
+
+from rsdos.config import Config
+from rsdos.index.index import Index
+from rsdos.index.manifest import Manifest
+from rsdos.index.snapshot import Snapshot
+from rsdos.index.state import Losses
+from rsdos.layout import Layout
+from rsdos.storage import posix
+from rsdos.stores.stats import PackedSums, PackSums
+
+# An entry of a manifest has the same members.
+_members = attrgetter(*PackSums._fields)
+
+
+def open_index(layout: Layout, config: Config) -> Index:
+    """The index of a container of version 2; nothing is opened yet."""
+    container_id = bytes.fromhex(config.container_id)
+
+    # Imported only where there is need: most looks at an index have none of either.
+    def recovered(manifest: Manifest | None) -> Snapshot:
+        from rsdos.stores.packed.recovery import recover
+
+        return recover(layout, config.container_id, manifest)
+
+    def check_pack(fd: int, path: str, pack_id: int) -> None:
+        from rsdos.pack.reader import check_header
+
+        check_header(fd, path, pack_id, container_id)
+
+    def without_cut(manifest: Manifest) -> Manifest:
+        from rsdos.stores.packed.lost import without_cut
+
+        return without_cut(layout, manifest)
+
+    def without_unwritten(manifest: Manifest) -> Manifest:
+        from rsdos.stores.packed.lost import without_unwritten
+
+        return without_unwritten(layout, container_id, manifest)
+
+    return Index(layout, config.container_id, recovered, check_pack, Losses(without_cut, without_unwritten))
+
+
+def sums_of(layout: Layout, index: Index) -> PackedSums:
+    """The newest state of an index, counted."""
+    snapshot = index.refresh()
+    manifest = snapshot.manifest
+    return PackedSums(
+        tuple(PackSums(*_members(pack)) for pack in manifest.packs),
+        _length_of_index(layout),
+        manifest.number,
+        len(manifest.segments),
+        index.is_recovered,
+        str(snapshot.damage or ""),
+    )
+
+
+def _length_of_index(layout: Layout) -> int:
+    try:
+        return posix.length_of_files(layout.index)
+    except FileNotFoundError:
+        layout.refuse_gone()
+        raise
+
+
+def look(layout: Layout, config: Config) -> tuple[PackedSums, Mapping[str, object]]:
+    """The sums of a container of version 2, and what was noted in it; see `Packs.notes`."""
+    index = open_index(layout, config)
+    return sums_of(layout, index), index.snapshot.manifest.notes

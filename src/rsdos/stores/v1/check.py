@@ -1,0 +1,159 @@
+"""Checking the packs of version 1: row by row, in the order of their bytes. There are no checksums but the hashes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+
+from rsdos.errors import DamagedContainer, DamagedObject
+from rsdos.hashing import HashType
+from rsdos.layout import LegacyLayout
+from rsdos.model import BytesLike
+from rsdos.storage import posix
+from rsdos.stores.findings import Checked, Depth, Finding, PacksCheck, Sample, Shares, Whole
+from rsdos.stores.v1.database import Database
+from rsdos.stores.v1.row import Row
+
+_GROUP = 1 << 12
+
+Wholes = Callable[[list[Row]], Iterator[list[Whole]]]
+Frames = Callable[[bytes], Iterator[BytesLike] | None]
+
+
+class LegacyCheck(PacksCheck):
+    """See `PacksCheck`. disk-objectstore may do anything meanwhile: what seems wrong is looked up anew."""
+
+    def __init__(
+        self,
+        layout: LegacyLayout,
+        hash_type: HashType,
+        database: Database,
+        read: tuple[Wholes, Frames],
+        depth: Depth,
+        sample: Sample,
+    ) -> None:
+        """``read``: gives the good ones among the objects of some rows, and the verified parts of one object."""
+        self._layout = layout
+        self._hash = hash_type
+        self._database = database
+        self._wholes, self._frames = read
+        self._depth = depth
+        self._sample = sample
+        self._damage: DamagedContainer | None = None
+        try:
+            self._ids = {pack_id for pack_id in database.pack_ids() if pack_id >= -1}
+        except DamagedContainer as error:
+            self._ids, self._damage = set(), error
+        self._unused = set(self._orphans())
+
+    @property
+    def lengths(self) -> Mapping[int, int]:
+        if not self._damage:
+            # Also those to which objects were moved since: their rows lead there, and nowhere else.
+            with suppress(DamagedContainer):
+                self._ids.update(pack_id for pack_id in self._database.pack_ids() if pack_id >= -1)
+        return {pack_id: posix.length_of(self._layout.pack(pack_id)) for pack_id in sorted(self._ids)}
+
+    def _name(self, path: str) -> str:
+        return os.path.relpath(path, self._layout.root)
+
+    def structure(self) -> Iterator[Finding]:
+        index = self._name(self._layout.database)
+        try:
+            if self._damage:
+                raise self._damage
+            self._database.check()
+            for rows in self._database.hostile(self._hash):
+                for key, reason in rows:
+                    yield Finding(index, reason, key)
+        except DamagedContainer as error:
+            yield Finding(index, str(error).partition(": ")[2])
+
+    def pack(self, pack_id: int, start: int) -> Iterator[Checked]:
+        length = posix.length_of(self._layout.pack(pack_id))
+        end = 0
+        before: Row | None = None
+        try:
+            for rows in self._database.rows(pack_id):
+                findings: list[Finding] = []
+                for row in rows:
+                    findings += self._misplaced(row, before if row.offset < end else None)
+                    if length >= row.offset + row.length >= end and row.length:
+                        end, before = row.offset + row.length, row
+                yield Checked(findings=tuple(findings))
+                fresh = [row for row in rows if row.offset >= start and self._hash.is_key(row.key)]
+                todo = [row for row in fresh if self._sample.has(bytes.fromhex(row.key))]
+                if self._depth is Depth.FULL:
+                    for at in range(0, len(todo), _GROUP):
+                        yield from self._hashes(todo[at : at + _GROUP])
+                elif todo:
+                    yield Checked(len(todo), 0, (), todo[-1].offset)
+        except DamagedContainer as error:
+            yield Checked(findings=(Finding(self._name(self._layout.database), str(error).partition(": ")[2]),))
+        yield Checked(position=max(end, start))
+
+    def _misplaced(self, row: Row, before: Row | None) -> Iterator[Finding]:
+        """What is wrong with the place that a row names; ``before`` is one whose bytes it begins in."""
+        path = self._layout.pack(row.pack_id)
+        length = posix.length_of(path) if os.path.lexists(path) else -1
+        reason = ""
+        if length < 0:
+            reason = "its pack is missing"
+        elif row.offset + row.length > length:
+            reason = f"its pack is cut short: it has {length} bytes"
+        elif before is not None and row.length and self._is_still(before):
+            reason = f"it overlaps {before.key}"
+        if reason and self._is_still(row) and (length < 0) is not os.path.lexists(path):
+            yield Finding(self._name(path), reason, row.key, row.offset)
+
+    def _is_still(self, row: Row) -> bool:
+        return self._database.find(row.key) == row
+
+    def _hashes(self, rows: list[Row]) -> Iterator[Checked]:
+        length, told = sum(row.length for row in rows), 0
+        position = rows[-1].offset
+        good = {whole.digest.hex() for wholes in self._wholes(list(rows)) for whole in wholes}
+        findings = []
+        for row in rows:
+            if row.key in good:
+                continue
+            reason = ""
+            shares = Shares(row.length, row.size)
+            try:
+                for part in self._frames(bytes.fromhex(row.key)) or ():
+                    yield shares.step(part)
+            except DamagedObject as error:
+                reason = self._reason_of(row, error)
+            told += shares.told
+            if reason:
+                path = self._name(self._layout.pack(row.pack_id))
+                findings.append(Finding(path, reason, row.key, row.offset))
+        yield Checked(len(rows), length - told, tuple(findings), position)
+
+    def _reason_of(self, row: Row, error: DamagedObject) -> str:
+        # A large one that was moved while it was read is not looked up anew by the reader.
+        moved = self._database.find(row.key) if row.size and not self._is_still(row) else row
+        if moved is None:
+            return ""  # It is gone by now.
+        if moved == row:
+            return error.reason
+        try:
+            for _ in self._frames(bytes.fromhex(moved.key)) or ():
+                pass
+        except DamagedObject as again:
+            return self._reason_of(moved, again)
+        return ""
+
+    def _orphans(self) -> Sequence[int]:
+        if self._damage:
+            return ()
+        return [pack_id for pack_id in self._layout.pack_ids() if not self._database.has_rows(pack_id)]
+
+    def leftovers(self) -> Iterator[Finding]:
+        try:
+            orphans = self._unused.intersection(self._orphans())
+        except DamagedContainer:
+            return
+        for pack_id in sorted(orphans):
+            yield Finding(self._name(self._layout.pack(pack_id)), "no row of the index leads to it", is_damage=False)

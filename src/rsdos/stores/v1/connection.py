@@ -1,0 +1,349 @@
+"""Connections to the index of container version 1: how it is made, opened, kept and given up.
+
+Nothing but SQLite opens the file while the container is in use: whoever closes a descriptor of it gives up all locks
+that his process has on it (POSIX), and with them those of SQLite's connections, unknown to it. The next program to
+close its last connection then takes itself for the last of all, and removes the log that ours go on to commit to.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import sys
+import threading
+import weakref
+from collections import deque
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, closing, suppress
+from itertools import repeat
+from typing import Any
+from urllib.parse import quote
+
+from rsdos.errors import DamagedContainer, ReadOnlyContainer
+from rsdos.layout import LegacyLayout
+from rsdos.storage import posix
+from rsdos.stores.v1.schema import COLUMNS, SCHEMA, check_schema
+from rsdos.stores.v1.sqlite_error import NO_RANGE_LOCKS, lacks_locks, no_room, not_made, primary
+
+_PATIENCE = 60.0
+"""Seconds to wait for another program's lock: disk-objectstore commits a whole pack at once."""
+
+_MOST_VALUE = 1 << 20
+"""Bytes of a value, of which the longest of ours is a key, and of a statement, which may name a thousand of them."""
+
+_STEPS = 1 << 20
+"""Steps of SQLite's machine (10 to 20 ms) after which it asks whether to go on."""
+
+_PATIENT = 50
+"""As often it may ask in one statement, and as often more as it has ..."""
+
+_STEPS_PER_BYTE = 4
+"""... steps for each byte of the file: a row has 170 of these, and takes 30 of those in the longest statement."""
+
+_log = logging.getLogger("rsdos")
+
+
+class Connection:
+    """A connection of one process, open to be written or not; one thread at a time uses it.
+
+    It is closed by `close`, or with the last reference: SQLite's own is part of a cycle, and would wait for the garbage
+    collector with its three descriptors. In a forked child it is not used, and not closed: SQLite forbids both.
+    """
+
+    patience = _PATIENT
+
+    _getpid = staticmethod(os.getpid)
+    """Of the class: when the interpreter ends, the names of the module go before the last connections do."""
+
+    def __init__(self, path: str, how: str, *, is_immutable: bool = False) -> None:
+        self.path = path
+        self.pid = os.getpid()
+        self.is_immutable = is_immutable
+        self.writer: weakref.ref[object] | None = None
+        """What has begun a transaction and is to end it."""
+        self._left: deque[int] = deque()
+        self._sqlite: sqlite3.Connection | None = sqlite3.connect(
+            f"file:{quote(path)}?{how}", uri=True, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
+        )
+        status = os.stat(path)
+        self.file = status.st_dev, status.st_ino
+        """Device and inode of the index."""
+
+    @property
+    def sqlite(self) -> sqlite3.Connection:
+        """SQLite's own, for as long as this is held. Raises `sqlite3.ProgrammingError` when it is closed."""
+        if self._sqlite is None:
+            raise sqlite3.ProgrammingError("this connection is closed")
+        return self._sqlite
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it is open, and this process's."""
+        return self._sqlite is not None and self.pid == os.getpid()
+
+    def guard(self) -> None:
+        """Bound what a file that a stranger has made can ask for."""
+        sqlite = self.sqlite
+        for limit, most in (
+            (sqlite3.SQLITE_LIMIT_LENGTH, _MOST_VALUE),
+            (sqlite3.SQLITE_LIMIT_SQL_LENGTH, _MOST_VALUE),
+            (sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH, 1),
+            (sqlite3.SQLITE_LIMIT_ATTACHED, 1),  # VACUUM's own.
+        ):
+            sqlite.setlimit(limit, most)
+        if sys.version_info >= (3, 12):  # Before that nothing of ours needs them either: the schema has none of these.
+            sqlite.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE)
+            sqlite.setconfig(sqlite3.SQLITE_DBCONFIG_ENABLE_TRIGGER, False)
+            sqlite.setconfig(sqlite3.SQLITE_DBCONFIG_ENABLE_VIEW, False)
+        # No function of ours: an interrupt that is raised in one is lost. An empty queue is an error, which ends it.
+        sqlite.set_progress_handler(self._left.popleft, _STEPS)
+        sqlite.execute("PRAGMA trusted_schema=OFF")
+        sqlite.execute("PRAGMA cell_size_check=ON")
+        sqlite.execute("PRAGMA cache_size=-2000")  # As it is, whatever the file says.
+
+    def look_at_size(self) -> None:
+        """Let a statement that goes through all rows have as many steps as the file has reason for now."""
+        length = sum(map(posix.length_of, (self.path, f"{self.path}-wal")))
+        self.patience = _PATIENT + length * _STEPS_PER_BYTE // _STEPS
+
+    def execute(self, query: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
+        """As ever; a statement that takes more steps than the file can be a reason for is interrupted.
+
+        The answers are fetched for as long as this is held.
+        """
+        if len(self._left) < self.patience:
+            self._left.extend(repeat(0, self.patience - len(self._left)))
+        return self.sqlite.execute(query, values)
+
+    def all(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """All answers."""
+        return self.execute(query, values).fetchall()
+
+    def one(self, query: str, values: Sequence[object] = ()) -> Any:
+        """The first answer, None if there is none."""
+        return self.execute(query, values).fetchone()
+
+    def change(self, query: str, rows: Iterable[Sequence[object]]) -> int:
+        """Do something with many rows; returns how many were changed."""
+        return self.sqlite.executemany(query, rows).rowcount
+
+    def commit(self) -> None:
+        """End a transaction: what was done in it is there."""
+        self.execute("COMMIT")
+
+    def undo(self) -> None:
+        """End a transaction that is under way, if this process has begun it. Raises nothing."""
+        if self.is_usable:
+            with suppress(sqlite3.Error):
+                self.sqlite.rollback()
+
+    def version(self) -> object:
+        """A value that changes when others commit."""
+        if self.is_immutable:
+            status = os.stat(self.path)
+            return status.st_mtime_ns, status.st_size
+        return self.one("PRAGMA data_version")
+
+    def close(self) -> None:
+        """Close it. Idempotent."""
+        sqlite, self._sqlite = self._sqlite, None
+        if sqlite is None:
+            return
+        if self.pid == self._getpid():
+            sqlite.close()
+        else:
+            _keep_for_ever(sqlite)
+
+    def __del__(self) -> None:
+        if getattr(self, "_sqlite", None) is not None:
+            self.close()
+
+
+def _keep_for_ever(connection: sqlite3.Connection) -> None:
+    """Keep a parent's connection beyond the end of the interpreter, which would close it.
+
+    That would end the parent's transaction in the memory that both share.
+    """
+    import ctypes  # Nobody else needs it.
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+
+class Parked:
+    """Connections that were given up at the end of a ``with`` block, the last few of them, for their threads.
+
+    Who opens and closes a container for each object (AiiDA does) pays 350 us for a connection, mostly because the
+    last one to close makes SQLite remove its log and the next one make it again; one that is kept costs 5.
+    """
+
+    def __init__(self) -> None:
+        self._connections: dict[tuple[str, int], Connection] = {}
+        """By path and thread, all threads'. What comes out of it, and what is listed, is one step."""
+
+    def put(self, connection: Connection) -> None:
+        """Keep a connection, in the place of the one that was kept longest."""
+        if connection.is_usable and not connection.is_immutable and not connection.sqlite.in_transaction:
+            self._connections[connection.path, threading.get_ident()] = connection
+            for oldest in list(self._connections)[:-_MOST_PARKED]:
+                self._connections.pop(oldest, None)
+
+    def take(self, path: str) -> Connection | None:
+        """The connection to what is the file at ``path`` now, if there is one."""
+        connection = self._connections.pop((path, threading.get_ident()), None)
+        if connection is None or not connection.is_usable:
+            return None
+        try:
+            status = os.stat(path)
+        except OSError:
+            return None
+        return connection if connection.file == (status.st_dev, status.st_ino) else None
+
+    def drop(self, path: str) -> None:
+        """Close those to the index at ``path``, of all threads."""
+        for key in list(self._connections):
+            if key[0] == path:
+                self._connections.pop(key, None)
+
+
+_MOST_PARKED = 8
+"""Two threads' worth of four containers, of three descriptors each."""
+
+parked = Parked()
+
+
+def create_database(path: str) -> None:
+    """Make an empty index. Raises OSError; what SQLite cannot do there is `ReadOnlyContainer`.
+
+    A write-ahead log lets readers go on while somebody commits; it needs memory that processes share.
+    """
+    try:
+        _create(path, "wal")
+    except sqlite3.Error:
+        try:
+            _create(path, "delete")
+        except sqlite3.Error as error:
+            raise not_made(path, error) from error
+        _log.warning("%s: no write-ahead log here (a network file system?): readers wait for commits", path)
+
+
+def _create(path: str, journal: str) -> None:
+    try:
+        # SQLite gives its log the rights of the file that is there.
+        posix.create(path).close()
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            (mode,) = connection.execute(f"PRAGMA journal_mode={journal}").fetchone()
+            if mode != journal:
+                raise sqlite3.OperationalError(f"its journal is {mode}, and not {journal}")
+            connection.execute("BEGIN")
+            for statement in SCHEMA:
+                connection.execute(statement)
+            connection.execute("COMMIT")
+    except sqlite3.Error:
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            posix.remove(path + suffix)
+        raise
+
+
+def connect(layout: LegacyLayout) -> Connection:
+    path = layout.database
+    if not os.path.exists(path):
+        raise DamagedContainer(path, "the index is missing")
+    writable = can_write(layout)
+    try:
+        return _opened(path, "mode=rw" if writable else "mode=ro")
+    except sqlite3.OperationalError as error:
+        if writable and (full := no_room(path, error)):
+            # To read an index without a log needs no room, to write it room for one.
+            if _has_log(path):
+                raise full from error
+            return _opened(path, "mode=ro&immutable=1", is_immutable=True)
+        # Where there are no locks nobody writes from here, and it is read as from a mount that is read-only.
+        is_lockless = writable and lacks_locks(layout.root)
+        known = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR)
+        if primary(error) not in known and not is_lockless:
+            raise
+        if (
+            writable and not is_lockless and not posix.has_other_names(path)
+        ):  # Of another container as well: nothing is changed in it.
+            _need_descriptors(path)
+            return without_shared_memory(path)
+        if _has_log(path):
+            reason = "its log has changes that only a user with write permission can bring in"
+            raise ReadOnlyContainer(layout.root, NO_RANGE_LOCKS if is_lockless else reason) from error
+    return _opened(path, "mode=ro&immutable=1", is_immutable=True)
+
+
+def _has_log(path: str) -> bool:
+    return posix.length_of(f"{path}-wal") > 0
+
+
+def _need_descriptors(path: str) -> None:
+    """Raise OSError when it was for want of descriptors: SQLite, which needs three, does not tell that from others."""
+    with ExitStack() as opened:
+        for _ in range(3):
+            opened.enter_context(posix.open_directory(os.path.dirname(path)))
+
+
+def _is_cut_short(connection: Connection) -> bool:
+    """Whether a part of the last page is missing: SQLite may take what is left of it for a table that is empty.
+
+    Whole pages it misses itself. While there is a log or a journal the file may be shorter than it says.
+    """
+    (page,), (pages,) = (connection.one(f"PRAGMA {name}") for name in ("page_size", "page_count"))
+    path = connection.path
+    return os.stat(path).st_size < page * pages and not any(map(posix.length_of, (f"{path}-wal", f"{path}-journal")))
+
+
+def can_write(layout: LegacyLayout) -> bool:
+    """Whether the file system lets us write the index, and make the files that SQLite needs beside it."""
+    return os.access(layout.database, os.W_OK) and os.access(layout.root, os.W_OK)
+
+
+def _opened(path: str, how: str, *, is_immutable: bool = False) -> Connection:
+    connection = Connection(path, how, is_immutable=is_immutable)
+    try:
+        connection.guard()
+        check_schema(connection.sqlite, path)
+        connection.look_at_size()
+        names = {name for _, name, *_ in connection.all("PRAGMA table_info(db_object)")}
+        # Twice: the log may have been brought in and removed between two of the calls.
+        if _is_cut_short(connection) and _is_cut_short(connection):
+            raise DamagedContainer(path, "the index is cut short")
+        if not names >= COLUMNS:
+            lacking = "table db_object" if not names else f"column {min(COLUMNS - names)}"
+            raise DamagedContainer(path, f"not the index of a container: no {lacking}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def without_shared_memory(path: str) -> Connection:
+    """Give the write-ahead log up: in exclusive mode SQLite can read it without shared memory, once."""
+    # Not made, where it has just been replaced.
+    connection = sqlite3.connect(f"file:{quote(path)}?mode=rw", uri=True, timeout=_PATIENCE, isolation_level=None)
+    try:
+        connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+        connection.execute("PRAGMA journal_mode=DELETE").fetchone()
+    finally:
+        connection.close()
+    _log.warning("%s: no shared memory here (a network file system?): went from a log to a rollback journal", path)
+    return _opened(path, "mode=rw")
+
+
+def copy_alone(path: str, target: str) -> None:
+    """Write a copy of an index, log and all, to a new file. Raises sqlite3.OperationalError when anybody has it open.
+
+    They would go on with the file that they have, which is somebody else's then.
+    """
+    with (
+        closing(sqlite3.connect(f"file:{quote(path)}?mode=rw", uri=True, timeout=0, isolation_level=None)) as old,
+        closing(sqlite3.connect(target, isolation_level=None)) as new,
+    ):
+        # In this mode SQLite shares nothing with other programs, and keeps the lock until the end.
+        old.execute("PRAGMA locking_mode=EXCLUSIVE")
+        old.execute("BEGIN EXCLUSIVE")
+        old.execute("ROLLBACK")
+        old.backup(new)
+        new.execute("PRAGMA journal_mode=DELETE")

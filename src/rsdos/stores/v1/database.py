@@ -1,0 +1,441 @@
+"""The index of container version 1, read and written: connections, what they see, and transactions.
+
+One table, ``db_object`` (hashkey, compressed, size, offset, length, pack_id), as disk-objectstore makes it. Its rows
+come from outside: every number is checked before it is used.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
+
+from rsdos.config import LEGACY
+from rsdos.errors import Busy, ContainerReplaced, DamagedContainer, InvalidKey, ReadOnlyContainer
+from rsdos.hashing import HashType
+from rsdos.layout import LegacyLayout
+from rsdos.migration import Original
+from rsdos.model import Durability
+from rsdos.storage import posix
+from rsdos.storage.locks import OWN_THREAD
+from rsdos.stores.v1.connection import Connection, can_write, connect, copy_alone, parked, without_shared_memory
+from rsdos.stores.v1.row import COLUMNS, MOST, PAGE, SOUND, Row, checked
+from rsdos.stores.v1.sqlite_error import LOG_ROOM, NO_RANGE_LOCKS, lacks_locks, primary, translated
+from rsdos.stores.v1.transaction import Transaction
+
+_IN = 1000
+"""Keys of one IN list. 100,000 of 500,000 keys, sorted: 4.4 us each with 950, 5.6 with 10,000. Unsorted: 8.9."""
+
+SHARED = "has another name, in a copy of the container that was made with hard links"
+"""What keeps an index from being written."""
+
+REPLACED = "another index was put in its place since it was opened: open it anew"
+"""What a write says that has begun on the index of before."""
+
+
+class Sums(NamedTuple):
+    """The rows added up."""
+
+    objects: int
+    size: int
+    length: int
+
+
+class Sight(NamedTuple):
+    """What a connection saw: two of the same connection that are equal have seen the same rows."""
+
+    connection: int
+    version: object
+
+
+class Database:
+    """The rows of one container. Any number of threads, each with a connection of its own; a fork makes new ones.
+
+    Every method raises `DamagedContainer` when the file is no such index, `Busy` when another program keeps it locked,
+    `ContainerReplaced` when the container is another by now, and `ReadOnlyContainer` for a write without permission, or
+    to a file that another container has too. Reads never write; without write permission the index is read as it is.
+    """
+
+    def __init__(self, layout: LegacyLayout, original: Original | None = None) -> None:
+        """``original`` tells whether the container is another by now; default: than when that is asked first."""
+        self._layout = layout
+        self._path = layout.database
+        self._original = original or Original(layout, LEGACY)
+        self._local = threading.local()
+        self._relaxed = 0
+        """Transactions of this object's that are not put on stable storage by their end."""
+
+    # Reading.
+
+    def find(self, key: str) -> Row | None:
+        """The row of a key."""
+        with self._errors():
+            query = f"SELECT {COLUMNS} FROM db_object WHERE hashkey = ?"
+            row = self._connection().one(query, (key,))
+        return None if row is None else checked(row)
+
+    def find_many(self, keys: Sequence[str]) -> list[Row]:
+        """The rows of those keys that have one, in no particular order. A key that comes twice is found once."""
+        rows: list[tuple[Any, ...]] = []
+        with self._errors():
+            keys = sorted(keys)
+            for at in range(0, len(keys), _IN):
+                some = keys[at : at + _IN]
+                query = f"SELECT {COLUMNS} FROM db_object WHERE hashkey IN ({','.join('?' * len(some))})"
+                rows += self._connection().all(query, tuple(some))
+        if not {row[0] for row in rows} <= set(keys):
+            raise DamagedContainer(self._path, "the index of the keys leads to rows of others")
+        return list(map(checked, rows))
+
+    def keys(self, prefix: str = "") -> Iterator[list[str]]:
+        """All keys that begin with ``prefix``, sorted, in lists of bounded size."""
+        last = prefix
+        query = "SELECT hashkey FROM db_object WHERE hashkey >= ? ORDER BY hashkey LIMIT ?"
+        later = query.replace(">=", ">")
+        while True:
+            with self._errors():
+                rows = self._connection().all(query, (last, PAGE))
+            if query is later and rows and not (isinstance(rows[0][0], str) and rows[0][0] > last):
+                raise DamagedContainer(self._path, "the index of the keys is not in order")
+            keys = [key for (key,) in rows if isinstance(key, str) and key.startswith(prefix)]
+            if keys and not last <= keys[0] <= keys[-1]:
+                raise DamagedContainer(self._path, "the index of the keys is not in their order")
+            yield keys
+            if len(keys) < PAGE or keys[-1] == last:
+                return
+            last, query = keys[-1], later
+
+    def _pages(self, query: str, values: tuple[object, ...] = ()) -> Iterator[list[tuple[Any, ...]]]:
+        """What a query answers, in lists of bounded size; as it is at the first."""
+        with self._errors():
+            connection = self._scanning()  # Held to the end: another thread may let go of it meanwhile.
+            cursor = connection.execute(query, values)
+        try:
+            while True:
+                with self._errors():
+                    rows = cursor.fetchmany(PAGE)
+                if not rows:
+                    return
+                yield rows
+        finally:
+            cursor.close()
+
+    def places(self) -> Iterator[list[Row]]:
+        """All rows in the order of their keys, in lists of bounded size; as they are at the first."""
+        for rows in self._pages(f"SELECT {COLUMNS} FROM db_object ORDER BY hashkey"):
+            yield list(map(checked, rows))
+
+    def in_storage_order(self) -> Iterator[tuple[int, str]]:
+        """(pack id, key) of all rows that make sense, in storage order; as they are at the first."""
+        for rows in self._pages(f'SELECT {COLUMNS} FROM db_object ORDER BY pack_id, "offset"'):
+            yield from ((row.pack_id, row.key) for row in map(checked, rows) if row.makes_sense)
+
+    def rows(self, pack_id: int) -> Iterator[list[Row]]:
+        """The rows of one pack in the order of their offsets, in lists of bounded size; as they are at the first."""
+        query = f'SELECT {COLUMNS} FROM db_object WHERE pack_id = ? ORDER BY "offset"'
+        for rows in self._pages(query, (pack_id,)):
+            yield [row for row in map(checked, rows) if row.makes_sense]
+
+    def hostile(self, hash_type: HashType) -> Iterator[list[tuple[str, str]]]:
+        """(key, what is wrong with it) of rows that nobody can use, in lists of bounded size; mostly empty ones."""
+        for rows in self._hostile(hash_type):
+            yield [
+                (str(key), "its row makes no sense" if hash_type.is_key(key) else "the key of a row is none")
+                for _, key, *_ in rows
+            ]
+
+    def hostile_rows(self, hash_type: HashType) -> Iterator[tuple[object, ...]]:
+        """(id, columns) of those rows, as they stand."""
+        for rows in self._hostile(hash_type):
+            yield from rows
+
+    def _hostile(self, hash_type: HashType) -> Iterator[list[tuple[object, ...]]]:
+        for rows in self._pages(f"SELECT id, {COLUMNS} FROM db_object WHERE NOT ({SOUND})"):
+            yield [row for row in rows if not (checked(row[1:]).makes_sense and hash_type.is_key(row[1]))]
+        for rows in self._pages(f"SELECT id, {COLUMNS} FROM db_object WHERE {SOUND}"):
+            try:
+                hash_type.parse_keys([row[1] for row in rows])
+            except InvalidKey:
+                yield [row for row in rows if not hash_type.is_key(row[1])]
+            else:
+                yield []
+
+    def sums(self) -> dict[int, Sums]:
+        """What the rows of each pack add up to; a size or length that is none counts as 0."""
+        size, length = (
+            f"TOTAL(CASE WHEN typeof({name}) = 'integer' AND {name} BETWEEN 0 AND ? THEN {name} ELSE 0 END)"
+            for name in ("size", "length")
+        )
+        query = f"SELECT pack_id, COUNT(*), {size}, {length} FROM db_object GROUP BY pack_id ORDER BY pack_id"
+        with self._errors():
+            rows = self._scanning().all(query, (MOST - 1, MOST - 1))
+        # Rows of what is no pack at all count nowhere.
+        return {row[0]: Sums(row[1], int(row[2]), int(row[3])) for row in rows if type(row[0]) is int}
+
+    def count(self) -> int:
+        """How many rows there are."""
+        with self._errors():
+            # Of COUNT(*) SQLite makes one step, however long that takes: 8 ms for a million rows, and this 70.
+            (count,) = self._scanning().one("SELECT COUNT(hashkey) FROM db_object")
+        assert isinstance(count, int)
+        return count
+
+    def ends(self) -> dict[int, int]:
+        """How much of each pack the rows that make sense need, by pack id."""
+        query = (
+            "SELECT pack_id, MAX(\"offset\" + length) FROM db_object WHERE typeof(pack_id) = 'integer' "
+            "AND typeof(\"offset\") = 'integer' AND typeof(length) = 'integer' "
+            'AND pack_id BETWEEN -1 AND ? AND "offset" BETWEEN 0 AND ? AND length BETWEEN 0 AND ? GROUP BY pack_id'
+        )
+        with self._errors():
+            return dict(self._scanning().all(query, (MOST - 1,) * 3))
+
+    def has_rows(self, pack_id: int) -> bool:
+        """Whether any row leads to a pack."""
+        with self._errors():
+            query = "SELECT 1 FROM db_object WHERE pack_id = ? LIMIT 1"
+            return self._scanning().one(query, (pack_id,)) is not None
+
+    def pack_ids(self) -> list[int]:
+        """The packs that rows lead to, ascending."""
+        return sorted(self.sums())
+
+    def sight(self) -> Sight:
+        """What this thread's connection sees now."""
+        with self._errors():
+            connection = self._connection()
+            return Sight(id(connection), connection.version())
+
+    def check(self) -> None:
+        """SQLite's own check of the file."""
+        with self._errors():
+            (answer,) = self._scanning().one("PRAGMA quick_check(1)")
+        if answer != "ok":
+            raise DamagedContainer(self._path, str(answer))
+
+    # Writing.
+
+    @contextmanager
+    def writing(self, durability: Durability = Durability.FULL) -> Iterator[Transaction]:
+        """A transaction: committed at the end of the block, and then on stable storage; undone when it raises.
+
+        In a forked child neither: it is the parent's. Raises `Busy` inside of another one of the same thread.
+        """
+        with self._errors():
+            transaction = Transaction()
+            try:
+                self._begin(transaction, durability)
+                self._original.check()
+                self._relaxed += durability is not Durability.FULL
+                yield transaction
+                transaction.connection.commit()
+            except BaseException:
+                transaction.undo()
+                raise
+
+    def _begin(self, transaction: Transaction, durability: Durability) -> None:
+        connection = self._own_connection()
+        if connection.is_immutable:
+            if not can_write(self._layout):
+                raise ReadOnlyContainer(self._layout.root, "no permission to write packs.idx")
+            # It was opened when there was no room to write, or where nothing can be locked.
+            self._local.connection = None
+            connection.close()
+            connection = self._own_connection()
+            if connection.is_immutable:
+                if lacks_locks(self._layout.root):
+                    raise ReadOnlyContainer(self._layout.root, NO_RANGE_LOCKS)
+                reason = f"{os.strerror(errno.ENOSPC)}: SQLite needs {LOG_ROOM >> 10} KiB; free these"
+                raise OSError(errno.ENOSPC, reason, self._path)
+        if connection.sqlite.in_transaction:
+            if connection.writer and connection.writer():
+                raise Busy(self._path, OWN_THREAD)
+            connection.undo()  # Of a block whose end was interrupted as well.
+        connection.look_at_size()
+        connection.execute(f"PRAGMA synchronous={'FULL' if durability is Durability.FULL else 'NORMAL'}")
+        # Before it begins: an interrupt may come right behind.
+        connection.writer, transaction.begun = weakref.ref(transaction), connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if primary(error) != sqlite3.SQLITE_READONLY or not can_write(self._layout):
+                raise
+            # It is the memory beside the log that cannot be written.
+            connection.close()
+            self._local.connection = without_shared_memory(self._path)
+            self._begin(transaction, durability)
+
+    def _own_connection(self) -> Connection:
+        """A connection to write through: to the file that has our name now, and no other.
+
+        A copy by ``cp -al`` has the same file as its index, and would get our rows without our packs.
+        """
+        connection = self._connection()
+        try:
+            status = os.stat(self._path)
+        except FileNotFoundError:
+            self._original.check()
+            raise DamagedContainer(self._path, "the index is missing") from None
+        if status.st_nlink > 1:
+            raise ReadOnlyContainer(self._layout.root, f"its packs.idx {SHARED}: `rsdos repair index` gives it its own")
+        if connection.file != (status.st_dev, status.st_ino):
+            self._original.check()
+            self._local.connection = None
+            raise ContainerReplaced(self._path, REPLACED)
+        return connection
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether this thread has a connection already."""
+        own: Connection | None = getattr(self._local, "connection", None)
+        return own is not None and own.is_usable
+
+    def is_in_place(self) -> bool:
+        """Whether what this thread reads is the file that has the index's name. One ``stat``."""
+        try:
+            status = os.stat(self._path)
+        except FileNotFoundError:
+            return False
+        return self._connection().file == (status.st_dev, status.st_ino)
+
+    def is_of_now(self) -> bool:
+        """Whether what this thread has read is the container's own index: asked behind a look that an insert leans on.
+
+        False: it is another file by now, to which the next look goes. Raises `ContainerReplaced`, `NotAContainer`.
+        """
+        self._original.check()
+        if self.is_in_place():
+            return True
+        if self._connection().sqlite.in_transaction:
+            raise ContainerReplaced(self._path, REPLACED)
+        self.renew()
+        return False
+
+    def renew(self) -> None:
+        """Go on with the file that has the index's name now, if that is another than this thread has open.
+
+        Raises `ContainerReplaced` or `NotAContainer` when it is that of another container, or of another version.
+        """
+        self._original.check()
+        if getattr(self._local, "connection", None) is not None and not self.is_in_place():
+            self._local.connection = None
+
+    def settle(self) -> None:
+        """Make the rows that are seen now the ones that a crash leaves.
+
+        A commit of which the sync failed is undone, but stands in the log, and a program that finds the log without
+        anybody at work takes it for one that was done. The next commit overwrites it: this is one that changes nothing.
+        """
+        with self.writing() as transaction:
+            transaction.touch()
+
+    def sync_log(self) -> bool:
+        """Put on stable storage what is seen now, of relaxed writers too; False where it was, by this thread.
+
+        The log has no locks of SQLite's, which closing it would give up: they are on the index and the shared memory.
+        """
+        seen = self.sight(), self._relaxed
+        if getattr(self._local, "synced", None) == seen:
+            return False
+        with suppress(FileNotFoundError):
+            posix.sync_path(f"{self._path}-wal")
+        posix.sync_directory(self._layout.root)
+        self._local.synced = seen
+        return True
+
+    def vacuum(self) -> None:
+        """Give the space of deleted rows back to the file system."""
+        with self._errors():
+            connection = self._own_connection()
+            connection.look_at_size()
+            connection.execute("VACUUM")
+
+    def seal(self) -> None:
+        """Make one synced file of the index, which can be renamed then. Nobody else has it open."""
+        with self._errors():
+            connection = self._connection()
+            connection.one("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._local = threading.local()
+            connection.close()
+        posix.sync_path(self._path)
+
+    def copy_to(self, path: str) -> None:
+        """Write a consistent copy of the index, as it is now, to a new file."""
+        with self._errors():
+            target = sqlite3.connect(path)
+            try:
+                connection = self._connection()
+                connection.sqlite.backup(target)
+                target.execute("PRAGMA journal_mode=DELETE")
+            finally:
+                target.close()
+
+    def copy_alone(self, path: str) -> None:
+        """`copy_to`, when nobody else has the index open, nor this any more; raises `Busy`."""
+        with self._errors():
+            copy_alone(self._path, path)
+
+    # Connections.
+
+    def _connection(self) -> Connection:
+        own: Connection | None = getattr(self._local, "connection", None)
+        # Closed: the parent's, or that of a container that is garbage and works on all the same.
+        if own is None or not own.is_usable:
+            own = self._local.connection = parked.take(self._path) or connect(self._layout)
+            self._local.synced = None
+        elif own.is_immutable and posix.length_of(f"{self._path}-wal"):
+            # Somebody who may write has begun to, behind what this one looks at.
+            own.close()
+            self._local.connection = None
+            own = self._local.connection = connect(self._layout)
+            self._local.synced = None
+        return own
+
+    def _scanning(self) -> Connection:
+        """The connection, for a statement that goes through all rows."""
+        connection = self._connection()
+        connection.look_at_size()
+        return connection
+
+    def let_go(self) -> None:
+        """Let go of all connections: each is closed as soon as no thread is at work with it."""
+        self._local = threading.local()
+
+    def rest(self) -> None:
+        """`let_go`, but for this thread's connection, kept for who opens the same index next: `Parked`."""
+        own: Connection | None = getattr(self._local, "connection", None)
+        self._local = threading.local()
+        if own is not None:
+            parked.put(own)
+
+    def close(self) -> None:
+        """`let_go`, also of the connections that are kept."""
+        self.let_go()
+        parked.drop(self._path)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            told = translated(error, self._layout)
+            if isinstance(told, DamagedContainer):
+                self._original.check()
+            raise told from error
+        except DamagedContainer:
+            self._original.check()
+            raise
+        except FileNotFoundError as error:
+            # The last step of a migration came between two looks.
+            self._original.check()
+            if error.filename != self._path:
+                raise
+            raise DamagedContainer(self._path, "the index is missing") from error
+        except UnicodeDecodeError as error:
+            # Of SQLite's own message, which quotes what it met.
+            raise DamagedContainer(self._path, "not the index of a container: its schema is no text") from error

@@ -1,0 +1,174 @@
+"""What programs that died left in a container of version 1, put right."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator
+from contextlib import closing, suppress
+from functools import partial
+
+from rsdos.errors import DecodeError
+from rsdos.hashing import HashType
+from rsdos.layout import LegacyLayout
+from rsdos.model import Codec, RecordFlag, Stored
+from rsdos.storage import locks, posix
+from rsdos.storage.permissions import make_directory
+from rsdos.stores.findings import Swept
+from rsdos.stores.v1.database import Database
+from rsdos.stores.v1.writer import is_ours, try_pack
+from rsdos.streams.plain import plain_parts
+
+_PATIENCE = 24 * 3600.0
+"""Seconds after which a lock file of disk-objectstore, and the pack it is for, are taken for abandoned.
+
+The file says nothing of who holds it. A living holder appends to the pack; a day without a byte is no living holder.
+"""
+
+
+def sweep(layout: LegacyLayout, database: Database) -> int:
+    """Put right what a repack and packers that died have left; returns how many files were removed."""
+    removed = _remove_old_locks(layout)
+    if layout.REPACKED not in layout.peer_locks():
+        removed += _finish_repack(layout, database)
+    return removed
+
+
+def _remove_old_locks(layout: LegacyLayout) -> int:
+    removed = 0
+    limit = time.time() - _PATIENCE
+    for pack_id in layout.peer_locks():
+        if is_ours(layout.peer_lock(pack_id)):
+            removed += _remove_own(layout, pack_id)
+            continue
+        paths = [layout.peer_lock(pack_id), layout.pack(pack_id)]
+        with suppress(FileNotFoundError):
+            newest = os.stat(paths[0]).st_mtime
+            with suppress(FileNotFoundError):
+                newest = max(newest, os.stat(paths[1]).st_mtime)
+            if newest < limit:
+                removed += layout.remove(paths[0])
+    return removed
+
+
+def _remove_own(layout: LegacyLayout, pack_id: int) -> bool:
+    """Remove the lock file that one of us made and left: whoever has the kernel's lock as well is alive."""
+    lock = locks.try_acquire(layout.pack_lock(pack_id)) if pack_id >= 0 else None
+    if lock is None:
+        return False
+    with lock:
+        return layout.remove(layout.peer_lock(pack_id))
+
+
+def _finish_repack(layout: LegacyLayout, database: Database) -> int:
+    """Give the objects of a pack ``-1`` an id, or remove it when there are none.
+
+    disk-objectstore writes ``packs/-1``, points the rows to it, removes the old pack, links ``-1`` to that one's id,
+    points the rows there and removes ``-1``. It may have died after each of these; afterwards it opens nothing.
+    """
+    path = layout.pack(layout.REPACKED)
+    if not os.path.lexists(path):
+        return 0
+    if any(database.rows(layout.REPACKED)):
+        pack_id = _linked(layout, path)
+        if pack_id is None:
+            # A number that no pack has had: a reader may still hold the one that was repacked.
+            pack_id = max([-1, *layout.pack_ids(), *database.sums()]) + 1
+            os.link(path, layout.pack(pack_id))
+        posix.sync_path(path)
+        posix.sync_directory(layout.packed)
+        with database.writing() as transaction:
+            transaction.move(layout.REPACKED, pack_id)
+    removed = layout.remove(path)
+    posix.sync_directory(layout.packed)
+    return int(removed)
+
+
+def _linked(layout: LegacyLayout, path: str) -> int | None:
+    """The pack that is the same file already."""
+    own = os.stat(path, follow_symlinks=False)
+    for pack_id in layout.pack_ids():
+        try:
+            if os.path.samestat(own, os.stat(layout.pack(pack_id), follow_symlinks=False)):
+                return pack_id
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise
+    return None
+
+
+def sweep_unused(layout: LegacyLayout, database: Database, unlink: Callable[[int], bool]) -> Swept:
+    """Unlink packs that nobody writes to and no row leads to: of a repack, or all was deleted. Not synced."""
+    files = length = 0
+    used = database.sums()
+    for pack_id in layout.pack_ids():
+        if pack_id >= 0 and pack_id not in used and (pack := try_pack(layout, pack_id)):
+            pack.is_kept = True
+            with closing(pack):
+                database.settle()
+                if not any(database.rows(pack_id)) and unlink(pack_id):
+                    files, length = files + 1, length + pack.committed
+    return Swept(files, length)
+
+
+def of_keys(layout: LegacyLayout, keys: Collection[str]) -> Iterator[str]:
+    """The files of some objects."""
+    for name in _names(layout):
+        if name.partition(".")[0] in keys:
+            yield os.path.join(layout.duplicates, name)
+
+
+def settle_duplicates(layout: LegacyLayout, hash_type: HashType, has_good_copy: Callable[[bytes], bool]) -> int:
+    """Remove what the container has a good copy of; put the first good one in its place where it has none.
+
+    Returns how many files were removed. Damaged ones without a good copy elsewhere stay. Killed, the next call goes on.
+    """
+    files = defaultdict(list)
+    for name in _names(layout):
+        key = name.partition(".")[0]
+        if hash_type.is_key(key):
+            files[key].append(os.path.join(layout.duplicates, name))
+    removed = 0
+    for key, paths in files.items():
+        digest = bytes.fromhex(key)
+        if not has_good_copy(digest):
+            good = next((path for path in paths if _is_good(path, digest, hash_type)), None)
+            if good is None:
+                continue
+            _publish(layout, key, good)
+            paths.remove(good)
+        removed += sum(map(layout.remove, paths))
+    return removed
+
+
+def _names(layout: LegacyLayout) -> list[str]:
+    with suppress(FileNotFoundError):
+        return [name for name in os.listdir(layout.duplicates) if "." in name and not name.startswith(".")]
+    return []
+
+
+def _is_good(path: str, digest: bytes, hash_type: HashType) -> bool:
+    with posix.open_for_reading(path) as fd:
+        size = os.fstat(fd).st_size
+        stored = Stored(Codec.RAW, RecordFlag.NONE, size, size)
+        try:
+            for _ in plain_parts(partial(posix.read_at, fd), stored, digest, hash_type):
+                pass
+        except DecodeError:
+            return False
+    return True
+
+
+def _publish(layout: LegacyLayout, key: str, path: str) -> None:
+    posix.sync_path(path)
+    directory = layout.loose_directory(key)
+    layout.make(layout.loose)
+    if directory != layout.loose:
+        with suppress(FileExistsError):
+            make_directory(directory)
+        layout.check_loose(directory)
+    os.rename(path, layout.loose_file(key))
+    posix.sync_directory(directory)
+    posix.sync_directory(layout.loose)

@@ -1,0 +1,189 @@
+"""Writing a pack of version 1 anew: the objects that rows lead to go to another, and it is unlinked.
+
+disk-objectstore may read meanwhile: what it holds open stays, and when the pack is gone it looks the row up again.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+
+from rsdos.config import Config
+from rsdos.errors import Busy, DamagedContainer, DamagedObject
+from rsdos.layout import LegacyLayout
+from rsdos.model import FRAME_SIZE, BytesLike, Codec, Durability, RecordFlag
+from rsdos.pack.reader import BarePack
+from rsdos.storage import posix
+from rsdos.stores.encoding import Encoding
+from rsdos.stores.findings import Rewritten
+from rsdos.stores.packs import WINDOW
+from rsdos.stores.v1.database import Database
+from rsdos.stores.v1.row import Row
+from rsdos.stores.v1.transaction import Transaction
+from rsdos.stores.v1.writer import LegacyPack, fresh_ids, try_pack
+
+Frames = Callable[[bytes], Iterator[BytesLike] | None]
+"""The verified bytes of an object, in parts."""
+
+
+class LegacyRepack:
+    """One pack's way to another. The caller holds the maintenance lock.
+
+    1. Lock the pack, and a new one of an id that no pack has had, against writers, disk-objectstore's too; 2. copy what
+    rows lead to; 3. sync; 4. one transaction points the rows that are still there to the new places; 5. unlink the
+    old pack, if no long reader is at work, and sync the directory. A pack that no row leads to is swept.
+    """
+
+    def __init__(
+        self,
+        layout: LegacyLayout,
+        config: Config,
+        database: Database,
+        frames: Frames,
+        unlink: Callable[[int], bool],
+        encoding: Encoding | None,
+        advance: Callable[[int], None],
+    ) -> None:
+        self._layout = layout
+        self._config = config
+        self._database = database
+        self._frames = frames
+        self._unlink = unlink
+        self._encoding = encoding
+        self._advance = advance
+        # Old offset and length, new offset, length and whether compressed: 40 bytes an object.
+        self._old, self._old_length = array("q"), array("q")
+        self._new, self._new_length, self._compressed = array("q"), array("q"), array("q")
+        self._size = 0
+        self._damaged: list[str] = []
+
+    def run(self, pack_id: int) -> Rewritten:
+        """Rewrite one pack; see `Packs.rewrite`."""
+        with ExitStack() as stack:
+            # 1. Nobody appends to either from here on.
+            old = self._lock(pack_id)
+            old.is_kept = True
+            stack.enter_context(closing(old))
+            other = next(pack for pack in map(self._try, fresh_ids(self._layout, self._database)) if pack)
+            new = stack.enter_context(closing(other))
+            self._copy(pack_id, new)
+            if self._old:
+                new.finish()
+                # 3. On stable storage before a row leads there.
+                posix.sync_file(new.fd)
+                posix.sync_directory(self._layout.packed)
+            new.is_kept = True
+            # 4. The rows, all or none.
+            with self._database.writing(Durability.FULL) as transaction:
+                self._move_rows(transaction, pack_id, new.id)
+            new.committed, new.is_kept = new.position, False
+            if self._old:
+                new.is_new = False  # Rows lead to it, even if all of them are of the empty object.
+            # 5. Only now, and only if nobody reads it for long.
+            is_gone = self._unlink(pack_id)
+            if is_gone:
+                posix.sync_directory(self._layout.packed)
+            freed = old.committed - new.committed
+        return Rewritten(len(self._old), self._size, freed, is_gone, tuple(self._damaged))
+
+    def _try(self, pack_id: int) -> LegacyPack | None:
+        return try_pack(self._layout, pack_id)
+
+    def _lock(self, pack_id: int) -> LegacyPack:
+        path = self._layout.pack(pack_id)
+        if not posix.length_of(path):
+            raise DamagedContainer(path, "the pack is missing or empty")
+        pack = self._try(pack_id)
+        if pack is None:
+            raise Busy(path)
+        return pack
+
+    # 2. Copying.
+
+    def _copy(self, pack_id: int, new: LegacyPack) -> None:
+        file = BarePack(self._layout.pack(pack_id))
+        size = file.size()
+        for rows in self._database.rows(pack_id):
+            for row in rows:
+                if row.offset + row.length > size:
+                    raise DamagedContainer(file.path, f"cut short: {row.key} ends behind it", row.offset)
+            if self._encoding is None:
+                for run in _runs(rows):
+                    self._copy_run(file, run, new)
+            else:
+                for row in rows:
+                    self._recode(file, row, new)
+            self._advance(sum(row.length for row in rows))
+
+    def _copy_run(self, file: BarePack, run: list[Row], new: LegacyPack) -> None:
+        """Copy neighbours, as they are."""
+        start = run[0].offset
+        length = run[-1].offset + run[-1].length - start
+        offset = new.position
+        for at in range(0, length, WINDOW):
+            new.write([file.read(start + at, min(WINDOW, length - at))])
+        for row in run:
+            self._note(row, offset + row.offset - start, row.length, row.compressed)
+
+    def _recode(self, file: BarePack, row: Row, new: LegacyPack) -> None:
+        assert self._encoding is not None
+        start = new.position
+        digest = bytes.fromhex(row.key)
+        hasher = self._config.hash.new()
+        try:
+            if row.size > FRAME_SIZE:
+                parts = self._frames(digest) or iter(())
+                written = self._encoding.write_frames(parts, new, self._config.hash, RecordFlag.NONE)
+                good, codec = written.digest == digest, written.stored.codec
+            else:
+                raw = b"".join(self._frames(digest) or ())
+                hasher.update(raw)
+                good = hasher.digest() == digest
+                forms, codecs = self._encoding.encode_many([raw])
+                codec = Codec(codecs[0])
+                new.write(forms)
+        except DamagedObject:
+            good, codec = False, Codec.RAW
+        if good:
+            self._note(row, start, new.position - start, int(codec is not Codec.RAW))
+            return
+        new.rewind(start)
+        self._damaged.append(row.key)
+        self._copy_run(file, [row], new)
+
+    def _note(self, row: Row, offset: int, length: int, compressed: int) -> None:
+        self._old.append(row.offset)
+        self._old_length.append(row.length)
+        self._new.append(offset)
+        self._new_length.append(length)
+        self._compressed.append(compressed)
+        self._size += row.size
+
+    # 4. The rows.
+
+    def _move_rows(self, transaction: Transaction, pack_id: int, other: int) -> None:
+        """Rows that are gone meanwhile stay so; one that was not there when the pack was copied undoes all."""
+        for rows in transaction.rows(pack_id):
+            transaction.place([(number, *self._placed(offset, length), other) for number, offset, length in rows])
+
+    def _placed(self, offset: int, length: int) -> tuple[int, int, int]:
+        at = bisect_left(self._old, offset)
+        while at < len(self._old) and self._old[at] == offset:
+            if self._old_length[at] == length:
+                return self._compressed[at], self._new[at], self._new_length[at]
+            at += 1
+        raise Busy(self._layout.packed)
+
+
+def _runs(rows: list[Row]) -> Iterator[list[Row]]:
+    """Rows, in the order of their offsets, in runs of direct neighbours."""
+    run: list[Row] = []
+    for row in rows:
+        if run and row.offset != run[-1].offset + run[-1].length:
+            yield run
+            run = []
+        run.append(row)
+    if run:
+        yield run

@@ -1,0 +1,253 @@
+"""Putting the index of version 1 right. Its packs say nothing of themselves: only rows that are there can be saved.
+
+Hostile rows, which nobody can use, are written down and deleted. An index that SQLite finds damaged is read row by
+row, as far as it goes, into a new one: ``packs.idx.new``, renamed to ``packs.idx.salvaged`` when it is whole and
+synced, and then to ``packs.idx``, the old one having got another name. Killed at any moment, the next run goes on. No
+other program may have the index open meanwhile: it would go on with the old file.
+
+An index that has another name, in a copy of the container by ``cp -al``, is copied and replaced in the same way.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+
+from rsdos.errors import DamagedContainer
+from rsdos.hashing import HashType
+from rsdos.layout import LegacyLayout
+from rsdos.storage import posix
+from rsdos.stores.base import free_name
+from rsdos.stores.findings import Finding, Rebuilt
+from rsdos.stores.v1.connection import create_database
+from rsdos.stores.v1.database import SHARED, Database
+from rsdos.stores.v1.row import COLUMNS, checked
+from rsdos.stores.v1.schema import check_table
+
+_MOST_ID = 1 << 40
+_MOST_KNOWN = 1 << 31
+"""256 MB of bits; SQLite gives ids out from 1 on."""
+
+_PAGE = 500
+
+Values = tuple[object, ...]
+
+
+def faults(layout: LegacyLayout, database: Database, hash_type: HashType) -> list[Finding]:
+    """What `rebuild` would put right, or cannot."""
+    name = os.path.basename(layout.database)
+    if os.path.lexists(layout.salvaged):
+        return [Finding(name, "it was being salvaged when that was broken off")]
+    try:
+        database.check()
+        bad = sum(len(rows) for rows in database.hostile(hash_type))
+    except DamagedContainer as error:
+        return [Finding(name, str(error).partition(": ")[2])]
+    found = [Finding(name, f"{bad} rows that nobody can use")] if bad else []
+    return [Finding(name, f"it {SHARED}"), *found] if posix.has_other_names(layout.database) else found
+
+
+def rebuild(layout: LegacyLayout, database: Database, hash_type: HashType, aside: Callable[[], str]) -> Rebuilt:
+    """See `Packs.rebuild_index`. Raises `DamagedContainer` when not one row can be read."""
+    found = faults(layout, database, hash_type)
+    if not found:
+        return Rebuilt()
+    unknown = 0
+    is_whole = not os.path.lexists(layout.salvaged)
+    if is_whole:
+        try:
+            database.check()
+        except DamagedContainer as error:
+            if not os.path.lexists(layout.database):
+                raise
+            is_whole = False
+            try:
+                unknown = _salvage(layout, hash_type, aside)
+            except sqlite3.Error:
+                raise error from None
+    if is_whole and posix.has_other_names(layout.database):
+        _make_own(layout, database)
+        if not faults(layout, database, hash_type):
+            return Rebuilt(True)
+    if is_whole:
+        return Rebuilt(True, 0, (_delete_hostile(database, hash_type, aside()),))
+    _forget_connections(layout, database)
+    return Rebuilt(True, 0, tuple(_swap(layout, aside())), (), unknown)
+
+
+def _make_own(layout: LegacyLayout, database: Database) -> None:
+    """Put a copy in the place of an index that another container has as well."""
+    _forget_connections(layout, database)
+    new = _free_new(layout)
+    database.copy_alone(new)
+    _finish_new(layout)
+    _put(layout)
+
+
+def _forget_connections(layout: LegacyLayout, database: Database) -> None:
+    database.close()
+
+
+def _write_down(rows: list[Values], directory: str) -> str:
+    path = os.path.join(directory, "rows.json")
+    with suppress(OSError, ValueError):
+        rows = [*map(tuple, json.loads(posix.read_file(path, 1 << 28))), *rows]
+    posix.replace_file(path, json.dumps([[_plain(value) for value in row] for row in rows], indent=1).encode())
+    posix.sync_directory(directory)
+    return path
+
+
+def _plain(value: object) -> object:
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def _delete_hostile(database: Database, hash_type: HashType, directory: str) -> str:
+    rows = list(database.hostile_rows(hash_type))
+    path = _write_down([row[1:] for row in rows], directory)
+    with database.writing() as transaction:
+        transaction.delete_rows(row[0] for row in rows)
+    return path
+
+
+def _salvage(layout: LegacyLayout, hash_type: HashType, aside: Callable[[], str]) -> int:
+    """Read what can be read into a new index; returns how many rows are known to have been there, and are not."""
+    new = _free_new(layout)
+    create_database(new)
+    hostile: list[Values] = []
+    saved = 0
+    with (
+        closing(sqlite3.connect(f"file:{layout.database}?mode=rw", uri=True, isolation_level=None)) as old,
+        closing(sqlite3.connect(new, isolation_level=None)) as target,
+    ):
+        old.execute("PRAGMA trusted_schema=OFF")
+        check_table(old, layout.database)
+        old.text_factory = lambda data: data.decode(errors="replace")
+        known = _known_ids(old)
+        target.execute("BEGIN")
+        query = f"INSERT OR IGNORE INTO db_object (id, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        for number, *values in _rows(old, known):
+            row = checked(tuple(values))
+            if row.makes_sense and hash_type.is_key(row.key):
+                saved += target.execute(query, (number, *row)).rowcount
+            else:
+                hostile.append(tuple(values))
+        if not saved:
+            raise DamagedContainer(
+                layout.database, "not one row of the index can be read: it has to come from a backup"
+            )
+        target.execute("COMMIT")
+        target.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if hostile:
+        _write_down(hostile, aside())
+    _finish_new(layout)
+    return max(len(known) - saved - len(hostile), 0)
+
+
+_BESIDE = ("-wal", "-shm", "-journal")
+"""What SQLite has beside a file."""
+
+
+def _free_new(layout: LegacyLayout) -> str:
+    """Where a new index is to be made; what a run before this has left there is gone."""
+    new = f"{layout.database}.new"
+    for suffix in ("", *_BESIDE):
+        layout.remove(new + suffix)
+    return new
+
+
+def _finish_new(layout: LegacyLayout) -> None:
+    """Say, durably, that the new index is whole."""
+    new = f"{layout.database}.new"
+    for suffix in _BESIDE:
+        layout.remove(new + suffix)
+    posix.sync_path(new)
+    os.rename(new, layout.salvaged)
+    posix.sync_directory(layout.root)
+
+
+class _Ids:
+    """A set of the ids of rows, one bit each; those that nobody has given out are passed over."""
+
+    def __init__(self) -> None:
+        self._bits = bytearray()
+
+    def add(self, number: object) -> None:
+        if isinstance(number, int) and 0 <= number < _MOST_KNOWN:
+            if number >> 3 >= len(self._bits):
+                self._bits.extend(bytes((number >> 3) + 1 - len(self._bits)))
+            self._bits[number >> 3] |= 1 << (number & 7)
+
+    def __len__(self) -> int:
+        return sum(byte.bit_count() for byte in self._bits)
+
+    def without(self, other: _Ids) -> Iterator[int]:
+        """Those that the other set does not have, ascending."""
+        theirs = other._bits.ljust(len(self._bits), b"\0")
+        for at, byte in enumerate(self._bits):
+            rest = byte & ~theirs[at]
+            if rest:
+                yield from (8 * at + bit for bit in range(8) if rest >> bit & 1)
+
+
+def _known_ids(old: sqlite3.Connection) -> _Ids:
+    """The ids that SQLite's index of keys has: it stands on other pages than the rows."""
+    ids = _Ids()
+    # From both ends: a damaged page in the middle stops each.
+    for order in ("ASC", "DESC"):
+        query = (
+            f"SELECT rowid FROM db_object INDEXED BY ix_db_object_hashkey WHERE hashkey > '' ORDER BY hashkey {order}"
+        )
+        with suppress(sqlite3.Error):
+            for (number,) in old.execute(query):
+                ids.add(number)
+    return ids
+
+
+def _rows(old: sqlite3.Connection, known: _Ids) -> Iterator[Values]:
+    """(id, columns) of every row that can be read: forwards, over what cannot, and then one by one."""
+    seen = _Ids()
+    query = f"SELECT id, {COLUMNS} FROM db_object NOT INDEXED WHERE id > ? ORDER BY id LIMIT {_PAGE}"
+    last, step = -1, 1
+    while last < _MOST_ID:
+        count = 0
+        try:
+            for row in old.execute(query, (last,)):
+                count += 1
+                last, step = row[0], 1
+                seen.add(row[0])
+                yield row
+            if not count:
+                break
+        except sqlite3.DatabaseError:
+            if not count:
+                last, step = last + step, step * 2
+    one = f"SELECT id, {COLUMNS} FROM db_object NOT INDEXED WHERE id = ?"
+    for number in list(known.without(seen)):
+        with suppress(sqlite3.DatabaseError):
+            for row in old.execute(one, (number,)):
+                seen.add(number)
+                yield row
+
+
+def _swap(layout: LegacyLayout, directory: str) -> Iterator[str]:
+    """Put the salvaged index in the place of the old one, which is kept; where it has another name, it has that."""
+    for path in layout.database_files:
+        if os.path.lexists(path) and not posix.has_other_names(path):
+            target = free_name(os.path.join(directory, os.path.basename(path)))
+            os.link(path, target, follow_symlinks=False)
+            yield target
+    posix.sync_directory(directory)
+    _put(layout)
+
+
+def _put(layout: LegacyLayout) -> None:
+    """Give the salvaged index its name."""
+    # The log of the old one must not be taken for that of the new.
+    for path in layout.database_files[1:]:
+        layout.remove(path)
+    posix.sync_directory(layout.root)
+    os.rename(layout.salvaged, layout.database)
+    posix.sync_directory(layout.root)

@@ -1,0 +1,61 @@
+"""What was packed in a container of version 1 at one moment."""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from rsdos.hashing import HashType
+from rsdos.stores.v1.row import Row
+
+_PLACE = struct.Struct("<qQ")
+
+
+class Place(NamedTuple):
+    """A row, told from another of the same object later: no place in a pack is written twice.
+
+    The row's own id would not do: SQLite gives that of a deleted one to the next.
+    """
+
+    digest: bytes
+    pack_id: int
+    offset: int
+
+
+def place_of(row: Row) -> Place:
+    return Place(bytes.fromhex(row.key), row.pack_id, row.offset)
+
+
+class SeenRows:
+    """The places of all objects, in 36 or 48 bytes each."""
+
+    def __init__(self, hash_type: HashType, rows: Iterable[Sequence[Row]]) -> None:
+        """Of rows in the order of their keys, in lists of any size."""
+        self._digest_bytes = hash_type.digest_bytes
+        self._step = self._digest_bytes + _PLACE.size
+        self._records = b"".join(
+            b"".join(bytes.fromhex(row.key) + _PLACE.pack(row.pack_id, row.offset) for row in some)
+            for some in ([row for row in rows_of if hash_type.is_key(row.key)] for rows_of in rows)
+        )
+
+    def __len__(self) -> int:
+        return len(self._records) // self._step
+
+    def _digest(self, at: int) -> bytes:
+        return self._records[at * self._step : at * self._step + self._digest_bytes]
+
+    def digests(self, most: int) -> Iterator[list[bytes]]:
+        """The objects, in lists of at most so many."""
+        for start in range(0, len(self), most):
+            yield [self._digest(at) for at in range(start, min(start + most, len(self)))]
+
+    def of(self, digests: Sequence[bytes]) -> set[Place]:
+        """The places of some objects."""
+        places = set()
+        for digest in digests:
+            at = bisect_left(range(len(self)), digest, key=self._digest)
+            if at < len(self) and self._digest(at) == digest:
+                places.add(Place(digest, *_PLACE.unpack_from(self._records, at * self._step + self._digest_bytes)))
+        return places

@@ -1,0 +1,76 @@
+"""What changes the rows of container version 1's index, between ``BEGIN`` and ``COMMIT``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from rsdos.errors import WriterPoisoned
+from rsdos.stores.v1.connection import Connection
+from rsdos.stores.v1.row import COLUMNS, PAGE, Row
+
+
+class Transaction:
+    """What can be done between ``BEGIN`` and ``COMMIT``."""
+
+    def __init__(self) -> None:
+        self.begun: Connection | None = None
+        """Where it has begun."""
+
+    @property
+    def connection(self) -> Connection:
+        """Where it has begun. Raises `WriterPoisoned` in a forked child: it is the parent's."""
+        if self.begun is None or not self.begun.is_usable:
+            raise WriterPoisoned("a transaction belongs to the process that began it, until it is closed")
+        return self.begun
+
+    def undo(self) -> None:
+        """End it, and nothing is done, if it has begun here. Raises nothing."""
+        if self.begun:
+            self.begun.undo()
+
+    def touch(self) -> None:
+        """Write a page as it is."""
+        (version,) = self.connection.one("PRAGMA user_version")
+        self.connection.execute(f"PRAGMA user_version={int(version)}")
+
+    def insert(self, rows: Iterable[Row]) -> int:
+        """Add rows; those whose key has one already are passed over. Returns how many were added."""
+        query = f"INSERT OR IGNORE INTO db_object ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"
+        return self.connection.change(query, rows)
+
+    def replace(self, rows: Iterable[Row]) -> None:
+        """Put rows in the place of those of the same key, if there are any."""
+        query = 'UPDATE db_object SET compressed=?, size=?, "offset"=?, length=?, pack_id=? WHERE hashkey=?'
+        self.connection.change(query, ((*row[1:], row.key) for row in rows))
+
+    def move(self, pack_id: int, other: int) -> None:
+        """Say that the objects of one pack stand, at the same offsets, in another."""
+        self.connection.execute("UPDATE db_object SET pack_id=? WHERE pack_id=?", (other, pack_id))
+
+    def rows(self, pack_id: int) -> Iterator[list[tuple[int, int, int]]]:
+        """(id, offset, length) of the rows of a pack, in lists of bounded size; `place` may be called between them."""
+        last = -1
+        query = 'SELECT id, "offset", length FROM db_object WHERE pack_id = ? AND id > ? ORDER BY id LIMIT ?'
+        while rows := self.connection.all(query, (pack_id, last, PAGE)):
+            yield rows
+            last = rows[-1][0]
+
+    def place(self, places: Iterable[tuple[int, int, int, int, int]]) -> None:
+        """Point rows to other places: (id, compressed, offset, length, pack_id)."""
+        query = 'UPDATE db_object SET compressed=?, "offset"=?, length=?, pack_id=? WHERE id=?'
+        self.connection.change(query, ((*rest, number) for number, *rest in places))
+
+    def delete_rows(self, numbers: Iterable[object]) -> None:
+        """Remove rows by their ids."""
+        self.connection.change("DELETE FROM db_object WHERE id=?", ((number,) for number in numbers))
+
+    def delete_exactly(self, row: Row) -> None:
+        """Remove a row, unless it leads elsewhere by now; or, if it makes no sense, whatever it is."""
+        query = "DELETE FROM db_object WHERE hashkey=?"
+        if row.makes_sense:
+            query += ' AND compressed=? AND size=? AND "offset"=? AND length=? AND pack_id=?'
+        self.connection.execute(query, row if row.makes_sense else (row.key,))
+
+    def delete(self, keys: Iterable[str]) -> int:
+        """Remove the rows of keys; returns how many there were."""
+        return self.connection.change("DELETE FROM db_object WHERE hashkey=?", ((key,) for key in keys))
