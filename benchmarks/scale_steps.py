@@ -115,7 +115,7 @@ def status(path: Path, start: int, end: int) -> list[Step]:
     from rsdos import Container
 
     Container(path).status()  # Imports.
-    seconds = sorted(_timed(Container(path).engine.packed.sums)[0] for _ in range(9))[4]
+    seconds = sorted(_timed(Container(path).engine.packed.stats)[0] for _ in range(9))[4]
     return [Step("status", "status of the packed side, a fresh container object", end, 1000 * seconds, "ms")]
 
 
@@ -232,7 +232,7 @@ def collect(path: Path, start: int, end: int) -> list[Step]:
     container.has("0" * 64)
 
     def work() -> None:
-        plan = retain.plan(container.engine, retain.CollectOptions(KeyFile(str(kept))))
+        plan = retain.plan(container.engine, retain.RetainOptions(KeyFile(str(kept))))
         assert retain.execute(container.engine, plan).deleted == len(range(0, end, _EVERY))
 
     title = f"delete --keep-from-file, a list of {end:,} keys: one object in {_EVERY} goes"

@@ -75,7 +75,7 @@ def native(engine: Engine) -> PackedStore:
 
 def manifest_of(path: str | os.PathLike[str]) -> Manifest:
     """The newest manifest of a container."""
-    return native(Engine(os.fspath(path))).index.history.newest()
+    return native(Engine(os.fspath(path))).index.commits.newest()
 
 
 def tree(path: Path) -> dict[str, int]:

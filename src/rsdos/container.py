@@ -305,7 +305,7 @@ class Container:
 
         No pack is unlinked while the iteration lasts.
         """
-        return self.engine.kept(self.engine.objects.extract_many(keys, missing=missing))
+        return self.engine.protect_packs_during(self.engine.objects.extract_many(keys, missing=missing))
 
     def open(self, key: str) -> io.BufferedReader:
         """A seekable binary stream of one object. Raises what `extract` does; so do its reads."""

@@ -346,7 +346,7 @@ class Layout:
         return sorted(int(match[1]) for match in map(re.compile(pattern).fullmatch, names) if match)
 
 
-class LegacyLayout(Layout):
+class V1Layout(Layout):
     """The paths of a container of version 1. ``locks/`` is ours: disk-objectstore neither makes nor minds it."""
 
     REPACKED = -1

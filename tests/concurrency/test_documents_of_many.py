@@ -22,7 +22,7 @@ def backed_up(container: Container, place: str) -> None:
 
 
 def validated(container: Container, place: str) -> None:
-    resume.save(container.engine.layout, resume.State(Depth.QUICK, 1.0, loose=place))
+    resume.save(container.engine.layout, resume.ValidationState(Depth.QUICK, 1.0, loose=place))
 
 
 def noted(container: Container, place: str) -> None:

@@ -169,7 +169,7 @@ def delete_some(world: World) -> None:
 def retain_some(world: World) -> None:
     kept = list(world.contents)[::2]
     engine = world.container.engine
-    plan = retain.plan(engine, retain.CollectOptions(world.keys(kept)))
+    plan = retain.plan(engine, retain.RetainOptions(world.keys(kept)))
     retain.execute(engine, plan, world.forks)
     world.contents = {key: world.contents[key] for key in kept}
 
@@ -191,7 +191,7 @@ def back_up_elsewhere(world: World) -> None:
     shell = world.beside / "shell"
     shell.write_text('#!/bin/sh\n[ "$1" = -l ] && shift 2\nshift\nexec sh -c "$*"\n')
     shell.chmod(0o755)
-    ways = remote.Ways(shell=str(shell))
+    ways = remote.RemotePrograms(shell=str(shell))
     engine = world.container.engine
     options = backup.BackupOptions(f"me@elsewhere:{world.beside / 'backups'}", verify=True)
     report = remote.execute(engine, remote.plan(engine, options, ways), ways, world.forks)

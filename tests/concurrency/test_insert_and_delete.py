@@ -17,7 +17,7 @@ from rsdos import Container, Durability, Place
 from rsdos.maintenance import retain, transfer
 from rsdos.model import FRAME_SIZE
 from rsdos.storage import posix
-from rsdos.stores.v1.store import LegacyPacks
+from rsdos.stores.v1.store import V1PackStore
 from tests.data import key_of, noise
 from tests.helpers import assert_holds, native
 
@@ -100,7 +100,7 @@ def test_what_was_deleted_and_inserted_anew_since_the_plan_stays(
     if place is Place.LOOSE:
         # A further name keeps the inode's number from being given to the next file.
         os.link(store.engine.layout.loose_file(key), store.path.parent / "further name")
-    plan = retain.plan(store.engine, retain.CollectOptions([kept]))
+    plan = retain.plan(store.engine, retain.RetainOptions([kept]))
     delete(store, data)
     Container(store.path).insert(data, to=again)
     assert retain.execute(store.engine, plan).deleted == 0
@@ -111,7 +111,7 @@ def test_a_plan_removes_a_file_in_each_codec_and_counts_the_object_once(tmp_path
     store = Container.create(tmp_path / "store", loose_compression="zstd")
     kept, key = store.insert(NEW), store.insert(b"text " * 100)
     store.engine.loose.place(bytes.fromhex(key), [b"text " * 100])
-    plan = retain.plan(store.engine, retain.CollectOptions([kept]))
+    plan = retain.plan(store.engine, retain.RetainOptions([kept]))
     assert plan.objects == 1
     assert retain.execute(store.engine, plan).deleted == 1
     assert_there(store, NEW)
@@ -157,11 +157,11 @@ def test_a_duplicate_for_a_pack_that_is_deleted_just_before_the_commit_is_stored
     """Behind everything that takes time; where there is nothing to commit, behind the last sync."""
     store.insert(data, to=place)
     packed = store.engine.packed
-    if isinstance(packed, LegacyPacks):
+    if isinstance(packed, V1PackStore):
         there: tuple[Any, str] = (packed.database, "writing") if also else (packed.database, "find_many")
     else:
         index = native(store.engine).index
-        there = (index.history, "commit") if also else (index, "make_durable")
+        there = (index.commits, "commit") if also else (index, "make_durable")
     has_run: list[bool] = []
     real = packed._all_copies
 

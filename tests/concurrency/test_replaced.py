@@ -373,7 +373,7 @@ def test_unfinished_manifests_of_dead_writers_go_with_the_next_commit(tmp_path: 
         (tmp_path / "index" / name).write_bytes(b"half")
     packed(tmp_path, b"x")
     assert not list((tmp_path / "index").glob("*.new"))
-    assert native(Engine(str(tmp_path))).index.history.newest().number == 2
+    assert native(Engine(str(tmp_path))).index.commits.newest().number == 2
 
 
 def test_a_validation_is_told_that_the_container_was_migrated_while_it_ran(
@@ -426,7 +426,7 @@ def test_a_manifest_of_another_container_where_this_one_was_is_not_damage(tmp_pa
     """As a clearing leaves it for a moment: the first manifest is there, and the configuration is not yet."""
     path = tmp_path / "container"
     with Container.create(path) as late, Container.create(tmp_path / "other") as other:
-        history = native(late.engine).index.history
+        history = native(late.engine).index.commits
         shutil.rmtree(path / "index")
         shutil.copytree(other.path / "index", path / "index")
         (path / "config.json").unlink()
@@ -469,7 +469,7 @@ def test_without_its_lock_file_two_merges_write_no_table_of_one_name(tmp_path: P
             assert_whole(container)
         for at in range(16):  # Then a commit drops what no manifest needs.
             packed(path, b"%d" % at)
-        named = {entry.number for entry in native(Engine(str(path))).index.history.newest().segments}
+        named = {entry.number for entry in native(Engine(str(path))).index.commits.newest().segments}
         assert len(list((path / "index").glob("*.seg"))) <= len(named) + 2, f"at call {number}"
 
 

@@ -16,7 +16,7 @@ from rsdos import Container, Place
 from rsdos.engine.engine import Engine
 from rsdos.maintenance.backup import backup, remote, restore
 from rsdos.maintenance.backup.generations import Generations
-from rsdos.maintenance.check.verify_all import rehash
+from rsdos.maintenance.check.verify_all import verify_all
 from rsdos.progress import SILENCE
 from tests.crash.operation import BASE, NEW, Ack, Operation
 from tests.helpers import tree
@@ -53,7 +53,7 @@ def _back_up(path: Path, ack: Ack) -> None:
 
 def _back_up_far(path: Path, ack: Ack) -> None:
     engine = Engine(str(path / "source"))
-    ways = remote.Ways(shell=str(path / "shell"))
+    ways = remote.RemotePrograms(shell=str(path / "shell"))
     options = backup.BackupOptions(f"elsewhere:{path / 'backups'}")
     assert remote.execute(engine, remote.plan(engine, options, ways), ways).is_good
     _tell(path, ack)
@@ -78,7 +78,7 @@ def _check(path: Path, *, least: int = 2) -> None:
     names = generations.names()
     assert len(names) >= least, f"of the backups {names} are left"
     for name in names:
-        verified = rehash(generations.path(name), SILENCE)
+        verified = verify_all(generations.path(name), SILENCE)
         assert not verified.damaged and not verified.reason, f"{name} is not whole: {verified}"
         with Container(generations.path(name)) as container:
             assert set(container) >= set(BASE), f"{name} has not all"

@@ -16,7 +16,7 @@ from rsdos import Container, Place
 from rsdos.engine.engine import Engine
 from rsdos.maintenance.backup import backup, restore
 from rsdos.maintenance.backup.generations import Generations
-from rsdos.maintenance.check.verify_all import rehash
+from rsdos.maintenance.check.verify_all import verify_all
 from rsdos.progress import SILENCE
 from tests.crash.calls import Fault, intercepted
 from tests.data import key_of, noise, text
@@ -131,7 +131,7 @@ def _check_backup(root: Path, before: Contents) -> None:
 
 
 def _check_generation(path: str, is_old: bool) -> None:
-    assert rehash(path, SILENCE).damaged == ()
+    assert verify_all(path, SILENCE).damaged == ()
     with Container(path) as container:
         assert_holds(container, FIRST if is_old else FIRST | LATER)
 

@@ -119,7 +119,7 @@ def _delete(path: Path, ack: Ack) -> None:
 
 def _collect(path: Path, ack: Ack) -> None:
     with Container(path) as container:
-        retain.execute(container.engine, retain.plan(container.engine, retain.CollectOptions(BASE)))
+        retain.execute(container.engine, retain.plan(container.engine, retain.RetainOptions(BASE)))
         assert not any(container.has_many(NEW))
 
 

@@ -41,7 +41,9 @@ def prepare(path: Path, source: Path, version: int) -> None:
 
 def repair(path: Path, source: Path) -> None:
     with Container(path) as container, Container(source) as there:
-        options = repair_objects.RepairObjectsOptions([there.engine], beyond_help=repair_objects.BeyondHelp.QUARANTINE)
+        options = repair_objects.RepairObjectsOptions(
+            [there.engine], beyond_help=repair_objects.Unrepairable.QUARANTINE
+        )
         repair_objects.execute(container.engine, repair_objects.plan(container.engine, options))
 
 

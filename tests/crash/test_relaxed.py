@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from rsdos import Container, DamagedContainer, Place
-from rsdos.index.commits import History
+from rsdos.index.commits import CommitLog
 from rsdos.index.merge import MOST_SEGMENTS
 from tests.crash.disk import Disk
 from tests.data import key_of, noise, text
@@ -178,7 +178,7 @@ def test_a_pack_of_which_the_end_is_lost_is_used_as_it_is_and_the_next_writer_sa
     with Container(left) as container:
         assert_holds(container, {key_of(b"full"): b"full"})
         assert not container.has(key_of(text(9000, 1)))
-        assert History(container.engine.layout, container.container_id).newest().packs == (pack,)
+        assert CommitLog(container.engine.layout, container.container_id).newest().packs == (pack,)
         assert container.validate("full").is_good
         assert container.delete([key_of(text(9000, 2))]) == []
         container.insert_many([text(9000, 2)])

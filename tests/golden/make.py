@@ -82,7 +82,7 @@ def segment_place(container: Container, at: int) -> tuple[Path, int]:
     """The pack and the offset of a live segment."""
     packed = container.engine.packed
     assert isinstance(packed, PackedStore)
-    entry = packed.index.history.newest().segments[at]
+    entry = packed.index.commits.newest().segments[at]
     return container.path / "packed" / f"{entry.pack_id:010d}.pack", entry.offset
 
 

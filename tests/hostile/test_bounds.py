@@ -14,7 +14,7 @@ import pytest
 from rsdos import Container
 from rsdos.index.manifest import Manifest, SegmentEntry, decode_manifest, encode_manifest
 from rsdos.index.segment import BLOCK_SIZE, SegmentLayout, check_of
-from rsdos.layout import Layout, LegacyLayout
+from rsdos.layout import Layout, V1Layout
 from rsdos.stores.v1.store import write_notes
 from tests.data import key_of
 from tests.hostile.limits import rsdos
@@ -110,7 +110,7 @@ def test_notes_and_rows_of_version_1_that_are_large_take_no_memory(tmp_path: Pat
     path = tmp_path / "container"
     with Container.create(path, container_version=1) as container:
         container.insert_many([OBJECT])
-    write_notes(LegacyLayout(str(path)), {"a": 1})
+    write_notes(V1Layout(str(path)), {"a": 1})
     (path / "notes.json").write_text('{"a": [' + "[]," * (16 << 20) + "[]]}")
     with closing(sqlite3.connect(path / "packs.idx")) as connection:
         query = 'INSERT INTO db_object (hashkey, compressed, size, "offset", length, pack_id) VALUES (?, ?, 1, 1, 1, 1)'

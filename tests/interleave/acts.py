@@ -109,7 +109,7 @@ def _retain(path: Path, say: Say) -> None:
     with opened(path, when_busy="wait") as container:
         gone = [name for name in DATA if name not in KEPT]
         say(line("plan", gone))
-        plan = retain.plan(container.engine, retain.CollectOptions([KEYS[name] for name in KEPT]))
+        plan = retain.plan(container.engine, retain.RetainOptions([KEYS[name] for name in KEPT]))
         say(line("remove", gone))
         retain.execute(container.engine, plan)
         say(line("removed", gone))

@@ -20,13 +20,13 @@ from rsdos import (
     Place,
     ReadOnlyContainer,
 )
-from rsdos.layout import LegacyLayout
+from rsdos.layout import V1Layout
 from rsdos.maintenance.migrate import migrate
 from rsdos.model import FRAME_SIZE, Trust
 from rsdos.storage import posix
 from rsdos.stores.v1 import connection
 from rsdos.stores.v1.sqlite_error import translated
-from rsdos.stores.v1.store import LegacyPacks
+from rsdos.stores.v1.store import V1PackStore
 from tests.data import key_of, noise
 from tests.helpers import assert_holds
 
@@ -39,8 +39,8 @@ def path(tmp_path: Path) -> Path:
     return Container.create(tmp_path / "container", container_version=1).path
 
 
-def packs(container: Container) -> LegacyPacks:
-    assert isinstance(container.engine.packed, LegacyPacks)
+def packs(container: Container) -> V1PackStore:
+    assert isinstance(container.engine.packed, V1PackStore)
     return container.engine.packed
 
 
@@ -191,7 +191,7 @@ def test_only_damage_is_told_as_damage(path: Path, name: str, told: type[Excepti
     """Most of these no test can bring about: a lock of SQLite's that is never free for ten seconds is one of them."""
     error = sqlite3.OperationalError("locking protocol")
     error.sqlite_errorcode = getattr(sqlite3, name)
-    assert type(translated(error, LegacyLayout(str(path)))) is told
+    assert type(translated(error, V1Layout(str(path)))) is told
 
 
 @pytest.mark.parametrize("call", ["find_many", "sync_log"])

@@ -33,7 +33,7 @@ from rsdos import (
 from rsdos.config import Config, read_config
 from rsdos.model import FRAME_SIZE
 from rsdos.storage import posix
-from rsdos.stores.v1.store import LegacyPacks
+from rsdos.stores.v1.store import V1PackStore
 from tests.data import key_of, noise, text
 from tests.helpers import NOBODY, child_environment, run_python, tree, writable_as_nobody
 from tests.patience import HANG
@@ -588,7 +588,7 @@ def test_an_index_without_room_leaves_none_of_the_batch_in_the_pack(tmp_path: Pa
     with Container.create(tmp_path / "container", container_version=1) as container:
         kept = container.insert_many([b"kept"])
         pack = tmp_path / "container" / "packs" / "0"
-        assert isinstance(container.engine.packed, LegacyPacks)
+        assert isinstance(container.engine.packed, V1PackStore)
         # SQLite has no room for another page: the error is that of a full disk, and as much undone.
         connection = container.engine.packed.database._connection()
         connection.execute("PRAGMA max_page_count=1")

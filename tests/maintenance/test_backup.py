@@ -19,11 +19,11 @@ from rsdos import Busy, Container, ContainerExists, InvalidOption, NotAContainer
 from rsdos.cli.main import rsdos
 from rsdos.maintenance.backup import backup, remote, restore
 from rsdos.maintenance.backup.backup import BackupOptions, BackupReport
-from rsdos.maintenance.backup.copy_file import fill
+from rsdos.maintenance.backup.copy_file import copy_prefix
 from rsdos.maintenance.backup.generations import LOCK, Generations
 from rsdos.maintenance.backup.restore import RestoreOptions
 from rsdos.maintenance.backup.rsync import Remote
-from rsdos.maintenance.check.verify_all import rehash
+from rsdos.maintenance.check.verify_all import verify_all
 from rsdos.model import WhenBusy
 from rsdos.progress import SILENCE
 from rsdos.storage.locks import acquire
@@ -278,7 +278,7 @@ def test_a_bad_sector_leaves_zeros(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         return pread(fd, length, offset)
 
     monkeypatch.setattr(os, "pread", fails)
-    filled = fill(source, target, 20_000, lambda amount: None)
+    filled = copy_prefix(source, target, 20_000, lambda amount: None)
     assert (filled.length, filled.is_whole) == (20_000, False)
     assert (tmp_path / "target").read_bytes() == data[:8192] + bytes(4096) + data[12288:]
     os.close(source)
@@ -291,9 +291,9 @@ def test_only_what_is_new_is_written(tmp_path: Path) -> None:
     (tmp_path / "target").write_bytes(data[: 9 << 20] + b"and something else")
     source = os.open(tmp_path / "source", os.O_RDONLY)
     target = os.open(tmp_path / "target", os.O_RDWR)
-    assert fill(source, target, 10 << 20, lambda amount: None).written == 2 << 20
+    assert copy_prefix(source, target, 10 << 20, lambda amount: None).written == 2 << 20
     assert (tmp_path / "target").read_bytes() == data
-    assert fill(source, target, 5 << 20, lambda amount: None).written == 0
+    assert copy_prefix(source, target, 5 << 20, lambda amount: None).written == 0
     assert (tmp_path / "target").read_bytes() == data[: 5 << 20]
     os.close(source)
     os.close(target)
@@ -419,7 +419,7 @@ def back_up_while_others_are_at_work(
             report = back_up(container, tmp_path / "backups", verify=True)
             assert report.is_good, report
             generation = Container(tmp_path / "backups" / "last-backup")
-            assert rehash(str(generation.path), SILENCE).damaged == ()
+            assert verify_all(str(generation.path), SILENCE).damaged == ()
             keys = sorted(acknowledged)
             assert all(key_of(data or b"") == key for key, data in generation.extract_many(keys))
             generation.close()
@@ -483,7 +483,7 @@ needs_rsync = pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is
 
 
 def run_remote(container: Container, place: Path, shell: Path, **options: bool | int) -> BackupReport:
-    ways = remote.Ways(shell=str(shell))
+    ways = remote.RemotePrograms(shell=str(shell))
     wanted = BackupOptions(f"me@elsewhere:{place}", **options)  # type: ignore[arg-type]
     return remote.execute(container.engine, remote.plan(container.engine, wanted, ways), ways)
 
@@ -563,7 +563,7 @@ def test_another_machine_that_fails(store: Container, tmp_path: Path, shell: Pat
     assert run_remote(store, tmp_path / "there", shell).is_good
     for wrong in ("-oProxyCommand=x:/there", ":/there", "host:"):
         with pytest.raises(InvalidOption):
-            remote.plan(store.engine, BackupOptions(wrong), remote.Ways(shell=str(shell)))
+            remote.plan(store.engine, BackupOptions(wrong), remote.RemotePrograms(shell=str(shell)))
 
 
 @needs_rsync

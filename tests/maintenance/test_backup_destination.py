@@ -47,7 +47,7 @@ def remotely(container: Container, destination: Path, **options: bool | int) -> 
     shell = destination.parent / "shell"
     shell.write_text('#!/bin/sh\n[ "$1" = -l ] && shift 2\nshift\nexec sh -c "$*"\n')
     shell.chmod(0o755)
-    ways = remote.Ways(shell=str(shell))
+    ways = remote.RemotePrograms(shell=str(shell))
     wanted = BackupOptions(f"elsewhere:{destination}", **options)  # type: ignore[arg-type]
     return remote.execute(container.engine, remote.plan(container.engine, wanted, ways), ways)
 

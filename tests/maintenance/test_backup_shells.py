@@ -52,7 +52,7 @@ def run(
     progress: Progress = SILENCE,
     **options: bool,
 ) -> BackupReport:
-    ways = remote.Ways(shell=way, silence=silence)
+    ways = remote.RemotePrograms(shell=way, silence=silence)
     wanted = BackupOptions(place, **options)
     return remote.execute(container.engine, remote.plan(container.engine, wanted, ways), ways, progress)
 

@@ -159,7 +159,7 @@ def test_a_duplicate_that_is_deleted_before_the_commit_is_written_after_all(stor
         for also in ([], [noise(100, place is Place.LOOSE)]):
             store.insert_many([small, big], to=place)
             objects = Container(store.path).engine.objects
-            look = partial(objects.copies, trust=Trust.VERIFY, durability=store.engine.durability)
+            look = partial(objects.check_copies, trust=Trust.VERIFY, durability=store.engine.durability)
             with objects.packed.appender(look) as appender:
                 appender.add_many([small, *also, big], encoding)
                 assert store.delete(keys) == keys
@@ -189,7 +189,7 @@ def test_a_delete_waits_or_says_who_is_at_work(store: Container) -> None:
 @pytest.mark.parametrize("place", Place)
 def test_what_is_not_named_is_deleted(store: Container, place: Place) -> None:
     keys = store.insert_many(OBJECTS.values(), to=place)
-    plan = retain.plan(store.engine, retain.CollectOptions([*keys[:2], ABSENT]))
+    plan = retain.plan(store.engine, retain.RetainOptions([*keys[:2], ABSENT]))
     assert plan.objects == len(keys) - 2
     assert_holds(store, OBJECTS)
     assert retain.execute(store.engine, plan).deleted == len(keys) - 2
@@ -205,7 +205,7 @@ def test_what_comes_after_the_start_stays(store: Container) -> None:
             later[store.insert(data, to=place)] = data
         yield before[0]
 
-    plan = retain.plan(store.engine, retain.CollectOptions(keep()))
+    plan = retain.plan(store.engine, retain.RetainOptions(keep()))
     for data, place in ((b"7", Place.PACKED), (b"8", Place.LOOSE)):
         later[store.insert(data, to=place)] = data
     assert retain.execute(store.engine, plan).deleted == 3
@@ -215,7 +215,7 @@ def test_what_comes_after_the_start_stays(store: Container) -> None:
 def test_an_object_in_both_stores_counts_once(store: Container) -> None:
     keys = store.insert_many([b"1", b"2", b"3"], to=Place.LOOSE)
     store.pack_all_loose(clean=False)
-    plan = retain.plan(store.engine, retain.CollectOptions(keys[:1]))
+    plan = retain.plan(store.engine, retain.RetainOptions(keys[:1]))
     assert plan.objects == 2
     assert retain.execute(store.engine, plan).deleted == 2
     assert list(store) == keys[:1]
@@ -224,5 +224,5 @@ def test_an_object_in_both_stores_counts_once(store: Container) -> None:
 def test_an_empty_list_deletes_nothing(store: Container) -> None:
     store.insert(b"x")
     with pytest.raises(InvalidOption):
-        retain.plan(store.engine, retain.CollectOptions([]))
+        retain.plan(store.engine, retain.RetainOptions([]))
     assert len(store) == 1

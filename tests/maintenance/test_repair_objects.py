@@ -11,7 +11,7 @@ import pytest
 from rsdos import Container, InvalidOption, Place
 from rsdos.maintenance.repair import index as repair_index
 from rsdos.maintenance.repair import objects as repair_objects
-from rsdos.maintenance.repair.objects import HERE, BeyondHelp, RepairObjectsOptions, RepairObjectsReport
+from rsdos.maintenance.repair.objects import HERE, RepairObjectsOptions, RepairObjectsReport, Unrepairable
 from rsdos.model import FRAME_SIZE
 from tests.data import key_of, noise, text
 from tests.helpers import assert_holds, flip
@@ -19,7 +19,7 @@ from tests.maintenance.test_validate import OBJECTS, damaged_keys, filled, loose
 from tests.test_golden import NAMES, unpack
 
 
-def repair(container: Container, *sources: Path, beyond_help: BeyondHelp = BeyondHelp.KEEP) -> RepairObjectsReport:
+def repair(container: Container, *sources: Path, beyond_help: Unrepairable = Unrepairable.KEEP) -> RepairObjectsReport:
     engine = Container(container.path).engine
     options = RepairObjectsOptions([Container(path).engine for path in sources], beyond_help=beyond_help)
     return repair_objects.execute(engine, repair_objects.plan(engine, options))
@@ -77,7 +77,7 @@ def test_what_is_beyond_help_stays_until_a_source_has_it(store: Container, tmp_p
 
 def test_what_is_beyond_help_goes_to_quarantine(store: Container) -> None:
     broken = break_all(store)
-    report = repair(store, beyond_help=BeyondHelp.QUARANTINE)
+    report = repair(store, beyond_help=Unrepairable.QUARANTINE)
     assert not report.is_good
     assert {remedy.key for remedy in report.beyond_help} == set(broken)
     assert report.described is not None
@@ -176,7 +176,7 @@ def test_golden_damaged_containers_are_good_after_both(name: str, tmp_path: Path
     root, expected = unpack(name, tmp_path)
     engine = Container(root).engine
     repair_index.execute(engine, repair_index.plan(engine, repair_index.RepairIndexOptions()))
-    report = repair(Container(root), beyond_help=BeyondHelp.QUARANTINE)
+    report = repair(Container(root), beyond_help=Unrepairable.QUARANTINE)
     assert (report.files, report.unlisted) == ((), 0)
     assert {remedy.key for remedy in report.beyond_help} <= set(expected["errors"])
     with Container(root) as container:
@@ -186,8 +186,8 @@ def test_golden_damaged_containers_are_good_after_both(name: str, tmp_path: Path
     assert run(Container(root)).is_good
 
 
-@pytest.mark.parametrize("beyond_help", BeyondHelp)
-def test_many_objects_are_repaired_with_few_commits(tmp_path: Path, beyond_help: BeyondHelp) -> None:
+@pytest.mark.parametrize("beyond_help", Unrepairable)
+def test_many_objects_are_repaired_with_few_commits(tmp_path: Path, beyond_help: Unrepairable) -> None:
     contents = [noise(300 + number, number) for number in range(200)]
     with Container.create(tmp_path / "container") as container, Container.create(tmp_path / "other") as other:
         keys = container.insert_many(contents)

@@ -460,8 +460,8 @@ def test_from_the_container(store: Container) -> None:
 def test_it_waits_for_nobody(newest: Container) -> None:
     with newest.engine.maintenance():
         assert run(Container(newest.path)).is_good
-    with newest.engine.reading():
+    with newest.engine.protect_packs():
         assert run(Container(newest.path)).is_good
     with pytest.raises(Busy), newest.engine.maintenance():
         Container(newest.path).clean_storage()
-    assert native(newest.engine).index.history.newest().notes
+    assert native(newest.engine).index.commits.newest().notes

@@ -19,10 +19,10 @@ from rsdos.cli.main import rsdos
 from rsdos.cli.progress_bar import Bar
 from rsdos.compat import disk_objectstore
 from rsdos.maintenance import optimize, repack, transfer
-from rsdos.maintenance.check.verify_all import rehash
+from rsdos.maintenance.check.verify_all import verify_all
 from rsdos.maintenance.migrate import migrate
 from rsdos.maintenance.migrate.migrate import MigrateOptions, MigrateReport
-from rsdos.maintenance.migrate.to_v1 import MigrateBack
+from rsdos.maintenance.migrate.to_v1 import ToVersion1
 from rsdos.progress import SILENCE
 from tests.data import key_of, noise, text
 from tests.helpers import ROOT, child_environment, flip
@@ -68,7 +68,7 @@ def move(path: Path, what: str) -> None:
             other.clean_storage()
         elif what == "repack":
             engine = other.engine
-            for pack in engine.packed.sums().packs:
+            for pack in engine.packed.stats().packs:
                 repack.execute(engine, repack.plan(engine, repack.RepackOptions(pack_id=pack.id)))
         else:
             engine = other.engine
@@ -174,7 +174,7 @@ def test_a_damaged_object_is_found_wherever_it_is_moved_to(tmp_path: Path, versi
 
     container.close()
     beside = Once(lambda number: move(container.path, "repack"))
-    assert rehash(str(container.path), beside).damaged == (list(PACKED)[-1],)
+    assert verify_all(str(container.path), beside).damaged == (list(PACKED)[-1],)
     assert beside.steps == 1
 
 
@@ -384,14 +384,14 @@ def test_what_comes_compressed_while_it_is_migrated_back_is_written_anew(
 ) -> None:
     container = make(tmp_path / "a", 2)
     late = text(9000, 5)
-    step = MigrateBack._expand_loose
+    step = ToVersion1._expand_loose
 
-    def insert_then(self: MigrateBack) -> None:
+    def insert_then(self: ToVersion1) -> None:
         step(self)
         with Container(tmp_path / "a") as other:
             other.insert_many([late], compress=CompressMode.YES)
 
-    monkeypatch.setattr(MigrateBack, "_expand_loose", insert_then)
+    monkeypatch.setattr(ToVersion1, "_expand_loose", insert_then)
     container.close()
     run(tmp_path / "a", 1)
     with Container(tmp_path / "a") as container:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from rsdos.stores.order import FileId
 
 
-class Claim(NamedTuple):
+class ActivePack(NamedTuple):
     """An insert has had its last look, and leans on a copy: the object is to be there from then on."""
 
     insert: str
@@ -32,7 +32,7 @@ class World(NamedTuple):
     made: int = 0
     maintainer: str = ""
     begun: frozenset[str] = frozenset()
-    claims: frozenset[Claim] = frozenset()
+    claims: frozenset[ActivePack] = frozenset()
 
     @property
     def is_there(self) -> bool:
@@ -57,7 +57,7 @@ class World(NamedTuple):
         return self._replace(packed=self.packed | {self.made + 1}, made=self.made + 1)
 
     def claimed(self, insert: str, copy: int) -> World:
-        return self._replace(claims=self.claims | {Claim(insert, copy)})
+        return self._replace(claims=self.claims | {ActivePack(insert, copy)})
 
     def answered(self, inserts: frozenset[str], copies: frozenset[int]) -> World:
         """A commit by a plan is the answer to those inserts that had begun before the plan, or found these copies."""

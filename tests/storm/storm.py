@@ -138,7 +138,7 @@ class Storm:
         for key in gone:
             del self.kept[key]
         engine = self.container.engine
-        retain.execute(engine, retain.plan(engine, retain.CollectOptions(kept)))
+        retain.execute(engine, retain.plan(engine, retain.RetainOptions(kept)))
 
     def back_up(self) -> None:
         engine = self.container.engine

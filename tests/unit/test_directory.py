@@ -138,9 +138,9 @@ def test_what_is_set_aside_goes_over_nothing(root: Path, kind: str) -> None:
     else:
         (place / "x").symlink_to("nowhere")
     with Directory(str(place), Form()) as source, Directory(str(to), Form()) as target:
-        assert source.set_aside("x", target) == f"{to}/x.2"
+        assert source.move_to_quarantine("x", target) == f"{to}/x.2"
         with pytest.raises(FileNotFoundError):
-            source.set_aside("x", target)
+            source.move_to_quarantine("x", target)
     assert not os.listdir(place)
     assert sorted(os.listdir(to)) == ["x", "x.1", "x.2"] and (to / "x.1").read_text() == "kept"
     assert os.path.lexists(to / "x.2" / "y") if kind == "directory" else os.path.lexists(to / "x.2")

@@ -37,7 +37,7 @@ _LINES = 16
 """Lines that are printed together: 2 KB, which a pipe takes whole or, when the user interrupts, not at all."""
 
 
-class How(NamedTuple):
+class AddOptions(NamedTuple):
     """How files are to be stored and told of."""
 
     place: Place
@@ -45,7 +45,7 @@ class How(NamedTuple):
     as_json: bool
 
 
-class StoredChunk(NamedTuple):
+class ChunkResult(NamedTuple):
     """What became of some ``files``: what to print of those that are durable now, and why others are not there.
 
     ``objects`` of ``size`` raw bytes are durable; ``failed`` is what went wrong with all of it, in a worker.
@@ -64,8 +64,8 @@ class StoredChunk(NamedTuple):
 
 
 def store_files(
-    container: Container, paths: Iterable[str], how: How, tell: Callable[[int], None]
-) -> Iterator[StoredChunk]:
+    container: Container, paths: Iterable[str], how: AddOptions, tell: Callable[[int], None]
+) -> Iterator[ChunkResult]:
     """Store files, one insert for each chunk; ``tell`` gets the bytes that are read, as they are.
 
     A file of at most one frame is read before the store gets it, and left out when it cannot be. A larger one that
@@ -85,7 +85,7 @@ def store_files(
             continue
         if keys or refused:
             sizes = reading.sizes
-            yield StoredChunk(len(keys), sum(sizes), _texts(keys, reading.paths, sizes, how), refused)
+            yield ChunkResult(len(keys), sum(sizes), _texts(keys, reading.paths, sizes, how), refused)
         if reading.is_over:
             return
         rest = chain(reading.later, rest) if reading.later else rest
@@ -151,7 +151,7 @@ def _take_stream(path: str) -> bytes | Frames:
         raise UnreadableSource(path, error.errno or errno.EIO) from error
 
 
-def _texts(keys: list[str], paths: list[str], sizes: list[int], how: How) -> list[str]:
+def _texts(keys: list[str], paths: list[str], sizes: list[int], how: AddOptions) -> list[str]:
     """What is printed of some files, a few lines in each text."""
     if how.as_json:
         lines = [

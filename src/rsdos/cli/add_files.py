@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
-from rsdos.cli.add_chunk import How, StoredChunk, line_of, store_files
+from rsdos.cli.add_chunk import AddOptions, ChunkResult, line_of, store_files
 from rsdos.cli.add_walk import Walk, is_stream, listed
 from rsdos.cli.add_workers import MOST_JOBS, default_jobs, store_in_workers
 from rsdos.cli.exit_codes import DONE, FAILED
@@ -190,7 +190,7 @@ class _Adding:
 
         head = list(islice(paths, _PACKED_FROM))
         loose = to == "loose" or (to == "auto" and len(head) < _PACKED_FROM)
-        how = How(Place.LOOSE if loose else Place.PACKED, CompressMode(compress), as_json)
+        how = AddOptions(Place.LOOSE if loose else Place.PACKED, CompressMode(compress), as_json)
         if jobs is None:
             head += islice(paths, _WORKERS_FROM - len(head))
             jobs = default_jobs() if len(head) >= _WORKERS_FROM and not loose else 1
@@ -202,7 +202,7 @@ class _Adding:
         for chunk in stored:
             self._show(chunk)
 
-    def _show(self, stored: StoredChunk) -> None:
+    def _show(self, stored: ChunkResult) -> None:
         """Say what became of a chunk."""
         for reason in stored.refused:
             self.refuse(reason)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rsdos.cli.add_chunk import How, StoredChunk, store_files
+from rsdos.cli.add_chunk import AddOptions, ChunkResult, store_files
 from rsdos.cli.process import reason_of
 from rsdos.cli.render import echo_error
 from rsdos.errors import RsdosError
@@ -48,8 +48,8 @@ def default_jobs() -> int:
 
 
 def store_in_workers(
-    session: Session, paths: Iterable[str], how: How, jobs: int, tell: Callable[[int], None]
-) -> Iterator[StoredChunk]:
+    session: Session, paths: Iterable[str], how: AddOptions, jobs: int, tell: Callable[[int], None]
+) -> Iterator[ChunkResult]:
     """`store_files` by ``jobs`` processes; chunks come in the order in which they are done.
 
     Where the system allows fewer, by fewer; where it allows none, by this one. A worker has nothing but its end of a
@@ -83,7 +83,7 @@ def store_in_workers(
 
 def _hand_out(
     rest: Iterator[str], workers: dict[Connection, Portion], tell: Callable[[int], None]
-) -> Iterator[StoredChunk]:
+) -> Iterator[ChunkResult]:
     """Give names to whichever worker asks, until all have ended."""
     from multiprocessing.connection import wait
 
@@ -93,7 +93,7 @@ def _hand_out(
             message = _message(worker)
             if message == _MORE:
                 worker.send(list(islice(rest, workers[worker].size())))
-            elif isinstance(message, StoredChunk):
+            elif isinstance(message, ChunkResult):
                 yield message
             elif isinstance(message, int):
                 tell(message)
@@ -116,7 +116,7 @@ class Portion:
         return self._size
 
 
-def _start(session: Session, how: How, others: list[Connection]) -> tuple[Connection, BaseProcess]:
+def _start(session: Session, how: AddOptions, others: list[Connection]) -> tuple[Connection, BaseProcess]:
     """A new worker: this process's end of its pipe, and itself; ``others`` are the pipes of those that are there."""
     import multiprocessing
     import threading
@@ -133,19 +133,19 @@ def _start(session: Session, how: How, others: list[Connection]) -> tuple[Connec
     return mine, process
 
 
-def _message(worker: Connection) -> StoredChunk | str | int | None:
+def _message(worker: Connection) -> ChunkResult | str | int | None:
     """What a worker says. Raises what it failed with."""
     try:
         message = worker.recv()
     except (EOFError, ConnectionResetError):
         raise click.ClickException("a worker has died") from None
-    if isinstance(message, StoredChunk) and message.failed:
+    if isinstance(message, ChunkResult) and message.failed:
         raise click.ClickException(message.failed)
-    assert message is None or isinstance(message, (StoredChunk, str, int))
+    assert message is None or isinstance(message, (ChunkResult, str, int))
     return message
 
 
-def _serve(pipe: Connection, inherited: list[Connection], session: Session, how: How) -> None:
+def _serve(pipe: Connection, inherited: list[Connection], session: Session, how: AddOptions) -> None:
     """A worker: ask for names, store them, and say so, until there are no more or nobody answers."""
     import signal
 
@@ -197,5 +197,5 @@ class _Tally:
             self._size, self._said = 0, now
 
 
-def _failed(reason: str) -> StoredChunk:
-    return StoredChunk(0, 0, [], [], reason)
+def _failed(reason: str) -> ChunkResult:
+    return ChunkResult(0, 0, [], [], reason)

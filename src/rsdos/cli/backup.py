@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rsdos.cli.options import Run, pass_session, run_options
+from rsdos.cli.options import CommonOptions, pass_session, run_options
 from rsdos.cli.render import copies, count, echo_error, human, name
 from rsdos.cli.session import Session
 
@@ -34,7 +34,7 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
     rsh: str,
     timeout: float,
     no_link: bool,
-    run: Run,
+    run: CommonOptions,
 ) -> int:
     """Back the container up to DEST/backup_<time>_<random>, while it is in use.
 
@@ -52,7 +52,7 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
 
     engine = run.engine(session)
     options = backup.BackupOptions(destination, keep, verify, not no_link)
-    ways = remote.Ways(rsync_exe, rsh, timeout) if is_remote(destination) else None
+    ways = remote.RemotePrograms(rsync_exe, rsh, timeout) if is_remote(destination) else None
     plan = remote.plan(engine, options, ways) if ways else backup.plan(engine, options)
     if run.dry_run:
         base = f"; the last backup is {name(plan.previous)}" if plan.previous else ""

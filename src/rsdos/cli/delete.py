@@ -10,7 +10,7 @@ import click
 from rsdos.cli.exit_codes import DONE, FAILED
 from rsdos.cli.key_file import KeyFile
 from rsdos.cli.keys import whole_keys
-from rsdos.cli.options import Run, pass_session, run_options
+from rsdos.cli.options import CommonOptions, pass_session, run_options
 from rsdos.cli.render import count, echo_error
 from rsdos.cli.session import Session
 
@@ -26,7 +26,12 @@ _SHOWN = 20
 @run_options
 @pass_session
 def command(
-    session: Session, keys: tuple[str, ...], listed: str | None, kept: str | None, ignore_missing: bool, run: Run
+    session: Session,
+    keys: tuple[str, ...],
+    listed: str | None,
+    kept: str | None,
+    ignore_missing: bool,
+    run: CommonOptions,
 ) -> int:
     """Delete objects wherever they are. "-" as a file is standard input.
 
@@ -49,7 +54,9 @@ def command(
     return FAILED if missing and not ignore_missing else DONE
 
 
-def _delete(session: Session, keys: Sequence[str] | KeyFile, absent: Sequence[str], kind: str, run: Run) -> int:
+def _delete(
+    session: Session, keys: Sequence[str] | KeyFile, absent: Sequence[str], kind: str, run: CommonOptions
+) -> int:
     """Delete; returns how many were not there, the ``absent`` ones included; each is a ``kind`` of line."""
     from rsdos.maintenance import delete
 
@@ -76,11 +83,11 @@ def _delete(session: Session, keys: Sequence[str] | KeyFile, absent: Sequence[st
     return report.missing
 
 
-def _collect(session: Session, kept: str, run: Run) -> None:
+def _collect(session: Session, kept: str, run: CommonOptions) -> None:
     from rsdos.maintenance import retain
 
     engine = run.engine(session)
-    plan = retain.plan(engine, retain.CollectOptions(KeyFile(kept)))
+    plan = retain.plan(engine, retain.RetainOptions(KeyFile(kept)))
     if run.dry_run:
         run.show({"objects": plan.objects, "named": plan.named}, f"{count(plan.objects, 'object')} to delete")
         return

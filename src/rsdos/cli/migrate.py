@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rsdos.cli.options import Run, first_path, pass_session, run_options
+from rsdos.cli.options import CommonOptions, first_path, pass_session, run_options
 from rsdos.cli.render import count, echo_error, human, name
 from rsdos.cli.session import Session
 from rsdos.cli.transfer import show_missing
@@ -20,7 +20,7 @@ from rsdos.cli.transfer import show_missing
 @pass_session
 @click.pass_context
 def command(
-    ctx: click.Context, session: Session, paths: tuple[str, ...], to: int, compression: str | None, run: Run
+    ctx: click.Context, session: Session, paths: tuple[str, ...], to: int, compression: str | None, run: CommonOptions
 ) -> int:
     """Turn the container SOURCE into one of another version, in place or as a new one in DEST.
 

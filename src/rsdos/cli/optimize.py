@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rsdos.cli.options import Run, pass_session, run_options
+from rsdos.cli.options import CommonOptions, pass_session, run_options
 from rsdos.cli.render import count, echo_error, human
 from rsdos.cli.session import Session
 from rsdos.cli.types import Duration, Share
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @run_options
 @pass_session
 @click.pass_context
-def command(ctx: click.Context, session: Session, budget: float | None, run: Run) -> int:
+def command(ctx: click.Context, session: Session, budget: float | None, run: CommonOptions) -> int:
     """Maintenance. Without a command: do all there is to do of clean, pack, repack and merging the index.
 
     Readers and writers go on meanwhile; killed at any moment, the next run goes on.
@@ -59,7 +59,7 @@ def command(ctx: click.Context, session: Session, budget: float | None, run: Run
     return 1 if damaged else 0
 
 
-def _show_steps(report: OptimizeReport, run: Run) -> None:
+def _show_steps(report: OptimizeReport, run: CommonOptions) -> None:
     for name, step in (("clean", report.clean), ("pack", report.pack), ("repack", report.repack)):
         if step is None:
             run.tell(f"{name}: no time left")
@@ -79,7 +79,7 @@ def _damaged(report: OptimizeReport) -> list[str]:
 @command.command("clean")
 @run_options
 @pass_session
-def clean_command(session: Session, run: Run) -> int:
+def clean_command(session: Session, run: CommonOptions) -> int:
     """Remove loose files that are safely packed, and leftovers of dead writers.
 
     A loose file is removed only after its packed copy was synced, read back and hashed. A live writer's files stay.
@@ -116,7 +116,7 @@ def _cleaned(report: CleanReport) -> str:
 @click.option("--pack", "pack_id", type=click.IntRange(min=0), help="Only this pack, whatever is dead in it.")
 @run_options
 @pass_session
-def repack_command(session: Session, compression: str, min_dead: float, pack_id: int | None, run: Run) -> int:
+def repack_command(session: Session, compression: str, min_dead: float, pack_id: int | None, run: CommonOptions) -> int:
     """Write packs anew without their dead bytes, or in another compression.
 
     Stored bytes are copied as they are where the compression stays. One pack at a time, so that the extra space is
@@ -155,7 +155,7 @@ def _repacked(report: RepackReport) -> str:
 @click.option("--no-clean", is_flag=True, help="Keep the loose files.")
 @run_options
 @pass_session
-def pack_command(session: Session, no_compress: bool, no_clean: bool, run: Run) -> int:
+def pack_command(session: Session, no_compress: bool, no_clean: bool, run: CommonOptions) -> int:
     """Move all loose objects into packs.
 
     A loose file is removed only after its packed copy was synced, committed, read back and hashed. Readers and

@@ -25,7 +25,7 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors an
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class CommonOptions:
     """The options that the user gave."""
 
     dry_run: bool
@@ -96,7 +96,7 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
     def command(
         *arguments: Any, dry_run: bool, as_json: bool, wait: bool, quiet: bool, stats: bool, **options: Any
     ) -> Any:
-        return function(*arguments, run=Run(dry_run, as_json, wait, quiet, stats), **options)
+        return function(*arguments, run=CommonOptions(dry_run, as_json, wait, quiet, stats), **options)
 
     return command
 

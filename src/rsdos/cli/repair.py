@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rsdos.cli.options import Run, pass_session, run_options, want_command
+from rsdos.cli.options import CommonOptions, pass_session, run_options, want_command
 from rsdos.cli.render import count, echo_error, one_line
 from rsdos.cli.session import Session
 
 if TYPE_CHECKING:
-    from rsdos.maintenance.repair.objects import Remedy, RepairObjectsPlan, RepairObjectsReport
+    from rsdos.maintenance.repair.objects import RepairAction, RepairObjectsPlan, RepairObjectsReport
 
 _SHOWN = 50
 """Keys that are named one by one; ``--json`` has them all."""
@@ -32,7 +32,7 @@ def command(ctx: click.Context) -> None:
 @command.command("index")
 @run_options
 @pass_session
-def index_command(session: Session, run: Run) -> int:
+def index_command(session: Session, run: CommonOptions) -> int:
     """Make the index anew from the packs, where it is damaged, and move what is in damaged packs to others.
 
     Deletes are honoured; whole batches that no manifest names are taken in. What is replaced goes to quarantine/.
@@ -86,7 +86,9 @@ def index_command(session: Session, run: Run) -> int:
 )
 @run_options
 @pass_session
-def objects_command(session: Session, sources: tuple[str, ...], is_quick: bool, quarantine: bool, run: Run) -> int:
+def objects_command(
+    session: Session, sources: tuple[str, ...], is_quick: bool, quarantine: bool, run: CommonOptions
+) -> int:
     """Validate all, and replace each damaged object by a good copy.
 
     Good copies are looked for in the container itself, and in the containers given by --from, in their order: of any
@@ -97,13 +99,13 @@ def objects_command(session: Session, sources: tuple[str, ...], is_quick: bool, 
     Example: rsdos repair objects --from backups/last-backup
     """
     from rsdos.maintenance.repair import objects as repair_objects
-    from rsdos.maintenance.repair.objects import BeyondHelp
+    from rsdos.maintenance.repair.objects import Unrepairable
     from rsdos.stores.findings import Depth
 
     engine = run.engine(session)
     there = tuple(Session(source, None).container().engine for source in sources)
     depth = Depth.QUICK if is_quick else Depth.FULL
-    beyond_help = BeyondHelp.QUARANTINE if quarantine else BeyondHelp.KEEP
+    beyond_help = Unrepairable.QUARANTINE if quarantine else Unrepairable.KEEP
     options = repair_objects.RepairObjectsOptions(there, depth, beyond_help)
     with run.bar() as bar:
         plan = repair_objects.plan(engine, options, bar)
@@ -127,11 +129,11 @@ def objects_command(session: Session, sources: tuple[str, ...], is_quick: bool, 
     return 0 if report.is_good else 1
 
 
-def _rest(beyond_help: Sequence[Remedy], outcome: RepairObjectsPlan | RepairObjectsReport) -> str:
+def _rest(beyond_help: Sequence[RepairAction], outcome: RepairObjectsPlan | RepairObjectsReport) -> str:
     return f"{len(beyond_help)} {'not before the index is repaired' if outcome.files else 'beyond help'}"
 
 
-def _show_rest(beyond_help: Sequence[Remedy], outcome: RepairObjectsPlan | RepairObjectsReport) -> None:
+def _show_rest(beyond_help: Sequence[RepairAction], outcome: RepairObjectsPlan | RepairObjectsReport) -> None:
     """What is damaged and stays so."""
     state = "cannot be repaired before the index is" if outcome.files else "is beyond help"
     if outcome.files:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from rsdos.cli.backup import show_damage
-from rsdos.cli.options import Run, first_path, pass_session, run_options
+from rsdos.cli.options import CommonOptions, first_path, pass_session, run_options
 from rsdos.cli.render import copies, count, human, name
 from rsdos.cli.session import Session
 
@@ -25,7 +25,7 @@ def command(
     destination: str | None,
     verify: bool,
     owner: str | None,
-    run: Run,
+    run: CommonOptions,
 ) -> int:
     """Copy BACKUP, one backup or a directory of them (the newest then), to the new directory DEST.
 

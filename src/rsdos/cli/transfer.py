@@ -8,7 +8,7 @@ import click
 
 from rsdos.cli.key_file import KeyFile
 from rsdos.cli.keys import whole_keys
-from rsdos.cli.options import Run, first_path, pass_session, run_options
+from rsdos.cli.options import CommonOptions, first_path, pass_session, run_options
 from rsdos.cli.render import count, echo, echo_error
 from rsdos.cli.session import Session
 from rsdos.errors import ObjectNotFound
@@ -29,7 +29,7 @@ def command(
     arguments: tuple[str, ...],
     listed: str | None,
     compression: str | None,
-    run: Run,
+    run: CommonOptions,
 ) -> int:
     """Copy objects from the container SOURCE into the container DEST: all, or those with the given KEYs.
 

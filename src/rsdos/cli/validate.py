@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rsdos.cli.options import Run, pass_session, run_options
+from rsdos.cli.options import CommonOptions, pass_session, run_options
 from rsdos.cli.render import copies, count, echo_error, human, one_line
 from rsdos.cli.session import Session
 from rsdos.cli.types import Duration, Share
@@ -28,7 +28,13 @@ _SHOWN = 50
 @run_options
 @pass_session
 def command(
-    session: Session, is_full: bool, is_quick: bool, share: float, resume: bool, budget: float | None, run: Run
+    session: Session,
+    is_full: bool,
+    is_quick: bool,
+    share: float,
+    resume: bool,
+    budget: float | None,
+    run: CommonOptions,
 ) -> int:
     """Check what is stored, and say what is damaged; the exit code is 1 then.
 

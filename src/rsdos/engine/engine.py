@@ -17,8 +17,8 @@ from rsdos.storage import locks
 if TYPE_CHECKING:
     from rsdos.stores.loose.paths import LooseNames
     from rsdos.stores.loose.store import LooseStore
-    from rsdos.stores.packs import Packs
-    from rsdos.stores.stats import PackedSums
+    from rsdos.stores.packs import PackStore
+    from rsdos.stores.stats import PackedStats
     from rsdos.stores.union import Objects
 
 _T = TypeVar("_T")
@@ -32,7 +32,7 @@ class Engine:
     """
 
     loose: LooseStore
-    packed: Packs
+    packed: PackStore
     objects: Objects
     """Both stores as one."""
 
@@ -68,7 +68,7 @@ class Engine:
             self.loose, self.packed, self.objects = self.__dict__.setdefault("_stores", self._made())
             return getattr(self, name)
 
-    def _made(self) -> tuple[LooseStore, Packs, Objects]:
+    def _made(self) -> tuple[LooseStore, PackStore, Objects]:
         from rsdos.stores.loose.store import LooseStore
         from rsdos.stores.union import Objects
 
@@ -86,11 +86,13 @@ class Engine:
 
         return LooseNames(self.layout, self.config.hash, codecs_of(self.config))
 
-    def look(self) -> tuple[PackedSums, Mapping[str, object]]:
-        """The newest state of the packed store, counted, and what was noted in it; see `Packs.sums`, `Packs.notes`."""
+    def read_stats(self) -> tuple[PackedStats, Mapping[str, object]]:
+        """The newest state of the packed store, counted, and what was noted in it; see `PackStore.stats`,
+        `PackStore.notes`.
+        """
         if "_stores" in self.__dict__:
-            return self.packed.sums(), self.packed.notes()
-        return self._format.look(self.layout, self.config)
+            return self.packed.stats(), self.packed.notes()
+        return self._format.read_stats(self.layout, self.config)
 
     @contextmanager
     def maintenance(self, operation: str = "maintenance", when_busy: WhenBusy | None = None) -> Iterator[None]:
@@ -122,7 +124,7 @@ class Engine:
                     yield
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
+    def protect_packs(self) -> Iterator[None]:
         """Keep every pack where it is: for long readers, which look at the newest manifest only after this.
 
         Where the container cannot be written nothing is held: a pack that is gone is then met, and told, as missing. A
@@ -153,7 +155,7 @@ class Engine:
                 raise
         return None
 
-    def kept(self, answers: Iterator[_T]) -> Iterator[_T]:
+    def protect_packs_during(self, answers: Iterator[_T]) -> Iterator[_T]:
         """The same answers, `reading` from the first to the last: a pack that they come from stays where it is.
 
         Makes no lock file: before the first maintenance of a container of version 1 there is none.
@@ -161,7 +163,7 @@ class Engine:
         if not os.path.exists(self.layout.readers_lock):
             yield from answers
             return
-        with self.reading():
+        with self.protect_packs():
             yield from answers
 
     def is_same(self) -> bool:

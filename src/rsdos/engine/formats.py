@@ -10,47 +10,47 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rsdos.config import LEGACY, VERSION, Config
 from rsdos.errors import DamagedContainer, ReadOnlyContainer
-from rsdos.layout import Layout, LegacyLayout
+from rsdos.layout import Layout, V1Layout
 from rsdos.model import Durability
 from rsdos.storage import locks, posix
 
 if TYPE_CHECKING:
-    from rsdos.stores.packs import Packs
-    from rsdos.stores.stats import PackedSums
+    from rsdos.stores.packs import PackStore
+    from rsdos.stores.stats import PackedStats
 
 
 class Format(NamedTuple):
     """What is particular to a container version."""
 
     layout: Callable[[str, int], Layout]
-    packed: Callable[[Layout, Config, Durability], Packs]
-    look: Callable[[Layout, Config], tuple[PackedSums, Mapping[str, object]]]
-    """`Packs.sums` and `Packs.notes`, without the rest of the store where that can be."""
+    packed: Callable[[Layout, Config, Durability], PackStore]
+    read_stats: Callable[[Layout, Config], tuple[PackedStats, Mapping[str, object]]]
+    """`PackStore.stats` and `PackStore.notes`, without the rest of the store where that can be."""
     begin: Callable[[Layout, Config], str]
     """Write and sync the file that a new container has beside its configuration; returns its path."""
     no_commits: Callable[[Layout], AbstractContextManager[object]]
     """Wait for a commit, and keep others from beginning, in a container that may be damaged."""
 
 
-def _native_packs(layout: Layout, config: Config, durability: Durability) -> Packs:
+def _native_packs(layout: Layout, config: Config, durability: Durability) -> PackStore:
     from rsdos.stores.packed.store import PackedStore
 
     return PackedStore(layout, config, durability)
 
 
-def _look_native(layout: Layout, config: Config) -> tuple[PackedSums, Mapping[str, object]]:
-    from rsdos.stores.packed.stats import look
+def _look_native(layout: Layout, config: Config) -> tuple[PackedStats, Mapping[str, object]]:
+    from rsdos.stores.packed.stats import read_stats
 
-    return look(layout, config)
+    return read_stats(layout, config)
 
 
 def _begin_native(layout: Layout, config: Config) -> str:
-    from rsdos.index.commits import History
+    from rsdos.index.commits import CommitLog
     from rsdos.index.manifest import Manifest, encode_manifest
 
     path = layout.manifest(1)
     # Of a container that was migrated away from this version before: its numbers were higher.
-    History(layout, config.container_id).forget()
+    CommitLog(layout, config.container_id).forget()
     for left in layout.new_manifests():
         posix.remove(left)
     temporary = layout.new_manifest()
@@ -61,17 +61,17 @@ def _begin_native(layout: Layout, config: Config) -> str:
     return path
 
 
-def _legacy_packs(layout: Layout, config: Config, durability: Durability) -> Packs:
-    from rsdos.stores.v1.store import LegacyPacks
+def _legacy_packs(layout: Layout, config: Config, durability: Durability) -> PackStore:
+    from rsdos.stores.v1.store import V1PackStore
 
-    assert isinstance(layout, LegacyLayout)
-    return LegacyPacks(layout, config, durability)
+    assert isinstance(layout, V1Layout)
+    return V1PackStore(layout, config, durability)
 
 
-def _look_legacy(layout: Layout, config: Config) -> tuple[PackedSums, Mapping[str, object]]:
+def _look_legacy(layout: Layout, config: Config) -> tuple[PackedStats, Mapping[str, object]]:
     packed = _legacy_packs(layout, config, config.durability)
     try:
-        return packed.sums(), packed.notes()
+        return packed.stats(), packed.notes()
     finally:
         packed.close()
 
@@ -79,7 +79,7 @@ def _look_legacy(layout: Layout, config: Config) -> tuple[PackedSums, Mapping[st
 def _begin_legacy(layout: Layout, _: Config) -> str:
     from rsdos.stores.v1.connection import create_database
 
-    assert isinstance(layout, LegacyLayout)
+    assert isinstance(layout, V1Layout)
     for path in layout.database_files:
         posix.remove(path)
     create_database(layout.database)
@@ -95,7 +95,7 @@ def _no_native_commits(layout: Layout) -> AbstractContextManager[object]:
 def _no_legacy_commits(layout: Layout) -> Iterator[None]:
     from rsdos.stores.v1.database import Database
 
-    assert isinstance(layout, LegacyLayout)
+    assert isinstance(layout, V1Layout)
     database = Database(layout)
     with ExitStack() as held:
         held.callback(database.close)
@@ -108,7 +108,7 @@ def _no_legacy_commits(layout: Layout) -> Iterator[None]:
 _FORMATS = MappingProxyType(
     {
         VERSION: Format(Layout, _native_packs, _look_native, _begin_native, _no_native_commits),
-        LEGACY: Format(LegacyLayout, _legacy_packs, _look_legacy, _begin_legacy, _no_legacy_commits),
+        LEGACY: Format(V1Layout, _legacy_packs, _look_legacy, _begin_legacy, _no_legacy_commits),
     }
 )
 

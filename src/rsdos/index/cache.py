@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rsdos.index.segment import identity
 
 if TYPE_CHECKING:
-    from rsdos.index.state import State
+    from rsdos.index.state import IndexState
 
 _MOST = 4
 
@@ -22,27 +22,27 @@ _MOST_BYTES = 64 << 20
 """What is kept of one index: a file that is unlinked meanwhile takes that room on the disk until the next opening."""
 
 
-class _Parked(NamedTuple):
-    state: State
+class _CachedState(NamedTuple):
+    state: IndexState
     files: Mapping[str, tuple[int, ...]]
     """What tells each file of its segments from another in its place, and from itself when it is changed."""
 
 
-_parked: dict[str, _Parked] = {}
+_cache: dict[str, _CachedState] = {}
 
 
-def park(directory: str, state: State) -> None:
+def keep(directory: str, state: IndexState) -> None:
     """Keep the state of the index in a directory, in the place of the one that was kept longest."""
-    kept = _parked.pop(directory, None)
+    kept = _cache.pop(directory, None)
     if kept is None or kept.state is not state:
-        kept = _parkable(state)
+        kept = _cacheable(state)
     if kept is not None:
-        _parked[directory] = kept
-        for oldest in list(_parked)[:-_MOST]:  # Copied in one go: another thread may be at it as well.
-            _parked.pop(oldest, None)
+        _cache[directory] = kept
+        for oldest in list(_cache)[:-_MOST]:  # Copied in one go: another thread may be at it as well.
+            _cache.pop(oldest, None)
 
 
-def _parkable(state: State) -> _Parked | None:
+def _cacheable(state: IndexState) -> _CachedState | None:
     segments = state.snapshot.segments
     if state.is_recovered or state.lost or state.file is None:
         return None
@@ -54,20 +54,20 @@ def _parkable(state: State) -> _Parked | None:
     files = {segment.path: segment.identity for segment in segments}
     if any(files[segment.path] != segment.identity for segment in segments):
         return None
-    return _Parked(state, files)
+    return _CachedState(state, files)
 
 
 def forget(directory: str) -> None:
     """Let go of what was kept of an index."""
-    _parked.pop(directory, None)
+    _cache.pop(directory, None)
 
 
-def parked(directory: str) -> State | None:
+def kept_state(directory: str) -> IndexState | None:
     """The state that was kept of an index, if the files of its segments are still the same.
 
     Whether its manifest is there, and the newest, is for the caller to ask.
     """
-    kept = _parked.get(directory)
+    kept = _cache.get(directory)
     try:
         if kept and all(identity(os.stat(path)) == known for path, known in kept.files.items()):
             return kept.state

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 KEPT = 16
 """Manifests that stay: a reader that listed ``index/`` has this many commits of time to open what it saw."""
 
-MOST_LOOKS = 100
+MOST_LOOKUPS = 100
 """Times that what a listing showed may be gone when it is opened. One is a matter of 16 commits in a millisecond."""
 
 _MOST_TRIES = 10
@@ -44,7 +44,7 @@ class Published(NamedTuple):
     identity: Identity
 
 
-class History:
+class CommitLog:
     """Reads and makes manifests. Any number of threads and processes."""
 
     def __init__(self, layout: Layout, container_id: str) -> None:
@@ -93,7 +93,7 @@ class History:
     def newest(self) -> Manifest:
         """The newest manifest, from a fresh listing. Raises `DamagedContainer` when it is not whole or not there."""
         number = 0
-        for _ in range(MOST_LOOKS):
+        for _ in range(MOST_LOOKUPS):
             number = self.newest_number()
             try:
                 return self.read(number)
@@ -105,13 +105,13 @@ class History:
 
     def never_there(self, number: int) -> DamagedContainer:
         """What is said of a manifest that was gone whenever it was to be opened."""
-        return DamagedContainer(self._layout.manifest(number), f"listed {MOST_LOOKS} times, and never there")
+        return DamagedContainer(self._layout.manifest(number), f"listed {MOST_LOOKUPS} times, and never there")
 
     def read(self, number: int) -> Manifest:
         """One manifest. Raises FileNotFoundError, `DamagedContainer`."""
-        return self.look(number).manifest
+        return self.read_with_file(number).manifest
 
-    def look(self, number: int) -> Published:
+    def read_with_file(self, number: int) -> Published:
         """One manifest, and which file it is. Raises FileNotFoundError, `DamagedContainer`."""
         path = self._layout.manifest(number)
         with posix.open_for_reading(path) as fd:
@@ -221,7 +221,7 @@ class History:
     def _note(self, lock: locks.Lock, number: int, durability: Durability) -> None:
         # Behind the syncs: a power loss must not leave the number of a commit that it takes.
         if durability is Durability.FULL:
-            committed = Committed(number, number)
+            committed = LastCommit(number, number)
         else:
             committed = read_committed(self._layout.commit_lock).followed_by(number)
         with suppress(OSError):  # The commit stands.
@@ -239,7 +239,7 @@ class History:
         """Let go, durably, of what was committed to an index that is not there any more; there is no manifest yet."""
         if self.committed():
             with locks.acquire(self._layout.commit_lock) as lock:
-                posix.write_at(lock.fileno(), 0, Committed().encode())
+                posix.write_at(lock.fileno(), 0, LastCommit().encode())
             posix.sync_path(self._layout.commit_lock)
 
     def _publish(self, lock: locks.Lock, manifest: Manifest, durability: Durability) -> Identity:
@@ -308,9 +308,9 @@ class History:
             self._layout.remove(self._layout.manifest(number))
         if newest.number % KEPT == 0:
             kept = [self.read(number) for number in numbers[-KEPT:]]
-            needed = {segment.number for manifest in kept for segment in manifest.segments}
+            kept_by_merge = {segment.number for manifest in kept for segment in manifest.segments}
             for number in self._layout.segment_numbers():
-                if number not in needed and number < newest.next_segment:
+                if number not in kept_by_merge and number < newest.next_segment:
                     self._layout.remove(self._layout.segment(number))
 
 
@@ -332,7 +332,7 @@ _NO_BOOT = "-" * 36
 """Of a machine that does not say when it was started: what a relaxed commit did there is not noted."""
 
 
-class Committed:
+class LastCommit:
     """What the line says: 0, where it says nothing. Immutable; no dataclass, since every short command imports it."""
 
     __slots__ = ("boot", "durable", "last")
@@ -347,16 +347,16 @@ class Committed:
         """No manifest before this one is the newest."""
         return self.last if self.last > self.durable and self.boot == _boot_id() != _NO_BOOT else self.durable
 
-    def followed_by(self, number: int) -> Committed:
+    def followed_by(self, number: int) -> LastCommit:
         """What it says once a relaxed commit of this number has happened as well."""
-        return Committed(self.durable, number, _boot_id())
+        return LastCommit(self.durable, number, _boot_id())
 
     def encode(self) -> bytes:
         line = b"%010d %010d %s " % (self.durable, self.last, self.boot.encode())
         return line + b"%08x\n" % crc32(line)
 
 
-def read_committed(path: str) -> Committed:
+def read_committed(path: str) -> LastCommit:
     """What the lock file at ``path`` says; nothing, when it is not there or cannot be read."""
     line = b""
     try:  # `suppress` is 1 us, of the 25 that a look for what is not there takes.
@@ -371,15 +371,15 @@ def read_committed(path: str) -> Committed:
 
 
 @lru_cache(8)
-def _decode(line: bytes) -> Committed:
+def _decode(line: bytes) -> LastCommit:
     """Kept: who asks for what is not there reads the same line again and again, and this is half of the cost."""
     try:
         durable, last, boot, _ = line.decode("ascii").split(" ")
-        committed = Committed(int(durable), int(last), boot)
+        committed = LastCommit(int(durable), int(last), boot)
     except ValueError:
-        return Committed()
+        return LastCommit()
     # Written again it is the same line, its checksum and its form too.
-    return committed if committed.encode() == line else Committed()
+    return committed if committed.encode() == line else LastCommit()
 
 
 @cache

@@ -202,7 +202,7 @@ class Entries:
         mask: Mask = (self.records["flags"] & RecordFlag.TOMBSTONE) != 0
         return mask
 
-    def buried(self) -> Entries:
+    def as_tombstones(self) -> Entries:
         """A tombstone for each of the entries, which has its key, extent and size, so that what died is known."""
         records = self.records.copy()
         records["flags"], records["crc"] = RecordFlag.TOMBSTONE, 0

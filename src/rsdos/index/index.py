@@ -10,12 +10,12 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from rsdos.errors import DamagedContainer
-from rsdos.index.cache import forget, park, parked
-from rsdos.index.commits import MOST_LOOKS, History, Identity
+from rsdos.index.cache import forget, keep, kept_state
+from rsdos.index.commits import MOST_LOOKUPS, CommitLog, Identity
 from rsdos.index.manifest import Manifest, SegmentEntry
 from rsdos.index.segment import Segment
 from rsdos.index.snapshot import Found, Snapshot
-from rsdos.index.state import CheckPack, Losses, Recover, State, counted, is_behind
+from rsdos.index.state import CheckPack, IndexState, Losses, Recover, counted, is_behind
 from rsdos.layout import LAST_NUMBER, Layout
 from rsdos.model import Durability, Record
 from rsdos.storage import posix
@@ -34,12 +34,12 @@ class Index:
     def __init__(
         self, layout: Layout, container_id: str, recover: Recover, check_pack: CheckPack, losses: Losses
     ) -> None:
-        self.history = History(layout, container_id)
+        self.commits = CommitLog(layout, container_id)
         self._layout = layout
         self._recover = recover
         self._check_pack = check_pack
         self._losses = losses
-        self._state: State | None = None
+        self._state: IndexState | None = None
         self._last: tuple[int, Identity | None] | None = None
         """Number and file of the newest manifest that any thread has loaded, also after `close`."""
         self._unlock()
@@ -55,7 +55,7 @@ class Index:
         self._swapping = threading.RLock()
 
     @property
-    def state(self) -> State:
+    def state(self) -> IndexState:
         """What was looked at last, loaded at the first use."""
         return self._state or self._load()
 
@@ -74,72 +74,74 @@ class Index:
         """Whether the present snapshot was made from the packs, because a manifest or a segment is damaged."""
         return self.state.is_recovered
 
-    def is_current(self, state: object) -> bool:
+    def is_latest(self, state: object) -> bool:
         """Whether ``state`` is still what lookups go to, and nobody has committed since it was loaded.
 
         Nor put another container, or another state of this one, in its place.
         """
         now = self._state
-        if now is None or not isinstance(state, State) or not state.is_of(now):
+        if now is None or not isinstance(state, IndexState) or not state.is_of(now):
             return False
-        if self.history.committed() > max(state.number, state.missing):
+        if self.commits.committed() > max(state.number, state.missing):
             return False
         if not state.number:
             return not self._layout.manifest_numbers()
-        return self.history.is_newest(state.number, state.file)
+        return self.commits.is_newest(state.number, state.file)
 
     def refresh(self) -> Snapshot:
-        """Load the newest state. Raises `ContainerReplaced` and `NotAContainer`, see `History.check`."""
+        """Load the newest state. Raises `ContainerReplaced` and `NotAContainer`, see `CommitLog.check`."""
         return self._load().snapshot
 
-    def _load(self) -> State:
+    def _load(self) -> IndexState:
         if self._state is None and (kept := self._kept()):
             return self._keep(kept)
         if self._last is not None:  # Else it was opened a moment ago.
-            self.history.check()
+            self.commits.check()
         number = 0
-        for _ in range(MOST_LOOKS):
-            number, missing = self.history.latest()
+        for _ in range(MOST_LOOKUPS):
+            number, missing = self.commits.latest()
             if missing:
                 # What an older manifest leads to may be gone: all that the packs have.
-                self.history.check()
-                file = self.history.file_of(number)
-                return self._keep(State(self._recover(None), number, is_recovered=True, missing=missing, file=file))
+                self.commits.check()
+                file = self.commits.file_of(number)
+                return self._keep(
+                    IndexState(self._recover(None), number, is_recovered=True, missing=missing, file=file)
+                )
             if state := self._loaded(number):
                 return state
             if state := self._opened(number):
                 return self._keep(state)
-        raise self.history.never_there(number)
+        raise self.commits.never_there(number)
 
-    def _loaded(self, number: int) -> State | None:
+    def _loaded(self, number: int) -> IndexState | None:
         """The state that lookups go to, if it is of this manifest: to read that again takes 100 us."""
         state = self._state
         if state is None or state.number != number or state.is_recovered or state.lost or state.file is None:
             return None
-        return state if self.history.file_of(number) == state.file else None
+        return state if self.commits.file_of(number) == state.file else None
 
-    def _opened(self, number: int) -> State | None:
+    def _opened(self, number: int) -> IndexState | None:
         """The state of this manifest; None when commits went by since the listing, and took away what it showed."""
         manifest = None
         file = None
         try:
-            manifest, file = self.history.look(number)
+            manifest, file = self.commits.read_with_file(number)
             snapshot = self._open_whole(manifest)
-            return State(snapshot, number, file=file, lost=snapshot.manifest.packs != manifest.packs)
+            return IndexState(snapshot, number, file=file, lost=snapshot.manifest.packs != manifest.packs)
         except FileNotFoundError:
-            if number and not self.history.is_newest(number):
+            if number and not self.commits.is_newest(number):
                 return None
         except DamagedContainer:
             pass
         # It may be damage of another container, or of what a migration has left.
-        self.history.check()
-        file = file or self.history.file_of(number)
+        self.commits.check()
+        file = file or self.commits.file_of(number)
         left = manifest and self._left_of(manifest)
         if left and (rebuilt := self._rebuilt(left)):
-            return State(rebuilt, number, file=file, lost=True)
-        return State(self._recover(left), number, is_recovered=True, file=file)
+            return IndexState(rebuilt, number, file=file, lost=True)
+        return IndexState(self._recover(left), number, is_recovered=True, file=file)
 
-    def _keep(self, state: State) -> State:
+    def _keep(self, state: IndexState) -> IndexState:
         """Make this what lookups go to, unless a newer one is that; returns what they go to.
 
         A thread that was slow to load its state must not put it over that of another: what others have deleted since
@@ -148,7 +150,7 @@ class Index:
         with self._swapping:
             if self._last is not None and self._last != (state.number, state.file):
                 number, file = self._last
-                is_there = file is not None and self.history.file_of(number) == file
+                is_there = file is not None and self.commits.file_of(number) == file
                 if is_there and number > state.number:
                     return self._state or state
                 if not is_there:
@@ -157,10 +159,10 @@ class Index:
             self._last = state.number, state.file
         return state
 
-    def _kept(self) -> State | None:
+    def _kept(self) -> IndexState | None:
         """What is kept since the container was closed last, if it is still the newest."""
-        kept = parked(self._layout.index)
-        return kept if kept and self.history.is_newest(kept.number, kept.file) else None
+        kept = kept_state(self._layout.index)
+        return kept if kept and self.commits.is_newest(kept.number, kept.file) else None
 
     def _shared(self) -> Snapshot | None:
         """The snapshot whose segments are those of the same names now; None when they may be others.
@@ -169,7 +171,7 @@ class Index:
         was committed to it. One ``stat``; it may be gone for being old, too, and all is opened anew then.
         """
         state = self._state
-        is_same = state is not None and state.file is not None and self.history.file_of(state.number) == state.file
+        is_same = state is not None and state.file is not None and self.commits.file_of(state.number) == state.file
         return state.snapshot if state is not None and is_same else None
 
     def _open_whole(self, manifest: Manifest) -> Snapshot:
@@ -191,12 +193,12 @@ class Index:
         return self._losses.unwritten(self._losses.cut(manifest)) if is_behind(manifest) else manifest
 
     def newest(self) -> Manifest:
-        """The newest manifest, see `History.newest`, without the batches that a power loss has taken."""
-        return self._whole(self.history.newest())
+        """The newest manifest, see `CommitLog.newest`, without the batches that a power loss has taken."""
+        return self._whole(self.commits.newest())
 
     def readable(self) -> Manifest | None:
         """The newest manifest that is whole, if there is one, without the batches that a power loss has taken."""
-        manifest = self.history.readable()
+        manifest = self.commits.readable()
         return manifest and self._left_of(manifest)
 
     def open(self, manifest: Manifest) -> Snapshot:
@@ -290,7 +292,7 @@ class Index:
         return recovered.snapshot
 
     def commit(self, change: Callable[[Manifest], Manifest], durability: Durability) -> Manifest:
-        """Make the next manifest from the newest by ``change``; see `History.commit`.
+        """Make the next manifest from the newest by ``change``; see `CommitLog.commit`.
 
         A commit that would leave too many segments merges the smallest of them.
         """
@@ -302,18 +304,18 @@ class Index:
             try:
                 return settled(self._layout, manifest) if durability is Durability.FULL else manifest
             except BaseException:
-                self.history.undo_merge(newest, manifest)
+                self.commits.undo_merge(newest, manifest)
                 raise
 
         try:
-            manifest, file = self.history.commit(change_and_merge, durability)
+            manifest, file = self.commits.commit(change_and_merge, durability)
         except OSError:
             self._sync_failed = True
             raise
         if durability is Durability.FULL:
             self._durable, self._sync_failed = file, False
         try:
-            self._keep(State(self.open(manifest), manifest.number, file=file))
+            self._keep(IndexState(self.open(manifest), manifest.number, file=file))
         except (FileNotFoundError, DamagedContainer):
             self._state = None  # Loaded by who needs it.
         return manifest
@@ -395,7 +397,7 @@ class Index:
         """`let_go`, but what is small is kept for the next lookup, see `park`."""
         state, self._state = self._state, None  # Another thread may be at it as well.
         if state and state.number:
-            park(self._layout.index, state)
+            keep(self._layout.index, state)
 
     def let_go(self) -> None:
         """Let go of the mappings; the next lookup loads them again."""

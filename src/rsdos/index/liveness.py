@@ -14,7 +14,7 @@ from rsdos.index.entries import Counts, Entries, Mask, Positions
 from rsdos.index.manifest import Manifest, PackEntry
 
 
-def living(table: Entries, packs: Sequence[int]) -> Mask:
+def live_mask(table: Entries, packs: Sequence[int]) -> Mask:
     """The entries that no tombstone of this table kills, and whose pack is one of ``packs``; the table is sorted."""
     here = np.isin(table.records["pack_id"], packs)
     tombstone = table.is_tombstone()
@@ -26,7 +26,7 @@ def living(table: Entries, packs: Sequence[int]) -> Mask:
     return here & ~tombstone & ~killed[extent]
 
 
-def needed(table: Entries, packs: Sequence[int]) -> Mask:
+def kept_by_merge(table: Entries, packs: Sequence[int]) -> Mask:
     """What a merge of the segments that this table is from keeps of it: what lives, and tombstones of what may.
 
     An entry goes together with the tombstone that kills it; a tombstone of an entry that is not in this table stays,
@@ -52,7 +52,7 @@ def _extents(table: Entries) -> Positions:
     return np.append(0, np.cumsum(~same))
 
 
-def recounted(manifest: Manifest, before: Entries, after: Entries) -> Manifest:
+def with_dead_counts(manifest: Manifest, before: Entries, after: Entries) -> Manifest:
     """The same with its packs' dead bytes as they are once ``after`` lives where ``before`` did.
 
     Both are sorted tables with all living copies of the same keys. Of the copies of a key the first, by (pack_id,

@@ -15,7 +15,7 @@ import numpy as np
 
 from rsdos.errors import DamagedContainer
 from rsdos.index.entries import Entries
-from rsdos.index.liveness import needed
+from rsdos.index.liveness import kept_by_merge
 from rsdos.index.manifest import SegmentEntry
 from rsdos.index.segment import KEY_SPACE, UNEVEN, Segment, SegmentLayout, check_of, encode_segment_ends
 from rsdos.layout import Layout
@@ -105,7 +105,7 @@ def write_merged(layout: Layout, number: int, segments: Sequence[Table], packs: 
     killing: _SegmentFile | None = None
     try:
         for table in merged(segments):
-            entries = table.take(needed(table, packs))
+            entries = table.take(kept_by_merge(table, packs))
             tombstone = entries.is_tombstone()
             if not tombstone.all():
                 alive = alive or _new_file(files, layout, number, most)

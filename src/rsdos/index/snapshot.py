@@ -18,7 +18,7 @@ _LISTED = 1 << 12
 """Entries that become lists together, and no run has more: 1 MB, and all that is made of them stays in the caches."""
 
 _COLUMNS = ("offset", "length", "size", "crc", "codec")
-"""Of a `Run`, in its order."""
+"""Of a `ReadRange`, in its order."""
 
 _PASS = 1 << 20
 """Objects of one pack that are put in storage order together: 66 MB."""
@@ -30,7 +30,7 @@ _TOMBSTONE = int(RecordFlag.TOMBSTONE)
 """As a number: to ask a member of an enumeration takes 0.8 us, of the 5 that a look and a read take."""
 
 
-class Run(NamedTuple):
+class ReadRange(NamedTuple):
     """Neighbours in one pack, as columns; ``crc`` is that of the stored bytes alone, without the key."""
 
     positions: list[int]
@@ -43,7 +43,7 @@ class Run(NamedTuple):
     codec: list[int]
 
 
-def runs_of(entries: Entries, gap: int, window: int) -> Iterator[Run]:
+def coalesce(entries: Entries, gap: int, window: int) -> Iterator[ReadRange]:
     """All entries of a table in storage order, in runs; see `Found.runs`."""
     import numpy as np
 
@@ -57,7 +57,7 @@ class Found(NamedTuple):
     positions: Positions
     missing: Positions
 
-    def runs(self, gap: int, window: int) -> Iterator[Run]:
+    def runs(self, gap: int, window: int) -> Iterator[ReadRange]:
         """The hits in storage order, in runs that are worth one read each.
 
         The extents of a run stand in one pack, begin in one ``window`` bytes of it, and have at most ``gap`` unwanted
@@ -83,7 +83,7 @@ class Found(NamedTuple):
             columns = [records[name].tolist() for name in _COLUMNS]
             for begin, end in pairwise(edges):
                 part = slice(begin, end)
-                yield Run(positions[part], of_pack[begin], of_flags[begin], *[column[part] for column in columns])
+                yield ReadRange(positions[part], of_pack[begin], of_flags[begin], *[column[part] for column in columns])
 
 
 class Snapshot:
@@ -183,7 +183,7 @@ class Snapshot:
     def _copies(self, wanted: Digests) -> tuple[Entries, DamagedContainer | None]:
         """All living copies of some keys, sorted, and why there may be more of them."""
         from rsdos.index.entries import Entries
-        from rsdos.index.liveness import living
+        from rsdos.index.liveness import live_mask
 
         tables = []
         damage = self.damage
@@ -195,7 +195,7 @@ class Snapshot:
                     raise  # Nobody knows now what is dead.
                 damage = error
         copies = Entries.joined(tables).sort()
-        return copies.take(living(copies, self.manifest.pack_ids)), damage
+        return copies.take(live_mask(copies, self.manifest.pack_ids)), damage
 
     def live_copies(self, digests: Sequence[bytes]) -> Entries:
         """The entries of all copies of many keys, sorted; each key is looked for once. Raises `DamagedContainer`."""
@@ -225,13 +225,13 @@ class Snapshot:
 
     def live_tables(self, start: int = 0, end: int = KEY_SPACE) -> Iterator[Entries]:
         """`tables`, but with all copies of each key."""
-        from rsdos.index.liveness import living
+        from rsdos.index.liveness import live_mask
         from rsdos.index.merge import merged
 
         if self.damage:
             raise self.damage
         for entries in merged(self.segments, start, end):
-            yield entries if self._all_live else entries.take(living(entries, self.manifest.pack_ids))
+            yield entries if self._all_live else entries.take(live_mask(entries, self.manifest.pack_ids))
 
     def in_storage_order(self, pack: PackEntry) -> Iterator[Entries]:
         """One live entry of each key of which that one stands in ``pack``, by offset, in tables of bounded size.
@@ -251,13 +251,13 @@ class Snapshot:
 
     def counted(self) -> tuple[PackEntry, ...]:
         """The packs of the manifest with their objects counted anew, what is there of them."""
-        from rsdos.index.liveness import living
+        from rsdos.index.liveness import live_mask
         from rsdos.index.merge import merged
 
         every: dict[int, Counts] = {}
         alive: dict[int, Counts] = {}
         for entries in merged(self.segments):
-            live = entries.take(living(entries, self.manifest.pack_ids))
+            live = entries.take(live_mask(entries, self.manifest.pack_ids))
             for total, part in ((every, entries.take(~entries.is_tombstone())), (alive, live.take(live.distinct()))):
                 for pack_id, counts in part.counts().items():
                     objects, size, length = map(sum, zip(total.get(pack_id, (0, 0, 0)), counts, strict=True))

@@ -28,7 +28,7 @@ class Losses(NamedTuple):
     unwritten: Callable[[Manifest], Manifest]
 
 
-class State(NamedTuple):
+class IndexState(NamedTuple):
     """What lookups go to: a snapshot, and the number of the newest manifest at the time (0: there was none).
 
     ``missing`` is that of a newer one, which was committed and is not there (0: there is no such thing). ``file`` tells
@@ -43,7 +43,7 @@ class State(NamedTuple):
     file: Identity | None = None
     lost: bool = False
 
-    def is_of(self, other: State) -> bool:
+    def is_of(self, other: IndexState) -> bool:
         """Whether both are of the same manifest: lookups have the same answers."""
         return (self.number, self.missing, self.file) == (other.number, other.missing, other.file)
 

@@ -12,7 +12,7 @@ from rsdos.model import Durability, Trust
 from rsdos.progress import SILENCE
 from rsdos.protocols import Progress
 from rsdos.stores import order
-from rsdos.stores.batch import PackAppender
+from rsdos.stores.batch import BatchWriter
 
 BATCH = 1 << 16
 """Loose objects that are looked up, checked and removed together."""
@@ -57,17 +57,17 @@ class Leftovers:
     length: int
 
 
-def sweep(engine: Engine) -> Leftovers:
+def collect_garbage(engine: Engine) -> Leftovers:
     """Remove what dead writers left, in the sandbox and among the packs. The caller holds the maintenance lock."""
-    files = engine.loose.sandbox.sweep() + sweep_quarantine(engine.layout)
-    swept = engine.packed.sweep()
+    files = engine.loose.sandbox.collect_garbage() + sweep_quarantine(engine.layout)
+    swept = engine.packed.collect_garbage()
     return Leftovers(files + swept.files, swept.length)
 
 
 def remove_safe(engine: Engine, digests: Sequence[bytes]) -> list[bytes]:
     """Remove the loose files of objects whose packed copy, committed and synced, is good; returns the other objects."""
     # Read back, decoded and hashed; only then are the loose files removed.
-    whole = engine.packed.rehash(digests)
+    whole = engine.packed.verify_many(digests)
     engine.loose.names.remove(order.removable(digests, whole))
     return [digest for digest, good in zip(digests, whole, strict=True) if not good]
 
@@ -93,7 +93,7 @@ def execute(engine: Engine, plan: CleanPlan, progress: Progress = SILENCE) -> Cl
     cleaned = length = 0
     damaged: list[str] = []
     with engine.maintenance("clean"):
-        leftovers = sweep(engine)
+        leftovers = collect_garbage(engine)
         progress.start("Cleaning", plan.objects, "objects")
         try:
             # What is packed by the index is read back and hashed once, by `remove_safe`.
@@ -112,7 +112,7 @@ def execute(engine: Engine, plan: CleanPlan, progress: Progress = SILENCE) -> Cl
     return CleanReport(cleaned, length, tuple(damaged), leftovers.files, leftovers.length, monotonic() - begun)
 
 
-def _packed(appender: PackAppender, digests: Sequence[bytes]) -> list[bytes]:
+def _packed(appender: BatchWriter, digests: Sequence[bytes]) -> list[bytes]:
     """Those that are packed, on stable storage: a relaxed writer may not have put them there."""
     fresh = set(appender.unknown(digests))
     appender.commit()

@@ -13,10 +13,10 @@ from itertools import islice
 from rsdos.engine.engine import Engine
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError, ObjectNotFound
 from rsdos.model import FRAME_SIZE, Codec, Compression, CompressMode
-from rsdos.stores.batch import PackAppender
+from rsdos.stores.batch import BatchWriter
 from rsdos.stores.encoding import Encoding
-from rsdos.stores.findings import Whole
-from rsdos.stores.packs import Packs
+from rsdos.stores.findings import VerifiedObject
+from rsdos.stores.packs import PackStore
 from rsdos.streams.plain import hashed
 from rsdos.streams.sources import in_frames
 
@@ -28,7 +28,7 @@ _LIST = 1 << 15
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class StoredFormPolicy:
     """The form in which objects are stored where they go to.
 
     ``codecs`` are taken over as they are. What comes in another is encoded by ``packed`` if it was compressed, and by
@@ -40,21 +40,21 @@ class Form:
     raw: Encoding
 
     @classmethod
-    def kept(cls, packs: Packs, compression: Compression) -> Form:
+    def kept(cls, packs: PackStore, compression: Compression) -> StoredFormPolicy:
         """As it is, wherever ``packs`` can store it so; else, if it was compressed, by ``compression`` or zlib."""
         if compression.codec is Codec.RAW:
             compression = Compression(Codec.ZLIB, 1)
         return cls(packs.codecs, Encoding(CompressMode.AUTO, compression), Encoding(CompressMode.KEEP, compression))
 
     @classmethod
-    def encoded(cls, compression: Compression) -> Form:
+    def encoded(cls, compression: Compression) -> StoredFormPolicy:
         """All anew."""
         encoding = Encoding(CompressMode.AUTO, compression)
         return cls(frozenset(), encoding, encoding)
 
 
 @dataclass(slots=True)
-class Carried:
+class CopyStats:
     """What was carried so far. ``size`` is raw bytes; ``damaged`` says what is wrong with each object that is."""
 
     objects: int = 0
@@ -69,10 +69,10 @@ class Carried:
     """The keys of those that were there when they were listed, and are not any more: deleted by somebody, or lost."""
 
 
-class Carrier:
+class ObjectCopier:
     """Carries objects of ``source`` through one appender of another container. One thread."""
 
-    def __init__(self, source: Engine, appender: PackAppender, form: Form, carried: Carried) -> None:
+    def __init__(self, source: Engine, appender: BatchWriter, form: StoredFormPolicy, carried: CopyStats) -> None:
         self._source = source
         self._appender = appender
         self._form = form
@@ -80,7 +80,7 @@ class Carrier:
         self.believed: list[bytes] = []
         """What the target had already when it was asked: who acknowledges these looks once more, behind the commit."""
 
-    def carry(self, digests: Sequence[bytes]) -> int:
+    def copy(self, digests: Sequence[bytes]) -> int:
         """Append those objects that the target does not have; returns their raw bytes. Commits nothing.
 
         Both containers have the same hash. A damaged or missing object is noted, and the rest goes on.
@@ -92,7 +92,7 @@ class Carrier:
         before = self.carried.size
         rest = self._carry_whole(todo)
         packed = self._source.packed
-        if rest and not packed.is_current(packed.sight()):
+        if rest and not packed.is_latest(packed.version()):
             # Many may have been packed, or moved to another pack, since they were listed.
             packed.refresh()
             rest = self._carry_whole(rest)
@@ -103,13 +103,13 @@ class Carrier:
     def _carry_whole(self, digests: Sequence[bytes]) -> list[bytes]:
         """Append what can be read in bulk; returns the others."""
         rest = set(digests)
-        wholes = self._source.packed.whole_many(digests)
+        wholes = self._source.packed.read_verified_many(digests)
         while group := list(islice(wholes, _GROUP)):
             rest.difference_update(whole.digest for whole in group)
             self._append(group)
         return [digest for digest in digests if digest in rest]
 
-    def _append(self, group: list[Whole]) -> None:
+    def _append(self, group: list[VerifiedObject]) -> None:
         taken = [whole for whole in group if whole.codec in self._form.codecs]
         self._append_all(taken, [whole.stored for whole in taken], [whole.codec or 0 for whole in taken])
         self.carried.copied += len(taken)
@@ -119,7 +119,7 @@ class Carrier:
                 continue
             self._append_all(fresh, *encoding.encode_many([whole.raw for whole in fresh]))
 
-    def _append_all(self, wholes: list[Whole], stored: Sequence[bytes], codecs: Sequence[int]) -> None:
+    def _append_all(self, wholes: list[VerifiedObject], stored: Sequence[bytes], codecs: Sequence[int]) -> None:
         if wholes:
             sizes = [len(whole.raw) for whole in wholes]
             self._appender.append([whole.digest for whole in wholes], stored, codecs, sizes)
@@ -139,7 +139,7 @@ class Carrier:
                 parts = hashed(objects.parts(key), digest, objects.hash)
                 self._appender.add_frames(in_frames(parts), encoding)
             else:
-                data = b"".join(hashed(iter((objects.look(self._small, key),)), digest, objects.hash))
+                data = b"".join(hashed(iter((objects.lookup(self._small, key),)), digest, objects.hash))
                 self._appender.append([digest], *encoding.encode_many([data]), [len(data)])
         except ObjectNotFound:
             self.carried.missing.append(key)

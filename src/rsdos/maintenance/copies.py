@@ -191,7 +191,7 @@ def refuse_wrong_kind(place: Directory, name: str) -> None:
         pass
 
 
-def aside(place: Directory) -> Directory:
+def quarantine_directory(place: Directory) -> Directory:
     """The quarantine in a directory, made if it is not there; for what is not ours and in the way."""
     with suppress(FileExistsError):
         os.mkdir(QUARANTINE, 0o700, dir_fd=place.fd)

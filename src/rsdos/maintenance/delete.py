@@ -90,7 +90,7 @@ def execute(
     deleted = missing = 0
     with engine.maintenance("delete"):
         # What a repack that was killed has left must not come back in place of what is deleted now.
-        engine.packed.sweep()
+        engine.packed.collect_garbage()
         progress.start("Deleting", plan.keys, "objects")
         try:
             for keys in _chunks(plan.options.keys):

@@ -11,7 +11,7 @@ from rsdos.errors import InvalidOption
 from rsdos.model import ObjectMeta
 from rsdos.pack.format import Batch
 from rsdos.storage import posix
-from rsdos.stores.stats import PackedSums, PackSums
+from rsdos.stores.stats import PackedStats, PackStats
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class PackView:
     path: str
     pack_id: int
     length: int
-    entry: PackSums | None
+    entry: PackStats | None
     batches: tuple[Batch, ...]
     uncovered: tuple[tuple[int, int], ...]
 
@@ -45,9 +45,9 @@ def inspect_loose(engine: Engine) -> Iterator[ObjectMeta]:
             yield meta
 
 
-def inspect_packed(engine: Engine) -> PackedSums:
+def inspect_packed(engine: Engine) -> PackedStats:
     """The packs of the newest state."""
-    return engine.packed.sums()
+    return engine.packed.stats()
 
 
 def inspect_pack(engine: Engine, pack_id: int) -> PackView:
@@ -56,7 +56,7 @@ def inspect_pack(engine: Engine, pack_id: int) -> PackView:
     if not os.path.exists(path):
         raise InvalidOption(f"there is no pack {pack_id}")
     result = engine.packed.scan(pack_id)
-    entry = next((pack for pack in engine.packed.sums().packs if pack.id == pack_id), None)
+    entry = next((pack for pack in engine.packed.stats().packs if pack.id == pack_id), None)
     return PackView(path, pack_id, posix.length_of(path), entry, result.batches, result.uncovered)
 
 

@@ -39,7 +39,7 @@ class MergeReport:
 
 def plan(engine: Engine, options: MergeOptions) -> MergePlan:
     """Count the tables of the index."""
-    return MergePlan(options, engine.packed.sums().segments)
+    return MergePlan(options, engine.packed.stats().segments)
 
 
 def execute(engine: Engine, plan: MergePlan, progress: Progress = SILENCE) -> MergeReport:
@@ -54,4 +54,4 @@ def execute(engine: Engine, plan: MergePlan, progress: Progress = SILENCE) -> Me
             engine.packed.merge_index()
         finally:
             progress.finish()
-    return MergeReport(plan.segments, engine.packed.sums().segments, monotonic() - begun)
+    return MergeReport(plan.segments, engine.packed.stats().segments, monotonic() - begun)

@@ -9,11 +9,11 @@ from time import monotonic
 
 from rsdos.engine.engine import Engine
 from rsdos.errors import DamagedObject, DecodeError
-from rsdos.maintenance.clean import batches, remove_safe, sweep
+from rsdos.maintenance.clean import batches, collect_garbage, remove_safe
 from rsdos.model import FRAME_SIZE, Codec, CompressMode, Durability
 from rsdos.progress import SILENCE
 from rsdos.protocols import Progress
-from rsdos.stores.batch import PackAppender
+from rsdos.stores.batch import BatchWriter
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.loose.file import LooseFile
 
@@ -95,8 +95,8 @@ def execute(engine: Engine, plan: PackPlan, progress: Progress = SILENCE) -> Pac
     """
     begun = monotonic()
     with engine.maintenance("pack"):
-        sweep(engine)
-        run = _Run(engine, plan.options, progress)
+        collect_garbage(engine)
+        run = _Packing(engine, plan.options, progress)
         progress.start("Packing loose objects", plan.length, "bytes")
         try:
             with engine.packed.appender(durability=Durability.FULL) as appender:
@@ -108,7 +108,7 @@ def execute(engine: Engine, plan: PackPlan, progress: Progress = SILENCE) -> Pac
         return run.report(appender.pack_ids, monotonic() - begun)
 
 
-class _Run:
+class _Packing:
     """One run: its way of encoding, and its counts."""
 
     def __init__(self, engine: Engine, options: PackOptions, progress: Progress) -> None:
@@ -119,7 +119,7 @@ class _Run:
         self._objects = self._size = self._known = self._cleaned = 0
         self._damaged: list[str] = []
 
-    def pack(self, appender: PackAppender, digests: Sequence[bytes]) -> None:
+    def pack(self, appender: BatchWriter, digests: Sequence[bytes]) -> None:
         """Pack one batch and clean up behind it."""
         # 1. Append what is not packed yet.
         fresh = [digests[at] for at in appender.unknown(digests)]
@@ -135,7 +135,7 @@ class _Run:
             # 3. Read the packed copies back, decode and hash them; 4. only now remove the loose files.
             self._cleaned += len(done) - len(remove_safe(self._engine, done))
 
-    def _append(self, appender: PackAppender, digests: Sequence[bytes]) -> list[bytes]:
+    def _append(self, appender: BatchWriter, digests: Sequence[bytes]) -> list[bytes]:
         """Append loose objects; returns those that were there and whole."""
         done: list[bytes] = []
         rest: list[bytes] = []
@@ -157,7 +157,7 @@ class _Run:
         self._append_raw(appender, done[flushed:], payloads)
         return done + self._append_others(appender, rest)
 
-    def _append_raw(self, appender: PackAppender, digests: Sequence[bytes], payloads: Sequence[bytes]) -> None:
+    def _append_raw(self, appender: BatchWriter, digests: Sequence[bytes], payloads: Sequence[bytes]) -> None:
         """Append those of which the bytes are what their keys say."""
         if digests:
             sizes = list(map(len, payloads))
@@ -166,7 +166,7 @@ class _Run:
             self._size += sum(sizes)
             self._progress.advance(sum(sizes))
 
-    def _append_others(self, appender: PackAppender, digests: Sequence[bytes]) -> list[bytes]:
+    def _append_others(self, appender: BatchWriter, digests: Sequence[bytes]) -> list[bytes]:
         """The same, one by one: those that are large, compressed, damaged or gone."""
         done = []
         group = _Group()
@@ -197,7 +197,7 @@ class _Run:
         except PermissionError as error:
             raise DamagedObject(digest.hex(), str(error)) from error
 
-    def _append_large(self, appender: PackAppender, file: LooseFile) -> None:
+    def _append_large(self, appender: BatchWriter, file: LooseFile) -> None:
         if self._takes_over(file):
             for _ in file.frames():
                 pass  # Verified before it is copied.
@@ -243,7 +243,7 @@ class _Group:
             self._raw.append((file.digest, data))
         file.close()
 
-    def flush(self, appender: PackAppender, encoding: Encoding) -> int:
+    def flush(self, appender: BatchWriter, encoding: Encoding) -> int:
         """Append all; returns the bytes of their files."""
         length = self._stored_length
         if self._raw:

@@ -67,7 +67,7 @@ def plan(engine: Engine, options: RepackOptions) -> RepackPlan:
     if not 0 <= options.min_dead <= 1:
         raise InvalidOption(f"min_dead is a share from 0 to 1, not {options.min_dead!r:.40}")
     recodes = _encoding(engine, options) is not None
-    packs = [pack for pack in engine.packed.sums().packs if pack.length]
+    packs = [pack for pack in engine.packed.stats().packs if pack.length]
     if options.pack_id is not None:
         packs = [pack for pack in packs if pack.id == options.pack_id]
         if not packs:
@@ -90,7 +90,7 @@ def _encoding(engine: Engine, options: RepackOptions) -> Encoding | None:
 
 
 def execute(engine: Engine, plan: RepackPlan, progress: Progress = SILENCE, until: float | None = None) -> RepackReport:
-    """Rewrite the packs, one at a time: the extra space is that of one. See `rsdos.stores.packs.Packs.rewrite`.
+    """Rewrite the packs, one at a time: the extra space is that of one. See `rsdos.stores.packs.PackStore.rewrite`.
 
     Readers, writers and deletes go on; other maintenance gets its turn after each pack. No pack is begun when
     ``time.monotonic`` has passed ``until``. Killed at any moment, the next run goes on. Raises `Busy` when another
@@ -107,7 +107,7 @@ def execute(engine: Engine, plan: RepackPlan, progress: Progress = SILENCE, unti
             # After the first pack it waits for its turn, and does not give up half-way.
             with engine.maintenance("repack", None if report.is_new else WhenBusy.WAIT):
                 if report.is_new:
-                    engine.packed.sweep()
+                    engine.packed.collect_garbage()
                 report.add(pack_id, engine, encoding, progress)
     finally:
         progress.finish()

@@ -20,14 +20,14 @@ from rsdos.stores.order import FileId
 
 
 @dataclass(frozen=True, slots=True)
-class CollectOptions:
+class RetainOptions:
     """The keys of the objects to keep; gone through once."""
 
     keep: Iterable[str]
 
 
 @dataclass(frozen=True, slots=True)
-class CollectPlan:
+class RetainPlan:
     """What there is to delete: ``objects`` that were there when the plan was begun, and are none of the ``named``."""
 
     objects: int
@@ -36,7 +36,7 @@ class CollectPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class CollectReport:
+class RetainReport:
     """How many objects were deleted, in ``seconds``."""
 
     deleted: int = 0
@@ -53,7 +53,7 @@ class Listing:
     def __init__(self, engine: Engine, keep: Iterable[str]) -> None:
         # Before the list is read, which may take a while: what is inserted meanwhile is not to be deleted.
         hash_type = engine.config.hash
-        self.seen = engine.packed.moment()
+        self.seen = engine.packed.snapshot_keys()
         self._engine = engine
         self._record = struct.Struct(f"<{hash_type.digest_bytes}sBQq")
         self._loose = b"".join(b"".join(map(self._packed, files)) for files in engine.loose.names.seen())
@@ -74,7 +74,7 @@ class Listing:
     def packed(self) -> Iterator[list[bytes]]:
         """The packed objects to delete, in lists of bounded size."""
         some: list[bytes] = []
-        for digests in self._engine.packed.listing(self.seen):
+        for digests in self._engine.packed.keys_of(self.seen):
             some += self.keep.without(digests)
             while len(some) >= CHUNK:
                 yield some[:CHUNK]
@@ -82,7 +82,7 @@ class Listing:
         yield some
 
 
-def plan(engine: Engine, options: CollectOptions) -> CollectPlan:
+def plan(engine: Engine, options: RetainOptions) -> RetainPlan:
     """List the container, read the keys to keep, and count what is to be deleted.
 
     Raises `InvalidKey`, and `InvalidOption` when there is no key to keep: that would delete everything, and is more
@@ -94,10 +94,10 @@ def plan(engine: Engine, options: CollectOptions) -> CollectPlan:
     objects = sum(map(len, listing.packed()))
     for files in listing.loose():
         objects += engine.packed.contains_many(list({file.digest for file in files})).count(False)
-    return CollectPlan(objects, len(listing.keep), listing)
+    return RetainPlan(objects, len(listing.keep), listing)
 
 
-def execute(engine: Engine, plan: CollectPlan, progress: Progress = SILENCE) -> CollectReport:
+def execute(engine: Engine, plan: RetainPlan, progress: Progress = SILENCE) -> RetainReport:
     """Delete what the plan has listed; see `rsdos.maintenance.delete`.
 
     What was there when the plan was begun goes: the same file, the same place in a pack. What came since stays, also
@@ -108,7 +108,7 @@ def execute(engine: Engine, plan: CollectPlan, progress: Progress = SILENCE) -> 
     begun = monotonic()
     deleted = 0
     with engine.maintenance("delete"):
-        engine.packed.sweep()
+        engine.packed.collect_garbage()
         progress.start("Deleting", plan.objects, "objects")
         try:
             for files in plan.listing.loose():
@@ -121,7 +121,7 @@ def execute(engine: Engine, plan: CollectPlan, progress: Progress = SILENCE) -> 
                 progress.advance(gone)
         finally:
             progress.finish()
-    return CollectReport(deleted, monotonic() - begun)
+    return RetainReport(deleted, monotonic() - begun)
 
 
 def _lists(keys: Iterable[str]) -> Iterator[list[str]]:

@@ -10,7 +10,7 @@ from rsdos.engine.engine import Engine
 from rsdos.maintenance.backup.last_backup import VALIDATION, LastBackup, read_note
 
 if TYPE_CHECKING:
-    from rsdos.stores.stats import PackSums
+    from rsdos.stores.stats import PackStats
 
 PACK_DUE = 100
 """Loose objects that are worth a pack: so many at a time `add-files` takes straight to one."""
@@ -74,7 +74,7 @@ def status(engine: Engine) -> StatusReport:
     Never writes and never waits. Raises OSError.
     """
     loose = [length for path in engine.loose_names.paths() if (length := _length(path)) is not None]
-    packed, notes = engine.look()
+    packed, notes = engine.read_stats()
     layout = engine.layout
     lengths = {pack: _length(layout.pack(pack.id)) for pack in packed.packs}
     validation = notes.get(VALIDATION)
@@ -104,10 +104,10 @@ def status(engine: Engine) -> StatusReport:
     )
 
 
-def _short(engine: Engine, lengths: Mapping[PackSums, int | None]) -> tuple[ShortPack, ...]:
+def _short(engine: Engine, lengths: Mapping[PackStats, int | None]) -> tuple[ShortPack, ...]:
     found = {pack.id: (length, pack.length) for pack, length in lengths.items() if (length or 0) < pack.length}
     # One that is gone because it was repacked meanwhile is not among the packs any more.
-    still = {pack.id for pack in engine.look()[0].packs} if found else ()
+    still = {pack.id for pack in engine.read_stats()[0].packs} if found else ()
     root = engine.layout.root
     return tuple(
         ShortPack(os.path.relpath(engine.layout.pack(pack_id), root), *sizes)

@@ -10,7 +10,7 @@ from time import monotonic
 from rsdos.codecs.spec import parse_compression
 from rsdos.engine.engine import Engine
 from rsdos.errors import Busy, DamagedContainer, DamagedObject, DecodeError, InvalidOption, ObjectNotFound
-from rsdos.maintenance.copier import Carried, Carrier, Form, in_storage_order
+from rsdos.maintenance.copier import CopyStats, ObjectCopier, StoredFormPolicy, in_storage_order
 from rsdos.model import Copy, Trust
 from rsdos.progress import SILENCE
 from rsdos.protocols import Progress
@@ -39,7 +39,7 @@ class TransferPlan:
 
     options: TransferOptions
     source: Engine
-    form: Form
+    form: StoredFormPolicy
     objects: int | None
 
 
@@ -70,8 +70,8 @@ def plan(engine: Engine, source: Engine, options: TransferOptions) -> TransferPl
     compression = None if options.compression is None else parse_compression(options.compression)
     if compression and compression.codec not in engine.packed.codecs:
         raise InvalidOption(f"the container cannot store {options.compression} so that all its readers read it")
-    kept = Form.kept(engine.packed, engine.config.codec)
-    form = kept if compression is None else Form.encoded(compression)
+    kept = StoredFormPolicy.kept(engine.packed, engine.config.codec)
+    form = kept if compression is None else StoredFormPolicy.encoded(compression)
     objects = len(source.objects) if options.keys is None else None
     return TransferPlan(options, source, form, objects)
 
@@ -89,8 +89,8 @@ def execute(
     """
     begun = monotonic()
     same = engine.config.hash is plan.source.config.hash
-    carried = Carried()
-    with engine.objects.writing(), plan.source.reading():
+    carried = CopyStats()
+    with engine.objects.writing(), plan.source.protect_packs():
         progress.start("Transferring objects", plan.objects, "objects")
         try:
             for digests in _chunks(plan):
@@ -124,19 +124,19 @@ def _chunks(plan: TransferPlan) -> Iterator[Sequence[bytes]]:
 
 def _there(engine: Engine, digests: Sequence[bytes]) -> list[bytes]:
     """The objects that are here, by name alone, and as durable as they should be."""
-    copies = engine.objects.copies(digests, Trust.INDEX, engine.durability) if digests else ()
+    copies = engine.objects.check_copies(digests, Trust.INDEX, engine.durability) if digests else ()
     return [digest for digest, copy in zip(digests, copies, strict=True) if copy is Copy.GOOD]
 
 
-def _carry(engine: Engine, plan: TransferPlan, digests: Sequence[bytes], carried: Carried, tell: Tell) -> None:
+def _carry(engine: Engine, plan: TransferPlan, digests: Sequence[bytes], carried: CopyStats, tell: Tell) -> None:
     todo = list(digests)
     for _ in range(order.MOST_ROUNDS):
         believed = _there(engine, todo)
         fresh = order.lost(todo, set(believed))
         carried.known += len(believed)
         with engine.packed.appender() as appender:
-            carrier = Carrier(plan.source, appender, plan.form, carried)
-            carrier.carry(fresh)
+            carrier = ObjectCopier(plan.source, appender, plan.form, carried)
+            carrier.copy(fresh)
             appender.commit()
         # The last look, behind the commit: what was deleted here since is carried after all.
         believed += carrier.believed
@@ -151,7 +151,7 @@ def _carry(engine: Engine, plan: TransferPlan, digests: Sequence[bytes], carried
     tell(keys, keys)
 
 
-def _insert(engine: Engine, plan: TransferPlan, digests: Sequence[bytes], carried: Carried, tell: Tell) -> None:
+def _insert(engine: Engine, plan: TransferPlan, digests: Sequence[bytes], carried: CopyStats, tell: Tell) -> None:
     """Another hash: every object is read, and named anew. What is known already cannot be told beforehand."""
     ours: dict[str, str] = {}
     objects = plan.source.objects

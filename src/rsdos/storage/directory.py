@@ -230,7 +230,7 @@ class Directory(Opened):
 
     # Moving.
 
-    def set_aside(self, name: str, to: Directory) -> str:
+    def move_to_quarantine(self, name: str, to: Directory) -> str:
         """Move whatever stands under a name to another directory, over nothing; returns its path there.
 
         Where that name is taken it gets a number. Neither directory is synced. Killed in between, an empty file or

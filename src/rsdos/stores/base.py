@@ -6,7 +6,7 @@ object missing (design, section 3).
 
 Beside writers that never rest no answer would ever be stable, and none has to be. What is there all the time is found
 by a look that fails to find it at first: when that look came to the loose files, without finding it there, it was in a
-pack, and so it is in the sight that is loaded after that look. `LOOKS` is more than the two that this takes.
+pack, and so it is in the sight that is loaded after that look. `LOOKUPS` is more than the two that this takes.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from rsdos.stores import order
 CHUNK = 1 << 17
 """Keys of a bulk call that are looked up together: 30 MB while that lasts."""
 
-LOOKS = 4
+LOOKUPS = 4
 """Looks, each with a newer sight, that have to find nothing before that is the answer."""
 
-MOST_LOOKS = 100
+MOST_LOOKUPS = 100
 """Looks, each with a newer sight, that may meet what is gone by then: each time a repack between two calls."""
 
 _T = TypeVar("_T")
@@ -99,7 +99,7 @@ class Store(ABC):
             return True
 
     @abstractmethod
-    def copies(
+    def check_copies(
         self,
         digests: Sequence[bytes],
         trust: Trust,
@@ -113,15 +113,15 @@ class Store(ABC):
         Under full durability a good copy is on stable storage: it is put there, or counts as missing.
         """
 
-    def sight(self) -> object:
+    def version(self) -> object:
         """What looks go to from now on, until a refresh, this thread's or another's."""
         return None
 
-    def has_sight(self) -> bool:
+    def has_version(self) -> bool:
         """Whether anything is in sight already; else the next look, or `sight`, brings what is the newest then."""
         return True
 
-    def is_current(self, sight: object) -> bool:
+    def is_latest(self, sight: object) -> bool:
         """Whether ``sight``, taken before a look, was all there is when this is asked."""
         return True
 
@@ -140,23 +140,23 @@ class Store(ABC):
         now = self.clock()
         if order.is_due(self._asked, now):
             # What comes into sight with this very look is the newest.
-            if self.has_sight() and not self.is_current(self.sight()):
+            if self.has_version() and not self.is_latest(self.version()):
                 self.refresh()
             self._asked = now
 
     # The verbs.
 
-    def look(self, look: Callable[[bytes], _T | None], key: str) -> _T:
+    def lookup(self, look: Callable[[bytes], _T | None], key: str) -> _T:
         """What a look finds of an object, as soon as its answer is stable. Raises `ObjectNotFound`, `InvalidKey`."""
         digest = self.hash.parse_key(key)
         result = look(digest)
         looks = 1
         while result is None:
-            sight = self.sight()
+            sight = self.version()
             result = look(digest)
             looks += 1
             if result is None:
-                if looks > LOOKS or self.is_current(sight):
+                if looks > LOOKUPS or self.is_latest(sight):
                     raise ObjectNotFound(key)
                 self.refresh()
         return result
@@ -165,20 +165,20 @@ class Store(ABC):
         """The bytes of one object. Raises `ObjectNotFound`, `DamagedObject`, `InvalidKey`."""
         # `look`, without the call where the first look finds it.
         data = self.read(self.hash.parse_key(key))
-        return self.look(self.read, key) if data is None else data
+        return self.lookup(self.read, key) if data is None else data
 
     def open(self, key: str) -> io.BufferedReader:
         """A seekable binary stream of one object; see `extract`. Its reads raise `DamagedObject`."""
-        return self.look(self.stream, key)
+        return self.lookup(self.stream, key)
 
     def parts(self, key: str) -> Iterator[BytesLike]:
         """The bytes of one object in order, in parts of at most one frame or the whole of a smaller one."""
-        return self.look(self.frames, key)
+        return self.lookup(self.frames, key)
 
     def meta(self, key: str) -> ObjectMeta:
         """Sizes, codec and place of one object, as of a second ago at most. Raises `ObjectNotFound`, `InvalidKey`."""
         self._keep_current()
-        return self.look(self.describe, key)
+        return self.lookup(self.describe, key)
 
     def extract_to(self, key: str, path: str | os.PathLike[str]) -> int:
         """Write one object to a file, in the memory of two frames; returns its size.
@@ -186,7 +186,7 @@ class Store(ABC):
         The file appears whole or not at all, and takes the place of a regular file that is there. It is not synced.
         Raises what `extract` does, `InvalidOption` when something else stands there, and OSError.
         """
-        return write_out(self.look(self.frames, key), os.fspath(path))
+        return write_out(self.lookup(self.frames, key), os.fspath(path))
 
     @overload
     def extract_many(
@@ -212,7 +212,7 @@ class Store(ABC):
                 digests = self.hash.parse_keys(todo)
             looks = 0
             while todo:
-                sight = self.sight()
+                sight = self.version()
                 looks += 1
                 found: list[Sequence[int]] = []
                 for positions, payloads in self.read_lists(digests):
@@ -220,7 +220,7 @@ class Store(ABC):
                     yield from zip(_picked(todo, positions), payloads, strict=True)
                 rest = rest_of(len(todo), found)
                 todo, digests = [todo[at] for at in rest], [digests[at] for at in rest]
-                if not todo or looks > LOOKS or self.is_current(sight):
+                if not todo or looks > LOOKUPS or self.is_latest(sight):
                     break
                 self.refresh()
             if todo and missing == "raise":
@@ -242,13 +242,13 @@ class Store(ABC):
         while chunk := list(islice(keys, CHUNK)):
             digests = self.hash.parse_keys(chunk)
             self._keep_current()
-            sight = self.sight()
+            sight = self.version()
             present = self.contains_many(digests)
             looks = 1
-            while not all(present) and looks <= LOOKS and not self.is_current(sight):
+            while not all(present) and looks <= LOOKUPS and not self.is_latest(sight):
                 self.refresh()
                 looks += 1
-                sight = self.sight()
+                sight = self.version()
                 present = self.contains_many(digests)
             answers += present
         return answers

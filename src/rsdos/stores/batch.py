@@ -25,7 +25,7 @@ MOST_HITS = 8 << 20
 """Raw bytes of small duplicates that are kept until their last look: one more, and it comes at once."""
 
 
-class Look(Protocol):
+class KnownCheck(Protocol):
     """Which of some objects the container has already, in a copy that is good and as durable as it should be."""
 
     def __call__(self, digests: Sequence[bytes], /, *, raws: Sequence[BytesLike] | None = None) -> Sequence[Copy]:
@@ -41,7 +41,7 @@ class Large(NamedTuple):
     crc: int
 
 
-class PackAppender(ABC):
+class BatchWriter(ABC):
     """One writer's way into the packs; a context manager, one thread.
 
     Objects are appended, and committed together: `commit` has to be called before the block ends. When the block
@@ -53,7 +53,7 @@ class PackAppender(ABC):
     and for a large one, of which the bytes wait in the pack, when anything else is to be written behind it.
     """
 
-    def __init__(self, hash_type: HashType, look: Look) -> None:
+    def __init__(self, hash_type: HashType, look: KnownCheck) -> None:
         self._hash = hash_type
         self._look = look
         self._batch: set[str] = set()

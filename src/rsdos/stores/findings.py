@@ -89,7 +89,7 @@ class Shares:
 class PacksCheck(ABC):
     """A check of the packed objects as they were when it was made. One thread; nothing is written.
 
-    The caller keeps long readers' packs in place (`Engine.reading`) from before it is made until it is done. What
+    The caller keeps long readers' packs in place (`Engine.protect_packs`) from before it is made until it is done. What
     others do meanwhile is no finding: bytes that were committed stay as they are, or are looked up anew.
     """
 
@@ -112,7 +112,7 @@ class PacksCheck(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
+class Reclaimed:
     """What a sweep has removed: files, whole or their tails, and bytes of them."""
 
     files: int
@@ -134,7 +134,7 @@ class Rewritten:
     damaged: tuple[str, ...] = ()
 
 
-class Piece(NamedTuple):
+class FilePrefix(NamedTuple):
     """The first ``length`` bytes of a file, which do not change any more; ``name`` is relative to the container.
 
     ``file`` is open where the file may be unlinked meanwhile.
@@ -151,11 +151,11 @@ class Piece(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Pin:
+class Checkpoint:
     """One state of the packed side: ``index`` names the files that the copy of the index is, ``pieces`` the rest."""
 
     index: tuple[str, ...]
-    pieces: tuple[Piece, ...]
+    pieces: tuple[FilePrefix, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ class Rebuilt:
     unknown: int = 0
 
 
-class Whole(NamedTuple):
+class VerifiedObject(NamedTuple):
     """An object of at most one frame, decoded and hashed, beside its stored form.
 
     ``codec`` is None where that is one that only this store reads.

@@ -15,10 +15,20 @@ from rsdos.model import BytesLike, Codec, CompressMode, Copy, Durability, Object
 from rsdos.pack.scanning import Scan
 from rsdos.storage import locks
 from rsdos.stores.base import Store, ask_for_rest
-from rsdos.stores.batch import Look, PackAppender
+from rsdos.stores.batch import BatchWriter, KnownCheck
 from rsdos.stores.encoding import Encoding
-from rsdos.stores.findings import Depth, Finding, PacksCheck, Pin, Rebuilt, Rewritten, Sample, Swept, Whole
-from rsdos.stores.stats import PackedSums
+from rsdos.stores.findings import (
+    Checkpoint,
+    Depth,
+    Finding,
+    PacksCheck,
+    Rebuilt,
+    Reclaimed,
+    Rewritten,
+    Sample,
+    VerifiedObject,
+)
+from rsdos.stores.stats import PackedStats
 from rsdos.streams.groups import Group, grouped
 
 BUFFER = 8 << 20
@@ -50,7 +60,7 @@ class Listed(NamedTuple):
     digests: Iterator[list[bytes]]
 
 
-class Packs(Store):
+class PackStore(Store):
     """The packed objects of a container. Any number of threads and processes; the appender has the commit protocol."""
 
     def __init__(self, layout: Layout, config: Config, durability: Durability) -> None:
@@ -85,8 +95,8 @@ class Packs(Store):
 
     @abstractmethod
     def appender(
-        self, look: Look | None = None, durability: Durability | None = None, trust: Trust = Trust.VERIFY
-    ) -> PackAppender:
+        self, look: KnownCheck | None = None, durability: Durability | None = None, trust: Trust = Trust.VERIFY
+    ) -> BatchWriter:
         """A way in for objects that ``look`` does not find (default: those that this store does not have).
 
         ``trust`` says what it takes for a good copy by default.
@@ -96,7 +106,7 @@ class Packs(Store):
         self, trust: Trust, digests: Sequence[bytes], raws: Sequence[BytesLike] | None = None
     ) -> list[Copy]:
         """Which of the objects are packed. Its appender makes those durable, or else this does."""
-        return self.copies(digests, trust, Durability.RELAXED, raws)
+        return self.check_copies(digests, trust, Durability.RELAXED, raws)
 
     def _all_copies(
         self, trust: Trust, digests: Sequence[bytes], raws: Sequence[BytesLike] | None = None
@@ -104,7 +114,9 @@ class Packs(Store):
         answers = self._own_copies(trust, digests, raws)
         if self.elsewhere is None:
             return answers
-        return ask_for_rest(answers, digests, partial(self.elsewhere.copies, trust=trust, durability=self._durability))
+        return ask_for_rest(
+            answers, digests, partial(self.elsewhere.check_copies, trust=trust, durability=self._durability)
+        )
 
     def insert_many(
         self, sources: Iterable[Source], *, compress: CompressMode = CompressMode.AUTO, trust: Trust = Trust.VERIFY
@@ -117,7 +129,7 @@ class Packs(Store):
         """
         return self.append_many(sources, self.appender(partial(self._all_copies, trust)), compress)
 
-    def append_many(self, sources: Iterable[Source], appender: PackAppender, compress: CompressMode) -> list[str]:
+    def append_many(self, sources: Iterable[Source], appender: BatchWriter, compress: CompressMode) -> list[str]:
         """`insert_many` through an appender, which is closed by it and says what counts as known already."""
         encoding = Encoding(compress, self._config.codec)
         keys: list[str] = []
@@ -149,7 +161,7 @@ class Packs(Store):
             yield (at,), (data,)
 
     @abstractmethod
-    def whole_many(self, digests: Sequence[bytes]) -> Iterator[Whole]:
+    def read_verified_many(self, digests: Sequence[bytes]) -> Iterator[VerifiedObject]:
         """The objects of at most one frame of which the copy is good, hash and all, in storage order.
 
         Those that are larger or damaged or missing are passed over: ask for their `frames` one by one.
@@ -159,9 +171,9 @@ class Packs(Store):
         """`describe` of each. Raises `DamagedObject`, `DamagedContainer`; of which, `describe` tells."""
         return [self.describe(digest) for digest in digests]
 
-    def rehash(self, digests: Sequence[bytes]) -> list[bool]:
+    def verify_many(self, digests: Sequence[bytes]) -> list[bool]:
         """Which of the objects have a packed copy that decodes to the bytes of their key."""
-        good = {whole.digest for whole in self.whole_many(digests)}
+        good = {whole.digest for whole in self.read_verified_many(digests)}
         return [digest in good or self.has_hash(digest) for digest in digests]
 
     @abstractmethod
@@ -169,7 +181,7 @@ class Packs(Store):
         """Every copy of one object that the index has."""
 
     @abstractmethod
-    def sums(self) -> PackedSums:
+    def stats(self) -> PackedStats:
         """The newest state, counted without reading an object."""
 
     @abstractmethod
@@ -206,11 +218,12 @@ class Packs(Store):
         """
 
     @abstractmethod
-    def pin(self, root: str) -> AbstractContextManager[Pin]:
+    def checkpoint(self, root: str) -> AbstractContextManager[Checkpoint]:
         """Write a synced copy of the index, as it is now, to its place in ``root``; what the newest state is made of.
 
-        The caller is `Engine.reading` since before this, and until it has copied the pieces: no pack goes meanwhile. A
-        piece may be missing or shorter, where the container is damaged. Raises `DamagedContainer` when the index is.
+        The caller is `Engine.protect_packs` since before this, and until it has copied the pieces: no pack goes
+        meanwhile. A piece may be missing or shorter, where the container is damaged. Raises `DamagedContainer` when
+        the index is.
         """
 
     @abstractmethod
@@ -230,11 +243,11 @@ class Packs(Store):
         """
 
     @abstractmethod
-    def moment(self) -> object:
+    def snapshot_keys(self) -> object:
         """What is there now, for a `listing` of it later."""
 
     @abstractmethod
-    def listing(self, seen: object) -> Iterator[list[bytes]]:
+    def keys_of(self, seen: object) -> Iterator[list[bytes]]:
         """The digests of the objects that were there at a `moment`, in lists of bounded size."""
 
     @abstractmethod
@@ -265,7 +278,7 @@ class Packs(Store):
         """
 
     @abstractmethod
-    def sweep(self) -> Swept:
+    def collect_garbage(self) -> Reclaimed:
         """Give back what writers left that died, and repacks that a long reader was in the way of.
 
         A live writer's files are never touched. The caller holds the maintenance lock. Killed at any moment, the next

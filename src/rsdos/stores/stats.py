@@ -8,7 +8,7 @@ MIN_DEAD = 0.2
 """At a fifth of dead bytes a repack writes four bytes to win one: about what a log-structured store settles at."""
 
 
-class PackSums(NamedTuple):
+class PackStats(NamedTuple):
     """One pack. ``length`` of its bytes belong to the container, ``stored`` of these to objects, dead ones included.
 
     ``synced`` bytes are known to be on stable storage. A ``sealed`` pack is never appended to again.
@@ -32,7 +32,7 @@ class PackSums(NamedTuple):
         return self.dead_stored > 0 and self.dead_stored >= min_dead * self.stored
 
 
-class PackedSums(NamedTuple):
+class PackedStats(NamedTuple):
     """The packed side of a container, each key counted once. ``index_length`` are the bytes of the index's files.
 
     ``is_recovered`` says that the index was read from the packs, because a part of it is damaged; ``damage`` is what
@@ -40,7 +40,7 @@ class PackedSums(NamedTuple):
     many are live, 0 where there is no such thing.
     """
 
-    packs: tuple[PackSums, ...]
+    packs: tuple[PackStats, ...]
     index_length: int
     manifest: int = 0
     segments: int = 0

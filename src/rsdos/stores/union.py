@@ -15,7 +15,7 @@ from rsdos.model import BytesLike, CompressMode, Copy, Durability, ObjectMeta, P
 from rsdos.storage import locks
 from rsdos.stores.base import CHUNK, Store, ask_for_rest, first_good, rest_of
 from rsdos.stores.loose.store import LooseStore
-from rsdos.stores.packs import Packs
+from rsdos.stores.packs import PackStore
 
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 """What the file system says to who may not write."""
@@ -32,20 +32,20 @@ class Objects(Store):
     between the two is found by the next look, because the packs in sight are not the newest then.
     """
 
-    def __init__(self, root: str, loose: LooseStore, packed: Packs) -> None:
+    def __init__(self, root: str, loose: LooseStore, packed: PackStore) -> None:
         self.hash = loose.hash
         self._root = root
         self.loose = loose
         self.packed = packed
 
-    def sight(self) -> object:
-        return self.packed.sight()
+    def version(self) -> object:
+        return self.packed.version()
 
-    def has_sight(self) -> bool:
-        return self.packed.has_sight()
+    def has_version(self) -> bool:
+        return self.packed.has_version()
 
-    def is_current(self, sight: object) -> bool:
-        return self.packed.is_current(sight)
+    def is_latest(self, sight: object) -> bool:
+        return self.packed.is_latest(sight)
 
     def refresh(self) -> None:
         self.packed.refresh()
@@ -126,15 +126,15 @@ class Objects(Store):
             for at, data in self.loose.read_many([digests[at] for at in rest]):
                 yield (rest[at],), (data,)
 
-    def copies(
+    def check_copies(
         self,
         digests: Sequence[bytes],
         trust: Trust,
         durability: Durability,
         raws: Sequence[BytesLike] | None = None,
     ) -> list[Copy]:
-        answers = self.packed.copies(digests, trust, durability, raws)
-        return ask_for_rest(answers, digests, partial(self.loose.copies, trust=trust, durability=durability))
+        answers = self.packed.check_copies(digests, trust, durability, raws)
+        return ask_for_rest(answers, digests, partial(self.loose.check_copies, trust=trust, durability=durability))
 
     # Inserting.
 
@@ -184,7 +184,7 @@ class Objects(Store):
     ) -> list[str]:
         """Store many objects, in a pack unless ``to`` says otherwise; returns their keys in order.
 
-        See `Packs.insert_many` and `LooseStore.insert_many`; ``compress`` and ``trust`` are for packs.
+        See `PackStore.insert_many` and `LooseStore.insert_many`; ``compress`` and ``trust`` are for packs.
         """
         if not isinstance(to, Place) or not isinstance(trust, Trust):
             raise InvalidOption(f"to is a Place and trust a Trust, not {to!r:.40} and {trust!r:.40}")
@@ -233,9 +233,9 @@ class Objects(Store):
         packed = loose = 0
         for _ in range(3):
             self.refresh()
-            sight = self.sight()  # Before the first count: what is packed and cleaned between the two changes it.
+            sight = self.version()  # Before the first count: what is packed and cleaned between the two changes it.
             packed = self.packed.count()
             loose = sum(len(self._not_packed(keys)) for keys in self._loose_keys())
-            if self.is_current(sight):
+            if self.is_latest(sight):
                 break
         return packed + loose

@@ -9,7 +9,7 @@ import pytest
 
 from rsdos import Container, DamagedContainer, Place
 from rsdos.index import commits
-from rsdos.index.commits import Committed, read_committed
+from rsdos.index.commits import LastCommit, read_committed
 from tests.data import key_of
 from tests.helpers import flip, manifest_of
 
@@ -36,13 +36,13 @@ def test_half_of_it_or_a_flipped_bit_says_nothing(container: Container, line: Pa
     assert read_committed(str(line)).number == 2
     for length in range(len(whole)):
         line.write_bytes(whole[:length])
-        assert read_committed(str(line)).encode() == Committed().encode()
+        assert read_committed(str(line)).encode() == LastCommit().encode()
     for at in range(len(whole)):
         line.write_bytes(whole)
         flip(line, at, 1)
-        assert read_committed(str(line)).encode() == Committed().encode()
+        assert read_committed(str(line)).encode() == LastCommit().encode()
     line.unlink()
-    assert read_committed(str(line)).encode() == Committed().encode()
+    assert read_committed(str(line)).encode() == LastCommit().encode()
     # And nobody is in need of it: a copy may be without locks.
     container.insert(b"more", to=Place.PACKED)
     assert read_committed(str(line)).number == 3
@@ -50,7 +50,7 @@ def test_half_of_it_or_a_flipped_bit_says_nothing(container: Container, line: Pa
 
 def test_a_half_written_number_is_not_believed(tmp_path: Path) -> None:
     """From 99,999 to 100,000, of which a torn write could make 199,999."""
-    old, new = Committed(99_999, 99_999).encode(), Committed(100_000, 100_000).encode()
+    old, new = LastCommit(99_999, 99_999).encode(), LastCommit(100_000, 100_000).encode()
     path = tmp_path / "commit"
     for cut in range(1, len(old)):
         path.write_bytes(new[:cut] + old[cut:])

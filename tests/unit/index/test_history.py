@@ -73,7 +73,7 @@ def test_a_manifest_of_another_container_is_not_believed(container: Container) -
 @pytest.mark.parametrize("earlier", [0, 1])
 def test_commits_that_run_whole_between_two_looks_are_seen(container: Container, commits: int, earlier: int) -> None:
     """Also those that have the next manifest pruned, if that was there at the first look."""
-    history = native(container.engine).index.history
+    history = native(container.engine).index.commits
     number = history.newest_number()
     for data in range(earlier):
         container.insert(b"%d" % data, to=Place.PACKED)
@@ -148,7 +148,7 @@ def test_behind_the_last_pack_no_other_is_begun(container: Container) -> None:
     with Container(container.path) as opened:
         with pytest.raises(DamagedContainer, match="no id is left"):
             opened.insert(b"more", to=Place.PACKED)
-        opened.engine.packed.sweep()
+        opened.engine.packed.collect_garbage()
         assert opened.has_many([key, ABSENT]) == [True, False]
     assert foreign.read_bytes() == b"somebody's"
 
@@ -172,9 +172,9 @@ def test_an_index_in_which_nothing_stays_still_is_told_of(container: Container) 
     def gone() -> int:
         return next(numbers)
 
-    index.history.newest_number = gone  # type: ignore[method-assign]
+    index.commits.newest_number = gone  # type: ignore[method-assign]
     with pytest.raises(DamagedContainer, match="100 times, and never there"):
-        index.history.newest()
+        index.commits.newest()
 
 
 def test_commits_beside_one_that_loses_its_lock_again_and_again_end(container: Container) -> None:
@@ -186,7 +186,7 @@ def test_commits_beside_one_that_loses_its_lock_again_and_again_end(container: C
 
     with pytest.raises(ContainerReplaced, match="removed or replaced again and again"):
         index.commit(change, Durability.FULL)
-    assert index.history.newest().number == 1
+    assert index.commits.newest().number == 1
 
 
 # Threads.
@@ -196,9 +196,9 @@ def test_a_thread_that_was_slow_to_load_does_not_put_its_state_over_a_newer_one(
     """Before, its process said True, and gave bytes, for what it had been told is deleted."""
     key = container.insert(b"deleted", to=Place.PACKED)
     late = Container(container.path)
-    history = native(late.engine).index.history
+    history = native(late.engine).index.commits
     read, go_on = threading.Event(), threading.Event()
-    look = history.look
+    look = history.read_with_file
 
     def slowly(number: int) -> Any:
         found = look(number)
@@ -207,7 +207,7 @@ def test_a_thread_that_was_slow_to_load_does_not_put_its_state_over_a_newer_one(
             assert go_on.wait(HANG)
         return found
 
-    history.look = slowly  # type: ignore[method-assign]
+    history.read_with_file = slowly  # type: ignore[method-assign]
     slow = threading.Thread(target=native(late.engine).index.refresh)
     slow.start()
     assert read.wait(HANG)
@@ -221,9 +221,9 @@ def test_a_thread_that_was_slow_to_load_does_not_put_its_state_over_a_newer_one(
 def test_what_was_closed_meanwhile_is_not_older_when_it_is_opened(container: Container) -> None:
     key = container.insert(b"deleted", to=Place.PACKED)
     late = Container(container.path)
-    history = native(late.engine).index.history
+    history = native(late.engine).index.commits
     read, go_on = threading.Event(), threading.Event()
-    look = history.look
+    look = history.read_with_file
 
     def slowly(number: int) -> Any:
         found = look(number)
@@ -232,7 +232,7 @@ def test_what_was_closed_meanwhile_is_not_older_when_it_is_opened(container: Con
             assert go_on.wait(HANG)
         return found
 
-    history.look = slowly  # type: ignore[method-assign]
+    history.read_with_file = slowly  # type: ignore[method-assign]
     slow = threading.Thread(target=native(late.engine).index.refresh)
     slow.start()
     assert read.wait(HANG)

@@ -44,7 +44,7 @@ def write(directory: Path, segments: list[Segment], packs: Sequence[int]) -> lis
 
 def test_the_dead_go_and_a_tombstone_stays_until_what_it_kills_is_met(tmp_path: Path) -> None:
     one, two, gone = table(1000, 1, 1), table(1000, 2, 2), table(100, 3, 3)
-    tombstones = [entries.take(slice(0, None, 2)).buried() for entries in (one, two, gone)]
+    tombstones = [entries.take(slice(0, None, 2)).as_tombstones() for entries in (one, two, gone)]
     # Of pack 1 both are here, of pack 2 the tombstones only (twice, as after a repack of the pack they stand in).
     parts = [one, Entries.joined(tombstones).sort(), tombstones[1], gone]
     segments = [segment(tmp_path / f"{number}.seg", entries) for number, entries in enumerate(parts)]

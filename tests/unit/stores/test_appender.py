@@ -77,7 +77,7 @@ def test_what_was_there_and_was_deleted_and_came_again_is_written_once(tmp_path:
             writer.add_many([data], RAW)
             writer.commit()
         assert_holds(container, {key_of(data): data})
-        assert sum(pack.stored for pack in container.engine.packed.sums().packs) == 2 * len(data)
+        assert sum(pack.stored for pack in container.engine.packed.stats().packs) == 2 * len(data)
 
 
 def test_an_id_that_was_never_committed_is_used_and_one_that_was_is_not(container: Container) -> None:

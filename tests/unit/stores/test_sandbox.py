@@ -52,8 +52,8 @@ def test_only_the_dead_are_swept(root: Path) -> None:
     writers[0].send_signal(signal.SIGKILL)
     writers[0].wait()
     (sandbox_of(root) / "foreign").write_text("not ours")
-    assert Sandbox(Layout(str(root))).sweep() == 1
-    assert mine.sweep() == 0
+    assert Sandbox(Layout(str(root))).collect_garbage() == 1
+    assert mine.collect_garbage() == 0
     assert len([path for path in sandbox_of(root).iterdir() if path.is_dir()]) == 2
     assert Path(file.path).exists()
     assert (sandbox_of(root) / "foreign").exists()
@@ -70,7 +70,7 @@ def test_closing_in_one_thread_leaves_the_files_of_another(root: Path) -> None:
     sandbox = Sandbox(Layout(str(root)))
     file = sandbox.new_file()
     sandbox.close()
-    assert Sandbox(Layout(str(root))).sweep() == 0
+    assert Sandbox(Layout(str(root))).collect_garbage() == 0
     assert Path(file.path).exists()
     file.close()
     sandbox.close()
@@ -92,8 +92,8 @@ def test_the_first_file_of_a_writer_that_died_is_swept_and_that_of_a_live_one_st
     file = mine.first_file()
     writers[0].kill()
     writers[0].wait()
-    assert mine.sweep() == 1
-    assert Sandbox(Layout(str(root))).sweep() == 0
+    assert mine.collect_garbage() == 1
+    assert Sandbox(Layout(str(root))).collect_garbage() == 0
     assert len(list(sandbox_of(root).iterdir())) == 3
     assert Path(file.path).exists()
     writers[1].kill()
@@ -101,7 +101,7 @@ def test_the_first_file_of_a_writer_that_died_is_swept_and_that_of_a_live_one_st
         writer.wait()
         assert writer.stdout is not None
         writer.stdout.close()
-    assert mine.sweep() == 1
+    assert mine.collect_garbage() == 1
     file.close()
     assert [path.name for path in sandbox_of(root).iterdir()] == ["0123456789abcdef" * 2]
 
@@ -115,13 +115,13 @@ def test_a_first_file_that_a_sweep_takes_before_it_is_locked_is_made_anew(
     def begin(file: LoneFile, path: str) -> None:
         real(file, path)
         if not swept:
-            swept.append(Sandbox(Layout(str(root))).sweep())
+            swept.append(Sandbox(Layout(str(root))).collect_garbage())
 
     monkeypatch.setattr(LoneFile, "__init__", begin)
     file = Sandbox(Layout(str(root))).first_file()
     assert swept == [1]
     assert os.listdir(sandbox_of(root)) == [os.path.basename(file.path)]
-    assert Sandbox(Layout(str(root))).sweep() == 0
+    assert Sandbox(Layout(str(root))).collect_garbage() == 0
     file.close()
 
 

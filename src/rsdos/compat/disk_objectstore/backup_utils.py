@@ -20,7 +20,7 @@ from rsdos.compat.disk_objectstore import LOGGER as BASE_LOGGER
 from rsdos.compat.disk_objectstore.container import Container
 from rsdos.engine.engine import Engine
 from rsdos.errors import RsdosError
-from rsdos.maintenance.backup.copy_file import stage
+from rsdos.maintenance.backup.copy_file import stage_file
 from rsdos.maintenance.backup.generations import names_among, next_name
 from rsdos.storage.directory import temporary_directory
 from rsdos.storage.permissions import make_directories
@@ -208,7 +208,7 @@ def backup_container(manager: BackupManager, container: Container, path: Path, p
         raise BackupError(f"Couldn't create '{path!s}'")
     with suppress(OSError):
         engine.layout.make(engine.layout.locks)  # disk-objectstore makes none.
-    with engine.reading(), temporary_directory() as temporary:
+    with engine.protect_packs(), temporary_directory() as temporary:
         manager.call_rsync(container._get_loose_folder(), path, link_dest=prev_backup, dest_trailing_slash=True)
         try:
             _copy_index(engine, temporary)
@@ -229,7 +229,7 @@ def _copy_index(engine: Engine, root: str) -> None:
     """Put what the index is at this moment to its place in ``root``."""
     for directory in engine.layout.directories:
         make_directories(os.path.join(root, os.path.relpath(directory, engine.layout.root)))
-    with engine.packed.pin(root) as pin:
+    with engine.packed.checkpoint(root) as pin:
         for piece in pin.pieces:
             if piece.fd >= 0:
-                stage(piece, root)
+                stage_file(piece, root)

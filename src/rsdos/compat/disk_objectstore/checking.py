@@ -17,7 +17,7 @@ from rsdos.stores.packs import Listed
 def validate(engine: Engine, callback: Callback | None) -> ValidationIssues:
     """Hash all objects, the loose ones and then pack by pack. Readers and writers go on meanwhile."""
     issues = ValidationIssues([], [], [], [])
-    with engine.reading():
+    with engine.protect_packs():
         keys = list(engine.loose)
         for key in told(keys, callback, "Loose objects"):
             if not _is_whole(engine, key):
@@ -41,7 +41,7 @@ def _rehashed(engine: Engine, pack: Listed) -> Iterator[tuple[bytes, bool]]:
     for digests in pack.digests:
         for at in range(0, len(digests), 1 << 13):
             some = digests[at : at + (1 << 13)]
-            yield from zip(some, engine.packed.rehash(some), strict=True)
+            yield from zip(some, engine.packed.verify_many(some), strict=True)
 
 
 def _checked(engine: Engine, pack: Listed, issues: ValidationIssues) -> Iterator[None]:
@@ -49,7 +49,7 @@ def _checked(engine: Engine, pack: Listed, issues: ValidationIssues) -> Iterator
     end = 0
     for digest, is_good in _rehashed(engine, pack):
         key, good = digest.hex(), is_good
-        if not good and not engine.packed.is_current(engine.packed.sight()):
+        if not good and not engine.packed.is_latest(engine.packed.version()):
             # It may stand in another pack by now, or be deleted.
             engine.packed.refresh()
             good = engine.packed.has_hash(digest)

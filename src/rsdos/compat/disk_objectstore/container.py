@@ -48,7 +48,7 @@ from rsdos.compat.disk_objectstore.utils import (
     yield_first_element,
 )
 from rsdos.errors import ObjectNotFound
-from rsdos.layout import LegacyLayout
+from rsdos.layout import V1Layout
 from rsdos.model import CompressMode
 from rsdos.storage import locks
 
@@ -199,12 +199,12 @@ class Container(Folder):
     def get_total_size(self) -> TotalSize:
         """Bytes of objects and files. Lists all loose files."""
         engine = self._opened
-        sums = engine.packed.sums()
+        sums = engine.packed.stats()
         packs = sum(self._get_pack_path_from_pack_id(pack_id).stat().st_size for pack_id in engine.layout.pack_ids())
         loose = sum(os.stat(path).st_size for path in engine.loose.names.paths())
         # Of SQLite the one file: its log comes and goes.
         layout = engine.layout
-        index = os.stat(layout.database).st_size if isinstance(layout, LegacyLayout) else sums.index_length
+        index = os.stat(layout.database).st_size if isinstance(layout, V1Layout) else sums.index_length
         return TotalSize(sums.size, sums.stored, packs, index, loose)
 
     def validate(self, callback: Callable[..., Any] | None = None) -> ValidationIssues:
@@ -353,7 +353,7 @@ class Container(Folder):
         if not self._is_valid_pack_id(pack_id, allow_repack_pack):
             raise AssertionError(f"Invalid pack ID {pack_id}")
         layout = self._opened.layout
-        if not isinstance(layout, LegacyLayout):
+        if not isinstance(layout, V1Layout):
             raise ModificationNotAllowed("packs of container version 2 are not written by hand")
         layout.make(layout.locks)
         own = locks.try_acquire(layout.pack_lock(int(pack_id))) if int(pack_id) >= 0 else None

@@ -14,7 +14,7 @@ from rsdos.config import LEGACY, Config
 from rsdos.engine.create import clear_container, make_container
 from rsdos.engine.engine import Engine
 from rsdos.errors import DamagedContainer, NotAContainer, RsdosError
-from rsdos.layout import LegacyLayout
+from rsdos.layout import V1Layout
 from rsdos.model import Readers, WhenBusy
 
 
@@ -168,7 +168,7 @@ class Folder:
 
     def _get_pack_index_path(self) -> Path:
         layout = self._opened.layout
-        return Path(layout.database if isinstance(layout, LegacyLayout) else layout.index)
+        return Path(layout.database if isinstance(layout, V1Layout) else layout.index)
 
     def _get_loose_path_from_hashkey(self, hashkey: str) -> Path:
         return Path(self._opened.layout.loose_file(hashkey))
@@ -186,7 +186,7 @@ class Folder:
 
     @classmethod
     def _is_valid_pack_id(cls, pack_id: str, allow_repack_pack: bool = False) -> bool:
-        if allow_repack_pack and pack_id == str(LegacyLayout.REPACKED):
+        if allow_repack_pack and pack_id == str(V1Layout.REPACKED):
             return True
         return pack_id.isascii() and pack_id.isdigit() and (pack_id == "0" or pack_id[0] != "0")
 

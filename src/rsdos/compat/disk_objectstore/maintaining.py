@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from rsdos.compat.disk_objectstore.callbacks import Callback, CallbackProgress
 from rsdos.compat.disk_objectstore.exceptions import InconsistentContent
 from rsdos.engine.engine import Engine
-from rsdos.layout import LegacyLayout
+from rsdos.layout import V1Layout
 from rsdos.maintenance import clean, delete, merge, pack, repack
 from rsdos.model import CompressMode
 from rsdos.progress import SILENCE
@@ -40,7 +40,7 @@ def clean_storage(engine: Engine, vacuum: bool) -> None:
 
 
 def _duplicates(engine: Engine) -> list[str]:
-    if not isinstance(engine.layout, LegacyLayout) or not os.path.isdir(engine.layout.duplicates):
+    if not isinstance(engine.layout, V1Layout) or not os.path.isdir(engine.layout.duplicates):
         return []
     return [name for name in os.listdir(engine.layout.duplicates) if "." in name and not name.startswith(".")]
 
@@ -56,7 +56,7 @@ def delete_objects(engine: Engine, keys: Iterable[str]) -> list[str]:
 
 def repack_pack(engine: Engine, pack_id: int, mode: CompressMode, callback: Callback | None) -> None:
     """Write one pack anew; what is already as it should be stays. The objects go to a pack of another id."""
-    sums = engine.packed.sums()
+    sums = engine.packed.stats()
     found = [own for own in sums.packs if own.id == pack_id]
     if not found or not found[0].objects:
         clean.execute(engine, clean.CleanPlan(clean.CleanOptions(), 0, 0))
@@ -82,6 +82,6 @@ def _repack_options(engine: Engine, pack_id: int, mode: CompressMode) -> repack.
 
 def repack_all(engine: Engine, mode: CompressMode, callback: Callback | None) -> None:
     """Write all packs anew, and bring the index into its shortest form."""
-    for own in engine.packed.sums().packs:
+    for own in engine.packed.stats().packs:
         repack_pack(engine, own.id, mode, callback)
     merge.execute(engine, merge.plan(engine, merge.MergeOptions()))

@@ -14,7 +14,7 @@ from rsdos.errors import InvalidOption
 from rsdos.maintenance.backup.generations import Generations
 from rsdos.maintenance.backup.last_backup import LastBackup, write_note
 from rsdos.maintenance.backup.mirror import Mirror
-from rsdos.maintenance.check.verify_all import Rehashed, bad_files, rehash
+from rsdos.maintenance.check.verify_all import Verified, bad_files, verify_all
 from rsdos.maintenance.copies import Rights
 from rsdos.progress import SILENCE
 from rsdos.protocols import Progress
@@ -90,7 +90,7 @@ def plan(engine: Engine, options: BackupOptions) -> BackupPlan:
         raise InvalidOption(f"{options.destination}: inside the container that is to be backed up")
     generations.check(engine.config.container_id)
     loose = list(map(posix.length_of, engine.loose.names.paths()))
-    sums = engine.packed.sums()
+    sums = engine.packed.stats()
     files = len(loose) + len(sums.packs)
     length = sum(loose) + sum(pack.length for pack in sums.packs) + sums.index_length
     return BackupPlan(
@@ -114,13 +114,13 @@ def execute(engine: Engine, plan: BackupPlan, progress: Progress = SILENCE) -> B
     container_id = engine.config.container_id
     with generations.locked(engine.when_busy):
         generations.check(container_id)
-        generations.sweep()
+        generations.collect_garbage()
         with suppress(OSError):
             # Where there is no directory for it, no lock can keep the packs of version 1.
             engine.layout.make(engine.layout.locks)
-        with _mirror(engine, generations, options, progress) as mirror, engine.reading():
+        with _mirror(engine, generations, options, progress) as mirror, engine.protect_packs():
             mirror.run(plan.length)
-            verified, renewed = _verified(mirror, generations.live, progress) if options.verify else (Rehashed(), ())
+            verified, renewed = _verified(mirror, generations.live, progress) if options.verify else (Verified(), ())
         generation = generations.finish()
         deleted = generations.prune(options.keep, os.path.basename(generation), container_id)
     good = not verified.damaged and not verified.reason if options.verify else None
@@ -151,17 +151,17 @@ def _mirror(engine: Engine, generations: Generations, options: BackupOptions, pr
             place = stack.enter_context(generations.open())
             previous = stack.enter_context(place.child(names[-1]))
         rights = Rights.like(engine.layout.root)
-        mirror = Mirror(engine, live, previous, rights, generations.set_aside, progress)
+        mirror = Mirror(engine, live, previous, rights, generations.move_to_quarantine, progress)
         stack.callback(mirror.close)
         yield mirror
 
 
-def _verified(mirror: Mirror, root: str, progress: Progress) -> tuple[Rehashed, tuple[str, ...]]:
+def _verified(mirror: Mirror, root: str, progress: Progress) -> tuple[Verified, tuple[str, ...]]:
     """Read all; what is bad is copied anew, and read again. What is bad then is bad in the container."""
-    verified = rehash(root, progress)
+    verified = verify_all(root, progress)
     if not verified.damaged and not verified.reason:
         return verified, ()
     files = bad_files(root, verified)
     done = mirror.copy_again(files)
-    again = rehash(root, progress)
+    again = verify_all(root, progress)
     return again, tuple(sorted(set(done) - set(bad_files(root, again))))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rsdos.storage import posix
-from rsdos.stores.findings import Piece
+from rsdos.stores.findings import FilePrefix
 
 _STEP = 4 << 20
 """Bytes that are read and written at once."""
@@ -18,7 +18,7 @@ _SECTOR = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Filled:
+class CopiedPrefix:
     """What was copied: ``length`` bytes are there, ``written`` of them by this. ``is_whole`` if all could be read."""
 
     length: int
@@ -26,7 +26,7 @@ class Filled:
     is_whole: bool
 
 
-def fill(source: int, target: int, length: int, advance: Callable[[int], None]) -> Filled:
+def copy_prefix(source: int, target: int, length: int, advance: Callable[[int], None]) -> CopiedPrefix:
     """Give ``target`` the first ``length`` bytes of ``source``, and no more.
 
     What ``target`` has already is compared and only written where it is another: a reader of both cannot be deceived by
@@ -46,13 +46,13 @@ def fill(source: int, target: int, length: int, advance: Callable[[int], None]) 
         advance(len(data))
     if at < have:
         os.ftruncate(target, at)
-    return Filled(at, written, is_whole and at == length)
+    return CopiedPrefix(at, written, is_whole and at == length)
 
 
-def stage(piece: Piece, root: str) -> None:
+def stage_file(piece: FilePrefix, root: str) -> None:
     """Copy an open piece to its place in the directory ``root``, with its time, by which rsync tells what is new."""
     with posix.create(os.path.join(root, piece.name)) as target:
-        fill(piece.fd, target, piece.length, lambda amount: None)
+        copy_prefix(piece.fd, target, piece.length, lambda amount: None)
         modified = os.fstat(piece.fd).st_mtime_ns
         os.utime(target, ns=(modified, modified))
 

@@ -31,9 +31,9 @@ from rsdos.maintenance.copies import (
     NEW_LAST,
     PLACE,
     REFUSED,
-    aside,
     is_same,
     mark,
+    quarantine_directory,
     read_small,
     refuse_strangers,
     refuse_wrong_kind,
@@ -73,7 +73,7 @@ class Generations:
             yield
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
+    def protect_packs(self) -> Iterator[None]:
         """Keep all generations where they are. Where nothing can be written nobody deletes one, and nothing is held."""
         try:
             lock = locks.share(os.path.join(self.root, LOCK))
@@ -128,12 +128,12 @@ class Generations:
                     mark(live, container_id)
                 yield live
 
-    def set_aside(self) -> Directory:
+    def move_to_quarantine(self) -> Directory:
         """The directory for what is not ours, and in the way; the caller closes it."""
         with self.open() as place:
-            return aside(place)
+            return quarantine_directory(place)
 
-    def sweep(self) -> None:
+    def collect_garbage(self) -> None:
         """Remove what is left of generations that were being deleted."""
         with self.open() as place:
             for name in place.names():
@@ -209,8 +209,8 @@ class Generations:
                 if stat.S_ISDIR(generation.status(below).st_mode) and generation.form.below(below):
                     generation.remove_tree(below)
         if place.remove_tree(name):
-            with aside(place) as quarantine:
-                place.set_aside(name, quarantine)
+            with quarantine_directory(place) as quarantine:
+                place.move_to_quarantine(name, quarantine)
                 quarantine.sync()
 
 

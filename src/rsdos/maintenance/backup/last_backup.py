@@ -10,7 +10,7 @@ from rsdos.storage import posix
 from rsdos.storage.checked_json import decode_document, encode_document
 
 VALIDATION = "validation"
-"""Under this name the packed store knows the last validation (`Packs.notes`)."""
+"""Under this name the packed store knows the last validation (`PackStore.notes`)."""
 
 _MOST = 1 << 16
 

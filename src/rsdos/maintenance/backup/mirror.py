@@ -11,7 +11,7 @@ from itertools import groupby
 
 from rsdos.engine.engine import Engine
 from rsdos.errors import Busy, NotAContainer, NotOurs
-from rsdos.maintenance.backup.copy_file import fill
+from rsdos.maintenance.backup.copy_file import copy_prefix
 from rsdos.maintenance.copies import (
     CONFIG,
     MARK,
@@ -93,7 +93,7 @@ class Mirror:
             # 1. Loose files first: what is packed from now on is met in the packs.
             self._copy_loose()
             # 2. The index, as it is now; 3. what it leads to. No pack goes, and none shrinks below that.
-            with self._engine.packed.pin(self._place.path) as pin:
+            with self._engine.packed.checkpoint(self._place.path) as pin:
                 for piece in pin.pieces:
                     self._pieces[piece.name] = piece.length
                     self._copy_piece(piece.name, piece.length, piece.fd)
@@ -221,7 +221,7 @@ class Mirror:
             place.remove(name)
         elif not (stat.S_ISDIR(mode) and place.form.below(name) is not None) or place.remove_tree(name):
             with self._aside() as aside:
-                place.set_aside(name, aside)
+                place.move_to_quarantine(name, aside)
                 aside.sync()
 
     def _remove_others(self, names: Sequence[str]) -> None:
@@ -320,7 +320,7 @@ class Mirror:
     def _write(self, name: str, fd: int, status: os.stat_result, length: int, *, is_new: bool = False) -> None:
         out = self._open_target(name, is_new)
         try:
-            filled = fill(fd, out.fd, length, self._progress.advance)
+            filled = copy_prefix(fd, out.fd, length, self._progress.advance)
             self._rights.give(out.fd)
         except BaseException:
             out.close()

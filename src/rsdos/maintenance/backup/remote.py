@@ -13,7 +13,7 @@ from time import monotonic
 from rsdos.engine.engine import Engine
 from rsdos.errors import Busy, InvalidOption
 from rsdos.maintenance.backup.backup import BackupOptions, BackupPlan, BackupReport
-from rsdos.maintenance.backup.copy_file import stage
+from rsdos.maintenance.backup.copy_file import stage_file
 from rsdos.maintenance.backup.generations import next_name
 from rsdos.maintenance.backup.last_backup import LastBackup, write_note
 from rsdos.maintenance.backup.remote_generations import RemoteGenerations
@@ -26,13 +26,13 @@ from rsdos.protocols import Progress
 from rsdos.storage import locks, posix
 from rsdos.storage.directory import temporary_directory
 from rsdos.storage.permissions import make_directories
-from rsdos.stores.findings import Piece
+from rsdos.stores.findings import FilePrefix
 
 _STEP = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Ways:
+class RemotePrograms:
     """The programs that lead to the other machine."""
 
     rsync: str = "rsync"
@@ -41,7 +41,7 @@ class Ways:
     """Seconds without a sign of life after which the other machine is given up."""
 
 
-def plan(engine: Engine, options: BackupOptions, ways: Ways) -> BackupPlan:
+def plan(engine: Engine, options: BackupOptions, ways: RemotePrograms) -> BackupPlan:
     """Count the files, and look at what is there. Raises what `backup.plan` does."""
     if options.keep < 0:
         raise InvalidOption(f"keep is 0 or more, not {options.keep}")
@@ -49,13 +49,13 @@ def plan(engine: Engine, options: BackupOptions, ways: Ways) -> BackupPlan:
     names = there.names()
     there.check(names, engine.config.container_id)
     loose = list(map(posix.length_of, engine.loose.names.paths()))
-    sums = engine.packed.sums()
+    sums = engine.packed.stats()
     length = sum(loose) + sum(pack.length for pack in sums.packs) + sums.index_length
     previous = names[-1] if names and options.link else None
     return BackupPlan(options, len(loose) + len(sums.packs), length, previous, there.is_begun())
 
 
-def execute(engine: Engine, plan: BackupPlan, ways: Ways, progress: Progress = SILENCE) -> BackupReport:
+def execute(engine: Engine, plan: BackupPlan, ways: RemotePrograms, progress: Progress = SILENCE) -> BackupReport:
     """Back up, in the order of a local backup, with what did not change linked there.
 
     The sizes of what was sent are compared, and with ``verify`` its SHA-256, which the other machine's ``sha256sum``
@@ -72,15 +72,15 @@ def execute(engine: Engine, plan: BackupPlan, ways: Ways, progress: Progress = S
         raise Busy(remote.place, locks.holder(path))
     holder = f"a backup, process {os.getpid()} on {os.uname().nodename}"
     # The first lock keeps a second backup of this container out, wherever to; the other one other machines' to there.
-    with lock, remote.locked(LOCK, holder, engine.when_busy), temporary_directory() as stage:
+    with lock, remote.locked(LOCK, holder, engine.when_busy), temporary_directory() as stage_file:
         lock.describe(holder)
         there = RemoteGenerations(remote)
         names = there.names()
         there.check(names, engine.config.container_id)
-        run = _Run(engine, remote, stage, names[-1] if names and plan.options.link else None)
+        run = _RemoteBackup(engine, remote, stage_file, names[-1] if names and plan.options.link else None)
         progress.start("Copying", plan.length, "bytes")
         try:
-            with engine.reading():
+            with engine.protect_packs():
                 unreadable = run.copy(progress)
                 renewed, wrong = run.verify() if plan.options.verify else ([], [])
         finally:
@@ -104,23 +104,23 @@ def execute(engine: Engine, plan: BackupPlan, ways: Ways, progress: Progress = S
     )
 
 
-class _Run:
+class _RemoteBackup:
     """One backup. ``stage`` is a local directory for what has to be copied here first: the index, and little else."""
 
-    def __init__(self, engine: Engine, remote: Remote, stage: str, previous: str | None) -> None:
+    def __init__(self, engine: Engine, remote: Remote, stage_file: str, previous: str | None) -> None:
         self._engine = engine
         self._root = engine.layout.root
         self._remote = remote
         self._there = RemoteGenerations(remote)
-        self._stage = stage
+        self._stage = stage_file
         self._config = posix.read_file(engine.layout.config, MOST_CONFIG)
         # Not "../": rsync 3.2.7 as patched by Debian does not read a base whose path has that in it (code 23).
         self._link = [f"--link-dest={remote.path}/{previous}"] if previous else []
         self._rights = _rights(Rights.like(self._root))
         self.is_linked = previous is not None
         self.files = self.length = self.sent = self.sent_length = self.written = 0
-        self._pieces: list[Piece] = []
-        self._index: list[Piece] = []
+        self._pieces: list[FilePrefix] = []
+        self._index: list[FilePrefix] = []
 
     def copy(self, progress: Progress) -> list[str]:
         """Send everything, in the order of `Mirror`; returns the files that are missing or cut short."""
@@ -128,12 +128,12 @@ class _Run:
         before = self.length
         self._send(self._root, self._loose_names())
         progress.advance(self.length - before)
-        with self._engine.packed.pin(self._stage) as pin:
+        with self._engine.packed.checkpoint(self._stage) as pin:
             for piece in pin.pieces:
                 if piece.fd >= 0:
-                    stage(piece, self._stage)
+                    stage_file(piece, self._stage)
             self._pieces = list(pin.pieces)
-            self._index = [Piece(name, posix.length_of(os.path.join(self._stage, name))) for name in pin.index]
+            self._index = [FilePrefix(name, posix.length_of(os.path.join(self._stage, name))) for name in pin.index]
             # What an earlier run has left of the index goes.
             wanted = {CONFIG, MARKED, MARK, *pin.index, *(piece.name for piece in pin.pieces)}
             self._there.let_go(lambda path: path in wanted or self._is_loose(path))
@@ -163,7 +163,7 @@ class _Run:
             make_directories(os.path.join(self._stage, os.path.relpath(directory, self._root)))
         posix.write_file(os.path.join(self._stage, MARKED), self._config)
         posix.write_file(os.path.join(self._stage, MARK), mark_of(self._engine.config.container_id))
-        self._there.sweep()
+        self._there.collect_garbage()
         self._there.begin()
         # These say first of all whose this is.
         self._remote.send(self._stage, LIVE, self._rights, [MARK])

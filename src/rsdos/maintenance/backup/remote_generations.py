@@ -103,7 +103,7 @@ class RemoteGenerations:
         """Make the unfinished one, and let it be none that is whole."""
         self._remote.run(f"mkdir -p {LIVE}; rm -f {LIVE}/{CONFIG}")
 
-    def sweep(self) -> None:
+    def collect_garbage(self) -> None:
         """Remove what is left of generations that were being deleted."""
         for name in self._remote.run("ls -A | grep '^[.]deleting-' || true").splitlines():
             if _DYING(name):

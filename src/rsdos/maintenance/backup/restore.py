@@ -14,8 +14,8 @@ from rsdos.engine.reserve import prepare
 from rsdos.errors import ContainerExists, InvalidOption, NotAContainer
 from rsdos.maintenance.backup.generations import Generations
 from rsdos.maintenance.backup.mirror import Mirror
-from rsdos.maintenance.check.verify_all import Rehashed, rehash
-from rsdos.maintenance.copies import CONFIG, COPY, MARKED, MOST_CONFIG, WHOLE, Rights, aside
+from rsdos.maintenance.check.verify_all import Verified, verify_all
+from rsdos.maintenance.copies import CONFIG, COPY, MARKED, MOST_CONFIG, WHOLE, Rights, quarantine_directory
 from rsdos.progress import SILENCE
 from rsdos.protocols import Progress
 from rsdos.storage import locks, posix
@@ -77,7 +77,7 @@ def plan(options: RestoreOptions) -> RestorePlan:
     engine = Engine(generation)
     _refuse_what_is_there(engine, options.destination)
     length = sum(map(posix.length_of, engine.loose.names.paths())) + sum(
-        pack.length for pack in engine.packed.sums().packs
+        pack.length for pack in engine.packed.stats().packs
     )
     engine.close()
     return RestorePlan(options, generation, length)
@@ -119,7 +119,7 @@ def _begun(destination: str) -> bytes | None:
 
 def _aside(root: str) -> Directory:
     with Directory(root, WHOLE) as place:
-        return aside(place)
+        return quarantine_directory(place)
 
 
 def execute(plan: RestorePlan, progress: Progress = SILENCE) -> RestoreReport:
@@ -133,7 +133,7 @@ def execute(plan: RestorePlan, progress: Progress = SILENCE) -> RestoreReport:
     is_one_of_many = os.path.basename(plan.generation) in above.names()
     engine = Engine(plan.generation)
     os.makedirs(root, exist_ok=True)
-    with locks.acquire_directory(root), above.reading() if is_one_of_many else nullcontext():
+    with locks.acquire_directory(root), above.protect_packs() if is_one_of_many else nullcontext():
         _refuse_what_is_there(engine, root)
         with Directory(root, COPY) as place:
             rights = Rights.like(plan.generation, plan.options.owner)
@@ -147,7 +147,7 @@ def execute(plan: RestorePlan, progress: Progress = SILENCE) -> RestoreReport:
     restored = Engine(root)
     if os.path.isdir(restored.layout.locks):
         prepare(restored.layout)
-    verified = rehash(root, progress) if plan.options.verify else Rehashed()
+    verified = verify_all(root, progress) if plan.options.verify else Verified()
     return RestoreReport(
         plan.generation,
         mirror.files,

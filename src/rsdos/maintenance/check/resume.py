@@ -22,7 +22,7 @@ _VERSION = 1
 
 
 @dataclass(slots=True)
-class State:
+class ValidationState:
     """``packs``: up to which byte each was checked; ``loose``: the last directory of loose objects that was, or None.
 
     ``objects`` of ``length`` stored bytes were looked at, in ``seconds``; ``unlisted`` findings found no room.
@@ -49,7 +49,7 @@ class State:
                 self.unlisted += finding.is_damage
 
 
-def save(layout: Layout, state: State) -> None:
+def save(layout: Layout, state: ValidationState) -> None:
     """Write it down, synced, in the place of what is there. Where the container cannot be written nothing is kept."""
     members = {
         "validation_version": _VERSION,
@@ -68,7 +68,7 @@ def save(layout: Layout, state: State) -> None:
         posix.sync_directory(layout.root)
 
 
-def load(layout: Layout) -> State | None:
+def load(layout: Layout) -> ValidationState | None:
     """What was saved; None where there is nothing, or nothing whole: it begins anew then."""
     try:
         members = decode_document(posix.read_file(layout.validation, _MOST_BYTES))
@@ -77,10 +77,10 @@ def load(layout: Layout) -> State | None:
         return None
 
 
-def _decoded(members: dict[str, Any]) -> State | None:
+def _decoded(members: dict[str, Any]) -> ValidationState | None:
     if members["validation_version"] != _VERSION:
         return None
-    return State(
+    return ValidationState(
         Depth(members["depth"]),
         float(members["share"]),
         {int(pack_id): int(position) for pack_id, position in members["packs"].items()},

@@ -12,13 +12,13 @@ from time import monotonic
 from rsdos.engine.engine import Engine
 from rsdos.errors import DamagedContainer, InvalidOption
 from rsdos.maintenance.backup.last_backup import VALIDATION
-from rsdos.maintenance.check.resume import State, forget, load, save
+from rsdos.maintenance.check.resume import ValidationState, forget, load, save
 from rsdos.progress import SILENCE
 from rsdos.protocols import Progress
 from rsdos.storage import posix
 from rsdos.stores.findings import Checked, Depth, Finding, PacksCheck, Sample
 
-__all__ = ["Depth", "ValidateOptions", "ValidatePlan", "ValidateReport", "execute", "look", "plan"]
+__all__ = ["Depth", "ValidateOptions", "ValidatePlan", "ValidateReport", "check_all", "execute", "plan"]
 
 _SAVED_EVERY = 30.0
 """Seconds of work that are done again after a kill, at most; and one batch."""
@@ -92,12 +92,12 @@ def plan(engine: Engine, options: ValidateOptions) -> ValidatePlan:
     state = _resumed(engine, options)
     lengths: dict[int, int] = {}
     with suppress(DamagedContainer):  # The execution says so.
-        lengths = {pack.id: pack.length for pack in engine.packed.sums().packs}
+        lengths = {pack.id: pack.length for pack in engine.packed.stats().packs}
     done = sum(min(length, state.packs.get(pack_id, 0)) for pack_id, length in lengths.items()) if state else 0
     return ValidatePlan(options, len(lengths), sum(lengths.values()) - done, state is not None)
 
 
-def _resumed(engine: Engine, options: ValidateOptions) -> State | None:
+def _resumed(engine: Engine, options: ValidateOptions) -> ValidationState | None:
     state = load(engine.layout) if options.resume else None
     if state and (state.depth, state.share) != (options.depth, options.share):
         raise InvalidOption(
@@ -114,8 +114,8 @@ def execute(engine: Engine, plan: ValidatePlan, progress: Progress = SILENCE) ->
     finding. No pack is unlinked meanwhile. Nothing is written but how far it came, every 30 seconds, and at the end
     its outcome; where the container cannot be written not even that. Memory: 40 MB and the findings. Raises OSError.
     """
-    state = _resumed(engine, plan.options) or State(plan.options.depth, plan.options.share)
-    run = _Run(engine, plan, state, is_kept=True)
+    state = _resumed(engine, plan.options) or ValidationState(plan.options.depth, plan.options.share)
+    run = _Validation(engine, plan, state, is_kept=True)
     try:
         report = run.run(progress)
     except BaseException:
@@ -130,10 +130,12 @@ def execute(engine: Engine, plan: ValidatePlan, progress: Progress = SILENCE) ->
     return report
 
 
-def look(engine: Engine, depth: Depth, progress: Progress = SILENCE) -> ValidateReport:
+def check_all(engine: Engine, depth: Depth, progress: Progress = SILENCE) -> ValidateReport:
     """Validate all, and write nothing."""
     options = ValidateOptions(depth)
-    return _Run(engine, plan(engine, options), State(depth, options.share), is_kept=False).run(progress)
+    return _Validation(engine, plan(engine, options), ValidationState(depth, options.share), is_kept=False).run(
+        progress
+    )
 
 
 def _note(report: ValidateReport) -> Mapping[str, object]:
@@ -158,10 +160,10 @@ _MOST_ROUNDS = 16
 """How often packs are looked for to which objects were moved since the last look; each has only those to check."""
 
 
-class _Run:
+class _Validation:
     """One run, which adds to a state."""
 
-    def __init__(self, engine: Engine, plan: ValidatePlan, state: State, *, is_kept: bool) -> None:
+    def __init__(self, engine: Engine, plan: ValidatePlan, state: ValidationState, *, is_kept: bool) -> None:
         """``is_kept``: how far it came is written down."""
         self._is_kept = is_kept
         self._engine = engine
@@ -174,7 +176,7 @@ class _Run:
     def run(self, progress: Progress) -> ValidateReport:
         """Check all that is left."""
         options = self._plan.options
-        with self._engine.reading():
+        with self._engine.protect_packs():
             check = self._engine.packed.check(options.depth, Sample(options.share))
             is_finished = self._check_packs(check, progress) and self._check_loose(progress)
             if is_finished:

@@ -15,7 +15,7 @@ _BATCH = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Rehashed:
+class Verified:
     """``objects`` copies were read; ``damaged`` are the keys of those that have another hash, or cannot be read.
 
     ``reason`` says why not all could be found, where the index is damaged.
@@ -26,7 +26,7 @@ class Rehashed:
     reason: str = ""
 
 
-def rehash(root: str, progress: Progress) -> Rehashed:
+def verify_all(root: str, progress: Progress) -> Verified:
     """Read and hash every copy of every object in a container. Nothing is written. Raises OSError."""
     engine = Engine(root)
     objects = 0
@@ -40,7 +40,7 @@ def rehash(root: str, progress: Progress) -> Rehashed:
             objects += len(some)
         for pack in engine.packed.listed():
             for digests in pack.digests:
-                for digest, good in zip(digests, engine.packed.rehash(digests), strict=True):
+                for digest, good in zip(digests, engine.packed.verify_many(digests), strict=True):
                     if not good:
                         damaged.add(digest.hex())
                 objects += len(digests)
@@ -50,10 +50,10 @@ def rehash(root: str, progress: Progress) -> Rehashed:
     finally:
         progress.finish()
         engine.close()
-    return Rehashed(objects, tuple(sorted(damaged)), reason)
+    return Verified(objects, tuple(sorted(damaged)), reason)
 
 
-def bad_files(root: str, found: Rehashed) -> list[str]:
+def bad_files(root: str, found: Verified) -> list[str]:
     """The files, relative to ``root``, in which what is damaged stands; of a damaged index all that it is made of."""
     engine = Engine(root)
     files = set()

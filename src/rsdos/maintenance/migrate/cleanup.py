@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from rsdos.engine.engine import Engine
-from rsdos.layout import Layout, LegacyLayout
-from rsdos.maintenance.copies import WHOLE, aside
+from rsdos.layout import Layout, V1Layout
+from rsdos.maintenance.copies import WHOLE, quarantine_directory
 from rsdos.migration import marked
 from rsdos.storage.directory import Directory
 
 
-def tidy(engine: Engine) -> None:
+def clean_up(engine: Engine) -> None:
     """Remove what is of another version than the container is. The caller holds the maintenance lock.
 
     What is there and not ours goes to quarantine, over nothing. Does nothing when no migration has begun, or when one
@@ -50,10 +50,10 @@ def _remove_directory(root: Directory, name: str) -> None:
 
 
 def _set_aside(root: Directory, name: str) -> None:
-    with suppress(FileNotFoundError), root.child(name) as directory, aside(root) as quarantine:
+    with suppress(FileNotFoundError), root.child(name) as directory, quarantine_directory(root) as quarantine:
         for foreign in directory.names():
             with suppress(FileNotFoundError):
-                directory.set_aside(foreign, quarantine)
+                directory.move_to_quarantine(foreign, quarantine)
         quarantine.sync()
         directory.sync()
 
@@ -64,7 +64,7 @@ def _names(paths: Sequence[str]) -> tuple[str, ...]:
 
 _DUPLICATES = "duplicates"
 _INDEX = "index"
-_native, _legacy = Layout("."), LegacyLayout(".")
+_native, _legacy = Layout("."), V1Layout(".")
 _OLD: dict[int, tuple[tuple[str, ...], tuple[str, ...]]] = {
     1: ((), _names((_native.index, _native.packed))),
     2: (_names(_legacy.database_files), _names((_legacy.packed, _legacy.duplicates))),

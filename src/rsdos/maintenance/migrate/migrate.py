@@ -18,13 +18,13 @@ from rsdos.config import LEGACY, VERSION, Config, read_config
 from rsdos.engine.create import make_container
 from rsdos.engine.engine import Engine
 from rsdos.errors import ContainerExists, InvalidOption, NotAContainer
-from rsdos.layout import Layout, LegacyLayout
+from rsdos.layout import Layout, V1Layout
 from rsdos.maintenance import repack, transfer
-from rsdos.maintenance.copier import Carried
-from rsdos.maintenance.migrate.cleanup import tidy
-from rsdos.maintenance.migrate.to_v1 import MigrateBack
-from rsdos.maintenance.migrate.to_v2 import MigrateForward
-from rsdos.maintenance.repair.quarantine import set_aside
+from rsdos.maintenance.copier import CopyStats
+from rsdos.maintenance.migrate.cleanup import clean_up
+from rsdos.maintenance.migrate.to_v1 import ToVersion1
+from rsdos.maintenance.migrate.to_v2 import ToVersion2
+from rsdos.maintenance.repair.quarantine import move_to_quarantine
 from rsdos.model import Codec, Durability
 from rsdos.progress import SILENCE
 from rsdos.protocols import Progress
@@ -85,14 +85,14 @@ def plan(engine: Engine, options: MigrateOptions) -> MigratePlan:
     config = _target_config(engine.config, options)
     if options.destination is None:
         _refuse_links(engine.layout.root)
-    sums = engine.packed.sums()
+    sums = engine.packed.stats()
     length = sum(pack.length for pack in sums.packs)
     return MigratePlan(options, config, engine.config.version, len(engine.objects), length)
 
 
 def _refuse_links(root: str) -> None:
     """In place a pack has names of both versions, of one file system; and the old version's directories go."""
-    for directory in sorted({*Layout(root).directories, *LegacyLayout(root).directories}):
+    for directory in sorted({*Layout(root).directories, *V1Layout(root).directories}):
         if os.path.islink(directory):
             name = os.path.basename(directory)
             raise InvalidOption(
@@ -120,8 +120,8 @@ def _is_zlib(compression: str) -> bool:
     return parse_compression(compression).codec is Codec.ZLIB
 
 
-_IN_PLACE: Mapping[tuple[int, int], Callable[[Engine, Config, Carried, Progress], MigrateForward | MigrateBack]]
-_IN_PLACE = MappingProxyType({(LEGACY, VERSION): MigrateForward, (VERSION, LEGACY): MigrateBack})
+_IN_PLACE: Mapping[tuple[int, int], Callable[[Engine, Config, CopyStats, Progress], ToVersion2 | ToVersion1]]
+_IN_PLACE = MappingProxyType({(LEGACY, VERSION): ToVersion2, (VERSION, LEGACY): ToVersion1})
 
 
 def execute(engine: Engine, plan: MigratePlan, progress: Progress = SILENCE) -> MigrateReport:
@@ -133,7 +133,7 @@ def execute(engine: Engine, plan: MigratePlan, progress: Progress = SILENCE) -> 
     """
     begun = monotonic()
     before = _length_of_tree(engine.layout.root)
-    carried = Carried()
+    carried = CopyStats()
     options = plan.options
     if options.destination is not None:
         root = os.path.abspath(options.destination)
@@ -141,13 +141,13 @@ def execute(engine: Engine, plan: MigratePlan, progress: Progress = SILENCE) -> 
     else:
         root = engine.layout.root
         with engine.maintenance("migrate"):
-            tidy(engine)
+            clean_up(engine)
             if engine.config.version != options.to:
                 _IN_PLACE[engine.config.version, options.to](engine, plan.config, carried, progress).run()
         engine.close()
     target = Engine(root)
     with target.maintenance("migrate"):
-        tidy(target)
+        clean_up(target)
     if options.destination is None and options.compression is not None:
         _recompress(target, options.compression, progress)
     target.close()
@@ -169,7 +169,7 @@ def execute(engine: Engine, plan: MigratePlan, progress: Progress = SILENCE) -> 
     )
 
 
-def _to_directory(engine: Engine, plan: MigratePlan, root: str, carried: Carried, progress: Progress) -> None:
+def _to_directory(engine: Engine, plan: MigratePlan, root: str, carried: CopyStats, progress: Progress) -> None:
     """Into a new container of the same id; one that is there already with this id is gone on with."""
     try:
         there = read_config(Layout(root).config)
@@ -192,7 +192,7 @@ def _to_directory(engine: Engine, plan: MigratePlan, root: str, carried: Carried
         carried.damaged.update(report.damaged)
         carried.missing.extend(report.missing)
         for key, reason in report.damaged:
-            set_aside(engine, key, reason, target.layout.quarantine)
+            move_to_quarantine(engine, key, reason, target.layout.quarantine)
     finally:
         target.close()
 

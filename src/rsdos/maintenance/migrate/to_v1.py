@@ -18,10 +18,10 @@ from rsdos.engine.engine import Engine
 from rsdos.engine.formats import format_of
 from rsdos.errors import Busy, DamagedObject
 from rsdos.index.snapshot import Snapshot
-from rsdos.layout import LegacyLayout
-from rsdos.maintenance.copier import Carried
-from rsdos.maintenance.copies import WHOLE, aside
-from rsdos.maintenance.repair.quarantine import set_aside
+from rsdos.layout import V1Layout
+from rsdos.maintenance.copier import CopyStats
+from rsdos.maintenance.copies import WHOLE, quarantine_directory
+from rsdos.maintenance.repair.quarantine import move_to_quarantine
 from rsdos.migration import mark
 from rsdos.model import Codec, CompressMode, Copy, Durability, Record, RecordFlag, Stored, Trust
 from rsdos.protocols import Progress
@@ -39,10 +39,10 @@ _MOST_TRIES = 10
 """Times that all rows are written, and every object hashed, because somebody has committed meanwhile."""
 
 
-class MigrateBack:
+class ToVersion1:
     """One run. The caller holds the maintenance lock."""
 
-    def __init__(self, engine: Engine, config: Config, carried: Carried, progress: Progress) -> None:
+    def __init__(self, engine: Engine, config: Config, carried: CopyStats, progress: Progress) -> None:
         assert isinstance(engine.packed, PackedStore)
         self._engine = engine
         self._config = config
@@ -51,7 +51,7 @@ class MigrateBack:
         self._packed = engine.packed
         self._recoded = 0
         """Objects of packs that were written anew, all of them: not one of these is copied as it was."""
-        self._layout = LegacyLayout(engine.layout.root, config.loose_prefix_len)
+        self._layout = V1Layout(engine.layout.root, config.loose_prefix_len)
 
     def run(self) -> None:
         """Migrate; the steps are numbered."""
@@ -79,12 +79,12 @@ class MigrateBack:
         # 3. Decompress loose objects.
         self._expand_loose()
         # 4. Write the rows of one moment, every object hashed.
-        moment = self._packed.index.refresh()
-        if not self._write_rows(moment):
+        snapshot = self._packed.index.refresh()
+        if not self._write_rows(snapshot):
             return False
         # 5. With no commit in between: names for the packs, the index to its place, and the configuration.
         with locks.acquire(self._engine.layout.commit_lock) as lock:
-            if self._packed.index.history.newest().number != moment.manifest.number:
+            if self._packed.index.commits.newest().number != snapshot.manifest.number:
                 return False
             for pack_id in self._engine.layout.pack_ids():
                 self._link(self._engine.layout.pack(pack_id), self._layout.pack(pack_id))
@@ -93,7 +93,7 @@ class MigrateBack:
             posix.sync_directory(self._layout.root)
             write_config(self._layout, self._config)
             # Who reads the old index takes it for an older one from now on, and looks at the configuration.
-            self._packed.index.history.pass_over(lock)
+            self._packed.index.commits.pass_over(lock)
         return True
 
     def _link(self, pack: str, name: str) -> None:
@@ -101,15 +101,15 @@ class MigrateBack:
         if os.path.lexists(name):
             if os.path.samestat(os.lstat(name), os.lstat(pack)):
                 return
-            with Directory(self._layout.root, WHOLE) as place, aside(place) as quarantine:
+            with Directory(self._layout.root, WHOLE) as place, quarantine_directory(place) as quarantine:
                 with place.child(os.path.basename(self._layout.packed)) as packs:
-                    packs.set_aside(os.path.basename(name), quarantine)
+                    packs.move_to_quarantine(os.path.basename(name), quarantine)
                 quarantine.sync()
         os.link(pack, name)
 
     def _recode(self) -> None:
         encoding = Encoding(CompressMode.AUTO, self._config.codec)
-        for pack in self._packed.sums().packs:
+        for pack in self._packed.stats().packs:
             if self._has_other_codecs(pack.id):
                 self._recoded += self._packed.rewrite(pack.id, encoding, lambda _: None).objects
 
@@ -136,21 +136,21 @@ class MigrateBack:
     def _new_database(self) -> str:
         return f"{self._layout.database}.new"
 
-    def _write_rows(self, moment: Snapshot) -> bool:
+    def _write_rows(self, snapshot: Snapshot) -> bool:
         """Write them to a new database; not all, and False, where something came that version 1 cannot store so."""
-        layout = LegacyLayout(self._layout.root, self._config.loose_prefix_len)
+        layout = V1Layout(self._layout.root, self._config.loose_prefix_len)
         layout.database = self._new_database
         format_of(self._config).begin(layout, self._config)
         database = Database(layout)
         # Not what an attempt before this one, which somebody's commit has outrun, has counted.
         self._carried.objects = self._carried.size = 0
-        for pack in moment.manifest.packs:
-            for entries in moment.in_storage_order(pack):
+        for pack in snapshot.manifest.packs:
+            for entries in snapshot.in_storage_order(pack):
                 if not len(entries):
                     continue
                 answers = self._check(entries.digests())
                 good = list(entries.take(answers))
-                if self._drop_bad_copies(moment, good) or any(record.codec not in _ALLOWED for record in good):
+                if self._drop_bad_copies(snapshot, good) or any(record.codec not in _ALLOWED for record in good):
                     database.close()
                     return False
                 with database.writing() as transaction:
@@ -159,12 +159,12 @@ class MigrateBack:
         self._carried.copied = max(self._carried.objects - self._recoded, 0)
         return True
 
-    def _drop_bad_copies(self, moment: Snapshot, records: Sequence[Record]) -> bool:
+    def _drop_bad_copies(self, snapshot: Snapshot, records: Sequence[Record]) -> bool:
         """Let go of copies that are not good, where the object has another that is; whether there were any.
 
         A row leads to one copy of an object, the first one.
         """
-        copies = moment.live_copies([record.digest for record in records])
+        copies = snapshot.live_copies([record.digest for record in records])
         if len(copies) == len(records):
             return False
         several = {digest for digest, count in Counter(copies.digests()).items() if count > 1}
@@ -178,11 +178,13 @@ class MigrateBack:
 
     def _check(self, digests: Sequence[bytes]) -> list[bool]:
         """Which of the packed copies are what their keys say; the others are noted, and copied aside."""
-        answers = self._packed.rehash(digests)
+        answers = self._packed.verify_many(digests)
         for digest, is_good in zip(digests, answers, strict=True):
             if not is_good and not self._is_loose(digest):
                 self._carried.damaged[digest.hex()] = "its packed copy is damaged, and there is no other"
-                set_aside(self._engine, digest.hex(), self._carried.damaged[digest.hex()], self._layout.quarantine)
+                move_to_quarantine(
+                    self._engine, digest.hex(), self._carried.damaged[digest.hex()], self._layout.quarantine
+                )
             elif not is_good:
                 self._carried.rescued.append(digest.hex())
         good = sum(answers)
@@ -191,7 +193,7 @@ class MigrateBack:
         return answers
 
     def _is_loose(self, digest: bytes) -> bool:
-        return self._engine.loose.copies((digest,), Trust.VERIFY, Durability.FULL) == [Copy.GOOD]
+        return self._engine.loose.check_copies((digest,), Trust.VERIFY, Durability.FULL) == [Copy.GOOD]
 
     def _row(self, record: Record) -> Row:
         length = plain_length(_stored(record)) if record.flags else record.length

@@ -22,9 +22,9 @@ from rsdos.engine.create import write_config
 from rsdos.engine.engine import Engine
 from rsdos.engine.formats import format_of
 from rsdos.errors import Busy
-from rsdos.layout import Layout, LegacyLayout
-from rsdos.maintenance.copier import Carried, Carrier, Form
-from rsdos.maintenance.repair.quarantine import set_aside, write_report
+from rsdos.layout import Layout, V1Layout
+from rsdos.maintenance.copier import CopyStats, ObjectCopier, StoredFormPolicy
+from rsdos.maintenance.repair.quarantine import move_to_quarantine, write_report
 from rsdos.migration import mark
 from rsdos.model import Codec, Durability, Record, RecordFlag, Stored
 from rsdos.protocols import Progress
@@ -32,7 +32,7 @@ from rsdos.storage import posix
 from rsdos.stores.base import free_name
 from rsdos.stores.packed.store import PackedStore
 from rsdos.stores.v1.row import Row
-from rsdos.stores.v1.store import LegacyPacks
+from rsdos.stores.v1.store import V1PackStore
 from rsdos.stores.v1.writer import try_pack
 from rsdos.streams.frames import plain_length
 
@@ -46,11 +46,11 @@ _MOST_ROUNDS = 100
 """Times that what others have inserted into packs meanwhile is moved. Each round has only that to do, and is short."""
 
 
-class MigrateForward:
+class ToVersion2:
     """One run. The caller holds the maintenance lock."""
 
-    def __init__(self, engine: Engine, config: Config, carried: Carried, progress: Progress) -> None:
-        assert isinstance(engine.packed, LegacyPacks) and isinstance(engine.layout, LegacyLayout)
+    def __init__(self, engine: Engine, config: Config, carried: CopyStats, progress: Progress) -> None:
+        assert isinstance(engine.packed, V1PackStore) and isinstance(engine.layout, V1Layout)
         self._engine = engine
         self._config = config
         self._carried = carried
@@ -67,7 +67,7 @@ class MigrateForward:
         """Migrate; the steps are numbered."""
         # 1. Say so, and make what version 2 has beside version 1.
         self._begin()
-        self._engine.packed.sweep()
+        self._engine.packed.collect_garbage()
         self._drop_hostile()
         self._progress.start("Migrating packs", self._database.count(), "objects")
         try:
@@ -97,7 +97,7 @@ class MigrateForward:
     def _waiting(self) -> list[int]:
         """The packs that rows lead to, where there is no object of version 2: in a pack of that, behind its end."""
         self._look_for_names()
-        lengths = {pack.id: pack.length for pack in self._native.sums().packs}
+        lengths = {pack.id: pack.length for pack in self._native.stats().packs}
         ends = {name: lengths.get(pack_id, 0) for pack_id, name in self._names.items()}
         return sorted(pack_id for pack_id, end in self._database.ends().items() if end > ends.get(pack_id, -1))
 
@@ -114,17 +114,17 @@ class MigrateForward:
             raise Busy(self._layout.pack(pack_id))
         with closing(pack):
             # 2. Store them in packs of version 2: synced, and in a manifest.
-            form = Form.kept(self._native, self._config.codec)
+            form = StoredFormPolicy.kept(self._native, self._config.codec)
             with self._native.appender() as appender:
-                carrier = Carrier(self._engine, appender, form, self._carried)
+                carrier = ObjectCopier(self._engine, appender, form, self._carried)
                 for digests in self._engine.packed.digests_of(pack_id):
-                    carrier.carry(digests)
+                    carrier.copy(digests)
                     self._progress.advance(len(digests))
                 appender.commit()
             # 3. Give those packs a name in version 1; copy aside what is damaged.
             self._link()
             for key in self._carried.damaged.keys() - self._aside:
-                set_aside(self._engine, key, self._carried.damaged[key], self._native_layout.quarantine)
+                move_to_quarantine(self._engine, key, self._carried.damaged[key], self._native_layout.quarantine)
                 self._aside.add(key)
             # 4. Point the rows there. A row that leads to nothing good goes: it is in the quarantine.
             for digests in self._engine.packed.digests_of(pack_id):

@@ -65,7 +65,7 @@ def plan(engine: Engine, options: RepairIndexOptions) -> RepairIndexPlan:
 
 
 def execute(engine: Engine, plan: RepairIndexPlan, progress: Progress = SILENCE) -> RepairIndexReport:
-    """Put the index right. See `rsdos.stores.packs.Packs.rebuild_index`.
+    """Put the index right. See `rsdos.stores.packs.PackStore.rebuild_index`.
 
     Every whole batch of every pack counts, committed or not; deletes are honoured. What is replaced goes to
     ``quarantine/`` when its successor is in its place, never before. Killed at any moment, it can be run again.
@@ -75,7 +75,7 @@ def execute(engine: Engine, plan: RepairIndexPlan, progress: Progress = SILENCE)
     begun = monotonic()
     made: list[str] = []
 
-    def aside() -> str:
+    def quarantine_directory() -> str:
         if not made:
             made.append(new_directory(engine, "index"))
         return made[0]
@@ -83,7 +83,7 @@ def execute(engine: Engine, plan: RepairIndexPlan, progress: Progress = SILENCE)
     with engine.maintenance("repair"):
         progress.start("Repairing the index", None, "objects")
         try:
-            rebuilt = engine.packed.rebuild_index(aside)
+            rebuilt = engine.packed.rebuild_index(quarantine_directory)
         finally:
             progress.finish()
         left = tuple(engine.packed.index_faults()) if rebuilt.is_changed else ()

@@ -11,13 +11,13 @@ from time import monotonic
 
 from rsdos.engine.engine import Engine
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError, InvalidOption
-from rsdos.maintenance.check.validate import look
-from rsdos.maintenance.repair.quarantine import new_directory, set_aside, write_report
+from rsdos.maintenance.check.validate import check_all
+from rsdos.maintenance.repair.quarantine import move_to_quarantine, new_directory, write_report
 from rsdos.model import FRAME_SIZE, BytesLike, CompressMode, Copy, Durability, Trust
 from rsdos.progress import SILENCE
 from rsdos.protocols import Progress
 from rsdos.stores.base import Store
-from rsdos.stores.batch import PackAppender
+from rsdos.stores.batch import BatchWriter
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.findings import Depth, Finding
 from rsdos.streams.plain import hashed
@@ -30,7 +30,7 @@ HERE = "here"
 """Stands for another copy in the container itself."""
 
 
-class BeyondHelp(Enum):
+class Unrepairable(Enum):
     """What becomes of damaged objects of which no good copy is found."""
 
     KEEP = "keep"
@@ -48,11 +48,11 @@ class RepairObjectsOptions:
 
     sources: Sequence[Engine] = ()
     depth: Depth = Depth.FULL
-    beyond_help: BeyondHelp = BeyondHelp.KEEP
+    beyond_help: Unrepairable = Unrepairable.KEEP
 
 
 @dataclass(frozen=True, slots=True)
-class Remedy:
+class RepairAction:
     """What can be done about a damaged object: ``source`` is the container that has a good copy, None: no help."""
 
     key: str
@@ -68,7 +68,7 @@ class RepairObjectsPlan:
     """
 
     options: RepairObjectsOptions
-    remedies: tuple[Remedy, ...] = ()
+    remedies: tuple[RepairAction, ...] = ()
     files: tuple[Finding, ...] = ()
     unlisted: int = 0
 
@@ -77,13 +77,13 @@ class RepairObjectsPlan:
 class RepairObjectsReport:
     """What a repair of objects did, in ``seconds``.
 
-    ``repaired`` objects are good now. ``beyond_help`` are as they were or, under `BeyondHelp.QUARANTINE`, not in the
+    ``repaired`` objects are good now. ``beyond_help`` are as they were or, under `Unrepairable.QUARANTINE`, not in the
     container any more. ``described`` says, relative to the container, where what was put into quarantine is described.
     ``files`` and ``unlisted`` as in the plan.
     """
 
-    repaired: tuple[Remedy, ...] = ()
-    beyond_help: tuple[Remedy, ...] = ()
+    repaired: tuple[RepairAction, ...] = ()
+    beyond_help: tuple[RepairAction, ...] = ()
     described: str | None = None
     files: tuple[Finding, ...] = ()
     unlisted: int = 0
@@ -105,19 +105,19 @@ def plan(engine: Engine, options: RepairObjectsOptions, progress: Progress = SIL
             raise InvalidOption(f"{source.layout.root} has another hash: its keys name other objects")
         if os.path.realpath(source.layout.root) == os.path.realpath(engine.layout.root):
             raise InvalidOption("a container cannot be repaired from itself")
-    report = look(engine, options.depth, progress)
+    report = check_all(engine, options.depth, progress)
     reasons = {finding.key: finding.reason for finding in report.damaged if finding.key is not None}
     remedies = []
     for key, reason in reasons.items():
         if engine.config.hash.is_key(key):
-            remedies.append(Remedy(key, reason, _source_of(engine, options.sources, bytes.fromhex(key))))
+            remedies.append(RepairAction(key, reason, _source_of(engine, options.sources, bytes.fromhex(key))))
     rows = [finding for finding in report.damaged if not engine.config.hash.is_key(finding.key)]
     return RepairObjectsPlan(options, tuple(remedies), (*report.files, *rows), report.unlisted)
 
 
 def _source_of(engine: Engine, sources: Sequence[Engine], digest: bytes) -> str | None:
     for source in (engine, *sources):
-        with source.reading():
+        with source.protect_packs():
             if any(_is_good(store, digest) for store in (source.packed, source.loose)):
                 return HERE if source is engine else source.layout.root
     return None
@@ -152,17 +152,17 @@ def execute(engine: Engine, plan: RepairObjectsPlan, progress: Progress = SILENC
     Raises `Busy` when another maintenance run is at work, `ReadOnlyContainer`, OSError, and `InvalidOption` when what
     is beyond help is to go while the index is damaged: perhaps only the index hides it.
     """
-    if plan.files and plan.options.beyond_help is BeyondHelp.QUARANTINE:
+    if plan.files and plan.options.beyond_help is Unrepairable.QUARANTINE:
         raise InvalidOption("repair the index first (rsdos repair index): perhaps it hides what seems beyond help")
     begun = monotonic()
-    run = _Run(engine, plan)
+    run = _Repair(engine, plan)
     with engine.maintenance("repair"), ExitStack() as held:
         for source in plan.options.sources:
-            held.enter_context(source.reading())
+            held.enter_context(source.protect_packs())
         progress.start("Repairing objects", len(plan.remedies), "objects")
         try:
             for at in range(0, len(plan.remedies), _BATCH):
-                run.treat(plan.remedies[at : at + _BATCH], progress)
+                run.repair(plan.remedies[at : at + _BATCH], progress)
         finally:
             progress.finish()
             described = run.describe()
@@ -175,15 +175,15 @@ class _Group:
     """Some objects of which the same becomes."""
 
     def __init__(self) -> None:
-        self.remedies: list[Remedy] = []
+        self.remedies: list[RepairAction] = []
         self.digests: list[bytes] = []
 
-    def add(self, remedy: Remedy, digest: bytes, source: str | None) -> None:
+    def add(self, remedy: RepairAction, digest: bytes, source: str | None) -> None:
         self.remedies.append(replace(remedy, source=source))
         self.digests.append(digest)
 
 
-class _Run:
+class _Repair:
     """One run, and what has become of each object."""
 
     def __init__(self, engine: Engine, plan: RepairObjectsPlan) -> None:
@@ -191,19 +191,19 @@ class _Run:
         self._plan = plan
         self._encoding = Encoding(CompressMode.AUTO, engine.config.codec)
         self._directory: str | None = None
-        self.repaired: list[Remedy] = []
-        self.beyond_help: list[Remedy] = []
+        self.repaired: list[RepairAction] = []
+        self.beyond_help: list[RepairAction] = []
 
     def _aside(self) -> str:
         if self._directory is None:
             self._directory = new_directory(self._engine, "objects")
         return self._directory
 
-    def treat(self, remedies: Sequence[Remedy], progress: Progress) -> None:
+    def repair(self, remedies: Sequence[RepairAction], progress: Progress) -> None:
         """Do what can be done about some objects, together."""
         packed, loose = self._engine.packed, self._engine.loose
         digests = [bytes.fromhex(remedy.key) for remedy in remedies]
-        in_files = loose.copies(digests, Trust.VERIFY, Durability.FULL)
+        in_files = loose.check_copies(digests, Trust.VERIFY, Durability.FULL)
         good_in_files, good_in_packs, helped, helpless = _Group(), _Group(), _Group(), _Group()
         # 1. Where there is no good copy here, append that of another container; commit all of them.
         # What is here is known to be damaged.
@@ -226,7 +226,7 @@ class _Run:
             for digest in group.digests:
                 self._clear_loose(digest)
             self.repaired += group.remedies
-        if self._plan.options.beyond_help is BeyondHelp.KEEP:
+        if self._plan.options.beyond_help is Unrepairable.KEEP:
             self.beyond_help += helpless.remedies
         else:
             self._give_up(helpless)
@@ -235,19 +235,19 @@ class _Run:
         """3. First a copy of all that there is; 4. then it goes."""
         packed, loose = self._engine.packed, self._engine.loose
         for remedy in helpless.remedies:
-            set_aside(self._engine, remedy.key, remedy.reason, self._aside())
+            move_to_quarantine(self._engine, remedy.key, remedy.reason, self._aside())
         packed.drop_damaged(helpless.digests, even_the_last=True)
         for remedy, digest in zip(helpless.remedies, helpless.digests, strict=True):
             self._clear_loose(digest)
             if _is_good(packed, digest) or _is_good(loose, digest):
-                self.repaired.append(Remedy(remedy.key, remedy.reason, HERE))  # Somebody has just inserted it.
+                self.repaired.append(RepairAction(remedy.key, remedy.reason, HERE))  # Somebody has just inserted it.
             else:
                 self.beyond_help.append(remedy)
 
     def _clear_loose(self, digest: bytes) -> None:
         self._engine.loose.set_damaged_aside(digest, self._aside)
 
-    def _take(self, appender: PackAppender, digest: bytes) -> str | None:
+    def _take(self, appender: BatchWriter, digest: bytes) -> str | None:
         """Append an object from the first container that has a good copy; returns where that is."""
         for source in self._plan.options.sources:
             for store in (source.packed, source.loose):

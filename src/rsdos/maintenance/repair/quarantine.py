@@ -51,7 +51,7 @@ def sweep_quarantine(layout: Layout) -> int:
     return sum(map(posix.remove, unfinished))
 
 
-def set_aside(engine: Engine, key: str, reason: str, directory: str) -> str:
+def move_to_quarantine(engine: Engine, key: str, reason: str, directory: str) -> str:
     """Copy every copy of a damaged object to ``directory``, as it stands; returns the path of what describes it.
 
     ``<key>.json`` has the reason and what the index says of each copy, ``<key>.<n>`` the bytes that are there of it,

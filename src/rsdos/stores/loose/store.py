@@ -148,7 +148,7 @@ class LooseStore(Store):
             if data is not None:
                 yield at, data
 
-    def copies(
+    def check_copies(
         self,
         digests: Sequence[bytes],
         trust: Trust,
@@ -239,7 +239,7 @@ class LooseStore(Store):
             answers[at] = leant_on
         rest = [at for at, leant_on in enumerate(answers) if leant_on is None]
         if self.elsewhere is not None and rest:  # Not its truth: that counts the objects of the newest manifest.
-            packed = self.elsewhere.copies([digests[at] for at in rest], Trust.VERIFY, self._durability)
+            packed = self.elsewhere.check_copies([digests[at] for at in rest], Trust.VERIFY, self._durability)
             for at, copy in zip(rest, packed, strict=True):
                 if copy is Copy.GOOD:
                     answers[at] = LeantOn()
@@ -250,7 +250,7 @@ class LooseStore(Store):
         there = {digest for digest, leant_on in copies.items() if leant_on.path and _is_there(leant_on)}
         packed = [digest for digest, leant_on in copies.items() if not leant_on.path]
         if packed and self.elsewhere is not None:
-            answers = self.elsewhere.copies(packed, Trust.INDEX, self._durability)
+            answers = self.elsewhere.check_copies(packed, Trust.INDEX, self._durability)
             there.update(digest for digest, copy in zip(packed, answers, strict=True) if copy is Copy.GOOD)
         return there
 

@@ -18,7 +18,7 @@ from rsdos.pack.writer import PackWriter
 from rsdos.storage import locks, posix
 
 
-class Claim:
+class ActivePack:
     """A locked pack that is live and not sealed, or new. One thread; `release` or `abandon` has to be called.
 
     Raises `DamagedContainer` when the newest manifest is damaged.
@@ -46,7 +46,7 @@ class Claim:
                 self._index.write_down_losses()
                 manifest = self._index.snapshot.manifest
                 if not manifest.number:
-                    self._index.history.newest_number()  # Says which, if it is missing.
+                    self._index.commits.newest_number()  # Says which, if it is missing.
                     reason = "the newest manifest; nothing is written before a repair"
                     raise DamagedContainer(self._layout.index, reason)
                 pack = manifest.pack(pack_id) or PackEntry(pack_id, 0, 0)
@@ -143,7 +143,7 @@ class Claim:
             posix.sync_directory(self._layout.packed)
         return self.writer.position
 
-    def grown(self, newest: Manifest, synced: int) -> PackEntry:
+    def entry_after(self, newest: Manifest, synced: int) -> PackEntry:
         """The pack's entry of the next manifest: as it is in the newest, with the finished batches."""
         pack = newest.pack(self.pack.id) or PackEntry(self.pack.id, 0, 0)
         if pack.length != self.pack.length:

@@ -13,7 +13,7 @@ from rsdos.index.entries import Entries
 from rsdos.index.index import Index
 from rsdos.index.manifest import SegmentEntry
 from rsdos.index.segment import Segment
-from rsdos.index.snapshot import Run, Snapshot, runs_of
+from rsdos.index.snapshot import ReadRange, Snapshot, coalesce
 from rsdos.layout import Layout
 from rsdos.model import Codec, Record
 from rsdos.pack.format import Batch
@@ -78,12 +78,12 @@ class NativeCheck(PacksCheck):
 
     def _manifests(self) -> Iterator[Finding]:
         try:
-            self._index.history.newest_number()
+            self._index.commits.newest_number()
         except DamagedContainer as error:
             yield self._of(error)
         for number in self._layout.manifest_numbers():
             try:
-                self._index.history.read(number)
+                self._index.commits.read(number)
             except FileNotFoundError:
                 continue  # Commits go on, and drop the oldest.
             except DamagedContainer as error:
@@ -100,7 +100,7 @@ class NativeCheck(PacksCheck):
                 segment.verify()
             except FileNotFoundError:
                 # Those in packs are met there.
-                if not entry.pack_id and self._index.history.is_newest(manifest.number):
+                if not entry.pack_id and self._index.commits.is_newest(manifest.number):
                     yield Finding(self._name(self._layout.segment(entry.number)), "a segment of the index is missing")
             except DamagedContainer as error:
                 if not entry.pack_id:
@@ -218,7 +218,7 @@ class NativeCheck(PacksCheck):
 
     def _objects(self, pack_id: int, live: Entries) -> Iterator[Checked]:
         live = live.take(live.sampled(self._sample.bound)) if self._sample.share < 1 else live
-        for run in runs_of(live, GAP, WINDOW):
+        for run in coalesce(live, GAP, WINDOW):
             told = 0
             if run.flags:
                 bad = {}
@@ -250,7 +250,7 @@ class NativeCheck(PacksCheck):
         if hasher.digest() != record.digest:
             raise DecodeError(_OTHER_HASH)
 
-    def _run(self, live: Entries, run: Run) -> dict[int, str]:
+    def _run(self, live: Entries, run: ReadRange) -> dict[int, str]:
         """What is wrong with neighbours, by their place in the run."""
         stored: list[bytes] = []
         start = run.offset[0]
@@ -269,7 +269,7 @@ class NativeCheck(PacksCheck):
             bad |= self._hashes(live, run, stored, bad)
         return bad
 
-    def _hashes(self, live: Entries, run: Run, stored: list[bytes], bad: Mapping[int, str]) -> dict[int, str]:
+    def _hashes(self, live: Entries, run: ReadRange, stored: list[bytes], bad: Mapping[int, str]) -> dict[int, str]:
         good = [at for at in range(len(stored)) if at not in bad]
         digest_of = self._config.hash.digest_of
         found = {}
@@ -306,7 +306,7 @@ class NativeCheck(PacksCheck):
 
     def _named(self, number: int) -> Sequence[SegmentEntry]:
         try:
-            return self._index.history.read(number).segments
+            return self._index.commits.read(number).segments
         except (FileNotFoundError, DamagedContainer):
             return ()
 
@@ -325,8 +325,8 @@ def _objects(count: int) -> str:
     return f"{count} object{'s' * (count != 1)}"
 
 
-def _part(run: Run, stored: list[bytes], at: Sequence[int]) -> tuple[Run, list[bytes]]:
+def _part(run: ReadRange, stored: list[bytes], at: Sequence[int]) -> tuple[ReadRange, list[bytes]]:
     """Some of the neighbours."""
     columns = (run.positions, run.offset, run.length, run.size, run.crc, run.codec)
     positions, offset, length, size, crc, codec = ([column[i] for i in at] for column in columns)
-    return Run(positions, run.pack_id, run.flags, offset, length, size, crc, codec), [stored[i] for i in at]
+    return ReadRange(positions, run.pack_id, run.flags, offset, length, size, crc, codec), [stored[i] for i in at]

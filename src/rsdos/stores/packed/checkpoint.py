@@ -11,13 +11,13 @@ from rsdos.index.index import Index
 from rsdos.index.manifest import Manifest, encode_manifest
 from rsdos.layout import Layout
 from rsdos.storage import posix
-from rsdos.stores.base import MOST_LOOKS
-from rsdos.stores.findings import Piece, Pin
+from rsdos.stores.base import MOST_LOOKUPS
+from rsdos.stores.findings import Checkpoint, FilePrefix
 
 
 @contextmanager
-def pinned(layout: Layout, index: Index, root: str) -> Iterator[Pin]:
-    """See `Packs.pin`. The segment files are open: they may go sixteen commits from now."""
+def open_checkpoint(layout: Layout, index: Index, root: str) -> Iterator[Checkpoint]:
+    """See `PackStore.checkpoint`. The segment files are open: they may go sixteen commits from now."""
     manifest, segments = _open_newest(layout, index)
     try:
         target = Layout(root).manifest(manifest.number)
@@ -26,17 +26,17 @@ def pinned(layout: Layout, index: Index, root: str) -> Iterator[Pin]:
         packs = tuple(pack._replace(synced=pack.length) for pack in manifest.packs)
         tables = tuple(segment._replace(synced=True) for segment in manifest.segments)
         posix.write_file(target, encode_manifest(manifest._replace(packs=packs, segments=tables)))
-        pieces = [*segments, *(Piece(_name(layout, layout.pack(pack.id)), pack.length) for pack in manifest.packs)]
-        yield Pin((os.path.relpath(target, root),), tuple(pieces))
+        pieces = [*segments, *(FilePrefix(_name(layout, layout.pack(pack.id)), pack.length) for pack in manifest.packs)]
+        yield Checkpoint((os.path.relpath(target, root),), tuple(pieces))
     finally:
         _close(segments)
 
 
-def _open_newest(layout: Layout, index: Index) -> tuple[Manifest, list[Piece]]:
+def _open_newest(layout: Layout, index: Index) -> tuple[Manifest, list[FilePrefix]]:
     """The newest manifest and its segment files."""
-    for _ in range(MOST_LOOKS):
+    for _ in range(MOST_LOOKUPS):
         manifest = index.newest()
-        segments: list[Piece] = []
+        segments: list[FilePrefix] = []
         is_gone = False
         try:
             for segment in manifest.segments:
@@ -46,20 +46,20 @@ def _open_newest(layout: Layout, index: Index) -> tuple[Manifest, list[Piece]]:
                         file = posix.open_for_reading(path)
                     except FileNotFoundError:
                         is_gone = True
-                        segments.append(Piece(_name(layout, path), 0))
+                        segments.append(FilePrefix(_name(layout, path), 0))
                     else:
-                        segments.append(Piece(_name(layout, path), os.fstat(file.fd).st_size, file))
+                        segments.append(FilePrefix(_name(layout, path), os.fstat(file.fd).st_size, file))
             # One that is gone is damage, unless commits went by since the manifest was read.
-            if not is_gone or index.history.is_newest(manifest.number):
+            if not is_gone or index.commits.is_newest(manifest.number):
                 return manifest, segments
         except BaseException:
             _close(segments)
             raise
         _close(segments)
-    raise Busy(layout.index, f"others: {MOST_LOOKS} times it had changed when it was looked at again")
+    raise Busy(layout.index, f"others: {MOST_LOOKUPS} times it had changed when it was looked at again")
 
 
-def _close(pieces: list[Piece]) -> None:
+def _close(pieces: list[FilePrefix]) -> None:
     for piece in pieces:
         if piece.file is not None:
             piece.file.close()

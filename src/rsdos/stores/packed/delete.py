@@ -6,37 +6,37 @@ from rsdos.config import Config
 from rsdos.errors import DamagedContainer
 from rsdos.index.entries import Entries
 from rsdos.index.index import Index
-from rsdos.index.liveness import living, recounted
+from rsdos.index.liveness import live_mask, with_dead_counts
 from rsdos.index.manifest import WHOLE_PACK, Manifest
 from rsdos.layout import Layout
 from rsdos.model import DIGEST_BYTES, Durability, RecordFlag
-from rsdos.stores.packed.active_pack import Claim
+from rsdos.stores.packed.active_pack import ActivePack
 
 MOST_TOMBSTONES = 1 << 16
 """Tombstones in one batch: 4.3 MB of it, and a few times that in memory."""
 
 
-def bury(layout: Layout, config: Config, index: Index, durability: Durability, copies: Entries) -> None:
+def write_tombstones(layout: Layout, config: Config, index: Index, durability: Durability, copies: Entries) -> None:
     """Commit a batch that kills some live copies, given sorted; what it returned from is not undone by a power loss.
 
     Steps as of an insert (`rsdos.stores.packed.writer`): lock a pack (1, 2), write and sync the batch (4), commit (5,
     6). There is no step 3. The caller holds the maintenance lock: nobody else deletes or repacks meanwhile.
     """
-    tombstones = copies.buried()
-    claim = Claim(layout, config, index)
+    tombstones = copies.as_tombstones()
+    claim = ActivePack(layout, config, index)
     try:
         # 4. Write the tombstones.
         segment = claim.finish_batch(tombstones)
         synced = claim.sync(durability)
 
         def change(newest: Manifest) -> Manifest:
-            manifest = newest.with_pack(claim.grown(newest, synced)).with_segments((), segment)
+            manifest = newest.with_pack(claim.entry_after(newest, synced)).with_segments((), segment)
             try:
                 before = index.open(newest).copies_like(copies)
             except (DamagedContainer, FileNotFoundError):
                 before = copies  # A repair counts anew.
             both = Entries.joined((before, tombstones)).sort()
-            return recounted(manifest, before, both.take(living(both, newest.pack_ids)))
+            return with_dead_counts(manifest, before, both.take(live_mask(both, newest.pack_ids)))
 
         # 5 and 6.
         claim.committed(index.commit(change, durability))

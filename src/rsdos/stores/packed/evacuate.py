@@ -16,13 +16,13 @@ from rsdos.index.entries import Entries
 from rsdos.index.index import Index
 from rsdos.index.manifest import Manifest, SegmentEntry
 from rsdos.index.merge import Table
-from rsdos.index.snapshot import Run, runs_of
+from rsdos.index.snapshot import ReadRange, coalesce
 from rsdos.layout import Layout
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, Durability, Record, RecordFlag
 from rsdos.pack.reader import BarePack
 from rsdos.storage import locks, posix
 from rsdos.stores.batch import MOST_BATCH, MOST_ENTRIES
-from rsdos.stores.packed.active_pack import Claim
+from rsdos.stores.packed.active_pack import ActivePack
 from rsdos.stores.packed.delete import tombstone_of_pack
 from rsdos.stores.packed.recovery import tombstones_of
 from rsdos.stores.packs import GAP, WINDOW
@@ -31,7 +31,7 @@ _NO_CRC = 0xFFFFFFFF
 """The CRC-32 of an object without bytes is 0: with this one an entry of no bytes is always damaged."""
 
 
-class Evacuation:
+class DamagedPackRewrite:
     """One pack's way to another. The caller holds the maintenance lock."""
 
     def __init__(self, layout: Layout, config: Config, index: Index, unlink: Callable[[int], bool]) -> None:
@@ -60,7 +60,7 @@ class Evacuation:
             pack = self._index.refresh().manifest.pack(pack_id)
             if pack is None:
                 return []
-            claim = Claim(self._layout, self._config, self._index, refused=damaged)
+            claim = ActivePack(self._layout, self._config, self._index, refused=damaged)
             try:
                 self._copy(pack_id, claim)
                 self._carry_tombstones(pack_id, tables, claim)
@@ -74,13 +74,13 @@ class Evacuation:
                 posix.sync_directory(self._layout.packed)
         return target
 
-    def _copy(self, pack_id: int, claim: Claim) -> None:
+    def _copy(self, pack_id: int, claim: ActivePack) -> None:
         snapshot = self._index.refresh()
         pack = snapshot.manifest.pack(pack_id)
         assert pack is not None
         file = self._open(pack_id)
         for entries in snapshot.copies_in(pack):
-            for run in runs_of(entries, GAP, WINDOW):
+            for run in coalesce(entries, GAP, WINDOW):
                 if self._count and (
                     self._count + len(run.offset) > MOST_ENTRIES
                     or claim.position - claim.writer.batch_start >= MOST_BATCH
@@ -94,7 +94,7 @@ class Evacuation:
         except OSError:
             return None
 
-    def _copy_run(self, entries: Entries, run: Run, file: BarePack | None, claim: Claim) -> None:
+    def _copy_run(self, entries: Entries, run: ReadRange, file: BarePack | None, claim: ActivePack) -> None:
         start = run.offset[0]
         ends = [offset + length for offset, length in zip(run.offset, run.length, strict=True)]
         if file is None or run.flags or max(ends) > file.size():
@@ -113,7 +113,7 @@ class Evacuation:
             entries.moved(run.positions, claim.pack.id, offset),
         )
 
-    def _copy_one(self, entries: Entries, at: int, file: BarePack | None, claim: Claim) -> None:
+    def _copy_one(self, entries: Entries, at: int, file: BarePack | None, claim: ActivePack) -> None:
         record = next(iter(entries.take([at])))
         writer = claim.writer
         start = writer.position
@@ -138,7 +138,7 @@ class Evacuation:
                 return
             yield part
 
-    def _note_lost(self, record: Record, claim: Claim) -> None:
+    def _note_lost(self, record: Record, claim: ActivePack) -> None:
         self.lost.append(record.key)
         table = Entries.of(
             [record.digest],
@@ -158,13 +158,13 @@ class Evacuation:
         objects, size, stored = self._counts
         self._counts = objects + len(table), size + table.total_size, stored + table.total_length
 
-    def _finish_batch(self, claim: Claim) -> None:
+    def _finish_batch(self, claim: ActivePack) -> None:
         if self._count:
             self._segments.append(claim.finish_batch(Entries.joined(self._tables).sort()))
         self._tables.clear()
         self._count = 0
 
-    def _carry_tombstones(self, pack_id: int, tables: Sequence[Table], claim: Claim) -> None:
+    def _carry_tombstones(self, pack_id: int, tables: Sequence[Table], claim: ActivePack) -> None:
         """Those in the pack, and those that only the index knows: a rebuild must not miss them."""
         self._finish_batch(claim)
         present = [other for other in self._layout.pack_ids() if other != pack_id]
@@ -190,7 +190,7 @@ class Evacuation:
         posix.sync_directory(directory)
         return [target]
 
-    def _commit(self, pack_id: int, claim: Claim) -> None:
+    def _commit(self, pack_id: int, claim: ActivePack) -> None:
         if self._segments:
             claim.sync(Durability.FULL)
             # Not listed in the manifest, which tells the same by itself.
@@ -200,7 +200,7 @@ class Evacuation:
         def change(newest: Manifest) -> Manifest:
             manifest = newest.without_pack(pack_id).with_segments((), *self._segments)
             if synced:
-                pack = claim.grown(newest, synced)
+                pack = claim.entry_after(newest, synced)
                 objects, size, stored = self._counts
                 manifest = manifest.with_pack(
                     pack._replace(objects=pack.objects + objects, size=pack.size + size, stored=pack.stored + stored)

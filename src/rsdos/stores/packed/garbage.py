@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from rsdos.index.commits import History
+from rsdos.index.commits import CommitLog
 from rsdos.index.manifest import Manifest
 from rsdos.layout import Layout
 from rsdos.storage import locks, posix
 from rsdos.storage.descriptors import Working, opening
-from rsdos.stores.findings import Swept
+from rsdos.stores.findings import Reclaimed
 
 
-def sweep_packs(layout: Layout, history: History, unlink: Callable[[int], bool]) -> Swept:
-    """See `rsdos.stores.packs.Packs.sweep`; ``unlink`` says whether it has removed a pack.
+def collect_garbage(layout: Layout, history: CommitLog, unlink: Callable[[int], bool]) -> Reclaimed:
+    """See `rsdos.stores.packs.PackStore.collect_garbage`; ``unlink`` says whether it has removed a pack.
 
     Packs that the newest manifest does not have, and what stands behind the committed length of those it has. A live
     writer holds the lock of its pack, and a long reader that of all that may go.
@@ -32,7 +32,7 @@ def sweep_packs(layout: Layout, history: History, unlink: Callable[[int], bool])
     if files:
         # A tombstone may be forgotten when the pack it points into is gone for good.
         posix.sync_directory(layout.packed)
-    return Swept(files, length)
+    return Reclaimed(files, length)
 
 
 def _leftover(layout: Layout, manifest: Manifest, pack_id: int) -> int | None:

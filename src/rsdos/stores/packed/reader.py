@@ -16,7 +16,7 @@ from rsdos.codecs.checksum import crc32, crc32_of_each
 from rsdos.codecs.coding import decode, decode_many
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
 from rsdos.hashing import HashType
-from rsdos.index.snapshot import Run
+from rsdos.index.snapshot import ReadRange
 from rsdos.layout import Layout
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, Record, RecordFlag, Stored
 from rsdos.pack.reader import PackFile
@@ -73,7 +73,7 @@ class RecordReader:
             self._packs[pack_id] = pack
         return pack
 
-    def whole(self, record: Record) -> bytes:
+    def read_object(self, record: Record) -> bytes:
         """The raw bytes of one copy."""
         digest, pack_id, offset, length, size, crc, codec, flags = record
         if flags and codec == 0 and length <= AT_ONCE:
@@ -144,7 +144,7 @@ class RecordReader:
 
         return io.BufferedReader(FramedReader(fetch, fill, _stored(record), partial(DamagedObject, record.key)))
 
-    def stored_run(self, run: Run) -> list[bytes] | None:
+    def stored_run(self, run: ReadRange) -> list[bytes] | None:
         """The stored bytes of a run, or None when one of them is not what was written."""
         try:
             stored, _ = read_run(self._pack(run.pack_id), run)
@@ -152,18 +152,18 @@ class RecordReader:
             return None
         return stored if crc32_of_each(stored) == run.crc else None
 
-    def are_good(self, digests: Sequence[bytes], run: Run, raws: Sequence[bytes | None]) -> bool:
+    def are_good(self, digests: Sequence[bytes], run: ReadRange, raws: Sequence[bytes | None]) -> bool:
         """Whether these are the bytes of the keys of a run."""
         wanted = b"".join([digests[at] for at in run.positions]).hex()
         return None not in raws and "".join(self._hash.keys_of(cast(Sequence[bytes], raws))) == wanted
 
-    def ahead(self, runs: Iterator[Run]) -> Iterator[Run]:
+    def ahead(self, runs: Iterator[ReadRange]) -> Iterator[ReadRange]:
         """The same runs; what they need is asked of the disk some runs before, all at once.
 
         4,000 objects of 1 KB from all over a pack of 100 MB that was not in the system's cache: 240 ms without, 60
         with. What is cached is not asked for: that would take a system call for each run.
         """
-        batch: list[Run] = []
+        batch: list[ReadRange] = []
         count = 0
         for run in runs:
             batch.append(run)
@@ -175,7 +175,7 @@ class RecordReader:
         self._ask_for(batch)
         yield from batch
 
-    def _ask_for(self, runs: Sequence[Run]) -> None:
+    def _ask_for(self, runs: Sequence[ReadRange]) -> None:
         if len(runs) < 2:
             return
         samples = (runs[0], runs[len(runs) // 2], runs[-1])
@@ -204,7 +204,7 @@ class RecordReader:
         """Whether one copy decodes to the bytes of its key."""
         hasher = self._hash.new()
         try:
-            for part in self.frames(record) if record.flags else (self.whole(record),):
+            for part in self.frames(record) if record.flags else (self.read_object(record),):
                 hasher.update(part)
         except (DecodeError, DamagedObject, DamagedContainer, FileNotFoundError):
             return False
@@ -231,7 +231,7 @@ def _stored(record: Record) -> Stored:
     return Stored(codec_of_record(record), RecordFlag(record.flags), record.length, record.size)
 
 
-def read_run(file: PackFile, run: Run) -> tuple[list[bytes], bytes | None]:
+def read_run(file: PackFile, run: ReadRange) -> tuple[list[bytes], bytes | None]:
     """The stored bytes of each of a run; and all of it, where nothing stands between them.
 
     Raises `DamagedContainer` where the pack is cut short, and OSError.
@@ -245,7 +245,7 @@ def read_run(file: PackFile, run: Run) -> tuple[list[bytes], bytes | None]:
     return [data[offset - start : end - start] for offset, end in zip(run.offset, ends, strict=True)], None
 
 
-def decoded(run: Run, stored: list[bytes]) -> Sequence[bytes | None]:
+def decoded(run: ReadRange, stored: list[bytes]) -> Sequence[bytes | None]:
     """The raw bytes of a run; None for each of a codec of which one does not decode."""
     if not any(run.codec) and run.size == run.length:
         return stored

@@ -26,8 +26,8 @@ from rsdos.storage import locks, posix
 from rsdos.storage.permissions import make_directory
 from rsdos.stores.base import free_name
 from rsdos.stores.findings import Finding, Rebuilt
-from rsdos.stores.packed.evacuate import Evacuation
-from rsdos.stores.packed.recovery import PackSurvey, Survey, survey
+from rsdos.stores.packed.evacuate import DamagedPackRewrite
+from rsdos.stores.packed.recovery import PackScan, ScannedPacks, scan_packs
 
 
 class Rebuild:
@@ -39,7 +39,7 @@ class Rebuild:
         self._index = index
         self._unlink = unlink
         self._container_id = bytes.fromhex(config.container_id)
-        self._damaged: list[PackSurvey] = []
+        self._damaged: list[PackScan] = []
         self._base: Manifest | None = None
         self._gone: list[str] = []
         self._fresh: list[SegmentEntry] = []
@@ -51,7 +51,7 @@ class Rebuild:
         if missing := self._missing_directories():
             return [Finding(self._name(directory), "the directory is missing") for directory in missing]
         found = [Finding(self._name(path), reason) for path, reason, _ in self._misnamed()]
-        result = survey(self._layout, self._config.container_id, self._index, self._layout.pack_ids())
+        result = scan_packs(self._layout, self._config.container_id, self._index, self._layout.pack_ids())
         return [*found, *self._index_faults(), *self._pack_faults(result)]
 
     def _missing_directories(self) -> list[str]:
@@ -74,7 +74,7 @@ class Rebuild:
     def _bad_manifests(self) -> Iterator[tuple[str, str]]:
         for number in self._layout.manifest_numbers():
             try:
-                self._index.history.read(number)
+                self._index.commits.read(number)
             except FileNotFoundError:
                 continue
             except DamagedContainer as error:
@@ -84,11 +84,11 @@ class Rebuild:
         for path, reason in self._bad_manifests():
             yield Finding(self._name(path), reason)
         try:
-            self._index.history.newest_number()
+            self._index.commits.newest_number()
         except DamagedContainer as error:
             yield Finding(self._name(os.fspath(error.path)), str(error).partition(": ")[2])
 
-    def _pack_faults(self, result: Survey) -> Iterator[Finding]:
+    def _pack_faults(self, result: ScannedPacks) -> Iterator[Finding]:
         for path in result.gone:
             yield Finding(self._name(path), "a segment of the index is damaged or missing")
         for pack in result.packs.values():
@@ -100,7 +100,7 @@ class Rebuild:
         if result.base:
             yield from self._unlike(result.base, result)
 
-    def _unlike(self, base: Manifest, result: Survey) -> Iterator[Finding]:
+    def _unlike(self, base: Manifest, result: ScannedPacks) -> Iterator[Finding]:
         """Where the manifest says another thing than its own tables."""
         path = self._name(self._layout.manifest(base.number))
         for pack_id in sorted({*base.pack_ids} - {*result.packs}):
@@ -124,7 +124,7 @@ class Rebuild:
         moved = self._give_names(aside)
         with ExitStack() as held:
             try:
-                manifest = self._index.history.restore(lambda: self._make(held))
+                manifest = self._index.commits.restore(lambda: self._make(held))
             except BaseException:
                 self._undo()
                 raise
@@ -140,7 +140,7 @@ class Rebuild:
             was = self._base.pack(pack.id) if self._base else None
             if was and found:
                 unknown += max(was.objects - was.dead_objects - (found.objects - found.dead_objects), 0)
-            evacuation = Evacuation(self._layout, self._config, self._index, self._unlink)
+            evacuation = DamagedPackRewrite(self._layout, self._config, self._index, self._unlink)
             moved += evacuation.run(pack.id, pack.tables, {other.id for other in self._damaged}, aside)
             lost += evacuation.lost
         # 6. Only now: until here they could have been looked at again.
@@ -153,7 +153,7 @@ class Rebuild:
     def _undo(self) -> None:
         """Remove the segments that were written, unless the manifest stands and only its last sync failed."""
         with suppress(OSError):
-            manifest = self._index.history.readable()
+            manifest = self._index.commits.readable()
             named = {segment.number for segment in manifest.segments} if manifest else set()
             for segment in self._fresh:
                 if segment.number not in named:
@@ -182,10 +182,12 @@ class Rebuild:
     def _make(self, held: ExitStack) -> Manifest | None:
         """The manifest as it should be, its segments written; None when the newest will do."""
         # 2. Look.
-        newest, missing = self._index.history.latest()
+        newest, missing = self._index.commits.latest()
         # A pack that is not there yet belongs to a writer that is alive.
         ids = self._layout.pack_ids()
-        result = survey(self._layout, self._config.container_id, self._index, ids, self._lock_out_writers(held, ids))
+        result = scan_packs(
+            self._layout, self._config.container_id, self._index, ids, self._lock_out_writers(held, ids)
+        )
         self._base = result.base
         self._gone = result.gone
         self._damaged = [pack for pack in result.packs.values() if pack.faults]
@@ -210,7 +212,7 @@ class Rebuild:
     def _lock_out_writers(self, held: ExitStack, ids: Collection[int]) -> set[int]:
         """Lock those packs that somebody could append to; returns those where somebody does."""
         try:
-            manifest = self._index.history.newest()
+            manifest = self._index.commits.newest()
         except DamagedContainer:
             return set()  # No writer begins, and none that has begun can commit.
         busy = set()
@@ -223,7 +225,7 @@ class Rebuild:
                 busy.add(pack_id)
         return busy
 
-    def _manifest(self, result: Survey, segments: list[SegmentEntry], number: int) -> Manifest:
+    def _manifest(self, result: ScannedPacks, segments: list[SegmentEntry], number: int) -> Manifest:
         base = result.base or Manifest(0, self._config.container_id)
         packs = tuple(self._entry(pack, base.pack(pack.id)) for pack in result.packs.values())
         ids = [pack_id for pack_id in self._layout.locked_ids() if pack_id <= LAST_PACK]
@@ -243,7 +245,7 @@ class Rebuild:
     def _open(self, entry: SegmentEntry) -> Segment:
         return self._index.open_segment(entry)
 
-    def _entry(self, pack: PackSurvey, was: PackEntry | None) -> PackEntry:
+    def _entry(self, pack: PackScan, was: PackEntry | None) -> PackEntry:
         is_full = pack.length >= self._config.pack_size_target
         sealed = bool(pack.faults) or is_full or (was is not None and was.sealed)
         objects, size, stored = pack.counts()

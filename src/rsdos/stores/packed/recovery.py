@@ -23,7 +23,7 @@ MOST_PACK_ID = (1 << 32) - 2
 
 
 @dataclass(slots=True)
-class PackSurvey:
+class PackScan:
     """One pack. ``length`` bytes of it are its own; ``faults`` say why it cannot stay as it is."""
 
     id: int
@@ -49,11 +49,11 @@ class PackSurvey:
 
 
 @dataclass(slots=True)
-class Survey:
+class ScannedPacks:
     """All packs; ``base`` is the newest manifest that is whole, and ``rest`` what only its segments know."""
 
     base: Manifest | None
-    packs: dict[int, PackSurvey]
+    packs: dict[int, PackScan]
     rest: list[Table] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
     """Files of the index that are not whole."""
@@ -64,14 +64,16 @@ class Survey:
         return [*(table for pack in self.packs.values() for table in pack.tables), *self.rest]
 
 
-def survey(layout: Layout, container_id: str, index: Index, ids: Collection[int], busy: Collection[int] = ()) -> Survey:
+def scan_packs(
+    layout: Layout, container_id: str, index: Index, ids: Collection[int], busy: Collection[int] = ()
+) -> ScannedPacks:
     """Look at the packs ``ids``, those of the newest manifest, and at the index. Nothing is written.
 
     Every batch that is whole counts, also one behind what the manifest calls committed: an older manifest may have
     come back. But not in ``busy`` packs, whose writers are alive and will commit for themselves.
     """
     base = index.readable()
-    result = Survey(base, {})
+    result = ScannedPacks(base, {})
     known = base.pack_ids if base else ()
     for pack_id in sorted({*ids, *known}):
         entry = base.pack(pack_id) if base else None
@@ -89,8 +91,8 @@ def survey(layout: Layout, container_id: str, index: Index, ids: Collection[int]
     return result
 
 
-def _pack(layout: Layout, container_id: bytes, pack_id: int, entry: PackEntry | None, limit: int | None) -> PackSurvey:
-    found = PackSurvey(pack_id)
+def _pack(layout: Layout, container_id: bytes, pack_id: int, entry: PackEntry | None, limit: int | None) -> PackScan:
+    found = PackScan(pack_id)
     path = layout.pack(pack_id)
     committed = entry.length if entry else 0
     try:
@@ -116,7 +118,7 @@ def _pack(layout: Layout, container_id: bytes, pack_id: int, entry: PackEntry | 
     return found
 
 
-def _read(found: PackSurvey, file: PackFile, limit: int | None) -> None:
+def _read(found: PackScan, file: PackFile, limit: int | None) -> None:
     result = scan(file, limit)
     found.length = result.batches[-1].end if result.batches else 0
     # What stands behind the last batch is a dead writer's.
@@ -143,7 +145,7 @@ def _read(found: PackSurvey, file: PackFile, limit: int | None) -> None:
             found.replaces |= {r.pack_id for r in whole if r.offset == WHOLE_PACK and r.pack_id != file.pack_id}
 
 
-def _add_index(layout: Layout, index: Index, result: Survey) -> None:
+def _add_index(layout: Layout, index: Index, result: ScannedPacks) -> None:
     """What only the segments of the index know: of the damaged packs, and tombstones."""
     damaged = [pack.id for pack in result.packs.values() if pack.faults]
     ranges = {pack_id: result.packs[pack_id].ranges for pack_id in damaged}
@@ -156,7 +158,7 @@ def _add_index(layout: Layout, index: Index, result: Survey) -> None:
             result.rest.append(mine)
 
 
-def _segments(layout: Layout, index: Index, result: Survey) -> Sequence[Segment]:
+def _segments(layout: Layout, index: Index, result: ScannedPacks) -> Sequence[Segment]:
     opened = []
     for entry in result.base.segments if result.base else ():
         try:
@@ -176,7 +178,7 @@ def tombstones_of(tables: Sequence[Table]) -> Entries:
     return Entries.joined(entries.take(entries.is_tombstone()) for entries in some)
 
 
-def recover(layout: Layout, container_id: str, manifest: Manifest | None) -> Snapshot:
+def snapshot_from_packs(layout: Layout, container_id: str, manifest: Manifest | None) -> Snapshot:
     """A snapshot of the segments inside the packs. Nothing is written.
 
     Of the live packs of ``manifest``, each up to its committed length, when there is one. Without it, of every pack

@@ -10,10 +10,10 @@ from rsdos.config import Config
 from rsdos.errors import Busy, DamagedContainer, DamagedObject, DecodeError
 from rsdos.index.entries import Entries
 from rsdos.index.index import Index
-from rsdos.index.liveness import recounted
+from rsdos.index.liveness import with_dead_counts
 from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry
 from rsdos.index.segment import Segment
-from rsdos.index.snapshot import Run, runs_of
+from rsdos.index.snapshot import ReadRange, coalesce
 from rsdos.layout import Layout
 from rsdos.model import FRAME_SIZE, Durability, RecordFlag
 from rsdos.pack.reader import PackFile
@@ -22,7 +22,7 @@ from rsdos.storage import locks, posix
 from rsdos.stores.batch import MOST_BATCH, MOST_ENTRIES
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.findings import Rewritten
-from rsdos.stores.packed.active_pack import Claim
+from rsdos.stores.packed.active_pack import ActivePack
 from rsdos.stores.packed.delete import tombstone_of_pack
 from rsdos.stores.packed.reader import RecordReader, decoded, read_run
 from rsdos.stores.packs import GAP, WINDOW
@@ -72,14 +72,14 @@ class Repack:
         self._living_count = 0
 
     def run(self, pack_id: int) -> Rewritten:
-        """Rewrite one pack; see `Packs.rewrite`."""
+        """Rewrite one pack; see `PackStore.rewrite`."""
         # 1. From here on nobody appends to it.
         lock = locks.try_acquire(self._layout.pack_lock(pack_id))
         if lock is None:
             raise Busy(self._layout.pack(pack_id))
         with lock:
             pack = self._seal(pack_id)
-            claim = Claim(self._layout, self._config, self._index, refused=(pack_id,))
+            claim = ActivePack(self._layout, self._config, self._index, refused=(pack_id,))
             before = claim.pack.length
             try:
                 self._copy(pack, claim)
@@ -113,7 +113,7 @@ class Repack:
 
     # 3. Copying.
 
-    def _copy(self, pack: PackEntry, claim: Claim) -> None:
+    def _copy(self, pack: PackEntry, claim: ActivePack) -> None:
         path = self._layout.pack(pack.id)
         self._file = file = PackFile(path, pack.id, bytes.fromhex(self._config.container_id))
         found = scan(file, pack.length)
@@ -143,8 +143,8 @@ class Repack:
         if self._living_count < pack.objects - pack.dead_objects:
             raise DamagedContainer(path, "the index has fewer objects of it than the manifest counts")
 
-    def _copy_group(self, pack: PackEntry, entries: Entries, claim: Claim) -> None:
-        for run in runs_of(live := self._living(pack, entries), GAP, min(WINDOW, _COPIED)):
+    def _copy_group(self, pack: PackEntry, entries: Entries, claim: ActivePack) -> None:
+        for run in coalesce(live := self._living(pack, entries), GAP, min(WINDOW, _COPIED)):
             if self._count and (
                 self._count + len(run.offset) > MOST_ENTRIES or claim.position - claim.writer.batch_start >= MOST_BATCH
             ):
@@ -177,7 +177,7 @@ class Repack:
                 kept.append(Entries.of_records([next(filter(self._reader.is_intact, here), here[0])]))
         return Entries.joined(kept).sort()
 
-    def _copy_run(self, live: Entries, run: Run, claim: Claim) -> None:
+    def _copy_run(self, live: Entries, run: ReadRange, claim: ActivePack) -> None:
         if run.flags:
             for at in run.positions:
                 self._copy_framed(live, at, run, claim)
@@ -195,11 +195,13 @@ class Repack:
         else:
             self._recode(live, run, stored, crcs, claim)
 
-    def _append(self, live: Entries, at: Sequence[int], offset: int, claim: Claim) -> None:
+    def _append(self, live: Entries, at: Sequence[int], offset: int, claim: ActivePack) -> None:
         """Note that the bytes of some entries stand, as they were, from ``offset`` on."""
         self._note(live.moved(at, claim.pack.id, offset))
 
-    def _recode(self, live: Entries, run: Run, stored: list[bytes], crcs: Sequence[int], claim: Claim) -> None:
+    def _recode(
+        self, live: Entries, run: ReadRange, stored: list[bytes], crcs: Sequence[int], claim: ActivePack
+    ) -> None:
         assert self._encoding is not None
         digests = live.take(run.positions).digests()
         good, payloads = [], []
@@ -226,7 +228,7 @@ class Repack:
             )
             self._note(table.keyed())
 
-    def _copy_framed(self, live: Entries, at: int, run: Run, claim: Claim) -> None:
+    def _copy_framed(self, live: Entries, at: int, run: ReadRange, claim: ActivePack) -> None:
         record = next(iter(live.take([at])))
         writer = claim.writer
         if self._encoding is not None:
@@ -269,13 +271,13 @@ class Repack:
     def _note_damage(self, live: Entries, at: Sequence[int]) -> None:
         self._damaged += map(bytes.hex, live.take(at).digests())
 
-    def _finish_batch(self, claim: Claim) -> None:
+    def _finish_batch(self, claim: ActivePack) -> None:
         if self._count:
             self._segments.append(claim.finish_batch(Entries.joined(self._tables).sort()))
         self._tables.clear()
         self._count = 0
 
-    def _finish_tombstones(self, claim: Claim) -> None:
+    def _finish_tombstones(self, claim: ActivePack) -> None:
         self._finish_batch(claim)
         tombstones = Entries.joined(self._tombstones)
         self._tombstones.clear()
@@ -284,7 +286,7 @@ class Repack:
 
     # 4 to 6.
 
-    def _commit(self, pack: PackEntry, claim: Claim) -> None:
+    def _commit(self, pack: PackEntry, claim: ActivePack) -> None:
         self._finish_tombstones(claim)
         if self._counts[0]:
             # 4. All of it is on the disk before anything says that the old pack does not count.
@@ -303,7 +305,7 @@ class Repack:
                 raise Busy("the container, by a delete that took no notice of the maintenance lock,")
             manifest = newest.without_pack(pack.id).with_segments((), *self._segments)
             if synced:
-                manifest = manifest.with_pack(self._grown(claim, newest, synced))
+                manifest = manifest.with_pack(self._entry_after(claim, newest, synced))
             return self._recounted(newest, manifest, claim, fresh)
 
         # 6. Commit.
@@ -311,12 +313,14 @@ class Repack:
         if synced:
             claim.committed(manifest)
 
-    def _grown(self, claim: Claim, newest: Manifest, synced: int) -> PackEntry:
-        grown = claim.grown(newest, synced)
+    def _entry_after(self, claim: ActivePack, newest: Manifest, synced: int) -> PackEntry:
+        grown = claim.entry_after(newest, synced)
         objects, size, stored = self._counts
         return grown._replace(objects=grown.objects + objects, size=grown.size + size, stored=grown.stored + stored)
 
-    def _recounted(self, newest: Manifest, manifest: Manifest, claim: Claim, fresh: Sequence[SegmentEntry]) -> Manifest:
+    def _recounted(
+        self, newest: Manifest, manifest: Manifest, claim: ActivePack, fresh: Sequence[SegmentEntry]
+    ) -> Manifest:
         """With the dead bytes of objects that have copies elsewhere, from before or since this was begun."""
         digests = list(self._shared)
         try:
@@ -341,7 +345,7 @@ class Repack:
                 dead_stored=pack.dead_stored + moved.total_length,
             )
             manifest = manifest.with_pack(pack)
-        return recounted(manifest, old, new)
+        return with_dead_counts(manifest, old, new)
 
 
 def _fresh_segments(base: Manifest, newest: Manifest) -> list[SegmentEntry]:

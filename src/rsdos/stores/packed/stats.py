@@ -12,10 +12,10 @@ from rsdos.index.snapshot import Snapshot
 from rsdos.index.state import Losses
 from rsdos.layout import Layout
 from rsdos.storage import posix
-from rsdos.stores.stats import PackedSums, PackSums
+from rsdos.stores.stats import PackedStats, PackStats
 
 # An entry of a manifest has the same members.
-_members = attrgetter(*PackSums._fields)
+_members = attrgetter(*PackStats._fields)
 
 
 def open_index(layout: Layout, config: Config) -> Index:
@@ -24,9 +24,9 @@ def open_index(layout: Layout, config: Config) -> Index:
 
     # Imported only where there is need: most looks at an index have none of either.
     def recovered(manifest: Manifest | None) -> Snapshot:
-        from rsdos.stores.packed.recovery import recover
+        from rsdos.stores.packed.recovery import snapshot_from_packs
 
-        return recover(layout, config.container_id, manifest)
+        return snapshot_from_packs(layout, config.container_id, manifest)
 
     def check_pack(fd: int, path: str, pack_id: int) -> None:
         from rsdos.pack.reader import check_header
@@ -46,12 +46,12 @@ def open_index(layout: Layout, config: Config) -> Index:
     return Index(layout, config.container_id, recovered, check_pack, Losses(without_cut, without_unwritten))
 
 
-def sums_of(layout: Layout, index: Index) -> PackedSums:
+def stats_of(layout: Layout, index: Index) -> PackedStats:
     """The newest state of an index, counted."""
     snapshot = index.refresh()
     manifest = snapshot.manifest
-    return PackedSums(
-        tuple(PackSums(*_members(pack)) for pack in manifest.packs),
+    return PackedStats(
+        tuple(PackStats(*_members(pack)) for pack in manifest.packs),
         _length_of_index(layout),
         manifest.number,
         len(manifest.segments),
@@ -68,7 +68,7 @@ def _length_of_index(layout: Layout) -> int:
         raise
 
 
-def look(layout: Layout, config: Config) -> tuple[PackedSums, Mapping[str, object]]:
-    """The sums of a container of version 2, and what was noted in it; see `Packs.notes`."""
+def read_stats(layout: Layout, config: Config) -> tuple[PackedStats, Mapping[str, object]]:
+    """The sums of a container of version 2, and what was noted in it; see `PackStore.notes`."""
     index = open_index(layout, config)
-    return sums_of(layout, index), index.snapshot.manifest.notes
+    return stats_of(layout, index), index.snapshot.manifest.notes

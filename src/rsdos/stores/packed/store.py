@@ -12,49 +12,49 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from rsdos.config import Config
 from rsdos.errors import Busy, DamagedContainer, DamagedObject, DecodeError, log_warning
-from rsdos.index.snapshot import Found, Run, Snapshot
+from rsdos.index.snapshot import Found, ReadRange, Snapshot
 from rsdos.layout import Layout
 from rsdos.model import BytesLike, Codec, Copy, Durability, ObjectMeta, Place, Record, Trust, Verify
 from rsdos.pack.reader import PackFile
 from rsdos.pack.scanning import Scan, scan
-from rsdos.stores.base import LOOKS, MOST_LOOKS, first_good
-from rsdos.stores.batch import Look
+from rsdos.stores.base import LOOKUPS, MOST_LOOKUPS, first_good
+from rsdos.stores.batch import KnownCheck
 from rsdos.stores.encoding import Encoding
-from rsdos.stores.findings import Depth, Finding, Pin, Rebuilt, Rewritten, Sample, Swept, Whole
-from rsdos.stores.packed.checkpoint import pinned
-from rsdos.stores.packed.garbage import sweep_packs
+from rsdos.stores.findings import Checkpoint, Depth, Finding, Rebuilt, Reclaimed, Rewritten, Sample, VerifiedObject
+from rsdos.stores.packed.checkpoint import open_checkpoint
+from rsdos.stores.packed.garbage import collect_garbage
 from rsdos.stores.packed.reader import RecordReader, codec_of_record, decoded
-from rsdos.stores.packed.stats import open_index, sums_of
-from rsdos.stores.packs import GAP, WINDOW, Listed, Packs
-from rsdos.stores.stats import PackedSums
+from rsdos.stores.packed.stats import open_index, stats_of
+from rsdos.stores.packs import GAP, WINDOW, Listed, PackStore
+from rsdos.stores.stats import PackedStats
 
 if TYPE_CHECKING:
     from rsdos.stores.packed.check import NativeCheck
     from rsdos.stores.packed.rebuild import Rebuild
-    from rsdos.stores.packed.writer import Appender
+    from rsdos.stores.packed.writer import PackedBatchWriter
 
 _T = TypeVar("_T")
 
 
-class PackedStore(Packs):
-    """The packed objects of a container of version 2; `Appender` has the commit protocol."""
+class PackedStore(PackStore):
+    """The packed objects of a container of version 2; `PackedBatchWriter` has the commit protocol."""
 
     def __init__(self, layout: Layout, config: Config, durability: Durability) -> None:
         super().__init__(layout, config, durability)
         self._container_id = bytes.fromhex(config.container_id)
         self.records = RecordReader(layout, self._container_id, self.hash)
         self.index = open_index(layout, config)
-        self.index.history.original = self.original
+        self.index.commits.original = self.original
         self.index.replaced = self.records.close
 
-    def sight(self) -> object:
+    def version(self) -> object:
         return self.index.state
 
-    def has_sight(self) -> bool:
+    def has_version(self) -> bool:
         return self.index.is_loaded
 
-    def is_current(self, sight: object) -> bool:
-        return self.index.is_current(sight)
+    def is_latest(self, sight: object) -> bool:
+        return self.index.is_latest(sight)
 
     def refresh(self) -> None:
         self.records.keep(set(self.index.refresh().manifest.pack_ids))
@@ -78,15 +78,15 @@ class PackedStore(Packs):
         if record is None:
             return None
         try:
-            return self.records.whole(record)
+            return self.records.read_object(record)
         except (DecodeError, OSError):
-            return self._from_good_copy(digest, self.records.whole)
+            return self._from_good_copy(digest, self.records.read_object)
 
     def _from_good_copy(self, digest: bytes, use: Callable[[Record], _T]) -> _T | None:
         """What ``use`` makes of the first good copy; None when there is no copy at all."""
-        for _ in range(MOST_LOOKS):
+        for _ in range(MOST_LOOKUPS):
             reason = ""
-            sight = self.sight()
+            sight = self.version()
             for record in self.index.find_all(digest):
                 try:
                     result = use(record)
@@ -100,7 +100,7 @@ class PackedStore(Packs):
                     if reason:
                         log_warning("object %s: passed over a damaged copy: %s", digest.hex(), reason)
                     return result
-            if self.is_current(sight):
+            if self.is_latest(sight):
                 if reason:
                     raise DamagedObject(digest.hex(), reason)
                 return None
@@ -108,7 +108,7 @@ class PackedStore(Packs):
         raise self._never_still()
 
     def _never_still(self) -> Busy:
-        return Busy(self._layout.packed, f"others: {MOST_LOOKS} times it had changed when it was looked at again")
+        return Busy(self._layout.packed, f"others: {MOST_LOOKUPS} times it had changed when it was looked at again")
 
     def frames(self, digest: bytes) -> Iterator[BytesLike] | None:
         record = self.index.find(digest)
@@ -123,10 +123,10 @@ class PackedStore(Packs):
 
     def _copies_until_current(self, digest: bytes) -> Iterator[Record]:
         """All copies in sight; when none of those would do, those of the newest sight, if that is another."""
-        for _ in range(MOST_LOOKS):
-            sight = self.sight()
+        for _ in range(MOST_LOOKUPS):
+            sight = self.version()
             yield from self.index.find_all(digest)
-            if self.is_current(sight):
+            if self.is_latest(sight):
                 return
             self.index.refresh()
         raise self._never_still()
@@ -184,7 +184,7 @@ class PackedStore(Packs):
                 if data is not None:
                     yield (at,), (data,)
 
-    def copies(
+    def check_copies(
         self,
         digests: Sequence[bytes],
         trust: Trust,
@@ -195,7 +195,7 @@ class PackedStore(Packs):
 
         So is what is in doubt because others commit all the time while the copies are read.
         """
-        for _ in range(LOOKS):
+        for _ in range(LOOKUPS):
             state = self.index.state
             answers = self._copies_in_sight(digests, trust, durability, raws)
             if Copy.GOOD not in answers:
@@ -203,7 +203,7 @@ class PackedStore(Packs):
             if durability is Durability.FULL:
                 self.index.make_durable()
             # What was found may have been deleted since this state was loaded.
-            if self.index.is_current(state):
+            if self.index.is_latest(state):
                 return answers
             self.index.refresh()
         return [Copy.MISSING] * len(digests)
@@ -236,7 +236,7 @@ class PackedStore(Packs):
         self,
         found: Found,
         digests: Sequence[bytes],
-        are_good: Callable[[Run], bool] | None,
+        are_good: Callable[[ReadRange], bool] | None,
         synced: Mapping[int, int],
         durability: Durability,
     ) -> list[Copy]:
@@ -252,7 +252,7 @@ class PackedStore(Packs):
                     answers[at] = self._copy(digests[at], synced, durability)
         return answers
 
-    def _are_good(self, digests: Sequence[bytes], raws: Sequence[BytesLike] | None, run: Run) -> bool:
+    def _are_good(self, digests: Sequence[bytes], raws: Sequence[BytesLike] | None, run: ReadRange) -> bool:
         """Whether what is there of a run is what their keys say: a checksum is no reason to write nothing (ADR 12)."""
         stored = None if run.flags else self.records.stored_run(run)
         if stored is None:
@@ -279,16 +279,16 @@ class PackedStore(Packs):
     def verify(self, verify: Verify) -> None:
         self.records.hashes = verify is Verify.HASH
 
-    def whole_many(self, digests: Sequence[bytes]) -> Iterator[Whole]:
+    def read_verified_many(self, digests: Sequence[bytes]) -> Iterator[VerifiedObject]:
         for run in self.index.find_many(digests).runs(GAP, WINDOW):
             stored = None if run.flags else self.records.stored_run(run)
             if stored is None:
                 continue
             for at, raw, codec, form in zip(run.positions, decoded(run, stored), run.codec, stored, strict=True):
                 if raw is not None and self.hash.digest_of(raw) == digests[at]:
-                    yield Whole(digests[at], raw, Codec(codec), form)
+                    yield VerifiedObject(digests[at], raw, Codec(codec), form)
 
-    def rehash(self, digests: Sequence[bytes]) -> list[bool]:
+    def verify_many(self, digests: Sequence[bytes]) -> list[bool]:
         good = [False] * len(digests)
         for run in self.index.find_many(digests).runs(GAP, WINDOW):
             stored = None if run.flags else self.records.stored_run(run)
@@ -302,11 +302,11 @@ class PackedStore(Packs):
     # Inserting.
 
     def appender(
-        self, look: Look | None = None, durability: Durability | None = None, trust: Trust = Trust.VERIFY
-    ) -> Appender:
-        from rsdos.stores.packed.writer import Appender
+        self, look: KnownCheck | None = None, durability: Durability | None = None, trust: Trust = Trust.VERIFY
+    ) -> PackedBatchWriter:
+        from rsdos.stores.packed.writer import PackedBatchWriter
 
-        return Appender(
+        return PackedBatchWriter(
             self._layout,
             self._config,
             self.index,
@@ -316,13 +316,13 @@ class PackedStore(Packs):
 
     # Copying.
 
-    def pin(self, root: str) -> AbstractContextManager[Pin]:
-        return pinned(self._layout, self.index, root)
+    def checkpoint(self, root: str) -> AbstractContextManager[Checkpoint]:
+        return open_checkpoint(self._layout, self.index, root)
 
     # Deleting.
 
     def delete(self, digests: Sequence[bytes], seen: object = None) -> list[bytes]:
-        from rsdos.stores.packed.delete import MOST_TOMBSTONES, bury
+        from rsdos.stores.packed.delete import MOST_TOMBSTONES, write_tombstones
 
         self.index.refresh()
         copies = self.index.live_copies(digests)
@@ -330,7 +330,7 @@ class PackedStore(Packs):
             copies = copies.take(copies.of_extents(seen.live_copies(digests)))
         for at in range(0, len(copies), MOST_TOMBSTONES):
             some = copies.take(slice(at, at + MOST_TOMBSTONES))
-            bury(self._layout, self._config, self.index, self._durability, some)
+            write_tombstones(self._layout, self._config, self.index, self._durability, some)
         return copies.take(copies.distinct()).digests()
 
     def drop_damaged(self, digests: Sequence[bytes], *, even_the_last: bool = False) -> None:
@@ -343,14 +343,14 @@ class PackedStore(Packs):
             for digest, is_good in zip(copies.digests(), good, strict=True)
         ]
         if any(dropped):
-            from rsdos.stores.packed.delete import bury
+            from rsdos.stores.packed.delete import write_tombstones
 
-            bury(self._layout, self._config, self.index, Durability.FULL, copies.take(dropped))
+            write_tombstones(self._layout, self._config, self.index, Durability.FULL, copies.take(dropped))
 
-    def moment(self) -> object:
+    def snapshot_keys(self) -> object:
         return self.index.refresh()
 
-    def listing(self, seen: object) -> Iterator[list[bytes]]:
+    def keys_of(self, seen: object) -> Iterator[list[bytes]]:
         assert isinstance(seen, Snapshot)
         for entries in seen.tables():
             yield entries.digests()
@@ -381,16 +381,16 @@ class PackedStore(Packs):
 
         return Rebuild(self._layout, self._config, self.index, self.unlink)
 
-    def sweep(self) -> Swept:
-        return sweep_packs(self._layout, self.index.history, self.unlink)
+    def collect_garbage(self) -> Reclaimed:
+        return collect_garbage(self._layout, self.index.commits, self.unlink)
 
     # The whole.
 
     def copies_of(self, digest: bytes) -> list[ObjectMeta]:
         return list(map(_meta, self.index.find_all(digest)))
 
-    def sums(self) -> PackedSums:
-        return sums_of(self._layout, self.index)
+    def stats(self) -> PackedStats:
+        return stats_of(self._layout, self.index)
 
     def listed(self) -> Iterator[Listed]:
         snapshot = self.index.refresh()

@@ -1,6 +1,7 @@
 """Appending objects to packs: the commit protocol of an insert (design, section 3), its steps numbered here.
 
-Step 5 and 6 are in `rsdos.index.commits`; whoever calls `Appender.commit` does step 7: only then are keys returned.
+Step 5 and 6 are in `rsdos.index.commits`; whoever calls `PackedBatchWriter.commit` does step 7: only then are keys
+returned.
 """
 
 from __future__ import annotations
@@ -18,28 +19,28 @@ from rsdos.errors import DamagedContainer, WriterPoisoned
 from rsdos.hashing import spelled
 from rsdos.index.entries import Entries
 from rsdos.index.index import Index
-from rsdos.index.liveness import recounted
+from rsdos.index.liveness import with_dead_counts
 from rsdos.index.manifest import Manifest, SegmentEntry
 from rsdos.index.snapshot import Snapshot
 from rsdos.layout import Layout
 from rsdos.model import BytesLike, Codec, Durability, RecordFlag, Stored
 from rsdos.storage import posix
-from rsdos.stores.batch import MOST_BATCH, MOST_ENTRIES, Large, Look, PackAppender
+from rsdos.stores.batch import MOST_BATCH, MOST_ENTRIES, BatchWriter, KnownCheck, Large
 from rsdos.stores.encoding import Encoding
-from rsdos.stores.packed.active_pack import Claim
+from rsdos.stores.packed.active_pack import ActivePack
 from rsdos.stores.packs import GAP, WINDOW
 
 
-class Appender(PackAppender):
+class PackedBatchWriter(BatchWriter):
     """A writer of container version 2."""
 
-    def __init__(self, layout: Layout, config: Config, index: Index, durability: Durability, look: Look) -> None:
+    def __init__(self, layout: Layout, config: Config, index: Index, durability: Durability, look: KnownCheck) -> None:
         super().__init__(config.hash, look)
         self._layout = layout
         self._config = config
         self._index = index
         self._durability = durability
-        self._claim: Claim | None = None
+        self._claim: ActivePack | None = None
         self._failed = False
         self._tables: list[Entries] = []
         self._objects = 0
@@ -54,8 +55,8 @@ class Appender(PackAppender):
         self._begin()
         return self
 
-    def _begin(self) -> Claim:
-        self._claim = Claim(self._layout, self._config, self._index)
+    def _begin(self) -> ActivePack:
+        self._claim = ActivePack(self._layout, self._config, self._index)
         return self._claim
 
     @property
@@ -182,7 +183,7 @@ class Appender(PackAppender):
         if full or claim.position - claim.pack.length >= MOST_BATCH:
             self.commit()
 
-    def _open(self) -> Claim:
+    def _open(self) -> ActivePack:
         if self._failed:
             raise WriterPoisoned("this appender has failed before")
         return self._claim or self._begin()
@@ -237,7 +238,7 @@ class Appender(PackAppender):
             if self._tables:
                 finish()
             entries = Entries.joined(written)
-            pack = claim.grown(newest, synced)
+            pack = claim.entry_after(newest, synced)
             pack = pack._replace(
                 objects=pack.objects + len(entries),
                 size=pack.size + entries.total_size,
@@ -287,7 +288,7 @@ class Appender(PackAppender):
             dead_size=pack.dead_size + mine.total_size,
             dead_stored=pack.dead_stored + mine.total_length,
         )
-        return recounted(manifest.with_pack(pack), before, Entries.joined((before, mine)).sort())
+        return with_dead_counts(manifest.with_pack(pack), before, Entries.joined((before, mine)).sort())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

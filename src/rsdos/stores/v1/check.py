@@ -8,25 +8,25 @@ from contextlib import suppress
 
 from rsdos.errors import DamagedContainer, DamagedObject
 from rsdos.hashing import HashType
-from rsdos.layout import LegacyLayout
+from rsdos.layout import V1Layout
 from rsdos.model import BytesLike
 from rsdos.storage import posix
-from rsdos.stores.findings import Checked, Depth, Finding, PacksCheck, Sample, Shares, Whole
+from rsdos.stores.findings import Checked, Depth, Finding, PacksCheck, Sample, Shares, VerifiedObject
 from rsdos.stores.v1.database import Database
 from rsdos.stores.v1.row import Row
 
 _GROUP = 1 << 12
 
-Wholes = Callable[[list[Row]], Iterator[list[Whole]]]
+Wholes = Callable[[list[Row]], Iterator[list[VerifiedObject]]]
 Frames = Callable[[bytes], Iterator[BytesLike] | None]
 
 
-class LegacyCheck(PacksCheck):
+class V1PacksCheck(PacksCheck):
     """See `PacksCheck`. disk-objectstore may do anything meanwhile: what seems wrong is looked up anew."""
 
     def __init__(
         self,
-        layout: LegacyLayout,
+        layout: V1Layout,
         hash_type: HashType,
         database: Database,
         read: tuple[Wholes, Frames],

@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import quote
 
 from rsdos.errors import DamagedContainer, ReadOnlyContainer
-from rsdos.layout import LegacyLayout
+from rsdos.layout import V1Layout
 from rsdos.storage import posix
 from rsdos.stores.v1.schema import COLUMNS, SCHEMA, check_schema
 from rsdos.stores.v1.sqlite_error import NO_RANGE_LOCKS, lacks_locks, no_room, not_made, primary
@@ -170,7 +170,7 @@ def _keep_for_ever(connection: sqlite3.Connection) -> None:
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
-class Parked:
+class CachedConnections:
     """Connections that were given up at the end of a ``with`` block, the last few of them, for their threads.
 
     Who opens and closes a container for each object (AiiDA does) pays 350 us for a connection, mostly because the
@@ -209,7 +209,7 @@ class Parked:
 _MOST_PARKED = 8
 """Two threads' worth of four containers, of three descriptors each."""
 
-parked = Parked()
+parked = CachedConnections()
 
 
 def create_database(path: str) -> None:
@@ -245,7 +245,7 @@ def _create(path: str, journal: str) -> None:
         raise
 
 
-def connect(layout: LegacyLayout) -> Connection:
+def connect(layout: V1Layout) -> Connection:
     path = layout.database
     if not os.path.exists(path):
         raise DamagedContainer(path, "the index is missing")
@@ -295,7 +295,7 @@ def _is_cut_short(connection: Connection) -> bool:
     return os.stat(path).st_size < page * pages and not any(map(posix.length_of, (f"{path}-wal", f"{path}-journal")))
 
 
-def can_write(layout: LegacyLayout) -> bool:
+def can_write(layout: V1Layout) -> bool:
     """Whether the file system lets us write the index, and make the files that SQLite needs beside it."""
     return os.access(layout.database, os.W_OK) and os.access(layout.root, os.W_OK)
 

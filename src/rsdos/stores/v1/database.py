@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from rsdos.config import LEGACY
 from rsdos.errors import Busy, ContainerReplaced, DamagedContainer, InvalidKey, ReadOnlyContainer
 from rsdos.hashing import HashType
-from rsdos.layout import LegacyLayout
+from rsdos.layout import V1Layout
 from rsdos.migration import Original
 from rsdos.model import Durability
 from rsdos.storage import posix
@@ -61,7 +61,7 @@ class Database:
     to a file that another container has too. Reads never write; without write permission the index is read as it is.
     """
 
-    def __init__(self, layout: LegacyLayout, original: Original | None = None) -> None:
+    def __init__(self, layout: V1Layout, original: Original | None = None) -> None:
         """``original`` tells whether the container is another by now; default: than when that is asked first."""
         self._layout = layout
         self._path = layout.database
@@ -165,7 +165,7 @@ class Database:
             else:
                 yield []
 
-    def sums(self) -> dict[int, Sums]:
+    def stats(self) -> dict[int, Sums]:
         """What the rows of each pack add up to; a size or length that is none counts as 0."""
         size, length = (
             f"TOTAL(CASE WHEN typeof({name}) = 'integer' AND {name} BETWEEN 0 AND ? THEN {name} ELSE 0 END)"
@@ -203,9 +203,9 @@ class Database:
 
     def pack_ids(self) -> list[int]:
         """The packs that rows lead to, ascending."""
-        return sorted(self.sums())
+        return sorted(self.stats())
 
-    def sight(self) -> Sight:
+    def version(self) -> Sight:
         """What this thread's connection sees now."""
         with self._errors():
             connection = self._connection()
@@ -339,7 +339,7 @@ class Database:
 
         The log has no locks of SQLite's, which closing it would give up: they are on the index and the shared memory.
         """
-        seen = self.sight(), self._relaxed
+        seen = self.version(), self._relaxed
         if getattr(self._local, "synced", None) == seen:
             return False
         with suppress(FileNotFoundError):
@@ -407,7 +407,7 @@ class Database:
         self._local = threading.local()
 
     def rest(self) -> None:
-        """`let_go`, but for this thread's connection, kept for who opens the same index next: `Parked`."""
+        """`let_go`, but for this thread's connection, kept for who opens the same index next: `CachedConnections`."""
         own: Connection | None = getattr(self._local, "connection", None)
         self._local = threading.local()
         if own is not None:

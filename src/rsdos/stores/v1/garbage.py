@@ -12,11 +12,11 @@ from functools import partial
 
 from rsdos.errors import DecodeError
 from rsdos.hashing import HashType
-from rsdos.layout import LegacyLayout
+from rsdos.layout import V1Layout
 from rsdos.model import Codec, RecordFlag, Stored
 from rsdos.storage import locks, posix
 from rsdos.storage.permissions import make_directory
-from rsdos.stores.findings import Swept
+from rsdos.stores.findings import Reclaimed
 from rsdos.stores.v1.database import Database
 from rsdos.stores.v1.writer import is_ours, try_pack
 from rsdos.streams.plain import plain_parts
@@ -28,7 +28,7 @@ The file says nothing of who holds it. A living holder appends to the pack; a da
 """
 
 
-def sweep(layout: LegacyLayout, database: Database) -> int:
+def collect_garbage(layout: V1Layout, database: Database) -> int:
     """Put right what a repack and packers that died have left; returns how many files were removed."""
     removed = _remove_old_locks(layout)
     if layout.REPACKED not in layout.peer_locks():
@@ -36,7 +36,7 @@ def sweep(layout: LegacyLayout, database: Database) -> int:
     return removed
 
 
-def _remove_old_locks(layout: LegacyLayout) -> int:
+def _remove_old_locks(layout: V1Layout) -> int:
     removed = 0
     limit = time.time() - _PATIENCE
     for pack_id in layout.peer_locks():
@@ -53,7 +53,7 @@ def _remove_old_locks(layout: LegacyLayout) -> int:
     return removed
 
 
-def _remove_own(layout: LegacyLayout, pack_id: int) -> bool:
+def _remove_own(layout: V1Layout, pack_id: int) -> bool:
     """Remove the lock file that one of us made and left: whoever has the kernel's lock as well is alive."""
     lock = locks.try_acquire(layout.pack_lock(pack_id)) if pack_id >= 0 else None
     if lock is None:
@@ -62,7 +62,7 @@ def _remove_own(layout: LegacyLayout, pack_id: int) -> bool:
         return layout.remove(layout.peer_lock(pack_id))
 
 
-def _finish_repack(layout: LegacyLayout, database: Database) -> int:
+def _finish_repack(layout: V1Layout, database: Database) -> int:
     """Give the objects of a pack ``-1`` an id, or remove it when there are none.
 
     disk-objectstore writes ``packs/-1``, points the rows to it, removes the old pack, links ``-1`` to that one's id,
@@ -75,7 +75,7 @@ def _finish_repack(layout: LegacyLayout, database: Database) -> int:
         pack_id = _linked(layout, path)
         if pack_id is None:
             # A number that no pack has had: a reader may still hold the one that was repacked.
-            pack_id = max([-1, *layout.pack_ids(), *database.sums()]) + 1
+            pack_id = max([-1, *layout.pack_ids(), *database.stats()]) + 1
             os.link(path, layout.pack(pack_id))
         posix.sync_path(path)
         posix.sync_directory(layout.packed)
@@ -86,7 +86,7 @@ def _finish_repack(layout: LegacyLayout, database: Database) -> int:
     return int(removed)
 
 
-def _linked(layout: LegacyLayout, path: str) -> int | None:
+def _linked(layout: V1Layout, path: str) -> int | None:
     """The pack that is the same file already."""
     own = os.stat(path, follow_symlinks=False)
     for pack_id in layout.pack_ids():
@@ -99,10 +99,10 @@ def _linked(layout: LegacyLayout, path: str) -> int | None:
     return None
 
 
-def sweep_unused(layout: LegacyLayout, database: Database, unlink: Callable[[int], bool]) -> Swept:
+def sweep_unused(layout: V1Layout, database: Database, unlink: Callable[[int], bool]) -> Reclaimed:
     """Unlink packs that nobody writes to and no row leads to: of a repack, or all was deleted. Not synced."""
     files = length = 0
-    used = database.sums()
+    used = database.stats()
     for pack_id in layout.pack_ids():
         if pack_id >= 0 and pack_id not in used and (pack := try_pack(layout, pack_id)):
             pack.is_kept = True
@@ -110,17 +110,17 @@ def sweep_unused(layout: LegacyLayout, database: Database, unlink: Callable[[int
                 database.settle()
                 if not any(database.rows(pack_id)) and unlink(pack_id):
                     files, length = files + 1, length + pack.committed
-    return Swept(files, length)
+    return Reclaimed(files, length)
 
 
-def of_keys(layout: LegacyLayout, keys: Collection[str]) -> Iterator[str]:
+def of_keys(layout: V1Layout, keys: Collection[str]) -> Iterator[str]:
     """The files of some objects."""
     for name in _names(layout):
         if name.partition(".")[0] in keys:
             yield os.path.join(layout.duplicates, name)
 
 
-def settle_duplicates(layout: LegacyLayout, hash_type: HashType, has_good_copy: Callable[[bytes], bool]) -> int:
+def settle_duplicates(layout: V1Layout, hash_type: HashType, has_good_copy: Callable[[bytes], bool]) -> int:
     """Remove what the container has a good copy of; put the first good one in its place where it has none.
 
     Returns how many files were removed. Damaged ones without a good copy elsewhere stay. Killed, the next call goes on.
@@ -143,7 +143,7 @@ def settle_duplicates(layout: LegacyLayout, hash_type: HashType, has_good_copy: 
     return removed
 
 
-def _names(layout: LegacyLayout) -> list[str]:
+def _names(layout: V1Layout) -> list[str]:
     with suppress(FileNotFoundError):
         return [name for name in os.listdir(layout.duplicates) if "." in name and not name.startswith(".")]
     return []
@@ -161,7 +161,7 @@ def _is_good(path: str, digest: bytes, hash_type: HashType) -> bool:
     return True
 
 
-def _publish(layout: LegacyLayout, key: str, path: str) -> None:
+def _publish(layout: V1Layout, key: str, path: str) -> None:
     posix.sync_path(path)
     directory = layout.loose_directory(key)
     layout.make(layout.loose)

@@ -12,10 +12,10 @@ from rsdos.codecs.coding import decode
 from rsdos.codecs.sequential import codec_of, decode_sequence
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
 from rsdos.hashing import HashType
-from rsdos.layout import LegacyLayout
+from rsdos.layout import V1Layout
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, RecordFlag, Stored
 from rsdos.pack.reader import BarePack
-from rsdos.stores.findings import Whole
+from rsdos.stores.findings import VerifiedObject
 from rsdos.stores.packs import GAP, MOST_OPEN, WINDOW
 from rsdos.stores.v1.row import Row
 from rsdos.streams.buffers import AT_ONCE, joined, room_for
@@ -31,7 +31,7 @@ class RowReader:
     What is not as the row says is a `DecodeError`, or `DamagedContainer` where its pack is cut short.
     """
 
-    def __init__(self, layout: LegacyLayout, hash_type: HashType) -> None:
+    def __init__(self, layout: V1Layout, hash_type: HashType) -> None:
         self._layout = layout
         self._hash = hash_type
         self._packs: dict[int, BarePack] = {}
@@ -75,7 +75,7 @@ class RowReader:
             codec = codec_of(self._pack(row.pack_id).read(row.offset, min(row.length, 4)))
         return Stored(codec, RecordFlag.NONE, row.length, row.size)
 
-    def whole(self, row: Row) -> bytes:
+    def read_object(self, row: Row) -> bytes:
         """The raw bytes of an object."""
         if row.size > (FRAME_SIZE if row.compressed else AT_ONCE):
             return joined(self.parts(row), room_for(self.stored(row)))
@@ -95,7 +95,7 @@ class RowReader:
     def stream(self, row: Row) -> io.BufferedReader:
         """A seekable stream of an object."""
         if row.size <= FRAME_SIZE:
-            return io.BufferedReader(io.BytesIO(self.whole(row)))
+            return io.BufferedReader(io.BytesIO(self.read_object(row)))
         digest = bytes.fromhex(row.key)
         damage = partial(DamagedObject, row.key)
         pack = self._pack(row.pack_id)
@@ -106,7 +106,7 @@ class RowReader:
         reader = PlainReader(self._fetch(row), fill, self.stored(row), digest, self._hash, damage)
         return io.BufferedReader(reader, 1 << 16)
 
-    def wholes(self, rows: list[Row]) -> Iterator[list[Whole]]:
+    def wholes(self, rows: list[Row]) -> Iterator[list[VerifiedObject]]:
         """The good ones among objects of at most one frame, read in runs in the order of their extents."""
         room = bytearray()
         for run in _runs([row for row in rows if row.size <= FRAME_SIZE and 0 <= row.length <= 2 * FRAME_SIZE]):
@@ -120,7 +120,7 @@ class RowReader:
                     continue
             except OSError:
                 continue
-            found: list[tuple[Row, Whole]] = []
+            found: list[tuple[Row, VerifiedObject]] = []
             size = 0
             for row in run:
                 if size + row.size > _MOST_AT_ONCE:
@@ -131,10 +131,10 @@ class RowReader:
                 stored = bytes(data[begin : begin + row.length])
                 with suppress(DecodeError):
                     codec, raw = _decoded(stored, row)
-                    found.append((row, Whole(bytes.fromhex(row.key), raw, codec, stored)))
+                    found.append((row, VerifiedObject(bytes.fromhex(row.key), raw, codec, stored)))
             yield self._good(found)
 
-    def _good(self, found: Sequence[tuple[Row, Whole]]) -> list[Whole]:
+    def _good(self, found: Sequence[tuple[Row, VerifiedObject]]) -> list[VerifiedObject]:
         keys = self._hash.keys_of([whole.raw for _, whole in found])
         return [whole for (row, whole), key in zip(found, keys, strict=True) if row.key == key]
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing
 
 from rsdos.config import Config
 from rsdos.errors import Busy, DamagedContainer, DamagedObject
-from rsdos.layout import LegacyLayout
+from rsdos.layout import V1Layout
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, Durability, RecordFlag
 from rsdos.pack.reader import BarePack
 from rsdos.storage import posix
@@ -22,13 +22,13 @@ from rsdos.stores.packs import WINDOW
 from rsdos.stores.v1.database import Database
 from rsdos.stores.v1.row import Row
 from rsdos.stores.v1.transaction import Transaction
-from rsdos.stores.v1.writer import LegacyPack, fresh_ids, try_pack
+from rsdos.stores.v1.writer import V1Pack, fresh_ids, try_pack
 
 Frames = Callable[[bytes], Iterator[BytesLike] | None]
 """The verified bytes of an object, in parts."""
 
 
-class LegacyRepack:
+class V1Repack:
     """One pack's way to another. The caller holds the maintenance lock.
 
     1. Lock the pack, and a new one of an id that no pack has had, against writers, disk-objectstore's too; 2. copy what
@@ -38,7 +38,7 @@ class LegacyRepack:
 
     def __init__(
         self,
-        layout: LegacyLayout,
+        layout: V1Layout,
         config: Config,
         database: Database,
         frames: Frames,
@@ -60,7 +60,7 @@ class LegacyRepack:
         self._damaged: list[str] = []
 
     def run(self, pack_id: int) -> Rewritten:
-        """Rewrite one pack; see `Packs.rewrite`."""
+        """Rewrite one pack; see `PackStore.rewrite`."""
         with ExitStack() as stack:
             # 1. Nobody appends to either from here on.
             old = self._lock(pack_id)
@@ -88,10 +88,10 @@ class LegacyRepack:
             freed = old.committed - new.committed
         return Rewritten(len(self._old), self._size, freed, is_gone, tuple(self._damaged))
 
-    def _try(self, pack_id: int) -> LegacyPack | None:
+    def _try(self, pack_id: int) -> V1Pack | None:
         return try_pack(self._layout, pack_id)
 
-    def _lock(self, pack_id: int) -> LegacyPack:
+    def _lock(self, pack_id: int) -> V1Pack:
         path = self._layout.pack(pack_id)
         if not posix.length_of(path):
             raise DamagedContainer(path, "the pack is missing or empty")
@@ -102,7 +102,7 @@ class LegacyRepack:
 
     # 2. Copying.
 
-    def _copy(self, pack_id: int, new: LegacyPack) -> None:
+    def _copy(self, pack_id: int, new: V1Pack) -> None:
         file = BarePack(self._layout.pack(pack_id))
         size = file.size()
         for rows in self._database.rows(pack_id):
@@ -117,7 +117,7 @@ class LegacyRepack:
                     self._recode(file, row, new)
             self._advance(sum(row.length for row in rows))
 
-    def _copy_run(self, file: BarePack, run: list[Row], new: LegacyPack) -> None:
+    def _copy_run(self, file: BarePack, run: list[Row], new: V1Pack) -> None:
         """Copy neighbours, as they are."""
         start = run[0].offset
         length = run[-1].offset + run[-1].length - start
@@ -127,7 +127,7 @@ class LegacyRepack:
         for row in run:
             self._note(row, offset + row.offset - start, row.length, row.compressed)
 
-    def _recode(self, file: BarePack, row: Row, new: LegacyPack) -> None:
+    def _recode(self, file: BarePack, row: Row, new: V1Pack) -> None:
         assert self._encoding is not None
         start = new.position
         digest = bytes.fromhex(row.key)

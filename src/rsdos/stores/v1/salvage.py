@@ -18,7 +18,7 @@ from contextlib import closing, suppress
 
 from rsdos.errors import DamagedContainer
 from rsdos.hashing import HashType
-from rsdos.layout import LegacyLayout
+from rsdos.layout import V1Layout
 from rsdos.storage import posix
 from rsdos.stores.base import free_name
 from rsdos.stores.findings import Finding, Rebuilt
@@ -36,7 +36,7 @@ _PAGE = 500
 Values = tuple[object, ...]
 
 
-def faults(layout: LegacyLayout, database: Database, hash_type: HashType) -> list[Finding]:
+def faults(layout: V1Layout, database: Database, hash_type: HashType) -> list[Finding]:
     """What `rebuild` would put right, or cannot."""
     name = os.path.basename(layout.database)
     if os.path.lexists(layout.salvaged):
@@ -50,8 +50,8 @@ def faults(layout: LegacyLayout, database: Database, hash_type: HashType) -> lis
     return [Finding(name, f"it {SHARED}"), *found] if posix.has_other_names(layout.database) else found
 
 
-def rebuild(layout: LegacyLayout, database: Database, hash_type: HashType, aside: Callable[[], str]) -> Rebuilt:
-    """See `Packs.rebuild_index`. Raises `DamagedContainer` when not one row can be read."""
+def rebuild(layout: V1Layout, database: Database, hash_type: HashType, aside: Callable[[], str]) -> Rebuilt:
+    """See `PackStore.rebuild_index`. Raises `DamagedContainer` when not one row can be read."""
     found = faults(layout, database, hash_type)
     if not found:
         return Rebuilt()
@@ -78,7 +78,7 @@ def rebuild(layout: LegacyLayout, database: Database, hash_type: HashType, aside
     return Rebuilt(True, 0, tuple(_swap(layout, aside())), (), unknown)
 
 
-def _make_own(layout: LegacyLayout, database: Database) -> None:
+def _make_own(layout: V1Layout, database: Database) -> None:
     """Put a copy in the place of an index that another container has as well."""
     _forget_connections(layout, database)
     new = _free_new(layout)
@@ -87,7 +87,7 @@ def _make_own(layout: LegacyLayout, database: Database) -> None:
     _put(layout)
 
 
-def _forget_connections(layout: LegacyLayout, database: Database) -> None:
+def _forget_connections(layout: V1Layout, database: Database) -> None:
     database.close()
 
 
@@ -112,7 +112,7 @@ def _delete_hostile(database: Database, hash_type: HashType, directory: str) -> 
     return path
 
 
-def _salvage(layout: LegacyLayout, hash_type: HashType, aside: Callable[[], str]) -> int:
+def _salvage(layout: V1Layout, hash_type: HashType, aside: Callable[[], str]) -> int:
     """Read what can be read into a new index; returns how many rows are known to have been there, and are not."""
     new = _free_new(layout)
     create_database(new)
@@ -150,7 +150,7 @@ _BESIDE = ("-wal", "-shm", "-journal")
 """What SQLite has beside a file."""
 
 
-def _free_new(layout: LegacyLayout) -> str:
+def _free_new(layout: V1Layout) -> str:
     """Where a new index is to be made; what a run before this has left there is gone."""
     new = f"{layout.database}.new"
     for suffix in ("", *_BESIDE):
@@ -158,7 +158,7 @@ def _free_new(layout: LegacyLayout) -> str:
     return new
 
 
-def _finish_new(layout: LegacyLayout) -> None:
+def _finish_new(layout: V1Layout) -> None:
     """Say, durably, that the new index is whole."""
     new = f"{layout.database}.new"
     for suffix in _BESIDE:
@@ -232,7 +232,7 @@ def _rows(old: sqlite3.Connection, known: _Ids) -> Iterator[Values]:
                 yield row
 
 
-def _swap(layout: LegacyLayout, directory: str) -> Iterator[str]:
+def _swap(layout: V1Layout, directory: str) -> Iterator[str]:
     """Put the salvaged index in the place of the old one, which is kept; where it has another name, it has that."""
     for path in layout.database_files:
         if os.path.lexists(path) and not posix.has_other_names(path):
@@ -243,7 +243,7 @@ def _swap(layout: LegacyLayout, directory: str) -> Iterator[str]:
     _put(layout)
 
 
-def _put(layout: LegacyLayout) -> None:
+def _put(layout: V1Layout) -> None:
     """Give the salvaged index its name."""
     # The log of the old one must not be taken for that of the new.
     for path in layout.database_files[1:]:

@@ -9,7 +9,7 @@ import sqlite3
 import tempfile
 
 from rsdos.errors import Busy, DamagedContainer, ReadOnlyContainer
-from rsdos.layout import LegacyLayout
+from rsdos.layout import V1Layout
 
 LOG_ROOM = 128 << 10
 """Bytes that a commit needs beside the index: 32 KiB that processes share, and a log of a few pages."""
@@ -55,7 +55,7 @@ def primary(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
 
 
-def translated(error: sqlite3.Error, layout: LegacyLayout) -> Exception:
+def translated(error: sqlite3.Error, layout: V1Layout) -> Exception:
     """What is raised in the place of an error of SQLite's.
 
     What is none of the others is damage: the file is no database (NOTADB, CORRUPT), not this one (ERROR, CONSTRAINT,

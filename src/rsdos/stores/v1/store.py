@@ -14,43 +14,53 @@ from typing import TypeVar
 
 from rsdos.config import Config
 from rsdos.errors import Busy, DamagedContainer, DamagedObject, DecodeError
-from rsdos.layout import LegacyLayout
+from rsdos.layout import V1Layout
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, Copy, Durability, Extent, ObjectMeta, Place, Trust
 from rsdos.pack.scanning import Scan
 from rsdos.storage import posix
 from rsdos.storage.checked_json import decode_document, encode_document
 from rsdos.stores import order
-from rsdos.stores.base import CHUNK, LOOKS, MOST_LOOKS, Store
-from rsdos.stores.batch import Look
+from rsdos.stores.base import CHUNK, LOOKUPS, MOST_LOOKUPS, Store
+from rsdos.stores.batch import KnownCheck
 from rsdos.stores.encoding import Encoding
-from rsdos.stores.findings import Depth, Finding, Piece, Pin, Rebuilt, Rewritten, Sample, Swept, Whole
+from rsdos.stores.findings import (
+    Checkpoint,
+    Depth,
+    FilePrefix,
+    Finding,
+    Rebuilt,
+    Reclaimed,
+    Rewritten,
+    Sample,
+    VerifiedObject,
+)
 from rsdos.stores.loose.sandbox import replace_file
-from rsdos.stores.packs import Listed, Packs
-from rsdos.stores.stats import PackedSums, PackSums
-from rsdos.stores.v1.check import LegacyCheck
+from rsdos.stores.packs import Listed, PackStore
+from rsdos.stores.stats import PackedStats, PackStats
+from rsdos.stores.v1.check import V1PacksCheck
 from rsdos.stores.v1.database import Database
-from rsdos.stores.v1.garbage import of_keys, settle_duplicates, sweep, sweep_unused
+from rsdos.stores.v1.garbage import collect_garbage, of_keys, settle_duplicates, sweep_unused
 from rsdos.stores.v1.reader import RowReader
-from rsdos.stores.v1.repack import LegacyRepack
+from rsdos.stores.v1.repack import V1Repack
 from rsdos.stores.v1.row import Row
 from rsdos.stores.v1.salvage import faults, rebuild
 from rsdos.stores.v1.seen import SeenRows, place_of
-from rsdos.stores.v1.writer import LegacyAppender
+from rsdos.stores.v1.writer import V1BatchWriter
 
 _log = logging.getLogger("rsdos")
 _T = TypeVar("_T")
 
 
-class LegacyPacks(Packs):
-    """The packed objects of a container of version 1; `LegacyAppender` has the commit protocol.
+class V1PackStore(PackStore):
+    """The packed objects of a container of version 1; `V1BatchWriter` has the commit protocol.
 
     Packs have no checksums: an object is verified by its hash. disk-objectstore may pack, repack and delete meanwhile:
     what a row led to is verified, and on damage the row is looked up anew and the pack opened anew before it is said.
     """
 
-    _layout: LegacyLayout
+    _layout: V1Layout
 
-    def __init__(self, layout: LegacyLayout, config: Config, durability: Durability) -> None:
+    def __init__(self, layout: V1Layout, config: Config, durability: Durability) -> None:
         super().__init__(layout, config, durability)
         # zstd only where the configuration says that it is not for disk-objectstore.
         self.codecs = frozenset({Codec.RAW, Codec.ZLIB, config.codec.codec})
@@ -59,14 +69,14 @@ class LegacyPacks(Packs):
         """How much of each pack this process has synced, or found synced."""
         self.database = Database(layout, self.original)
 
-    def sight(self) -> object:
-        return self.database.sight()
+    def version(self) -> object:
+        return self.database.version()
 
-    def has_sight(self) -> bool:
+    def has_version(self) -> bool:
         return self.database.is_connected
 
-    def is_current(self, sight: object) -> bool:
-        return self.database.sight() == sight and self.database.is_in_place()
+    def is_latest(self, sight: object) -> bool:
+        return self.database.version() == sight and self.database.is_in_place()
 
     def refresh(self) -> None:
         self.database.renew()
@@ -92,9 +102,9 @@ class LegacyPacks(Packs):
         looks = 0
         while row is not None:
             looks += 1
-            if looks > MOST_LOOKS:
+            if looks > MOST_LOOKUPS:
                 raise Busy(
-                    self._layout.packed, f"others: {MOST_LOOKS} times it had changed when it was looked at again"
+                    self._layout.packed, f"others: {MOST_LOOKUPS} times it had changed when it was looked at again"
                 )
             fresh = not self.reader.has_open(row.pack_id)
             try:
@@ -115,7 +125,7 @@ class LegacyPacks(Packs):
         return None
 
     def read(self, digest: bytes) -> bytes | None:
-        return self._use(digest, self.reader.whole)
+        return self._use(digest, self.reader.read_object)
 
     def frames(self, digest: bytes) -> Iterator[BytesLike] | None:
         row = self.database.find(digest.hex())
@@ -193,10 +203,10 @@ class LegacyPacks(Packs):
             if data is not None:
                 yield (positions[digest],), (data,)
 
-    def whole_many(self, digests: Sequence[bytes]) -> Iterator[Whole]:
+    def read_verified_many(self, digests: Sequence[bytes]) -> Iterator[VerifiedObject]:
         return chain.from_iterable(self.reader.wholes(self._rows(digests)))
 
-    def copies(
+    def check_copies(
         self,
         digests: Sequence[bytes],
         trust: Trust,
@@ -204,7 +214,7 @@ class LegacyPacks(Packs):
         raws: Sequence[BytesLike] | None = None,
     ) -> list[Copy]:
         rows: dict[bytes, Row] = {}
-        for _ in range(LOOKS):
+        for _ in range(LOOKUPS):
             rows = {bytes.fromhex(row.key): row for row in self._rows(digests)}
             good = (
                 {whole.digest for wholes in self.reader.wholes(list(rows.values())) for whole in wholes}
@@ -246,16 +256,16 @@ class LegacyPacks(Packs):
     # Inserting.
 
     def appender(
-        self, look: Look | None = None, durability: Durability | None = None, trust: Trust = Trust.VERIFY
-    ) -> LegacyAppender:
+        self, look: KnownCheck | None = None, durability: Durability | None = None, trust: Trust = Trust.VERIFY
+    ) -> V1BatchWriter:
         durability = durability or self._durability
-        look = look or partial(self.copies, trust=trust, durability=durability)
-        return LegacyAppender(self._layout, self._config, self.database, durability, look, self._make_durable)
+        look = look or partial(self.check_copies, trust=trust, durability=durability)
+        return V1BatchWriter(self._layout, self._config, self.database, durability, look, self._make_durable)
 
     def _own_copies(
         self, trust: Trust, digests: Sequence[bytes], raws: Sequence[BytesLike] | None = None
     ) -> list[Copy]:
-        return self.copies(digests, trust, self._durability)
+        return self.check_copies(digests, trust, self._durability)
 
     # Deleting.
 
@@ -280,11 +290,11 @@ class LegacyPacks(Packs):
                 for row in bad:
                     transaction.delete_exactly(row)
 
-    def moment(self) -> object:
+    def snapshot_keys(self) -> object:
         self.database.renew()
         return SeenRows(self.hash, self.database.places())
 
-    def listing(self, seen: object) -> Iterator[list[bytes]]:
+    def keys_of(self, seen: object) -> Iterator[list[bytes]]:
         assert isinstance(seen, SeenRows)
         yield from seen.digests(CHUNK)
 
@@ -298,8 +308,8 @@ class LegacyPacks(Packs):
     # Copying.
 
     @contextmanager
-    def pin(self, root: str) -> Iterator[Pin]:
-        target = LegacyLayout(root)
+    def checkpoint(self, root: str) -> Iterator[Checkpoint]:
+        target = V1Layout(root)
         for path in target.database_files:
             posix.remove(path)
         # SQLite's own copy: the file and its log change together, and are not copied one after the other.
@@ -312,13 +322,13 @@ class LegacyPacks(Packs):
             copy.close()
         name = os.path.basename(target.packed)
         # The packs only after the index: what a row leads to was written before the row.
-        pieces = (Piece(f"{name}/{os.path.basename(target.pack(pack_id))}", end) for pack_id, end in ends.items())
-        yield Pin((os.path.basename(target.database),), tuple(pieces))
+        pieces = (FilePrefix(f"{name}/{os.path.basename(target.pack(pack_id))}", end) for pack_id, end in ends.items())
+        yield Checkpoint((os.path.basename(target.database),), tuple(pieces))
 
     # Repacking.
 
     def rewrite(self, pack_id: int, encoding: Encoding | None, advance: Callable[[int], None]) -> Rewritten:
-        repack = LegacyRepack(self._layout, self._config, self.database, self.frames, self.unlink, encoding, advance)
+        repack = V1Repack(self._layout, self._config, self.database, self.frames, self.unlink, encoding, advance)
         rewritten = repack.run(pack_id)
         self.reader.forget(pack_id)
         return rewritten
@@ -334,19 +344,19 @@ class LegacyPacks(Packs):
         self.reader.close()
         return rebuild(self._layout, self.database, self.hash, aside)
 
-    def sweep(self) -> Swept:
-        files, length = sweep(self._layout, self.database), 0
+    def collect_garbage(self) -> Reclaimed:
+        files, length = collect_garbage(self._layout, self.database), 0
         files += settle_duplicates(self._layout, self.hash, self._has_good_copy)
         swept = sweep_unused(self._layout, self.database, self.unlink)
         files, length = files + swept.files, length + swept.length
         if files:
             posix.sync_directory(self._layout.packed)
-        return Swept(files, length)
+        return Reclaimed(files, length)
 
     def _has_good_copy(self, digest: bytes) -> bool:
         """Whether an object is safe somewhere in the container, on stable storage."""
         ask: list[Store] = [self] if self.elsewhere is None else [self, self.elsewhere]
-        return any(store.copies([digest], Trust.VERIFY, Durability.FULL)[0] is Copy.GOOD for store in ask)
+        return any(store.check_copies([digest], Trust.VERIFY, Durability.FULL)[0] is Copy.GOOD for store in ask)
 
     # The whole.
 
@@ -354,9 +364,9 @@ class LegacyPacks(Packs):
         meta = self.describe(digest)
         return [] if meta is None else [meta]
 
-    def sums(self) -> PackedSums:
+    def stats(self) -> PackedStats:
         self.database.renew()
-        sums = self.database.sums()
+        sums = self.database.stats()
         packs = []
         for pack_id in sorted({*self._layout.pack_ids(), *sums}):
             length = posix.length_of(self._layout.pack(pack_id))
@@ -365,11 +375,11 @@ class LegacyPacks(Packs):
             dead = max(length - stored, 0)
             is_full = length >= self._config.pack_size_target
             packs.append(
-                PackSums(
+                PackStats(
                     pack_id, length, self._synced.get(pack_id, 0), is_full, objects, size, stored + dead, 0, 0, dead
                 )
             )
-        return PackedSums(tuple(packs), sum(map(posix.length_of, self._layout.database_files)))
+        return PackedStats(tuple(packs), sum(map(posix.length_of, self._layout.database_files)))
 
     def listed(self) -> Iterator[Listed]:
         # All of it at once, as for a `moment`: a query that stays open keeps writers out where there is no log.
@@ -384,10 +394,10 @@ class LegacyPacks(Packs):
         for rows in self.database.rows(pack_id):
             yield [bytes.fromhex(row.key) for row in rows if self.hash.is_key(row.key)]
 
-    def check(self, depth: Depth, sample: Sample) -> LegacyCheck:
+    def check(self, depth: Depth, sample: Sample) -> V1PacksCheck:
         self.database.renew()
         read = self.reader.wholes, self.frames
-        return LegacyCheck(self._layout, self.hash, self.database, read, depth, sample)
+        return V1PacksCheck(self._layout, self.hash, self.database, read, depth, sample)
 
     def note(self, name: str, note: object) -> None:
         write_notes(self._layout, {**self.notes(), name: note})
@@ -433,7 +443,7 @@ def read_notes(path: str) -> Mapping[str, object]:
         return {}
 
 
-def write_notes(layout: LegacyLayout, notes: Mapping[str, object]) -> None:
+def write_notes(layout: V1Layout, notes: Mapping[str, object]) -> None:
     """Put these notes, synced, in the place of those that are there."""
     replace_file(layout, layout.notes, encode_document({**notes}))
     posix.sync_directory(layout.root)

@@ -22,13 +22,13 @@ from typing import Self
 from rsdos.config import Config
 from rsdos.errors import Busy, ContainerReplaced, WriterPoisoned, log_warning
 from rsdos.hashing import spelled
-from rsdos.layout import LegacyLayout
+from rsdos.layout import V1Layout
 from rsdos.model import BytesLike, Codec, Durability, RecordFlag, Stored
 from rsdos.storage import locks, posix
 from rsdos.storage.descriptors import Working, opening
 from rsdos.storage.permissions import inherit
-from rsdos.stores.base import LOOKS
-from rsdos.stores.batch import MOST_BATCH, MOST_ENTRIES, Large, Look, PackAppender
+from rsdos.stores.base import LOOKUPS
+from rsdos.stores.batch import MOST_BATCH, MOST_ENTRIES, BatchWriter, KnownCheck, Large
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.v1.database import Database
 from rsdos.stores.v1.row import Row
@@ -39,10 +39,10 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _OURS = b"rsdos\n"
 
 
-class LegacyPack:
+class V1Pack:
     """A pack that is being appended to, under both its locks: a `rsdos.stores.encoding.Sink`."""
 
-    def __init__(self, layout: LegacyLayout, pack_id: int, lock: locks.Lock, peer_lock: Working) -> None:
+    def __init__(self, layout: V1Layout, pack_id: int, lock: locks.Lock, peer_lock: Working) -> None:
         self.id = pack_id
         self.path = layout.pack(pack_id)
         self._lock = lock
@@ -180,12 +180,12 @@ def _let_in_peers(path: str, file: Working) -> None:
         file.close()
 
 
-def fresh_ids(layout: LegacyLayout, database: Database) -> Iterator[int]:
+def fresh_ids(layout: V1Layout, database: Database) -> Iterator[int]:
     """Ids that no pack has had: lock files stay, and tell of packs that are gone."""
-    return count(max([-1, *layout.pack_ids(), *layout.locked_ids(), *database.sums()]) + 1)
+    return count(max([-1, *layout.pack_ids(), *layout.locked_ids(), *database.stats()]) + 1)
 
 
-def try_pack(layout: LegacyLayout, pack_id: int) -> LegacyPack | None:
+def try_pack(layout: V1Layout, pack_id: int) -> V1Pack | None:
     """A pack under both its locks, or None when somebody else has one of them. Made if it is not there.
 
     None too where a stranger's directory has its name.
@@ -196,7 +196,7 @@ def try_pack(layout: LegacyLayout, pack_id: int) -> LegacyPack | None:
     peer_lock: Working | None = None
     try:
         peer_lock = _lock_out_peers(layout.peer_lock(pack_id), layout.pack_lock(pack_id))
-        return LegacyPack(layout, pack_id, lock, peer_lock)
+        return V1Pack(layout, pack_id, lock, peer_lock)
     except FileExistsError:
         lock.release()
         return None
@@ -209,16 +209,16 @@ def try_pack(layout: LegacyLayout, pack_id: int) -> LegacyPack | None:
         raise
 
 
-class LegacyAppender(PackAppender):
+class V1BatchWriter(BatchWriter):
     """A writer of container version 1."""
 
     def __init__(
         self,
-        layout: LegacyLayout,
+        layout: V1Layout,
         config: Config,
         database: Database,
         durability: Durability,
-        look: Look,
+        look: KnownCheck,
         make_durable: Callable[[Iterable[Row]], bool],
     ) -> None:
         """``make_durable`` syncs the packs of some rows, and says whether the rows are to be looked up anew."""
@@ -228,14 +228,14 @@ class LegacyAppender(PackAppender):
         self._config = config
         self._database = database
         self._durability = durability
-        self._pack: LegacyPack | None = None
+        self._pack: V1Pack | None = None
         self._failed = False
         self._rows: list[Row] = []
 
     def __enter__(self) -> Self:
         return self
 
-    def _open(self) -> LegacyPack:
+    def _open(self) -> V1Pack:
         if self._failed:
             raise WriterPoisoned("this appender has failed before")
         if self._pack is None:
@@ -244,7 +244,7 @@ class LegacyAppender(PackAppender):
             self._pack = next(pack for pack in map(self._try, candidates) if pack)
         return self._pack
 
-    def _try(self, pack_id: int) -> LegacyPack | None:
+    def _try(self, pack_id: int) -> V1Pack | None:
         with suppress(FileNotFoundError):
             status = os.stat(self._layout.pack(pack_id), follow_symlinks=False)
             # One of two names is in a backup as well, or a copy by ``cp -al``, or is one of version 2: a migration is
@@ -270,14 +270,14 @@ class LegacyAppender(PackAppender):
     def _absent(self, digests: Sequence[bytes]) -> list[bytes]:
         keys = list(map(bytes.hex, digests))
         there: set[str] = set()
-        for _ in range(LOOKS):
+        for _ in range(LOOKUPS):
             rows = self._database.find_many(keys)
             there = {row.key for row in rows}
             # A sync takes time, and a repack takes packs away; a clearing or a restore the index that was looked at.
             is_durable = self._durability is not Durability.FULL or not self._make_durable(rows)
             if is_durable and (not rows or self._database.is_of_now()):
                 return [digest for digest in digests if digest.hex() not in there]
-        # In doubt, as with `LegacyPacks.copies`.
+        # In doubt, as with `V1PackStore.check_copies`.
         self._damaged.update(digest for digest in digests if digest.hex() in there)
         return list(digests)
 
@@ -377,7 +377,7 @@ class LegacyAppender(PackAppender):
     def _count(self) -> int:
         return len(self._rows)
 
-    def _commit_rows(self, pack: LegacyPack) -> None:
+    def _commit_rows(self, pack: V1Pack) -> None:
         synced = -1
         if not self._large:
             synced = self._sync(pack)
@@ -409,7 +409,7 @@ class LegacyAppender(PackAppender):
         self._rows.clear()
         self._damaged.clear()
 
-    def _sync(self, pack: LegacyPack) -> int:
+    def _sync(self, pack: V1Pack) -> int:
         """See that the end of the pack is ours, and put it on stable storage; returns where it is."""
         pack.finish()
         if self._durability is Durability.FULL:
