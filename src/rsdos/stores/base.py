@@ -121,7 +121,7 @@ class Store(ABC):
         """Whether anything is in sight already; else the next look, or `sight`, brings what is the newest then."""
         return True
 
-    def is_latest(self, sight: object) -> bool:
+    def is_latest(self, version: object) -> bool:
         """Whether ``sight``, taken before a look, was all there is when this is asked."""
         return True
 
@@ -152,11 +152,11 @@ class Store(ABC):
         result = look(digest)
         looks = 1
         while result is None:
-            sight = self.version()
+            version = self.version()
             result = look(digest)
             looks += 1
             if result is None:
-                if looks > LOOKUPS or self.is_latest(sight):
+                if looks > LOOKUPS or self.is_latest(version):
                     raise ObjectNotFound(key)
                 self.refresh()
         return result
@@ -212,7 +212,7 @@ class Store(ABC):
                 digests = self.hash.parse_keys(todo)
             looks = 0
             while todo:
-                sight = self.version()
+                version = self.version()
                 looks += 1
                 found: list[Sequence[int]] = []
                 for positions, payloads in self.read_lists(digests):
@@ -220,7 +220,7 @@ class Store(ABC):
                     yield from zip(_picked(todo, positions), payloads, strict=True)
                 rest = rest_of(len(todo), found)
                 todo, digests = [todo[at] for at in rest], [digests[at] for at in rest]
-                if not todo or looks > LOOKUPS or self.is_latest(sight):
+                if not todo or looks > LOOKUPS or self.is_latest(version):
                     break
                 self.refresh()
             if todo and missing == "raise":
@@ -242,13 +242,13 @@ class Store(ABC):
         while chunk := list(islice(keys, CHUNK)):
             digests = self.hash.parse_keys(chunk)
             self._keep_current()
-            sight = self.version()
+            version = self.version()
             present = self.contains_many(digests)
             looks = 1
-            while not all(present) and looks <= LOOKUPS and not self.is_latest(sight):
+            while not all(present) and looks <= LOOKUPS and not self.is_latest(version):
                 self.refresh()
                 looks += 1
-                sight = self.version()
+                version = self.version()
                 present = self.contains_many(digests)
             answers += present
         return answers

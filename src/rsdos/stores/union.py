@@ -44,8 +44,8 @@ class Objects(Store):
     def has_version(self) -> bool:
         return self.packed.has_version()
 
-    def is_latest(self, sight: object) -> bool:
-        return self.packed.is_latest(sight)
+    def is_latest(self, version: object) -> bool:
+        return self.packed.is_latest(version)
 
     def refresh(self) -> None:
         self.packed.refresh()
@@ -233,9 +233,9 @@ class Objects(Store):
         packed = loose = 0
         for _ in range(3):
             self.refresh()
-            sight = self.version()  # Before the first count: what is packed and cleaned between the two changes it.
+            version = self.version()  # Before the first count: what is packed and cleaned between the two changes it.
             packed = self.packed.count()
             loose = sum(len(self._not_packed(keys)) for keys in self._loose_keys())
-            if self.is_latest(sight):
+            if self.is_latest(version):
                 break
         return packed + loose

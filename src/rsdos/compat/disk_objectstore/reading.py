@@ -73,14 +73,14 @@ def open_object(engine: Engine, key: str) -> ObjectStream:
 
 def newest_meta(engine: Engine, key: str) -> OwnMeta:
     """What is known of an object; packed if it is so now. Raises `ObjectNotFound`, `InvalidKey`."""
-    sight = engine.packed.version()
+    version = engine.packed.version()
     meta = engine.objects.meta(key)
-    return _packed_meanwhile(engine, sight, [meta])[0]
+    return _packed_meanwhile(engine, version, [meta])[0]
 
 
-def _packed_meanwhile(engine: Engine, sight: object, found: list[OwnMeta]) -> list[OwnMeta]:
+def _packed_meanwhile(engine: Engine, version: object, found: list[OwnMeta]) -> list[OwnMeta]:
     """The same, with loose objects looked up anew if something was committed since ``sight`` was the newest."""
-    if all(meta.extent for meta in found) or engine.packed.is_latest(sight):
+    if all(meta.extent for meta in found) or engine.packed.is_latest(version):
         return found
     engine.packed.refresh()
     return [meta if meta.extent else engine.packed.describe(bytes.fromhex(meta.key)) or meta for meta in found]
@@ -90,14 +90,14 @@ def _in_order(engine: Engine, keys: Iterable[str], missing: list[str]) -> Iterat
     """What is known of the objects, in lists of bounded size; the keys that are not there are added to ``missing``."""
     rest = iter(dict.fromkeys(keys))
     while chunk := list(islice(rest, _CHUNK)):
-        sight = engine.packed.version()
+        version = engine.packed.version()
         found = []
         for key, meta in zip(chunk, _looked_up(engine, chunk), strict=True):
             try:
                 found.append(meta or engine.objects.meta(key))
             except (ObjectNotFound, ValueError):
                 missing.append(key)
-        found = _packed_meanwhile(engine, sight, found)
+        found = _packed_meanwhile(engine, version, found)
         found.sort(key=_place)
         yield found
 

@@ -21,7 +21,7 @@ from rsdos.stores.encoding import Encoding
 from rsdos.stores.loose.directories import LooseDirectories
 from rsdos.stores.loose.file import encode_trailer
 from rsdos.stores.loose.paths import LooseNames
-from rsdos.stores.loose.sandbox import ActivePack, Sandbox, SandboxFile
+from rsdos.stores.loose.sandbox import Sandbox, SandboxFile, WriterDirectory
 from rsdos.stores.order import FileId
 from rsdos.streams.sources import Frames, take
 
@@ -185,7 +185,7 @@ class LooseInsert:
         finally:
             file.close()
 
-    def _place_next(self, data: bytes, target: str, claim: ActivePack) -> bool:  # noqa: PLR0912  each call counts
+    def _place_next(self, data: bytes, target: str, claim: WriterDirectory) -> bool:  # noqa: PLR0912  each call counts
         """`_place_first` for a later one, with nothing made and dropped for it: 3 us of 27 on tmpfs.
 
         False also where a directory has gone.

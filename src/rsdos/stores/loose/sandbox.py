@@ -50,7 +50,7 @@ class _Directory(Working):
         self.opener = posix.opener_in(self.fd)
 
 
-class ActivePack(NamedTuple):
+class WriterDirectory(NamedTuple):
     """A writer's own directory."""
 
     directory: _Directory
@@ -66,9 +66,9 @@ class Sandbox:
         self._root = layout.sandbox
         self.next_name = map(str, itertools.count()).__next__
         """Makes a name that no other file of this writer has."""
-        self._claims: dict[str, ActivePack] = {}
+        self._claims: dict[str, WriterDirectory] = {}
         """All that this process has, by the paths of their directories: two threads may each make the first."""
-        self.current: ActivePack | None = None
+        self.current: WriterDirectory | None = None
         """Where files are made."""
         self._is_begun = False
         """Whether the first file was asked for, since the last `close`."""
@@ -120,7 +120,7 @@ class Sandbox:
     def _own_name(self) -> str:
         return f"{self._root}/{_boot_id()}-{os.getpid()}-{os.urandom(8).hex()}"
 
-    def _claim(self) -> ActivePack:
+    def _claim(self) -> WriterDirectory:
         for _ in range(_MOST_TRIES):
             path = self._own_name()
             try:
@@ -133,7 +133,7 @@ class Sandbox:
             with suppress(FileNotFoundError):
                 lock = locks.try_acquire_directory(path)
                 if lock:
-                    claim = ActivePack(_Directory(path), lock, is_shared(path))
+                    claim = WriterDirectory(_Directory(path), lock, is_shared(path))
                     self._claims[path] = self.current = claim
                     return claim
         raise self._never_kept()
@@ -178,13 +178,13 @@ class Sandbox:
                 if self._give_up(claim):
                     self._forget(claim)
 
-    def _forget(self, claim: ActivePack) -> None:
+    def _forget(self, claim: WriterDirectory) -> None:
         """Let go of one that is gone, and not of what another thread has made since."""
         self._claims.pop(claim.directory.path, None)
         if self.current is claim:
             self.current = None
 
-    def _give_up(self, claim: ActivePack) -> bool:
+    def _give_up(self, claim: WriterDirectory) -> bool:
         """Remove a directory and release its lock, if it is empty. That of a parent is only let go of."""
         if claim.directory.fd < 0:
             return True

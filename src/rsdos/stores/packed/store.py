@@ -53,8 +53,8 @@ class PackedStore(PackStore):
     def has_version(self) -> bool:
         return self.index.is_loaded
 
-    def is_latest(self, sight: object) -> bool:
-        return self.index.is_latest(sight)
+    def is_latest(self, version: object) -> bool:
+        return self.index.is_latest(version)
 
     def refresh(self) -> None:
         self.records.keep(set(self.index.refresh().manifest.pack_ids))
@@ -86,7 +86,7 @@ class PackedStore(PackStore):
         """What ``use`` makes of the first good copy; None when there is no copy at all."""
         for _ in range(MOST_LOOKUPS):
             reason = ""
-            sight = self.version()
+            version = self.version()
             for record in self.index.find_all(digest):
                 try:
                     result = use(record)
@@ -100,7 +100,7 @@ class PackedStore(PackStore):
                     if reason:
                         log_warning("object %s: passed over a damaged copy: %s", digest.hex(), reason)
                     return result
-            if self.is_latest(sight):
+            if self.is_latest(version):
                 if reason:
                     raise DamagedObject(digest.hex(), reason)
                 return None
@@ -124,9 +124,9 @@ class PackedStore(PackStore):
     def _copies_until_current(self, digest: bytes) -> Iterator[Record]:
         """All copies in sight; when none of those would do, those of the newest sight, if that is another."""
         for _ in range(MOST_LOOKUPS):
-            sight = self.version()
+            version = self.version()
             yield from self.index.find_all(digest)
-            if self.is_latest(sight):
+            if self.is_latest(version):
                 return
             self.index.refresh()
         raise self._never_still()

@@ -75,8 +75,8 @@ class V1PackStore(PackStore):
     def has_version(self) -> bool:
         return self.database.is_connected
 
-    def is_latest(self, sight: object) -> bool:
-        return self.database.version() == sight and self.database.is_in_place()
+    def is_latest(self, version: object) -> bool:
+        return self.database.version() == version and self.database.is_in_place()
 
     def refresh(self) -> None:
         self.database.renew()
