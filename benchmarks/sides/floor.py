@@ -23,7 +23,7 @@ from benchmarks.sides.side import Side
 _PART = 1 << 18
 """Bytes that are hashed and then written at once.
 
-Longer calls are slower where the machine's memory is not warm (`rsdos.fsio.WRITE` says why): 1 MiB at a time, as this
+Longer calls are slower where the machine's memory is not warm (`rsdos.storage.posix.WRITE` says why): 1 MiB at a time, as this
 once was, went at half the rate.
 """
 _clear_vectors = hashlib.sha512().digest

@@ -172,7 +172,7 @@ def test_nothing_is_left_of_a_first_file_that_cannot_be_locked(root: Path, monke
     def refuse(fd: int) -> bool:
         raise OSError(95, "not supported")
 
-    monkeypatch.setattr("rsdos.locks.try_lock", refuse)
+    monkeypatch.setattr("rsdos.storage.locks.try_lock", refuse)
     with pytest.raises(OSError, match="not supported"):
         Sandbox(Layout(str(root))).first_file()
     assert os.listdir(sandbox_of(root)) == []
