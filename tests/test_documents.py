@@ -85,9 +85,17 @@ def test_the_floors_of_the_design_are_those_that_are_checked() -> None:
         for contract in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
         if contract["id"] == "floors"
     )
-    (block,) = re.findall(r"^```\n( *\d  cli .*?)^```", (ROOT / "docs/design.md").read_text(), re.MULTILINE | re.DOTALL)
+    (block,) = re.findall(
+        r"^```\n( *\d+  cli .*?)^```", (ROOT / "docs/design.md").read_text(), re.MULTILINE | re.DOTALL
+    )
     shown = (re.split(r"\s{3,}", line[4:].rstrip())[0] for line in block.splitlines())
     assert list(shown) == contract["layers"]
+
+
+def test_the_page_for_contributors_lists_every_target() -> None:
+    targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    listed = re.findall(r"^\| `make ([a-z-]+)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(targets) and len(targets) > 20
 
 
 def table_end(heading: str) -> int:
