@@ -356,7 +356,7 @@ def test_what_is_opened_for_a_question_is_not_asked_about_again(tmp_path: Path) 
     store = Container.create(tmp_path / "store")
     key = store.insert(SMALL, to=Place.PACKED)
     reader = Container(store.path)
-    asked = once(reader.engine.objects, "is_current", lambda: None)
+    asked = once(reader.engine.objects, "is_latest", lambda: None)
     assert reader.has(key)
     assert not asked
 
@@ -368,7 +368,7 @@ def test_within_a_second_nothing_is_asked(tmp_path: Path) -> None:
     objects, now = reader.engine.objects, [1000.0]
     objects.clock = lambda: now[0]
     assert reader.has(key)
-    asked = once(objects, "is_current", lambda: None)
+    asked = once(objects, "is_latest", lambda: None)
     now[0] += 0.9
     assert reader.has(key)
     assert not asked
@@ -380,6 +380,6 @@ def test_within_a_second_nothing_is_asked(tmp_path: Path) -> None:
 def test_a_count_while_another_thread_packs_is_of_one_moment(store: Container) -> None:
     store.insert_many([b"1", b"2"])
     store.insert_many([b"3", b"4", b"5"], to=Place.LOOSE)
-    has_run = once(store.engine.objects, "sight", store.pack_all_loose, before=True)
+    has_run = once(store.engine.objects, "version", store.pack_all_loose, before=True)
     assert len(store) == 5
     assert has_run
