@@ -35,7 +35,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 # One step after the other, also under `make -j`: the summary of pytest is in one piece.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format unit aiida test-lowest test-newest test-install crash damage interleave soak storm hostile bench bench-aiida bench-quick bench-scale bench-profile visit clean
+.PHONY: help demo test lint format unit aiida test-lowest test-newest test-install crash damage interleave soak storm hostile bench bench-aiida bench-quick bench-scale bench-profile visit walks clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -110,6 +110,9 @@ bench-profile: $(STAMP) $(PLOTS) ## where the time goes, with Linux's perf; writ
 
 visit: $(STAMP) $(PEERS) ## open, has, read, close as AiiDA does it, side by side with disk-objectstore
 	@$(BIN)/python -m benchmarks.open_read_close $(ARGS)
+
+walks: $(STAMP) ## how many calls, and returns to a file that was left, six operations take
+	@$(BIN)/python -m benchmarks.walks
 
 bench-aiida: $(STAMP) $(BENCHED) ## AiiDA's own calls, side by side with disk-objectstore; writes docs/aiida.md
 	@$(BIN)/python -m benchmarks.aiida_table $(ARGS)
