@@ -1,0 +1,102 @@
+"""Another file system is mounted over a container that is open: a clear error, or the right answer."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from rsdos import Container, NotAContainer, Place
+from rsdos.errors import ContainerReplaced
+from tests.concurrency.test_replaced import NAMES, assert_whole, calls, check_answer
+from tests.data import key_of
+
+
+def mount(*arguments: str | Path) -> bool:
+    return subprocess.run(["mount", *arguments], capture_output=True).returncode == 0
+
+
+@pytest.fixture(autouse=True, scope="module")
+def may_mount(tmp_path_factory: pytest.TempPathFactory) -> None:
+    place = tmp_path_factory.mktemp("mounted")
+    if sys.platform != "linux" or os.geteuid() or not mount("-t", "tmpfs", "none", place):
+        pytest.skip("only root can mount")
+    subprocess.run(["umount", place], check=True)
+
+
+@contextmanager
+def mounted_over(path: Path) -> Iterator[None]:
+    """Mount an empty file system over a directory, for one block."""
+    assert mount("-t", "tmpfs", "none", path)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", path], check=True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_container_below_an_empty_mount_is_gone_or_answers_right_and_nothing_is_written_there(
+    tmp_path: Path, version: int, name: str
+) -> None:
+    path = tmp_path / "container"
+    objects = {key_of(data): data for data in (b"packed", b"more", b"loose")}
+    with Container.create(path, container_version=version) as late:
+        late.insert_many([b"packed", b"more"])
+        late.insert(b"loose")
+        key = key_of(b"packed")
+        assert late.extract(key) == b"packed"
+        with mounted_over(path):
+            answer = None
+            try:
+                answer = calls(late, key)[name]()
+            except NotAContainer as error:
+                assert "gone" in str(error)
+            except KeyError:
+                assert name == "extract absent"
+            written = os.listdir(path)
+        assert not written
+        assert not (name.startswith("insert") and answer), "acknowledged, and not there"
+        check_answer(name, answer, key, objects)
+        late.close()
+    with Container(path) as container:
+        assert set(container) == set(objects)
+        assert_whole(container)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_container_below_another_one_is_replaced_or_answers_right(tmp_path: Path, version: int, name: str) -> None:
+    path = tmp_path / "container"
+    objects = {key_of(data): data for data in (b"packed", b"more", b"loose")}
+    with Container.create(path, container_version=version) as late:
+        late.insert_many([b"packed", b"more"])
+        late.insert(b"loose")
+        key = key_of(b"packed")
+        assert late.extract(key) == b"packed"
+        with mounted_over(path):
+            with Container.create(path, container_version=version) as other:
+                theirs = other.insert(b"other", to=Place.PACKED)
+            answer = None
+            try:
+                answer = calls(late, key)[name]()
+            except ContainerReplaced as error:
+                assert "another container was put in its place" in str(error)
+            except KeyError:
+                assert name == "extract absent"
+            with Container(path) as other:
+                assert other.extract(theirs) == b"other"
+                kept = {theirs}
+                if name.startswith("insert"):
+                    kept |= {answer} if isinstance(answer, str) else set(answer or ())
+                assert set(other) >= kept, "acknowledged, and not there"
+                assert_whole(other)
+        late.close()
+    with Container(path) as container:
+        assert set(container) == set(objects)
+        assert_whole(container)
