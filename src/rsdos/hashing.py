@@ -158,12 +158,12 @@ class HashType:
         return prefix
 
 
-def joined(digests: Sequence[bytes]) -> bytes:
+def join_digests(digests: Sequence[bytes]) -> bytes:
     """Many digests, one after another."""
     return digests.joined if isinstance(digests, JoinedDigests) else b"".join(digests)
 
 
-def spelled(digests: Sequence[bytes]) -> list[str]:
+def spell_digests(digests: Sequence[bytes]) -> list[str]:
     """The keys of many digests."""
     return digests.keys if isinstance(digests, JoinedDigests) else list(map(bytes.hex, digests))
 

@@ -17,13 +17,13 @@ from rsdos.layout import Layout
 from rsdos.storage import posix
 
 
-def mark(layout: Layout, to: int) -> None:
+def begin_migration(layout: Layout, to: int) -> None:
     """Say that a migration to a version has begun: what belongs to that version is unfinished from now on."""
     posix.replace_file(layout.migration, json.dumps({"to": to}).encode())
     posix.sync_directory(layout.root)
 
 
-def marked(layout: Layout) -> int | None:
+def unfinished_migration(layout: Layout) -> int | None:
     """The version to which a migration has begun that is not tidied up."""
     with suppress(FileNotFoundError, ValueError, TypeError, LookupError):
         return int(json.loads(posix.read_file(layout.migration, 1 << 10))["to"])
@@ -37,7 +37,7 @@ class Original:
         """Without a ``container_id`` it is that of the first look."""
         self._layout = layout
         self._version = version
-        self._id = None if container_id is None else _plain(container_id)
+        self._id = None if container_id is None else _without_hyphens(container_id)
         self._seen: tuple[int, ...] | None = None
         """Which file ``config.json`` was when it was found to be the same container's."""
         self.is_replaced = False
@@ -68,15 +68,15 @@ class Original:
 
     def _compare(self, now: Config) -> None:
         if self._id is None:
-            self._id = _plain(now.container_id)
-        if _plain(now.container_id) != self._id:
+            self._id = _without_hyphens(now.container_id)
+        if _without_hyphens(now.container_id) != self._id:
             reason = "another container was put in its place since it was opened: open it anew"
             raise ContainerReplaced(self._layout.root, reason)
-        if now.version != self._version and marked(self._layout) != self._version:
+        if now.version != self._version and unfinished_migration(self._layout) != self._version:
             reason = f"it was migrated to version {now.version} since it was opened: open it anew"
             raise ContainerReplaced(self._layout.root, reason)
 
 
-def _plain(container_id: str) -> str:
+def _without_hyphens(container_id: str) -> str:
     """As a migration leaves it: version 1 may have it with hyphens."""
     return container_id.replace("-", "")

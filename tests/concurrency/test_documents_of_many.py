@@ -22,7 +22,7 @@ def backed_up(container: Container, place: str) -> None:
 
 
 def validated(container: Container, place: str) -> None:
-    resume.save(container.engine.layout, resume.ValidationState(Depth.QUICK, 1.0, loose=place))
+    resume.save_state(container.engine.layout, resume.ValidationState(Depth.QUICK, 1.0, loose=place))
 
 
 def noted(container: Container, place: str) -> None:
@@ -31,7 +31,7 @@ def noted(container: Container, place: str) -> None:
 
 def read(container: Container) -> list[object]:
     layout = container.engine.layout
-    last, state = last_backup.read_note(layout), resume.load(layout)
+    last, state = last_backup.read_note(layout), resume.load_state(layout)
     return [last and last.place, state and state.loose, container.engine.packed.notes().get("test")]
 
 

@@ -116,11 +116,11 @@ def test_a_relative_path_is_that_of_the_moment(container: Container, monkeypatch
 def test_a_lock_that_this_thread_holds_is_busy_at_once(tmp_path: Path) -> None:
     path = str(tmp_path / "lock")
     with locks.acquire(path):
-        for ask in (locks.acquire, locks.share):
+        for ask in (locks.acquire, locks.acquire_shared):
             with pytest.raises(Busy, match="this thread itself"):
                 ask(path)
-    with locks.share(path):
-        with locks.share(path):
+    with locks.acquire_shared(path):
+        with locks.acquire_shared(path):
             pass
         with pytest.raises(Busy, match="this thread itself"):
             locks.acquire(path)

@@ -11,7 +11,7 @@ from rsdos import Busy, CompressMode, Container, DamagedObject, InvalidOption, P
 from rsdos.maintenance import repack
 from rsdos.maintenance.repack import RepackOptions, RepackReport
 from rsdos.model import FRAME_SIZE, Codec
-from rsdos.storage.locks import acquire, share
+from rsdos.storage.locks import acquire, acquire_shared
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.packed.store import PackedStore
 from tests.data import key_of, noise, text
@@ -135,7 +135,7 @@ def test_a_long_reader_keeps_a_pack(store: Container) -> None:
     store.delete(keys[3:4])
     kept = {key: OBJECTS[key] for key in keys if key != keys[3]}
     (pack_id,) = packs_of(store)
-    with share(store.engine.layout.readers_lock):
+    with acquire_shared(store.engine.layout.readers_lock):
         report = run(store, RepackOptions(min_dead=0))
         assert report.kept == (pack_id,)
         assert Path(store.engine.layout.pack(pack_id)).exists()
@@ -159,7 +159,7 @@ def test_what_was_deleted_does_not_come_back_by_a_rebuild(container: Container) 
     """The old pack is still there, for a reader; the object was deleted in its new place; then the index is lost."""
     keys = container.insert_many(OBJECTS.values())
     container.delete(keys[2:3])
-    with share(container.engine.layout.readers_lock):
+    with acquire_shared(container.engine.layout.readers_lock):
         assert run(container, RepackOptions(min_dead=0)).kept == (1,)
         other = Container(container.path)
         # Not by `delete`, which would sweep the old pack away if the reader were gone by now.

@@ -197,9 +197,9 @@ def test_a_lock_file_that_a_copy_has_too_becomes_two(path: str) -> None:
 
 def test_a_lock_that_is_held_stays_the_same_file(path: str) -> None:
     """Whoever holds it would keep nobody out otherwise."""
-    with locks.share(path):
+    with locks.acquire_shared(path):
         os.link(path, f"{path}-of-the-copy")
-        with locks.share(path):
+        with locks.acquire_shared(path):
             assert locks.try_acquire(path) is None
             assert os.path.samefile(path, f"{path}-of-the-copy")
 

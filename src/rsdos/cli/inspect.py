@@ -68,7 +68,7 @@ def packed_command(session: Session, as_json: bool) -> None:
 @click.argument("number", type=click.IntRange(min=1))
 @_json_option
 @pass_session
-def pack_command(session: Session, number: int, as_json: bool) -> None:
+def inspect_pack_command(session: Session, number: int, as_json: bool) -> None:
     """The batches of one pack, read from the pack itself.
 
     \b

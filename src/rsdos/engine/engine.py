@@ -147,7 +147,7 @@ class Engine:
     def _shared(self) -> locks.Lock | None:
         """Lock the file of long readers; None where it cannot be."""
         try:
-            return locks.share(self.layout.readers_lock)
+            return locks.acquire_shared(self.layout.readers_lock)
         except OSError as error:
             from rsdos.stores.union import REFUSED
 

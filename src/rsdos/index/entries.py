@@ -14,7 +14,7 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from rsdos.hashing import joined
+from rsdos.hashing import join_digests
 from rsdos.model import DIGEST_BYTES, Record, RecordFlag
 
 PREFIX = np.dtype("<u8")
@@ -401,7 +401,7 @@ def all_differ(digests: Sequence[bytes]) -> bool:
     if not digests:
         return True
     row = np.dtype([("prefix", PREFIX), ("tail", "V", len(digests[0]) - PREFIX.itemsize)])
-    prefixes = np.sort(np.frombuffer(joined(digests), row)["prefix"])
+    prefixes = np.sort(np.frombuffer(join_digests(digests), row)["prefix"])
     return not (prefixes[1:] == prefixes[:-1]).any()
 
 
@@ -411,4 +411,4 @@ def _key_words(prefixes: Prefixes) -> npt.NDArray[np.uint32]:
 
 
 def _digest_table(digests: Sequence[bytes]) -> Records:
-    return np.frombuffer(joined(digests), DIGEST) if digests else np.empty(0, DIGEST)
+    return np.frombuffer(join_digests(digests), DIGEST) if digests else np.empty(0, DIGEST)

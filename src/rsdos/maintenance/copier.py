@@ -177,10 +177,10 @@ def in_storage_order(engine: Engine) -> Iterator[list[bytes]]:
     for pack in engine.packed.listed():
         for digests in pack.digests:
             loose.difference_update(digests)
-            yield from _cut(digests)
-    yield from _cut(sorted(loose))
+            yield from _lists_of(digests)
+    yield from _lists_of(sorted(loose))
 
 
-def _cut(digests: list[bytes]) -> Iterator[list[bytes]]:
+def _lists_of(digests: list[bytes]) -> Iterator[list[bytes]]:
     for at in range(0, len(digests), _LIST):
         yield digests[at : at + _LIST]

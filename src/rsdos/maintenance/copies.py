@@ -114,14 +114,14 @@ def _best_effort() -> Iterator[None]:
             raise
 
 
-def write_small(place: Directory, name: str, data: bytes) -> None:
+def write_small_file(place: Directory, name: str, data: bytes) -> None:
     """Create a small file and sync it; the directory is not synced."""
     with Working(posix.opening_new(name, 0o600, place.fd)) as fd:
         posix.write_at(fd, 0, data)
         posix.sync_file(fd)
 
 
-def read_small(place: Directory, name: str) -> bytes | None:
+def read_small_file(place: Directory, name: str) -> bytes | None:
     """The bytes of a small regular file; None when there is none."""
     try:
         file = Descriptor(posix.opening_for_reading(name, place.fd))
@@ -133,13 +133,13 @@ def read_small(place: Directory, name: str) -> bytes | None:
         return posix.read_at(fd, 0, MOST_CONFIG) if stat.S_ISREG(os.fstat(fd).st_mode) else None
 
 
-def mark(place: Directory, container_id: str) -> None:
+def mark_backup(place: Directory, container_id: str) -> None:
     """Say that a backup of the container has made this directory. It is empty."""
-    write_small(place, MARK, mark_of(container_id))
+    write_small_file(place, MARK, backup_mark(container_id))
     place.sync()
 
 
-def mark_of(container_id: str) -> bytes:
+def backup_mark(container_id: str) -> bytes:
     """What says that a backup of the container has made a directory."""
     return json.dumps({"made_by": f"rsdos {__version__}", "container_id": container_id}).encode()
 
@@ -169,7 +169,7 @@ def id_in(config: bytes) -> str | None:
     return None
 
 
-def is_ours(path: str, form: Form, *, is_directory: bool = False) -> bool:
+def is_own_path(path: str, form: Form, *, is_directory: bool = False) -> bool:
     """Whether a path, relative to a directory of some form, is that of a file or directory of ours."""
     *above, name = path.split("/")
     for step in above:

@@ -63,7 +63,7 @@ class DeleteReport:
 def plan(engine: Engine, options: DeleteOptions) -> DeletePlan:
     """Look at all keys, before anything is deleted. Raises `InvalidKey`."""
     keys = objects = 0
-    for chunk in _chunks(options.keys):
+    for chunk in _key_chunks(options.keys):
         keys += len(chunk)
         objects += sum(engine.objects.has_many(chunk))
     return DeletePlan(options, keys, objects)
@@ -93,8 +93,8 @@ def execute(
         engine.packed.collect_garbage()
         progress.start("Deleting", plan.keys, "objects")
         try:
-            for keys in _chunks(plan.options.keys):
-                there = _delete(engine, engine.config.hash.parse_keys(keys))
+            for keys in _key_chunks(plan.options.keys):
+                there = _delete_chunk(engine, engine.config.hash.parse_keys(keys))
                 gone = [key for key in keys if bytes.fromhex(key) in there]
                 lost = [key for key in keys if bytes.fromhex(key) not in there]
                 deleted, missing = deleted + len(gone), missing + len(lost)
@@ -105,7 +105,7 @@ def execute(
     return DeleteReport(deleted, missing, monotonic() - begun)
 
 
-def _delete(engine: Engine, digests: Sequence[bytes]) -> set[bytes]:
+def _delete_chunk(engine: Engine, digests: Sequence[bytes]) -> set[bytes]:
     there: set[bytes] = set()
     for place in order.DELETE_ORDER:
         if place is Place.LOOSE:
@@ -130,7 +130,7 @@ def delete_packed(engine: Engine, digests: Sequence[bytes], seen: object = None)
     return deleted
 
 
-def _chunks(keys: Iterable[str]) -> Iterator[list[str]]:
+def _key_chunks(keys: Iterable[str]) -> Iterator[list[str]]:
     """Lists of different keys."""
     keys = iter(keys)
     while chunk := list(islice(keys, CHUNK)):

@@ -169,7 +169,7 @@ class _Packing:
     def _append_others(self, appender: BatchWriter, digests: Sequence[bytes]) -> list[bytes]:
         """The same, one by one: those that are large, compressed, damaged or gone."""
         done = []
-        group = _Group()
+        group = _LooseGroup()
         for digest in digests:
             try:
                 file = self._open(digest)
@@ -216,7 +216,7 @@ class _Packing:
         )
 
 
-class _Group:
+class _LooseGroup:
     """Loose objects of at most one frame, read and verified, as columns: those to encode, and those to take over."""
 
     def __init__(self) -> None:

@@ -73,10 +73,10 @@ def status(engine: Engine) -> StatusReport:
 
     Never writes and never waits. Raises OSError.
     """
-    loose = [length for path in engine.loose_names.paths() if (length := _length(path)) is not None]
+    loose = [length for path in engine.loose_names.paths() if (length := _file_length(path)) is not None]
     packed, notes = engine.read_stats()
     layout = engine.layout
-    lengths = {pack: _length(layout.pack(pack.id)) for pack in packed.packs}
+    lengths = {pack: _file_length(layout.pack(pack.id)) for pack in packed.packs}
     validation = notes.get(VALIDATION)
     return StatusReport(
         container_version=engine.config.version,
@@ -116,7 +116,7 @@ def _short(engine: Engine, lengths: Mapping[PackStats, int | None]) -> tuple[Sho
     )
 
 
-def _length(path: str) -> int | None:
+def _file_length(path: str) -> int | None:
     """Bytes in a file, None when it is gone."""
     try:
         return os.stat(path, follow_symlinks=False).st_size

@@ -93,7 +93,7 @@ def execute(
     with engine.objects.writing(), plan.source.protect_packs():
         progress.start("Transferring objects", plan.objects, "objects")
         try:
-            for digests in _chunks(plan):
+            for digests in _digest_chunks(plan):
                 (_carry if same else _insert)(engine, plan, digests, carried, tell)
                 progress.advance(len(digests))
         finally:
@@ -110,7 +110,7 @@ def execute(
     )
 
 
-def _chunks(plan: TransferPlan) -> Iterator[Sequence[bytes]]:
+def _digest_chunks(plan: TransferPlan) -> Iterator[Sequence[bytes]]:
     if plan.options.keys is None:
         yield from in_storage_order(plan.source)
         return

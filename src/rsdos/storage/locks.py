@@ -139,7 +139,7 @@ def acquire(path: str) -> Lock:
     return _lock(path, fcntl.LOCK_EX)
 
 
-def share(path: str) -> Lock:
+def acquire_shared(path: str) -> Lock:
     """Wait for a shared lock on the file at ``path`` (made if it is not there): it keeps exclusive ones out."""
     return _lock(path, fcntl.LOCK_SH)
 

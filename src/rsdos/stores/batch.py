@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
 from rsdos.errors import Busy
-from rsdos.hashing import HashType, JoinedDigests, spelled
+from rsdos.hashing import HashType, JoinedDigests, spell_digests
 from rsdos.model import BytesLike, Copy, Stored
 from rsdos.stores import order
 from rsdos.stores.encoding import Encoding
@@ -208,7 +208,7 @@ class BatchWriter(ABC):
         ``raws`` are the bytes of the objects, where the caller has them.
         """
         # 3. Look for duplicates: in this batch, in the index, in the other store.
-        keys = spelled(digests)
+        keys = spell_digests(digests)
         at: Sequence[int] = range(len(digests))
         if len(set(keys)) < len(keys) or not self._batch.isdisjoint(keys):
             first = dict(zip(reversed(keys), reversed(at), strict=True))

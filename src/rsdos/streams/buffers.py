@@ -14,7 +14,7 @@ AT_ONCE = 1 << 30
 """
 
 
-def joined(parts: Iterable[BytesLike], room: int = 0) -> bytes:
+def join_parts(parts: Iterable[BytesLike], room: int = 0) -> bytes:
     """All parts in one piece. `bytes.join` would hold all of them until it has it: twice the memory of a large object.
 
     ``room`` is made for so many bytes first, and may be more or less than there are: 20 MB take 8 ms then, and 18

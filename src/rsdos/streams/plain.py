@@ -14,7 +14,7 @@ from rsdos.codecs.sequential import decode_sequence
 from rsdos.errors import DecodeError
 from rsdos.hashing import HashType
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, Stored
-from rsdos.streams.buffers import AT_ONCE, joined, room_for
+from rsdos.streams.buffers import AT_ONCE, join_parts, room_for
 from rsdos.streams.frames import Fetch, Fill
 from rsdos.streams.seekable import Seekable
 
@@ -37,7 +37,7 @@ def pieces(fetch: Fetch, length: int) -> Iterator[BytesLike]:
 
 def plain_parts(fetch: Fetch, stored: Stored, digest: bytes, hash_type: HashType) -> Iterator[BytesLike]:
     """The object in parts of at most one frame; at the end its hash is verified. Raises `DecodeError`."""
-    return hashed(_decoded(fetch, stored), digest, hash_type)
+    return hashed(_decoded_parts(fetch, stored), digest, hash_type)
 
 
 def hashed(parts: Iterator[BytesLike], digest: bytes, hash_type: HashType) -> Iterator[BytesLike]:
@@ -50,7 +50,7 @@ def hashed(parts: Iterator[BytesLike], digest: bytes, hash_type: HashType) -> It
         raise DecodeError(OTHER_HASH)
 
 
-def _decoded(fetch: Fetch, stored: Stored) -> Iterator[BytesLike]:
+def _decoded_parts(fetch: Fetch, stored: Stored) -> Iterator[BytesLike]:
     parts = pieces(fetch, stored.length)
     if stored.codec is not Codec.RAW:
         return decode_sequence(parts, stored.codec, stored.size)
@@ -122,7 +122,7 @@ class PlainReader(Seekable):
         try:
             is_next = self._is_next()
             if self._stored.codec is not Codec.RAW or left > AT_ONCE:
-                return joined(iter(partial(self.read, FRAME_SIZE), b""), room_for(self._stored))
+                return join_parts(iter(partial(self.read, FRAME_SIZE), b""), room_for(self._stored))
             data = bytes(self._fetch(self._position, left))
             if len(data) != left:
                 raise self._cut_short()
@@ -152,7 +152,7 @@ class PlainReader(Seekable):
 
     def _decompressed(self, target: memoryview) -> int:
         if self._parts is None or self._position < self._start:
-            self._parts, self._part, self._start = _decoded(self._fetch, self._stored), b"", 0
+            self._parts, self._part, self._start = _decoded_parts(self._fetch, self._stored), b"", 0
         while self._position >= self._start + len(self._part):
             self._start += len(self._part)
             self._part = b""  # The old part goes first, so that there is never more than one.

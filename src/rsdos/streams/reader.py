@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rsdos.errors import DecodeError
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, Stored
-from rsdos.streams.buffers import AT_ONCE, joined, room_for
+from rsdos.streams.buffers import AT_ONCE, join_parts, room_for
 from rsdos.streams.frames import Fetch, Fill, read_table
 from rsdos.streams.seekable import Seekable
 
@@ -52,7 +52,7 @@ class FramedReader(Seekable):
         index, start = divmod(self._position, FRAME_SIZE)
         left = table.size - self._position
         if table.codec is not Codec.RAW or start or not 0 < left <= AT_ONCE:
-            return joined(self._parts(), self._room)
+            return join_parts(self._parts(), self._room)
         try:
             data = table.read_raw(self._fetch, index)
         except DecodeError as error:

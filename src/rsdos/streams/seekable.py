@@ -7,7 +7,7 @@ import os
 from functools import partial
 
 from rsdos.model import FRAME_SIZE
-from rsdos.streams.buffers import joined
+from rsdos.streams.buffers import join_parts
 
 
 class ObjectStream(io.BufferedReader):
@@ -51,7 +51,7 @@ class Seekable(io.RawIOBase):
     def readall(self) -> bytes:
         """All that is left, in the memory of one copy. (The inherited one reads 8 KiB at a time, and holds two.)"""
         self._refuse_closed()
-        return joined(iter(partial(self.read, FRAME_SIZE), b""))
+        return join_parts(iter(partial(self.read, FRAME_SIZE), b""))
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move and return the new position, which may lie beyond the end. `ValueError` if it would be negative."""

@@ -155,7 +155,7 @@ class Container(Folder):
     def get_object_meta(self, hashkey: str) -> ObjectMeta:
         """What is known of one object. Raises `NotExistent`."""
         try:
-            return reading.translated(reading.newest_meta(self._opened, hashkey))
+            return reading.to_drop_in_meta(reading.newest_meta(self._opened, hashkey))
         except (ObjectNotFound, ValueError) as error:
             raise NotExistent(f"No object with hash key {hashkey}") from error
 

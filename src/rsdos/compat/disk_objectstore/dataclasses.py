@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rsdos.compat.disk_objectstore.container import ObjectType
+    from rsdos.compat.disk_objectstore.object_type import ObjectType
 
 
 class _WithItems:

@@ -26,7 +26,7 @@ _WINDOW = 4 << 20
 MISSING = ObjectMeta(ObjectType.MISSING, None, None, None, None, None)
 
 
-def translated(meta: OwnMeta) -> ObjectMeta:
+def to_drop_in_meta(meta: OwnMeta) -> ObjectMeta:
     """What we know of an object, in the words of disk-objectstore."""
     if meta.extent is None:
         return ObjectMeta(ObjectType.LOOSE, meta.size, None, None, None, None)
@@ -39,7 +39,7 @@ def metas(engine: Engine, keys: Iterable[str], skip_if_missing: bool) -> Iterato
     missing: list[str] = []
     for found in _in_order(engine, keys, missing):
         for meta in found:
-            yield meta.key, translated(meta)
+            yield meta.key, to_drop_in_meta(meta)
     if not skip_if_missing:
         yield from ((key, MISSING) for key in missing)
 
@@ -60,7 +60,7 @@ def streams(
                     missing.append(meta.key)  # Deleted meanwhile.
                     continue
                 with stream:
-                    yield meta.key, stream, translated(meta)
+                    yield meta.key, stream, to_drop_in_meta(meta)
     if not skip_if_missing:
         yield from ((key, None, MISSING) for key in missing)
 

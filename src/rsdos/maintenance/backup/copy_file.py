@@ -36,7 +36,7 @@ def copy_prefix(source: int, target: int, length: int, advance: Callable[[int], 
     at = written = 0
     is_whole = True
     while at < length:
-        data, good = _read(source, at, min(_STEP, length - at))
+        data, good = _read_with_holes(source, at, min(_STEP, length - at))
         is_whole = is_whole and good
         if not data:
             break
@@ -57,7 +57,7 @@ def stage_file(piece: FilePrefix, root: str) -> None:
         os.utime(target, ns=(modified, modified))
 
 
-def _read(fd: int, offset: int, length: int) -> tuple[bytes, bool]:
+def _read_with_holes(fd: int, offset: int, length: int) -> tuple[bytes, bool]:
     """Up to ``length`` bytes, with zeros where the disk has none to give; whether it had all."""
     try:
         return posix.read_at(fd, offset, length), True

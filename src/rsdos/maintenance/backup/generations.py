@@ -32,9 +32,9 @@ from rsdos.maintenance.copies import (
     PLACE,
     REFUSED,
     is_same,
-    mark,
+    mark_backup,
     quarantine_directory,
-    read_small,
+    read_small_file,
     refuse_strangers,
     refuse_wrong_kind,
 )
@@ -76,7 +76,7 @@ class Generations:
     def protect_packs(self) -> Iterator[None]:
         """Keep all generations where they are. Where nothing can be written nobody deletes one, and nothing is held."""
         try:
-            lock = locks.share(os.path.join(self.root, LOCK))
+            lock = locks.acquire_shared(os.path.join(self.root, LOCK))
         except OSError:
             yield
             return
@@ -115,7 +115,7 @@ class Generations:
                 # Nothing there yet, or not even the first file of it.
                 with suppress(NotAContainer, DamagedContainer):
                     refuse_another(self.root, read_config(f"{live.path}/{name}").container_id, container_id)
-            refuse_strangers(live.path, live.names(), partial(read_small, live), container_id)
+            refuse_strangers(live.path, live.names(), partial(read_small_file, live), container_id)
 
     @contextmanager
     def begun(self, container_id: str) -> Iterator[Directory]:
@@ -125,7 +125,7 @@ class Generations:
                 os.mkdir(LIVE, 0o700, dir_fd=place.fd)
             with place.child(LIVE) as live:
                 if MARK not in live.names():
-                    mark(live, container_id)
+                    mark_backup(live, container_id)
                 yield live
 
     def move_to_quarantine(self) -> Directory:

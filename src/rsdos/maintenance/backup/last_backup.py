@@ -37,10 +37,10 @@ def read_note(layout: Layout) -> LastBackup | None:
 
 def write_note(layout: Layout, note: LastBackup) -> None:
     """Put a note, synced, in the place of the one before. A container that cannot be written gets none."""
-    from rsdos.stores.loose.sandbox import replace_file  # Not for a status.
+    from rsdos.stores.loose.sandbox import replace_without_lock  # Not for a status.
 
     with suppress(OSError):
         layout.make(layout.locks)
         # Two backups to two places have no lock in common.
-        replace_file(layout, layout.last_backup, encode_document(note._asdict()))
+        replace_without_lock(layout, layout.last_backup, encode_document(note._asdict()))
         posix.sync_directory(layout.locks)

@@ -20,8 +20,8 @@ from rsdos.maintenance.copies import (
     QUARANTINE,
     REFUSED,
     Rights,
-    read_small,
-    write_small,
+    read_small_file,
+    write_small_file,
 )
 from rsdos.maintenance.times import Times, same_bytes
 from rsdos.protocols import Progress
@@ -141,9 +141,9 @@ class Mirror:
         """Make the directories, and say whose they are without making them a container."""
         self._rights.close(self._place.fd)
         is_whole = CONFIG in self._place.names()
-        if is_whole or read_small(self._place, MARKED) != self._config:
+        if is_whole or read_small_file(self._place, MARKED) != self._config:
             self._place.remove(MARKED)
-            write_small(self._place, MARKED, self._config)
+            write_small_file(self._place, MARKED, self._config)
             self._give_rights(MARKED)
         if MARK in self._place.names():
             self._give_rights(MARK)

@@ -19,7 +19,7 @@ from rsdos.maintenance.backup.last_backup import LastBackup, write_note
 from rsdos.maintenance.backup.remote_generations import RemoteGenerations
 from rsdos.maintenance.backup.rsync import SILENCE as SILENCE_LIMIT
 from rsdos.maintenance.backup.rsync import Remote
-from rsdos.maintenance.copies import CONFIG, LIVE, LOCK, MARK, MARKED, MOST_CONFIG, Rights, mark_of
+from rsdos.maintenance.copies import CONFIG, LIVE, LOCK, MARK, MARKED, MOST_CONFIG, Rights, backup_mark
 from rsdos.model import WhenBusy
 from rsdos.progress import SILENCE
 from rsdos.protocols import Progress
@@ -162,7 +162,7 @@ class _RemoteBackup:
         for directory in self._engine.layout.directories:
             make_directories(os.path.join(self._stage, os.path.relpath(directory, self._root)))
         posix.write_file(os.path.join(self._stage, MARKED), self._config)
-        posix.write_file(os.path.join(self._stage, MARK), mark_of(self._engine.config.container_id))
+        posix.write_file(os.path.join(self._stage, MARK), backup_mark(self._engine.config.container_id))
         self._there.collect_garbage()
         self._there.begin()
         # These say first of all whose this is.

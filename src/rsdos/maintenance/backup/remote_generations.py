@@ -23,7 +23,7 @@ from rsdos.maintenance.copies import (
     NEW_LAST,
     QUARANTINE,
     id_in,
-    is_ours,
+    is_own_path,
     refuse_strangers,
 )
 from rsdos.storage.directory import Form
@@ -59,7 +59,7 @@ class RemoteGenerations:
                 refuse_another(self._remote.place, id_in(self._read(f"{LIVE}/{name}")) or container_id, container_id)
         refuse_strangers(place, below, lambda name: self._read(f"{LIVE}/{name}"), container_id)
         for path in self._found(LIVE, "! -type d"):
-            if is_ours(path, COPY, is_directory=True):
+            if is_own_path(path, COPY, is_directory=True):
                 raise NotOurs(f"{place}/{path}", "a link or a file in the place of a directory, which is left alone")
 
     def is_begun(self) -> bool:
@@ -80,11 +80,11 @@ class RemoteGenerations:
 
     def files(self, directory: str = LIVE) -> list[str]:
         """The regular files of ours in a copy, relative to it."""
-        return [path for path in self._found(directory, "-type f") if is_ours(path, COPY)]
+        return [path for path in self._found(directory, "-type f") if is_own_path(path, COPY)]
 
     def remove(self, paths: Iterable[str], directory: str = LIVE) -> None:
         """Remove files of a copy; ``paths`` are of ours."""
-        ours = [path for path in paths if is_ours(path, COPY)]
+        ours = [path for path in paths if is_own_path(path, COPY)]
         if ours:
             self._remote.run(f"cd {directory}; xargs rm -f --", ours)
 
@@ -95,7 +95,7 @@ class RemoteGenerations:
 
     def _remove_empty(self, directory: str, form: Form, least: int = 1) -> None:
         found = self._found(directory, "-depth -type d")
-        ours = [path for path in found if path.count("/") + 1 >= least and is_ours(path, form, is_directory=True)]
+        ours = [path for path in found if path.count("/") + 1 >= least and is_own_path(path, form, is_directory=True)]
         if ours:
             self._remote.run(f'cd {directory}; while read -r d; do rmdir "$d" 2> /dev/null || true; done', ours)
 

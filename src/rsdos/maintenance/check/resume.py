@@ -12,7 +12,7 @@ from rsdos.layout import Layout
 from rsdos.storage import posix
 from rsdos.storage.checked_json import decode_document, encode_document
 from rsdos.stores.findings import Depth, Finding
-from rsdos.stores.loose.sandbox import replace_file
+from rsdos.stores.loose.sandbox import replace_without_lock
 
 MOST_FINDINGS = 10_000
 """Findings that are kept, 3 MB of them; others are counted."""
@@ -49,7 +49,7 @@ class ValidationState:
                 self.unlisted += finding.is_damage
 
 
-def save(layout: Layout, state: ValidationState) -> None:
+def save_state(layout: Layout, state: ValidationState) -> None:
     """Write it down, synced, in the place of what is there. Where the container cannot be written nothing is kept."""
     members = {
         "validation_version": _VERSION,
@@ -64,20 +64,20 @@ def save(layout: Layout, state: ValidationState) -> None:
         "findings": [asdict(finding) for finding in state.findings],
     }
     with suppress(OSError):
-        replace_file(layout, layout.validation, encode_document(members))
+        replace_without_lock(layout, layout.validation, encode_document(members))
         posix.sync_directory(layout.root)
 
 
-def load(layout: Layout) -> ValidationState | None:
+def load_state(layout: Layout) -> ValidationState | None:
     """What was saved; None where there is nothing, or nothing whole: it begins anew then."""
     try:
         members = decode_document(posix.read_file(layout.validation, _MOST_BYTES))
-        return _decoded(members)
+        return _decode_state(members)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
-def _decoded(members: dict[str, Any]) -> ValidationState | None:
+def _decode_state(members: dict[str, Any]) -> ValidationState | None:
     if members["validation_version"] != _VERSION:
         return None
     return ValidationState(
@@ -103,7 +103,7 @@ def _decoded(members: dict[str, Any]) -> ValidationState | None:
     )
 
 
-def forget(layout: Layout) -> None:
+def discard_state(layout: Layout) -> None:
     """Nothing is to be resumed any more."""
     with suppress(OSError):
         if os.path.lexists(layout.validation):

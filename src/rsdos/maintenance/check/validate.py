@@ -12,7 +12,7 @@ from time import monotonic
 from rsdos.engine.engine import Engine
 from rsdos.errors import DamagedContainer, InvalidOption
 from rsdos.maintenance.backup.last_backup import VALIDATION
-from rsdos.maintenance.check.resume import ValidationState, forget, load, save
+from rsdos.maintenance.check.resume import ValidationState, discard_state, load_state, save_state
 from rsdos.progress import SILENCE
 from rsdos.protocols import Progress
 from rsdos.storage import posix
@@ -98,7 +98,7 @@ def plan(engine: Engine, options: ValidateOptions) -> ValidatePlan:
 
 
 def _resumed(engine: Engine, options: ValidateOptions) -> ValidationState | None:
-    state = load(engine.layout) if options.resume else None
+    state = load_state(engine.layout) if options.resume else None
     if state and (state.depth, state.share) != (options.depth, options.share):
         raise InvalidOption(
             f"the validation that was broken off was {state.depth.value}, of a share of {state.share:g}: "
@@ -122,9 +122,9 @@ def execute(engine: Engine, plan: ValidatePlan, progress: Progress = SILENCE) ->
         run.save()
         raise
     if report.is_finished:
-        forget(engine.layout)
+        discard_state(engine.layout)
         with suppress(OSError):  # No permission to write, or a damaged manifest: it was only to be noted.
-            engine.packed.note(VALIDATION, _note(report))
+            engine.packed.note(VALIDATION, _validation_note(report))
     else:
         run.save()
     return report
@@ -138,7 +138,7 @@ def check_all(engine: Engine, depth: Depth, progress: Progress = SILENCE) -> Val
     )
 
 
-def _note(report: ValidateReport) -> Mapping[str, object]:
+def _validation_note(report: ValidateReport) -> Mapping[str, object]:
     return {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "depth": report.depth.value,
@@ -249,7 +249,7 @@ class _Validation:
     def save(self) -> None:
         """Write down how far it came."""
         self._state.seconds = self._before + monotonic() - self._begun
-        save(self._engine.layout, self._state)
+        save_state(self._engine.layout, self._state)
         self._saved = monotonic()
 
     def _report(self, is_finished: bool) -> ValidateReport:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from rsdos.engine.engine import Engine
 from rsdos.layout import Layout, V1Layout
 from rsdos.maintenance.copies import WHOLE, quarantine_directory
-from rsdos.migration import marked
+from rsdos.migration import unfinished_migration
 from rsdos.storage.directory import Directory
 
 
@@ -19,7 +19,7 @@ def clean_up(engine: Engine) -> None:
     What is there and not ours goes to quarantine, over nothing. Does nothing when no migration has begun, or when one
     to another version is under way: that is to be gone on with.
     """
-    if marked(engine.layout) == engine.config.version:
+    if unfinished_migration(engine.layout) == engine.config.version:
         layout = engine.layout
         with Directory(layout.root, WHOLE) as root:
             files, directories = _OLD[engine.config.version]
@@ -58,7 +58,7 @@ def _set_aside(root: Directory, name: str) -> None:
         directory.sync()
 
 
-def _names(paths: Sequence[str]) -> tuple[str, ...]:
+def _base_names(paths: Sequence[str]) -> tuple[str, ...]:
     return tuple(map(os.path.basename, paths))
 
 
@@ -66,7 +66,7 @@ _DUPLICATES = "duplicates"
 _INDEX = "index"
 _native, _legacy = Layout("."), V1Layout(".")
 _OLD: dict[int, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    1: ((), _names((_native.index, _native.packed))),
-    2: (_names(_legacy.database_files), _names((_legacy.packed, _legacy.duplicates))),
+    1: ((), _base_names((_native.index, _native.packed))),
+    2: (_base_names(_legacy.database_files), _base_names((_legacy.packed, _legacy.duplicates))),
 }
 """By the version that a container has now: files and directories that it has no use for."""

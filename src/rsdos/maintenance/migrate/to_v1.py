@@ -22,7 +22,7 @@ from rsdos.layout import V1Layout
 from rsdos.maintenance.copier import CopyStats
 from rsdos.maintenance.copies import WHOLE, quarantine_directory
 from rsdos.maintenance.repair.quarantine import move_to_quarantine
-from rsdos.migration import mark
+from rsdos.migration import begin_migration
 from rsdos.model import Codec, CompressMode, Copy, Durability, Record, RecordFlag, Stored, Trust
 from rsdos.protocols import Progress
 from rsdos.storage import locks, posix
@@ -56,7 +56,7 @@ class ToVersion1:
     def run(self) -> None:
         """Migrate; the steps are numbered."""
         # 1. Say so, and make what version 1 has beside version 2.
-        mark(self._layout, self._config.version)
+        begin_migration(self._layout, self._config.version)
         for directory in self._layout.directories:
             self._layout.make(directory)
         self._progress.start("Migrating objects", len(self._engine.objects), "objects")

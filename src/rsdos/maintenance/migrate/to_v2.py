@@ -25,7 +25,7 @@ from rsdos.errors import Busy
 from rsdos.layout import Layout, V1Layout
 from rsdos.maintenance.copier import CopyStats, ObjectCopier, StoredFormPolicy
 from rsdos.maintenance.repair.quarantine import move_to_quarantine, write_report
-from rsdos.migration import mark
+from rsdos.migration import begin_migration
 from rsdos.model import Codec, Durability, Record, RecordFlag, Stored
 from rsdos.protocols import Progress
 from rsdos.storage import posix
@@ -87,7 +87,7 @@ class ToVersion2:
             self._native.close()
 
     def _begin(self) -> None:
-        mark(self._layout, self._config.version)
+        begin_migration(self._layout, self._config.version)
         for directory in self._native_layout.directories:
             self._native_layout.make(directory)
         posix.sync_directory(self._native_layout.root)

@@ -118,12 +118,12 @@ def plan(engine: Engine, options: RepairObjectsOptions, progress: Progress = SIL
 def _source_of(engine: Engine, sources: Sequence[Engine], digest: bytes) -> str | None:
     for source in (engine, *sources):
         with source.protect_packs():
-            if any(_is_good(store, digest) for store in (source.packed, source.loose)):
+            if any(_is_readable(store, digest) for store in (source.packed, source.loose)):
                 return HERE if source is engine else source.layout.root
     return None
 
 
-def _is_good(store: Store, digest: bytes) -> bool:
+def _is_readable(store: Store, digest: bytes) -> bool:
     try:
         parts = _parts(store, digest)
         if parts is None:
@@ -171,7 +171,7 @@ def execute(engine: Engine, plan: RepairObjectsPlan, progress: Progress = SILENC
     )
 
 
-class _Group:
+class _RepairGroup:
     """Some objects of which the same becomes."""
 
     def __init__(self) -> None:
@@ -204,14 +204,14 @@ class _Repair:
         packed, loose = self._engine.packed, self._engine.loose
         digests = [bytes.fromhex(remedy.key) for remedy in remedies]
         in_files = loose.check_copies(digests, Trust.VERIFY, Durability.FULL)
-        good_in_files, good_in_packs, helped, helpless = _Group(), _Group(), _Group(), _Group()
+        good_in_files, good_in_packs, helped, helpless = _RepairGroup(), _RepairGroup(), _RepairGroup(), _RepairGroup()
         # 1. Where there is no good copy here, append that of another container; commit all of them.
         # What is here is known to be damaged.
-        with packed.appender(_damaged, Durability.FULL) as appender:
+        with packed.appender(_always_damaged, Durability.FULL) as appender:
             for remedy, digest, copy in zip(remedies, digests, in_files, strict=True):
                 if copy is Copy.GOOD:
                     good_in_files.add(remedy, digest, HERE)
-                elif _is_good(packed, digest):
+                elif _is_readable(packed, digest):
                     good_in_packs.add(remedy, digest, HERE)
                 elif (source := self._take(appender, digest)) is not None:
                     helped.add(remedy, digest, source)
@@ -231,7 +231,7 @@ class _Repair:
         else:
             self._give_up(helpless)
 
-    def _give_up(self, helpless: _Group) -> None:
+    def _give_up(self, helpless: _RepairGroup) -> None:
         """3. First a copy of all that there is; 4. then it goes."""
         packed, loose = self._engine.packed, self._engine.loose
         for remedy in helpless.remedies:
@@ -239,7 +239,7 @@ class _Repair:
         packed.drop_damaged(helpless.digests, even_the_last=True)
         for remedy, digest in zip(helpless.remedies, helpless.digests, strict=True):
             self._clear_loose(digest)
-            if _is_good(packed, digest) or _is_good(loose, digest):
+            if _is_readable(packed, digest) or _is_readable(loose, digest):
                 self.repaired.append(RepairAction(remedy.key, remedy.reason, HERE))  # Somebody has just inserted it.
             else:
                 self.beyond_help.append(remedy)
@@ -252,7 +252,7 @@ class _Repair:
         for source in self._plan.options.sources:
             for store in (source.packed, source.loose):
                 # Read to its end first: what is raised below is not about the source, and not to be passed over.
-                parts = _parts(store, digest) if _is_good(store, digest) else None
+                parts = _parts(store, digest) if _is_readable(store, digest) else None
                 if parts is None:
                     continue
                 first = next(parts, b"")
@@ -260,7 +260,7 @@ class _Repair:
                 if rest is None and len(first) <= FRAME_SIZE:
                     appender.add_many([bytes(first)], self._encoding)
                 else:
-                    appender.add_frames(in_frames(_joined(first, rest, parts)), self._encoding)
+                    appender.add_frames(in_frames(_chained(first, rest, parts)), self._encoding)
                 return source.layout.root
         return None
 
@@ -276,11 +276,11 @@ class _Repair:
         return os.path.relpath(path, self._engine.layout.root)
 
 
-def _damaged(digests: Sequence[bytes], /, *, raws: object = None) -> Sequence[Copy]:
+def _always_damaged(digests: Sequence[bytes], /, *, raws: object = None) -> Sequence[Copy]:
     return [Copy.DAMAGED] * len(digests)
 
 
-def _joined(first: BytesLike, second: BytesLike | None, rest: Iterator[BytesLike]) -> Iterator[BytesLike]:
+def _chained(first: BytesLike, second: BytesLike | None, rest: Iterator[BytesLike]) -> Iterator[BytesLike]:
     yield first
     if second is not None:
         yield second

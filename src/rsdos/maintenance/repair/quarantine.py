@@ -69,13 +69,13 @@ def move_to_quarantine(engine: Engine, key: str, reason: str, directory: str) ->
             _copy(path, meta.extent.offset, meta.extent.length, f"{base}.{number}")
     for path in engine.loose.names.files(bytes.fromhex(key)):
         _copy(path, 0, posix.length_of(path), f"{base}.loose{os.path.splitext(path)[1]}")
-    described = {"key": key, "reason": reason, "copies": [_plain(meta) for meta in copies]}
+    described = {"key": key, "reason": reason, "copies": [_as_json(meta) for meta in copies]}
     posix.replace_file(f"{base}.json", json.dumps(described, indent=1).encode())
     posix.sync_directory(directory)
     return f"{base}.json"
 
 
-def _plain(meta: ObjectMeta) -> dict[str, object]:
+def _as_json(meta: ObjectMeta) -> dict[str, object]:
     return meta._asdict() | {
         "place": meta.place.value,
         "codec": meta.codec.name.lower(),

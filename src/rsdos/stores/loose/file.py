@@ -34,7 +34,7 @@ from rsdos.model import FRAME_SIZE, BytesLike, Codec, RecordFlag, Stored
 from rsdos.storage import posix
 from rsdos.storage.descriptors import Opened
 from rsdos.stores.order import FileId
-from rsdos.streams.buffers import AT_ONCE, joined, room_for
+from rsdos.streams.buffers import AT_ONCE, join_parts, room_for
 from rsdos.streams.frames import frames
 from rsdos.streams.plain import PlainReader, hashed, plain_parts
 from rsdos.streams.reader import FramedReader
@@ -116,7 +116,7 @@ class LooseFile(Opened):
     def read(self) -> bytes:
         """The whole object, its hash verified. Raises `DecodeError`."""
         if self.stored.flags or self.stored.length > AT_ONCE:
-            return joined(self.frames(), room_for(self.stored))
+            return join_parts(self.frames(), room_for(self.stored))
         data = decode(self._fetch(0, self.stored.length), self.stored.codec, self.stored.size)
         if self.hash.digest_of(data) != self.digest:
             raise DecodeError("its bytes have another hash than its key")

@@ -331,10 +331,10 @@ def _sweep_file(root: Directory, name: str) -> bool:
         return locks.try_lock(fd) and root.remove(name)
 
 
-def replace_file(layout: Layout, path: str, data: BytesLike) -> None:
-    """`fsio.replace_file` for who holds no lock: any number may do so with one file at once, and the last counts.
+def replace_without_lock(layout: Layout, path: str, data: BytesLike) -> None:
+    """Replace a file like `posix.replace_file`, but without a lock: of any number of processes the last one counts.
 
-    Each writes in a directory of its own, and what one that died has left there goes with the next sweep.
+    Each writes in a directory of its own. Garbage collection removes what a process that died has left there.
     """
     sandbox = Sandbox(layout)
     try:

@@ -21,7 +21,7 @@ from rsdos.layout import Layout
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, Record, RecordFlag, Stored
 from rsdos.pack.reader import PackFile
 from rsdos.stores.packs import MOST_OPEN
-from rsdos.streams.buffers import AT_ONCE, joined, room_for
+from rsdos.streams.buffers import AT_ONCE, join_parts, room_for
 from rsdos.streams.frames import frames, read_table
 from rsdos.streams.plain import OTHER_HASH, hashed
 from rsdos.streams.reader import FramedReader
@@ -79,7 +79,7 @@ class RecordReader:
         if flags and codec == 0 and length <= AT_ONCE:
             return self._large_raw(record)
         if flags:
-            return joined(self.frames(record), room_for(_stored(record)))
+            return join_parts(self.frames(record), room_for(_stored(record)))
         try:
             stored = (self._packs.get(pack_id) or self._pack(pack_id)).read(offset, length)
         except OSError as error:

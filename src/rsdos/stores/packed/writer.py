@@ -16,7 +16,7 @@ from typing import Self
 from rsdos.codecs.checksum import crc32
 from rsdos.config import Config
 from rsdos.errors import DamagedContainer, WriterPoisoned
-from rsdos.hashing import spelled
+from rsdos.hashing import spell_digests
 from rsdos.index.entries import Entries
 from rsdos.index.index import Index
 from rsdos.index.liveness import with_dead_counts
@@ -174,7 +174,7 @@ class PackedBatchWriter(BatchWriter):
 
     def _record(self, digests: Sequence[bytes], table: Entries) -> None:
         self._tables.append(table)
-        self._batch.update(spelled(digests))
+        self._batch.update(spell_digests(digests))
         self._objects += len(digests)
 
     def _commit_if_full(self) -> None:

@@ -18,7 +18,7 @@ from rsdos.pack.reader import BarePack
 from rsdos.stores.findings import VerifiedObject
 from rsdos.stores.packs import GAP, MOST_OPEN, WINDOW
 from rsdos.stores.v1.row import Row
-from rsdos.streams.buffers import AT_ONCE, joined, room_for
+from rsdos.streams.buffers import AT_ONCE, join_parts, room_for
 from rsdos.streams.plain import PlainReader, plain_parts
 
 _MOST_AT_ONCE = 8 << 20
@@ -78,12 +78,12 @@ class RowReader:
     def read_object(self, row: Row) -> bytes:
         """The raw bytes of an object."""
         if row.size > (FRAME_SIZE if row.compressed else AT_ONCE):
-            return joined(self.parts(row), room_for(self.stored(row)))
+            return join_parts(self.parts(row), room_for(self.stored(row)))
         if row.compressed and row.length > 2 * FRAME_SIZE:
             raise DecodeError(f"{row.length} stored bytes cannot be {row.size} raw ones")
         if not row.compressed and row.length != row.size:
             raise DecodeError(f"{row.length} stored bytes cannot be {row.size} raw ones")
-        _, raw = _decoded(self._pack(row.pack_id).read(row.offset, row.length), row)
+        _, raw = _decode_row(self._pack(row.pack_id).read(row.offset, row.length), row)
         if self._hash.digest_of(raw).hex() != row.key:
             raise DecodeError("its bytes have another hash than its key")
         return raw
@@ -130,7 +130,7 @@ class RowReader:
                 begin = row.offset - start
                 stored = bytes(data[begin : begin + row.length])
                 with suppress(DecodeError):
-                    codec, raw = _decoded(stored, row)
+                    codec, raw = _decode_row(stored, row)
                     found.append((row, VerifiedObject(bytes.fromhex(row.key), raw, codec, stored)))
             yield self._good(found)
 
@@ -139,7 +139,7 @@ class RowReader:
         return [whole for (row, whole), key in zip(found, keys, strict=True) if row.key == key]
 
 
-def _decoded(stored: bytes, row: Row) -> tuple[Codec | None, bytes]:
+def _decode_row(stored: bytes, row: Row) -> tuple[Codec | None, bytes]:
     """The raw bytes of an object of at most one frame; the codec is None where it is one only in name.
 
     Raises `DecodeError`.

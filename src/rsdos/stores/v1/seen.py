@@ -13,7 +13,7 @@ from rsdos.stores.v1.row import Row
 _PLACE = struct.Struct("<qQ")
 
 
-class Place(NamedTuple):
+class RowPlace(NamedTuple):
     """A row, told from another of the same object later: no place in a pack is written twice.
 
     The row's own id would not do: SQLite gives that of a deleted one to the next.
@@ -24,8 +24,8 @@ class Place(NamedTuple):
     offset: int
 
 
-def place_of(row: Row) -> Place:
-    return Place(bytes.fromhex(row.key), row.pack_id, row.offset)
+def place_of(row: Row) -> RowPlace:
+    return RowPlace(bytes.fromhex(row.key), row.pack_id, row.offset)
 
 
 class SeenRows:
@@ -51,11 +51,11 @@ class SeenRows:
         for start in range(0, len(self), most):
             yield [self._digest(at) for at in range(start, min(start + most, len(self)))]
 
-    def of(self, digests: Sequence[bytes]) -> set[Place]:
+    def of(self, digests: Sequence[bytes]) -> set[RowPlace]:
         """The places of some objects."""
         places = set()
         for digest in digests:
             at = bisect_left(range(len(self)), digest, key=self._digest)
             if at < len(self) and self._digest(at) == digest:
-                places.add(Place(digest, *_PLACE.unpack_from(self._records, at * self._step + self._digest_bytes)))
+                places.add(RowPlace(digest, *_PLACE.unpack_from(self._records, at * self._step + self._digest_bytes)))
         return places

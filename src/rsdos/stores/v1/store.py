@@ -34,7 +34,7 @@ from rsdos.stores.findings import (
     Sample,
     VerifiedObject,
 )
-from rsdos.stores.loose.sandbox import replace_file
+from rsdos.stores.loose.sandbox import replace_without_lock
 from rsdos.stores.packs import Listed, PackStore
 from rsdos.stores.stats import PackedStats, PackStats
 from rsdos.stores.v1.check import V1PacksCheck
@@ -445,5 +445,5 @@ def read_notes(path: str) -> Mapping[str, object]:
 
 def write_notes(layout: V1Layout, notes: Mapping[str, object]) -> None:
     """Put these notes, synced, in the place of those that are there."""
-    replace_file(layout, layout.notes, encode_document({**notes}))
+    replace_without_lock(layout, layout.notes, encode_document({**notes}))
     posix.sync_directory(layout.root)

@@ -21,7 +21,7 @@ from typing import Self
 
 from rsdos.config import Config
 from rsdos.errors import Busy, ContainerReplaced, WriterPoisoned, log_warning
-from rsdos.hashing import spelled
+from rsdos.hashing import spell_digests
 from rsdos.layout import V1Layout
 from rsdos.model import BytesLike, Codec, Durability, RecordFlag, Stored
 from rsdos.storage import locks, posix
@@ -348,7 +348,7 @@ class V1BatchWriter(BatchWriter):
         lengths: Sequence[int],
     ) -> None:
         pack = self._open()
-        keys = spelled(digests)
+        keys = spell_digests(digests)
         columns = zip(keys, codecs, sizes, offsets, lengths, strict=True)
         self._rows += (
             Row(key, int(codec != Codec.RAW), size, offset, length, pack.id)

@@ -1,0 +1,82 @@
+"""The rules of the house that no linter knows: a public name has one meaning, and no modules import each other."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+
+import pytest
+
+from tests.helpers import ROOT
+
+SOURCE = ROOT / "src"
+
+SHARED = {
+    "command": "the one click command of each module of `cli`",
+    "execute": "maintenance is options, plan, execute, report: each operation has its own",
+    "plan": "maintenance is options, plan, execute, report: each operation has its own",
+    "main": "the entry point of each command line",
+    "collect_garbage": "one meaning, of a whole container and of the packs of each version",
+    "decompress_many": "one meaning and signature, of each codec",
+    "Container": "disk-objectstore's name, in the drop-in",
+    "ObjectMeta": "disk-objectstore's name, in the drop-in",
+    "ObjectWriter": "disk-objectstore's name, in the drop-in",
+    "create": "the drop-in's command, which disk-objectstore exports under this name",
+    "status": "the drop-in's command, which disk-objectstore exports under this name",
+    "validate": "the drop-in's command, which disk-objectstore exports under this name",
+}
+"""Public names that several modules may give to something of their own, with the reason."""
+
+
+def modules() -> dict[str, ast.Module]:
+    """The syntax tree of each module, by its dotted name."""
+    found = {}
+    for path in sorted((SOURCE / "rsdos").rglob("*.py")):
+        name = ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
+        found[name] = ast.parse(path.read_text(), str(path))
+    return found
+
+
+def homes() -> dict[str, list[str]]:
+    """The modules that define each public class and function."""
+    found = defaultdict(list)
+    for module, tree in modules().items():
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
+                found[node.name].append(module)
+    return found
+
+
+def test_a_public_name_has_one_meaning() -> None:
+    several = {name: places for name, places in homes().items() if len(places) > 1 and name not in SHARED}
+    assert not several, "rename all but one, or add the name to SHARED with a reason"
+
+
+def test_every_exception_for_a_shared_name_is_needed() -> None:
+    needed = {name for name, places in homes().items() if len(places) > 1}
+    assert SHARED.keys() <= needed
+
+
+def imports(tree: ast.Module, known: set[str]) -> Iterator[str]:
+    """The modules that one imports anywhere: in functions and under ``TYPE_CHECKING`` as well."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom) and node.module in known:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner in known else str(node.module)
+
+
+def test_no_modules_import_each_other() -> None:
+    trees = modules()
+    graph = {name: set(imports(tree, set(trees))) - {name} for name, tree in trees.items()}
+    assert sum(map(len, graph.values())) > len(graph)
+    # The package's front door names its exports for type checkers, and gets them when they are asked for.
+    graph["rsdos"] = set()
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"modules import each other: {' -> '.join(error.args[1])}")
