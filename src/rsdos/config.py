@@ -1,8 +1,8 @@
-"""``config.json``: what was decided about a container when it was made.
+"""``config.json``: the settings of a container, chosen when it is created.
 
-Written last when a container is made: a directory is a container from the moment it is there. In version 2 it is a
-document with a checksum (`rsdos.storage.checked_json`), in version 1 plain JSON, as disk-objectstore writes it. Keys
-that this release does not know are kept.
+The file is written last: the directory is a container from the moment the file exists. In version 2 it is a document
+with a checksum (`rsdos.storage.checked_json`), in version 1 plain JSON, as disk-objectstore writes it. Keys that this
+release does not know are kept.
 """
 
 from __future__ import annotations
@@ -24,38 +24,38 @@ from rsdos.storage import posix
 from rsdos.storage.checked_json import decode_document, encode_document
 
 VERSION = 2
-"""The container version that is made unless another is asked for."""
+"""The version of new containers, unless the caller asks for another."""
 
-LEGACY = 1
+VERSION_1 = 1
 """The container version of disk-objectstore and of rsdos 0.1."""
 
 DEFAULT_PACK_SIZE = 4 * 1024**3
-DEFAULT_COMPRESSION = {VERSION: "zstd", LEGACY: "zlib+1"}
+DEFAULT_COMPRESSION = {VERSION: "zstd", VERSION_1: "zlib+1"}
 MOST_PREFIX = 8
-"""Longest ``loose_prefix_len``: beyond it every object would have a directory of its own."""
+"""The largest ``loose_prefix_len``. With a larger one every object would have its own directory."""
 
 _MOST_BYTES = 1 << 20
-# Compiled by who needs one. rsdos 0.1 writes a UUID with its hyphens.
+# Compiled at first use. rsdos 0.1 writes a UUID with its hyphens.
 _CONTAINER_ID = r"[0-9a-f]{32}"
-_PEERS_ZLIB = r"zlib\+[1-9]"
-_LEGACY_ID = r"[0-9a-f-]{1,64}"
+_DISK_OBJECTSTORE_ZLIB = r"zlib\+[1-9]"
+_VERSION_1_ID = r"[0-9a-f-]{1,64}"
 
 
 def _new_id() -> str:
-    import uuid  # 2 ms that only a new container needs.
+    import uuid  # 2 ms, needed only for a new container.
 
     return uuid.uuid4().hex
 
 
 class Config:
-    """The settings of one container; immutable. Raises `InvalidOption` when one makes no sense.
+    """The settings of one container; immutable. Raises `InvalidOption` for a value that makes no sense.
 
     ``pack_size_target`` is in stored bytes: a pack that has reached it is sealed. ``compression`` and
     ``loose_compression`` are specifications (``zstd:+3``, ``zlib+1``, ``none``), kept as they were given. Without a
-    ``container_id`` it is a new one's.
+    ``container_id`` a new one is made.
     """
 
-    # By hand, and not a dataclass: the import of these is a fifth of a `rsdos status`.
+    # Not a dataclass: importing `dataclasses` takes a fifth of the time of `rsdos status`.
     __slots__ = (
         "compression",
         "container_id",
@@ -126,12 +126,12 @@ class Config:
         return f"Config({', '.join(f'{name}={value!r}' for name, value in self._members().items())})"
 
     def changed(self, **settings: Any) -> Config:
-        """Another one, with these settings."""
+        """Return a copy with these settings changed."""
         return Config(**{**self._members(), **settings})
 
     def _check(self) -> None:
-        is_id = _CONTAINER_ID if self.version == VERSION else _LEGACY_ID
-        if not isinstance(self.container_id, str) or not re.fullmatch(is_id, self.container_id):
+        id_form = _CONTAINER_ID if self.version == VERSION else _VERSION_1_ID
+        if not isinstance(self.container_id, str) or not re.fullmatch(id_form, self.container_id):
             raise InvalidOption("container_id is 32 hex characters")
         longest = MOST_PREFIX if self.version == VERSION else 2 * self.hash.digest_bytes - 1
         for name, least, most in (("pack_size_target", 1, 1 << 62), ("loose_prefix_len", 0, longest)):
@@ -148,40 +148,33 @@ class Config:
             parse_compression(getattr(self, name))
 
     def refuse_unreadable(self, readers: Readers) -> None:
-        """Raise `InvalidOption` when a version 1 container of this kind is not one that ``readers`` can read."""
-        if self.version != LEGACY:
+        """Raise `InvalidOption` when ``readers`` could not read a version 1 container with these settings."""
+        if self.version != VERSION_1:
             return
         if self.loose_compression != "none" or self.durability is not Durability.FULL:
             raise InvalidOption("loose_compression and durability are settings of container version 2")
         is_zlib = self.codec.codec is Codec.ZLIB
-        if readers is Readers.ALL and is_zlib and not re.fullmatch(_PEERS_ZLIB, self.compression):
-            raise InvalidOption(f"disk-objectstore knows zlib+1 to zlib+9, and not {self.compression}")
+        if readers is Readers.ALL and is_zlib and not re.fullmatch(_DISK_OBJECTSTORE_ZLIB, self.compression):
+            raise InvalidOption(f"disk-objectstore reads zlib+1 to zlib+9, not {self.compression}")
         if readers is Readers.ALL and self.codec.codec is not Codec.ZLIB:
             raise InvalidOption(
-                f"disk-objectstore reads no {self.compression} in container version 1, only zlib; "
-                "to have it nevertheless say that only rsdos is to read it (--readers rsdos)"
+                f"disk-objectstore cannot read {self.compression} in container version 1, only zlib; "
+                "allow it with --readers rsdos if only rsdos reads the container"
             )
-
-    def recompression(self, text: str) -> Compression:
-        """What objects may be compressed with anew. Raises `InvalidOption` for what present readers could not read."""
-        wanted = parse_compression(text)
-        if self.version == LEGACY and wanted.codec is Codec.ZSTD and self.codec.codec is not Codec.ZSTD:
-            raise InvalidOption(f"disk-objectstore reads no {text} in container version 1, only zlib")
-        return wanted
 
     @property
     def hash(self) -> HashType:
-        """What keys are made with here."""
+        """The hash that makes the keys."""
         return hash_type(self.hash_type)
 
     @property
     def codec(self) -> Compression:
-        """What compressing an object for a pack means here."""
+        """The compression of packed objects."""
         return parse_compression(self.compression)
 
     @property
     def loose_codec(self) -> Compression:
-        """What compressing a loose object means here."""
+        """The compression of loose objects."""
         return parse_compression(self.loose_compression)
 
 
@@ -190,16 +183,16 @@ def _made_of(members: dict[str, Any]) -> Config:
 
 
 def read_config(path: str) -> Config:
-    """The configuration in the file at ``path``.
+    """Return the configuration in the file at ``path``.
 
-    Raises `NotAContainer` when there is none, `DamagedContainer` when it is not whole, and `UnsupportedContainer`
-    when it is of another version or holds a setting that this release does not know.
+    Raise `NotAContainer` when there is no file, `DamagedContainer` when it is damaged, and `UnsupportedContainer` when
+    it has a version or a setting that this release does not know.
     """
     return read_config_file(path)[0]
 
 
 def read_config_file(path: str) -> tuple[Config, os.stat_result]:
-    """`read_config`, and which file it was."""
+    """Return the configuration, as `read_config` does, and the status of its file."""
     try:
         data, status = posix.read_with_status(path, _MOST_BYTES)
     except (FileNotFoundError, NotADirectoryError):
@@ -208,38 +201,39 @@ def read_config_file(path: str) -> tuple[Config, os.stat_result]:
 
 
 def refuse_inside(path: str) -> None:
-    """Raise `ContainerExists` when a new container's path is inside the directory of another one.
+    """Raise `ContainerExists` when the path of a new container is inside another container.
 
-    There it would be a foreign file of that, which goes where that goes, and is in no backup of it.
+    The outer container would treat the inner one as a foreign file: no backup of it would contain it.
     """
     at = os.path.realpath(path)
     while at != (at := os.path.dirname(at)):
         try:
             read_config(os.path.join(at, "config.json"))
         except UnsupportedContainer:
-            pass  # One of a newer release.
+            pass  # A container of a newer release.
         except OSError:
-            continue  # None, or nothing that is known for one.
+            continue  # No container, or not recognisable as one.
         raise ContainerExists(path, f"is inside another container, {at}")
 
 
-@lru_cache(maxsize=16)  # A program that opens and closes for each object reads the same bytes again: 40 us saved.
+@lru_cache(maxsize=16)  # Saves 40 us in a program that opens and closes the container for each object.
 def _config_of(path: str, data: bytes) -> Config:
-    """The configuration in these bytes; see `read_config`."""
+    """Return the configuration in these bytes; see `read_config`."""
     version = _version(data)
     try:
-        known, unknown = _decode_legacy(data) if version == LEGACY else _decode(data)
+        known, unknown = _decode_version_1(data) if version == VERSION_1 else _decode(data)
     except ValueError as error:
-        if version not in (VERSION, LEGACY):
+        if version not in (VERSION, VERSION_1):
             raise _unsupported(path, version) from None
         raise DamagedContainer(path, str(error)) from None
-    if unknown.pop("container_version", VERSION) not in (VERSION, LEGACY):
+    if unknown.pop("container_version", VERSION) not in (VERSION, VERSION_1):
         raise _unsupported(path, version)
     if known.get("container_id") is None:
         raise DamagedContainer(path, "it has no container_id")
     try:
         durability = Durability(known.pop("durability", None))
-        return Config(durability=durability, unknown=unknown, version=LEGACY if version == LEGACY else VERSION, **known)
+        version = VERSION_1 if version == VERSION_1 else VERSION
+        return Config(durability=durability, unknown=unknown, version=version, **known)
     except ValueError as error:
         raise UnsupportedContainer(path, str(error)) from None
 
@@ -253,21 +247,21 @@ _SETTINGS = (
     "loose_prefix_len",
     "hash_type",
 )
-_LEGACY_SETTINGS = {
+_VERSION_1_SETTINGS = {
     "loose_prefix_len": "loose_prefix_len",
     "pack_size_target": "pack_size_target",
     "hash_type": "hash_type",
     "container_id": "container_id",
     "compression": "compression_algorithm",
 }
-"""The settings that version 1 has, and their names there."""
+"""The settings of version 1, and their names in its file."""
 
 _SINCE_5 = {"container_id", "compression_algorithm"}
-"""What disk-objectstore 0.4.0 did not write yet."""
+"""Settings that disk-objectstore 0.4.0 did not write yet."""
 
 
 def _version(data: bytes) -> object:
-    """What the file says of its version, before it is known to be whole; `VERSION` when it says nothing."""
+    """Return the version in the file, before its checksum is verified; `VERSION` when it has none."""
     try:
         return json.loads(data)["container_version"]
     except (ValueError, TypeError, LookupError, RecursionError):
@@ -279,30 +273,30 @@ def _unsupported(path: str, version: object) -> UnsupportedContainer:
 
 
 def _decode(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The settings of version 2, and the keys that are not known."""
+    """Return the settings of version 2, and the unknown keys."""
     fields = decode_document(data)
     return {name: fields.pop(name) for name in _SETTINGS if name in fields}, fields
 
 
-def _decode_legacy(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The settings of version 1, and the keys that are not known. Raises ValueError when a setting is missing."""
+def _decode_version_1(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the settings of version 1, and the unknown keys. Raise ValueError when a setting is missing."""
     fields: dict[str, Any] = json.loads(data)
-    missing = set(_LEGACY_SETTINGS.values()) - set(fields)
+    missing = set(_VERSION_1_SETTINGS.values()) - set(fields)
     if missing == _SINCE_5:
-        # Its only compression was this. The id is the same each time, as a migration that goes on needs it; two
-        # containers of the same settings share it.
+        # 0.4.0 knew no other compression. The id is the same each time, as a resumed migration needs it; two
+        # containers with the same settings share it.
         fields |= {"compression_algorithm": "zlib+1", "container_id": sha256(data).hexdigest()[:32]}
     elif missing:
         raise ValueError(f"it has no {min(missing)}")
-    known = {name: fields.pop(theirs) for name, theirs in _LEGACY_SETTINGS.items()}
+    known = {name: fields.pop(theirs) for name, theirs in _VERSION_1_SETTINGS.items()}
     return known | {"durability": Durability.FULL.value}, fields
 
 
 def encode_config(config: Config) -> bytes:
-    """The bytes of ``config.json``."""
+    """Return the bytes of ``config.json``."""
     fields: dict[str, Any] = {"container_version": config.version}
-    if config.version == LEGACY:
-        fields |= {theirs: getattr(config, name) for name, theirs in _LEGACY_SETTINGS.items()}
+    if config.version == VERSION_1:
+        fields |= {theirs: getattr(config, name) for name, theirs in _VERSION_1_SETTINGS.items()}
         return json.dumps(fields | dict(config.unknown)).encode()
     fields |= {name: getattr(config, name) for name in _SETTINGS}
     fields["durability"] = config.durability.value

@@ -1,4 +1,4 @@
-"""Everything the store raises on purpose, grouped by what a caller would do about it.
+"""All errors that the store raises on purpose, grouped by what a caller does about them.
 
 Each class also subclasses the builtin that fits, so that ``except KeyError`` or ``except OSError`` work as expected.
 
@@ -20,15 +20,15 @@ import errno
 import os
 
 _OF_THE_SYSTEM = ("errno", "strerror", "filename", "filename2")
-"""What an OSError has beside its attributes."""
+"""Fields of an OSError that are not in its ``__dict__``."""
 
 
 OWN_NUMBERS = "its file system gives each name of a file a number of its own, as sshfs and some other of FUSE"
-"""Why a container cannot be written where a file is not known again by another name of its own."""
+"""Why a container is not written on a file system where two names of one file have different inode numbers."""
 
 
 def _again(kind: type[RsdosError], args: tuple[object, ...]) -> RsdosError:
-    """An error of which only the arguments are set yet."""
+    """Return an error with its arguments set, and no other attribute."""
     error = kind.__new__(kind)
     error.args = args
     return error
@@ -38,17 +38,17 @@ class RsdosError(Exception):
     """Base of all errors of this package."""
 
     def __str__(self) -> str:
-        # KeyError and OSError print their arguments in ways of their own; ours is one clear line.
+        # KeyError and OSError print their arguments in their own ways; ours is one line.
         return str(self.args[0]) if self.args else type(self).__name__
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Between processes as it is: ``__init__`` wants the parts of the sentence, and `args` is the sentence.
+        # Not by ``__init__``: that takes the parts of the sentence, and `args` holds the whole sentence.
         state = self.__dict__ | {name: getattr(self, name) for name in _OF_THE_SYSTEM if hasattr(self, name)}
         return _again, (type(self), self.args), state
 
 
 class InvalidKey(RsdosError, ValueError):
-    """The string is no key: a key is 64 lower-case hex characters (40 in a container of SHA-1)."""
+    """The string is not a key: a key is 64 lower-case hex characters (40 in a container of SHA-1)."""
 
     def __init__(self, key: object, expected: str) -> None:
         super().__init__(f"not a key: {key!r:.100} (expected {expected})")
@@ -68,11 +68,11 @@ class InvalidOption(RsdosError, ValueError):
 
 
 class InvalidSource(RsdosError, TypeError):
-    """What was to be inserted is no source: a text stream, or neither bytes, nor a path, nor a binary stream."""
+    """The argument cannot be inserted: it is neither bytes, nor a path, nor a binary stream."""
 
 
 class UnreadableSource(RsdosError, OSError):
-    """The file to insert cannot be: it is missing, unreadable, or no regular file. ``errno`` says which."""
+    """The file to insert cannot be read: it is missing, unreadable, or not a regular file. ``errno`` says which."""
 
     def __init__(self, path: str | os.PathLike[str], number: int, reason: str | None = None) -> None:
         super().__init__(f"{os.fspath(path)}: {reason or os.strerror(number)}")
@@ -81,7 +81,7 @@ class UnreadableSource(RsdosError, OSError):
 
 
 class SourceChanged(RsdosError, OSError):
-    """A file changed while it was read; nothing of it was stored."""
+    """The file changed while it was read. Nothing of it was stored."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__(f"{os.fspath(path)}: changed while it was read")
@@ -107,7 +107,7 @@ class NotAContainer(RsdosError, FileNotFoundError):
 
 
 class ContainerExists(RsdosError, FileExistsError):
-    """A container cannot be made here: there is one already, or the directory is not empty."""
+    """A container cannot be created here: there is one already, or the directory is not empty."""
 
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
         super().__init__(f"{os.fspath(path)}: {reason}")
@@ -116,7 +116,7 @@ class ContainerExists(RsdosError, FileExistsError):
 
 
 class UnsupportedContainer(RsdosError, NotImplementedError):
-    """The container is of a version, or has a setting, that this release does not know."""
+    """The container has a version or a setting that this release does not know."""
 
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
         super().__init__(f"{os.fspath(path)}: {reason}")
@@ -124,7 +124,7 @@ class UnsupportedContainer(RsdosError, NotImplementedError):
 
 
 class NotOurs(RsdosError, OSError):
-    """A link, or something else of a stranger, stands where a directory or file of ours belongs. It was left alone."""
+    """A symbolic link or a foreign file is in the place of a directory or file of the container. It was left alone."""
 
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
         super().__init__(f"{os.fspath(path)}: {reason}")
@@ -142,10 +142,10 @@ class ReadOnlyContainer(RsdosError, PermissionError):
 
 
 class ContainerReplaced(RsdosError, OSError):
-    """What stands at the path is not what was opened: it was migrated, or another container put in its place.
+    """The container at the path is not the one that was opened: it was migrated, or replaced by another container.
 
-    Also where lock files were removed while this process held them. Nothing of the call counts as stored, and an
-    iteration has told a part. Open the container anew; a `Container` does so by itself after `close`.
+    Also raised when lock files were removed while this process held them. The call has stored nothing; an iteration
+    has yielded a part. Open the container again; a `Container` does so by itself after `close`.
     """
 
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
@@ -159,14 +159,16 @@ class DamagedContainer(RsdosError, OSError):
 
     def __init__(self, path: str | os.PathLike[str], reason: str, offset: int | None = None) -> None:
         where = "" if offset is None else f" at byte {offset}"
-        super().__init__(f"{os.fspath(path)}: damaged{where}: {reason}")
+        self.reason = f"damaged{where}: {reason}"
+        """The message without the path."""
+        super().__init__(f"{os.fspath(path)}: {self.reason}")
         self.errno = errno.EIO
         self.path = path
         self.offset = offset
 
 
 class DamagedObject(RsdosError, OSError):
-    """The bytes of an object are not those that were stored, and no other copy is good. None of them is returned."""
+    """The bytes of an object are not those that were stored, and no other copy is good. No byte of it is returned."""
 
     def __init__(self, key: str, reason: str) -> None:
         super().__init__(f"object {key} is damaged: {reason}")
@@ -176,7 +178,7 @@ class DamagedObject(RsdosError, OSError):
 
 
 class DecodeError(RsdosError, ValueError):
-    """Stored bytes do not decode to what they should. Stores turn it into `DamagedObject`, which knows the key."""
+    """Stored bytes do not decode to the object. Stores turn this into a `DamagedObject`, which has the key."""
 
 
 class Busy(RsdosError, BlockingIOError):
@@ -190,11 +192,11 @@ class Busy(RsdosError, BlockingIOError):
 
 
 class WriterPoisoned(RsdosError, ValueError):
-    """The writer failed before and accepts nothing more: begin a new one."""
+    """The writer failed before and accepts no more objects. Begin a new one."""
 
 
 def log_warning(text: str, *values: object) -> None:
-    """Tell the logger "rsdos" of something that went wrong and that the caller got over."""
+    """Log a warning to the logger "rsdos": something failed, and the call succeeded nevertheless."""
     import logging  # 3 ms that no short command should pay.
 
     logging.getLogger("rsdos").warning(text, *values)

@@ -1,4 +1,4 @@
-"""Keys: the hash of raw bytes, and the one gate through which a key from outside comes in."""
+"""Keys: the hash of raw bytes, and the only function that accepts a key from outside."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 
 _TOGETHER = 1 << 12
-"""Keys that are checked together: their text, twice, stays in the caches and takes no fresh memory."""
+"""Keys that are parsed together: twice their text fits into the processor's caches."""
 
 
 class JoinedDigests(Sequence[bytes]):
-    """Many digests in one bytes object, as a bulk lookup wants them: one by one they cost 0.12 us each to make.
+    """Many digests in one bytes object, as a bulk lookup takes them, and their keys beside them.
 
-    The keys stand beside them: whoever keeps those needs no objects for the digests, 80 bytes each.
+    An object for each digest would cost 0.12 us and 80 bytes.
     """
 
     __slots__ = ("_step", "joined", "keys")
 
     def __init__(self, keys: list[str], joined: bytes, digest_bytes: int) -> None:
         self.keys = keys
-        """The same, spelled out."""
+        """The digests in hex."""
         self.joined = joined
         """The digests, one after another."""
         self._step = digest_bytes
@@ -55,11 +55,11 @@ class JoinedDigests(Sequence[bytes]):
 
 
 _WORTH_CLEARING = 4096
-"""Bytes to be hashed from which on clearing costs less than it saves, about."""
+"""Bytes to hash from which on clearing the registers saves more time than it costs, roughly."""
 
 
 class Hasher:
-    """The hash of what comes in parts, each best of some KiB or more. For one thread at a time."""
+    """Hashes an object in parts; parts of some KiB or more are fastest. For one thread at a time."""
 
     __slots__ = ("_hash", "digest")
 
@@ -68,7 +68,7 @@ class Hasher:
         self.digest: Callable[[], bytes] = self._hash.digest
 
     def update(self, part: BytesLike) -> None:
-        """Take in the next part."""
+        """Add the next part."""
         clear_vectors()
         self._hash.update(part)
 
@@ -93,23 +93,23 @@ class HashType:
         return hash_type, (self.name,)
 
     def new(self) -> Hasher:
-        """What hashes an object part by part."""
+        """Return a `Hasher` for one object."""
         return Hasher(self._new)
 
     def digest_of(self, data: BytesLike) -> bytes:
-        """The bytes that name ``data``."""
+        """Return the digest of ``data``."""
         if len(data) >= _WORTH_CLEARING:
             clear_vectors()
         return self._new(data).digest()
 
     def keys_of(self, payloads: Iterable[BytesLike]) -> list[str]:
-        """The key of each of many payloads."""
+        """Return the key of each payload."""
         clear_vectors()
         new = self._new
         return [new(data).hexdigest() for data in payloads]
 
     def spelled_by(self, keys: list[str]) -> JoinedDigests:
-        """The digests of keys that were made here: a key from outside has to pass `parse_keys`."""
+        """Return the digests of keys that this class made. A key from outside goes through `parse_keys`."""
         return JoinedDigests(keys, bytes.fromhex("".join(keys)), self.digest_bytes)
 
     def is_key(self, text: object) -> bool:
@@ -118,25 +118,28 @@ class HashType:
 
     @cached_property
     def form(self) -> str:
-        """What a key looks like, for messages."""
+        """The form of a key, for messages."""
         return f"{self._characters} lower-case hex characters"
 
     def parse_key(self, key: str) -> bytes:
-        """The digest that a key spells. Raises `InvalidKey`.
+        """Return the digest of a key. Raise `InvalidKey` for anything else.
 
-        No path is ever made of a key that has not passed here.
+        No path is made of a key that has not passed this function.
         """
         try:
             digest = bytes.fromhex(key)
         except (TypeError, ValueError):
             raise InvalidKey(key, self.form) from None
-        # Spelled back it is the same: no space, no capital. A regular expression takes twice as long.
+        # Rejects spaces and capitals: the digest in hex is the key again. A regular expression takes twice as long.
         if len(digest) != self.digest_bytes or digest.hex() != key:
             raise InvalidKey(key, self.form)
         return digest
 
     def parse_keys(self, keys: Iterable[str]) -> Sequence[bytes]:
-        """`parse_key` for many: one check of the joined text (5 times faster than one by one)."""
+        """Return the digests of many keys, by one check of their joined text (5 times faster than one by one).
+
+        Raise `InvalidKey` for the first that is not a key.
+        """
         keys = list(keys)
         parts = []
         for at in range(0, len(keys), _TOGETHER):
@@ -151,7 +154,7 @@ class HashType:
         return JoinedDigests(keys, b"".join(parts), self.digest_bytes)
 
     def parse_prefix(self, prefix: str, shortest: int) -> str:
-        """The beginning of a key, of at least ``shortest`` characters. Raises `InvalidKey`."""
+        """Return the beginning of a key, of at least ``shortest`` characters. Raise `InvalidKey` for anything else."""
         is_prefix = isinstance(prefix, str) and shortest <= len(prefix) <= self._characters
         if not is_prefix or not re.fullmatch("[0-9a-f]*", prefix):
             raise InvalidKey(prefix, f"a key, or the first {shortest} characters or more of one, in lower-case hex")
@@ -159,12 +162,12 @@ class HashType:
 
 
 def join_digests(digests: Sequence[bytes]) -> bytes:
-    """Many digests, one after another."""
+    """Return many digests as one bytes object."""
     return digests.joined if isinstance(digests, JoinedDigests) else b"".join(digests)
 
 
 def spell_digests(digests: Sequence[bytes]) -> list[str]:
-    """The keys of many digests."""
+    """Return the keys of many digests."""
     return digests.keys if isinstance(digests, JoinedDigests) else list(map(bytes.hex, digests))
 
 
@@ -172,13 +175,13 @@ SHA256 = HashType("sha256", hashlib.sha256)
 """The hash of container version 2."""
 
 SHA1 = HashType("sha1", hashlib.sha1)
-"""Version 1 knows it as well. It no longer protects against somebody who makes two objects of one key."""
+"""A hash that version 1 allows. It no longer prevents somebody from making two objects with one key."""
 
 _TYPES = MappingProxyType({known.name: known for known in (SHA256, SHA1)})
 
 
 def hash_type(name: str) -> HashType:
-    """The hash of this name. Raises `InvalidOption`, which names those that are known."""
+    """Return the hash of this name. Raise `InvalidOption`, which lists the known ones."""
     known = _TYPES.get(name) if isinstance(name, str) else None
     if known is None:
         raise InvalidOption(f"unknown hash {name!r:.40}; known are {' and '.join(_TYPES)}")

@@ -95,6 +95,10 @@ class Layout:
         """The directories that every container has."""
         return self.loose, self.packed, self.index, self.sandbox, self.locks
 
+    def relative(self, path: str | os.PathLike[str]) -> str:
+        """Return the name of a file relative to the container: findings and reports have it."""
+        return os.path.relpath(path, self.root)
+
     @property
     def beginnings(self) -> tuple[str, ...]:
         """The files that making a container writes before its configuration, unfinished ones too."""
@@ -361,6 +365,10 @@ class V1Layout(Layout):
     @property
     def directories(self) -> tuple[str, ...]:
         return self.loose, self.packed, self.sandbox, self.duplicates
+
+    def relative(self, path: str | os.PathLike[str]) -> str:
+        """Return the name of a file relative to the container: findings and reports have it."""
+        return os.path.relpath(path, self.root)
 
     @property
     def beginnings(self) -> tuple[str, ...]:

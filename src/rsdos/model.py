@@ -1,4 +1,4 @@
-"""The nouns of the store: small immutable values that every floor speaks.
+"""The nouns of the store: small immutable values that every floor uses.
 
 **Size** is always raw bytes, **length** is always stored bytes.
 """
@@ -16,28 +16,28 @@ BytesLike: TypeAlias = bytes | bytearray | memoryview
 
 
 class Readable(Protocol):
-    """A binary stream, as far as an insert needs one."""
+    """A binary stream that an insert can read."""
 
     def read(self, size: int, /) -> bytes:
-        """Up to ``size`` bytes; none at the end."""
+        """Return up to ``size`` bytes; none at the end."""
 
 
 Source: TypeAlias = "ReadableBuffer | str | os.PathLike[str] | Readable"
-"""What can be inserted: bytes, the path of a regular file, or a readable binary stream (from where it stands).
+"""What can be inserted: bytes, the path of a regular file, or a readable binary stream (from its position on).
 
-Bytes are whatever has a C-contiguous buffer: also arrays of numpy, and buffers of Arrow.
+Any C-contiguous buffer counts as bytes, numpy arrays and Arrow buffers included.
 """
 
 Missing: TypeAlias = Literal["raise", "skip", "none"]
-"""What a bulk read does about a key that the store does not have."""
+"""How a bulk read treats a key that the store does not have."""
 
 DIGEST_BYTES = 32
 """Bytes of a SHA-256 digest; a key is its 64 lower-case hex characters."""
 
 FRAME_SIZE = 1 << 20
-"""Raw bytes in one frame. An object larger than this is stored as frames, so that a range is read alone.
+"""Raw bytes in one frame. A larger object is stored as frames, so that a range can be read by itself.
 
-1 MiB: a 64 KiB range costs at most one frame of decoding (about 1 ms), and zstd loses under 1 % to the cut.
+1 MiB: reading 64 KiB decodes at most two frames (about 1 ms each), and zstd loses under 1 % of its ratio.
 """
 
 
@@ -50,7 +50,7 @@ class Codec(IntEnum):
 
 
 class Compression(NamedTuple):
-    """A codec and its level: what a specification such as ``zstd:+3`` or ``zlib+1`` means."""
+    """A codec and its level, parsed from a specification such as ``zstd:+3`` or ``zlib+1``."""
 
     codec: Codec
     level: int = 0
@@ -62,78 +62,78 @@ class CompressMode(Enum):
     NO = "no"
     """Store raw."""
     YES = "yes"
-    """Compress whatever comes, smaller or not."""
+    """Compress every object, even if it does not become smaller."""
     KEEP = "keep"
-    """Leave the stored form as it is; a fresh object is stored raw."""
+    """Keep the stored form. A new object is stored raw."""
     AUTO = "auto"
-    """Compress what becomes clearly smaller by it."""
+    """Compress objects that become clearly smaller (by 10 % or more)."""
 
 
 class Durability(Enum):
-    """What an acknowledged insert has survived."""
+    """What an acknowledged insert survives."""
 
     FULL = "full"
-    """It is on stable storage: it survives a power loss."""
+    """A power loss: the object is on stable storage."""
     RELAXED = "relaxed"
-    """It survives the death of the process; a power loss may lose the latest inserts."""
+    """The death of the process. A power loss may lose the latest inserts."""
 
 
 class Readers(Enum):
-    """Which programs have to be able to read a container of version 1."""
+    """Which programs must be able to read a container of version 1."""
 
     ALL = "all"
-    """disk-objectstore too."""
+    """disk-objectstore and rsdos."""
     RSDOS = "rsdos"
-    """rsdos alone."""
+    """Only rsdos."""
 
 
 class Sharing(Enum):
     """Who may write a container."""
 
     UMASK = "umask"
-    """Whom the umask of each writer allows to, of whose files it is."""
+    """Files get the permissions of the writer's umask."""
     GROUP = "group"
-    """The group of the container's directory."""
+    """Every member of the group that the container's directory belongs to."""
 
 
 class Trust(Enum):
-    """What makes a copy that the store already has good enough to answer an insert with."""
+    """When an existing copy counts as stored, so that an insert writes nothing."""
 
     VERIFY = "verify"
-    """Its bytes are read and checked."""
+    """When its bytes were read and verified."""
     INDEX = "index"
-    """The index says it is there: for bulk imports of known content."""
+    """When the index lists it. For bulk imports of known content."""
 
 
 class WhenBusy(Enum):
-    """What a maintenance operation does when another one is at work."""
+    """What a maintenance operation does while another one runs."""
 
     RAISE = "raise"
-    """It raises `Busy`, which says who is."""
+    """Raise `Busy`, which names the holder of the lock."""
     WAIT = "wait"
-    """It waits for its turn."""
+    """Wait until the other one has ended."""
 
 
 class Verify(Enum):
-    """What a read compares before it returns bytes of a packed object of container version 2."""
+    """What a read of a packed object checks in container version 2."""
 
     CHECKSUM = "checksum"
-    """A CRC-32: no disk and no program that fails returns wrong bytes. Whoever wrote the container could."""
+    """The CRC-32. It finds damage by disks and programs, but not bytes that somebody exchanged on purpose."""
     HASH = "hash"
-    """The hash that the key is as well, 0.6 us for each KB: nobody can give other bytes under a key."""
+    """The hash, which is the key (0.6 us for each KB). Nobody can make it return other bytes under a key."""
 
 
 class Links(Enum):
-    """What is done about symbolic links in the place of a container's own directories."""
+    """How symbolic links in the place of a container's own directories are treated."""
 
     REFUSE = "refuse"
-    """They are refused, by name: a container says nothing of what is outside."""
+    """Raise `NotOurs`, which names the link: a container never leads to files outside of it."""
     FOLLOW = "follow"
-    """They are followed: the caller has put them there, say to have packs on a larger disk."""
+    """Follow them. For a caller who has made the links, for example to have packs on a larger disk."""
 
 
 class Copy(Enum):
-    """What a store says of the copy it may have of an object."""
+    """The state of a store's copy of an object."""
 
     MISSING = "missing"
     DAMAGED = "damaged"
@@ -141,14 +141,14 @@ class Copy(Enum):
 
 
 class Place(Enum):
-    """Which of a container's two stores an object stands in, or goes to."""
+    """The store of a container that an object is in, or goes to."""
 
     LOOSE = "loose"
     PACKED = "packed"
 
 
 class RecordFlag(IntFlag):
-    """What is special about an index record. The numbers are on disk."""
+    """Special properties of an index record. The numbers are on disk."""
 
     NONE = 0
     FRAMED = 1
@@ -158,7 +158,7 @@ class RecordFlag(IntFlag):
 
 
 class Extent(NamedTuple):
-    """Where stored bytes stand: ``length`` bytes from ``offset`` of a pack."""
+    """The place of stored bytes: ``length`` bytes from ``offset`` of a pack."""
 
     pack_id: int
     offset: int
@@ -166,7 +166,7 @@ class Extent(NamedTuple):
 
 
 class Record(NamedTuple):
-    """An index entry. A named tuple and not a dataclass: ten million are made, at a quarter of the cost."""
+    """An index entry. A named tuple, because making ten million dataclasses takes four times as long."""
 
     digest: bytes
     pack_id: int
@@ -187,7 +187,7 @@ class Record(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """The stored form of an object, wherever it stands."""
+    """The stored form of an object, loose or packed."""
 
     codec: Codec
     flags: RecordFlag
@@ -196,7 +196,7 @@ class Stored(NamedTuple):
 
 
 class ObjectMeta(NamedTuple):
-    """What the store knows of an object without reading it.
+    """The metadata of an object, which the store knows without reading it.
 
     ``size`` is raw bytes, ``length`` stored bytes. ``extent`` is None for a loose object.
     """

@@ -1,4 +1,4 @@
-"""Progress for those who do not look."""
+"""The progress callback of a caller that wants none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rsdos.protocols import Progress
 
 
 class Silence:
-    """A `Progress` that goes nowhere."""
+    """A `Progress` that ignores every call."""
 
     def start(self, description: str, total: int | None, unit: str) -> None:
         pass

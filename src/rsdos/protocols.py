@@ -1,6 +1,6 @@
-"""The seams: what a store and its helpers promise each other, without saying how.
+"""The seams: the protocols between a store and its callers.
 
-`ObjectStore` is spoken by every store (loose, packed, later version 1 and remote ones) and by the container.
+Every store (loose, packed, version 1) and the container implement `ObjectStore`.
 """
 
 from __future__ import annotations
@@ -8,31 +8,29 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterable, Iterator
-from types import TracebackType
-from typing import Literal, Protocol, Self, overload
+from typing import Literal, Protocol, overload
 
 from rsdos.model import Missing, ObjectMeta, Source
 
 
 class Progress(Protocol):
-    """Told by a long operation how far it is. Called from the thread that runs the operation."""
+    """Receives the progress of a long operation. Called from the thread that runs the operation."""
 
     def start(self, description: str, total: int | None, unit: str) -> None:
-        """A step begins: ``total`` units to do (None: not known), ``unit`` is "objects" or "bytes"."""
+        """Begin a step of ``total`` units (None: not known); ``unit`` is "objects" or "bytes"."""
 
     def advance(self, amount: int) -> None:
-        """``amount`` more units are done."""
+        """Report that ``amount`` more units are done."""
 
     def finish(self) -> None:
-        """The step has ended."""
+        """End the step."""
 
 
 class ObjectStore(Protocol):
     """The verbs of a content-addressed store. Keys are 64 lower-case hex characters, of the SHA-256 of the raw bytes.
 
-    Any number of threads and processes may call any of them at the same time. An object that was inserted before a
-    call began is found by it. Every read is verified: it returns the bytes that were inserted, or raises
-    `DamagedObject`.
+    Any number of threads and processes may call them at the same time. A call finds every object that was inserted
+    before the call began. Every read is verified: it returns the bytes that were inserted, or raises `DamagedObject`.
     """
 
     def insert(self, source: Source) -> str:
@@ -42,7 +40,7 @@ class ObjectStore(Protocol):
         """Store many objects and return their keys in the order given, once all are durable."""
 
     def extract(self, key: str) -> bytes:
-        """The bytes of one object. Raises `ObjectNotFound`, `DamagedObject`, `InvalidKey`."""
+        """Return the bytes of one object. Raise `ObjectNotFound`, `DamagedObject`, `InvalidKey`."""
 
     @overload
     def extract_many(
@@ -50,46 +48,33 @@ class ObjectStore(Protocol):
     ) -> Iterator[tuple[str, bytes]]:
         """Yield (key, bytes) of many objects in storage order, each key once.
 
-        ``missing`` says what becomes of a key that is not there: "raise" `ObjectNotFound`, "skip" it, or yield
-        (key, None) ("none").
+        For a key that is not in the store, ``missing`` "raise" raises `ObjectNotFound`, "skip" leaves it out, and
+        "none" yields (key, None).
         """
 
     @overload
     def extract_many(self, keys: Iterable[str], *, missing: Missing) -> Iterator[tuple[str, bytes | None]]: ...
 
     def open(self, key: str) -> io.BufferedReader:
-        """A seekable binary stream of one object."""
+        """Return a seekable binary stream of one object."""
 
     def extract_to(self, key: str, path: str | os.PathLike[str]) -> int:
-        """Write one object to a file, which appears whole or not at all; returns its size."""
+        """Write one object to a file, which appears whole or not at all. Return its size in bytes."""
 
     def has(self, key: str) -> bool:
-        """Whether the store has an object of this key."""
+        """Return whether the store has an object with this key."""
 
     def has_many(self, keys: Iterable[str]) -> list[bool]:
-        """`has` for each key, in the order given."""
+        """Return `has` for each key, in the order given."""
 
     def meta(self, key: str) -> ObjectMeta:
-        """Sizes, codec and place of one object, without reading it."""
+        """Return the sizes, codec and place of one object without reading it."""
 
     def __iter__(self) -> Iterator[str]:
-        """Every key once, in no particular order."""
+        """Iterate over all keys, each once, in no particular order."""
 
     def __len__(self) -> int:
-        """The number of objects."""
+        """Return the number of objects."""
 
     def __contains__(self, key: object) -> bool:
-        """`has`, but False for what is no key at all."""
-
-
-class Closing(Protocol):
-    """Something that holds descriptors or mappings and gives them back."""
-
-    def close(self) -> None:
-        """Give them back. Idempotent."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+        """Return `has`, but False for anything that is not a key."""

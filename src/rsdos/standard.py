@@ -1,7 +1,8 @@
-"""The standard streams of a process, for command lines: what is written is written whole, or it is an error.
+"""The standard streams of a process, for command lines: all output is written, or an error is raised.
 
-A pipe or a terminal that any program has made non-blocking takes a part of what is written, or nothing, and says so;
-the interpreter's own streams lose the rest then, and take an empty pipe for its end. Here both are waited for.
+Any program may have made a pipe or a terminal non-blocking. A write may then take only a part of the bytes, and the
+interpreter's own streams lose the rest; a read from an empty pipe looks like its end. The streams of this module wait
+in both cases.
 """
 
 from __future__ import annotations
@@ -17,26 +18,26 @@ from typing import IO
 from rsdos.errors import InvalidOption
 
 BLOCK = 4096
-"""Bytes that are written together where nobody looks on, in whole lines: as many as a pipe takes whole or, when the
-user interrupts, not at all. A flush for each line was a third of a long `rsdos list`."""
+"""Bytes in one write to a pipe or file, in whole lines. A pipe takes so many whole or not at all, also when the user
+interrupts. Flushing each line took a third of the time of a long `rsdos list`."""
 
 
 class OutputClosed(BrokenPipeError):
-    """Nobody reads standard output any more."""
+    """The reader of standard output has closed it."""
 
 
 class OutputFailed(OSError):
-    """Standard output takes no more: its disk is full, say."""
+    """Standard output cannot be written, for example because its disk is full."""
 
 
 class StatusLine:
-    """The last line of a terminal, drawn anew again and again. Whatever else is printed there takes its place."""
+    """The last line of a terminal, which is redrawn. Any other output replaces it."""
 
     def __init__(self) -> None:
         self._length = 0
 
     def show(self, text: str) -> None:
-        """Draw it, instead of what was there. One write; where the terminal takes none, it is left out."""
+        """Replace the line, by one write. If the terminal cannot be written, do nothing."""
         try:
             text = text[: os.get_terminal_size(2).columns - 1]
             os.write(2, f"\r{text.ljust(self._length)}".encode())
@@ -45,7 +46,7 @@ class StatusLine:
         self._length = len(text)
 
     def hide(self) -> None:
-        """Leave an empty line."""
+        """Clear the line."""
         if self._length:
             self.show("")
             self.show("")
@@ -55,7 +56,7 @@ STATUS_LINE = StatusLine()
 
 
 class _Output(io.BufferedIOBase):
-    """A descriptor to write to; holds nothing back. What failed once fails for ever, so that no failure is missed."""
+    """A descriptor to write to, without a buffer. After one failure every call fails, so that no failure is missed."""
 
     def __init__(self, fd: int, name: str) -> None:
         self.name = name
@@ -65,8 +66,8 @@ class _Output(io.BufferedIOBase):
         self._is_dropped = False
 
     def write(self, data: object, /) -> int:
-        """Write all of it. Raises `OutputClosed`, `OutputFailed`."""
-        view = memoryview(data).cast("B")  # type: ignore[arg-type]  # what a buffer is, 3.11 has no type for
+        """Write all of the data. Raise `OutputClosed` or `OutputFailed`."""
+        view = memoryview(data).cast("B")  # type: ignore[arg-type]  # 3.11 has no type for a buffer
         length = len(view)
         if not self._is_dropped:
             self.flush()
@@ -89,7 +90,7 @@ class _Output(io.BufferedIOBase):
             raise self._failure
 
     def drop(self) -> None:
-        """From now on, take everything and write nothing: it was said that this failed."""
+        """Ignore all writes from now on: the failure was reported."""
         self._is_dropped = True
 
     def writable(self) -> bool:
@@ -103,7 +104,7 @@ class _Output(io.BufferedIOBase):
 
 
 class _ErrorOutput(_Output):
-    """Standard error: what cannot be said is no reason to leave the work undone, but one to fail in the end."""
+    """Standard error. A failed write does not stop the work, but the exit code tells of it."""
 
     is_lost = False
 
@@ -130,21 +131,21 @@ class _Input(io.RawIOBase):
 
 
 def _patiently(fd: int, direction: str, call: Callable[[], int]) -> int:
-    """What a call returns that reads or writes, once it can."""
-    while True:  # Ends as a blocking call would: each time round something has become possible.
+    """Return the result of a read or write call, after waiting until the descriptor is ready."""
+    while True:  # Ends as a blocking call would: in each turn the descriptor has become ready.
         try:
             return call()
         except BlockingIOError:
-            from select import select  # Nearly nobody needs it. These descriptors are below its limit of 1024.
+            from select import select  # Rarely needed. These descriptors are below its limit of 1024.
 
             wanted = [fd]
             select(wanted if direction == "read" else (), wanted if direction == "write" else (), ())
 
 
 def make_whole() -> None:
-    """Put streams of ours in the place of the interpreter's standard output and error.
+    """Replace the interpreter's standard output and error by streams of this module.
 
-    A caller that has put others there has decided.
+    Streams that the caller has replaced are left alone.
     """
     stdout, stderr = sys.__stdout__, sys.__stderr__
     if stdout is not None and stdout is sys.stdout:
@@ -155,28 +156,28 @@ def make_whole() -> None:
 
 def _text(output: _Output, encoding: str, errors: str) -> io.TextIOWrapper:
     if codecs.lookup(encoding).name == "ascii":
-        encoding = "utf-8"  # In ASCII not every name can be written.
+        encoding = "utf-8"  # ASCII cannot write every name.
     is_seen = output.isatty() or isinstance(output, _ErrorOutput)
     text = io.TextIOWrapper(output, encoding=encoding, errors=errors, line_buffering=is_seen)
-    text._CHUNK_SIZE = BLOCK  # type: ignore[attr-defined]  # What is written in one call stays in one block.
+    text._CHUNK_SIZE = BLOCK  # type: ignore[attr-defined]  # The bytes of one write stay in one block.
     return text
 
 
 def drop() -> None:
-    """Forget what standard output does not take: it was said, and is not to raise again at exit."""
+    """Discard output that standard output does not take: the failure was reported, and must not raise again at exit."""
     buffer = getattr(sys.stdout, "buffer", None)
     if isinstance(buffer, _Output):
         buffer.drop()
 
 
 def errors_are_lost() -> bool:
-    """Whether something that was said on standard error could not be written."""
+    """Return whether any output to standard error was lost."""
     buffer = getattr(sys.stderr, "buffer", None)
     return isinstance(buffer, _ErrorOutput) and buffer.is_lost
 
 
 def standard_input() -> IO[bytes]:
-    """What comes in. Raises `InvalidOption` where nothing can."""
+    """Return standard input as a binary stream. Raise `InvalidOption` when it is closed."""
     if sys.stdin is None:
         raise InvalidOption("standard input is closed")
     if sys.stdin is not sys.__stdin__:

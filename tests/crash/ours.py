@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from rsdos import CompressMode, Container, ObjectNotFound, Place, RsdosError
-from rsdos.config import LEGACY, VERSION
+from rsdos.config import VERSION, VERSION_1
 from rsdos.maintenance import merge
 from tests.crash.operation import Operation
 from tests.crash.operations import OPERATIONS
@@ -85,7 +85,7 @@ class Ours:
         with Container(path) as container:
             container.pack_all_loose()
             (last,) = container.insert_many([b"one more commit"])
-            is_legacy = container.config.version == LEGACY
+            is_legacy = container.config.version == VERSION_1
             if is_legacy:
                 container.clean_storage()
                 container.repack(min_dead=0)
@@ -160,7 +160,7 @@ def _some_of_everything(path: Path, version: int) -> Mapping[str, bytes]:
             deleted = container.insert_many([b"deleted"])
             container.delete(deleted)
         container.insert_many(objects[6:], to=Place.LOOSE)
-    if version == LEGACY:
+    if version == VERSION_1:
         # As the last to close leaves it: all in one file, which has no checksums.
         with closing(sqlite3.connect(path / "packs.idx")) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -116,10 +116,10 @@ def test_one_that_closes_without_an_answer(store: Container, tmp_path: Path) -> 
 def test_one_that_never_answers_is_given_up(store: Container, tmp_path: Path, said: str) -> None:
 
     way = shell(tmp_path, f"{said}\nexec tail -f /dev/null")
-    with pytest.raises(OSError, match="no sign of life"):
+    with pytest.raises(OSError, match="no output for"):
         run(store, f"there:{tmp_path / 'backups'}", way, silence=0.01)
     remote = Remote(f"there:{tmp_path / 'backups'}", shell=way, silence=0.01)
-    with pytest.raises(OSError, match="no sign of life"), remote.locked(LOCK, "me", WhenBusy.RAISE):
+    with pytest.raises(OSError, match="no output for"), remote.locked(LOCK, "me", WhenBusy.RAISE):
         pass
 
 

@@ -84,3 +84,10 @@ def test_an_error_arrives_from_a_pool_of_processes(container: Container) -> None
         answer = pool.apply_async(extract, (str(container.path / "nowhere"),))
         with pytest.raises(errors.NotAContainer, match="not a container"):
             answer.get()
+
+
+def test_the_reason_of_a_damaged_file_is_its_message_without_the_path() -> None:
+    error = errors.DamagedContainer("/backups: old/packed/1.pack", "no footer", 64)
+    assert error.reason == "damaged at byte 64: no footer"
+    assert str(error) == f"/backups: old/packed/1.pack: {error.reason}"
+    assert pickle.loads(pickle.dumps(error)).reason == error.reason

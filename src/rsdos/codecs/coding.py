@@ -1,4 +1,4 @@
-"""Encode and decode by codec. Nothing here produces more than it was asked for, whatever the stored bytes say."""
+"""Encodes and decodes by codec. Decoding never produces more bytes than asked for, whatever the stored bytes say."""
 
 from collections.abc import Sequence
 
@@ -8,12 +8,12 @@ from rsdos.model import BytesLike, Codec, Compression
 
 
 def encode(data: BytesLike, compression: Compression) -> bytes:
-    """The stored form of one object: the bytes as they are, one zlib stream, or one zstd frame without checksum."""
+    """Return the stored form of one object: its raw bytes, one zlib stream, or one zstd frame without checksum."""
     return encode_many((data,), compression)[0]
 
 
 def encode_many(payloads: Sequence[BytesLike], compression: Compression) -> list[bytes]:
-    """`encode` for each payload."""
+    """Return `encode` of each payload."""
     match compression.codec:
         case Codec.RAW:
             return [bytes(payload) for payload in payloads]
@@ -24,16 +24,16 @@ def encode_many(payloads: Sequence[BytesLike], compression: Compression) -> list
 
 
 def decode(stored: BytesLike, codec: Codec, size: int) -> bytes:
-    """The ``size`` raw bytes of one stored object that is not framed.
+    """Return the ``size`` raw bytes of one stored object that is not framed.
 
-    Raises `DecodeError` if the stored bytes are not exactly that: shorter, longer, followed by anything, or damaged
-    where the codec can tell. Memory is at most ``size`` bytes and a part of it again while it is put together.
+    Raise `DecodeError` if the stored bytes are anything else: too short, too long, followed by other bytes, or damaged,
+    as far as the codec can tell. Memory is at most ``size`` bytes, and a part of them again while they are joined.
     """
     return decode_many((stored,), codec, (size,))[0]
 
 
 def decode_many(stored: Sequence[BytesLike], codec: Codec, sizes: Sequence[int]) -> list[bytes]:
-    """`decode` for each pair of stored bytes and size, all of one codec. The first bad one raises."""
+    """Return `decode` of each pair of stored bytes and size, all of one codec. Raise for the first bad pair."""
     match codec:
         case Codec.RAW:
             for payload, size in zip(stored, sizes, strict=True):

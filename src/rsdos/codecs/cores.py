@@ -1,28 +1,33 @@
-"""How many threads may help the one that reads and writes."""
+"""The number of threads that may help the calling thread."""
 
 import os
 
 from rsdos.errors import InvalidOption
 
 _MOST = 4
-"""Threads unless more are asked for: four compress, at zstd 1, what one thread reads, hashes and writes meanwhile."""
+"""Threads by default at most: at zstd 1, four compress as fast as one thread reads, hashes and writes."""
 
 _LIMIT = 64
 
 _WORTH = 1 << 18
-"""Raw bytes of small objects from which on a second thread pays: starting it takes 0.1 ms, as long as 60 KB of zstd."""
+"""Raw bytes of small objects from which on a second thread pays: starting it takes as long as 60 KB of zstd."""
 
 _threads: int | None = None
 
 
 def set_threads(count: int | None) -> None:
-    """How many threads may help in this process with much that is compressed, or with one object larger than 4 MiB.
+    """Set the number of threads that may help a call in this process.
 
-    0: none, all is done by the thread that asks for it. None, as it is at first: as many as there are processors for
-    this process, at most 4, and none where there is one only. They compress and decompress with zstd, and hash a large
-    object that is compressed otherwise or not at all; they are started for one call and are gone when it returns. There
-    are fewer where they would need more memory than one object may (64 MiB): three at zstd 9, one at 19. Raises
-    `InvalidOption`.
+    They help with many compressed objects, and with one object larger than 4 MiB: they compress and decompress with
+    zstd, and hash a large object of another codec. They are started for one call, and have ended when it returns. Fewer
+    are started if they would need more than 64 MiB for one object: three at zstd 9, one at 19.
+
+    Args:
+        count: 0 for none: the calling thread does all work. None, the default, for the number of processors of this
+            process, at most 4, and none on a single processor.
+
+    Raises:
+        InvalidOption: the count is not a whole number from 0 to 64.
     """
     global _threads  # noqa: PLW0603  processors are the process's, whatever containers it has open
     if count is not None and (type(count) is not int or not 0 <= count <= _LIMIT):
@@ -31,7 +36,7 @@ def set_threads(count: int | None) -> None:
 
 
 def threads() -> int:
-    """How many threads may help."""
+    """Return the number of threads that may help."""
     if _threads is not None:
         return _threads
     affinity = getattr(os, "sched_getaffinity", None)  # macOS has none.
@@ -40,5 +45,5 @@ def threads() -> int:
 
 
 def threads_for(size: int) -> int:
-    """The threads that do ``size`` raw bytes of small objects in one call, while the caller waits: 1 for a little."""
+    """Return the number of threads for ``size`` raw bytes of small objects in one call: 1 for a few bytes."""
     return max(threads(), 1) if size >= _WORTH else 1

@@ -1,7 +1,7 @@
-"""Stored bytes that are one stream from beginning to end, in bounded memory, and decoding that is not strict about it.
+"""Encodes and decodes one stream per object in bounded memory. Decoding accepts streams that are not terminated.
 
-This is how container version 1 stores what it compresses: one zlib stream, or what rsdos 0.1 wrote as zstd, frames
-that are never terminated though all bytes are there. Who reads these checks size and hash.
+Container version 1 stores compressed objects so: as one zlib stream, or as zstd frames by rsdos 0.1, which contain all
+bytes but are not terminated. The caller verifies size and hash.
 """
 
 import zlib
@@ -18,21 +18,21 @@ from rsdos.model import FRAME_SIZE, BytesLike, Codec, Compression
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 _SLICE = 1 << 10
-"""Stored bytes that zstd is given at once: it makes 32 MiB of them at most (128 KiB of 4), and mostly a few KiB."""
+"""Stored bytes in one call of zstd. It makes at most 32 MiB of them (128 KiB of 4 bytes), and mostly a few KiB."""
 
 _READY = 1 << 18
-"""Raw bytes that are handed on together."""
+"""Raw bytes that are yielded together."""
 
 
 def codec_of(head: BytesLike) -> Codec:
-    """The codec of compressed stored bytes, told by the first four of them."""
+    """Return the codec of compressed stored bytes, by their first four bytes."""
     return Codec.ZSTD if bytes(head[:4]) == _ZSTD_MAGIC else Codec.ZLIB
 
 
 def decode_sequence(stored: Iterable[BytesLike], codec: Codec, size: int) -> Iterator[bytes]:
-    """The raw bytes, in parts of at most `FRAME_SIZE`; exactly ``size`` of them, or `DecodeError`.
+    """Yield exactly ``size`` raw bytes in parts of at most `FRAME_SIZE`. Raise `DecodeError` for more or fewer.
 
-    ``stored`` comes in parts of any size. No more than ``size`` bytes and a part are ever produced.
+    ``stored`` comes in parts of any size. Never more than ``size`` bytes and one part are produced.
     """
     done = 0
     try:
@@ -62,8 +62,8 @@ def _inflate(stored: Iterable[BytesLike]) -> Iterator[bytes]:
 
 
 def _decompress(stored: Iterable[BytesLike]) -> Iterator[bytes]:
-    # A context of its own: a thread's would keep the window that a foreign frame asks for, up to 128 MiB. Not a
-    # stream_reader: that one gives up at the last stored byte, with raw bytes still to come where no frame ends.
+    # A new context: a thread's own would keep the window that a foreign frame asks for, up to 128 MiB. Not a
+    # stream_reader: it stops at the last stored byte of an unterminated frame, and loses raw bytes.
     decoder = zstandard.ZstdDecompressor().decompressobj(read_across_frames=True)
     ready: list[bytes] = []
     length = 0
@@ -95,14 +95,14 @@ class SequenceEncoder:
                 self._encoder = zstandard.ZstdCompressor(level=compression.level).compressobj()
 
     def add(self, part: BytesLike) -> BytesLike:
-        """What is ready of the stored form. For raw it is ``part`` itself."""
+        """Return the stored bytes that are ready. For raw they are ``part`` itself."""
         if self._encoder is None:
             return part
         encoded: bytes = self._encoder.compress(part)
         return encoded
 
     def finish(self) -> bytes:
-        """The rest of it."""
+        """Return the remaining stored bytes."""
         if self._encoder is None:
             return b""
         rest: bytes = self._encoder.flush()

@@ -1,4 +1,4 @@
-"""Threads that help the one that reads and writes: with the frames of a large object, or with many small objects."""
+"""Threads that help the calling thread, with the frames of a large object or with many small objects."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 
 class Job(Generic[_T]):
-    """A piece of work, and what came of it."""
+    """A piece of work, and its result."""
 
     __slots__ = ("_done", "_error", "_process", "_result", "_work")
 
@@ -33,25 +33,25 @@ class Job(Generic[_T]):
         self._done.acquire()
 
     def run(self) -> None:
-        """Do it. Never raises: `result` does."""
+        """Do the work. Never raise: `result` does."""
         work, self._work = self._work, None
         assert work is not None, "a job is done once"
         try:
             self._result = work()
-        except BaseException as error:  # noqa: BLE001  whoever waits for the result gets it
+        except BaseException as error:  # noqa: BLE001  `result` raises it
             self._error = error
         finally:
             self._done.release()
 
     def wait(self) -> None:
-        """Wait until it is done. Raises `WriterPoisoned` in a forked child, which has not the threads that do it."""
+        """Wait until the work is done. Raise `WriterPoisoned` in a forked child, which does not have the threads."""
         if self._process != os.getpid() and self._done.locked():
-            raise WriterPoisoned("this call was begun by the process that this one was forked from")
+            raise WriterPoisoned("the parent process of this fork began this call")
         with self._done:
             pass
 
     def result(self) -> _T:
-        """`wait` for it; returns what it returned, or raises what it raised."""
+        """Wait for the work. Return its result, or raise its error."""
         self.wait()
         with self._done:
             if self._error is not None:
@@ -60,12 +60,12 @@ class Job(Generic[_T]):
 
 
 class _End:
-    """Tells threads to end, by `now` or with the last reference: one call into C, so that no interrupt prevents it."""
+    """Ends threads, by `now` or when the last reference goes: by one call into C, which no interrupt can split."""
 
     __slots__ = ("__del__", "now")
 
     now: Callable[[], object]
-    """Tell them. Idempotent."""
+    """End the threads. Idempotent."""
     __del__: Callable[[], object]
 
     def __init__(self, jobs: SimpleQueue[Callable[[], None] | None], most: int) -> None:
@@ -73,50 +73,50 @@ class _End:
 
 
 class Workers:
-    """Some threads, and jobs for them, begun in the order given; a context manager, for the thread that made it.
+    """Threads, and jobs that they begin in order. A context manager, for the thread that made it.
 
-    There are no threads before `start`, and none after the block: what is submitted meanwhile, or where the system
-    has no threads to give, is done by the caller at once. They belong to one call that is on its way, so that a fork,
-    which does not take them along, finds nothing that waits for them but that.
+    There are no threads before `start` and after the block, or if the system refuses to start one: the caller then does
+    a submitted job at once. The threads belong to one running call. A fork does not copy them, and in the child only
+    that call can wait for them.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._end: _End | None = None
-        """There as soon as threads are."""
+        """Set when the first thread is started."""
         self._threads: list[threading.Thread] = []
         self._ended: list[bool] = []
-        """Not empty: what is submitted still is not begun."""
+        """Not empty: no further job is begun."""
         self._process = os.getpid()
 
     def __len__(self) -> int:
-        """How many threads there are now."""
+        """Return the number of threads."""
         return len(self._threads)
 
     def start(self, count: int | None = None) -> None:
-        """Have at least so many threads from now on, or all there may be."""
+        """Start threads until there are ``count`` of them, or as many as allowed (None)."""
         if self._process != os.getpid():
-            # Those of the parent are not here.
+            # A forked child does not have the threads of its parent.
             self._process, self._threads, self._jobs = os.getpid(), [], SimpleQueue()
             self._end = None
         self._end = self._end or _End(self._jobs, self._most)
         while len(self._threads) < min(self._most if count is None else count, self._most):
             if sys.is_finalizing():
-                return  # One that starts now would never get a turn.
-            # Daemons: an interpreter that ends does not wait for an object that is never finished.
+                return  # A thread that starts now would never run.
+            # Daemon threads: the interpreter does not wait at exit for an object that is never finished.
             thread = threading.Thread(target=_run, args=(self._jobs, self._ended), daemon=True, name="rsdos-worker")
-            # Listed first: an interrupt while it starts must not leave one that nobody tells to end.
+            # Append first: an interrupt during the start must not leave a thread that is never ended.
             self._threads.append(thread)
             try:
                 thread.start()
             except RuntimeError:
-                # The process has as many as it may have, or is about to end.
+                # The process has reached its limit of threads, or is ending.
                 self._threads.remove(thread)
                 return
 
     def submit(self, work: Callable[[], _T]) -> Job[_T]:
-        """Have this done."""
+        """Submit work. Return its job."""
         job = Job(work)
         if self._threads and self._process == os.getpid():
             self._jobs.put(job.run)
@@ -135,22 +135,22 @@ class Workers:
         if self._end:
             self._end.now()
         for thread in threads:
-            with suppress(RuntimeError):  # It was interrupted before it had started, and ends by itself if it does.
+            with suppress(RuntimeError):  # Its start was interrupted; if it runs nevertheless, it ends by itself.
                 thread.join()
 
 
 def _run(jobs: SimpleQueue[Callable[[], None] | None], ended: list[bool]) -> None:
-    """A thread. It has no reference to its `Workers`: with the last of these it is told to end."""
+    """Run jobs in a thread. It holds no reference to its `Workers`, whose end therefore ends the thread."""
     while (run := jobs.get()) and not ended:
         run()
-        del run  # Waiting for the next one it would keep the frame of this one.
+        del run  # Otherwise it would keep its frame while the thread waits for the next job.
 
 
 def in_shares(work: Callable[[slice], list[_T]], count: int, threads: int) -> list[_T]:
-    """What ``work`` makes of ``count`` items, in order: ``threads`` equal shares at once, the first by the caller.
+    """Do ``work`` on ``count`` items in equal shares, one for each thread. Return the results in order.
 
-    None is empty: there are no more of them than items. The work should spend its time without Python's lock. Where it
-    raises, this does, when no thread is at it any more.
+    The calling thread does the first share. There are at most as many threads as items. The work should release
+    Python's lock. An error of the work is raised after all threads have ended.
     """
     threads = min(threads, count)
     shares = [slice(count * at // threads, count * (at + 1) // threads) for at in range(threads)]
@@ -164,9 +164,9 @@ def in_shares(work: Callable[[slice], list[_T]], count: int, threads: int) -> li
 
 
 class Threads:
-    """A context manager; the threads are made at the first use that is worth it, and gone at the end of the block.
+    """A context manager with threads that start at the first use that needs them, and end with the block.
 
-    Where there are none to be had (a limit of the system, an interpreter that ends), the calling thread does it all.
+    If none can be started (a limit of the system, an interpreter that ends), the calling thread does all work.
     """
 
     def __init__(self, most: int) -> None:
@@ -174,7 +174,7 @@ class Threads:
         self._workers: Workers | None = None
 
     def each(self, do: Callable[[_T], object], those: Sequence[_T]) -> None:
-        """Do something with each. Raises what the first that fails does, when no thread is at it any more."""
+        """Call ``do`` for each item. Raise the first error after all threads have ended."""
         shares = min(self._most, len(those))
         if shares < 2:
             for one in those:
@@ -187,7 +187,7 @@ class Threads:
 
         workers = self._workers = self._workers or Workers(self._most)
         workers.start(shares)
-        # A share for each thread, and not one by one: handing one over takes 20 us.
+        # One share for each thread: handing over a single item takes 20 us.
         running: list[Job[None]] = []
         try:
             for at in range(shares):
@@ -196,7 +196,7 @@ class Threads:
                 job.wait()
         finally:
             for job in running:
-                job.wait()  # After an interrupt too: what they work on is closed then.
+                job.wait()  # After an interrupt too: the caller closes the files that they use.
         for job in running:
             job.result()
 

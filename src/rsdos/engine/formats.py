@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from rsdos.config import LEGACY, VERSION, Config
+from rsdos.config import VERSION, VERSION_1, Config
 from rsdos.errors import DamagedContainer, ReadOnlyContainer
 from rsdos.layout import Layout, V1Layout
 from rsdos.model import Durability
@@ -108,7 +108,7 @@ def _no_legacy_commits(layout: Layout) -> Iterator[None]:
 _FORMATS = MappingProxyType(
     {
         VERSION: Format(Layout, _native_packs, _look_native, _begin_native, _no_native_commits),
-        LEGACY: Format(V1Layout, _legacy_packs, _look_legacy, _begin_legacy, _no_legacy_commits),
+        VERSION_1: Format(V1Layout, _legacy_packs, _look_legacy, _begin_legacy, _no_legacy_commits),
     }
 )
 

@@ -1,4 +1,4 @@
-"""Clean: remove loose files that are safely packed, and what dead writers left. Options → plan → execute → report."""
+"""Clean: remove loose files that are safely packed, and files of dead writers. Options → plan → execute → report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from rsdos.engine.engine import Engine
-from rsdos.maintenance.repair.quarantine import sweep_quarantine
+from rsdos.maintenance.repair.quarantine import clean_quarantine
 from rsdos.model import Durability, Trust
 from rsdos.progress import SILENCE
 from rsdos.protocols import Progress
@@ -15,17 +15,17 @@ from rsdos.stores import order
 from rsdos.stores.batch import BatchWriter
 
 BATCH = 1 << 16
-"""Loose objects that are looked up, checked and removed together."""
+"""Loose objects that are looked up, verified and removed together."""
 
 
 @dataclass(frozen=True, slots=True)
 class CleanOptions:
-    """There is nothing to choose."""
+    """The options of a clean run: there are none."""
 
 
 @dataclass(frozen=True, slots=True)
 class CleanPlan:
-    """The loose ``objects`` that are packed as well, and the ``length`` of their files."""
+    """The number of loose ``objects`` that are packed as well, and the ``length`` of their files in bytes."""
 
     options: CleanOptions
     objects: int
@@ -34,11 +34,11 @@ class CleanPlan:
 
 @dataclass(frozen=True, slots=True)
 class CleanReport:
-    """What a clean run did.
+    """The result of a clean run.
 
-    ``cleaned`` loose objects were removed, files of ``length`` bytes. ``damaged`` are the keys of those that stay,
-    because the packed copy is not good. ``leftovers`` files of dead writers and former repacks are gone, of ``freed``
-    bytes.
+    ``cleaned`` loose objects were removed, files of ``length`` bytes. ``damaged`` are the keys of loose objects that
+    were kept because their packed copy is not good. ``leftovers`` files of dead writers and earlier repacks were
+    removed, ``freed`` bytes. The run took ``seconds``.
     """
 
     cleaned: int = 0
@@ -51,29 +51,40 @@ class CleanReport:
 
 @dataclass(frozen=True, slots=True)
 class Leftovers:
-    """What a sweep removed: files, and bytes of those in ``packed/``."""
+    """The garbage that was removed: the number of files, and the bytes of those in ``packed/``."""
 
     files: int
     length: int
 
 
 def collect_garbage(engine: Engine) -> Leftovers:
-    """Remove what dead writers left, in the sandbox and among the packs. The caller holds the maintenance lock."""
-    files = engine.loose.sandbox.collect_garbage() + sweep_quarantine(engine.layout)
+    """Remove the files of dead writers in the sandbox and among the packs. The caller holds the maintenance lock."""
+    files = engine.loose.sandbox.collect_garbage() + clean_quarantine(engine.layout)
     swept = engine.packed.collect_garbage()
     return Leftovers(files + swept.files, swept.length)
 
 
 def remove_safe(engine: Engine, digests: Sequence[bytes]) -> list[bytes]:
-    """Remove the loose files of objects whose packed copy, committed and synced, is good; returns the other objects."""
-    # Read back, decoded and hashed; only then are the loose files removed.
+    """Remove the loose files of objects whose packed copy is good. Return the digests of the other objects.
+
+    The caller has committed and synced the packed copies.
+    """
+    # A packed copy is read back, decoded and hashed; only then is the loose file removed.
     whole = engine.packed.verify_many(digests)
     engine.loose.names.remove(order.removable(digests, whole))
     return [digest for digest, good in zip(digests, whole, strict=True) if not good]
 
 
 def plan(engine: Engine, options: CleanOptions) -> CleanPlan:
-    """Count the loose objects that are packed."""
+    """Count the loose objects that are packed.
+
+    Args:
+        engine: the open container.
+        options: a `CleanOptions`.
+
+    Returns:
+        The number of loose objects to remove, and the bytes of their files.
+    """
     objects = length = 0
     for digests in batches(engine):
         packed = engine.packed.contains_many(digests)
@@ -84,10 +95,24 @@ def plan(engine: Engine, options: CleanOptions) -> CleanPlan:
 
 
 def execute(engine: Engine, plan: CleanPlan, progress: Progress = SILENCE) -> CleanReport:
-    """Sweep, and remove in batches: put the packed copies on stable storage, read them back, remove the loose files.
+    """Collect garbage, and remove loose files in batches.
 
-    Readers and writers go on meanwhile; a live writer's files are never touched. Killed at any moment, the next run
-    goes on. Raises `Busy` when another maintenance run is at work, `ReadOnlyContainer`, OSError.
+    In each batch the packed copies are put on stable storage and read back; only then are the loose files removed.
+    Readers and writers are not blocked, and the files of a live writer are never touched. A run that is killed at any
+    moment loses nothing, and the next run continues.
+
+    Args:
+        engine: the open container.
+        plan: what `plan` returned.
+        progress: receives the number of objects.
+
+    Returns:
+        What was removed, and the keys of damaged objects, whose loose files were kept.
+
+    Raises:
+        Busy: another maintenance operation is running.
+        ReadOnlyContainer: the container cannot be written.
+        OSError: a system call failed.
     """
     begun = monotonic()
     cleaned = length = 0
@@ -96,7 +121,7 @@ def execute(engine: Engine, plan: CleanPlan, progress: Progress = SILENCE) -> Cl
         leftovers = collect_garbage(engine)
         progress.start("Cleaning", plan.objects, "objects")
         try:
-            # What is packed by the index is read back and hashed once, by `remove_safe`.
+            # Trust the index here: `remove_safe` reads back and hashes each packed copy once.
             with engine.packed.appender(durability=Durability.FULL, trust=Trust.INDEX) as appender:
                 for digests in batches(engine):
                     packed = _packed(appender, digests)
@@ -113,14 +138,14 @@ def execute(engine: Engine, plan: CleanPlan, progress: Progress = SILENCE) -> Cl
 
 
 def _packed(appender: BatchWriter, digests: Sequence[bytes]) -> list[bytes]:
-    """Those that are packed, on stable storage: a relaxed writer may not have put them there."""
+    """Return the objects that are packed, after putting them on stable storage: a relaxed writer may not have."""
     fresh = set(appender.unknown(digests))
     appender.commit()
     return [digest for at, digest in enumerate(digests) if at not in fresh]
 
 
 def batches(engine: Engine) -> Iterator[Sequence[bytes]]:
-    """The loose objects, directory by directory, `BATCH` or a directory more of them at a time."""
+    """Yield the loose objects in lists of about `BATCH`: whole directories, until the list is long enough."""
     batch: list[bytes] = []
     for digests in engine.loose.names.digest_lists():
         batch += digests

@@ -1,7 +1,7 @@
-"""Carry: objects from one container into the packs of another. What migration and transfer are made of.
+"""Copies objects from one container into the packs of another, for transfers and migrations.
 
-The stored bytes go over as they are where the other container can store them so; every object is decoded and hashed on
-the way, whatever becomes of its stored bytes.
+Stored bytes are copied unchanged where the target supports their codec. Every object is decoded and hashed on the way,
+whether its stored bytes are copied or not.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from rsdos.streams.plain import hashed
 from rsdos.streams.sources import in_frames
 
 _GROUP = 1 << 13
-"""Objects that are read, hashed and appended together, at most; 8 MiB of them raw is what a bulk read holds."""
+"""Objects that are read, hashed and appended together, at most. A bulk read holds 8 MiB of raw bytes."""
 
 _LIST = 1 << 15
-"""Objects that are committed together: one sync for as many."""
+"""Objects that are committed together, with one sync."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFormPolicy:
-    """The form in which objects are stored where they go to.
+    """The stored form that objects get in the target container.
 
-    ``codecs`` are taken over as they are. What comes in another is encoded by ``packed`` if it was compressed, and by
-    ``raw`` if it was not.
+    Stored bytes in one of ``codecs`` are copied unchanged. Other objects are encoded: with ``packed`` if they were
+    compressed, with ``raw`` if they were not.
     """
 
     codecs: frozenset[Codec]
@@ -41,67 +41,71 @@ class StoredFormPolicy:
 
     @classmethod
     def kept(cls, packs: PackStore, compression: Compression) -> StoredFormPolicy:
-        """As it is, wherever ``packs`` can store it so; else, if it was compressed, by ``compression`` or zlib."""
+        """Return a policy that copies stored bytes unchanged where ``packs`` supports the codec.
+
+        Otherwise it recompresses what was compressed, with ``compression`` or zlib:1.
+        """
         if compression.codec is Codec.RAW:
             compression = Compression(Codec.ZLIB, 1)
         return cls(packs.codecs, Encoding(CompressMode.AUTO, compression), Encoding(CompressMode.KEEP, compression))
 
     @classmethod
     def encoded(cls, compression: Compression) -> StoredFormPolicy:
-        """All anew."""
+        """Return a policy that encodes every object with ``compression``."""
         encoding = Encoding(CompressMode.AUTO, compression)
         return cls(frozenset(), encoding, encoding)
 
 
 @dataclass(slots=True)
 class CopyStats:
-    """What was carried so far. ``size`` is raw bytes; ``damaged`` says what is wrong with each object that is."""
+    """Counts of the objects copied so far. ``size`` is raw bytes; ``damaged`` has the reason for each damaged key."""
 
     objects: int = 0
     size: int = 0
     known: int = 0
     copied: int = 0
-    """Of the objects, those of which the stored bytes were copied as they were."""
+    """The number of ``objects`` whose stored bytes were copied unchanged."""
     damaged: dict[str, str] = field(default_factory=dict)
     rescued: list[str] = field(default_factory=list)
-    """The keys of those of which the first copy is damaged, and another is not."""
+    """The keys of objects whose first copy is damaged, and that were read from another one."""
     missing: list[str] = field(default_factory=list)
-    """The keys of those that were there when they were listed, and are not any more: deleted by somebody, or lost."""
+    """The keys of objects that were listed, and were gone when they were to be copied: deleted, or lost."""
 
 
 class ObjectCopier:
-    """Carries objects of ``source`` through one appender of another container. One thread."""
+    """Copies objects of ``source`` through a batch writer of another container. One thread."""
 
-    def __init__(self, source: Engine, appender: BatchWriter, form: StoredFormPolicy, carried: CopyStats) -> None:
+    def __init__(self, source: Engine, appender: BatchWriter, form: StoredFormPolicy, stats: CopyStats) -> None:
         self._source = source
         self._appender = appender
         self._form = form
-        self.carried = carried
+        self.stats = stats
         self.believed: list[bytes] = []
-        """What the target had already when it was asked: who acknowledges these looks once more, behind the commit."""
+        """The objects that the target had at the lookup. They are looked up once more after the commit, before they are
+        acknowledged."""
 
     def copy(self, digests: Sequence[bytes]) -> int:
-        """Append those objects that the target does not have; returns their raw bytes. Commits nothing.
+        """Append the objects that the target does not have. Return the number of their raw bytes.
 
-        Both containers have the same hash. A damaged or missing object is noted, and the rest goes on.
+        Nothing is committed. Both containers use the same hash. Damaged and missing objects are counted and skipped.
         """
         unknown = self._appender.unknown(digests)
-        self.carried.known += len(digests) - len(unknown)
+        self.stats.known += len(digests) - len(unknown)
         todo = [digests[at] for at in unknown]
         self.believed += set(digests).difference(todo)
-        before = self.carried.size
-        rest = self._carry_whole(todo)
+        before = self.stats.size
+        rest = self._copy_in_bulk(todo)
         packed = self._source.packed
         if rest and not packed.is_latest(packed.version()):
-            # Many may have been packed, or moved to another pack, since they were listed.
+            # Many may have been packed or repacked since they were listed.
             packed.refresh()
-            rest = self._carry_whole(rest)
+            rest = self._copy_in_bulk(rest)
         for digest in rest:
-            self._carry_one(digest)
-        return self.carried.size - before
+            self._copy_one(digest)
+        return self.stats.size - before
 
-    def _carry_whole(self, digests: Sequence[bytes]) -> list[bytes]:
-        """Append what can be read in bulk; returns the others."""
+    def _copy_in_bulk(self, digests: Sequence[bytes]) -> list[bytes]:
+        """Append the objects that can be read in bulk. Return the others."""
         rest = set(digests)
         wholes = self._source.packed.read_verified_many(digests)
         while group := list(islice(wholes, _GROUP)):
@@ -112,7 +116,7 @@ class ObjectCopier:
     def _append(self, group: list[VerifiedObject]) -> None:
         taken = [whole for whole in group if whole.codec in self._form.codecs]
         self._append_all(taken, [whole.stored for whole in taken], [whole.codec or 0 for whole in taken])
-        self.carried.copied += len(taken)
+        self.stats.copied += len(taken)
         for is_raw, encoding in ((True, self._form.raw), (False, self._form.packed)):
             fresh = [w for w in group if w.codec not in self._form.codecs and (w.codec is Codec.RAW) == is_raw]
             if not fresh:
@@ -126,11 +130,11 @@ class ObjectCopier:
             self._count(len(wholes), sum(sizes))
 
     def _count(self, objects: int, size: int) -> None:
-        self.carried.objects += objects
-        self.carried.size += size
+        self.stats.objects += objects
+        self.stats.size += size
 
-    def _carry_one(self, digest: bytes) -> None:
-        """One that is large, loose, damaged, gone, or has moved since it was listed: until that is stable."""
+    def _copy_one(self, digest: bytes) -> None:
+        """Copy one object that is large, loose, damaged, deleted, or moved since it was listed."""
         objects, key = self._source.objects, digest.hex()
         try:
             meta = objects.meta(key)
@@ -142,15 +146,15 @@ class ObjectCopier:
                 data = b"".join(hashed(iter((objects.lookup(self._small, key),)), digest, objects.hash))
                 self._appender.append([digest], *encoding.encode_many([data]), [len(data)])
         except ObjectNotFound:
-            self.carried.missing.append(key)
+            self.stats.missing.append(key)
         except (DamagedObject, DamagedContainer, DecodeError) as error:
             reason = error.reason if isinstance(error, DamagedObject) else str(error)
-            self.carried.damaged[key] = reason
+            self.stats.damaged[key] = reason
         else:
             self._count(1, meta.size)
 
     def _small(self, digest: bytes) -> bytes | None:
-        """The packed copy, or else the loose one; None when neither is in sight. Raises `DamagedObject`."""
+        """Return the bytes of the packed or the loose copy; None when no copy is visible. Raise `DamagedObject`."""
         damage: DamagedObject | None = None
         try:
             data = self._source.packed.read(digest)
@@ -161,16 +165,16 @@ class ObjectCopier:
         if damage and data is None:
             raise damage
         if damage:
-            self.carried.rescued.append(digest.hex())
+            self.stats.rescued.append(digest.hex())
         return data
 
 
 def in_storage_order(engine: Engine) -> Iterator[list[bytes]]:
-    """All objects that are there at the first, each once: the packed ones pack by pack, and then the others.
+    """Yield the objects that exist at the beginning, each once: the packed ones pack by pack, then the loose ones.
 
-    In lists of bounded size; 100 bytes for each loose object beside that.
+    The lists have a bounded size. Memory: 100 bytes for each loose object.
     """
-    # Loose first: what is packed and cleaned after that is among the packed ones, or it is looked for there.
+    # List the loose objects first: an object that is packed and cleaned after that is listed among the packed ones.
     loose: set[bytes] = set()
     for some in engine.loose.names.digest_lists():
         loose.update(some)

@@ -1,7 +1,7 @@
-"""Copies of a container, unfinished or whole: what is ours in them and beside them, and whose files they are.
+"""Copies of a container, finished or not: the names that are ours in and beside them, and the owner of their files.
 
-What a backup makes has a file that says so, from its first moment to its last. Nothing is removed from a directory that
-says nothing of the kind.
+Every directory that a backup makes contains a mark from its first moment to its last. Nothing is removed from a
+directory without the mark.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from rsdos.version import __version__
 
 CONFIG = "config.json"
 MARKED = CONFIG + ".new"
-"""The name of the configuration, while what it belongs to is not whole."""
+"""The name of the configuration in a copy that is not finished."""
 
 MARK = ".rsdos-backup"
-"""The file that says that a backup has made the directory, and of which container."""
+"""The mark: a file that says that a backup has made the directory, and of which container."""
 
 LIVE = "live-backup"
 LAST = "last-backup"
 NEW_LAST = f".{LAST}.new"
 LOCK = ".rsdos-lock"
-"""The file that one backup at a time has locked, from whichever machine."""
+"""The lock file of a directory of backups: one backup at a time, of all machines."""
 QUARANTINE = "quarantine"
 DYING = ".deleting-"
 GENERATION = r"backup_(\d{14})_[0-9A-Za-z]{1,32}"
@@ -41,10 +41,10 @@ GENERATION = r"backup_(\d{14})_[0-9A-Za-z]{1,32}"
 MOST_CONFIG = 1 << 20
 
 COPY = Form(rf"{CONTAINER.files}|{re.escape(MARK)}", CONTAINER.directories)
-"""What is ours in a copy."""
+"""The names that are ours in a copy."""
 
 WHOLE = Form(CONTAINER.files, (*CONTAINER.directories, (QUARANTINE, Form())))
-"""What is ours in a container, and the place for what is not."""
+"""The names that are ours in a container, and the quarantine for other files."""
 
 PLACE = Form(
     rf"{re.escape(LOCK)}(\.own)?|{LAST}|{re.escape(NEW_LAST)}",
@@ -55,19 +55,19 @@ PLACE = Form(
         (QUARANTINE, Form()),
     ),
 )
-"""What is ours in a directory of backups."""
+"""The names that are ours in a directory of backups."""
 
 REFUSED = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EROFS)
-"""What file systems say that have no owners, modes or times, or do not let them be set."""
+"""The errors of file systems that have no owners, modes or times, or do not allow to set them."""
 
 _SHARED = stat.S_ISGID | stat.S_IWGRP
 
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """Who may do what with a copy. Made from the directory that is copied, and never taken from its files.
+    """The owner and modes of a copy. They come from the directory that is copied, never from its files.
 
-    Nothing is executable, nor has a set-ID bit. Where a file system has no owners or modes it goes without.
+    No file is executable or has a set-ID bit. On a file system without owners or modes none are set.
     """
 
     directory: int
@@ -77,16 +77,16 @@ class Rights:
 
     @classmethod
     def like(cls, root: str, owner: tuple[int, int] | None = None) -> Rights:
-        """Those of a container at ``root``; ``owner`` is another user and group."""
+        """Return the rights of the container at ``root``; ``owner`` sets another user and group."""
         status = os.stat(root)
         is_shared = status.st_mode & _SHARED == _SHARED
-        # Nobody beside its owner writes to one that is not shared.
+        # Only the owner writes to a container that is not shared.
         mode = (stat.S_IMODE(status.st_mode) & (0o775 if is_shared else 0o755)) | stat.S_IRWXU
         user, group = owner or (status.st_uid, status.st_gid)
         return cls(mode | (stat.S_ISGID if is_shared else 0), mode & 0o666, user, group)
 
     def give(self, fd: int) -> None:
-        """Give them to an open file or directory: its owner, if we may."""
+        """Set modes and, with permission to, the owner of an open file or directory."""
         is_directory = stat.S_ISDIR(os.fstat(fd).st_mode)
         with _best_effort():
             if os.geteuid() == 0:
@@ -97,7 +97,7 @@ class Rights:
             set_mode(fd, self.directory if is_directory else self.file)
 
     def close(self, fd: int) -> None:
-        """Let nobody else into a directory, until it is given its rights: while it is filled nothing in it is moved."""
+        """Lock all other users out of a directory until `give`: nobody moves anything in it while it is filled."""
         with _best_effort():
             if os.geteuid() == 0:
                 set_owner(fd, 0, 0)
@@ -115,14 +115,14 @@ def _best_effort() -> Iterator[None]:
 
 
 def write_small_file(place: Directory, name: str, data: bytes) -> None:
-    """Create a small file and sync it; the directory is not synced."""
+    """Create a small file and sync it. The directory is not synced."""
     with Working(posix.opening_new(name, 0o600, place.fd)) as fd:
         posix.write_at(fd, 0, data)
         posix.sync_file(fd)
 
 
 def read_small_file(place: Directory, name: str) -> bytes | None:
-    """The bytes of a small regular file; None when there is none."""
+    """Return the bytes of a small regular file; None when there is none."""
     try:
         file = Descriptor(posix.opening_for_reading(name, place.fd))
     except OSError as error:
@@ -134,35 +134,35 @@ def read_small_file(place: Directory, name: str) -> bytes | None:
 
 
 def mark_backup(place: Directory, container_id: str) -> None:
-    """Say that a backup of the container has made this directory. It is empty."""
+    """Write the mark into an empty directory that a backup of the container has made."""
     write_small_file(place, MARK, backup_mark(container_id))
     place.sync()
 
 
 def backup_mark(container_id: str) -> bytes:
-    """What says that a backup of the container has made a directory."""
+    """Return the bytes of the mark of a container."""
     return json.dumps({"made_by": f"rsdos {__version__}", "container_id": container_id}).encode()
 
 
 def refuse_strangers(path: str, names: Iterable[str], read: Callable[[str], bytes | None], container_id: str) -> None:
-    """Raise `NotOurs` unless a backup of the container has made the directory at ``path``, or nothing is in it.
+    """Raise `NotOurs` unless a backup of the container has made the directory at ``path``, or the directory is empty.
 
-    ``names`` are those in it, of which ``read`` gives the bytes. Of an older release, which made no mark, it is told by
-    the configuration, which is still under its other name.
+    ``names`` are the names in the directory; ``read`` returns the bytes of one. Older releases wrote no mark: their
+    unfinished backups are recognised by the configuration under its other name.
     """
     names = set(names)
     if names <= {MARK, MARKED}:
-        return  # Killed before there was more, and perhaps while it wrote this.
+        return  # A backup was killed before it wrote more, perhaps while it wrote one of these.
     for name in (MARK, MARKED):
         if name in names and not (name == MARKED and CONFIG in names):
             found = id_in(read(name) or b"")
             if found and is_same(found, container_id):
                 return
-    raise NotOurs(path, "no backup of this container by rsdos has made it: it stays as it is; move it elsewhere")
+    raise NotOurs(path, "it was not made by a backup of this container: it is left alone, move it elsewhere")
 
 
 def id_in(config: bytes) -> str | None:
-    """The container's id in a configuration, or in a mark; None when there is none."""
+    """Return the container's id in a configuration or a mark; None when there is none."""
     with suppress(ValueError, TypeError, LookupError):
         found = json.loads(config)["container_id"]
         return found if isinstance(found, str) else None
@@ -170,7 +170,7 @@ def id_in(config: bytes) -> str | None:
 
 
 def is_own_path(path: str, form: Form, *, is_directory: bool = False) -> bool:
-    """Whether a path, relative to a directory of some form, is that of a file or directory of ours."""
+    """Return whether a path, relative to a directory of the given form, is the name of a file or directory of ours."""
     *above, name = path.split("/")
     for step in above:
         below = form.below(step)
@@ -181,18 +181,18 @@ def is_own_path(path: str, form: Form, *, is_directory: bool = False) -> bool:
 
 
 def is_same(one: str, other: str) -> bool:
-    """Whether two ids are those of one container: a migration takes the dashes out that disk-objectstore puts in."""
+    """Return whether two ids are of one container: disk-objectstore writes hyphens, and a migration removes them."""
     return one.replace("-", "") == other.replace("-", "")
 
 
 def refuse_wrong_kind(place: Directory, name: str) -> None:
-    """Raise `NotOurs` when a link or a file stands where a directory of ours does."""
+    """Raise `NotOurs` when a link or a file is in the place of a directory of ours."""
     with suppress(FileNotFoundError), place.child(name):
         pass
 
 
 def quarantine_directory(place: Directory) -> Directory:
-    """The quarantine in a directory, made if it is not there; for what is not ours and in the way."""
+    """Open the quarantine of a directory, for foreign files that are in the way. Make it if it is missing."""
     with suppress(FileExistsError):
         os.mkdir(QUARANTINE, 0o700, dir_fd=place.fd)
         place.sync()

@@ -17,34 +17,34 @@ from rsdos.protocols import Progress
 from rsdos.stores import order
 
 CHUNK = 1 << 15
-"""Objects that are deleted with one commit: 2 MB of tombstones."""
+"""Objects that are deleted by one commit: 2 MB of tombstones."""
 
 _FEW = 1 << 12
-"""The same on a full disk, where the reserve has to do for them."""
+"""The same on a full disk, where the reserve must have room for them."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 Tell = Callable[[Sequence[str], Sequence[str]], None]
-"""Is told which keys of a chunk were deleted, and which were not there."""
+"""Receives the deleted keys of a chunk, and its keys that the container did not have."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteOptions:
-    """The keys to delete. They are gone through twice, by the plan and by the execution, and never kept.
+    """The keys to delete. They are iterated twice, by the plan and by the execution, and never kept in memory.
 
-    Raises `InvalidOption` for an iterator: the second time there would be nothing to delete.
+    Raises `InvalidOption` for an iterator, which would be empty the second time.
     """
 
     keys: Iterable[str]
 
     def __post_init__(self) -> None:
         if isinstance(self.keys, Iterator):
-            raise InvalidOption("the keys to delete are gone through twice: give a list, or what can be iterated again")
+            raise InvalidOption("the keys to delete are iterated twice: give a list, or another iterable, no iterator")
 
 
 @dataclass(frozen=True, slots=True)
 class DeletePlan:
-    """What there is to delete: of so many ``keys``, each time it is named, so many are there."""
+    """The number of ``keys`` given, repeated ones included, and the number of them that name ``objects``."""
 
     options: DeleteOptions
     keys: int
@@ -53,7 +53,7 @@ class DeletePlan:
 
 @dataclass(frozen=True, slots=True)
 class DeleteReport:
-    """How many of the named objects were deleted, and how many were not there; in ``seconds``."""
+    """The number of objects ``deleted``, and of keys whose object was ``missing``. The run took ``seconds``."""
 
     deleted: int = 0
     missing: int = 0
@@ -61,7 +61,18 @@ class DeleteReport:
 
 
 def plan(engine: Engine, options: DeleteOptions) -> DeletePlan:
-    """Look at all keys, before anything is deleted. Raises `InvalidKey`."""
+    """Look up all keys before anything is deleted.
+
+    Args:
+        engine: the open container.
+        options: the keys.
+
+    Returns:
+        The number of keys, and of those that the container has.
+
+    Raises:
+        InvalidKey: one of the keys is not a key.
+    """
     keys = objects = 0
     for chunk in _key_chunks(options.keys):
         keys += len(chunk)
@@ -72,24 +83,37 @@ def plan(engine: Engine, options: DeleteOptions) -> DeletePlan:
 def execute(
     engine: Engine, plan: DeletePlan, progress: Progress = SILENCE, tell: Tell = lambda deleted, missing: None
 ) -> DeleteReport:
-    """Delete, in chunks of 32,768 objects: each is gone for readers, for good, when ``tell`` hears of it.
+    """Delete the objects in chunks of 32,768. A chunk is deleted for good when ``tell`` is called with it.
 
-    Loose files are removed first; then packed copies are killed by tombstones, whose commit is that of the chunk, and
-    their space becomes dead bytes until a repack. After the commit no file is touched. An insert of the same object
-    whose last look at the store comes after the commit, which is any that begins later, stores it again, and it stays
-    (docs/concurrency.md); so does one that stores it while the chunk is under way. Killed at any moment a part of the
-    objects is deleted, of one it may be the loose copy alone; the next run goes on.
+    In each chunk the loose files are removed first; then one commit writes tombstones for the packed copies, whose
+    space is dead bytes until a repack. After the commit no file is touched. An insert of the same object whose last
+    lookup comes after the commit stores the object again, and so does an insert that stores it while the chunk is being
+    deleted: such an object stays (docs/concurrency.md). A run that is killed at any moment has deleted a part of the
+    objects, of one of them perhaps only the loose copy. The next run continues.
 
-    What another process read of the container before may say for one second more that an object is there: `has`, `in`,
-    `has_many` and `meta` ask for a newer state when their last one is older. Its bytes can be read as long as its pack
-    is open.
+    For one second, other processes may still report a deleted object as present: `has`, `in`, `has_many` and `meta`
+    use a state that is at most so old. The object's bytes can be read as long as its pack is open.
 
-    Raises `Busy`, `ReadOnlyContainer`, OSError. A full disk does not keep it from working: the reserve is given up.
+    On a full disk the reserve is given up to make room for the tombstones.
+
+    Args:
+        engine: the open container.
+        plan: what `plan` returned.
+        progress: receives the number of keys.
+        tell: receives the deleted and the missing keys of each chunk, after its commit.
+
+    Returns:
+        The number of deleted objects and of missing keys.
+
+    Raises:
+        Busy: another maintenance operation is running.
+        ReadOnlyContainer: the container cannot be written.
+        OSError: a system call failed.
     """
     begun = monotonic()
     deleted = missing = 0
     with engine.maintenance("delete"):
-        # What a repack that was killed has left must not come back in place of what is deleted now.
+        # First, so that copies left by a killed repack do not come back in place of the deleted ones.
         engine.packed.collect_garbage()
         progress.start("Deleting", plan.keys, "objects")
         try:
@@ -109,16 +133,16 @@ def _delete_chunk(engine: Engine, digests: Sequence[bytes]) -> set[bytes]:
     there: set[bytes] = set()
     for place in order.DELETE_ORDER:
         if place is Place.LOOSE:
-            # 1. The loose files, and their directories are synced. On a full disk this makes room.
+            # 1. Remove the loose files, and sync their directories. On a full disk this makes room.
             there.update(engine.loose.delete(digests))
         else:
-            # 2. The commit: tombstones for the packed copies.
+            # 2. Commit tombstones for the packed copies.
             there.update(delete_packed(engine, digests))
     return there
 
 
 def delete_packed(engine: Engine, digests: Sequence[bytes], seen: object = None) -> list[bytes]:
-    """`PackedStore.delete`, with the help of the reserve when the disk is full; returns what was deleted."""
+    """Delete packed objects, with the help of the reserve when the disk is full. Return the deleted ones."""
     try:
         return engine.packed.delete(digests, seen)
     except OSError as error:
@@ -131,7 +155,7 @@ def delete_packed(engine: Engine, digests: Sequence[bytes], seen: object = None)
 
 
 def _key_chunks(keys: Iterable[str]) -> Iterator[list[str]]:
-    """Lists of different keys."""
+    """Yield the keys in lists, without repeated keys in a list."""
     keys = iter(keys)
     while chunk := list(islice(keys, CHUNK)):
         yield list(dict.fromkeys(chunk))

@@ -1,4 +1,4 @@
-"""Inspect: the inside of a container, for whoever wants to see how it is stored. Reads only."""
+"""Inspect: shows how a container is stored. Nothing is written."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from rsdos.stores.stats import PackedStats, PackStats
 
 @dataclass(frozen=True, slots=True)
 class PackView:
-    """One pack file: its sums (None: the index does not know it), its length on disk, and its batches.
+    """One pack file: its length on disk in bytes, its entry in the index (None: not in the index), and its batches.
 
-    ``uncovered`` are the ranges (start, end) that no batch covers: a dead writer's tail, or damage.
+    ``uncovered`` are the byte ranges (start, end) that no batch covers: a dead writer's tail, or damage.
     """
 
     path: str
@@ -31,14 +31,14 @@ class PackView:
 
 @dataclass(frozen=True, slots=True)
 class ObjectView:
-    """Every copy of one object, wherever it stands: the first is the one that reads go to."""
+    """Every copy of one object, loose and packed. Reads use the first."""
 
     key: str
     copies: tuple[ObjectMeta, ...]
 
 
 def inspect_loose(engine: Engine) -> Iterator[ObjectMeta]:
-    """The loose objects, in no particular order."""
+    """Yield the metadata of the loose objects, in no particular order."""
     for key in engine.loose:
         meta = engine.loose.describe(bytes.fromhex(key))
         if meta is not None:
@@ -46,12 +46,18 @@ def inspect_loose(engine: Engine) -> Iterator[ObjectMeta]:
 
 
 def inspect_packed(engine: Engine) -> PackedStats:
-    """The packs of the newest state."""
+    """Return the statistics of the packs, from the newest state of the index."""
     return engine.packed.stats()
 
 
 def inspect_pack(engine: Engine, pack_id: int) -> PackView:
-    """One pack, from its own bytes. Raises `InvalidOption` when there is none of that id, `DamagedContainer`."""
+    """Scan one pack file.
+
+    Raises:
+        InvalidOption: there is no pack of this id.
+        DamagedContainer: its header is damaged.
+        OSError: a system call failed.
+    """
     path = engine.layout.pack(pack_id)
     if not os.path.exists(path):
         raise InvalidOption(f"there is no pack {pack_id}")
@@ -61,7 +67,12 @@ def inspect_pack(engine: Engine, pack_id: int) -> PackView:
 
 
 def inspect_object(engine: Engine, key: str) -> ObjectView:
-    """Every copy of one object. Raises `ObjectNotFound`, `InvalidKey`."""
+    """Find every copy of one object.
+
+    Raises:
+        ObjectNotFound: the container has no object of this key.
+        InvalidKey: the string is not a key.
+    """
     first = engine.objects.meta(key)
     digest = bytes.fromhex(key)
     copies = [first, *engine.packed.copies_of(digest)]

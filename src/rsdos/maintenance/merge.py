@@ -1,4 +1,4 @@
-"""Merge: bring the index together, so that a lookup searches one table. Options → plan → execute → report."""
+"""Merge: combine the tables of the index, so that a lookup searches one. Options → plan → execute → report."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from rsdos.protocols import Progress
 
 @dataclass(frozen=True, slots=True)
 class MergeOptions:
-    """There is nothing to choose."""
+    """The options of a merge: there are none."""
 
 
 @dataclass(frozen=True, slots=True)
 class MergePlan:
-    """How many tables the index is made of; of one, or none, there is nothing to merge."""
+    """The number of tables (``segments``) of the index. One or none needs no merge."""
 
     options: MergeOptions
     segments: int
 
     @property
     def is_needed(self) -> bool:
-        """Whether a merge would change anything."""
+        """Whether a merge would change the index."""
         return self.segments > 1
 
 
 @dataclass(frozen=True, slots=True)
 class MergeReport:
-    """How many tables there were, and how many there are: more than one where some are of tombstones."""
+    """The number of tables before and after: more than one are left if some hold tombstones. It took ``seconds``."""
 
     before: int = 0
     after: int = 0
@@ -43,9 +43,23 @@ def plan(engine: Engine, options: MergeOptions) -> MergePlan:
 
 
 def execute(engine: Engine, plan: MergePlan, progress: Progress = SILENCE) -> MergeReport:
-    """Merge. Other commits wait meanwhile: 3 seconds for ten million objects. Readers go on.
+    """Merge the tables of the index.
 
-    Raises `Busy` when another maintenance run is at work, `ReadOnlyContainer`, OSError.
+    Commits of other processes wait for it: 3 seconds for ten million objects. Readers are not blocked. A merge that is
+    killed leaves the index as it was.
+
+    Args:
+        engine: the open container.
+        plan: what `plan` returned.
+        progress: receives the number of tables.
+
+    Returns:
+        The number of tables before and after.
+
+    Raises:
+        Busy: another maintenance operation is running.
+        ReadOnlyContainer: the container cannot be written.
+        OSError: a system call failed.
     """
     begun = monotonic()
     with engine.maintenance("merge"):

@@ -1,4 +1,4 @@
-"""Optimize: do all that there is to do of pack, clean, merge and repack. Options → plan → execute → report."""
+"""Optimize: clean, pack, repack and merge, as far as each is needed. Options → plan → execute → report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from rsdos.protocols import Progress
 
 @dataclass(frozen=True, slots=True)
 class OptimizeOptions:
-    """How to pack, what is worth a repack, and in how many ``seconds`` no further step is begun (None: no limit)."""
+    """The options of the packing and the repacking, and a budget of time.
+
+    After ``seconds`` no further step is begun (None: no limit).
+    """
 
     pack: pack.PackOptions = field(default_factory=pack.PackOptions)
     repack: repack.RepackOptions = field(default_factory=repack.RepackOptions)
@@ -22,8 +25,11 @@ class OptimizeOptions:
 
 @dataclass(frozen=True, slots=True)
 class OptimizePlan:
-    """What there is to do, due or not (see `StatusReport`): loose objects to pack and the ``loose_length`` of their
-    files, tables to merge, packs to repack."""
+    """The work that there is, due or not (see `StatusReport`).
+
+    ``loose_objects`` to pack, files of ``loose_length`` bytes; ``segments``, the tables of the index; ``pack_ids`` to
+    repack, with ``dead`` bytes in them.
+    """
 
     options: OptimizeOptions
     loose_objects: int
@@ -35,7 +41,7 @@ class OptimizePlan:
 
 @dataclass(frozen=True, slots=True)
 class OptimizeReport:
-    """What each step did; None stands for one that was not begun, because the time was up."""
+    """The report of each step; None for a step that was not begun because the time was up. All took ``seconds``."""
 
     clean: clean.CleanReport | None = None
     pack: pack.PackReport | None = None
@@ -45,7 +51,11 @@ class OptimizeReport:
 
 
 def plan(engine: Engine, options: OptimizeOptions) -> OptimizePlan:
-    """Look what there is to do."""
+    """Count the work of each step.
+
+    Raises:
+        InvalidOption: the options do not fit the container.
+    """
     to_pack = pack.plan(engine, options.pack)
     to_repack = repack.plan(engine, options.repack)
     to_merge = merge.plan(engine, merge.MergeOptions())
@@ -53,10 +63,24 @@ def plan(engine: Engine, options: OptimizeOptions) -> OptimizePlan:
 
 
 def execute(engine: Engine, plan: OptimizePlan, progress: Progress = SILENCE) -> OptimizeReport:
-    """Clean, which makes room; pack; repack; and merge the index, which is shortest then.
+    """Clean, pack, repack and merge, in this order.
 
-    Each step is a maintenance run of its own, and raises what that raises. A budget of time is looked at before each
-    step and before each pack that is repacked, so it is passed by one of these at most.
+    Cleaning comes first because it makes room, the merge last because the index is smallest then.
+    Each step is an operation of its own: other maintenance may run between two of them. The budget of time is checked
+    before each step and before each pack to repack, so it is exceeded by one of these at most.
+
+    Args:
+        engine: the open container.
+        plan: what `plan` returned.
+        progress: receives the progress of each step.
+
+    Returns:
+        The report of each step.
+
+    Raises:
+        Busy: another maintenance operation is running.
+        ReadOnlyContainer: the container cannot be written.
+        OSError: a system call failed.
     """
     begun = monotonic()
     until = None if plan.options.seconds is None else begun + plan.options.seconds
@@ -66,7 +90,7 @@ def execute(engine: Engine, plan: OptimizePlan, progress: Progress = SILENCE) ->
     if not _is_past(until):
         packed = pack.execute(engine, pack.plan(engine, plan.options.pack), progress)
     if not _is_past(until):
-        # Planned anew: what was swept or packed has changed the packs.
+        # Plan again: cleaning and packing have changed the packs.
         repacked = repack.execute(engine, repack.plan(engine, plan.options.repack), progress, until)
     if not _is_past(until):
         to_merge = merge.plan(engine, merge.MergeOptions())

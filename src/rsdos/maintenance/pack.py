@@ -18,18 +18,18 @@ from rsdos.stores.encoding import Encoding
 from rsdos.stores.loose.file import LooseFile
 
 _GROUP = 4096
-"""Loose objects that are read, encoded and appended together: a mebibyte or so of small ones, ..."""
+"""Loose objects that are read, encoded and appended together: about 1 MiB of small ones, ..."""
 
 _GROUP_BYTES = 8 << 20
-"""... and never more than this, by their files' lengths."""
+"""... and never more than this many bytes of their files."""
 
 
 @dataclass(frozen=True, slots=True)
 class PackOptions:
-    """What is wanted of a pack run.
+    """The options of a pack run.
 
-    ``compress``: AUTO and KEEP take over the stored form of an object that is compressed already; NO decodes it.
-    ``clean``: remove the loose files of what is safely packed.
+    ``compress`` AUTO and KEEP copy the stored form of an object that is compressed already; NO decodes it. ``clean``
+    removes the loose files of objects that are safely packed.
     """
 
     compress: CompressMode = CompressMode.AUTO
@@ -38,7 +38,7 @@ class PackOptions:
 
 @dataclass(frozen=True, slots=True)
 class PackPlan:
-    """What there is to pack: loose objects, and the bytes of their files."""
+    """The number of loose ``objects`` to pack, and the ``length`` of their files in bytes."""
 
     options: PackOptions
     objects: int
@@ -47,11 +47,11 @@ class PackPlan:
 
 @dataclass(frozen=True, slots=True)
 class PackReport:
-    """What a pack run did.
+    """The result of a pack run, which took ``seconds``.
 
-    ``objects`` were newly packed, of ``size`` raw bytes; ``pack_ids`` are the packs they went to. ``known`` were
-    packed before. ``cleaned`` loose objects were removed. ``damaged`` are the keys of loose objects that cannot be
-    read, or whose bytes are not those of their key: they stay where they are. It took ``seconds``.
+    ``objects`` of ``size`` raw bytes were packed, into the packs ``pack_ids``. ``known`` objects were packed before.
+    ``cleaned`` loose objects were removed. ``damaged`` are the keys of loose objects that cannot be read or have
+    another hash: they are left where they are.
     """
 
     objects: int = 0
@@ -64,7 +64,18 @@ class PackReport:
 
 
 def plan(engine: Engine, options: PackOptions) -> PackPlan:
-    """Count the loose objects. Raises `InvalidOption` when the options do not fit the container."""
+    """Count the loose objects.
+
+    Args:
+        engine: the open container.
+        options: a `PackOptions`.
+
+    Returns:
+        The number of loose objects, and the bytes of their files.
+
+    Raises:
+        InvalidOption: the options do not fit the container.
+    """
     Encoding(options.compress, engine.config.codec)
     objects = length = 0
     for path in engine.loose.names.paths():
@@ -77,7 +88,10 @@ def plan(engine: Engine, options: PackOptions) -> PackPlan:
 
 
 def pack_all(engine: Engine, options: PackOptions, progress: Progress = SILENCE) -> PackReport:
-    """`plan` and `execute`; where nobody looks nothing is counted before, which takes as long as reading a third."""
+    """Call `plan` and `execute`.
+
+    Without a progress callback the files are not counted first: that takes as long as reading a third of them.
+    """
     if progress is not SILENCE:
         return execute(engine, plan(engine, options), progress)
     Encoding(options.compress, engine.config.codec)
@@ -85,13 +99,25 @@ def pack_all(engine: Engine, options: PackOptions, progress: Progress = SILENCE)
 
 
 def execute(engine: Engine, plan: PackPlan, progress: Progress = SILENCE) -> PackReport:
-    """Pack, in batches: append and commit, check the packed copies, remove the loose files (numbered in the code).
+    """Pack the loose objects in batches: append and commit, verify the packed copies, remove the loose files.
 
-    Readers and writers go on meanwhile. Killed at any moment, nothing is lost and the next run goes on from there:
-    a loose file is removed only after its packed copy was synced, committed and read back. Packed objects are always
-    on stable storage, whatever the container's durability: their loose copies may have been there for years.
+    The steps are numbered in the code. Readers and writers are not blocked. A run that is killed at any moment loses
+    nothing, and the next run continues: a loose file is removed only after its packed copy was synced, committed and
+    read back. Packed objects are put on stable storage even in a container with relaxed durability, because their
+    loose copies may have been durable for years.
 
-    Raises `Busy` when another maintenance run is at work, `ReadOnlyContainer`, OSError.
+    Args:
+        engine: the open container.
+        plan: what `plan` returned.
+        progress: receives the bytes of loose files.
+
+    Returns:
+        The counts, the packs, and the keys of damaged objects.
+
+    Raises:
+        Busy: another maintenance operation is running.
+        ReadOnlyContainer: the container cannot be written.
+        OSError: a system call failed.
     """
     begun = monotonic()
     with engine.maintenance("pack"):
@@ -109,7 +135,7 @@ def execute(engine: Engine, plan: PackPlan, progress: Progress = SILENCE) -> Pac
 
 
 class _Packing:
-    """One run: its way of encoding, and its counts."""
+    """One run: its encoding and its counts."""
 
     def __init__(self, engine: Engine, options: PackOptions, progress: Progress) -> None:
         self._engine = engine
@@ -120,8 +146,8 @@ class _Packing:
         self._damaged: list[str] = []
 
     def pack(self, appender: BatchWriter, digests: Sequence[bytes]) -> None:
-        """Pack one batch and clean up behind it."""
-        # 1. Append what is not packed yet.
+        """Pack one batch, and remove its loose files."""
+        # 1. Append the objects that are not packed yet.
         fresh = [digests[at] for at in appender.unknown(digests)]
         missing = set(fresh)
         done = [digest for digest in digests if digest not in missing]
@@ -129,21 +155,21 @@ class _Packing:
         if self._progress is not SILENCE:
             self._progress.advance(self._engine.loose.names.length_of(done))
         done += self._append(appender, fresh)
-        # 2. Commit: synced, and in the manifest.
+        # 2. Commit them: synced, and in the manifest.
         appender.commit()
         if self._options.clean:
-            # 3. Read the packed copies back, decode and hash them; 4. only now remove the loose files.
+            # 3. Read the packed copies back, decode and hash them; 4. only then remove the loose files.
             self._cleaned += len(done) - len(remove_safe(self._engine, done))
 
     def _append(self, appender: BatchWriter, digests: Sequence[bytes]) -> list[bytes]:
-        """Append loose objects; returns those that were there and whole."""
+        """Append loose objects. Return those that were present and undamaged."""
         done: list[bytes] = []
         rest: list[bytes] = []
         payloads: list[bytes] = []
         length = flushed = 0
         digest_of = self._engine.config.hash.digest_of
-        # Most are small and raw: three system calls each, the hash while they are in the processor's cache, and the
-        # rest in bulk.
+        # Most objects are small and raw. Each takes three system calls, and its hash while its bytes are in the
+        # processor's cache; all other work is done in bulk.
         for digest, data in zip(digests, self._engine.loose.raw_many(digests), strict=True):
             if data is None or digest_of(data) != digest:
                 rest.append(digest)
@@ -158,7 +184,7 @@ class _Packing:
         return done + self._append_others(appender, rest)
 
     def _append_raw(self, appender: BatchWriter, digests: Sequence[bytes], payloads: Sequence[bytes]) -> None:
-        """Append those of which the bytes are what their keys say."""
+        """Append raw objects whose hash was verified."""
         if digests:
             sizes = list(map(len, payloads))
             appender.append(digests, *self._encoding.encode_many(payloads), sizes)
@@ -167,14 +193,14 @@ class _Packing:
             self._progress.advance(sum(sizes))
 
     def _append_others(self, appender: BatchWriter, digests: Sequence[bytes]) -> list[bytes]:
-        """The same, one by one: those that are large, compressed, damaged or gone."""
+        """Append objects one by one: those that are large, compressed, damaged or gone."""
         done = []
         group = _LooseGroup()
         for digest in digests:
             try:
                 file = self._open(digest)
                 if file is None:
-                    continue  # Somebody else has removed it meanwhile.
+                    continue  # Another process has removed it.
                 size = file.stored.size
                 if size > FRAME_SIZE:
                     self._append_large(appender, file)
@@ -200,14 +226,14 @@ class _Packing:
     def _append_large(self, appender: BatchWriter, file: LooseFile) -> None:
         if self._takes_over(file):
             for _ in file.frames():
-                pass  # Verified before it is copied.
+                pass  # Verify the object before its stored bytes are copied.
             appender.add_stored(file.digest, file.stored, file.stored_parts())
         else:
             appender.add_frames(file.frames(), self._encoding)
         self._progress.advance(file.stored.length)
 
     def _takes_over(self, file: LooseFile) -> bool:
-        """Whether the stored form is copied as it is."""
+        """Return whether the stored bytes are copied unchanged."""
         return file.stored.codec is not Codec.RAW and self._options.compress is not CompressMode.NO
 
     def report(self, pack_ids: Sequence[int], seconds: float) -> PackReport:
@@ -217,7 +243,7 @@ class _Packing:
 
 
 class _LooseGroup:
-    """Loose objects of at most one frame, read and verified, as columns: those to encode, and those to take over."""
+    """Loose objects of at most one frame, read and verified: those to encode, and those to copy as they are stored."""
 
     def __init__(self) -> None:
         self._clear()
@@ -232,7 +258,7 @@ class _LooseGroup:
         return self._length >= _GROUP_BYTES or len(self._raw) + len(self._stored) >= _GROUP
 
     def add(self, file: LooseFile, take_over: bool) -> None:
-        """Read an object, and close its file. Raises `DecodeError` when it is not what its key says."""
+        """Read an object and close its file. Raise `DecodeError` when it has another hash."""
         data = file.read()
         self._length += len(data)
         self._stored_length += file.stored.length
@@ -244,7 +270,7 @@ class _LooseGroup:
         file.close()
 
     def flush(self, appender: BatchWriter, encoding: Encoding) -> int:
-        """Append all; returns the bytes of their files."""
+        """Append all objects. Return the bytes of their files."""
         length = self._stored_length
         if self._raw:
             digests, payloads = zip(*self._raw, strict=True)

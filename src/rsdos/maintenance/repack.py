@@ -1,4 +1,4 @@
-"""Repack: write packs anew without their dead bytes, or in another compression. Options → plan → execute → report."""
+"""Repack: rewrite packs without their dead bytes, or in another compression. Options → plan → execute → report."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ KEEP = "keep"
 
 @dataclass(frozen=True, slots=True)
 class RepackOptions:
-    """What is wanted of a repack.
+    """The options of a repack.
 
-    ``compression``: "keep" copies stored bytes as they are; "none", "zstd:3" and so on decode and encode every object
-    anew, of every pack, and ``compress`` says which are compressed. ``min_dead``: which share of a pack's stored bytes
-    has to be dead, from 0 to 1. ``pack_id``: only this pack, whatever is dead in it.
+    ``compression`` "keep" copies stored bytes unchanged. Any other specification ("none", "zstd:3") decodes and encodes
+    every object of every pack, and ``compress`` says which of them are compressed. ``min_dead``, from 0 to 1, is the
+    share of dead bytes from which on a pack is rewritten. ``pack_id`` rewrites only this pack, whatever its share.
     """
 
     compression: str = KEEP
@@ -34,7 +34,7 @@ class RepackOptions:
 
 @dataclass(frozen=True, slots=True)
 class RepackPlan:
-    """The packs worth it, those with the most to gain first; ``length`` stored bytes live in them, ``dead`` do not."""
+    """The packs to rewrite, the largest gain first, with ``length`` live and ``dead`` stored bytes in them."""
 
     options: RepackOptions
     pack_ids: tuple[int, ...] = ()
@@ -44,11 +44,12 @@ class RepackPlan:
 
 @dataclass(frozen=True, slots=True)
 class RepackReport:
-    """What a repack did.
+    """The result of a repack, which took ``seconds``.
 
-    ``objects`` of ``size`` raw bytes went on from the packs ``pack_ids``; ``freed`` bytes are less on disk, or will be
-    when the packs ``kept`` for a long reader are gone: the next run sees to that. ``skipped`` packs were being written
-    to. ``unreadable`` ones have a damaged structure. ``damaged`` are the keys of objects that went on, bad as they are.
+    ``objects`` of ``size`` raw bytes were moved out of the packs ``pack_ids``. ``freed`` bytes of disk were released;
+    for the packs ``kept`` because a long reader has them open, the next run releases them. ``skipped`` packs had a
+    writer. ``unreadable`` packs have a damaged structure. ``damaged`` are the keys of damaged objects, which were
+    copied as they are.
     """
 
     objects: int = 0
@@ -63,7 +64,18 @@ class RepackReport:
 
 
 def plan(engine: Engine, options: RepackOptions) -> RepackPlan:
-    """Choose the packs. Raises `InvalidOption`."""
+    """Choose the packs to rewrite.
+
+    Args:
+        engine: the open container.
+        options: a `RepackOptions`.
+
+    Returns:
+        The packs, and their live and dead bytes.
+
+    Raises:
+        InvalidOption: an option makes no sense, there is no such pack, or the container cannot store the compression.
+    """
     if not 0 <= options.min_dead <= 1:
         raise InvalidOption(f"min_dead is a share from 0 to 1, not {options.min_dead!r:.40}")
     recodes = _encoding(engine, options) is not None
@@ -74,7 +86,7 @@ def plan(engine: Engine, options: RepackOptions) -> RepackPlan:
             raise InvalidOption(f"there is no pack {options.pack_id}")
     elif not recodes:
         packs = [pack for pack in packs if pack.is_worth_a_repack(options.min_dead)]
-    # The one with the least to copy for what is won goes first, so that the disk is never fuller than it has to be.
+    # The pack with the smallest share to copy comes first, so that the disk is never fuller than necessary.
     packs.sort(key=lambda pack: (pack.stored - pack.dead_stored) / (pack.stored or 1))
     dead = sum(pack.dead_stored for pack in packs)
     return RepackPlan(options, tuple(pack.id for pack in packs), sum(pack.stored for pack in packs) - dead, dead)
@@ -85,16 +97,29 @@ def _encoding(engine: Engine, options: RepackOptions) -> Encoding | None:
         return None
     compression = parse_compression(options.compression)
     if compression.codec not in engine.packed.codecs:
-        raise InvalidOption(f"not every program that is to read this container reads {options.compression}")
+        raise InvalidOption(f"not all programs that read this container can read {options.compression}")
     return Encoding(CompressMode.NO if compression.codec is Codec.RAW else options.compress, compression)
 
 
 def execute(engine: Engine, plan: RepackPlan, progress: Progress = SILENCE, until: float | None = None) -> RepackReport:
-    """Rewrite the packs, one at a time: the extra space is that of one. See `rsdos.stores.packs.PackStore.rewrite`.
+    """Rewrite the packs, one at a time, so that the extra disk space is that of one pack.
 
-    Readers, writers and deletes go on; other maintenance gets its turn after each pack. No pack is begun when
-    ``time.monotonic`` has passed ``until``. Killed at any moment, the next run goes on. Raises `Busy` when another
-    maintenance run is at work at the beginning, `ReadOnlyContainer`, OSError.
+    Readers, writers and deletes are not blocked, and other maintenance may run between two packs. A run that is killed
+    at any moment loses nothing, and the next run continues. See `rsdos.stores.packs.PackStore.rewrite`.
+
+    Args:
+        engine: the open container.
+        plan: what `plan` returned.
+        progress: receives stored bytes.
+        until: a time of ``time.monotonic`` after which no pack is begun (None: no limit).
+
+    Returns:
+        The packs that were rewritten, kept or skipped, and the bytes that were freed.
+
+    Raises:
+        Busy: another maintenance operation is running at the beginning.
+        ReadOnlyContainer: the container cannot be written.
+        OSError: a system call failed.
     """
     begun = monotonic()
     encoding = _encoding(engine, plan.options)
@@ -104,7 +129,7 @@ def execute(engine: Engine, plan: RepackPlan, progress: Progress = SILENCE, unti
         for pack_id in plan.pack_ids:
             if until is not None and monotonic() > until:
                 break
-            # After the first pack it waits for its turn, and does not give up half-way.
+            # After the first pack, wait for other maintenance instead of giving up half-way.
             with engine.maintenance("repack", None if report.is_new else WhenBusy.WAIT):
                 if report.is_new:
                     engine.packed.collect_garbage()
@@ -115,7 +140,7 @@ def execute(engine: Engine, plan: RepackPlan, progress: Progress = SILENCE, unti
 
 
 class _Report:
-    """A report that grows."""
+    """The report of a repack while it runs."""
 
     def __init__(self) -> None:
         self.is_new = True

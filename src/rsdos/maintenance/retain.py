@@ -1,4 +1,4 @@
-"""Collect: delete every object that a list does not name (garbage collection). Options → plan → execute → report."""
+"""Retain: delete every object that a list of keys does not name. Options → plan → execute → report."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from rsdos.stores.order import FileId
 
 @dataclass(frozen=True, slots=True)
 class RetainOptions:
-    """The keys of the objects to keep; gone through once."""
+    """The keys of the objects to keep. They are iterated once."""
 
     keep: Iterable[str]
 
 
 @dataclass(frozen=True, slots=True)
 class RetainPlan:
-    """What there is to delete: ``objects`` that were there when the plan was begun, and are none of the ``named``."""
+    """The number of ``objects`` to delete: all that existed when the plan began, but those of the ``named`` keys."""
 
     objects: int
     named: int
@@ -37,21 +37,21 @@ class RetainPlan:
 
 @dataclass(frozen=True, slots=True)
 class RetainReport:
-    """How many objects were deleted, in ``seconds``."""
+    """The number of objects ``deleted``. The run took ``seconds``."""
 
     deleted: int = 0
     seconds: float = 0.0
 
 
 class Listing:
-    """What was in the container at one moment, and which of it is not to stay.
+    """The content of a container at one moment, and the objects of it that are to be deleted.
 
-    Memory: 8 bytes for each key to keep (twice that while they are read), 49 for each loose object, and in version 1 as
-    many for each packed one.
+    Memory: 8 bytes for each key to keep (16 while they are read), 49 bytes for each loose object, and in version 1 as
+    many for each packed object.
     """
 
     def __init__(self, engine: Engine, keep: Iterable[str]) -> None:
-        # Before the list is read, which may take a while: what is inserted meanwhile is not to be deleted.
+        # Before the list of keys is read, which may take long: objects inserted during that time are not deleted.
         hash_type = engine.config.hash
         self.seen = engine.packed.snapshot_keys()
         self._engine = engine
@@ -63,7 +63,7 @@ class Listing:
         return self._record.pack(file.digest, file.codec, *file.id)
 
     def loose(self) -> Iterator[list[SeenFile]]:
-        """The loose files to delete, in lists of bounded size."""
+        """Yield the loose files to delete, in lists of bounded size."""
         step = CHUNK * self._record.size
         for start in range(0, len(self._loose), step):
             records = self._record.iter_unpack(self._loose[start : start + step])
@@ -72,7 +72,7 @@ class Listing:
             yield [file for file in files if file.digest in goes]
 
     def packed(self) -> Iterator[list[bytes]]:
-        """The packed objects to delete, in lists of bounded size."""
+        """Yield the packed objects to delete, in lists of bounded size."""
         some: list[bytes] = []
         for digests in self._engine.packed.keys_of(self.seen):
             some += self.keep.without(digests)
@@ -83,10 +83,18 @@ class Listing:
 
 
 def plan(engine: Engine, options: RetainOptions) -> RetainPlan:
-    """List the container, read the keys to keep, and count what is to be deleted.
+    """List the container, read the keys to keep, and count the objects to delete.
 
-    Raises `InvalidKey`, and `InvalidOption` when there is no key to keep: that would delete everything, and is more
-    often a list that could not be made.
+    Args:
+        engine: the open container.
+        options: the keys to keep.
+
+    Returns:
+        The number of objects to delete, and the listing that `execute` works on.
+
+    Raises:
+        InvalidKey: one of the keys is not a key.
+        InvalidOption: the list is empty. It would delete every object, and usually means that making the list failed.
     """
     listing = Listing(engine, options.keep)
     if not len(listing.keep):
@@ -98,12 +106,26 @@ def plan(engine: Engine, options: RetainOptions) -> RetainPlan:
 
 
 def execute(engine: Engine, plan: RetainPlan, progress: Progress = SILENCE) -> RetainReport:
-    """Delete what the plan has listed; see `rsdos.maintenance.delete`.
+    """Delete the listed copies; see `rsdos.maintenance.delete`.
 
-    What was there when the plan was begun goes: the same file, the same place in a pack. What came since stays, also
-    where the same object was deleted and inserted anew, and so does what was moved, by packing or a repack: the next
-    run has it. An insert that found its object there, or that had begun before the plan, does not keep it: its key
-    belongs on the list first. Killed at any moment a part is deleted; the next run goes on.
+    Only copies that existed when the plan began are deleted: the same file, or the same place in a pack. Copies made
+    since then are kept, also of an object that was deleted and inserted again, and so are copies that were moved by
+    packing or a repack: the next run lists those. An insert that found its object present, or that began before the
+    plan, does not protect the object: put its key on the list first. A run that is killed at any moment has deleted a
+    part; the next run continues.
+
+    Args:
+        engine: the open container.
+        plan: what `plan` returned.
+        progress: receives the number of objects.
+
+    Returns:
+        The number of deleted objects.
+
+    Raises:
+        Busy: another maintenance operation is running.
+        ReadOnlyContainer: the container cannot be written.
+        OSError: a system call failed.
     """
     begun = monotonic()
     deleted = 0

@@ -1,4 +1,4 @@
-"""Status: what a container holds, counted without reading an object."""
+"""Status: counts what a container holds, without reading an object."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from rsdos.stores.stats import PackStats
 
 PACK_DUE = 100
-"""Loose objects that are worth a pack: so many at a time `add-files` takes straight to one."""
+"""Loose objects from which on packing is due. `add-files` writes so many at a time directly to a pack."""
 
 MERGE_DUE = 12
-"""Tables of the index that are worth a merge. With more than 16 a commit merges them by itself."""
+"""Tables of the index from which on a merge is due. A commit that leaves more than 16 merges some by itself."""
 
 
 class ShortPack(NamedTuple):
-    """A pack of which some is gone: ``length`` bytes of the ``committed`` ones are there, None: the file is missing."""
+    """A pack that is too short: it has ``length`` of its ``committed`` bytes (None: the file is missing)."""
 
     path: str
     length: int | None
@@ -28,20 +28,20 @@ class ShortPack(NamedTuple):
 
 
 class StatusReport(NamedTuple):
-    """The figures of a container. Sizes are raw bytes, lengths stored bytes or bytes of files.
+    """The figures of a container. Sizes are raw bytes; lengths are stored bytes or bytes of files.
 
-    ``packed_objects`` and ``packed_size`` count each key once, ``dead_length`` are stored bytes in packs that no key
-    leads to. ``packs_length`` and ``index_length`` are the bytes of the files on disk, the unfinished tail of a writer
-    included. ``is_recovered`` says that the index was read from the packs, because a part of it is damaged; ``damage``
-    is what was found wrong with these meanwhile, "" if nothing was. ``short`` are packs that are cut or missing; the
-    figures count what was in them.
+    ``packed_objects`` and ``packed_size`` count each key once. ``dead_length`` are the stored bytes in packs that no
+    key leads to. ``packs_length`` and ``index_length`` are the bytes of the files on disk, including the tail of an
+    unfinished batch. ``is_recovered`` is True when a part of the index is damaged and the index was read from the
+    packs instead; ``damage`` describes damage in the packs that this found, "" for none. ``short`` lists packs that are
+    cut or missing; the figures still count their objects.
 
-    What is due, which is what is worth a run of ``optimize``: ``pack`` so many loose objects (0: not due, fewer than
-    `PACK_DUE` are there), ``merge`` so many tables of the index (0: not due, fewer than `MERGE_DUE`), and ``repack``
-    these packs. A run does more than that: it packs every loose object, and merges from two tables on.
+    Three fields say what is due, that is, worth a run of ``optimize``: ``pack`` is the number of loose objects (0 below
+    `PACK_DUE`), ``merge`` the number of tables of the index (0 below `MERGE_DUE`), and ``repack`` the packs to rewrite.
+    A run does more than that: it packs every loose object, and merges two tables or more.
 
-    ``validation`` is what was noted of the last one that came to its end: when it ``finished``, its ``depth``, and how
-    many objects and files were ``damaged`` then. It comes from disk, and may be anything that JSON has.
+    ``validation`` is the note of the last finished validation: when it ``finished``, its ``depth``, and the number of
+    ``damaged`` objects and files. It is read from disk unchecked, and may hold any JSON value.
     """
 
     container_version: int
@@ -69,9 +69,16 @@ class StatusReport(NamedTuple):
 
 
 def status(engine: Engine) -> StatusReport:
-    """Count. The loose side costs a listing of all its files, the packed side one small file.
+    """Count the objects and files of a container.
 
-    Never writes and never waits. Raises OSError.
+    All loose files are listed; of the packed store one small file is read. Nothing is written, and no lock is waited
+    for.
+
+    Returns:
+        The figures.
+
+    Raises:
+        OSError: a system call failed.
     """
     loose = [length for path in engine.loose_names.paths() if (length := _file_length(path)) is not None]
     packed, notes = engine.read_stats()
@@ -106,18 +113,17 @@ def status(engine: Engine) -> StatusReport:
 
 def _short(engine: Engine, lengths: Mapping[PackStats, int | None]) -> tuple[ShortPack, ...]:
     found = {pack.id: (length, pack.length) for pack, length in lengths.items() if (length or 0) < pack.length}
-    # One that is gone because it was repacked meanwhile is not among the packs any more.
+    # A pack that a repack has removed since the first reading is not in the second one.
     still = {pack.id for pack in engine.read_stats()[0].packs} if found else ()
-    root = engine.layout.root
     return tuple(
-        ShortPack(os.path.relpath(engine.layout.pack(pack_id), root), *sizes)
+        ShortPack(engine.layout.relative(engine.layout.pack(pack_id)), *sizes)
         for pack_id, sizes in found.items()
         if pack_id in still
     )
 
 
 def _file_length(path: str) -> int | None:
-    """Bytes in a file, None when it is gone."""
+    """Return the bytes of a file; None when it is gone."""
     try:
         return os.stat(path, follow_symlinks=False).st_size
     except FileNotFoundError:

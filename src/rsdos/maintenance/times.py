@@ -1,4 +1,4 @@
-"""Times of modification: how exactly a file system keeps those that it is given."""
+"""Times of modification: how precisely a file system stores them."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from rsdos.storage import posix
 from rsdos.storage.directory import Directory
 
 _PROBE = 1_000_000_001_123_456_789
-"""An odd second, and in it an odd number of all smaller units."""
+"""A time with an odd number of seconds and of every smaller unit."""
 
 _STEPS = (1, 100, 1000, 10**6, 10**9, 2 * 10**9)
-"""Nanoseconds. NTFS has 100, ext3 and HFS+ a second, FAT two."""
+"""Precisions in nanoseconds. NTFS has 100, ext3 and HFS+ a second, FAT two seconds."""
 
 _FINE = 1000
-"""Two writes never have the same time where it is this exact, or better: more than one takes longer."""
+"""A precision in nanoseconds at which two writes never get the same time: a write takes longer."""
 
 
 class Times:
-    """How exactly times are kept in a directory: ``step`` nanoseconds, 0 where they are not kept at all."""
+    """The precision of times in a directory: ``step`` nanoseconds, 0 if times are not stored."""
 
     def __init__(self, place: Directory, name: str) -> None:
-        """``name`` is a file in it, of ours; its time is changed."""
+        """``name`` is a file of ours in the directory; its time is changed."""
         self.step = 0
         fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=place.fd)
         try:
@@ -37,16 +37,16 @@ class Times:
 
     @property
     def tell(self) -> bool:
-        """Whether a file of the same length and time is the same; otherwise its bytes have to be looked at."""
+        """Whether files of the same length and time are the same; if not, their bytes must be compared."""
         return 0 < self.step <= _FINE
 
     def agree(self, kept: int, given: int) -> bool:
-        """Whether a time that was kept may be the one that was given."""
+        """Return whether a stored time can be the one that was set."""
         return not self.step or kept // self.step == given // self.step
 
 
 def same_bytes(one: int, other: int, length: int) -> bool:
-    """Whether two open files begin with the same ``length`` bytes. Raises OSError."""
+    """Return whether two open files begin with the same ``length`` bytes. Raise OSError."""
     return all(
         posix.read_at(one, at, min(_BLOCK, length - at)) == posix.read_at(other, at, min(_BLOCK, length - at))
         for at in range(0, length, _BLOCK)

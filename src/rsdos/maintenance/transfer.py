@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from time import monotonic
 
 from rsdos.codecs.spec import parse_compression
@@ -16,18 +16,21 @@ from rsdos.progress import SILENCE
 from rsdos.protocols import Progress
 from rsdos.stores import order
 from rsdos.streams.plain import hashed
-from rsdos.streams.sources import in_frames
 
 _CHUNK = 1 << 15
-"""Keys that are carried together: their order in storage is found for as many."""
+"""Keys that are copied together, in their storage order."""
 
 Tell = Callable[[Sequence[str], Sequence[str]], None]
-"""Is told the keys there and the keys here of objects that are acknowledged."""
+"""Receives the keys in the source and the keys in the target of objects that are acknowledged."""
 
 
 @dataclass(frozen=True, slots=True)
 class TransferOptions:
-    """What is wanted: these keys of the source, or all; in their stored form, or compressed anew by a specification."""
+    """The options of a transfer.
+
+    ``keys`` of the source are copied, or all (None). ``compression`` is a specification to recompress with; None copies
+    stored bytes unchanged where the target supports them.
+    """
 
     keys: Iterable[str] | None = None
     compression: str | None = None
@@ -35,7 +38,7 @@ class TransferOptions:
 
 @dataclass(frozen=True, slots=True)
 class TransferPlan:
-    """What there is to copy: so many objects at most."""
+    """The number of ``objects`` to copy at most (None: not known), and their stored ``form`` in the target."""
 
     options: TransferOptions
     source: Engine
@@ -45,12 +48,12 @@ class TransferPlan:
 
 @dataclass(frozen=True, slots=True)
 class TransferReport:
-    """What a transfer did, in ``seconds``.
+    """The result of a transfer, which took ``seconds``.
 
-    ``objects`` of ``size`` raw bytes were stored, ``copied`` of them byte for byte; ``known`` were there before (not
-    told apart where the hashes differ). ``rescued`` are the keys of those whose first copy there is damaged, and
-    another is not. ``damaged``: the keys of those that could not be read, and why. ``missing``: the keys of those that
-    were there at the start, and were not any more when their turn came: deleted by somebody, or lost.
+    ``objects`` of ``size`` raw bytes were stored, ``copied`` of them byte for byte. ``known`` objects were in the
+    target before (not counted where the hashes differ). ``rescued`` are the keys of objects whose first copy in the
+    source is damaged, and that were read from another one. ``damaged`` has the keys of unreadable objects, each with
+    the reason. ``missing`` has the keys of objects that were listed, and were deleted or lost before they were copied.
     """
 
     objects: int = 0
@@ -64,12 +67,24 @@ class TransferReport:
 
 
 def plan(engine: Engine, source: Engine, options: TransferOptions) -> TransferPlan:
-    """Check the options. Raises `InvalidOption`, also when both are the same container."""
+    """Check the options.
+
+    Args:
+        engine: the open target.
+        source: the other open container, of any version and hash.
+        options: a `TransferOptions`.
+
+    Returns:
+        The number of objects to copy at most, and their stored form.
+
+    Raises:
+        InvalidOption: both are the same container, or the target cannot store the compression.
+    """
     if source.layout.root == engine.layout.root:
         raise InvalidOption("a container cannot be transferred into itself")
     compression = None if options.compression is None else parse_compression(options.compression)
     if compression and compression.codec not in engine.packed.codecs:
-        raise InvalidOption(f"the container cannot store {options.compression} so that all its readers read it")
+        raise InvalidOption(f"not all programs that read this container can read {options.compression}")
     kept = StoredFormPolicy.kept(engine.packed, engine.config.codec)
     form = kept if compression is None else StoredFormPolicy.encoded(compression)
     objects = len(source.objects) if options.keys is None else None
@@ -79,33 +94,48 @@ def plan(engine: Engine, source: Engine, options: TransferOptions) -> TransferPl
 def execute(
     engine: Engine, plan: TransferPlan, progress: Progress = SILENCE, tell: Tell = lambda theirs, ours: None
 ) -> TransferReport:
-    """Copy into packs; everything is hashed on the way. Readers and writers of both go on, and maintenance of both.
+    """Copy the objects into packs of the target, and hash each on the way.
 
-    All that is there at the start is copied, wherever it is moved to before its turn comes, or is named in the report.
-    What is here already, by a last look behind the commit, is not copied. With another hash every object gets another
-    key, which ``tell`` hears of. Damaged and missing objects are reported, and the rest goes on. Killed at any moment
-    the next run goes on from there: batches of 262,144 objects or 1 GiB are committed on the way. Raises
-    `ObjectNotFound`, `ReadOnlyContainer`, OSError.
+    Readers, writers and maintenance of both containers are not blocked. Every object that exists in the source at the
+    beginning is copied or named in the report, also when it is packed or repacked before it is copied. An object that
+    the target has is not copied; this is looked up once more after the commit. If the hashes differ, every object gets
+    another key. Damaged and missing objects are reported and skipped. A run that is killed at any moment is continued
+    by the next run: batches of 262,144 objects or 1 GiB are committed.
+
+    Args:
+        engine: the open target.
+        plan: what `plan` returned.
+        progress: receives the number of objects.
+        tell: receives the keys in the source and in the target, when the objects are durable.
+
+    Returns:
+        The counts and keys of the objects.
+
+    Raises:
+        ObjectNotFound: the source has no object of one of the ``keys``.
+        Busy: other processes delete the copied objects again and again.
+        ReadOnlyContainer: the target cannot be written.
+        OSError: a system call failed.
     """
     begun = monotonic()
     same = engine.config.hash is plan.source.config.hash
-    carried = CopyStats()
+    stats = CopyStats()
     with engine.objects.writing(), plan.source.protect_packs():
         progress.start("Transferring objects", plan.objects, "objects")
         try:
             for digests in _digest_chunks(plan):
-                (_carry if same else _insert)(engine, plan, digests, carried, tell)
+                (_copy_chunk if same else _insert_chunk)(engine, plan, digests, stats, tell)
                 progress.advance(len(digests))
         finally:
             progress.finish()
     return TransferReport(
-        carried.objects,
-        carried.size,
-        carried.copied,
-        carried.known,
-        tuple(carried.rescued),
-        tuple(carried.damaged.items()),
-        tuple(carried.missing),
+        stats.objects,
+        stats.size,
+        stats.copied,
+        stats.known,
+        tuple(stats.rescued),
+        tuple(stats.damaged.items()),
+        tuple(stats.missing),
         monotonic() - begun,
     )
 
@@ -123,36 +153,36 @@ def _digest_chunks(plan: TransferPlan) -> Iterator[Sequence[bytes]]:
 
 
 def _there(engine: Engine, digests: Sequence[bytes]) -> list[bytes]:
-    """The objects that are here, by name alone, and as durable as they should be."""
+    """Return the objects that the target lists and has made durable. Their bytes are not read."""
     copies = engine.objects.check_copies(digests, Trust.INDEX, engine.durability) if digests else ()
     return [digest for digest, copy in zip(digests, copies, strict=True) if copy is Copy.GOOD]
 
 
-def _carry(engine: Engine, plan: TransferPlan, digests: Sequence[bytes], carried: CopyStats, tell: Tell) -> None:
+def _copy_chunk(engine: Engine, plan: TransferPlan, digests: Sequence[bytes], stats: CopyStats, tell: Tell) -> None:
     todo = list(digests)
     for _ in range(order.MOST_ROUNDS):
         believed = _there(engine, todo)
         fresh = order.lost(todo, set(believed))
-        carried.known += len(believed)
+        stats.known += len(believed)
         with engine.packed.appender() as appender:
-            carrier = ObjectCopier(plan.source, appender, plan.form, carried)
-            carrier.copy(fresh)
+            copier = ObjectCopier(plan.source, appender, plan.form, stats)
+            copier.copy(fresh)
             appender.commit()
-        # The last look, behind the commit: what was deleted here since is carried after all.
-        believed += carrier.believed
+        # The last lookup, after the commit: an object that was deleted in the target since then is copied after all.
+        believed += copier.believed
         todo = order.lost(believed, set(_there(engine, believed)))
         if not todo:
             break
-        carried.known -= len(todo)
+        stats.known -= len(todo)
     else:
-        raise Busy(engine.layout.root, "others, which delete what was transferred")
-    bad = carried.damaged.keys() | set(carried.missing)
+        raise Busy(engine.layout.root, "other processes, which delete the transferred objects")
+    bad = stats.damaged.keys() | set(stats.missing)
     keys = [digest.hex() for digest in digests if digest.hex() not in bad]
     tell(keys, keys)
 
 
-def _insert(engine: Engine, plan: TransferPlan, digests: Sequence[bytes], carried: CopyStats, tell: Tell) -> None:
-    """Another hash: every object is read, and named anew. What is known already cannot be told beforehand."""
+def _insert_chunk(engine: Engine, plan: TransferPlan, digests: Sequence[bytes], stats: CopyStats, tell: Tell) -> None:
+    """Insert objects into a container of another hash: each is read and gets a new key."""
     ours: dict[str, str] = {}
     objects = plan.source.objects
     with engine.packed.appender() as appender:
@@ -160,20 +190,14 @@ def _insert(engine: Engine, plan: TransferPlan, digests: Sequence[bytes], carrie
             key = digest.hex()
             try:
                 size = objects.meta(key).size
-                parts = hashed(objects.parts(key), digest, objects.hash)
-                first = next(parts, b"")
-                second = next(parts, None)
-                if second is None:
-                    (name,) = appender.add_many([bytes(first)], plan.form.packed)
-                else:
-                    name = appender.add_frames(in_frames(chain((first, second), parts)), plan.form.packed)
+                name = appender.add_parts(hashed(objects.parts(key), digest, objects.hash), plan.form.packed)
             except ObjectNotFound:
-                carried.missing.append(key)
+                stats.missing.append(key)
             except (DamagedObject, DamagedContainer, DecodeError) as error:
-                carried.damaged[key] = str(error)
+                stats.damaged[key] = str(error)
             else:
                 ours[key] = name.hex()
-                carried.objects += 1
-                carried.size += size
+                stats.objects += 1
+                stats.size += size
         appender.commit()
     tell(list(ours), list(ours.values()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
@@ -14,6 +15,7 @@ from rsdos.model import BytesLike, Copy, Stored
 from rsdos.stores import order
 from rsdos.stores.encoding import Encoding
 from rsdos.streams.groups import Group
+from rsdos.streams.sources import in_frames
 
 MOST_ENTRIES = 1 << 18
 """Entries in one batch: 200 bytes each until it is committed, 50 MB."""
@@ -194,6 +196,20 @@ class BatchWriter(ABC):
 
         It is taken back as well when ``source`` raises; the appender stays usable then.
         """
+
+    def add_parts(self, parts: Iterable[BytesLike], encoding: Encoding) -> bytes:
+        """Append one object of any size, unless the container has it; return its digest.
+
+        An error that ``parts`` raises goes to the caller. Nothing of the object is stored then, and the writer stays
+        usable.
+        """
+        frames = in_frames(parts)
+        first = next(frames, b"")
+        second = next(frames, None)
+        if second is not None:
+            return self.add_frames(chain((first, second), frames), encoding)
+        (digest,) = self.add_many([bytes(first)], encoding)
+        return digest
 
     @abstractmethod
     def add_stored(self, digest: bytes, stored: Stored, parts: Iterable[BytesLike]) -> None:

@@ -1,1 +1,1 @@
-"""Objects of any size in bounded memory: what is taken in, how it is cut into frames, how those are read."""
+"""Objects of any size in bounded memory: sources, their frames, and readers of frames."""

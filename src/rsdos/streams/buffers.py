@@ -1,4 +1,4 @@
-"""Memory for frames that is used again."""
+"""Buffers for whole objects and for frames."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterable
 from rsdos.model import FRAME_SIZE, BytesLike, Stored
 
 AT_ONCE = 1 << 30
-"""Bytes that are read into one piece by one call, at most: Linux gives 2 GiB, and more calls would mean a copy more.
+"""Bytes that one call reads at most. Linux reads up to 2 GiB at once; more calls would need another copy.
 
-20 MB that are cached take 4 ms so, and 7 to 18 frame by frame.
+One call for 20 MB in the page cache takes 4 ms; reading them frame by frame takes 7 to 18.
 """
 
 
 def join_parts(parts: Iterable[BytesLike], room: int = 0) -> bytes:
-    """All parts in one piece. `bytes.join` would hold all of them until it has it: twice the memory of a large object.
+    """Return all parts as one bytes object. `bytes.join` would hold the parts too: twice the memory of a large object.
 
-    ``room`` is made for so many bytes first, and may be more or less than there are: 20 MB take 8 ms then, and 18
-    without, growing. What is got in the end is no copy.
+    ``room`` bytes are allocated first; it may be too many or too few. 20 MB take 8 ms with it, and 18 ms when the
+    buffer grows. The result is not copied.
     """
     whole = io.BytesIO()
     if room:
@@ -32,22 +32,22 @@ def join_parts(parts: Iterable[BytesLike], room: int = 0) -> bytes:
 
 
 def room_for(stored: Stored) -> int:
-    """Bytes to make room for before an object is decoded: numbers that come from disk may say anything."""
+    """Return the bytes to allocate before an object is decoded: sizes from disk are not trusted."""
     return min(stored.size, 8 * stored.length, AT_ONCE)
 
 
 class Buffers:
-    """Buffers of one frame each; one is read into again when nobody has a view of it any more. For one thread.
+    """Buffers of one frame each, which are reused when no view of them is left. For one thread.
 
-    Several fresh frames at a time are given back to the system, and asked for again, each time: of 256 MiB that go in
-    with the help of threads, 134 MiB were page faults.
+    Without reuse, the memory of several frames is returned to the system and requested again each time: inserting 256
+    MiB with threads took page faults for 134 MiB.
     """
 
     def __init__(self) -> None:
         self._buffers: list[bytearray] = []
 
     def fill(self, readinto: Callable[[memoryview], int | None]) -> memoryview:
-        """A frame of what ``readinto`` gives; less only at its end. It stays as it is for as long as it is held."""
+        """Read one frame with ``readinto``; less only at the end. Its buffer is not reused while the view is held."""
         view = memoryview(self._free())
         length = 0
         while length < len(view) and (done := readinto(view[length:])):
@@ -57,7 +57,7 @@ class Buffers:
     def _free(self) -> bytearray:
         for buffer in self._buffers:
             try:
-                # Refused as long as there is a view of it, by the rules of the language.
+                # Python refuses to resize a buffer while a view of it exists.
                 buffer.pop()
                 buffer.append(0)
             except BufferError:

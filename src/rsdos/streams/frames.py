@@ -1,8 +1,8 @@
 """The stored form of an object larger than one frame. This page is its description; all numbers are little-endian.
 
 The raw bytes are cut into **frames** of `FRAME_SIZE` bytes (1 MiB); only the last may be shorter, and none is empty.
-Each frame is encoded to a **piece**; the pieces stand one after another from the first stored byte. Behind them stands
-a table, whose length follows from the object's size. Pieces, end and table together are the object's ``length``.
+Each frame is encoded to a **piece**. The pieces follow one another from the first stored byte. After them comes a
+table, whose length follows from the object's size. Pieces, end and table together are the object's ``length``.
 
 zstd: a piece is a zstd frame that declares its content size and ends with its checksum. The table is the seek table of
 the zstd seekable format (version 0.1.0), a skippable frame, so that the whole is decoded by any zstd program:
@@ -17,9 +17,9 @@ the zstd seekable format (version 0.1.0), a skippable frame, so that the whole i
     12 + 12 n 1     0x80: there are checksums
     13 + 12 n 4     0x8F92EAB1
 
-raw and zlib: a raw piece is its frame. A zlib piece is what a zlib stream has up to a full flush, so that inflation can
-begin behind it; the first begins with the two bytes of zlib's header. Behind the last piece of zlib stand six bytes
-more, the end of the stream (an empty last block, and the Adler-32 of all), so that pieces and end are one zlib stream.
+raw and zlib: a raw piece is its frame. A zlib piece is a part of a zlib stream up to a full flush, so that inflation
+can begin after it; the first piece begins with the two bytes of zlib's header. After the last piece of zlib come six
+bytes, the end of the stream (an empty last block, and the Adler-32 of all): pieces and end are one zlib stream.
 The table:
 
     offset    size  meaning
@@ -49,18 +49,18 @@ from rsdos.errors import DecodeError
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, Compression, Stored
 
 Fetch: TypeAlias = Callable[[int, int], BytesLike]
-"""``fetch(offset, length)``: that range of the stored bytes of one object. What comes back shorter is damage."""
+"""``fetch(offset, length)`` returns a range of the stored bytes of one object. Fewer bytes are damage."""
 
 Fill: TypeAlias = Callable[[int, memoryview], int]
-"""``fill(offset, buffer)``: that range of the stored bytes into a buffer, of bytes; fewer than its length is damage."""
+"""``fill(offset, buffer)`` reads stored bytes into a buffer and returns their number. Fewer bytes are damage."""
 
 MAX_PIECE_LENGTH = FRAME_SIZE + FRAME_SIZE // 8
-"""No codec makes more of a frame: zstd adds 0.4 % at most, deflate 0.1 %. A table that says more is damaged."""
+"""The longest piece: zstd adds 0.4 % at most, deflate 0.1 %. A table with a longer piece is damaged."""
 
 _MOST_MEMORY = 56 << 20
-"""Bytes for all threads that encode one object, one context for the caller's own included: 64 MiB were promised.
+"""Bytes for all threads that encode one object, including the caller's context: 64 MiB are promised.
 
-15 threads at zstd 1, three at 9, one from 15 on. Each has, beside its context, a frame, its piece and room for it.
+15 threads at zstd 1, three at 9, one from 15 on. Each needs a context, a frame, its piece and the buffer for the piece.
 """
 
 _SEEK_HEADER = struct.Struct("<II")
@@ -83,7 +83,7 @@ assert array(_U32).itemsize == 4
 class FrameEncoder:
     """Encodes one object frame by frame. For one thread at a time.
 
-    The stored bytes are what each `add` returned, and then what `finish` returned.
+    The stored bytes are the results of all `add` calls, followed by that of `finish`.
     """
 
     def __init__(self, compression: Compression) -> None:
@@ -95,9 +95,9 @@ class FrameEncoder:
 
     @property
     def most_threads(self) -> int:
-        """How many threads may call `encode` at once, in any order, and stay within the memory of one stream.
+        """The number of threads that may call `encode` at once, in any order, within the memory for one object.
 
-        None where a frame has to come after the one before it: only a zstd frame depends on no other.
+        0 where a frame depends on the one before it: only zstd frames are independent.
         """
         if self._compression.codec is not Codec.ZSTD:
             return 0
@@ -105,13 +105,13 @@ class FrameEncoder:
         return (_MOST_MEMORY - context) // (context + 3 * FRAME_SIZE)
 
     def encode(self, frame: BytesLike) -> BytesLike:
-        """The piece of the next frame, which is to be handed to `append`. For raw it is ``frame`` itself."""
+        """Return the piece of the next frame; pass it to `append`. For raw it is ``frame`` itself."""
         if self._compression.codec is Codec.ZSTD:
             return encode_checked(frame, self._compression.level)
         return frame if self._pieces is None else self._pieces.piece(frame)
 
     def append(self, frame: BytesLike, piece: BytesLike) -> None:
-        """Take the next frame and its piece into the table."""
+        """Add the next frame and its piece to the table."""
         assert self._last_size == FRAME_SIZE and 0 < len(frame) <= FRAME_SIZE, "only the last frame may be shorter"
         is_zstd = self._compression.codec is Codec.ZSTD
         self._last_size = len(frame)
@@ -119,14 +119,14 @@ class FrameEncoder:
         self._checks.append(int.from_bytes(piece[-4:], "little") if is_zstd else crc32(frame))
 
     def add(self, frame: BytesLike) -> BytesLike:
-        """Both: the piece of the next frame."""
+        """Encode and append the next frame. Return its piece."""
         piece = self.encode(frame)
         self.append(frame, piece)
         return piece
 
     def finish(self) -> bytes:
-        """What stands behind the last piece."""
-        assert self._lengths, "an object of no frames is not framed"
+        """Return the bytes that follow the last piece."""
+        assert self._lengths, "an object without frames is not framed"
         if self._compression.codec is Codec.ZSTD:
             return self._seek_table()
         end = b"" if self._pieces is None else self._pieces.finish()
@@ -144,12 +144,12 @@ class FrameEncoder:
 
 @dataclass(frozen=True, slots=True)
 class FrameTable:
-    """Where the frames of one object stand: 12 bytes of memory for each. Safe to share between threads."""
+    """The places of the frames of one object, in 12 bytes of memory each. Any thread may use it."""
 
     codec: Codec
     size: int
     offsets: array[int]
-    """Where each piece begins in the stored bytes, and where the last one ends."""
+    """The offset of each piece in the stored bytes, and the end of the last one."""
     checks: array[int]
 
     def __len__(self) -> int:
@@ -157,18 +157,18 @@ class FrameTable:
         return len(self.checks)
 
     def frame_size(self, index: int) -> int:
-        """Raw bytes of a frame."""
+        """Return the raw bytes of a frame."""
         return min(FRAME_SIZE, self.size - index * FRAME_SIZE)
 
     def read(self, fetch: Fetch, index: int) -> BytesLike:
-        """Fetch, decode and verify one frame; raises `DecodeError`."""
+        """Fetch, decode and verify one frame. Raise `DecodeError`."""
         offset = self.offsets[index]
         length = self.offsets[index + 1] - offset
         piece = fetch(offset, length)
         size = self.frame_size(index)
         _check_length(index, len(piece), length)
         if self.codec is Codec.ZSTD:
-            # The frame's own checksum is verified by the decoder; the table's tells frames that were exchanged.
+            # The decoder verifies the frame's own checksum; comparing the table's finds exchanged frames.
             if int.from_bytes(piece[-4:], "little") != self.checks[index]:
                 raise DecodeError(f"frame {index}: its checksum is not that of the table")
             return decode(piece, Codec.ZSTD, size)
@@ -177,13 +177,13 @@ class FrameTable:
         return frame
 
     def read_into(self, fill: Fill, index: int, buffer: memoryview) -> None:
-        """`read` of a raw frame into a buffer of its size. When it raises, anything may be in that."""
+        """Read a raw frame into a buffer of its size. After an error the content of the buffer is undefined."""
         assert self.codec is Codec.RAW and len(buffer) == self.frame_size(index)
         _check_length(index, fill(self.offsets[index], buffer), len(buffer))
         self._check_crc(index, buffer)
 
     def read_raw(self, fetch: Fetch, first: int) -> bytes:
-        """Fetch and verify all raw frames from one on, in one piece; raises `DecodeError`."""
+        """Fetch and verify all raw frames from ``first`` on, as one bytes object. Raise `DecodeError`."""
         assert self.codec is Codec.RAW
         start = first * FRAME_SIZE
         data = bytes(fetch(start, self.size - start))
@@ -205,9 +205,9 @@ def _check_length(index: int, have: int, length: int) -> None:
 
 
 def read_table(fetch: Fetch, stored: Stored) -> FrameTable:
-    """Fetch and check the table of one object, in one `fetch`. Raises `DecodeError`.
+    """Fetch and check the table of one object, in one `fetch`. Raise `DecodeError`.
 
-    Nothing is fetched, and nothing allocated, before ``stored.length`` has been found to have room for it.
+    Nothing is fetched or allocated before ``stored.length`` is known to be large enough for the table.
     """
     count = -(-stored.size // FRAME_SIZE)
     table_length = stored.length - plain_length(stored)
@@ -226,14 +226,14 @@ def read_table(fetch: Fetch, stored: Stored) -> FrameTable:
     if min(lengths) < 1 or max(lengths) > MAX_PIECE_LENGTH or sum(lengths) != pieces_length:
         raise DecodeError("the frame table does not add up to the stored bytes")
     if stored.codec is Codec.RAW and not _are_frame_sizes(lengths, *sizes):
-        raise DecodeError("the frame table has raw pieces that are no frames")
+        raise DecodeError("the frame table has raw pieces of a wrong size")
     return FrameTable(stored.codec, stored.size, array("Q", accumulate(lengths, initial=0)), checks)
 
 
 def plain_length(stored: Stored) -> int:
-    """How many of the stored bytes of a framed object, from the first, are it without frames.
+    """Return the length of a framed object's stored bytes without its table.
 
-    They are the raw bytes, or one stream that any program of the codec decodes: the rest is the table.
+    They are the raw bytes, or one stream that any program for the codec can decode.
     """
     count = -(-stored.size // FRAME_SIZE)
     if stored.codec is Codec.ZSTD:
@@ -242,25 +242,25 @@ def plain_length(stored: Stored) -> int:
 
 
 def frames(fetch: Fetch, stored: Stored) -> Iterator[BytesLike]:
-    """The frames of one object in order, each verified; raises `DecodeError`. Holds one frame and its piece."""
+    """Yield the frames of one object in order, each verified. Raise `DecodeError`. Holds one frame and its piece."""
     table = read_table(fetch, stored)
     for index in range(len(table)):
         yield table.read(fetch, index)
 
 
 def _parse_table(table: bytes, count: int) -> tuple[array[int], array[int]]:
-    """Lengths and checks of the table of raw and zlib."""
+    """Return the lengths and checksums of a table of raw or zlib."""
     sealed = len(table) - _SEAL.size
     if _SEAL.unpack_from(table, sealed) != (crc32(table[:sealed]), _MAGIC):
         raise DecodeError("the frame table is damaged: its CRC-32 or magic is wrong")
     if _FOOTER.unpack_from(table, sealed - _FOOTER.size) != (FRAME_SIZE, count):
-        raise DecodeError("the frame table is of another size of frame or object")
+        raise DecodeError("the frame table has another frame size or object size")
     columns = _u32s(table[: sealed - _FOOTER.size])
     return columns[0::2], columns[1::2]
 
 
 def _parse_seek_table(table: bytes, count: int, sizes: list[int]) -> tuple[array[int], array[int]]:
-    """Lengths and checks of zstd's table."""
+    """Return the lengths and checksums of a table of zstd."""
     foot = len(table) - _SEEK_FOOTER.size
     if _SEEK_HEADER.unpack_from(table) != (
         _SKIPPABLE_MAGIC,
@@ -269,7 +269,7 @@ def _parse_seek_table(table: bytes, count: int, sizes: list[int]) -> tuple[array
         raise DecodeError("the seek table is damaged")
     columns = _u32s(table[_SEEK_HEADER.size : foot])
     if not _are_frame_sizes(columns[1::3], *sizes):
-        raise DecodeError("the seek table is of another size of frame or object")
+        raise DecodeError("the seek table has another frame size or object size")
     return columns[0::3], columns[2::3]
 
 

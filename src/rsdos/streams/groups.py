@@ -1,7 +1,7 @@
-"""Small objects in groups, as a bulk insert wants them.
+"""Groups of small objects for bulk inserts.
 
-What is done for each object is done for some of them at a time, `_TOGETHER`, before the next are touched: a look at an
-object that has left the processor's caches costs 0.15 us, and taking, measuring and hashing are five.
+Each step (taking, measuring, hashing) is done for `_TOGETHER` objects at a time: touching an object that has left the
+processor's caches costs 0.15 us, and there are five such steps.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from rsdos.model import FRAME_SIZE, Source
 from rsdos.streams.sources import Frames, take
 
 _TOGETHER = 256
-"""Objects that are looked at together: of 1 KB, they and what is made of them stay in a core's caches."""
+"""Objects that are processed together: of 1 KB, they and their results stay in a core's caches."""
 
 _TOGETHER_BYTES = 1 << 18
-"""Bytes of objects that are hashed together, about."""
+"""Bytes of objects that are hashed together, roughly."""
 
 
 class Group:
-    """Objects of at most one frame each, as columns; grows by `add`."""
+    """Objects of at most one frame each, as columns, to which `add` appends."""
 
     __slots__ = ("_hash", "keys", "payloads", "size", "sizes")
 
@@ -34,11 +34,11 @@ class Group:
         self.keys: list[str] = []
         self.sizes = array("Q")
         self.size = 0
-        """Bytes of all."""
+        """The raw bytes of all objects."""
 
     @classmethod
     def of(cls, hash_type: HashType, payloads: Sequence[bytes]) -> Self:
-        """A group of a few objects."""
+        """Return a group of a few objects."""
         group = cls(hash_type)
         group.add(payloads, list(map(len, payloads)))
         return group
@@ -47,27 +47,28 @@ class Group:
         return len(self.payloads)
 
     def add(self, payloads: Sequence[bytes], sizes: list[int]) -> None:
-        """Append objects, of which the sizes are known; hashes them."""
+        """Append objects of the given sizes, and hash them."""
         self.payloads += payloads
         self.sizes.extend(sizes)
         self.size += sum(sizes)
         self.keys += self._hash.keys_of(payloads)
 
     def digests(self) -> JoinedDigests:
-        """The digest of each."""
+        """Return the digest of each object."""
         return self._hash.spelled_by(self.keys)
 
 
 def grouped(
     sources: Iterable[Source], room: Callable[[], int], most: int, hash_type: HashType
 ) -> Iterator[Group | Frames]:
-    """What `take` makes of each source, in order: small objects in groups, hashed, a larger one by itself.
+    """Yield the sources in order, as `take` reads them: small objects in hashed groups, a larger object by itself.
 
-    A group ends when it has ``most`` objects or ``room()`` bytes, asked when it begins, or more by the last of them.
+    A group ends with the object that brings it to ``most`` objects or to ``room()`` bytes. ``room`` is called when the
+    group begins.
     """
     group, limit = Group(hash_type), room()
     if isinstance(sources, (list, tuple)):
-        # They are in memory already, so that looking at many ahead costs nothing: 4 times as fast as one by one.
+        # The sources are in memory already: processing many at once is 4 times as fast as one by one.
         at = 0
         while _add_plain(group, sources, at, limit, most):
             yield group
@@ -76,7 +77,7 @@ def grouped(
         sources = islice(sources, at, None)
     part: list[bytes] = []
     size = 0
-    # Of the part, as many as may come before it is looked at: whatever is done here is done for each object.
+    # The limits of a part. They keep the work in this loop, which runs for each object, small.
     most_size, most_count = min(limit, _TOGETHER_BYTES), min(most, _TOGETHER)
     for source in sources:
         data = source if type(source) is bytes and len(source) <= FRAME_SIZE else take(source)
@@ -103,7 +104,7 @@ def grouped(
 
 
 def _add_plain(group: Group, sources: Sequence[Source], at: int, room: int, most: int) -> bool:
-    """Add the next sources as they are, up to the first of them that are not all small bytes; whether there are any."""
+    """Add the next sources, as far as they are small bytes objects. Return whether the group has any."""
     while group.size < room and len(group) < most:
         start = at + len(group)
         part = sources[start : start + min(_TOGETHER, most - len(group))]

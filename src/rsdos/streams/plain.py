@@ -1,7 +1,7 @@
-"""Objects that are stored without frames: raw bytes, or one compressed stream from beginning to end.
+"""Objects that are stored without frames: as raw bytes, or as one compressed stream.
 
-Loose raw objects are stored so, and everything in container version 1. There is no check of a part: an object is
-verified by its hash, at its end.
+Loose raw objects are stored so, and all objects in container version 1. A part has no checksum: an object is verified
+by its hash, at its end.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ OTHER_HASH = "its bytes have another hash than its key"
 
 
 def pieces(fetch: Fetch, length: int) -> Iterator[BytesLike]:
-    """The stored bytes, in parts of at most one frame. Raises `DecodeError` when there are fewer."""
+    """Yield the stored bytes in parts of at most one frame. Raise `DecodeError` when there are fewer."""
     for at in range(0, length, FRAME_SIZE):
         want = min(FRAME_SIZE, length - at)
         piece = fetch(at, want)
@@ -36,12 +36,12 @@ def pieces(fetch: Fetch, length: int) -> Iterator[BytesLike]:
 
 
 def plain_parts(fetch: Fetch, stored: Stored, digest: bytes, hash_type: HashType) -> Iterator[BytesLike]:
-    """The object in parts of at most one frame; at the end its hash is verified. Raises `DecodeError`."""
+    """Return the object in parts of at most one frame; its hash is verified at the end. Raise `DecodeError`."""
     return hashed(_decoded_parts(fetch, stored), digest, hash_type)
 
 
 def hashed(parts: Iterator[BytesLike], digest: bytes, hash_type: HashType) -> Iterator[BytesLike]:
-    """The same parts; at the end `DecodeError` when all of them together have another hash."""
+    """Yield the same parts, and raise `DecodeError` at the end if they have another hash than ``digest``."""
     hasher = hash_type.new()
     for part in parts:
         hasher.update(part)
@@ -62,10 +62,10 @@ def _decoded_parts(fetch: Fetch, stored: Stored) -> Iterator[BytesLike]:
 class PlainReader(Seekable):
     """Reads an object without frames; wrap it in `io.BufferedReader`. For one thread at a time.
 
-    The hash is verified whenever the object is read from beginning to end; a range alone is checked for being there.
-    In a compressed object going back begins anew, and going forward decodes what lies between; what comes back is held
-    in the memory of two frames. Raw bytes go by ``fill`` into the caller's buffer. ``on_damage`` makes the exception of
-    a reason, ``on_close`` is called when it is closed.
+    The hash is verified when the object is read from beginning to end; of a range only the length is checked. In a
+    compressed object, seeking back decodes from the beginning again, and seeking forward decodes the bytes between. At
+    most two frames are held in memory. ``fill`` reads raw bytes directly into the caller's buffer. ``on_damage`` makes
+    an exception of a reason; ``on_close`` is called when the reader is closed.
     """
 
     def __init__(
@@ -90,13 +90,13 @@ class PlainReader(Seekable):
         self._hashed = 0
         self._parts: Iterator[BytesLike] | None = None
         self._bad: int | None = None
-        """The position of a read that found the hash to be another: it is damaged there each time."""
+        """The position of the read that found another hash: every read at this position raises."""
         self._part: BytesLike = b""
         self._start = 0
-        """Where ``_part`` begins."""
+        """The position at which ``_part`` begins."""
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        """Fill a part of the buffer; nothing only at the end of the object. When it raises, anything may be there."""
+        """Fill a part of the buffer; 0 bytes only at the end. After an error its content is undefined."""
         self._refuse_closed()
         target = memoryview(buffer).cast("B")
         want = min(len(target), self._size - self._position)
@@ -114,7 +114,7 @@ class PlainReader(Seekable):
         return done
 
     def readall(self) -> bytes:
-        """All that is left: in one call and one piece, where it is raw."""
+        """Return all remaining bytes: raw ones with a single read."""
         self._refuse_closed()
         left = self._size - self._position
         if left <= 0:
@@ -134,7 +134,7 @@ class PlainReader(Seekable):
         return data
 
     def _is_next(self) -> bool:
-        """Whether what is read next is to be hashed: it stands behind what was hashed, or at the beginning."""
+        """Return whether the next bytes are to be hashed: they follow the hashed ones, or are the first."""
         if not self._position and self._hashed:
             self._hasher, self._hashed, self._bad = self._hash.new(), 0, None
         if self._position == self._bad:
@@ -155,7 +155,7 @@ class PlainReader(Seekable):
             self._parts, self._part, self._start = _decoded_parts(self._fetch, self._stored), b"", 0
         while self._position >= self._start + len(self._part):
             self._start += len(self._part)
-            self._part = b""  # The old part goes first, so that there is never more than one.
+            self._part = b""  # Release the old part first: at most one is held.
             # The decoder raises `DecodeError` where it ends too early.
             self._part = next(self._parts)
         begin = self._position - self._start
@@ -168,7 +168,7 @@ class PlainReader(Seekable):
         self._hashed += len(data)
         if self._hashed == self._size:
             for _ in self._parts or ():
-                pass  # What stands behind the last byte: the decoder raises if it is more.
+                pass  # The decoder raises if more bytes follow.
             if self._hasher.digest() != self._digest:
                 self._bad = self._position
                 raise DecodeError(OTHER_HASH)

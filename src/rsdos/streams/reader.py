@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 class FramedReader(Seekable):
     """Reads a framed object, decoding only the frames that it touches; wrap it in `io.BufferedReader`.
 
-    Holds one decoded frame at most (and the stored piece while it is decoded). Every byte it returns is verified.
-    For one thread at a time. ``on_damage`` makes the exception to raise of a reason. Closing it closes nothing else.
-    Whole raw frames go by ``fill`` into the caller's buffer, and are verified there.
+    It holds one decoded frame at most, and the stored piece while it is decoded. Every returned byte is verified.
+    ``fill`` reads whole raw frames directly into the caller's buffer, where they are verified. ``on_damage`` makes the
+    exception for a reason. Closing the reader closes nothing else. For one thread at a time.
     """
 
     def __init__(self, fetch: Fetch, fill: Fill, stored: Stored, on_damage: Callable[[str], Exception]) -> None:
@@ -37,7 +37,7 @@ class FramedReader(Seekable):
         self._frame: BytesLike = b""
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        """Fill the buffer, frame by frame; less only at the end. When it raises, anything may be in the buffer."""
+        """Fill the buffer, frame by frame; less only at the end. After an error its content is undefined."""
         self._refuse_closed()
         target = memoryview(buffer).cast("B")
         filled = 0
@@ -46,7 +46,7 @@ class FramedReader(Seekable):
         return filled
 
     def readall(self) -> bytes:
-        """All that is left, without a copy of each frame in between."""
+        """Return all remaining bytes, without an extra copy of each frame."""
         self._refuse_closed()
         table = self._table
         index, start = divmod(self._position, FRAME_SIZE)
@@ -64,14 +64,14 @@ class FramedReader(Seekable):
         while part := self._rest_of_frame(FRAME_SIZE):
             self._position += len(part)
             yield part
-            del part  # The frame goes before the next one comes.
+            del part  # Release the frame before the next one is decoded.
 
     def close(self) -> None:
         self._frame = b""
         super().close()
 
     def _copy_into(self, target: memoryview) -> int:
-        """Copy from one frame. A method of its own, so that no view keeps that frame while the next is decoded."""
+        """Copy from one frame. A separate method, so that no view keeps the frame while the next one is decoded."""
         done = self._fill_with_frame(target)
         if not done:
             part = self._rest_of_frame(len(target))
@@ -81,7 +81,7 @@ class FramedReader(Seekable):
         return done
 
     def _fill_with_frame(self, target: memoryview) -> int:
-        """Read a whole raw frame into where it is wanted, if it is, without a copy of it in between."""
+        """Read a whole raw frame directly into the target, if it fits there. Return its size, or 0."""
         table = self._table
         index, start = divmod(self._position, FRAME_SIZE)
         if table.codec is not Codec.RAW or start or index >= len(table) or index == self._index:
@@ -96,12 +96,12 @@ class FramedReader(Seekable):
         return size
 
     def _rest_of_frame(self, limit: int) -> memoryview:
-        """From the position to the end of its frame, ``limit`` bytes at most; empty at the end of the object."""
+        """Return the bytes from the position to the end of its frame, at most ``limit``; none at the end."""
         index, start = divmod(self._position, FRAME_SIZE)
         if self._position >= self._table.size:
             return memoryview(b"")
         if index != self._index:
-            # The old frame goes first, so that there is never more than one.
+            # Release the old frame first: at most one is held.
             self._index, self._frame = -1, b""
             try:
                 self._frame = self._table.read(self._fetch, index)

@@ -1,4 +1,4 @@
-"""What every stream of an object has in common: a position, and the rules of `seek`."""
+"""The base of all streams of an object: a position, and the rules of `seek`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from rsdos.streams.buffers import join_parts
 
 
 class ObjectStream(io.BufferedReader):
-    """A buffered stream of one object; ``mode`` is that of a file.
+    """A buffered stream of one object, with the ``mode`` of a file.
 
-    Where the object is a raw file of its own it has that file's ``name`` and ``fileno``; elsewhere AttributeError and
-    `io.UnsupportedOperation` say that there is none.
+    A raw loose object also has the ``name`` and the ``fileno`` of its file. For other objects they raise AttributeError
+    and `io.UnsupportedOperation`.
     """
 
     @property
@@ -22,9 +22,9 @@ class ObjectStream(io.BufferedReader):
         return "rb"
 
     def fileno(self) -> int:
-        """The descriptor of the object's file, at the position of the stream; what is read by it is not verified.
+        """Return the descriptor of the object's file, at the position of the stream.
 
-        The object is, before this returns, from beginning to end.
+        The whole object is verified before this returns; reads of the descriptor are not.
         """
         fd = super().fileno()
         os.lseek(fd, self.tell(), os.SEEK_SET)
@@ -32,7 +32,7 @@ class ObjectStream(io.BufferedReader):
 
 
 class Seekable(io.RawIOBase):
-    """A raw stream of ``size`` bytes with a position of its own. For one thread at a time."""
+    """A raw stream of ``size`` bytes with its own position. For one thread at a time."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -49,12 +49,12 @@ class Seekable(io.RawIOBase):
         return self._position
 
     def readall(self) -> bytes:
-        """All that is left, in the memory of one copy. (The inherited one reads 8 KiB at a time, and holds two.)"""
+        """Return all remaining bytes, with one copy in memory; the inherited method holds two."""
         self._refuse_closed()
         return join_parts(iter(partial(self.read, FRAME_SIZE), b""))
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move and return the new position, which may lie beyond the end. `ValueError` if it would be negative."""
+        """Move to a position, which may be beyond the end, and return it. Raise ValueError for a negative one."""
         self._refuse_closed()
         match whence:
             case os.SEEK_SET:

@@ -1,4 +1,4 @@
-"""What is inserted, as bytes or as frames: bytes in memory, the path of a regular file, or a binary stream."""
+"""Reads the sources of inserts as bytes or frames: bytes in memory, paths of regular files, binary streams."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from rsdos.model import FRAME_SIZE, BytesLike, Source
 from rsdos.storage.descriptors import opening
 from rsdos.streams.buffers import Buffers
 
-# O_NONBLOCK: opening a FIFO that nobody writes to must not hang.
+# O_NONBLOCK: opening a FIFO without a writer must not hang.
 _OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 class Frames:
-    """An object larger than one frame: iterate it, once, for frames of exactly `FRAME_SIZE` bytes but the last.
+    """An object larger than one frame. Iterate it once, for frames of exactly `FRAME_SIZE` bytes except the last.
 
-    Holds two frames at most. What `take` opened is closed at the end, on an error, and by `close`. For one thread at
-    a time. A frame stays as it is for as long as it is held.
+    It holds at most two frames. A file that `take` opened is closed at the end, on an error, and by `close`. A frame
+    does not change while it is held. For one thread at a time.
     """
 
     def __init__(self, frames: Iterator[BytesLike], opened: io.FileIO | None = None) -> None:
@@ -42,12 +42,12 @@ class Frames:
             raise
 
     def told(self, tell: Callable[[int], None]) -> Self:
-        """The same, and ``tell`` gets the size of each frame before it is given."""
+        """Call ``tell`` with the size of each frame before it is yielded. Return self."""
         self._frames = _told(self._frames, tell)
         return self
 
     def close(self) -> None:
-        """Close what was opened; no more frames. Idempotent."""
+        """Close the file, and yield no more frames. Idempotent."""
         self._frames = iter(())
         if self._opened is not None:
             self._opened.close()
@@ -65,15 +65,15 @@ def _told(frames: Iterator[BytesLike], tell: Callable[[int], None]) -> Iterator[
     for frame in frames:
         tell(len(frame))
         yield frame
-        del frame  # Its memory is used again when nobody holds it.
+        del frame  # Its memory is reused when no reference is left.
 
 
 def take(source: Source | Frames) -> bytes | Frames:
-    """The object: its bytes if it is at most `FRAME_SIZE` of them, else its frames. Frames stay what they are.
+    """Return the bytes of an object of at most `FRAME_SIZE`, or the frames of a larger one; `Frames` as they are.
 
-    What comes back does not change when the source does: mutable memory is copied. Raises `InvalidSource`,
-    `UnreadableSource`, `SourceChanged` (a file that changes while it is read; while iterating, too), and whatever a
-    stream raises. A stream is read from where it stands and is not closed.
+    Mutable memory is copied, so that later changes of the source have no effect. A stream is read from its position and
+    is not closed. Raise `InvalidSource`, `UnreadableSource`, `SourceChanged` (also while iterating, when a file changes
+    while it is read), and any error of a stream.
     """
     if isinstance(source, bytes):
         return source if len(source) <= FRAME_SIZE else Frames(_slices(memoryview(source)))
@@ -89,7 +89,7 @@ def take(source: Source | Frames) -> bytes | Frames:
 
 
 def in_frames(parts: Iterable[BytesLike]) -> Iterator[BytesLike]:
-    """The same bytes, cut into frames of exactly `FRAME_SIZE` bytes but the last."""
+    """Yield the same bytes in frames of exactly `FRAME_SIZE` bytes, except the last."""
     rest = bytearray()
     for part in parts:
         if not rest and len(part) == FRAME_SIZE:
@@ -104,9 +104,9 @@ def in_frames(parts: Iterable[BytesLike]) -> Iterator[BytesLike]:
 
 
 def _view_of(source: object) -> memoryview:
-    """The buffer of an object that has one: an array, say."""
+    """Return the buffer of an object that has one, for example an array."""
     try:
-        return memoryview(source)  # type: ignore[arg-type]  # which is what is asked
+        return memoryview(source)  # type: ignore[arg-type]  # the `try` tests this
     except TypeError:
         kind = type(source).__name__
         raise InvalidSource(f"neither bytes, nor a path, nor a binary stream: {kind}") from None
@@ -115,19 +115,20 @@ def _view_of(source: object) -> memoryview:
 
 
 def refuse_pointers(view: memoryview) -> None:
-    """Raise `InvalidSource` when what the buffer holds is addresses: of Python's objects (an array of numpy's of dtype
-    "object", or with a field of it), or in C. They mean nothing to another process, and nothing says so later.
+    """Raise `InvalidSource` for a buffer of addresses, of Python objects (a numpy array with dtype "object") or in C.
+
+    Addresses mean nothing to another process, and stored bytes do not show that they are addresses.
     """
     if _POINTERS.isdisjoint(view.format):
         return
-    import re  # For names of fields, which are between colons, alone.
+    import re  # Needed only to remove names of fields, which are between colons.
 
     if not _POINTERS.isdisjoint(re.sub(":[^:]*:", "", view.format)):
         raise InvalidSource("its buffer holds addresses of objects, and not their bytes: pickle it, or numpy.save it")
 
 
 _POINTERS = frozenset("OP&")
-"""Codes of a buffer's format: of Python's object, and of pointers."""
+"""Codes of a buffer's format: Python objects and pointers."""
 
 
 def _take_memory(view: memoryview) -> bytes | Frames:
@@ -136,7 +137,7 @@ def _take_memory(view: memoryview) -> bytes | Frames:
     refuse_pointers(view)
     if view.nbytes <= FRAME_SIZE:
         return view.tobytes()
-    from _pickle import PickleBuffer  # Nobody else sees the bytes of whatever format. `pickle` itself is 3 ms.
+    from _pickle import PickleBuffer  # It alone gives the bytes of any format. Importing `pickle` takes 3 ms.
 
     return Frames(map(bytes, _slices(PickleBuffer(view).raw())))
 
@@ -154,7 +155,7 @@ def _take_stream(source: object) -> bytes | Frames:
 
 
 def _stream_frames(read: Callable[[int], object], head: bytes) -> Iterator[BytesLike]:
-    """``head`` is the first frame and a byte more, which told that there is a second."""
+    """Yield the frames of a stream. ``head`` is the first frame, and one byte of the second."""
     yield memoryview(head)[:FRAME_SIZE]
     frame = head[FRAME_SIZE:] + _read_fully(read, FRAME_SIZE - 1)
     del head
@@ -164,7 +165,7 @@ def _stream_frames(read: Callable[[int], object], head: bytes) -> Iterator[Bytes
 
 
 def _read_fully(read: Callable[[int], object], size: int) -> bytes:
-    """``size`` bytes of a stream; less only at its end."""
+    """Return ``size`` bytes of a stream; less only at its end."""
     chunk = _checked(read(size), size)
     if len(chunk) == size or not chunk:
         return chunk
@@ -195,14 +196,14 @@ def _take_file(path: str | os.PathLike[str]) -> bytes | Frames:
     try:
         for descriptor in opening(path, _OPEN_FLAGS):
             try:
-                # Six system calls and little else: of a file of 1 KB this is half of what its insert costs.
+                # Six system calls: for a file of 1 KB they are half the time of an insert.
                 before = os.fstat(descriptor)
                 size = before.st_size
                 if not stat.S_ISREG(before.st_mode):
                     number = errno.EISDIR if stat.S_ISDIR(before.st_mode) else errno.EINVAL
                     raise UnreadableSource(path, number, "not a regular file")
                 if size <= FRAME_SIZE:
-                    # One byte more than there should be, so that one read also finds the end.
+                    # One byte more than the size, so that one read also finds the end.
                     data = os.read(descriptor, size + 1)
                     after = os.fstat(descriptor)
                     if len(data) == size == after.st_size and before.st_mtime_ns == after.st_mtime_ns:
@@ -224,7 +225,7 @@ def _take_file(path: str | os.PathLike[str]) -> bytes | Frames:
 
 
 def _take_open_file(path: str | os.PathLike[str], opened: io.FileIO, before: os.stat_result) -> bytes | Frames:
-    """The slower way: for more than a frame, for a read that was cut short, and for what has no size (/proc)."""
+    """Read a file that has more than a frame, whose read was cut short, or that has no size (/proc)."""
     frames = Frames(_file_frames(path, opened, before), opened)
     if before.st_size > FRAME_SIZE:
         return frames
@@ -254,7 +255,7 @@ def _file_frames(path: str | os.PathLike[str], opened: io.FileIO, before: os.sta
 
 
 def _refuse_change(path: str | os.PathLike[str], before: os.stat_result, after: os.stat_result, total: int) -> None:
-    """``total`` bytes were read between the two. Files of /proc have a size of 0, whatever they hold."""
+    """Raise `SourceChanged` if the file changed while ``total`` bytes were read. Files of /proc have a size of 0."""
     if (
         after.st_mtime_ns != before.st_mtime_ns
         or after.st_size != before.st_size

@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
 IN_MEMORY = 8 << 20
-"""Bytes of an object that are held in memory; more go to a file without a name, in the container."""
+"""Bytes of an object that are held in memory. A larger object goes to a file without a name in the container."""
 
 _BUFFER = 1 << 18
-"""Bytes of such a file that are gathered before they are written."""
+"""Bytes that are buffered for one write to this file."""
 
 
 class _Nameless(io.RawIOBase):
-    """A file without a name, of the process that made it.
+    """A file without a name. Only the process that made it can use it.
 
-    Where it is read and written is told here: a child's file has its position in common with that of its parent. Of
-    what a buffer holds, which a child has too and writes when it is closed, nothing comes here: it is closed there.
+    The position is kept here, because a forked child shares the position of the descriptor. In the child the file
+    counts as closed, so that the child's copy of the buffer is never written.
     """
 
     def __init__(self, directory: str) -> None:
@@ -79,19 +79,19 @@ class ObjectWriter(io.BufferedIOBase):
     """See `rsdos.Container.writer`. For one thread at a time."""
 
     def __init__(self, insert: Callable[[IO[bytes]], str], directory: str) -> None:
-        """``insert`` stores what it reads, and returns the key. ``directory`` has room for a large object."""
+        """``insert`` stores a stream and returns its key. ``directory`` is for the file of a large object."""
         self._key: str | None = None
         self._insert: Callable[[IO[bytes]], str] | None = insert
-        # Of the process: a fork must not store what its parent has written.
+        # A forked child must not store the object of its parent.
         self._process = os.getpid()
         self._directory = directory
         self._spool: io.BytesIO | io.BufferedRandom = io.BytesIO()
 
     @property
     def key(self) -> str:
-        """The object's key. Raises ValueError before it is stored."""
+        """The object's key. Raises ValueError before the object is stored."""
         if self._key is None:
-            raise ValueError("the object is not stored: that is when its writer is closed")
+            raise ValueError("the object is not stored yet: it is when its writer is closed")
         return self._key
 
     def write(self, data: ReadableBuffer, /) -> int:
@@ -131,7 +131,7 @@ class ObjectWriter(io.BufferedIOBase):
         return True
 
     def close(self) -> None:
-        """Store the object; its key is there then. Raises what `insert` does, and nothing is stored. Idempotent."""
+        """Store the object and set its key. An error of `insert` is raised, and nothing is stored then. Idempotent."""
         insert, self._insert = self._insert, None
         if insert is None:
             return
@@ -143,7 +143,7 @@ class ObjectWriter(io.BufferedIOBase):
             self._drop()
 
     def abort(self) -> None:
-        """Close, and store nothing. Idempotent."""
+        """Close the writer and store nothing. Idempotent."""
         self._insert = None
         self._drop()
 
@@ -164,7 +164,7 @@ class ObjectWriter(io.BufferedIOBase):
             self.abort()
 
     def _make_room(self, size: int) -> None:
-        """Go on in a file when the object does not fit into memory."""
+        """Move the object to a file when it becomes too large for memory."""
         if size > IN_MEMORY and isinstance(self._spool, io.BytesIO):
             spool = io.BufferedRandom(_Nameless(self._directory), _BUFFER)
             spool.write(self._spool.getbuffer())
@@ -172,7 +172,7 @@ class ObjectWriter(io.BufferedIOBase):
             self._spool = spool
 
     def _drop(self) -> None:
-        with suppress(WriterPoisoned):  # In a forked child it cannot be flushed.
+        with suppress(WriterPoisoned):  # A forked child cannot flush it.
             self._spool.close()
         super().close()
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from rsdos.compat.disk_objectstore.exceptions import IndexNotFound
-from rsdos.config import LEGACY, Config
+from rsdos.config import VERSION_1, Config
 from rsdos.engine.create import clear_container, make_container
 from rsdos.engine.engine import Engine
 from rsdos.errors import DamagedContainer, NotAContainer, RsdosError
@@ -105,7 +105,7 @@ class Folder:
             pack_size_target=pack_size_target,
             loose_prefix_len=loose_prefix_len,
             hash_type=hash_type,
-            version=LEGACY,
+            version=VERSION_1,
         )
         config.refuse_unreadable(Readers.ALL)
         self.close()

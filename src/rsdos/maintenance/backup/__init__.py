@@ -1,1 +1,1 @@
-"""Copies of a container: made, kept in generations, sent elsewhere, restored."""
+"""Backups of a container: made beside earlier generations, sent to another machine, restored."""

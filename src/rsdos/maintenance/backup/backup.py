@@ -1,4 +1,4 @@
-"""Backup: a copy of the whole container beside those made before. Options → plan → execute → report."""
+"""Backup: a copy of the whole container beside the earlier ones. Options → plan → execute → report."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from rsdos.storage import posix
 
 @dataclass(frozen=True, slots=True)
 class BackupOptions:
-    """What is wanted of a backup to the directory ``destination``.
+    """The options of a backup to the directory ``destination``.
 
-    ``keep`` generations stay beside the new one. ``verify``: read and hash all that is in it. ``link`` what did not
-    change since the last one; without it everything is copied anew.
+    ``keep`` earlier generations are kept. ``verify`` reads and hashes every object of the new one. ``link`` makes hard
+    links for files that did not change since the last generation; without it every file is copied.
     """
 
     destination: str
@@ -37,9 +37,9 @@ class BackupOptions:
 
 @dataclass(frozen=True, slots=True)
 class BackupPlan:
-    """What there is to back up: ``files`` of ``length`` bytes, a part of which the generation ``previous`` may have.
+    """The number of ``files`` to back up, and their ``length`` in bytes. The generation ``previous`` may have a part.
 
-    ``resumes``: there is an unfinished backup to go on with.
+    ``resumes`` is True when an unfinished backup is continued.
     """
 
     options: BackupOptions
@@ -51,14 +51,14 @@ class BackupPlan:
 
 @dataclass(frozen=True, slots=True)
 class BackupReport:
-    """What a backup did.
+    """The result of a backup, which took ``seconds``.
 
-    The new ``generation`` has ``files`` of ``length`` bytes, ``linked`` of them as in the one before; ``written``
-    bytes are new. ``deleted`` are the generations that went. ``unreadable`` are files of the container that are
-    missing, cut short or on a bad sector: what there is of them was copied. ``objects`` copies were verified;
-    ``damaged`` are the keys of those that are bad in the container. ``renewed`` are files of which the copy was bad,
-    which the generation before still has, and the container's is good: they were copied anew. ``linked_length`` bytes
-    are in those that are linked. It took ``seconds``.
+    The new ``generation`` has ``files`` of ``length`` bytes. ``linked`` files of ``linked_length`` bytes are hard links
+    to the generation before; ``written`` bytes were copied. ``deleted`` are the generations that were deleted.
+    ``unreadable`` are files of the container that are missing, too short or on a bad sector: the readable part was
+    copied. ``objects`` copies were verified. ``damaged`` are the keys of objects that are damaged in the container.
+    ``renewed`` are files whose linked copy was damaged and that were copied again from the container; the generation
+    before still has the damaged copy.
     """
 
     generation: str
@@ -76,18 +76,31 @@ class BackupReport:
 
     @property
     def is_good(self) -> bool:
-        """Whether all could be read and, where that was wanted, is what its keys say."""
+        """Whether every file could be read and, if verified, no object is damaged."""
         return not self.unreadable and not self.damaged
 
 
 def plan(engine: Engine, options: BackupOptions) -> BackupPlan:
-    """Count the files. Raises `InvalidOption`, `ContainerExists` when backups of another container are there."""
+    """Count the files to back up.
+
+    Args:
+        engine: the open container.
+        options: a `BackupOptions`.
+
+    Returns:
+        The number of files and bytes, and the generation to link to.
+
+    Raises:
+        InvalidOption: ``keep`` is negative, or the destination is inside the container.
+        ContainerExists: the destination has backups of another container.
+        NotOurs: something else is in the place of the unfinished backup.
+    """
     if options.keep < 0:
         raise InvalidOption(f"keep is 0 or more, not {options.keep}")
     generations = Generations(options.destination)
     root, inside = os.path.realpath(engine.layout.root), os.path.realpath(generations.root)
     if os.path.commonpath([root, inside]) == root:
-        raise InvalidOption(f"{options.destination}: inside the container that is to be backed up")
+        raise InvalidOption(f"{options.destination}: inside the container to back up")
     generations.check(engine.config.container_id)
     loose = list(map(posix.length_of, engine.loose.names.paths()))
     sums = engine.packed.stats()
@@ -99,14 +112,27 @@ def plan(engine: Engine, options: BackupOptions) -> BackupPlan:
 
 
 def execute(engine: Engine, plan: BackupPlan, progress: Progress = SILENCE) -> BackupReport:
-    """Back up. Readers, writers and maintenance go on; everything that was there at the start and stays is in it.
+    """Back up the container while it is in use.
 
-    Nothing is removed from the destination but what a backup of this container has made, and no link is followed there.
+    Readers, writers and maintenance are not blocked. The backup contains every object that exists at the beginning and
+    is not deleted while it runs. In the destination only files that a backup of this container has made are removed,
+    and no link is followed. A run that is killed, or ends with a full disk or any other error, leaves the earlier
+    generations as they were, and the next run continues with the files that were copied.
 
-    Killed at any moment, on a full disk or with any other error, the generations that were there are as they were, and
-    the next run goes on with what was copied. Raises `Busy` when another backup to the same place is at work,
-    `ContainerExists`, `NotOurs` when something else stands where the unfinished backup does, `DamagedContainer` when
-    the newest manifest is damaged, and OSError.
+    Args:
+        engine: the open container.
+        plan: what `plan` returned.
+        progress: receives the bytes copied, and the objects verified.
+
+    Returns:
+        The new generation and its counts.
+
+    Raises:
+        Busy: another backup to the same destination is running.
+        ContainerExists: the destination has backups of another container.
+        NotOurs: something else is in the place of the unfinished backup.
+        DamagedContainer: the newest manifest is damaged.
+        OSError: a system call failed.
     """
     begun = monotonic()
     options = plan.options
@@ -116,7 +142,7 @@ def execute(engine: Engine, plan: BackupPlan, progress: Progress = SILENCE) -> B
         generations.check(container_id)
         generations.collect_garbage()
         with suppress(OSError):
-            # Where there is no directory for it, no lock can keep the packs of version 1.
+            # The lock that protects the packs needs this directory; version 1 may not have it.
             engine.layout.make(engine.layout.locks)
         with _mirror(engine, generations, options, progress) as mirror, engine.protect_packs():
             mirror.run(plan.length)
@@ -151,13 +177,16 @@ def _mirror(engine: Engine, generations: Generations, options: BackupOptions, pr
             place = stack.enter_context(generations.open())
             previous = stack.enter_context(place.child(names[-1]))
         rights = Rights.like(engine.layout.root)
-        mirror = Mirror(engine, live, previous, rights, generations.move_to_quarantine, progress)
+        mirror = Mirror(engine, live, previous, rights, generations.open_quarantine, progress)
         stack.callback(mirror.close)
         yield mirror
 
 
 def _verified(mirror: Mirror, root: str, progress: Progress) -> tuple[Verified, tuple[str, ...]]:
-    """Read all; what is bad is copied anew, and read again. What is bad then is bad in the container."""
+    """Verify the copy, copy damaged files again, and verify once more.
+
+    Files that are damaged after that are damaged in the container. Also return the files that were renewed.
+    """
     verified = verify_all(root, progress)
     if not verified.damaged and not verified.reason:
         return verified, ()

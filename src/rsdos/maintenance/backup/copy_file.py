@@ -1,4 +1,4 @@
-"""Copying the beginning of one file over another, block by block."""
+"""Copies the beginning of one file over another, block by block."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _STEP = 4 << 20
 """Bytes that are read and written at once."""
 
 _SECTOR = 4096
-"""Of a block that the disk cannot read, the parts that are tried one by one."""
+"""Bytes that are read one by one in a block that the disk cannot read as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
 class CopiedPrefix:
-    """What was copied: ``length`` bytes are there, ``written`` of them by this. ``is_whole`` if all could be read."""
+    """The target has ``length`` bytes, ``written`` of them by this call. ``is_whole`` if all could be read."""
 
     length: int
     written: int
@@ -27,10 +27,10 @@ class CopiedPrefix:
 
 
 def copy_prefix(source: int, target: int, length: int, advance: Callable[[int], None]) -> CopiedPrefix:
-    """Give ``target`` the first ``length`` bytes of ``source``, and no more.
+    """Make ``target`` the first ``length`` bytes of ``source``.
 
-    What ``target`` has already is compared and only written where it is another: a reader of both cannot be deceived by
-    what a run before this has left. What cannot be read is filled with zeros. Not synced. Raises OSError.
+    Bytes that ``target`` has already are compared, and written only where they differ: leftovers of an earlier run are
+    corrected. Unreadable sectors become zeros. The target is not synced. Raise OSError.
     """
     have = os.fstat(target).st_size
     at = written = 0
@@ -50,7 +50,7 @@ def copy_prefix(source: int, target: int, length: int, advance: Callable[[int], 
 
 
 def stage_file(piece: FilePrefix, root: str) -> None:
-    """Copy an open piece to its place in the directory ``root``, with its time, by which rsync tells what is new."""
+    """Copy an open piece to its place in the directory ``root``, with its time: rsync compares times."""
     with posix.create(os.path.join(root, piece.name)) as target:
         copy_prefix(piece.fd, target, piece.length, lambda amount: None)
         modified = os.fstat(piece.fd).st_mtime_ns
@@ -58,7 +58,7 @@ def stage_file(piece: FilePrefix, root: str) -> None:
 
 
 def _read_with_holes(fd: int, offset: int, length: int) -> tuple[bytes, bool]:
-    """Up to ``length`` bytes, with zeros where the disk has none to give; whether it had all."""
+    """Return up to ``length`` bytes, with zeros for unreadable sectors, and whether all could be read."""
     try:
         return posix.read_at(fd, offset, length), True
     except OSError as error:

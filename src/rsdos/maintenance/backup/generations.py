@@ -1,7 +1,7 @@
-"""The directory that backups are in: one generation each, named and arranged as ``dostore backup`` does.
+"""The directory of backups: one generation for each, named and arranged as by ``dostore backup``.
 
-``backup_<YYYYmmddHHMMSS>_<random>`` are whole containers, ``live-backup`` is one that is not finished, ``last-backup``
-is a symbolic link to the newest. What has another name is left alone, and so is a link in the place of one of these.
+``backup_<YYYYmmddHHMMSS>_<random>`` are whole containers, ``live-backup`` is the unfinished one, and ``last-backup`` is
+a symbolic link to the newest. Files with other names are left alone, and so are links in the place of a generation.
 """
 
 from __future__ import annotations
@@ -50,16 +50,16 @@ _LETTERS = string.ascii_lowercase + string.digits
 
 
 class Generations:
-    """The backups in the directory ``root``: the way there may lead over links, nothing in it is a link."""
+    """The backups in the directory ``root``. Links on the way to it are followed, links in it are not."""
 
     def __init__(self, root: str) -> None:
         self.root = os.path.abspath(root)
         self.live = os.path.join(self.root, LIVE)
-        """The one that is not finished."""
+        """The path of the unfinished backup."""
 
     @contextmanager
     def locked(self, when_busy: WhenBusy) -> Iterator[None]:
-        """Make the directory, and keep other backups out of it. Raises `Busy`."""
+        """Make the directory, and hold the lock against other backups to it. Raise `Busy`."""
         made = not os.path.isdir(self.root)
         os.makedirs(self.root, exist_ok=True)
         if made:
@@ -74,7 +74,7 @@ class Generations:
 
     @contextmanager
     def protect_packs(self) -> Iterator[None]:
-        """Keep all generations where they are. Where nothing can be written nobody deletes one, and nothing is held."""
+        """Protect all generations from deletion. In a read-only directory nobody deletes one: no lock is taken."""
         try:
             lock = locks.acquire_shared(os.path.join(self.root, LOCK))
         except OSError:
@@ -84,11 +84,11 @@ class Generations:
             yield
 
     def open(self) -> Directory:
-        """The directory itself. Raises FileNotFoundError."""
+        """Open the directory. Raise FileNotFoundError."""
         return Directory(self.root, PLACE)
 
     def names(self) -> list[str]:
-        """The finished generations, oldest first."""
+        """Return the names of the finished generations, oldest first."""
         try:
             place = self.open()
         except FileNotFoundError:
@@ -101,25 +101,25 @@ class Generations:
 
     @property
     def last(self) -> str | None:
-        """The path of the newest generation."""
+        """The path of the newest generation; None without one."""
         names = self.names()
         return self.path(names[-1]) if names else None
 
     def check(self, container_id: str) -> None:
-        """Raises `ContainerExists` when backups of another container are here, `NotOurs` for a stranger's live one."""
+        """Raise `ContainerExists` for backups of another container, `NotOurs` for a foreign ``live-backup``."""
         if self.last:
             with suppress(NotAContainer, DamagedContainer):
                 refuse_another(self.root, read_config(f"{self.last}/{CONFIG}").container_id, container_id)
         with suppress(FileNotFoundError), self.open() as place, place.child(LIVE) as live:
             for name in (CONFIG, MARKED):
-                # Nothing there yet, or not even the first file of it.
+                # The unfinished backup has no configuration yet, or not all of it.
                 with suppress(NotAContainer, DamagedContainer):
                     refuse_another(self.root, read_config(f"{live.path}/{name}").container_id, container_id)
             refuse_strangers(live.path, live.names(), partial(read_small_file, live), container_id)
 
     @contextmanager
     def begun(self, container_id: str) -> Iterator[Directory]:
-        """The directory of the live one, open, made and marked if it is not there. `check` comes before."""
+        """Open the unfinished backup; make and mark it if it is missing. Call `check` first."""
         with self.open() as place:
             with suppress(FileExistsError):
                 os.mkdir(LIVE, 0o700, dir_fd=place.fd)
@@ -128,13 +128,13 @@ class Generations:
                     mark_backup(live, container_id)
                 yield live
 
-    def move_to_quarantine(self) -> Directory:
-        """The directory for what is not ours, and in the way; the caller closes it."""
+    def open_quarantine(self) -> Directory:
+        """Open the quarantine, for foreign files that are in the way. The caller closes it."""
         with self.open() as place:
             return quarantine_directory(place)
 
     def collect_garbage(self) -> None:
-        """Remove what is left of generations that were being deleted."""
+        """Remove the rest of generations whose deletion was interrupted."""
         with self.open() as place:
             for name in place.names():
                 if name.startswith(DYING) and _NAME(name.removeprefix(DYING)):
@@ -144,20 +144,20 @@ class Generations:
                     self._delete(place, name)
 
     def finish(self) -> str:
-        """Make the live one a generation, the newest; returns its path. All that is in it is synced already."""
+        """Make the unfinished backup the newest generation. Return its path. All of its files are synced already."""
         name = next_name(self.names())
         with self.open() as place:
             os.rename(LIVE, name, src_dir_fd=place.fd, dst_dir_fd=place.fd)
             place.sync()
-            self._lead_to(place, name)
+            self._point_last_to(place, name)
             place.sync()
         return self.path(name)
 
-    def _lead_to(self, place: Directory, name: str) -> None:
-        """Let the link lead there. Not every file system has links; what is no link stays."""
+    def _point_last_to(self, place: Directory, name: str) -> None:
+        """Point the link ``last-backup`` to a generation. Leave it out if a file is in its place, or without links."""
         with suppress(FileNotFoundError):
             if not stat.S_ISLNK(place.status(LAST).st_mode):
-                log_warning("%s: is there, and is no link: it stays as it is", self.path(LAST))
+                log_warning("%s: exists and is not a link: it is left as it is", self.path(LAST))
                 return
         place.remove(NEW_LAST)
         try:
@@ -170,9 +170,9 @@ class Generations:
         os.rename(NEW_LAST, LAST, src_dir_fd=place.fd, dst_dir_fd=place.fd)
 
     def prune(self, keep: int, made: str, container_id: str) -> tuple[str, ...]:
-        """Delete all generations of the container but ``made``, the newest, and ``keep`` others; returns their names.
+        """Delete all generations of the container except ``made``, the newest, and ``keep`` others. Return their names.
 
-        What is in them and not ours goes to quarantine.
+        Foreign files in them are moved to quarantine.
         """
         with self.open() as place:
             own = [name for name in self.names() if name != made and self._is_of(name, container_id)]
@@ -183,12 +183,12 @@ class Generations:
                     os.rename(name, DYING + name, src_dir_fd=place.fd, dst_dir_fd=place.fd)
                     dying.append(DYING + name)
                 except OSError as error:
-                    # A directory of a lower layer of overlayfs cannot be renamed: it is deleted where it is.
+                    # overlayfs cannot rename a directory of a lower layer: delete it in place.
                     if error.errno != errno.EXDEV:
                         raise
                     dying.append(name)
             if old:
-                # Half of a generation must not be taken for one, whichever of its names a power loss leaves.
+                # After a power loss, a half-deleted generation must not have the name of a whole one.
                 place.sync()
             for name in dying:
                 self._delete(place, name)
@@ -201,7 +201,7 @@ class Generations:
             return False
 
     def _delete(self, place: Directory, name: str) -> None:
-        """Delete a generation: first what makes it one, last what says whose it is."""
+        """Delete a generation: first the configuration, which makes it one, and last the mark."""
         with place.child(name) as generation:
             generation.remove(CONFIG)
             generation.sync()
@@ -219,7 +219,7 @@ def _is_whole(place: Directory, name: str) -> bool:
 
 
 def _is_half(place: Directory, name: str) -> bool:
-    """Whether it is a generation of ours that was deleted where it is, by a run that was killed."""
+    """Return whether a killed run has begun to delete this generation in place."""
     return _has_file(place, name, MARK) and not _has_file(place, name, CONFIG)
 
 
@@ -232,18 +232,18 @@ def _has_file(place: Directory, name: str, file: str) -> bool:
 
 
 def refuse_another(place: str, other: str, container_id: str) -> None:
-    """Raises `ContainerExists` when the ``other`` id, of a backup in ``place``, is not that of the container."""
+    """Raise `ContainerExists` when the ``other`` id, of a backup in ``place``, is not the container's."""
     if not is_same(other, container_id):
         raise ContainerExists(place, "it has backups of another container")
 
 
 def names_among(names: Iterable[str]) -> list[str]:
-    """Those that are of generations, oldest first. One that no clock has made is none: no later one could follow it."""
+    """Return the names of generations, oldest first. A name with an impossible time is not one."""
     return sorted(name for name in names if _following(name))
 
 
 def _following(name: str) -> datetime | None:
-    """The second behind that of a name; None when it is none of a generation, or its year is the last that there is."""
+    """Return the second after that of a name; None for other names, and for the last year of the calendar."""
     match = _NAME(name)
     if match is None:
         return None
@@ -255,7 +255,7 @@ def _following(name: str) -> datetime | None:
 
 
 def next_name(names: Sequence[str]) -> str:
-    """The name of a new generation. Names go up, whatever the clock does: the newest is the one that was made last."""
+    """Return the name of a new generation. Names ascend, even when the clock goes back: the last one is the newest."""
     now = datetime.now(UTC).replace(tzinfo=None)
     stamp = max([now, *filter(None, map(_following, names[-1:]))])
     return f"backup_{stamp.strftime(_STAMP)}_{''.join(secrets.choice(_LETTERS) for _ in range(4))}"

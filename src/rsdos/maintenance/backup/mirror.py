@@ -1,4 +1,4 @@
-"""A copy of a container in another directory, consistent while that is in use: what backup and restore share."""
+"""Copies a container that is in use to another directory, for backup and restore."""
 
 from __future__ import annotations
 
@@ -34,25 +34,25 @@ _UNSYNCED_FILES = 64
 _UNSYNCED_BYTES = 64 << 20
 
 _NO_LINK = (errno.EMLINK, errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS)
-"""What a file system says that has no hard links, or no more of them for this file."""
+"""The errors of a file system without hard links, or without more of them for this file."""
 
 _BAD = (errno.EIO, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.EISDIR)
-"""What is said of a source file that is missing, no file, not ours to read, or on a bad sector."""
+"""The errors of a source file that is missing, not a file, not readable, or on a bad sector."""
 
 _NEVER = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX | 0o111
-"""Bits of a mode that no file of a copy has: an older release took them over from the container."""
+"""Mode bits that no file of a copy has. Older releases copied them from the container."""
 
 
 class Mirror:
-    """Makes the copy in the directory ``place``, by descriptors: no link in it, nor in ``previous``, is followed.
+    """Makes the copy in the directory ``place``. It works on descriptors: no link in it or in ``previous`` is followed.
 
-    What stands there of ours is an earlier one that was killed; all of it is made right or goes. What is not ours goes
-    to the directory that ``aside`` opens. Nobody else can get into the copy before it is whole.
+    Files of ours in the directory are an earlier copy that was killed: each is corrected or removed. Foreign files are
+    moved to the directory that ``open_quarantine`` opens. No other user can enter the copy before it is finished.
 
-    A file counts as there, here and in the older copy ``previous``, when its length and its time of modification are
-    those of the source: that time is set only when the bytes are on stable storage. Where times are kept too roughly
-    for that, bytes are compared. One from ``previous`` is linked. Everything else is compared, and written where it is
-    another. One thread.
+    A file counts as copied, in this directory and in the older copy ``previous``, when its length and its time of
+    modification are those of the source: the time is set only when the bytes are on stable storage. If the file system
+    stores times too coarsely, the bytes are compared. A file that ``previous`` has is linked. All other files are
+    compared, and written where they differ. For one thread.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Mirror:
         place: Directory,
         previous: Directory | None,
         rights: Rights,
-        aside: Callable[[], Directory],
+        open_quarantine: Callable[[], Directory],
         progress: Progress,
     ) -> None:
         self._engine = engine
@@ -71,7 +71,7 @@ class Mirror:
         self._open = {"": place}
         self._older: dict[str, Directory | None] = {"": previous}
         self._rights = rights
-        self._aside = aside
+        self._open_quarantine = open_quarantine
         self._progress = progress
         self._times: Times | None = None
         self._pieces: dict[str, int] = {}
@@ -79,20 +79,20 @@ class Mirror:
         self._unsynced_bytes = 0
         self.files = self.length = self.linked = self.linked_length = self.written = 0
         self.unreadable: list[str] = []
-        """Names of files of the container that are missing, cut short, or cannot be read; copied as far as they can."""
+        """Names of files of the container that are missing, too short, or unreadable. The readable part is copied."""
 
     def run(self, length: int) -> None:
-        """Copy; about ``length`` bytes. Readers, writers and maintenance go on, and the caller keeps the packs there.
+        """Copy the container, about ``length`` bytes. Readers, writers and maintenance are not blocked.
 
-        Raises `NotOurs` where a link or a file stands in the place of a directory, `Busy` when the container was
-        migrated, `DamagedContainer`, OSError.
+        The caller protects the packs. Raise `NotOurs` when a link or a file is in the place of a directory, `Busy` when
+        the container was migrated, `DamagedContainer`, OSError.
         """
         self._begin()
         self._progress.start("Copying", length, "bytes")
         try:
-            # 1. Loose files first: what is packed from now on is met in the packs.
+            # 1. Loose files first: objects that are packed from now on are copied with the packs.
             self._copy_loose()
-            # 2. The index, as it is now; 3. what it leads to. No pack goes, and none shrinks below that.
+            # 2. The index, as it is now; 3. the bytes that it leads to. No pack is removed or gets shorter than that.
             with self._engine.packed.checkpoint(self._place.path) as pin:
                 for piece in pin.pieces:
                     self._pieces[piece.name] = piece.length
@@ -104,14 +104,14 @@ class Mirror:
         finally:
             self._drop_unsynced()
             self._progress.finish()
-        # 4. Every name, on stable storage, and everybody may in; 5. only then is it a container.
+        # 4. Sync every name, and set the final rights; 5. only then make it a container.
         self._finish_directories()
         self._complete()
 
     def copy_again(self, names: Iterable[str]) -> list[str]:
-        """Put a fresh copy in the place of files of a copy that is whole; returns those that could be read.
+        """Replace files of a finished copy by fresh copies. Return the names of those that could be read.
 
-        What the older copy has under the same name stays as it is. The caller still keeps the packs there.
+        The older copy is not changed. The caller still protects the packs.
         """
         done = []
         for name in names:
@@ -121,7 +121,7 @@ class Mirror:
             with file as fd:
                 place, base = self._directory(os.path.dirname(name)), os.path.basename(name)
                 status = os.fstat(fd)
-                self._let_go(place, base)
+                self._remove(place, base)
                 self._write(name, fd, status, self._pieces.get(name, status.st_size), is_new=True)
             if name not in self.unreadable:
                 done.append(name)
@@ -130,7 +130,7 @@ class Mirror:
         return done
 
     def close(self) -> None:
-        """Give the descriptors back, but for those that the caller has opened."""
+        """Close all descriptors except those that the caller has opened."""
         self._drop_unsynced()
         for directories in (self._open, self._older):
             for name, directory in directories.items():
@@ -138,7 +138,7 @@ class Mirror:
                     directory.close()
 
     def _begin(self) -> None:
-        """Make the directories, and say whose they are without making them a container."""
+        """Make the directories, and write the configuration under a name that does not make them a container."""
         self._rights.close(self._place.fd)
         is_whole = CONFIG in self._place.names()
         if is_whole or read_small_file(self._place, MARKED) != self._config:
@@ -151,27 +151,24 @@ class Mirror:
         self._place.sync()
         self._times = Times(self._place, MARKED)
         for directory in self._engine.layout.directories:
-            self._directory(self._name(directory))
+            self._directory(self._engine.layout.relative(directory))
 
     def _read_config(self) -> bytes:
         try:
             return posix.read_file(self._engine.layout.config, MOST_CONFIG)
         except FileNotFoundError:
-            raise NotAContainer(self._source) from None  # It was cleared, or has moved, since it was opened.
+            raise NotAContainer(self._source) from None  # The container was cleared or moved after it was opened.
 
     def _complete(self) -> None:
         if self._read_config() != self._config:
-            raise Busy(self._source, "a migration, which has made another container of it")
+            raise Busy(self._source, "a migration, which has changed its version")
         os.rename(MARKED, CONFIG, src_dir_fd=self._place.fd, dst_dir_fd=self._place.fd)
         self._place.sync()
 
     # Directories and names in the copy.
 
-    def _name(self, path: str) -> str:
-        return os.path.relpath(path, self._source)
-
     def _directory(self, name: str) -> Directory:
-        """An open directory of the copy, made if it is not there. Raises `NotOurs`."""
+        """Open a directory of the copy; make it if it is missing. Raise `NotOurs`."""
         if name not in self._open:
             above, base = self._directory(os.path.dirname(name)), os.path.basename(name)
             with suppress(FileExistsError):
@@ -197,8 +194,8 @@ class Mirror:
         for name in sorted(self._open, reverse=True):
             self._finish_directory(name)
 
-    def _forget(self, name: str) -> None:
-        """Close a directory of which all is done: there may be 65,536 of them."""
+    def _close_directory(self, name: str) -> None:
+        """Finish and close a directory: there may be 65,536 of them."""
         self._settle()
         self._finish_directory(name)
         for directories in (self._open, self._older):
@@ -211,8 +208,8 @@ class Mirror:
         with Working(opening(base, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=place.fd)) as fd:
             self._rights.give(fd)
 
-    def _let_go(self, place: Directory, name: str) -> None:
-        """Remove what stands under a name, if it is of ours by name and form; what is not goes to quarantine."""
+    def _remove(self, place: Directory, name: str) -> None:
+        """Remove a file or directory if its name and kind are ours; otherwise move it to quarantine."""
         try:
             mode = place.status(name).st_mode
         except FileNotFoundError:
@@ -220,47 +217,47 @@ class Mirror:
         if stat.S_ISREG(mode) and place.form.has_file(name):
             place.remove(name)
         elif not (stat.S_ISDIR(mode) and place.form.below(name) is not None) or place.remove_tree(name):
-            with self._aside() as aside:
-                place.move_to_quarantine(name, aside)
-                aside.sync()
+            with self._open_quarantine() as quarantine:
+                place.move_to_quarantine(name, quarantine)
+                quarantine.sync()
 
     def _remove_others(self, names: Sequence[str]) -> None:
-        """Remove what an earlier run, or another program's, has left beside these files."""
-        tops = [self._name(directory) for directory in self._engine.layout.directories]
+        """Remove all files but these: an earlier run, or another program, has left them."""
+        tops = [self._engine.layout.relative(directory) for directory in self._engine.layout.directories]
         wanted = {CONFIG, MARKED, MARK, QUARANTINE, "lost+found", *names, *_parents(names), *tops}
         for top in ("", *tops):
             directory = self._directory(top)
-            if top != self._name(self._engine.layout.loose):
+            if top != self._engine.layout.relative(self._engine.layout.loose):
                 for name in directory.names():
                     if os.path.join(top, name) not in wanted:
-                        self._let_go(directory, name)
+                        self._remove(directory, name)
 
     # Loose files.
 
     def _copy_loose(self) -> None:
         seen = set()
-        loose = self._name(self._engine.layout.loose)
+        loose = self._engine.layout.relative(self._engine.layout.loose)
         for path, paths in groupby(self._engine.loose.names.paths(), os.path.dirname):
-            names, directory = set(map(os.path.basename, paths)), self._name(path)
+            names, directory = set(map(os.path.basename, paths)), self._engine.layout.relative(path)
             place = self._directory(directory)
             seen.add(directory)
             for name in place.names():
                 if name not in names:
-                    self._let_go(place, name)
+                    self._remove(place, name)
             for name in names:
                 self._copy_loose_file(os.path.join(path, name))
             if directory != loose:
-                self._forget(directory)
+                self._close_directory(directory)
         if loose not in seen:
             place = self._directory(loose)
             for name in place.names():
                 if os.path.join(loose, name) not in seen:
-                    self._let_go(place, name)
+                    self._remove(place, name)
 
     def _copy_loose_file(self, path: str) -> None:
         if self._copy_file(path):
             return
-        # It is packed or deleted by now; or it went from one form to another, which the listing did not show.
+        # The object was packed or deleted, or its file was replaced by one of another form after the listing.
         stem = path
         for suffix in filter(None, SUFFIXES.values()):
             stem = stem.removesuffix(suffix)
@@ -269,7 +266,7 @@ class Mirror:
                 self._copy_file(stem + suffix)
 
     def _copy_file(self, path: str) -> bool:
-        """Copy a whole file, if it is there; whether it was."""
+        """Copy a whole file. Return whether it existed."""
         try:
             file = posix.open_for_reading(path)
         except FileNotFoundError:
@@ -277,10 +274,10 @@ class Mirror:
         except OSError as error:
             if error.errno not in _BAD:
                 raise
-            self.unreadable.append(self._name(path))
+            self.unreadable.append(self._engine.layout.relative(path))
             return True
         with file as fd:
-            self._copy(self._name(path), fd, os.fstat(fd), None)
+            self._copy(self._engine.layout.relative(path), fd, os.fstat(fd), None)
         return True
 
     # Packs and segments.
@@ -307,7 +304,7 @@ class Mirror:
     # One file.
 
     def _copy(self, name: str, fd: int, status: os.stat_result, length: int | None) -> None:
-        """Copy the first ``length`` bytes of an open file, or all. ``status`` is from before they are read."""
+        """Copy the first ``length`` bytes of an open file (None: all). ``status`` was taken before they are read."""
         length = status.st_size if length is None else length
         self.files += 1
         self.length += length
@@ -328,14 +325,14 @@ class Mirror:
         self.written += filled.written
         if not filled.is_whole:
             self.unreadable.append(name)
-        # The next one is not to take for the same what had to be left empty.
+        # A file with unreadable parts gets no time, so that the next backup copies it again.
         self._unsynced.append((out, status.st_mtime_ns if filled.is_whole else None))
         self._unsynced_bytes += filled.written
         if len(self._unsynced) >= _UNSYNCED_FILES or self._unsynced_bytes >= _UNSYNCED_BYTES:
             self._settle()
 
     def _is_copy(self, place: Directory | None, base: str, fd: int, status: os.stat_result, length: int) -> bool:
-        """Whether a file of a copy is the same as what is open in the container."""
+        """Return whether a file of a copy has the bytes of the open file of the container."""
         assert self._times is not None
         try:
             if place is None or not _may_be(place.status(base), length):
@@ -350,12 +347,12 @@ class Mirror:
             return False
 
     def _link(self, name: str, fd: int, status: os.stat_result, length: int) -> bool:
-        """Link a file from the previous copy, if it is the same; whether it was and could be."""
+        """Link a file from the previous copy if it is the same. Return whether it was linked."""
         older, base = self._older_directory(os.path.dirname(name)), os.path.basename(name)
         if older is None or not self._is_copy(older, base, fd, status, length):
             return False
         place = self._directory(os.path.dirname(name))
-        self._let_go(place, base)
+        self._remove(place, base)
         try:
             os.link(base, base, src_dir_fd=older.fd, dst_dir_fd=place.fd, follow_symlinks=False)
         except OSError as error:
@@ -367,14 +364,14 @@ class Mirror:
         return True
 
     def _open_target(self, name: str, is_new: bool) -> Working:
-        """A file to copy to. One that an older copy has too is never written to."""
+        """Open a file to copy to. A file that an older copy shares is never written to."""
         place, base = self._directory(os.path.dirname(name)), os.path.basename(name)
         with suppress(FileNotFoundError):
             status = place.status(base)
             if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
-                with suppress(PermissionError):  # Its mode is that of a container that nobody may write.
+                with suppress(PermissionError):  # An older release gave it the mode of a read-only container.
                     return Working(opening(base, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=place.fd))
-            self._let_go(place, base)
+            self._remove(place, base)
         file = Working(posix.opening_new(base, 0o600, place.fd))
         older = None if is_new else self._older_directory(os.path.dirname(name))
         if older is not None:
@@ -383,7 +380,7 @@ class Mirror:
         return file
 
     def _settle(self) -> None:
-        """Sync what was written, and only then give it the time that says so."""
+        """Sync the written files, and only then set their times, which mark them as copied."""
         while self._unsynced:
             file, modified = self._unsynced[-1]
             posix.sync_file(file.fd)

@@ -1,4 +1,4 @@
-"""Backup to another machine, through rsync. Options → plan → execute → report: the first two as for a local one."""
+"""Backup to another machine, through rsync. Options → plan → execute → report, with the classes of a local backup."""
 
 from __future__ import annotations
 
@@ -33,16 +33,31 @@ _STEP = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class RemotePrograms:
-    """The programs that lead to the other machine."""
+    """The programs that connect to the other machine."""
 
     rsync: str = "rsync"
     shell: str = "ssh"
     silence: float = SILENCE_LIMIT
-    """Seconds without a sign of life after which the other machine is given up."""
+    """Seconds without any output after which the other machine is given up."""
 
 
 def plan(engine: Engine, options: BackupOptions, ways: RemotePrograms) -> BackupPlan:
-    """Count the files, and look at what is there. Raises what `backup.plan` does."""
+    """Count the files to back up, and check the destination.
+
+    Args:
+        engine: the open container.
+        options: a `BackupOptions`; the destination is ``[user@]host:path``.
+        ways: the programs to use.
+
+    Returns:
+        The number of files and bytes, and the generation to link to.
+
+    Raises:
+        InvalidOption: ``keep`` is negative, or the destination has another form.
+        ContainerExists: the destination has backups of another container.
+        NotOurs: something else is in the place of the unfinished backup.
+        OSError: rsync or the remote shell failed.
+    """
     if options.keep < 0:
         raise InvalidOption(f"keep is 0 or more, not {options.keep}")
     there = RemoteGenerations(Remote(options.destination, ways.rsync, ways.shell, ways.silence))
@@ -56,11 +71,26 @@ def plan(engine: Engine, options: BackupOptions, ways: RemotePrograms) -> Backup
 
 
 def execute(engine: Engine, plan: BackupPlan, ways: RemotePrograms, progress: Progress = SILENCE) -> BackupReport:
-    """Back up, in the order of a local backup, with what did not change linked there.
+    """Back up in the order of a local backup. Unchanged files are linked on the other machine.
 
-    The sizes of what was sent are compared, and with ``verify`` its SHA-256, which the other machine's ``sha256sum``
-    tells. Killed at any moment, the next run goes on. Raises what `backup.execute` does, and OSError when rsync or the
-    remote shell fail.
+    The lengths of all files are compared afterwards, and with ``verify`` their SHA-256, which ``sha256sum`` computes on
+    the other machine. A run that is killed at any moment is continued by the next run.
+
+    Args:
+        engine: the open container.
+        plan: what `plan` returned.
+        ways: the programs to use.
+        progress: receives bytes.
+
+    Returns:
+        The new generation and its counts.
+
+    Raises:
+        Busy: another backup of this container or to this destination is running.
+        ContainerExists: the destination has backups of another container.
+        NotOurs: something else is in the place of the unfinished backup.
+        DamagedContainer: the newest manifest is damaged.
+        OSError: rsync, the remote shell or a system call failed.
     """
     begun = monotonic()
     remote = Remote(plan.options.destination, ways.rsync, ways.shell, ways.silence)
@@ -71,13 +101,13 @@ def execute(engine: Engine, plan: BackupPlan, ways: RemotePrograms, progress: Pr
     if lock is None:
         raise Busy(remote.place, locks.holder(path))
     holder = f"a backup, process {os.getpid()} on {os.uname().nodename}"
-    # The first lock keeps a second backup of this container out, wherever to; the other one other machines' to there.
-    with lock, remote.locked(LOCK, holder, engine.when_busy), temporary_directory() as stage_file:
+    # The first lock excludes other backups of this container, the second one other machines' backups to the place.
+    with lock, remote.locked(LOCK, holder, engine.when_busy), temporary_directory() as stage:
         lock.describe(holder)
         there = RemoteGenerations(remote)
         names = there.names()
         there.check(names, engine.config.container_id)
-        run = _RemoteBackup(engine, remote, stage_file, names[-1] if names and plan.options.link else None)
+        run = _RemoteBackup(engine, remote, stage, names[-1] if names and plan.options.link else None)
         progress.start("Copying", plan.length, "bytes")
         try:
             with engine.protect_packs():
@@ -105,14 +135,14 @@ def execute(engine: Engine, plan: BackupPlan, ways: RemotePrograms, progress: Pr
 
 
 class _RemoteBackup:
-    """One backup. ``stage`` is a local directory for what has to be copied here first: the index, and little else."""
+    """One backup. ``stage`` is a local directory for files that are copied before they are sent: mainly the index."""
 
-    def __init__(self, engine: Engine, remote: Remote, stage_file: str, previous: str | None) -> None:
+    def __init__(self, engine: Engine, remote: Remote, stage: str, previous: str | None) -> None:
         self._engine = engine
         self._root = engine.layout.root
         self._remote = remote
         self._there = RemoteGenerations(remote)
-        self._stage = stage_file
+        self._stage = stage
         self._config = posix.read_file(engine.layout.config, MOST_CONFIG)
         # Not "../": rsync 3.2.7 as patched by Debian does not read a base whose path has that in it (code 23).
         self._link = [f"--link-dest={remote.path}/{previous}"] if previous else []
@@ -123,7 +153,7 @@ class _RemoteBackup:
         self._index: list[FilePrefix] = []
 
     def copy(self, progress: Progress) -> list[str]:
-        """Send everything, in the order of `Mirror`; returns the files that are missing or cut short."""
+        """Send all files, in the order of `Mirror`. Return the names of those that are missing or too short."""
         self._begin()
         before = self.length
         self._send(self._root, self._loose_names())
@@ -134,10 +164,10 @@ class _RemoteBackup:
                     stage_file(piece, self._stage)
             self._pieces = list(pin.pieces)
             self._index = [FilePrefix(name, posix.length_of(os.path.join(self._stage, name))) for name in pin.index]
-            # What an earlier run has left of the index goes.
+            # Remove the index files of an earlier run.
             wanted = {CONFIG, MARKED, MARK, *pin.index, *(piece.name for piece in pin.pieces)}
-            self._there.let_go(lambda path: path in wanted or self._is_loose(path))
-            # By content: rsync takes two indices of one size and one second for the same.
+            self._there.remove_others(lambda path: path in wanted or self._is_loose(path))
+            # Compare contents: for rsync, two index files of one size and one second are the same.
             self._send(self._stage, None, "--checksum")
             self._send(self._root, [piece.name for piece in pin.pieces if piece.fd < 0])
         self.files += len(pin.pieces) + len(pin.index)
@@ -155,40 +185,43 @@ class _RemoteBackup:
         return path.startswith(f"{os.path.basename(self._engine.layout.loose)}/")
 
     def _begin(self) -> None:
-        """Make the directories; of what an earlier run has left, remove what the container does not have any more.
+        """Make the directories, and remove files of an earlier run that the container does not have any more.
 
-        Before the loose files are listed: what is packed from then on may not go.
+        This comes before the loose files are listed: objects that are packed after that are still sent as loose files.
         """
         for directory in self._engine.layout.directories:
-            make_directories(os.path.join(self._stage, os.path.relpath(directory, self._root)))
+            make_directories(os.path.join(self._stage, self._engine.layout.relative(directory)))
         posix.write_file(os.path.join(self._stage, MARKED), self._config)
         posix.write_file(os.path.join(self._stage, MARK), backup_mark(self._engine.config.container_id))
         self._there.collect_garbage()
         self._there.begin()
-        # These say first of all whose this is.
+        # First the mark, then the configuration: they say whose directory this is.
         self._remote.send(self._stage, LIVE, self._rights, [MARK])
         self._remote.send(self._stage, LIVE, self._rights)
-        loose = {os.path.relpath(path, self._root) for path in self._engine.loose.names.paths()}
-        self._there.let_go(lambda path: path in loose or not self._is_loose(path))
+        loose = {self._engine.layout.relative(path) for path in self._engine.loose.names.paths()}
+        self._there.remove_others(lambda path: path in loose or not self._is_loose(path))
 
     def _loose_names(self) -> Iterator[str]:
         for path in self._engine.loose.names.paths():
             with suppress(FileNotFoundError):
                 self.length += os.stat(path, follow_symlinks=False).st_size
                 self.files += 1
-                yield os.path.relpath(path, self._root)
+                yield self._engine.layout.relative(path)
 
     def _short(self) -> list[str]:
-        """The pieces that are not there as far as they are needed."""
+        """Return the names of pieces that are missing or too short on the other machine."""
         script = 'while read -r name; do if [ -f "$name" ]; then wc -c < "$name"; else echo -1; fi; done'
         answers = self._ask(script, [piece.name for piece in self._pieces])
         return [piece.name for piece, answer in zip(self._pieces, answers, strict=True) if int(answer) < piece.length]
 
     def verify(self) -> tuple[list[str], list[str]]:
-        """Compare bytes; what differs is sent anew, and not linked. Returns such files, and those that still differ."""
+        """Compare the bytes of all files, and send those that differ again, without links.
+
+        Return the files that were renewed, and those that still differ.
+        """
         loose = [name for name in self._there.files() if self._is_loose(name)]
         pieces = [(piece.name, piece.length) for piece in [*self._index, *self._pieces]]
-        # What was packed meanwhile cannot be compared any more; its packed copy is.
+        # A loose file that was packed since then cannot be compared any more; its packed copy can.
         wanted = [*pieces, *((name, posix.length_of(os.path.join(self._root, name))) for name in loose)]
         wrong = self._wrong(wanted)
         if not wrong:
@@ -202,7 +235,7 @@ class _RemoteBackup:
         return sorted(set(wrong) - set(still)), still
 
     def _wrong(self, wanted: Sequence[tuple[str, int]]) -> list[str]:
-        """The files of which the other machine has other bytes than this one."""
+        """Return the names of files that have other bytes on the other machine."""
         script = 'while read -r length name; do head -c $length "$name" | sha256sum | cut -c 1-64; done'
         hashed = [(name, length, self._hash(name, length)) for name, length in wanted]
         there = [(name, length, digest) for name, length, digest in hashed if digest]
@@ -210,7 +243,7 @@ class _RemoteBackup:
         return [name for (name, _, digest), answer in zip(there, answers, strict=True) if answer.strip() != digest]
 
     def _hash(self, name: str, length: int) -> str:
-        """The SHA-256 of the beginning of a file here; "" when it is gone."""
+        """Return the SHA-256 of the first ``length`` bytes of a local file; "" when it is gone."""
         staged = os.path.join(self._stage, name)
         hasher = sha256()
         try:
@@ -223,11 +256,11 @@ class _RemoteBackup:
         return hasher.hexdigest()
 
     def _ask(self, script: str, lines: Sequence[str]) -> list[str]:
-        """The answers, a line each, of a script that reads lines there."""
+        """Run a script that reads lines on the other machine. Return its output, a line for each."""
         return self._remote.run(f"cd {LIVE}; {script}", lines).splitlines() if lines else []
 
     def finish(self, names: Sequence[str], keep: int) -> tuple[str, tuple[str, ...]]:
-        """Make the live one a generation, and delete the old ones; returns the names of both."""
+        """Make the unfinished backup a generation, and delete old ones. Return the names of both."""
         if posix.read_file(self._engine.layout.config, MOST_CONFIG) != self._config:
             raise Busy(self._root, "a migration, which has made another container of it")
         name = next_name(names)
@@ -236,7 +269,7 @@ class _RemoteBackup:
 
 
 def _rights(rights: Rights) -> list[str]:
-    """What rsync is told of modes and owners: it passes over an owner that it may not give."""
+    """Return rsync's options for modes and owners. Without root, rsync ignores the owner."""
     modes = ["--perms", f"--chmod=D{rights.directory:o},F{rights.file:o}"]
     if os.geteuid():
         return modes

@@ -1,6 +1,6 @@
-"""The directory of backups on another machine: `Generations` by what a shell there can do.
+"""The directory of backups on another machine: `Generations` with the means of a shell.
 
-Nothing is removed but regular files and directories that have names of ours; no link is followed.
+Only regular files and directories with names of ours are removed. No link is followed.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ _SAFE = re.compile(r"[\w./-]+", re.ASCII).fullmatch
 
 
 class RemoteGenerations:
-    """The backups in a directory of another machine. Every method raises OSError when that fails."""
+    """The backups in a directory of another machine. Every method raises OSError when the machine cannot be reached."""
 
     def __init__(self, remote: Remote) -> None:
         self._remote = remote
 
     def names(self) -> list[str]:
-        """The finished generations, oldest first."""
+        """Return the names of the finished generations, oldest first."""
         script = 'for f in backup_*; do if [ ! -L "$f" ] && [ -f "$f/config.json" ]; then echo "$f"; fi; done'
         return names_among(self._remote.run(script).splitlines())
 
     def check(self, names: Sequence[str], container_id: str) -> None:
-        """As `Generations.check`."""
+        """Check the directory as `Generations.check` does."""
         for name in names[-1:]:
             refuse_another(self._remote.place, id_in(self._read(f"{name}/{CONFIG}")) or container_id, container_id)
         place = f"{self._remote.place.rstrip('/')}/{LIVE}"
@@ -52,7 +52,7 @@ class RemoteGenerations:
         if kind == "none":
             return
         if kind != "directory":
-            raise NotOurs(place, f"a {kind} in the place of a directory, which is left alone")
+            raise NotOurs(place, f"it is a {kind}, not a directory: it is left alone")
         below = self._remote.run(f"ls -A {LIVE}").splitlines()
         for name in (CONFIG, MARKED):
             if name in below:
@@ -60,10 +60,10 @@ class RemoteGenerations:
         refuse_strangers(place, below, lambda name: self._read(f"{LIVE}/{name}"), container_id)
         for path in self._found(LIVE, "! -type d"):
             if is_own_path(path, COPY, is_directory=True):
-                raise NotOurs(f"{place}/{path}", "a link or a file in the place of a directory, which is left alone")
+                raise NotOurs(f"{place}/{path}", "it is a link or a file, not a directory: it is left alone")
 
     def is_begun(self) -> bool:
-        """Whether there is an unfinished one."""
+        """Return whether there is an unfinished backup."""
         return self._kind(LIVE) == "directory"
 
     def _kind(self, name: str) -> str:
@@ -74,22 +74,22 @@ class RemoteGenerations:
         return self._remote.run(f"if [ -f {name} ]; then cat {name}; fi").encode(errors="surrogateescape")
 
     def _found(self, directory: str, what: str) -> list[str]:
-        """What ``find`` finds below a directory, relative to it; names that no file of ours has are left out."""
+        """Return the paths that ``find`` finds below a directory, relative to it, without names that cannot be ours."""
         found = self._remote.run(f"cd {directory}; find . {what}").splitlines()
         return [path[2:] for path in found if path.startswith("./") and _SAFE(path)]
 
     def files(self, directory: str = LIVE) -> list[str]:
-        """The regular files of ours in a copy, relative to it."""
+        """Return the paths of our regular files in a copy, relative to it."""
         return [path for path in self._found(directory, "-type f") if is_own_path(path, COPY)]
 
     def remove(self, paths: Iterable[str], directory: str = LIVE) -> None:
-        """Remove files of a copy; ``paths`` are of ours."""
+        """Remove files of a copy. Foreign ``paths`` are ignored."""
         ours = [path for path in paths if is_own_path(path, COPY)]
         if ours:
             self._remote.run(f"cd {directory}; xargs rm -f --", ours)
 
-    def let_go(self, wanted: Callable[[str], bool]) -> None:
-        """Remove files of ours in the unfinished one that are not wanted, and directories of loose files left empty."""
+    def remove_others(self, wanted: Callable[[str], bool]) -> None:
+        """Remove our files in the unfinished backup that are not wanted, and empty directories of loose files."""
         self.remove([path for path in self.files() if not wanted(path)])
         self._remove_empty(LIVE, COPY, least=2)
 
@@ -100,33 +100,33 @@ class RemoteGenerations:
             self._remote.run(f'cd {directory}; while read -r d; do rmdir "$d" 2> /dev/null || true; done', ours)
 
     def begin(self) -> None:
-        """Make the unfinished one, and let it be none that is whole."""
+        """Make the directory of the unfinished backup, without a configuration that would make it a container."""
         self._remote.run(f"mkdir -p {LIVE}; rm -f {LIVE}/{CONFIG}")
 
     def collect_garbage(self) -> None:
-        """Remove what is left of generations that were being deleted."""
+        """Remove the rest of generations whose deletion was interrupted."""
         for name in self._remote.run("ls -A | grep '^[.]deleting-' || true").splitlines():
             if _DYING(name):
                 if self._kind(name) != "directory":
-                    raise NotOurs(f"{self._remote.place}/{name}", "a link or a file in the place of a directory")
+                    raise NotOurs(f"{self._remote.place}/{name}", "it is a link or a file, not a directory")
                 self._delete(name)
 
     def finish(self, name: str) -> None:
-        """Make the unfinished one a generation, the newest, of that name."""
-        # Nothing says whether that machine has synced what rsync wrote, until this.
+        """Make the unfinished backup the newest generation, under this name."""
+        # rsync does not say whether the other machine has synced the files: this syncs them.
         self._remote.run(f"sync; mv {LIVE}/{MARKED} {LIVE}/{CONFIG}; mv {LIVE} {name}; {_link_to(name)}; sync")
 
     def prune(self, names: Sequence[str], keep: int) -> tuple[str, ...]:
-        """Delete all of the generations but the ``keep`` last; returns their names."""
+        """Delete all generations except the last ``keep``. Return their names."""
         old = tuple(names[: len(names) - keep] if keep else names)
         for gone in old:
-            # Half of a generation must not be taken for one, whichever of its names a power loss leaves.
+            # After a power loss, a half-deleted generation must not have the name of a whole one.
             self._remote.run(f"mv {gone} {DYING}{gone}; sync")
             self._delete(f"{DYING}{gone}")
         return old
 
     def _delete(self, name: str) -> None:
-        """Delete what is ours in a generation; if there is more in it, that goes to quarantine."""
+        """Delete our files in a generation. Move the rest to quarantine, if there is any."""
         self.remove([path for path in self.files(name) if path != MARK], name)
         self._remove_empty(name, COPY)
         self.remove([MARK], name)
@@ -137,12 +137,12 @@ class RemoteGenerations:
 
 
 def _link_to(name: str) -> str:
-    """A script that lets the link lead to another generation, at once where ``mv`` knows ``-T``.
+    """Return a script that points ``last-backup`` to a generation, atomically where ``mv`` knows ``-T``.
 
-    ``ln -f`` alone would leave its own name of the new link for ever, killed before it renames it. Where there are no
-    links there is none, and what is no link stays.
+    ``ln -f`` alone, killed before its rename, would leave a link under a temporary name for ever. On a file system
+    without links none is made, and a file in the place of the link is left alone.
     """
-    # Where one is already, that there cannot be another has another reason: a full disk.
+    # If there is a link already, a failure to make another one is an error: a full disk, for example.
     turn = f"rm -f {NEW_LAST}; if ln -s {name} {NEW_LAST}; then mv -T {NEW_LAST} {LAST} || ln -sfn {name} {LAST}"
     turn += f"; else [ ! -L {LAST} ]; fi"
     return f"if [ -L {LAST} ] || [ ! -e {LAST} ]; then {turn}; rm -f {NEW_LAST}; fi"

@@ -1,4 +1,4 @@
-"""Restore: a container again, from a backup of it. Options → plan → execute → report."""
+"""Restore: make a container from a backup. Options → plan → execute → report."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ from rsdos.storage.directory import Directory
 
 @dataclass(frozen=True, slots=True)
 class RestoreOptions:
-    """From ``backup``, one generation or the directory of all (the newest then), to ``destination``.
+    """The options of a restore from ``backup`` to the directory ``destination``.
 
-    ``verify``: read and hash all that is there then. ``owner``: numbers of user and group to whom all of it is given,
-    which needs root; None: to those of the generation's directory, where root runs it.
+    ``backup`` is one generation, or the directory of all generations, of which the newest is taken. ``verify`` reads
+    and hashes every object afterwards. ``owner`` are the numbers of the user and group that own the files, which needs
+    root; None stands for those of the generation's directory when root restores.
     """
 
     backup: str
@@ -38,7 +39,7 @@ class RestoreOptions:
 
 @dataclass(frozen=True, slots=True)
 class RestorePlan:
-    """What there is to restore: ``length`` bytes in packs and loose files of the ``generation``."""
+    """The ``generation`` to restore, and the ``length`` of its packs and loose files in bytes."""
 
     options: RestoreOptions
     generation: str
@@ -47,10 +48,10 @@ class RestorePlan:
 
 @dataclass(frozen=True, slots=True)
 class RestoreReport:
-    """What a restore did: ``files`` of ``length`` bytes came from the ``generation``.
+    """The result of a restore, which took ``seconds``: ``files`` of ``length`` bytes came from the ``generation``.
 
-    ``unreadable`` files of it are missing, cut short or on a bad sector: what there is of them was copied. ``objects``
-    copies were verified; ``damaged`` are the keys of those that are bad.
+    ``unreadable`` are files of the backup that are missing, too short or on a bad sector: the readable part was copied.
+    ``objects`` copies were verified. ``damaged`` are the keys of damaged objects.
     """
 
     generation: str
@@ -63,16 +64,25 @@ class RestoreReport:
 
     @property
     def is_good(self) -> bool:
-        """Whether all could be read and, where that was wanted, is what its keys say."""
+        """Whether every file could be read and, if verified, no object is damaged."""
         return not self.unreadable and not self.damaged
 
 
 def plan(options: RestoreOptions) -> RestorePlan:
-    """Find the generation. Raises `NotAContainer` when there is none, `ContainerExists`, `InvalidOption`."""
+    """Find the generation and check the destination.
+
+    Returns:
+        The generation, and the bytes to copy.
+
+    Raises:
+        NotAContainer: there is no backup at the path.
+        ContainerExists: the destination is a container, is inside one, or is not empty.
+        InvalidOption: the destination is inside the backup.
+    """
     generation = _generation(options.backup)
     source, target = os.path.realpath(generation), os.path.realpath(options.destination)
     if os.path.commonpath([source, target]) == source:
-        raise InvalidOption(f"{options.destination}: inside the backup that is to be restored")
+        raise InvalidOption(f"{options.destination}: inside the backup to restore")
     refuse_inside(options.destination)
     engine = Engine(generation)
     _refuse_what_is_there(engine, options.destination)
@@ -88,26 +98,26 @@ def _generation(path: str) -> str:
         return os.path.realpath(path)
     last = Generations(path).last
     if last is None:
-        raise NotAContainer(path, "no backup there")
+        raise NotAContainer(path, "there is no backup")
     return last
 
 
 def _refuse_what_is_there(engine: Engine, destination: str) -> None:
-    """Raises `ContainerExists` unless nothing is there, or what a restore of the same container has left that died."""
+    """Raise `ContainerExists` unless the destination is empty, or an unfinished restore of the same container."""
     if not os.path.lexists(destination):
         return
     if not os.path.isdir(destination):
-        raise ContainerExists(destination, "is there already, and is not a directory")
+        raise ContainerExists(destination, "exists, and is not a directory")
     if os.path.lexists(os.path.join(destination, CONFIG)):
         raise ContainerExists(destination, "is a container already")
     own = posix.read_file(engine.layout.config, MOST_CONFIG)
-    # What is there first is the configuration under another name, which may have been cut short.
+    # A restore writes the configuration first, under another name. It may have been killed while writing it.
     if set(os.listdir(destination)) - {MARKED, _FOUND} and _begun(destination) != own:
         raise ContainerExists(destination, "is not empty")
 
 
 _FOUND = "lost+found"
-"""What a file system has in its root."""
+"""A directory in the root of some file systems."""
 
 
 def _begun(destination: str) -> bytes | None:
@@ -117,15 +127,28 @@ def _begun(destination: str) -> bytes | None:
         return None
 
 
-def _aside(root: str) -> Directory:
+def _open_quarantine(root: str) -> Directory:
     with Directory(root, WHOLE) as place:
         return quarantine_directory(place)
 
 
 def execute(plan: RestorePlan, progress: Progress = SILENCE) -> RestoreReport:
-    """Copy, sync, and write the configuration last: killed at any moment, what is there is no container yet.
+    """Copy the generation and sync it. The configuration is written last.
 
-    The next run goes on with what was copied. Nothing is shared with the backup. Raises `ContainerExists`, OSError.
+    A run that is killed at any moment leaves no container, and the next run continues with the files that were copied.
+    The new container shares no file with the backup.
+
+    Args:
+        plan: what `plan` returned.
+        progress: receives the bytes copied, and the objects verified.
+
+    Returns:
+        The counts of files and objects.
+
+    Raises:
+        ContainerExists: the destination is a container, or is not empty.
+        DamagedContainer: the newest manifest of the backup is damaged.
+        OSError: a system call failed.
     """
     begun = monotonic()
     root = os.path.abspath(plan.options.destination)
@@ -137,7 +160,7 @@ def execute(plan: RestorePlan, progress: Progress = SILENCE) -> RestoreReport:
         _refuse_what_is_there(engine, root)
         with Directory(root, COPY) as place:
             rights = Rights.like(plan.generation, plan.options.owner)
-            mirror = Mirror(engine, place, None, rights, partial(_aside, root), progress)
+            mirror = Mirror(engine, place, None, rights, partial(_open_quarantine, root), progress)
             try:
                 mirror.run(plan.length)
             finally:

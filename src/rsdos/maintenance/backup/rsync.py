@@ -1,4 +1,4 @@
-"""A directory on another machine, which rsync and a shell there are the ways to."""
+"""A directory on another machine, used through rsync and a remote shell."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from rsdos.storage.descriptors import Working
 _DESTINATION = re.compile(r"([^-/:\s][^/:\s]*):(.+)", re.DOTALL).fullmatch
 _HOME = re.compile(r"(~[\w.-]*)(?:/(.*))?", re.DOTALL).fullmatch
 _VANISHED = 24
-"""What rsync ends with when a file went while it was at work."""
+"""The exit code of rsync when a file vanished while it ran."""
 
 _STATISTIC = r"^{}: ([\d,.' ]+)"
 
 _LAST_LINES = 3
-"""Of what a program says of its failure: a banner comes first, the cause last."""
+"""Lines of a program's error output that are reported: a banner comes first, the cause last."""
 
 SILENCE = 600.0
-"""Seconds without a sign of life after which another machine is given up: a file of 4 GiB is hashed in 200."""
+"""Seconds without any output after which another machine is given up. Hashing a file of 4 GiB takes 200."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transferred:
-    """What one run of rsync sent: so many ``files`` of ``length`` bytes, and ``written`` bytes that were not there."""
+    """The result of one run of rsync: ``files`` of ``length`` bytes, ``written`` bytes of them over the network."""
 
     files: int
     length: int
@@ -41,16 +41,16 @@ class Transferred:
 
 
 class Remote:
-    """The directory ``place``, ``[user@]host:path``. Every method raises OSError when a program fails.
+    """The directory ``place``, in the form ``[user@]host:path``. Every method raises OSError when a program fails.
 
-    ``~`` in the path is for the other machine to expand. ``silence``: seconds without a sign of life after which it is
-    given up. Its user's login shell may be any, and may print what it likes: what is wanted is run by its ``sh``.
+    The other machine expands ``~`` in the path. After ``silence`` seconds without any output it is given up. The login
+    shell there may be any and may print anything: all scripts are run by ``sh``.
     """
 
     def __init__(self, place: str, rsync: str = "rsync", shell: str = "ssh", silence: float = SILENCE) -> None:
         match = _DESTINATION(place)
         if match is None:
-            raise InvalidOption(f"{place}: not of the form [user@]host:path")
+            raise InvalidOption(f"{place}: does not have the form [user@]host:path")
         self.place = place
         self._host, self._given = match[1], match[2].rstrip("/") or "/"
         self._rsync, self._shell, self._silence = rsync, shell, silence
@@ -58,24 +58,24 @@ class Remote:
 
     @property
     def path(self) -> str:
-        """The absolute path there."""
+        """The absolute path on the other machine."""
         if self._found is None:
-            # Not what was given: rsync expands no "~" of a name that it protects.
+            # Not the given path: rsync does not expand "~" in a path that it protects.
             self._found = self.run("pwd").removesuffix("\n")
         return self._found
 
     def run(self, script: str, lines: Iterable[str] = ()) -> str:
-        """What a shell script prints that runs there, in the directory, which is made if it is not there.
+        """Run a shell script in the directory, which is made if it is missing. Return its output.
 
-        It reads the ``lines``. No line break in ``script``: csh has none in what it quotes.
+        The script reads the ``lines``. It contains no line break: csh cannot quote one.
         """
         mark = secrets.token_hex(8)
         command = self._command(f"echo {mark}; {script}")
         output = self._call(command, "".join(f"{line}\n" for line in lines), silence=self._silence)
-        # What stands before is the login shell's.
+        # The output before the mark is the login shell's.
         _, found, answer = output.partition(f"{mark}\n")
         if not found:
-            raise OSError(errno.EIO, f"no answer from its sh, but {output[-200:]!r}", self.place)
+            raise OSError(errno.EIO, f"no answer from its sh; the output is {output[-200:]!r}", self.place)
         return answer
 
     def _command(self, script: str) -> list[str]:
@@ -85,10 +85,10 @@ class Remote:
 
     @contextmanager
     def locked(self, name: str, holder: str, when_busy: WhenBusy) -> Iterator[None]:
-        """Hold the lock on a file of the directory there, for as long as this lasts and this process lives.
+        """Hold the lock on a file of the directory, until the block ends or this process dies.
 
-        It is a ``flock``, which that machine's flock(1) takes and keeps while the shell's input is open, so that no
-        death leaves it behind. Where there is no such program nothing is held. Raises `Busy`, OSError.
+        It is a ``flock`` that flock(1) on the other machine takes, and holds while the shell's input is open: no death
+        of a process leaves it behind. Without that program no lock is held. Raise `Busy`, OSError.
         """
         mark = secrets.token_hex(8)
         keep = f"echo {shlex.quote(holder)} > {name}; echo {mark} held; exec cat"
@@ -99,14 +99,14 @@ class Remote:
         pipe = subprocess.PIPE
         with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as shell:
             assert shell.stdin
-            # A child that is forked meanwhile would keep it open, and the lock with it.
+            # A child that is forked now would keep the pipe open, and with it the lock.
             keeping = Working(map(os.dup, (shell.stdin.fileno(),)))
             shell.stdin.close()
             talk = _Talk(shell)
             try:
                 answer = talk.line(mark, self._silence)
                 if answer == "begun":
-                    # Who waits for the lock waits as long as it takes.
+                    # Wait for the lock without a limit.
                     answer = talk.line(mark, self._silence if when_busy is WhenBusy.RAISE else None)
                 if answer in ("held", "none"):
                     yield
@@ -116,7 +116,7 @@ class Remote:
                 shell.kill()
                 raise self._silent() from None
             finally:
-                # The end of its input is what gives the lock back.
+                # The end of its input releases the lock.
                 keeping.close()
                 self._end(shell)
         if answer == "busy":
@@ -124,9 +124,9 @@ class Remote:
         raise self._failed(command, shell.returncode, talk.errors.decode(errors="replace"))
 
     def send(self, source: str, name: str, options: Sequence[str], files: Iterable[str] | None = None) -> Transferred:
-        """Copy what is in ``source``, or the ``files`` of it, to the directory ``name`` there. A vanished one is none.
+        """Copy all files in ``source``, or only ``files``, to the directory ``name`` on the other machine.
 
-        Links are not copied. A file that grows meanwhile is sent as it was at some moment.
+        Files that vanish are skipped, and links are not copied. A file that grows is sent as it was at some moment.
         """
         listed = [] if files is None else ["--files-from=-", "--from0", "--ignore-missing-args"]
         command = [self._rsync, "--recursive", "--times", "--stats", "--protect-args", "--rsh", self._shell]
@@ -161,7 +161,7 @@ class Remote:
         return output.decode(errors="surrogateescape")
 
     def _end(self, shell: subprocess.Popen[bytes]) -> None:
-        """Wait for a shell whose input has ended, as long as for any sign of life. In a forked child it is not ours."""
+        """Wait for a shell whose input has ended, for ``silence`` seconds. A forked child cannot wait for it."""
         assert shell.stdout and shell.stderr
         shell.stdout.close()
         shell.stderr.close()
@@ -171,22 +171,22 @@ class Remote:
             shell.kill()
 
     def _silent(self) -> _Silent:
-        return _Silent(errno.ETIMEDOUT, f"no sign of life for {self._silence:g} s", self.place)
+        return _Silent(errno.ETIMEDOUT, f"no output for {self._silence:g} s", self.place)
 
     def _failed(self, command: Sequence[str], code: int, errors: str) -> OSError:
-        lines = errors.strip().splitlines()[-_LAST_LINES:] or ["it said nothing"]
+        lines = errors.strip().splitlines()[-_LAST_LINES:] or ["without any output"]
         return OSError(errno.EIO, f"{command[0]} ended with code {code}: {'; '.join(lines)}", self.place)
 
 
 class _Silent(TimeoutError):
-    """Another machine gave no sign of life: told from a TimeoutError of a user's callback."""
+    """The other machine gave no output. A class of its own, because a user's callback may raise TimeoutError."""
 
 
 class _Talk:
-    """Both ways to a process, so that none of them is ever full. Raises `_Silent` when it says nothing for too long."""
+    """Reads and writes the pipes of a process at once, so that none is ever full. Raises `_Silent` after a timeout."""
 
     def __init__(self, process: subprocess.Popen[bytes], stdin: bytes | None = None) -> None:
-        """Without ``stdin`` its input is not touched."""
+        """Without ``stdin`` the input of the process is not used."""
         assert process.stdin and process.stdout and process.stderr
         self._process = process
         self._out, self._err = process.stdout.fileno(), process.stderr.fileno()
@@ -201,7 +201,7 @@ class _Talk:
             self._in.close()
 
     def line(self, mark: str, silence: float | None) -> str:
-        """What stands behind the mark in the next line that begins with it; "" at the end of its output."""
+        """Return the text after the mark in the next line that has it; "" at the end of the output."""
         begin = f"{mark} ".encode()
         while True:
             while (end := self._got.find(b"\n")) >= 0:
@@ -213,7 +213,7 @@ class _Talk:
             self._step(silence)
 
     def rest(self, silence: float | None) -> bytes:
-        """All that comes until the process closes its output."""
+        """Return all output until the process closes it."""
         while self._open:
             self._step(silence)
         return bytes(self._got)
@@ -243,18 +243,18 @@ class _Talk:
                     self._in.close()
 
     def close(self) -> None:
-        """Give the pipes back; the process ends by that."""
+        """Close the input of the process, which ends it."""
         with suppress(BrokenPipeError):
             self._in.close()
 
 
 def is_remote(place: str) -> bool:
-    """Whether this is ``host:path``, and no path: as rsync and scp tell them."""
+    """Return whether this is ``host:path`` and not a path, by the rule of rsync and scp."""
     return ":" in place.partition("/")[0]
 
 
 def _quoted(path: str) -> str:
-    """A path for a shell, of which that expands a ``~`` at the beginning and nothing else."""
+    """Quote a path for a shell, so that it expands a ``~`` at the beginning and nothing else."""
     home = _HOME(path)
     if home is None:
         return shlex.quote(path)

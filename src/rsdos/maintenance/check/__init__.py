@@ -1,1 +1,1 @@
-"""Validation: what is damaged, and how far a check has come."""
+"""Validation: finds damage, and remembers its position so that it can be resumed."""

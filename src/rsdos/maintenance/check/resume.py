@@ -1,4 +1,4 @@
-"""How far a validation has come: a small document in the container, so that it can be spread over days."""
+"""The state of an unfinished validation: a small document in the container, so that it can be spread over days."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rsdos.stores.findings import Depth, Finding
 from rsdos.stores.loose.sandbox import replace_without_lock
 
 MOST_FINDINGS = 10_000
-"""Findings that are kept, 3 MB of them; others are counted."""
+"""Findings that are kept (3 MB); further ones are counted."""
 
 _MOST_BYTES = 1 << 23
 _VERSION = 1
@@ -23,9 +23,11 @@ _VERSION = 1
 
 @dataclass(slots=True)
 class ValidationState:
-    """``packs``: up to which byte each was checked; ``loose``: the last directory of loose objects that was, or None.
+    """The position and the findings of a validation.
 
-    ``objects`` of ``length`` stored bytes were looked at, in ``seconds``; ``unlisted`` findings found no room.
+    ``packs`` has the byte up to which each pack was checked, ``loose`` the last checked directory of loose objects ("":
+    none yet). ``objects`` of ``length`` stored bytes were checked in ``seconds``. ``unlisted`` findings were only
+    counted.
     """
 
     depth: Depth
@@ -39,7 +41,7 @@ class ValidationState:
     findings: dict[Finding, None] = field(default_factory=dict)
 
     def add(self, findings: Iterable[Finding]) -> None:
-        """Keep findings, each once."""
+        """Add findings, each once."""
         for finding in findings:
             if finding in self.findings:
                 continue
@@ -50,7 +52,7 @@ class ValidationState:
 
 
 def save_state(layout: Layout, state: ValidationState) -> None:
-    """Write it down, synced, in the place of what is there. Where the container cannot be written nothing is kept."""
+    """Replace the saved state, and sync it. In a container that cannot be written, do nothing."""
     members = {
         "validation_version": _VERSION,
         "depth": state.depth.value,
@@ -69,7 +71,7 @@ def save_state(layout: Layout, state: ValidationState) -> None:
 
 
 def load_state(layout: Layout) -> ValidationState | None:
-    """What was saved; None where there is nothing, or nothing whole: it begins anew then."""
+    """Return the saved state; None without one, or if it is damaged: the validation begins again then."""
     try:
         members = decode_document(posix.read_file(layout.validation, _MOST_BYTES))
         return _decode_state(members)
@@ -104,7 +106,7 @@ def _decode_state(members: dict[str, Any]) -> ValidationState | None:
 
 
 def discard_state(layout: Layout) -> None:
-    """Nothing is to be resumed any more."""
+    """Remove the saved state: nothing is left to resume."""
     with suppress(OSError):
         if os.path.lexists(layout.validation):
             layout.remove(layout.validation)

@@ -1,5 +1,4 @@
-"""Validate: re-read and re-hash what the container has, and say what is not as it was. Options → plan → execute →
-report."""
+"""Validate: read and hash the objects of a container, and report damage. Options → plan → execute → report."""
 
 from __future__ import annotations
 
@@ -21,15 +20,15 @@ from rsdos.stores.findings import Checked, Depth, Finding, PacksCheck, Sample
 __all__ = ["Depth", "ValidateOptions", "ValidatePlan", "ValidateReport", "check_all", "execute", "plan"]
 
 _SAVED_EVERY = 30.0
-"""Seconds of work that are done again after a kill, at most; and one batch."""
+"""Seconds of work, and one batch, that are repeated at most after a kill."""
 
 
 @dataclass(frozen=True, slots=True)
 class ValidateOptions:
-    """How deep, and which share of all keys, from 0 to 1: always the same ones.
+    """The ``depth`` of a validation, and the ``share`` of the keys to check, from 0 to 1: always the same keys.
 
-    ``resume`` goes on from where a run of the same kind was broken off, if one was. No object is begun after
-    ``seconds`` (None: no limit); the next run can resume then.
+    ``resume`` continues an interrupted run of the same depth and share, if there is one. After ``seconds`` no further
+    object is begun (None: no limit); the next run can resume.
     """
 
     depth: Depth = Depth.QUICK
@@ -40,7 +39,7 @@ class ValidateOptions:
 
 @dataclass(frozen=True, slots=True)
 class ValidatePlan:
-    """What there is to check: so many packs, and so many bytes of them that were not checked yet."""
+    """The number of ``packs`` to check, and the ``length`` of their bytes that were not checked yet."""
 
     options: ValidateOptions
     packs: int
@@ -50,12 +49,12 @@ class ValidatePlan:
 
 @dataclass(frozen=True, slots=True)
 class ValidateReport:
-    """What a validation found, together with the runs that it resumed.
+    """The findings of a validation, together with those of the runs that it resumed.
 
-    ``objects`` copies of ``length`` stored bytes were looked at: each of an object that is loose and packed, or in two
-    packs. ``damaged`` are objects of which a copy is not good, ``files`` what is wrong with files of the container
-    itself; ``unlisted`` more were found than are kept. ``leftovers`` are no damage: what dead writers left, and files
-    that are somebody else's. ``is_finished``: else the time was up.
+    ``objects`` copies of ``length`` stored bytes were checked: every copy of an object that is loose and packed, or in
+    two packs. ``damaged`` are objects with a damaged copy, ``files`` is damage in files of the container itself, and
+    ``unlisted`` counts further damage that is not listed. ``leftovers`` are no damage: files of dead writers, and
+    foreign files. ``is_finished`` is False when the time was up. All runs together took ``seconds``.
     """
 
     depth: Depth
@@ -71,27 +70,38 @@ class ValidateReport:
 
     @property
     def is_good(self) -> bool:
-        """Whether nothing is damaged, as far as it came."""
+        """Whether no damage was found so far."""
         return not self.damaged and not self.files and not self.unlisted
 
     @property
     def damaged_files(self) -> int:
-        """How many files ``files`` are about."""
+        """The number of different files in ``files``."""
         return len({finding.path for finding in self.files})
 
     @property
     def unreadable(self) -> int:
-        """How many objects cannot be read for what is wrong with ``files``, unless they have another copy."""
+        """The number of objects that cannot be read because of ``files``, unless they have another copy."""
         return sum(finding.objects for finding in self.files)
 
 
 def plan(engine: Engine, options: ValidateOptions) -> ValidatePlan:
-    """Look what there is. Raises `InvalidOption`, also when what is to be resumed was of another kind."""
+    """Count the packs and bytes to check.
+
+    Args:
+        engine: the open container.
+        options: a `ValidateOptions`.
+
+    Returns:
+        The packs and bytes, and whether a run is resumed.
+
+    Raises:
+        InvalidOption: the share is not between 0 and 1, or the run to resume has another depth or share.
+    """
     if not 0 < options.share <= 1:
-        raise InvalidOption(f"a sample is a share above 0 and at most 1, not {options.share!r:.40}")
+        raise InvalidOption(f"share is above 0 and at most 1, not {options.share!r:.40}")
     state = _resumed(engine, options)
     lengths: dict[int, int] = {}
-    with suppress(DamagedContainer):  # The execution says so.
+    with suppress(DamagedContainer):  # `execute` reports it.
         lengths = {pack.id: pack.length for pack in engine.packed.stats().packs}
     done = sum(min(length, state.packs.get(pack_id, 0)) for pack_id, length in lengths.items()) if state else 0
     return ValidatePlan(options, len(lengths), sum(lengths.values()) - done, state is not None)
@@ -101,7 +111,7 @@ def _resumed(engine: Engine, options: ValidateOptions) -> ValidationState | None
     state = load_state(engine.layout) if options.resume else None
     if state and (state.depth, state.share) != (options.depth, options.share):
         raise InvalidOption(
-            f"the validation that was broken off was {state.depth.value}, of a share of {state.share:g}: "
+            f"the interrupted validation was {state.depth.value}, with a share of {state.share:g}: "
             "give the same, or do not resume"
         )
     return state
@@ -110,9 +120,21 @@ def _resumed(engine: Engine, options: ValidateOptions) -> ValidationState | None
 def execute(engine: Engine, plan: ValidatePlan, progress: Progress = SILENCE) -> ValidateReport:
     """Check the index, then each pack in the order of its bytes, then the loose objects.
 
-    What is there at the beginning is checked; readers, writers and maintenance go on, and nothing that they do is a
-    finding. No pack is unlinked meanwhile. Nothing is written but how far it came, every 30 seconds, and at the end
-    its outcome; where the container cannot be written not even that. Memory: 40 MB and the findings. Raises OSError.
+    Everything that exists at the beginning is checked. Readers, writers and maintenance are not blocked, and nothing
+    that they do becomes a finding. No pack is unlinked during the run. The position is saved every 30 seconds, and the
+    outcome at the end; nothing else is written, and in a read-only container nothing at all. Memory: 40 MB, and the
+    findings.
+
+    Args:
+        engine: the open container.
+        plan: what `plan` returned.
+        progress: receives stored bytes.
+
+    Returns:
+        The findings.
+
+    Raises:
+        OSError: a system call failed.
     """
     state = _resumed(engine, plan.options) or ValidationState(plan.options.depth, plan.options.share)
     run = _Validation(engine, plan, state, is_kept=True)
@@ -123,7 +145,7 @@ def execute(engine: Engine, plan: ValidatePlan, progress: Progress = SILENCE) ->
         raise
     if report.is_finished:
         discard_state(engine.layout)
-        with suppress(OSError):  # No permission to write, or a damaged manifest: it was only to be noted.
+        with suppress(OSError):  # No permission to write, or a damaged manifest: the note is left out.
             engine.packed.note(VALIDATION, _validation_note(report))
     else:
         run.save()
@@ -131,7 +153,7 @@ def execute(engine: Engine, plan: ValidatePlan, progress: Progress = SILENCE) ->
 
 
 def check_all(engine: Engine, depth: Depth, progress: Progress = SILENCE) -> ValidateReport:
-    """Validate all, and write nothing."""
+    """Validate the whole container to a depth, and write nothing. Raise OSError."""
     options = ValidateOptions(depth)
     return _Validation(engine, plan(engine, options), ValidationState(depth, options.share), is_kept=False).run(
         progress
@@ -157,14 +179,14 @@ _NO_SYNC = Finding(
 )
 
 _MOST_ROUNDS = 16
-"""How often packs are looked for to which objects were moved since the last look; each has only those to check."""
+"""Times that the check looks for new packs, to which objects were moved. Each time checks only those."""
 
 
 class _Validation:
-    """One run, which adds to a state."""
+    """One run, which continues a state."""
 
     def __init__(self, engine: Engine, plan: ValidatePlan, state: ValidationState, *, is_kept: bool) -> None:
-        """``is_kept``: how far it came is written down."""
+        """``is_kept``: save the position during the run."""
         self._is_kept = is_kept
         self._engine = engine
         self._plan = plan
@@ -174,7 +196,7 @@ class _Validation:
         self._index: list[Finding] = []
 
     def run(self, progress: Progress) -> ValidateReport:
-        """Check all that is left."""
+        """Check all that the state does not cover."""
         options = self._plan.options
         with self._engine.protect_packs():
             check = self._engine.packed.check(options.depth, Sample(options.share))
@@ -186,8 +208,8 @@ class _Validation:
         return self._report(is_finished)
 
     def _check_packs(self, check: PacksCheck, progress: Progress) -> bool:
-        """Check index and packs; whether all of them are done."""
-        # The index is checked by every run: what was found in an earlier one may have been replaced by now.
+        """Check the index and the packs. Return whether all are done."""
+        # Every run checks the index: the findings of an earlier run may have been repaired since.
         self._index = list(check.structure())
         progress.start("Checking packs", self._plan.length, "bytes")
         try:
@@ -213,13 +235,13 @@ class _Validation:
             self._add(step)
             progress.advance(step.length)
             self._state.packs[pack_id] = max(start, self._state.packs.get(pack_id, 0), step.position)
-            # Some progress is made whatever the budget: else no number of runs would come to an end.
+            # Check at least something in each run, whatever the time: otherwise no number of runs would finish.
             if step.position > start and self._is_up():
                 return False
         return True
 
     def _check_loose(self, progress: Progress) -> bool:
-        """Check the loose objects; whether all of them are done."""
+        """Check the loose objects. Return whether all are done."""
         progress.start("Checking loose objects", None, "bytes")
         try:
             for step in self._engine.loose.check(self._plan.options.depth, Sample(self._plan.options.share)).run(
@@ -247,7 +269,7 @@ class _Validation:
         return seconds is not None and monotonic() - self._begun >= seconds
 
     def save(self) -> None:
-        """Write down how far it came."""
+        """Save the position."""
         self._state.seconds = self._before + monotonic() - self._begun
         save_state(self._engine.layout, self._state)
         self._saved = monotonic()

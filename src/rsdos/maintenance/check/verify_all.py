@@ -1,8 +1,7 @@
-"""Reading every object of a container that nobody writes to."""
+"""Reads every object of a container that is not in use."""
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -16,9 +15,9 @@ _BATCH = 4096
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """``objects`` copies were read; ``damaged`` are the keys of those that have another hash, or cannot be read.
+    """The number of ``objects`` (copies) that were read, and the keys of ``damaged`` ones.
 
-    ``reason`` says why not all could be found, where the index is damaged.
+    ``reason`` says why not all objects could be found, when the index is damaged; otherwise it is "".
     """
 
     objects: int = 0
@@ -27,7 +26,7 @@ class Verified:
 
 
 def verify_all(root: str, progress: Progress) -> Verified:
-    """Read and hash every copy of every object in a container. Nothing is written. Raises OSError."""
+    """Read and hash every copy of every object in a container. Write nothing. Raise OSError."""
     engine = Engine(root)
     objects = 0
     damaged: set[str] = set()
@@ -54,7 +53,7 @@ def verify_all(root: str, progress: Progress) -> Verified:
 
 
 def bad_files(root: str, found: Verified) -> list[str]:
-    """The files, relative to ``root``, in which what is damaged stands; of a damaged index all that it is made of."""
+    """Return the files with damaged objects, relative to ``root``, and all segments when the index is damaged."""
     engine = Engine(root)
     files = set()
     try:
@@ -69,4 +68,4 @@ def bad_files(root: str, found: Verified) -> list[str]:
             files.update(engine.layout.segment(number) for number in engine.layout.segment_numbers())
     finally:
         engine.close()
-    return sorted(os.path.relpath(file, root) for file in files)
+    return sorted(engine.layout.relative(file) for file in files)

@@ -1,1 +1,1 @@
-"""From version 1 to version 2 and back."""
+"""Migrations from version 1 to version 2 and back."""

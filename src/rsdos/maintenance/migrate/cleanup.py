@@ -1,4 +1,4 @@
-"""What a migration in place leaves to remove when its last step is done, or when it is turned round half-way."""
+"""Removes the files of the other version after a migration in place, or after one that was reversed half-way."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from rsdos.storage.directory import Directory
 
 
 def clean_up(engine: Engine) -> None:
-    """Remove what is of another version than the container is. The caller holds the maintenance lock.
+    """Remove the files of the version that the container does not have. The caller holds the maintenance lock.
 
-    What is there and not ours goes to quarantine, over nothing. Does nothing when no migration has begun, or when one
-    to another version is under way: that is to be gone on with.
+    Foreign files are moved to quarantine and overwrite nothing there. Do nothing when no migration has begun, or when
+    one to the other version is unfinished: it will be continued.
     """
     if unfinished_migration(engine.layout) == engine.config.version:
         layout = engine.layout
@@ -28,28 +28,28 @@ def clean_up(engine: Engine) -> None:
             for name in directories:
                 _remove_directory(root, name)
             root.sync()
-            # Only when all that is gone for good: nothing else says that it may go.
+            # Last, when all of them are removed and synced: only this file says that they may be removed.
             root.remove(os.path.basename(layout.migration))
             root.sync()
 
 
 def _remove_directory(root: Directory, name: str) -> None:
-    """Remove a directory with what is ours in it; the rest goes to quarantine."""
+    """Remove a directory and our files in it. Move foreign files to quarantine."""
     if name == _DUPLICATES:
-        # By its name a file there is ours; but it is there because nobody has found a good copy of it elsewhere.
-        _set_aside(root, name)
+        # The names there are ours, but a file is there because no good copy of its object was found elsewhere.
+        _move_foreign(root, name)
     if name == _INDEX:
-        # Manifests first: no half of an index must ever be taken for one that can be gone on with.
+        # Manifests first: half an index must never look like a usable one.
         with suppress(FileNotFoundError), root.child(name) as index:
             for manifest in index.names():
                 if manifest.startswith("manifest-") and index.form.has_file(manifest):
                     index.remove(manifest)
             index.sync()
     while root.remove_tree(name):
-        _set_aside(root, name)
+        _move_foreign(root, name)
 
 
-def _set_aside(root: Directory, name: str) -> None:
+def _move_foreign(root: Directory, name: str) -> None:
     with suppress(FileNotFoundError), root.child(name) as directory, quarantine_directory(root) as quarantine:
         for foreign in directory.names():
             with suppress(FileNotFoundError):
@@ -64,9 +64,9 @@ def _base_names(paths: Sequence[str]) -> tuple[str, ...]:
 
 _DUPLICATES = "duplicates"
 _INDEX = "index"
-_native, _legacy = Layout("."), V1Layout(".")
+_version_2, _version_1 = Layout("."), V1Layout(".")
 _OLD: dict[int, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    1: ((), _base_names((_native.index, _native.packed))),
-    2: (_base_names(_legacy.database_files), _base_names((_legacy.packed, _legacy.duplicates))),
+    1: ((), _base_names((_version_2.index, _version_2.packed))),
+    2: (_base_names(_version_1.database_files), _base_names((_version_1.packed, _version_1.duplicates))),
 }
-"""By the version that a container has now: files and directories that it has no use for."""
+"""The files and directories to remove, by the version that the container has now."""

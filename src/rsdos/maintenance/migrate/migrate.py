@@ -1,8 +1,8 @@
 """Migrate: turn a container of one version into one of the other. Options → plan → execute → report.
 
-Into a new directory it is a transfer of everything, that goes on where it was killed. In place see `migrate_forward`
-(version 1 to 2) and `migrate_back` (2 to 1): until the last step, one rename, the container is what it was, whole and
-in use; killed at any moment the next run goes on.
+A migration to a new directory is a transfer of all objects. A migration in place is described in `to_v2` (version 1 to
+2) and `to_v1` (2 to 1): until its last step, one rename, the container keeps its version and can be used. A run that is
+killed at any moment is continued by the next run.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from time import monotonic
 from types import MappingProxyType
 
 from rsdos.codecs.spec import parse_compression
-from rsdos.config import LEGACY, VERSION, Config, read_config
+from rsdos.config import VERSION, VERSION_1, Config, read_config
 from rsdos.engine.create import make_container
 from rsdos.engine.engine import Engine
 from rsdos.errors import ContainerExists, InvalidOption, NotAContainer
@@ -32,10 +32,10 @@ from rsdos.protocols import Progress
 
 @dataclass(frozen=True, slots=True)
 class MigrateOptions:
-    """What is wanted: container version ``to``; in place, or in a new directory ``destination``.
+    """The options of a migration: to the container version ``to``, in place or to a new directory ``destination``.
 
-    ``compression``: compress all anew by this specification; None takes stored bytes over as they are, where the
-    other version can store them so.
+    ``compression`` is a specification to recompress all objects with; None copies stored bytes unchanged where the
+    other version supports them.
     """
 
     to: int = VERSION
@@ -45,7 +45,7 @@ class MigrateOptions:
 
 @dataclass(frozen=True, slots=True)
 class MigratePlan:
-    """What there is to move: so many objects, in packs of ``length`` bytes; ``config`` is what comes of it."""
+    """The number of ``objects`` to move, the ``length`` of their packs in bytes, and the new ``config``."""
 
     options: MigrateOptions
     config: Config
@@ -56,13 +56,13 @@ class MigratePlan:
 
 @dataclass(frozen=True, slots=True)
 class MigrateReport:
-    """What a migration did, in ``seconds``.
+    """The result of a migration, which took ``seconds``.
 
-    ``objects`` of ``size`` raw bytes were moved in this run, ``copied`` of them byte for byte; ``known`` were moved by
-    a run before it. ``rescued`` are the keys of those that came from another than their first copy, that being damaged.
-    ``damaged``: the keys of those that no copy is good of, and why; what there is of them is in ``quarantine``.
-    ``missing``: the keys of those that were there at the start, and were not any more when their turn came.
-    ``before`` and ``after`` are the bytes of the container's files.
+    This run moved ``objects`` of ``size`` raw bytes, ``copied`` of them byte for byte; an earlier run moved ``known``
+    ones. ``rescued`` are the keys of objects whose first copy was damaged, and that were read from another one.
+    ``damaged`` has the keys of objects without a good copy, each with the reason; their bytes are in ``quarantine``.
+    ``missing`` has the keys of objects that were listed, and were gone when they were to be moved. ``before`` and
+    ``after`` are the bytes of the container's files.
     """
 
     path: str
@@ -81,7 +81,19 @@ class MigrateReport:
 
 
 def plan(engine: Engine, options: MigrateOptions) -> MigratePlan:
-    """Check that the container can become one of that version. Raises `InvalidOption`."""
+    """Check that the container can be migrated to the version.
+
+    Args:
+        engine: the open container.
+        options: a `MigrateOptions`.
+
+    Returns:
+        The new configuration, and the objects and bytes to move.
+
+    Raises:
+        InvalidOption: the version is not known, cannot store the compression or the keys, or a directory of the
+            container is a symbolic link.
+    """
     config = _target_config(engine.config, options)
     if options.destination is None:
         _refuse_links(engine.layout.root)
@@ -91,29 +103,31 @@ def plan(engine: Engine, options: MigrateOptions) -> MigratePlan:
 
 
 def _refuse_links(root: str) -> None:
-    """In place a pack has names of both versions, of one file system; and the old version's directories go."""
+    """Raise `InvalidOption` for a directory that is a link.
+
+    In place, a pack has a name in the directories of both versions, by hard links on one file system, and the
+    directories of the old version are removed.
+    """
     for directory in sorted({*Layout(root).directories, *V1Layout(root).directories}):
         if os.path.islink(directory):
             name = os.path.basename(directory)
-            raise InvalidOption(
-                f"{directory}: {name} is a symbolic link: it cannot be migrated in place, but to a new directory"
-            )
+            raise InvalidOption(f"{directory}: {name} is a symbolic link: migrate to a new directory instead")
 
 
 def _target_config(config: Config, options: MigrateOptions) -> Config:
-    if options.to not in (LEGACY, VERSION):
+    if options.to not in (VERSION_1, VERSION):
         raise InvalidOption(f"container version {options.to!r:.40}; this rsdos knows versions 1 and 2")
     compression = options.compression or config.compression
-    if options.compression is not None and options.to == LEGACY and not _is_zlib(compression):
-        raise InvalidOption("in container version 1 disk-objectstore reads nothing but zlib")
-    if options.to == LEGACY:
-        # In disk-objectstore's spelling, the only one that it knows.
+    if options.compression is not None and options.to == VERSION_1 and not _is_zlib(compression):
+        raise InvalidOption("disk-objectstore can read only zlib in container version 1")
+    if options.to == VERSION_1:
+        # disk-objectstore knows only this spelling.
         compression = f"zlib+{parse_compression(compression).level or 1}" if _is_zlib(compression) else "zlib+1"
     if options.to == VERSION and config.hash_type != "sha256":
-        raise InvalidOption(f"container version 2 has no {config.hash_type} keys; `transfer` gives objects new ones")
+        raise InvalidOption(f"container version 2 has no {config.hash_type} keys: `rsdos transfer` makes new ones")
     container_id = config.container_id.replace("-", "")
     changed = config.changed(version=options.to, compression=compression, container_id=container_id)
-    return changed.changed(loose_compression="none", durability=Durability.FULL) if options.to == LEGACY else changed
+    return changed.changed(loose_compression="none", durability=Durability.FULL) if options.to == VERSION_1 else changed
 
 
 def _is_zlib(compression: str) -> bool:
@@ -121,29 +135,42 @@ def _is_zlib(compression: str) -> bool:
 
 
 _IN_PLACE: Mapping[tuple[int, int], Callable[[Engine, Config, CopyStats, Progress], ToVersion2 | ToVersion1]]
-_IN_PLACE = MappingProxyType({(LEGACY, VERSION): ToVersion2, (VERSION, LEGACY): ToVersion1})
+_IN_PLACE = MappingProxyType({(VERSION_1, VERSION): ToVersion2, (VERSION, VERSION_1): ToVersion1})
 
 
 def execute(engine: Engine, plan: MigratePlan, progress: Progress = SILENCE) -> MigrateReport:
-    """Migrate. Every object is decoded and hashed on the way; of a damaged one what there is is copied aside.
+    """Migrate the container. Every object is decoded and hashed; the bytes of damaged ones are copied to quarantine.
 
-    In place at most one pack of extra disk is needed, and other programs should not keep the container open across
-    the last step: ours are refused to commit to an index that goes, others are not. Raises `Busy`, `ContainerExists`,
-    `ReadOnlyContainer`, OSError.
+    In place, at most one pack of extra disk space is needed. Programs that use the container must close it before the
+    last step: rsdos refuses to commit to the old index after that, disk-objectstore does not.
+
+    Args:
+        engine: the open container. It is closed after a migration in place.
+        plan: what `plan` returned.
+        progress: receives the number of objects.
+
+    Returns:
+        The counts and keys of the objects.
+
+    Raises:
+        Busy: another maintenance operation is running, or other processes write again and again.
+        ContainerExists: the destination is another container.
+        ReadOnlyContainer: a container cannot be written.
+        OSError: a system call failed.
     """
     begun = monotonic()
     before = _length_of_tree(engine.layout.root)
-    carried = CopyStats()
+    stats = CopyStats()
     options = plan.options
     if options.destination is not None:
         root = os.path.abspath(options.destination)
-        _to_directory(engine, plan, root, carried, progress)
+        _to_directory(engine, plan, root, stats, progress)
     else:
         root = engine.layout.root
         with engine.maintenance("migrate"):
             clean_up(engine)
             if engine.config.version != options.to:
-                _IN_PLACE[engine.config.version, options.to](engine, plan.config, carried, progress).run()
+                _IN_PLACE[engine.config.version, options.to](engine, plan.config, stats, progress).run()
         engine.close()
     target = Engine(root)
     with target.maintenance("migrate"):
@@ -151,17 +178,17 @@ def execute(engine: Engine, plan: MigratePlan, progress: Progress = SILENCE) -> 
     if options.destination is None and options.compression is not None:
         _recompress(target, options.compression, progress)
     target.close()
-    quarantine = Layout(root).quarantine if carried.damaged else None
+    quarantine = Layout(root).quarantine if stats.damaged else None
     return MigrateReport(
         root,
         options.to,
-        carried.objects,
-        carried.size,
-        carried.copied,
-        carried.known,
-        tuple(carried.rescued),
-        tuple(carried.damaged.items()),
-        tuple(carried.missing),
+        stats.objects,
+        stats.size,
+        stats.copied,
+        stats.known,
+        tuple(stats.rescued),
+        tuple(stats.damaged.items()),
+        tuple(stats.missing),
         quarantine,
         before,
         _length_of_tree(root),
@@ -169,28 +196,28 @@ def execute(engine: Engine, plan: MigratePlan, progress: Progress = SILENCE) -> 
     )
 
 
-def _to_directory(engine: Engine, plan: MigratePlan, root: str, carried: CopyStats, progress: Progress) -> None:
-    """Into a new container of the same id; one that is there already with this id is gone on with."""
+def _to_directory(engine: Engine, plan: MigratePlan, root: str, stats: CopyStats, progress: Progress) -> None:
+    """Transfer all objects to a new container with the same id, or continue with an existing one of this id."""
     try:
         there = read_config(Layout(root).config)
     except NotAContainer:
         make_container(root, plan.config)
     else:
         if (there.container_id, there.version) != (plan.config.container_id, plan.config.version):
-            raise ContainerExists(root, "is another container already")
+            raise ContainerExists(root, "is another container")
     target = Engine(root)
     try:
         options = transfer.TransferOptions(compression=plan.options.compression)
         report = transfer.execute(target, transfer.plan(target, engine, options), progress)
-        carried.objects, carried.size, carried.copied, carried.known = (
+        stats.objects, stats.size, stats.copied, stats.known = (
             report.objects,
             report.size,
             report.copied,
             report.known,
         )
-        carried.rescued.extend(report.rescued)
-        carried.damaged.update(report.damaged)
-        carried.missing.extend(report.missing)
+        stats.rescued.extend(report.rescued)
+        stats.damaged.update(report.damaged)
+        stats.missing.extend(report.missing)
         for key, reason in report.damaged:
             move_to_quarantine(engine, key, reason, target.layout.quarantine)
     finally:
@@ -198,12 +225,12 @@ def _to_directory(engine: Engine, plan: MigratePlan, root: str, carried: CopySta
 
 
 def _recompress(target: Engine, compression: str, progress: Progress) -> None:
-    """Behind the last step: until then the old version's programs must read what is stored."""
+    """Recompress all objects, after the last step: until then programs of the old version must be able to read them."""
     repack.execute(target, repack.plan(target, repack.RepackOptions(compression)), progress)
 
 
 def _length_of_tree(root: str) -> int:
-    """Bytes of all files, those of two names counted once, without what SQLite has beside an index while it is open."""
+    """Return the bytes of all files, each counted once, without SQLite's temporary files."""
     lengths: dict[int, int] = {}
     for directory, _, names in os.walk(root):
         for name in names:

@@ -1,1 +1,1 @@
-"""Repairs of the index and of objects; what is put aside goes to the quarantine."""
+"""Repairs of the index and of objects, and the quarantine."""

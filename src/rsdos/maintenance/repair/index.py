@@ -1,4 +1,4 @@
-"""Repair of the index: make it anew where it is damaged, and empty damaged packs. Options → plan → execute → report."""
+"""Repair of the index: rebuild it, and rewrite damaged packs. Options → plan → execute → report."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from rsdos.stores.findings import Finding
 
 @dataclass(frozen=True, slots=True)
 class RepairIndexOptions:
-    """There is nothing to choose."""
+    """The options of a repair of the index: there are none."""
 
 
 @dataclass(frozen=True, slots=True)
 class RepairIndexPlan:
-    """What is to be put right; nothing at all is done where there is nothing."""
+    """The ``faults`` to repair. Without faults `execute` does nothing."""
 
     options: RepairIndexOptions
     faults: tuple[Finding, ...] = ()
@@ -30,12 +30,12 @@ class RepairIndexPlan:
 
 @dataclass(frozen=True, slots=True)
 class RepairIndexReport:
-    """What a repair of the index did, if it had anything to do (``is_changed``).
+    """The result of a repair of the index, which took ``seconds``. ``is_changed`` is False if there was nothing to do.
 
-    ``packs`` damaged packs were emptied into others. ``moved`` says where what was replaced is now, relative to the
-    container, and ``described`` where that is told. ``lost`` are the keys of objects of which the bytes are gone, and
-    which are damaged now: a repair of the objects may help. ``unknown`` are gone without their keys being known.
-    ``left`` is what is damaged still.
+    ``packs`` damaged packs were rewritten. ``moved`` are the paths of replaced files in quarantine, and ``described``
+    the path of their report, all relative to the container. ``lost`` are the keys of objects whose bytes are gone:
+    they are damaged objects now, which a repair of objects may restore. ``unknown`` counts objects that are gone and
+    whose keys are not known. ``left`` are the faults that remain.
     """
 
     is_changed: bool = False
@@ -49,28 +49,48 @@ class RepairIndexReport:
 
     @property
     def is_good(self) -> bool:
-        """Whether all is well now."""
+        """Whether no fault is left, and no object is lost."""
         return not (self.lost or self.unknown or self.left)
 
 
 def plan(engine: Engine, options: RepairIndexOptions) -> RepairIndexPlan:
-    """Look at all footers and tables of contents, and at no object.
+    """Check all footers and tables of contents, and no object.
 
-    Raises `InvalidOption` while a migration is under way: that is to be finished first.
+    Args:
+        engine: the open container.
+        options: a `RepairIndexOptions`.
+
+    Returns:
+        The faults.
+
+    Raises:
+        InvalidOption: a migration was interrupted. Finish it first.
     """
     if os.path.lexists(engine.layout.migration):
-        raise InvalidOption("a migration was broken off: run rsdos migrate again first")
+        raise InvalidOption("a migration was interrupted: run rsdos migrate again first")
     with engine.telling_of_another():
         return RepairIndexPlan(options, tuple(engine.packed.index_faults()))
 
 
 def execute(engine: Engine, plan: RepairIndexPlan, progress: Progress = SILENCE) -> RepairIndexReport:
-    """Put the index right. See `rsdos.stores.packs.PackStore.rebuild_index`.
+    """Rebuild the index. See `rsdos.stores.packs.PackStore.rebuild_index`.
 
-    Every whole batch of every pack counts, committed or not; deletes are honoured. What is replaced goes to
-    ``quarantine/`` when its successor is in its place, never before. Killed at any moment, it can be run again.
-    Raises `Busy` when another maintenance run is at work, `ReadOnlyContainer`, `DamagedContainer` when there is no
-    help (of version 1, whose packs do not describe themselves), and OSError.
+    Every complete batch of every pack counts, committed or not, and deletes are honoured. A replaced file is moved to
+    ``quarantine/`` only after its successor is in place. A run that is killed at any moment can be run again.
+
+    Args:
+        engine: the open container.
+        plan: what `plan` returned.
+        progress: shows that the repair is running.
+
+    Returns:
+        The rewritten packs, the moved files, and the lost objects.
+
+    Raises:
+        Busy: another maintenance operation is running.
+        ReadOnlyContainer: the container cannot be written.
+        DamagedContainer: the index cannot be rebuilt (only in version 1, whose packs do not describe themselves).
+        OSError: a system call failed.
     """
     begun = monotonic()
     made: list[str] = []
@@ -100,8 +120,8 @@ def execute(engine: Engine, plan: RepairIndexPlan, progress: Progress = SILENCE)
     return RepairIndexReport(
         rebuilt.is_changed,
         rebuilt.packs,
-        tuple(os.path.relpath(path, engine.layout.root) for path in rebuilt.moved),
-        described and os.path.relpath(described, engine.layout.root),
+        tuple(engine.layout.relative(path) for path in rebuilt.moved),
+        described and engine.layout.relative(described),
         rebuilt.lost,
         rebuilt.unknown,
         left,

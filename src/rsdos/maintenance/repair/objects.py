@@ -1,4 +1,4 @@
-"""Repair of objects: damaged ones are replaced from wherever a good copy is. Options → plan → execute → report."""
+"""Repair of objects: replaces damaged copies by good ones. Options → plan → execute → report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rsdos.engine.engine import Engine
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError, InvalidOption
 from rsdos.maintenance.check.validate import check_all
 from rsdos.maintenance.repair.quarantine import move_to_quarantine, new_directory, write_report
-from rsdos.model import FRAME_SIZE, BytesLike, CompressMode, Copy, Durability, Trust
+from rsdos.model import BytesLike, CompressMode, Copy, Durability, Trust
 from rsdos.progress import SILENCE
 from rsdos.protocols import Progress
 from rsdos.stores.base import Store
@@ -21,29 +21,30 @@ from rsdos.stores.batch import BatchWriter
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.findings import Depth, Finding
 from rsdos.streams.plain import hashed
-from rsdos.streams.sources import in_frames
 
 _BATCH = 1 << 12
-"""Objects that are repaired with one commit each of what is taken, of what is let go, and of what is beyond help."""
+"""Objects that are repaired together: one commit for the good copies, and one for the removed ones."""
 
 HERE = "here"
-"""Stands for another copy in the container itself."""
+"""The source of a good copy that is in the container itself."""
 
 
 class Unrepairable(Enum):
-    """What becomes of damaged objects of which no good copy is found."""
+    """What to do with damaged objects that have no good copy anywhere."""
 
     KEEP = "keep"
-    """They stay, damaged: a later run that is given another source can still repair them."""
+    """Leave them: a later run with another source can still repair them."""
     QUARANTINE = "quarantine"
-    """They go from the container, and all that there was of them to quarantine; no later run knows of them."""
+    """Copy their bytes to quarantine and delete them. No later run repairs them."""
 
 
 @dataclass(frozen=True, slots=True)
 class RepairObjectsOptions:
-    """Where good copies may be: open containers of any version with the same hash; a backup is one.
+    """The options of a repair of objects.
 
-    ``depth``: how damaged objects are looked for. ``beyond_help``: what becomes of those that no source has.
+    ``sources`` are open containers with the same hash, of any version, which may have good copies: backups, for
+    example. ``depth`` is that of the validation that finds the damage. ``beyond_help`` says what to do with damaged
+    objects that no source has.
     """
 
     sources: Sequence[Engine] = ()
@@ -53,7 +54,7 @@ class RepairObjectsOptions:
 
 @dataclass(frozen=True, slots=True)
 class RepairAction:
-    """What can be done about a damaged object: ``source`` is the container that has a good copy, None: no help."""
+    """The repair of one damaged object: ``source`` is the container with a good copy; None if there is none."""
 
     key: str
     reason: str
@@ -62,9 +63,10 @@ class RepairAction:
 
 @dataclass(frozen=True, slots=True)
 class RepairObjectsPlan:
-    """The damaged objects, and what can be done about each. ``files``: damage that is `repair_index`'s business.
+    """The damaged objects, and the repair of each (``remedies``).
 
-    ``unlisted``: more objects are damaged than are kept; they are the next run's.
+    ``files`` is damage that the repair of the index is for. ``unlisted`` counts further damaged objects, which the next
+    run repairs.
     """
 
     options: RepairObjectsOptions
@@ -75,11 +77,11 @@ class RepairObjectsPlan:
 
 @dataclass(frozen=True, slots=True)
 class RepairObjectsReport:
-    """What a repair of objects did, in ``seconds``.
+    """The result of a repair of objects, which took ``seconds``.
 
-    ``repaired`` objects are good now. ``beyond_help`` are as they were or, under `Unrepairable.QUARANTINE`, not in the
-    container any more. ``described`` says, relative to the container, where what was put into quarantine is described.
-    ``files`` and ``unlisted`` as in the plan.
+    ``repaired`` objects are good now. ``beyond_help`` objects have no good copy: they were left as they were or, with
+    `Unrepairable.QUARANTINE`, deleted. ``described`` is the path of the report in quarantine, relative to the
+    container; None if nothing was moved there. ``files`` and ``unlisted`` are those of the plan.
     """
 
     repaired: tuple[RepairAction, ...] = ()
@@ -91,14 +93,24 @@ class RepairObjectsReport:
 
     @property
     def is_good(self) -> bool:
-        """Whether all is well now."""
+        """Whether no damage is left."""
         return not (self.beyond_help or self.files or self.unlisted)
 
 
 def plan(engine: Engine, options: RepairObjectsOptions, progress: Progress = SILENCE) -> RepairObjectsPlan:
-    """Validate all, and look for a good copy of each damaged object: it is read, decoded and hashed.
+    """Validate the container, and find a good copy of each damaged object by reading, decoding and hashing it.
 
-    Raises `InvalidOption` when a source has another hash, or is the container itself.
+    Args:
+        engine: the open container.
+        options: a `RepairObjectsOptions`.
+        progress: receives the stored bytes of the validation.
+
+    Returns:
+        The damaged objects, and the source of a good copy of each.
+
+    Raises:
+        InvalidOption: a source has another hash, or is the container itself.
+        OSError: a system call failed.
     """
     for source in options.sources:
         if source.config.hash is not engine.config.hash:
@@ -136,7 +148,7 @@ def _is_readable(store: Store, digest: bytes) -> bool:
 
 
 def _parts(store: Store, digest: bytes) -> Iterator[BytesLike] | None:
-    """The bytes of an object as a store has it, hash and all. Raises what damage raises, on the way."""
+    """Return the bytes of an object in a store, verified by its hash; None without one. Damage raises on the way."""
     parts = store.frames(digest)
     if parts is None:
         store.refresh()
@@ -145,15 +157,29 @@ def _parts(store: Store, digest: bytes) -> Iterator[BytesLike] | None:
 
 
 def execute(engine: Engine, plan: RepairObjectsPlan, progress: Progress = SILENCE) -> RepairObjectsReport:
-    """Put good copies in the place of the bad ones and, where the options say so, what is beyond help into quarantine.
+    """Replace damaged copies by good ones and, if the options say so, move objects without a good copy to quarantine.
 
-    A bad copy is let go of only when a good one is on stable storage, or when it was copied to ``quarantine/`` with a
-    report. Readers and writers go on; what they insert meanwhile counts. Killed at any moment, it can be run again.
-    Raises `Busy` when another maintenance run is at work, `ReadOnlyContainer`, OSError, and `InvalidOption` when what
-    is beyond help is to go while the index is damaged: perhaps only the index hides it.
+    A damaged copy is removed only after a good one is on stable storage, or after its bytes were copied to
+    ``quarantine/`` with a report. Readers and writers are not blocked, and objects that they insert during the run
+    count as good copies. A run that is killed at any moment can be run again.
+
+    Args:
+        engine: the open container.
+        plan: what `plan` returned.
+        progress: receives the number of objects.
+
+    Returns:
+        The repaired objects, and those without a good copy.
+
+    Raises:
+        InvalidOption: objects are to be moved to quarantine while the index is damaged. Perhaps only the index hides
+            their good copies.
+        Busy: another maintenance operation is running.
+        ReadOnlyContainer: the container cannot be written.
+        OSError: a system call failed.
     """
     if plan.files and plan.options.beyond_help is Unrepairable.QUARANTINE:
-        raise InvalidOption("repair the index first (rsdos repair index): perhaps it hides what seems beyond help")
+        raise InvalidOption("repair the index first (rsdos repair index): perhaps it hides good copies")
     begun = monotonic()
     run = _Repair(engine, plan)
     with engine.maintenance("repair"), ExitStack() as held:
@@ -172,7 +198,7 @@ def execute(engine: Engine, plan: RepairObjectsPlan, progress: Progress = SILENC
 
 
 class _RepairGroup:
-    """Some objects of which the same becomes."""
+    """Objects that get the same treatment."""
 
     def __init__(self) -> None:
         self.remedies: list[RepairAction] = []
@@ -184,7 +210,7 @@ class _RepairGroup:
 
 
 class _Repair:
-    """One run, and what has become of each object."""
+    """One run, and the outcome for each object."""
 
     def __init__(self, engine: Engine, plan: RepairObjectsPlan) -> None:
         self._engine = engine
@@ -194,19 +220,19 @@ class _Repair:
         self.repaired: list[RepairAction] = []
         self.beyond_help: list[RepairAction] = []
 
-    def _aside(self) -> str:
+    def _quarantine(self) -> str:
         if self._directory is None:
             self._directory = new_directory(self._engine, "objects")
         return self._directory
 
     def repair(self, remedies: Sequence[RepairAction], progress: Progress) -> None:
-        """Do what can be done about some objects, together."""
+        """Repair some objects together."""
         packed, loose = self._engine.packed, self._engine.loose
         digests = [bytes.fromhex(remedy.key) for remedy in remedies]
         in_files = loose.check_copies(digests, Trust.VERIFY, Durability.FULL)
         good_in_files, good_in_packs, helped, helpless = _RepairGroup(), _RepairGroup(), _RepairGroup(), _RepairGroup()
-        # 1. Where there is no good copy here, append that of another container; commit all of them.
-        # What is here is known to be damaged.
+        # 1. Append the good copy of another container for each object that has none here; commit them together.
+        # The copies here are known to be damaged, so the writer need not check for duplicates.
         with packed.appender(_always_damaged, Durability.FULL) as appender:
             for remedy, digest, copy in zip(remedies, digests, in_files, strict=True):
                 if copy is Copy.GOOD:
@@ -219,7 +245,7 @@ class _Repair:
                     helpless.add(remedy, digest, None)
                 progress.advance(1)
             appender.commit()
-        # 2. Only now: each has a good copy, committed and on stable storage. Let go of the bad ones.
+        # 2. Only now, when each has a good copy that is committed and on stable storage: remove the damaged ones.
         packed.drop_damaged([*good_in_packs.digests, *helped.digests])
         packed.drop_damaged(good_in_files.digests, even_the_last=True)
         for group in (good_in_files, good_in_packs, helped):
@@ -232,40 +258,37 @@ class _Repair:
             self._give_up(helpless)
 
     def _give_up(self, helpless: _RepairGroup) -> None:
-        """3. First a copy of all that there is; 4. then it goes."""
+        """3. Copy all bytes of the objects to quarantine; 4. only then delete them."""
         packed, loose = self._engine.packed, self._engine.loose
         for remedy in helpless.remedies:
-            move_to_quarantine(self._engine, remedy.key, remedy.reason, self._aside())
+            move_to_quarantine(self._engine, remedy.key, remedy.reason, self._quarantine())
         packed.drop_damaged(helpless.digests, even_the_last=True)
         for remedy, digest in zip(helpless.remedies, helpless.digests, strict=True):
             self._clear_loose(digest)
             if _is_readable(packed, digest) or _is_readable(loose, digest):
-                self.repaired.append(RepairAction(remedy.key, remedy.reason, HERE))  # Somebody has just inserted it.
+                self.repaired.append(
+                    RepairAction(remedy.key, remedy.reason, HERE)
+                )  # Another process has just inserted it.
             else:
                 self.beyond_help.append(remedy)
 
     def _clear_loose(self, digest: bytes) -> None:
-        self._engine.loose.set_damaged_aside(digest, self._aside)
+        self._engine.loose.set_damaged_aside(digest, self._quarantine)
 
     def _take(self, appender: BatchWriter, digest: bytes) -> str | None:
-        """Append an object from the first container that has a good copy; returns where that is."""
+        """Append an object from the first container with a good copy. Return the path of that container."""
         for source in self._plan.options.sources:
             for store in (source.packed, source.loose):
-                # Read to its end first: what is raised below is not about the source, and not to be passed over.
+                # Read to the end first: an error below is then not of the source, and must not be ignored.
                 parts = _parts(store, digest) if _is_readable(store, digest) else None
                 if parts is None:
                     continue
-                first = next(parts, b"")
-                rest = next(parts, None)
-                if rest is None and len(first) <= FRAME_SIZE:
-                    appender.add_many([bytes(first)], self._encoding)
-                else:
-                    appender.add_frames(in_frames(_chained(first, rest, parts)), self._encoding)
+                appender.add_parts(parts, self._encoding)
                 return source.layout.root
         return None
 
     def describe(self) -> str | None:
-        """Write down what was done, where anything was put into quarantine; returns the path."""
+        """Write a report if anything was moved to quarantine. Return its path."""
         if self._directory is None:
             return None
         what: dict[str, object] = {
@@ -273,15 +296,8 @@ class _Repair:
             "beyond_help": [[one.key, one.reason] for one in self.beyond_help],
         }
         path = write_report(os.path.join(self._directory, "report.json"), what)
-        return os.path.relpath(path, self._engine.layout.root)
+        return self._engine.layout.relative(path)
 
 
 def _always_damaged(digests: Sequence[bytes], /, *, raws: object = None) -> Sequence[Copy]:
     return [Copy.DAMAGED] * len(digests)
-
-
-def _chained(first: BytesLike, second: BytesLike | None, rest: Iterator[BytesLike]) -> Iterator[BytesLike]:
-    yield first
-    if second is not None:
-        yield second
-    yield from rest

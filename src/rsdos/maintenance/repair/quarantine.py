@@ -1,4 +1,4 @@
-"""Quarantine: what is beyond help is copied aside, with all that is known of it, before anything lets go of it."""
+"""Quarantine: keeps the bytes of damaged objects, and all that is known of them, before they are deleted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rsdos.storage.permissions import make_directory
 
 
 def new_directory(engine: Engine, name: str) -> str:
-    """Make a directory of its own in quarantine, durably: ``name`` and a number."""
+    """Make a new directory in quarantine, durably, called ``name`` and a number. Return its path."""
     parent = engine.layout.quarantine
     engine.layout.make(parent)
     number = 1
@@ -32,15 +32,15 @@ def new_directory(engine: Engine, name: str) -> str:
 
 
 def write_report(path: str, what: dict[str, object]) -> str:
-    """Write a JSON document, synced; returns its path. The directory is not synced."""
+    """Write a JSON document and sync it. Return its path. The directory is not synced."""
     posix.replace_file(path, json.dumps(what, indent=1).encode())
     return path
 
 
-def sweep_quarantine(layout: Layout) -> int:
-    """Remove the documents there that a killed run has left unfinished; returns how many. Under the maintenance lock.
+def clean_quarantine(layout: Layout) -> int:
+    """Remove documents that a killed run has left unfinished. Return their number. Under the maintenance lock.
 
-    Each is written again by the run that goes on, or was for a directory of its own that says nothing then.
+    The next run writes each of them again, unless it makes a new directory.
     """
     unfinished = [
         os.path.join(directory, name)
@@ -52,10 +52,10 @@ def sweep_quarantine(layout: Layout) -> int:
 
 
 def move_to_quarantine(engine: Engine, key: str, reason: str, directory: str) -> str:
-    """Copy every copy of a damaged object to ``directory``, as it stands; returns the path of what describes it.
+    """Copy the stored bytes of every copy of a damaged object to ``directory``. Return the path of the description.
 
-    ``<key>.json`` has the reason and what the index says of each copy, ``<key>.<n>`` the bytes that are there of it,
-    and ``<key>.loose`` its loose file. All is synced. What is there already is written again.
+    ``<key>.json`` has the reason and the index entry of each copy, ``<key>.<n>`` the bytes of a packed copy, and
+    ``<key>.loose`` the loose file. All files are synced. Existing ones are written again.
     """
     with suppress(FileExistsError):
         make_directory(directory)
@@ -84,7 +84,7 @@ def _as_json(meta: ObjectMeta) -> dict[str, object]:
 
 
 def _copy(path: str, offset: int, length: int, target: str) -> None:
-    """What there is of a range of a file; nothing when the file is gone."""
+    """Copy the existing part of a range of a file. Do nothing when the file is gone."""
     with suppress(FileNotFoundError), posix.open_for_reading(path) as source:
         posix.remove(target)
         with posix.create(target) as fd:

@@ -38,17 +38,14 @@ class LooseCheck:
             path = os.path.join(root, name)
             if len(name) == cut and os.path.islink(path):
                 reason = "a symbolic link in the place of a directory, which is not followed"
-                yield Checked(findings=(Finding(self._name(path), reason),), position=name)
+                yield Checked(findings=(Finding(self._layout.relative(path), reason),), position=name)
             elif len(name) != cut or not os.path.isdir(path):
                 yield Checked(findings=(self._foreign(path),), position=name) if name > after else Checked()
             elif name > after:
                 yield from self._directory(path, name)
 
     def _foreign(self, path: str) -> Finding:
-        return Finding(self._name(path), "not a file of this store", is_damage=False)
-
-    def _name(self, path: str) -> str:
-        return os.path.relpath(path, self._layout.root)
+        return Finding(self._layout.relative(path), "not a file of this store", is_damage=False)
 
     def _directory(self, directory: str, prefix: str) -> Iterator[Checked]:
         objects = length = told = 0
@@ -77,7 +74,7 @@ class LooseCheck:
                     continue  # Packed or deleted meanwhile.
                 objects += 1
                 reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-                findings.append(Finding(self._name(path), reason, digest.hex()))
+                findings.append(Finding(self._layout.relative(path), reason, digest.hex()))
         yield Checked(objects, length - told, tuple(findings), prefix)
 
     def _split(self, name: str) -> tuple[str, Codec]:

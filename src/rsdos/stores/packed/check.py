@@ -46,18 +46,13 @@ class NativeCheck(PacksCheck):
     def lengths(self) -> Mapping[int, int]:
         return {pack.id: pack.length for pack in self._manifest.packs}
 
-    def _name(self, path: str) -> str:
-        return os.path.relpath(path, self._layout.root)
-
     def _at(
         self, pack_id: int, reason: str, offset: int | None = None, key: str | None = None, objects: int = 0
     ) -> Finding:
-        return Finding(self._name(self._layout.pack(pack_id)), reason, key, offset, objects=objects)
+        return Finding(self._layout.relative(self._layout.pack(pack_id)), reason, key, offset, objects=objects)
 
     def _of(self, error: DamagedContainer) -> Finding:
-        path = self._name(os.fspath(error.path))
-        # Without the path that stands in front of it: the finding has that already.
-        return Finding(path, str(error).partition(": ")[2], offset=error.offset)
+        return Finding(self._layout.relative(error.path), error.reason, offset=error.offset)
 
     # The index.
 
@@ -73,7 +68,7 @@ class NativeCheck(PacksCheck):
             self._counts = counts
         except DamagedContainer as error:
             finding = self._of(error)
-            if os.path.dirname(finding.path) != self._name(self._layout.packed):  # A pack's is met there.
+            if os.path.dirname(finding.path) != self._layout.relative(self._layout.packed):  # A pack's is met there.
                 yield finding
 
     def _manifests(self) -> Iterator[Finding]:
@@ -101,7 +96,9 @@ class NativeCheck(PacksCheck):
             except FileNotFoundError:
                 # Those in packs are met there.
                 if not entry.pack_id and self._index.commits.is_newest(manifest.number):
-                    yield Finding(self._name(self._layout.segment(entry.number)), "a segment of the index is missing")
+                    yield Finding(
+                        self._layout.relative(self._layout.segment(entry.number)), "a segment of the index is missing"
+                    )
             except DamagedContainer as error:
                 if not entry.pack_id:
                     yield self._of(error)
@@ -133,7 +130,7 @@ class NativeCheck(PacksCheck):
                 yield Checked(findings=(found,), position=length)
             return
         except (DamagedContainer, OSError) as error:
-            reason = str(error).partition(": ")[2] if isinstance(error, DamagedContainer) else str(error)
+            reason = error.reason if isinstance(error, DamagedContainer) else str(error)
             found = self._at(pack_id, f"{reason}: {_objects(count)} of it cannot be read", objects=count)
             yield Checked(findings=(found,), position=length)
             return
@@ -313,7 +310,7 @@ class NativeCheck(PacksCheck):
     def leftovers(self) -> Iterator[Finding]:
         for path, (extra, what) in self._extras():
             if path in self._extra and self._extra[path][0] == extra:
-                yield Finding(self._name(path), what, is_damage=False)
+                yield Finding(self._layout.relative(path), what, is_damage=False)
 
 
 _OTHER_CRC = "its stored bytes have another CRC-32 than when they were written"

@@ -26,7 +26,10 @@ def open_checkpoint(layout: Layout, index: Index, root: str) -> Iterator[Checkpo
         packs = tuple(pack._replace(synced=pack.length) for pack in manifest.packs)
         tables = tuple(segment._replace(synced=True) for segment in manifest.segments)
         posix.write_file(target, encode_manifest(manifest._replace(packs=packs, segments=tables)))
-        pieces = [*segments, *(FilePrefix(_name(layout, layout.pack(pack.id)), pack.length) for pack in manifest.packs)]
+        pieces = [
+            *segments,
+            *(FilePrefix(layout.relative(layout.pack(pack.id)), pack.length) for pack in manifest.packs),
+        ]
         yield Checkpoint((os.path.relpath(target, root),), tuple(pieces))
     finally:
         _close(segments)
@@ -46,9 +49,9 @@ def _open_newest(layout: Layout, index: Index) -> tuple[Manifest, list[FilePrefi
                         file = posix.open_for_reading(path)
                     except FileNotFoundError:
                         is_gone = True
-                        segments.append(FilePrefix(_name(layout, path), 0))
+                        segments.append(FilePrefix(layout.relative(path), 0))
                     else:
-                        segments.append(FilePrefix(_name(layout, path), os.fstat(file.fd).st_size, file))
+                        segments.append(FilePrefix(layout.relative(path), os.fstat(file.fd).st_size, file))
             # One that is gone is damage, unless commits went by since the manifest was read.
             if not is_gone or index.commits.is_newest(manifest.number):
                 return manifest, segments
@@ -63,7 +66,3 @@ def _close(pieces: list[FilePrefix]) -> None:
     for piece in pieces:
         if piece.file is not None:
             piece.file.close()
-
-
-def _name(layout: Layout, path: str) -> str:
-    return os.path.relpath(path, layout.root)

@@ -49,16 +49,13 @@ class Rebuild:
     def faults(self) -> list[Finding]:
         """What a run would put right. Reads every footer and every table, and no object."""
         if missing := self._missing_directories():
-            return [Finding(self._name(directory), "the directory is missing") for directory in missing]
-        found = [Finding(self._name(path), reason) for path, reason, _ in self._misnamed()]
+            return [Finding(self._layout.relative(directory), "the directory is missing") for directory in missing]
+        found = [Finding(self._layout.relative(path), reason) for path, reason, _ in self._misnamed()]
         result = scan_packs(self._layout, self._config.container_id, self._index, self._layout.pack_ids())
         return [*found, *self._index_faults(), *self._pack_faults(result)]
 
     def _missing_directories(self) -> list[str]:
         return [path for path in (self._layout.index, self._layout.packed) if not os.path.isdir(path)]
-
-    def _name(self, path: str) -> str:
-        return os.path.relpath(path, self._layout.root)
 
     def _misnamed(self) -> Iterator[tuple[str, str, int]]:
         """(path, what it is, its true id) of packs under a false name."""
@@ -78,21 +75,21 @@ class Rebuild:
             except FileNotFoundError:
                 continue
             except DamagedContainer as error:
-                yield self._layout.manifest(number), str(error).partition(": ")[2]
+                yield self._layout.manifest(number), error.reason
 
     def _index_faults(self) -> Iterator[Finding]:
         for path, reason in self._bad_manifests():
-            yield Finding(self._name(path), reason)
+            yield Finding(self._layout.relative(path), reason)
         try:
             self._index.commits.newest_number()
         except DamagedContainer as error:
-            yield Finding(self._name(os.fspath(error.path)), str(error).partition(": ")[2])
+            yield Finding(self._layout.relative(error.path), error.reason)
 
     def _pack_faults(self, result: ScannedPacks) -> Iterator[Finding]:
         for path in result.gone:
-            yield Finding(self._name(path), "a segment of the index is damaged or missing")
+            yield Finding(self._layout.relative(path), "a segment of the index is damaged or missing")
         for pack in result.packs.values():
-            path = self._name(self._layout.pack(pack.id))
+            path = self._layout.relative(self._layout.pack(pack.id))
             yield from (Finding(path, fault) for fault in pack.faults)
             entry = result.base.pack(pack.id) if result.base else None
             if result.base and pack.length > (entry.length if entry else 0):
@@ -102,7 +99,7 @@ class Rebuild:
 
     def _unlike(self, base: Manifest, result: ScannedPacks) -> Iterator[Finding]:
         """Where the manifest says another thing than its own tables."""
-        path = self._name(self._layout.manifest(base.number))
+        path = self._layout.relative(self._layout.manifest(base.number))
         for pack_id in sorted({*base.pack_ids} - {*result.packs}):
             yield Finding(path, f"pack {pack_id} was written anew, and should not be there any more")
         if not result.gone:

@@ -128,7 +128,7 @@ def _read(found: PackScan, file: PackFile, limit: int | None) -> None:
             segment = Segment(file.fd, file.path, batch.segment_offset, batch.segment_length)
             segment.verify()
         except DamagedContainer as error:
-            found.faults.append(str(error).partition(": ")[2])
+            found.faults.append(error.reason)
             continue
         entries = segment.entries()
         tombstone = entries.is_tombstone()

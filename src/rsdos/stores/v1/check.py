@@ -55,11 +55,8 @@ class V1PacksCheck(PacksCheck):
                 self._ids.update(pack_id for pack_id in self._database.pack_ids() if pack_id >= -1)
         return {pack_id: posix.length_of(self._layout.pack(pack_id)) for pack_id in sorted(self._ids)}
 
-    def _name(self, path: str) -> str:
-        return os.path.relpath(path, self._layout.root)
-
     def structure(self) -> Iterator[Finding]:
-        index = self._name(self._layout.database)
+        index = self._layout.relative(self._layout.database)
         try:
             if self._damage:
                 raise self._damage
@@ -68,7 +65,7 @@ class V1PacksCheck(PacksCheck):
                 for key, reason in rows:
                     yield Finding(index, reason, key)
         except DamagedContainer as error:
-            yield Finding(index, str(error).partition(": ")[2])
+            yield Finding(index, error.reason)
 
     def pack(self, pack_id: int, start: int) -> Iterator[Checked]:
         length = posix.length_of(self._layout.pack(pack_id))
@@ -90,7 +87,7 @@ class V1PacksCheck(PacksCheck):
                 elif todo:
                     yield Checked(len(todo), 0, (), todo[-1].offset)
         except DamagedContainer as error:
-            yield Checked(findings=(Finding(self._name(self._layout.database), str(error).partition(": ")[2]),))
+            yield Checked(findings=(Finding(self._layout.relative(self._layout.database), error.reason),))
         yield Checked(position=max(end, start))
 
     def _misplaced(self, row: Row, before: Row | None) -> Iterator[Finding]:
@@ -105,7 +102,7 @@ class V1PacksCheck(PacksCheck):
         elif before is not None and row.length and self._is_still(before):
             reason = f"it overlaps {before.key}"
         if reason and self._is_still(row) and (length < 0) is not os.path.lexists(path):
-            yield Finding(self._name(path), reason, row.key, row.offset)
+            yield Finding(self._layout.relative(path), reason, row.key, row.offset)
 
     def _is_still(self, row: Row) -> bool:
         return self._database.find(row.key) == row
@@ -127,7 +124,7 @@ class V1PacksCheck(PacksCheck):
                 reason = self._reason_of(row, error)
             told += shares.told
             if reason:
-                path = self._name(self._layout.pack(row.pack_id))
+                path = self._layout.relative(self._layout.pack(row.pack_id))
                 findings.append(Finding(path, reason, row.key, row.offset))
         yield Checked(len(rows), length - told, tuple(findings), position)
 
@@ -156,4 +153,6 @@ class V1PacksCheck(PacksCheck):
         except DamagedContainer:
             return
         for pack_id in sorted(orphans):
-            yield Finding(self._name(self._layout.pack(pack_id)), "no row of the index leads to it", is_damage=False)
+            yield Finding(
+                self._layout.relative(self._layout.pack(pack_id)), "no row of the index leads to it", is_damage=False
+            )

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
-from rsdos.config import LEGACY
+from rsdos.config import VERSION_1
 from rsdos.errors import Busy, ContainerReplaced, DamagedContainer, InvalidKey, ReadOnlyContainer
 from rsdos.hashing import HashType
 from rsdos.layout import V1Layout
@@ -65,7 +65,7 @@ class Database:
         """``original`` tells whether the container is another by now; default: than when that is asked first."""
         self._layout = layout
         self._path = layout.database
-        self._original = original or Original(layout, LEGACY)
+        self._original = original or Original(layout, VERSION_1)
         self._local = threading.local()
         self._relaxed = 0
         """Transactions of this object's that are not put on stable storage by their end."""

@@ -45,7 +45,7 @@ def faults(layout: V1Layout, database: Database, hash_type: HashType) -> list[Fi
         database.check()
         bad = sum(len(rows) for rows in database.hostile(hash_type))
     except DamagedContainer as error:
-        return [Finding(name, str(error).partition(": ")[2])]
+        return [Finding(name, error.reason)]
     found = [Finding(name, f"{bad} rows that nobody can use")] if bad else []
     return [Finding(name, f"it {SHARED}"), *found] if posix.has_other_names(layout.database) else found
 
