@@ -127,7 +127,7 @@ def merge(path: Path, start: int, end: int) -> list[Step]:
     engine = Container(path).engine
     steps = _took(
         "merge", "merge of the index", end,
-        lambda: merge.execute(engine, merge.plan(engine, merge.MergeOptions())),
+        lambda: merge.execute(engine, merge.plan(engine)),
     )  # fmt: skip
     lengths = [file.stat().st_size for file in (path / "index").glob("*.seg")]
     return [
@@ -208,10 +208,9 @@ def rebuild(path: Path, start: int, end: int) -> list[Step]:
     for file in (path / "index").iterdir():
         file.unlink()
     engine = Container(path).engine
-    options = repair_index.RepairIndexOptions()
     steps = _took(
         "rebuild", "repair index, when all of it is gone", end,
-        lambda: repair_index.execute(engine, repair_index.plan(engine, options)),
+        lambda: repair_index.execute(engine, repair_index.plan(engine)),
     )  # fmt: skip
     shutil.rmtree(path / "quarantine", ignore_errors=True)
     assert Container(path).status().packed_objects == end

@@ -52,7 +52,7 @@ class Ours(Side):
 
     def settle(self) -> None:
         engine = self.container.engine
-        merge.execute(engine, merge.plan(engine, merge.MergeOptions()))
+        merge.execute(engine, merge.plan(engine))
 
     def insert_packed(self, payloads: Sequence[bytes], compress: bool) -> list[str]:
         return self.container.insert_many(payloads, compress=CompressMode.YES if compress else CompressMode.NO)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         SourceChanged,
         UnreadableSource,
         UnsupportedContainer,
+        WorkerDied,
         WriterPoisoned,
     )
     from rsdos.model import (
@@ -41,13 +42,15 @@ if TYPE_CHECKING:
         Extent,
         ObjectMeta,
         Place,
-        Readers,
+        ReadableBy,
         Sharing,
         Trust,
         Verify,
         WhenBusy,
     )
     from rsdos.protocols import Progress
+
+    Readers = ReadableBy
 
 __all__ = [
     "AmbiguousKey",
@@ -71,6 +74,7 @@ __all__ = [
     "Place",
     "Progress",
     "ReadOnlyContainer",
+    "ReadableBy",
     "Readers",
     "RsdosError",
     "Sharing",
@@ -80,6 +84,7 @@ __all__ = [
     "UnsupportedContainer",
     "Verify",
     "WhenBusy",
+    "WorkerDied",
     "WriterPoisoned",
     "__version__",
     "set_threads",
@@ -88,15 +93,18 @@ __all__ = [
 if not TYPE_CHECKING:  # A type checker would take every name for one that this knows.
     _HOMES = ("rsdos.model", "rsdos.errors", "rsdos.container", "rsdos.codecs.cores", "rsdos.protocols")
 
+    _OLD_NAMES = {"Readers": "ReadableBy"}
+
     def __getattr__(name):
         # Late: `rsdos --version` and `import rsdos` for its errors need not pay for the store.
         if name in __all__:
             import importlib
 
+            today = _OLD_NAMES.get(name, name)
             for home in _HOMES:
                 module = importlib.import_module(home)
-                if hasattr(module, name):
-                    globals()[name] = getattr(module, name)
+                if hasattr(module, today):
+                    globals()[name] = getattr(module, today)
                     return globals()[name]
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

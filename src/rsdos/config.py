@@ -19,7 +19,7 @@ from typing import Any
 from rsdos.codecs.spec import parse_compression
 from rsdos.errors import ContainerExists, DamagedContainer, InvalidOption, NotAContainer, UnsupportedContainer
 from rsdos.hashing import SHA256, HashType, hash_type
-from rsdos.model import Codec, Compression, Durability, Readers
+from rsdos.model import Codec, Compression, Durability, ReadableBy
 from rsdos.storage import posix
 from rsdos.storage.checked_json import decode_document, encode_document
 
@@ -147,16 +147,16 @@ class Config:
                 raise InvalidOption(f"{name} is a text such as zstd:+3, not {getattr(self, name)!r:.40}")
             parse_compression(getattr(self, name))
 
-    def refuse_unreadable(self, readers: Readers) -> None:
+    def refuse_unreadable(self, readers: ReadableBy) -> None:
         """Raise `InvalidOption` when ``readers`` could not read a version 1 container with these settings."""
         if self.version != VERSION_1:
             return
         if self.loose_compression != "none" or self.durability is not Durability.FULL:
             raise InvalidOption("loose_compression and durability are settings of container version 2")
         is_zlib = self.codec.codec is Codec.ZLIB
-        if readers is Readers.ALL and is_zlib and not re.fullmatch(_DISK_OBJECTSTORE_ZLIB, self.compression):
+        if readers is ReadableBy.ALL and is_zlib and not re.fullmatch(_DISK_OBJECTSTORE_ZLIB, self.compression):
             raise InvalidOption(f"disk-objectstore reads zlib+1 to zlib+9, not {self.compression}")
-        if readers is Readers.ALL and self.codec.codec is not Codec.ZLIB:
+        if readers is ReadableBy.ALL and self.codec.codec is not Codec.ZLIB:
             raise InvalidOption(
                 f"disk-objectstore cannot read {self.compression} in container version 1, only zlib; "
                 "allow it with --readers rsdos if only rsdos reads the container"

@@ -1,62 +1,60 @@
-"""The facade: a container as its users see it."""
+"""The facade: a container as its users see it.
+
+Here are opening and making a container, and the verbs for its objects. The operations on the whole container are in
+`rsdos.facade.maintenance`, those between containers and directories in `rsdos.facade.exchange`.
+"""
 
 from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from enum import Enum
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Literal, Self, TypeVar, overload
+from typing import IO, TYPE_CHECKING, Literal, Self, overload
 
 from rsdos.config import DEFAULT_PACK_SIZE, VERSION, Config
 from rsdos.engine.create import clear_container, make_container
 from rsdos.engine.engine import Engine
-from rsdos.errors import AmbiguousKey, InvalidOption, ObjectNotFound, RsdosError
+from rsdos.errors import AmbiguousKey, ObjectNotFound, RsdosError
+from rsdos.facade.exchange import Exchange
+from rsdos.facade.old_names import OldNames
 from rsdos.hashing import SHA256
 from rsdos.model import (
-    BytesLike,
     CompressMode,
     Durability,
     Links,
     Missing,
     ObjectMeta,
     Place,
-    Readers,
+    ReadableBy,
     Sharing,
     Source,
     Trust,
     Verify,
     WhenBusy,
+    choice,
 )
-from rsdos.progress import SILENCE
-from rsdos.protocols import Progress
-from rsdos.stores.stats import MIN_DEAD
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rsdos.maintenance import clean, pack, repack, status
-    from rsdos.maintenance.backup import backup
-    from rsdos.maintenance.check import validate
     from rsdos.streams.writer import ObjectWriter
 
 SHORTEST_PREFIX = 6
 """Characters of a key that `Container.find` takes: 24 bits tell a few thousand objects apart."""
 
 
-_Choice = TypeVar("_Choice", bound=Enum)
-
-
-class Container:
+class Container(Exchange, OldNames):
     """A content-addressed object store in one directory.
 
     Any number of threads may share a container, and any number of processes may open the same directory. Keys are
     the 64 lower-case hex characters of the SHA-256 of an object's bytes; a container of version 1 may have those of
     SHA-1, 40. Nothing is opened before the first use; `close` gives everything back, and the container works again
-    after it.
+    after it. Enumerations are accepted as their strings: ``to="packed"`` is ``to=Place.PACKED``.
+
+    Every method may raise `NotAContainer`, `UnsupportedContainer` and `DamagedContainer` when it opens the container,
+    and `ContainerReplaced` when another one has been put in its place since.
 
     >>> with Container.create("/tmp/example") as container:
     ...     key = container.insert(b"some bytes")
@@ -76,22 +74,30 @@ class Container:
         follow_links: bool = False,
         verify: Verify | str | None = None,
     ) -> None:
-        """``durability`` ("full" or "relaxed") overrides the container's own for what this object does.
+        """Name a container; it is opened at its first use.
 
-        ``when_busy`` says what maintenance does while another run is at work: "raise" `Busy`, or "wait".
-        ``follow_links=True`` is for who has put a link of their own in the place of a directory of the container, say
-        to have ``packed`` on a larger disk. Without it such a link is refused, by `NotOurs` (docs/security.md).
-        ``verify`` says what a read of a packed object compares: "checksum", which no failure gets past, or "hash",
-        which its maker cannot get past either, 0.6 us for each KB; by default the hash where the container's directory
-        is another user's.
+        Args:
+            path: The container's directory.
+            durability: "full" or "relaxed", for what is stored through this object; None: the container's own.
+            when_busy: What maintenance does while another operation is at work: "raise" `Busy`, or "wait".
+            follow_links: Follow symbolic links in the place of the container's own directories, which the user has
+                put there, to have ``packed`` on a larger disk for example. Without it they are refused, by `NotOurs`
+                (docs/security.md).
+            verify: What a read of a packed object compares: "checksum", which finds every failure, or "hash", which
+                also finds bytes that a stranger has forged, and costs 0.6 us for each KB; None: the hash where the
+                container's directory belongs to another user.
+
+        Raises:
+            InvalidOption: One of the settings is unknown.
+
         """
         # Now: where a relative path leads to is another place after a ``chdir``, or in another process.
         path = os.fspath(path)
         self._path = path if path[:1] == "/" else os.path.abspath(path)
-        self._when_busy = _choice(WhenBusy, when_busy)
-        self._durability = None if durability is None else _durability(durability)
+        self._when_busy = choice(WhenBusy, when_busy)
+        self._durability = None if durability is None else choice(Durability, durability)
         self._links = Links.FOLLOW if follow_links else Links.REFUSE
-        self._verify = None if verify is None else _choice(Verify, verify)
+        self._verify = None if verify is None else choice(Verify, verify)
 
     @classmethod
     def create(  # noqa: PLR0913  the settings of a container
@@ -105,9 +111,30 @@ class Container:
         durability: Durability | str = Durability.FULL,
         container_version: int = VERSION,
         hash_type: str = SHA256.name,
+        readers: ReadableBy | str = ReadableBy.ALL,
         sharing: Sharing | str = Sharing.UMASK,
     ) -> Self:
-        """Make a container and open it; see `init_container`."""
+        """Make a container, and open it.
+
+        Args:
+            path: A directory that is not there, or is empty. Its parents are made.
+            pack_size_target: Stored bytes at which a pack is full.
+            loose_prefix_len: Characters of a key that name the directory of a loose object.
+            compression: What compressing means in packs: "none", "zstd", "zstd:+3", "zlib+1" and so on; "": zstd, in
+                version 1 zlib.
+            loose_compression: How loose objects are compressed, in the same words.
+            durability: "full": what was acknowledged survives a power loss; "relaxed": the death of the process.
+            container_version: 1 makes a container that disk-objectstore reads and writes as well.
+            hash_type: "sha256"; in version 1 also "sha1".
+            readers: Which programs have to be able to read a container of version 1; "rsdos" allows zstd there.
+            sharing: "group": the group of the directory may read and write whatever is ever made in it.
+
+        Raises:
+            ContainerExists: There is a container, or another directory that is not empty.
+            InvalidOption: Before anything is touched.
+            ReadOnlyContainer: The file system lacks locks, hard links or syncs; the error says which.
+
+        """
         container = cls(path)
         container.init_container(
             pack_size_target=pack_size_target,
@@ -117,57 +144,22 @@ class Container:
             durability=durability,
             container_version=container_version,
             hash_type=hash_type,
+            readers=readers,
             sharing=sharing,
         )
         return container
 
-    def init_container(  # noqa: PLR0913  the settings of a container; disk-objectstore's come first
-        self,
-        clear: bool = False,
-        pack_size_target: int = DEFAULT_PACK_SIZE,
-        loose_prefix_len: int = 2,
-        hash_type: str = SHA256.name,
-        compression_algorithm: str = "",
-        *,
-        loose_compression: str = "none",
-        durability: Durability | str = Durability.FULL,
-        container_version: int = VERSION,
-        readers: Readers | str = Readers.ALL,
-        sharing: Sharing | str = Sharing.UMASK,
-    ) -> None:
-        """Make the container, in a directory that is not there or is empty; parents are made.
-
-        ``clear`` deletes a container that is there, with all its objects, first. ``pack_size_target`` is in stored
-        bytes. ``compression_algorithm`` is what compressing means in packs, ``loose_compression`` what is done to
-        loose objects: ``none``, ``zstd``, ``zstd:+3``, ``zlib+1`` and so on; "" stands for zstd, in version 1 for zlib.
-
-        ``container_version=1`` makes a container that disk-objectstore reads and writes as well. What it could not
-        read (zstd, and any setting that only version 2 has) is refused there; ``readers="rsdos"`` allows zstd.
-
-        ``sharing="group"``: whatever is made in it later, by whomever, the group of its directory may read and write.
-
-        Raises `ContainerExists`, and `InvalidOption` before anything is touched.
-        """
-        config = Config(
-            compression=compression_algorithm,
-            loose_compression=loose_compression,
-            durability=_durability(durability),
-            pack_size_target=pack_size_target,
-            loose_prefix_len=loose_prefix_len,
-            hash_type=hash_type,
-            version=container_version,
-        )
-        config.refuse_unreadable(_choice(Readers, readers))
-        share = _choice(Sharing, sharing)
+    def _create(self, config: Config, readers: ReadableBy, sharing: Sharing, clear: bool) -> None:
+        config.refuse_unreadable(readers)
         self.close()
         if clear:
             clear_container(self._path, self._links)
-        make_container(self._path, config, share, self._links)
+        make_container(self._path, config, sharing, self._links)
         self.__dict__.pop("_engine", None)
 
     @property
     def engine(self) -> Engine:
-        """The open container's parts, for maintenance. Raises `NotAContainer`, `DamagedContainer`, ..."""
+        """The open container's parts, which maintenance works on."""
         engine = self._engine
         if engine is None:
             # Of two threads that are the first at the same time, both get what one has made.
@@ -178,7 +170,7 @@ class Container:
     @property
     def path(self) -> Path:
         """The container's directory."""
-        from pathlib import Path  # 4 ms, of which no command and few programs have use.
+        from pathlib import Path  # 4 ms that no command and few programs need.
 
         return Path(self._path)
 
@@ -203,8 +195,8 @@ class Container:
     def close(self) -> None:
         """Give all descriptors and mappings back. Idempotent; the container works again after it.
 
-        It is opened anew then if a call has raised `ContainerReplaced`. The end of a ``with`` block keeps a little for
-        the next one (see docs/concurrency.md): this does not.
+        After a `ContainerReplaced` the next use opens what is at the path now. The end of a ``with`` block keeps a
+        little for the next one (docs/concurrency.md); this method does not.
         """
         if engine := self._engine:
             engine.close()
@@ -213,6 +205,10 @@ class Container:
     def _forget_replaced(self, engine: Engine) -> None:
         if not engine.is_same():
             self.__dict__.pop("_engine", None)
+
+    def _forget(self) -> None:
+        self.close()
+        self.__dict__.pop("_engine", None)
 
     def __enter__(self) -> Self:
         return self
@@ -233,18 +229,29 @@ class Container:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._path!r})"
 
-    # The verbs (`rsdos.interfaces.ObjectStore`).
+    # The verbs (`rsdos.protocols.ObjectStore`).
 
     def insert(self, source: Source, *, to: Place | str = Place.LOOSE) -> str:
-        """Store one object and return its key, once it is as durable as the container promises.
+        """Store one object, and return once it is as durable as the container promises.
 
-        A source is bytes or what has a buffer of them (an array of numpy, say), the path of a regular file, or a
-        binary stream, read from where it stands. It goes to a loose file; ``to="packed"`` appends it to a pack.
-        Raises `InvalidSource`, `UnreadableSource`, `SourceChanged`, `ReadOnlyContainer`, what the stream raises, and
-        OSError; nothing is stored then.
+        Args:
+            source: Bytes or an object with a C-contiguous buffer of them (an array of numpy, for example), the path of
+                a regular file, or a binary stream, which is read from its position and not closed.
+            to: "loose": a file of its own; "packed": a pack.
+
+        Returns:
+            The key of the object.
+
+        Raises:
+            InvalidSource: The source is none of these.
+            UnreadableSource: The file is missing, unreadable, or not a regular file.
+            SourceChanged: The file changed while it was read.
+            ReadOnlyContainer: The container cannot be written.
+            OSError: The disk is full, for example; also what a stream raises. Nothing is stored then.
+
         """
         objects = (self._engine or self.engine).objects
-        return objects.insert(source, to=to if type(to) is Place else _choice(Place, to))
+        return objects.insert(source, to=to)
 
     def insert_many(
         self,
@@ -254,36 +261,47 @@ class Container:
         compress: CompressMode | str = CompressMode.AUTO,
         trust: Trust | str = Trust.VERIFY,
     ) -> list[str]:
-        """Store many objects and return their keys in the order given, once all are durable.
+        """Store many objects, and return once all are durable.
 
-        They go straight to a pack; ``to="loose"`` writes a file for each. ``compress`` is for packs, and
-        ``trust`` says whether a copy that is there already is read before it counts. Raises what `insert` does.
-        Batches of 262,144 objects or 1 GiB are committed on the way; what was committed stays.
+        Batches of 262,144 objects or 1 GiB are committed on the way; when the call raises, what was committed stays.
+
+        Args:
+            sources: Objects, each as for `insert`.
+            to: "packed": straight to a pack, one sync for all; "loose": a file for each.
+            compress: Whether to compress what goes to a pack: "auto" (what becomes clearly smaller by it), "yes", "no".
+            trust: When a copy that the container has already counts: "verify": its bytes are read and checked;
+                "index": the index names it. For bulk imports of known content.
+
+        Returns:
+            The keys, in the order given.
+
+        Raises:
+            InvalidSource: As `insert`, which raises the same errors.
+
         """
-        return self.engine.objects.insert_many(
-            sources,
-            to=_choice(Place, to),
-            compress=_choice(CompressMode, compress),
-            trust=_choice(Trust, trust),
-        )
+        return self.engine.objects.insert_many(sources, to=to, compress=compress, trust=trust)
 
     def writer(
         self, *, to: Place | str = Place.LOOSE, compress: CompressMode | str = CompressMode.AUTO
     ) -> ObjectWriter:
-        """A binary file to write to, for programs that want one; when it is closed it becomes an object with a key.
+        """Return a seekable binary file to write to; when it is closed it becomes an object, with a ``key``.
 
         >>> with container.writer(to="packed") as file:
         ...     file.write(b"some bytes")
         >>> container.extract(file.key)
         b'some bytes'
 
-        It is seekable. Nothing is stored when its ``with`` block raises, when it is dropped, or by `abort`. Above
-        8 MiB it is held in a file without a name, in the container, and read again when it is stored. ``to`` and
-        ``compress`` are as for `insert_many`.
+        Nothing is stored when its ``with`` block raises, when it is dropped, or after ``abort()``. Above 8 MiB it is
+        held in a file without a name, in the container, and read again when it is stored.
+
+        Args:
+            to: "loose" or "packed".
+            compress: As for `insert_many`.
+
         """
         from rsdos.streams.writer import ObjectWriter
 
-        place, mode = _choice(Place, to), _choice(CompressMode, compress)
+        place, mode = choice(Place, to), choice(CompressMode, compress)
 
         def insert(stream: IO[bytes]) -> str:
             return self.insert_many((stream,), to=place, compress=mode)[0]
@@ -291,7 +309,14 @@ class Container:
         return ObjectWriter(insert, self.engine.layout.root)
 
     def extract(self, key: str) -> bytes:
-        """The bytes of one object, verified. Raises `ObjectNotFound`, `DamagedObject`, `InvalidKey`."""
+        """Return the bytes of one object, verified.
+
+        Raises:
+            ObjectNotFound: The container has no such object.
+            DamagedObject: No copy of it is good.
+            InvalidKey: The string is not a key.
+
+        """
         return (self._engine or self.engine).objects.extract(key)
 
     @overload
@@ -301,40 +326,56 @@ class Container:
     @overload
     def extract_many(self, keys: Iterable[str], *, missing: Missing) -> Iterator[tuple[str, bytes | None]]: ...
     def extract_many(self, keys: Iterable[str], *, missing: Missing = "raise") -> Iterator[tuple[str, bytes | None]]:
-        """Yield (key, bytes) of many objects in storage order; see `rsdos.stores.Store.extract_many`.
+        """Yield (key, bytes) of many objects in storage order, each once. No pack is removed while this lasts.
 
-        No pack is unlinked while the iteration lasts.
+        Args:
+            keys: The keys of the objects.
+            missing: What to do about a key that is not there: "raise" `ObjectNotFound`, "skip" it, or yield
+                (key, None) ("none").
+
+        Raises:
+            DamagedObject: As `extract`, which raises the same errors.
+
         """
         return self.engine.protect_packs_during(self.engine.objects.extract_many(keys, missing=missing))
 
     def open(self, key: str) -> io.BufferedReader:
-        """A seekable binary stream of one object. Raises what `extract` does; so do its reads."""
+        """Return a seekable binary stream of one object. It, and its reads, raise what `extract` does."""
         return self.engine.objects.open(key)
 
     def extract_to(self, key: str, path: str | os.PathLike[str]) -> int:
-        """Write one object to a file, which appears whole or not at all; returns its size."""
+        """Write one object to a file, which appears whole or not at all; return its raw bytes. Raises as `extract`."""
         return self.engine.objects.extract_to(key, path)
 
     def has(self, key: str) -> bool:
-        """Whether there is an object of this key; that there is, as of a second ago at most. Raises `InvalidKey`.
+        """Return whether there is an object of this key; True may be a second old. Raises `InvalidKey`.
 
-        Somebody may delete it at any time: to have it there, insert it, whatever this says.
+        Another process may delete it at any time: to be sure of an object, insert it, whatever this returns.
         """
         return self.engine.objects.has(key)
 
     def has_many(self, keys: Iterable[str]) -> list[bool]:
-        """`has` for each key, in the order given, all as of a second ago at most."""
+        """Return `has` for each key, in the order given."""
         return self.engine.objects.has_many(keys)
 
     def meta(self, key: str) -> ObjectMeta:
-        """Sizes, codec and place of one object, without reading it, as of a second ago at most.
+        """Return size, length, codec and place of one object, without reading it. They may be a second old.
 
         Raises `ObjectNotFound`, `InvalidKey`.
         """
         return self.engine.objects.meta(key)
 
+    def keys(self, place: Place | str | None = None) -> Iterator[str]:
+        """Yield every key once, in no particular order; with a ``place``, those that have a copy there.
+
+        Raises `DamagedContainer` behind all others when damage hides some.
+        """
+        where = None if place is None else choice(Place, place)
+        engine = self.engine
+        return iter(engine.objects if where is None else engine.loose if where is Place.LOOSE else engine.packed)
+
     def find(self, prefix: str) -> str:
-        """The key that begins with ``prefix``, of 6 characters or more.
+        """Return the key that begins with ``prefix``, of 6 characters or more.
 
         Raises `ObjectNotFound`, `AmbiguousKey`, `InvalidKey`.
         """
@@ -358,124 +399,3 @@ class Container:
     def __bool__(self) -> bool:
         """True: an empty container is one."""
         return True
-
-    # Maintenance. Each operation is imported by who calls it: all of them together are 30 ms.
-
-    def status(self) -> status.StatusReport:
-        """What the container holds, counted; see `rsdos.maintenance.status`."""
-        from rsdos.maintenance import status
-
-        return status.status(self.engine)
-
-    def delete(self, keys: Iterable[str]) -> list[str]:
-        """Delete objects, for good; returns the keys of those that were there. See `rsdos.maintenance.delete`.
-
-        Raises `InvalidKey` before anything is deleted, `Busy` when another maintenance run is at work.
-        """
-        from rsdos.maintenance import delete
-
-        deleted: list[str] = []
-        plan = delete.plan(self.engine, delete.DeleteOptions(list(keys)))
-        delete.execute(self.engine, plan, tell=lambda gone, missing: deleted.extend(gone))
-        return deleted
-
-    def repack(
-        self, compression: str = "keep", *, min_dead: float = MIN_DEAD, progress: Progress = SILENCE
-    ) -> repack.RepackReport:
-        """Write packs anew without their dead bytes, or in another compression; see `rsdos.maintenance.repack`."""
-        from rsdos.maintenance import repack
-
-        plan = repack.plan(self.engine, repack.RepackOptions(compression, min_dead))
-        return repack.execute(self.engine, plan, progress)
-
-    def clean_storage(self, *, progress: Progress = SILENCE) -> clean.CleanReport:
-        """Remove loose files that are safely packed, and leftovers of dead writers; see `rsdos.maintenance.clean`."""
-        from rsdos.maintenance import clean
-
-        return clean.execute(self.engine, clean.plan(self.engine, clean.CleanOptions()), progress)
-
-    def validate(
-        self, depth: validate.Depth | str = "quick", *, progress: Progress = SILENCE
-    ) -> validate.ValidateReport:
-        """Check what is stored, "quick" or in "full"; see `rsdos.maintenance.check.validate`."""
-        from rsdos.maintenance.check import validate
-
-        options = validate.ValidateOptions(_choice(validate.Depth, depth))
-        return validate.execute(self.engine, validate.plan(self.engine, options), progress)
-
-    def pack_all_loose(
-        self,
-        compress: CompressMode | str = CompressMode.AUTO,
-        clean: bool = True,
-        *,
-        progress: Progress = SILENCE,
-    ) -> pack.PackReport:
-        """Move all loose objects into packs; see `rsdos.maintenance.pack`.
-
-        The loose files of what is safely packed are removed; ``clean=False`` keeps them.
-        """
-        from rsdos.maintenance import pack
-
-        return pack.pack_all(self.engine, pack.PackOptions(_choice(CompressMode, compress), clean), progress)
-
-    def backup(
-        self,
-        destination: str | os.PathLike[str],
-        *,
-        keep: int = 1,
-        verify: bool = False,
-        progress: Progress = SILENCE,
-    ) -> backup.BackupReport:
-        """Copy the container beside its earlier backups; ``keep`` of them stay. See
-        `rsdos.maintenance.backup.backup`.
-        """
-        from rsdos.maintenance.backup import backup
-
-        options = backup.BackupOptions(os.fspath(destination), keep, verify)
-        return backup.execute(self.engine, backup.plan(self.engine, options), progress)
-
-    # The names that users of rsdos 0.1 and disk-objectstore know.
-
-    def add_object(self, content: BytesLike) -> str:
-        """`insert` of bytes, to a loose file."""
-        return self.insert(content)
-
-    def add_streamed_object(self, stream: Source) -> str:
-        """`insert` of a binary stream, to a loose file."""
-        return self.insert(stream)
-
-    def add_objects_to_pack(
-        self, content_list: Sequence[BytesLike], compress: bool | CompressMode | str = False
-    ) -> list[str]:
-        """`insert_many` of bytes; ``compress`` True is `CompressMode.YES`, False is NO."""
-        if not isinstance(compress, (CompressMode, str)):
-            compress = CompressMode.YES if compress else CompressMode.NO
-        return self.insert_many(content_list, compress=compress)
-
-    def get_object_content(self, hashkey: str) -> bytes:
-        """`extract`."""
-        return self.extract(hashkey)
-
-    @contextmanager
-    def get_object_stream(self, hashkey: str) -> Iterator[io.BufferedReader | None]:
-        """`open` for a ``with`` block; None when there is no such object."""
-        stream = None
-        with suppress(ObjectNotFound):
-            stream = self.open(hashkey)
-        if stream is None:
-            yield None
-        else:
-            with stream:
-                yield stream
-
-
-def _durability(value: Durability | str) -> Durability:
-    return _choice(Durability, value)
-
-
-def _choice(kind: type[_Choice], value: object) -> _Choice:
-    try:
-        return kind(value)
-    except ValueError:
-        choices = " or ".join(f'"{member.value}"' for member in kind)
-        raise InvalidOption(f"{kind.__name__.lower()} is {choices}, not {value!r:.40}") from None

@@ -10,7 +10,7 @@ ask for another        `ObjectNotFound`
 look at the directory  `NotAContainer`, `ContainerExists`, `UnsupportedContainer`, `ReadOnlyContainer`, `NotOurs`
 open it anew           `ContainerReplaced`
 validate and repair    `DamagedContainer`, `DamagedObject`
-try again, or wait     `SourceChanged`, `Busy`, `WriterPoisoned`
+try again, or wait     `SourceChanged`, `Busy`, `WorkerDied`, `WriterPoisoned`
 =====================  ==================================================================================
 """
 
@@ -75,7 +75,8 @@ class UnreadableSource(RsdosError, OSError):
     """The file to insert cannot be read: it is missing, unreadable, or not a regular file. ``errno`` says which."""
 
     def __init__(self, path: str | os.PathLike[str], number: int, reason: str | None = None) -> None:
-        super().__init__(f"{os.fspath(path)}: {reason or os.strerror(number)}")
+        self.reason = reason or os.strerror(number)
+        super().__init__(f"{os.fspath(path)}: {self.reason}")
         self.errno = number
         self.path = path
 
@@ -83,8 +84,10 @@ class UnreadableSource(RsdosError, OSError):
 class SourceChanged(RsdosError, OSError):
     """The file changed while it was read. Nothing of it was stored."""
 
+    reason = "changed while it was read"
+
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        super().__init__(f"{os.fspath(path)}: changed while it was read")
+        super().__init__(f"{os.fspath(path)}: {self.reason}")
         self.errno = errno.EAGAIN
         self.path = path
 
@@ -189,6 +192,10 @@ class Busy(RsdosError, BlockingIOError):
         self.errno = errno.EAGAIN
         self.what = what
         self.holder = holder
+
+
+class WorkerDied(RsdosError, ChildProcessError):
+    """A process that shared the work ended without a word: it was killed, by a lack of memory perhaps."""
 
 
 class WriterPoisoned(RsdosError, ValueError):

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 from enum import Enum, IntEnum, IntFlag
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
+
+from rsdos.errors import InvalidOption
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -56,6 +58,19 @@ class Compression(NamedTuple):
     level: int = 0
 
 
+_Choice = TypeVar("_Choice", bound=Enum)
+
+
+def choice(kind: type[_Choice], value: _Choice | str) -> _Choice:
+    """Return the member of an enumeration that is given as itself or as its string. Raises `InvalidOption`."""
+    try:
+        return kind(value)
+    except ValueError:
+        name = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in kind.__name__).lstrip()
+        choices = " or ".join(f'"{member.value}"' for member in kind)
+        raise InvalidOption(f"{name} is {choices}, not {value!r:.40}") from None
+
+
 class CompressMode(Enum):
     """Whether an insert or a maintenance operation compresses."""
 
@@ -78,7 +93,7 @@ class Durability(Enum):
     """The death of the process. A power loss may lose the latest inserts."""
 
 
-class Readers(Enum):
+class ReadableBy(Enum):
     """Which programs must be able to read a container of version 1."""
 
     ALL = "all"

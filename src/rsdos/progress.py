@@ -1,7 +1,10 @@
-"""The progress callback of a caller that wants none."""
+"""Progress of a long operation, and the time that it takes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
 from typing import Final
 
 from rsdos.protocols import Progress
@@ -21,3 +24,25 @@ class Silence:
 
 
 SILENCE: Final[Progress] = Silence()
+
+
+@contextmanager
+def step(progress: Progress, description: str, total: int | None, unit: str) -> Iterator[None]:
+    """Show a step of an operation for the length of a block; see `Progress.start`. It is finished in any case."""
+    progress.start(description, total, unit)
+    try:
+        yield
+    finally:
+        progress.finish()
+
+
+class Stopwatch:
+    """Measures how long an operation takes, from the moment when this is made."""
+
+    def __init__(self) -> None:
+        self._begun = monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since then."""
+        return monotonic() - self._begun

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from rsdos import Container
-from rsdos.cli import add_workers
-from rsdos.cli.add_workers import default_jobs
+from rsdos.ingest import workers
+from rsdos.ingest.workers import default_jobs
 from tests.cli.conftest import Run
 
 
@@ -315,6 +315,16 @@ def test_a_bad_file_does_not_stop_two_processes(run: Run, tmp_path: Path) -> Non
     assert set(run("list").stdout.split()) == {key_of(large), *(key_of(name.encode()) for name in names)}
 
 
+def test_standard_input_among_files_of_two_processes_is_stored(run: Run, tmp_path: Path) -> None:
+    names = [str(number) for number in range(200)]
+    for name in names:
+        (tmp_path / name).write_text(name)
+    run("init")
+    lines = run("add-files", "--jobs", "2", *names[:100], "-", *names[100:], stdin=b"typed").stdout.splitlines()
+    assert f"{key_of(b'typed')} - -: 5 B" in lines and len(lines) == 201
+    assert run("cat-file", key_of(b"typed")).stdout == "typed"
+
+
 def test_a_large_tree_gets_all_cores_and_a_list_its_order(run: Run, tmp_path: Path) -> None:
     names = []
     for directory in range(33):
@@ -333,8 +343,8 @@ def test_a_large_tree_gets_all_cores_and_a_list_its_order(run: Run, tmp_path: Pa
 
 def test_a_slow_worker_gets_fewer_names(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(add_workers, "monotonic", lambda: now)
-    portion = add_workers.Portion()
+    monkeypatch.setattr(workers, "monotonic", lambda: now)
+    portion = workers.Portion()
     sizes = []
     for seconds in (0.001,) * 8 + (1.0,) * 12:
         now += seconds

@@ -14,7 +14,7 @@ import click
 import pytest
 
 from rsdos import Container
-from rsdos.cli.patterns import Excluded
+from rsdos.ingest.patterns import Excluded
 from rsdos.model import FRAME_SIZE
 from tests.cli.conftest import Run
 from tests.data import key_of, noise

@@ -245,8 +245,7 @@ def mend_index(world: World) -> None:
         flip(newest, 40)
     world.container.close()
     engine = world.container.engine
-    options = repair_index.RepairIndexOptions()
-    assert repair_index.execute(engine, repair_index.plan(engine, options), world.forks).is_good
+    assert repair_index.execute(engine, repair_index.plan(engine), world.forks).is_good
 
 
 def mend_objects(world: World) -> None:
@@ -276,10 +275,10 @@ def read(world: World) -> None:
         assert stream.read() == LOOSE[0][100:]
 
 
-def of_engine(module: object, options: object) -> Callable[[World], None]:
+def of_engine(module: object, *options: object) -> Callable[[World], None]:
     def run(world: World) -> None:
         engine = world.container.engine
-        plan = module.plan(engine, options)  # type: ignore[attr-defined]
+        plan = module.plan(engine, *options)  # type: ignore[attr-defined]
         module.execute(engine, plan, world.forks)  # type: ignore[attr-defined]
 
     return run
@@ -307,7 +306,7 @@ OPERATIONS: dict[str, Callable[[World], None]] = {
     "clean": clean,
     "repack": of_engine(repack, repack.RepackOptions(min_dead=0)),
     "recompress": of_engine(repack, repack.RepackOptions("zlib+1", min_dead=0)),
-    "merge": of_engine(merge, merge.MergeOptions()),
+    "merge": of_engine(merge),
     "optimize": of_engine(optimize, optimize.OptimizeOptions()),
     "validate": of_engine(validate, validate.ValidateOptions(validate.Depth.FULL)),
     "backup": back_up,

@@ -165,7 +165,7 @@ def _clean(path: Path, ack: Ack) -> None:
 
 def _merge(path: Path, ack: Ack) -> None:
     with Container(path) as container:
-        merge.execute(container.engine, merge.plan(container.engine, merge.MergeOptions()))
+        merge.execute(container.engine, merge.plan(container.engine))
 
 
 def _optimize(path: Path, ack: Ack) -> None:
@@ -198,10 +198,9 @@ def _damaged_pack(path: Path) -> None:
 def _repair_index(path: Path, ack: Ack) -> None:
     with Container(path) as container:
         engine = container.engine
-        options = repair_index.RepairIndexOptions()
-        report = repair_index.execute(engine, repair_index.plan(engine, options))
+        report = repair_index.execute(engine, repair_index.plan(engine))
         assert report.is_good
-        assert not repair_index.plan(engine, options).faults
+        assert not repair_index.plan(engine).faults
 
 
 def _damaged_copies(path: Path) -> None:

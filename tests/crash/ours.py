@@ -153,7 +153,7 @@ def _some_of_everything(path: Path, version: int) -> Mapping[str, bytes]:
     objects = [noise(40, 1), text(900, 2), noise(300, 3), text(700, 4), b"", noise(60, 5), text(500, 6), noise(90, 7)]
     with Container.create(path, container_version=version, pack_size_target=1200, **settings) as container:  # type: ignore[arg-type]
         container.insert_many(objects[:3], compress=CompressMode.AUTO)
-        merge.execute(container.engine, merge.plan(container.engine, merge.MergeOptions()))
+        merge.execute(container.engine, merge.plan(container.engine))
         container.insert_many(objects[3:5], compress=CompressMode.NO)
         container.insert_many(objects[5:6], compress=CompressMode.NO)
         if version == VERSION:

@@ -69,5 +69,5 @@ def test_it_is_told_and_nothing_is_lost(name: str, in_memory: Path) -> None:
 
 def _repair(path: Path) -> None:
     engine = Container(path).engine
-    report = repair_index.execute(engine, repair_index.plan(engine, repair_index.RepairIndexOptions()))
+    report = repair_index.execute(engine, repair_index.plan(engine))
     assert report.is_changed and report.is_good

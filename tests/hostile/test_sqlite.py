@@ -96,7 +96,7 @@ def test_a_schema_that_does_more_than_hold_rows_is_refused_before_it_runs(path: 
 def test_a_repair_brings_the_objects_out_of_such_an_index(path: Path, hostile: str) -> None:
     _change(path, HOSTILE[hostile])
     engine = Container(path).engine
-    repair_index.execute(engine, repair_index.plan(engine, repair_index.RepairIndexOptions()))
+    repair_index.execute(engine, repair_index.plan(engine))
     engine.close()
     with Container(path) as container:
         assert dict(container.extract_many(CONTENTS)) == CONTENTS

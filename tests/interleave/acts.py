@@ -128,12 +128,11 @@ def _optimize(container: Container) -> None:
 
 
 def _merge(container: Container) -> None:
-    merge.execute(container.engine, merge.plan(container.engine, merge.MergeOptions()))
+    merge.execute(container.engine, merge.plan(container.engine))
 
 
 def _repair_index(container: Container) -> None:
-    options = repair_index.RepairIndexOptions()
-    report = repair_index.execute(container.engine, repair_index.plan(container.engine, options))
+    report = repair_index.execute(container.engine, repair_index.plan(container.engine))
     assert report.is_good, f"repair index: {report}"
 
 

@@ -14,7 +14,7 @@ from rsdos import Busy, Container, Place, ReadOnlyContainer
 from rsdos.maintenance.backup import backup
 from rsdos.maintenance.backup.backup import BackupOptions
 from rsdos.maintenance.repair import index as repair_index
-from rsdos.maintenance.repair.index import RepairIndexOptions, RepairIndexReport
+from rsdos.maintenance.repair.index import RepairIndexReport
 from rsdos.stores.v1.connection import parked
 from tests.data import key_of, noise, text
 from tests.helpers import assert_holds, assert_no_leftovers, manifest_of, run_python, tree
@@ -67,7 +67,7 @@ def contents(root: Path) -> dict[str, bytes]:
 
 def repaired(path: Path) -> RepairIndexReport:
     with Container(path) as container:
-        return repair_index.execute(container.engine, repair_index.plan(container.engine, RepairIndexOptions()))
+        return repair_index.execute(container.engine, repair_index.plan(container.engine))
 
 
 def insert(container: Container, new: bytes) -> None:

@@ -17,7 +17,7 @@ from rsdos import Container, DamagedContainer, ObjectNotFound, Place, RsdosError
 from rsdos.index.manifest import encode_manifest
 from rsdos.maintenance.check import validate
 from rsdos.maintenance.repair import index as repair_index
-from rsdos.maintenance.repair.index import RepairIndexOptions, RepairIndexReport
+from rsdos.maintenance.repair.index import RepairIndexReport
 from rsdos.model import FRAME_SIZE
 from rsdos.stores.findings import Depth
 from tests.data import key_of, noise, text
@@ -30,7 +30,7 @@ SOME = {key_of(data): data for data in (b"x", text(3000), noise(5000), text(FRAM
 
 def repair(path: Path) -> RepairIndexReport:
     engine = Container(path).engine
-    return repair_index.execute(engine, repair_index.plan(engine, RepairIndexOptions()))
+    return repair_index.execute(engine, repair_index.plan(engine))
 
 
 def assert_good(path: Path, objects: dict[str, bytes]) -> None:
@@ -39,7 +39,7 @@ def assert_good(path: Path, objects: dict[str, bytes]) -> None:
     report = run(Container(path))
     assert (report.damaged, report.files) == ((), ())
     engine = Container(path).engine
-    assert repair_index.plan(engine, RepairIndexOptions()).faults == ()
+    assert repair_index.plan(engine).faults == ()
     # And it goes on from there.
     with Container(path) as container:
         (key,) = container.insert_many([b"one more"])
@@ -89,7 +89,7 @@ def test_a_directory_that_is_missing_is_made(name: str, store: tuple[Path, dict[
     path, objects = store
     shutil.rmtree(path / name)
     engine = Container(path).engine
-    faults = repair_index.plan(engine, repair_index.RepairIndexOptions()).faults
+    faults = repair_index.plan(engine).faults
     assert [fault.path for fault in faults] == [name]
     report = repair(path)
     assert report.is_changed

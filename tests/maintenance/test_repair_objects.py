@@ -162,7 +162,7 @@ def test_after_a_repair_of_the_index_lost_objects_come_from_a_backup(tmp_path: P
     shutil.copytree(container.path, backup)
     (container.path / "packed" / "0000000002.pack").unlink()
     engine = Container(container.path).engine
-    report = repair_index.execute(engine, repair_index.plan(engine, repair_index.RepairIndexOptions()))
+    report = repair_index.execute(engine, repair_index.plan(engine))
     assert report.lost and not report.unknown
     repaired = repair(container, backup)
     assert {remedy.key for remedy in repaired.repaired} == set(report.lost)
@@ -175,7 +175,7 @@ def test_after_a_repair_of_the_index_lost_objects_come_from_a_backup(tmp_path: P
 def test_golden_damaged_containers_are_good_after_both(name: str, tmp_path: Path) -> None:
     root, expected = unpack(name, tmp_path)
     engine = Container(root).engine
-    repair_index.execute(engine, repair_index.plan(engine, repair_index.RepairIndexOptions()))
+    repair_index.execute(engine, repair_index.plan(engine))
     report = repair(Container(root), beyond_help=Unrepairable.QUARANTINE)
     assert (report.files, report.unlisted) == ((), 0)
     assert {remedy.key for remedy in report.beyond_help} <= set(expected["errors"])

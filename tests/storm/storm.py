@@ -127,7 +127,7 @@ class Storm:
 
     def merge(self) -> None:
         engine = self.container.engine
-        merge.execute(engine, merge.plan(engine, merge.MergeOptions()))
+        merge.execute(engine, merge.plan(engine))
 
     def validate(self) -> None:
         assert self.container.validate(self.random.choice(("quick", "full"))).is_good
@@ -183,8 +183,7 @@ class Storm:
 
     def repair_index(self) -> None:
         engine = self.container.engine
-        options = repair_index.RepairIndexOptions()
-        repair_index.execute(engine, repair_index.plan(engine, options))
+        repair_index.execute(engine, repair_index.plan(engine))
 
     def repair_objects(self) -> None:
         """One is damaged on purpose, in a copy of the container."""

@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Iterator
-from itertools import chain, islice
-from time import monotonic
+from contextlib import nullcontext
+from functools import lru_cache, partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import click
 
-from rsdos.cli.add_chunk import AddOptions, ChunkResult, line_of, store_files
-from rsdos.cli.add_walk import Walk, is_stream, listed
-from rsdos.cli.add_workers import MOST_JOBS, default_jobs, store_in_workers
 from rsdos.cli.exit_codes import DONE, FAILED
 from rsdos.cli.options import pass_session, quiet_option, show_stats
-from rsdos.cli.patterns import Excluded
 from rsdos.cli.progress_bar import Bar
-from rsdos.cli.render import count, echo, echo_error, echo_now, human, one_line
+from rsdos.cli.render import count, echo, echo_error, echo_now, human, one_line, short
 from rsdos.cli.session import Session
-from rsdos.standard import OutputClosed
+from rsdos.ingest.add import WORKERS_FROM, AddOptions, add_files
+from rsdos.ingest.files import ChunkResult
+from rsdos.ingest.walk import IS_DIRECTORY, Directories, FileSource, RefusedFile, Skipped, Stream, Walk, size_of
+from rsdos.ingest.workers import MOST_JOBS
+from rsdos.model import CompressMode, Place, Readable
+from rsdos.standard import OutputClosed, standard_input
 
-if TYPE_CHECKING:
-    from rsdos.container import Container
+_LINES = 16
+"""Lines that are printed together: 2 KB, which a pipe takes whole or, when the user interrupts, not at all."""
 
-_PACKED_FROM = 100
-"""``--to auto``: from so many files on they go straight to a pack."""
+_READ = 1 << 16
+"""Bytes of a list of names that are read at a time."""
 
-_WORKERS_FROM = 16384
-"""From so many files on there are workers unasked: one process takes 0.3 s for them, which two can halve."""
+_STREAM = re.compile(r"-|/dev/stdin|/dev/fd/\d+|/proc/self/fd/\d+")
 
 
 @click.command()
@@ -40,7 +42,7 @@ _WORKERS_FROM = 16384
     "patterns",
     multiple=True,
     metavar="PATTERN",
-    help="With -r: leave out files and directories of such names; see below. May be given again.",
+    help="With -r: leave out files and directories with such names; see below. May be given more than once.",
 )
 @click.option("--from-file", type=click.Path(), help="Read more names from this file; - is standard input.")
 @click.option(
@@ -65,7 +67,7 @@ _WORKERS_FROM = 16384
     "--jobs",
     type=click.IntRange(1, 64),
     help="Processes that store at the same time, each in a pack of its own; lines come as they are done. Default: 1, "
-    f"and with -r as many as there are cores, {MOST_JOBS} at most, for {_WORKERS_FROM} files or more that go to packs.",
+    f"and with -r as many as there are cores, {MOST_JOBS} at most, for {WORKERS_FROM} files or more that go to packs.",
 )
 @click.option("--dry-run", is_flag=True, help="Only print the names and sizes of what would be stored.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document a line.")
@@ -87,45 +89,45 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
     quiet: bool,
     stats: bool,
 ) -> int:
-    """Store files and directories; prints the key, the name and the size of each. "-" is standard input.
+    """Store files and directories, and print the key, the name and the size of each. "-" is standard input.
 
-    A line is printed when its object is durable, which in packs 16,384 files, or 256 MiB, become together. Interrupted,
-    the same command goes on: what is stored is read, and not written, again.
+    A line is printed when its object is durable. In packs 16,384 files, or 256 MiB, become durable together. After an
+    interruption run the same command again: what is stored already is read, but not written again.
 
     A file that cannot be read is named on standard error, the others are stored, and the exit code is 1. A symbolic
-    link is followed when it is named, and passed over with -r. The container itself is passed over in any case.
+    link is followed when it is named on the command line, and skipped when -r finds it. The container itself is always
+    skipped.
 
-    A PATTERN is as in a .gitignore: *, ? and [a-z] stand for characters but the slash, ** for directories. One without
-    a slash is that of a name anywhere, one with a slash begins at the directory that -r was given; with a slash at its
-    end it leaves out directories only. Nothing takes back in what is left out.
+    A PATTERN is as in a .gitignore: *, ? and [a-z] match any characters but the slash, ** matches directories. A
+    pattern without a slash matches a name anywhere; one with a slash begins at the directory that -r was given; one
+    that ends with a slash matches directories only. No pattern takes back in what another one leaves out (!).
 
     \b
     Example: rsdos add-files -r data --exclude '*.tmp' --exclude .git/ --json > keys.jsonl
     """
     _refuse_usage(files, recursive, patterns, from_file, to, compress)
-    begun = monotonic()
-    container = session.container()
-    _ = container.config
-    with Bar(quiet=quiet) as bar:
-        adding = _Adding(session, container, bar, quiet)
-        walk = Walk(session.path, Excluded(patterns), adding.refuse)
-        paths = walk.files(files, recursive)
-        if from_file is not None:
-            paths = chain(paths, walk.files_of_list(listed(from_file, null), recursive))
-        if dry_run:
-            adding.only_show(paths, as_json)
-        else:
-            is_listed = not recursive and from_file is None
-            bar.start("Adding", sum(map(_size_of, files)) if is_listed else None, "bytes")
-            if jobs is None and (not recursive or any(map(is_stream, files))):
-                jobs = 1  # Of a list of names the lines are wanted in its order.
-            with adding:
-                adding.add(paths, to, compress, as_json, jobs)
+    engine = session.container().engine
+    walk = Walk(engine.layout.root, patterns)
+    walk.add(map(_source, files), Directories.DESCEND if recursive else Directories.REFUSE)
+    if from_file is not None:
+        walk.add(map(_source, _listed(from_file, null)), Directories.DESCEND if recursive else Directories.SKIP)
+    output = _Output(as_json, quiet)
+    if dry_run:
+        output.show_names(walk)
+        output.tell_skipped(walk.skipped)
+        return FAILED if output.failed else DONE
+    if jobs is None and not recursive:
+        jobs = 1  # The lines of a list of names are wanted in its order.
+    place = None if to == "auto" else Place(to)
+    total = None if recursive or from_file is not None else size_of(files)
+    with Bar(quiet=quiet) as bar, output:
+        report = add_files(engine, walk, AddOptions(place, CompressMode(compress), jobs), bar, output.show, total)
+    if report.shortage:
+        echo_error(f"rsdos: note: {report.shortage}")
     if stats:
-        show_stats(adding.objects, adding.size, monotonic() - begun)
-    for reason in walk.passed_over():
-        echo_error(f"rsdos: warning: passed over {reason}")
-    return FAILED if adding.failed else DONE
+        show_stats(report.files, report.size, report.seconds)
+    output.tell_skipped(report.skipped)
+    return FAILED if output.failed else DONE
 
 
 def _refuse_usage(
@@ -146,23 +148,40 @@ def _refuse_usage(
         raise click.UsageError("--compress is for packs; loose objects are compressed by init --loose-compression")
 
 
-def _size_of(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0  # It will be said what is wrong with it.
+def _source(name: str) -> FileSource:
+    """Return the file of this name; or a stream, if the name is that of one that the shell has opened."""
+    return Stream(name, partial(_opened, name)) if name[:1] in ("-", "/") and _STREAM.fullmatch(name) else name
 
 
-class _Adding:
-    """One run: stores files in chunks, prints what is durable, and remembers whether anything failed."""
+def _opened(name: str) -> Readable:
+    # What the shell has opened is closed when this process ends.
+    return standard_input() if name in ("-", "/dev/stdin") else open(name, "rb", buffering=0)
 
-    def __init__(self, session: Session, container: Container, bar: Bar, quiet: bool) -> None:
-        self._session = session
-        self._container = container
-        self._bar = bar
+
+def _listed(source: str, null: bool) -> Iterator[str]:
+    """Yield the names in a file, without reading all of it at once."""
+    with nullcontext(standard_input()) if source == "-" else open(source, "rb") as stream:
+        rest = stream.read(_READ)
+        separator = b"\0" if null or b"\0" in rest else b"\n"
+        while data := rest:
+            *lines, rest = data.split(separator)
+            yield from (os.fsdecode(line) for line in lines if line)
+            more = stream.read(_READ)
+            if not more:
+                break
+            rest += more
+        if rest:
+            yield os.fsdecode(rest)
+
+
+class _Output:
+    """Prints what becomes of the files of one run, and remembers whether any was refused."""
+
+    def __init__(self, as_json: bool, quiet: bool) -> None:
+        self._as_json = as_json
         self._quiet = quiet
+        self._objects = 0
         self.failed = False
-        self.objects = self.size = 0
 
     def __enter__(self) -> Self:
         return self
@@ -170,59 +189,89 @@ class _Adding:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """When it is broken off, say what is there: one insert is of thousands of files, and so is what is not."""
+        """On interruption, report how many files are stored. The rest of the current chunk is lost."""
         if isinstance(error, KeyboardInterrupt) or (
-            isinstance(error, Exception) and not isinstance(error, OutputClosed) and self.objects
+            isinstance(error, Exception) and not isinstance(error, OutputClosed) and self._objects
         ):
             echo_error(
-                f"rsdos: note: {count(self.objects, 'file')} stored so far, perhaps more than were listed; to "
-                "go on run it again: what is stored is read, and not written, again"
+                f"rsdos: note: {count(self._objects, 'file')} stored so far, perhaps more than were listed; to "
+                "continue, run the same command again: what is stored already is read, but not written again"
             )
 
-    def refuse(self, message: str) -> None:
-        """Say what is wrong with one file, and go on."""
-        self.failed = True
-        echo_error(f"rsdos: error: {one_line(message)}")
-
-    def add(self, paths: Iterator[str], to: str, compress: str, as_json: bool, jobs: int | None) -> None:
-        """Store all files."""
-        from rsdos.model import CompressMode, Place
-
-        head = list(islice(paths, _PACKED_FROM))
-        loose = to == "loose" or (to == "auto" and len(head) < _PACKED_FROM)
-        how = AddOptions(Place.LOOSE if loose else Place.PACKED, CompressMode(compress), as_json)
-        if jobs is None:
-            head += islice(paths, _WORKERS_FROM - len(head))
-            jobs = default_jobs() if len(head) >= _WORKERS_FROM and not loose else 1
-        every = chain(head, paths)
-        if jobs > 1 and len(head) >= _PACKED_FROM:
-            stored = store_in_workers(self._session, every, how, jobs, self._bar.advance)
-        else:
-            stored = store_files(self._container, every, how, self._bar.advance)
-        for chunk in stored:
-            self._show(chunk)
-
-    def _show(self, stored: ChunkResult) -> None:
-        """Say what became of a chunk."""
-        for reason in stored.refused:
-            self.refuse(reason)
-        self.objects += stored.objects
-        self.size += stored.size
+    def show(self, chunk: ChunkResult) -> None:
+        """Print the files of a chunk: those that are stored, and those that were refused."""
+        for refused in chunk.refused:
+            self._refuse(refused)
+        self._objects += chunk.objects
         if not self._quiet:
-            for text in stored.texts:
+            for text in self._texts(chunk):
                 echo_now(text)
 
-    def only_show(self, paths: Iterator[str], as_json: bool) -> None:
+    def _refuse(self, refused: RefusedFile) -> None:
+        self.failed = True
+        hint = " (-r descends into it)" if refused.reason == IS_DIRECTORY else ""
+        echo_error(f"rsdos: error: {one_line(f'{refused}{hint}')}")
+
+    def _texts(self, chunk: ChunkResult) -> Iterator[str]:
+        """The lines of a chunk, a few in each text."""
+        rows = zip(chunk.keys, chunk.paths, chunk.sizes, strict=True)
+        if self._as_json:
+            lines = [json.dumps({"key": key, "path": short(path), "size": size}) for key, path, size in rows]
+        else:
+            lines = [f"{key} - {_shown(path)}: {_human(size)}" for key, path, size in rows]
+        for at in range(0, len(lines), _LINES):
+            yield "\n".join(lines[at : at + _LINES])
+
+    def show_names(self, walk: Walk) -> None:
         """Print the name and the size of each file, and how many there are."""
-        for path in paths:
+        size = 0
+        for source in walk:
+            path = source if isinstance(source, str) else source.path
             try:
-                size = None if is_stream(path) else os.stat(path).st_size
+                length = os.stat(path).st_size if isinstance(source, str) else None
             except OSError as error:
-                self.refuse(f"{path}: {error.strerror}")
+                self._refuse(RefusedFile(path, error.strerror or str(error)))
                 continue
-            self.objects += 1
-            self.size += size or 0
+            self._objects += 1
+            size += length or 0
             if not self._quiet:
-                echo(line_of(path, size, as_json))
-        if not as_json:
-            echo(f"[info] {count(self.objects, 'file')} to store, {human(self.size)}")
+                echo(_line_of(path, length, self._as_json))
+        for refused in walk.take_refused():
+            self._refuse(refused)
+        if not self._as_json:
+            echo(f"[info] {count(self._objects, 'file')} to store, {human(size)}")
+
+    def tell_skipped(self, skipped: Skipped) -> None:
+        """Say on standard error what the walk has left out."""
+        what = {
+            f"{count(skipped.irregular, 'name')} of links and special files": skipped.irregular,
+            f"{count(skipped.own, 'name')} of the container itself": skipped.own,
+            f"{count(skipped.directories, 'name')} of directories (-r descends into them)": skipped.directories,
+        }
+        for text, number in what.items():
+            if number:
+                echo_error(f"rsdos: warning: skipped {text}")
+
+
+def _line_of(path: str, size: int | None, as_json: bool) -> str:
+    """What is printed of a file that is not stored yet; a stream has no size before it is read."""
+    if as_json:
+        return json.dumps({"path": short(path), "size": size})
+    return _shown(path) if size is None else f"{_shown(path)}: {_human(size)}"
+
+
+_human = lru_cache(1 << 12)(human)
+
+
+def _shown(path: str) -> str:
+    """`rsdos.cli.render.name`, which costs 2 us, called once for each directory."""
+    head, _, tail = path.rpartition("/")
+    if not head or tail in ("", "."):
+        return one_line(short(path))
+    return _before(head) + one_line(tail)
+
+
+@lru_cache(16)
+def _before(directory: str) -> str:
+    """The part of a shown name before the name of a file in this directory."""
+    return one_line(short(f"{directory}/-"))[:-1]

@@ -8,7 +8,7 @@ from rsdos.cli.options import is_path_given, pass_session
 from rsdos.cli.render import echo
 from rsdos.cli.session import Session
 from rsdos.cli.types import Size
-from rsdos.model import Readers, Sharing
+from rsdos.model import ReadableBy, Sharing
 
 
 @click.command()
@@ -31,7 +31,7 @@ from rsdos.model import Readers, Sharing
 )
 @click.option(
     "--readers",
-    type=click.Choice([readers.value for readers in Readers]),
+    type=click.Choice([readers.value for readers in ReadableBy]),
     default="all",
     show_default=True,
     help="Who has to be able to read a container of format 1; for zstd there: rsdos.",

@@ -90,7 +90,7 @@ def clean_command(session: Session, run: CommonOptions) -> int:
     from rsdos.maintenance import clean
 
     engine = run.engine(session)
-    plan = clean.plan(engine, clean.CleanOptions())
+    plan = clean.plan(engine)
     if run.dry_run:
         run.show(plan, f"{count(plan.objects, 'loose object')} to remove, as packed, {human(plan.length)}")
         return 0

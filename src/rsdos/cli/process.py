@@ -71,6 +71,8 @@ def _failure(error: BaseException) -> int:
             say(str(error))
         case OSError():
             say(reason_of(error))
+        case MemoryError():
+            say(str(error) or "no memory left")
         case _:
             say(f"{type(error).__name__}: {error} (a bug in rsdos; --debug shows where)")
     return FAILED

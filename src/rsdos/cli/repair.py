@@ -46,7 +46,7 @@ def index_command(session: Session, run: CommonOptions) -> int:
     from rsdos.maintenance.repair import index as repair_index
 
     engine = run.engine(session)
-    plan = repair_index.plan(engine, repair_index.RepairIndexOptions())
+    plan = repair_index.plan(engine)
     if run.dry_run:
         run.show(plan, f"{count(len(plan.faults), 'fault')} to put right" if plan.faults else "Nothing to repair")
         if not run.as_json:

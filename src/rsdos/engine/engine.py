@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from rsdos.config import read_config_file
@@ -78,6 +79,10 @@ class Engine:
         packed.original.opened(self._config_file)
         loose.elsewhere, packed.elsewhere = packed, loose
         return loose, packed, Objects(self.layout.root, loose, packed)
+
+    def opener(self) -> Callable[[], Engine]:
+        """Return what opens the same container in the same way; it can be sent to another process."""
+        return partial(Engine, self.layout.root, self.durability, self.when_busy, self.layout.links, self._verify)
 
     @property
     def loose_names(self) -> LooseNames:

@@ -19,15 +19,9 @@ BATCH = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class CleanOptions:
-    """The options of a clean run: there are none."""
-
-
-@dataclass(frozen=True, slots=True)
 class CleanPlan:
     """The number of loose ``objects`` that are packed as well, and the ``length`` of their files in bytes."""
 
-    options: CleanOptions
     objects: int
     length: int
 
@@ -75,12 +69,11 @@ def remove_safe(engine: Engine, digests: Sequence[bytes]) -> list[bytes]:
     return [digest for digest, good in zip(digests, whole, strict=True) if not good]
 
 
-def plan(engine: Engine, options: CleanOptions) -> CleanPlan:
+def plan(engine: Engine) -> CleanPlan:
     """Count the loose objects that are packed.
 
     Args:
         engine: the open container.
-        options: a `CleanOptions`.
 
     Returns:
         The number of loose objects to remove, and the bytes of their files.
@@ -91,7 +84,7 @@ def plan(engine: Engine, options: CleanOptions) -> CleanPlan:
         both = [digest for digest, hit in zip(digests, packed, strict=True) if hit]
         objects += len(both)
         length += engine.loose.names.length_of(both)
-    return CleanPlan(options, objects, length)
+    return CleanPlan(objects, length)
 
 
 def execute(engine: Engine, plan: CleanPlan, progress: Progress = SILENCE) -> CleanReport:

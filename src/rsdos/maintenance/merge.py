@@ -11,15 +11,9 @@ from rsdos.protocols import Progress
 
 
 @dataclass(frozen=True, slots=True)
-class MergeOptions:
-    """The options of a merge: there are none."""
-
-
-@dataclass(frozen=True, slots=True)
 class MergePlan:
     """The number of tables (``segments``) of the index. One or none needs no merge."""
 
-    options: MergeOptions
     segments: int
 
     @property
@@ -37,9 +31,9 @@ class MergeReport:
     seconds: float = 0.0
 
 
-def plan(engine: Engine, options: MergeOptions) -> MergePlan:
+def plan(engine: Engine) -> MergePlan:
     """Count the tables of the index."""
-    return MergePlan(options, engine.packed.stats().segments)
+    return MergePlan(engine.packed.stats().segments)
 
 
 def execute(engine: Engine, plan: MergePlan, progress: Progress = SILENCE) -> MergeReport:

@@ -58,7 +58,7 @@ def plan(engine: Engine, options: OptimizeOptions) -> OptimizePlan:
     """
     to_pack = pack.plan(engine, options.pack)
     to_repack = repack.plan(engine, options.repack)
-    to_merge = merge.plan(engine, merge.MergeOptions())
+    to_merge = merge.plan(engine)
     return OptimizePlan(options, to_pack.objects, to_pack.length, to_merge.segments, to_repack.pack_ids, to_repack.dead)
 
 
@@ -86,14 +86,14 @@ def execute(engine: Engine, plan: OptimizePlan, progress: Progress = SILENCE) ->
     until = None if plan.options.seconds is None else begun + plan.options.seconds
     cleaned = packed = repacked = merged = None
     if not _is_past(until):
-        cleaned = clean.execute(engine, clean.plan(engine, clean.CleanOptions()), progress)
+        cleaned = clean.execute(engine, clean.plan(engine), progress)
     if not _is_past(until):
         packed = pack.execute(engine, pack.plan(engine, plan.options.pack), progress)
     if not _is_past(until):
         # Plan again: cleaning and packing have changed the packs.
         repacked = repack.execute(engine, repack.plan(engine, plan.options.repack), progress, until)
     if not _is_past(until):
-        to_merge = merge.plan(engine, merge.MergeOptions())
+        to_merge = merge.plan(engine)
         merged = merge.execute(engine, to_merge, progress) if to_merge.is_needed else merge.MergeReport()
     return OptimizeReport(cleaned, packed, repacked, merged, monotonic() - begun)
 

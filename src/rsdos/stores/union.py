@@ -10,8 +10,8 @@ from functools import partial
 from itertools import islice
 from typing import TypeVar
 
-from rsdos.errors import DamagedContainer, DamagedObject, InvalidOption, ReadOnlyContainer, RsdosError, log_warning
-from rsdos.model import BytesLike, CompressMode, Copy, Durability, ObjectMeta, Place, Source, Trust
+from rsdos.errors import DamagedContainer, DamagedObject, ReadOnlyContainer, RsdosError, log_warning
+from rsdos.model import BytesLike, CompressMode, Copy, Durability, ObjectMeta, Place, Source, Trust, choice
 from rsdos.storage import locks
 from rsdos.stores.base import CHUNK, Store, ask_for_rest, first_good, rest_of
 from rsdos.stores.loose.store import LooseStore
@@ -163,7 +163,7 @@ class Objects(Store):
         if refused and ours and not isinstance(error, RsdosError):
             raise ReadOnlyContainer(self._root, error.strerror or str(error)) from error
 
-    def insert(self, source: Source, *, to: Place = Place.LOOSE) -> str:
+    def insert(self, source: Source, *, to: Place | str = Place.LOOSE) -> str:
         """Store one object, in a file of its own unless ``to`` says otherwise; returns its key once it is durable."""
         if to is not Place.LOOSE:
             return self.insert_many((source,), to=to)[0]
@@ -178,20 +178,19 @@ class Objects(Store):
         self,
         sources: Iterable[Source],
         *,
-        to: Place = Place.PACKED,
-        compress: CompressMode = CompressMode.AUTO,
-        trust: Trust = Trust.VERIFY,
+        to: Place | str = Place.PACKED,
+        compress: CompressMode | str = CompressMode.AUTO,
+        trust: Trust | str = Trust.VERIFY,
     ) -> list[str]:
         """Store many objects, in a pack unless ``to`` says otherwise; returns their keys in order.
 
         See `PackStore.insert_many` and `LooseStore.insert_many`; ``compress`` and ``trust`` are for packs.
         """
-        if not isinstance(to, Place) or not isinstance(trust, Trust):
-            raise InvalidOption(f"to is a Place and trust a Trust, not {to!r:.40} and {trust!r:.40}")
+        place, mode, trusted = choice(Place, to), choice(CompressMode, compress), choice(Trust, trust)
         with self.writing():
-            if to is Place.LOOSE:
+            if place is Place.LOOSE:
                 return self.loose.insert_many(sources)
-            return self.packed.insert_many(sources, compress=compress, trust=trust)
+            return self.packed.insert_many(sources, compress=mode, trust=trusted)
 
     # The whole.
 

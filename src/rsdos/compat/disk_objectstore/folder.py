@@ -15,7 +15,7 @@ from rsdos.engine.create import clear_container, make_container
 from rsdos.engine.engine import Engine
 from rsdos.errors import DamagedContainer, NotAContainer, RsdosError
 from rsdos.layout import V1Layout
-from rsdos.model import Readers, WhenBusy
+from rsdos.model import ReadableBy, WhenBusy
 
 
 class Folder:
@@ -107,7 +107,7 @@ class Folder:
             hash_type=hash_type,
             version=VERSION_1,
         )
-        config.refuse_unreadable(Readers.ALL)
+        config.refuse_unreadable(ReadableBy.ALL)
         self.close()
         if clear:
             self._engine = None

@@ -29,8 +29,8 @@ def pack_all_loose(
 def clean_storage(engine: Engine, vacuum: bool) -> None:
     """Clean; with ``vacuum``, bring the index into its shortest form first."""
     if vacuum:
-        merge.execute(engine, merge.plan(engine, merge.MergeOptions()))
-    clean.execute(engine, clean.plan(engine, clean.CleanOptions()))
+        merge.execute(engine, merge.plan(engine))
+    clean.execute(engine, clean.plan(engine))
     left = sorted(name.partition(".")[0] for name in _duplicates(engine))
     if left:
         raise InconsistentContent(
@@ -59,7 +59,7 @@ def repack_pack(engine: Engine, pack_id: int, mode: CompressMode, callback: Call
     sums = engine.packed.stats()
     found = [own for own in sums.packs if own.id == pack_id]
     if not found or not found[0].objects:
-        clean.execute(engine, clean.CleanPlan(clean.CleanOptions(), 0, 0))
+        clean.execute(engine, clean.CleanPlan(0, 0))
         return
     own = found[0]
     progress = CallbackProgress(callback, f"Repack {pack_id}", sums.size, own.size - own.dead_size)
@@ -84,4 +84,4 @@ def repack_all(engine: Engine, mode: CompressMode, callback: Callback | None) ->
     """Write all packs anew, and bring the index into its shortest form."""
     for own in engine.packed.stats().packs:
         repack_pack(engine, own.id, mode, callback)
-    merge.execute(engine, merge.plan(engine, merge.MergeOptions()))
+    merge.execute(engine, merge.plan(engine))

@@ -16,15 +16,9 @@ from rsdos.stores.findings import Finding
 
 
 @dataclass(frozen=True, slots=True)
-class RepairIndexOptions:
-    """The options of a repair of the index: there are none."""
-
-
-@dataclass(frozen=True, slots=True)
 class RepairIndexPlan:
     """The ``faults`` to repair. Without faults `execute` does nothing."""
 
-    options: RepairIndexOptions
     faults: tuple[Finding, ...] = ()
 
 
@@ -53,12 +47,11 @@ class RepairIndexReport:
         return not (self.lost or self.unknown or self.left)
 
 
-def plan(engine: Engine, options: RepairIndexOptions) -> RepairIndexPlan:
+def plan(engine: Engine) -> RepairIndexPlan:
     """Check all footers and tables of contents, and no object.
 
     Args:
         engine: the open container.
-        options: a `RepairIndexOptions`.
 
     Returns:
         The faults.
@@ -69,7 +62,7 @@ def plan(engine: Engine, options: RepairIndexOptions) -> RepairIndexPlan:
     if os.path.lexists(engine.layout.migration):
         raise InvalidOption("a migration was interrupted: run rsdos migrate again first")
     with engine.telling_of_another():
-        return RepairIndexPlan(options, tuple(engine.packed.index_faults()))
+        return RepairIndexPlan(tuple(engine.packed.index_faults()))
 
 
 def execute(engine: Engine, plan: RepairIndexPlan, progress: Progress = SILENCE) -> RepairIndexReport:

@@ -1,4 +1,4 @@
-"""Patterns of names that are left out, as in a .gitignore: ``*.tmp``, ``build/``, ``/data/raw``, ``**/cache/*``."""
+"""Patterns of names to leave out, as in a .gitignore: ``*.tmp``, ``build/``, ``/data/raw``, ``**/cache/*``."""
 
 from __future__ import annotations
 
@@ -7,20 +7,30 @@ from collections.abc import Iterable
 
 
 class Excluded:
-    """Whether a path is left out by one of some patterns. No pattern takes back in what another leaves out."""
+    """The names that some patterns leave out. No pattern takes back in what another one leaves out (``!``).
+
+    ``*``, ``?`` and ``[a-z]`` match any characters but the slash, ``**`` matches directories. A pattern without a slash
+    matches a name in any directory; one with a slash begins at the directory that the walk begins at. A pattern that
+    ends with a slash matches directories only.
+    """
 
     def __init__(self, patterns: Iterable[str]) -> None:
+        patterns = list(patterns)
         files = [_expression(pattern) for pattern in patterns if not pattern.endswith("/")]
         directories = [_expression(pattern.rstrip("/")) for pattern in patterns]
         self._files = re.compile("|".join(files), re.DOTALL) if files else None
         self._directories = re.compile("|".join(directories), re.DOTALL) if directories else None
 
+    def __bool__(self) -> bool:
+        """Whether there is any pattern."""
+        return self._directories is not None
+
     def file(self, path: str) -> bool:
-        """Of a file; ``path`` begins below the directory that was named."""
+        """Return whether a file is left out; ``path`` is relative to the directory that the walk begins at."""
         return self._files is not None and self._files.fullmatch(path) is not None
 
     def directory(self, path: str) -> bool:
-        """Of a directory, and so of all that is in it."""
+        """Return whether a directory, and so everything in it, is left out."""
         return self._directories is not None and self._directories.fullmatch(path) is not None
 
 
@@ -30,8 +40,9 @@ _PIECES = re.compile(
 
 
 def _expression(pattern: str) -> str:
-    """The regular expression of a pattern: one with a slash before its end begins where the search does, another
-    is that of a name, in whatever directory.
+    """Return the regular expression of a pattern.
+
+    A pattern with a slash before its end is anchored where the walk begins; another matches a name in any directory.
     """
     anchored = "/" in pattern
     return ("" if anchored else "(?:.*/)?") + "".join(map(_piece, _PIECES.finditer(pattern.removeprefix("/"))))

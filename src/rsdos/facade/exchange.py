@@ -1,0 +1,293 @@
+"""What goes between a container and directories, backups and other containers, as methods of `rsdos.Container`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from rsdos.config import VERSION
+from rsdos.facade.opened import Opened, engine_of
+from rsdos.model import CompressMode, Place, choice
+from rsdos.progress import SILENCE
+
+if TYPE_CHECKING:
+    from rsdos.ingest.add import AddReport
+    from rsdos.ingest.files import ChunkResult, StoredFile
+    from rsdos.ingest.walk import Walk
+    from rsdos.maintenance import transfer
+    from rsdos.maintenance.backup import backup, restore
+    from rsdos.maintenance.migrate import migrate
+    from rsdos.protocols import Progress
+
+
+class Exchange(Opened):
+    """The operations that move data in and out of a container in bulk. ``progress`` is as for `Maintenance`."""
+
+    def add_files(
+        self,
+        paths: Iterable[str | os.PathLike[str]],
+        *,
+        to: Place | Literal["auto", "loose", "packed"] = "auto",
+        compress: CompressMode | str = CompressMode.AUTO,
+        jobs: int | None = 1,
+        tell: Callable[[Sequence[StoredFile]], None] | None = None,
+        progress: Progress = SILENCE,
+    ) -> AddReport:
+        """Store files, each as one object. Names are not stored: ``tell`` hears of each key.
+
+        >>> files = []
+        >>> container.add_files(["a.txt", "b.txt"], tell=files.extend)
+        >>> files[0].path, files[0].key, files[0].size
+
+        A file that cannot be read, and a directory, are refused, and the others are stored. After an error or an
+        interruption repeat the call: what is stored already is read, but not written again.
+
+        Args:
+            paths: The files.
+            to: "loose" or "packed"; "auto": to a pack for 100 files or more.
+            compress: Whether to compress what goes to a pack: "auto" (what becomes clearly smaller by it), "yes", "no".
+            jobs: Processes that store at the same time, each in a pack of its own, from 100 files on; files are told
+                in the order in which they are done. None: as many as the machine has cores, 4 at most, for 16,384
+                files or more that go to packs. A script that allows more than one is imported by them, unless they can
+                be forked: keep what it does behind ``if __name__ == "__main__"``.
+            tell: Is called with stored files when they are durable: in packs with up to 16,384 files, or 256 MiB,
+                loose with up to 256.
+            progress: Is told how far it is, in raw bytes.
+
+        Returns:
+            How many files of how many raw bytes are stored, and what was refused or skipped.
+
+        Raises:
+            InvalidOption: Also for a ``jobs`` below 1.
+            ReadOnlyContainer: The container cannot be written.
+            WorkerDied: One of several processes was killed.
+            OSError: The container's disk is full, for example.
+
+        """
+        from rsdos.ingest.walk import Directories, Walk, size_of
+
+        names: Iterable[str] = (os.fspath(path) for path in paths)
+        total = None
+        if progress is not SILENCE:
+            names = list(names)
+            total = size_of(names)
+        walk = Walk(self.engine.layout.root)
+        walk.add(names, Directories.REFUSE)
+        return self._add(walk, to, compress, jobs, tell, progress, total)
+
+    def add_tree(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        exclude: Iterable[str] = (),
+        to: Place | Literal["auto", "loose", "packed"] = "auto",
+        compress: CompressMode | str = CompressMode.AUTO,
+        jobs: int | None = 1,
+        tell: Callable[[Sequence[StoredFile]], None] | None = None,
+        progress: Progress = SILENCE,
+    ) -> AddReport:
+        """Store all regular files below a directory. See `add_files` for what is not told here.
+
+        Symbolic links and special files below it are skipped, and so is the container itself.
+
+        Args:
+            directory: Where to begin. A symbolic link to a directory is followed.
+            exclude: Patterns of names to leave out, as in a .gitignore: ``*.tmp``, ``build/``, ``/data/raw``,
+                ``**/cache/*``. None of them takes back in what another leaves out.
+            to: As for `add_files`.
+            compress: As for `add_files`.
+            jobs: As for `add_files`.
+            tell: As for `add_files`.
+            progress: As for `add_files`.
+
+        Returns:
+            As `add_files`.
+
+        Raises:
+            OSError: As `add_files`.
+
+        """
+        from rsdos.ingest.walk import Directories, Walk
+
+        walk = Walk(self.engine.layout.root, exclude)
+        walk.add((os.fspath(directory),), Directories.DESCEND)
+        return self._add(walk, to, compress, jobs, tell, progress)
+
+    def _add(
+        self,
+        walk: Walk,
+        to: Place | str,
+        compress: CompressMode | str,
+        jobs: int | None,
+        tell: Callable[[Sequence[StoredFile]], None] | None,
+        progress: Progress,
+        total: int | None = None,
+    ) -> AddReport:
+        from rsdos.ingest.add import AddOptions, add_files
+
+        def tell_files(chunk: ChunkResult) -> None:
+            if tell is not None and chunk.objects:
+                tell(chunk.files())
+
+        options = AddOptions(None if to == "auto" else choice(Place, to), choice(CompressMode, compress), jobs)
+        return add_files(self.engine, walk, options, progress, tell_files, total)
+
+    def transfer_from(
+        self,
+        source: Opened | str | os.PathLike[str],
+        keys: Iterable[str] | None = None,
+        *,
+        compression: str | None = None,
+        tell: Callable[[Sequence[str], Sequence[str]], None] | None = None,
+        progress: Progress = SILENCE,
+    ) -> transfer.TransferReport:
+        """Copy objects from another container, of any version and hash, into the packs of this one.
+
+        Every object is hashed on the way; what is here already is not copied. Readers, writers and maintenance of both
+        containers go on. Killed at any moment, the next run continues.
+
+        Args:
+            source: The other container, or its path.
+            keys: The keys of the objects, as they are there; None: all.
+            compression: Compress everything anew: "zstd", "zlib+6", "none" and so on; None: copy stored bytes as they
+                are, where this container can store them so.
+            tell: Is called with the keys there and the keys here of objects that are durable here. Between containers
+                of different hashes they differ.
+            progress: Is told how far it is, in objects.
+
+        Returns:
+            What was copied, and the keys of objects that are damaged or went missing: the others are copied.
+
+        Raises:
+            ObjectNotFound: One of ``keys`` is not there.
+            InvalidOption: Both are the same container, or this one could not store that compression.
+            ReadOnlyContainer: The container cannot be written.
+
+        """
+        from rsdos.maintenance import transfer
+
+        with engine_of(source) as there:
+            plan = transfer.plan(self.engine, there, transfer.TransferOptions(keys, compression))
+            return transfer.execute(self.engine, plan, progress, tell or (lambda theirs, ours: None))
+
+    def migrate(
+        self,
+        to: int = VERSION,
+        destination: str | os.PathLike[str] | None = None,
+        *,
+        compression: str | None = None,
+        progress: Progress = SILENCE,
+    ) -> migrate.MigrateReport:
+        """Turn this container into one of another version, in place or as a new container.
+
+        Every object is hashed on the way. Until the last step, one rename, the container is whole and in use; killed at
+        any moment, the next run continues. In place, at most one pack of extra disk is needed; other programs should
+        not keep the container open across the last step.
+
+        Args:
+            to: The container version; 1 is that of disk-objectstore.
+            destination: The directory of the new container; None: in place.
+            compression: Compress everything anew: "zstd", "zlib+6", "none" and so on; None: copy stored bytes as they
+                are, where the other version can store them so.
+            progress: Is told how far it is.
+
+        Returns:
+            What was moved, and the keys of objects that are damaged or went missing.
+
+        Raises:
+            Busy: Maintenance is at work.
+            ContainerExists: ``destination`` is another container.
+            InvalidOption: The container cannot become one of that version.
+
+        """
+        from rsdos.maintenance.migrate import migrate
+
+        options = migrate.MigrateOptions(to, None if destination is None else os.fspath(destination), compression)
+        try:
+            return migrate.execute(self.engine, migrate.plan(self.engine, options), progress)
+        finally:
+            if destination is None:
+                self._forget()
+
+    def backup(
+        self,
+        destination: str | os.PathLike[str],
+        *,
+        keep: int = 1,
+        verify: bool = False,
+        link: bool = True,
+        rsync: str = "rsync",
+        shell: str = "ssh",
+        silence: float = 600.0,
+        progress: Progress = SILENCE,
+    ) -> backup.BackupReport:
+        """Copy the container beside its earlier backups, while it is in use.
+
+        Each backup is a whole container. Killed at any moment, older backups are as they were, and the next run
+        continues. Readers, writers and maintenance go on.
+
+        Args:
+            destination: The directory of all backups; ``[user@]host:path`` is one on another machine.
+            keep: How many older backups stay.
+            verify: Read and hash what the new backup has.
+            link: Link what did not change since the last backup; False copies everything.
+            rsync: The program that copies to another machine.
+            shell: The program that runs commands there.
+            silence: Seconds without a sign of life after which another machine is given up.
+            progress: Is told how far it is, in stored bytes.
+
+        Returns:
+            The path of the new backup, what was copied, and what is damaged in the container: it is copied as it is.
+
+        Raises:
+            Busy: Another backup to the same place is at work.
+            ContainerExists: Backups of another container are there.
+            DamagedContainer: The newest manifest is damaged.
+            InvalidOption: ``keep`` is below 0, or the place is inside the container.
+            NotOurs: Something else stands where the unfinished backup does.
+            OSError: Also when rsync or the shell fails.
+
+        """
+        from rsdos.maintenance.backup import backup, remote
+        from rsdos.maintenance.backup.rsync import is_remote
+
+        options = backup.BackupOptions(os.fspath(destination), keep, verify, link)
+        if not is_remote(options.destination):
+            return backup.execute(self.engine, backup.plan(self.engine, options), progress)
+        programs = remote.RemotePrograms(rsync, shell, silence)
+        return remote.execute(self.engine, remote.plan(self.engine, options, programs), programs, progress)
+
+    @staticmethod
+    def restore(
+        backup: str | os.PathLike[str],
+        destination: str | os.PathLike[str],
+        *,
+        verify: bool = False,
+        owner: tuple[int, int] | None = None,
+        progress: Progress = SILENCE,
+    ) -> restore.RestoreReport:
+        """Make a container again from a backup of it. It shares nothing with the backup.
+
+        The configuration is written last: killed at any moment, there is no container yet, and the next run continues.
+
+        Args:
+            backup: One backup, or the directory of all: the newest then.
+            destination: The directory of the new container.
+            verify: Read and hash everything that was restored.
+            owner: Numbers of a user and a group that get all of it, which needs root; None: the backup's.
+            progress: Is told how far it is, in stored bytes.
+
+        Returns:
+            What was restored, and what is damaged.
+
+        Raises:
+            ContainerExists: ``destination`` is a container, or another directory that is not empty.
+            InvalidOption: ``destination`` is inside the backup, or inside another container.
+            NotAContainer: There is no backup.
+
+        """
+        from rsdos.maintenance.backup import restore
+
+        options = restore.RestoreOptions(os.fspath(backup), os.fspath(destination), verify, owner)
+        return restore.execute(restore.plan(options), progress)

@@ -1,0 +1,333 @@
+"""Maintenance of a container, as methods of `rsdos.Container`.
+
+Each operation is imported by the call that needs it: all of them together are 30 ms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from rsdos.facade.opened import Opened, engine_of
+from rsdos.model import CompressMode, choice
+from rsdos.progress import SILENCE
+from rsdos.stores.stats import MIN_DEAD
+
+if TYPE_CHECKING:
+    import os
+
+    from rsdos.maintenance import clean, inspect, merge, optimize, pack, repack, retain, status
+    from rsdos.maintenance.check import validate
+    from rsdos.maintenance.repair import index as repair_index
+    from rsdos.maintenance.repair import objects as repair_objects
+    from rsdos.model import ObjectMeta
+    from rsdos.protocols import Progress
+    from rsdos.stores.findings import Depth
+    from rsdos.stores.stats import PackedStats
+
+
+class Maintenance(Opened):
+    """The operations on a whole container.
+
+    One operation at a time works on a container; another one raises `Busy` or waits, as ``when_busy`` of
+    `rsdos.Container` says. Readers and writers go on. An operation that is killed at any moment loses no object, and
+    the next run continues. Every operation that changes the container also raises `ReadOnlyContainer`,
+    `ContainerReplaced`, `NotAContainer` and OSError.
+
+    ``progress`` is called from the thread that runs the operation; see `rsdos.Progress`.
+    """
+
+    def status(self) -> status.StatusReport:
+        """Count the objects and bytes of the container, without reading an object.
+
+        Returns:
+            Figures: ``size`` is raw bytes, ``length`` is stored bytes; and what is due, see `pack`, `merge`, `repack`.
+
+        Raises:
+            OSError.
+
+        """
+        from rsdos.maintenance import status
+
+        return status.status(self.engine)
+
+    def optimize(self, *, budget: float | None = None, progress: Progress = SILENCE) -> optimize.OptimizeReport:
+        """Do everything that there is to do of `clean`, `pack`, `repack` and `merge`.
+
+        Args:
+            budget: Seconds after which no further step is begun; None: no limit.
+            progress: Is told how far it is.
+
+        Returns:
+            The report of each step; None for a step that was not begun.
+
+        Raises:
+            Busy: Another operation is at work.
+
+        """
+        from rsdos.maintenance import optimize
+
+        plan = optimize.plan(self.engine, optimize.OptimizeOptions(seconds=budget))
+        return optimize.execute(self.engine, plan, progress)
+
+    def pack(
+        self,
+        compress: CompressMode | str = CompressMode.AUTO,
+        *,
+        clean: bool = True,
+        progress: Progress = SILENCE,
+    ) -> pack.PackReport:
+        """Move all loose objects into packs.
+
+        A loose file is removed only after its packed copy was synced, committed, read back and hashed.
+
+        Args:
+            compress: "auto" (what becomes clearly smaller by it), "yes", "no", or "keep" (the form that each has).
+            clean: Remove the loose files of what is safely packed.
+            progress: Is told how far it is, in bytes.
+
+        Returns:
+            What was packed, and the keys of loose objects that are damaged: they stay where they are.
+
+        Raises:
+            Busy: Another operation is at work.
+            InvalidOption: The container's programs could not read that form.
+
+        """
+        from rsdos.maintenance import pack
+
+        return pack.pack_all(self.engine, pack.PackOptions(choice(CompressMode, compress), clean), progress)
+
+    def clean(self, *, progress: Progress = SILENCE) -> clean.CleanReport:
+        """Remove the loose files of objects that are safely packed, and what dead writers left.
+
+        Args:
+            progress: Is told how far it is, in objects.
+
+        Returns:
+            What was removed, and the keys of objects whose packed copy is damaged: their loose files stay.
+
+        Raises:
+            Busy: Another operation is at work.
+
+        """
+        from rsdos.maintenance import clean
+
+        return clean.execute(self.engine, clean.plan(self.engine), progress)
+
+    def repack(
+        self,
+        compression: str = "keep",
+        *,
+        min_dead: float = MIN_DEAD,
+        pack_id: int | None = None,
+        progress: Progress = SILENCE,
+    ) -> repack.RepackReport:
+        """Rewrite packs without their dead bytes, or in another compression.
+
+        One pack at a time: the extra space on disk is that of one pack. A pack that a long reader still needs (a
+        backup, an open `extract_many`) is removed by the next run.
+
+        Args:
+            compression: "keep" copies stored bytes as they are; "none", "zstd", "zstd:+3", "zlib+1" and so on decode
+                and encode every object of every pack.
+            min_dead: Rewrite only packs of whose stored bytes at least this share is dead, from 0 to 1.
+            pack_id: Rewrite only this pack, whatever share of it is dead.
+            progress: Is told how far it is, in stored bytes.
+
+        Returns:
+            What was rewritten, skipped, and damaged. Damaged objects are copied as they are.
+
+        Raises:
+            Busy: Another operation is at work.
+            InvalidOption: There is no such pack, or the container's programs could not read that compression.
+
+        """
+        from rsdos.maintenance import repack
+
+        plan = repack.plan(self.engine, repack.RepackOptions(compression, min_dead, pack_id))
+        return repack.execute(self.engine, plan, progress)
+
+    def merge(self, *, progress: Progress = SILENCE) -> merge.MergeReport:
+        """Merge the segments of the index, so that a lookup searches one.
+
+        Other commits wait for it: 3 seconds for ten million objects.
+
+        Args:
+            progress: Is told when it begins and ends.
+
+        Returns:
+            How many segments there were, and how many there are.
+
+        Raises:
+            Busy: Another operation is at work.
+
+        """
+        from rsdos.maintenance import merge
+
+        return merge.execute(self.engine, merge.plan(self.engine), progress)
+
+    def delete(self, keys: Iterable[str], *, progress: Progress = SILENCE) -> list[str]:
+        """Delete objects for good.
+
+        The space of packed objects becomes dead bytes, which `repack` gives back.
+
+        Args:
+            keys: The keys of the objects.
+            progress: Is told how far it is, in objects.
+
+        Returns:
+            The keys of the objects that were there.
+
+        Raises:
+            Busy: Another operation is at work.
+            InvalidKey: Before anything is deleted.
+
+        """
+        from rsdos.maintenance import delete
+
+        deleted: list[str] = []
+        plan = delete.plan(self.engine, delete.DeleteOptions(list(keys)))
+        delete.execute(self.engine, plan, progress, lambda gone, missing: deleted.extend(gone))
+        return deleted
+
+    def retain(self, keys: Iterable[str], *, progress: Progress = SILENCE) -> retain.RetainReport:
+        """Delete every object but those named: garbage collection.
+
+        Objects that are inserted after the call began stay. An insert of an object that is there already does not keep
+        it: list every key that is needed first.
+
+        Args:
+            keys: The keys of the objects to keep. Memory: 8 bytes for each.
+            progress: Is told how far it is, in objects.
+
+        Returns:
+            How many objects were deleted.
+
+        Raises:
+            Busy: Another operation is at work.
+            InvalidKey: Before anything is deleted.
+            InvalidOption: There is no key: that would delete everything.
+
+        """
+        from rsdos.maintenance import retain
+
+        plan = retain.plan(self.engine, retain.RetainOptions(keys))
+        return retain.execute(self.engine, plan, progress)
+
+    def validate(
+        self,
+        depth: Depth | str = "quick",
+        *,
+        share: float = 1.0,
+        resume: bool = False,
+        budget: float | None = None,
+        progress: Progress = SILENCE,
+    ) -> validate.ValidateReport:
+        """Check what is stored.
+
+        Nothing is written but how far it came and, at the end, the outcome, which `status` reports.
+
+        Args:
+            depth: "quick" checks structure, sizes and the CRC-32 of stored bytes; "full" decodes and hashes every
+                object. Containers of version 1 have no CRC-32: there only "full" reads objects.
+            share: Check only this share of all keys, above 0 and at most 1; the same keys every time.
+            resume: Continue a run of the same kind that ended early.
+            budget: Seconds after which no further object is begun; None: no limit.
+            progress: Is told how far it is, in stored bytes.
+
+        Returns:
+            What is damaged; ``is_good`` says whether nothing is, and ``is_finished`` whether everything was checked.
+
+        Raises:
+            InvalidOption: Also when the run to resume was of another kind.
+
+        """
+        from rsdos.maintenance.check import validate
+
+        options = validate.ValidateOptions(choice(validate.Depth, depth), share, resume, budget)
+        return validate.execute(self.engine, validate.plan(self.engine, options), progress)
+
+    def repair_index(self, *, progress: Progress = SILENCE) -> repair_index.RepairIndexReport:
+        """Rebuild the index from the packs where it is damaged, and move what is in damaged packs to others.
+
+        Deletes are honoured. What is replaced goes to ``quarantine/`` in the container. Where nothing is damaged
+        nothing is done. Repair the index before the objects.
+
+        Args:
+            progress: Is told when it begins and ends.
+
+        Returns:
+            What was done, and the keys of objects whose bytes are gone.
+
+        Raises:
+            Busy: Another operation is at work.
+            DamagedContainer: The index cannot be rebuilt: packs of version 1 do not describe themselves.
+            InvalidOption: A migration was not finished.
+
+        """
+        from rsdos.maintenance.repair import index as repair_index
+
+        return repair_index.execute(self.engine, repair_index.plan(self.engine), progress)
+
+    def repair_objects(
+        self,
+        sources: Iterable[Opened | str | os.PathLike[str]] = (),
+        *,
+        depth: Depth | str = "full",
+        unrepairable: repair_objects.Unrepairable | str = "keep",
+        progress: Progress = SILENCE,
+    ) -> repair_objects.RepairObjectsReport:
+        """Validate everything, and replace each damaged object by a good copy.
+
+        Args:
+            sources: Containers, or their paths, that may have good copies, in the order in which they are asked:
+                of any version, with the same hash; a backup is one. The container's own other copy comes first.
+            depth: How damage is looked for; see `validate`.
+            unrepairable: What becomes of damaged objects without a good copy: "keep" leaves them, for a run with
+                another source; "quarantine" moves what there is of them to ``quarantine/``.
+            progress: Is told how far it is.
+
+        Returns:
+            What was repaired, and what was not.
+
+        Raises:
+            Busy: Another operation is at work.
+            InvalidOption: A source has another hash or is the container itself; or objects would go to quarantine
+                while the index is damaged.
+
+        """
+        from rsdos.maintenance.repair import objects as repair_objects
+        from rsdos.stores.findings import Depth
+
+        checked, kind = choice(Depth, depth), choice(repair_objects.Unrepairable, unrepairable)
+        with ExitStack() as stack:
+            engines = [stack.enter_context(engine_of(source)) for source in sources]
+            options = repair_objects.RepairObjectsOptions(engines, checked, kind)
+            plan = repair_objects.plan(self.engine, options, progress)
+            return repair_objects.execute(self.engine, plan, progress)
+
+    def inspect_loose(self) -> Iterator[ObjectMeta]:
+        """Yield size, length and codec of each loose object, in no particular order."""
+        from rsdos.maintenance import inspect
+
+        return inspect.inspect_loose(self.engine)
+
+    def inspect_packed(self) -> PackedStats:
+        """Return the packs of the newest manifest, counted. Raises `DamagedContainer`."""
+        from rsdos.maintenance import inspect
+
+        return inspect.inspect_packed(self.engine)
+
+    def inspect_pack(self, pack_id: int) -> inspect.PackView:
+        """Return the batches of a pack, read from the pack file. Raises `InvalidOption` when there is no such pack."""
+        from rsdos.maintenance import inspect
+
+        return inspect.inspect_pack(self.engine, pack_id)
+
+    def inspect_object(self, key: str) -> inspect.ObjectView:
+        """Return every copy of an object; reads use the first. Raises `ObjectNotFound`, `InvalidKey`."""
+        from rsdos.maintenance import inspect
+
+        return inspect.inspect_object(self.engine, key)

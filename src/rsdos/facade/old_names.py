@@ -1,0 +1,118 @@
+"""The names that users of rsdos 0.1 and disk-objectstore know, as methods of `rsdos.Container`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from rsdos.config import DEFAULT_PACK_SIZE, VERSION, Config
+from rsdos.errors import ObjectNotFound
+from rsdos.facade.maintenance import Maintenance
+from rsdos.hashing import SHA256
+from rsdos.model import BytesLike, CompressMode, Durability, ReadableBy, Sharing, Source, choice
+from rsdos.progress import SILENCE
+
+if TYPE_CHECKING:
+    import io
+
+    from rsdos.maintenance import clean, pack
+    from rsdos.protocols import Progress
+
+
+class OldNames(Maintenance):
+    """Each does what the method of ours does that its docstring names."""
+
+    def _create(self, config: Config, readers: ReadableBy, sharing: Sharing, clear: bool) -> None:
+        raise NotImplementedError
+
+    def init_container(  # noqa: PLR0913  the settings of a container; disk-objectstore's come first
+        self,
+        clear: bool = False,
+        pack_size_target: int = DEFAULT_PACK_SIZE,
+        loose_prefix_len: int = 2,
+        hash_type: str = SHA256.name,
+        compression_algorithm: str = "",
+        *,
+        loose_compression: str = "none",
+        durability: Durability | str = Durability.FULL,
+        container_version: int = VERSION,
+        readers: ReadableBy | str = ReadableBy.ALL,
+        sharing: Sharing | str = Sharing.UMASK,
+    ) -> None:
+        """Make the container; see `Container.create`.
+
+        Args:
+            clear: First delete a container that is there, with all its objects.
+            pack_size_target: As for `Container.create`.
+            loose_prefix_len: As for `Container.create`.
+            hash_type: As for `Container.create`.
+            compression_algorithm: ``compression`` of `Container.create`.
+            loose_compression: As for `Container.create`.
+            durability: As for `Container.create`.
+            container_version: As for `Container.create`.
+            readers: As for `Container.create`.
+            sharing: As for `Container.create`.
+
+        Raises:
+            Busy: Maintenance is at work in the container to clear.
+            ContainerExists: There is a container, or another directory that is not empty.
+            InvalidOption: Before anything is touched.
+
+        """
+        config = Config(
+            compression=compression_algorithm,
+            loose_compression=loose_compression,
+            durability=choice(Durability, durability),
+            pack_size_target=pack_size_target,
+            loose_prefix_len=loose_prefix_len,
+            hash_type=hash_type,
+            version=container_version,
+        )
+        self._create(config, choice(ReadableBy, readers), choice(Sharing, sharing), clear)
+
+    def add_object(self, content: BytesLike) -> str:
+        """`insert` of bytes, to a loose file."""
+        return self.engine.objects.insert(content)
+
+    def add_streamed_object(self, stream: Source) -> str:
+        """`insert` of a binary stream, to a loose file."""
+        return self.engine.objects.insert(stream)
+
+    def add_objects_to_pack(
+        self, content_list: Sequence[BytesLike], compress: bool | CompressMode | str = False
+    ) -> list[str]:
+        """`insert_many` of bytes; ``compress`` True is `CompressMode.YES`, False is NO."""
+        if not isinstance(compress, (CompressMode, str)):
+            compress = CompressMode.YES if compress else CompressMode.NO
+        return self.engine.objects.insert_many(content_list, compress=compress)
+
+    def get_object_content(self, hashkey: str) -> bytes:
+        """`extract`."""
+        return self.engine.objects.extract(hashkey)
+
+    @contextmanager
+    def get_object_stream(self, hashkey: str) -> Iterator[io.BufferedReader | None]:
+        """`open` for a ``with`` block; None when there is no such object."""
+        stream = None
+        with suppress(ObjectNotFound):
+            stream = self.engine.objects.open(hashkey)
+        if stream is None:
+            yield None
+        else:
+            with stream:
+                yield stream
+
+    def pack_all_loose(
+        self,
+        compress: CompressMode | str = CompressMode.AUTO,
+        clean: bool = True,
+        *,
+        progress: Progress = SILENCE,
+    ) -> pack.PackReport:
+        """`pack`."""
+        return self.pack(compress, clean=clean, progress=progress)
+
+    def clean_storage(self, *, progress: Progress = SILENCE) -> clean.CleanReport:
+        """`clean`."""
+        return self.clean(progress=progress)

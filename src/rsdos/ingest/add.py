@@ -1,0 +1,116 @@
+"""Add files: store all files of a walk, in this process or in several. Options → execute → report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import TYPE_CHECKING
+
+from rsdos.errors import InvalidOption
+from rsdos.ingest.files import ChunkResult, StoredForm, store_files
+from rsdos.ingest.walk import NOTHING_SKIPPED, FileSource, RefusedFile, Skipped, Walk
+from rsdos.ingest.workers import WorkerPool, default_jobs
+from rsdos.model import CompressMode, Place
+from rsdos.progress import SILENCE, Stopwatch, step
+
+if TYPE_CHECKING:
+    from rsdos.engine.engine import Engine
+    from rsdos.protocols import Progress
+
+PACKED_FROM = 100
+"""Without a choice, so many files or more go straight to a pack."""
+
+WORKERS_FROM = 16384
+"""Without a choice, so many files or more get workers: one process takes 0.3 s for them, which two can halve."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddOptions:
+    """How to store files.
+
+    ``to``: where; None: to a pack for `PACKED_FROM` files or more, to loose files otherwise. ``compress`` is for packs.
+    ``jobs``: processes that store at the same time; None: as many as the machine has cores, 4 at most, for
+    `WORKERS_FROM` files or more that go to packs. Below `PACKED_FROM` files there is one process in any case.
+    """
+
+    to: Place | None = None
+    compress: CompressMode = CompressMode.AUTO
+    jobs: int | None = 1
+
+
+@dataclass(frozen=True, slots=True)
+class AddReport:
+    """What was stored: ``files`` of ``size`` raw bytes, in ``seconds``.
+
+    ``refused`` could not be read; ``skipped`` counts the names that the walk left out. ``shortage`` says why fewer
+    workers were started than asked for, "" if that is not so.
+    """
+
+    files: int = 0
+    size: int = 0
+    refused: tuple[RefusedFile, ...] = ()
+    skipped: Skipped = NOTHING_SKIPPED
+    shortage: str = ""
+    seconds: float = 0.0
+
+
+Tell = Callable[[ChunkResult], None]
+"""Is told what became of some files, when those that are stored are durable."""
+
+
+def add_files(
+    engine: Engine,
+    walk: Walk,
+    options: AddOptions,
+    progress: Progress = SILENCE,
+    tell: Tell = lambda chunk: None,
+    total: int | None = None,
+) -> AddReport:
+    """Store all files of a walk; ``tell`` hears of each chunk. ``total`` is their raw bytes, if known: for progress.
+
+    In packs 16,384 files, or 256 MiB, become durable together, of each process; loose files 256 together. A file that
+    cannot be read is refused and the others are stored. Killed or interrupted at any moment, what was told is stored,
+    and perhaps more; the next run reads that again, and does not write it again.
+
+    Raises `InvalidOption`, `ReadOnlyContainer`, `WorkerDied`, what a stream raises, and OSError.
+    """
+    if options.jobs is not None and options.jobs < 1:
+        raise InvalidOption(f"jobs is 1 or more, not {options.jobs!r:.40}")
+    watch = Stopwatch()
+    files = size = 0
+    refused: list[RefusedFile] = []
+
+    def tell_all(chunk: ChunkResult) -> None:
+        nonlocal files, size
+        files, size = files + chunk.objects, size + chunk.size
+        refused.extend(chunk.refused)
+        tell(chunk)
+
+    with ExitStack() as stack:
+        stack.enter_context(step(progress, "Adding", total, "bytes"))
+        stored, shortage = _store(engine, iter(walk), options, progress, stack)
+        for chunk in stored:
+            tell_all(chunk._replace(refused=[*walk.take_refused(), *chunk.refused]))
+        if rest := walk.take_refused():
+            tell_all(ChunkResult((), (), (), rest))
+    return AddReport(files, size, tuple(refused), walk.skipped, shortage, watch.seconds)
+
+
+def _store(
+    engine: Engine, sources: Iterator[FileSource], options: AddOptions, progress: Progress, stack: ExitStack
+) -> tuple[Iterator[ChunkResult], str]:
+    """Begin to store, as the number of the files says where there is no choice; return the chunks, and a shortage."""
+    head = list(islice(sources, PACKED_FROM))
+    place = options.to or (Place.PACKED if len(head) >= PACKED_FROM else Place.LOOSE)
+    form = StoredForm(place, options.compress)
+    jobs = options.jobs
+    if jobs is None:
+        head += islice(sources, WORKERS_FROM - len(head))
+        jobs = default_jobs() if len(head) >= WORKERS_FROM and place is Place.PACKED else 1
+    every = chain(head, sources)
+    if jobs == 1 or len(head) < PACKED_FROM:
+        return store_files(engine, every, form, progress.advance), ""
+    pool = stack.enter_context(WorkerPool(engine, form, jobs))
+    return pool.store(every, progress.advance), pool.shortage
