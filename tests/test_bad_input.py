@@ -72,7 +72,7 @@ class FailingStream(io.RawIOBase):
 
 
 @pytest.mark.parametrize("key", BAD_KEYS)
-def test_what_is_no_key_is_refused(filled: Container, key: str) -> None:
+def test_a_string_that_is_no_key_is_refused(filled: Container, key: str) -> None:
     calls: list[Callable[[], object]] = [
         lambda: filled.extract(key),
         lambda: filled.open(key),
@@ -338,7 +338,7 @@ def test_a_disk_that_fills_up(small_disk: Path, to: Place) -> None:
     assert_no_leftovers(container.path)
 
 
-def test_read_only_is_said_with_the_path() -> None:
+def test_a_read_only_container_is_reported_with_its_path() -> None:
     error = ReadOnlyContainer("/somewhere", "Read-only file system")
     assert isinstance(error, PermissionError)
     assert "/somewhere" in str(error)

@@ -23,7 +23,7 @@ LARGE = {key_of(data): data for data in (text(FRAME_SIZE + 1), noise(2 * FRAME_S
 ALL = SMALL | LARGE
 
 
-def test_every_flipped_byte_of_the_configuration_is_told(container: Container) -> None:
+def test_every_flipped_byte_of_the_configuration_is_found(container: Container) -> None:
     config = container.path / "config.json"
     for offset in range(config.stat().st_size):
         flip(config, offset)
@@ -248,7 +248,7 @@ def test_a_pack_that_is_gone(damaged: Container) -> None:
     assert dict(damaged.extract_many([key])) == {key: b"loose"}
 
 
-def test_exchanged_packs_are_told(tmp_path: Path) -> None:
+def test_exchanged_packs_are_found(tmp_path: Path) -> None:
     with Container.create(tmp_path / "container", pack_size_target=1) as container:
         keys = container.insert_many([noise(900, 1), noise(900, 2)])
     one, two = sorted((tmp_path / "container" / "packed").iterdir())
@@ -263,7 +263,7 @@ def test_exchanged_packs_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", Place)
 @pytest.mark.parametrize("compress", [CompressMode.NO, CompressMode.YES])
 @pytest.mark.parametrize("size", [500, 30_000, FRAME_SIZE + 500])
-def test_a_flipped_bit_anywhere_in_an_object_is_told(
+def test_a_flipped_bit_anywhere_in_an_object_is_found(
     tmp_path: Path, place: Place, compress: CompressMode, size: int
 ) -> None:
     data = text(size)
@@ -429,7 +429,7 @@ def test_an_error_of_the_pack_is_not_blamed_on_a_loose_object(
 @pytest.mark.parametrize(
     "read_all", [lambda stream: stream.read(), lambda stream: b"".join(iter(partial(stream.read, 70_000), b""))]
 )
-def test_a_large_damaged_object_is_told_each_time_a_stream_of_it_is_read(
+def test_a_large_damaged_object_raises_each_time_a_stream_of_it_is_read(
     tmp_path: Path, version: int, to: Place, read_all: Callable[[IO[bytes]], bytes]
 ) -> None:
     data = noise(5 * FRAME_SIZE + 7, 3)
@@ -452,7 +452,7 @@ def test_a_large_damaged_object_is_told_each_time_a_stream_of_it_is_read(
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_of_many_read_together_the_damaged_one_is_told_and_the_rest_is_right(tmp_path: Path, version: int) -> None:
+def test_in_a_bulk_read_the_damaged_object_is_reported_and_the_rest_is_right(tmp_path: Path, version: int) -> None:
     container = Container.create(tmp_path / "container", container_version=version)
     objects = {key_of(data): data for data in (noise(300 + number, number) for number in range(5, 50))}
     keys = container.insert_many(objects.values(), compress=CompressMode.NO)
@@ -467,7 +467,7 @@ def test_of_many_read_together_the_damaged_one_is_told_and_the_rest_is_right(tmp
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_what_was_told_as_damaged_is_told_again_when_it_is_read_again(tmp_path: Path, version: int) -> None:
+def test_damage_is_reported_again_when_an_object_is_read_again(tmp_path: Path, version: int) -> None:
     with Container.create(tmp_path / "container", container_version=version) as container:
         key = container.insert(noise(3 << 20, 1), to=Place.LOOSE)
         flip(Path(container.engine.layout.loose_file(key)), 2 << 20)

@@ -18,7 +18,7 @@ from tests.data import key_of
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
 @pytest.mark.parametrize("version", [1, 2])
-def test_where_directories_cannot_be_synced_all_goes_on(
+def test_all_works_if_directories_cannot_be_synced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, version: int
 ) -> None:
     real = os.fsync

@@ -49,7 +49,7 @@ def test_settings_may_be_strings(container: Container) -> None:
         container.insert(b"", to="somewhere")
 
 
-def test_what_is_extracted_in_bulk_is_bytes_where_none_can_be_missing(container: Container) -> None:
+def test_a_bulk_read_yields_bytes_if_no_object_can_be_missing(container: Container) -> None:
     keys = container.insert_many([b"one", b"two"])
     assert_type(container.extract_many(keys), Iterator[tuple[str, bytes]])
     assert_type(container.extract_many(keys, missing="skip"), Iterator[tuple[str, bytes]])
@@ -132,7 +132,7 @@ def test_a_map_is_read_from_where_it_stands(container: Container, tmp_path: Path
 
 @pytest.mark.parametrize("size", [0, 1, 5000, 9 << 20])
 @pytest.mark.parametrize("place", ["loose", "packed"])
-def test_what_is_written_becomes_an_object(container: Container, size: int, place: str) -> None:
+def test_written_bytes_become_an_object(container: Container, size: int, place: str) -> None:
     data = noise(size)
     with container.writer(to=place) as file:
         with pytest.raises(ValueError, match="not stored"):
@@ -215,7 +215,7 @@ def test_nothing_is_stored_of_what_was_given_up(container: Container, size: int)
     assert sorted(container.path.rglob("*")) == before
 
 
-def test_what_cannot_be_stored_is_said_by_close(container: Container, tmp_path: Path) -> None:
+def test_close_raises_when_the_object_cannot_be_stored(container: Container, tmp_path: Path) -> None:
     file = container.writer()
     file.write(b"data")
     container.path.rename(tmp_path / "elsewhere")

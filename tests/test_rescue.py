@@ -162,7 +162,7 @@ def test_a_wrong_command_line_prints_how_to_call_it(arguments: list[str]) -> Non
     assert "rescue.py CONTAINER extract DEST [KEY ...]" in done.stderr
 
 
-def test_what_is_no_container_is_refused(tmp_path: Path) -> None:
+def test_a_directory_that_is_no_container_is_refused(tmp_path: Path) -> None:
     done = rescue(tmp_path, "list")
     assert done.returncode == 2
     assert "not a container" in done.stderr
@@ -291,7 +291,7 @@ def test_a_pack_stored_as_an_object_is_no_structure(tmp_path: Path) -> None:
     assert rescued(tmp_path / "again") == expected(stored, b"beside it", own)
 
 
-def test_what_was_deleted_stays_deleted(tmp_path: Path) -> None:
+def test_deleted_objects_stay_deleted(tmp_path: Path) -> None:
     with Container.create(tmp_path / "c", compression="none") as container:
         keep, kill = container.insert_many([b"kept", b"deleted"])
         killed = native(container.engine).index.find(bytes.fromhex(kill))

@@ -49,7 +49,7 @@ def test_the_group_may_write_whatever_is_made(tmp_path: Path, version: int) -> N
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_otherwise_the_umask_says_who_may(tmp_path: Path, version: int) -> None:
+def test_otherwise_the_umask_sets_the_permissions(tmp_path: Path, version: int) -> None:
     path = tmp_path / "container"
     Container.create(path, container_version=version).close()
     live(path)

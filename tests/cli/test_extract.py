@@ -53,7 +53,7 @@ def test_those_that_are_named(run: Run, path: Path, tmp_path: Path) -> None:
     run("extract", "listed", one, "--from-file", "-", code=2)
 
 
-def test_what_cannot_be_written_is_named_and_the_others_are(run: Run, path: Path, tmp_path: Path) -> None:
+def test_an_unwritable_file_is_named_and_the_others_are_written(run: Run, path: Path, tmp_path: Path) -> None:
     bad, worse = key_of(OBJECTS[list(OBJECTS)[2]]), list(OBJECTS)[5]
     with Container(path) as container:
         extent = container.meta(bad).extent
@@ -77,7 +77,7 @@ def test_a_link_in_the_place_of_a_file_is_not_followed(run: Run, path: Path, tmp
     assert (tmp_path / "outside").read_bytes() == b"outside"
 
 
-def test_what_damage_does_not_hide_comes_out(run: Run, tmp_path: Path) -> None:
+def test_objects_that_damage_does_not_hide_are_read(run: Run, tmp_path: Path) -> None:
     with Container.create(tmp_path / "container", pack_size_target=5000) as container:
         for seed in range(3):
             container.insert_many([noise(6000, seed)])

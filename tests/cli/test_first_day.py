@@ -136,7 +136,7 @@ def test_the_beginning_of_a_key_will_do(run: Run, tmp_path: Path) -> None:
     assert keys_in(run) == set(keys[:3])
 
 
-def test_what_is_not_there_is_a_failure_and_the_rest_is_done(run: Run, tmp_path: Path) -> None:
+def test_a_missing_file_is_a_failure_and_the_rest_is_done(run: Run, tmp_path: Path) -> None:
     run("init")
     with Container(tmp_path / "container") as container:
         keys = container.insert_many([b"one", b"two"])

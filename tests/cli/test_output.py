@@ -126,7 +126,7 @@ def test_a_full_disk_behind_dostore_is_a_failure_of_one_line(tmp_path: Path) -> 
 
 
 @HAS_FULL
-def test_what_cannot_be_said_on_standard_error_stops_nothing_and_is_a_failure(filled: Path) -> None:
+def test_a_failing_standard_error_stops_nothing_and_changes_the_exit_code(filled: Path) -> None:
     (filled / "link").symlink_to("nowhere")
     with open("/dev/full", "wb") as full:
         done = subprocess.run((*RSDOS, "add-files", "-r", "."), cwd=filled, stdout=subprocess.PIPE, stderr=full)

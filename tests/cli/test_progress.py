@@ -70,7 +70,7 @@ def filled(run: Run, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("place", ["loose", "packed"])
-def test_a_large_file_is_told_of_while_it_goes_in(filled: Path, place: str) -> None:
+def test_progress_is_reported_while_a_large_file_is_inserted(filled: Path, place: str) -> None:
     text, seen = on_a_terminal(filled, "add-files", "--to", place, "small", "large")
     assert len(amounts(text, "Adding")) > 6
     assert seen == [f"{key_of(b'small')} - small: 5 B", f"{key_of(noise(SIZE))} - large: 12.6 MB"]
@@ -82,7 +82,7 @@ def test_quiet_draws_nothing(filled: Path) -> None:
 
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("place", [Place.LOOSE, Place.PACKED])
-def test_a_large_object_is_told_of_while_it_is_checked(tmp_path: Path, place: Place, version: int) -> None:
+def test_progress_is_reported_while_a_large_object_is_checked(tmp_path: Path, place: Place, version: int) -> None:
     with Container.create(tmp_path / "container", container_version=version) as container:
         container.insert(noise(SIZE), to=place)
     text, seen = on_a_terminal(tmp_path, "validate", "--full")

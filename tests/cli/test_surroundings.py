@@ -215,7 +215,7 @@ def test_a_command_has_no_threads_of_numpy_unless_the_user_asks(tmp_path: Path) 
     ],
     ids=" ".join,
 )
-def test_a_closed_standard_input_is_said(run: Run, tmp_path: Path, command: tuple[str, ...]) -> None:
+def test_closed_standard_input_is_reported(run: Run, tmp_path: Path, command: tuple[str, ...]) -> None:
     run("init")
     run("-p", "other", "init")
     line = '"$@" <&-'

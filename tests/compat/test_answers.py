@@ -74,7 +74,7 @@ def test_settings_that_make_no_sense(both: Both, options: dict[str, Any]) -> Non
     assert theirs == "ValueError" and mine == "InvalidOption"  # Ours is a ValueError: see the next test.
 
 
-def test_what_is_raised_is_what_they_catch(both: Both) -> None:
+def test_the_errors_are_those_that_callers_catch(both: Both) -> None:
     for order, options in (
         ("init", {"hash_type": "md5"}),
         ("add", {"data": "00"}),

@@ -60,7 +60,7 @@ def test_it_says_what_the_real_one_says(tmp_path: Path) -> None:
     assert answers[0] == answers[1]
 
 
-def test_a_damaged_object_is_told(tmp_path: Path) -> None:
+def test_a_damaged_object_is_reported(tmp_path: Path) -> None:
     assert run(OURS, tmp_path, "create")[0] == 0
     (tmp_path / "one").write_bytes(noise(500))
     run(OURS, tmp_path, "add-files", "one")
@@ -127,7 +127,7 @@ def test_rsync_of_a_container_takes_the_index_at_one_moment(tmp_path: Path) -> N
     assert Container(copied).get_object_content(key_of(b"packed")) == b"packed"
 
 
-def test_what_we_log_is_logged_by_the_name_that_users_configure() -> None:
+def test_log_messages_use_the_logger_that_users_configure() -> None:
     records: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: records.append(record.getMessage())  # type: ignore[method-assign]

@@ -13,7 +13,7 @@ from rsdos.compat.disk_objectstore.utils import LazyOpener
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_what_another_has_packed_meanwhile_is_packed(tmp_path: Path, version: int) -> None:
+def test_an_object_packed_by_another_process_is_packed(tmp_path: Path, version: int) -> None:
     OurContainer.create(tmp_path, container_version=version).close()
     with Container(tmp_path) as container, Container(tmp_path) as other:
         keys = [container.add_object(b"one"), container.add_object(b"two")]

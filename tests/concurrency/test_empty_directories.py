@@ -47,7 +47,7 @@ def test_empty_ones_go_where_there_may_be_many_and_nobody_needs_them(tmp_path: P
 
 
 @pytest.mark.parametrize("times", [1, 3])
-def test_one_that_goes_before_a_file_is_renamed_into_it_is_made_anew(
+def test_a_directory_removed_before_a_rename_into_it_is_made_again(
     store: Container, times: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = LoneFile.move
@@ -67,7 +67,7 @@ def test_one_that_goes_before_a_file_is_renamed_into_it_is_made_anew(
 
 
 @pytest.mark.parametrize("many", [False, True])
-def test_one_that_goes_with_its_file_before_it_is_synced_is_made_anew(
+def test_a_directory_removed_with_its_file_before_the_sync_is_made_again(
     store: Container, many: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = "sync" if many else "sync_one"
@@ -91,7 +91,7 @@ def test_one_that_goes_with_its_file_before_it_is_synced_is_made_anew(
     assert_holds(Container(store.path), {key_of(SOME[0]): SOME[0]})
 
 
-def test_the_name_of_one_that_was_made_again_by_who_does_not_sync_it_is_synced(
+def test_the_name_of_a_directory_made_again_by_another_process_is_synced(
     store: Container, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.insert(SOME[0])

@@ -144,7 +144,7 @@ class Deletes:
         """Nothing."""
 
 
-def test_a_callback_that_waits_for_its_own_maintenance_is_told(container: Container) -> None:
+def test_a_callback_that_waits_for_its_own_maintenance_gets_an_error(container: Container) -> None:
     key = use(container)
     waiting = Container(container.path, when_busy="wait")
     with pytest.raises(Busy, match="this thread itself"):

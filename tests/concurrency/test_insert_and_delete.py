@@ -66,7 +66,7 @@ def assert_there(store: Container, *objects: bytes) -> None:
 
 @SIZES
 @PLACES
-def test_what_is_inserted_after_a_deletes_commit_stays(store: Container, data: bytes, place: Place) -> None:
+def test_an_object_inserted_after_the_commit_of_a_delete_stays(store: Container, data: bytes, place: Place) -> None:
     other = Container(store.path)
     key = store.insert(data)
     store.pack_all_loose(clean=False)
@@ -77,7 +77,7 @@ def test_what_is_inserted_after_a_deletes_commit_stays(store: Container, data: b
 
 
 @PLACES
-def test_what_was_packed_alone_and_is_inserted_loose_after_the_commit_stays(store: Container, place: Place) -> None:
+def test_a_packed_object_inserted_loose_after_the_commit_stays(store: Container, place: Place) -> None:
     other = Container(store.path)
     key = store.insert(SMALL, to=Place.PACKED)
     has_run = once(store.engine.packed, "delete", lambda: other.insert(SMALL, to=place))
@@ -92,7 +92,7 @@ def test_what_was_packed_alone_and_is_inserted_loose_after_the_commit_stays(stor
 @SIZES
 @PLACES
 @pytest.mark.parametrize("again", Place)
-def test_what_was_deleted_and_inserted_anew_since_the_plan_stays(
+def test_an_object_deleted_and_inserted_again_after_the_plan_stays(
     store: Container, data: bytes, place: Place, again: Place
 ) -> None:
     kept = store.insert(NEW)
@@ -124,7 +124,7 @@ def test_a_plan_removes_a_file_in_each_codec_and_counts_the_object_once(tmp_path
 @PLACES
 @pytest.mark.parametrize("before", [(), (NEW,)], ids=["alone", "behind another"])
 @pytest.mark.parametrize("after", [(), (noise(40, 4),)], ids=["", "before another"])
-def test_a_duplicate_for_a_pack_that_is_deleted_after_it_was_seen_is_stored_anew(
+def test_a_duplicate_in_a_pack_deleted_after_the_lookup_is_stored(
     store: Container, data: bytes, place: Place, before: tuple[bytes, ...], after: tuple[bytes, ...]
 ) -> None:
     key = store.insert(data, to=place)
@@ -151,7 +151,7 @@ def test_a_duplicate_for_a_pack_that_is_deleted_after_it_was_seen_is_stored_anew
 @SIZES
 @PLACES
 @pytest.mark.parametrize("also", [(), (NEW,)], ids=["alone", "with another"])
-def test_a_duplicate_for_a_pack_that_is_deleted_just_before_the_commit_is_stored_anew(
+def test_a_duplicate_in_a_pack_deleted_just_before_the_commit_is_stored(
     store: Container, data: bytes, place: Place, also: tuple[bytes, ...]
 ) -> None:
     """Behind everything that takes time; where there is nothing to commit, behind the last sync."""
@@ -180,7 +180,7 @@ def test_a_duplicate_for_a_pack_that_is_deleted_just_before_the_commit_is_stored
 @SIZES
 @PLACES
 @pytest.mark.parametrize("durability", Durability)
-def test_a_duplicate_for_a_loose_file_that_is_deleted_after_it_was_seen_is_stored_anew(
+def test_a_duplicate_of_a_loose_file_deleted_after_the_lookup_is_stored(
     store: Container, data: bytes, place: Place, durability: Durability
 ) -> None:
     store.insert(data, to=place)
@@ -196,7 +196,7 @@ def test_a_duplicate_for_a_loose_file_that_is_deleted_after_it_was_seen_is_store
 
 @SIZES
 @PLACES
-def test_a_duplicate_among_many_loose_ones_is_looked_for_again_at_the_end(
+def test_a_duplicate_among_many_loose_objects_is_checked_again_at_the_end(
     store: Container, data: bytes, place: Place
 ) -> None:
     store.insert(data, to=place)
@@ -215,7 +215,7 @@ def test_a_duplicate_among_many_loose_ones_is_looked_for_again_at_the_end(
 
 @SIZES
 @PLACES
-def test_a_loose_duplicate_that_is_deleted_when_another_is_stored_anew_is_stored_anew_too(
+def test_a_loose_duplicate_deleted_while_another_is_stored_is_stored_too(
     store: Container, data: bytes, place: Place
 ) -> None:
     store.insert_many([NEW, data], to=place)
@@ -228,9 +228,7 @@ def test_a_loose_duplicate_that_is_deleted_when_another_is_stored_anew_is_stored
 
 
 @PLACES
-def test_a_packed_duplicate_that_is_deleted_when_another_is_stored_anew_is_stored_anew_too(
-    store: Container, place: Place
-) -> None:
+def test_a_packed_duplicate_deleted_while_another_is_stored_is_stored_too(store: Container, place: Place) -> None:
     store.insert_many([NEW, SMALL], to=place)
     packed = store.engine.packed
     real = packed._all_copies
@@ -250,7 +248,7 @@ def test_a_packed_duplicate_that_is_deleted_when_another_is_stored_anew_is_store
 
 @pytest.mark.parametrize("form", [bytes, io.BytesIO], ids=["bytes", "stream"])
 @SIZES
-def test_a_new_file_that_is_deleted_while_its_directory_is_synced_is_stored_anew(
+def test_a_new_file_deleted_while_its_directory_is_synced_is_stored_again(
     store: Container, data: bytes, form: Callable[[bytes], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory = store.engine.layout.loose_directory(key_of(data))
@@ -287,7 +285,7 @@ def test_an_object_that_is_always_deleted_is_refused_in_the_end(
 
 @PLACES
 @pytest.mark.parametrize("target_version", [1, 2])
-def test_what_a_transfer_found_there_and_was_deleted_since_is_copied(
+def test_an_object_deleted_after_a_transfer_found_it_is_copied(
     store: Container, place: Place, target_version: int, tmp_path: Path
 ) -> None:
     objects = (SMALL, LARGE, NEW)
@@ -341,9 +339,7 @@ def test_that_an_object_is_there_is_an_answer_of_a_second_ago_at_most(store: Con
 
 
 @PLACES
-def test_the_first_answer_that_an_object_is_there_is_not_that_of_a_state_read_before(
-    store: Container, place: Place
-) -> None:
+def test_the_first_answer_is_not_that_of_an_older_state(store: Container, place: Place) -> None:
     key = store.insert(SMALL, to=place)
     reader = Container(store.path)
     assert reader.extract(key) == SMALL
@@ -352,7 +348,7 @@ def test_the_first_answer_that_an_object_is_there_is_not_that_of_a_state_read_be
     assert not reader.has(key)
 
 
-def test_what_is_opened_for_a_question_is_not_asked_about_again(tmp_path: Path) -> None:
+def test_a_file_opened_for_a_check_is_not_checked_again(tmp_path: Path) -> None:
     store = Container.create(tmp_path / "store")
     key = store.insert(SMALL, to=Place.PACKED)
     reader = Container(store.path)

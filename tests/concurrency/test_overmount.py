@@ -41,9 +41,7 @@ def mounted_over(path: Path) -> Iterator[None]:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("version", [1, 2])
-def test_a_container_below_an_empty_mount_is_gone_or_answers_right_and_nothing_is_written_there(
-    tmp_path: Path, version: int, name: str
-) -> None:
+def test_nothing_is_written_below_an_empty_mount(tmp_path: Path, version: int, name: str) -> None:
     path = tmp_path / "container"
     objects = {key_of(data): data for data in (b"packed", b"more", b"loose")}
     with Container.create(path, container_version=version) as late:

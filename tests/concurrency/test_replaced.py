@@ -67,7 +67,7 @@ def test_after_a_restore_in_place_nothing_counts_that_was_there_before(tmp_path:
         assert_whole(container)
 
 
-def test_what_was_open_of_a_pack_is_not_read_in_the_place_of_the_one_that_is_there(tmp_path: Path) -> None:
+def test_an_open_descriptor_of_a_replaced_pack_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "container"
     with Container.create(path) as container:
         container.insert(b"first", to=Place.PACKED)
@@ -137,9 +137,7 @@ NAMES = list(calls(Container("nowhere"), ABSENT))
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("version", [1, 2])
-def test_who_had_it_open_while_it_was_migrated_is_told_so_or_has_the_right_answer(
-    tmp_path: Path, version: int, name: str
-) -> None:
+def test_a_container_open_during_a_migration_raises_or_answers_right(tmp_path: Path, version: int, name: str) -> None:
     """Before, eleven calls of 26 sent people to a repair: the index is missing, no table db_object, damaged."""
     path = tmp_path / "container"
     objects = {key_of(data): data for data in (b"packed", text(70_000, 2), b"loose")}
@@ -197,7 +195,7 @@ def check_answer(name: str, answer: Any, key: str, objects: dict[str, bytes]) ->
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("version", [1, 2])
-def test_who_had_it_open_while_another_was_put_in_its_place_is_told_so(tmp_path: Path, version: int, name: str) -> None:
+def test_a_container_open_while_it_is_replaced_raises_an_error(tmp_path: Path, version: int, name: str) -> None:
     path = tmp_path / "container"
     with Container.create(tmp_path / "copy", container_version=version, loose_prefix_len=3) as other:
         other.insert_many([b"other"])
@@ -238,7 +236,7 @@ def test_clearing_does_not_go_on_beside_a_maintenance_run(tmp_path: Path, versio
 
 @pytest.mark.parametrize("again", [1, 2])
 @pytest.mark.parametrize("version", [1, 2])
-def test_who_writes_while_it_is_cleared_stores_nothing_into_the_new_one(
+def test_a_writer_during_a_clearing_stores_nothing_into_the_new_container(
     tmp_path: Path, version: int, again: int
 ) -> None:
     """Before, manifests and packs of the old one went into the new one, which was damaged for ever."""
@@ -261,7 +259,7 @@ def test_who_writes_while_it_is_cleared_stores_nothing_into_the_new_one(
 
 @pytest.mark.parametrize("moment", range(6))
 @pytest.mark.parametrize("version", [1, 2])
-def test_a_loose_writer_beside_a_clearing_is_told_or_cleared_and_all_goes(
+def test_a_loose_writer_beside_a_clearing_gets_an_error_or_is_cleared(
     tmp_path: Path, version: int, moment: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It takes no lock, and may put a file into a directory that was emptied a moment ago."""
@@ -312,7 +310,7 @@ def packed(path: Path, data: bytes) -> str:
 
 
 @pytest.mark.parametrize("call", ["fdatasync", "link"])
-def test_without_its_lock_file_a_commit_goes_on_beside_another_and_both_are_kept(tmp_path: Path, call: str) -> None:
+def test_without_its_lock_file_two_commits_beside_each_other_are_both_kept(tmp_path: Path, call: str) -> None:
     """Before, both wrote `index/manifest.new`, and the first published what the second had written."""
     Container.create(tmp_path).close()
     packed(tmp_path, b"first")
@@ -376,9 +374,7 @@ def test_unfinished_manifests_of_dead_writers_go_with_the_next_commit(tmp_path: 
     assert native(Engine(str(tmp_path))).index.commits.newest().number == 2
 
 
-def test_a_validation_is_told_that_the_container_was_migrated_while_it_ran(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_validation_reports_a_migration_during_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Container.create(tmp_path / "store")
     store.insert_many([noise(300, 1)])
     plan = validate.plan(store.engine, validate.ValidateOptions())
@@ -473,7 +469,7 @@ def test_without_its_lock_file_two_merges_write_no_table_of_one_name(tmp_path: P
         assert len(list((path / "index").glob("*.seg"))) <= len(named) + 2, f"at call {number}"
 
 
-def test_a_file_that_a_clearing_took_away_is_told_as_a_container_that_is_gone(tmp_path: Path) -> None:
+def test_a_file_removed_by_a_clearing_is_reported_as_a_removed_container(tmp_path: Path) -> None:
     """Not as a file that is missing: in an operation that has begun, and in the plan of one."""
     with Container.create(tmp_path / "container") as late:
         late.insert(b"packed", to=Place.PACKED)

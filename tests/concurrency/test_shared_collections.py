@@ -65,7 +65,7 @@ class _Stopped:
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_a_look_for_a_newer_state_beside_a_thread_that_opens_packs(tmp_path: Path, version: int) -> None:
+def test_a_refresh_beside_a_thread_that_opens_packs(tmp_path: Path, version: int) -> None:
     """Before: "dictionary changed size during iteration" (F4)."""
     path = tmp_path / "container"
     with Container.create(path, container_version=version, pack_size_target=1000) as container:

@@ -145,7 +145,7 @@ def test_two_writers_at_the_same_moment_count_what_both_wrote(container: Contain
     assert_holds(container, {key_of(data): data for data in sources})
 
 
-def test_a_fork_goes_on_in_both(container: Container) -> None:
+def test_both_processes_of_a_fork_can_continue(container: Container) -> None:
     contents = {container.insert(data, to=to): data for to in Place for data in (noise(50, 1), noise(60, 2))}
     container.extract(next(iter(contents)))
     child = os.fork()

@@ -35,7 +35,7 @@ WRITERS: dict[str, Callable[[Container], object]] = {
 
 
 @pytest.mark.parametrize("name", _NAMES)
-def test_it_is_told_and_nothing_is_lost(name: str, in_memory: Path) -> None:
+def test_the_failure_is_reported_and_nothing_is_lost(name: str, in_memory: Path) -> None:
     operation = OPERATIONS[name]
     template = in_memory / "template"
     operation.prepare(template)

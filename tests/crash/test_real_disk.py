@@ -105,7 +105,7 @@ os._exit(0)
 
 @pytest.mark.parametrize("way", ["insert", "repack"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_a_relaxed_writer_loses_stops_nobody(kind: str, way: str, tmp_path: Path) -> None:
+def test_the_losses_of_a_relaxed_writer_stop_nobody(kind: str, way: str, tmp_path: Path) -> None:
     """Before, on ext4 and xfs a manifest named a pack of 0 bytes: counting, listing and deleting were refused."""
     if reason := _why_not(kind):
         pytest.skip(reason)

@@ -150,9 +150,7 @@ def lose(path: Path, left: Path, how: str, *calls: tuple[str, list[bytes]]) -> N
 
 
 @pytest.mark.parametrize("how", WAYS)
-def test_the_name_of_a_pack_that_a_relaxed_writer_made_is_synced_by_the_full_one_that_appends_to_it(
-    tmp_path: Path, how: str
-) -> None:
+def test_a_full_writer_syncs_the_name_of_a_relaxed_writers_pack(tmp_path: Path, how: str) -> None:
     """Before, all of the pack was noted as stable, and with a power loss it was gone."""
     path, left = tmp_path / "container", tmp_path / "left"
     Container.create(path).close()
@@ -169,7 +167,7 @@ def test_the_name_of_a_pack_that_a_relaxed_writer_made_is_synced_by_the_full_one
 
 
 @pytest.mark.parametrize("how", ["names without bytes", "lengths without bytes"])
-def test_a_pack_of_which_the_end_is_lost_is_used_as_it_is_and_the_next_writer_says_so(tmp_path: Path, how: str) -> None:
+def test_a_pack_with_a_lost_end_is_read_and_the_next_writer_reports_it(tmp_path: Path, how: str) -> None:
     """Before, counting, listing and deleting raised `DamagedContainer` until a repair."""
     path, left = tmp_path / "container", tmp_path / "left"
     Container.create(path).close()
@@ -189,7 +187,7 @@ def test_a_pack_of_which_the_end_is_lost_is_used_as_it_is_and_the_next_writer_sa
         assert_holds(container, {key_of(b"full"): b"full", key_of(text(9000, 2)): text(9000, 2)})
 
 
-def test_a_relaxed_container_of_which_a_pack_is_lost_as_a_whole_goes_on(tmp_path: Path) -> None:
+def test_a_relaxed_container_works_after_the_loss_of_a_whole_pack(tmp_path: Path) -> None:
     path, left = tmp_path / "container", tmp_path / "left"
     Container.create(path, durability="relaxed").close()
     lose(path, left, "names without bytes", ("relaxed", [b"one"]), ("relaxed", [b"two"]))

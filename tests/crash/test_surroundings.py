@@ -58,7 +58,7 @@ def test_the_directory_is_removed(version: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_empty_directories_were_not_carried_along(version: int, tmp_path: Path) -> None:
+def test_empty_directories_were_not_copied(version: int, tmp_path: Path) -> None:
     with Container.create(tmp_path / "container", container_version=version) as container:
         container.insert_many(BASE.values())
     for name in ("sandbox", "loose", "duplicates"):

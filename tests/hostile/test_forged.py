@@ -84,7 +84,7 @@ def test_an_insert_is_not_acknowledged_upon_a_forged_copy(
         assert container.extract(key) == real
 
 
-def test_what_is_transferred_has_the_hash_of_its_key(path: Path, tmp_path: Path) -> None:
+def test_a_transferred_object_has_the_hash_of_its_key(path: Path, tmp_path: Path) -> None:
     target = Container.create(tmp_path / "target")
     source = Container(path)
     plan = transfer.plan(target.engine, source.engine, transfer.TransferOptions())

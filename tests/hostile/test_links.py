@@ -80,7 +80,7 @@ def test_a_link_in_the_place_of_a_directory_of_loose_files_is_refused(tmp_path: 
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_who_has_put_packs_elsewhere_says_so(tmp_path: Path, version: int) -> None:
+def test_links_to_packs_elsewhere_need_the_option(tmp_path: Path, version: int) -> None:
     path = _made(tmp_path / "container", version)
     name = DIRECTORIES[version][1]
     (path / name).rename(tmp_path / "larger disk")

@@ -53,7 +53,7 @@ def _go(path: Path, how: str) -> None:
 @pytest.mark.parametrize("name", [*WRITES, *READS])
 @pytest.mark.parametrize("how", ["renamed", "removed", "an empty directory in its place"])
 @pytest.mark.parametrize("version", [1, 2])
-def test_a_container_that_is_gone_acknowledges_nothing_and_is_not_made_anew(
+def test_a_removed_container_acknowledges_nothing_and_is_not_recreated(
     tmp_path: Path, version: int, how: str, name: str
 ) -> None:
     path = tmp_path / "container"
@@ -72,7 +72,7 @@ def test_a_container_that_is_gone_acknowledges_nothing_and_is_not_made_anew(
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_what_a_copy_has_no_empty_directories_of_is_made_again(tmp_path: Path, version: int) -> None:
+def test_empty_directories_that_a_copy_lacks_are_made_again(tmp_path: Path, version: int) -> None:
     path = tmp_path / "container"
     with Container.create(path, container_version=version) as container:
         for name in ("loose", "sandbox", "locks"):

@@ -21,7 +21,7 @@ PARTS = 8
 
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("version", VERSIONS)
-def test_what_was_acknowledged_is_there_whatever_the_order(version: int, part: int, in_memory: Path) -> None:
+def test_acknowledged_objects_exist_in_every_order(version: int, part: int, in_memory: Path) -> None:
     faults = {}
     with working(version, in_memory) as worker:
         for number, acts in enumerate(pairs()):
@@ -100,7 +100,7 @@ SHOWN = [(fault, version) for fault in KNOWN for version in fault.shown]
 
 
 @pytest.mark.parametrize(("fault", "version"), SHOWN, ids=[f"{fault.entry}-{version}" for fault, version in SHOWN])
-def test_what_is_known_to_fail_fails_still(fault: Fault, version: int, in_memory: Path) -> None:
+def test_known_failures_still_fail(fault: Fault, version: int, in_memory: Path) -> None:
     """Else it has been mended, and comes off the list."""
     acts, seeds = fault.shown[version]
     with working(version, in_memory) as worker:

@@ -92,7 +92,7 @@ def test_a_generation_is_a_container(store: Container, tmp_path: Path) -> None:
     assert (last.place, last.verified) == (report.generation, True)
 
 
-def test_what_did_not_change_is_linked(store: Container, tmp_path: Path) -> None:
+def test_unchanged_files_are_linked(store: Container, tmp_path: Path) -> None:
     (beginning,) = store.insert_many([b"the beginning of a pack"])
     first = run(store, tmp_path / "backups")
     old = contents(first.generation)
@@ -123,7 +123,7 @@ def test_what_did_not_change_is_linked(store: Container, tmp_path: Path) -> None
     assert (fresh.linked, fresh.written) == (0, fresh.length)
 
 
-def test_what_is_gone_is_not_in_the_next(store: Container, tmp_path: Path) -> None:
+def test_deleted_objects_are_not_in_the_next_backup(store: Container, tmp_path: Path) -> None:
     run(store, tmp_path / "backups")
     gone = [*list(PACKED)[2:6], *list(LOOSE)[:1]]
     store.delete(gone)
@@ -236,7 +236,7 @@ def test_one_at_a_time(store: Container, tmp_path: Path) -> None:
     run(store, tmp_path / "backups")
 
 
-def test_damage_is_carried_and_told(store: Container, tmp_path: Path) -> None:
+def test_damage_is_copied_and_reported(store: Container, tmp_path: Path) -> None:
     keys = [list(PACKED)[3], list(LOOSE)[1]]
     extent = store.meta(keys[0]).extent
     assert extent is not None

@@ -196,7 +196,7 @@ def test_a_backup_named_for_the_end_of_time_is_not_taken_for_the_newest(
 # What --verify finds.
 
 
-def test_a_copy_that_rots_is_made_anew_and_said_to_be_the_bad_one(store: Container, run: Run, tmp_path: Path) -> None:
+def test_a_rotten_copy_is_copied_again_and_reported_as_the_bad_one(store: Container, run: Run, tmp_path: Path) -> None:
     run(store, tmp_path / "backups")
     last = Path(Generations(str(tmp_path / "backups")).last or "")
     extent = store.meta(list(PACKED)[3]).extent
@@ -216,7 +216,7 @@ def test_a_copy_that_rots_is_made_anew_and_said_to_be_the_bad_one(store: Contain
     assert again.linked >= len(LOOSE)
 
 
-def test_a_damaged_container_is_not_said_to_be_a_damaged_copy(store: Container, tmp_path: Path) -> None:
+def test_a_damaged_container_is_not_reported_as_a_damaged_copy(store: Container, tmp_path: Path) -> None:
     local(store, tmp_path / "backups")
     extent = store.meta(list(PACKED)[3]).extent
     assert extent is not None
@@ -308,7 +308,7 @@ def test_without_symbolic_links_the_newest_has_none(
     assert not (tmp_path / "backups" / "last-backup").exists()
 
 
-def test_what_stands_in_the_place_of_the_link_stays(store: Container, run: Run, tmp_path: Path) -> None:
+def test_a_file_in_the_place_of_the_link_stays(store: Container, run: Run, tmp_path: Path) -> None:
     mine = foreign(tmp_path / "backups" / "last-backup")
     before = seen(mine)
     assert run(store, tmp_path / "backups").is_good

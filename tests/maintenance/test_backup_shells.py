@@ -77,14 +77,14 @@ def test_a_shell_that_rsync_cannot_work_with_is_named(store: Container, tmp_path
         run(store, f"there:{tmp_path / 'backups'}", way)
 
 
-def test_what_is_run_there_has_no_line_break(store: Container, tmp_path: Path) -> None:
+def test_remote_scripts_have_no_line_break(store: Container, tmp_path: Path) -> None:
     """In what csh quotes there is none: "Unmatched '"."""
     way = shell(tmp_path, 'case "$command" in *"\n"*) echo "Unmatched \'." >&2; exit 1;; esac\nexec sh -c "$command"')
     assert run(store, f"there:{tmp_path / 'backups'}", way, verify=True).is_good
     assert run(store, f"there:{tmp_path / 'backups'}", way, verify=True).is_good
 
 
-def test_the_cause_is_told_behind_a_banner(store: Container, tmp_path: Path) -> None:
+def test_the_cause_is_reported_after_a_banner(store: Container, tmp_path: Path) -> None:
     banner = "\n".join(f"echo 'banner, line {number}' >&2" for number in range(20))
     way = shell(tmp_path, f"{banner}\necho 'Permission denied (publickey).' >&2\nexit 255")
     with pytest.raises(OSError, match=r"Permission denied \(publickey\)"):
@@ -167,7 +167,7 @@ def ways_out() -> set[int]:
     return found
 
 
-def test_a_child_that_is_forked_meanwhile_does_not_keep_the_lock_there(store: Container, tmp_path: Path) -> None:
+def test_a_forked_child_does_not_hold_the_remote_lock(store: Container, tmp_path: Path) -> None:
     """The lock lasts as long as somebody can write to the shell: the backup would wait for the child to end."""
     before = ways_out()
     kept: list[int] = []

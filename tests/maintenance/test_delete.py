@@ -28,7 +28,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Container:
 
 
 @pytest.mark.parametrize("place", Place)
-def test_what_is_deleted_is_gone_for_every_reader(store: Container, place: Place) -> None:
+def test_a_deleted_object_is_gone_for_every_reader(store: Container, place: Place) -> None:
     other = Container(store.path)
     keys = store.insert_many(OBJECTS.values(), to=place)
     assert other.has_many(keys) == [True] * len(keys)
@@ -150,7 +150,7 @@ def test_a_merge_drops_the_dead_and_their_tombstones(container: Container) -> No
     assert container.has_many(keys) == [False] * 1000 + [True] * 2000
 
 
-def test_a_duplicate_that_is_deleted_before_the_commit_is_written_after_all(store: Container) -> None:
+def test_a_duplicate_deleted_before_the_commit_is_written(store: Container) -> None:
     small, big = noise(500), noise(9000)
     encoding = Encoding(CompressMode.NO, store.config.codec)
     for place in Place:
@@ -176,7 +176,7 @@ def test_a_loose_insert_is_not_answered_with_a_copy_that_was_deleted(store: Cont
     assert Container(store.path).extract(key) == b"object"
 
 
-def test_a_delete_waits_or_says_who_is_at_work(store: Container) -> None:
+def test_a_delete_waits_or_names_the_holder_of_the_lock(store: Container) -> None:
     key = store.insert(b"x")
     with store.engine.maintenance("repack"), pytest.raises(Busy, match=f"repack, process {os.getpid()} on "):
         Container(store.path).delete([key])
@@ -187,7 +187,7 @@ def test_a_delete_waits_or_says_who_is_at_work(store: Container) -> None:
 
 
 @pytest.mark.parametrize("place", Place)
-def test_what_is_not_named_is_deleted(store: Container, place: Place) -> None:
+def test_objects_that_are_not_named_are_deleted(store: Container, place: Place) -> None:
     keys = store.insert_many(OBJECTS.values(), to=place)
     plan = retain.plan(store.engine, retain.RetainOptions([*keys[:2], ABSENT]))
     assert plan.objects == len(keys) - 2
@@ -196,7 +196,7 @@ def test_what_is_not_named_is_deleted(store: Container, place: Place) -> None:
     assert_holds(Container(store.path), {key: OBJECTS[key] for key in keys[:2]})
 
 
-def test_what_comes_after_the_start_stays(store: Container) -> None:
+def test_objects_inserted_after_the_start_are_kept(store: Container) -> None:
     before = [*store.insert_many([b"1", b"2"]), *store.insert_many([b"3", b"4"], to=Place.LOOSE)]
     later: dict[str, bytes] = {}
 

@@ -264,7 +264,7 @@ def test_a_repair_takes_the_log_along(tmp_path: Path) -> None:
     holds(tmp_path / "store", OBJECTS | new)
 
 
-def test_no_index_is_taken_from_who_has_it_open(shared_index: tuple[Path, Path]) -> None:
+def test_an_index_is_not_taken_from_a_process_that_has_it_open(shared_index: tuple[Path, Path]) -> None:
     store, copy = shared_index
     with closing(sqlite3.connect(store / "packs.idx")) as other:
         assert other.execute("SELECT COUNT(*) FROM db_object").fetchone() == (len(PACKED),)
@@ -276,7 +276,7 @@ def test_no_index_is_taken_from_who_has_it_open(shared_index: tuple[Path, Path])
     assert {name: before[name] for name in tree(store)} == tree(store)
 
 
-def test_a_repair_that_was_killed_goes_on(shared_index: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_repair_can_be_continued(shared_index: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     class Killed(BaseException):
         pass
 

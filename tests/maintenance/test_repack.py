@@ -58,7 +58,7 @@ def test_the_dead_go_and_the_living_stay(store: Container) -> None:
     assert_holds(Container(store.path), OBJECTS)
 
 
-def test_the_empty_object_alone_goes_on(store: Container) -> None:
+def test_the_empty_object_alone_is_transferred(store: Container) -> None:
     """Of its pack not a byte is left."""
     empty, gone = store.insert_many([b"", b"gone"])
     store.delete([gone])
@@ -155,7 +155,7 @@ def test_an_open_extract_many_is_a_long_reader(container: Container) -> None:
     assert seen | dict(reading) == kept
 
 
-def test_what_was_deleted_does_not_come_back_by_a_rebuild(container: Container) -> None:
+def test_a_rebuild_does_not_resurrect_deleted_objects(container: Container) -> None:
     """The old pack is still there, for a reader; the object was deleted in its new place; then the index is lost."""
     keys = container.insert_many(OBJECTS.values())
     container.delete(keys[2:3])
@@ -216,7 +216,7 @@ def test_a_second_copy_does_not_go_on_and_the_only_good_one_does(container: Cont
     assert_holds(Container(container.path), objects)
 
 
-def test_a_damaged_object_goes_on_and_is_told(container: Container) -> None:
+def test_a_damaged_object_is_copied_and_reported(container: Container) -> None:
     keys = container.insert_many(OBJECTS.values(), compress=CompressMode.NO)
     for key in keys[3:5]:
         extent = container.meta(key).extent
@@ -244,7 +244,7 @@ def test_a_pack_of_damaged_structure_is_left_for_repair(container: Container) ->
     assert Container(container.path).extract(keys[0]) == noise(5000)
 
 
-def test_a_second_run_is_told_who_is_at_work(store: Container) -> None:
+def test_a_second_run_is_told_the_holder_of_the_lock(store: Container) -> None:
     keys = store.insert_many(OBJECTS.values())
     store.delete(keys[:3])
     with store.engine.maintenance("validate"), pytest.raises(Busy, match="validate, process"):

@@ -100,7 +100,7 @@ def test_a_directory_that_is_missing_is_made(name: str, store: tuple[Path, dict[
 
 
 @pytest.mark.parametrize("name", ["index", "packed"])
-def test_a_missing_directory_of_an_empty_container_is_told_and_made(name: str, tmp_path: Path) -> None:
+def test_a_missing_directory_of_an_empty_container_is_reported_and_made(name: str, tmp_path: Path) -> None:
     path = tmp_path / "empty"
     Container.create(path).close()
     shutil.rmtree(path / name)
@@ -250,7 +250,7 @@ def test_a_pack_that_is_cut_or_gone(tmp_path: Path) -> None:
     assert_holds(Container(path), objects)
 
 
-def test_a_live_writer_goes_on(tmp_path: Path) -> None:
+def test_a_live_writer_is_not_disturbed(tmp_path: Path) -> None:
     path = tmp_path / "store"
     objects = many(path)
     with Container(path) as container, container.engine.packed.appender() as appender:

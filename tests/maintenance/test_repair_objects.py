@@ -63,7 +63,7 @@ def test_from_another_container_of_any_version(version: int, store: Container, t
     assert repair(store).repaired == ()
 
 
-def test_what_is_beyond_help_stays_until_a_source_has_it(store: Container, tmp_path: Path) -> None:
+def test_an_object_without_a_good_copy_is_kept_until_a_source_has_one(store: Container, tmp_path: Path) -> None:
     """Whoever forgets to name the backup loses nothing."""
     other = filled(tmp_path / "other", 2)
     broken = break_all(store)
@@ -75,7 +75,7 @@ def test_what_is_beyond_help_stays_until_a_source_has_it(store: Container, tmp_p
     assert_holds(Container(store.path), OBJECTS)
 
 
-def test_what_is_beyond_help_goes_to_quarantine(store: Container) -> None:
+def test_an_object_without_a_good_copy_is_moved_to_quarantine(store: Container) -> None:
     broken = break_all(store)
     report = repair(store, beyond_help=Unrepairable.QUARANTINE)
     assert not report.is_good

@@ -221,7 +221,7 @@ def test_packs_that_were_exchanged(tmp_path: Path) -> None:
     assert {finding.path for finding in run(container).files} == {f"packed/{path.name}" for path in (one, two)}
 
 
-def test_what_dead_writers_left_is_no_damage(newest: Container) -> None:
+def test_files_of_dead_writers_are_no_damage(newest: Container) -> None:
     pack = next((newest.path / "packed").iterdir())
     with pack.open("ab") as file:
         file.write(noise(5000))
@@ -359,7 +359,7 @@ def test_a_run_is_spread_over_many(tmp_path: Path) -> None:
         assert run(container).is_finished
 
 
-def test_a_damaged_or_hostile_position_begins_anew(newest: Container) -> None:
+def test_a_damaged_or_hostile_position_starts_again(newest: Container) -> None:
     for data in (b"", b"{}", b'{"validation_version": 1}', noise(100)):
         (newest.path / "validation.json").write_bytes(data)
         report = run(newest, ValidateOptions(Depth.FULL, resume=True))

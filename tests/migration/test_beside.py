@@ -137,7 +137,7 @@ def test_a_migration_to_a_directory_beside_maintenance_leaves_nothing_out(tmp_pa
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_what_is_deleted_before_its_turn_is_named(
+def test_an_object_deleted_before_it_is_copied_is_named(
     tmp_path: Path, version: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = make(tmp_path / "source", version)
@@ -226,7 +226,7 @@ def run(path: Path, to: int, beside: Beside | None = None, *, follow_links: bool
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_what_is_inserted_while_a_container_is_migrated_in_place_goes_along(tmp_path: Path, version: int) -> None:
+def test_objects_inserted_during_a_migration_in_place_are_migrated(tmp_path: Path, version: int) -> None:
     make(tmp_path / "a", version).close()
     acknowledged: dict[str, bytes] = {}
     fresh = count()
@@ -258,7 +258,7 @@ with Container(sys.argv[1]) as container:
 
 
 @needs_peer
-def test_what_disk_objectstore_inserts_while_it_is_migrated_goes_along(tmp_path: Path) -> None:
+def test_objects_that_disk_objectstore_inserts_during_a_migration_are_migrated(tmp_path: Path) -> None:
     """It takes the lowest pack that has room, and makes it if it is gone."""
     make(tmp_path / "a", 1).close()
     acknowledged: dict[str, bytes] = {}
@@ -326,7 +326,7 @@ print("done")
 """
 
 
-def test_killed_at_any_call_what_was_inserted_meanwhile_is_there(tmp_path: Path) -> None:
+def test_killed_at_any_call_objects_inserted_beside_it_are_there(tmp_path: Path) -> None:
     make(tmp_path / "original", 1).close()
     step = int(os.environ.get("EVERY", "70"))
     points = 0
@@ -379,7 +379,7 @@ def test_a_migration_that_an_older_release_began_is_gone_on_with(tmp_path: Path)
         assert dict(container.extract_many(PACKED | LOOSE)) == PACKED | LOOSE
 
 
-def test_what_comes_compressed_while_it_is_migrated_back_is_written_anew(
+def test_an_object_inserted_compressed_during_a_migration_back_is_rewritten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     container = make(tmp_path / "a", 2)
@@ -429,7 +429,7 @@ def test_a_directory_that_is_a_link_is_refused_before(tmp_path: Path, version: i
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_what_is_foreign_survives_a_migration_in_place(tmp_path: Path, version: int) -> None:
+def test_foreign_files_survive_a_migration_in_place(tmp_path: Path, version: int) -> None:
     """It stays, or goes to quarantine, and none goes over another."""
     make(tmp_path / "a", version).close()
     told = set()

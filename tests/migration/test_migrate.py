@@ -100,7 +100,7 @@ def test_stored_bytes_go_over_as_they_are(tmp_path: Path) -> None:
         assert (after.meta(key).codec, after.meta(key).length) == (meta.codec, meta.length)
 
 
-def test_what_is_compressed_anew_for_version_1_does_not_count_as_copied(tmp_path: Path) -> None:
+def test_objects_recompressed_for_version_1_do_not_count_as_copied(tmp_path: Path) -> None:
     container = Container.create(tmp_path / "a", pack_size_target=12_000)
     container.insert_many([noise(3000, seed) for seed in range(4)], compress=CompressMode.NO)
     # One pack with raw ones and compressed ones: all of it is written anew.
@@ -110,7 +110,7 @@ def test_what_is_compressed_anew_for_version_1_does_not_count_as_copied(tmp_path
     assert (report.objects, report.copied) == (9, 4)
 
 
-def test_compressed_anew_when_asked(tmp_path: Path) -> None:
+def test_recompressed_when_asked(tmp_path: Path) -> None:
     run(make(tmp_path / "a", 1), 2, compression="zstd:3")
     with Container(tmp_path / "a") as container:
         assert container.config.compression == "zstd:3"
@@ -156,7 +156,7 @@ def spoil(container: Container, data: bytes) -> str:
 
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("in_place", [True, False])
-def test_damaged_objects_are_copied_aside_and_rescued_where_they_can_be(
+def test_damaged_objects_are_copied_to_quarantine_and_rescued_if_possible(
     tmp_path: Path, version: int, in_place: bool
 ) -> None:
     container = make(tmp_path / "a", version, compression="zlib+1")
@@ -217,7 +217,7 @@ print("done")
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_killed_at_any_call_it_goes_on(tmp_path: Path, version: int) -> None:
+def test_killed_at_any_call_the_next_run_continues(tmp_path: Path, version: int) -> None:
     """At every change of the directory tree: whole before and after, and one more run finishes."""
     original = make(tmp_path / "original", version, loose_prefix_len=1)
     original.close()
@@ -270,7 +270,7 @@ migrate.execute(engine, plan)
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_who_had_it_open_across_the_last_step_does_not_go_on_with_the_old_index(tmp_path: Path, version: int) -> None:
+def test_a_container_open_during_the_last_step_does_not_use_the_old_index(tmp_path: Path, version: int) -> None:
     """What is committed there goes with it: nobody may take it for stored, or deleted."""
     with make(tmp_path / "a", version) as late:
         late.insert_many([b"in time"])
@@ -295,7 +295,7 @@ def test_who_had_it_open_across_the_last_step_does_not_go_on_with_the_old_index(
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_who_has_it_open_behind_the_last_step_is_told(tmp_path: Path, version: int) -> None:
+def test_a_container_open_after_the_last_step_raises_an_error(tmp_path: Path, version: int) -> None:
     with make(tmp_path / "a", version) as late:
         run(Container(tmp_path / "a"), 3 - version)
         with pytest.raises(ContainerReplaced, match=f"migrated to version {3 - version}"):
@@ -350,7 +350,7 @@ def test_between_any_two(tmp_path: Path, there: str, here: str) -> None:
         copy(source, source)
 
 
-def test_a_transfer_goes_on_behind_a_damaged_object(tmp_path: Path) -> None:
+def test_a_transfer_continues_after_a_damaged_object(tmp_path: Path) -> None:
     source = make(tmp_path / "a", 1)
     lost = spoil(source, OBJECTS[3])
     for hash_type in ("sha256", "sha1"):

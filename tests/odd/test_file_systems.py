@@ -107,7 +107,7 @@ LACKS = [
 
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize(("call", "number", "lack"), LACKS)
-def test_what_cannot_be_done_without_is_refused_by_its_name(
+def test_a_missing_requirement_is_refused_by_name(
     call: str, number: int, lack: str, version: int, tmp_path: Path
 ) -> None:
     with had(mirror(tmp_path, call, number)) as place:

@@ -16,7 +16,7 @@ def written(path: Path, **fields: object) -> str:
     return str(path)
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_written_bytes_are_read(tmp_path: Path) -> None:
     config = Config(
         compression="zlib+1",
         loose_compression="zstd:-1",

@@ -88,7 +88,7 @@ def test_a_caller_may_have_the_links_of_the_root_followed_and_no_deeper_ones(roo
 
 
 @pytest.mark.parametrize("kind", ["file", "fifo"])
-def test_what_is_no_directory_is_refused_and_not_waited_for(root: Path, kind: str) -> None:
+def test_a_file_in_the_place_of_a_directory_is_refused_without_waiting(root: Path, kind: str) -> None:
     (root / "inner").write_text("") if kind == "file" else os.mkfifo(root / "inner")
     with Directory(str(root), FORM) as directory:
         with pytest.raises(NotOurs, match="no directory"):
@@ -108,7 +108,7 @@ def test_a_directory_that_is_exchanged_for_a_link_is_still_the_same_one(root: Pa
     assert not os.listdir(root / "moved") and is_untouched(outside)
 
 
-def test_of_a_tree_goes_what_is_ours_and_the_rest_is_told(root: Path, outside: Path) -> None:
+def test_of_a_tree_only_our_files_are_removed_and_the_rest_is_reported(root: Path, outside: Path) -> None:
     inner = root / "inner"
     (inner / "deep").mkdir(parents=True)
     (inner / "deep" / "7").write_text("")
@@ -126,7 +126,7 @@ def test_of_a_tree_goes_what_is_ours_and_the_rest_is_told(root: Path, outside: P
 
 
 @pytest.mark.parametrize("kind", ["file", "directory", "link"])
-def test_what_is_set_aside_goes_over_nothing(root: Path, kind: str) -> None:
+def test_quarantined_files_overwrite_nothing(root: Path, kind: str) -> None:
     place, to = root / "place", root / "to"
     place.mkdir()
     (to / "x").mkdir(parents=True)

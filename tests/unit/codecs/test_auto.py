@@ -50,7 +50,7 @@ def compressed_length(data: bytes, compression: Compression) -> int:
     return len(encode(data, compression))
 
 
-def test_what_is_hardly_smaller_stays_raw() -> None:
+def test_objects_that_hardly_shrink_stay_raw() -> None:
     noisy = next(
         data
         for text in range(100, 5000, 50)

@@ -36,7 +36,7 @@ def rejects(stored: bytes, codec: Codec, size: int) -> bool:
 
 
 @given(st.lists(payloads, max_size=5), st.sampled_from(COMPRESSIONS))
-def test_what_is_encoded_decodes_to_itself(data: list[bytes], compression: Compression) -> None:
+def test_encoded_objects_decode_to_themselves(data: list[bytes], compression: Compression) -> None:
     stored = encode_many(data, compression)
     assert stored == [encode(payload, compression) for payload in data]
     assert decode_many(stored, compression.codec, [len(payload) for payload in data]) == data

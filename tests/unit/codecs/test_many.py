@@ -46,7 +46,7 @@ def test_a_large_one_among_many_small_ones() -> None:
 
 @pytest.mark.parametrize("at", [0, 50, 99])
 @pytest.mark.parametrize("damage", ["cut", "flipped", "size", "another codec", "no size"])
-def test_one_bad_one_among_many_is_told(at: int, damage: str) -> None:
+def test_one_bad_payload_among_many_is_found(at: int, damage: str) -> None:
     data = texts(100)
     stored, sizes = encode_many(data, ZSTD), list(map(len, data))
     match damage:
@@ -98,7 +98,7 @@ def test_many_threads_at_once_get_each_their_own() -> None:
     assert answers == [True] * 20
 
 
-def test_what_follows_a_frame_is_seen_when_it_is_decoded_alone() -> None:
+def test_bytes_behind_a_frame_are_found_when_it_is_decoded_alone() -> None:
     data = b"some text, and again some text"
     with pytest.raises(DecodeError):
         decode(encode(data, ZSTD) + b"\0", Codec.ZSTD, len(data))

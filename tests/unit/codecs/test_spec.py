@@ -47,6 +47,6 @@ def test_every_spelling_is_understood(text: str, codec: Codec, level: int) -> No
         *("zstd:23", "zstd:-8", "zstd:0", "zstd:-0", "zlib:0", "zlib:10", "zlib:-1", "zlib-1", "zstd:٣", "zstd:100"),
     ],
 )
-def test_anything_else_is_refused_and_told_what_is_allowed(text: str) -> None:
+def test_anything_else_is_refused_and_the_error_lists_the_allowed(text: str) -> None:
     with pytest.raises(InvalidOption, match="zstd:-7 to zstd:22, zlib:1 to zlib:9"):
         parse_compression(text)

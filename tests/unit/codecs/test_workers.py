@@ -29,7 +29,7 @@ def test_shares_are_done_at_the_same_time() -> None:
 
 
 @pytest.mark.parametrize("bad", [0, 1, 2])
-def test_what_a_share_raises_is_raised_when_all_have_ended(bad: int) -> None:
+def test_an_error_of_a_share_is_raised_after_all_have_ended(bad: int) -> None:
     ended: list[int] = []
 
     def work(share: slice) -> list[int]:

@@ -14,7 +14,7 @@ from tests.helpers import child_environment, tree
 from tests.patience import HANG
 
 
-def test_what_a_new_container_is_made_of(tmp_path: Path) -> None:
+def test_the_files_of_a_new_container(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "container"
     with Container.create(path) as container:
         assert container.is_initialised
@@ -70,7 +70,7 @@ for number in range(20):
 
 
 @pytest.mark.parametrize("leave", [0, 3, 5])
-def test_what_is_left_of_a_broken_off_init_is_taken_over(tmp_path: Path, leave: int) -> None:
+def test_an_interrupted_init_can_be_repeated(tmp_path: Path, leave: int) -> None:
     for name in ("loose", "packed", "index", "sandbox", "locks")[:leave]:
         (tmp_path / name).mkdir()
     if leave > 2:

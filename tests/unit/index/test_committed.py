@@ -109,7 +109,7 @@ def test_a_line_that_cannot_be_written_stops_no_commit(
     assert read_committed(str(line)).number == 2
 
 
-def test_a_reader_is_told_by_a_manifest_that_goes_while_it_is_open(container: Container, line: Path) -> None:
+def test_a_reader_notices_a_manifest_that_is_removed_while_open(container: Container, line: Path) -> None:
     reader = Container(container.path)
     assert reader.extract(key_of(b"packed")) == b"packed"
     key = container.insert(b"more", to=Place.PACKED)

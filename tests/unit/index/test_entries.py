@@ -10,7 +10,7 @@ from rsdos.index.entries import all_differ
 
 @pytest.mark.parametrize("hash_type", [SHA256, SHA1])
 @pytest.mark.parametrize("count", [1, 2, 5000])
-def test_digests_that_differ_are_told_from_those_that_do_not(hash_type: HashType, count: int) -> None:
+def test_different_digests_are_distinguished(hash_type: HashType, count: int) -> None:
     digests = [hash_type.digest_of(b"%d" % number) for number in range(count)]
     random.Random(count).shuffle(digests)
     assert all_differ(digests)

@@ -163,7 +163,7 @@ def test_where_segment_files_have_no_number_left_commits_go_on(container: Contai
         assert_holds(opened, objects)
 
 
-def test_an_index_in_which_nothing_stays_still_is_told_of(container: Container) -> None:
+def test_an_index_that_changes_all_the_time_is_reported(container: Container) -> None:
     """Each time that it was listed something else is gone: here, because whoever lists it takes it away."""
     index = native(container.engine).index
     container.insert(b"there", to=Place.PACKED)
@@ -218,7 +218,7 @@ def test_a_thread_that_was_slow_to_load_does_not_put_its_state_over_a_newer_one(
     assert not late.has(key)
 
 
-def test_what_was_closed_meanwhile_is_not_older_when_it_is_opened(container: Container) -> None:
+def test_a_reopened_container_is_not_in_an_older_state(container: Container) -> None:
     key = container.insert(b"deleted", to=Place.PACKED)
     late = Container(container.path)
     history = native(late.engine).index.commits
@@ -245,7 +245,7 @@ def test_what_was_closed_meanwhile_is_not_older_when_it_is_opened(container: Con
         late.extract(key)
 
 
-def test_what_is_absent_is_told_of_an_index_of_which_a_table_is_damaged(container: Container) -> None:
+def test_an_absent_object_is_an_error_if_a_table_of_the_index_is_damaged(container: Container) -> None:
     """Before, `has_many` asked for a newer state of it for ever: what was made from the packs counted as another."""
     keys = [container.insert(noise(50, seed), to=Place.PACKED) for seed in range(MOST_SEGMENTS + 1)]
     (segment,) = (container.path / "index").glob("*.seg")

@@ -22,12 +22,12 @@ MANIFEST = Manifest(
 )
 
 
-def test_what_is_written_is_read() -> None:
+def test_written_bytes_are_read() -> None:
     assert decode_manifest(encode_manifest(MANIFEST)) == MANIFEST
     assert (MANIFEST.objects, MANIFEST.size, MANIFEST.stored) == (14, 1041, 950)
 
 
-def test_every_flipped_bit_is_told() -> None:
+def test_every_flipped_bit_is_found() -> None:
     good = encode_manifest(MANIFEST)
     for offset in range(len(good)):
         for bit in (0x01, 0x20):
@@ -35,7 +35,7 @@ def test_every_flipped_bit_is_told() -> None:
                 decode_manifest(good[:offset] + bytes([good[offset] ^ bit]) + good[offset + 1 :])
 
 
-def test_every_cut_is_told() -> None:
+def test_every_cut_is_found() -> None:
     good = encode_manifest(MANIFEST)
     for length in range(len(good)):
         with pytest.raises(ValueError, match=r"."):

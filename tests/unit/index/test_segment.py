@@ -86,9 +86,7 @@ def test_keys_that_are_not_where_a_hash_would_have_them(tmp_path: Path, count: i
 
 @looks
 @pytest.mark.parametrize("make", [crowded, digests])
-def test_no_look_goes_by_what_has_not_been_checked(
-    tmp_path: Path, make: Callable[[int], list[bytes]], look: Look
-) -> None:
+def test_no_lookup_uses_unchecked_bytes(tmp_path: Path, make: Callable[[int], list[bytes]], look: Look) -> None:
     """Whichever block of 64 KiB is damaged, and however far a look has to go: the entry, or the damage is told."""
     records = sorted(record(digest, number) for number, digest in enumerate(make(30_000)))
     path = tmp_path / "segment"
@@ -132,7 +130,7 @@ def test_keys_that_share_their_first_bytes(
 
 
 @looks
-def test_every_flipped_byte_is_told_or_does_no_harm(tmp_path: Path, look: Look) -> None:
+def test_every_flipped_byte_is_found_or_does_no_harm(tmp_path: Path, look: Look) -> None:
     records = [record(digest, number) for number, digest in enumerate(digests(40))]
     path = tmp_path / "segment"
     segment_of(path, records)
@@ -164,7 +162,7 @@ def test_a_segment_that_is_cut_short(tmp_path: Path, length: int) -> None:
         os.close(fd)
 
 
-def test_a_segment_file_in_the_place_of_another_is_told(tmp_path: Path) -> None:
+def test_a_segment_file_in_the_place_of_another_is_found(tmp_path: Path) -> None:
     """Of the same number of entries, whole, and of this very container: its objects must not read as missing."""
     kept = {}
     for name, first in (("one", 0), ("other", 1000)):
@@ -216,7 +214,7 @@ def test_finds_the_same_far_away(tmp_path: Path, count: int, far: None, look: Lo
 
 
 @looks
-def test_one_look_reads_a_few_blocks_only(
+def test_one_lookup_reads_only_a_few_blocks(
     tmp_path: Path, far: None, monkeypatch: pytest.MonkeyPatch, look: Look
 ) -> None:
     records = [record(digest) for digest in digests(60_000)]

@@ -50,7 +50,7 @@ def test_a_tail_is_cut_and_what_is_committed_is_not(path: Path) -> None:
     pack.close()
 
 
-def test_what_was_taken_back_leaves_no_bytes(path: Path) -> None:
+def test_an_object_taken_back_leaves_no_bytes(path: Path) -> None:
     pack = writer(path)
     start = pack.write([b"keep"])
     large = pack.write([os.urandom(100_000)])

@@ -37,7 +37,7 @@ def test_writers_at_the_same_time_have_a_pack_each(container: Container) -> None
     assert [pack.objects for pack in manifest_of(container.path).packs] == [2, 1, 1]
 
 
-def test_what_two_writers_both_wrote_is_counted_as_dead(container: Container) -> None:
+def test_an_object_written_by_two_writers_is_counted_as_dead_once(container: Container) -> None:
     data = [b"only in the first", b"in both", text(FRAME_SIZE + 1)]
     with Container(container.path).engine.packed.appender() as first:
         first.add_many(data[:2], RAW)
@@ -53,7 +53,7 @@ def test_what_two_writers_both_wrote_is_counted_as_dead(container: Container) ->
     assert_holds(container, {key_of(one): one for one in (*data, b"only in the second")})
 
 
-def test_what_came_while_a_writer_went_from_a_full_pack_to_the_next_is_counted_once(tmp_path: Path) -> None:
+def test_an_object_inserted_while_a_writer_changed_packs_is_counted_once(tmp_path: Path) -> None:
     with Container.create(tmp_path / "container", pack_size_target=300) as container:
         with Container(container.path).engine.packed.appender() as first:
             first.add_many([b"fills the pack"], RAW)
@@ -67,7 +67,7 @@ def test_what_came_while_a_writer_went_from_a_full_pack_to_the_next_is_counted_o
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_what_was_there_and_was_deleted_and_came_again_is_written_once(tmp_path: Path, version: int) -> None:
+def test_duplicate_deleted_before_commit_is_written_once(tmp_path: Path, version: int) -> None:
     data = noise(5000)
     with Container.create(tmp_path / "container", container_version=version) as container:
         container.insert_many([data])

@@ -37,7 +37,7 @@ def test_a_good_copy_stays_and_is_not_written_again(container: Container) -> Non
             assert file_of(container, key).stat().st_ino == before.st_ino
 
 
-def test_what_stands_in_the_place_and_is_no_copy_is_replaced(container: Container) -> None:
+def test_a_file_that_is_no_copy_is_replaced(container: Container) -> None:
     data = noise(2000)
     path = file_of(container, container.insert(data))
     for spoil in (lambda: flip(path, 7), lambda: path.write_bytes(b""), lambda: path.write_bytes(data + b"\0")):
@@ -137,7 +137,7 @@ def test_a_later_object_goes_in_when_the_writer_s_directory_has_gone(durability:
     assert list((container.path / "sandbox").iterdir()) == []
 
 
-def test_an_object_that_cannot_go_to_its_place_is_told_by_its_path_and_leaves_nothing(container: Container) -> None:
+def test_an_object_that_cannot_be_renamed_is_reported_with_its_path_and_leaves_nothing(container: Container) -> None:
     with Container(container.path) as writer:
         writer.insert(b"first")
         writer.insert(b"second")

@@ -32,7 +32,7 @@ def drop_from_cache(path: Path) -> bool:
 
 
 @pytest.mark.parametrize("count", [1, 2, 300, 700])
-def test_what_is_far_apart_is_read_right_cached_or_not(tmp_path: Path, count: int) -> None:
+def test_distant_objects_are_read_correctly_cached_or_not(tmp_path: Path, count: int) -> None:
     with Container.create(tmp_path / "container") as container:
         objects = scattered(container, count)
         for _ in range(2):

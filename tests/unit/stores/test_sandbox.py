@@ -41,7 +41,7 @@ def sandbox_of(root: Path) -> Path:
     return root / "sandbox"
 
 
-def test_only_the_dead_are_swept(root: Path) -> None:
+def test_only_files_of_dead_writers_are_collected(root: Path) -> None:
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, root], stdout=subprocess.PIPE) for _ in range(2)]
     for writer in writers:
         assert writer.stdout is not None
@@ -80,7 +80,7 @@ def test_closing_in_one_thread_leaves_the_files_of_another(root: Path) -> None:
 FIRST = WRITER.replace("new_file()", "first_file()").replace('write([b"unfinished"])', 'write_one(b"unfinished")')
 
 
-def test_the_first_file_of_a_writer_that_died_is_swept_and_that_of_a_live_one_stays(root: Path) -> None:
+def test_the_first_file_of_a_dead_writer_is_collected_and_a_live_writers_stays(root: Path) -> None:
     writers = [subprocess.Popen([sys.executable, "-c", FIRST, root], stdout=subprocess.PIPE) for _ in range(2)]
     for writer in writers:
         assert writer.stdout is not None
@@ -106,9 +106,7 @@ def test_the_first_file_of_a_writer_that_died_is_swept_and_that_of_a_live_one_st
     assert [path.name for path in sandbox_of(root).iterdir()] == ["0123456789abcdef" * 2]
 
 
-def test_a_first_file_that_a_sweep_takes_before_it_is_locked_is_made_anew(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_first_file_collected_before_it_is_locked_is_made_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = LoneFile.__init__
     swept: list[int] = []
 

@@ -11,7 +11,7 @@ def address(view: memoryview) -> int:
     return id(view.obj)
 
 
-def test_a_frame_stays_as_it_is_as_long_as_it_is_held_and_its_memory_is_used_again() -> None:
+def test_a_held_frame_does_not_change_and_its_memory_is_reused_afterwards() -> None:
     data = os.urandom(6 * FRAME_SIZE + 5)
     stream, buffers = io.BytesIO(data), Buffers()
     first = buffers.fill(stream.readinto)

@@ -87,7 +87,7 @@ def test_an_object_of_four_frames_has_no_threads(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("spec", SPECS)
-def test_what_a_thread_raises_reaches_the_caller(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_a_thread_reaches_the_caller(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
     set_threads(2)
     encoder, hasher = FrameEncoder(parse_compression(spec)), SHA256.new()
     encode, update, seen = encoder.encode, hasher.update, []

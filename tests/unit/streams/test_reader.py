@@ -130,7 +130,7 @@ def test_any_memory_is_read_into() -> None:
 
 
 @pytest.mark.parametrize("spec", SPECS)
-def test_damage_is_told_by_the_callers_exception(spec: str) -> None:
+def test_damage_raises_the_callers_exception(spec: str) -> None:
     whole, stored = STORED[spec]
     with pytest.raises(DamagedObject, match="00000"):
         reader_of(whole[:-1] + b"\0", stored)
@@ -147,7 +147,7 @@ def test_damage_is_told_by_the_callers_exception(spec: str) -> None:
         assert stream.read(1000) == PAYLOAD[5:1005]
 
 
-def test_damage_is_told_of_frames_that_are_read_in_place() -> None:
+def test_damage_is_found_in_frames_that_are_read_in_place() -> None:
     whole, stored = STORED["none"]
     hurt = bytearray(whole)
     hurt[FRAME_SIZE + 30] ^= 1

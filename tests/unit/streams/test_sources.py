@@ -122,7 +122,7 @@ def test_bytes_are_not_copied() -> None:
 
 @pytest.mark.parametrize("size", [1000, 2 * FRAME_SIZE])
 @pytest.mark.parametrize("view", [bytearray, memoryview])
-def test_what_was_taken_does_not_change_with_the_source(view: type, size: int) -> None:
+def test_taken_bytes_do_not_change_with_the_source(view: type, size: int) -> None:
     memory = bytearray(PATTERN[:size])
     taken = take(view(memory) if view is memoryview else memory)
     first = taken if isinstance(taken, bytes) else next(taken)
@@ -148,7 +148,7 @@ def test_a_stream_is_read_from_where_it_stands_and_left_open() -> None:
     [None, 3, 1.5, [b"a"], object(), memoryview(b"abcdef")[::2], io.StringIO("text")],
     ids=lambda source: type(source).__name__,
 )
-def test_what_is_no_source_is_refused(source: Source) -> None:
+def test_an_object_that_is_no_source_is_refused(source: Source) -> None:
     with pytest.raises(InvalidSource):
         take(source)
 
@@ -177,7 +177,7 @@ def test_bytearrays_that_a_stream_returns_are_bytes() -> None:
     assert take(Stream()) == b"abcd"  # type: ignore[arg-type]
 
 
-def test_what_a_stream_raises_is_passed_on() -> None:
+def test_an_error_of_a_stream_is_passed_on() -> None:
     class Broken(Dribble):
         def read(self, size: int) -> bytes:
             if self._file.tell() >= 2 * FRAME_SIZE:
@@ -270,7 +270,7 @@ def changes(path: pathlib.Path) -> Iterator[Callable[[], object]]:
 
 
 @pytest.mark.parametrize("number", range(4))
-def test_a_file_that_changes_between_frames_is_told(tmp_path: pathlib.Path, number: int) -> None:
+def test_a_file_that_changes_between_frames_is_an_error(tmp_path: pathlib.Path, number: int) -> None:
     path = as_file(tmp_path, PATTERN)
     before = descriptors()
     taken = take(path)
@@ -296,7 +296,7 @@ def test_a_file_that_always_grows_is_given_up_soon(tmp_path: pathlib.Path) -> No
 
 
 @pytest.mark.parametrize("change", ["content", "time"])
-def test_a_small_file_that_changes_while_it_is_read_is_told(tmp_path: pathlib.Path, change: str) -> None:
+def test_a_small_file_that_changes_while_it_is_read_is_an_error(tmp_path: pathlib.Path, change: str) -> None:
     path = as_file(tmp_path, b"0" * 1000)
     stop = threading.Event()
 
@@ -321,7 +321,7 @@ def test_a_small_file_that_changes_while_it_is_read_is_told(tmp_path: pathlib.Pa
 
 
 @pytest.mark.skipif(not os.path.exists("/sys/kernel/mm"), reason="no /sys here")
-def test_a_file_that_ends_before_its_size_is_told() -> None:
+def test_a_file_that_ends_before_its_size_is_an_error() -> None:
     path = "/sys/kernel/mm/transparent_hugepage/enabled"
     assert os.stat(path).st_size == 4096
     with pytest.raises(SourceChanged):

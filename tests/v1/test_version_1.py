@@ -625,7 +625,7 @@ def test_a_write_that_comes_to_a_part_only_leaves_nothing_in_the_pack(tmp_path: 
     assert told.splitlines() == ["File too large [4]"] * 2
 
 
-def test_what_somebody_else_has_appended_is_not_cut_off_with_a_write_that_failed(
+def test_bytes_appended_by_another_program_are_not_truncated_after_a_failed_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """disk-objectstore deletes a lock that it was refused, and the next of its kind appends."""

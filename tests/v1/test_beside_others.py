@@ -61,7 +61,7 @@ def at_call(there: Any, name: str, number: int, run: Callable[[], object]) -> li
 
 @pytest.mark.parametrize("to", Place)
 @pytest.mark.parametrize("data", [SMALL[1], LARGE], ids=["small", "large"])
-def test_a_pack_that_is_repacked_before_an_insert_syncs_it_is_looked_for_anew(
+def test_a_pack_that_is_repacked_before_an_insert_syncs_it_is_looked_up_again(
     path: Path, to: Place, data: bytes
 ) -> None:
     owner = Container(path)
@@ -76,7 +76,7 @@ def test_a_pack_that_is_repacked_before_an_insert_syncs_it_is_looked_for_anew(
 
 
 @pytest.mark.parametrize("to", Place)
-def test_what_leads_to_a_pack_that_is_missing_is_stored_anew(path: Path, to: Place) -> None:
+def test_an_object_in_a_missing_pack_is_stored_again(path: Path, to: Place) -> None:
     Container(path).insert_many(SMALL)
     (path / "packs" / "0").unlink()
     writer = Container(path)
@@ -85,7 +85,7 @@ def test_what_leads_to_a_pack_that_is_missing_is_stored_anew(path: Path, to: Pla
 
 
 @pytest.mark.parametrize("data", [SMALL[1], LARGE], ids=["small", "large"])
-def test_a_full_insert_does_not_lean_on_a_row_that_a_relaxed_one_has_just_committed(path: Path, data: bytes) -> None:
+def test_a_full_insert_does_not_rely_on_a_row_just_committed_relaxed(path: Path, data: bytes) -> None:
     relaxed = Container(path, durability=Durability.RELAXED)
     writer = Container(path)
     made = at_call(packs(writer).database, "writing", 0, lambda: relaxed.insert_many([data]))
@@ -97,7 +97,7 @@ def test_a_full_insert_does_not_lean_on_a_row_that_a_relaxed_one_has_just_commit
 
 
 @pytest.mark.parametrize("to", Place)
-def test_a_full_insert_puts_the_row_of_a_relaxed_one_that_it_leans_on_on_stable_storage(
+def test_a_full_insert_syncs_the_row_of_a_relaxed_one_that_it_relies_on(
     path: Path, to: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer = Container(path)
@@ -132,7 +132,7 @@ def test_a_directory_with_a_number_for_its_name_is_no_pack(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["can_write", "connect"])
-def test_a_migration_that_ends_while_the_index_is_opened_is_told_and_no_index_is_made(
+def test_a_migration_that_ends_while_the_index_is_opened_is_reported_and_no_index_is_made(
     path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     key = Container(path).insert(SMALL[0], to=Place.PACKED)
@@ -187,7 +187,7 @@ SAYS = {
 
 
 @pytest.mark.parametrize(("name", "told"), SAYS.items(), ids=SAYS)
-def test_only_damage_is_told_as_damage(path: Path, name: str, told: type[Exception]) -> None:
+def test_only_damage_is_reported_as_damage(path: Path, name: str, told: type[Exception]) -> None:
     """Most of these no test can bring about: a lock of SQLite's that is never free for ten seconds is one of them."""
     error = sqlite3.OperationalError("locking protocol")
     error.sqlite_errorcode = getattr(sqlite3, name)
@@ -198,7 +198,7 @@ def test_only_damage_is_told_as_damage(path: Path, name: str, told: type[Excepti
 @pytest.mark.parametrize("number", range(4))
 @pytest.mark.parametrize("to", Place)
 @pytest.mark.parametrize("data", [SMALL[1], LARGE], ids=["small", "large"])
-def test_a_duplicate_that_is_looked_for_in_an_index_that_was_just_cleared_away_is_not_acknowledged(
+def test_a_duplicate_in_an_index_that_was_just_cleared_is_not_acknowledged(
     path: Path, data: bytes, to: Place, number: int, call: str
 ) -> None:
     Container(path).insert_many([*SMALL, LARGE], compress=CompressMode.NO)
