@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from time import monotonic
 
 from rsdos.engine.engine import Engine
 from rsdos.maintenance.repair.quarantine import clean_quarantine
 from rsdos.model import Durability, Trust
-from rsdos.progress import SILENCE
+from rsdos.progress import SILENCE, Stopwatch, step
 from rsdos.protocols import Progress
 from rsdos.stores import order
 from rsdos.stores.batch import BatchWriter
@@ -107,27 +106,26 @@ def execute(engine: Engine, plan: CleanPlan, progress: Progress = SILENCE) -> Cl
         ReadOnlyContainer: the container cannot be written.
         OSError: a system call failed.
     """
-    begun = monotonic()
+    watch = Stopwatch()
     cleaned = length = 0
     damaged: list[str] = []
     with engine.maintenance("clean"):
         leftovers = collect_garbage(engine)
-        progress.start("Cleaning", plan.objects, "objects")
-        try:
-            # Trust the index here: `remove_safe` reads back and hashes each packed copy once.
-            with engine.packed.appender(durability=Durability.FULL, trust=Trust.INDEX) as appender:
-                for digests in batches(engine):
-                    packed = _packed(appender, digests)
-                    before = engine.loose.names.length_of(packed)
-                    bad = remove_safe(engine, packed)
-                    cleaned += len(packed) - len(bad)
-                    length += before - engine.loose.names.length_of(bad)
-                    damaged += map(bytes.hex, bad)
-                    progress.advance(len(packed))
-        finally:
-            progress.finish()
+        # Trust the index here: `remove_safe` reads back and hashes each packed copy once.
+        with (
+            step(progress, "Cleaning", plan.objects, "objects"),
+            engine.packed.appender(durability=Durability.FULL, trust=Trust.INDEX) as appender,
+        ):
+            for digests in batches(engine):
+                packed = _packed(appender, digests)
+                before = engine.loose.names.length_of(packed)
+                bad = remove_safe(engine, packed)
+                cleaned += len(packed) - len(bad)
+                length += before - engine.loose.names.length_of(bad)
+                damaged += map(bytes.hex, bad)
+                progress.advance(len(packed))
         engine.loose.remove_empty_directories()
-    return CleanReport(cleaned, length, tuple(damaged), leftovers.files, leftovers.length, monotonic() - begun)
+    return CleanReport(cleaned, length, tuple(damaged), leftovers.files, leftovers.length, watch.seconds)
 
 
 def _packed(appender: BatchWriter, digests: Sequence[bytes]) -> list[bytes]:

@@ -6,13 +6,12 @@ import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from time import monotonic
 
 from rsdos.engine.engine import Engine
 from rsdos.engine.reserve import give_up
 from rsdos.errors import InvalidOption
 from rsdos.model import Place
-from rsdos.progress import SILENCE
+from rsdos.progress import SILENCE, Stopwatch, step
 from rsdos.protocols import Progress
 from rsdos.stores import order
 
@@ -110,13 +109,12 @@ def execute(
         ReadOnlyContainer: the container cannot be written.
         OSError: a system call failed.
     """
-    begun = monotonic()
+    watch = Stopwatch()
     deleted = missing = 0
     with engine.maintenance("delete"):
         # First, so that copies left by a killed repack do not come back in place of the deleted ones.
         engine.packed.collect_garbage()
-        progress.start("Deleting", plan.keys, "objects")
-        try:
+        with step(progress, "Deleting", plan.keys, "objects"):
             for keys in _key_chunks(plan.options.keys):
                 there = _delete_chunk(engine, engine.config.hash.parse_keys(keys))
                 gone = [key for key in keys if bytes.fromhex(key) in there]
@@ -124,9 +122,7 @@ def execute(
                 deleted, missing = deleted + len(gone), missing + len(lost)
                 tell(gone, lost)
                 progress.advance(len(keys))
-        finally:
-            progress.finish()
-    return DeleteReport(deleted, missing, monotonic() - begun)
+    return DeleteReport(deleted, missing, watch.seconds)
 
 
 def _delete_chunk(engine: Engine, digests: Sequence[bytes]) -> set[bytes]:

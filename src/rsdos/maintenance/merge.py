@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from time import monotonic
 
 from rsdos.engine.engine import Engine
-from rsdos.progress import SILENCE
+from rsdos.progress import SILENCE, Stopwatch, step
 from rsdos.protocols import Progress
 
 
@@ -55,11 +54,7 @@ def execute(engine: Engine, plan: MergePlan, progress: Progress = SILENCE) -> Me
         ReadOnlyContainer: the container cannot be written.
         OSError: a system call failed.
     """
-    begun = monotonic()
-    with engine.maintenance("merge"):
-        progress.start("Merging the index", plan.segments, "segments")
-        try:
-            engine.packed.merge_index()
-        finally:
-            progress.finish()
-    return MergeReport(plan.segments, engine.packed.stats().segments, monotonic() - begun)
+    watch = Stopwatch()
+    with engine.maintenance("merge"), step(progress, "Merging the index", plan.segments, "segments"):
+        engine.packed.merge_index()
+    return MergeReport(plan.segments, engine.packed.stats().segments, watch.seconds)

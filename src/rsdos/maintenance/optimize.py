@@ -7,7 +7,7 @@ from time import monotonic
 
 from rsdos.engine.engine import Engine
 from rsdos.maintenance import clean, merge, pack, repack
-from rsdos.progress import SILENCE
+from rsdos.progress import SILENCE, Stopwatch
 from rsdos.protocols import Progress
 
 
@@ -82,8 +82,8 @@ def execute(engine: Engine, plan: OptimizePlan, progress: Progress = SILENCE) ->
         ReadOnlyContainer: the container cannot be written.
         OSError: a system call failed.
     """
-    begun = monotonic()
-    until = None if plan.options.seconds is None else begun + plan.options.seconds
+    watch = Stopwatch()
+    until = None if plan.options.seconds is None else monotonic() + plan.options.seconds
     cleaned = packed = repacked = merged = None
     if not _is_past(until):
         cleaned = clean.execute(engine, clean.plan(engine), progress)
@@ -95,7 +95,7 @@ def execute(engine: Engine, plan: OptimizePlan, progress: Progress = SILENCE) ->
     if not _is_past(until):
         to_merge = merge.plan(engine)
         merged = merge.execute(engine, to_merge, progress) if to_merge.is_needed else merge.MergeReport()
-    return OptimizeReport(cleaned, packed, repacked, merged, monotonic() - begun)
+    return OptimizeReport(cleaned, packed, repacked, merged, watch.seconds)
 
 
 def _is_past(until: float | None) -> bool:

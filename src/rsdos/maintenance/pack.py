@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from time import monotonic
 
 from rsdos.engine.engine import Engine
 from rsdos.errors import DamagedObject, DecodeError
 from rsdos.maintenance.clean import batches, collect_garbage, remove_safe
 from rsdos.model import FRAME_SIZE, Codec, CompressMode, Durability
-from rsdos.progress import SILENCE
+from rsdos.progress import SILENCE, Stopwatch, step
 from rsdos.protocols import Progress
 from rsdos.stores.batch import BatchWriter
 from rsdos.stores.encoding import Encoding
@@ -119,19 +118,18 @@ def execute(engine: Engine, plan: PackPlan, progress: Progress = SILENCE) -> Pac
         ReadOnlyContainer: the container cannot be written.
         OSError: a system call failed.
     """
-    begun = monotonic()
+    watch = Stopwatch()
     with engine.maintenance("pack"):
         collect_garbage(engine)
         run = _Packing(engine, plan.options, progress)
-        progress.start("Packing loose objects", plan.length, "bytes")
-        try:
-            with engine.packed.appender(durability=Durability.FULL) as appender:
-                for batch in batches(engine):
-                    run.pack(appender, batch)
-        finally:
-            progress.finish()
+        with (
+            step(progress, "Packing loose objects", plan.length, "bytes"),
+            engine.packed.appender(durability=Durability.FULL) as appender,
+        ):
+            for batch in batches(engine):
+                run.pack(appender, batch)
         engine.loose.remove_empty_directories()
-        return run.report(appender.pack_ids, monotonic() - begun)
+        return run.report(appender.pack_ids, watch.seconds)
 
 
 class _Packing:

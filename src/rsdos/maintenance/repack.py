@@ -9,7 +9,7 @@ from rsdos.codecs.spec import parse_compression
 from rsdos.engine.engine import Engine
 from rsdos.errors import Busy, DamagedContainer, InvalidOption
 from rsdos.model import Codec, CompressMode, WhenBusy
-from rsdos.progress import SILENCE
+from rsdos.progress import SILENCE, Stopwatch, step
 from rsdos.protocols import Progress
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.stats import MIN_DEAD
@@ -121,11 +121,10 @@ def execute(engine: Engine, plan: RepackPlan, progress: Progress = SILENCE, unti
         ReadOnlyContainer: the container cannot be written.
         OSError: a system call failed.
     """
-    begun = monotonic()
+    watch = Stopwatch()
     encoding = _encoding(engine, plan.options)
     report = _Report()
-    progress.start("Repacking", plan.length, "bytes")
-    try:
+    with step(progress, "Repacking", plan.length, "bytes"):
         for pack_id in plan.pack_ids:
             if until is not None and monotonic() > until:
                 break
@@ -134,9 +133,7 @@ def execute(engine: Engine, plan: RepackPlan, progress: Progress = SILENCE, unti
                 if report.is_new:
                     engine.packed.collect_garbage()
                 report.add(pack_id, engine, encoding, progress)
-    finally:
-        progress.finish()
-    return report.report(monotonic() - begun)
+    return report.report(watch.seconds)
 
 
 class _Report:

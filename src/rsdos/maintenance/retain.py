@@ -6,14 +6,13 @@ import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from time import monotonic
 
 from rsdos.engine.engine import Engine
 from rsdos.errors import InvalidOption
 from rsdos.index.key_set import KeySet
 from rsdos.maintenance.delete import CHUNK, delete_packed
 from rsdos.model import Codec
-from rsdos.progress import SILENCE
+from rsdos.progress import SILENCE, Stopwatch, step
 from rsdos.protocols import Progress
 from rsdos.stores.loose.paths import SeenFile
 from rsdos.stores.order import FileId
@@ -127,12 +126,11 @@ def execute(engine: Engine, plan: RetainPlan, progress: Progress = SILENCE) -> R
         ReadOnlyContainer: the container cannot be written.
         OSError: a system call failed.
     """
-    begun = monotonic()
+    watch = Stopwatch()
     deleted = 0
     with engine.maintenance("delete"):
         engine.packed.collect_garbage()
-        progress.start("Deleting", plan.objects, "objects")
-        try:
+        with step(progress, "Deleting", plan.objects, "objects"):
             for files in plan.listing.loose():
                 gone = engine.packed.contains_many(engine.loose.delete_seen(files)).count(False)
                 deleted += gone
@@ -141,9 +139,7 @@ def execute(engine: Engine, plan: RetainPlan, progress: Progress = SILENCE) -> R
                 gone = len(delete_packed(engine, digests, plan.listing.seen)) if digests else 0
                 deleted += gone
                 progress.advance(gone)
-        finally:
-            progress.finish()
-    return RetainReport(deleted, monotonic() - begun)
+    return RetainReport(deleted, watch.seconds)
 
 
 def _lists(keys: Iterable[str]) -> Iterator[list[str]]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from time import monotonic
 
 from rsdos.codecs.spec import parse_compression
 from rsdos.engine.engine import Engine
 from rsdos.errors import Busy, DamagedContainer, DamagedObject, DecodeError, InvalidOption, ObjectNotFound
 from rsdos.maintenance.copier import CopyStats, ObjectCopier, StoredFormPolicy, in_storage_order
 from rsdos.model import Copy, Trust
-from rsdos.progress import SILENCE
+from rsdos.progress import SILENCE, Stopwatch, step
 from rsdos.protocols import Progress
 from rsdos.stores import order
 from rsdos.streams.plain import hashed
@@ -117,17 +116,17 @@ def execute(
         ReadOnlyContainer: the target cannot be written.
         OSError: a system call failed.
     """
-    begun = monotonic()
+    watch = Stopwatch()
     same = engine.config.hash is plan.source.config.hash
     stats = CopyStats()
-    with engine.objects.writing(), plan.source.protect_packs():
-        progress.start("Transferring objects", plan.objects, "objects")
-        try:
-            for digests in _digest_chunks(plan):
-                (_copy_chunk if same else _insert_chunk)(engine, plan, digests, stats, tell)
-                progress.advance(len(digests))
-        finally:
-            progress.finish()
+    with (
+        engine.objects.writing(),
+        plan.source.protect_packs(),
+        step(progress, "Transferring objects", plan.objects, "objects"),
+    ):
+        for digests in _digest_chunks(plan):
+            (_copy_chunk if same else _insert_chunk)(engine, plan, digests, stats, tell)
+            progress.advance(len(digests))
     return TransferReport(
         stats.objects,
         stats.size,
@@ -136,7 +135,7 @@ def execute(
         tuple(stats.rescued),
         tuple(stats.damaged.items()),
         tuple(stats.missing),
-        monotonic() - begun,
+        watch.seconds,
     )
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from time import monotonic
 
 from rsdos.engine.engine import Engine
 from rsdos.errors import InvalidOption
@@ -16,7 +15,7 @@ from rsdos.maintenance.backup.last_backup import LastBackup, write_note
 from rsdos.maintenance.backup.mirror import Mirror
 from rsdos.maintenance.check.verify_all import Verified, bad_files, verify_all
 from rsdos.maintenance.copies import Rights
-from rsdos.progress import SILENCE
+from rsdos.progress import SILENCE, Stopwatch
 from rsdos.protocols import Progress
 from rsdos.storage import posix
 
@@ -134,7 +133,7 @@ def execute(engine: Engine, plan: BackupPlan, progress: Progress = SILENCE) -> B
         DamagedContainer: the newest manifest is damaged.
         OSError: a system call failed.
     """
-    begun = monotonic()
+    watch = Stopwatch()
     options = plan.options
     generations = Generations(options.destination)
     container_id = engine.config.container_id
@@ -163,7 +162,7 @@ def execute(engine: Engine, plan: BackupPlan, progress: Progress = SILENCE) -> B
         verified.damaged,
         renewed,
         mirror.linked_length,
-        monotonic() - begun,
+        watch.seconds,
     )
 
 

@@ -24,6 +24,7 @@ from rsdos.maintenance.copies import (
     write_small_file,
 )
 from rsdos.maintenance.times import Times, same_bytes
+from rsdos.progress import step
 from rsdos.protocols import Progress
 from rsdos.storage import posix
 from rsdos.storage.descriptors import Descriptor, Working, opening
@@ -88,22 +89,21 @@ class Mirror:
         the container was migrated, `DamagedContainer`, OSError.
         """
         self._begin()
-        self._progress.start("Copying", length, "bytes")
-        try:
-            # 1. Loose files first: objects that are packed from now on are copied with the packs.
-            self._copy_loose()
-            # 2. The index, as it is now; 3. the bytes that it leads to. No pack is removed or gets shorter than that.
-            with self._engine.packed.checkpoint(self._place.path) as pin:
-                for piece in pin.pieces:
-                    self._pieces[piece.name] = piece.length
-                    self._copy_piece(piece.name, piece.length, piece.fd)
-            self._remove_others([*pin.index, *self._pieces])
-            self._settle()
-            for name in pin.index:
-                self._give_rights(name)
-        finally:
-            self._drop_unsynced()
-            self._progress.finish()
+        with step(self._progress, "Copying", length, "bytes"):
+            try:
+                # 1. Loose files first: objects that are packed from now on are copied with the packs.
+                self._copy_loose()
+                # 2. The index, as it is now; 3. the bytes that it leads to. No pack is removed, or gets shorter.
+                with self._engine.packed.checkpoint(self._place.path) as pin:
+                    for piece in pin.pieces:
+                        self._pieces[piece.name] = piece.length
+                        self._copy_piece(piece.name, piece.length, piece.fd)
+                self._remove_others([*pin.index, *self._pieces])
+                self._settle()
+                for name in pin.index:
+                    self._give_rights(name)
+            finally:
+                self._drop_unsynced()
         # 4. Sync every name, and set the final rights; 5. only then make it a container.
         self._finish_directories()
         self._complete()

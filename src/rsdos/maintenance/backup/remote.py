@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
-from time import monotonic
 
 from rsdos.engine.engine import Engine
 from rsdos.errors import Busy, InvalidOption
@@ -21,7 +20,7 @@ from rsdos.maintenance.backup.rsync import SILENCE as SILENCE_LIMIT
 from rsdos.maintenance.backup.rsync import Remote
 from rsdos.maintenance.copies import CONFIG, LIVE, LOCK, MARK, MARKED, MOST_CONFIG, Rights, backup_mark
 from rsdos.model import WhenBusy
-from rsdos.progress import SILENCE
+from rsdos.progress import SILENCE, Stopwatch, step
 from rsdos.protocols import Progress
 from rsdos.storage import locks, posix
 from rsdos.storage.directory import temporary_directory
@@ -92,7 +91,7 @@ def execute(engine: Engine, plan: BackupPlan, ways: RemotePrograms, progress: Pr
         DamagedContainer: the newest manifest is damaged.
         OSError: rsync, the remote shell or a system call failed.
     """
-    begun = monotonic()
+    watch = Stopwatch()
     remote = Remote(plan.options.destination, ways.rsync, ways.shell, ways.silence)
     with suppress(OSError):
         engine.layout.make(engine.layout.locks)
@@ -108,13 +107,9 @@ def execute(engine: Engine, plan: BackupPlan, ways: RemotePrograms, progress: Pr
         names = there.names()
         there.check(names, engine.config.container_id)
         run = _RemoteBackup(engine, remote, stage, names[-1] if names and plan.options.link else None)
-        progress.start("Copying", plan.length, "bytes")
-        try:
-            with engine.protect_packs():
-                unreadable = run.copy(progress)
-                renewed, wrong = run.verify() if plan.options.verify else ([], [])
-        finally:
-            progress.finish()
+        with step(progress, "Copying", plan.length, "bytes"), engine.protect_packs():
+            unreadable = run.copy(progress)
+            renewed, wrong = run.verify() if plan.options.verify else ([], [])
         generation, deleted = run.finish(names, plan.options.keep)
     place = f"{remote.place.rstrip('/')}/{generation}"
     verified = not wrong if plan.options.verify else None
@@ -130,7 +125,7 @@ def execute(engine: Engine, plan: BackupPlan, ways: RemotePrograms, progress: Pr
         run.files if plan.options.verify else 0,
         renewed=tuple(renewed),
         linked_length=run.length - run.sent_length if run.is_linked else 0,
-        seconds=monotonic() - begun,
+        seconds=watch.seconds,
     )
 
 

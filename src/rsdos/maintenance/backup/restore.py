@@ -6,7 +6,6 @@ import os
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from time import monotonic
 
 from rsdos.config import refuse_inside
 from rsdos.engine.engine import Engine
@@ -16,7 +15,7 @@ from rsdos.maintenance.backup.generations import Generations
 from rsdos.maintenance.backup.mirror import Mirror
 from rsdos.maintenance.check.verify_all import Verified, verify_all
 from rsdos.maintenance.copies import CONFIG, COPY, MARKED, MOST_CONFIG, WHOLE, Rights, quarantine_directory
-from rsdos.progress import SILENCE
+from rsdos.progress import SILENCE, Stopwatch
 from rsdos.protocols import Progress
 from rsdos.storage import locks, posix
 from rsdos.storage.directory import Directory
@@ -150,7 +149,7 @@ def execute(plan: RestorePlan, progress: Progress = SILENCE) -> RestoreReport:
         DamagedContainer: the newest manifest of the backup is damaged.
         OSError: a system call failed.
     """
-    begun = monotonic()
+    watch = Stopwatch()
     root = os.path.abspath(plan.options.destination)
     above = Generations(os.path.dirname(plan.generation))
     is_one_of_many = os.path.basename(plan.generation) in above.names()
@@ -178,5 +177,5 @@ def execute(plan: RestorePlan, progress: Progress = SILENCE) -> RestoreReport:
         (*mirror.unreadable, *filter(None, (verified.reason,))),
         verified.objects,
         verified.damaged,
-        monotonic() - begun,
+        watch.seconds,
     )

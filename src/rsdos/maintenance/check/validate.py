@@ -12,7 +12,7 @@ from rsdos.engine.engine import Engine
 from rsdos.errors import DamagedContainer, InvalidOption
 from rsdos.maintenance.backup.last_backup import VALIDATION
 from rsdos.maintenance.check.resume import ValidationState, discard_state, load_state, save_state
-from rsdos.progress import SILENCE
+from rsdos.progress import SILENCE, Stopwatch, step
 from rsdos.protocols import Progress
 from rsdos.storage import posix
 from rsdos.stores.findings import Checked, Depth, Finding, PacksCheck, Sample
@@ -191,7 +191,7 @@ class _Validation:
         self._engine = engine
         self._plan = plan
         self._state = state
-        self._begun = self._saved = monotonic()
+        self._watch, self._saved = Stopwatch(), monotonic()
         self._before = state.seconds
         self._index: list[Finding] = []
 
@@ -211,8 +211,7 @@ class _Validation:
         """Check the index and the packs. Return whether all are done."""
         # Every run checks the index: the findings of an earlier run may have been repaired since.
         self._index = list(check.structure())
-        progress.start("Checking packs", self._plan.length, "bytes")
-        try:
+        with step(progress, "Checking packs", self._plan.length, "bytes"):
             done: set[int] = set()
             for _ in range(_MOST_ROUNDS):
                 fresh = {pack_id: length for pack_id, length in check.lengths.items() if pack_id not in done}
@@ -225,52 +224,47 @@ class _Validation:
                         continue
                     if not self._check_pack(check.pack(pack_id, start), pack_id, start, progress):
                         return False
-        finally:
-            progress.finish()
         return True
 
     def _check_pack(self, steps: Iterator[Checked], pack_id: int, start: int, progress: Progress) -> bool:
-        for step in steps:
-            assert isinstance(step.position, int)
-            self._add(step)
-            progress.advance(step.length)
-            self._state.packs[pack_id] = max(start, self._state.packs.get(pack_id, 0), step.position)
+        for checked in steps:
+            assert isinstance(checked.position, int)
+            self._add(checked)
+            progress.advance(checked.length)
+            self._state.packs[pack_id] = max(start, self._state.packs.get(pack_id, 0), checked.position)
             # Check at least something in each run, whatever the time: otherwise no number of runs would finish.
-            if step.position > start and self._is_up():
+            if checked.position > start and self._is_up():
                 return False
         return True
 
     def _check_loose(self, progress: Progress) -> bool:
         """Check the loose objects. Return whether all are done."""
-        progress.start("Checking loose objects", None, "bytes")
-        try:
-            for step in self._engine.loose.check(self._plan.options.depth, Sample(self._plan.options.share)).run(
+        with step(progress, "Checking loose objects", None, "bytes"):
+            for checked in self._engine.loose.check(self._plan.options.depth, Sample(self._plan.options.share)).run(
                 self._state.loose
             ):
-                self._add(step)
-                progress.advance(step.length)
-                if isinstance(step.position, str):
-                    self._state.loose = step.position
-                if step.objects and self._is_up():
+                self._add(checked)
+                progress.advance(checked.length)
+                if isinstance(checked.position, str):
+                    self._state.loose = checked.position
+                if checked.objects and self._is_up():
                     return False
-        finally:
-            progress.finish()
         return True
 
-    def _add(self, step: Checked) -> None:
-        self._state.objects += step.objects
-        self._state.length += step.length
-        self._state.add(step.findings)
+    def _add(self, checked: Checked) -> None:
+        self._state.objects += checked.objects
+        self._state.length += checked.length
+        self._state.add(checked.findings)
         if self._is_kept and monotonic() - self._saved > _SAVED_EVERY:
             self.save()
 
     def _is_up(self) -> bool:
         seconds = self._plan.options.seconds
-        return seconds is not None and monotonic() - self._begun >= seconds
+        return seconds is not None and self._watch.seconds >= seconds
 
     def save(self) -> None:
         """Save the position."""
-        self._state.seconds = self._before + monotonic() - self._begun
+        self._state.seconds = self._before + self._watch.seconds
         save_state(self._engine.layout, self._state)
         self._saved = monotonic()
 
@@ -287,5 +281,5 @@ class _Validation:
             tuple(one for one in found if one.is_damage and one.key is None),
             tuple(one for one in found if not one.is_damage),
             state.unlisted,
-            self._before + monotonic() - self._begun,
+            self._before + self._watch.seconds,
         )

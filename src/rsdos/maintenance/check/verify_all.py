@@ -8,6 +8,7 @@ from itertools import islice
 
 from rsdos.engine.engine import Engine
 from rsdos.errors import DamagedContainer, DamagedObject
+from rsdos.progress import step
 from rsdos.protocols import Progress
 
 _BATCH = 4096
@@ -31,23 +32,22 @@ def verify_all(root: str, progress: Progress) -> Verified:
     objects = 0
     damaged: set[str] = set()
     reason = ""
-    progress.start("Verifying", None, "objects")
     try:
-        keys = iter(engine.loose)
-        while some := list(islice(keys, _BATCH)):
-            damaged.update(key for key in some if not engine.loose.has_hash(bytes.fromhex(key)))
-            objects += len(some)
-        for pack in engine.packed.listed():
-            for digests in pack.digests:
-                for digest, good in zip(digests, engine.packed.verify_many(digests), strict=True):
-                    if not good:
-                        damaged.add(digest.hex())
-                objects += len(digests)
-                progress.advance(len(digests))
+        with step(progress, "Verifying", None, "objects"):
+            keys = iter(engine.loose)
+            while some := list(islice(keys, _BATCH)):
+                damaged.update(key for key in some if not engine.loose.has_hash(bytes.fromhex(key)))
+                objects += len(some)
+            for pack in engine.packed.listed():
+                for digests in pack.digests:
+                    for digest, good in zip(digests, engine.packed.verify_many(digests), strict=True):
+                        if not good:
+                            damaged.add(digest.hex())
+                    objects += len(digests)
+                    progress.advance(len(digests))
     except DamagedContainer as error:
         reason = str(error)
     finally:
-        progress.finish()
         engine.close()
     return Verified(objects, tuple(sorted(damaged)), reason)
 

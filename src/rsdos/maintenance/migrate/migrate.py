@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from time import monotonic
 from types import MappingProxyType
 
 from rsdos.codecs.spec import parse_compression
@@ -26,7 +25,7 @@ from rsdos.maintenance.migrate.to_v1 import ToVersion1
 from rsdos.maintenance.migrate.to_v2 import ToVersion2
 from rsdos.maintenance.repair.quarantine import move_to_quarantine
 from rsdos.model import Codec, Durability
-from rsdos.progress import SILENCE
+from rsdos.progress import SILENCE, Stopwatch
 from rsdos.protocols import Progress
 
 
@@ -158,7 +157,7 @@ def execute(engine: Engine, plan: MigratePlan, progress: Progress = SILENCE) -> 
         ReadOnlyContainer: a container cannot be written.
         OSError: a system call failed.
     """
-    begun = monotonic()
+    watch = Stopwatch()
     before = _length_of_tree(engine.layout.root)
     stats = CopyStats()
     options = plan.options
@@ -192,7 +191,7 @@ def execute(engine: Engine, plan: MigratePlan, progress: Progress = SILENCE) -> 
         quarantine,
         before,
         _length_of_tree(root),
-        monotonic() - begun,
+        watch.seconds,
     )
 
 

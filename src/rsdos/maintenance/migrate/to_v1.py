@@ -25,6 +25,7 @@ from rsdos.maintenance.migrate.rows import row_of
 from rsdos.maintenance.repair.quarantine import move_to_quarantine
 from rsdos.migration import begin_migration
 from rsdos.model import Codec, CompressMode, Copy, Durability, Record, Trust
+from rsdos.progress import step
 from rsdos.protocols import Progress
 from rsdos.storage import locks, posix
 from rsdos.storage.directory import Directory
@@ -59,18 +60,18 @@ class ToVersion1:
         begin_migration(self._layout, self._config.version)
         for directory in self._layout.directories:
             self._layout.make(directory)
-        self._progress.start("Migrating objects", len(self._engine.objects), "objects")
-        try:
-            for _ in range(_MOST_TRIES):
-                if self._try():
-                    break
-            else:
-                raise Busy(self._layout.root, f"others, which committed in each of {_MOST_TRIES} attempts to finish")
-            # 6. Decompress loose objects that were inserted since step 3.
-            self._expand_loose()
-        finally:
-            self._stats.rescued[:] = dict.fromkeys(self._stats.rescued)
-            self._progress.finish()
+        with step(self._progress, "Migrating objects", len(self._engine.objects), "objects"):
+            try:
+                for _ in range(_MOST_TRIES):
+                    if self._try():
+                        break
+                else:
+                    others = f"others, which committed in each of {_MOST_TRIES} attempts to finish"
+                    raise Busy(self._layout.root, others)
+                # 6. Decompress loose objects that were inserted since step 3.
+                self._expand_loose()
+            finally:
+                self._stats.rescued[:] = dict.fromkeys(self._stats.rescued)
 
     def _try(self) -> bool:
         """Do all steps. Return False if another process has committed."""

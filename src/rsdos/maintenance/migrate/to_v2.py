@@ -28,6 +28,7 @@ from rsdos.maintenance.migrate.rows import row_of
 from rsdos.maintenance.repair.quarantine import move_to_quarantine, write_report
 from rsdos.migration import begin_migration
 from rsdos.model import Durability
+from rsdos.progress import step
 from rsdos.protocols import Progress
 from rsdos.storage import posix
 from rsdos.stores.base import free_name
@@ -68,22 +69,21 @@ class ToVersion2:
         self._begin()
         self._engine.packed.collect_garbage()
         self._drop_hostile()
-        self._progress.start("Migrating packs", self._database.count(), "objects")
-        try:
-            for _ in range(_MOST_ROUNDS):
-                for pack_id in self._waiting():
-                    self._move(pack_id)
-                # 6. Lock the index against new rows. If no object is left to move, change the version.
-                with self._database.writing() as transaction:
-                    if not self._waiting():
-                        # Readers of the old index see that it has changed, and check the configuration.
-                        transaction.touch()
-                        write_config(self._layout, self._config)
-                        return
-            raise Busy(self._layout.root, f"others, which inserted in each of {_MOST_ROUNDS} attempts to finish")
-        finally:
-            self._progress.finish()
-            self._packed_2.close()
+        with step(self._progress, "Migrating packs", self._database.count(), "objects"):
+            try:
+                for _ in range(_MOST_ROUNDS):
+                    for pack_id in self._waiting():
+                        self._move(pack_id)
+                    # 6. Lock the index against new rows. If no object is left to move, change the version.
+                    with self._database.writing() as transaction:
+                        if not self._waiting():
+                            # Readers of the old index see that it has changed, and check the configuration.
+                            transaction.touch()
+                            write_config(self._layout, self._config)
+                            return
+                raise Busy(self._layout.root, f"others, which inserted in each of {_MOST_ROUNDS} attempts to finish")
+            finally:
+                self._packed_2.close()
 
     def _begin(self) -> None:
         begin_migration(self._layout, self._config.version)

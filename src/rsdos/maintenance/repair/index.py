@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from time import monotonic
 
 from rsdos.engine.engine import Engine
 from rsdos.errors import InvalidOption
 from rsdos.maintenance.repair.quarantine import new_directory, write_report
-from rsdos.progress import SILENCE
+from rsdos.progress import SILENCE, Stopwatch, step
 from rsdos.protocols import Progress
 from rsdos.storage import posix
 from rsdos.stores.findings import Finding
@@ -85,7 +84,7 @@ def execute(engine: Engine, plan: RepairIndexPlan, progress: Progress = SILENCE)
         DamagedContainer: the index cannot be rebuilt (only in version 1, whose packs do not describe themselves).
         OSError: a system call failed.
     """
-    begun = monotonic()
+    watch = Stopwatch()
     made: list[str] = []
 
     def quarantine_directory() -> str:
@@ -94,11 +93,8 @@ def execute(engine: Engine, plan: RepairIndexPlan, progress: Progress = SILENCE)
         return made[0]
 
     with engine.maintenance("repair"):
-        progress.start("Repairing the index", None, "objects")
-        try:
+        with step(progress, "Repairing the index", None, "objects"):
             rebuilt = engine.packed.rebuild_index(quarantine_directory)
-        finally:
-            progress.finish()
         left = tuple(engine.packed.index_faults()) if rebuilt.is_changed else ()
         described = None
         if made:
@@ -118,5 +114,5 @@ def execute(engine: Engine, plan: RepairIndexPlan, progress: Progress = SILENCE)
         rebuilt.lost,
         rebuilt.unknown,
         left,
-        monotonic() - begun,
+        watch.seconds,
     )

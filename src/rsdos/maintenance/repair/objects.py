@@ -7,14 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from enum import Enum
-from time import monotonic
 
 from rsdos.engine.engine import Engine
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError, InvalidOption
 from rsdos.maintenance.check.validate import check_all
 from rsdos.maintenance.repair.quarantine import move_to_quarantine, new_directory, write_report
 from rsdos.model import BytesLike, CompressMode, Copy, Durability, Trust
-from rsdos.progress import SILENCE
+from rsdos.progress import SILENCE, Stopwatch, step
 from rsdos.protocols import Progress
 from rsdos.stores.base import Store
 from rsdos.stores.batch import BatchWriter
@@ -180,20 +179,19 @@ def execute(engine: Engine, plan: RepairObjectsPlan, progress: Progress = SILENC
     """
     if plan.files and plan.options.beyond_help is Unrepairable.QUARANTINE:
         raise InvalidOption("repair the index first (rsdos repair index): perhaps it hides good copies")
-    begun = monotonic()
+    watch = Stopwatch()
     run = _Repair(engine, plan)
     with engine.maintenance("repair"), ExitStack() as held:
         for source in plan.options.sources:
             held.enter_context(source.protect_packs())
-        progress.start("Repairing objects", len(plan.remedies), "objects")
-        try:
-            for at in range(0, len(plan.remedies), _BATCH):
-                run.repair(plan.remedies[at : at + _BATCH], progress)
-        finally:
-            progress.finish()
-            described = run.describe()
+        with step(progress, "Repairing objects", len(plan.remedies), "objects"):
+            try:
+                for at in range(0, len(plan.remedies), _BATCH):
+                    run.repair(plan.remedies[at : at + _BATCH], progress)
+            finally:
+                described = run.describe()
     return RepairObjectsReport(
-        tuple(run.repaired), tuple(run.beyond_help), described, plan.files, plan.unlisted, monotonic() - begun
+        tuple(run.repaired), tuple(run.beyond_help), described, plan.files, plan.unlisted, watch.seconds
     )
 
 
