@@ -206,7 +206,7 @@ class Layout:
         Raises `ContainerReplaced` when it is another, of another version say: that has other directories.
         """
         if not os.path.lexists(self.config):
-            raise NotAContainer(self.root, "it was there when it was opened, and is gone")
+            raise NotAContainer(self.root, "the container was removed after it was opened")
         self.refuse_another()
 
     def remove(self, path: str) -> bool:

@@ -206,7 +206,7 @@ def test_a_container_open_while_it_is_replaced_raises_an_error(tmp_path: Path, v
         try:
             answer = calls(late, key)[name]()
         except ContainerReplaced as error:
-            assert "another container was put in its place" in str(error)
+            assert "replaced by another container" in str(error)
         except KeyError:
             assert name == "extract absent"
     # Of what it has open a reader may give what was there; nothing is taken for stored that is not.
@@ -248,7 +248,7 @@ def test_a_writer_during_a_clearing_stores_nothing_into_the_new_container(
 
     with Container.create(tmp_path, container_version=version) as container:
         container.insert(b"x", to=Place.PACKED)
-        with pytest.raises(ContainerReplaced, match="another container was put in its place"):
+        with pytest.raises(ContainerReplaced, match="replaced by another container"):
             container.insert_many(sources())
     with Container(tmp_path) as container:
         assert list(container) == []

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rsdos import Container, InvalidOption, Place, WorkerDied
-from rsdos.ingest.add import AddOptions, add_files
+from rsdos.ingest.add import AddOptions, add_walk
 from rsdos.ingest.files import ChunkResult, StoredFile
 from rsdos.ingest.walk import Directories, RefusedFile, Skipped, Stream, Walk
 from rsdos.model import FRAME_SIZE
@@ -238,7 +238,7 @@ def test_what_a_worker_fails_with_is_raised(container: Container, tmp_path: Path
 def add(container: Container, sources: Sequence[str | Stream], tell: Callable[[ChunkResult], None], jobs: int) -> None:
     walk = Walk(container.engine.layout.root)
     walk.add(sources, Directories.REFUSE)
-    add_files(container.engine, walk, AddOptions(Place.PACKED, jobs=jobs), tell=tell)
+    add_walk(container.engine, walk, AddOptions(Place.PACKED, jobs=jobs), tell=tell)
 
 
 @pytest.mark.parametrize("data", [b"", b"small", noise(FRAME_SIZE + 1, 5)])

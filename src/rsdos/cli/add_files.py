@@ -18,7 +18,7 @@ from rsdos.cli.options import pass_session, quiet_option, show_stats
 from rsdos.cli.progress_bar import Bar
 from rsdos.cli.render import count, echo, echo_error, echo_now, human, one_line, short
 from rsdos.cli.session import Session
-from rsdos.ingest.add import WORKERS_FROM, AddOptions, add_files
+from rsdos.ingest.add import WORKERS_FROM, AddOptions, add_walk
 from rsdos.ingest.files import ChunkResult
 from rsdos.ingest.walk import IS_DIRECTORY, Directories, FileSource, RefusedFile, Skipped, Stream, Walk, size_of
 from rsdos.ingest.workers import MOST_JOBS
@@ -121,7 +121,7 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
     place = None if to == "auto" else Place(to)
     total = None if recursive or from_file is not None else size_of(files)
     with Bar(quiet=quiet) as bar, output:
-        report = add_files(engine, walk, AddOptions(place, CompressMode(compress), jobs), bar, output.show, total)
+        report = add_walk(engine, walk, AddOptions(place, CompressMode(compress), jobs), bar, output.show, total)
     if report.shortage:
         echo_error(f"rsdos: note: {report.shortage}")
     if stats:

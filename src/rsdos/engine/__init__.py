@@ -1,1 +1,1 @@
-"""What an open container is made of: its configuration, its two stores, and both of them as one."""
+"""An open container: its configuration, its two stores, and both stores as one. Making and clearing a container."""

@@ -19,24 +19,24 @@ from rsdos.stores.union import NO_LOCKS
 
 _NEW = ".new"
 _CANNOT = (errno.EPERM, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.ENOLCK)
-"""What file systems say of a call that they do not have."""
+"""Errors of file systems that lack a call."""
 
 _CLEARING = ".clearing"
 _FOUND = "lost+found"
-"""What a file system has in its root, where a container may be made all the same; it stays when that is cleared."""
+"""A directory that file systems have in their root. A container may be made beside it; clearing keeps it."""
 
 
 def make_container(path: str, config: Config, sharing: Sharing = Sharing.UMASK, links: Links = Links.REFUSE) -> None:
-    """Make a container at ``path``, which does not exist or is an empty directory; parents are made.
+    """Make a container at ``path``, which does not exist or is an empty directory. Make its parents.
 
-    Killed at any moment it leaves either a container or what the next call takes for an empty directory: the
-    configuration, written last, is what makes it a container. Raises `ContainerExists`, `NotOurs`.
+    The configuration is written last, and makes the directory a container. A call that is killed leaves a container, or
+    a directory that the next call accepts as empty. Raise `ContainerExists`, `NotOurs`.
     """
     form = format_of(config)
     layout = form.layout(os.path.abspath(path), config.loose_prefix_len)
     layout.links = links
     if os.path.lexists(layout.root) and not os.path.isdir(layout.root):
-        raise ContainerExists(path, "is there already, and is not a directory")
+        raise ContainerExists(path, "exists and is not a directory")
     refuse_inside(path)
     above = _first_that_exists(layout.root)
     make_directories(layout.root)
@@ -52,15 +52,15 @@ def make_container(path: str, config: Config, sharing: Sharing = Sharing.UMASK, 
             form.begin(layout, config)
             if os.path.isdir(layout.locks):
                 prepare(layout)
-            # What is below is safe before the configuration makes a container of it.
+            # Everything below is on stable storage before the configuration makes it a container.
             posix.sync_directory(layout.root)
             write_config(layout, config)
         except OSError:
-            if not os.path.lexists(layout.config):  # Else the sync of it has failed: it is a container.
-                _remove_empty(layout)  # Of another version they would be in the way.
+            if not os.path.lexists(layout.config):  # Otherwise only its sync has failed: it is a container.
+                _remove_empty(layout)  # They would be in the way of a container of another version.
             raise
     directory = layout.root
-    with suppress(OSError):  # A parent that cannot be read cannot be synced; the container itself is whole.
+    with suppress(OSError):  # A parent that cannot be read cannot be synced. The container itself is complete.
         while directory != above:
             directory = os.path.dirname(directory)
             posix.sync_directory(directory)
@@ -76,10 +76,10 @@ def _locked(path: str, root: str) -> locks.Lock:
 
 
 def _need_file_system(path: str, layout: Layout) -> None:
-    """Refuse, by its name, a file system without what every container needs: locks, syncs and hard links of files.
+    """Raise `ReadOnlyContainer` with the name of what the file system lacks: locks, syncs or hard links of files.
 
-    Commits, and locks that disk-objectstore knows, are made by links, and known again by their number. The two names
-    are among those that a call that was killed may leave.
+    Commits, and the locks of disk-objectstore, are made by hard links and recognised by their inode number. A call that
+    is killed may leave the two files, and the next call accepts them.
     """
     new, other = f"{layout.config}{_NEW}", f"{layout.notes}{_NEW}"
     for name in (new, other):
@@ -117,13 +117,13 @@ def _needed(path: str, lack: str) -> Iterator[None]:
 
 
 def write_config(layout: Layout, config: Config) -> None:
-    """Put a configuration, synced, in the place of the one that is there, if any: the old or the new is seen."""
+    """Write and sync a configuration, in place of an old one if there is one. Readers see the old or the new."""
     posix.replace_file(layout.config, encode_config(config))
     posix.sync_directory(layout.root)
 
 
 def _first_that_exists(path: str) -> str:
-    """The parent of the topmost directory that has to be made, and at least the parent of ``path``."""
+    """Return the parent of the topmost directory that is missing; the parent of ``path`` if none is."""
     path = os.path.dirname(path)
     while not os.path.isdir(path) and path != os.path.dirname(path):
         path = os.path.dirname(path)
@@ -131,14 +131,14 @@ def _first_that_exists(path: str) -> str:
 
 
 def _refuse_what_is_there(path: str, layout: Layout) -> None:
-    """Only what an earlier call that was killed may have left is allowed: directories, first manifest, reserve."""
+    """Raise `ContainerExists` unless there is only what a killed call leaves: directories, first manifest, reserve."""
     if os.path.lexists(layout.config):
         raise ContainerExists(path, "is a container already")
     _refuse_strangers(path, layout)
     for directory in layout.directories:
         leftovers = {os.path.basename(path) for path in layout.beginnings if os.path.dirname(path) == directory}
         if os.path.isdir(directory) and set(os.listdir(directory)) - leftovers:
-            raise ContainerExists(path, f"is not empty: there is something in {os.path.basename(directory)}/")
+            raise ContainerExists(path, f"is not empty: there are files in {os.path.basename(directory)}/")
 
 
 def _refuse_strangers(path: str, layout: Layout) -> None:
@@ -146,7 +146,7 @@ def _refuse_strangers(path: str, layout: Layout) -> None:
     names += [*layout.directories, *layout.beginnings, layout.notes, f"{layout.notes}{_NEW}", layout.validation, _FOUND]
     strangers = sorted(set(os.listdir(layout.root)) - set(map(os.path.basename, names)))
     if strangers:
-        raise ContainerExists(path, f"is not empty: there is {strangers[0]}")
+        raise ContainerExists(path, f"is not empty: it contains {strangers[0]}")
 
 
 def _maintenance(layout: Layout) -> locks.Lock:
@@ -157,12 +157,13 @@ def _maintenance(layout: Layout) -> locks.Lock:
 
 
 def clear_container(path: str, links: Links = Links.REFUSE) -> None:
-    """Delete a container and all its objects; the empty directory stays. What is no container is left alone.
+    """Delete a container and all its objects, and keep the empty directory. Do nothing if there is no container.
 
-    The configuration is renamed first: killed half-way, what is left is no container, and this can be called again.
-    Waits for a commit; those that wait for this one find another container, or none, and raise `ContainerReplaced` or
-    `NotAContainer`. Raises `ContainerExists` when there is anything beside it, `Busy` when a maintenance run is at
-    work, `ContainerReplaced` when one has just migrated it, and what `read_config` does; nothing is deleted then.
+    The configuration is renamed first: what a killed call leaves is no container, and the next call continues. The call
+    waits for a running commit. Commits that wait for this call raise `ContainerReplaced` or `NotAContainer`.
+
+    Raise, before anything is deleted, `ContainerExists` if there is a foreign file, `Busy` if maintenance runs,
+    `ContainerReplaced` if the container has just been migrated, and what `read_config` raises.
     """
     layout = Layout(os.path.abspath(path))
     if not os.path.isdir(layout.root):
@@ -179,16 +180,16 @@ def clear_container(path: str, links: Links = Links.REFUSE) -> None:
         layout.check()
         if is_whole:
             make_directories(layout.locks)
-            # 1. No maintenance run, and no commit, until all is gone.
+            # 1. Block maintenance and commits until everything is deleted.
             held.enter_context(_maintenance(layout))
             held.enter_context(form.no_commits(layout))
             if read_config(layout.config).version != config.version:
-                raise ContainerReplaced(path, "it was migrated while it was about to be cleared")
+                raise ContainerReplaced(path, "it was migrated just before it would have been cleared")
             _refuse_strangers(path, layout)
-            # 2. From here on it is no container: who commits looks for this file, under the lock that is held here.
+            # 2. From now on it is no container: each commit checks for this file, under the lock that is held here.
             os.rename(layout.config, clearing)
             posix.sync_directory(layout.root)
-        # 3. What is in it. Without the sandbox loose writers, who take no lock, find out that they are too late.
+        # 3. Delete everything in it. Loose writers take no lock: the missing sandbox stops them.
         with layout.open() as root:
             for directory in (layout.sandbox, *layout.directories, layout.locks):
                 root.remove_tree(os.path.basename(directory))

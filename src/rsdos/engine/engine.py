@@ -1,4 +1,4 @@
-"""An open container."""
+"""An open container, as its parts."""
 
 from __future__ import annotations
 
@@ -26,16 +26,14 @@ _T = TypeVar("_T")
 
 
 class Engine:
-    """The parts of an open container; maintenance works on these. Any number of threads.
+    """The parts of an open container. Maintenance works on these. Any number of threads.
 
-    Opening reads ``config.json``, looks whether its directories are such, and nothing else; descriptors and mappings
-    are made at the first use that needs them. Raises what `read_config` and `Layout.check` do.
+    Opening reads ``config.json`` and checks that the container's directories are directories. Descriptors and mappings
+    are opened by the first call that needs them. Raise what `read_config` and `Layout.check` raise.
     """
 
-    loose: LooseStore
-    packed: PackStore
-    objects: Objects
-    """Both stores as one."""
+    _stores: tuple[LooseStore, PackStore, Objects] | None = None
+    """Made, and imported, by the first call that needs a store: 27 ms that a status does not need."""
 
     def __init__(
         self,
@@ -45,9 +43,10 @@ class Engine:
         links: Links = Links.REFUSE,
         verify: Verify | None = None,
     ) -> None:
-        """``when_busy``: what maintenance does when another run is at work.
+        """Open the container at ``path``.
 
-        ``verify``: what reads compare; the hash, by default, where the container's directory is another user's.
+        ``when_busy``: what maintenance does while another operation runs. ``verify``: what reads compare; None: the
+        hash, if the container's directory belongs to another user.
         """
         root = os.path.abspath(path)
         self.config, self._config_file = read_config_file(f"{root}/config.json")
@@ -59,17 +58,22 @@ class Engine:
         self.durability = durability or self.config.durability
         self.when_busy = when_busy
 
-    if not TYPE_CHECKING:
+    @property
+    def loose(self) -> LooseStore:
+        """The loose store."""
+        return (self._stores or self._open_stores())[0]
 
-        def __getattr__(self, name):
-            # The stores are made, and imported, by who first asks for one: 20 ms that a status does not need. Of two
-            # threads that are the first at the same time, both get what one has made.
-            if name not in ("loose", "packed", "objects"):
-                raise AttributeError(f"'Engine' object has no attribute {name!r}")
-            self.loose, self.packed, self.objects = self.__dict__.setdefault("_stores", self._made())
-            return getattr(self, name)
+    @property
+    def packed(self) -> PackStore:
+        """The packed store."""
+        return (self._stores or self._open_stores())[1]
 
-    def _made(self) -> tuple[LooseStore, PackStore, Objects]:
+    @property
+    def objects(self) -> Objects:
+        """Both stores as one."""
+        return (self._stores or self._open_stores())[2]
+
+    def _open_stores(self) -> tuple[LooseStore, PackStore, Objects]:
         from rsdos.stores.loose.store import LooseStore
         from rsdos.stores.union import Objects
 
@@ -78,39 +82,44 @@ class Engine:
         packed.verify(self._verify)
         packed.original.opened(self._config_file)
         loose.elsewhere, packed.elsewhere = packed, loose
-        return loose, packed, Objects(self.layout.root, loose, packed)
+        stores = loose, packed, Objects(self.layout.root, loose, packed)
+        # Of two threads that make them at the same time, both use those of the first.
+        made: tuple[LooseStore, PackStore, Objects] = self.__dict__.setdefault("_stores", stores)
+        return made
 
     def opener(self) -> Callable[[], Engine]:
-        """Return what opens the same container in the same way; it can be sent to another process."""
+        """Return a function that opens the same container in the same way. It can be sent to another process."""
         return partial(Engine, self.layout.root, self.durability, self.when_busy, self.layout.links, self._verify)
 
     @property
     def loose_names(self) -> LooseNames:
-        """The files of the loose store, by name alone."""
+        """The names of the loose store's files, without the store."""
         from rsdos.stores.loose.paths import LooseNames, codecs_of
 
         return LooseNames(self.layout, self.config.hash, codecs_of(self.config))
 
     def read_stats(self) -> tuple[PackedStats, Mapping[str, object]]:
-        """The newest state of the packed store, counted, and what was noted in it; see `PackStore.stats`,
-        `PackStore.notes`.
+        """Return the counts and the notes of the packed store; see `PackStore.stats` and `PackStore.notes`.
+
+        Read them without the store where no call has needed it yet: importing and opening it takes 27 ms, all else of
+        `rsdos status` 43.
         """
-        if "_stores" in self.__dict__:
+        if self._stores:
             return self.packed.stats(), self.packed.notes()
         return self._format.read_stats(self.layout, self.config)
 
     @contextmanager
     def maintenance(self, operation: str = "maintenance", when_busy: WhenBusy | None = None) -> Iterator[None]:
-        """Hold the lock that one maintenance run at a time has; others are told ``operation`` and who does it.
+        """Hold the maintenance lock for the length of a block. Others that want it learn ``operation`` and the process.
 
-        Raises `Busy` when it is taken, unless ``when_busy`` (default: the engine's) says to wait; `ReadOnlyContainer`;
-        `NotAContainer` and `ContainerReplaced` when the container is gone, or is another by now.
+        Raise `Busy` if another process holds the lock, unless ``when_busy`` (default: the engine's) says to wait;
+        `ReadOnlyContainer`; `NotAContainer` and `ContainerReplaced` if the container has been removed or replaced.
         """
         with self.objects.writing():
             self.layout.make(self.layout.locks)  # disk-objectstore makes none.
             path = self.layout.maintenance_lock
             if (when_busy or self.when_busy) is WhenBusy.WAIT:
-                # In line: whoever gives the lock back and wants it again comes after those who wait already.
+                # In line: a process that releases the lock and wants it again comes after those that wait already.
                 with locks.acquire(self.layout.turn_lock):
                     lock = locks.acquire(path)
             else:
@@ -119,7 +128,7 @@ class Engine:
                     raise Busy("the container's maintenance lock", locks.holder(path))
                 lock = free
             with lock:
-                # Where the container was cleared the lock may be a new one, which keeps nobody out.
+                # If the container was cleared, the lock may be a new file, which keeps no other process out.
                 self.packed.original.check()
                 lock.describe(f"{operation}, process {os.getpid()} on {os.uname().nodename}")
                 from rsdos.engine.reserve import prepare
@@ -130,18 +139,17 @@ class Engine:
 
     @contextmanager
     def protect_packs(self) -> Iterator[None]:
-        """Keep every pack where it is: for long readers, which look at the newest manifest only after this.
+        """Protect every pack from being removed, for the length of a block. Read the newest manifest inside of it.
 
-        Where the container cannot be written nothing is held: a pack that is gone is then met, and told, as missing. A
-        file that is missing because another container is in this one's place by now is told as that: raises
-        `ContainerReplaced`, `NotAContainer`.
+        If the container cannot be written no lock is held: a pack that another process removes is then missing. Raise
+        `ContainerReplaced` or `NotAContainer` instead of a missing file, if the container has been replaced or removed.
         """
         with self._shared() or nullcontext(), self.telling_of_another():
             yield
 
     @contextmanager
     def telling_of_another(self) -> Iterator[None]:
-        """Raise `ContainerReplaced` or `NotAContainer` where a file is missing because of that."""
+        """Raise `ContainerReplaced` or `NotAContainer` where a missing file has that reason."""
         try:
             yield
         except FileNotFoundError as error:
@@ -150,7 +158,7 @@ class Engine:
             raise
 
     def _shared(self) -> locks.Lock | None:
-        """Lock the file of long readers; None where it cannot be."""
+        """Take the readers' lock, shared. Return None if the container cannot be written, or has no locks."""
         try:
             return locks.acquire_shared(self.layout.readers_lock)
         except OSError as error:
@@ -161,9 +169,9 @@ class Engine:
         return None
 
     def protect_packs_during(self, answers: Iterator[_T]) -> Iterator[_T]:
-        """The same answers, `reading` from the first to the last: a pack that they come from stays where it is.
+        """Yield ``answers``, and protect every pack from the first of them to the last.
 
-        Makes no lock file: before the first maintenance of a container of version 1 there is none.
+        Make no lock file: before its first maintenance a container of version 1 has none.
         """
         if not os.path.exists(self.layout.readers_lock):
             yield from answers
@@ -172,23 +180,23 @@ class Engine:
             yield from answers
 
     def is_same(self) -> bool:
-        """Whether no call was told yet that the container at its path is not the one that was opened any more."""
-        return "_stores" not in self.__dict__ or not self.packed.original.is_replaced
+        """Return whether no call has noticed yet that another container is at the path now."""
+        return self._stores is None or not self.packed.original.is_replaced
 
     def __del__(self) -> None:
-        # Its parts know one another: the descriptors are not to wait until the garbage collector comes by.
-        if stores := self.__dict__.get("_stores"):
+        # The stores refer to each other. Without this their descriptors would wait for the garbage collector.
+        if stores := self._stores:
             stores[0].close()
             stores[1].let_go()
 
     def rest(self) -> None:
-        """`close`, but for a little that makes the next opening cheap, in this process; see ADR 4."""
-        if "_stores" in self.__dict__:
+        """Do what `close` does, but keep a little that makes the next opening in this process cheap; see ADR 4."""
+        if self._stores:
             self.loose.close()
             self.packed.rest()
 
     def close(self) -> None:
-        """Give descriptors and mappings back, also those that `rest` has kept; the engine works again after it."""
-        if "_stores" in self.__dict__:
+        """Close all descriptors and mappings, also those that `rest` has kept. The engine works again afterwards."""
+        if self._stores:
             self.loose.close()
             self.packed.close()

@@ -1,6 +1,6 @@
-"""What maintenance needs to be there beforehand: the lock file of long readers, and the reserve.
+"""Two files that maintenance makes beforehand: the readers' lock, and the reserve.
 
-The reserve is a file that is given up when the disk is full, so that a delete can be written down.
+The reserve is removed when the disk is full, so that there is room for the tombstones of a delete.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ SIZE = 1 << 20
 
 
 def prepare(layout: Layout) -> None:
-    """Make both, if they are not there."""
+    """Make both files, if they are missing."""
     if not os.path.exists(layout.readers_lock):
         locks.acquire(layout.readers_lock).release()
     _fill(layout.reserve)
 
 
 def _fill(path: str) -> None:
-    """Make the reserve if it is not there and there is room. Its bytes are random, so that they are not made less."""
+    """Make the reserve, if it is missing and there is room. Random bytes, so that no file system compresses them."""
     with suppress(OSError):
         if os.path.exists(path):
             return
@@ -32,5 +32,5 @@ def _fill(path: str) -> None:
 
 
 def give_up(path: str) -> bool:
-    """Free the reserve; whether there was one."""
+    """Remove the reserve. Return whether there was one."""
     return posix.remove(path)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from rsdos.config import VERSION
-from rsdos.facade.opened import Opened, engine_of
+from rsdos.facade.part import FacadePart, engine_of
 from rsdos.model import CompressMode, Place, choice
 from rsdos.progress import SILENCE
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rsdos.protocols import Progress
 
 
-class Exchange(Opened):
+class Exchange(FacadePart):
     """The operations that move data in and out of a container in bulk. ``progress`` is as for `Maintenance`."""
 
     def add_files(
@@ -87,7 +87,7 @@ class Exchange(Opened):
         tell: Callable[[Sequence[StoredFile]], None] | None = None,
         progress: Progress = SILENCE,
     ) -> AddReport:
-        """Store all regular files below a directory. See `add_files` for what is not told here.
+        """Store all regular files below a directory. See `add_files` for everything that is not described here.
 
         Symbolic links and special files below it are skipped, and so is the container itself.
 
@@ -124,18 +124,18 @@ class Exchange(Opened):
         progress: Progress,
         total: int | None = None,
     ) -> AddReport:
-        from rsdos.ingest.add import AddOptions, add_files
+        from rsdos.ingest.add import AddOptions, add_walk
 
         def tell_files(chunk: ChunkResult) -> None:
             if tell is not None and chunk.objects:
                 tell(chunk.files())
 
         options = AddOptions(None if to == "auto" else choice(Place, to), choice(CompressMode, compress), jobs)
-        return add_files(self.engine, walk, options, progress, tell_files, total)
+        return add_walk(self.engine, walk, options, progress, tell_files, total)
 
     def transfer_from(
         self,
-        source: Opened | str | os.PathLike[str],
+        source: FacadePart | str | os.PathLike[str],
         keys: Iterable[str] | None = None,
         *,
         compression: str | None = None,

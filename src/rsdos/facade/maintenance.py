@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from rsdos.facade.opened import Opened, engine_of
+from rsdos.facade.part import FacadePart, engine_of
 from rsdos.model import CompressMode, choice
 from rsdos.progress import SILENCE
 from rsdos.stores.stats import MIN_DEAD
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rsdos.stores.stats import PackedStats
 
 
-class Maintenance(Opened):
+class Maintenance(FacadePart):
     """The operations on a whole container.
 
     One operation at a time works on a container; another one raises `Busy` or waits, as ``when_busy`` of
@@ -273,7 +273,7 @@ class Maintenance(Opened):
 
     def repair_objects(
         self,
-        sources: Iterable[Opened | str | os.PathLike[str]] = (),
+        sources: Iterable[FacadePart | str | os.PathLike[str]] = (),
         *,
         depth: Depth | str = "full",
         unrepairable: repair_objects.Unrepairable | str = "keep",

@@ -60,7 +60,7 @@ Tell = Callable[[ChunkResult], None]
 """Is told what became of some files, when those that are stored are durable."""
 
 
-def add_files(
+def add_walk(
     engine: Engine,
     walk: Walk,
     options: AddOptions,

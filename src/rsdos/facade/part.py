@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rsdos.engine.engine import Engine
 
 
-class Opened:
+class FacadePart:
     """Base of the parts of `rsdos.Container`."""
 
     @property
@@ -26,9 +26,9 @@ class Opened:
 
 
 @contextmanager
-def engine_of(container: Opened | str | os.PathLike[str]) -> Iterator[Engine]:
+def engine_of(container: FacadePart | str | os.PathLike[str]) -> Iterator[Engine]:
     """Give the parts of another container; one that is opened here, by its path, is closed at the end."""
-    if isinstance(container, Opened):
+    if isinstance(container, FacadePart):
         yield container.engine
         return
     import os
