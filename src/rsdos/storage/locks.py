@@ -50,6 +50,7 @@ class Lock:
 
     def __init__(self, path: str, flags: int = _LOCK) -> None:
         """Of a file that is there, which is not locked yet. Raises OSError."""
+        self._path = path
         self._file = Working(opening(path, flags, 0o666))
 
     def take(self, kind: int, path: str) -> None:
@@ -88,6 +89,21 @@ class Lock:
         with suppress(OSError):
             os.ftruncate(self._file.fd, 0)
             os.pwrite(self._file.fd, holder.encode(), 0)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this process holds it: not released, and not the parent's of a forked child."""
+        return self._file.fd >= 0
+
+    def write_note(self, data: bytes) -> None:
+        """Write at the beginning of the locked file what others read without the lock. Raises OSError."""
+        done = 0
+        while done < len(data):
+            done += os.pwrite(self._file.fd, data[done:], done)
+
+    def is_in_place(self) -> bool:
+        """Whether the locked file still has its name: another one of that name keeps nobody out. Two calls."""
+        return is_in_place(self, self._path)
 
     def fileno(self) -> int:
         """The descriptor of the locked file, for who writes into it what is read without the lock."""

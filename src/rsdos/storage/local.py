@@ -1,0 +1,416 @@
+"""A directory of a file system as a storage, and its open files."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+
+from rsdos.errors import OWN_NUMBERS, Busy, DamagedContainer, ReadOnlyContainer
+from rsdos.model import BytesLike, Links
+from rsdos.storage import locks, posix
+from rsdos.storage.base import FileInfo, Put, PutResult, Storage, Traits, Version, check_name, is_name
+from rsdos.storage.descriptors import Descriptor, Opened, Working, opening
+from rsdos.storage.directory import Form, open_at
+from rsdos.storage.mounts import is_local
+from rsdos.storage.permissions import inherit, make_directories
+
+_WRITE = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+
+READ_BELOW = 1 << 18
+"""Ranges shorter than this are read, not mapped: a ``pread`` of 256 KiB costs what a mapping and its faults do."""
+
+_MOST_PATHS = 1024
+"""Names whose paths are remembered: to check a name takes 0.5 us, of the 25 that a look for what is not there takes."""
+
+
+def identity(status: os.stat_result) -> Version:
+    """Return what tells a file from another that is put in its place, and from itself when it is changed."""
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
+
+
+class LocalFile(Opened):
+    """An open file: see `RandomAccess`. ``pread`` only, no shared position, no mapping of payloads.
+
+    The descriptor is closed when the last reference goes, so that a reader that still works on a file keeps it.
+    Raises FileNotFoundError when it is gone, and OSError when it is no regular file.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(posix.opening_for_reading(path))
+        self.path = path
+        self._status = status = os.fstat(self.fd)
+        posix.refuse_irregular(status, path)
+        self._size = status.st_size
+        """What it had when that was asked last: it may have more."""
+
+    @property
+    def version(self) -> Version:
+        """Which file it was when it was opened."""
+        return identity(self._status)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be read."""
+        return self.fd >= 0
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return ``length`` bytes from ``offset``. Raises `DamagedContainer` when the file is too short for that.
+
+        The numbers come from disk: nothing is allocated before they are found to fit.
+        """
+        if offset + length > self._size:  # Asked here as well: a call saved, of twelve that one object takes.
+            self._refuse_beyond_end(offset, length)
+        data = os.pread(self._numbers[-1], length, offset)
+        return data if len(data) == length else posix.read_at(self.fd, offset, length)
+
+    def read_into(self, offset: int, buffer: memoryview) -> int:
+        """Fill ``buffer``, of bytes, from ``offset``; returns how many. Raises `DamagedContainer` as `read` does."""
+        self._refuse_beyond_end(offset, len(buffer))
+        return posix.read_into(self.fd, offset, buffer)
+
+    def _refuse_beyond_end(self, offset: int, length: int) -> None:
+        if offset + length > self._size:
+            self._size = self.size()
+            if offset + length > self._size:
+                raise DamagedContainer(self.path, f"the pack is cut short: it has {self._size} bytes", offset)
+
+    def view(self, offset: int, length: int) -> LocalView | LazyView:
+        """Return a range as a buffer: mapped, or read where that is as fast, or, from another machine, when needed."""
+        if length < READ_BELOW or is_local(self._status.st_dev, self.path):
+            return LocalView(self.fd, offset, length)
+        return LazyView(self.fd, offset, length)
+
+    def is_cached(self, offset: int) -> bool:
+        """Return whether a byte is in the system's cache; where that cannot be told, it is.
+
+        Only Linux can tell, with a read that may not wait.
+        """
+        if not hasattr(os, "RWF_NOWAIT"):
+            return True
+        try:
+            os.preadv(self.fd, (bytearray(1),), offset, os.RWF_NOWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:  # Not on this file system.
+            return True
+        return True
+
+    def will_need(self, offset: int, length: int) -> None:
+        """Have bytes read from the disk, of which many are wanted soon; does not wait for them."""
+        with suppress(OSError):
+            os.posix_fadvise(self.fd, offset, length, os.POSIX_FADV_WILLNEED)
+
+    def size(self) -> int:
+        """Return the bytes in the file now, the unfinished tail of a writer included."""
+        return os.fstat(self.fd).st_size
+
+
+class LocalView:
+    """Bytes of a file, mapped or, where a mapping does not pay, read; the descriptor is not needed afterwards."""
+
+    keeps_open = False
+
+    def __init__(self, fd: int, offset: int, length: int) -> None:
+        if length < READ_BELOW:
+            self.data = memoryview(posix.read_at(fd, offset, length))
+            return
+        start = offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
+        mapped = mmap.mmap(fd, offset + length - start, access=mmap.ACCESS_READ, offset=start)
+        self.data = memoryview(mapped)[offset - start :].toreadonly()
+
+    def need(self, start: int, end: int) -> None:
+        """Do nothing: all bytes are there."""
+
+
+class LazyView:
+    """The same of a file on another machine, where a mapping would make a SIGBUS of what can be an OSError.
+
+    Nothing is there before it is needed: of ten million entries, 660 MB, one look needs three blocks.
+    """
+
+    keeps_open = True
+
+    def __init__(self, fd: int, offset: int, length: int) -> None:
+        self._buffer = memoryview(mmap.mmap(-1, length))
+        self.data = self._buffer.toreadonly()
+        self._offset = offset
+        self._file = Descriptor(map(os.dup, (fd,)))
+
+    def need(self, start: int, end: int) -> None:
+        """Read the bytes from ``start`` to ``end``. Raises OSError."""
+        data = posix.read_at(self._file.fd, self._offset + start, min(end, len(self.data)) - start)
+        self._buffer[start : start + len(data)] = data
+
+
+class LocalAppendFile(Working):
+    """A file that is locked itself, for one writer: see `AppendFile`. In a forked child it is closed."""
+
+    def __init__(self, path: str, *, new: bool) -> None:
+        self.path = path
+        super().__init__(iter(()))
+        try:
+            if new:
+                # Never what a dead writer has left there: it may have another name, in a copy that knows it as a pack.
+                _remove_left(path)
+                self.take(posix.opening_new(path))
+                inherit(path, self.fd)
+            else:
+                self.take(opening(path, _WRITE))
+            self._lock()
+        except BaseException:
+            if new and self.fd >= 0:
+                posix.remove(path)
+            self.end()
+            raise
+
+    def _lock(self) -> None:
+        """Lock the file itself as well: somebody may have removed the lock file, of which the next makes a new one."""
+        if not locks.try_lock(self.fd) or not os.path.samestat(os.fstat(self.fd), os.stat(self.path)):
+            raise Busy(self.path, "a writer whose lock file was removed")
+
+    @property
+    def is_open(self) -> bool:
+        return self.fd >= 0
+
+    def size(self) -> int:
+        return os.fstat(self.fd).st_size
+
+    def read(self, offset: int, length: int) -> bytes:
+        return posix.read_at(self.fd, offset, length)
+
+    def write(
+        self,
+        offset: int,
+        buffers: Sequence[BytesLike],
+        lengths: Iterable[int] | None = None,
+        each: Callable[[Sequence[BytesLike]], object] | None = None,
+    ) -> int:
+        return posix.write_many_at(self.fd, offset, buffers, lengths, each)
+
+    def cut(self, length: int) -> None:
+        os.ftruncate(self.fd, length)
+
+    def sync(self) -> None:
+        posix.sync_file(self.fd)
+
+    def remove(self) -> None:
+        posix.remove(self.path)
+
+    def end(self) -> None:
+        """Close it, and let others lock it, also where a child between its fork and its exec has it open too."""
+        if self.fd >= 0:
+            try:
+                locks.unlock(self.fd)
+            finally:
+                self.close()
+
+
+class LocalNewFile(LocalAppendFile):
+    """A new file that nobody else writes: not locked."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        Working.__init__(self, posix.opening_new(path))
+        inherit(path, self.fd)
+
+    def end(self) -> None:
+        self.close()
+
+
+def _remove_left(path: str) -> None:
+    """Remove what a dead writer has left. Raises `Busy` when the writer is alive."""
+    try:
+        file = Working(opening(path, _WRITE | os.O_NONBLOCK))
+    except FileNotFoundError:
+        return
+    except OSError:
+        posix.remove(path)  # A link, or what may not be written: no writer of ours has that.
+        return
+    with file as fd:
+        if not locks.try_lock(fd):
+            raise Busy(path, "a writer whose lock file was removed")
+        posix.remove(path)
+
+
+def _form_of_any(depth: int) -> Form:
+    name = r"[A-Za-z0-9_.-]+"
+    return Form(name, ((name, _form_of_any(depth - 1)),) if depth else ())
+
+
+ANYTHING = _form_of_any(3)
+"""Every name, up to four directories deep, is ours: for a directory that only this storage uses."""
+
+
+class LocalStorage(Storage):
+    """The files below one directory. Any number of threads and processes; links are never followed below the root."""
+
+    traits = Traits("a directory", appends=True, locks=True, loose=True)
+
+    def __init__(self, root: str, form: Form = ANYTHING, links: Links = Links.REFUSE) -> None:
+        """``form`` says which names may be removed; ``links`` is for the directories directly in the root."""
+        self.root = root
+        self.links = links
+        self._form = form
+        self._paths: dict[str, str] = {}
+
+    def path(self, name: str) -> str:
+        return self._paths.get(name) or self._checked(name)
+
+    def _checked(self, name: str) -> str:
+        path = f"{self.root}/{check_name(name)}"
+        if len(self._paths) >= _MOST_PATHS:
+            self._paths = {}
+        self._paths[name] = path
+        return path
+
+    # Reading.
+
+    def open(self, name: str) -> LocalFile:
+        return LocalFile(self._paths.get(name) or self._checked(name))
+
+    def list(self, directory: str, after: str = "", most: int | None = None) -> Iterator[str]:
+        names = sorted(filter(is_name, os.listdir(self.path(directory))))
+        return islice((name for name in names if name > after) if after else iter(names), most)
+
+    def stat(self, name: str) -> FileInfo | None:
+        try:
+            status = os.lstat(self.path(name))
+        except FileNotFoundError:
+            return None
+        return FileInfo(name, status.st_size, identity(status), status.st_nlink)
+
+    def version(self, name: str) -> Version | None:
+        try:
+            return identity(os.lstat(self._paths.get(name) or self._checked(name)))
+        except FileNotFoundError:
+            return None
+
+    def exists(self, name: str) -> bool:
+        return os.access(self._paths.get(name) or self._checked(name), os.F_OK)
+
+    # Writing.
+
+    def make_directory(self, directory: str) -> None:
+        make_directories(self.path(directory))
+
+    def put_new(self, name: str, data: bytes, still: Callable[[], bool] | None = None) -> PutResult:
+        """See `Storage.put_new`: a file of a temporary name is written, synced, and linked to its own."""
+        return self._put(name, (data,), still)
+
+    def put_stream(self, name: str, parts: Iterable[BytesLike], length: int) -> None:
+        if self._put(name, parts, None, length).outcome is Put.TAKEN:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self.path(name))
+
+    def _put(
+        self, name: str, parts: Iterable[BytesLike], still: Callable[[], bool] | None, length: int | None = None
+    ) -> PutResult:
+        target = self.path(name)
+        temporary = _unfinished(target)
+        with posix.NewFile(temporary) as fd:
+            done = 0
+            for part in parts:
+                done += posix.write_at(fd, done, part)
+            if length is not None and done != length:
+                raise ValueError(f"{target}: {done} bytes came of {length}")
+            # Also where its name need not be durable: a name that has reached the disk without its bytes is damage.
+            posix.sync_file(fd)
+            if still is not None and not still():
+                posix.remove(temporary)
+                return PutResult(Put.TAKEN)
+            try:
+                # A network file system may say that it exists, of a link that was made and whose answer was lost.
+                is_taken = not _link(temporary, target)
+                status = os.fstat(fd)
+                if not os.path.samestat(status, os.stat(target)):
+                    if not is_taken:
+                        self._refuse_own_numbers(temporary, target)
+                    posix.remove(temporary)
+                    return PutResult(Put.TAKEN)
+            except FileNotFoundError:
+                posix.remove(temporary)
+                return PutResult(Put.TAKEN)
+            posix.remove(temporary)
+        return PutResult(Put.OURS, identity(status))
+
+    def _refuse_own_numbers(self, temporary: str, target: str) -> None:
+        """Take a file back, and raise `ReadOnlyContainer`, when it is only by its number that it is another one.
+
+        No container is made there; this one was copied there, or is seen through a mount.
+        """
+        most = os.stat(temporary).st_size
+        if posix.read_file(target, most) == posix.read_file(temporary, most):
+            posix.remove(target)
+            raise ReadOnlyContainer(self.root, OWN_NUMBERS)
+
+    def empty(self, name: str) -> None:
+        path = self.path(name)
+        with Working(opening(path, _WRITE | os.O_NONBLOCK)) as fd:
+            posix.refuse_irregular(os.fstat(fd), path)
+            os.ftruncate(fd, 0)
+            posix.sync_file(fd)
+
+    def remove(self, name: str) -> bool:
+        *steps, last = check_name(name).split("/")
+        try:
+            with open_at(self.root, self._form, tuple(steps), self.links) as directory:
+                return directory.remove(last)
+        except FileNotFoundError:
+            return False
+
+    # What only a file system has.
+
+    def sync(self, name: str) -> None:
+        posix.sync_path(self.path(name))
+
+    def sync_names(self, directory: str) -> None:
+        posix.sync_directory(self.path(directory))
+
+    def append(self, name: str, *, new: bool) -> LocalAppendFile:
+        return LocalAppendFile(self.path(name), new=new)
+
+    def create(self, name: str) -> LocalNewFile:
+        return LocalNewFile(self.path(name))
+
+    def lock(self, name: str, *, shared: bool = False, wait: bool = True) -> locks.Lock | None:
+        path = self.path(name)
+        if shared:
+            return locks.share(path)
+        return locks.acquire(path) if wait else locks.try_acquire(path)
+
+    def holder(self, name: str) -> str:
+        return locks.holder(self.path(name))
+
+    def read_note(self, name: str, most: int) -> bytes:
+        path = self._paths.get(name) or self._checked(name)
+        try:  # `suppress` is 1 us, of the 25 that a look for what is not there takes.
+            for fd in posix.opening_for_reading(path):
+                try:
+                    return os.pread(fd, most, 0)
+                finally:
+                    os.close(fd)
+        except OSError:
+            pass
+        return b""
+
+
+def _link(old: str, new: str) -> bool:
+    """Give a file a second name; False where there is one."""
+    try:
+        os.link(old, new)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _unfinished(path: str) -> str:
+    """Return a name, in the same directory, for a file that is being written, which nobody else has.
+
+    "manifest-0000000012.json" is "manifest-<16 hex digits>.new" before: what a dead writer left is told by that.
+    """
+    directory, _, name = path.rpartition("/")
+    stem = name.partition(".")[0].partition("-")[0]
+    return f"{directory}/{stem}-{os.urandom(8).hex()}.new"
