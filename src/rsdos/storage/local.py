@@ -27,7 +27,7 @@ _MOST_PATHS = 1024
 """Names whose paths are remembered: to check a name takes 0.5 us, of the 25 that a look for what is not there takes."""
 
 
-def identity(status: os.stat_result) -> Version:
+def file_version(status: os.stat_result) -> Version:
     """Return what tells a file from another that is put in its place, and from itself when it is changed."""
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
@@ -50,7 +50,7 @@ class LocalFile(Opened):
     @property
     def version(self) -> Version:
         """Which file it was when it was opened."""
-        return identity(self._status)
+        return file_version(self._status)
 
     @property
     def is_open(self) -> bool:
@@ -281,11 +281,11 @@ class LocalStorage(Storage):
             status = os.lstat(self.path(name))
         except FileNotFoundError:
             return None
-        return FileInfo(name, status.st_size, identity(status), status.st_nlink)
+        return FileInfo(name, status.st_size, file_version(status), status.st_nlink)
 
     def version(self, name: str) -> Version | None:
         try:
-            return identity(os.lstat(self._paths.get(name) or self._checked(name)))
+            return file_version(os.lstat(self._paths.get(name) or self._checked(name)))
         except FileNotFoundError:
             return None
 
@@ -334,7 +334,7 @@ class LocalStorage(Storage):
                 posix.remove(temporary)
                 return PutResult(Put.TAKEN)
             posix.remove(temporary)
-        return PutResult(Put.OURS, identity(status))
+        return PutResult(Put.OURS, file_version(status))
 
     def _refuse_own_numbers(self, temporary: str, target: str) -> None:
         """Take a file back, and raise `ReadOnlyContainer`, when it is only by its number that it is another one.
@@ -378,7 +378,7 @@ class LocalStorage(Storage):
     def lock(self, name: str, *, shared: bool = False, wait: bool = True) -> locks.Lock | None:
         path = self.path(name)
         if shared:
-            return locks.share(path)
+            return locks.acquire_shared(path)
         return locks.acquire(path) if wait else locks.try_acquire(path)
 
     def holder(self, name: str) -> str:

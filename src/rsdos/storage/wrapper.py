@@ -11,7 +11,7 @@ from rsdos.storage.base import AppendFile, FileInfo, HeldLock, PutResult, Random
 _T = TypeVar("_T")
 
 
-class Call(NamedTuple):
+class StorageCall(NamedTuple):
     """One call of a storage: the verb, and the name that it is about."""
 
     verb: str
@@ -35,7 +35,7 @@ class StorageWrapper(Storage):
         self.root = inner.root
         self.traits: Traits = inner.traits
 
-    def call(self, call: Call, do: Callable[[], _T]) -> _T:
+    def call(self, call: StorageCall, do: Callable[[], _T]) -> _T:
         """Make one call, by ``do``."""
         return do()
 
@@ -43,57 +43,57 @@ class StorageWrapper(Storage):
         return self.inner.path(name)
 
     def open(self, name: str) -> RandomAccess:
-        return self.call(Call("open", name), lambda: self.inner.open(name))
+        return self.call(StorageCall("open", name), lambda: self.inner.open(name))
 
     def list(self, directory: str, after: str = "", most: int | None = None) -> Iterator[str]:
-        return self.call(Call("list", directory), lambda: self.inner.list(directory, after, most))
+        return self.call(StorageCall("list", directory), lambda: self.inner.list(directory, after, most))
 
     def stat(self, name: str) -> FileInfo | None:
-        return self.call(Call("stat", name), lambda: self.inner.stat(name))
+        return self.call(StorageCall("stat", name), lambda: self.inner.stat(name))
 
     def version(self, name: str) -> Version | None:
-        return self.call(Call("version", name), lambda: self.inner.version(name))
+        return self.call(StorageCall("version", name), lambda: self.inner.version(name))
 
     def exists(self, name: str) -> bool:
-        return self.call(Call("exists", name), lambda: self.inner.exists(name))
+        return self.call(StorageCall("exists", name), lambda: self.inner.exists(name))
 
     def make_directory(self, directory: str) -> None:
-        self.call(Call("make_directory", directory), lambda: self.inner.make_directory(directory))
+        self.call(StorageCall("make_directory", directory), lambda: self.inner.make_directory(directory))
 
     def put_new(self, name: str, data: bytes, still: Callable[[], bool] | None = None) -> PutResult:
-        return self.call(Call("put_new", name), lambda: self.inner.put_new(name, data, still))
+        return self.call(StorageCall("put_new", name), lambda: self.inner.put_new(name, data, still))
 
     def put_stream(self, name: str, parts: Iterable[BytesLike], length: int) -> None:
-        self.call(Call("put_stream", name), lambda: self.inner.put_stream(name, parts, length))
+        self.call(StorageCall("put_stream", name), lambda: self.inner.put_stream(name, parts, length))
 
     def empty(self, name: str) -> None:
-        self.call(Call("empty", name), lambda: self.inner.empty(name))
+        self.call(StorageCall("empty", name), lambda: self.inner.empty(name))
 
     def remove(self, name: str) -> bool:
-        return self.call(Call("remove", name), lambda: self.inner.remove(name))
+        return self.call(StorageCall("remove", name), lambda: self.inner.remove(name))
 
     def sync(self, name: str) -> None:
-        self.call(Call("sync", name), lambda: self.inner.sync(name))
+        self.call(StorageCall("sync", name), lambda: self.inner.sync(name))
 
     def sync_names(self, directory: str) -> None:
-        self.call(Call("sync_names", directory), lambda: self.inner.sync_names(directory))
+        self.call(StorageCall("sync_names", directory), lambda: self.inner.sync_names(directory))
 
     def append(self, name: str, *, new: bool) -> AppendFile:
-        file = self.call(Call("append", name), lambda: self.inner.append(name, new=new))
+        file = self.call(StorageCall("append", name), lambda: self.inner.append(name, new=new))
         return _WrappedFile(self, name, file)
 
     def create(self, name: str) -> AppendFile:
-        file = self.call(Call("create", name), lambda: self.inner.create(name))
+        file = self.call(StorageCall("create", name), lambda: self.inner.create(name))
         return _WrappedFile(self, name, file)
 
     def lock(self, name: str, *, shared: bool = False, wait: bool = True) -> HeldLock | None:
-        return self.call(Call("lock", name), lambda: self.inner.lock(name, shared=shared, wait=wait))
+        return self.call(StorageCall("lock", name), lambda: self.inner.lock(name, shared=shared, wait=wait))
 
     def holder(self, name: str) -> str:
         return self.inner.holder(name)
 
     def read_note(self, name: str, most: int) -> bytes:
-        return self.call(Call("read_note", name), lambda: self.inner.read_note(name, most))
+        return self.call(StorageCall("read_note", name), lambda: self.inner.read_note(name, most))
 
 
 class _WrappedFile:
@@ -119,13 +119,13 @@ class _WrappedFile:
         each: Callable[[Sequence[BytesLike]], object] | None = None,
     ) -> int:
         do = self._file.write
-        return self._outer.call(Call("write", self._name), lambda: do(offset, buffers, lengths, each))
+        return self._outer.call(StorageCall("write", self._name), lambda: do(offset, buffers, lengths, each))
 
     def cut(self, length: int) -> None:
-        self._outer.call(Call("cut", self._name), lambda: self._file.cut(length))
+        self._outer.call(StorageCall("cut", self._name), lambda: self._file.cut(length))
 
     def sync(self) -> None:
-        self._outer.call(Call("sync", self._name), self._file.sync)
+        self._outer.call(StorageCall("sync", self._name), self._file.sync)
 
     def remove(self) -> None:
-        self._outer.call(Call("remove", self._name), self._file.remove)
+        self._outer.call(StorageCall("remove", self._name), self._file.remove)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar, cast
 
 from rsdos.storage.base import Put, PutResult, Storage
-from rsdos.storage.wrapper import Call, StorageWrapper
+from rsdos.storage.wrapper import StorageCall, StorageWrapper
 
 _T = TypeVar("_T")
 
@@ -18,11 +18,11 @@ Fault = Exception | Put | None
 class FaultyStorage(StorageWrapper):
     """Fails where ``fault`` says so, which is asked about each call, in turn."""
 
-    def __init__(self, inner: Storage, fault: Callable[[Call], Fault]) -> None:
+    def __init__(self, inner: Storage, fault: Callable[[StorageCall], Fault]) -> None:
         super().__init__(inner)
         self.fault = fault
 
-    def call(self, call: Call, do: Callable[[], _T]) -> _T:
+    def call(self, call: StorageCall, do: Callable[[], _T]) -> _T:
         fault = self.fault(call)
         if isinstance(fault, Exception):
             raise fault
@@ -36,8 +36,8 @@ class RecordingStorage(StorageWrapper):
 
     def __init__(self, inner: Storage) -> None:
         super().__init__(inner)
-        self.calls: list[Call] = []
+        self.calls: list[StorageCall] = []
 
-    def call(self, call: Call, do: Callable[[], _T]) -> _T:
+    def call(self, call: StorageCall, do: Callable[[], _T]) -> _T:
         self.calls.append(call)
         return do()

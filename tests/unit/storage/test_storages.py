@@ -15,7 +15,7 @@ from rsdos.model import BytesLike
 from rsdos.storage.base import FileInfo, Put, PutResult, RandomAccess, Storage, Traits, check_name, require
 from rsdos.storage.local import LocalStorage
 from rsdos.storage.memory import MemoryStorage
-from rsdos.storage.wrapper import CHANGING, Call, StorageWrapper
+from rsdos.storage.wrapper import CHANGING, StorageCall, StorageWrapper
 from rsdos.testing import FaultyStorage, RecordingStorage, StorageConformance
 
 
@@ -239,10 +239,10 @@ def test_a_forked_child_has_a_copy_and_no_locks() -> None:
 
 def test_a_faulty_storage_fails_where_it_is_told() -> None:
     inner = MemoryStorage()
-    faults: dict[Call, Exception | Put] = {
-        Call("put_new", "lost"): Put.UNKNOWN,
-        Call("put_new", "late"): Put.TAKEN,
-        Call("write", "pack"): OSError(errno.ENOSPC, "full"),
+    faults: dict[StorageCall, Exception | Put] = {
+        StorageCall("put_new", "lost"): Put.UNKNOWN,
+        StorageCall("put_new", "late"): Put.TAKEN,
+        StorageCall("write", "pack"): OSError(errno.ENOSPC, "full"),
     }
     storage = FaultyStorage(inner, faults.get)
     assert storage.put_new("lost", b"").outcome is Put.UNKNOWN and inner.exists("lost")
@@ -264,14 +264,14 @@ def test_a_recording_storage_knows_every_call() -> None:
     file.cut(1)
     file.end()
     assert storage.calls == [
-        Call("put_new", "one"),
-        Call("open", "one"),
-        Call("append", "pack"),
-        Call("write", "pack"),
-        Call("sync", "pack"),
-        Call("cut", "pack"),
+        StorageCall("put_new", "one"),
+        StorageCall("open", "one"),
+        StorageCall("append", "pack"),
+        StorageCall("write", "pack"),
+        StorageCall("sync", "pack"),
+        StorageCall("cut", "pack"),
     ]
-    assert [call for call in storage.calls if call.verb not in CHANGING] == [Call("open", "one")]
+    assert [call for call in storage.calls if call.verb not in CHANGING] == [StorageCall("open", "one")]
 
 
 def test_what_a_medium_lacks_is_refused_by_its_name() -> None:
