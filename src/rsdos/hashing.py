@@ -113,7 +113,7 @@ class HashType:
         return JoinedDigests(keys, bytes.fromhex("".join(keys)), self.digest_bytes)
 
     def is_key(self, text: object) -> bool:
-        """Whether ``text`` has the form of a key."""
+        """Return whether ``text`` has the form of a key."""
         return isinstance(text, str) and self._is_key(text) is not None
 
     @cached_property

@@ -62,7 +62,7 @@ _Choice = TypeVar("_Choice", bound=Enum)
 
 
 def choice(kind: type[_Choice], value: _Choice | str) -> _Choice:
-    """Return the member of an enumeration that is given as itself or as its string. Raises `InvalidOption`."""
+    """Return the member of an enumeration that is given as itself or as its string. Raise `InvalidOption`."""
     try:
         return kind(value)
     except ValueError:

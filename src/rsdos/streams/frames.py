@@ -153,7 +153,7 @@ class FrameTable:
     checks: array[int]
 
     def __len__(self) -> int:
-        """The number of frames."""
+        """Return the number of frames."""
         return len(self.checks)
 
     def frame_size(self, index: int) -> int:

@@ -1,7 +1,7 @@
-"""disk-objectstore 1.5.0, name by name, over rsdos: each a thin translation to our own verbs.
+"""The names of disk-objectstore 1.5.0, each a thin translation to rsdos.
 
-``drop-in/`` in the repository installs it as the top-level package ``disk_objectstore``. What it does better than the
-original, and where it answers otherwise, is in ``docs/drop-in.md``.
+``drop-in/`` in the repository installs it as the top-level package ``disk_objectstore``. ``docs/drop-in.md``
+lists its improvements and differences.
 """
 
 import logging

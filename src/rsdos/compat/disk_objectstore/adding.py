@@ -1,4 +1,4 @@
-"""Objects straight into packs, and from another container."""
+"""Adds objects directly to packs, and from another container."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rsdos.model import BytesLike, CompressMode, Durability, Source
 
 
 def add_to_pack(engine: Engine, sources: Iterable[Source], compress: bool, sync: bool) -> list[str]:
-    """Append what is not packed yet, loose or not; returns the keys in order. Two equal objects are stored once."""
+    """Append the objects that are not packed yet. Return the keys in order. Equal objects are stored once."""
     if not isinstance(compress, bool):
         raise AssertionError("Only True or False are valid `compress` modes when adding directly to a pack")
     with engine.objects.writing():
@@ -23,12 +23,12 @@ def add_to_pack(engine: Engine, sources: Iterable[Source], compress: bool, sync:
 
 
 def contents(objects: Iterable[BytesLike], callback: Callback | None) -> Iterator[Source]:
-    """Bytes to add. Raises TypeError for anything else: a text would be taken for a path."""
+    """Return the bytes to add. Raise TypeError for anything else: a string would be taken for a path."""
     return map(memoryview, told(objects, callback, "Bulk storing"))
 
 
 def list_existing(engine: Engine, callback: Callback | None) -> None:
-    """What disk-objectstore tells while it reads all keys into memory, which is not done here."""
+    """Call the callback as disk-objectstore does while it reads all keys into memory. Here no keys are read."""
     total = len(engine.packed)
     if callback and total:
         callback("init", {"total": total, "description": "List existing"})
@@ -37,14 +37,14 @@ def list_existing(engine: Engine, callback: Callback | None) -> None:
 
 
 def readable(stream: Any) -> Any:
-    """The same stream. Raises AttributeError when it is none: a text would be taken for a path."""
+    """Return the stream. Raise AttributeError for anything else: a string would be taken for a path."""
     if not hasattr(stream, "read"):
         raise AttributeError(f"{type(stream).__name__!r} object has no attribute 'read'")
     return stream
 
 
 def opened(streams: Iterable[Any], open_streams: bool, callback: Callback | None) -> Iterator[Source]:
-    """The streams, each open until the next is asked for; those that a caller opened himself stay open."""
+    """Yield the streams, each open until the next is requested. Streams that the caller has opened stay open."""
     for source in told(streams, callback, "Bulk storing"):
         with source if open_streams else nullcontext(source) as stream:
             yield readable(stream)
@@ -53,9 +53,9 @@ def opened(streams: Iterable[Any], open_streams: bool, callback: Callback | None
 def import_objects(
     engine: Engine, source: Engine, keys: Iterable[str], compression: str | None, callback: Callback | None
 ) -> dict[str, str]:
-    """Copy objects; returns their keys there and here. With the same hash, only of those that were not here before.
+    """Copy objects. Return their keys in the source and here; with the same hash, only of those that were new here.
 
-    What is not there is passed over. Raises `InconsistentContent` when some are damaged, after the others are copied.
+    Missing objects are skipped. Raise `InconsistentContent` for damaged ones, after the others are copied.
     """
     is_same = engine.config.hash is source.config.hash
     wanted = [key for key in dict.fromkeys(keys) if source.config.hash.is_key(key)]

@@ -28,7 +28,7 @@ from rsdos.storage.permissions import make_directories
 LOGGER = BASE_LOGGER.getChild("disk_objectstore.backup_utils")
 
 _VANISHED = 24
-"""How rsync exits when a file was removed while it copied: a loose object that was packed or deleted meanwhile."""
+"""The exit code of rsync when a file vanished while it ran: a loose object was packed or deleted."""
 
 
 class BackupError(Exception):
@@ -36,7 +36,7 @@ class BackupError(Exception):
 
 
 def split_remote_and_path(dest: str) -> tuple[str | None, Path]:
-    """Host, None for this one, and path of ``[user@host:]path``. Raises ValueError."""
+    """Return the host (None for this one) and the path of ``[user@host:]path``. Raise ValueError."""
     parts = dest.split(":")
     if len(parts) > 2:
         raise ValueError("Invalid destination format: <remote>:<path>")
@@ -44,12 +44,12 @@ def split_remote_and_path(dest: str) -> tuple[str | None, Path]:
 
 
 def is_exe_found(exe: str) -> bool:
-    """Whether there is such a program."""
+    """Return whether a program exists."""
     return shutil.which(exe) is not None
 
 
 class BackupManager:
-    """A directory of backups, here or on another machine, and the commands that are run for it.
+    """A directory of backups, here or on another machine, and its commands.
 
     Raises ValueError for arguments that make no sense and `BackupError` when the other machine does not answer.
     """
@@ -70,18 +70,18 @@ class BackupManager:
         self.rsync_version = self.get_rsync_major_version()
 
     def check_if_remote_accessible(self) -> None:
-        """Raise `BackupError` when the other machine does not answer."""
+        """Raise `BackupError` if the other machine does not answer."""
         LOGGER.info("Checking if '%s' is accessible...", self.remote)
         if not self.run_cmd(["exit"])[0]:
             raise BackupError(f"Remote '{self.remote}' is not accessible!")
         LOGGER.info("Success! '%s' is accessible!", self.remote)
 
     def check_path_exists(self, path: Path) -> bool:
-        """Whether there is something at the path, there."""
+        """Return whether the path exists on that machine."""
         return self.run_cmd(["[", "-e", str(path), "]"])[0]
 
     def run_cmd(self, args: list[str]) -> tuple[bool, str]:
-        """Run a command there; whether it succeeded, and what it printed."""
+        """Run a command on that machine. Return whether it succeeded, and its output."""
         command = ["ssh", self.remote, *args] if self.remote else args[:]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         LOGGER.debug(
@@ -90,7 +90,7 @@ class BackupManager:
         return done.returncode == 0, done.stdout
 
     def get_rsync_major_version(self) -> int | None:
-        """The first number of rsync's version."""
+        """Return the major version of rsync."""
         done = subprocess.run([self.rsync_exe, "--version"], capture_output=True, text=True, check=False)
         match = re.search(r"rsync\s+version\s+(\d+)\.\d+\.\d+", done.stdout)
         return int(match[1]) if match else None
@@ -104,10 +104,10 @@ class BackupManager:
         dest_trailing_slash: bool = False,
         extra_args: list[str] | None = None,
     ) -> None:
-        """Copy a file or directory into ``dest``, or with ``src_trailing_slash`` what is in the directory.
+        """Copy a file or directory into ``dest``; with ``src_trailing_slash``, the content of the directory.
 
         What is as in ``link_dest`` is linked. A container is copied in the order in which that is safe while it is
-        in use, see `backup_container`. Raises `BackupError`.
+        in use, see `backup_container`. Raise `BackupError`.
         """
         if not src_trailing_slash and is_container(src):
             self.run_cmd(["mkdir", "-p", str(dest)])
@@ -129,7 +129,7 @@ class BackupManager:
             arguments += ["-vv"]
         arguments += extra
         if link_dest:
-            # rsync takes a relative one from the destination.
+            # rsync resolves a relative path from the destination.
             arguments += [f"--link-dest={link_dest if self.remote else link_dest.resolve()}"]
         target = f"{dest}/" if makes_dest else str(dest)
         arguments += [f"{src}/" if is_content else str(src), f"{self.remote}:{target}" if self.remote else target]
@@ -140,7 +140,7 @@ class BackupManager:
             raise BackupError(f"rsync failed for: {src!s} to {dest!s}: {done.stderr or ''}")
 
     def get_existing_backup_folders(self) -> list[str]:
-        """The finished backups. Raises `BackupError`."""
+        """Return the finished backups. Raise `BackupError`."""
         find = ["find", str(self.path), "-maxdepth", "1", "-type", "d", "-name", "backup_*_*", "-print"]
         is_done, output = self.run_cmd(find)
         if not is_done:
@@ -148,17 +148,17 @@ class BackupManager:
         return output.splitlines()
 
     def get_last_backup_folder(self) -> Path | None:
-        """The newest backup."""
+        """Return the newest backup."""
         existing = self._in_order()
         return Path(existing[-1]) if existing else None
 
     def _in_order(self) -> list[str]:
-        """The finished backups, oldest first. One named for the end of time is none: it would stay the newest."""
+        """Return the finished backups, oldest first. A name in the last year would stay the newest, and is left out."""
         folders = {Path(folder).name: folder for folder in self.get_existing_backup_folders()}
         return [folders[name] for name in names_among(folders)]
 
     def delete_old_backups(self) -> None:
-        """Remove all but the newest and the ``keep`` before it."""
+        """Remove all backups except the newest and the ``keep`` before it."""
         if self.keep is None:
             return
         for folder in self._in_order()[: -(self.keep + 1)]:
@@ -170,7 +170,7 @@ class BackupManager:
     def backup_auto_folders(self, backup_func: Callable[[Path, Path | None], Any]) -> None:
         """Let ``backup_func(path, previous)`` fill ``live-backup``, which is then named ``backup_<time>_<random>``.
 
-        ``last-backup`` is a link to the newest, and old ones are removed. Raises `BackupError`.
+        ``last-backup`` is a link to the newest, and old ones are removed. Raise `BackupError`.
         """
         live = self.path / "live-backup"
         if self.run_cmd(["[", "-L", str(live), "]"])[0]:
@@ -178,7 +178,7 @@ class BackupManager:
         last = self.get_last_backup_folder()
         LOGGER.info("Last backup: %s", last)
         backup_func(live, last)
-        # Names go up, also for two backups of one second: the newest is told by its name.
+        # Names ascend, also for two backups in one second: the newest is found by its name.
         name = next_name([Path(folder).name for folder in self._in_order()])
         if not self.run_cmd(["mv", str(live), str(self.path / name)])[0]:
             raise BackupError(f"Failed to move '{live!s}' to '{self.path / name!s}'")
@@ -189,7 +189,7 @@ class BackupManager:
 
 
 def is_container(path: Path) -> bool:
-    """Whether a directory is a container."""
+    """Return whether a directory is a container."""
     try:
         return path.is_dir() and Container(path).is_initialised
     except (RsdosError, OSError):
@@ -197,24 +197,24 @@ def is_container(path: Path) -> bool:
 
 
 def backup_container(manager: BackupManager, container: Container, path: Path, prev_backup: Path | None = None) -> None:
-    """Copy a container, of either version, to ``path``, while it is in use; what did not change is linked.
+    """Copy a container of either version to ``path`` while it is in use. Unchanged files are linked.
 
     First the loose objects, so that one that is packed meanwhile is met among the packs; then a copy of the index, made
     at one moment; then the packs, which hold all that this index names and are kept until then; the settings last.
-    Deletes and repacks may go on (of ours; disk-objectstore's may not). Raises `BackupError`.
+    Deletes and repacks may go on (of ours; disk-objectstore's may not). Raise `BackupError`.
     """
     engine = container.engine
     if not manager.run_cmd(["mkdir", "-p", str(path)])[0]:
         raise BackupError(f"Couldn't create '{path!s}'")
     with suppress(OSError):
-        engine.layout.make(engine.layout.locks)  # disk-objectstore makes none.
+        engine.layout.make(engine.layout.locks)  # disk-objectstore does not make it.
     with engine.protect_packs(), temporary_directory() as temporary:
         manager.call_rsync(container._get_loose_folder(), path, link_dest=prev_backup, dest_trailing_slash=True)
         try:
             _copy_index(engine, temporary)
         except (RsdosError, OSError) as error:
             raise BackupError(f"the index of {container.get_folder()}: {error}") from error
-        # By content: rsync takes two indices of one size and one second for the same.
+        # Compare contents: for rsync, two index files of one size and one second are the same.
         index = Path(temporary)
         manager.call_rsync(index, path, prev_backup, src_trailing_slash=True, extra_args=["--checksum"])
         packs = container._get_pack_folder()
@@ -226,7 +226,7 @@ def backup_container(manager: BackupManager, container: Container, path: Path, p
 
 
 def _copy_index(engine: Engine, root: str) -> None:
-    """Put what the index is at this moment to its place in ``root``."""
+    """Write a snapshot of the index to its place in ``root``."""
     for directory in engine.layout.directories:
         make_directories(os.path.join(root, os.path.relpath(directory, engine.layout.root)))
     with engine.packed.checkpoint(root) as pin:

@@ -1,4 +1,4 @@
-"""Progress as disk-objectstore tells it: ``callback(action, value)``.
+"""Progress in the form of disk-objectstore: ``callback(action, value)``.
 
 ``action`` is "init" with ``{"total": …, "description": …}``, "update" with an int, or "close" with None.
 """
@@ -13,11 +13,11 @@ Callback = Callable[[str, Any], Any]
 _T = TypeVar("_T")
 
 _UPDATES = 400
-"""How often a callback is told of the progress of one step, at most."""
+"""Updates in one step at most."""
 
 
 class CallbackProgress:
-    """A `rsdos.interfaces.Progress` that a callback hears of, under a description and a total of its own.
+    """A `rsdos.protocols.Progress` that calls a callback, with its own description and total.
 
     With ``share`` the updates add up to that part of the total, whatever the unit of the progress is.
     """
@@ -54,7 +54,7 @@ class CallbackProgress:
 
 
 def told(items: Iterable[_T], callback: Callback | None, description: str, total: int | None = None) -> Iterator[_T]:
-    """The same items; a callback hears of each that is done with."""
+    """Yield the same items, and call the callback after each."""
     if callback is None:
         yield from items
         return
@@ -75,7 +75,7 @@ def told(items: Iterable[_T], callback: Callback | None, description: str, total
 
 
 def rename_callback(callback: Callback | None, new_description: str) -> Callback | None:
-    """The same callback, which is told another description; None stays None."""
+    """Return the callback with another description; None for None."""
     if callback is None:
         return None
 

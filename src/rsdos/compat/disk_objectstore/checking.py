@@ -1,4 +1,4 @@
-"""Validation as disk-objectstore reports it: every object is decoded and hashed."""
+"""Validation in the form of disk-objectstore: every object is decoded and hashed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from rsdos.stores.packs import Listed
 
 
 def validate(engine: Engine, callback: Callback | None) -> ValidationIssues:
-    """Hash all objects, the loose ones and then pack by pack. Readers and writers go on meanwhile."""
+    """Hash all objects, first the loose ones, then pack by pack. Readers and writers are not blocked."""
     issues = ValidationIssues([], [], [], [])
     with engine.protect_packs():
         keys = list(engine.loose)
         for key in told(keys, callback, "Loose objects"):
             if not _is_whole(engine, key):
                 issues.invalid_hashes_loose.append(key)
-        # Behind the loose ones: what was packed before its turn came is among these.
+        # After the loose ones: objects that were packed before they were checked are listed here.
         for pack in engine.packed.listed():
             if pack.objects:
                 checked = _checked(engine, pack, issues)
@@ -33,7 +33,7 @@ def validate(engine: Engine, callback: Callback | None) -> ValidationIssues:
 
 def _is_whole(engine: Engine, key: str) -> bool:
     digest = bytes.fromhex(key)
-    # One that is gone was packed or deleted meanwhile.
+    # A file that is gone was packed or deleted.
     return engine.loose.has_hash(digest) or not engine.loose.contains_many([digest])[0]
 
 
@@ -45,12 +45,12 @@ def _rehashed(engine: Engine, pack: Listed) -> Iterator[tuple[bytes, bool]]:
 
 
 def _checked(engine: Engine, pack: Listed, issues: ValidationIssues) -> Iterator[None]:
-    """One for each object; what is wrong with it is noted."""
+    """Check each object and add its damage to the issues. Yield once for each."""
     end = 0
     for digest, is_good in _rehashed(engine, pack):
         key, good = digest.hex(), is_good
         if not good and not engine.packed.is_latest(engine.packed.version()):
-            # It may stand in another pack by now, or be deleted.
+            # The object may have been moved to another pack, or deleted.
             engine.packed.refresh()
             good = engine.packed.has_hash(digest)
         try:
@@ -68,7 +68,7 @@ def _checked(engine: Engine, pack: Listed, issues: ValidationIssues) -> Iterator
 
 
 def _note(engine: Engine, meta: ObjectMeta, issues: ValidationIssues) -> None:
-    """Tell a wrong size from wrong bytes: what disk-objectstore says of an object that is not as its row has it."""
+    """Add an issue as disk-objectstore does: a wrong size, or wrong bytes."""
     is_hash_wrong = True
     size: int | None = None
     if meta.extent and meta.codec is not Codec.ZSTD:

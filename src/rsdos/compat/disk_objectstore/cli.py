@@ -20,14 +20,14 @@ from rsdos.compat.disk_objectstore.container import Container
 
 
 class ContainerContext:
-    """The container that a command works on, opened when it is asked for."""
+    """The container of a command, opened on request."""
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)
 
     @property
     def path(self) -> Path:
-        """Where it is, or will be."""
+        """The path of the container, which may not exist yet."""
         return self._path
 
     @property
@@ -42,7 +42,7 @@ pass_dostore = click.make_pass_decorator(ContainerContext)
 
 
 class _Commands(click.Group):
-    """Whatever is printed is printed whole, or it is an error."""
+    """Commands that print all of their output, or end with an error."""
 
     def main(self, *arguments: Any, **more: Any) -> Any:
         if more.get("standalone_mode", True):
@@ -116,7 +116,7 @@ def validate(dostore: ContainerContext, verbose: bool) -> None:
 
 
 def _bar() -> Callback:
-    """A callback that draws a bar on stderr."""
+    """Return a callback that draws a bar on stderr."""
     bars: list[Any] = []
 
     def callback(action: str, value: Any) -> None:

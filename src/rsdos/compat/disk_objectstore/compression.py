@@ -15,19 +15,19 @@ _HASHES = {"sha1": hashlib.sha1, "sha256": hashlib.sha256}
 _CHUNK = 1 << 19
 
 _WORTH_IT = 0.9
-"""A stored form that is no smaller than this part of the raw one is not worth its decompression."""
+"""The largest share of the raw bytes that a stored form may have, to be worth its decompression."""
 
 _SAMPLE = 1 << 10
 _MOST_SAMPLED = 1 << 17
 
 
 def is_known_hash(hash_type: str) -> bool:
-    """Whether a container can have keys of this hash."""
+    """Return whether a container can have keys of this hash."""
     return hash_type in _HASHES
 
 
 def get_hash_cls(hash_type: str) -> Callable[..., Any]:
-    """What makes a new hasher. Raises ValueError."""
+    """Return the function that makes a hasher. Raise ValueError."""
     try:
         return _HASHES[hash_type]
     except KeyError:
@@ -35,7 +35,7 @@ def get_hash_cls(hash_type: str) -> Callable[..., Any]:
 
 
 def compute_hash_and_size(stream: Any, hash_type: str) -> tuple[str, int]:
-    """The hex digest of what is left of a stream, and how many bytes these are."""
+    """Return the hex digest of the rest of a stream, and its number of bytes."""
     hasher = get_hash_cls(hash_type)()
     size = 0
     while chunk := stream.read(_CHUNK):
@@ -45,12 +45,12 @@ def compute_hash_and_size(stream: Any, hash_type: str) -> tuple[str, int]:
 
 
 def get_compressobj_instance(algorithm: str) -> Any:
-    """A new compressor for ``zlib+1`` to ``zlib+9``. Raises ValueError."""
+    """Return a new compressor for ``zlib+1`` to ``zlib+9``. Raise ValueError."""
     return zlib.compressobj(level=_level(algorithm))
 
 
 def get_stream_decompresser(algorithm: str) -> type[ZlibStreamDecompresser]:
-    """The class that decompresses what such an algorithm has made. Raises ValueError."""
+    """Return the class of streams that decompress this algorithm. Raise ValueError."""
     _level(algorithm)
     return ZlibStreamDecompresser
 
@@ -67,7 +67,7 @@ def _level(algorithm: str) -> int:
 def should_compress(
     source_stream: Any, compress_mode: CompressMode, source_compressed: bool, source_length: int, source_size: int
 ) -> bool:
-    """Whether an object should be stored compressed. The stream is read only for AUTO, and put back to where it was."""
+    """Return whether to store an object compressed. Only AUTO reads the stream, and restores its position."""
     match compress_mode:
         case CompressMode.NO:
             return False
@@ -83,7 +83,7 @@ def should_compress(
 
 
 def estimate_compression(stream: Any, size: int) -> float:
-    """The stored part of the raw bytes, estimated from samples of 128 KiB at most; 1.0 for no bytes."""
+    """Estimate the ratio of stored to raw bytes from samples of 128 KiB at most; 1.0 for an empty stream."""
     if size == 0:
         return 1.0
     before = stream.tell()

@@ -91,7 +91,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """`Obj` and `get_session`: they want SQLAlchemy, so the drop-in has them in a module of its own."""
+    """Import `Obj` and `get_session` late: they need SQLAlchemy, so the drop-in has them in a separate module."""
     if name not in ("Obj", "get_session"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module("disk_objectstore.database"), name)
@@ -101,7 +101,7 @@ ObjQueryResults = namedtuple("ObjQueryResults", ["hashkey", "offset", "length", 
 
 
 class Container(Folder):
-    """A container of either version, as disk-objectstore presents one.
+    """A container of either version, with the methods of disk-objectstore.
 
     May be shared between threads. Maintenance waits for its turn, other programs may read and write meanwhile. What
     is damaged raises `rsdos.DamagedObject` when it is read.
@@ -110,14 +110,14 @@ class Container(Folder):
     # Reading.
 
     def open_object(self, hashkey: str) -> io.BufferedReader:
-        """A stream of one object, to be closed by the caller. Raises `NotExistent`. (Not in disk-objectstore.)"""
+        """Return a stream of one object, which the caller closes. Raise `NotExistent`. (Not in disk-objectstore.)"""
         try:
             return reading.open_object(self._opened, hashkey)
         except (ObjectNotFound, ValueError) as error:
             raise NotExistent(f"No object with hash key {hashkey}") from error
 
     def get_object_content(self, hashkey: str) -> bytes:
-        """The bytes of one object, verified. Raises `NotExistent`."""
+        """Return the verified bytes of one object. Raise `NotExistent`."""
         try:
             return self._opened.objects.extract(hashkey)
         except (ObjectNotFound, ValueError) as error:
@@ -125,13 +125,13 @@ class Container(Folder):
 
     @contextmanager
     def get_object_stream(self, hashkey: str) -> Iterator[io.BufferedReader]:
-        """A stream of one object, for a ``with`` block. Raises `NotExistent`."""
+        """Open a stream of one object for a ``with`` block. Raise `NotExistent`."""
         with self.open_object(hashkey) as stream:
             yield stream
 
     @contextmanager
     def get_object_stream_and_meta(self, hashkey: str) -> Iterator[tuple[io.BufferedReader, ObjectMeta]]:
-        """A stream of one object and what is known of it, for a ``with`` block. Raises `NotExistent`."""
+        """Open a stream of one object, with its metadata, for a ``with`` block. Raise `NotExistent`."""
         meta = self.get_object_meta(hashkey)
         with self.open_object(hashkey) as stream:
             yield stream, meta
@@ -140,7 +140,7 @@ class Container(Folder):
     def get_objects_stream_and_meta(
         self, hashkeys: Iterable[str], skip_if_missing: bool = True
     ) -> Iterator[Iterator[tuple[str, io.BufferedReader | None, ObjectMeta]]]:
-        """Triplets (key, stream, meta), each key once: in storage order, then loose, then missing ones unless skipped.
+        """Iterate over (key, stream, meta), each key once: packed in storage order, loose, then missing unless skipped.
 
         A stream is good until the next triplet.
         """
@@ -149,18 +149,18 @@ class Container(Folder):
     def get_objects_meta(
         self, hashkeys: Iterable[str], skip_if_missing: bool = True
     ) -> Iterator[tuple[str, ObjectMeta]]:
-        """Pairs (key, meta), in the order of `get_objects_stream_and_meta`."""
+        """Yield pairs (key, meta), in the order of `get_objects_stream_and_meta`."""
         return reading.metas(self._opened, hashkeys, skip_if_missing)
 
     def get_object_meta(self, hashkey: str) -> ObjectMeta:
-        """What is known of one object. Raises `NotExistent`."""
+        """Return the metadata of one object. Raise `NotExistent`."""
         try:
             return reading.to_drop_in_meta(reading.newest_meta(self._opened, hashkey))
         except (ObjectNotFound, ValueError) as error:
             raise NotExistent(f"No object with hash key {hashkey}") from error
 
     def get_objects_content(self, hashkeys: list[str], skip_if_missing: bool = True) -> dict[str, bytes | None]:
-        """The bytes of many objects; None for missing ones unless they are skipped."""
+        """Return the bytes of many objects; None for missing ones unless they are skipped."""
         keys = list(dict.fromkeys(hashkeys))
         is_key = self._config.hash.is_key
         found = self._opened.objects.extract_many(filter(is_key, keys), missing="skip" if skip_if_missing else "none")
@@ -170,7 +170,7 @@ class Container(Folder):
         return contents
 
     def has_objects(self, hashkeys: list[str] | tuple[str, ...]) -> list[bool]:
-        """Which objects there are, in the order given. Any text may be asked for."""
+        """Return whether each object exists, in the order given. Strings that are not keys are allowed."""
         engine = self._opened
         keys = list(hashkeys)
         if all(map(engine.config.hash.is_key, keys)):
@@ -178,31 +178,31 @@ class Container(Folder):
         return [key in engine.objects for key in keys]
 
     def has_object(self, hashkey: str) -> bool:
-        """Whether there is an object of this key."""
+        """Return whether the container has an object of this key."""
         return self.has_objects([hashkey])[0]
 
     def list_all_objects(self) -> Iterator[str]:
-        """All keys, each once."""
+        """Yield all keys, each once."""
         return iter(self._opened.objects)
 
     def get_lazy_loose_stream(self, hashkey: str) -> LazyLooseStream:
-        """A stream of one object that is opened later."""
+        """Return a stream of one object that is opened later."""
         return LazyLooseStream(self, hashkey)
 
     # Counting.
 
     def count_objects(self) -> ObjectCount:
-        """How many objects and packs there are. Lists all loose files."""
+        """Count objects and packs. Lists all loose files."""
         engine = self._opened
         return ObjectCount(len(engine.packed), len(engine.loose), len(engine.layout.pack_ids()))
 
     def get_total_size(self) -> TotalSize:
-        """Bytes of objects and files. Lists all loose files."""
+        """Return the bytes of objects and files. Lists all loose files."""
         engine = self._opened
         sums = engine.packed.stats()
         packs = sum(self._get_pack_path_from_pack_id(pack_id).stat().st_size for pack_id in engine.layout.pack_ids())
         loose = sum(os.stat(path).st_size for path in engine.loose.names.paths())
-        # Of SQLite the one file: its log comes and goes.
+        # Only the database file of SQLite: its log is temporary.
         layout = engine.layout
         index = os.stat(layout.database).st_size if isinstance(layout, V1Layout) else sums.index_length
         return TotalSize(sums.size, sums.stored, packs, index, loose)
@@ -214,11 +214,11 @@ class Container(Folder):
     # Adding.
 
     def add_object(self, content: bytes) -> str:
-        """Store bytes as a loose object, unless there is a good copy already; returns the key."""
+        """Store bytes as a loose object, unless a good copy exists. Return the key."""
         return self._opened.objects.insert(memoryview(content))
 
     def add_streamed_object(self, stream: Any) -> str:
-        """Store what is left of a stream as a loose object, unless there is a good copy already; returns the key."""
+        """Store the rest of a stream as a loose object, unless a good copy exists. Return the key."""
         return self._opened.objects.insert(adding.readable(stream))
 
     def _new_object_writer(self) -> ObjectWriter:
@@ -260,7 +260,7 @@ class Container(Folder):
         do_fsync: bool = True,
         do_commit: bool = True,
     ) -> list[str]:
-        """Store streams in packs; returns the keys in order. ``open_streams`` enters each as a context.
+        """Store streams in packs. Return the keys in order. ``open_streams`` enters each as a context.
 
         No holes are ever left, and all is committed at the end: ``no_holes``, ``no_holes_read_twice`` and
         ``do_commit`` are accepted and make no difference. ``do_fsync=False`` is relaxed durability.
@@ -296,7 +296,7 @@ class Container(Folder):
         callback: Callable[..., Any] | None = None,
         do_fsync: bool = True,
     ) -> dict[str, str]:
-        """Copy objects of another container into packs; returns their keys there and here.
+        """Copy objects of another container into packs. Return their keys in the source and here.
 
         Stored bytes are copied as they are, or compressed anew with ``compress``. Memory is bounded by itself.
         """
@@ -313,29 +313,29 @@ class Container(Folder):
         callback: Callback | None = None,
         clean_loose_per_pack: bool = False,
     ) -> None:
-        """Pack all loose objects, always hashed and synced. Raises `InconsistentContent` when one is damaged."""
+        """Pack all loose objects, always hashed and synced. Raise `InconsistentContent` when one is damaged."""
         maintaining.pack_all_loose(self._opened, compress, validate_objects, callback, clean_loose_per_pack)
 
     def clean_storage(self, vacuum: bool = False) -> None:
-        """Remove loose files whose packed copy is good, and what dead programs left. Raises `InconsistentContent`."""
+        """Remove loose files whose packed copy is good, and files of dead programs. Raise `InconsistentContent`."""
         maintaining.clean_storage(self._opened, vacuum)
 
     def delete_objects(self, hashkeys: list[str]) -> list[str]:
-        """Delete objects; returns the keys of those that were there. Readers and writers may go on."""
+        """Delete objects. Return the keys of those that existed. Readers and writers are not blocked."""
         return maintaining.delete_objects(self._opened, hashkeys)
 
     def repack(self, compress_mode: CompressMode = CompressMode.KEEP, callback: Callback | None = None) -> None:
-        """Write all packs anew. Readers and writers may go on."""
+        """Rewrite all packs. Readers and writers are not blocked."""
         maintaining.repack_all(self._opened, compress_mode, callback)
 
     def repack_pack(
         self, pack_id: str, compress_mode: CompressMode = CompressMode.KEEP, callback: Callback | None = None
     ) -> None:
-        """Write one pack anew; its objects go to one of another id, which no reader can hold."""
+        """Rewrite one pack into a pack of another id, which no reader can have open."""
         maintaining.repack_pack(self._opened, int(pack_id), compress_mode, callback)
 
     def loosen_object(self, hashkey: str) -> Path:
-        """Make a raw loose file of an object, and return its path. Raises `NotExistent`."""
+        """Make a raw loose file of an object. Return its path. Raise `NotExistent`."""
         path = self._get_loose_path_from_hashkey(hashkey)
         if not path.exists():
             engine = self._opened
@@ -349,7 +349,7 @@ class Container(Folder):
 
     @contextmanager
     def lock_pack(self, pack_id: str, allow_repack_pack: bool = False) -> Iterator[BinaryIO]:
-        """A pack of version 1, open for appending, that nobody else writes to. Raises FileExistsError when locked."""
+        """Lock a pack of version 1 and open it for appending. Raise FileExistsError when it is locked."""
         if not self._is_valid_pack_id(pack_id, allow_repack_pack):
             raise AssertionError(f"Invalid pack ID {pack_id}")
         layout = self._opened.layout

@@ -1,4 +1,4 @@
-"""What the methods of `Container` return. Fields can be had as items, too."""
+"""The results of the methods of `Container`. Their fields can be read as items, too."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class _WithItems:
-    """Fields as items; an unknown one is a KeyError."""
+    """Gives the fields as items. An unknown one raises KeyError."""
 
     def __getitem__(self, item: str) -> Any:
         return asdict(self)[item]  # type: ignore[call-overload]  # every subclass is a dataclass
@@ -18,7 +18,7 @@ class _WithItems:
 
 @dataclass(frozen=True)
 class ObjectCount(_WithItems):
-    """How many objects are packed and loose, those that are both counted in both; and how many packs there are."""
+    """The numbers of packed and of loose objects (one that is both counts twice), and of packs."""
 
     packed: int
     loose: int
@@ -27,9 +27,9 @@ class ObjectCount(_WithItems):
 
 @dataclass(frozen=True)
 class ObjectMeta(_WithItems):
-    """What is known of an object. ``size`` is raw bytes, ``pack_length`` stored bytes.
+    """The metadata of an object. ``size`` is raw bytes, ``pack_length`` stored bytes.
 
-    The ``pack_…`` fields are None for what is not packed, and ``size`` for what is missing.
+    The ``pack_…`` fields are None for an object that is not packed, and ``size`` for a missing one.
     """
 
     type: ObjectType
@@ -42,7 +42,7 @@ class ObjectMeta(_WithItems):
 
 @dataclass(frozen=True)
 class TotalSize(_WithItems):
-    """Bytes: of the packed objects raw and stored, of the files of packs and index, and of loose objects."""
+    """Bytes of the packed objects, raw and stored, of the files of packs and index, and of loose objects."""
 
     total_size_packed: int
     total_size_packed_on_disk: int
@@ -53,7 +53,7 @@ class TotalSize(_WithItems):
 
 @dataclass(frozen=True)
 class ValidationIssues(_WithItems):
-    """The keys of objects with a wrong hash, with a size that is not what the index says, or over another's bytes."""
+    """The keys of objects with a wrong hash, with another size than the index says, or overlapping another."""
 
     invalid_hashes_loose: list[str]
     invalid_hashes_packed: list[str]
@@ -61,5 +61,5 @@ class ValidationIssues(_WithItems):
     overlapping_packed: list[str]
 
     def is_valid(self) -> bool:
-        """Whether there are none."""
+        """Return whether there are no issues."""
         return not any(asdict(self).values())

@@ -1,16 +1,16 @@
-"""The exceptions of disk-objectstore. None of them is an exception of ours, nor a builtin, as users of it expect."""
+"""The exceptions of disk-objectstore. As there, none is a builtin or an exception of rsdos."""
 
 
 class NotExistent(Exception):
-    """There is no object of this key."""
+    """The container has no object of this key."""
 
 
 class NotInitialised(Exception):
-    """There is no container here yet."""
+    """The directory has no container yet."""
 
 
 class ModificationNotAllowed(Exception):
-    """An object cannot be changed any more."""
+    """The object cannot be changed any more."""
 
 
 class ClosingNotAllowed(Exception):
@@ -18,8 +18,8 @@ class ClosingNotAllowed(Exception):
 
 
 class InconsistentContent(Exception):
-    """The container holds bytes that are not those of their key, and cannot put that right by itself."""
+    """The container has an object with another hash than its key, and cannot repair it."""
 
 
 class IndexNotFound(NotInitialised, FileNotFoundError):
-    """There is no container here yet: what disk-objectstore says when it reads, and when it writes, in one."""
+    """The directory has no container yet: the errors of disk-objectstore for reading and for writing, in one class."""

@@ -1,4 +1,4 @@
-"""The directory of a container by the names of disk-objectstore: its settings, and where its files are."""
+"""The directory of a container by the names of disk-objectstore: its settings and the paths of its files."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from rsdos.model import ReadableBy, WhenBusy
 
 
 class Folder:
-    """A directory that is a container, or is to become one. Nothing is opened before the first use."""
+    """A directory that is a container or will become one. Nothing is opened before the first use."""
 
     def __init__(self, folder: str | Path) -> None:
-        # Resolved at the first use of the path itself: AiiDA makes one of these for each object, and it is 20 us.
+        # Resolved at first use: AiiDA makes one of these for each object, and resolving takes 20 us.
         path = os.fspath(folder)
         self._path = path if path[:1] == "/" and "/.." not in path else os.path.realpath(path)
         self._engine: Engine | None = None
@@ -32,11 +32,11 @@ class Folder:
         return Path(self._path).resolve()
 
     def get_folder(self) -> Path:
-        """The container's directory."""
+        """Return the container's directory."""
         return self._folder
 
     def close(self) -> None:
-        """Give descriptors and connections back. Idempotent; the container works again after it."""
+        """Close descriptors and connections. Idempotent; the container can be used again afterwards."""
         engine = getattr(self, "_engine", None)
         if engine is not None:
             engine.close()
@@ -53,7 +53,7 @@ class Folder:
         self._rest()
 
     def _rest(self) -> None:
-        """`close`, but for a little that makes the next opening cheap: AiiDA opens and closes for each object."""
+        """Close, but keep what makes the next opening cheap: AiiDA opens and closes for each object."""
         engine = getattr(self, "_engine", None)
         if engine is not None:
             engine.rest()
@@ -65,7 +65,7 @@ class Folder:
         self._path = str(folder)
         self._engine = None
 
-    # What the container is.
+    # The settings of the container.
 
     @property
     def _opened(self) -> Engine:
@@ -82,7 +82,7 @@ class Folder:
 
     @property
     def is_initialised(self) -> bool:
-        """Whether there is a container here, with all its directories."""
+        """Whether the directory is a container with all its directories."""
         try:
             return all(map(os.path.isdir, self._opened.layout.directories)) and self._get_config_file().exists()
         except (RsdosError, IndexNotFound):
@@ -96,9 +96,9 @@ class Folder:
         hash_type: str = "sha256",
         compression_algorithm: str = "zlib+1",
     ) -> None:
-        """Make a container of version 1; ``clear`` deletes what is in the directory first, whatever it is.
+        """Create a container of version 1. ``clear`` first deletes everything in the directory.
 
-        Raises ValueError, and FileExistsError when there is anything in the directory.
+        Raise ValueError, and FileExistsError when the directory is not empty.
         """
         config = Config(
             compression=compression_algorithm,
@@ -121,35 +121,35 @@ class Folder:
 
     @property
     def loose_prefix_len(self) -> int:
-        """Characters of a key that name the directory of a loose object."""
+        """The number of characters of a key that name the directory of a loose object."""
         return self._config.loose_prefix_len
 
     @property
     def pack_size_target(self) -> int:
-        """Stored bytes at which a pack is full."""
+        """The stored bytes at which a pack is full."""
         return self._config.pack_size_target
 
     @property
     def hash_type(self) -> str:
-        """What keys are made with."""
+        """The name of the hash that makes keys."""
         return self._config.hash_type
 
     @property
     def container_id(self) -> str:
-        """What tells the container from all others."""
+        """The unique id of the container."""
         return self._config.container_id
 
     @property
     def compression_algorithm(self) -> str:
-        """What compressing means here."""
+        """The compression algorithm of the container."""
         return self._config.compression
 
     @property
     def engine(self) -> Engine:
-        """The open container's parts. Raises `NotInitialised`. (Not in disk-objectstore.)"""
+        """The open container. Raises `NotInitialised`. (Not in disk-objectstore.)"""
         return self._opened
 
-    # What other programs take of the inner parts.
+    # Inner methods that other programs use.
 
     def _get_sandbox_folder(self) -> Path:
         return self._folder / "sandbox"

@@ -1,4 +1,4 @@
-"""Our log records under the name that users of disk-objectstore configure."""
+"""Passes the log records of rsdos to the logger that users of disk-objectstore configure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 
 
 class _Forward(logging.Handler):
-    """Hands records to another logger, if that wants their level."""
+    """Passes records to another logger, if it is enabled for their level."""
 
     def __init__(self, target: logging.Logger) -> None:
         super().__init__()
@@ -18,6 +18,6 @@ class _Forward(logging.Handler):
 
 
 def forward(source: logging.Logger, target: logging.Logger) -> None:
-    """Let ``target`` have the records of ``source``, in place of the root logger."""
+    """Send the records of ``source`` to ``target`` instead of the root logger."""
     source.addHandler(_Forward(target))
     source.propagate = False

@@ -17,7 +17,7 @@ from rsdos.progress import SILENCE
 def pack_all_loose(
     engine: Engine, compress: bool | CompressMode, must_be_whole: bool, callback: Callback | None, clean_up: bool
 ) -> None:
-    """Pack; raises `InconsistentContent` at the end when a loose object is damaged. It is never packed."""
+    """Pack all loose objects. Damaged ones are not packed: raise `InconsistentContent` for them at the end."""
     mode = compress if isinstance(compress, CompressMode) else CompressMode.YES if compress else CompressMode.NO
     progress = CallbackProgress(callback, "Packing loose objects") if callback else SILENCE
     report = pack.pack_all(engine, pack.PackOptions(mode, clean_up), progress)
@@ -27,7 +27,7 @@ def pack_all_loose(
 
 
 def clean_storage(engine: Engine, vacuum: bool) -> None:
-    """Clean; with ``vacuum``, bring the index into its shortest form first."""
+    """Clean. With ``vacuum``, compact the index first."""
     if vacuum:
         merge.execute(engine, merge.plan(engine))
     clean.execute(engine, clean.plan(engine))
@@ -46,7 +46,7 @@ def _duplicates(engine: Engine) -> list[str]:
 
 
 def delete_objects(engine: Engine, keys: Iterable[str]) -> list[str]:
-    """Delete; returns the keys of what was there. Anything that is no key is passed over."""
+    """Delete objects. Return the keys of those that existed. Ignore strings that are not keys."""
     deleted: list[str] = []
     wanted = [key for key in keys if engine.config.hash.is_key(key)]
     plan = delete.plan(engine, delete.DeleteOptions(wanted))
@@ -55,7 +55,7 @@ def delete_objects(engine: Engine, keys: Iterable[str]) -> list[str]:
 
 
 def repack_pack(engine: Engine, pack_id: int, mode: CompressMode, callback: Callback | None) -> None:
-    """Write one pack anew; what is already as it should be stays. The objects go to a pack of another id."""
+    """Rewrite one pack into a pack of another id, unless it is as it should be."""
     sums = engine.packed.stats()
     found = [own for own in sums.packs if own.id == pack_id]
     if not found or not found[0].objects:
@@ -81,7 +81,7 @@ def _repack_options(engine: Engine, pack_id: int, mode: CompressMode) -> repack.
 
 
 def repack_all(engine: Engine, mode: CompressMode, callback: Callback | None) -> None:
-    """Write all packs anew, and bring the index into its shortest form."""
+    """Rewrite all packs, and compact the index."""
     for own in engine.packed.stats().packs:
         repack_pack(engine, own.id, mode, callback)
     merge.execute(engine, merge.plan(engine))

@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Location(Enum):
-    """Which of two sequences has an element."""
+    """The sequences that have an element: the left, the right, or both."""
 
     LEFTONLY = -1
     BOTH = 0
@@ -22,10 +22,10 @@ _END = object()
 def detect_where_sorted(
     left_iterator: Iterable[Any], right_iterator: Iterable[Any], left_key: Callable[[Any], Any] | None = None
 ) -> Iterator[tuple[Any, Location]]:
-    """Yield (element, where it is) in order; the left element where both have it.
+    """Yield (element, location) in order; the left element if both sequences have it.
 
-    ``left_key`` makes of a left element what is compared. Raises ValueError, when it gets there, where one of the
-    sequences is not sorted or says something twice.
+    ``left_key`` returns the value of a left element to compare. Raise ValueError at an element that is not in order, or
+    is repeated.
     """
     key = left_key or (lambda element: element)
     left, right = iter(left_iterator), iter(right_iterator)
@@ -53,17 +53,17 @@ def _next(elements: Iterator[Any], last: Any, key: Callable[[Any], Any], side: s
 
 
 def yield_first_element(iterator: Iterable[Sequence[Any]]) -> Iterator[Any]:
-    """The first of each."""
+    """Return the first item of each tuple."""
     return (element[0] for element in iterator)
 
 
 def merge_sorted(iterator1: Iterable[Any], iterator2: Iterable[Any]) -> Iterator[Any]:
-    """The elements of both, in order and each once."""
+    """Yield the elements of both sequences, in order, each once."""
     return (element for element, _ in detect_where_sorted(iterator1, iterator2))
 
 
 def chunk_iterator(iterator: Iterable[Any], size: int) -> Iterator[tuple[Any, ...]]:
-    """Tuples of ``size`` elements, the last may be shorter."""
+    """Yield tuples of ``size`` elements; the last may be shorter."""
     elements = iter(iterator)
     while chunk := tuple(islice(elements, size)):
         yield chunk

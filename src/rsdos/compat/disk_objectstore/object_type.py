@@ -1,10 +1,10 @@
-"""Where an object is."""
+"""The place of an object."""
 
 from enum import Enum
 
 
 class ObjectType(Enum):
-    """Where an object is: in a file of its own, in a pack, or nowhere."""
+    """The place of an object: loose, packed, or missing."""
 
     LOOSE = "loose"
     PACKED = "packed"

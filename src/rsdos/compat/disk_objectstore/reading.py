@@ -1,4 +1,4 @@
-"""Many objects as streams with what is known of them, in storage order."""
+"""Reads many objects as streams with their metadata, in storage order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rsdos.model import ObjectMeta as OwnMeta
 from rsdos.streams.seekable import ObjectStream
 
 _CHUNK = 1 << 16
-"""Keys that are put in storage order together."""
+"""Keys that are sorted by storage order together."""
 
 _SMALL = 1 << 16
 """Objects of at most so many bytes are read together, ..."""
@@ -27,7 +27,7 @@ MISSING = ObjectMeta(ObjectType.MISSING, None, None, None, None, None)
 
 
 def to_drop_in_meta(meta: OwnMeta) -> ObjectMeta:
-    """What we know of an object, in the words of disk-objectstore."""
+    """Return metadata in the form of disk-objectstore."""
     if meta.extent is None:
         return ObjectMeta(ObjectType.LOOSE, meta.size, None, None, None, None)
     pack_id, offset, length = meta.extent
@@ -35,7 +35,7 @@ def to_drop_in_meta(meta: OwnMeta) -> ObjectMeta:
 
 
 def metas(engine: Engine, keys: Iterable[str], skip_if_missing: bool) -> Iterator[tuple[str, ObjectMeta]]:
-    """(key, meta) of each key once: in storage order, then the loose objects, then the missing ones unless skipped."""
+    """Yield (key, meta) of each key once: packed in storage order, then loose, then missing ones unless skipped."""
     missing: list[str] = []
     for found in _in_order(engine, keys, missing):
         for meta in found:
@@ -47,7 +47,7 @@ def metas(engine: Engine, keys: Iterable[str], skip_if_missing: bool) -> Iterato
 def streams(
     engine: Engine, keys: Iterable[str], skip_if_missing: bool
 ) -> Iterator[tuple[str, io.BufferedReader | None, ObjectMeta]]:
-    """As `metas`, with a stream of each object that is good until the next one is asked for."""
+    """Yield as `metas`, with a stream of each object that is usable until the next one is requested."""
     missing: list[str] = []
     for found in _in_order(engine, keys, missing):
         for window in _windows(found):
@@ -57,7 +57,7 @@ def streams(
                 try:
                     stream = open_object(engine, meta.key) if data is None else ObjectStream(io.BytesIO(data))
                 except ObjectNotFound:
-                    missing.append(meta.key)  # Deleted meanwhile.
+                    missing.append(meta.key)  # It was deleted since the lookup.
                     continue
                 with stream:
                     yield meta.key, stream, to_drop_in_meta(meta)
@@ -66,20 +66,20 @@ def streams(
 
 
 def open_object(engine: Engine, key: str) -> ObjectStream:
-    """A stream of one object. Raises `ObjectNotFound`, `DamagedObject`."""
+    """Return a stream of one object. Raise `ObjectNotFound`, `DamagedObject`."""
     stream = engine.objects.open(key)
     return stream if isinstance(stream, ObjectStream) else ObjectStream(stream.detach(), 1 << 16)
 
 
 def newest_meta(engine: Engine, key: str) -> OwnMeta:
-    """What is known of an object; packed if it is so now. Raises `ObjectNotFound`, `InvalidKey`."""
+    """Return the metadata of an object; packed if it is packed now. Raise `ObjectNotFound`, `InvalidKey`."""
     version = engine.packed.version()
     meta = engine.objects.meta(key)
-    return _packed_meanwhile(engine, version, [meta])[0]
+    return _with_packed_since(engine, version, [meta])[0]
 
 
-def _packed_meanwhile(engine: Engine, version: object, found: list[OwnMeta]) -> list[OwnMeta]:
-    """The same, with loose objects looked up anew if something was committed since ``sight`` was the newest."""
+def _with_packed_since(engine: Engine, version: object, found: list[OwnMeta]) -> list[OwnMeta]:
+    """Return the same metadata, with loose objects looked up again if a commit has come since ``sight``."""
     if all(meta.extent for meta in found) or engine.packed.is_latest(version):
         return found
     engine.packed.refresh()
@@ -87,7 +87,7 @@ def _packed_meanwhile(engine: Engine, version: object, found: list[OwnMeta]) -> 
 
 
 def _in_order(engine: Engine, keys: Iterable[str], missing: list[str]) -> Iterator[list[OwnMeta]]:
-    """What is known of the objects, in lists of bounded size; the keys that are not there are added to ``missing``."""
+    """Yield the metadata of the objects in lists of bounded size. Add the keys of missing objects to ``missing``."""
     rest = iter(dict.fromkeys(keys))
     while chunk := list(islice(rest, _CHUNK)):
         version = engine.packed.version()
@@ -97,13 +97,13 @@ def _in_order(engine: Engine, keys: Iterable[str], missing: list[str]) -> Iterat
                 found.append(meta or engine.objects.meta(key))
             except (ObjectNotFound, ValueError):
                 missing.append(key)
-        found = _packed_meanwhile(engine, version, found)
+        found = _with_packed_since(engine, version, found)
         found.sort(key=_place)
         yield found
 
 
 def _looked_up(engine: Engine, keys: Sequence[str]) -> list[OwnMeta | None]:
-    """What is known of the objects at a first look, all at once; None is to be looked up by itself."""
+    """Return the metadata of all objects by one bulk lookup; None for an object that must be looked up by itself."""
     is_key = engine.config.hash.is_key
     digests = [bytes.fromhex(key) for key in keys if is_key(key)]
     try:
@@ -122,7 +122,7 @@ def _place(meta: OwnMeta) -> tuple[bool, int, int]:
 
 
 def _windows(found: Iterable[OwnMeta]) -> Iterator[list[OwnMeta]]:
-    """Runs of objects: many small ones, or a large one alone."""
+    """Yield windows of objects: many small ones, or a large one alone."""
     window: list[OwnMeta] = []
     size = 0
     for meta in found:
@@ -136,7 +136,7 @@ def _windows(found: Iterable[OwnMeta]) -> Iterator[list[OwnMeta]]:
 
 
 def _read(engine: Engine, window: Sequence[OwnMeta]) -> dict[str, bytes]:
-    """The small objects of a window. What is damaged or gone is left out: it is told when its turn comes."""
+    """Return the small objects of a window, without damaged and missing ones: those raise when they are read singly."""
     digests = engine.config.hash.parse_keys([meta.key for meta in window])
     read: dict[str, bytes] = {}
     try:

@@ -1,4 +1,4 @@
-"""The streams of disk-objectstore, as real file objects: ``readline``, ``readinto`` and iteration are there."""
+"""The streams of disk-objectstore, as real file objects with ``readline``, ``readinto`` and iteration."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CHUNK = 1 << 19
 
 
 class PackedObjectReader(Seekable):
-    """``length`` bytes from ``offset`` of a file that is open for reading, as a stream of their own.
+    """A stream of ``length`` bytes from ``offset`` of a file that is open for reading.
 
     Closing it does not close the file, which is shared: it is moved before each read.
     """
@@ -37,7 +37,7 @@ class PackedObjectReader(Seekable):
         return str(self._file.mode)
 
     def seek(self, target: int, whence: int = 0) -> int:
-        """Move within the object and return the new position. Raises ValueError beyond its ends."""
+        """Move within the object. Return the new position. Raise ValueError beyond the ends."""
         before = self._position
         if super().seek(target, whence) > self._size:
             self._position = before
@@ -57,7 +57,7 @@ class PackedObjectReader(Seekable):
 
 
 class CallbackStreamWrapper(io.RawIOBase):
-    """A stream whose progress a callback hears of. Closing it does not close the stream."""
+    """A stream that reports its progress to a callback. Closing it does not close the inner stream."""
 
     def __init__(
         self, stream: Any, callback: Callback | None, total_length: int = 0, description: str = "Streamed object"
@@ -117,14 +117,14 @@ class CallbackStreamWrapper(io.RawIOBase):
         return len(data)
 
     def close_callback(self) -> None:
-        """Tell the callback of the end; the stream stays open."""
+        """Report the end to the callback. The stream stays open."""
         if self._since:
             self._tell("update", self._since)
         self._tell("close", None)
 
 
 class ZlibLikeBaseStreamDecompresser(io.RawIOBase):
-    """The raw bytes of a compressed stream. Going back begins anew, or goes on in ``lazy_uncompressed_stream``."""
+    """The raw bytes of a compressed stream. Seeking back starts again, or uses ``lazy_uncompressed_stream``."""
 
     decompressobj_class: Callable[[], Any]
     decompress_error: type[Exception]
@@ -154,7 +154,7 @@ class ZlibLikeBaseStreamDecompresser(io.RawIOBase):
         return self._lazy.tell() if self._is_plain and self._lazy else self._position
 
     def read(self, size: int | None = -1) -> bytes:
-        """Up to ``size`` bytes, all without one. Raises ValueError when they do not decompress."""
+        """Return up to ``size`` bytes; all without a size. Raise ValueError when they cannot be decompressed."""
         if self._is_plain and self._lazy:
             return self._lazy.read(-1 if size is None else size)
         if size is None or size < 0:
@@ -166,7 +166,7 @@ class ZlibLikeBaseStreamDecompresser(io.RawIOBase):
         return data
 
     def _fill(self, wanted: int) -> bool:
-        """Decompress some more; whether there may be more still."""
+        """Decompress some more bytes. Return whether more may follow."""
         if self._decompressor.eof:
             return False
         stored = self._decompressor.unconsumed_tail or self._compressed.read(_CHUNK)
@@ -185,7 +185,7 @@ class ZlibLikeBaseStreamDecompresser(io.RawIOBase):
         return len(data)
 
     def seek(self, target: int, whence: int = 0) -> int:
-        """Move and return the new position, at most the end. Raises ValueError below zero."""
+        """Move to a position, at most the end, and return it. Raise ValueError below zero."""
         if whence not in (os.SEEK_SET, os.SEEK_CUR, os.SEEK_END):
             raise ValueError("Invalid value for `whence`: only 0, 1 and 2 are valid values.")
         goes_back = whence == os.SEEK_END or (whence == os.SEEK_CUR and target < 0)
@@ -207,7 +207,7 @@ class ZlibLikeBaseStreamDecompresser(io.RawIOBase):
         return self._position
 
     def _skip(self, target: int | None) -> None:
-        """Read on to a position, or to the end."""
+        """Read up to a position, or to the end."""
         while target is None or self._position < target:
             if not self.read(_CHUNK if target is None else min(_CHUNK, target - self._position)):
                 break
@@ -221,7 +221,7 @@ class ZlibStreamDecompresser(ZlibLikeBaseStreamDecompresser):
 
 
 class ZeroStream(io.RawIOBase):
-    """``length`` zero bytes. Not seekable."""
+    """A stream of ``length`` zero bytes. Not seekable."""
 
     def __init__(self, length: int) -> None:
         self._left = length
@@ -245,7 +245,7 @@ class ZeroStream(io.RawIOBase):
 
 
 class LazyOpener:
-    """A file that is opened when it is entered as a context, and closed when that is left."""
+    """A file that is opened at the beginning of a ``with`` block, and closed at its end."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -260,7 +260,7 @@ class LazyOpener:
         return "rb"
 
     def tell(self) -> int:
-        """The position in the file. Raises ValueError when it is not open."""
+        """Return the position in the file. Raise ValueError when it is not open."""
         if self._file is None:
             raise ValueError("I/O operation on closed file.")
         return self._file.tell()
@@ -280,7 +280,7 @@ class LazyOpener:
 
 
 class LazyLooseStream:
-    """A stream of an object that is opened when it is asked for. (No loose file is made for it.)"""
+    """A stream of an object that is opened on request. (No loose file is made for it.)"""
 
     def __init__(self, container: Any, hashkey: str) -> None:
         self._container = container
@@ -305,12 +305,12 @@ class LazyLooseStream:
         return self._stream
 
     def open_stream(self) -> None:
-        """Open the object. Raises `NotExistent`."""
+        """Open the object. Raise `NotExistent`."""
         if self.closed:
             self._stream = self._container.open_object(self._hashkey)
 
     def close_stream(self) -> None:
-        """Close it, if it is open."""
+        """Close the object, if it is open."""
         if self._stream is not None:
             self._stream.close()
             self._stream = None

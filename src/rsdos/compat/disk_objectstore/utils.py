@@ -1,4 +1,4 @@
-"""The names that ``disk_objectstore.utils`` has; each lives in a module of its subject."""
+"""The names of ``disk_objectstore.utils``, from the modules that define them."""
 
 import fcntl
 from contextlib import nullcontext
@@ -36,7 +36,7 @@ from rsdos.model import CompressMode
 
 F_FULLFSYNC: int = getattr(fcntl, "F_FULLFSYNC", 0)
 
-# For annotations: what is read from, what is sought in as well, and what is written to.
+# For annotations: streams to read, streams to read and seek in, and streams to write.
 StreamReadBytesType = (
     BinaryIO | PackedObjectReader | CallbackStreamWrapper | ZlibLikeBaseStreamDecompresser | ZeroStream
 )

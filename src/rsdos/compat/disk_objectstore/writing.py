@@ -1,4 +1,4 @@
-"""Writing a loose object by hand, as disk-objectstore lets its users do."""
+"""Writes a loose object through a file, as disk-objectstore allows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rsdos.storage import posix
 
 
 class HashWriterWrapper:
-    """A binary file open for writing, which hashes what is written."""
+    """A binary file open for writing that hashes the written bytes."""
 
     def __init__(self, write_stream: Any, hash_type: str) -> None:
         if "b" not in write_stream.mode:
@@ -37,7 +37,7 @@ class HashWriterWrapper:
         return str(self._stream.mode)
 
     def write(self, data: bytes) -> int:
-        """Write, and return the position in the file after it."""
+        """Write data. Return the new position in the file."""
         if self._position != self._stream.tell():
             raise AssertionError(
                 f"Error in the position ({self._position} vs {self._stream.tell()}): an earlier write failed"
@@ -61,9 +61,9 @@ class HashWriterWrapper:
 
 
 class ObjectWriter:
-    """A context manager that gives a file to write one object to, and puts it among the loose ones at its end.
+    """A context manager with a file to write one object to. At the end of the block the object is stored loose.
 
-    The file and the directory that it goes to are synced. An exception in the block stores nothing.
+    The file and its directory are synced. After an exception in the block nothing is stored.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class ObjectWriter:
         return self._hash_type
 
     def get_hashkey(self) -> str | None:
-        """The key, once the object is stored."""
+        """Return the key of the stored object."""
         return self._key
 
     def __enter__(self) -> HashWriterWrapper:
@@ -139,7 +139,7 @@ class ObjectWriter:
 
 
 def safe_flush_to_disk(fhandle: Any, real_path: Path, use_fullsync: bool = False) -> None:
-    """Put what was written to an open file on stable storage, and the directory that it is in."""
+    """Sync an open file, and its directory."""
     fhandle.flush()
     posix.sync_file(fhandle.fileno())
     posix.sync_directory(os.path.dirname(real_path))
