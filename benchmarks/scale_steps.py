@@ -115,7 +115,7 @@ def status(path: Path, start: int, end: int) -> list[Step]:
     from rsdos import Container
 
     Container(path).status()  # Imports.
-    seconds = sorted(_timed(Container(path).engine.packed.stats)[0] for _ in range(9))[4]
+    seconds = sorted(_timed(Container(path).engine.packed.maintenance.stats)[0] for _ in range(9))[4]
     return [Step("status", "status of the packed side, a fresh container object", end, 1000 * seconds, "ms")]
 
 

@@ -46,7 +46,7 @@ def originals() -> dict[str, bytes]:
             container.delete(keys[:1])
             extent = container.meta(keys[2]).extent
             assert extent
-            native(container.engine).merge_index()
+            native(container.engine).maintenance.merge_index()
             pack = (path / "packed" / "0000000001.pack").read_bytes()
             found = {
                 "config": (path / "config.json").read_bytes(),

@@ -113,7 +113,7 @@ class Ours(Side):
 
     def repack(self) -> None:
         engine = self.container.engine
-        for pack in engine.packed.stats().packs:
+        for pack in engine.packed.maintenance.stats().packs:
             # Named, since nothing is dead in it.
             repack.execute(engine, repack.plan(engine, repack.RepackOptions(pack_id=pack.id)))
 

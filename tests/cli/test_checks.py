@@ -62,7 +62,7 @@ def test_a_damaged_pack_is_named_and_what_it_does_not_hide_is_listed(
     batches = [container.insert_many(noise(9000 + start, start + at) for at in range(5)) for start in (0, 10, 20)]
     loose = container.insert(b"loose")
     if merged:
-        container.engine.packed.merge_index()
+        container.engine.packed.maintenance.merge_index()
     segment = manifest_of(container.path).segments[0].offset
     container.close()
     pack = tmp_path / "container" / "packed" / "0000000002.pack"

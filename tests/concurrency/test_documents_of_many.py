@@ -26,13 +26,13 @@ def validated(container: Container, place: str) -> None:
 
 
 def noted(container: Container, place: str) -> None:
-    container.engine.packed.note("test", place)
+    container.engine.packed.maintenance.note("test", place)
 
 
 def read(container: Container) -> list[object]:
     layout = container.engine.layout
     last, state = last_backup.read_note(layout), resume.load_state(layout)
-    return [last and last.place, state and state.loose, container.engine.packed.notes().get("test")]
+    return [last and last.place, state and state.loose, container.engine.packed.maintenance.notes().get("test")]
 
 
 @pytest.mark.parametrize("write", [backed_up, validated, noted])

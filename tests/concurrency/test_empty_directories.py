@@ -12,7 +12,7 @@ import pytest
 from rsdos import Container, Durability, Place
 from rsdos.storage import posix
 from rsdos.stores.loose.directories import LooseDirectories
-from rsdos.stores.loose.sandbox import LoneFile
+from rsdos.stores.sandbox import LoneFile
 from tests.data import key_of, noise
 from tests.helpers import assert_holds
 

@@ -70,7 +70,7 @@ def test_an_object_inserted_after_the_commit_of_a_delete_stays(store: Container,
     other = Container(store.path)
     key = store.insert(data)
     store.pack_all_loose(clean=False)
-    has_run = once(store.engine.packed, "delete", lambda: other.insert(data, to=place))
+    has_run = once(store.engine.packed.maintenance, "delete", lambda: other.insert(data, to=place))
     store.delete([key])
     assert has_run
     assert_there(store, data)
@@ -80,7 +80,7 @@ def test_an_object_inserted_after_the_commit_of_a_delete_stays(store: Container,
 def test_a_packed_object_inserted_loose_after_the_commit_stays(store: Container, place: Place) -> None:
     other = Container(store.path)
     key = store.insert(SMALL, to=Place.PACKED)
-    has_run = once(store.engine.packed, "delete", lambda: other.insert(SMALL, to=place))
+    has_run = once(store.engine.packed.maintenance, "delete", lambda: other.insert(SMALL, to=place))
     store.delete([key])
     assert has_run
     assert_there(store, SMALL)
@@ -128,18 +128,18 @@ def test_a_duplicate_in_a_pack_deleted_after_the_lookup_is_stored(
     store: Container, data: bytes, place: Place, before: tuple[bytes, ...], after: tuple[bytes, ...]
 ) -> None:
     key = store.insert(data, to=place)
-    packed = store.engine.packed
+    union = store.engine.objects
     seen: list[bool] = []
-    real = packed._all_copies
+    real = union._known
 
-    def look(trust: Any, digests: Any, raws: Any = None) -> Any:
-        answers = real(trust, digests, raws)
+    def look(digests: Any, trust: Any, raws: Any = None) -> Any:
+        answers = real(digests, trust, raws=raws)
         if not seen and bytes.fromhex(key) in digests:
             seen.append(True)
             delete(store, data)
         return answers
 
-    packed._all_copies = look  # type: ignore[method-assign]
+    union._known = look  # type: ignore[method-assign]
     objects = [*before, data, *after]
     # Nothing can be taken to be there already: a later look would see the delete.
     sources: list[Any] = [io.BytesIO(one) if len(one) > FRAME_SIZE else one for one in objects]
@@ -156,22 +156,22 @@ def test_a_duplicate_in_a_pack_deleted_just_before_the_commit_is_stored(
 ) -> None:
     """Behind everything that takes time; where there is nothing to commit, behind the last sync."""
     store.insert(data, to=place)
-    packed = store.engine.packed
+    union, packed = store.engine.objects, store.engine.packed
     if isinstance(packed, V1PackStore):
         there: tuple[Any, str] = (packed.database, "writing") if also else (packed.database, "find_many")
     else:
         index = native(store.engine).index
         there = (index.commits, "commit") if also else (index, "make_durable")
     has_run: list[bool] = []
-    real = packed._all_copies
+    real = union._known
 
-    def look(trust: Any, digests: Any, raws: Any = None) -> Any:
-        answers = real(trust, digests, raws)
+    def look(digests: Any, trust: Any, raws: Any = None) -> Any:
+        answers = real(digests, trust, raws=raws)
         if not has_run and any(digest.hex() == key_of(data) for digest in digests):
             has_run.extend(once(*there, lambda: delete(store, data), before=True) or [True])
         return answers
 
-    packed._all_copies = look  # type: ignore[method-assign]
+    union._known = look  # type: ignore[method-assign]
     store.insert_many([*also, io.BytesIO(data)])
     assert has_run
     assert_there(store, *also, data)
@@ -187,8 +187,11 @@ def test_a_duplicate_of_a_loose_file_deleted_after_the_lookup_is_stored(
     writer = Container(store.path, durability=durability)
     # A small one that has a file is looked at by the short way, which ends with the same two looks.
     is_short = place is Place.LOOSE and len(data) <= FRAME_SIZE
-    step = "_refuse_another" if is_short else "_known"
-    has_run = once(writer.engine.loose._insert, step, lambda: delete(store, data))
+    objects = writer.engine.objects
+    there: tuple[Any, str] = (
+        (objects.loose.publisher, "refuse_another") if is_short else (objects.loose_writer, "_known")
+    )
+    has_run = once(*there, lambda: delete(store, data))
     assert writer.insert(io.BytesIO(data)) == key_of(data)
     assert has_run
     assert_there(store, data)
@@ -219,7 +222,7 @@ def test_a_loose_duplicate_deleted_while_another_is_stored_is_stored_too(
     store: Container, data: bytes, place: Place
 ) -> None:
     store.insert_many([NEW, data], to=place)
-    insert = store.engine.loose._insert
+    insert = store.engine.objects.loose_writer
     has_run = once(insert, "_known", lambda: delete(store, NEW))
     has_run_too = once(insert, "_still_there", lambda: delete(store, data))
     store.insert_many([NEW, data], to=Place.LOOSE)
@@ -230,17 +233,17 @@ def test_a_loose_duplicate_deleted_while_another_is_stored_is_stored_too(
 @PLACES
 def test_a_packed_duplicate_deleted_while_another_is_stored_is_stored_too(store: Container, place: Place) -> None:
     store.insert_many([NEW, SMALL], to=place)
-    packed = store.engine.packed
-    real = packed._all_copies
+    union = store.engine.objects
+    real = union._known
     goes = [NEW, SMALL]
 
-    def look(trust: Any, digests: Any, raws: Any = None) -> Any:
-        answers = real(trust, digests, raws)
+    def look(digests: Any, trust: Any, raws: Any = None) -> Any:
+        answers = real(digests, trust, raws=raws)
         if goes:
             delete(store, goes.pop(0))
         return answers
 
-    packed._all_copies = look  # type: ignore[method-assign]
+    union._known = look  # type: ignore[method-assign]
     store.insert_many([NEW, SMALL])
     assert not goes
     assert_there(store, NEW, SMALL)
@@ -296,7 +299,7 @@ def test_an_object_deleted_after_a_transfer_found_it_is_copied(
     def delete_both() -> None:
         Container(target.path).delete([key_of(SMALL), key_of(LARGE)])
 
-    has_run = once(target.engine.packed, "appender", delete_both, before=True)
+    has_run = once(target.engine.packed, "writer", delete_both, before=True)
     plan = transfer.plan(target.engine, store.engine, transfer.TransferOptions())
     told: list[str] = []
     report = transfer.execute(target.engine, plan, tell=lambda theirs, ours: told.extend(ours))

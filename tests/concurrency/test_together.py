@@ -134,7 +134,7 @@ def test_two_writers_at_the_same_moment_count_what_both_wrote(container: Contain
     from rsdos.stores.encoding import Encoding
 
     encoding = Encoding(CompressMode.NO, container.config.codec)
-    with packed.appender() as first, other.appender() as second:
+    with packed.writer() as first, other.writer() as second:
         first.add_many(sources, encoding)
         second.add_many(sources[5:], encoding)
         first.commit()

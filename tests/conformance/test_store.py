@@ -15,14 +15,41 @@ import numpy as np
 import pytest
 
 from rsdos import Container, InvalidKey, InvalidOption, InvalidSource, ObjectNotFound, UnreadableSource
-from rsdos.model import FRAME_SIZE, Missing, Source
+from rsdos.model import FRAME_SIZE, Missing, Place, Source
 from rsdos.protocols import ObjectStore
+from rsdos.stores.base import Store
 from tests.data import key_of, noise, text
 from tests.helpers import ABSENT, BAD_KEYS, SIZES, Breaking, Pattern, objects_of_all_sizes, tree
 
+
+class _Alone:
+    """One of a container's two stores. By itself it only reads: what is in it already the container knows."""
+
+    def __init__(self, container: Container, store: Store, place: Place) -> None:
+        self._container, self._store, self._place = container, store, place
+
+    def insert(self, source: Source) -> str:
+        return self._container.insert(source, to=self._place)
+
+    def insert_many(self, sources: Iterable[Source]) -> list[str]:
+        return self._container.insert_many(sources, to=self._place)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._store)
+
+    def __len__(self) -> int:
+        return len(self._store)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._store
+
+
 _PICK: dict[str, Callable[[Container], ObjectStore]] = {
-    "loose": lambda container: container.engine.loose,
-    "packed": lambda container: container.engine.packed,
+    "loose": lambda container: cast(ObjectStore, _Alone(container, container.engine.loose, Place.LOOSE)),
+    "packed": lambda container: cast(ObjectStore, _Alone(container, container.engine.packed, Place.PACKED)),
     "union": lambda container: container.engine.objects,
     "container": lambda container: container,
 }

@@ -191,7 +191,7 @@ def _damaged_pack(path: Path) -> None:
         container.insert_many([*list(BASE.values())[:4], *NEW.values(), *list(BASE.values())[4:5]])
         container.insert_many(list(BASE.values())[5:], to=Place.LOOSE)
         container.delete(NEW)
-        scan = container.engine.packed.scan(1)
+        scan = container.engine.packed.inspection.scan(1)
     flip(path / "packed" / "0000000001.pack", scan.batches[-1].footer_offset + 20)
 
 

@@ -117,7 +117,9 @@ class Ours:
             # A pack of a commit that may or may not have reached the disk stays until somebody looks.
             with Container(path) as container:
                 container.clean_storage()
-                fresh -= {f"packs/{pack.id}" for pack in container.engine.packed.stats().packs if pack.objects}
+                fresh -= {
+                    f"packs/{pack.id}" for pack in container.engine.packed.maintenance.stats().packs if pack.objects
+                }
             fresh &= self.space(path).keys()
         assert not fresh, f"left behind: {fresh}"
         assert not [name for name in after if name.startswith("sandbox/")]
@@ -172,7 +174,7 @@ def _some_of_everything(path: Path, version: int) -> Mapping[str, bytes]:
 
 def _assert_no_legacy_leftovers(path: Path) -> None:
     with Container(path) as container:
-        sums = container.engine.packed.stats()
+        sums = container.engine.packed.maintenance.stats()
         stored = {str(pack.id): pack.stored for pack in sums.packs if pack.length}
     assert tree(path / "sandbox") == {} and tree(path / "duplicates") == {}
     there = tree(path / "packs")

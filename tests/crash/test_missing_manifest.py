@@ -30,7 +30,7 @@ WRITERS: dict[str, Callable[[Container], object]] = {
     "optimize": lambda container: optimize.execute(
         container.engine, optimize.plan(container.engine, optimize.OptimizeOptions())
     ),
-    "note": lambda container: container.engine.packed.note("anything", 1),
+    "note": lambda container: container.engine.packed.maintenance.note("anything", 1),
 }
 
 

@@ -58,7 +58,7 @@ def make_templates(root: Path) -> Template:
             keys = container.insert(LOOSE), container.insert_many([PACKED, *(noise(200, seed) for seed in range(9))])[0]
             container.insert_many([noise((2 << 20) + 5, 3)])
             container.delete([container.insert(b"deleted"), container.insert_many([b"deleted too"])[0]])
-            container.engine.packed.note("a note", 1)
+            container.engine.packed.maintenance.note("a note", 1)
             container.backup(root / f"backup-{version}")
         # Dead writers' and others' leftovers have places too.
         claim = path / "sandbox" / f"0a1b2c3d-999999-{'0' * 16}"

@@ -15,7 +15,7 @@ from rsdos import Container
 from rsdos.index.manifest import Manifest, SegmentEntry, decode_manifest, encode_manifest
 from rsdos.index.segment import BLOCK_SIZE, SegmentLayout, check_of
 from rsdos.layout import Layout, V1Layout
-from rsdos.stores.v1.store import write_notes
+from rsdos.stores.v1.notes import write_notes
 from tests.data import key_of
 from tests.hostile.limits import rsdos
 
@@ -123,6 +123,6 @@ def test_notes_and_rows_of_version_1_that_are_large_take_no_memory(tmp_path: Pat
 def test_a_commit_makes_no_manifest_that_would_not_be_read(path: Path) -> None:
     with Container(path) as container:
         with pytest.raises(OSError, match="manifest"):
-            container.engine.packed.note("long", "x" * (17 << 20))
+            container.engine.packed.maintenance.note("long", "x" * (17 << 20))
         assert container.extract(container.insert_many([b"another"])[0]) == b"another"
     assert os.listdir(path / "index")

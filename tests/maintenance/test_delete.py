@@ -13,7 +13,7 @@ import pytest
 from rsdos import Busy, CompressMode, Container, InvalidKey, InvalidOption, ObjectNotFound, Place
 from rsdos.index.merge import MOST_SEGMENTS
 from rsdos.maintenance import delete, retain
-from rsdos.model import FRAME_SIZE, Trust
+from rsdos.model import FRAME_SIZE
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.packed.store import PackedStore
 from tests.data import key_of, noise, text
@@ -95,7 +95,7 @@ def test_dead_bytes_are_counted(container: Container) -> None:
 
 def test_every_copy_of_a_key_is_killed_and_counted_once(container: Container) -> None:
     encoding = Encoding(CompressMode.NO, container.config.codec)
-    with container.engine.packed.appender() as one, Container(container.path).engine.packed.appender() as two:
+    with container.engine.packed.writer() as one, Container(container.path).engine.packed.writer() as two:
         for appender in (one, two):
             appender.add_many([b"both", b"more"], encoding)
             appender.commit()
@@ -159,8 +159,8 @@ def test_a_duplicate_deleted_before_the_commit_is_written(store: Container) -> N
         for also in ([], [noise(100, place is Place.LOOSE)]):
             store.insert_many([small, big], to=place)
             objects = Container(store.path).engine.objects
-            look = partial(objects.check_copies, trust=Trust.VERIFY, durability=store.engine.durability)
-            with objects.packed.appender(look) as appender:
+            known = partial(objects.check_copies, durability=store.engine.durability)
+            with objects.packed.writer(known) as appender:
                 appender.add_many([small, *also, big], encoding)
                 assert store.delete(keys) == keys
                 appender.commit()

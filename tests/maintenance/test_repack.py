@@ -165,7 +165,7 @@ def test_a_rebuild_does_not_resurrect_deleted_objects(container: Container) -> N
         # Not by `delete`, which would sweep the old pack away if the reader were gone by now.
         packed = other.engine.packed
         assert isinstance(packed, PackedStore)
-        assert packed.delete([bytes.fromhex(keys[1])]) == [bytes.fromhex(keys[1])]
+        assert packed.maintenance.delete([bytes.fromhex(keys[1])]) == [bytes.fromhex(keys[1])]
     assert sorted(packs_of(container)) == [1, 2]
     for path in (container.path / "index").iterdir():
         path.unlink()
@@ -197,7 +197,7 @@ def test_a_second_copy_does_not_go_on_and_the_only_good_one_does(container: Cont
     encoding = Encoding(CompressMode.NO, container.config.codec)
     data = [noise(500, seed) for seed in range(4)]
     packed = container.engine.packed
-    with packed.appender() as one, Container(container.path).engine.packed.appender() as two:
+    with packed.writer() as one, Container(container.path).engine.packed.writer() as two:
         for appender in (one, two):
             appender.add_many(data, encoding)
             appender.commit()

@@ -201,9 +201,9 @@ def test_packs_that_were_exchanged_get_their_names_back(tmp_path: Path) -> None:
 def test_a_damaged_pack_is_emptied_and_kept(part: str, store: tuple[Path, dict[str, bytes]]) -> None:
     path, objects = store
     with Container(path) as container:
-        native(container.engine).merge_index()
+        native(container.engine).maintenance.merge_index()
         pack = files(path, "packed/*")[1 if len(files(path, "packed/*")) > 1 else 0]
-        batches = container.engine.packed.scan(int(pack.stem)).batches
+        batches = container.engine.packed.inspection.scan(int(pack.stem)).batches
     before = pack.read_bytes()
     middle = batches[len(batches) // 2]
     for offset in {
@@ -226,7 +226,7 @@ def test_a_damaged_pack_is_emptied_and_kept(part: str, store: tuple[Path, dict[s
 def test_a_pack_that_is_cut_or_gone(tmp_path: Path) -> None:
     path = tmp_path / "store"
     objects = many(path, pack_size_target=6000)
-    native(Container(path).engine).merge_index()
+    native(Container(path).engine).maintenance.merge_index()
     one, two, *_ = files(path, "packed/*")
     os.truncate(one, 4096 + 800)
     two.unlink()
@@ -253,7 +253,7 @@ def test_a_pack_that_is_cut_or_gone(tmp_path: Path) -> None:
 def test_a_live_writer_is_not_disturbed(tmp_path: Path) -> None:
     path = tmp_path / "store"
     objects = many(path)
-    with Container(path) as container, container.engine.packed.appender() as appender:
+    with Container(path) as container, container.engine.packed.writer() as appender:
         encoding = _raw(container)
         digests = appender.add_many([b"in the making", noise(6000, 77)], encoding)
         flip(files(path, "index/*.seg")[0], 100)

@@ -156,7 +156,7 @@ def test_after_a_repair_of_the_index_lost_objects_come_from_a_backup(tmp_path: P
     data = list(objects.values())
     for at in range(0, 40, 2):
         container.insert_many(data[at : at + 2])
-    container.engine.packed.merge_index()
+    container.engine.packed.maintenance.merge_index()
     container.close()
     backup = tmp_path / "backup"
     shutil.copytree(container.path, backup)

@@ -187,7 +187,7 @@ def test_objects_of_a_pack_that_is_gone_are_counted(tmp_path: Path, options: Val
     container.insert_many([noise(90_000)])
     container.delete(keys[:3])
     if merged:
-        container.engine.packed.merge_index()
+        container.engine.packed.maintenance.merge_index()
     pack = Path(container.engine.layout.pack(2))
     alive = sum(meta.extent is not None and meta.extent.pack_id == 2 for meta in map(container.meta, container))
     container.close()

@@ -68,7 +68,7 @@ def move(path: Path, what: str) -> None:
             other.clean_storage()
         elif what == "repack":
             engine = other.engine
-            for pack in engine.packed.stats().packs:
+            for pack in engine.packed.maintenance.stats().packs:
                 repack.execute(engine, repack.plan(engine, repack.RepackOptions(pack_id=pack.id)))
         else:
             engine = other.engine

@@ -83,11 +83,10 @@ class Engine:
         from rsdos.stores.loose.store import LooseStore
         from rsdos.stores.union import Objects
 
-        loose = LooseStore(self.layout, self.config, self.durability)
         packed = self._format.packed(self.layout, self.config, self.durability)
         packed.verify(self._verify)
         packed.original.opened(self._config_file)
-        loose.elsewhere, packed.elsewhere = packed, loose
+        loose = LooseStore(self.layout, self.config, self.durability)
         stores = loose, packed, Objects(self.layout.root, loose, packed)
         # Of two threads that make them at the same time, both use those of the first.
         stores = self.__dict__.setdefault("_stores", stores)
@@ -105,13 +104,13 @@ class Engine:
         return LooseNames(self.layout, self.config.hash, codecs_of(self.config))
 
     def read_stats(self) -> tuple[PackedStats, Mapping[str, object]]:
-        """Return the counts and the notes of the packed store; see `PackStore.stats` and `PackStore.notes`.
+        """Return the counts and the notes of the packed store; see `PackMaintenance.stats` and `notes`.
 
         Read them without the store where no call has needed it yet: importing and opening it takes 27 ms, all else of
         `rsdos status` 43.
         """
         if self._stores:
-            return self.packed.stats(), self.packed.notes()
+            return self.packed.maintenance.stats(), self.packed.maintenance.notes()
         return self._format.read_stats(self.layout, self.config)
 
     @contextmanager

@@ -25,7 +25,7 @@ class Format(NamedTuple):
     layout: Callable[[str, int], Layout]
     packed: Callable[[Layout, Config, Durability], PackStore]
     read_stats: Callable[[Layout, Config], tuple[PackedStats, Mapping[str, object]]]
-    """Return what `PackStore.stats` and `PackStore.notes` do, without the rest of the store if that is possible."""
+    """Return what `PackMaintenance.stats` and `notes` do, without the rest of the store if that is possible."""
     begin: Callable[[Layout, Config], str]
     """Write and sync the file that a new container has besides its configuration. Return its path."""
     no_commits: Callable[[Layout], AbstractContextManager[object]]
@@ -71,7 +71,7 @@ def _packs_1(layout: Layout, config: Config, durability: Durability) -> PackStor
 def _read_stats_1(layout: Layout, config: Config) -> tuple[PackedStats, Mapping[str, object]]:
     packed = _packs_1(layout, config, config.durability)
     try:
-        return packed.stats(), packed.notes()
+        return packed.maintenance.stats(), packed.maintenance.notes()
     finally:
         packed.close()
 

@@ -52,6 +52,8 @@ class CommitLog:
         self._container_id = container_id
         self.original: Original | None = None
         """What `check` goes by; made when it is asked for the first time."""
+        self._known: Published | None = None
+        """The manifest that was read or made here last: a file under a manifest's name does not change."""
 
     def check(self) -> None:
         """Raise `ContainerReplaced` or `NotAContainer` where the container is not the one that was opened any more."""
@@ -95,6 +97,9 @@ class CommitLog:
         number = 0
         for _ in range(MOST_LOOKUPS):
             number = self.newest_number()
+            known = self._known
+            if known is not None and known.manifest.number == number and known.identity == self.file_of(number):
+                return known.manifest  # 20 us for each pack that it has are saved.
             try:
                 return self.read(number)
             except NotAContainer:
@@ -126,7 +131,8 @@ class CommitLog:
         if manifest.number != number or manifest.container_id != self._container_id:
             self.check()
             raise DamagedContainer(path, "it is a manifest of another number or another container")
-        return Published(manifest, identity(status))
+        self._known = Published(manifest, identity(status))
+        return self._known
 
     def file_of(self, number: int) -> Identity | None:
         """Which file a manifest is; None when it is not there. One ``stat`` call."""
@@ -180,7 +186,8 @@ class CommitLog:
         self._note(lock, manifest.number, durability)
         with suppress(OSError):  # The commit stands; what could not be dropped is dropped by a later one.
             self._prune(manifest)
-        return Published(manifest, file)
+        self._known = Published(manifest, file)
+        return self._known
 
     def _after(self, number: int) -> int:
         """The next number. Raises `DamagedContainer` when there is none: no name of more digits would be found."""

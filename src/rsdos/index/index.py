@@ -202,17 +202,21 @@ class Index:
         return manifest and self._left_of(manifest)
 
     def open(self, manifest: Manifest) -> Snapshot:
-        """A snapshot of this manifest; segments that are open already are shared. Raises FileNotFoundError."""
+        """Return a snapshot of this manifest; segments that are open already are shared. Raises FileNotFoundError."""
         shared = self._shared()
-        return Snapshot(manifest, [self._segment(entry, shared) for entry in manifest.segments])
+        opened = shared.named if shared else {}
+        named = zip([entry.name for entry in manifest.segments], manifest.segments, strict=True)
+        return Snapshot(
+            manifest, [opened[name] if name in opened else self._open_segment(entry) for name, entry in named]
+        )
 
     def open_segment(self, entry: SegmentEntry) -> Segment:
-        """A segment of a manifest. Raises FileNotFoundError, `DamagedContainer`."""
-        return self._segment(entry, self._shared())
+        """Return a segment of a manifest. Raises FileNotFoundError, `DamagedContainer`."""
+        shared = self._shared()
+        opened = shared.segment(entry) if shared else None
+        return self._open_segment(entry) if opened is None else opened
 
-    def _segment(self, entry: SegmentEntry, shared: Snapshot | None) -> Segment:
-        if shared and (segment := shared.segment(entry)):
-            return segment
+    def _open_segment(self, entry: SegmentEntry) -> Segment:
         path = self._layout.segment(entry.number) if entry.number else self._layout.pack(entry.pack_id)
         with posix.open_for_reading(path) as fd:
             if not entry.number:
@@ -338,13 +342,15 @@ class Index:
         recovered = self._recover(left)
         return None if recovered.damage else counted(recovered)
 
-    def write_down_losses(self) -> None:
-        """Commit what is left after a power loss, if that was found to have taken anything: before a pack is written.
+    def writable(self) -> Snapshot:
+        """Return `snapshot`, after committing what is left if a power loss was found to have taken anything.
 
-        Else the bytes of others would stand where the manifest on the disk says that those are that were lost.
+        Before a pack is written: else the bytes of others would be in places where, by the manifest on the disk, the
+        lost bytes are.
         """
         if self.state.lost:
             self.commit(lambda newest: newest, Durability.FULL)
+        return self.state.snapshot
 
     def make_durable(self) -> None:
         """See to it that the manifest that lookups go to survives a power loss, whoever made it and died since.

@@ -53,7 +53,7 @@ class Leftovers:
 def collect_garbage(engine: Engine) -> Leftovers:
     """Remove the files of dead writers in the sandbox and among the packs. The caller holds the maintenance lock."""
     files = engine.loose.sandbox.collect_garbage() + clean_quarantine(engine.layout)
-    swept = engine.packed.collect_garbage()
+    swept = engine.objects.collect_garbage()
     return Leftovers(files + swept.files, swept.length)
 
 
@@ -114,7 +114,7 @@ def execute(engine: Engine, plan: CleanPlan, progress: Progress = SILENCE) -> Cl
         # Trust the index here: `remove_safe` reads back and hashes each packed copy once.
         with (
             step(progress, "Cleaning", plan.objects, "objects"),
-            engine.packed.appender(durability=Durability.FULL, trust=Trust.INDEX) as appender,
+            engine.packed.writer(durability=Durability.FULL, trust=Trust.INDEX) as appender,
         ):
             for digests in batches(engine):
                 packed = _packed(appender, digests)

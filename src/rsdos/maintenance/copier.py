@@ -178,7 +178,7 @@ def in_storage_order(engine: Engine) -> Iterator[list[bytes]]:
     loose: set[bytes] = set()
     for some in engine.loose.names.digest_lists():
         loose.update(some)
-    for pack in engine.packed.listed():
+    for pack in engine.packed.inspection.listed():
         for digests in pack.digests:
             loose.difference_update(digests)
             yield from _lists_of(digests)

@@ -113,7 +113,7 @@ def execute(
     deleted = missing = 0
     with engine.maintenance("delete"):
         # First, so that copies left by a killed repack do not come back in place of the deleted ones.
-        engine.packed.collect_garbage()
+        engine.objects.collect_garbage()
         with step(progress, "Deleting", plan.keys, "objects"):
             for keys in _key_chunks(plan.options.keys):
                 there = _delete_chunk(engine, engine.config.hash.parse_keys(keys))
@@ -140,13 +140,13 @@ def _delete_chunk(engine: Engine, digests: Sequence[bytes]) -> set[bytes]:
 def delete_packed(engine: Engine, digests: Sequence[bytes], seen: object = None) -> list[bytes]:
     """Delete packed objects, with the help of the reserve when the disk is full. Return the deleted ones."""
     try:
-        return engine.packed.delete(digests, seen)
+        return engine.packed.maintenance.delete(digests, seen)
     except OSError as error:
         if error.errno not in FULL or not give_up(engine.layout.reserve):
             raise
     deleted = []
     for at in range(0, len(digests), _FEW):
-        deleted += engine.packed.delete(digests[at : at + _FEW], seen)
+        deleted += engine.packed.maintenance.delete(digests[at : at + _FEW], seen)
     return deleted
 
 

@@ -47,7 +47,7 @@ def inspect_loose(engine: Engine) -> Iterator[ObjectMeta]:
 
 def inspect_packed(engine: Engine) -> PackedStats:
     """Return the statistics of the packs, from the newest state of the index."""
-    return engine.packed.stats()
+    return engine.packed.maintenance.stats()
 
 
 def inspect_pack(engine: Engine, pack_id: int) -> PackView:
@@ -61,8 +61,8 @@ def inspect_pack(engine: Engine, pack_id: int) -> PackView:
     path = engine.layout.pack(pack_id)
     if not os.path.exists(path):
         raise InvalidOption(f"there is no pack {pack_id}")
-    result = engine.packed.scan(pack_id)
-    entry = next((pack for pack in engine.packed.stats().packs if pack.id == pack_id), None)
+    result = engine.packed.inspection.scan(pack_id)
+    entry = next((pack for pack in engine.packed.maintenance.stats().packs if pack.id == pack_id), None)
     return PackView(path, pack_id, posix.length_of(path), entry, result.batches, result.uncovered)
 
 
@@ -75,7 +75,7 @@ def inspect_object(engine: Engine, key: str) -> ObjectView:
     """
     first = engine.objects.meta(key)
     digest = bytes.fromhex(key)
-    copies = [first, *engine.packed.copies_of(digest)]
+    copies = [first, *engine.packed.inspection.copies_of(digest)]
     loose = engine.loose.describe(digest)
     if loose is not None:
         copies.append(loose)

@@ -32,7 +32,7 @@ class MergeReport:
 
 def plan(engine: Engine) -> MergePlan:
     """Count the tables of the index."""
-    return MergePlan(engine.packed.stats().segments)
+    return MergePlan(engine.packed.maintenance.stats().segments)
 
 
 def execute(engine: Engine, plan: MergePlan, progress: Progress = SILENCE) -> MergeReport:
@@ -56,5 +56,5 @@ def execute(engine: Engine, plan: MergePlan, progress: Progress = SILENCE) -> Me
     """
     watch = Stopwatch()
     with engine.maintenance("merge"), step(progress, "Merging the index", plan.segments, "segments"):
-        engine.packed.merge_index()
-    return MergeReport(plan.segments, engine.packed.stats().segments, watch.seconds)
+        engine.packed.maintenance.merge_index()
+    return MergeReport(plan.segments, engine.packed.maintenance.stats().segments, watch.seconds)

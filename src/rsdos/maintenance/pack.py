@@ -124,7 +124,7 @@ def execute(engine: Engine, plan: PackPlan, progress: Progress = SILENCE) -> Pac
         run = _Packing(engine, plan.options, progress)
         with (
             step(progress, "Packing loose objects", plan.length, "bytes"),
-            engine.packed.appender(durability=Durability.FULL) as appender,
+            engine.packed.writer(durability=Durability.FULL) as appender,
         ):
             for batch in batches(engine):
                 run.pack(appender, batch)

@@ -79,7 +79,7 @@ def plan(engine: Engine, options: RepackOptions) -> RepackPlan:
     if not 0 <= options.min_dead <= 1:
         raise InvalidOption(f"min_dead is a share from 0 to 1, not {options.min_dead!r:.40}")
     recodes = _encoding(engine, options) is not None
-    packs = [pack for pack in engine.packed.stats().packs if pack.length]
+    packs = [pack for pack in engine.packed.maintenance.stats().packs if pack.length]
     if options.pack_id is not None:
         packs = [pack for pack in packs if pack.id == options.pack_id]
         if not packs:
@@ -105,7 +105,7 @@ def execute(engine: Engine, plan: RepackPlan, progress: Progress = SILENCE, unti
     """Rewrite the packs, one at a time, so that the extra disk space is that of one pack.
 
     Readers, writers and deletes are not blocked, and other maintenance may run between two packs. A run that is killed
-    at any moment loses nothing, and the next run continues. See `rsdos.stores.packs.PackStore.rewrite`.
+    at any moment loses nothing, and the next run continues. See `rsdos.stores.packs.PackMaintenance.rewrite`.
 
     Args:
         engine: the open container.
@@ -131,7 +131,7 @@ def execute(engine: Engine, plan: RepackPlan, progress: Progress = SILENCE, unti
             # After the first pack, wait for other maintenance instead of giving up half-way.
             with engine.maintenance("repack", None if report.is_new else WhenBusy.WAIT):
                 if report.is_new:
-                    engine.packed.collect_garbage()
+                    engine.objects.collect_garbage()
                 report.add(pack_id, engine, encoding, progress)
     return report.report(watch.seconds)
 
@@ -151,7 +151,7 @@ class _Report:
     def add(self, pack_id: int, engine: Engine, encoding: Encoding | None, progress: Progress) -> None:
         self.is_new = False
         try:
-            rewritten = engine.packed.rewrite(pack_id, encoding, progress.advance)
+            rewritten = engine.packed.maintenance.rewrite(pack_id, encoding, progress.advance)
         except Busy:
             self._skipped.append(pack_id)
             return

@@ -52,7 +52,7 @@ class Listing:
     def __init__(self, engine: Engine, keep: Iterable[str]) -> None:
         # Before the list of keys is read, which may take long: objects inserted during that time are not deleted.
         hash_type = engine.config.hash
-        self.seen = engine.packed.snapshot_keys()
+        self.seen = engine.packed.maintenance.snapshot_keys()
         self._engine = engine
         self._record = struct.Struct(f"<{hash_type.digest_bytes}sBQq")
         self._loose = b"".join(b"".join(map(self._packed, files)) for files in engine.loose.names.seen())
@@ -73,7 +73,7 @@ class Listing:
     def packed(self) -> Iterator[list[bytes]]:
         """Yield the packed objects to delete, in lists of bounded size."""
         some: list[bytes] = []
-        for digests in self._engine.packed.keys_of(self.seen):
+        for digests in self._engine.packed.maintenance.keys_of(self.seen):
             some += self.keep.without(digests)
             while len(some) >= CHUNK:
                 yield some[:CHUNK]
@@ -129,7 +129,7 @@ def execute(engine: Engine, plan: RetainPlan, progress: Progress = SILENCE) -> R
     watch = Stopwatch()
     deleted = 0
     with engine.maintenance("delete"):
-        engine.packed.collect_garbage()
+        engine.objects.collect_garbage()
         with step(progress, "Deleting", plan.objects, "objects"):
             for files in plan.listing.loose():
                 gone = engine.packed.contains_many(engine.loose.delete_seen(files)).count(False)

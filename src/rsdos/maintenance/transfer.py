@@ -163,7 +163,7 @@ def _copy_chunk(engine: Engine, plan: TransferPlan, digests: Sequence[bytes], st
         believed = _there(engine, todo)
         fresh = order.lost(todo, set(believed))
         stats.known += len(believed)
-        with engine.packed.appender() as appender:
+        with engine.packed.writer() as appender:
             copier = ObjectCopier(plan.source, appender, plan.form, stats)
             copier.copy(fresh)
             appender.commit()
@@ -184,7 +184,7 @@ def _insert_chunk(engine: Engine, plan: TransferPlan, digests: Sequence[bytes], 
     """Insert objects into a container of another hash: each is read and gets a new key."""
     ours: dict[str, str] = {}
     objects = plan.source.objects
-    with engine.packed.appender() as appender:
+    with engine.packed.writer() as appender:
         for digest in digests:
             key = digest.hex()
             try:

@@ -27,6 +27,9 @@ def opening(path: str | os.PathLike[str], flags: int, mode: int = 0o777, dir_fd:
     return map(call, (path,), (flags,), (mode,))
 
 
+_FD = ("fd",)
+
+
 class Opened:
     """An open file. It is closed by `close`, or with the last reference.
 
@@ -34,26 +37,23 @@ class Opened:
     since. Raises what ``opening`` raises.
     """
 
-    __slots__ = ("__del__", "__weakref__", "_numbers", "close")
+    __slots__ = ("__del__", "__dict__", "__weakref__", "close")
 
+    fd: int = -1
+    """The number, -1 once it is closed: then the instance has none, and this is the class's."""
     close: Callable[[], None]
     """Close it. Idempotent."""
     __del__: Callable[[], None]
 
     def __init__(self, opening: Iterator[int]) -> None:
-        self._numbers = numbers = [-1, -1]
-        # Takes the number off the list and closes it, at the first call; where there is none, and later, nothing.
-        self.close = self.__del__ = partial(next, map(os.close, iter(numbers.pop, -1)), None)
-        numbers.extend(opening)
+        members = self.__dict__
+        # Takes the number from the instance and closes it, at the first call; where there is none, and later, nothing.
+        self.close = self.__del__ = partial(next, map(os.close, iter(partial(members.pop, "fd", -1), -1)), None)
+        members.update(zip(_FD, opening, strict=False))
 
     def take(self, opening: Iterator[int]) -> None:
         """Open it, once."""
-        self._numbers.extend(opening)
-
-    @property
-    def fd(self) -> int:
-        """The number, -1 once it is closed."""
-        return self._numbers[-1]
+        self.__dict__.update(zip(_FD, opening, strict=False))
 
 
 class Descriptor(Opened):
@@ -62,7 +62,7 @@ class Descriptor(Opened):
     __slots__ = ()
 
     def __enter__(self) -> int:
-        return self._numbers[-1]
+        return self.fd
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -87,7 +87,7 @@ class Working(Descriptor):
 
     def refuse_closed(self, what: str) -> None:
         """Raise `WriterPoisoned` when it is closed, by hand or by a fork."""
-        if self._numbers[-1] < 0:
+        if self.fd < 0:
             raise WriterPoisoned(f"{what}: was closed, or begun by the process that this one was forked from")
 
 

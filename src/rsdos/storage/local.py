@@ -64,7 +64,7 @@ class LocalFile(Opened):
         """
         if offset + length > self._size:  # Asked here as well: a call saved, of twelve that one object takes.
             self._refuse_beyond_end(offset, length)
-        data = os.pread(self._numbers[-1], length, offset)
+        data = os.pread(self.fd, length, offset)
         return data if len(data) == length else posix.read_at(self.fd, offset, length)
 
     def read_into(self, offset: int, buffer: memoryview) -> int:

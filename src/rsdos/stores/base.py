@@ -1,12 +1,12 @@
-"""What every store has in common: the verbs by key, made from a few looks by digest that each store has its own way of.
+"""What every store has in common: the verbs by key, made from a few lookups by digest that differ from store to store.
 
-A **look** answers from what is in sight: None, or nothing, for an object that is not. The verbs look, and when that
-fails ask whether the sight is still current; if not they look again, until the answer is stable. Only then is an
-object missing (design, section 3).
+A **lookup** answers from the version of the store that is loaded, the *visible* objects: None, or nothing, for an
+object that is not visible. When a lookup finds nothing, the verbs ask whether that version is still the latest; if not,
+they look again in the next. Only when the answer is stable is an object missing (design, section 3).
 
-Beside writers that never rest no answer would ever be stable, and none has to be. What is there all the time is found
-by a look that fails to find it at first: when that look came to the loose files, without finding it there, it was in a
-pack, and so it is in the sight that is loaded after that look. `LOOKUPS` is more than the two that this takes.
+Beside writers that never rest no answer would ever be stable, and none has to be. Say that an object is there all the
+time, and that a lookup does not find it. When that lookup came to the loose files, the object was in a pack; so it is
+in the version that is loaded after the lookup. `LOOKUPS` is more than the two lookups that this takes.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from itertools import chain, islice
 from math import inf
 from operator import itemgetter
 from time import monotonic
-from typing import Literal, TypeVar, overload
+from typing import Literal, Protocol, TypeVar, overload
 
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError, InvalidOption, ObjectNotFound, log_warning
 from rsdos.hashing import HashType
-from rsdos.model import BytesLike, Copy, Durability, Missing, ObjectMeta, Source, Trust
+from rsdos.model import BytesLike, Copy, Durability, Missing, ObjectMeta, Trust
 from rsdos.storage import posix
 from rsdos.stores import order
 
@@ -33,32 +33,41 @@ CHUNK = 1 << 17
 """Keys of a bulk call that are looked up together: 30 MB while that lasts."""
 
 LOOKUPS = 4
-"""Looks, each with a newer sight, that have to find nothing before that is the answer."""
+"""Lookups, each in a newer version, that have to find nothing before that is the answer."""
 
 MOST_LOOKUPS = 100
-"""Looks, each with a newer sight, that may meet what is gone by then: each time a repack between two calls."""
+"""Lookups, each in a newer version, that may meet what has gone since: each time a repack between two calls."""
 
 _T = TypeVar("_T")
 
 
+class KnownCheck(Protocol):
+    """Says which of some objects are there already, each in a good copy that is as durable as it should be."""
+
+    def __call__(
+        self, digests: Sequence[bytes], trust: Trust, /, raws: Sequence[BytesLike] | None = None
+    ) -> Sequence[Copy]:
+        """Return what there is of each object. ``raws`` are their bytes, where the caller has them."""
+
+
 class Store(ABC):
-    """The reading verbs of `rsdos.interfaces.ObjectStore`; any number of threads."""
+    """The reading verbs of `rsdos.protocols.ObjectStore`; any number of threads."""
 
     hash: HashType
     """What keys are made with."""
 
-    # The looks.
+    # The lookups.
 
     @abstractmethod
     def read(self, digest: bytes) -> bytes | None:
-        """The verified bytes of one object. Raises `DamagedObject`."""
+        """Return the verified bytes of one object. Raises `DamagedObject`."""
 
     @abstractmethod
     def frames(self, digest: bytes) -> Iterator[BytesLike] | None:
-        """The verified bytes of one object, in parts of at most one frame or the whole of a smaller one."""
+        """Return the verified bytes of one object, in parts of at most one frame; a smaller object is one part."""
 
     def has_hash(self, digest: bytes) -> bool:
-        """Whether an object is in sight and its bytes are those of its key. Reads it to its end."""
+        """Whether an object is visible and its bytes are those of its key. Reads it to its end."""
         hasher = self.hash.new()
         try:
             parts = self.frames(digest)
@@ -72,27 +81,27 @@ class Store(ABC):
 
     @abstractmethod
     def stream(self, digest: bytes) -> io.BufferedReader | None:
-        """A seekable stream of one object."""
+        """Return a seekable stream of one object."""
 
     @abstractmethod
     def describe(self, digest: bytes) -> ObjectMeta | None:
-        """What is known of one object without reading it."""
+        """Return what is known of one object without reading it."""
 
     @abstractmethod
     def read_many(self, digests: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
-        """(position, bytes) of those that are in sight, in storage order. Raises `DamagedObject`."""
+        """Yield (position, bytes) of those that are visible, in storage order. Raises `DamagedObject`."""
 
     def read_lists(self, digests: Sequence[bytes]) -> Iterator[tuple[Sequence[int], Sequence[bytes]]]:
-        """`read_many` as lists of positions and of bytes, of as many objects at a time as the store reads together."""
+        """`read_many` as lists of positions and of bytes: as many objects at a time as the store reads together."""
         for at, data in self.read_many(digests):
             yield (at,), (data,)
 
     @abstractmethod
     def contains_many(self, digests: Sequence[bytes]) -> list[bool]:
-        """Which of the objects are in sight."""
+        """Return which of the objects are visible."""
 
     def may_have(self, digest: bytes) -> bool:
-        """Whether an object is in sight, good or not; True, too, where damage leaves that open."""
+        """Whether an object is visible, good or not; also True where damage leaves that open."""
         try:
             return self.contains_many((digest,))[0]
         except DamagedContainer:
@@ -106,40 +115,40 @@ class Store(ABC):
         durability: Durability,
         raws: Sequence[BytesLike] | None = None,
     ) -> list[Copy]:
-        """Which of the objects are in sight, and whether their copies are good.
+        """Return which of the objects are visible, and whether their copies are good.
 
-        ``raws`` are their bytes, where the caller has them: to compare with these takes a tenth of hashing.
+        ``raws`` are their bytes, where the caller has them: comparing with these takes a tenth of hashing.
 
         Under full durability a good copy is on stable storage: it is put there, or counts as missing.
         """
 
     def version(self) -> object:
-        """What looks go to from now on, until a refresh, this thread's or another's."""
+        """Return the version that lookups go to from now on, until a refresh by this thread or another."""
         return None
 
     def has_version(self) -> bool:
-        """Whether anything is in sight already; else the next look, or `sight`, brings what is the newest then."""
+        """Whether a version is loaded already; else the next lookup, or `version`, loads the latest."""
         return True
 
     def is_latest(self, version: object) -> bool:
-        """Whether ``sight``, taken before a look, was all there is when this is asked."""
+        """Whether ``version``, taken before a lookup, is still all there is."""
         return True
 
     def refresh(self) -> None:
-        """Bring into sight what has come since."""
+        """Load the latest version."""
         return
 
     clock: Callable[[], float] = staticmethod(monotonic)
     """Seconds, for `order.is_due`."""
 
     _asked = -inf
-    """When it was last asked whether the sight was current."""
+    """When it was last asked whether the loaded version is the latest."""
 
     def _keep_current(self) -> None:
-        """Before an answer from what is in sight alone: ask for a newer state, unless that was done a moment ago."""
+        """Load a newer version before an answer that rests on the loaded one alone; at most once a second."""
         now = self.clock()
         if order.is_due(self._asked, now):
-            # What comes into sight with this very look is the newest.
+            # A version that this very lookup loads is the latest.
             if self.has_version() and not self.is_latest(self.version()):
                 self.refresh()
             self._asked = now
@@ -147,44 +156,59 @@ class Store(ABC):
     # The verbs.
 
     def lookup(self, look: Callable[[bytes], _T | None], key: str) -> _T:
-        """What a look finds of an object, as soon as its answer is stable. Raises `ObjectNotFound`, `InvalidKey`."""
+        """Return what a lookup finds of an object once its answer is stable. Raises `ObjectNotFound`, `InvalidKey`."""
         digest = self.hash.parse_key(key)
         result = look(digest)
-        looks = 1
-        while result is None:
-            version = self.version()
-            result = look(digest)
-            looks += 1
-            if result is None:
-                if looks > LOOKUPS or self.is_latest(version):
-                    raise ObjectNotFound(key)
-                self.refresh()
+        if result is None:
+            for _ in self.look_again(LOOKUPS):
+                result = look(digest)
+                if result is not None:
+                    break
+            else:
+                raise ObjectNotFound(key)
         return result
 
+    def look_again(self, most: int, exhausted: Callable[[], Exception] | None = None) -> Iterator[None]:
+        """Yield once for each lookup to make: the next in the latest version, until none came during a lookup.
+
+        After ``most`` lookups stop, or raise ``exhausted``. The caller leaves the loop when it has its answer.
+        """
+        for _ in range(most):
+            version = self.version()
+            yield
+            if self.is_latest(version):
+                return
+            self.refresh()
+        if exhausted is not None:
+            raise exhausted()
+
     def extract(self, key: str) -> bytes:
-        """The bytes of one object. Raises `ObjectNotFound`, `DamagedObject`, `InvalidKey`."""
-        # `look`, without the call where the first look finds it.
+        """Return the bytes of one object. Raises `ObjectNotFound`, `DamagedObject`, `InvalidKey`."""
+        # `lookup`, without the call where the first lookup finds it.
         data = self.read(self.hash.parse_key(key))
         return self.lookup(self.read, key) if data is None else data
 
     def open(self, key: str) -> io.BufferedReader:
-        """A seekable binary stream of one object; see `extract`. Its reads raise `DamagedObject`."""
+        """Return a seekable binary stream of one object; see `extract`. Its reads raise `DamagedObject`."""
         return self.lookup(self.stream, key)
 
     def parts(self, key: str) -> Iterator[BytesLike]:
-        """The bytes of one object in order, in parts of at most one frame or the whole of a smaller one."""
+        """Return the bytes of one object in order, in parts of at most one frame; a smaller object is one part."""
         return self.lookup(self.frames, key)
 
     def meta(self, key: str) -> ObjectMeta:
-        """Sizes, codec and place of one object, as of a second ago at most. Raises `ObjectNotFound`, `InvalidKey`."""
+        """Return sizes, codec and place of one object, as of a second ago at most.
+
+        Raises `ObjectNotFound`, `InvalidKey`.
+        """
         self._keep_current()
         return self.lookup(self.describe, key)
 
     def extract_to(self, key: str, path: str | os.PathLike[str]) -> int:
-        """Write one object to a file, in the memory of two frames; returns its size.
+        """Write one object to a file, in the memory of two frames; return its size.
 
-        The file appears whole or not at all, and takes the place of a regular file that is there. It is not synced.
-        Raises what `extract` does, `InvalidOption` when something else stands there, and OSError.
+        The file appears whole or not at all, and replaces a regular file that is there. It is not synced. Raises what
+        `extract` does, `InvalidOption` when something that is no regular file is there, and OSError.
         """
         return write_out(self.lookup(self.frames, key), os.fspath(path))
 
@@ -197,7 +221,7 @@ class Store(ABC):
     def extract_many(self, keys: Iterable[str], *, missing: Missing = "raise") -> Iterator[tuple[str, bytes | None]]:
         """Yield (key, bytes) of many objects, of every 131,072 keys in storage order and each once.
 
-        ``missing`` says what becomes of keys that are not there, after those that are: "raise" `ObjectNotFound`,
+        ``missing`` says what to do about keys that are not there, after those that are: "raise" `ObjectNotFound`,
         "skip" them, or yield (key, None) ("none"). Memory: 8 MiB of objects at a time, or one that is larger.
         """
         if missing not in ("raise", "skip", "none"):
@@ -210,19 +234,15 @@ class Store(ABC):
             if _has_twice(todo, digests):
                 todo = list(dict.fromkeys(chunk))
                 digests = self.hash.parse_keys(todo)
-            looks = 0
-            while todo:
-                version = self.version()
-                looks += 1
+            for _ in self.look_again(LOOKUPS + 1):
                 found: list[Sequence[int]] = []
                 for positions, payloads in self.read_lists(digests):
                     found.append(positions)
                     yield from zip(_picked(todo, positions), payloads, strict=True)
                 rest = rest_of(len(todo), found)
                 todo, digests = [todo[at] for at in rest], [digests[at] for at in rest]
-                if not todo or looks > LOOKUPS or self.is_latest(version):
+                if not todo:
                     break
-                self.refresh()
             if todo and missing == "raise":
                 raise ObjectNotFound(todo[0])
             if missing == "none":
@@ -231,7 +251,7 @@ class Store(ABC):
     def has(self, key: str) -> bool:
         """Whether there is an object of this key; that there is, as of a second ago at most. Raises `InvalidKey`.
 
-        It may be deleted at any time: who wants it to be there inserts it, whatever this says.
+        It may be deleted at any time. To make sure that an object is there insert it, whatever this says.
         """
         return self.has_many((key,))[0]
 
@@ -262,23 +282,13 @@ class Store(ABC):
     @abstractmethod
     def __len__(self) -> int: ...
 
-    # What a store that can be written adds.
-
-    @abstractmethod
-    def insert_many(self, sources: Iterable[Source]) -> list[str]:
-        """Store many objects; returns their keys in the order given."""
-
-    def insert(self, source: Source) -> str:
-        """Store one object; returns its key."""
-        return self.insert_many((source,))[0]
-
 
 _FEW = 1 << 10
 """Keys up to which numpy is not imported for them."""
 
 
 def _has_twice(keys: Sequence[str], digests: Sequence[bytes]) -> bool:
-    """Whether a key stands there twice; it may say so where none does."""
+    """Whether any key is there twice; this may be True where none is."""
     if len(keys) <= _FEW:
         return len(set(keys)) < len(keys)
     from rsdos.index.entries import all_differ
@@ -287,7 +297,7 @@ def _has_twice(keys: Sequence[str], digests: Sequence[bytes]) -> bool:
 
 
 def _picked(keys: Sequence[str], positions: Sequence[int]) -> Sequence[str]:
-    """The keys at some positions.
+    """Return the keys at some positions.
 
     In random order each is a wait for memory: 0.35 us one by one as they are wanted, 0.14 in one call for all.
     """
@@ -295,7 +305,7 @@ def _picked(keys: Sequence[str], positions: Sequence[int]) -> Sequence[str]:
 
 
 def rest_of(count: int, found: Sequence[Sequence[int]]) -> list[int]:
-    """Those of ``count`` positions, ascending, that are in none of the lists; each is in one list at most."""
+    """Return those of ``count`` positions, ascending, that are in none of the lists. None is in two of them."""
     if sum(map(len, found)) == count:
         return []
     absent = bytearray(b"\1") * count
@@ -307,7 +317,7 @@ def rest_of(count: int, found: Sequence[Sequence[int]]) -> list[int]:
 def ask_for_rest(
     answers: list[Copy], digests: Sequence[bytes], copies: Callable[[Sequence[bytes]], Sequence[Copy]]
 ) -> list[Copy]:
-    """``answers``, with what another store says of those objects of which there is no good copy."""
+    """Return ``answers``, with what another store says of those objects of which there is no good copy."""
     if answers.count(Copy.MISSING) == len(answers):
         return list(copies(digests)) if answers else answers
     rest = [at for at, copy in enumerate(answers) if copy is not Copy.GOOD]
@@ -318,7 +328,7 @@ def ask_for_rest(
 
 
 def first_good(digest: bytes, copies: Iterable[Callable[[], Iterator[BytesLike]]]) -> Iterator[BytesLike]:
-    """The parts of an object from the first of its copies; where that is damaged, on from there in the next.
+    """Yield the parts of an object from the first of its copies; where that is damaged, go on in the next.
 
     Each copy yields only what it has verified. Raises `DamagedObject` when the last is damaged as well.
     """
@@ -343,17 +353,8 @@ def first_good(digest: bytes, copies: Iterable[Callable[[], Iterator[BytesLike]]
     raise DamagedObject(digest.hex(), reason)
 
 
-def free_name(path: str) -> str:
-    """This path, or the same with a number, that nothing stands at."""
-    number, name = 0, path
-    while os.path.lexists(name):
-        number += 1
-        name = f"{path}.{number}"
-    return name
-
-
 def write_out(parts: Iterator[BytesLike], path: str) -> int:
-    """Write a file from parts, so that it appears whole or not at all; returns its size."""
+    """Write a file from parts, so that it appears whole or not at all; return its size."""
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):
             raise InvalidOption(f"{path}: is there already, and is not a regular file")
@@ -368,6 +369,6 @@ def write_out(parts: Iterator[BytesLike], path: str) -> int:
             os.rename(temporary, path)
     except OSError as error:
         if os.path.basename(error.filename or "") == os.path.basename(temporary):
-            error.filename = path  # Of the other name nobody knows.
+            error.filename = path  # Nobody knows the temporary name.
         raise
     return size

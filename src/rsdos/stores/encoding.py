@@ -67,7 +67,7 @@ class Encoding:
         return self.mode in (CompressMode.NO, CompressMode.KEEP) or self.compression.codec is Codec.RAW
 
     def encode_many(self, payloads: Sequence[bytes]) -> tuple[Sequence[bytes], Sequence[int]]:
-        """The stored form of objects of at most one frame, and the codec of each."""
+        """Return the stored form of objects of at most one frame, and the codec of each."""
         if self.is_raw:
             return payloads, [Codec.RAW] * len(payloads)
         if self.mode is CompressMode.YES:
@@ -134,7 +134,7 @@ def _rewrite_raw(written: Written, sink: Sink) -> Written:
 
 
 def _read_back(written: Written, sink: Sink) -> Iterator[BytesLike]:
-    """The frames of what was written."""
+    """Yield the frames of what was written."""
     stored = written.stored
 
     def fetch(offset: int, length: int) -> bytes:

@@ -1,4 +1,4 @@
-"""What a check of stored objects says, whatever the store and the container version."""
+"""What checks and maintenance of stored objects report, whatever the store and the container version."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Sample:
 class Shares:
     """How much of the stored ``length`` of an object of ``size`` its raw parts are, as they come: steps of progress.
 
-    An object of many gigabytes is told of while it is read, and not when it was.
+    So an object of many gigabytes makes progress while it is read.
     """
 
     def __init__(self, length: int, size: int) -> None:
@@ -89,8 +89,8 @@ class Shares:
 class PacksCheck(ABC):
     """A check of the packed objects as they were when it was made. One thread; nothing is written.
 
-    The caller keeps long readers' packs in place (`Engine.protect_packs`) from before it is made until it is done. What
-    others do meanwhile is no finding: bytes that were committed stay as they are, or are looked up anew.
+    The caller keeps packs in place (`Engine.protect_packs`) from before it is made until it is done. What others do in
+    that time is no finding: bytes that were committed stay as they are, or are looked up anew.
     """
 
     @property
@@ -113,7 +113,7 @@ class PacksCheck(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Reclaimed:
-    """What a sweep has removed: files, whole or their tails, and bytes of them."""
+    """What a collection of garbage removed: files, whole or their tails, and bytes of them."""
 
     files: int
     length: int
@@ -121,10 +121,10 @@ class Reclaimed:
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """A pack that was written anew: ``objects`` of ``size`` raw bytes went on, ``freed`` bytes are less on disk.
+    """A pack that was written anew: ``objects`` of ``size`` raw bytes were copied, ``freed`` bytes are less on disk.
 
-    ``damaged`` are the keys of those whose bytes were not good: they went on as they are. ``is_gone`` says whether the
-    old pack is unlinked; a long reader may have been in the way, then the next sweep does it.
+    ``damaged`` are the keys of those whose bytes were not good: they were copied as they are. ``is_gone`` says whether
+    the old pack is unlinked; where a long reader was in the way, the next collection of garbage does it.
     """
 
     objects: int
@@ -137,7 +137,7 @@ class Rewritten:
 class FilePrefix(NamedTuple):
     """The first ``length`` bytes of a file, which do not change any more; ``name`` is relative to the container.
 
-    ``file`` is open where the file may be unlinked meanwhile.
+    ``file`` is open where the file may be unlinked before it is copied.
     """
 
     name: str
@@ -163,8 +163,8 @@ class Rebuilt:
     """What a rebuild of the index did; ``is_changed``: whether there was anything to do.
 
     ``packs`` damaged packs were emptied. ``moved`` are the paths, in quarantine, of what was replaced. ``lost`` are the
-    keys of objects of which the bytes are gone: they are damaged from now on. ``unknown`` more are gone, of which not
-    even the keys are known.
+    keys of objects whose bytes are gone: they are damaged from now on. ``unknown`` more are gone, and not even their
+    keys are known.
     """
 
     is_changed: bool = False
@@ -177,7 +177,7 @@ class Rebuilt:
 class VerifiedObject(NamedTuple):
     """An object of at most one frame, decoded and hashed, beside its stored form.
 
-    ``codec`` is None where that is one that only this store reads.
+    ``codec`` is None where only this store reads that form.
     """
 
     digest: bytes

@@ -38,7 +38,7 @@ SETTLE_ORDER = (Step.SYNC, Step.LOOK, Step.STORE)
 """The end of every insert: the look is behind the syncs, which take milliseconds in which a whole delete may run."""
 
 MOST_ROUNDS = 100
-"""Times that an insert goes through `SETTLE_ORDER`. Each round more is a delete of this very object meanwhile."""
+"""Times that an insert goes through `SETTLE_ORDER`. Each further round is a delete of this very object."""
 
 MOST_AGE = 1.0
 """Seconds for which an answer from an open state of the index is given without asking whether it is the newest."""
@@ -79,7 +79,7 @@ def may_bury(planned: Collection[_T] | None, now: _T) -> bool:
 
 
 def lost(duplicates: Iterable[bytes], there: Collection[bytes]) -> list[bytes]:
-    """The duplicates that are to be stored anew: those of which no copy was there at the last look."""
+    """Return the duplicates that are to be stored anew: those of which no copy was there at the last look."""
     return [digest for digest in duplicates if digest not in there]
 
 

@@ -1,11 +1,11 @@
-"""What packs hold, counted: the same record for both versions."""
+"""Counts of what packs hold: the same record for both versions."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 MIN_DEAD = 0.2
-"""At a fifth of dead bytes a repack writes four bytes to win one: about what a log-structured store settles at."""
+"""At a fifth of dead bytes a repack writes four bytes to win one: about where log-structured stores settle."""
 
 
 class PackStats(NamedTuple):

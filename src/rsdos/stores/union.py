@@ -11,14 +11,19 @@ from itertools import islice
 from typing import TypeVar
 
 from rsdos.errors import DamagedContainer, DamagedObject, ReadOnlyContainer, RsdosError, log_warning
-from rsdos.model import BytesLike, CompressMode, Copy, Durability, ObjectMeta, Place, Source, Trust, choice
+from rsdos.model import FRAME_SIZE, BytesLike, CompressMode, Copy, Durability, ObjectMeta, Place, Source, Trust, choice
 from rsdos.storage import locks
+from rsdos.stores import batch
 from rsdos.stores.base import CHUNK, Store, ask_for_rest, first_good, rest_of
+from rsdos.stores.encoding import Encoding
+from rsdos.stores.findings import Reclaimed
+from rsdos.stores.loose.insert import LooseInsert
 from rsdos.stores.loose.store import LooseStore
 from rsdos.stores.packs import PackStore
+from rsdos.streams.sources import take
 
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
-"""What the file system says to who may not write."""
+"""What the file system answers when writing is not allowed."""
 
 NO_LOCKS = "its file system has no locks (flock): see docs/concurrency.md"
 
@@ -28,8 +33,10 @@ _T = TypeVar("_T")
 class Objects(Store):
     """The objects of a container, wherever they are. Any number of threads.
 
-    Looks go to the packs that are in sight first and to the loose files then; an object that is packed and cleaned
-    between the two is found by the next look, because the packs in sight are not the newest then.
+    Lookups go to the visible packs first and to the loose files then. An object that is packed and cleaned between the
+    two is found by the next lookup, because the visible packs are not the latest then.
+
+    The two stores do not know each other: whether the container has an object already is decided here.
     """
 
     def __init__(self, root: str, loose: LooseStore, packed: PackStore) -> None:
@@ -37,6 +44,7 @@ class Objects(Store):
         self._root = root
         self.loose = loose
         self.packed = packed
+        self._loose_writer: LooseInsert | None = None
 
     def version(self) -> object:
         return self.packed.version()
@@ -50,7 +58,7 @@ class Objects(Store):
     def refresh(self) -> None:
         self.packed.refresh()
 
-    # Looks.
+    # Lookups.
 
     def _either(
         self, packed: Callable[[bytes], _T | None], loose: Callable[[bytes], _T | None], digest: bytes
@@ -82,7 +90,7 @@ class Objects(Store):
     def _copies_in_parts(
         self, digest: bytes, packed: Iterator[BytesLike]
     ) -> Iterator[Callable[[], Iterator[BytesLike]]]:
-        """The packed copies and, when they are all damaged, the loose one if there is one."""
+        """Yield the packed copies and, when they are all damaged, the loose one if there is one."""
         yield lambda: packed
         loose = self.loose.frames(digest)
         if loose is not None:
@@ -116,7 +124,7 @@ class Objects(Store):
                 found.append(positions)
                 yield positions, payloads
         except DamagedContainer:
-            # One by one: a loose copy answers for what the index cannot tell of, or the damage is raised.
+            # One by one: a loose copy answers for what the index cannot tell, or the damage is raised.
             for at in rest_of(len(digests), found):
                 one = self.read(digests[at])
                 if one is not None:
@@ -140,9 +148,9 @@ class Objects(Store):
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Turns the refusal of the file system to write the container into `ReadOnlyContainer`.
+        """Turn the file system's refusal to write the container into `ReadOnlyContainer`.
 
-        An error of a full disk that names no file gets the container's path.
+        The error of a full disk that names no file gets the container's path.
         """
         try:
             yield
@@ -151,7 +159,7 @@ class Objects(Store):
             raise
 
     def _refuse(self, error: OSError) -> None:
-        """Raise what `writing` makes of an error, if that is another; name what has no name."""
+        """Raise what `writing` makes of an error, if that is another error; name the file that it does not name."""
         if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
             error.filename = self._root
         if error.errno in locks.UNSUPPORTED:
@@ -163,13 +171,38 @@ class Objects(Store):
         if refused and ours and not isinstance(error, RsdosError):
             raise ReadOnlyContainer(self._root, error.strerror or str(error)) from error
 
+    @property
+    def loose_writer(self) -> LooseInsert:
+        """The way in for many loose objects; made at the first use, which most programs that only read never get to."""
+        writer = self._loose_writer
+        if writer is None:
+            # Of two threads that are the first each has its own: what they share is made already.
+            packed = partial(self.packed.check_copies, durability=self.packed.durability)
+            writer = self._loose_writer = self.loose.writer(packed)
+        return writer
+
+    def _known(
+        self, digests: Sequence[bytes], trust: Trust, /, raws: Sequence[BytesLike] | None = None
+    ) -> Sequence[Copy]:
+        """Return what there is of objects that are to be packed. The writer makes packed copies durable, if need be."""
+        answers = self.packed.own_copies(digests, trust, raws)
+        durability = self.packed.durability
+        return ask_for_rest(answers, digests, partial(self.loose.check_copies, trust=trust, durability=durability))
+
     def insert(self, source: Source, *, to: Place | str = Place.LOOSE) -> str:
-        """Store one object, in a file of its own unless ``to`` says otherwise; returns its key once it is durable."""
+        """Store one object, in a file of its own unless ``to`` says otherwise; return its key once it is durable."""
         if to is not Place.LOOSE:
             return self.insert_many((source,), to=to)[0]
         # Most of what is inserted is small, and faster than a file is made elsewhere: by the shortest way.
         try:
-            return self.loose.insert(source)
+            data = source if type(source) is bytes and len(source) <= FRAME_SIZE else take(source)
+            if isinstance(data, bytes) and self.loose.is_raw:
+                digest = self.hash.digest_of(data)
+                key = digest.hex()
+                # A copy in a pack is looked at the longer way, and whatever is odd or gone by the end.
+                if not self.packed.may_have(digest) and self.loose.publisher.insert(key, data):
+                    return key
+            return self.loose_writer.insert_many((data,))[0]
         except OSError as error:
             self._refuse(error)
             raise
@@ -182,20 +215,25 @@ class Objects(Store):
         compress: CompressMode | str = CompressMode.AUTO,
         trust: Trust | str = Trust.VERIFY,
     ) -> list[str]:
-        """Store many objects, in a pack unless ``to`` says otherwise; returns their keys in order.
+        """Store many objects, in a pack unless ``to`` says otherwise; return their keys in order.
 
-        See `PackStore.insert_many` and `LooseStore.insert_many`; ``compress`` and ``trust`` are for packs.
+        See `rsdos.stores.batch.insert_many` and `LooseInsert.insert_many`; ``compress`` and ``trust`` are for packs.
         """
         place, mode, trusted = choice(Place, to), choice(CompressMode, compress), choice(Trust, trust)
         with self.writing():
             if place is Place.LOOSE:
-                return self.loose.insert_many(sources)
-            return self.packed.insert_many(sources, compress=mode, trust=trusted)
+                return self.loose_writer.insert_many(sources)
+            encoding = Encoding(mode, self.packed.compression)
+            return batch.insert_many(sources, self.packed.writer(self._known, trust=trusted), encoding)
+
+    def collect_garbage(self) -> Reclaimed:
+        """See `PackMaintenance.collect_garbage`; what counts as safe is a copy in either store."""
+        return self.packed.maintenance.collect_garbage(partial(self.check_copies, durability=Durability.FULL))
 
     # The whole.
 
     def _loose_keys(self) -> Iterator[list[str]]:
-        """The keys of loose objects, in lists of bounded size."""
+        """Yield the keys of loose objects, in lists of bounded size."""
         keys = iter(self.loose)
         while chunk := list(islice(keys, CHUNK)):
             yield chunk
@@ -205,9 +243,9 @@ class Objects(Store):
         return [key for key, packed in zip(keys, present, strict=True) if not packed]
 
     def __iter__(self) -> Iterator[str]:
-        """Every key once. Those that damage hides are told by a `DamagedContainer`, behind all others."""
-        # Loose first: what is packed and cleaned meanwhile is met among the packed, and told from its loose self by
-        # this set, of 150 bytes for each loose object that was not packed.
+        """Yield every key once. When damage hides some, raise `DamagedContainer` after all others."""
+        # Loose first: what is packed and cleaned in between is met among the packed, and not told twice because of
+        # this set: 150 bytes for each loose object that was not packed.
         self.refresh()
         seen: set[str] = set()
         for chunk in self._loose_keys():
@@ -221,14 +259,14 @@ class Objects(Store):
                 yield key
 
     def with_prefix(self, prefix: str) -> Iterator[str]:
-        """The keys that begin with ``prefix``, each once."""
-        # Loose first, as in `__iter__`: what is packed and cleaned meanwhile is met among the packed.
+        """Yield the keys that begin with ``prefix``, each once."""
+        # Loose first, as in `__iter__`.
         loose = set(self.loose.with_prefix(prefix))
         yield from loose
         yield from (key for key in self.packed.with_prefix(prefix) if key not in loose)
 
     def __len__(self) -> int:
-        # Counted again when packs changed meanwhile; where they always do, no count is more right than another.
+        # Counted again when packs changed during the count; where they always do, no count is more right than another.
         packed = loose = 0
         for _ in range(3):
             self.refresh()

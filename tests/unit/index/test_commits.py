@@ -148,7 +148,7 @@ def test_behind_the_last_pack_no_other_is_begun(container: Container) -> None:
     with Container(container.path) as opened:
         with pytest.raises(DamagedContainer, match="no id is left"):
             opened.insert(b"more", to=Place.PACKED)
-        opened.engine.packed.collect_garbage()
+        opened.engine.objects.collect_garbage()
         assert opened.has_many([key, ABSENT]) == [True, False]
     assert foreign.read_bytes() == b"somebody's"
 
@@ -272,5 +272,5 @@ def test_a_link_whose_answer_was_lost_is_a_commit(container: Container, monkeypa
         patch.setattr(os, "link", lost)
         keys = [container.insert(b"lost %d" % data, to=Place.PACKED) for data in range(20)]
     assert container.has_many(keys) == [True] * 20
-    assert native(container.engine).index_faults() == []
+    assert native(container.engine).maintenance.index_faults() == []
     assert container.validate("full").is_good

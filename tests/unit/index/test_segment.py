@@ -170,7 +170,7 @@ def test_a_segment_file_in_the_place_of_another_is_found(tmp_path: Path) -> None
         make_container(str(path), Config(container_id="0" * 31 + "1"))
         with Container(path) as container:
             kept[name] = container.insert_many(b"%d" % number for number in range(first, first + 40))
-            native(container.engine).merge_index()
+            native(container.engine).maintenance.merge_index()
     (mine,) = (tmp_path / "one" / "index").glob("*.seg")
     (theirs,) = (tmp_path / "other" / "index").glob("*.seg")
     mine.write_bytes(theirs.read_bytes())

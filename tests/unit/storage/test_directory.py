@@ -168,7 +168,7 @@ def test_all_that_a_container_is_made_of_is_ours_by_name(tmp_path: Path, version
         container.delete([container.insert(b"gone")])
         container.pack_all_loose()
         container.insert(b"another")
-        container.engine.packed.note("a note", 1)
+        container.engine.packed.maintenance.note("a note", 1)
         with Directory(str(path), CONTAINER) as root:
             assert root.clear() == []
     assert not os.listdir(path)

@@ -21,7 +21,7 @@ RAW = Encoding(CompressMode.NO, Compression(Codec.RAW))
 
 def test_writers_at_the_same_time_have_a_pack_each(container: Container) -> None:
     others = [Container(container.path) for _ in range(3)]
-    appenders = [other.engine.packed.appender() for other in others]
+    appenders = [other.engine.packed.writer() for other in others]
     for number, appender in enumerate(appenders):
         appender.__enter__()
         appender.add_many([b"%d" % number], RAW)
@@ -39,7 +39,7 @@ def test_writers_at_the_same_time_have_a_pack_each(container: Container) -> None
 
 def test_an_object_written_by_two_writers_is_counted_as_dead_once(container: Container) -> None:
     data = [b"only in the first", b"in both", text(FRAME_SIZE + 1)]
-    with Container(container.path).engine.packed.appender() as first:
+    with Container(container.path).engine.packed.writer() as first:
         first.add_many(data[:2], RAW)
         first.add_frames(iter([data[2][:FRAME_SIZE], data[2][FRAME_SIZE:]]), RAW)
         container.insert_many([*data[1:], b"only in the second"])
@@ -55,7 +55,7 @@ def test_an_object_written_by_two_writers_is_counted_as_dead_once(container: Con
 
 def test_an_object_inserted_while_a_writer_changed_packs_is_counted_once(tmp_path: Path) -> None:
     with Container.create(tmp_path / "container", pack_size_target=300) as container:
-        with Container(container.path).engine.packed.appender() as first:
+        with Container(container.path).engine.packed.writer() as first:
             first.add_many([b"fills the pack"], RAW)
             assert manifest_of(container.path).pack(1) is not None
             container.insert_many([b"in both"])
@@ -71,13 +71,13 @@ def test_duplicate_deleted_before_commit_is_written_once(tmp_path: Path, version
     data = noise(5000)
     with Container.create(tmp_path / "container", container_version=version) as container:
         container.insert_many([data])
-        with Container(container.path).engine.packed.appender() as writer:
+        with Container(container.path).engine.packed.writer() as writer:
             writer.add_many([data], RAW)
             container.delete([key_of(data)])
             writer.add_many([data], RAW)
             writer.commit()
         assert_holds(container, {key_of(data): data})
-        assert sum(pack.stored for pack in container.engine.packed.stats().packs) == 2 * len(data)
+        assert sum(pack.stored for pack in container.engine.packed.maintenance.stats().packs) == 2 * len(data)
 
 
 def test_an_id_that_was_never_committed_is_used_and_one_that_was_is_not(container: Container) -> None:
@@ -110,7 +110,7 @@ def test_a_pack_is_sealed_when_it_has_reached_its_target(tmp_path: Path) -> None
 def test_a_block_that_raises_undoes_everything(container: Container) -> None:
     kept = container.insert_many([b"kept"])
     length = manifest_of(container.path).packs[0].length
-    with pytest.raises(ZeroDivisionError), container.engine.packed.appender() as appender:
+    with pytest.raises(ZeroDivisionError), container.engine.packed.writer() as appender:
         appender.add_many([noise(50_000)], RAW)
         raise ZeroDivisionError
     assert (container.path / "packed" / "0000000001.pack").stat().st_size == length

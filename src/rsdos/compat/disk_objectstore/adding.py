@@ -11,6 +11,8 @@ from rsdos.compat.disk_objectstore.exceptions import InconsistentContent
 from rsdos.engine.engine import Engine
 from rsdos.maintenance import transfer
 from rsdos.model import BytesLike, CompressMode, Durability, Source
+from rsdos.stores import batch
+from rsdos.stores.encoding import Encoding
 
 
 def add_to_pack(engine: Engine, sources: Iterable[Source], compress: bool, sync: bool) -> list[str]:
@@ -18,8 +20,9 @@ def add_to_pack(engine: Engine, sources: Iterable[Source], compress: bool, sync:
     if not isinstance(compress, bool):
         raise AssertionError("Only True or False are valid `compress` modes when adding directly to a pack")
     with engine.objects.writing():
-        appender = engine.packed.appender(durability=None if sync else Durability.RELAXED)
-        return engine.packed.append_many(sources, appender, CompressMode.YES if compress else CompressMode.NO)
+        writer = engine.packed.writer(durability=None if sync else Durability.RELAXED)
+        mode = CompressMode.YES if compress else CompressMode.NO
+        return batch.insert_many(sources, writer, Encoding(mode, engine.config.codec))
 
 
 def contents(objects: Iterable[BytesLike], callback: Callback | None) -> Iterator[Source]:

@@ -229,7 +229,7 @@ def _copy_index(engine: Engine, root: str) -> None:
     """Write a snapshot of the index to its place in ``root``."""
     for directory in engine.layout.directories:
         make_directories(os.path.join(root, os.path.relpath(directory, engine.layout.root)))
-    with engine.packed.checkpoint(root) as pin:
+    with engine.packed.maintenance.checkpoint(root) as pin:
         for piece in pin.pieces:
             if piece.fd >= 0:
                 stage_file(piece, root)

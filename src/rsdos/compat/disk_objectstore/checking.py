@@ -23,7 +23,7 @@ def validate(engine: Engine, callback: Callback | None) -> ValidationIssues:
             if not _is_whole(engine, key):
                 issues.invalid_hashes_loose.append(key)
         # After the loose ones: objects that were packed before they were checked are listed here.
-        for pack in engine.packed.listed():
+        for pack in engine.packed.inspection.listed():
             if pack.objects:
                 checked = _checked(engine, pack, issues)
                 for _ in told(checked, callback, f"Pack {pack.pack_id}", pack.objects):

@@ -199,7 +199,7 @@ class Container(Folder):
     def get_total_size(self) -> TotalSize:
         """Return the bytes of objects and files. Lists all loose files."""
         engine = self._opened
-        sums = engine.packed.stats()
+        sums = engine.packed.maintenance.stats()
         packs = sum(self._get_pack_path_from_pack_id(pack_id).stat().st_size for pack_id in engine.layout.pack_ids())
         loose = sum(os.stat(path).st_size for path in engine.loose.names.paths())
         # Only the database file of SQLite: its log is temporary.

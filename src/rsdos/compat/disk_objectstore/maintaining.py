@@ -56,7 +56,7 @@ def delete_objects(engine: Engine, keys: Iterable[str]) -> list[str]:
 
 def repack_pack(engine: Engine, pack_id: int, mode: CompressMode, callback: Callback | None) -> None:
     """Rewrite one pack into a pack of another id, unless it is as it should be."""
-    sums = engine.packed.stats()
+    sums = engine.packed.maintenance.stats()
     found = [own for own in sums.packs if own.id == pack_id]
     if not found or not found[0].objects:
         clean.execute(engine, clean.CleanPlan(0, 0))
@@ -82,6 +82,6 @@ def _repack_options(engine: Engine, pack_id: int, mode: CompressMode) -> repack.
 
 def repack_all(engine: Engine, mode: CompressMode, callback: Callback | None) -> None:
     """Rewrite all packs, and compact the index."""
-    for own in engine.packed.stats().packs:
+    for own in engine.packed.maintenance.stats().packs:
         repack_pack(engine, own.id, mode, callback)
     merge.execute(engine, merge.plan(engine))

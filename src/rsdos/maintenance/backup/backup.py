@@ -102,7 +102,7 @@ def plan(engine: Engine, options: BackupOptions) -> BackupPlan:
         raise InvalidOption(f"{options.destination}: inside the container to back up")
     generations.check(engine.config.container_id)
     loose = list(map(posix.length_of, engine.loose.names.paths()))
-    sums = engine.packed.stats()
+    sums = engine.packed.maintenance.stats()
     files = len(loose) + len(sums.packs)
     length = sum(loose) + sum(pack.length for pack in sums.packs) + sums.index_length
     return BackupPlan(

@@ -10,7 +10,7 @@ from rsdos.storage import posix
 from rsdos.storage.checked_json import decode_document, encode_document
 
 VALIDATION = "validation"
-"""The name of the note of the last validation (`PackStore.notes`)."""
+"""The name of the note of the last validation (`PackMaintenance.notes`)."""
 
 _MOST = 1 << 16
 
@@ -37,7 +37,7 @@ def read_note(layout: Layout) -> LastBackup | None:
 
 def write_note(layout: Layout, note: LastBackup) -> None:
     """Replace the note, and sync it. In a container that cannot be written, do nothing."""
-    from rsdos.stores.loose.sandbox import replace_without_lock  # `status` does not need it.
+    from rsdos.stores.sandbox import replace_without_lock  # `status` does not need it.
 
     with suppress(OSError):
         layout.make(layout.locks)

@@ -94,7 +94,7 @@ class Mirror:
                 # 1. Loose files first: objects that are packed from now on are copied with the packs.
                 self._copy_loose()
                 # 2. The index, as it is now; 3. the bytes that it leads to. No pack is removed, or gets shorter.
-                with self._engine.packed.checkpoint(self._place.path) as pin:
+                with self._engine.packed.maintenance.checkpoint(self._place.path) as pin:
                     for piece in pin.pieces:
                         self._pieces[piece.name] = piece.length
                         self._copy_piece(piece.name, piece.length, piece.fd)

@@ -63,7 +63,7 @@ def plan(engine: Engine, options: BackupOptions, ways: RemotePrograms) -> Backup
     names = there.names()
     there.check(names, engine.config.container_id)
     loose = list(map(posix.length_of, engine.loose.names.paths()))
-    sums = engine.packed.stats()
+    sums = engine.packed.maintenance.stats()
     length = sum(loose) + sum(pack.length for pack in sums.packs) + sums.index_length
     previous = names[-1] if names and options.link else None
     return BackupPlan(options, len(loose) + len(sums.packs), length, previous, there.is_begun())
@@ -153,7 +153,7 @@ class _RemoteBackup:
         before = self.length
         self._send(self._root, self._loose_names())
         progress.advance(self.length - before)
-        with self._engine.packed.checkpoint(self._stage) as pin:
+        with self._engine.packed.maintenance.checkpoint(self._stage) as pin:
             for piece in pin.pieces:
                 if piece.fd >= 0:
                     stage_file(piece, self._stage)

@@ -12,7 +12,7 @@ from rsdos.layout import Layout
 from rsdos.storage import posix
 from rsdos.storage.checked_json import decode_document, encode_document
 from rsdos.stores.findings import Depth, Finding
-from rsdos.stores.loose.sandbox import replace_without_lock
+from rsdos.stores.sandbox import replace_without_lock
 
 MOST_FINDINGS = 10_000
 """Findings that are kept (3 MB); further ones are counted."""

@@ -102,7 +102,7 @@ def plan(engine: Engine, options: ValidateOptions) -> ValidatePlan:
     state = _resumed(engine, options)
     lengths: dict[int, int] = {}
     with suppress(DamagedContainer):  # `execute` reports it.
-        lengths = {pack.id: pack.length for pack in engine.packed.stats().packs}
+        lengths = {pack.id: pack.length for pack in engine.packed.maintenance.stats().packs}
     done = sum(min(length, state.packs.get(pack_id, 0)) for pack_id, length in lengths.items()) if state else 0
     return ValidatePlan(options, len(lengths), sum(lengths.values()) - done, state is not None)
 
@@ -146,7 +146,7 @@ def execute(engine: Engine, plan: ValidatePlan, progress: Progress = SILENCE) ->
     if report.is_finished:
         discard_state(engine.layout)
         with suppress(OSError):  # No permission to write, or a damaged manifest: the note is left out.
-            engine.packed.note(VALIDATION, _validation_note(report))
+            engine.packed.maintenance.note(VALIDATION, _validation_note(report))
     else:
         run.save()
     return report
@@ -199,7 +199,7 @@ class _Validation:
         """Check all that the state does not cover."""
         options = self._plan.options
         with self._engine.protect_packs():
-            check = self._engine.packed.check(options.depth, Sample(options.share))
+            check = self._engine.packed.maintenance.check(options.depth, Sample(options.share))
             is_finished = self._check_packs(check, progress) and self._check_loose(progress)
             if is_finished:
                 self._state.add(check.leftovers())

@@ -38,7 +38,7 @@ def verify_all(root: str, progress: Progress) -> Verified:
             while some := list(islice(keys, _BATCH)):
                 damaged.update(key for key in some if not engine.loose.has_hash(bytes.fromhex(key)))
                 objects += len(some)
-            for pack in engine.packed.listed():
+            for pack in engine.packed.inspection.listed():
                 for digests in pack.digests:
                     for digest, good in zip(digests, engine.packed.verify_many(digests), strict=True):
                         if not good:
@@ -62,7 +62,7 @@ def bad_files(root: str, found: Verified) -> list[str]:
             if not engine.loose.has_hash(digest):
                 files.update(engine.loose.names.files(digest))
             with suppress(DamagedContainer, DamagedObject):
-                extents = [meta.extent for meta in engine.packed.copies_of(digest)]
+                extents = [meta.extent for meta in engine.packed.inspection.copies_of(digest)]
                 files.update(engine.layout.pack(extent.pack_id) for extent in extents if extent is not None)
         if found.reason:
             files.update(engine.layout.segment(number) for number in engine.layout.segment_numbers())

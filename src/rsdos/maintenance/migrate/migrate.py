@@ -23,10 +23,11 @@ from rsdos.maintenance.copier import CopyStats
 from rsdos.maintenance.migrate.cleanup import clean_up
 from rsdos.maintenance.migrate.to_v1 import ToVersion1
 from rsdos.maintenance.migrate.to_v2 import ToVersion2
-from rsdos.maintenance.repair.quarantine import move_to_quarantine
+from rsdos.maintenance.repair.quarantine import copy_damaged
 from rsdos.model import Codec, Durability
 from rsdos.progress import SILENCE, Stopwatch
 from rsdos.protocols import Progress
+from rsdos.stores.quarantine import Quarantine
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ def plan(engine: Engine, options: MigrateOptions) -> MigratePlan:
     config = _target_config(engine.config, options)
     if options.destination is None:
         _refuse_links(engine.layout.root)
-    sums = engine.packed.stats()
+    sums = engine.packed.maintenance.stats()
     length = sum(pack.length for pack in sums.packs)
     return MigratePlan(options, config, engine.config.version, len(engine.objects), length)
 
@@ -218,7 +219,7 @@ def _to_directory(engine: Engine, plan: MigratePlan, root: str, stats: CopyStats
         stats.damaged.update(report.damaged)
         stats.missing.extend(report.missing)
         for key, reason in report.damaged:
-            move_to_quarantine(engine, key, reason, target.layout.quarantine)
+            copy_damaged(engine, key, reason, Quarantine(target.layout))
     finally:
         target.close()
 

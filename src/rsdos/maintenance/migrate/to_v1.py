@@ -22,7 +22,7 @@ from rsdos.layout import V1Layout
 from rsdos.maintenance.copier import CopyStats
 from rsdos.maintenance.copies import WHOLE, quarantine_directory
 from rsdos.maintenance.migrate.rows import row_of
-from rsdos.maintenance.repair.quarantine import move_to_quarantine
+from rsdos.maintenance.repair.quarantine import copy_damaged
 from rsdos.migration import begin_migration
 from rsdos.model import Codec, CompressMode, Copy, Durability, Record, Trust
 from rsdos.progress import step
@@ -31,6 +31,7 @@ from rsdos.storage import locks, posix
 from rsdos.storage.directory import Directory
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.packed.store import PackedStore
+from rsdos.stores.quarantine import Quarantine
 from rsdos.stores.v1.database import Database
 from rsdos.stores.v1.row import Row
 
@@ -110,12 +111,12 @@ class ToVersion1:
 
     def _recode(self) -> None:
         encoding = Encoding(CompressMode.AUTO, self._config.codec)
-        for pack in self._packed.stats().packs:
+        for pack in self._packed.maintenance.stats().packs:
             if self._has_other_codecs(pack.id):
-                self._recoded += self._packed.rewrite(pack.id, encoding, lambda _: None).objects
+                self._recoded += self._packed.maintenance.rewrite(pack.id, encoding, lambda _: None).objects
 
     def _has_other_codecs(self, pack_id: int) -> bool:
-        for digests in self._packed.digests_of(pack_id):
+        for digests in self._packed.inspection.digests_of(pack_id):
             entries = self._packed.index.find_many(digests).entries
             if any(record.codec not in _ALLOWED for record in entries):
                 return True
@@ -174,7 +175,7 @@ class ToVersion1:
         ]
         if bad:
             self._stats.rescued += map(bytes.hex, bad)
-            self._packed.drop_damaged(bad)
+            self._packed.maintenance.drop_damaged(bad)
         return bool(bad)
 
     def _check(self, digests: Sequence[bytes]) -> list[bool]:
@@ -183,9 +184,8 @@ class ToVersion1:
         for digest, is_good in zip(digests, answers, strict=True):
             if not is_good and not self._is_loose(digest):
                 self._stats.damaged[digest.hex()] = "its packed copy is damaged, and there is no other"
-                move_to_quarantine(
-                    self._engine, digest.hex(), self._stats.damaged[digest.hex()], self._layout.quarantine
-                )
+                reason = self._stats.damaged[digest.hex()]
+                copy_damaged(self._engine, digest.hex(), reason, Quarantine(self._layout))
             elif not is_good:
                 self._stats.rescued.append(digest.hex())
         good = sum(answers)

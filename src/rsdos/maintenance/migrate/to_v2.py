@@ -25,16 +25,17 @@ from rsdos.errors import Busy
 from rsdos.layout import Layout, V1Layout
 from rsdos.maintenance.copier import CopyStats, ObjectCopier, StoredFormPolicy
 from rsdos.maintenance.migrate.rows import row_of
-from rsdos.maintenance.repair.quarantine import move_to_quarantine, write_report
+from rsdos.maintenance.repair.quarantine import copy_damaged
 from rsdos.migration import begin_migration
 from rsdos.model import Durability
 from rsdos.progress import step
 from rsdos.protocols import Progress
 from rsdos.storage import posix
-from rsdos.stores.base import free_name
 from rsdos.stores.packed.store import PackedStore
+from rsdos.stores.packs import unlink_pack
+from rsdos.stores.quarantine import Quarantine
+from rsdos.stores.v1.pack import try_pack
 from rsdos.stores.v1.store import V1PackStore
-from rsdos.stores.v1.writer import try_pack
 
 _ABOVE = 1_000_000
 """The distance of the first number for a pack of version 2 from the highest in version 1; further numbers descend.
@@ -67,7 +68,7 @@ class ToVersion2:
         """Migrate; the steps are numbered."""
         # 1. Mark the migration, and make the directories and the index of version 2.
         self._begin()
-        self._engine.packed.collect_garbage()
+        self._engine.objects.collect_garbage()
         self._drop_hostile()
         with step(self._progress, "Migrating packs", self._database.count(), "objects"):
             try:
@@ -96,7 +97,7 @@ class ToVersion2:
     def _waiting(self) -> list[int]:
         """Return the packs with rows that do not lead to an object of version 2."""
         self._look_for_names()
-        lengths = {pack.id: pack.length for pack in self._packed_2.stats().packs}
+        lengths = {pack.id: pack.length for pack in self._packed_2.maintenance.stats().packs}
         ends = {name: lengths.get(pack_id, 0) for pack_id, name in self._names.items()}
         return sorted(pack_id for pack_id, end in self._database.ends().items() if end > ends.get(pack_id, -1))
 
@@ -114,23 +115,23 @@ class ToVersion2:
         with closing(pack):
             # 2. Store the objects in packs of version 2: synced, and in a manifest.
             form = StoredFormPolicy.kept(self._packed_2, self._config.codec)
-            with self._packed_2.appender() as appender:
+            with self._packed_2.writer() as appender:
                 copier = ObjectCopier(self._engine, appender, form, self._stats)
-                for digests in self._engine.packed.digests_of(pack_id):
+                for digests in self._engine.packed.inspection.digests_of(pack_id):
                     copier.copy(digests)
                     self._progress.advance(len(digests))
                 appender.commit()
             # 3. Give those packs a name in version 1; copy damaged objects to quarantine.
             self._link()
             for key in self._stats.damaged.keys() - self._quarantined:
-                move_to_quarantine(self._engine, key, self._stats.damaged[key], self._layout_2.quarantine)
+                copy_damaged(self._engine, key, self._stats.damaged[key], Quarantine(self._layout_2))
                 self._quarantined.add(key)
             # 4. Change the rows. Delete the row of an object without a good copy: its bytes are in quarantine.
-            for digests in self._engine.packed.digests_of(pack_id):
+            for digests in self._engine.packed.inspection.digests_of(pack_id):
                 self._point(digests)
             # 5. Only then remove the old pack. If a long reader (a backup) has it open, it is removed at the end.
             if pack_id not in self._names.values() and not self._database.has_rows(pack_id):
-                self._engine.packed.unlink(pack_id)
+                unlink_pack(self._engine.layout, pack_id)
                 posix.sync_directory(self._layout.packed)
 
     def _link(self) -> None:
@@ -158,10 +159,9 @@ class ToVersion2:
         rows = list(self._database.hostile_rows(self._engine.config.hash))
         if not rows:
             return
-        self._layout_2.make(self._layout_2.quarantine)
-        path = free_name(os.path.join(self._layout_2.quarantine, "rows.json"))
-        write_report(path, {"rows": [list(map(str, row)) for row in rows]})
-        posix.sync_directory(self._layout_2.quarantine)
+        quarantine = Quarantine(self._layout_2)
+        name = os.path.basename(quarantine.free_path("rows.json"))
+        quarantine.report(name, {"rows": [list(map(str, row)) for row in rows]})
         for row in rows:
             self._stats.damaged[str(row[1])] = "its row in packs.idx makes no sense"
         self._quarantined.update(str(row[1]) for row in rows)

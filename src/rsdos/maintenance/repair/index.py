@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 from rsdos.engine.engine import Engine
 from rsdos.errors import InvalidOption
-from rsdos.maintenance.repair.quarantine import new_directory, write_report
 from rsdos.progress import SILENCE, Stopwatch, step
 from rsdos.protocols import Progress
-from rsdos.storage import posix
 from rsdos.stores.findings import Finding
+from rsdos.stores.quarantine import Quarantine
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +60,11 @@ def plan(engine: Engine) -> RepairIndexPlan:
     if os.path.lexists(engine.layout.migration):
         raise InvalidOption("a migration was interrupted: run rsdos migrate again first")
     with engine.telling_of_another():
-        return RepairIndexPlan(tuple(engine.packed.index_faults()))
+        return RepairIndexPlan(tuple(engine.packed.maintenance.index_faults()))
 
 
 def execute(engine: Engine, plan: RepairIndexPlan, progress: Progress = SILENCE) -> RepairIndexReport:
-    """Rebuild the index. See `rsdos.stores.packs.PackStore.rebuild_index`.
+    """Rebuild the index. See `rsdos.stores.packs.PackMaintenance.rebuild_index`.
 
     Every complete batch of every pack counts, committed or not, and deletes are honoured. A replaced file is moved to
     ``quarantine/`` only after its successor is in place. A run that is killed at any moment can be run again.
@@ -85,27 +84,20 @@ def execute(engine: Engine, plan: RepairIndexPlan, progress: Progress = SILENCE)
         OSError: a system call failed.
     """
     watch = Stopwatch()
-    made: list[str] = []
-
-    def quarantine_directory() -> str:
-        if not made:
-            made.append(new_directory(engine, "index"))
-        return made[0]
-
+    quarantine = Quarantine(engine.layout, "index")
     with engine.maintenance("repair"):
         with step(progress, "Repairing the index", None, "objects"):
-            rebuilt = engine.packed.rebuild_index(quarantine_directory)
-        left = tuple(engine.packed.index_faults()) if rebuilt.is_changed else ()
+            rebuilt = engine.packed.maintenance.rebuild_index(quarantine)
+        left = tuple(engine.packed.maintenance.index_faults()) if rebuilt.is_changed else ()
         described = None
-        if made:
+        if quarantine.is_used:
             what = {
                 "faults": [f"{fault.path}: {fault.reason}" for fault in plan.faults],
                 "moved": list(rebuilt.moved),
                 "lost": list(rebuilt.lost),
                 "unknown": rebuilt.unknown,
             }
-            described = write_report(os.path.join(made[0], "report.json"), what)
-            posix.sync_directory(made[0])
+            described = quarantine.report("report.json", what)
     return RepairIndexReport(
         rebuilt.is_changed,
         rebuilt.packs,

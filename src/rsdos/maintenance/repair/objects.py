@@ -11,7 +11,7 @@ from enum import Enum
 from rsdos.engine.engine import Engine
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError, InvalidOption
 from rsdos.maintenance.check.validate import check_all
-from rsdos.maintenance.repair.quarantine import move_to_quarantine, new_directory, write_report
+from rsdos.maintenance.repair.quarantine import copy_damaged
 from rsdos.model import BytesLike, CompressMode, Copy, Durability, Trust
 from rsdos.progress import SILENCE, Stopwatch, step
 from rsdos.protocols import Progress
@@ -19,6 +19,7 @@ from rsdos.stores.base import Store
 from rsdos.stores.batch import BatchWriter
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.findings import Depth, Finding
+from rsdos.stores.quarantine import Quarantine
 from rsdos.streams.plain import hashed
 
 _BATCH = 1 << 12
@@ -214,14 +215,9 @@ class _Repair:
         self._engine = engine
         self._plan = plan
         self._encoding = Encoding(CompressMode.AUTO, engine.config.codec)
-        self._directory: str | None = None
+        self._quarantine = Quarantine(engine.layout, "objects")
         self.repaired: list[RepairAction] = []
         self.beyond_help: list[RepairAction] = []
-
-    def _quarantine(self) -> str:
-        if self._directory is None:
-            self._directory = new_directory(self._engine, "objects")
-        return self._directory
 
     def repair(self, remedies: Sequence[RepairAction], progress: Progress) -> None:
         """Repair some objects together."""
@@ -231,7 +227,7 @@ class _Repair:
         good_in_files, good_in_packs, helped, helpless = _RepairGroup(), _RepairGroup(), _RepairGroup(), _RepairGroup()
         # 1. Append the good copy of another container for each object that has none here; commit them together.
         # The copies here are known to be damaged, so the writer need not check for duplicates.
-        with packed.appender(_always_damaged, Durability.FULL) as appender:
+        with packed.writer(_always_damaged, Durability.FULL) as appender:
             for remedy, digest, copy in zip(remedies, digests, in_files, strict=True):
                 if copy is Copy.GOOD:
                     good_in_files.add(remedy, digest, HERE)
@@ -244,8 +240,8 @@ class _Repair:
                 progress.advance(1)
             appender.commit()
         # 2. Only now, when each has a good copy that is committed and on stable storage: remove the damaged ones.
-        packed.drop_damaged([*good_in_packs.digests, *helped.digests])
-        packed.drop_damaged(good_in_files.digests, even_the_last=True)
+        packed.maintenance.drop_damaged([*good_in_packs.digests, *helped.digests])
+        packed.maintenance.drop_damaged(good_in_files.digests, even_the_last=True)
         for group in (good_in_files, good_in_packs, helped):
             for digest in group.digests:
                 self._clear_loose(digest)
@@ -259,8 +255,8 @@ class _Repair:
         """3. Copy all bytes of the objects to quarantine; 4. only then delete them."""
         packed, loose = self._engine.packed, self._engine.loose
         for remedy in helpless.remedies:
-            move_to_quarantine(self._engine, remedy.key, remedy.reason, self._quarantine())
-        packed.drop_damaged(helpless.digests, even_the_last=True)
+            copy_damaged(self._engine, remedy.key, remedy.reason, self._quarantine)
+        packed.maintenance.drop_damaged(helpless.digests, even_the_last=True)
         for remedy, digest in zip(helpless.remedies, helpless.digests, strict=True):
             self._clear_loose(digest)
             if _is_readable(packed, digest) or _is_readable(loose, digest):
@@ -271,7 +267,7 @@ class _Repair:
                 self.beyond_help.append(remedy)
 
     def _clear_loose(self, digest: bytes) -> None:
-        self._engine.loose.set_damaged_aside(digest, self._quarantine)
+        self._engine.loose.quarantine_damaged(digest, self._quarantine)
 
     def _take(self, appender: BatchWriter, digest: bytes) -> str | None:
         """Append an object from the first container with a good copy. Return the path of that container."""
@@ -287,15 +283,15 @@ class _Repair:
 
     def describe(self) -> str | None:
         """Write a report if anything was moved to quarantine. Return its path."""
-        if self._directory is None:
+        if not self._quarantine.is_used:
             return None
         what: dict[str, object] = {
             "repaired": [[one.key, one.reason, one.source] for one in self.repaired],
             "beyond_help": [[one.key, one.reason] for one in self.beyond_help],
         }
-        path = write_report(os.path.join(self._directory, "report.json"), what)
+        path = self._quarantine.report("report.json", what)
         return self._engine.layout.relative(path)
 
 
-def _always_damaged(digests: Sequence[bytes], /, *, raws: object = None) -> Sequence[Copy]:
+def _always_damaged(digests: Sequence[bytes], _: Trust, /, raws: object = None) -> Sequence[Copy]:
     return [Copy.DAMAGED] * len(digests)

@@ -16,7 +16,7 @@ from rsdos.stores.loose.paths import SUFFIXES
 
 
 class LooseCheck:
-    """A check of all loose objects. One thread; nothing is written; what others remove meanwhile is no finding."""
+    """A check of all loose objects. One thread; nothing is written; what is removed during it is no finding."""
 
     def __init__(self, layout: Layout, hash_type: HashType, codecs: Sequence[Codec], depth: Depth, sample: Sample):
         """``codecs``: those that loose files of this container may be in."""
@@ -71,7 +71,7 @@ class LooseCheck:
                 objects += 1
             except (DecodeError, OSError) as error:
                 if isinstance(error, OSError) and error.errno == errno.ENOENT:
-                    continue  # Packed or deleted meanwhile.
+                    continue  # Packed or deleted since.
                 objects += 1
                 reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
                 findings.append(Finding(self._layout.relative(path), reason, digest.hex()))

@@ -23,11 +23,11 @@ class LooseDirectories:
         self._layout = layout
         self._full = durability is Durability.FULL
         self.seen: set[str] = set()
-        """Those that were there when this process looked."""
+        """The directories that were there when this process looked."""
         self._settled: set[str] = set()
-        """Those of which the name is known to survive a power loss, whoever made them."""
+        """The directories whose names are known to survive a power loss."""
         self._ahead = 0
-        """Times that one was made here."""
+        """Directories that were made here."""
         self._synced_above = 0
         """Times that ``loose/`` was synced because the name of a directory was not known to be safe."""
 
@@ -69,7 +69,7 @@ class LooseDirectories:
         if not ahead or not self._full or not 0 < cut <= _MOST_AHEAD:
             return
         names = (f"{self._layout.loose}/{number:0{cut}x}" for number in range(16**cut))
-        with suppress(OSError):  # It was not asked for: who needs it is told.
+        with suppress(OSError):  # Nobody asked for it: the insert that needs it gets the error.
             for directory in islice((name for name in names if name not in self.seen), ahead):
                 with suppress(FileExistsError):
                     make_directory(directory)
@@ -78,8 +78,9 @@ class LooseDirectories:
     def sync(self, directories: set[str], threads: Threads) -> None:
         """Put what is in some directories on stable storage, and once for each the name that it has itself.
 
-        Each time where empty ones are removed: one of the same name may have been made since, by who does not sync it.
-        One that is gone is passed over, and so are the files that were in it: who leans on these looks for them later.
+        Where empty directories are removed, the names are synced each time: another process may have made one anew
+        since, without syncing it. A directory that is gone is passed over: an insert that leans on its files looks for
+        them later.
         """
         threads.each(_sync, list(directories))
         self._sync_names(directories)

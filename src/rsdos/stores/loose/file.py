@@ -50,7 +50,7 @@ TRAILER_LENGTH = _TRAILER.size + _CRC.size
 
 
 def encode_trailer(stored: Stored, crc: int) -> bytes:
-    """What stands behind the stored bytes of a compressed loose object; ``crc`` is that of its stored bytes."""
+    """Return what follows the stored bytes of a compressed loose object; ``crc`` is that of its stored bytes."""
     head = _TRAILER.pack(_MAGIC, TRAILER_LENGTH - 8, stored.size, stored.flags)
     return head + _CRC.pack(crc32(head, crc))
 
@@ -58,7 +58,7 @@ def encode_trailer(stored: Stored, crc: int) -> bytes:
 def read_small(path: str, opener: Callable[..., int]) -> bytes | None:
     """The bytes of a raw file, not verified: three system calls, or five. None when they are more than a frame.
 
-    Whoever asks hashes them. Raises OSError. ``path`` may be relative to the directory of a `fsio.opener_in`.
+    The caller hashes them. Raises OSError. ``path`` may be relative to the directory of a `posix.opener_in`.
     """
     data = b""
     for fd in posix.opening_by(opener, path):

@@ -1,12 +1,11 @@
-"""Inserting loose objects: the steps from bytes to a file under its name."""
+"""Inserting many loose objects: the steps from bytes to files under their names."""
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,19 +13,19 @@ from rsdos.codecs.checksum import crc32
 from rsdos.codecs.workers import Threads
 from rsdos.errors import Busy
 from rsdos.hashing import HashType
-from rsdos.model import FRAME_SIZE, BytesLike, Codec, Durability, RecordFlag, Source, Stored
+from rsdos.model import Codec, Copy, RecordFlag, Source, Stored, Trust
 from rsdos.storage import posix
 from rsdos.stores import order
+from rsdos.stores.base import KnownCheck
 from rsdos.stores.encoding import Encoding
-from rsdos.stores.loose.directories import LooseDirectories
 from rsdos.stores.loose.file import encode_trailer
-from rsdos.stores.loose.paths import LooseNames
-from rsdos.stores.loose.sandbox import Sandbox, SandboxFile, WriterDirectory
+from rsdos.stores.loose.publish import LoosePublisher
 from rsdos.stores.order import FileId
+from rsdos.stores.sandbox import SandboxFile
 from rsdos.streams.sources import Frames, take
 
 _GROUP = 64 if sys.platform == "darwin" else 128
-"""Objects that are written, then synced, then published together: as many descriptors are open meanwhile.
+"""Objects that are written, then synced, then published together: as many descriptors are open at a time.
 
 macOS allows 256 by default, Linux 1,024. Twice as many take a tenth less time on ext4.
 """
@@ -46,18 +45,9 @@ class LeantOn(NamedTuple):
     path: str = ""
     file: FileId = FileId(0, 0)
 
-
-class Looks(NamedTuple):
-    """What an insert asks of the stores."""
-
-    known: Callable[[Sequence[bytes]], Sequence[LeantOn | None]]
-    """The good copies that there are of some objects already, made durable if need be."""
-    still_there: Callable[[Mapping[bytes, LeantOn]], Collection[bytes]]
-    """Of which objects the copy that is leant on is there now."""
-    is_elsewhere: Callable[[bytes], bool]
-    """Whether the other store may have a copy, good or not."""
-    refuse_another: Callable[[], None]
-    """Raises when another container has the path of this one: no lock prevents it, and nobody would find the file."""
+    def is_there(self) -> bool:
+        """Whether a loose copy still has its name."""
+        return order.is_still_there(self.file, FileId.at(self.path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +65,17 @@ class _Bulk:
     def __init__(self, threads: Threads) -> None:
         self.threads = threads
         self.directories: set[str] = set()
-        """Those with new names in them, to be synced."""
+        """The directories that got new names, to be synced."""
         self.leant_on: dict[bytes, LeantOn] = {}
         """The copies that have not had their last look."""
         self.payloads: dict[bytes, bytes] = {}
-        """What is stored anew if it is gone then."""
+        """The bytes to be stored anew for each copy that is gone at the last look."""
         self.size = 0
         self.large: _Unpublished | None = None
-        """The same, of an object of more than a frame, whether it was published or not."""
+        """The same for an object of more than a frame, published or not."""
 
     def lean(self, digest: bytes, copy: LeantOn, data: bytes | None) -> None:
-        """Remember what an object leans on until the last look; its bytes, unless they are in `large`."""
+        """Remember what an object leans on until the last look; and its bytes, unless they are in `large`."""
         self.leant_on[digest] = copy
         if data is not None:
             self.payloads[digest] = data
@@ -96,146 +86,42 @@ class LooseInsert:
     """Stores objects in files of their own. Any number of threads and processes.
 
     The steps are numbered as in the code, each with a crash test:
-    1. look for a good copy, here and in the other store; when there is one, make sure that it is durable, and go to 6;
+    1. look for a good copy, here and in the packs; when there is one, make sure that it is durable, and go to 6;
     2. write a file in the sandbox; 3. sync it; 4. rename it to its place; 5. sync the directory it is in;
     6. look whether the copy that is leant on is still there, its own file or another: when it is not, begin again;
     7. only now return the key. Of many objects, step 2 to 4 are done in groups, and 5 and 6 once for all, of the last
     8 MiB of them; before that, 6 comes whenever so much was gathered. Under relaxed durability 4 takes the place of 6
-    for a file of its own: nothing comes behind it that takes time.
+    for a file of its own: nothing that takes time comes after it.
     """
 
     def __init__(
         self,
         hash_type: HashType,
-        names: LooseNames,
-        directories: LooseDirectories,
-        sandbox: Sandbox,
+        publisher: LoosePublisher,
         encoding: Encoding,
-        durability: Durability,
-        looks: Looks,
+        good_files: Callable[[Sequence[bytes]], Sequence[LeantOn | None]],
+        known_packed: KnownCheck,
     ) -> None:
+        """``good_files`` finds the good loose files that objects have, made durable if need be.
+
+        ``known_packed`` says which objects have a good packed copy.
+        """
         self._hash = hash_type
-        self._names = names
-        self._directories = directories
-        self._sandbox = sandbox
+        self._publisher = publisher
+        self._names = publisher.names
+        self._directories = publisher.directories
+        self._sandbox = publisher.sandbox
+        self._is_durable = publisher.is_durable
         self._encoding = encoding
-        self._is_raw = encoding.is_raw
-        self._full = durability is Durability.FULL
-        self._known, self._still_there, self._is_elsewhere, self._refuse_another = looks
-        self._raw_path = names.raw_path
-        self._seen = directories.seen
-
-    def insert(self, source: Source) -> str:
-        """`insert_many` of one object; of at most a frame by a shorter way where there is no copy to look at.
-
-        Most of what is inserted is small: this is the hot path, and counts calls.
-        """
-        data = source if type(source) is bytes and len(source) <= FRAME_SIZE else take(source)
-        if not self._is_raw or not isinstance(data, bytes):
-            return self.insert_many((data,))[0]
-        digest = self._hash.digest_of(data)
-        key = digest.hex()
-        target = self._raw_path(key)
-        # 1. Look for a copy. One in a pack is looked at the longer way, and whatever is odd or gone by the end.
-        claim = self._sandbox.current
-        if os.access(target, os.F_OK):
-            is_there = self._lean_on(data, target)
-        elif self._is_elsewhere(digest):
-            is_there = False
-        elif claim is None or claim.is_shared:
-            is_there = self._place_first(data, target)
-        else:
-            is_there = self._place_next(data, target, claim)
-        return key if is_there else self.insert_many((data,))[0]
-
-    def _lean_on(self, data: bytes, target: str) -> bool:
-        """Step 1, 5 and 6 for one object that has a file; returns whether that is good, and was there to the end."""
-        directory = target[: target.rindex("/")]
-        if directory not in self._seen:
-            self._directories.ensure(directory)
-        try:
-            file = posix.open_for_reading(target)
-        except OSError:
-            return False
-        with file as fd:
-            try:
-                if posix.read_at(fd, 0, len(data) + 1) != data:
-                    return False
-            except OSError:
-                return False
-            if self._full:
-                # Its writer may not have synced it, or not mean to.
-                try:
-                    posix.sync_file(fd)
-                except OSError as error:
-                    if error.errno != errno.EIO:
-                        raise
-                    return self._place_first(data, target)  # Another sync of this file would not be believed.
-                self._directories.sync_one(directory)
-            self._refuse_another()
-            return order.is_still_there(FileId.of(os.fstat(fd)), FileId.at(target))
-
-    def _place_first(self, data: bytes, target: str) -> bool:
-        """Step 2 to 6 for one object; returns whether the file was there at the last look."""
-        file = self._sandbox.first_file()
-        try:
-            # 2. Write a file in the sandbox.
-            file.write_one(data)
-            return self._publish_one(file, target)
-        finally:
-            file.close()
-
-    def _place_next(self, data: bytes, target: str, claim: WriterDirectory) -> bool:  # noqa: PLR0912  each call counts
-        """`_place_first` for a later one, with nothing made and dropped for it: 3 us of 27 on tmpfs.
-
-        False also where a directory has gone.
-        """
-        own = claim.directory
-        if own.fd < 0:  # Of a parent, or of a container that is garbage and works on all the same.
-            return False
-        name = self._sandbox.next_name()
-        directory = target[: target.rindex("/")]
-        is_moved = False
-        try:
-            for fd in posix.opening_new_by(own.opener, name):
-                try:
-                    # 2. Write a file in the sandbox.
-                    posix.write_at(fd, 0, data)
-                    if self._full:
-                        # 3. Sync the file.
-                        posix.sync_file(fd)
-                    if directory not in self._seen:
-                        self._directories.ensure(directory)
-                    # 4. Rename it to its place.
-                    if (own_fd := own.fd) < 0:
-                        own.refuse_closed(own.path)
-                    os.rename(name, target, src_dir_fd=own_fd)
-                    is_moved = True
-                    if self._full:
-                        return self._settle_one(fd, directory, target)
-                    self._refuse_another()
-                    return True
-                finally:
-                    try:
-                        if not is_moved and own.fd >= 0:
-                            posix.remove(name, own.fd)
-                    finally:
-                        os.close(fd)
-        except FileNotFoundError:
-            if is_moved:
-                raise
-        except OSError as error:
-            if error.filename == name:
-                error.filename = f"{own.path}/{name}"
-            raise
-        return False
+        self._good_files = good_files
+        self._known_packed = known_packed
 
     def insert_many(self, sources: Iterable[Source | Frames]) -> list[str]:
-        """Store each object in a file of its own; returns their keys in the order given, once all are durable.
+        """Store each object in a file of its own; return their keys in the order given, once all are durable.
 
-        Files are written, then synced, then published 128 at a time; at the end each directory is synced once. When
+        Files are written, then synced, then published, 128 at a time; at the end each directory is synced once. When
         a source fails, what was published stays, as safe as a relaxed insert. Memory: 8 MiB of objects at a time, or
-        three frames of one that is larger.
+        three frames of one that is larger. Raises `Busy` when others delete an object each time it was inserted.
         """
         with Threads(SYNCS) as threads:
             bulk = _Bulk(threads)
@@ -247,7 +133,7 @@ class LooseInsert:
         return keys
 
     def _settle(self, bulk: _Bulk) -> None:
-        """Step 5 and 6, until nothing is gone. Raises `Busy` when it always is."""
+        """Do step 5 and 6 until no copy is gone. Raises `Busy` when one always is."""
         lost: list[bytes] = []
         for _ in range(order.MOST_ROUNDS):
             lost = []
@@ -257,7 +143,7 @@ class LooseInsert:
                 elif step is order.Step.LOOK:
                     lost = self._lost(bulk)
                 else:
-                    # The others are looked for once more: what is stored now takes time.
+                    # The others are looked for once more: storing these takes time.
                     payloads, leant_on = bulk.payloads, bulk.leant_on
                     self._store_anew(lost, bulk)
                     for digest in set(leant_on).difference(lost) if lost else ():
@@ -267,19 +153,36 @@ class LooseInsert:
         raise Busy(self._names.path(lost[0], Codec.RAW), "others, which delete it whenever it was inserted")
 
     def _sync(self, bulk: _Bulk) -> None:
-        if self._full and bulk.directories:
+        if self._is_durable and bulk.directories:
             # 5. Sync the directories.
             self._directories.sync(bulk.directories, bulk.threads)
             bulk.directories = set()
-        self._refuse_another()
+        self._publisher.refuse_another()
 
     def _lost(self, bulk: _Bulk) -> list[bytes]:
-        """Step 6: the objects of which the copy that is leant on is gone."""
-        there = self._still_there(bulk.leant_on) if bulk.leant_on else ()
-        return order.lost(bulk.leant_on, there)
+        """Step 6: the objects whose copy is gone."""
+        return order.lost(bulk.leant_on, self._still_there(bulk.leant_on)) if bulk.leant_on else []
+
+    def _known(self, digests: Sequence[bytes]) -> list[LeantOn | None]:
+        """Step 1: the good copy that there is of each object, made durable if need be."""
+        answers = list(self._good_files(digests))
+        rest = [at for at, copy in enumerate(answers) if copy is None]
+        packed = self._known_packed([digests[at] for at in rest], Trust.VERIFY) if rest else ()
+        for at, copy in zip(rest, packed, strict=True):
+            if copy is Copy.GOOD:
+                answers[at] = LeantOn()
+        return answers
+
+    def _still_there(self, copies: Mapping[bytes, LeantOn]) -> set[bytes]:
+        """The objects whose copy is still there, and as durable as it was."""
+        there = {digest for digest, copy in copies.items() if copy.path and copy.is_there()}
+        packed = [digest for digest, copy in copies.items() if not copy.path]
+        answers = self._known_packed(packed, Trust.INDEX) if packed else ()
+        there.update(digest for digest, copy in zip(packed, answers, strict=True) if copy is Copy.GOOD)
+        return there
 
     def _store_anew(self, lost: Sequence[bytes], bulk: _Bulk) -> None:
-        """Step 1 to 4 again for some objects; the others are forgotten."""
+        """Do step 1 to 4 again for some objects, and forget the others."""
         payloads, large = bulk.payloads, bulk.large
         bulk.leant_on, bulk.payloads, bulk.size = {}, {}, 0
         if large and large.digest in lost:
@@ -288,7 +191,7 @@ class LooseInsert:
             self._insert_group([payloads[digest] for digest in lost[at : at + _GROUP] if digest in payloads], bulk)
 
     def _settle_early(self, bulk: _Bulk) -> None:
-        """Step 6 on the way: nothing more is kept than a group's worth."""
+        """Do step 6 on the way, so that no more is kept than a group's worth."""
         lost = self._lost(bulk)
         if bulk.large and bulk.large.digest not in lost:
             self._let_go(bulk)
@@ -319,7 +222,7 @@ class LooseInsert:
         return keys + self._insert_group(group, bulk)
 
     def _insert_group(self, payloads: Sequence[bytes], bulk: _Bulk) -> list[str]:
-        """Step 1 to 4 for some objects."""
+        """Do step 1 to 4 for some objects; return their keys."""
         if not payloads:
             return []
         digests = self._hash.spelled_by(self._hash.keys_of(payloads))
@@ -342,7 +245,7 @@ class LooseInsert:
                 if codec != Codec.RAW:
                     trailer = Stored(Codec(codec), RecordFlag.NONE, len(form), len(data))
                     file.file.write((encode_trailer(trailer, crc32(form)),))
-                if self._full:
+                if self._is_durable:
                     posix.begin_write_out(file.file.fd)
             self._publish(files, bulk, fresh)
         finally:
@@ -373,94 +276,29 @@ class LooseInsert:
         return written.digest.hex()
 
     def _publish_large(self, large: _Unpublished, bulk: _Bulk) -> None:
-        """Step 1, and 3 and 4 where there is no copy. The file stays open until the last look."""
+        """Do step 1, and 3 and 4 where there is no copy. The file stays open until the last look."""
         bulk.large = large
         (copy,) = self._known([large.digest])
         if copy is not None:
             bulk.lean(large.digest, copy, None)
             return
         if large.file.is_moved:
-            # It was published, and deleted since: its bytes are where the descriptor leads to.
+            # It was published, and deleted since: the open descriptor still has its bytes.
             with closing(large.file):
-                bulk.large = large = _Unpublished(self._copied(large.file), large.digest, large.target)
+                bulk.large = large = _Unpublished(self._publisher.copied(large.file), large.digest, large.target)
         self._publish([large], bulk, {})
-
-    def _copied(self, file: SandboxFile) -> SandboxFile:
-        copy = self._sandbox.new_file()
-        try:
-            for at in range(0, os.fstat(file.fd).st_size, FRAME_SIZE):
-                copy.write([file.read(at, FRAME_SIZE)])
-        except BaseException:
-            copy.close()
-            raise
-        return copy
 
     def _new_file(self, digest: bytes, codec: Codec) -> _Unpublished:
         return _Unpublished(self._sandbox.new_file(), digest, self._names.path(digest, codec))
 
     def _publish(self, files: Sequence[_Unpublished], bulk: _Bulk, payloads: Mapping[bytes, bytes]) -> None:
-        if self._full:
+        if self._is_durable:
             # 3. Sync the files.
             bulk.threads.each(posix.sync_file, [unpublished.file.fd for unpublished in files])
         for unpublished in files:
             file = unpublished.file
-            # 4. Rename to its place; what stands there is a damaged copy.
-            bulk.directories.add(self._move(file, unpublished.target))
-            if self._full:
+            # 4. Rename it to its place; a file that is there is a damaged copy.
+            bulk.directories.add(self._publisher.move(file, unpublished.target))
+            if self._is_durable:
                 copy = LeantOn(unpublished.target, FileId.of(os.fstat(file.fd)))
                 bulk.lean(unpublished.digest, copy, payloads.get(unpublished.digest))
-
-    def _move(self, file: SandboxFile, target: str) -> str:
-        """Rename to its place; returns the directory of that."""
-        directory = target[: target.rindex("/")]
-        if directory not in self._seen:
-            self._directories.ensure(directory)
-        try:
-            file.move(target)
-        except FileNotFoundError:
-            self._move_again(file, target, directory)
-        return directory
-
-    def _move_again(self, file: SandboxFile, target: str, directory: str) -> None:
-        for _ in range(order.MOST_ROUNDS):
-            self._directories.make_again(directory)
-            with suppress(FileNotFoundError):
-                file.move(target)
-                return
-        file.move(target)
-
-    def place(self, digest: bytes, parts: Iterable[BytesLike]) -> str:
-        """Write an object, of which the parts are known to be good, to a raw file; returns its path."""
-        path = self._names.path(digest, Codec.RAW)
-        file = self._sandbox.new_file()
-        try:
-            for part in parts:
-                file.write([part])
-            for _ in range(order.MOST_ROUNDS):
-                if self._publish_one(file, path):
-                    return path
-                with closing(file):
-                    file = self._copied(file)
-        finally:
-            file.close()
-        raise Busy(path, "others, which delete it whenever it was inserted")
-
-    def _publish_one(self, file: SandboxFile, target: str) -> bool:
-        """Step 3 to 6; returns whether the file was there at the last look."""
-        if self._full:
-            # 3. Sync the file.
-            posix.sync_file(file.fd)
-        # 4. Rename it to its place.
-        directory = self._move(file, target)
-        if not self._full:
-            self._refuse_another()
-            return True
-        return self._settle_one(file.fd, directory, target)
-
-    def _settle_one(self, fd: int, directory: str, target: str) -> bool:
-        """Step 5 and 6; returns whether the file was there at the last look."""
-        # 5. Sync the directory.
-        self._directories.sync_one(directory)
-        self._refuse_another()
-        # 6. A delete may have run since.
-        return order.is_still_there(FileId.of(os.fstat(fd)), FileId.at(target))

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 
 from rsdos.config import Config
 from rsdos.errors import InvalidKey
-from rsdos.hashing import HashType
+from rsdos.hashing import HashType, spell_digests
 from rsdos.layout import Layout
 from rsdos.model import Codec
 from rsdos.storage import posix
@@ -47,7 +47,7 @@ _T = TypeVar("_T")
 
 
 def codecs_of(config: Config) -> tuple[Codec, ...]:
-    """Those that loose files of a container may be in, the one that is looked for first before."""
+    """Return the codecs that loose files of a container may be in, the one to look for first before."""
     codec = config.loose_codec.codec
     return (Codec.RAW,) if codec is Codec.RAW else (codec, Codec.RAW)
 
@@ -61,7 +61,7 @@ class SeenFile(NamedTuple):
 
 
 class LooseNames:
-    """What stands in ``loose/``, by name alone; no object is read. Any number of threads."""
+    """The contents of ``loose/``, by name alone; no object is read. Any number of threads."""
 
     def __init__(self, layout: Layout, hash_type: HashType, codecs: Sequence[Codec]) -> None:
         """``codecs``: see `codecs_of`."""
@@ -72,11 +72,11 @@ class LooseNames:
         """The raw file of an object, by its key."""
 
     def path(self, digest: bytes, codec: Codec) -> str:
-        """The file of an object in a codec."""
+        """Return the file of an object in a codec."""
         return self._layout.loose_file(digest.hex()) + SUFFIXES[codec]
 
     def files(self, digest: bytes) -> list[str]:
-        """The files of one object that are there."""
+        """Return the files of one object that are there."""
         files = [path for codec in self._codecs if _is_file(path := self.path(digest, codec))]
         return self._found(digest, files)
 
@@ -84,42 +84,57 @@ class LooseNames:
         """Whether there is a file of an object."""
         return self._found(digest, any(_is_file(self.path(digest, codec)) for codec in self._codecs))
 
-    def may_have(self, digest: bytes) -> bool:
-        """Whether something stands in the place of an object: a third of the time of opening what is not there."""
-        return self._found(digest, any(os.access(self.path(digest, codec), os.F_OK) for codec in self._codecs))
-
     def _found(self, digest: bytes, answer: _T) -> _T:
-        """The same answer. Raises `NotOurs` where there is one, and it came by a link in the place of a directory."""
+        """Return the same answer. Raises `NotOurs` where there is one that came by a link in a directory's place."""
         if answer:
             self._layout.check_loose(self._layout.loose_directory(digest.hex()))
         return answer
 
-    def possible(self, digests: Sequence[bytes]) -> Sequence[int]:
-        """The positions of the digests that may have a file; of all others there is none.
+    def occupied(self, digests: Sequence[bytes]) -> list[int]:
+        """Return the positions of the digests in whose places something is.
 
-        Most bulk looks are for what is not here: a listing tells that of all the digests of a directory at once.
+        To ask for a name takes a third of the time of opening what is not there. Raises `NotOurs`.
         """
-        if len(digests) < _LIST_FROM:
-            return range(len(digests))
+        possible = self.possible(digests)
+        if not possible:
+            return []
+        keys, path_of = spell_digests(digests), self.raw_path
+        suffixes = [SUFFIXES[codec] for codec in self._codecs]
+        if suffixes == [""]:
+            found = [at for at in possible if os.access(path_of(keys[at]), os.F_OK)]
+        else:
+            found = [at for at in possible if any(os.access(path_of(keys[at]) + end, os.F_OK) for end in suffixes)]
+        for directory in {self._layout.loose_directory(keys[at]) for at in found}:
+            self._layout.check_loose(directory)
+        return found
+
+    def possible(self, digests: Sequence[bytes]) -> Sequence[int]:
+        """Return the positions of the digests that may have a file; all others have none.
+
+        Most bulk lookups are for what is not here: a listing tells that of all the digests of a directory at once.
+        """
+        count = len(digests)
+        if count < _LIST_FROM:
+            return range(count)
         names: set[str] = set()
         listed = 0
         try:
             for directory, some in self._directories():
                 listed += len(some) + _LISTED_PER_LOOK
-                if listed > _LISTED_PER_LOOK * len(digests):
-                    return range(len(digests))
+                if listed > _LISTED_PER_LOOK * count:
+                    return range(count)
                 prefix = os.path.basename(directory) if self._layout.loose_prefix_len else ""
                 names.update(prefix + self._stem(name) for name in some)
         except PermissionError:  # A directory may let its files be opened, and not be listed.
-            return range(len(digests))
-        return [at for at, digest in enumerate(digests) if digest.hex() in names] if names else ()
+            return range(count)
+        return [at for at, key in enumerate(spell_digests(digests)) if key in names] if names else ()
 
     def __iter__(self) -> Iterator[str]:
         for digests in self.digest_lists():
             yield from map(bytes.hex, digests)
 
     def digest_lists(self) -> Iterator[Sequence[bytes]]:
-        """The objects that have a file, each once, in a list for each directory; foreign names are passed over."""
+        """Yield the objects that have a file, each once, in a list for each directory; foreign names are left out."""
         has_suffixes = len(self._codecs) > 1
         for directory, names in self._directories():
             prefix = os.path.basename(directory) if self._layout.loose_prefix_len else ""
@@ -133,7 +148,7 @@ class LooseNames:
                 yield self._hash.parse_keys(filter(self._hash.is_key, keys))
 
     def seen(self) -> Iterator[list[SeenFile]]:
-        """The files that loose objects are in, in a list for each directory, and what tells each from a later one."""
+        """Yield the files of loose objects, in a list for each directory, and what tells each from a later one."""
         for directory, names in self._directories():
             prefix = os.path.basename(directory) if self._layout.loose_prefix_len else ""
             files = []
@@ -147,20 +162,20 @@ class LooseNames:
             yield files
 
     def _stem(self, name: str) -> str:
-        """A file's name without the suffix of a codec that this container uses."""
+        """Return a file's name without the suffix of a codec that this container uses."""
         for codec in self._codecs:
             if codec is not Codec.RAW and name.endswith(SUFFIXES[codec]):
                 return name.removesuffix(SUFFIXES[codec])
         return name
 
     def paths(self) -> Iterator[str]:
-        """The files that loose objects are in; foreign ones are passed over."""
+        """Yield the files of loose objects; foreign ones are left out."""
         for directory, names in self._directories():
             prefix = os.path.basename(directory) if self._layout.loose_prefix_len else ""
             yield from (f"{directory}/{name}" for name in names if self._hash.is_key(prefix + self._stem(name)))
 
     def _directories(self) -> Iterator[tuple[str, list[str]]]:
-        """The directories that hold loose objects, and the names in each. Foreign names are passed over later."""
+        """Yield the directories that hold loose objects, and the names in each, foreign ones too."""
         try:
             names = os.listdir(self._layout.loose)
         except FileNotFoundError:
@@ -178,7 +193,7 @@ class LooseNames:
                     continue
 
     def with_prefix(self, prefix: str) -> Iterator[str]:
-        """The keys that begin with ``prefix``."""
+        """Yield the keys that begin with ``prefix``."""
         cut = self._layout.loose_prefix_len
         if len(prefix) < cut:
             yield from (key for key in self if key.startswith(prefix))
@@ -193,7 +208,7 @@ class LooseNames:
         yield from filter(self._hash.is_key, found)
 
     def remove(self, digests: Sequence[bytes]) -> list[bytes]:
-        """Remove the files of objects, whichever they are by now; returns of which objects one was there."""
+        """Remove the files of objects, whichever they are by now; return the objects that had one."""
         suffixes = [SUFFIXES[codec] for codec in self._codecs]
         cut = self._layout.loose_prefix_len
         removed: set[bytes] = set()
@@ -207,7 +222,7 @@ class LooseNames:
         return [digest for digest in digests if digest in removed] if removed else []
 
     def remove_seen(self, files: Sequence[SeenFile]) -> list[bytes]:
-        """Remove files, unless another has the name by now; returns of which objects one was removed, each once."""
+        """Remove files, unless another has the name by now; return the objects that lost one, each once."""
         cut = self._layout.loose_prefix_len
         removed: set[bytes] = set()
 
@@ -227,7 +242,7 @@ class LooseNames:
     ) -> None:
         """Do something about some objects, sorted by key, in each open directory that their files would be in.
 
-        A directory is opened once, from ``loose/``, and not for each name. Of many objects, by a few threads.
+        Each directory is opened once, from ``loose/``, and not for each name. A few threads share many objects.
         """
         from rsdos.codecs.workers import Threads
 
@@ -247,7 +262,7 @@ class LooseNames:
                 threads.each(do_in, groups)
 
     def length_of(self, digests: Sequence[bytes]) -> int:
-        """Bytes in the files of some objects."""
+        """Return the bytes in the files of some objects."""
         return sum(posix.length_of(self.path(digest, codec)) for digest in digests for codec in self._codecs)
 
 

@@ -5,37 +5,39 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from contextlib import suppress
+from types import TracebackType
+from typing import Self
 
-from rsdos.config import Config
 from rsdos.errors import Busy, ContainerReplaced, DamagedContainer, log_warning
 from rsdos.index.entries import Entries
-from rsdos.index.index import Index
 from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry
 from rsdos.index.segment import segment_parts
-from rsdos.layout import LAST_PACK, Layout
+from rsdos.layout import LAST_PACK
 from rsdos.model import Durability
 from rsdos.pack.writer import PackWriter
 from rsdos.storage import locks, posix
+from rsdos.stores.packed.context import PackedContext
 
 
 class ActivePack:
-    """A locked pack that is live and not sealed, or new. One thread; `release` or `abandon` has to be called.
+    """A locked pack that is live and not sealed, or new. One thread.
 
-    Raises `DamagedContainer` when the newest manifest is damaged.
+    As a context manager it gives the pack back at the end of its block; when the block raises, it also looks up which
+    of the block's bytes were committed nevertheless. Raises `DamagedContainer` when the newest manifest is damaged.
     """
 
-    def __init__(self, layout: Layout, config: Config, index: Index, refused: Iterable[int] = ()) -> None:
-        """Takes none of the packs that are ``refused``."""
-        self._layout = layout
-        self._container_id = bytes.fromhex(config.container_id)
-        self._target = config.pack_size_target
-        self._index = index
-        self._writer: PackWriter | None = None
+    def __init__(self, context: PackedContext, refused: Iterable[int] = ()) -> None:
+        """Take any pack that is not among ``refused``."""
+        self._layout = context.layout
+        self._container_id = context.container_id
+        self._target = context.config.pack_size_target
+        self._index = context.index
+        self.opened: PackWriter | None = None
+        """`writer`, once it is open."""
         self._begin(set(refused))
 
     def _begin(self, refused: set[int]) -> None:
-        self._index.write_down_losses()
-        manifest = self._index.snapshot.manifest
+        manifest = self._index.writable().manifest
         while True:
             pack_id = self._candidate(manifest, refused)
             # 1. Lock a pack that nobody appends to.
@@ -43,10 +45,9 @@ class ActivePack:
             try:
                 # 2. Only now look whether it is still one to append to.
                 self._index.refresh()
-                self._index.write_down_losses()
-                manifest = self._index.snapshot.manifest
+                manifest = self._index.writable().manifest
                 if not manifest.number:
-                    self._index.commits.newest_number()  # Says which, if it is missing.
+                    self._index.commits.newest_number()  # Raises, and says which manifest is missing.
                     reason = "the newest manifest; nothing is written before a repair"
                     raise DamagedContainer(self._layout.index, reason)
                 pack = manifest.pack(pack_id) or PackEntry(pack_id, 0, 0)
@@ -55,8 +56,8 @@ class ActivePack:
                 else:
                     fits = pack_id >= manifest.next_pack_id
             except BaseException:
-                if self._writer:
-                    self._writer.end()
+                if self.opened:
+                    self.opened.end()
                 if lock:
                     lock.release()
                 raise
@@ -71,11 +72,23 @@ class ActivePack:
             if lock:
                 lock.release()
 
-    def _candidate(self, manifest: Manifest, refused: set[int]) -> int:
-        """The first pack that has room, or the first id that was never given out, without those that were refused.
+    def __enter__(self) -> Self:
+        return self
 
-        A file of two names is in another container as well, a backup or a copy by ``cp -al``, and stays as it is (ADR
-        10). It is looked at before its lock: what gets a second name later only grows, in one of the two containers.
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._release()
+        else:
+            self._abandon()
+
+    def _candidate(self, manifest: Manifest, refused: set[int]) -> int:
+        """Return the first pack that has room, or the first id that was never given out; none that was refused.
+
+        A file of two names is in another container too, a backup or a copy by ``cp -al``, and stays as it is (ADR 10).
+        Names are counted before the pack is locked: a file that gets a second name later only grows, in one of the two
+        containers.
         """
         for pack in manifest.packs:
             if not pack.sealed and pack.id not in refused and not posix.has_other_names(self._layout.pack(pack.id)):
@@ -88,13 +101,14 @@ class ActivePack:
         return pack_id
 
     def _open(self, pack: PackEntry) -> bool:
-        """Open a pack to append to it; whether that can be.
+        """Open a pack to append to it; return whether that worked.
 
-        One that is missing, cut short or not itself is left for repair, and one that has a writer to that: its lock
-        file was removed. One that may not be written, where others could be made, is passed over, and named.
+        A pack that is missing, cut short or not itself is left for repair; one whose lock file was removed under a
+        living writer is left to that. One that may not be written, where others could be made, is passed over with a
+        warning.
         """
         try:
-            self._writer = PackWriter(self._layout.pack(pack.id), pack.id, self._container_id, pack.length)
+            self.opened = PackWriter(self._layout.pack(pack.id), pack.id, self._container_id, pack.length)
         except (FileNotFoundError, DamagedContainer, Busy):
             return False
         except PermissionError as error:
@@ -106,82 +120,76 @@ class ActivePack:
 
     @property
     def position(self) -> int:
-        """Where the next payload goes."""
-        return self._writer.position if self._writer else self.pack.length
-
-    @property
-    def room(self) -> int:
-        """Stored bytes until the pack has reached its target; at least 1."""
-        return max(self._target - self.position, 1)
+        """The offset of the next payload."""
+        return self.opened.position if self.opened else self.pack.length
 
     @property
     def writer(self) -> PackWriter:
-        """What appends to the pack; one that is new is made at the first use."""
-        if self._writer is None:
+        """The open file that appends to the pack; a new pack is made at the first use."""
+        writer = self.opened
+        if writer is None:
             path = self._layout.pack(self.pack.id)
-            self._writer = PackWriter(path, self.pack.id, self._container_id, self.pack.length)
-        return self._writer
+            writer = self.opened = PackWriter(path, self.pack.id, self._container_id, self.pack.length)
+        return writer
 
     def finish_batch(self, entries: Entries) -> SegmentEntry:
-        """Close a batch with its sorted entries; what a manifest says of its segment."""
-        batch = self.writer.finish_batch(segment_parts(entries), len(entries))
-        return SegmentEntry(
-            len(entries),
-            entries.tombstones,
-            pack_id=self.pack.id,
-            offset=batch.segment_offset,
-            length=batch.segment_length,
-        )
+        """Close a batch with its sorted entries; return the entry of its segment for a manifest."""
+        count = len(entries)
+        batch = self.writer.finish_batch(segment_parts(entries), count)
+        place = self.pack.id, batch.segment_offset, batch.segment_length
+        return SegmentEntry(count, entries.tombstones, 0, *place)
 
     def sync(self, durability: Durability) -> int:
-        """Put the finished batches on stable storage, under full durability; returns how many bytes are there now."""
+        """Put the finished batches on stable storage, under full durability; return how many bytes are there now."""
         if durability is not Durability.FULL:
             return self.pack.synced
-        self.writer.sync()
+        writer = self.writer
+        writer.sync()
         if self.pack.synced == 0:
-            # Its name as well: a relaxed writer that made it has not synced that.
+            # Its name too: a relaxed writer that made the pack has not synced that.
             posix.sync_directory(self._layout.packed)
-        return self.writer.position
+        return writer.position
 
     def entry_after(self, newest: Manifest, synced: int) -> PackEntry:
-        """The pack's entry of the next manifest: as it is in the newest, with the finished batches."""
+        """Return the pack's entry for the next manifest: that of the newest manifest, with the finished batches.
+
+        Raises `ContainerReplaced` when others have committed to the pack.
+        """
         pack = newest.pack(self.pack.id) or PackEntry(self.pack.id, 0, 0)
         if pack.length != self.pack.length:
             reason = "others have committed to it while it was locked, and nothing was stored: open the container anew"
-            raise ContainerReplaced(self.writer.path, reason)
-        end = self.writer.position
+            raise ContainerReplaced(self._layout.pack(self.pack.id), reason)
+        end = self.position
         return pack._replace(length=end, synced=max(pack.synced, synced), sealed=end >= self._target)
 
     def committed(self, manifest: Manifest) -> None:
-        """What was finished is in this manifest now."""
+        """Note that this manifest has the batches that were finished."""
         pack = manifest.pack(self.pack.id)
         assert pack is not None
         self.pack, self.base = pack, manifest
 
-    def release(self) -> None:
+    def _release(self) -> None:
         """Give the pack back, and the space of what was written and not committed."""
         try:
-            self._cut(self.pack.length)
+            if self.opened:
+                self.opened.cut(self.pack.length)
         finally:
             self._close()
 
-    def abandon(self) -> None:
-        """`release` after a failure, which may have been that of the last sync of a commit that stands."""
+    def _abandon(self) -> None:
+        """Give the pack back after a failure, which may have been the last sync of a commit that was published."""
         # What the newest manifest covers is not cut. When that cannot be read, the next writer cuts the tail.
         try:
             with suppress(OSError):
                 pack = self._index.newest().pack(self.pack.id)
-                self._cut(pack.length if pack else 0)
+                if self.opened:
+                    self.opened.cut(pack.length if pack else 0)
         finally:
             self._close()
 
-    def _cut(self, committed: int) -> None:
-        if self._writer:
-            self._writer.cut(committed)
-
     def _close(self) -> None:
         try:
-            if self._writer:
-                self._writer.end()
+            if self.opened:
+                self.opened.end()
         finally:
             self._lock.release()

@@ -7,37 +7,34 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from rsdos.codecs.checksum import crc32
-from rsdos.config import Config
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
 from rsdos.index.entries import Entries
-from rsdos.index.index import Index
 from rsdos.index.manifest import SegmentEntry
 from rsdos.index.segment import Segment
 from rsdos.index.snapshot import ReadRange, Snapshot, coalesce
-from rsdos.layout import Layout
 from rsdos.model import Codec, Record
 from rsdos.pack.format import Batch
 from rsdos.pack.reader import PackFile
 from rsdos.pack.scanning import scan
 from rsdos.storage import posix
 from rsdos.stores.findings import Checked, Depth, Finding, PacksCheck, Sample, Shares
-from rsdos.stores.packed.reader import RecordReader, decoded
+from rsdos.stores.packed.context import PackedContext
+from rsdos.stores.packed.reader import decoded
 from rsdos.stores.packs import GAP, WINDOW
 
 
 class NativeCheck(PacksCheck):
     """See `PacksCheck`. Memory: the table of one batch (17 MB at most) a few times, 4 MiB of objects."""
 
-    def __init__(
-        self, layout: Layout, config: Config, index: Index, reader: RecordReader, depth: Depth, sample: Sample
-    ):
-        self._layout = layout
-        self._config = config
-        self._index = index
-        self._reader = reader
+    def __init__(self, context: PackedContext, depth: Depth, sample: Sample) -> None:
+        self._context = context
+        self._layout = context.layout
+        self._config = context.config
+        self._index = context.index
+        self._reader = context.records
         self._depth = depth
         self._sample = sample
-        self._snapshot: Snapshot = index.refresh()
+        self._snapshot: Snapshot = context.index.refresh()
         self._manifest = self._snapshot.manifest
         self._extra = dict(self._extras())
         self._counts: Mapping[int, int] | None = None
@@ -121,9 +118,8 @@ class NativeCheck(PacksCheck):
     def _pack(self, pack_id: int, start: int) -> Iterator[Checked]:
         length = self.lengths[pack_id]
         count = self._count(pack_id)
-        path = self._layout.pack(pack_id)
         try:
-            file = PackFile(path, pack_id, bytes.fromhex(self._config.container_id))
+            file = self._context.open_pack(pack_id)
         except FileNotFoundError:
             if length:
                 found = self._at(pack_id, f"the pack is missing, with {_objects(count)}", objects=count)

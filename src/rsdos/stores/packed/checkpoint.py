@@ -17,7 +17,7 @@ from rsdos.stores.findings import Checkpoint, FilePrefix
 
 @contextmanager
 def open_checkpoint(layout: Layout, index: Index, root: str) -> Iterator[Checkpoint]:
-    """See `PackStore.checkpoint`. The segment files are open: they may go sixteen commits from now."""
+    """See `PackMaintenance.checkpoint`. The segment files are open: they may go sixteen commits from now."""
     manifest, segments = _open_newest(layout, index)
     try:
         target = Layout(root).manifest(manifest.number)

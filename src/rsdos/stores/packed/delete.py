@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-from rsdos.config import Config
 from rsdos.errors import DamagedContainer
 from rsdos.index.entries import Entries
-from rsdos.index.index import Index
 from rsdos.index.liveness import live_mask, with_dead_counts
 from rsdos.index.manifest import WHOLE_PACK, Manifest
-from rsdos.layout import Layout
 from rsdos.model import DIGEST_BYTES, Durability, RecordFlag
 from rsdos.stores.packed.active_pack import ActivePack
+from rsdos.stores.packed.context import PackedContext
 
 MOST_TOMBSTONES = 1 << 16
 """Tombstones in one batch: 4.3 MB of it, and a few times that in memory."""
 
 
-def write_tombstones(layout: Layout, config: Config, index: Index, durability: Durability, copies: Entries) -> None:
-    """Commit a batch that kills some live copies, given sorted; what it returned from is not undone by a power loss.
+def write_tombstones(context: PackedContext, durability: Durability, copies: Entries) -> None:
+    """Commit a batch that kills some live copies, given sorted. No power loss undoes it, under full durability.
 
     Steps as of an insert (`rsdos.stores.packed.writer`): lock a pack (1, 2), write and sync the batch (4), commit (5,
-    6). There is no step 3. The caller holds the maintenance lock: nobody else deletes or repacks meanwhile.
+    6). There is no step 3. The caller holds the maintenance lock: nobody else deletes or repacks at the same time.
     """
+    index = context.index
     tombstones = copies.as_tombstones()
-    claim = ActivePack(layout, config, index)
-    try:
+    with ActivePack(context) as pack:
         # 4. Write the tombstones.
-        segment = claim.finish_batch(tombstones)
-        synced = claim.sync(durability)
+        segment = pack.finish_batch(tombstones)
+        synced = pack.sync(durability)
 
         def change(newest: Manifest) -> Manifest:
-            manifest = newest.with_pack(claim.entry_after(newest, synced)).with_segments((), segment)
+            manifest = newest.with_pack(pack.entry_after(newest, synced)).with_segments((), segment)
             try:
                 before = index.open(newest).copies_like(copies)
             except (DamagedContainer, FileNotFoundError):
@@ -39,15 +37,11 @@ def write_tombstones(layout: Layout, config: Config, index: Index, durability: D
             return with_dead_counts(manifest, before, both.take(live_mask(both, newest.pack_ids)))
 
         # 5 and 6.
-        claim.committed(index.commit(change, durability))
-    except BaseException:
-        claim.abandon()
-        raise
-    claim.release()
+        pack.committed(index.commit(change, durability))
 
 
 def tombstone_of_pack(pack_id: int) -> Entries:
-    """Says that no entry of a whole pack counts any more."""
+    """Return the entry that says that no entry of a whole pack counts any more."""
     return Entries.of(
         [bytes(DIGEST_BYTES)],
         pack_id=pack_id,

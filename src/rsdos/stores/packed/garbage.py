@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
-from rsdos.index.commits import CommitLog
 from rsdos.index.manifest import Manifest
 from rsdos.layout import Layout
 from rsdos.storage import locks, posix
 from rsdos.storage.descriptors import Working, opening
 from rsdos.stores.findings import Reclaimed
+from rsdos.stores.packed.context import PackedContext
+from rsdos.stores.packs import unlink_pack
 
 
-def collect_garbage(layout: Layout, history: CommitLog, unlink: Callable[[int], bool]) -> Reclaimed:
-    """See `rsdos.stores.packs.PackStore.collect_garbage`; ``unlink`` says whether it has removed a pack.
+def collect_garbage(context: PackedContext) -> Reclaimed:
+    """Remove packs that the newest manifest does not have, and bytes behind the committed length of those it has.
 
-    Packs that the newest manifest does not have, and what stands behind the committed length of those it has. A live
-    writer holds the lock of its pack, and a long reader that of all that may go.
+    See `rsdos.stores.packs.PackMaintenance.collect_garbage`. A live writer holds the lock of its pack, and a long
+    reader that of all that may go.
     """
+    layout, index = context.layout, context.index
     files = length = 0
-    manifest = history.newest()
+    manifest = index.commits.newest()
     for pack_id in layout.pack_ids():
         if _leftover(layout, manifest, pack_id) is None:
             continue
         if lock := locks.try_acquire(layout.pack_lock(pack_id)):
             with lock:
                 # Once more, now that nobody writes to it.
-                freed = _sweep_pack(layout, history.newest(), pack_id, unlink)
+                freed = _collect_pack(layout, index.commits.newest(), pack_id)
             files, length = files + (freed is not None), length + (freed or 0)
     if files:
         # A tombstone may be forgotten when the pack it points into is gone for good.
@@ -36,9 +37,9 @@ def collect_garbage(layout: Layout, history: CommitLog, unlink: Callable[[int], 
 
 
 def _leftover(layout: Layout, manifest: Manifest, pack_id: int) -> int | None:
-    """Bytes of a pack file that the manifest knows nothing of; None where it knows all, or they may not go.
+    """Return the bytes of a pack file that the manifest knows nothing of; None where it knows all, or they may not go.
 
-    Behind the end of a pack that has another name there may be what the container that has that one knows.
+    The bytes behind the end of a pack of two names may belong to the other container that has it.
     """
     pack = manifest.pack(pack_id)
     try:
@@ -50,7 +51,7 @@ def _leftover(layout: Layout, manifest: Manifest, pack_id: int) -> int | None:
     return status.st_size - pack.length if status.st_size > pack.length and status.st_nlink <= 1 else None
 
 
-def _sweep_pack(layout: Layout, manifest: Manifest, pack_id: int, unlink: Callable[[int], bool]) -> int | None:
+def _collect_pack(layout: Layout, manifest: Manifest, pack_id: int) -> int | None:
     freed = _leftover(layout, manifest, pack_id)
     if freed is None:
         return None
@@ -64,6 +65,6 @@ def _sweep_pack(layout: Layout, manifest: Manifest, pack_id: int, unlink: Callab
         pack = manifest.pack(pack_id)
         if pack is not None and freed:
             os.ftruncate(fd, pack.length)
-        elif pack is None and not unlink(pack_id):
+        elif pack is None and not unlink_pack(layout, pack_id):
             return None
         return freed

@@ -18,7 +18,7 @@ from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
 from rsdos.hashing import HashType
 from rsdos.index.snapshot import ReadRange
 from rsdos.layout import Layout
-from rsdos.model import FRAME_SIZE, BytesLike, Codec, Record, RecordFlag, Stored
+from rsdos.model import FRAME_SIZE, BytesLike, Codec, ObjectMeta, Place, Record, RecordFlag, Stored
 from rsdos.pack.reader import PackFile
 from rsdos.stores.packs import MOST_OPEN
 from rsdos.streams.buffers import AT_ONCE, join_parts, room_for
@@ -225,6 +225,15 @@ def codec_of_record(record: Record) -> Codec:
         return Codec(record.codec)
     except ValueError:
         raise DecodeError(f"codec {record.codec} is not known") from None
+
+
+def meta_of(record: Record) -> ObjectMeta:
+    """Return what a record says of its object. Raises `DamagedObject` where its codec is not known."""
+    try:
+        codec = codec_of_record(record)
+    except DecodeError as error:
+        raise DamagedObject(record.key, str(error)) from None
+    return ObjectMeta(record.key, Place.PACKED, record.size, record.length, codec, record.extent)
 
 
 def _stored(record: Record) -> Stored:

@@ -10,35 +10,33 @@ Killed at any moment, what was there is there, and the next run does what is lef
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, suppress
 
-from rsdos.config import Config
 from rsdos.errors import DamagedContainer
-from rsdos.index.index import Index
 from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry
 from rsdos.index.merge import write_merged
 from rsdos.index.segment import Segment
 from rsdos.index.snapshot import Snapshot
-from rsdos.layout import LAST_PACK, Layout
+from rsdos.layout import LAST_PACK
 from rsdos.pack.reader import true_id
 from rsdos.storage import locks, posix
 from rsdos.storage.permissions import make_directory
-from rsdos.stores.base import free_name
 from rsdos.stores.findings import Finding, Rebuilt
+from rsdos.stores.packed.context import PackedContext
 from rsdos.stores.packed.evacuate import DamagedPackRewrite
 from rsdos.stores.packed.recovery import PackScan, ScannedPacks, scan_packs
+from rsdos.stores.quarantine import Quarantine
 
 
 class Rebuild:
     """One rebuild. The caller holds the maintenance lock to `run` it."""
 
-    def __init__(self, layout: Layout, config: Config, index: Index, unlink: Callable[[int], bool]) -> None:
-        self._layout = layout
-        self._config = config
-        self._index = index
-        self._unlink = unlink
-        self._container_id = bytes.fromhex(config.container_id)
+    def __init__(self, context: PackedContext) -> None:
+        self._context = context
+        self._layout = context.layout
+        self._config = context.config
+        self._index = context.index
         self._damaged: list[PackScan] = []
         self._base: Manifest | None = None
         self._gone: list[str] = []
@@ -64,7 +62,7 @@ class Rebuild:
         for pack_id in self._layout.pack_ids():
             path = self._layout.pack(pack_id)
             with suppress(OSError):
-                true = true_id(path, self._container_id)
+                true = true_id(path, self._context.container_id)
                 if true is not None and 0 < true != pack_id:
                     yield path, f"it is pack {true}, under a false name", true
 
@@ -111,14 +109,14 @@ class Rebuild:
 
     # Doing it.
 
-    def run(self, aside: Callable[[], str]) -> Rebuilt:
-        """Do what there is to do; ``aside`` makes, and names, the directory for what is replaced."""
+    def run(self, quarantine: Quarantine) -> Rebuilt:
+        """Do what there is to do; what is replaced goes into quarantine."""
         missing = self._missing_directories()
         for directory in missing:
             make_directory(directory)
             posix.sync_directory(self._layout.root)
         is_changed = bool(missing) or any(self._misnamed())
-        moved = self._give_names(aside)
+        self._give_names(quarantine)
         with ExitStack() as held:
             try:
                 manifest = self._index.commits.restore(lambda: self._make(held))
@@ -137,15 +135,17 @@ class Rebuild:
             was = self._base.pack(pack.id) if self._base else None
             if was and found:
                 unknown += max(was.objects - was.dead_objects - (found.objects - found.dead_objects), 0)
-            evacuation = DamagedPackRewrite(self._layout, self._config, self._index, self._unlink)
-            moved += evacuation.run(pack.id, pack.tables, {other.id for other in self._damaged}, aside)
-            lost += evacuation.lost
+            rescue = DamagedPackRewrite(self._context, quarantine)
+            rescue.run(pack.id, pack.tables, {other.id for other in self._damaged})
+            lost += rescue.lost
         # 6. Only now: until here they could have been looked at again.
         bad = [path for path, _ in self._bad_manifests()]
-        moved += [_move(path, aside()) for path in bad + self._gone if os.path.lexists(path)]
+        for path in bad + self._gone:
+            if os.path.lexists(path):
+                quarantine.move(path)
         if bad or self._gone:
             posix.sync_directory(self._layout.index)
-        return Rebuilt(True, len(self._damaged), tuple(moved), tuple(lost), unknown)
+        return Rebuilt(True, len(self._damaged), tuple(quarantine.moved), tuple(lost), unknown)
 
     def _undo(self) -> None:
         """Remove the segments that were written, unless the manifest stands and only its last sync failed."""
@@ -156,25 +156,23 @@ class Rebuild:
                 if segment.number not in named:
                     self._layout.remove(self._layout.segment(segment.number))
 
-    def _give_names(self, aside: Callable[[], str]) -> list[str]:
+    def _give_names(self, quarantine: Quarantine) -> None:
         # 1. Out of each other's way first, so that two that were exchanged find their places free.
         misnamed = list(self._misnamed())
-        moved = []
         for path, _, true in misnamed:
             target = self._layout.found_pack(true)
             if path != target and os.path.lexists(target):
-                moved.append(_move(path, aside()))
+                quarantine.move(path)
             elif path != target:
                 os.rename(path, target)
         for pack_id in self._layout.found_packs():
             path = self._layout.found_pack(pack_id)
             if os.path.lexists(self._layout.pack(pack_id)):
-                moved.append(_move(path, aside()))  # There is one already: this is another copy of it.
+                quarantine.move(path)  # There is one already: this is another copy of it.
             else:
                 os.rename(path, self._layout.pack(pack_id))
         if misnamed:
             posix.sync_directory(self._layout.packed)
-        return moved
 
     def _make(self, held: ExitStack) -> Manifest | None:
         """The manifest as it should be, its segments written; None when the newest will do."""
@@ -247,12 +245,3 @@ class Rebuild:
         sealed = bool(pack.faults) or is_full or (was is not None and was.sealed)
         objects, size, stored = pack.counts()
         return PackEntry(pack.id, pack.length, pack.length, sealed, objects, size, stored)
-
-
-def _move(path: str, directory: str) -> str:
-    """Move a file to a directory, under a name that is free; both names are there for a moment. Not synced."""
-    target = free_name(os.path.join(directory, os.path.basename(path)))
-    os.link(path, target, follow_symlinks=False)
-    posix.sync_directory(directory)
-    posix.remove(path)
-    return target

@@ -69,6 +69,6 @@ def _length_of_index(layout: Layout) -> int:
 
 
 def read_stats(layout: Layout, config: Config) -> tuple[PackedStats, Mapping[str, object]]:
-    """The sums of a container of version 2, and what was noted in it; see `PackStore.notes`."""
+    """The sums of a container of version 2, and what was noted in it; see `PackMaintenance.notes`."""
     index = open_index(layout, config)
     return stats_of(layout, index), index.snapshot.manifest.notes

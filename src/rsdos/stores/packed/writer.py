@@ -1,7 +1,7 @@
 """Appending objects to packs: the commit protocol of an insert (design, section 3), its steps numbered here.
 
-Step 5 and 6 are in `rsdos.index.commits`; whoever calls `PackedBatchWriter.commit` does step 7: only then are keys
-returned.
+Step 3 is in `rsdos.stores.batch`, step 5 and 6 are in `rsdos.index.commits`. The caller of `BatchWriter.commit` does
+step 7: only then are keys returned.
 """
 
 from __future__ import annotations
@@ -14,138 +14,102 @@ from types import TracebackType
 from typing import Self
 
 from rsdos.codecs.checksum import crc32
-from rsdos.config import Config
 from rsdos.errors import DamagedContainer, WriterPoisoned
 from rsdos.hashing import spell_digests
 from rsdos.index.entries import Entries
-from rsdos.index.index import Index
 from rsdos.index.liveness import with_dead_counts
 from rsdos.index.manifest import Manifest, SegmentEntry
 from rsdos.index.snapshot import Snapshot
-from rsdos.layout import Layout
 from rsdos.model import BytesLike, Codec, Durability, RecordFlag, Stored
 from rsdos.storage import posix
-from rsdos.stores.batch import MOST_BATCH, MOST_ENTRIES, BatchWriter, KnownCheck, Large
+from rsdos.stores.batch import MOST_BATCH, MOST_ENTRIES, Absent, Duplicates, Large, settle_packed
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.packed.active_pack import ActivePack
+from rsdos.stores.packed.context import PackedContext
 from rsdos.stores.packs import GAP, WINDOW
 
 
-class PackedBatchWriter(BatchWriter):
-    """A writer of container version 2."""
+class PackedBatch:
+    """The batch of a writer of container version 2; see `rsdos.stores.batch.OpenBatch`."""
 
-    def __init__(self, layout: Layout, config: Config, index: Index, durability: Durability, look: KnownCheck) -> None:
-        super().__init__(config.hash, look)
-        self._layout = layout
-        self._config = config
-        self._index = index
+    def __init__(self, context: PackedContext, durability: Durability) -> None:
+        self.keys: set[str] = set()
+        self.damaged: set[bytes] = set()
+        self.pack_ids: list[int] = []
+        self._context = context
+        self._index = context.index
+        self._target = context.config.pack_size_target
         self._durability = durability
-        self._claim: ActivePack | None = None
+        self._pack: ActivePack | None = None
         self._failed = False
         self._tables: list[Entries] = []
-        self._objects = 0
         self._looked_at = 0
-        """The manifest, at the oldest, that the objects of the batch were looked for in."""
-
-    @property
-    def _count(self) -> int:
-        return self._objects
+        """The number of the manifest, at the oldest, in which the objects of the batch were looked for."""
 
     def __enter__(self) -> Self:
-        self._begin()
+        self._open()
         return self
 
-    def _begin(self) -> ActivePack:
-        self._claim = ActivePack(self._layout, self._config, self._index)
-        return self._claim
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._failed = self._failed or kind is not None
+        self._leave(kind, error, trace)
+
+    def _leave(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        """Give the pack back, if there is one."""
+        pack, self._pack = self._pack, None
+        if pack:
+            pack.__exit__(kind, error, trace)
+
+    def _open(self) -> ActivePack:
+        if self._failed:
+            raise WriterPoisoned("this writer has failed before")
+        if self._pack is None:
+            # 1 and 2.
+            self._pack = ActivePack(self._context)
+        return self._pack
 
     @property
     def room(self) -> int:
-        return self._claim.room if self._claim else self._config.pack_size_target
+        pack = self._pack
+        if pack is None:
+            return self._target
+        return max(self._target - (pack.opened.position if pack.opened else pack.pack.length), 1)
 
-    def _absent(self, digests: Sequence[bytes]) -> list[bytes]:
-        return self._absent_from(self._index.refresh(), digests)
+    @property
+    def is_full(self) -> bool:
+        room = self.room
+        length = self._target - room - self._open().pack.length
+        return room == 1 or len(self.keys) >= MOST_ENTRIES or length >= MOST_BATCH
 
-    def _absent_from(self, snapshot: Snapshot, digests: Sequence[bytes]) -> list[bytes]:
-        try:
-            return [digests[at] for at in snapshot.find_many(digests).missing.tolist()]
-        except DamagedContainer:
-            return list(digests)  # Nobody knows: they are looked for elsewhere, and recorded after all.
+    def open(self) -> int:
+        self._open()
+        return self.room
 
-    def _not_in(self, newest: Manifest, behind: Mapping[int, int]) -> tuple[list[bytes], set[bytes]]:
-        """The duplicates that the newest manifest has no copy of, and those of which it has one that is not safe.
+    def begin(self) -> None:
+        # 1 and 2 come before 3 also where the pack before this one was full.
+        pack = self._open()
+        if not self.keys:
+            self._looked_at = pack.base.number
 
-        That is what a relaxed writer has committed since this commit's syncs; ``behind`` says up to where these went.
-        """
-        duplicates = self._leant_on()
-        try:
-            found = self._index.open(newest).find_many(duplicates)
-        except (DamagedContainer, FileNotFoundError):
-            return duplicates, set()  # Nobody knows: they are looked for elsewhere, and recorded after all.
-        unsafe: set[bytes] = set()
-        if self._durability is Durability.FULL:
-            safe = {pack.id: max(pack.synced, behind.get(pack.id, 0)) for pack in newest.packs}
-            for run in found.runs(GAP, WINDOW):
-                ends = map(add, run.offset, run.length)
-                columns = zip(run.positions, ends, strict=True)
-                unsafe.update(duplicates[at] for at, end in columns if end > safe.get(run.pack_id, 0))
-        return [duplicates[at] for at in found.missing.tolist()], unsafe
+    # 4. Writing.
 
-    def unknown(self, digests: Sequence[bytes], raws: Sequence[BytesLike] | None = None) -> Sequence[int]:
-        claim = self._open()  # 1 and 2 come before 3 also where the pack before this one was full.
-        if not self._count:
-            self._looked_at = claim.base.number
-        return super().unknown(digests, raws)
-
-    def add_frames(self, source: Iterator[BytesLike], encoding: Encoding) -> bytes:
-        # 4. Before 3: the digest is known only when all is written.
-        self._settle_large()
-        writer = self._open().writer
-        start = writer.position
-        try:
-            written = encoding.write_frames(source, writer, self._hash)
-        except BaseException:
-            writer.rewind(start)
-            raise
-        large = Large(written.digest, start, written.stored, written.crc)
-        if self.unknown([written.digest]):
-            self._put_large(large)
-            self._commit_if_full()
-        else:
-            self._remember_large(large)
-        return written.digest
-
-    def add_stored(self, digest: bytes, stored: Stored, parts: Iterable[BytesLike]) -> None:
-        if not self.unknown([digest]):
-            return
-        self._settle_large()
-        writer = self._open().writer
-        start = writer.position
-        crc = 0
-        for part in parts:
-            crc = crc32(part, crc)
-            writer.write([part])
-        self._put_large(Large(digest, start, stored, crc))
-        self._commit_if_full()
-
-    def _append(
+    def put(
         self, digests: Sequence[bytes], stored: Sequence[bytes], codecs: Sequence[int], sizes: Sequence[int]
     ) -> None:
-        # 4. Write payloads; the segment and the footer follow when the batch is full or ends.
-        self._settle_large()
-        self._put(digests, stored, codecs, sizes)
-        self._commit_if_full()
-
-    def _put(
-        self, digests: Sequence[bytes], stored: Sequence[bytes], codecs: Sequence[int], sizes: Sequence[int]
-    ) -> None:
-        claim = self._open()
+        pack = self._open()
         is_raw = codecs.count(Codec.RAW) == len(codecs)
         lengths = sizes if is_raw else array("Q", map(len, stored))
-        start, crcs = claim.writer.write_objects(stored, lengths)
+        start, crcs = (pack.opened or pack.writer).write_objects(stored, lengths)
         table = Entries.appended(
             digests,
-            pack_id=claim.pack.id,
+            pack_id=pack.pack.id,
             start=start,
             lengths=lengths,
             sizes=sizes,
@@ -153,9 +117,10 @@ class PackedBatchWriter(BatchWriter):
             codecs=Codec.RAW if is_raw else codecs,
             flags=RecordFlag.NONE,
         )
-        self._record(digests, table)
+        self._tables.append(table)
+        self.keys.update(spell_digests(digests))
 
-    def _put_large(self, large: Large) -> None:
+    def put_large(self, large: Large) -> None:
         stored = large.stored
         table = Entries.appended(
             [large.digest],
@@ -167,111 +132,135 @@ class PackedBatchWriter(BatchWriter):
             codecs=stored.codec,
             flags=stored.flags,
         )
-        self._record([large.digest], table)
+        self._tables.append(table)
+        self.keys.add(large.digest.hex())
 
-    def _rewind(self, offset: int) -> None:
+    def write_large(self, source: Iterator[BytesLike], encoding: Encoding) -> Large:
+        writer = self._open().writer
+        start = writer.position
+        try:
+            written = encoding.write_frames(source, writer, self._context.config.hash)
+        except BaseException:
+            writer.rewind(start)
+            raise
+        return Large(written.digest, start, written.stored, written.crc)
+
+    def write_stored(self, digest: bytes, stored: Stored, parts: Iterable[BytesLike]) -> Large:
+        writer = self._open().writer
+        start = writer.position
+        crc = 0
+        for part in parts:
+            crc = crc32(part, crc)
+            writer.write([part])
+        return Large(digest, start, stored, crc)
+
+    def rewind(self, offset: int) -> None:
         self._open().writer.rewind(offset)
 
-    def _record(self, digests: Sequence[bytes], table: Entries) -> None:
-        self._tables.append(table)
-        self._batch.update(spell_digests(digests))
-        self._objects += len(digests)
+    # The last look at duplicates.
 
-    def _commit_if_full(self) -> None:
-        claim = self._open()
-        full = claim.room == 1 or self._count >= MOST_ENTRIES
-        if full or claim.position - claim.pack.length >= MOST_BATCH:
-            self.commit()
+    def absent(self, digests: Sequence[bytes]) -> Absent:
+        try:
+            return Absent(_missing_in(self._index.refresh(), digests))
+        except DamagedContainer:
+            return Absent(digests)  # Nobody knows: they are looked for elsewhere, and recorded after all.
 
-    def _open(self) -> ActivePack:
-        if self._failed:
-            raise WriterPoisoned("this appender has failed before")
-        return self._claim or self._begin()
-
-    def _commit(self) -> None:
+    def settle(self, digests: Sequence[bytes]) -> Absent:
         behind = self._sync_behind() if self._durability is Durability.FULL else {}
-        if self._count:
-            self._commit_batch(behind)
-            return
         if behind:
             # Nothing is new, but what the duplicates lean on was acknowledged by a relaxed writer.
             self._index.commit(lambda newest: _mark_synced(newest, behind), self._durability)
         elif self._durability is Durability.FULL:
-            # Or its writer has died, or still is, between the manifest's name and the sync of it.
+            # The manifest's writer may have died, or still be, between publishing it and syncing its name.
             self._index.make_durable()
-        if self._leant_on():
-            absent, unsafe = self._not_in(self._index.refresh().manifest, behind)
-            self._settle([*absent, *unsafe], unsafe)
+        return self._absent_from(self._index.refresh().manifest, digests, behind) if digests else Absent(())
+
+    def _absent_from(self, newest: Manifest, digests: Sequence[bytes], behind: Mapping[int, int]) -> Absent:
+        """Return what the newest manifest has no copy of, and those of which it has one that is not safe.
+
+        Not safe is what a relaxed writer has committed since this commit's syncs, which went up to ``behind``.
+        """
+        try:
+            found = self._index.open(newest).find_many(digests)
+        except (DamagedContainer, FileNotFoundError):
+            return Absent(digests)  # Nobody knows: they are looked for elsewhere, and recorded after all.
+        unsafe: set[bytes] = set()
+        if self._durability is Durability.FULL:
+            safe = {pack.id: max(pack.synced, behind.get(pack.id, 0)) for pack in newest.packs}
+            for run in found.runs(GAP, WINDOW):
+                ends = map(add, run.offset, run.length)
+                columns = zip(run.positions, ends, strict=True)
+                unsafe.update(digests[at] for at, end in columns if end > safe.get(run.pack_id, 0))
+        return Absent([digests[at] for at in found.missing.tolist()], unsafe)
 
     def _sync_behind(self) -> dict[int, int]:
-        """Sync the packs that relaxed writers left behind; returns the length of each that is stable now.
+        """Sync the packs that relaxed writers left behind; return the length of each that is stable now.
 
-        Of the manifest that lookups go to now: it has all that any duplicate of this batch was found in.
+        These are the packs of the manifest that lookups go to: it has all that a duplicate of this batch was found in.
         """
         manifest = self._index.snapshot.manifest
         behind = {pack.id: pack.length for pack in manifest.packs if pack.synced < pack.length}
         for pack_id in behind:
-            with suppress(FileNotFoundError):  # Repacked meanwhile: what was in it has been synced.
-                posix.sync_path(self._layout.pack(pack_id))
+            with suppress(FileNotFoundError):  # It was repacked, and its objects have been synced.
+                posix.sync_path(self._context.layout.pack(pack_id))
         if behind:
-            posix.sync_directory(self._layout.packed)
+            posix.sync_directory(self._context.layout.packed)
         return behind
 
-    def _commit_batch(self, behind: dict[int, int]) -> None:
-        claim = self._open()
+    # 5 and 6. The commit.
+
+    def commit(self, duplicates: Duplicates) -> None:
+        behind = self._sync_behind() if self._durability is Durability.FULL else {}
+        pack = self._open()
         segments: list[SegmentEntry] = []
         written: list[Entries] = []
-        synced = claim.pack.synced
+        synced = pack.pack.synced
 
         def finish() -> None:
             nonlocal synced
             written.append(Entries.joined(self._tables).sort())
             self._tables.clear()
-            segments.append(claim.finish_batch(written[-1]))
-            synced = claim.sync(self._durability)
+            segments.append(pack.finish_batch(written[-1]))
+            synced = pack.sync(self._durability)
 
         def change(newest: Manifest) -> Manifest:
-            if self._leant_on():
+            if duplicates:
                 # 5. What was deleted since step 3 is recorded after all.
-                absent, unsafe = self._not_in(newest, behind)
-                self._settle_packed({*absent, *unsafe})
+                absent = self._absent_from(newest, duplicates.digests(), behind)
+                settle_packed(self, duplicates, {*absent.digests, *absent.unsafe})
             if self._tables:
                 finish()
-            entries = Entries.joined(written)
-            pack = claim.entry_after(newest, synced)
-            pack = pack._replace(
-                objects=pack.objects + len(entries),
-                size=pack.size + entries.total_size,
-                stored=pack.stored + entries.total_length,
+            entries = written[0] if len(written) == 1 else Entries.joined(written)
+            entry = pack.entry_after(newest, synced)
+            entry = entry._replace(
+                objects=entry.objects + len(entries),
+                size=entry.size + entries.total_size,
+                stored=entry.stored + entries.total_length,
             )
-            manifest = newest.with_pack(pack).with_segments((), *segments)
+            manifest = newest.with_pack(entry).with_segments((), *segments)
             return self._count_dead(_mark_synced(manifest, behind), newest, entries)
 
-        if not self._large:
+        if duplicates.large is None:
             finish()
         elif self._durability is Durability.FULL:
-            # Whether it belongs to the batch is known only under the lock: what there is to sync by then is little.
-            claim.writer.sync()
-        # 5 and 6.
+            # Only under the lock is it known whether the large one belongs to the batch: little is left to sync then.
+            pack.writer.sync()
         manifest = self._index.commit(change, self._durability)
-        claim.committed(manifest)
-        if claim.pack.id not in self.pack_ids:
-            self.pack_ids.append(claim.pack.id)
-        self._batch.clear()
-        self._damaged.clear()
-        self._objects = 0
-        if claim.pack.sealed:
-            claim.release()
-            self._claim = None
+        pack.committed(manifest)
+        if pack.pack.id not in self.pack_ids:
+            self.pack_ids.append(pack.pack.id)
+        self.keys.clear()
+        self.damaged.clear()
+        if pack.pack.sealed:
+            self._leave()
 
     def _count_dead(self, manifest: Manifest, newest: Manifest, entries: Entries) -> Manifest:
-        """Of a key that the index has twice from now on, one copy is dead bytes.
+        """Count as dead bytes one copy of each key that the index has twice from now on.
 
-        That is where another writer committed it since step 3, which for what did not fit into the pack before is
-        older than step 2, or the copy that was there is damaged.
+        There are two where another writer has committed the key since step 3 (which, for what did not fit into the
+        pack before, is older than step 2), or where the copy that was there is damaged.
         """
-        assert self._claim
-        if newest.number == self._looked_at and not self._damaged:
+        if newest.number == self._looked_at and not self.damaged:
             return manifest
         try:
             before = self._index.open(newest).copies_like(entries)
@@ -281,7 +270,7 @@ class PackedBatchWriter(BatchWriter):
         if not twice:
             return manifest
         mine = entries.take([digest in twice for digest in entries.digests()])
-        pack = manifest.pack(self._claim.pack.id)
+        pack = manifest.pack(self._open().pack.id)
         assert pack is not None
         pack = pack._replace(
             dead_objects=pack.dead_objects + len(mine),
@@ -290,19 +279,14 @@ class PackedBatchWriter(BatchWriter):
         )
         return with_dead_counts(manifest.with_pack(pack), before, Entries.joined((before, mine)).sort())
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        claim, self._claim = self._claim, None
-        self._failed = self._failed or kind is not None
-        if kind is None:
-            assert not self._count, "an appender's block ended without a commit"
-        if claim and kind is None:
-            claim.release()
-        elif claim:
-            claim.abandon()
+
+def _missing_in(snapshot: Snapshot, digests: Sequence[bytes]) -> list[bytes]:
+    return [digests[at] for at in snapshot.find_many(digests).missing.tolist()]
 
 
-def _mark_synced(manifest: Manifest, lengths: dict[int, int]) -> Manifest:
+def _mark_synced(manifest: Manifest, lengths: Mapping[int, int]) -> Manifest:
+    """Return the manifest with these lengths of its packs on stable storage."""
+    if not lengths:
+        return manifest
     packs = (pack._replace(synced=max(pack.synced, lengths.get(pack.id, 0))) for pack in manifest.packs)
     return manifest._replace(packs=tuple(packs))

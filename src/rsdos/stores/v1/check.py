@@ -22,7 +22,7 @@ Frames = Callable[[bytes], Iterator[BytesLike] | None]
 
 
 class V1PacksCheck(PacksCheck):
-    """See `PacksCheck`. disk-objectstore may do anything meanwhile: what seems wrong is looked up anew."""
+    """See `PacksCheck`. disk-objectstore may do anything at the same time: what seems wrong is looked up anew."""
 
     def __init__(
         self,

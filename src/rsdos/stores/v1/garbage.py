@@ -17,19 +17,20 @@ from rsdos.model import Codec, RecordFlag, Stored
 from rsdos.storage import locks, posix
 from rsdos.storage.permissions import make_directory
 from rsdos.stores.findings import Reclaimed
+from rsdos.stores.packs import unlink_pack
 from rsdos.stores.v1.database import Database
-from rsdos.stores.v1.writer import is_ours, try_pack
+from rsdos.stores.v1.pack import is_ours, try_pack
 from rsdos.streams.plain import plain_parts
 
 _PATIENCE = 24 * 3600.0
 """Seconds after which a lock file of disk-objectstore, and the pack it is for, are taken for abandoned.
 
-The file says nothing of who holds it. A living holder appends to the pack; a day without a byte is no living holder.
+The file does not tell its holder. A living holder appends to the pack; a day without a byte means a dead one.
 """
 
 
 def collect_garbage(layout: V1Layout, database: Database) -> int:
-    """Put right what a repack and packers that died have left; returns how many files were removed."""
+    """Put right what a repack and packers that died have left; return how many files were removed."""
     removed = _remove_old_locks(layout)
     if layout.REPACKED not in layout.peer_locks():
         removed += _finish_repack(layout, database)
@@ -54,7 +55,7 @@ def _remove_old_locks(layout: V1Layout) -> int:
 
 
 def _remove_own(layout: V1Layout, pack_id: int) -> bool:
-    """Remove the lock file that one of us made and left: whoever has the kernel's lock as well is alive."""
+    """Remove the lock file that one of us made and left, unless its holder has the kernel's lock too and is alive."""
     lock = locks.try_acquire(layout.pack_lock(pack_id)) if pack_id >= 0 else None
     if lock is None:
         return False
@@ -87,7 +88,7 @@ def _finish_repack(layout: V1Layout, database: Database) -> int:
 
 
 def _linked(layout: V1Layout, path: str) -> int | None:
-    """The pack that is the same file already."""
+    """Return the pack that is the same file already."""
     own = os.stat(path, follow_symlinks=False)
     for pack_id in layout.pack_ids():
         try:
@@ -99,8 +100,8 @@ def _linked(layout: V1Layout, path: str) -> int | None:
     return None
 
 
-def sweep_unused(layout: V1Layout, database: Database, unlink: Callable[[int], bool]) -> Reclaimed:
-    """Unlink packs that nobody writes to and no row leads to: of a repack, or all was deleted. Not synced."""
+def collect_unused_packs(layout: V1Layout, database: Database) -> Reclaimed:
+    """Unlink packs that nobody writes to and no row leads to, after a repack or a delete of all. Not synced."""
     files = length = 0
     used = database.stats()
     for pack_id in layout.pack_ids():
@@ -108,13 +109,13 @@ def sweep_unused(layout: V1Layout, database: Database, unlink: Callable[[int], b
             pack.is_kept = True
             with closing(pack):
                 database.settle()
-                if not any(database.rows(pack_id)) and unlink(pack_id):
+                if not any(database.rows(pack_id)) and unlink_pack(layout, pack_id):
                     files, length = files + 1, length + pack.committed
     return Reclaimed(files, length)
 
 
 def of_keys(layout: V1Layout, keys: Collection[str]) -> Iterator[str]:
-    """The files of some objects."""
+    """Yield the files of some objects."""
     for name in _names(layout):
         if name.partition(".")[0] in keys:
             yield os.path.join(layout.duplicates, name)

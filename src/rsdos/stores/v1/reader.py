@@ -69,14 +69,14 @@ class RowReader:
         return fetch
 
     def stored(self, row: Row) -> Stored:
-        """The stored form of an object: its first bytes tell the codec."""
+        """Return the stored form of an object: its first bytes tell the codec."""
         codec = Codec.RAW
         if row.compressed:
             codec = codec_of(self._pack(row.pack_id).read(row.offset, min(row.length, 4)))
         return Stored(codec, RecordFlag.NONE, row.length, row.size)
 
     def read_object(self, row: Row) -> bytes:
-        """The raw bytes of an object."""
+        """Return the raw bytes of an object."""
         if row.size > (FRAME_SIZE if row.compressed else AT_ONCE):
             return join_parts(self.parts(row), room_for(self.stored(row)))
         if row.compressed and row.length > 2 * FRAME_SIZE:
@@ -89,11 +89,11 @@ class RowReader:
         return raw
 
     def parts(self, row: Row) -> Iterator[BytesLike]:
-        """The same in parts of at most one frame; the hash is verified at the end."""
+        """Yield the same in parts of at most one frame; the hash is verified at the end."""
         return plain_parts(self._fetch(row), self.stored(row), bytes.fromhex(row.key), self._hash)
 
     def stream(self, row: Row) -> io.BufferedReader:
-        """A seekable stream of an object."""
+        """Return a seekable stream of an object."""
         if row.size <= FRAME_SIZE:
             return io.BufferedReader(io.BytesIO(self.read_object(row)))
         digest = bytes.fromhex(row.key)
@@ -107,7 +107,7 @@ class RowReader:
         return io.BufferedReader(reader, 1 << 16)
 
     def wholes(self, rows: list[Row]) -> Iterator[list[VerifiedObject]]:
-        """The good ones among objects of at most one frame, read in runs in the order of their extents."""
+        """Yield the good ones among objects of at most one frame, read in runs in the order of their extents."""
         room = bytearray()
         for run in _runs([row for row in rows if row.size <= FRAME_SIZE and 0 <= row.length <= 2 * FRAME_SIZE]):
             start = run[0].offset

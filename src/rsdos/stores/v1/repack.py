@@ -1,6 +1,7 @@
 """Writing a pack of version 1 anew: the objects that rows lead to go to another, and it is unlinked.
 
-disk-objectstore may read meanwhile: what it holds open stays, and when the pack is gone it looks the row up again.
+disk-objectstore may read at the same time: what it holds open stays, and when the pack is gone it looks the row up
+again.
 """
 
 from __future__ import annotations
@@ -18,22 +19,22 @@ from rsdos.pack.reader import BarePack
 from rsdos.storage import posix
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.findings import Rewritten
-from rsdos.stores.packs import WINDOW
+from rsdos.stores.packs import WINDOW, unlink_pack
 from rsdos.stores.v1.database import Database
+from rsdos.stores.v1.pack import V1Pack, fresh_ids, try_pack
 from rsdos.stores.v1.row import Row
 from rsdos.stores.v1.transaction import Transaction
-from rsdos.stores.v1.writer import V1Pack, fresh_ids, try_pack
 
 Frames = Callable[[bytes], Iterator[BytesLike] | None]
 """The verified bytes of an object, in parts."""
 
 
 class V1Repack:
-    """One pack's way to another. The caller holds the maintenance lock.
+    """The repack of one pack. The caller holds the maintenance lock.
 
     1. Lock the pack, and a new one of an id that no pack has had, against writers, disk-objectstore's too; 2. copy what
     rows lead to; 3. sync; 4. one transaction points the rows that are still there to the new places; 5. unlink the
-    old pack, if no long reader is at work, and sync the directory. A pack that no row leads to is swept.
+    old pack, if no long reader is at work, and sync the directory. A pack that no row leads to is garbage.
     """
 
     def __init__(
@@ -42,7 +43,6 @@ class V1Repack:
         config: Config,
         database: Database,
         frames: Frames,
-        unlink: Callable[[int], bool],
         encoding: Encoding | None,
         advance: Callable[[int], None],
     ) -> None:
@@ -50,7 +50,6 @@ class V1Repack:
         self._config = config
         self._database = database
         self._frames = frames
-        self._unlink = unlink
         self._encoding = encoding
         self._advance = advance
         # Old offset and length, new offset, length and whether compressed: 40 bytes an object.
@@ -60,7 +59,7 @@ class V1Repack:
         self._damaged: list[str] = []
 
     def run(self, pack_id: int) -> Rewritten:
-        """Rewrite one pack; see `PackStore.rewrite`."""
+        """Rewrite one pack; see `PackMaintenance.rewrite`."""
         with ExitStack() as stack:
             # 1. Nobody appends to either from here on.
             old = self._lock(pack_id)
@@ -82,7 +81,7 @@ class V1Repack:
             if self._old:
                 new.is_new = False  # Rows lead to it, even if all of them are of the empty object.
             # 5. Only now, and only if nobody reads it for long.
-            is_gone = self._unlink(pack_id)
+            is_gone = unlink_pack(self._layout, pack_id)
             if is_gone:
                 posix.sync_directory(self._layout.packed)
             freed = old.committed - new.committed
@@ -164,7 +163,7 @@ class V1Repack:
     # 4. The rows.
 
     def _move_rows(self, transaction: Transaction, pack_id: int, other: int) -> None:
-        """Rows that are gone meanwhile stay so; one that was not there when the pack was copied undoes all."""
+        """Point rows to their new places. Rows that are gone stay so; one that came since the copy undoes all."""
         for rows in transaction.rows(pack_id):
             transaction.place([(number, *self._placed(offset, length), other) for number, offset, length in rows])
 
@@ -178,7 +177,7 @@ class V1Repack:
 
 
 def _runs(rows: list[Row]) -> Iterator[list[Row]]:
-    """Rows, in the order of their offsets, in runs of direct neighbours."""
+    """Yield rows, in the order of their offsets, in runs of direct neighbours."""
     run: list[Row] = []
     for row in rows:
         if run and row.offset != run[-1].offset + run[-1].length:

@@ -3,7 +3,7 @@
 Hostile rows, which nobody can use, are written down and deleted. An index that SQLite finds damaged is read row by
 row, as far as it goes, into a new one: ``packs.idx.new``, renamed to ``packs.idx.salvaged`` when it is whole and
 synced, and then to ``packs.idx``, the old one having got another name. Killed at any moment, the next run goes on. No
-other program may have the index open meanwhile: it would go on with the old file.
+other program may have the index open: it would go on with the old file.
 
 An index that has another name, in a copy of the container by ``cp -al``, is copied and replaced in the same way.
 """
@@ -13,15 +13,15 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, suppress
 
 from rsdos.errors import DamagedContainer
 from rsdos.hashing import HashType
 from rsdos.layout import V1Layout
 from rsdos.storage import posix
-from rsdos.stores.base import free_name
 from rsdos.stores.findings import Finding, Rebuilt
+from rsdos.stores.quarantine import Quarantine
 from rsdos.stores.v1.connection import create_database
 from rsdos.stores.v1.database import SHARED, Database
 from rsdos.stores.v1.row import COLUMNS, checked
@@ -37,7 +37,7 @@ Values = tuple[object, ...]
 
 
 def faults(layout: V1Layout, database: Database, hash_type: HashType) -> list[Finding]:
-    """What `rebuild` would put right, or cannot."""
+    """Return what `rebuild` would put right, or cannot."""
     name = os.path.basename(layout.database)
     if os.path.lexists(layout.salvaged):
         return [Finding(name, "it was being salvaged when that was broken off")]
@@ -50,8 +50,8 @@ def faults(layout: V1Layout, database: Database, hash_type: HashType) -> list[Fi
     return [Finding(name, f"it {SHARED}"), *found] if posix.has_other_names(layout.database) else found
 
 
-def rebuild(layout: V1Layout, database: Database, hash_type: HashType, aside: Callable[[], str]) -> Rebuilt:
-    """See `PackStore.rebuild_index`. Raises `DamagedContainer` when not one row can be read."""
+def rebuild(layout: V1Layout, database: Database, hash_type: HashType, quarantine: Quarantine) -> Rebuilt:
+    """See `PackMaintenance.rebuild_index`. Raises `DamagedContainer` when not one row can be read."""
     found = faults(layout, database, hash_type)
     if not found:
         return Rebuilt()
@@ -65,7 +65,7 @@ def rebuild(layout: V1Layout, database: Database, hash_type: HashType, aside: Ca
                 raise
             is_whole = False
             try:
-                unknown = _salvage(layout, hash_type, aside)
+                unknown = _salvage(layout, hash_type, quarantine)
             except sqlite3.Error:
                 raise error from None
     if is_whole and posix.has_other_names(layout.database):
@@ -73,47 +73,44 @@ def rebuild(layout: V1Layout, database: Database, hash_type: HashType, aside: Ca
         if not faults(layout, database, hash_type):
             return Rebuilt(True)
     if is_whole:
-        return Rebuilt(True, 0, (_delete_hostile(database, hash_type, aside()),))
-    _forget_connections(layout, database)
-    return Rebuilt(True, 0, tuple(_swap(layout, aside())), (), unknown)
+        return Rebuilt(True, 0, (_delete_hostile(database, hash_type, quarantine),))
+    database.close()
+    _swap(layout, quarantine)
+    return Rebuilt(True, 0, tuple(quarantine.moved), (), unknown)
 
 
 def _make_own(layout: V1Layout, database: Database) -> None:
     """Put a copy in the place of an index that another container has as well."""
-    _forget_connections(layout, database)
+    database.close()
     new = _free_new(layout)
     database.copy_alone(new)
     _finish_new(layout)
     _put(layout)
 
 
-def _forget_connections(layout: V1Layout, database: Database) -> None:
-    database.close()
-
-
-def _write_down(rows: list[Values], directory: str) -> str:
-    path = os.path.join(directory, "rows.json")
+def _write_down(rows: list[Values], quarantine: Quarantine) -> str:
+    """Write rows to quarantine, behind those of a run that was killed; return the path."""
+    name = "rows.json"
     with suppress(OSError, ValueError):
-        rows = [*map(tuple, json.loads(posix.read_file(path, 1 << 28))), *rows]
-    posix.replace_file(path, json.dumps([[_plain(value) for value in row] for row in rows], indent=1).encode())
-    posix.sync_directory(directory)
-    return path
+        before = json.loads(posix.read_file(os.path.join(quarantine.directory, name), 1 << 28))
+        rows = [*map(tuple, before), *rows]
+    return quarantine.report(name, [[_plain(value) for value in row] for row in rows])
 
 
 def _plain(value: object) -> object:
     return value.hex() if isinstance(value, bytes) else value
 
 
-def _delete_hostile(database: Database, hash_type: HashType, directory: str) -> str:
+def _delete_hostile(database: Database, hash_type: HashType, quarantine: Quarantine) -> str:
     rows = list(database.hostile_rows(hash_type))
-    path = _write_down([row[1:] for row in rows], directory)
+    path = _write_down([row[1:] for row in rows], quarantine)
     with database.writing() as transaction:
         transaction.delete_rows(row[0] for row in rows)
     return path
 
 
-def _salvage(layout: V1Layout, hash_type: HashType, aside: Callable[[], str]) -> int:
-    """Read what can be read into a new index; returns how many rows are known to have been there, and are not."""
+def _salvage(layout: V1Layout, hash_type: HashType, quarantine: Quarantine) -> int:
+    """Read what can be read into a new index; return how many rows are known to have been there, and are not."""
     new = _free_new(layout)
     create_database(new)
     hostile: list[Values] = []
@@ -141,7 +138,7 @@ def _salvage(layout: V1Layout, hash_type: HashType, aside: Callable[[], str]) ->
         target.execute("COMMIT")
         target.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if hostile:
-        _write_down(hostile, aside())
+        _write_down(hostile, quarantine)
     _finish_new(layout)
     return max(len(known) - saved - len(hostile), 0)
 
@@ -151,7 +148,7 @@ _BESIDE = ("-wal", "-shm", "-journal")
 
 
 def _free_new(layout: V1Layout) -> str:
-    """Where a new index is to be made; what a run before this has left there is gone."""
+    """Return where to make a new index, after removing what an earlier run has left there."""
     new = f"{layout.database}.new"
     for suffix in ("", *_BESIDE):
         layout.remove(new + suffix)
@@ -193,7 +190,7 @@ class _Ids:
 
 
 def _known_ids(old: sqlite3.Connection) -> _Ids:
-    """The ids that SQLite's index of keys has: it stands on other pages than the rows."""
+    """Return the ids in SQLite's index of keys, which is on other pages than the rows."""
     ids = _Ids()
     # From both ends: a damaged page in the middle stops each.
     for order in ("ASC", "DESC"):
@@ -207,7 +204,7 @@ def _known_ids(old: sqlite3.Connection) -> _Ids:
 
 
 def _rows(old: sqlite3.Connection, known: _Ids) -> Iterator[Values]:
-    """(id, columns) of every row that can be read: forwards, over what cannot, and then one by one."""
+    """Yield (id, columns) of every row that can be read: forwards, over what cannot, and then one by one."""
     seen = _Ids()
     query = f"SELECT id, {COLUMNS} FROM db_object NOT INDEXED WHERE id > ? ORDER BY id LIMIT {_PAGE}"
     last, step = -1, 1
@@ -232,14 +229,11 @@ def _rows(old: sqlite3.Connection, known: _Ids) -> Iterator[Values]:
                 yield row
 
 
-def _swap(layout: V1Layout, directory: str) -> Iterator[str]:
+def _swap(layout: V1Layout, quarantine: Quarantine) -> None:
     """Put the salvaged index in the place of the old one, which is kept; where it has another name, it has that."""
     for path in layout.database_files:
-        if os.path.lexists(path) and not posix.has_other_names(path):
-            target = free_name(os.path.join(directory, os.path.basename(path)))
-            os.link(path, target, follow_symlinks=False)
-            yield target
-    posix.sync_directory(directory)
+        if not posix.has_other_names(path):
+            quarantine.link(path)
     _put(layout)
 
 

@@ -1,4 +1,4 @@
-"""What was packed in a container of version 1 at one moment."""
+"""The packed objects of a container of version 1 at one moment."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ class SeenRows:
         return self._records[at * self._step : at * self._step + self._digest_bytes]
 
     def digests(self, most: int) -> Iterator[list[bytes]]:
-        """The objects, in lists of at most so many."""
+        """Yield the objects, in lists of at most ``most``."""
         for start in range(0, len(self), most):
             yield [self._digest(at) for at in range(start, min(start + most, len(self)))]
 
     def of(self, digests: Sequence[bytes]) -> set[RowPlace]:
-        """The places of some objects."""
+        """Return the places of some objects."""
         places = set()
         for digest in digests:
             at = bisect_left(range(len(self)), digest, key=self._digest)

@@ -16,12 +16,12 @@ from rsdos import Container, Place
 from rsdos.errors import WriterPoisoned
 from rsdos.layout import Layout
 from rsdos.storage import posix
-from rsdos.stores.loose.sandbox import LoneFile, Sandbox
+from rsdos.stores.sandbox import LoneFile, Sandbox
 
 WRITER = """
 import sys, signal
 from rsdos.layout import Layout
-from rsdos.stores.loose.sandbox import Sandbox
+from rsdos.stores.sandbox import Sandbox
 sandbox = Sandbox(Layout(sys.argv[1]))
 file = sandbox.new_file()
 file.write([b"unfinished"])

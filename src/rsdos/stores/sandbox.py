@@ -1,8 +1,9 @@
 """The sandbox: where unfinished files live, in one directory per writer; the first small one of a writer, beside them.
 
-The name of either says who it is (boot id, pid, random); a ``flock`` on it says whether that writer is alive, whatever
-the host, the container or the pid namespace. The kernel frees it with the process. A directory is made, locked and
-removed for ten times what the lock of one file costs: too much for who opens a container to store one object (ADR 13).
+The name of either tells the writer (boot id, pid, random); a ``flock`` on it tells whether that writer is alive,
+whatever the host, the container or the pid namespace. The kernel frees it with the process. To make, lock and remove a
+directory costs ten times what the lock of one file does: too much for a program that opens a container to store one
+object (ADR 13).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from rsdos.storage.directory import Directory
 from rsdos.storage.permissions import inherit, is_shared, make_directory, share
 
 _MOST_TRIES = 1000
-"""Times that a file or directory is made anew because a sweep has taken it away before it was locked."""
+"""Times that a file or directory is made anew because a collection of garbage took it before it was locked."""
 
 
 @lru_cache
@@ -37,7 +38,7 @@ def _boot_id() -> str:
 
 
 class _Directory(Working):
-    """An open directory, for as long as anybody has a reference: names in it cost half the way to them.
+    """An open directory, for as long as there is a reference: to resolve a name in it takes half the time of a path.
 
     It is closed with the last of them and not by hand; and in a forked child, which makes one of its own.
     """
@@ -66,7 +67,7 @@ class Sandbox:
         self._root = layout.sandbox
         self.next_name = map(str, itertools.count()).__next__
         """Makes a name that no other file of this writer has."""
-        self._claims: dict[str, WriterDirectory] = {}
+        self._directories: dict[str, WriterDirectory] = {}
         """All that this process has, by the paths of their directories: two threads may each make the first."""
         self.current: WriterDirectory | None = None
         """Where files are made."""
@@ -89,7 +90,7 @@ class Sandbox:
                 self._layout.make(self._root)
                 continue
             try:
-                # A sweep between these calls takes the file away: begin again then.
+                # A collection of garbage between these calls takes the file away: begin again then.
                 if locks.try_lock(file.fd) and os.fstat(file.fd).st_nlink:
                     inherit(path, file.fd)
                     return file
@@ -100,17 +101,17 @@ class Sandbox:
         raise self._never_kept()
 
     def new_file(self) -> SandboxFile:
-        """A new empty file. Another thread's `close` may take the directory away meanwhile: a new one is made then."""
+        """Return a new empty file; in a new directory if another thread's `close` has just removed the old one."""
         for _ in range(_MOST_TRIES):
-            claim = self.current
+            own = self.current
             # Closed: the parent's, or that of a container that is garbage and works on all the same.
-            if claim is None or claim.directory.fd < 0:
-                claim = self._claim()
-            directory, _, is_shared = claim
+            if own is None or own.directory.fd < 0:
+                own = self._new_directory()
+            directory, _, is_shared = own
             try:
                 file = SandboxFile(directory, self.next_name())
             except FileNotFoundError:
-                self._forget(claim)
+                self._forget(own)
                 continue
             if is_shared:
                 share(file.fd)
@@ -120,7 +121,7 @@ class Sandbox:
     def _own_name(self) -> str:
         return f"{self._root}/{_boot_id()}-{os.getpid()}-{os.urandom(8).hex()}"
 
-    def _claim(self) -> WriterDirectory:
+    def _new_directory(self) -> WriterDirectory:
         for _ in range(_MOST_TRIES):
             path = self._own_name()
             try:
@@ -129,13 +130,13 @@ class Sandbox:
                 # Not every copy of a container has its empty directories. Of one that is gone nothing is made anew.
                 self._layout.make(self._root)
                 continue
-            # A sweep between these calls takes the directory away: begin again then.
+            # A collection of garbage between these calls takes the directory away: begin again then.
             with suppress(FileNotFoundError):
                 lock = locks.try_acquire_directory(path)
                 if lock:
-                    claim = WriterDirectory(_Directory(path), lock, is_shared(path))
-                    self._claims[path] = self.current = claim
-                    return claim
+                    own = WriterDirectory(_Directory(path), lock, is_shared(path))
+                    self._directories[path] = self.current = own
+                    return own
         raise self._never_kept()
 
     def _never_kept(self) -> OSError:
@@ -143,9 +144,9 @@ class Sandbox:
         return OSError(errno.ESTALE, reason, self._root)
 
     def collect_garbage(self) -> int:
-        """Remove what dead writers left; returns how many of their files. A live writer's are never touched."""
+        """Remove what dead writers left; return how many files. A live writer's are never touched."""
         removed = 0
-        mine = set(self._claims)
+        mine = set(self._directories)
         try:
             root = self._layout.open(self._root)
         except FileNotFoundError:
@@ -158,7 +159,7 @@ class Sandbox:
                 with suppress(OSError):  # Among them: it is not ours, and stays.
                     # Not what is merely ours to remove: disk-objectstore has unlocked files here that it writes.
                     if root.form.below(name) is not None and stat.S_ISREG(root.status(name).st_mode):
-                        removed += _sweep_file(root, name)
+                        removed += _collect_file(root, name)
                         continue
                     lock = locks.try_acquire_directory(path)
                     if lock:
@@ -173,29 +174,29 @@ class Sandbox:
     def close(self) -> None:
         """Give the directories up that this process has; one that another thread still uses stays. Idempotent."""
         self._is_begun = False
-        if self._claims:
-            for claim in list(self._claims.values()):
-                if self._give_up(claim):
-                    self._forget(claim)
+        if self._directories:
+            for own in list(self._directories.values()):
+                if self._give_up(own):
+                    self._forget(own)
 
-    def _forget(self, claim: WriterDirectory) -> None:
-        """Let go of one that is gone, and not of what another thread has made since."""
-        self._claims.pop(claim.directory.path, None)
-        if self.current is claim:
+    def _forget(self, own: WriterDirectory) -> None:
+        """Let go of a directory that is gone, and not of one that another thread has made since."""
+        self._directories.pop(own.directory.path, None)
+        if self.current is own:
             self.current = None
 
-    def _give_up(self, claim: WriterDirectory) -> bool:
-        """Remove a directory and release its lock, if it is empty. That of a parent is only let go of."""
-        if claim.directory.fd < 0:
+    def _give_up(self, own: WriterDirectory) -> bool:
+        """Remove a directory and release its lock, if it is empty. Only let go of a parent process's."""
+        if own.directory.fd < 0:
             return True
         try:
             with self._layout.open(self._root) as root:
-                root.remove_directory(os.path.basename(claim.directory.path))
+                root.remove_directory(os.path.basename(own.directory.path))
         except FileNotFoundError:
             pass
         except OSError:
             return False
-        claim.lock.release()
+        own.lock.release()
         return True
 
 
@@ -223,7 +224,7 @@ class SandboxFile:
         return f"{self._directory.path}/{self._name}"
 
     def write(self, buffers: Sequence[BytesLike]) -> int:
-        """Append; returns the offset of the first byte."""
+        """Append; return the offset of the first byte."""
         if self._directory.fd < 0:
             self._directory.refuse_closed(self.path)
         offset = self.position
@@ -251,7 +252,7 @@ class SandboxFile:
             os.ftruncate(self.fd, self.position)
 
     def move(self, target: str) -> None:
-        """Rename it, over what stands there. Raises FileNotFoundError when the target's directory is not there."""
+        """Rename it, over a file that is there. Raises FileNotFoundError when the target's directory is not there."""
         try:
             os.rename(self._name, target, src_dir_fd=self._directory.fd)
         except OSError as error:
@@ -267,10 +268,10 @@ class SandboxFile:
                 if not self.is_moved and self._directory.fd >= 0:
                     posix.remove(self._name, self._directory.fd)
             except OSError:
-                self._close()  # What cannot be removed is not tried again: a sweep does.
+                self._close()  # What cannot be removed is not tried again here: a collection of garbage does.
                 raise
             self._close()
-            # Whoever keeps an error keeps its frames, and this with them: not the directory open as well.
+            # A kept traceback keeps this object alive. It is not to keep the directory open too.
             del self._directory
 
     def _close(self) -> None:
@@ -310,7 +311,7 @@ class LoneFile(SandboxFile):
         posix.write_at(self.fd, 0, data)
 
     def move(self, target: str) -> None:
-        """Rename it, over what stands there. Raises FileNotFoundError when the target's directory is not there."""
+        """Rename it, over a file that is there. Raises FileNotFoundError when the target's directory is not there."""
         self._file.refuse_closed(self._name)
         os.rename(self._name, target)
         self.is_moved = True
@@ -324,8 +325,8 @@ class LoneFile(SandboxFile):
             self._file.close()
 
 
-def _sweep_file(root: Directory, name: str) -> bool:
-    """Remove the file of a writer that is dead; whether it was."""
+def _collect_file(root: Directory, name: str) -> bool:
+    """Remove the file of a writer if that is dead; return whether it was."""
     # For writing: NFS makes of flock a lock for that.
     with Working(opening(name, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=root.fd)) as fd:
         return locks.try_lock(fd) and root.remove(name)

@@ -1,0 +1,31 @@
+"""The parts of an open packed store of version 2 that its operations work on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rsdos.config import Config
+from rsdos.index.index import Index
+from rsdos.layout import Layout
+from rsdos.pack.reader import PackFile
+from rsdos.stores.packed.reader import RecordReader
+
+
+@dataclass(frozen=True, slots=True)
+class PackedContext:
+    """What the packed store hands to its writers and its maintenance. Any number of threads."""
+
+    layout: Layout
+    config: Config
+    container_id: bytes
+    index: Index
+    records: RecordReader
+
+    def open_pack(self, pack_id: int) -> PackFile:
+        """Open a pack to read from it. Raises FileNotFoundError, and `DamagedContainer` when it is not itself."""
+        return PackFile(self.layout.pack(pack_id), pack_id, self.container_id)
+
+    def close(self) -> None:
+        """Let go of packs and index; the next use opens them again."""
+        self.records.close()
+        self.index.close()

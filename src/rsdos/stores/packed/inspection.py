@@ -1,0 +1,34 @@
+"""Looking at packs and index of version 2 entry by entry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rsdos.model import ObjectMeta
+from rsdos.pack.scanning import Scan, scan
+from rsdos.stores.packed.context import PackedContext
+from rsdos.stores.packed.reader import meta_of
+from rsdos.stores.packs import Listed
+
+
+class PackedInspection:
+    """See `rsdos.stores.packs.PackInspection`."""
+
+    def __init__(self, context: PackedContext) -> None:
+        self._context = context
+        self._index = context.index
+
+    def listed(self) -> Iterator[Listed]:
+        snapshot = self._index.refresh()
+        for pack in snapshot.manifest.packs:
+            digests = (entries.digests() for entries in snapshot.in_storage_order(pack))
+            yield Listed(pack.id, pack.objects - pack.dead_objects, digests)
+
+    def digests_of(self, pack_id: int) -> Iterator[list[bytes]]:
+        return self._index.digests_of(pack_id)
+
+    def copies_of(self, digest: bytes) -> list[ObjectMeta]:
+        return list(map(meta_of, self._index.find_all(digest)))
+
+    def scan(self, pack_id: int) -> Scan:
+        return scan(self._context.open_pack(pack_id))

@@ -1,0 +1,131 @@
+"""Writing what is in a pack of version 2 to another pack, and taking the old one out of the index: one transaction.
+
+A repack (`rsdos.stores.packed.repack`) and the rescue of a damaged pack (`rsdos.stores.packed.evacuate`) differ in what
+they copy, and go through these steps, each of which has a crash test:
+
+1. lock the old pack against writers; (a repack: 2. seal it;) 3. copy, group by group, to a pack of our own, and with
+it the tombstones that the old one holds for other packs; 4. sync that; 5. write a tombstone for the whole old pack, and
+sync it: a rebuild from the packs alone then knows which of the two counts; 6. commit a manifest that has the new
+extents and not the old pack; 7. unlink the old pack, if no long reader is at work, and sync the directory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rsdos.errors import Busy
+from rsdos.index.entries import Entries
+from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry
+from rsdos.model import Durability
+from rsdos.pack.writer import PackWriter
+from rsdos.storage import locks, posix
+from rsdos.stores.batch import MOST_BATCH, MOST_ENTRIES
+from rsdos.stores.packed.active_pack import ActivePack
+from rsdos.stores.packed.context import PackedContext
+from rsdos.stores.packed.delete import tombstone_of_pack
+from rsdos.stores.packs import unlink_pack
+
+
+def lock_pack(context: PackedContext, pack_id: int) -> locks.Lock:
+    """Do step 1: keep writers from appending to a pack. Raises `Busy`."""
+    lock = locks.try_acquire(context.layout.pack_lock(pack_id))
+    if lock is None:
+        raise Busy(context.layout.pack(pack_id))
+    return lock
+
+
+def unlink_rewritten(context: PackedContext, pack_id: int) -> bool:
+    """Do step 7; return whether the old pack is gone."""
+    is_gone = unlink_pack(context.layout, pack_id)
+    if is_gone:
+        posix.sync_directory(context.layout.packed)
+    return is_gone
+
+
+class PackRewrite:
+    """Step 3 to 6: the batches that take the place of a pack. One thread; the caller holds the lock of the old pack."""
+
+    def __init__(self, context: PackedContext, pack_id: int, target: ActivePack) -> None:
+        self._context = context
+        self._pack_id = pack_id
+        self.target = target
+        self._tables: list[Entries] = []
+        self._count = 0
+        self._segments: list[SegmentEntry] = []
+        self.objects = self.size = self._stored = 0
+        """Objects that were copied, and their raw bytes."""
+
+    @property
+    def writer(self) -> PackWriter:
+        """The open file of the new pack."""
+        return self.target.writer
+
+    @property
+    def target_id(self) -> int:
+        """The pack that is written to."""
+        return self.target.pack.id
+
+    def make_room(self, count: int) -> None:
+        """End the batch where ``count`` more entries, or what is written already, would be too much for one."""
+        if self._count and (
+            self._count + count > MOST_ENTRIES or self.writer.position - self.writer.batch_start >= MOST_BATCH
+        ):
+            self.finish_batch()
+
+    def add(self, table: Entries) -> None:
+        """Record entries whose bytes were written to the new pack."""
+        count = len(table)
+        self._tables.append(table)
+        self._count += count
+        self.objects += count
+        self.size += table.total_size
+        self._stored += table.total_length
+
+    def add_moved(self, entries: Entries, at: Sequence[int], offset: int) -> None:
+        """Record that the bytes of some entries were written as they were, from ``offset`` on."""
+        self.add(entries.moved(at, self.target_id, offset))
+
+    def finish_batch(self) -> None:
+        """End the batch of objects, if there are any."""
+        if self._count:
+            self._finish(Entries.joined(self._tables))
+        self._tables.clear()
+        self._count = 0
+
+    def add_tombstones(self, tombstones: Entries) -> None:
+        """Write tombstones that the old pack held for other packs, in batches of their own."""
+        self.finish_batch()
+        for at in range(0, len(tombstones), MOST_ENTRIES):
+            self._finish(tombstones.take(slice(at, at + MOST_ENTRIES)))
+
+    def _finish(self, entries: Entries) -> None:
+        self._segments.append(self.target.finish_batch(entries.sort()))
+
+    def commit(self, finish: Callable[[Manifest, Manifest], Manifest]) -> None:
+        """Do step 4 to 6. ``finish`` gets the newest manifest and the next one, and returns that with its dead counts.
+
+        It may raise; nothing is committed then.
+        """
+        self.finish_batch()
+        if self.objects:
+            # 4. All of it is on the disk before anything says that the old pack does not count.
+            self.target.sync(Durability.FULL)
+            # 5. The manifest does not list this batch: it says the same by not having the pack.
+            self.target.finish_batch(tombstone_of_pack(self._pack_id))
+        synced = self.target.sync(Durability.FULL) if self._segments else 0
+
+        def change(newest: Manifest) -> Manifest:
+            manifest = newest.without_pack(self._pack_id).with_segments((), *self._segments)
+            if synced:
+                manifest = manifest.with_pack(self._entry_after(newest, synced))
+            return finish(newest, manifest)
+
+        # 6. Commit.
+        manifest = self._context.index.commit(change, Durability.FULL)
+        if synced:
+            self.target.committed(manifest)
+
+    def _entry_after(self, newest: Manifest, synced: int) -> PackEntry:
+        entry = self.target.entry_after(newest, synced)
+        objects, size, stored = entry.objects + self.objects, entry.size + self.size, entry.stored + self._stored
+        return entry._replace(objects=objects, size=size, stored=stored)

@@ -1,0 +1,192 @@
+"""A pack of version 1 that is appended to, under our lock and under that of disk-objectstore."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import count
+
+from rsdos.errors import Busy, ContainerReplaced
+from rsdos.layout import V1Layout
+from rsdos.model import BytesLike
+from rsdos.storage import locks, posix
+from rsdos.storage.descriptors import Working, opening
+from rsdos.storage.permissions import inherit
+from rsdos.stores.v1.database import Database
+
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+_OURS = b"rsdos\n"
+
+
+class V1Pack:
+    """A pack that is being appended to, under both its locks: a `rsdos.stores.encoding.Sink`."""
+
+    def __init__(self, layout: V1Layout, pack_id: int, lock: locks.Lock, peer_lock: Working) -> None:
+        self.id = pack_id
+        self.path = layout.pack(pack_id)
+        self._lock = lock
+        self._peer_path = layout.peer_lock(pack_id)
+        self._peer_lock = peer_lock
+        self.is_new = not os.path.lexists(self.path)
+        self.is_kept = False
+        """Whether a commit may or may not have reached the disk: nothing is cut off then."""
+        self._file = Working(iter(()))
+        try:
+            self._file.take(opening(self.path, _FLAGS, 0o666))
+            # 2. Behind what is there.
+            self.committed = self.position = self._highest = os.fstat(self.fd).st_size
+            if not self.committed:
+                inherit(self.path, self.fd)
+        except BaseException:
+            self._file.close()
+            self._release()
+            raise
+
+    @property
+    def fd(self) -> int:
+        """The number of the open file, -1 once it is closed."""
+        return self._file.fd
+
+    def write(self, buffers: Sequence[BytesLike]) -> int:
+        """Append; return the offset of the first byte."""
+        self._refuse_company()
+        offset = self.position
+        try:
+            self.position += posix.write_many_at(self.fd, offset, buffers)
+        except BaseException:
+            self._own_part(offset, buffers)
+            raise
+        self._highest = max(self._highest, self.position)
+        return offset
+
+    def _own_part(self, offset: int, buffers: Sequence[BytesLike]) -> None:
+        """After a failed write, recognise our own partial bytes at the end of the pack, for `close` to cut off."""
+        with suppress(OSError):
+            length = os.fstat(self.fd).st_size - offset
+            if length > 0 and self.read(offset, length) == b"".join(buffers)[:length]:
+                self._highest = max(self._highest, offset + length)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Read back."""
+        return posix.read_at(self.fd, offset, length)
+
+    def rewind(self, offset: int) -> None:
+        """Append from ``offset`` on."""
+        assert self.committed <= offset <= self.position
+        self.position = offset
+
+    def _refuse_company(self) -> None:
+        self._file.refuse_closed(self.path)
+        if os.fstat(self.fd).st_size != self._highest:
+            raise Busy(self.path)
+
+    def finish(self) -> None:
+        """Cut off what a rewind left behind the end, if nobody else has appended there."""
+        # 5. A program that took no notice of the locks may have written behind, or into, what is to be committed.
+        self._refuse_company()
+        if self._highest > self.position:
+            os.ftruncate(self.fd, self.position)
+            self._highest = self.position
+
+    def close(self) -> None:
+        """Give back the space of what was not committed, and both locks. In a forked child nothing."""
+        try:
+            with suppress(FileNotFoundError):  # Of a file that has no name any more some of FUSE tell nothing.
+                if self.fd >= 0 and os.fstat(self.fd).st_size == self._highest and not self.is_kept:
+                    if self._highest > self.committed:
+                        os.ftruncate(self.fd, self.committed)
+                    if self.is_new and not self.committed:
+                        posix.remove(self.path)
+        finally:
+            self._file.close()
+            self._release()
+
+    def _release(self) -> None:
+        try:
+            _let_in_peers(self._peer_path, self._peer_lock)
+        finally:
+            self._lock.release()
+
+
+def _lock_out_peers(path: str, own: str) -> Working:
+    """Make the lock file of disk-objectstore; raises FileExistsError when it holds it.
+
+    Its own lock files are empty. One with our mark was left by one of us that died: the caller has our own lock, the
+    file ``own``. Ours is a second name of that file, so that it has the mark from the first moment on, even if power is
+    lost.
+    """
+    file = Working(opening(own, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW))
+    try:
+        if os.fstat(file.fd).st_size != len(_OURS):
+            posix.write_at(file.fd, 0, _OURS)
+            posix.sync_file(file.fd)
+        try:
+            os.link(own, path)
+        except FileExistsError:
+            if not is_ours(path):
+                raise
+            posix.remove(path)
+            os.link(own, path)
+    except FileExistsError:
+        file.close()
+        raise
+    except FileNotFoundError:
+        file.close()
+        if not os.path.lexists(own):
+            raise ContainerReplaced(own, "it was removed or replaced while it was held") from None
+        raise
+    except BaseException:
+        _let_in_peers(path, file)
+        raise
+    return file
+
+
+def is_ours(path: str) -> bool:
+    """Whether one of us made a lock file of disk-objectstore's kind. One that has just gone was not ours."""
+    try:
+        return posix.read_file(path, len(_OURS)) == _OURS
+    except OSError:
+        return False
+
+
+def _let_in_peers(path: str, file: Working) -> None:
+    """Remove the lock file that `_lock_out_peers` made, and not another if disk-objectstore deleted ours."""
+    try:
+        if file.fd >= 0 and os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(file.fd)):
+            posix.remove(path)
+    except FileNotFoundError:
+        pass
+    finally:
+        file.close()
+
+
+def fresh_ids(layout: V1Layout, database: Database) -> Iterator[int]:
+    """Yield ids that no pack has had: lock files stay, and tell of packs that are gone."""
+    return count(max([-1, *layout.pack_ids(), *layout.locked_ids(), *database.stats()]) + 1)
+
+
+def try_pack(layout: V1Layout, pack_id: int) -> V1Pack | None:
+    """Return a pack under both its locks, made if it is not there; None when somebody else has one of them.
+
+    None too where a stranger's directory has its name.
+    """
+    lock = locks.try_acquire(layout.pack_lock(pack_id))
+    if lock is None:
+        return None
+    peer_lock: Working | None = None
+    try:
+        peer_lock = _lock_out_peers(layout.peer_lock(pack_id), layout.pack_lock(pack_id))
+        return V1Pack(layout, pack_id, lock, peer_lock)
+    except FileExistsError:
+        lock.release()
+        return None
+    except BaseException as error:
+        if peer_lock:
+            _let_in_peers(layout.peer_lock(pack_id), peer_lock)
+        lock.release()
+        if isinstance(error, IsADirectoryError):
+            return None
+        raise
