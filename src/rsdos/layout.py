@@ -366,10 +366,6 @@ class V1Layout(Layout):
     def directories(self) -> tuple[str, ...]:
         return self.loose, self.packed, self.sandbox, self.duplicates
 
-    def relative(self, path: str | os.PathLike[str]) -> str:
-        """Return the name of a file relative to the container: findings and reports have it."""
-        return os.path.relpath(path, self.root)
-
     @property
     def beginnings(self) -> tuple[str, ...]:
         return self.database_files
