@@ -48,7 +48,7 @@ test: ## set up if needed; all checks, then all tests
 	@failed=; for stage in $(STAGES); do $(MAKE) --no-print-directory $$stage || failed="$$failed $$stage"; done; \
 	echo "== stages: $(STAGES); failed:$${failed:- none}"; test -z "$$failed"
 
-lint: $(STAMP) ## ruff, mypy and the import contracts
+lint: $(STAMP) ## ruff, mypy, the import contracts, and names: no circle of imports, no public name with two meanings
 	@echo "== ruff check"
 	@$(BIN)/python -m ruff check --quiet .
 	@echo "== ruff format --check"
@@ -57,6 +57,8 @@ lint: $(STAMP) ## ruff, mypy and the import contracts
 	@$(BIN)/python -m mypy
 	@echo "== import contracts"
 	@$(BIN)/lint-imports --no-logo
+	@echo "== names and circles"
+	@$(BIN)/python -m pytest -q tests/test_house.py
 
 unit: $(STAMP) $(PEERS) ## the tests alone; ARGS="-k pack -x" goes to pytest, WORKERS=0 runs in one process
 	@echo "== pytest"
