@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+import rsdos
 from rsdos import Container
 from rsdos.index import segment
 from rsdos.index.entries import Entries
@@ -28,6 +29,7 @@ from rsdos.stores.loose import file
 from rsdos.streams.frames import FrameEncoder
 from tests.data import noise
 from tests.helpers import ROOT, child_environment
+from tests.test_house import homes
 
 PAGES = ["README.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md")))]
 
@@ -90,6 +92,25 @@ def test_the_floors_of_the_design_are_those_that_are_checked() -> None:
     )
     shown = (re.split(r"\s{3,}", line[4:].rstrip())[0] for line in block.splitlines())
     assert list(shown) == contract["layers"]
+
+
+def test_the_glossary_has_every_public_class_and_no_other() -> None:
+    """But for the options, plans and reports of operations, which one row stands for, and the errors."""
+    listed = set(
+        re.findall(r"`([A-Z][A-Za-z0-9]+)`", (ROOT / "docs/glossary.md").read_text().split("## The classes")[1])
+    )
+    classes = {name for name, places in homes().items() if name[0].isupper() and any(map(is_explained, places))}
+    exported = {name for name in rsdos.__all__ if isinstance(getattr(rsdos, name), type)}
+    errors = {name for name in exported if issubclass(getattr(rsdos, name), rsdos.RsdosError)}
+    wanted = {name for name in classes if not re.search("(Options|Plan|Report)$", name)} | (exported - errors)
+    assert not sorted(wanted - listed), "missing in docs/glossary.md"
+    assert not sorted(listed - classes - exported), "not there any more"
+
+
+def is_explained(module: str) -> bool:
+    """Whether the glossary has the public classes of a module: of the facade and the command line it has none."""
+    rooms = ("engine", "index", "ingest", "maintenance", "pack", "storage", "stores", "testing")
+    return any(module.startswith(f"rsdos.{room}.") for room in rooms)
 
 
 def test_the_page_for_contributors_lists_every_target() -> None:
