@@ -49,6 +49,7 @@ class CommitLog:
 
     def __init__(self, layout: Layout, container_id: str) -> None:
         self._layout = layout
+        self._lock_path = layout.commit_lock
         self._container_id = container_id
         self.original: Original | None = None
         """What `check` goes by; made when it is asked for the first time."""
@@ -65,7 +66,7 @@ class CommitLog:
 
     def committed(self) -> int:
         """The highest number that is known to be committed, 0 if none is: no older manifest is the newest."""
-        return read_committed(self._layout.commit_lock).number
+        return read_committed(self._lock_path).number
 
     def latest(self) -> tuple[int, int]:
         """The number of the newest manifest that is there, and that of a newer one that is missing; 0: none is."""
@@ -164,11 +165,9 @@ class CommitLog:
         """
         for _ in range(_MOST_TRIES):
             # 5. From here to the end of the block nobody else commits.
-            with locks.acquire(self._layout.commit_lock) as lock, suppress(_Outrun):
+            with locks.acquire(self._lock_path) as lock, suppress(_Outrun):
                 return self._commit(lock, change, durability)
-        raise ContainerReplaced(
-            self._layout.commit_lock, "it was removed or replaced again and again while it was held"
-        )
+        raise ContainerReplaced(self._lock_path, "it was removed or replaced again and again while it was held")
 
     def _commit(self, lock: locks.Lock, change: Callable[[Manifest], Manifest], durability: Durability) -> Published:
         self.check()
@@ -207,7 +206,7 @@ class CommitLog:
 
         No commit goes on meanwhile. What was the newest stays where it is.
         """
-        with locks.acquire(self._layout.commit_lock) as lock:
+        with locks.acquire(self._lock_path) as lock:
             made = make()
             if made is None:
                 return None
@@ -221,7 +220,7 @@ class CommitLog:
                 self._publish(lock, manifest, Durability.FULL)
             except _Outrun:
                 reason = "it was removed or replaced while it was held: try again"
-                raise ContainerReplaced(self._layout.commit_lock, reason) from None
+                raise ContainerReplaced(self._lock_path, reason) from None
             self._note(lock, manifest.number, Durability.FULL)
         return manifest
 
@@ -230,9 +229,10 @@ class CommitLog:
         if durability is Durability.FULL:
             committed = LastCommit(number, number)
         else:
-            committed = read_committed(self._layout.commit_lock).followed_by(number)
+            committed = read_committed(self._lock_path).followed_by(number)
+        line = committed.encode()
         with suppress(OSError):  # The commit stands.
-            posix.write_at(lock.fileno(), 0, committed.encode())
+            posix.write_at(lock.fileno(), 0, line)
 
     def pass_over(self, lock: locks.Lock) -> None:
         """Say of an index that is given up that a newer manifest was committed, by which nobody is to go.
@@ -245,9 +245,9 @@ class CommitLog:
     def forget(self) -> None:
         """Let go, durably, of what was committed to an index that is not there any more; there is no manifest yet."""
         if self.committed():
-            with locks.acquire(self._layout.commit_lock) as lock:
+            with locks.acquire(self._lock_path) as lock:
                 posix.write_at(lock.fileno(), 0, LastCommit().encode())
-            posix.sync_path(self._layout.commit_lock)
+            posix.sync_path(self._lock_path)
 
     def _publish(self, lock: locks.Lock, manifest: Manifest, durability: Durability) -> Identity:
         # 6. A temporary name, a sync, the number, a sync of the directory. ``link`` refuses a number that is taken.
@@ -261,7 +261,7 @@ class CommitLog:
             # Relaxed as well: a manifest whose name has reached the disk without its bytes would stop all writers.
             posix.sync_file(fd)
             # A lock file that somebody has removed keeps nobody out.
-            if not locks.is_in_place(lock, self._layout.commit_lock):
+            if not locks.is_in_place(lock, self._lock_path):
                 raise _Outrun
             try:
                 # A network file system may say that it exists, of a link that was made and whose answer was lost.

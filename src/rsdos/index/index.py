@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rsdos.errors import DamagedContainer
 from rsdos.index.cache import forget, keep, kept_state
 from rsdos.index.commits import MOST_LOOKUPS, CommitLog, Identity
-from rsdos.index.manifest import Manifest, SegmentEntry
+from rsdos.index.manifest import Manifest, SegmentEntry, segment_name
 from rsdos.index.segment import Segment
 from rsdos.index.snapshot import Found, Snapshot
 from rsdos.index.state import CheckPack, IndexState, Losses, Recover, counted, is_behind
@@ -205,7 +205,7 @@ class Index:
         """Return a snapshot of this manifest; segments that are open already are shared. Raises FileNotFoundError."""
         shared = self._shared()
         opened = shared.named if shared else {}
-        named = zip([entry.name for entry in manifest.segments], manifest.segments, strict=True)
+        named = zip(map(segment_name, manifest.segments), manifest.segments, strict=True)
         return Snapshot(
             manifest, [opened[name] if name in opened else self._open_segment(entry) for name, entry in named]
         )

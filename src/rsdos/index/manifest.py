@@ -7,7 +7,8 @@ not stored a second time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
@@ -60,10 +61,12 @@ class SegmentEntry(NamedTuple):
     synced: bool = True
     check: int = 0
 
-    @property
-    def name(self) -> tuple[int, int, int]:
-        """What tells it from all others; its bytes never change."""
-        return self.number, self.pack_id, self.offset
+
+SegmentName = tuple[int, int, int]
+"""The number, pack and offset of a segment: what tells it from all others. Its bytes never change."""
+
+segment_name: Callable[[SegmentEntry], SegmentName] = itemgetter(2, 3, 4)
+"""Returns the name of a segment: each commit asks all of them for it, several times."""
 
 
 class Manifest(NamedTuple):
@@ -130,8 +133,8 @@ class Manifest(NamedTuple):
 
     def with_segments(self, gone: Iterable[SegmentEntry], *fresh: SegmentEntry) -> Manifest:
         """The same with some segments replaced by others."""
-        names = {segment.name for segment in gone}
-        kept = (segment for segment in self.segments if segment.name not in names)
+        names = set(map(segment_name, gone))
+        kept = (segment for segment in self.segments if segment_name(segment) not in names)
         after = max((segment.number + 1 for segment in fresh), default=0)
         return self._replace(segments=(*kept, *fresh), next_segment=max(self.next_segment, after))
 

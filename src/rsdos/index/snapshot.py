@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from rsdos.errors import DamagedContainer
-from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry
+from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry, segment_name
 from rsdos.index.segment import KEY_SPACE, Segment
 from rsdos.model import Record, RecordFlag
 
@@ -97,7 +97,7 @@ class Snapshot:
         """``damage`` says that entries are missing here: what is not found then raises it."""
         self.manifest = manifest
         self.segments = tuple(segments)
-        self.named = dict(zip((entry.name for entry in manifest.segments), self.segments, strict=True))
+        self.named = dict(zip(map(segment_name, manifest.segments), self.segments, strict=True))
         self.damage = damage
         self._killing = [segment for segment in self.segments if segment.tombstones]
         # An id that is not there any more is of a pack that was repacked, and merged segments may still name it.
@@ -116,7 +116,7 @@ class Snapshot:
 
     def segment(self, entry: SegmentEntry) -> Segment | None:
         """The open segment of a manifest's entry, if it is one of these."""
-        return self.named.get(entry.name)
+        return self.named.get(segment_name(entry))
 
     def find(self, digest: bytes) -> Record | None:
         """The entry of a key, or None. Raises `DamagedContainer`."""

@@ -219,8 +219,8 @@ class Objects(Store):
 
         See `rsdos.stores.batch.insert_many` and `LooseInsert.insert_many`; ``compress`` and ``trust`` are for packs.
         """
-        place, mode, trusted = choice(Place, to), choice(CompressMode, compress), choice(Trust, trust)
         with self.writing():
+            place, mode, trusted = choice(Place, to), choice(CompressMode, compress), choice(Trust, trust)
             if place is Place.LOOSE:
                 return self.loose_writer.insert_many(sources)
             encoding = Encoding(mode, self.packed.compression)

@@ -98,7 +98,8 @@ def grouped(
             yield group
             group, limit = Group(hash_type), room()
         most_size, most_count = min(limit - group.size, _TOGETHER_BYTES), min(most - len(group), _TOGETHER)
-    group.add(part, list(map(len, part)))
+    if part:
+        group.add(part, list(map(len, part)))
     if group:
         yield group
 

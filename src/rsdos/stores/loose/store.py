@@ -156,8 +156,8 @@ class LooseStore(Store):
         raws: Sequence[BytesLike] | None = None,
     ) -> list[Copy]:
         """As promised: what is good was so, and under its name, when all had been read and synced."""
-        answers = [Copy.MISSING] * len(digests)
         todo = self.names.occupied(digests)
+        answers = [Copy.MISSING] * len(digests)
         if not todo:
             return answers
         for _ in range(order.MOST_ROUNDS):

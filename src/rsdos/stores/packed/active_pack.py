@@ -119,11 +119,6 @@ class ActivePack:
         return True
 
     @property
-    def position(self) -> int:
-        """The offset of the next payload."""
-        return self.opened.position if self.opened else self.pack.length
-
-    @property
     def writer(self) -> PackWriter:
         """The open file that appends to the pack; a new pack is made at the first use."""
         writer = self.opened
@@ -135,7 +130,7 @@ class ActivePack:
     def finish_batch(self, entries: Entries) -> SegmentEntry:
         """Close a batch with its sorted entries; return the entry of its segment for a manifest."""
         count = len(entries)
-        batch = self.writer.finish_batch(segment_parts(entries), count)
+        batch = (self.opened or self.writer).finish_batch(segment_parts(entries), count)
         place = self.pack.id, batch.segment_offset, batch.segment_length
         return SegmentEntry(count, entries.tombstones, 0, *place)
 
@@ -143,7 +138,7 @@ class ActivePack:
         """Put the finished batches on stable storage, under full durability; return how many bytes are there now."""
         if durability is not Durability.FULL:
             return self.pack.synced
-        writer = self.writer
+        writer = self.opened or self.writer
         writer.sync()
         if self.pack.synced == 0:
             # Its name too: a relaxed writer that made the pack has not synced that.
@@ -159,7 +154,7 @@ class ActivePack:
         if pack.length != self.pack.length:
             reason = "others have committed to it while it was locked, and nothing was stored: open the container anew"
             raise ContainerReplaced(self._layout.pack(self.pack.id), reason)
-        end = self.position
+        end = self.opened.position if self.opened else pack.length
         return pack._replace(length=end, synced=max(pack.synced, synced), sealed=end >= self._target)
 
     def committed(self, manifest: Manifest) -> None:

@@ -10,7 +10,7 @@ from rsdos.codecs.checksum import crc32, crc32_of_each
 from rsdos.errors import Busy, DamagedContainer, DamagedObject, DecodeError
 from rsdos.index.entries import Entries
 from rsdos.index.liveness import with_dead_counts
-from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry
+from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry, segment_name
 from rsdos.index.segment import Segment
 from rsdos.index.snapshot import ReadRange, Snapshot, coalesce
 from rsdos.model import FRAME_SIZE, Durability, RecordFlag
@@ -96,7 +96,10 @@ class Repack:
         group: list[Entries] = []
         tombstones: list[Entries] = []
         for batch in found.batches:
-            entries = Segment(file.fd, path, batch.segment_offset, batch.segment_length).entries()
+            table = snapshot.named.get((0, pack.id, batch.segment_offset))
+            if table is None:  # It was merged.
+                table = Segment(file.fd, path, batch.segment_offset, batch.segment_length)
+            entries = table.entries()
             is_tombstone = entries.is_tombstone()
             dead = entries.take(is_tombstone)
             tombstones.append(dead.take(dead.of_packs(present)))
@@ -283,5 +286,5 @@ class Repack:
 
 def _fresh_segments(base: Manifest, newest: Manifest) -> list[SegmentEntry]:
     """Return the batches that were committed since; what a merge has done with some of them is not looked through."""
-    names = {segment.name for segment in base.segments}
-    return [segment for segment in newest.segments if segment.pack_id and segment.name not in names]
+    names = set(map(segment_name, base.segments))
+    return [segment for segment in newest.segments if segment.pack_id and segment_name(segment) not in names]

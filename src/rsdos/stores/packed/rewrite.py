@@ -58,7 +58,7 @@ class PackRewrite:
     @property
     def writer(self) -> PackWriter:
         """The open file of the new pack."""
-        return self.target.writer
+        return self.target.opened or self.target.writer
 
     @property
     def target_id(self) -> int:

@@ -224,7 +224,7 @@ class PackedBatch:
             synced = pack.sync(self._durability)
 
         def change(newest: Manifest) -> Manifest:
-            if duplicates:
+            if duplicates.small or duplicates.large:
                 # 5. What was deleted since step 3 is recorded after all.
                 absent = self._absent_from(newest, duplicates.digests(), behind)
                 settle_packed(self, duplicates, {*absent.digests, *absent.unsafe})
