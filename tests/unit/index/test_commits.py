@@ -274,3 +274,18 @@ def test_a_link_whose_answer_was_lost_is_a_commit(container: Container, monkeypa
     assert container.has_many(keys) == [True] * 20
     assert native(container.engine).maintenance.index_faults() == []
     assert container.validate("full").is_good
+
+
+def test_a_manifest_that_is_put_in_the_place_of_the_one_that_was_read_is_read(container: Container) -> None:
+    """The manifest that was read last is remembered, by its number and its file."""
+    container.insert_many([b"an object"])
+    commits = native(container.engine).index.commits
+    newest = commits.newest()
+    assert commits.newest() is newest
+    path = container.path / "index" / f"manifest-{newest.number:010d}.json"
+    (container.path / "other").write_bytes(encode_manifest(newest.with_note("of", "another")))
+    os.replace(container.path / "other", path)
+    assert commits.newest().notes == {"of": "another"}
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(DamagedContainer):
+        commits.newest()
