@@ -120,6 +120,19 @@ def test_a_plan_removes_a_file_in_each_codec_and_counts_the_object_once(tmp_path
 # A duplicate that a whole delete takes away between the first look and the acknowledgement (A3, A4, A18).
 
 
+@pytest.mark.parametrize(("there", "before"), [("check_copies", False), ("is_latest", True)])
+def test_a_packed_copy_deleted_after_it_was_read_is_stored_in_a_file(
+    store: Container, there: str, before: bool
+) -> None:
+    key = store.insert(SMALL, to=Place.PACKED)
+    writer = Container(store.path)
+    assert key in writer
+    has_run = once(writer.engine.packed, there, lambda: delete(store, SMALL), before=before)
+    assert writer.insert(SMALL) == key
+    assert has_run
+    assert_there(store, SMALL)
+
+
 @SIZES
 @PLACES
 @pytest.mark.parametrize("before", [(), (NEW,)], ids=["alone", "behind another"])
@@ -185,8 +198,8 @@ def test_a_duplicate_of_a_loose_file_deleted_after_the_lookup_is_stored(
 ) -> None:
     store.insert(data, to=place)
     writer = Container(store.path, durability=durability)
-    # A small one that has a file is looked at by the short way, which ends with the same two looks.
-    is_short = place is Place.LOOSE and len(data) <= FRAME_SIZE
+    # A small one is looked at by the short way, which ends with the same two lookups.
+    is_short = len(data) <= FRAME_SIZE
     objects = writer.engine.objects
     there: tuple[Any, str] = (
         (objects.loose.publisher, "refuse_another") if is_short else (objects.loose_writer, "_known")

@@ -199,13 +199,27 @@ class Objects(Store):
             if isinstance(data, bytes) and self.loose.is_raw:
                 digest = self.hash.digest_of(data)
                 key = digest.hex()
-                # A copy in a pack is looked at the longer way, and whatever is odd or gone by the end.
-                if not self.packed.may_have(digest) and self.loose.publisher.insert(key, data):
+                # Whatever is odd or gone by the end is looked at the longer way.
+                if self.packed.may_have(digest):
+                    if self._has_packed(digest, data):
+                        return key
+                elif self.loose.publisher.insert(key, data):
                     return key
             return self.loose_writer.insert_many((data,))[0]
         except OSError as error:
             self._refuse(error)
             raise
+
+    def _has_packed(self, digest: bytes, data: bytes) -> bool:
+        """Return whether an object has a good and durable copy in a pack, which nobody deleted while that was read.
+
+        Steps 1, 6 and 7 of `rsdos.stores.loose.insert` for one object: the version is looked at behind all that takes
+        time, and none of that is newer than the lookup.
+        """
+        version = self.packed.version()
+        copies = self.packed.check_copies((digest,), Trust.VERIFY, self.packed.durability, (data,))
+        self.loose.publisher.refuse_another()
+        return copies[0] is Copy.GOOD and self.packed.is_latest(version)
 
     def insert_many(
         self,
