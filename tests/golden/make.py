@@ -123,14 +123,14 @@ def v2_mixed(root: Path) -> Expected:
 
 def append(container: Container, objects: list[bytes], encoding: Encoding) -> None:
     """Append to a pack in an encoding that is not the container's, whatever the container has already."""
-    with container.engine.packed.writer(lambda digests, trust, /, raws=None: [Copy.MISSING] * len(digests)) as appender:
+    with container.engine.packed.writer(lambda digests, trust, /, raws=None: [Copy.MISSING] * len(digests)) as writer:
         for data in objects:
             if len(data) > FRAME_SIZE:
                 frames = (data[at : at + FRAME_SIZE] for at in range(0, len(data), FRAME_SIZE))
-                appender.add_frames(frames, encoding)
+                writer.add_frames(frames, encoding)
             else:
-                appender.add_many([data], encoding)
-        appender.commit()
+                writer.add_many([data], encoding)
+        writer.commit()
 
 
 def v2_zlib_loose(root: Path) -> Expected:

@@ -40,9 +40,9 @@ def _give_to(container: Container, key: str, other: str) -> None:
         file.seek(meta.extent.offset)
         data = file.read(meta.length)
     flags = RecordFlag.FRAMED if meta.size > FRAME_SIZE else RecordFlag.NONE
-    with container.engine.packed.writer() as appender:
-        appender.add_stored(bytes.fromhex(other), Stored(meta.codec, flags, meta.length, meta.size), [data])
-        appender.commit()
+    with container.engine.packed.writer() as writer:
+        writer.add_stored(bytes.fromhex(other), Stored(meta.codec, flags, meta.length, meta.size), [data])
+        writer.commit()
 
 
 READS: dict[str, Callable[[Container, str], bytes | None]] = {

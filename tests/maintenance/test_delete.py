@@ -96,9 +96,9 @@ def test_dead_bytes_are_counted(container: Container) -> None:
 def test_every_copy_of_a_key_is_killed_and_counted_once(container: Container) -> None:
     encoding = Encoding(CompressMode.NO, container.config.codec)
     with container.engine.packed.writer() as one, Container(container.path).engine.packed.writer() as two:
-        for appender in (one, two):
-            appender.add_many([b"both", b"more"], encoding)
-            appender.commit()
+        for writer in (one, two):
+            writer.add_many([b"both", b"more"], encoding)
+            writer.commit()
     assert container.status().dead_objects == 2
     assert container.delete([key_of(b"both")]) == [key_of(b"both")]
     assert_holds(Container(container.path), {key_of(b"more"): b"more"})
@@ -160,10 +160,10 @@ def test_a_duplicate_deleted_before_the_commit_is_written(store: Container) -> N
             store.insert_many([small, big], to=place)
             objects = Container(store.path).engine.objects
             known = partial(objects.check_copies, durability=store.engine.durability)
-            with objects.packed.writer(known) as appender:
-                appender.add_many([small, *also, big], encoding)
+            with objects.packed.writer(known) as writer:
+                writer.add_many([small, *also, big], encoding)
                 assert store.delete(keys) == keys
-                appender.commit()
+                writer.commit()
             assert dict(Container(store.path).extract_many(keys)) == {keys[0]: small, keys[1]: big}
 
 

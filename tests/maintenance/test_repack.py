@@ -198,9 +198,9 @@ def test_a_second_copy_does_not_go_on_and_the_only_good_one_does(container: Cont
     data = [noise(500, seed) for seed in range(4)]
     packed = container.engine.packed
     with packed.writer() as one, Container(container.path).engine.packed.writer() as two:
-        for appender in (one, two):
-            appender.add_many(data, encoding)
-            appender.commit()
+        for writer in (one, two):
+            writer.add_many(data, encoding)
+            writer.commit()
     objects = {key_of(one): one for one in data}
     assert (container.status().packed_objects, container.status().dead_objects) == (4, 4)
     # In pack 1 the first is damaged now: of pack 2 that one goes on (to pack 1, which is not sealed), the others not.

@@ -253,12 +253,12 @@ def test_a_pack_that_is_cut_or_gone(tmp_path: Path) -> None:
 def test_a_live_writer_is_not_disturbed(tmp_path: Path) -> None:
     path = tmp_path / "store"
     objects = many(path)
-    with Container(path) as container, container.engine.packed.writer() as appender:
+    with Container(path) as container, container.engine.packed.writer() as writer:
         encoding = _raw(container)
-        digests = appender.add_many([b"in the making", noise(6000, 77)], encoding)
+        digests = writer.add_many([b"in the making", noise(6000, 77)], encoding)
         flip(files(path, "index/*.seg")[0], 100)
         assert repair(path).is_good
-        appender.commit()
+        writer.commit()
     for digest, data in zip(digests, (b"in the making", noise(6000, 77)), strict=True):
         objects[digest.hex()] = data
     assert_good(path, objects)

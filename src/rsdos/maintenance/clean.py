@@ -114,10 +114,10 @@ def execute(engine: Engine, plan: CleanPlan, progress: Progress = SILENCE) -> Cl
         # Trust the index here: `remove_safe` reads back and hashes each packed copy once.
         with (
             step(progress, "Cleaning", plan.objects, "objects"),
-            engine.packed.writer(durability=Durability.FULL, trust=Trust.INDEX) as appender,
+            engine.packed.writer(durability=Durability.FULL, trust=Trust.INDEX) as writer,
         ):
             for digests in batches(engine):
-                packed = _packed(appender, digests)
+                packed = _packed(writer, digests)
                 before = engine.loose.names.length_of(packed)
                 bad = remove_safe(engine, packed)
                 cleaned += len(packed) - len(bad)
@@ -128,10 +128,10 @@ def execute(engine: Engine, plan: CleanPlan, progress: Progress = SILENCE) -> Cl
     return CleanReport(cleaned, length, tuple(damaged), leftovers.files, leftovers.length, watch.seconds)
 
 
-def _packed(appender: BatchWriter, digests: Sequence[bytes]) -> list[bytes]:
+def _packed(writer: BatchWriter, digests: Sequence[bytes]) -> list[bytes]:
     """Return the objects that are packed, after putting them on stable storage: a relaxed writer may not have."""
-    fresh = set(appender.unknown(digests))
-    appender.commit()
+    fresh = set(writer.unknown(digests))
+    writer.commit()
     return [digest for at, digest in enumerate(digests) if at not in fresh]
 
 

@@ -75,9 +75,9 @@ class CopyStats:
 class ObjectCopier:
     """Copies objects of ``source`` through a batch writer of another container. One thread."""
 
-    def __init__(self, source: Engine, appender: BatchWriter, form: StoredFormPolicy, stats: CopyStats) -> None:
+    def __init__(self, source: Engine, writer: BatchWriter, form: StoredFormPolicy, stats: CopyStats) -> None:
         self._source = source
-        self._appender = appender
+        self._writer = writer
         self._form = form
         self.stats = stats
         self.believed: list[bytes] = []
@@ -89,7 +89,7 @@ class ObjectCopier:
 
         Nothing is committed. Both containers use the same hash. Damaged and missing objects are counted and skipped.
         """
-        unknown = self._appender.unknown(digests)
+        unknown = self._writer.unknown(digests)
         self.stats.known += len(digests) - len(unknown)
         todo = [digests[at] for at in unknown]
         self.believed += set(digests).difference(todo)
@@ -126,7 +126,7 @@ class ObjectCopier:
     def _append_all(self, wholes: list[VerifiedObject], stored: Sequence[bytes], codecs: Sequence[int]) -> None:
         if wholes:
             sizes = [len(whole.raw) for whole in wholes]
-            self._appender.append([whole.digest for whole in wholes], stored, codecs, sizes)
+            self._writer.append([whole.digest for whole in wholes], stored, codecs, sizes)
             self._count(len(wholes), sum(sizes))
 
     def _count(self, objects: int, size: int) -> None:
@@ -141,10 +141,10 @@ class ObjectCopier:
             encoding = self._form.raw if meta.codec is Codec.RAW else self._form.packed
             if meta.size > FRAME_SIZE:
                 parts = hashed(objects.parts(key), digest, objects.hash)
-                self._appender.add_frames(in_frames(parts), encoding)
+                self._writer.add_frames(in_frames(parts), encoding)
             else:
                 data = b"".join(hashed(iter((objects.lookup(self._small, key),)), digest, objects.hash))
-                self._appender.append([digest], *encoding.encode_many([data]), [len(data)])
+                self._writer.append([digest], *encoding.encode_many([data]), [len(data)])
         except ObjectNotFound:
             self.stats.missing.append(key)
         except (DamagedObject, DamagedContainer, DecodeError) as error:

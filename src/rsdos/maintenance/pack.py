@@ -124,12 +124,12 @@ def execute(engine: Engine, plan: PackPlan, progress: Progress = SILENCE) -> Pac
         run = _Packing(engine, plan.options, progress)
         with (
             step(progress, "Packing loose objects", plan.length, "bytes"),
-            engine.packed.writer(durability=Durability.FULL) as appender,
+            engine.packed.writer(durability=Durability.FULL) as writer,
         ):
             for batch in batches(engine):
-                run.pack(appender, batch)
+                run.pack(writer, batch)
         engine.loose.remove_empty_directories()
-        return run.report(appender.pack_ids, watch.seconds)
+        return run.report(writer.pack_ids, watch.seconds)
 
 
 class _Packing:
@@ -143,23 +143,23 @@ class _Packing:
         self._objects = self._size = self._known = self._cleaned = 0
         self._damaged: list[str] = []
 
-    def pack(self, appender: BatchWriter, digests: Sequence[bytes]) -> None:
+    def pack(self, writer: BatchWriter, digests: Sequence[bytes]) -> None:
         """Pack one batch, and remove its loose files."""
         # 1. Append the objects that are not packed yet.
-        fresh = [digests[at] for at in appender.unknown(digests)]
+        fresh = [digests[at] for at in writer.unknown(digests)]
         missing = set(fresh)
         done = [digest for digest in digests if digest not in missing]
         self._known += len(done)
         if self._progress is not SILENCE:
             self._progress.advance(self._engine.loose.names.length_of(done))
-        done += self._append(appender, fresh)
+        done += self._append(writer, fresh)
         # 2. Commit them: synced, and in the manifest.
-        appender.commit()
+        writer.commit()
         if self._options.clean:
             # 3. Read the packed copies back, decode and hash them; 4. only then remove the loose files.
             self._cleaned += len(done) - len(remove_safe(self._engine, done))
 
-    def _append(self, appender: BatchWriter, digests: Sequence[bytes]) -> list[bytes]:
+    def _append(self, writer: BatchWriter, digests: Sequence[bytes]) -> list[bytes]:
         """Append loose objects. Return those that were present and undamaged."""
         done: list[bytes] = []
         rest: list[bytes] = []
@@ -176,21 +176,21 @@ class _Packing:
             payloads.append(data)
             length += len(data)
             if length >= _GROUP_BYTES or len(payloads) >= _GROUP:
-                self._append_raw(appender, done[flushed:], payloads)
+                self._append_raw(writer, done[flushed:], payloads)
                 flushed, payloads, length = len(done), [], 0
-        self._append_raw(appender, done[flushed:], payloads)
-        return done + self._append_others(appender, rest)
+        self._append_raw(writer, done[flushed:], payloads)
+        return done + self._append_others(writer, rest)
 
-    def _append_raw(self, appender: BatchWriter, digests: Sequence[bytes], payloads: Sequence[bytes]) -> None:
+    def _append_raw(self, writer: BatchWriter, digests: Sequence[bytes], payloads: Sequence[bytes]) -> None:
         """Append raw objects whose hash was verified."""
         if digests:
             sizes = list(map(len, payloads))
-            appender.append(digests, *self._encoding.encode_many(payloads), sizes)
+            writer.append(digests, *self._encoding.encode_many(payloads), sizes)
             self._objects += len(sizes)
             self._size += sum(sizes)
             self._progress.advance(sum(sizes))
 
-    def _append_others(self, appender: BatchWriter, digests: Sequence[bytes]) -> list[bytes]:
+    def _append_others(self, writer: BatchWriter, digests: Sequence[bytes]) -> list[bytes]:
         """Append objects one by one: those that are large, compressed, damaged or gone."""
         done = []
         group = _LooseGroup()
@@ -201,7 +201,7 @@ class _Packing:
                     continue  # Another process has removed it.
                 size = file.stored.size
                 if size > FRAME_SIZE:
-                    self._append_large(appender, file)
+                    self._append_large(writer, file)
                 else:
                     group.add(file, self._takes_over(file))
             except (DecodeError, DamagedObject):
@@ -211,8 +211,8 @@ class _Packing:
             self._objects += 1
             self._size += size
             if group.is_full:
-                self._progress.advance(group.flush(appender, self._encoding))
-        self._progress.advance(group.flush(appender, self._encoding))
+                self._progress.advance(group.flush(writer, self._encoding))
+        self._progress.advance(group.flush(writer, self._encoding))
         return done
 
     def _open(self, digest: bytes) -> LooseFile | None:
@@ -221,13 +221,13 @@ class _Packing:
         except PermissionError as error:
             raise DamagedObject(digest.hex(), str(error)) from error
 
-    def _append_large(self, appender: BatchWriter, file: LooseFile) -> None:
+    def _append_large(self, writer: BatchWriter, file: LooseFile) -> None:
         if self._takes_over(file):
             for _ in file.frames():
                 pass  # Verify the object before its stored bytes are copied.
-            appender.add_stored(file.digest, file.stored, file.stored_parts())
+            writer.add_stored(file.digest, file.stored, file.stored_parts())
         else:
-            appender.add_frames(file.frames(), self._encoding)
+            writer.add_frames(file.frames(), self._encoding)
         self._progress.advance(file.stored.length)
 
     def _takes_over(self, file: LooseFile) -> bool:
@@ -267,13 +267,13 @@ class _LooseGroup:
             self._raw.append((file.digest, data))
         file.close()
 
-    def flush(self, appender: BatchWriter, encoding: Encoding) -> int:
+    def flush(self, writer: BatchWriter, encoding: Encoding) -> int:
         """Append all objects. Return the bytes of their files."""
         length = self._stored_length
         if self._raw:
             digests, payloads = zip(*self._raw, strict=True)
-            appender.append(digests, *encoding.encode_many(payloads), list(map(len, payloads)))
+            writer.append(digests, *encoding.encode_many(payloads), list(map(len, payloads)))
         if self._stored:
-            appender.append(*zip(*self._stored, strict=True))
+            writer.append(*zip(*self._stored, strict=True))
         self._clear()
         return length

@@ -163,10 +163,10 @@ def _copy_chunk(engine: Engine, plan: TransferPlan, digests: Sequence[bytes], st
         believed = _there(engine, todo)
         fresh = order.lost(todo, set(believed))
         stats.known += len(believed)
-        with engine.packed.writer() as appender:
-            copier = ObjectCopier(plan.source, appender, plan.form, stats)
+        with engine.packed.writer() as writer:
+            copier = ObjectCopier(plan.source, writer, plan.form, stats)
             copier.copy(fresh)
-            appender.commit()
+            writer.commit()
         # The last lookup, after the commit: an object that was deleted in the target since then is copied after all.
         believed += copier.believed
         todo = order.lost(believed, set(_there(engine, believed)))
@@ -184,12 +184,12 @@ def _insert_chunk(engine: Engine, plan: TransferPlan, digests: Sequence[bytes], 
     """Insert objects into a container of another hash: each is read and gets a new key."""
     ours: dict[str, str] = {}
     objects = plan.source.objects
-    with engine.packed.writer() as appender:
+    with engine.packed.writer() as writer:
         for digest in digests:
             key = digest.hex()
             try:
                 size = objects.meta(key).size
-                name = appender.add_parts(hashed(objects.parts(key), digest, objects.hash), plan.form.packed)
+                name = writer.add_parts(hashed(objects.parts(key), digest, objects.hash), plan.form.packed)
             except ObjectNotFound:
                 stats.missing.append(key)
             except (DamagedObject, DamagedContainer, DecodeError) as error:
@@ -198,5 +198,5 @@ def _insert_chunk(engine: Engine, plan: TransferPlan, digests: Sequence[bytes], 
                 ours[key] = name.hex()
                 stats.objects += 1
                 stats.size += size
-        appender.commit()
+        writer.commit()
     tell(list(ours), list(ours.values()))

@@ -155,13 +155,13 @@ class Store(ABC):
 
     # The verbs.
 
-    def lookup(self, look: Callable[[bytes], _T | None], key: str) -> _T:
+    def lookup(self, find: Callable[[bytes], _T | None], key: str) -> _T:
         """Return what a lookup finds of an object once its answer is stable. Raises `ObjectNotFound`, `InvalidKey`."""
         digest = self.hash.parse_key(key)
-        result = look(digest)
+        result = find(digest)
         if result is None:
             for _ in self.look_again(LOOKUPS):
-                result = look(digest)
+                result = find(digest)
                 if result is not None:
                     break
             else:

@@ -21,14 +21,14 @@ RAW = Encoding(CompressMode.NO, Compression(Codec.RAW))
 
 def test_writers_at_the_same_time_have_a_pack_each(container: Container) -> None:
     others = [Container(container.path) for _ in range(3)]
-    appenders = [other.engine.packed.writer() for other in others]
-    for number, appender in enumerate(appenders):
-        appender.__enter__()
-        appender.add_many([b"%d" % number], RAW)
-    for appender in reversed(appenders):
-        appender.commit()
-        appender.__exit__(None, None, None)
-    assert sorted(pack_id for appender in appenders for pack_id in appender.pack_ids) == [1, 2, 3]
+    writers = [other.engine.packed.writer() for other in others]
+    for number, writer in enumerate(writers):
+        writer.__enter__()
+        writer.add_many([b"%d" % number], RAW)
+    for writer in reversed(writers):
+        writer.commit()
+        writer.__exit__(None, None, None)
+    assert sorted(pack_id for writer in writers for pack_id in writer.pack_ids) == [1, 2, 3]
     assert_holds(container, {key_of(data): data for data in (b"0", b"1", b"2")})
     assert_no_leftovers(container.path)
     # One after another they go on in the first.
@@ -110,12 +110,12 @@ def test_a_pack_is_sealed_when_it_has_reached_its_target(tmp_path: Path) -> None
 def test_a_block_that_raises_undoes_everything(container: Container) -> None:
     kept = container.insert_many([b"kept"])
     length = manifest_of(container.path).packs[0].length
-    with pytest.raises(ZeroDivisionError), container.engine.packed.writer() as appender:
-        appender.add_many([noise(50_000)], RAW)
+    with pytest.raises(ZeroDivisionError), container.engine.packed.writer() as writer:
+        writer.add_many([noise(50_000)], RAW)
         raise ZeroDivisionError
     assert (container.path / "packed" / "0000000001.pack").stat().st_size == length
     with pytest.raises(WriterPoisoned):
-        appender.add_many([b"more"], RAW)
+        writer.add_many([b"more"], RAW)
     assert_holds(container, {kept[0]: b"kept"})
     assert_no_leftovers(container.path)
 

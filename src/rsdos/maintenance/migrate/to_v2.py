@@ -115,12 +115,12 @@ class ToVersion2:
         with closing(pack):
             # 2. Store the objects in packs of version 2: synced, and in a manifest.
             form = StoredFormPolicy.kept(self._packed_2, self._config.codec)
-            with self._packed_2.writer() as appender:
-                copier = ObjectCopier(self._engine, appender, form, self._stats)
+            with self._packed_2.writer() as writer:
+                copier = ObjectCopier(self._engine, writer, form, self._stats)
                 for digests in self._engine.packed.inspection.digests_of(pack_id):
                     copier.copy(digests)
                     self._progress.advance(len(digests))
-                appender.commit()
+                writer.commit()
             # 3. Give those packs a name in version 1; copy damaged objects to quarantine.
             self._link()
             for key in self._stats.damaged.keys() - self._quarantined:

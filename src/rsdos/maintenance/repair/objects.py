@@ -227,18 +227,18 @@ class _Repair:
         good_in_files, good_in_packs, helped, helpless = _RepairGroup(), _RepairGroup(), _RepairGroup(), _RepairGroup()
         # 1. Append the good copy of another container for each object that has none here; commit them together.
         # The copies here are known to be damaged, so the writer need not check for duplicates.
-        with packed.writer(_always_damaged, Durability.FULL) as appender:
+        with packed.writer(_always_damaged, Durability.FULL) as writer:
             for remedy, digest, copy in zip(remedies, digests, in_files, strict=True):
                 if copy is Copy.GOOD:
                     good_in_files.add(remedy, digest, HERE)
                 elif _is_readable(packed, digest):
                     good_in_packs.add(remedy, digest, HERE)
-                elif (source := self._take(appender, digest)) is not None:
+                elif (source := self._take(writer, digest)) is not None:
                     helped.add(remedy, digest, source)
                 else:
                     helpless.add(remedy, digest, None)
                 progress.advance(1)
-            appender.commit()
+            writer.commit()
         # 2. Only now, when each has a good copy that is committed and on stable storage: remove the damaged ones.
         packed.maintenance.drop_damaged([*good_in_packs.digests, *helped.digests])
         packed.maintenance.drop_damaged(good_in_files.digests, even_the_last=True)
@@ -269,7 +269,7 @@ class _Repair:
     def _clear_loose(self, digest: bytes) -> None:
         self._engine.loose.quarantine_damaged(digest, self._quarantine)
 
-    def _take(self, appender: BatchWriter, digest: bytes) -> str | None:
+    def _take(self, writer: BatchWriter, digest: bytes) -> str | None:
         """Append an object from the first container with a good copy. Return the path of that container."""
         for source in self._plan.options.sources:
             for store in (source.packed, source.loose):
@@ -277,7 +277,7 @@ class _Repair:
                 parts = _parts(store, digest) if _is_readable(store, digest) else None
                 if parts is None:
                     continue
-                appender.add_parts(parts, self._encoding)
+                writer.add_parts(parts, self._encoding)
                 return source.layout.root
         return None
 

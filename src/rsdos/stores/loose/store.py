@@ -162,7 +162,7 @@ class LooseStore(Store):
             return answers
         for _ in range(order.MOST_ROUNDS):
             again = []
-            for at, (copy, leant_on) in self._look_at(digests, todo, trust, durability).items():
+            for at, (copy, leant_on) in self._copies_at(digests, todo, trust, durability).items():
                 answers[at] = copy
                 if leant_on and not leant_on.is_there():
                     again.append(at)
@@ -171,7 +171,7 @@ class LooseStore(Store):
                 return answers
         raise Busy(self.names.path(digests[todo[0]], Codec.RAW), "others, which replace it whenever it was read")
 
-    def _look_at(
+    def _copies_at(
         self, digests: Sequence[bytes], positions: Iterable[int], trust: Trust, durability: Durability
     ) -> dict[int, tuple[Copy, LeantOn | None]]:
         """Return what there is of the objects at some positions, and, of a good copy, which file that is."""
@@ -212,7 +212,7 @@ class LooseStore(Store):
 
     def _good_files(self, digests: Sequence[bytes]) -> list[LeantOn | None]:
         answers: list[LeantOn | None] = [None] * len(digests)
-        found = self._look_at(digests, self.names.occupied(digests), Trust.VERIFY, self._durability)
+        found = self._copies_at(digests, self.names.occupied(digests), Trust.VERIFY, self._durability)
         for at, (_, leant_on) in found.items():
             answers[at] = leant_on
         return answers
