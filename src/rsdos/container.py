@@ -77,19 +77,18 @@ class Container(Exchange, OldNames):
         """Name a container; it is opened at its first use.
 
         Args:
-            path: The container's directory.
+            path: the container's directory.
             durability: "full" or "relaxed", for what is stored through this object; None: the container's own.
-            when_busy: What maintenance does while another operation is at work: "raise" `Busy`, or "wait".
-            follow_links: Follow symbolic links in the place of the container's own directories, which the user has
+            when_busy: what maintenance does while another operation is at work: "raise" `Busy`, or "wait".
+            follow_links: follow symbolic links in the place of the container's own directories, which the user has
                 put there, to have ``packed`` on a larger disk for example. Without it they are refused, by `NotOurs`
                 (docs/security.md).
-            verify: What a read of a packed object compares: "checksum", which finds every failure, or "hash", which
+            verify: what a read of a packed object compares: "checksum", which finds every failure, or "hash", which
                 also finds bytes that a stranger has forged, and costs 0.6 us for each KB; None: the hash where the
                 container's directory belongs to another user.
 
         Raises:
-            InvalidOption: One of the settings is unknown.
-
+            InvalidOption: one of the settings is unknown.
         """
         # Now: where a relative path leads to is another place after a ``chdir``, or in another process.
         path = os.fspath(path)
@@ -117,23 +116,22 @@ class Container(Exchange, OldNames):
         """Make a container, and open it.
 
         Args:
-            path: A directory that is not there, or is empty. Its parents are made.
-            pack_size_target: Stored bytes at which a pack is full.
-            loose_prefix_len: Characters of a key that name the directory of a loose object.
-            compression: What compressing means in packs: "none", "zstd", "zstd:+3", "zlib+1" and so on; "": zstd, in
+            path: a directory that is not there, or is empty. Its parents are made.
+            pack_size_target: stored bytes at which a pack is full.
+            loose_prefix_len: characters of a key that name the directory of a loose object.
+            compression: what compressing means in packs: "none", "zstd", "zstd:+3", "zlib+1" and so on; "": zstd, in
                 version 1 zlib.
-            loose_compression: How loose objects are compressed, in the same words.
+            loose_compression: how loose objects are compressed, in the same words.
             durability: "full": what was acknowledged survives a power loss; "relaxed": the death of the process.
             container_version: 1 makes a container that disk-objectstore reads and writes as well.
             hash_type: "sha256"; in version 1 also "sha1".
-            readers: Which programs have to be able to read a container of version 1; "rsdos" allows zstd there.
+            readers: which programs have to be able to read a container of version 1; "rsdos" allows zstd there.
             sharing: "group": the group of the directory may read and write whatever is ever made in it.
 
         Raises:
-            ContainerExists: There is a container, or another directory that is not empty.
-            InvalidOption: Before anything is touched.
-            ReadOnlyContainer: The file system lacks locks, hard links or syncs; the error says which.
-
+            ContainerExists: there is a container, or another directory that is not empty.
+            InvalidOption: before anything is touched.
+            ReadOnlyContainer: the file system lacks locks, hard links or syncs; the error says which.
         """
         container = cls(path)
         container.init_container(
@@ -235,7 +233,7 @@ class Container(Exchange, OldNames):
         """Store one object, and return once it is as durable as the container promises.
 
         Args:
-            source: Bytes or an object with a C-contiguous buffer of them (an array of numpy, for example), the path of
+            source: bytes or an object with a C-contiguous buffer of them (an array of numpy, for example), the path of
                 a regular file, or a binary stream, which is read from its position and not closed.
             to: "loose": a file of its own; "packed": a pack.
 
@@ -243,12 +241,11 @@ class Container(Exchange, OldNames):
             The key of the object.
 
         Raises:
-            InvalidSource: The source is none of these.
-            UnreadableSource: The file is missing, unreadable, or not a regular file.
-            SourceChanged: The file changed while it was read.
-            ReadOnlyContainer: The container cannot be written.
-            OSError: The disk is full, for example; also what a stream raises. Nothing is stored then.
-
+            InvalidSource: the source is none of these.
+            UnreadableSource: the file is missing, unreadable, or not a regular file.
+            SourceChanged: the file changed while it was read.
+            ReadOnlyContainer: the container cannot be written.
+            OSError: the disk is full, for example; also what a stream raises. Nothing is stored then.
         """
         objects = (self._engine or self.engine).objects
         return objects.insert(source, to=to)
@@ -266,18 +263,17 @@ class Container(Exchange, OldNames):
         Batches of 262,144 objects or 1 GiB are committed on the way; when the call raises, what was committed stays.
 
         Args:
-            sources: Objects, each as for `insert`.
+            sources: objects, each as for `insert`.
             to: "packed": straight to a pack, one sync for all; "loose": a file for each.
-            compress: Whether to compress what goes to a pack: "auto" (what becomes clearly smaller by it), "yes", "no".
-            trust: When a copy that the container has already counts: "verify": its bytes are read and checked;
+            compress: whether to compress what goes to a pack: "auto" (what becomes clearly smaller by it), "yes", "no".
+            trust: when a copy that the container has already counts: "verify": its bytes are read and checked;
                 "index": the index names it. For bulk imports of known content.
 
         Returns:
             The keys, in the order given.
 
         Raises:
-            InvalidSource: As `insert`, which raises the same errors.
-
+            InvalidSource: as `insert`, which raises the same errors.
         """
         return self.engine.objects.insert_many(sources, to=to, compress=compress, trust=trust)
 
@@ -296,8 +292,7 @@ class Container(Exchange, OldNames):
 
         Args:
             to: "loose" or "packed".
-            compress: As for `insert_many`.
-
+            compress: as for `insert_many`.
         """
         from rsdos.streams.writer import ObjectWriter
 
@@ -312,10 +307,9 @@ class Container(Exchange, OldNames):
         """Return the bytes of one object, verified.
 
         Raises:
-            ObjectNotFound: The container has no such object.
-            DamagedObject: No copy of it is good.
-            InvalidKey: The string is not a key.
-
+            ObjectNotFound: the container has no such object.
+            DamagedObject: no copy of it is good.
+            InvalidKey: the string is not a key.
         """
         return (self._engine or self.engine).objects.extract(key)
 
@@ -329,13 +323,12 @@ class Container(Exchange, OldNames):
         """Yield (key, bytes) of many objects in storage order, each once. No pack is removed while this lasts.
 
         Args:
-            keys: The keys of the objects.
-            missing: What to do about a key that is not there: "raise" `ObjectNotFound`, "skip" it, or yield
+            keys: the keys of the objects.
+            missing: what to do about a key that is not there: "raise" `ObjectNotFound`, "skip" it, or yield
                 (key, None) ("none").
 
         Raises:
-            DamagedObject: As `extract`, which raises the same errors.
-
+            DamagedObject: as `extract`, which raises the same errors.
         """
         return self.engine.protect_packs_during(self.engine.objects.extract_many(keys, missing=missing))
 
@@ -344,7 +337,19 @@ class Container(Exchange, OldNames):
         return self.engine.objects.open(key)
 
     def extract_to(self, key: str, path: str | os.PathLike[str]) -> int:
-        """Write one object to a file, which appears whole or not at all; return its raw bytes. Raises as `extract`."""
+        """Write one object to a file, which appears whole or not at all.
+
+        Args:
+            key: the key of the object.
+            path: the file. An older one is replaced.
+
+        Returns:
+            The raw bytes that were written.
+
+        Raises:
+            ObjectNotFound: as `extract`, which raises the same errors.
+            OSError: the file cannot be written.
+        """
         return self.engine.objects.extract_to(key, path)
 
     def has(self, key: str) -> bool:

@@ -48,7 +48,7 @@ def test_validate_says_how_many_objects_a_missing_pack_had(run: Run, tmp_path: P
         container.insert_many([b"one", b"two", noise(4000)])
     (tmp_path / "container" / "packed" / "0000000001.pack").unlink()
     done = run("validate", code=1)
-    assert "0 damaged objects, 1 damaged file with 3 objects that cannot be read there" in done.stdout
+    assert "0 damaged objects, 1 damaged file with 3 objects that cannot be read because of it" in done.stdout
     assert "the pack is missing, with 3 objects" in done.stderr
     assert "1 damaged file, and 3 objects" in run("status").stdout
 
@@ -105,7 +105,7 @@ def test_validate_in_parts(run: Run, path: Path) -> None:
 
 def test_repair_objects(run: Run, path: Path, tmp_path: Path) -> None:
     assert "Repaired 0 objects" in run("repair", "objects").stdout
-    assert "0 objects to repair, 0 beyond" in run("repair", "objects", "--dry-run").stdout
+    assert "0 objects to repair, 0 without a good copy" in run("repair", "objects", "--dry-run").stdout
     other = Container.create(tmp_path / "other")
     other.insert_many([b"two"])
     extents = [Container(path).meta(key_of(data)).extent for data in (b"one", b"two")]
@@ -114,13 +114,13 @@ def test_repair_objects(run: Run, path: Path, tmp_path: Path) -> None:
         assert extent is not None
         flip(pack, extent.offset)
     done = run("repair", "objects", "--from", "other", "--dry-run", code=1)
-    assert "1 object to repair, 1 beyond" in done.stdout
-    assert f"object {key_of(b'one')} is beyond help" in done.stderr and key_of(b"two") not in done.stderr
+    assert "1 object to repair, 1 without a good copy" in done.stdout
+    assert f"object {key_of(b'one')} has no good copy" in done.stderr and key_of(b"two") not in done.stderr
     done = run("repair", "objects", code=1)
-    assert "Repaired 0 objects, 2 beyond help" in done.stdout
+    assert "Repaired 0 objects, 2 without a good copy" in done.stdout
     assert "--from" in done.stderr
     done = run("repair", "objects", "--from", "other", "--quarantine", code=1)
-    assert "Repaired 1 object, 1 beyond help; see quarantine/" in done.stdout
+    assert "Repaired 1 object, 1 without a good copy; see quarantine/" in done.stdout
     assert key_of(b"one") in done.stderr
     assert run("repair", "objects", "--json").stdout.startswith("{")
     run("validate", "--full")
@@ -134,7 +134,7 @@ def test_repair_index(run: Run, path: Path) -> None:
         return
     flip(max(path.glob("index/manifest-*")), 40)
     assert "faults" in run("repair", "index", "--dry-run", code=1).stdout
-    assert "made anew" in run("repair", "index").stdout
+    assert "Rebuilt the index" in run("repair", "index").stdout
     assert json.loads(run("repair", "index", "--json").stdout)["is_changed"] is False
     run("validate", "--full")
     assert len(run("list").stdout.split()) == 4

@@ -362,7 +362,7 @@ def test_keys_to_delete_come_from_anything_that_can_be_read(run: Run, tmp_path: 
     (tmp_path / "list").write_bytes(keys)
     stdin = None if list_name == "list" else keys
     assert "3 objects" in run("delete", "--dry-run", "--from-file", list_name, stdin=stdin).stdout
-    assert "Deleted 3 objects; not there: 0" in run("delete", "--from-file", list_name, stdin=stdin).stdout
+    assert "Deleted 3 objects; missing: 0" in run("delete", "--from-file", list_name, stdin=stdin).stdout
     assert len(run("list").stdout.split()) == 2
 
 

@@ -1,1 +1,1 @@
-"""The command line: one module per command; each parses, opens, delegates and renders."""
+"""The command line: one module for each command. It parses the options, calls the operation, and prints the result."""

@@ -36,7 +36,7 @@ _STREAM = re.compile(r"-|/dev/stdin|/dev/fd/\d+|/proc/self/fd/\d+")
 
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(readable=False))
-@click.option("-r", "--recursive", is_flag=True, help="Descend into directories; links found there are not followed.")
+@click.option("-r", "--recursive", is_flag=True, help="Descend into directories. Links found there are not followed.")
 @click.option(
     "--exclude",
     "patterns",
@@ -44,35 +44,33 @@ _STREAM = re.compile(r"-|/dev/stdin|/dev/fd/\d+|/proc/self/fd/\d+")
     metavar="PATTERN",
     help="With -r: leave out files and directories with such names; see below. May be given more than once.",
 )
-@click.option("--from-file", type=click.Path(), help="Read more names from this file; - is standard input.")
-@click.option(
-    "-0", "--null", is_flag=True, help="The names end with NUL; taken to be so when the first 64 KiB have one."
-)
+@click.option("--from-file", type=click.Path(), help="Read more names from this file. - is standard input.")
+@click.option("-0", "--null", is_flag=True, help="The names end with NUL. Default: if the first 64 KiB contain one.")
 @click.option(
     "--to",
     type=click.Choice(["loose", "packed", "auto"]),
     default="auto",
     show_default=True,
-    help="auto: to a pack for 100 files or more.",
+    help="Where to store the files. auto: in a pack for 100 files or more.",
 )
 @click.option(
     "--compress",
     type=click.Choice(["no", "yes", "auto", "keep"]),
     default="auto",
     show_default=True,
-    help="Of what goes to a pack; loose files follow the container's --loose-compression.",
+    help="Whether to compress files that go to a pack. Loose files follow the container's --loose-compression.",
 )
 @click.option(
     "-j",
     "--jobs",
     type=click.IntRange(1, 64),
-    help="Processes that store at the same time, each in a pack of its own; lines come as they are done. Default: 1, "
+    help="Processes that store at the same time, each in a pack of its own. Lines come as files are done. Default: 1, "
     f"and with -r as many as there are cores, {MOST_JOBS} at most, for {WORKERS_FROM} files or more that go to packs.",
 )
-@click.option("--dry-run", is_flag=True, help="Only print the names and sizes of what would be stored.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document a line.")
+@click.option("--dry-run", is_flag=True, help="Only print the names and sizes of the files that would be stored.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document a line.")
 @quiet_option
-@click.option("--stats", is_flag=True, help="Files/s, bytes/s and peak memory at the end, on stderr.")
+@click.option("--stats", is_flag=True, help="Print files/s, bytes/s and peak memory to stderr at the end.")
 @pass_session
 def command(  # noqa: PLR0913, PLR0917  one for each option
     session: Session,
@@ -139,13 +137,15 @@ def _refuse_usage(
     compress: str,
 ) -> None:
     if not files and from_file is None:
-        raise click.UsageError("name files, or --from-file")
+        raise click.UsageError("name files, or give --from-file")
     if patterns and not recursive:
-        raise click.UsageError("--exclude is for what -r finds")
+        raise click.UsageError("--exclude needs -r")
     if from_file == "-" and "-" in files:
-        raise click.UsageError("standard input is either a file, or a list of names")
+        raise click.UsageError("standard input is either a file or a list of names, not both")
     if to == "loose" and compress == "yes":
-        raise click.UsageError("--compress is for packs; loose objects are compressed by init --loose-compression")
+        raise click.UsageError(
+            "--compress is for packs; init --loose-compression sets the compression of loose objects"
+        )
 
 
 def _source(name: str) -> FileSource:

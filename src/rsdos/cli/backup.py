@@ -11,18 +11,20 @@ from rsdos.cli.session import Session
 
 @click.command()
 @click.argument("destination", metavar="DEST", type=click.Path())
-@click.option("--keep", type=click.IntRange(min=0), default=1, show_default=True, help="Older backups that stay.")
+@click.option(
+    "--keep", type=click.IntRange(min=0), default=1, show_default=True, help="How many older backups to keep."
+)
 @click.option("--verify", is_flag=True, help="Read and hash every object of the new backup.")
-@click.option("--rsync-exe", default="rsync", show_default=True, help="For another machine: how rsync is called.")
-@click.option("--rsh", default="ssh", show_default=True, help="For another machine: the shell that leads there.")
+@click.option("--rsync-exe", default="rsync", show_default=True, help="For another machine: the rsync program.")
+@click.option("--rsh", default="ssh", show_default=True, help="For another machine: the remote shell.")
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     default=600,
     show_default=True,
-    help="For another machine: seconds without a sign of life until it is given up.",
+    help="For another machine: give up after so many seconds without a sign of life.",
 )
-@click.option("--no-link", is_flag=True, help="Copy everything anew; share nothing with the last backup.")
+@click.option("--no-link", is_flag=True, help="Copy everything. Share no files with the last backup.")
 @run_options
 @pass_session
 def command(  # noqa: PLR0913, PLR0917  one for each option
@@ -38,9 +40,9 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
 ) -> int:
     """Back the container up to DEST/backup_<time>_<random>, while it is in use.
 
-    Each backup is a whole container. What did not change since the last one is linked, not copied. Interrupted at any
-    moment, the next run goes on, and older backups are as they were. The exit code is 1 when something is damaged:
-    it is copied as it is.
+    Each backup is a whole container. Files that did not change since the last backup are linked, not copied. After
+    an interruption the next run continues; older backups are not changed. Damaged files and objects are copied as they
+    are, and the exit code is 1.
 
     DEST may be on another machine: [user@]host:path, through rsync and ssh.
 
@@ -70,7 +72,7 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
     for path in report.renewed:
         echo_error(
             f"rsdos: warning: {name(path)}: the copy in older backups is damaged, and the container's is good: "
-            "it was copied anew"
+            "it was copied again"
         )
     show_damage(report.unreadable, report.damaged)
     run.show_stats(report.files, report.length, report.seconds)
@@ -82,8 +84,8 @@ def _of_length(length: int) -> str:
 
 
 def show_damage(unreadable: tuple[str, ...], damaged: tuple[str, ...]) -> None:
-    """Name on stderr what is not as it should be."""
+    """Print damaged files and objects to stderr."""
     for path in unreadable:
-        echo_error(f"rsdos: error: {name(path)}: missing, cut short or unreadable; copied as far as it can be")
+        echo_error(f"rsdos: error: {name(path)}: missing, cut short or unreadable; it was copied as far as possible")
     for key in damaged:
-        echo_error(f"rsdos: error: object {key} is damaged where it was copied from; it was copied as it is")
+        echo_error(f"rsdos: error: object {key} is damaged in the original, and was copied as it is")

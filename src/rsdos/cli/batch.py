@@ -1,4 +1,4 @@
-"""Many objects through a pipe, asked for one by one: ``rsdos cat-file --batch``, with the framing of git's."""
+"""``rsdos cat-file --batch``: keys on standard input, objects on standard output, with the framing of git."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from rsdos.container import Container
 
 Answer = Callable[["Container", str], None]
-"""Prints what there is of one object. Raises `ObjectNotFound`."""
+"""Prints one object, or its size. Raises `ObjectNotFound`."""
 
 
 def answer_all(container: Container, answer: Answer) -> None:
-    """Answer each line of standard input, a key or the beginning of one, before the next is waited for."""
+    """Answer each line of standard input, a key or its beginning, before reading the next line."""
     is_key = container.config.hash.is_key
     for line in standard_input():
         asked = line.strip()
@@ -32,14 +32,14 @@ def answer_all(container: Container, answer: Answer) -> None:
 
 
 def size_alone(container: Container, key: str) -> None:
-    """``<key> blob <size>``, as ``git cat-file --batch-check`` has it."""
+    """Print ``<key> blob <size>``, as ``git cat-file --batch-check`` does."""
     echo_bytes(f"{key} blob {container.meta(key).size}\n".encode())
 
 
 def size_and_bytes(container: Container, key: str) -> None:
-    """The same, then the bytes and a newline, as ``git cat-file --batch`` has it.
+    """Print the same line, then the bytes and a newline, as ``git cat-file --batch`` does.
 
-    A damaged object ends it: of one that is larger than a frame a part is there already.
+    A damaged object ends the output. Part of it may be written already, if it is larger than a frame.
     """
     size = container.meta(key).size
     head = f"{key} blob {size}\n".encode()

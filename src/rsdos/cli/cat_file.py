@@ -27,7 +27,7 @@ _RANGE = re.compile(r"(\d*):(\d*)")
 
 
 class _Range(Parameter):
-    """``START:END``, raw bytes, half-open; either may be left out."""
+    """``START:END``, in raw bytes, half-open. Either may be left out."""
 
     name = "start:end"
 
@@ -47,31 +47,31 @@ class _Range(Parameter):
 
 @click.command()
 @click.argument("key", required=False)
-@click.option("-o", "--output", type=click.Path(), help="Write to this file, which appears whole or not at all.")
+@click.option("-o", "--output", type=click.Path(), help="Write to this file. It appears whole or not at all.")
 @click.option(
     "--range",
     "part",
     type=_Range(),
     metavar="START:END",
-    help="Only these raw bytes; half-open; what is beyond the end is left out.",
+    help="Write only these raw bytes, START included and END not. Bytes beyond the end are ignored.",
 )
 @click.option(
     "--batch",
     "batch",
     flag_value="bytes",
-    help="All whose keys come on standard input: '<key> blob <size>', the bytes.",
+    help="Write each object whose key comes on standard input: '<key> blob <size>', then the bytes.",
 )
-@click.option("--batch-check", "batch", flag_value="size", help="The same without the bytes.")
+@click.option("--batch-check", "batch", flag_value="size", help="Do the same, without the bytes.")
 @pass_session
 def command(
     session: Session, key: str | None, output: str | None, part: tuple[int, int | None] | None, batch: str | None
 ) -> None:
     """Write an object, or a range of it, to stdout or a file.
 
-    KEY is a key, or the first 6 characters or more of one that are no other's.
+    KEY is a key, or its first 6 characters or more if no other key begins with them.
 
-    With --batch each line of standard input is a KEY, and is answered before the next is read: '<key> blob <size>', a
-    newline, the bytes, a newline; or '<KEY> missing', or '<KEY> ambiguous'. So does git cat-file --batch.
+    With --batch each line of standard input is a KEY, and is answered before the next line is read: '<key> blob
+    <size>', a newline, the bytes, a newline; or '<KEY> missing', or '<KEY> ambiguous'. So does git cat-file --batch.
 
     \b
     Example: rsdos list | rsdos cat-file --batch-check
@@ -79,11 +79,13 @@ def command(
     container = session.container()
     if batch is not None:
         if key is not None or output is not None or part is not None:
-            raise click.UsageError("--batch takes its keys from standard input, and goes to standard output")
+            raise click.UsageError(
+                "--batch reads keys from standard input and writes to standard output: give no KEY, -o or --range"
+            )
         answer_all(container, size_and_bytes if batch == "bytes" else size_alone)
         return
     if key is None:
-        raise click.UsageError("name a KEY, or --batch")
+        raise click.UsageError("name a KEY, or give --batch")
     _write(session, container, key, output, part)
 
 
@@ -92,7 +94,7 @@ def _write(
 ) -> None:
     from rsdos.stores.base import write_out
 
-    # Only a prefix needs a search of the index, and numpy for it.
+    # Only a prefix needs a search of the index, which imports numpy.
     key = key if container.config.hash.is_key(key) else container.find(key)
     if output is not None:
         session.refuse_own(output)

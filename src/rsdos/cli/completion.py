@@ -13,7 +13,8 @@ from rsdos.cli.render import echo
 def command(ctx: click.Context, shell: str) -> None:
     """Print the completion script of a shell.
 
-    For bash: eval "$(rsdos completion bash)" in ~/.bashrc; likewise for zsh. For fish: rsdos completion fish | source.
+    For bash, put eval "$(rsdos completion bash)" in ~/.bashrc; for zsh likewise in ~/.zshrc. For fish, run
+    rsdos completion fish | source.
 
     \b
     Example: eval "$(rsdos completion bash)"

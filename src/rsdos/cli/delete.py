@@ -15,14 +15,18 @@ from rsdos.cli.render import count, echo_error
 from rsdos.cli.session import Session
 
 _SHOWN = 20
-"""Keys that are not there which are named one by one."""
+"""So many missing keys are printed one by one."""
 
 
 @click.command()
 @click.argument("keys", nargs=-1, metavar="[KEY]...")
-@click.option("--from-file", "listed", type=click.Path(), help="Delete the objects whose keys stand here, one a line.")
-@click.option("--keep-from-file", "kept", type=click.Path(), help="Delete all objects but those whose keys stand here.")
-@click.option("--ignore-missing", is_flag=True, help="What is not there is no failure.")
+@click.option(
+    "--from-file", "listed", type=click.Path(), help="Delete the objects whose keys are in this file, one a line."
+)
+@click.option(
+    "--keep-from-file", "kept", type=click.Path(), help="Delete all objects except those whose keys are in this file."
+)
+@click.option("--ignore-missing", is_flag=True, help="A missing object is no failure.")
 @run_options
 @pass_session
 def command(
@@ -33,18 +37,19 @@ def command(
     ignore_missing: bool,
     run: CommonOptions,
 ) -> int:
-    """Delete objects wherever they are. "-" as a file is standard input.
+    """Delete objects, loose and packed. "-" as a file is standard input.
 
-    What is not there is named, the others are deleted, and the exit code is 1.
-    The space of packed objects becomes dead bytes; `rsdos optimize repack` gives it back. Readers and writers go on
-    meanwhile; killed at any moment, the next run goes on. With --keep-from-file (garbage collection) objects that are
-    inserted after the start stay; to insert one that is there already does not count, so list first what you need.
+    Missing objects are named on standard error, the others are deleted, and the exit code is 1.
+
+    Packed objects leave dead bytes, which `rsdos optimize repack` frees. Readers and writers are not blocked. After an
+    interruption the next run continues. With --keep-from-file (garbage collection), objects that are inserted after the
+    start are kept. Inserting an object that is there already does not keep it: put it on the list.
 
     \b
     Example: rsdos delete --keep-from-file keys-in-use.txt --dry-run
     """
     if bool(keys) + (listed is not None) + (kept is not None) != 1:
-        raise click.UsageError("Give either KEYs, or --from-file, or --keep-from-file.")
+        raise click.UsageError("give either KEYs, or --from-file, or --keep-from-file")
     if kept is not None:
         _collect(session, kept, run)
         return DONE
@@ -57,14 +62,14 @@ def command(
 def _delete(
     session: Session, keys: Sequence[str] | KeyFile, absent: Sequence[str], kind: str, run: CommonOptions
 ) -> int:
-    """Delete; returns how many were not there, the ``absent`` ones included; each is a ``kind`` of line."""
+    """Delete. Return how many were missing, ``absent`` ones included; each is printed as a line of this ``kind``."""
     from rsdos.maintenance import delete
 
     engine = run.engine(session)
     plan = delete.plan(engine, delete.DeleteOptions(keys))
     if run.dry_run:
         report = delete.DeleteReport(plan.objects, plan.keys - plan.objects + len(absent))
-        run.show(report, f"{count(plan.objects, 'object')} to delete; not there: {report.missing}")
+        run.show(report, f"{count(plan.objects, 'object')} to delete; missing: {report.missing}")
         return report.missing
     unknown = list(absent[:_SHOWN])
 
@@ -74,7 +79,7 @@ def _delete(
     with run.bar() as bar:
         report = delete.execute(engine, plan, bar, tell)
     report = replace(report, missing=report.missing + len(absent))
-    run.show(report, f"Deleted {count(report.deleted, 'object')}; not there: {report.missing}")
+    run.show(report, f"Deleted {count(report.deleted, 'object')}; missing: {report.missing}")
     for key in unknown:
         echo_error(f"rsdos: {kind}: no such object: {key}")
     if report.missing > len(unknown):

@@ -1,4 +1,4 @@
-"""Where ``rsdos`` starts: what is plain is done without click, which is half of what a short command takes."""
+"""The entry point of ``rsdos``. Short commands run without click, whose import would be half of their time."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 def main() -> NoReturn:
     """Run the command line, and exit with its code."""
-    # numpy brings threads for linear algebra, which we have none of: they spin for 0.1 s, on a processor that a worker
-    # could use, and double the time of the import.
+    # numpy starts threads for linear algebra, which we never use. They double the time of its import, and spin for
+    # 0.1 s on a processor that a worker could use.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     arguments = sys.argv[1:]
     if arguments == ["--version"] and _say_version():
@@ -30,11 +30,11 @@ def main() -> NoReturn:
 
 
 def _say_version() -> bool:
-    """Print the version: click and all that it imports are half of the time that takes. False when that fails."""
+    """Print the version without click, which would be half of the time. Return False if that fails."""
     from rsdos import __version__
 
     if sys.stdout is None:
-        return False  # Some file may have the number of what is closed.
+        return False  # Another file may have the number of the closed stream.
     text = f"rsdos {__version__}\n".encode()
     try:
         return os.write(1, text) == len(text)  # So short a text is written whole, or not at all.

@@ -1,15 +1,15 @@
-"""What every command exits with; the table is in docs/command-line.md."""
+"""The exit codes of all commands; docs/command-line.md has the table."""
 
 from __future__ import annotations
 
 DONE = 0
-"""All that was asked for is done, or nobody reads on."""
+"""Everything is done, or the reader of the output has closed the pipe."""
 
 FAILED = 1
-"""It failed, or a part of it: something is missing, damaged, unreadable, or could not be written."""
+"""The command failed, or a part of it: something is missing, damaged, unreadable, or could not be written."""
 
 USAGE = 2
-"""It was called wrongly, and nothing was done."""
+"""The command was called wrongly. Nothing was done."""
 
 INTERRUPTED = 130
 """Ctrl-C."""

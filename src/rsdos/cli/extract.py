@@ -24,34 +24,38 @@ if TYPE_CHECKING:
     from rsdos.container import Container
 
 _CHUNK = 1 << 17
-"""Keys that are read together, in the order of the packs: as many as a bulk read looks up at a time."""
+"""Keys that are read together, in storage order: as many as a bulk read looks up at a time."""
 
 
 @click.command()
 @click.argument("destination", metavar="DEST", type=click.Path())
 @click.argument("keys", nargs=-1, metavar="[KEY]...")
-@click.option("--from-file", "listed", type=click.Path(), help="The objects whose keys stand here, one a line.")
-@click.option("--json", "as_json", is_flag=True, help="What was done as one JSON document.")
-@click.option("--stats", is_flag=True, help="Objects/s, bytes/s and peak memory at the end, on stderr.")
+@click.option(
+    "--from-file", "listed", type=click.Path(), help="Write the objects whose keys are in this file, one a line."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON document.")
+@click.option("--stats", is_flag=True, help="Print objects/s, bytes/s and peak memory to stderr at the end.")
 @pass_session
 def command(
     session: Session, destination: str, keys: tuple[str, ...], listed: str | None, as_json: bool, stats: bool
 ) -> int:
-    """Write objects to files of the directory DEST: all, or those with the given KEYs.
+    """Write objects to files in the directory DEST: all objects, or those with the given KEYs.
 
-    Each file is named by its whole key, and appears whole or not at all; one that is there already is replaced. "-" as
-    a file of keys is standard input. What is not there, damaged or no key is named on standard error, the others are
-    written, and the exit code is 1.
+    The name of each file is the whole key. A file appears whole or not at all, and replaces an older one. "-" as a file
+    of keys is standard input. Missing objects, damaged objects and invalid keys are named on standard error, the other
+    objects are written, and the exit code is 1.
 
     \b
     Example: rsdos extract out 0f3a91 7c55de
     """
     if keys and listed is not None:
-        raise click.UsageError("Give either KEYs, or --from-file.")
+        raise click.UsageError("give either KEYs, or --from-file")
     begun = monotonic()
     container = session.container()
     if container.config.hash.is_key(destination):
-        raise click.UsageError("the first argument is a directory, and this is a key: ./KEY if that is meant")
+        raise click.UsageError(
+            "the first argument is the directory, and this is a key; for a directory of this name write ./KEY"
+        )
     session.refuse_own(destination)
     os.makedirs(destination, exist_ok=True)
     with container, Bar() as bar:
@@ -72,7 +76,7 @@ def command(
 
 
 class _Extraction:
-    """One run, and what has become of the objects: ``failed`` of them were named on standard error."""
+    """One run, and its counts: ``failed`` objects were named on standard error."""
 
     def __init__(self, container: Container, destination: str, bar: Bar) -> None:
         self._container = container
@@ -81,7 +85,7 @@ class _Extraction:
         self.objects = self.size = self.failed = 0
 
     def extract(self, keys: Iterable[str]) -> None:
-        """Write all of them."""
+        """Write all objects of these keys."""
         rest = self._valid(iter(keys))
         while chunk := list(dict.fromkeys(islice(rest, _CHUNK))):
             self._extract(chunk)
@@ -95,11 +99,11 @@ class _Extraction:
                 else:
                     self.refuse(f"not a key: {key!r:.100}")
         except DamagedContainer as error:
-            # The list of all objects comes to its end before it says so.
-            self.refuse(f"{error}; not all objects are known (see: rsdos validate)")
+            # The iteration over all objects raises this after the last object that it can find.
+            self.refuse(f"{error}; some objects cannot be listed (see: rsdos validate)")
 
     def _extract(self, chunk: list[str]) -> None:
-        """The small ones in bulk, and one by one those that do not fit into memory or that the bulk fails for."""
+        """Write small objects in bulk; then, one by one, large objects and those for which the bulk read fails."""
         single: list[str] = []
         small = [key for key in chunk if self._is_small(key, single)]
         done: set[str] = set()
@@ -109,7 +113,7 @@ class _Extraction:
                     self._write(key, data)
                     done.add(key)
         except (DamagedObject, DamagedContainer):
-            pass  # It is met again, and told, below.
+            pass  # It is raised again, and reported, below.
         single += [key for key in small if key not in done]
         for key in single:
             try:
@@ -140,6 +144,6 @@ class _Extraction:
         self._bar.advance(1)
 
     def refuse(self, message: str) -> None:
-        """Say what is wrong with one object, and go on."""
+        """Print what is wrong with one object, and continue."""
         self.failed += 1
         echo_error(f"rsdos: error: {one_line(message)}")

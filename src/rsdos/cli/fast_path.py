@@ -1,7 +1,7 @@
-"""Command lines so plain that click need not read them: its import is half of what a `rsdos status` may take.
+"""Command lines that are read without click, whose import would be half of the time of `rsdos status`.
 
-What is here is a part of what `rsdos.cli.main` declares, with the same meaning; tests/cli/test_plain.py holds them
-together. Everything else goes to click, which has the last word on help, errors and the other ways to write an option.
+This module knows a part of what `rsdos.cli.main` declares, with the same meaning; tests/cli/test_plain.py compares
+both. Every other command line goes to click: help, errors, and other ways to write an option.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from rsdos.cli.session import COMPLETE, DEFAULT_PATH, PATH_VARIABLE, Session
 
 
 class Plain(NamedTuple):
-    """A command: the module whose ``show`` takes the session and the flags, and the flags by their names."""
+    """A command: the module whose ``show`` takes the session and the flags, and the names of the flags."""
 
     module: str
     flags: Mapping[str, str]
 
 
 class Call(NamedTuple):
-    """What a command line asks for."""
+    """A parsed command line."""
 
     command: str
     session: Session
@@ -38,11 +38,11 @@ _DURABILITIES = ("full", "relaxed")
 
 
 def answer(arguments: list[str]) -> int | None:
-    """Do what a plain command line asks for; returns the exit code, or None when it is not a plain one."""
+    """Run a plain command line and return its exit code. Return None if click has to read it."""
     call = parse(arguments)
     if call is None:
         return None
-    gc.disable()  # A twentieth of the time, and it is over before there is anything to collect.
+    gc.disable()  # It takes a twentieth of the time, and the command ends before there is garbage.
     show = import_module(f"rsdos.cli.{COMMANDS[call.command].module}").show
 
     def work() -> int:
@@ -53,7 +53,7 @@ def answer(arguments: list[str]) -> int | None:
 
 
 def parse(arguments: list[str]) -> Call | None:
-    """What a plain command line asks for; None when click has to read it."""
+    """Parse a plain command line. Return None if click has to read it."""
     options: dict[str, str] = {}
     rest = iter(arguments)
     for argument in rest:
@@ -76,6 +76,6 @@ def _call(command: str, flags: list[str], options: Mapping[str, str]) -> Call | 
     if durability not in (None, *_DURABILITIES):
         return None
     if os.path.exists(path) and not os.access(path, os.R_OK):
-        return None  # To click that is a wrong argument.
+        return None  # click reports it as a wrong argument.
     given = {name: flag in flags for flag, name in plain.flags.items()}
     return Call(command, Session(path, durability), given)

@@ -14,7 +14,11 @@ from rsdos.model import ReadableBy, Sharing
 @click.command()
 @click.argument("path", required=False, type=click.Path())
 @click.option(
-    "--pack-size", type=Size(), default="4GiB", show_default=True, help="Target of a pack; a bare number is MiB."
+    "--pack-size",
+    type=Size(),
+    default="4GiB",
+    show_default=True,
+    help="Size at which a pack is full. A bare number is MiB.",
 )
 @click.option(
     "--format",
@@ -22,27 +26,35 @@ from rsdos.model import ReadableBy, Sharing
     type=click.IntRange(1, 2),
     default=2,
     show_default=True,
-    help="Container version; 1 is that of disk-objectstore.",
+    help="Container version. 1 is that of disk-objectstore.",
 )
 @click.option(
     "--compression",
     default="",
-    help="Of packed objects: none, zstd, zstd:+3, zlib+1, ...  [default: zstd, in format 1 zlib+1]",
+    help="Compression of packed objects: none, zstd, zstd:+3, zlib+1, ...  [default: zstd, in format 1 zlib+1]",
 )
 @click.option(
     "--readers",
     type=click.Choice([readers.value for readers in ReadableBy]),
     default="all",
     show_default=True,
-    help="Who has to be able to read a container of format 1; for zstd there: rsdos.",
-)
-@click.option("--hash", "hash_type", default="sha256", show_default=True, help="In format 1 also sha1.")
-@click.option("--loose-compression", default="none", show_default=True, help="Of loose objects.")
-@click.option(
-    "--loose-prefix-len", type=int, default=2, show_default=True, help="Key characters in a loose directory's name."
+    help="Programs that must be able to read a container of format 1. rsdos allows zstd there.",
 )
 @click.option(
-    "--shared", is_flag=True, help="For the directory's group: all that is ever made in it, the group may write."
+    "--hash", "hash_type", default="sha256", show_default=True, help="Hash of the keys. In format 1 also sha1."
+)
+@click.option("--loose-compression", default="none", show_default=True, help="Compression of loose objects.")
+@click.option(
+    "--loose-prefix-len",
+    type=int,
+    default=2,
+    show_default=True,
+    help="Characters of a key in the name of a loose directory.",
+)
+@click.option(
+    "--shared",
+    is_flag=True,
+    help="Let the directory's group read and write everything in the container, now and later.",
 )
 @pass_session
 @click.pass_context
@@ -59,7 +71,7 @@ def command(  # noqa: PLR0913, PLR0917  an argument for each option
     loose_prefix_len: int,
     shared: bool,
 ) -> None:
-    """Make a container, in PATH (default: that of -p), a directory that is not there or is empty.
+    """Make a container in the directory PATH (default: that of -p), which must be missing or empty.
 
     `rsdos --durability relaxed init` makes a container that syncs nothing.
 
@@ -68,7 +80,7 @@ def command(  # noqa: PLR0913, PLR0917  an argument for each option
     """
     if path is not None:
         if is_path_given(ctx):
-            raise click.UsageError("name the container either with -p, or behind init")
+            raise click.UsageError("name the container either with -p, or after init")
         session = session._replace(path=path)
     session.container().init_container(
         pack_size_target=pack_size,

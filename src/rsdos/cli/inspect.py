@@ -8,13 +8,15 @@ from rsdos.cli.options import pass_session, want_command
 from rsdos.cli.render import count, echo, echo_json, human
 from rsdos.cli.session import Session
 
-_json_option = click.option("--json", "as_json", is_flag=True, help="JSON; for loose objects one document a line.")
+_json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON. For loose objects, one document a line."
+)
 
 
 @click.group(invoke_without_command=True)
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """Look inside: loose objects, packs, one pack, one object.
+    """Show the inside of a container: loose objects, packs, one pack, or one object.
 
     \b
     Example: rsdos inspect object 0f3a91
@@ -26,7 +28,7 @@ def command(ctx: click.Context) -> None:
 @_json_option
 @pass_session
 def loose_command(session: Session, as_json: bool) -> None:
-    """The loose objects: key, size, length, codec.
+    """List the loose objects: key, size, length, codec.
 
     \b
     Example: rsdos inspect loose
@@ -44,7 +46,7 @@ def loose_command(session: Session, as_json: bool) -> None:
 @_json_option
 @pass_session
 def packed_command(session: Session, as_json: bool) -> None:
-    """The packs of the newest manifest.
+    """List the packs of the newest manifest.
 
     \b
     Example: rsdos inspect packed --json
@@ -69,7 +71,7 @@ def packed_command(session: Session, as_json: bool) -> None:
 @_json_option
 @pass_session
 def inspect_pack_command(session: Session, number: int, as_json: bool) -> None:
-    """The batches of one pack, read from the pack itself.
+    """List the batches of one pack, read from the pack file.
 
     \b
     Example: rsdos inspect pack 1
@@ -96,7 +98,7 @@ def inspect_pack_command(session: Session, number: int, as_json: bool) -> None:
 @_json_option
 @pass_session
 def object_command(session: Session, key: str, as_json: bool) -> None:
-    """Every copy of one object; KEY may be a unique beginning of 6 characters or more.
+    """List every copy of one object. KEY may be a unique beginning of 6 characters or more.
 
     \b
     Example: rsdos inspect object 0f3a91

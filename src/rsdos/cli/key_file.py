@@ -1,4 +1,4 @@
-"""Lists of keys in files, one a line."""
+"""Lists of keys in files, one key a line."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import IO
 from rsdos.standard import standard_input
 
 _MOST_LINE = 1 << 10
-"""Characters of a line that are read: the longest key has 64."""
+"""Characters of a line that are read. The longest key has 64."""
 
 
 class KeyFile:
-    """The keys of a file, or of standard input ("-"); may be gone through again. Empty lines are no keys.
+    """The keys of a file, or of standard input ("-"). Can be iterated again. Empty lines are skipped.
 
-    What can be read only once, a pipe, is kept in a temporary file from the first time on.
+    The first iteration copies a pipe, which can be read only once, to a temporary file.
     """
 
     def __init__(self, path: str) -> None:
@@ -45,7 +45,7 @@ def _spooled(file: IO[bytes]) -> IO[bytes]:
 
 
 def _keys(file: IO[bytes]) -> Iterator[str]:
-    # A line that is too long is cut, and then no key.
+    # A line that is too long is cut, and is then no key.
     while line := file.readline(_MOST_LINE):
         key = line.strip()
         if key:

@@ -1,4 +1,4 @@
-"""Keys on the command line: whole, or the first characters of one."""
+"""Keys on the command line: whole keys, or beginnings of keys."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from rsdos.errors import ObjectNotFound
 
 
 def whole_keys(session: Session, keys: Iterable[str]) -> tuple[list[str], list[str]]:
-    """The keys, where a beginning of 6 characters or more stands for the key that has it, and the beginnings of none.
+    """Return whole keys for ``keys``, which may be beginnings of 6 characters or more, and the beginnings of no key.
 
-    Lists in files have whole keys: there a line that was cut must not name an object. Raises `InvalidKey`,
+    Lists in files must have whole keys, because a line that was cut must not name an object. Raise `InvalidKey`,
     `AmbiguousKey`.
     """
     container = session.container()
@@ -20,7 +20,7 @@ def whole_keys(session: Session, keys: Iterable[str]) -> tuple[list[str], list[s
     absent: list[str] = []
     for key in keys:
         try:
-            # Only a beginning needs a search of the index, and numpy for it.
+            # Only a beginning of a key needs a search of the index, which imports numpy.
             whole.append(key if is_key(key) else container.find(key))
         except ObjectNotFound:
             absent.append(key)

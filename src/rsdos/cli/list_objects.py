@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 @click.command("list")
-@click.option("--loose", "where", flag_value="loose", help="Only those with a loose file.")
-@click.option("--packed", "where", flag_value="packed", help="Only packed ones.")
-@click.option("-l", "--long", "long", is_flag=True, help="With size, length, codec and place.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document a line.")
+@click.option("--loose", "where", flag_value="loose", help="List only objects that have a loose file.")
+@click.option("--packed", "where", flag_value="packed", help="List only packed objects.")
+@click.option("-l", "--long", "long", is_flag=True, help="Print size, length, codec and place as well.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document a line.")
 @pass_session
 def command(session: Session, where: str | None, long: bool, as_json: bool) -> int:
     """List the keys of all objects, in no particular order.
 
-    Where a part of the container is damaged, those that it does not hide are listed, and the exit code is 1.
+    If a part of the container is damaged, the objects that can be found are listed, and the exit code is 1.
 
     \b
     Example: rsdos list --long | sort -k2 -n | tail
@@ -47,7 +47,7 @@ def _list(store: Store, long: bool, as_json: bool) -> int:
         try:
             meta = store.meta(key)
         except ObjectNotFound:
-            continue  # It went between the listing and this.
+            continue  # It was deleted since it was listed.
         except DamagedObject as error:
             failed = 1
             echo_error(f"rsdos: error: {error}")

@@ -1,6 +1,6 @@
-"""``rsdos``: the group of commands, and what becomes of their errors.
+"""``rsdos``: the group of commands, and the messages of their errors.
 
-A command's module is imported when the command is used: `--version` and `--help` cost click and nothing else.
+A command's module is imported when the command is used: `--help` imports click and nothing else.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ _COMMANDS = {
     "backup": ("backup", "Copy the container beside its earlier backups, here or to another machine."),
     "cat-file": ("cat_file", "Write an object, or a range of it, to stdout or a file."),
     "completion": ("completion", "Print the completion script of a shell."),
-    "delete": ("delete", "Delete objects, or all but those of a list."),
-    "extract": ("extract", "Write many objects, or all, to files of a directory."),
+    "delete": ("delete", "Delete objects, or all except those of a list."),
+    "extract": ("extract", "Write many objects, or all, to files in a directory."),
     "init": ("init", "Make a container."),
-    "inspect": ("inspect", "Look inside: loose objects, packs, one pack, one object."),
+    "inspect": ("inspect", "Show the inside: loose objects, packs, one pack, one object."),
     "list": ("list_objects", "List the keys of all objects."),
-    "migrate": ("migrate", "Turn a container into one of another version, in place or as a new one."),
-    "optimize": ("optimize", "Maintenance: pack, clean, repack, or all of them."),
-    "repair": ("repair", "Put right what validate found: the index, or damaged objects."),
-    "restore": ("restore", "Make a container again from a backup."),
+    "migrate": ("migrate", "Convert a container to another version, in place or as a new one."),
+    "optimize": ("optimize", "Do maintenance: pack, clean, repack, or everything that is due."),
+    "repair": ("repair", "Repair what validate has found: the index, or damaged objects."),
+    "restore": ("restore", "Make a container from a backup."),
     "status": ("status", "Count objects and bytes."),
-    "transfer": ("transfer", "Copy objects from one container into another, of any version."),
+    "transfer": ("transfer", "Copy objects from one container to another, of any version."),
     "validate": ("validate", "Check what is stored, quickly or in full."),
 }
 
 
 class _Commands(click.Group):
-    """Imports a command when it is asked for."""
+    """Imports a command when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -67,9 +67,9 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     cls=_Commands,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="""Exit codes: 0 it worked; 1 it failed, or some of it; 2 it was called wrongly; 130 interrupted. A reader
-    that closes the pipe early (head) is no failure. Errors are one line each on stderr. A KEY may be the first 6
-    characters or more of one; lists in files have whole keys.
+    epilog="""Exit codes: 0 success; 1 failure, also of a part; 2 wrong usage; 130 interrupted. A reader that closes the
+    pipe early (head) is no failure. Each error is one line on stderr. A KEY may be the first 6 characters or more of a
+    key; lists in files must have whole keys.
 
     \b
     Example: rsdos init && rsdos add-files -r data && rsdos optimize && rsdos status
@@ -84,13 +84,15 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     type=click.Path(),
     help="The container's directory; also $RSDOS_PATH.",
 )
-@click.option("--durability", type=click.Choice(["full", "relaxed"]), help="Override the container's own for this use.")
+@click.option(
+    "--durability", type=click.Choice(["full", "relaxed"]), help="Use this durability instead of the container's own."
+)
 @click.option(
     "--verify",
     type=click.Choice(["checksum", "hash"]),
-    help="What a read of a packed object compares; the hash, by default, where the container is another user's.",
+    help="What a read of a packed object compares. Default: checksum; hash if another user owns the container.",
 )
-@click.option("--debug", is_flag=True, expose_value=False, help="Show where an error comes from.")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 @click.pass_context
 def rsdos(ctx: click.Context, path: str, durability: str | None, verify: str | None) -> None:
@@ -109,12 +111,12 @@ def _run(arguments: list[str]) -> int:
         try:
             if COMPLETE in os.environ:
                 rsdos.main(arguments, prog_name="rsdos", complete_var=COMPLETE)
-            # Not click's main(): it has an answer of its own to Ctrl-C and to a closed pipe.
+            # Not click's main(), which handles Ctrl-C and a closed pipe in its own way.
             with rsdos.make_context("rsdos", arguments) as context:
                 code = rsdos.invoke(context)
         except click.exceptions.Exit as error:
             return error.exit_code
-        except SystemExit as error:  # As completion ends.
+        except SystemExit as error:  # Completion ends like this.
             return error.code if isinstance(error.code, int) else DONE
         return code if isinstance(code, int) else 0
 
@@ -122,7 +124,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _explain(error: BaseException) -> int | None:
-    """Say what is wrong with a command line; returns the exit code, or None for what is another's business."""
+    """Print what is wrong with a command line. Return the exit code, or None for any other error."""
     match error:
         case click.Abort():
             say("interrupted")

@@ -13,21 +13,29 @@ from rsdos.cli.transfer import show_missing
 @click.command()
 @click.argument("paths", nargs=-1, metavar="[SOURCE] [DEST]", type=click.Path())
 @click.option(
-    "--to", type=click.IntRange(1, 2), default=2, show_default=True, help="Container version; 1 is disk-objectstore's."
+    "--to",
+    type=click.IntRange(1, 2),
+    default=2,
+    show_default=True,
+    help="Container version. 1 is that of disk-objectstore.",
 )
-@click.option("--compression", help="Compress all anew: zstd, zlib+6, none, ...  [default: stored bytes as they are]")
+@click.option(
+    "--compression", help="Compress everything again: zstd, zlib+6, none, ...  [default: copy stored bytes unchanged]"
+)
 @run_options
 @pass_session
 @click.pass_context
 def command(
     ctx: click.Context, session: Session, paths: tuple[str, ...], to: int, compression: str | None, run: CommonOptions
 ) -> int:
-    """Turn the container SOURCE into one of another version, in place or as a new one in DEST.
+    """Convert the container SOURCE to another version, in place or as a new container in DEST.
 
-    `rsdos -p SOURCE migrate [DEST]` is the same.
+    `rsdos -p SOURCE migrate [DEST]` does the same.
+
     Every object is hashed on the way. Until the last step, one rename, SOURCE is a whole container that all programs
-    can use; killed at any moment, the same command goes on. In place at most one pack of extra disk is needed. Close
-    what has SOURCE open before the end. What is damaged is listed, copied to quarantine/, and makes the exit code 1.
+    can use. After an interruption the same command continues. In place, it needs the extra disk space of one pack.
+    Close other programs that use SOURCE before the end. Damaged objects are listed and copied to quarantine/, and the
+    exit code is 1.
 
     \b
     Example: rsdos migrate old-container new-container
@@ -56,11 +64,11 @@ def command(
         f"{report.seconds:.1f} s",
     )
     for key in report.rescued:
-        echo_error(f"rsdos: warning: object {key}: its packed copy is damaged, the loose one was taken")
+        echo_error(f"rsdos: warning: object {key}: its packed copy is damaged; its loose copy was used")
     for key, reason in report.damaged:
         echo_error(f"rsdos: error: object {key} is damaged: {reason}")
     if report.damaged:
-        echo_error(f"rsdos: error: what there is of them is in {name(report.quarantine or '')}")
+        echo_error(f"rsdos: error: their bytes are in {name(report.quarantine or '')}")
     show_missing(report.missing)
     run.show_stats(report.objects, report.size, report.seconds)
     return 1 if report.damaged or report.missing else 0

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 @click.group(invoke_without_command=True)
-@click.option("--budget", type=Duration(), help="Begin nothing new after this time: 90s, 10m, 2h.")
+@click.option("--budget", type=Duration(), help="Begin no further step after this time: 90s, 10m, 2h.")
 @run_options
 @pass_session
 @click.pass_context
 def command(ctx: click.Context, session: Session, budget: float | None, run: CommonOptions) -> int:
-    """Maintenance. Without a command: do all there is to do of clean, pack, repack and merging the index.
+    """Do maintenance. Without a command: clean, pack, repack and merge the index, as far as there is anything to do.
 
-    Readers and writers go on meanwhile; killed at any moment, the next run goes on.
+    Readers and writers are not blocked. After an interruption the next run continues.
 
     \b
     Example: rsdos optimize --budget 10m
@@ -80,9 +80,9 @@ def _damaged(report: OptimizeReport) -> list[str]:
 @run_options
 @pass_session
 def clean_command(session: Session, run: CommonOptions) -> int:
-    """Remove loose files that are safely packed, and leftovers of dead writers.
+    """Remove the loose files of packed objects, and leftovers of dead writers.
 
-    A loose file is removed only after its packed copy was synced, read back and hashed. A live writer's files stay.
+    A loose file is removed only after its packed copy was synced, read back and hashed. Files of live writers are kept.
 
     \b
     Example: rsdos optimize clean --dry-run
@@ -98,7 +98,7 @@ def clean_command(session: Session, run: CommonOptions) -> int:
         report = clean.execute(engine, plan, bar)
     run.show(report, _cleaned(report))
     for key in report.damaged:
-        echo_error(f"rsdos: error: the packed copy of {key} is damaged; the loose one was left where it is")
+        echo_error(f"rsdos: error: the packed copy of {key} is damaged; its loose file was kept")
     run.show_stats(report.cleaned, report.length, report.seconds)
     return 1 if report.damaged else 0
 
@@ -112,15 +112,23 @@ def _cleaned(report: CleanReport) -> str:
 
 @command.command("repack")
 @click.option("--compression", default="keep", show_default=True, help="keep, none, zstd, zstd:+3, zlib+1, ...")
-@click.option("--min-dead", type=Share(), default="20%", show_default=True, help="Only packs of which so much is dead.")
-@click.option("--pack", "pack_id", type=click.IntRange(min=0), help="Only this pack, whatever is dead in it.")
+@click.option(
+    "--min-dead",
+    type=Share(),
+    default="20%",
+    show_default=True,
+    help="Rewrite only packs with at least this share of dead bytes.",
+)
+@click.option(
+    "--pack", "pack_id", type=click.IntRange(min=0), help="Rewrite only this pack, whatever its share of dead bytes."
+)
 @run_options
 @pass_session
 def repack_command(session: Session, compression: str, min_dead: float, pack_id: int | None, run: CommonOptions) -> int:
-    """Write packs anew without their dead bytes, or in another compression.
+    """Rewrite packs without their dead bytes, or with another compression.
 
-    Stored bytes are copied as they are where the compression stays. One pack at a time, so that the extra space is
-    that of one. A pack that a long reader (a backup, say) still needs is unlinked by the next run.
+    Stored bytes are copied unchanged if the compression stays. One pack is rewritten at a time, and needs the extra
+    space of one pack. The next run removes a pack that a long reader (a backup, for example) still needs.
 
     \b
     Example: rsdos optimize repack --min-dead 10%
@@ -137,16 +145,16 @@ def repack_command(session: Session, compression: str, min_dead: float, pack_id:
         report = repack.execute(engine, plan, bar)
     run.show(report, _repacked(report))
     for number in report.unreadable:
-        echo_error(f"rsdos: error: pack {number} is damaged; it was left as it is")
+        echo_error(f"rsdos: error: pack {number} is damaged, and was not changed")
     for key in report.damaged:
-        echo_error(f"rsdos: error: object {key} is damaged; it was copied as it is")
+        echo_error(f"rsdos: error: object {key} is damaged, and was copied as it is")
     run.show_stats(report.objects, report.size, report.seconds)
     return 1 if report.unreadable or report.damaged else 0
 
 
 def _repacked(report: RepackReport) -> str:
-    skipped = f"; {len(report.skipped)} in use were left out" if report.skipped else ""
-    kept = f"; {len(report.kept)} are still there for a reader" if report.kept else ""
+    skipped = f"; {len(report.skipped)} in use were skipped" if report.skipped else ""
+    kept = f"; {len(report.kept)} are kept for a reader" if report.kept else ""
     return f"Repacked {count(len(report.pack_ids), 'pack')}, freed {human(max(report.freed, 0))}{skipped}{kept}"
 
 
@@ -178,7 +186,7 @@ def pack_command(session: Session, no_compress: bool, no_clean: bool, run: Commo
     run.show(report, _sentence(report))
     run.show_stats(report.objects, report.size, report.seconds)
     for key in report.damaged:
-        echo_error(f"rsdos: error: loose object {key} is damaged or unreadable; it was left where it is")
+        echo_error(f"rsdos: error: loose object {key} is damaged or unreadable; its file was kept")
     return 1 if report.damaged else 0
 
 

@@ -1,4 +1,4 @@
-"""What every long command has: ``--dry-run``, ``--json``, ``--wait``, ``--stats``, and how its outcome is shown."""
+"""The options of every long command: ``--dry-run``, ``--json``, ``--wait``, ``--stats``; and printing its outcome."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from rsdos.engine.engine import Engine
 
 
-STATS = "Objects/s, bytes/s and peak memory at the end, on stderr; with --json peak_memory stands there too."
+STATS = "Print objects/s, bytes/s and peak memory to stderr at the end. With --json the document has peak_memory too."
 
 
-quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors and warnings alone, and no progress.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print only errors and warnings, and no progress.")
 
 
 @dataclass(frozen=True, slots=True)
 class CommonOptions:
-    """The options that the user gave."""
+    """The options that the user has given."""
 
     dry_run: bool
     as_json: bool
@@ -35,11 +35,11 @@ class CommonOptions:
     stats: bool
 
     def bar(self) -> Bar:
-        """Shows how far it is."""
+        """Return a progress bar."""
         return Bar(quiet=self.quiet)
 
     def engine(self, session: Session) -> Engine:
-        """The open container, for maintenance."""
+        """Open the container for maintenance."""
         from rsdos.model import WhenBusy
 
         engine = session.container().engine
@@ -47,7 +47,7 @@ class CommonOptions:
         return engine
 
     def show(self, outcome: object, sentence: str) -> None:
-        """Print a plan or a report: as one JSON document, or as a sentence."""
+        """Print a plan or a report, as one JSON document or as a sentence."""
         if self.as_json:
             more: dict[str, object] = {"peak_memory": _peak_memory()} if self.stats else {}
             echo_json(outcome, indent=2, more=more)
@@ -55,18 +55,18 @@ class CommonOptions:
             self.tell(sentence)
 
     def tell(self, sentence: str) -> None:
-        """Print a sentence, for people."""
+        """Print a sentence, unless ``--quiet`` was given."""
         if not self.quiet:
             echo(f"[info] {sentence}")
 
     def show_stats(self, objects: int, size: int, seconds: float) -> None:
-        """With ``--stats``, on stderr: how fast it went, and the most memory that it took."""
+        """With ``--stats``, print speed and peak memory to stderr."""
         if self.stats:
             show_stats(objects, size, seconds)
 
 
 def show_stats(objects: int, size: int, seconds: float) -> None:
-    """On stderr: how fast it went, and the most memory that this process took, or one that it started."""
+    """Print speed to stderr, and the peak memory of this process or of one that it started."""
     rate = objects / seconds if seconds else 0.0
     speed = human(int(size / seconds)) if seconds else "0 B"
     echo_error(
@@ -76,7 +76,7 @@ def show_stats(objects: int, size: int, seconds: float) -> None:
 
 
 def _peak_memory() -> int:
-    """The most bytes that were resident at one time, mapped files among them, in the process that had the most."""
+    """Return the most bytes that were resident at one time in one process, mapped files included."""
     import resource
     import sys
 
@@ -85,11 +85,11 @@ def _peak_memory() -> int:
 
 
 def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Gives a command those options, as its argument ``run``."""
+    """Give a command these options, as its argument ``run``."""
 
-    @click.option("--dry-run", is_flag=True, help="Only say what there is to do.")
-    @click.option("--json", "as_json", is_flag=True, help="The plan or the report as one JSON document.")
-    @click.option("--wait", is_flag=True, help="Wait while another maintenance run is at work.")
+    @click.option("--dry-run", is_flag=True, help="Only print what would be done.")
+    @click.option("--json", "as_json", is_flag=True, help="Print the plan or the report as one JSON document.")
+    @click.option("--wait", is_flag=True, help="Wait while other maintenance is running.")
     @quiet_option
     @click.option("--stats", is_flag=True, help=STATS)
     @functools.wraps(function)
@@ -102,11 +102,11 @@ def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 pass_session = click.make_pass_decorator(Session)
-"""How a command gets its session."""
+"""Gives a command its `Session`."""
 
 
 class CommandWanted(click.UsageError):
-    """A group was called without a command: its help is shown."""
+    """A group was called without a command. Its help is printed."""
 
     def __init__(self, ctx: click.Context) -> None:
         super().__init__("a command is missing", ctx)
@@ -114,20 +114,20 @@ class CommandWanted(click.UsageError):
 
 
 def want_command(ctx: click.Context) -> None:
-    """Raise `CommandWanted` when a group was called without one of its commands."""
+    """Raise `CommandWanted` if a group was called without a command."""
     if ctx.invoked_subcommand is None:
         raise CommandWanted(ctx)
 
 
 def is_path_given(ctx: click.Context) -> bool:
-    """Whether the command line itself names the container, by -p: it is no argument of the command then."""
+    """Return whether -p on the command line names the container. It is no argument of the command then."""
     return ctx.find_root().get_parameter_source("path") is ParameterSource.COMMANDLINE
 
 
 def first_path(ctx: click.Context, session: Session, arguments: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-    """The container that a command works on, and the rest of its ``arguments``, of which it is the first.
+    """Return the path of the container, which is the first of ``arguments``, and the other arguments.
 
-    With -p it is none of them; without any it is that of $RSDOS_PATH, or ./container.
+    With -p, and without arguments, the path is the session's.
     """
     if is_path_given(ctx) or not arguments:
         return session.path, arguments

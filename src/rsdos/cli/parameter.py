@@ -1,4 +1,4 @@
-"""The base of our own types of parameters."""
+"""The base class of our own parameter types."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ import click
 
 
 class Parameter(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on, and not to be asked before
-    """What an option's text becomes."""
+    """Converts the text of an option."""

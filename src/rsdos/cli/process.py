@@ -1,4 +1,4 @@
-"""The process around a command: its streams, and what becomes of its errors. Without click."""
+"""The process around a command: its streams, its errors and its exit code. Without click."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from rsdos.errors import AmbiguousKey, InvalidKey, InvalidOption, RsdosError
 
 
 def prepare_streams() -> bool:
-    """Make the standard streams fit to be written to; False, with a word about it, when there is no standard output."""
+    """Prepare the standard streams. Return False, and print an error, if standard output is closed."""
     _occupy_standard_descriptors()
     if sys.stdout is None:
-        say("standard output is closed; to see nothing, send it to /dev/null")
+        say("standard output is closed; to discard the output, send it to /dev/null")
         return False
     standard.make_whole()
     return True
@@ -26,9 +26,9 @@ def prepare_streams() -> bool:
 def guarded(
     work: Callable[[], int | None], *, debug: bool = False, explain: Callable[[BaseException], int | None] | None = None
 ) -> int:
-    """Do it, and say on stderr in one line what went wrong, if anything did; returns the exit code.
+    """Do some work, and print an error as one line to stderr. Return the exit code.
 
-    ``explain`` is asked first: it returns a code when it has said what there is to say.
+    ``explain`` may print the error itself, and then returns a code.
     """
     try:
         code = work() or DONE
@@ -43,7 +43,7 @@ def guarded(
 
 
 def _finish(code: int) -> int:
-    """Write what is still held back; returns the exit code."""
+    """Write the buffered output. Return the exit code."""
     try:
         sys.stdout.flush()
     except standard.OutputClosed:
@@ -57,7 +57,7 @@ def _finish(code: int) -> int:
 
 
 def _failure(error: BaseException) -> int:
-    """Say what went wrong; returns the exit code."""
+    """Print an error. Return the exit code."""
     match error:
         case standard.OutputClosed():
             return DONE
@@ -79,23 +79,23 @@ def _failure(error: BaseException) -> int:
 
 
 def reason_of(error: OSError) -> str:
-    """What the system says, and of which file, in one line."""
+    """Return the system's error message with the file's name, in one line."""
     reason = error.strerror or str(error)
     if not error.filename:
         return reason
-    # Whoever reads this fears for what is in the container.
+    # After "no space left" a user worries about the objects that are stored already.
     is_full = error.errno in (errno.ENOSPC, errno.EDQUOT) and not isinstance(error, standard.OutputFailed)
     rest = " (nothing that was stored is lost)" if is_full else ""
     return f"{error.filename}: {reason}{rest}"
 
 
 def say(message: str) -> None:
-    """One line on stderr, if there is one."""
+    """Print an error as one line to stderr, if it is open."""
     echo_error(f"rsdos: error: {one_line(message)}")
 
 
 def _occupy_standard_descriptors() -> None:
-    """Without this a file of the container would get the number of a closed stream, and what is written to it."""
+    """Open /dev/null in place of closed streams. Otherwise output would be written to a file of the container."""
     for fd in range(3):
         try:
             os.fstat(fd)

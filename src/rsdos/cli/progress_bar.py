@@ -1,4 +1,4 @@
-"""Progress, on any terminal that standard error is, and only of what lasts longer than a second."""
+"""Progress on standard error, if it is a terminal, of steps that take longer than a second."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _WIDTH = 24
 
 
 class Bar:
-    """A `rsdos.interfaces.Progress`; a context manager that takes it away again.
+    """A `rsdos.protocols.Progress`, and a context manager that removes the line at the end.
 
-    It is a line without a thread or a library of its own, which lines that are printed to the same terminal replace.
+    The bar is one line, redrawn by `advance`, without a thread. Output to the same terminal replaces it.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:

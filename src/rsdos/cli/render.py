@@ -1,4 +1,4 @@
-"""How figures, names and reports look."""
+"""The text of figures, names and reports, and printing them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\u2028": "\\u2
 
 
 def human(size: int) -> str:
-    """Bytes for people: ``0 B``, ``1.2 MB``."""
+    """Return bytes as text: ``0 B``, ``1.2 MB``."""
     if size < _STEP:
         return f"{size} B"
     amount = float(size)
@@ -30,34 +30,34 @@ def human(size: int) -> str:
 
 
 def count(number: object, noun: str) -> str:
-    """So many of something: ``1 object``, ``2 loose objects``."""
+    """Return a number with its noun: ``1 object``, ``2 loose objects``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def copies(number: object) -> str:
-    """So many copies of objects, of which one may have several: loose and packed, or in two packs."""
+    """Return a number of copies. An object may have several: loose and packed, or in two packs."""
     return "1 copy of an object" if number == 1 else f"{number} copies of objects"
 
 
 def name(path: str) -> str:
-    """A path for people: without ``./``, on one line, whatever is in it.
+    """Return a path as one line of text, without ``./``.
 
-    Control characters become escapes, and backslashes are doubled, so that no two paths look the same. ``..`` stays:
-    behind a symbolic link it leads elsewhere than it seems.
+    Control characters are escaped and backslashes are doubled, so that no two paths look the same. ``..`` stays: after
+    a symbolic link it does not lead back.
     """
     return one_line(short(path))
 
 
 def short(path: str) -> str:
-    """The path without ``.`` and empty parts."""
+    """Return a path without ``.`` and empty parts."""
     root = "/" if path.startswith("/") else ""
     return root + "/".join(part for part in path.split("/") if part not in ("", "."))
 
 
 def one_line(text: str) -> str:
-    """Text that can do no harm to a terminal or to a list of lines; see `name`."""
+    """Escape what could harm a terminal or a list of lines; see `name`."""
     if text.isprintable() and "\\" not in text:
-        return text  # As nearly all are: 0.1 us instead of 1.
+        return text  # Nearly every text is: 0.1 us instead of 1.
     return re.sub(_UNSAFE, _escape, text)
 
 
@@ -67,36 +67,36 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def echo(text: str) -> None:
-    """A line, or some, on stdout; see `rsdos.standard` for when."""
+    """Print a line, or several, to stdout; `rsdos.standard` says when they are written."""
     sys.stdout.write(f"{text}\n")
 
 
 def echo_now(text: str) -> None:
-    """`echo`, and whoever reads it can read it now."""
+    """Print and flush: a reader of the pipe gets the line now."""
     echo(text)
     sys.stdout.flush()
 
 
 def echo_bytes(data: BytesLike) -> None:
-    """Bytes on stdout, as they are, now."""
+    """Write bytes to stdout, unchanged and unbuffered."""
     sys.stdout.flush()
     sys.stdout.buffer.write(data)
 
 
 def echo_error(text: str) -> None:
-    """A line on stderr, if there is one, behind what was printed before it."""
+    """Print a line to stderr, if it is open, after what was printed to stdout before."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError:
-        pass  # It fails once more in the end, and is told then.
+        pass  # It fails again at the end, and is reported then.
     if sys.stderr is not None:
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
 
 
 def echo_json(value: object, *, indent: int | None = None, more: dict[str, object] | None = None) -> None:
-    """One JSON document on stdout, with ``more`` members at its end."""
+    """Print one JSON document to stdout, with ``more`` members at its end."""
     plain = _plain(value)
     echo(json.dumps({**plain, **more} if more else plain, indent=indent))
 

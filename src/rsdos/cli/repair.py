@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from rsdos.maintenance.repair.objects import RepairAction, RepairObjectsPlan, RepairObjectsReport
 
 _SHOWN = 50
-"""Keys that are named one by one; ``--json`` has them all."""
+"""So many keys are printed one by one. ``--json`` has all."""
 
 
 @click.group(invoke_without_command=True)
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """Put right what validate found. First the index, then the objects.
+    """Repair what validate has found. Repair the index first, then the objects.
 
     \b
     Example: rsdos repair index && rsdos repair objects --from backups/last-backup
@@ -33,11 +33,12 @@ def command(ctx: click.Context) -> None:
 @run_options
 @pass_session
 def index_command(session: Session, run: CommonOptions) -> int:
-    """Make the index anew from the packs, where it is damaged, and move what is in damaged packs to others.
+    """Rebuild a damaged index from the packs, and move the objects of damaged packs to other packs.
 
-    Deletes are honoured; whole batches that no manifest names are taken in. What is replaced goes to quarantine/.
-    Nothing is done where nothing is wrong. The exit code is 1 when objects are damaged or gone: see repair objects.
-    The packs of version 1 do not describe themselves: there the rows that can be read are saved; stop other programs
+    Deletes are honoured, and complete batches that no manifest names are added. Replaced files go to quarantine/.
+    Without damage nothing is changed. The exit code is 1 if objects are damaged or lost: see repair objects.
+
+    In version 1 the packs do not describe themselves, and the readable rows of the index are saved. Stop other programs
     first.
 
     \b
@@ -48,7 +49,7 @@ def index_command(session: Session, run: CommonOptions) -> int:
     engine = run.engine(session)
     plan = repair_index.plan(engine)
     if run.dry_run:
-        run.show(plan, f"{count(len(plan.faults), 'fault')} to put right" if plan.faults else "Nothing to repair")
+        run.show(plan, f"{count(len(plan.faults), 'fault')} to repair" if plan.faults else "Nothing to repair")
         if not run.as_json:
             for fault in plan.faults[:_SHOWN]:
                 echo_error(f"rsdos: note: {one_line(fault.path)}: {one_line(fault.reason)}")
@@ -58,18 +59,18 @@ def index_command(session: Session, run: CommonOptions) -> int:
     if not report.is_changed:
         sentence = "Nothing to repair"
     else:
-        sentence = f"The index is made anew; damaged packs that were emptied: {report.packs}"
-        sentence += f"; what was replaced is described in {report.described}" if report.described else ""
+        sentence = f"Rebuilt the index; damaged packs that were emptied: {report.packs}"
+        sentence += f"; the replaced files are listed in {report.described}" if report.described else ""
     run.show(report, sentence)
     if not run.as_json:
         for key in report.lost[:_SHOWN]:
-            echo_error(f"rsdos: error: the bytes of object {key} are gone")
+            echo_error(f"rsdos: error: the bytes of object {key} are lost")
         if len(report.lost) > _SHOWN:
-            echo_error(f"rsdos: error: and those of {len(report.lost) - _SHOWN} more")
+            echo_error(f"rsdos: error: and those of {len(report.lost) - _SHOWN} more objects")
         if report.unknown:
             echo_error(
-                f"rsdos: error: {count(report.unknown, 'object')} gone, and the keys with them (what a backup has "
-                "comes back by: rsdos transfer BACKUP CONTAINER)"
+                f"rsdos: error: {count(report.unknown, 'object')} lost, with their keys (to copy them from a backup: "
+                "rsdos transfer BACKUP CONTAINER)"
             )
         for fault in report.left[:_SHOWN]:
             echo_error(f"rsdos: error: {one_line(fault.path)}: {one_line(fault.reason)}")
@@ -77,23 +78,29 @@ def index_command(session: Session, run: CommonOptions) -> int:
 
 
 @command.command("objects")
-@click.option("--from", "sources", type=click.Path(), multiple=True, help="A container that may have good copies.")
-@click.option("--quick", "is_quick", is_flag=True, help="Look for damage by CRC-32 only, as validate --quick does.")
+@click.option(
+    "--from",
+    "sources",
+    type=click.Path(),
+    multiple=True,
+    help="Take good copies from this container. May be given more than once.",
+)
+@click.option("--quick", "is_quick", is_flag=True, help="Find damage by CRC-32 only, as validate --quick does.")
 @click.option(
     "--quarantine",
     is_flag=True,
-    help="Move what is beyond help to quarantine/, for good.  [default: it stays, damaged]",
+    help="Move objects without a good copy to quarantine/, for good.  [default: keep them, damaged]",
 )
 @run_options
 @pass_session
 def objects_command(
     session: Session, sources: tuple[str, ...], is_quick: bool, quarantine: bool, run: CommonOptions
 ) -> int:
-    """Validate all, and replace each damaged object by a good copy.
+    """Validate everything, and replace each damaged object by a good copy.
 
-    Good copies are looked for in the container itself, and in the containers given by --from, in their order: of any
-    version, a backup too. What none of them has is beyond help: it is named, and the exit code is 1. It stays as it
-    is, for a run with another --from, or goes to quarantine/ with --quarantine. Repair the index first.
+    Good copies come from the container itself, and then from the --from containers, in their order. These may be of any
+    version, and backups. Objects without a good copy are listed, and the exit code is 1. They are kept for a run with
+    another --from; with --quarantine they go to quarantine/. Repair the index first.
 
     \b
     Example: rsdos repair objects --from backups/last-backup
@@ -124,20 +131,21 @@ def objects_command(
         _show_rest(report.beyond_help, report)
         if report.beyond_help and not report.files and not quarantine:
             echo_error(
-                "rsdos: note: what is beyond help stays as it is: --from may name a copy, --quarantine gives it up"
+                "rsdos: note: objects without a good copy were kept: name a container that has one with --from, or "
+                "give them up with --quarantine"
             )
     return 0 if report.is_good else 1
 
 
 def _rest(beyond_help: Sequence[RepairAction], outcome: RepairObjectsPlan | RepairObjectsReport) -> str:
-    return f"{len(beyond_help)} {'not before the index is repaired' if outcome.files else 'beyond help'}"
+    return f"{len(beyond_help)} {'wait for the repair of the index' if outcome.files else 'without a good copy'}"
 
 
 def _show_rest(beyond_help: Sequence[RepairAction], outcome: RepairObjectsPlan | RepairObjectsReport) -> None:
-    """What is damaged and stays so."""
-    state = "cannot be repaired before the index is" if outcome.files else "is beyond help"
+    """Print the damage that is left."""
+    state = "cannot be repaired before the index" if outcome.files else "has no good copy"
     if outcome.files:
-        echo_error("rsdos: error: the index is damaged, or a pack: first run: rsdos repair index")
+        echo_error("rsdos: error: the index or a pack is damaged; first run: rsdos repair index")
     for remedy in beyond_help[:_SHOWN]:
         echo_error(f"rsdos: error: object {remedy.key} {state}: {one_line(remedy.reason)}")
     if len(beyond_help) > _SHOWN:
@@ -145,4 +153,4 @@ def _show_rest(beyond_help: Sequence[RepairAction], outcome: RepairObjectsPlan |
     for fault in outcome.files[:_SHOWN]:
         echo_error(f"rsdos: error: {one_line(fault.path)}: {one_line(fault.reason)} (see: rsdos repair index)")
     if outcome.unlisted:
-        echo_error("rsdos: error: more objects are damaged; run it again")
+        echo_error("rsdos: error: more objects are damaged; run the command again")

@@ -13,8 +13,8 @@ from rsdos.cli.session import Session
 @click.command()
 @click.argument("backup", metavar="BACKUP", type=click.Path())
 @click.argument("destination", metavar="[DEST]", type=click.Path(), required=False)
-@click.option("--verify", is_flag=True, help="Read and hash every object that was restored.")
-@click.option("--owner", metavar="USER[:GROUP]", help="Give all of it to them; needs root.")
+@click.option("--verify", is_flag=True, help="Read and hash every restored object.")
+@click.option("--owner", metavar="USER[:GROUP]", help="Set the owner of all files. Needs root.")
 @run_options
 @pass_session
 @click.pass_context
@@ -27,10 +27,12 @@ def command(
     owner: str | None,
     run: CommonOptions,
 ) -> int:
-    """Copy BACKUP, one backup or a directory of them (the newest then), to the new directory DEST.
+    """Copy a backup to the new directory DEST. BACKUP is one backup, or a directory of backups: then the newest.
 
-    `rsdos -p DEST restore BACKUP` is the same.
-    DEST is a container only when all is there: interrupted, run it again. It shares nothing with the backup.
+    `rsdos -p DEST restore BACKUP` does the same.
+
+    DEST becomes a container when everything is copied. After an interruption run the command again. DEST shares no
+    files with the backup.
 
     \b
     Example: rsdos restore /backups/store ./container
@@ -39,7 +41,7 @@ def command(
 
     destination, rest = first_path(ctx, session, () if destination is None else (destination,))
     if rest:
-        raise click.UsageError("name the container either with -p, or behind the backup")
+        raise click.UsageError("name the container either with -p, or after the backup")
     plan = restore.plan(restore.RestoreOptions(backup, destination, verify, owner_of(owner)))
     if run.dry_run:
         run.show(plan, f"{human(plan.length)} to restore from {name(plan.generation)}")
@@ -57,7 +59,7 @@ def command(
 
 
 def owner_of(text: str | None) -> tuple[int, int] | None:
-    """The numbers of ``USER[:GROUP]``, each a name or a number; without a group it is that of the user."""
+    """Return the numbers of ``USER[:GROUP]``, each a name or a number. The default group is that of the user."""
     if text is None:
         return None
     import grp

@@ -1,4 +1,4 @@
-"""What every command gets: where the container is and how it is to be used."""
+"""The options in front of a command: which container, and how to use it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 DEFAULT_PATH = "./container"
 PATH_VARIABLE = "RSDOS_PATH"
-"""Names another."""
+"""The environment variable with the path of another container."""
 
 LINKS_VARIABLE = "RSDOS_FOLLOW_LINKS"
-"""Says, by 1, that links in the place of the container's directories are the user's own."""
+"""The environment variable that is 1 if links in place of the container's directories are the user's own."""
 
 COMPLETE = "_RSDOS_COMPLETE"
-"""Is set when a shell asks how a command line could go on."""
+"""The environment variable that a shell sets to ask for completions."""
 
 
 class Session(NamedTuple):
@@ -28,21 +28,21 @@ class Session(NamedTuple):
     verify: str | None = None
 
     def refuse_own(self, path: str) -> None:
-        """Raise `InvalidOption` when a command would write to a path that is in the container itself."""
+        """Raise `InvalidOption` if a path that a command would write to is in the container itself."""
         from rsdos.errors import InvalidOption
         from rsdos.layout import is_inside
 
         if is_inside(path, self.path):
-            raise InvalidOption(f"{path}: is in the container itself")
+            raise InvalidOption(f"{path}: is inside the container itself")
 
     def container(self) -> Container:
-        """The container; nothing is opened yet."""
+        """Return the container. It is not opened yet."""
         from rsdos.container import Container
 
         return Container(self.path, durability=self.durability, follow_links=follows_links(), verify=self.verify)
 
     def engine(self) -> Engine:
-        """The open container's parts alone, for a command that has to be quick."""
+        """Open the container without the facade, for a command that must be quick."""
         from rsdos.engine.engine import Engine
         from rsdos.model import Durability, Links, Verify
 
@@ -52,5 +52,5 @@ class Session(NamedTuple):
 
 
 def follows_links() -> bool:
-    """Whether the user has put links in the place of the container's directories, and says so."""
+    """Return whether the user says that links in place of the container's directories are their own."""
     return os.environ.get(LINKS_VARIABLE) == "1"

@@ -1,4 +1,4 @@
-"""What ``rsdos status`` prints. Without click, see `rsdos.cli.fast_path`."""
+"""The output of ``rsdos status``. Without click; see `rsdos.cli.fast_path`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from rsdos.maintenance.status import StatusReport, status
 
 
 def show(session: Session, as_json: bool) -> StatusReport:
-    """Count, and print: a page, or one JSON document."""
-    # Not through the container: the rest of the maintenance that it has is 20 ms of imports.
+    """Count, and print a page or one JSON document."""
+    # Not through `Container`, whose import takes 20 ms.
     report = status(session.engine())
     if as_json:
         echo_json(report, indent=2)
@@ -49,21 +49,21 @@ def show(session: Session, as_json: bool) -> StatusReport:
         finished, depth, share, objects, damaged, files, unreadable = map(report.validation.get, names)
         echo("\n[validation]")
         echo(one_line(f"Last = {finished}, {depth}, {copies(objects)}, share {share}"))
-        rest = f", and {count(unreadable, 'object')} that cannot be read for that" if unreadable else ""
+        rest = f", and {count(unreadable, 'object')} that cannot be read because of it" if unreadable else ""
         echo(one_line(f"Found = {count(damaged, 'damaged object')}, {count(files, 'damaged file')}{rest}"))
     for pack in report.short:
-        is_left = f"is cut short: of {pack.committed} bytes {pack.length} are there"
-        what = f"is missing, with {pack.committed} bytes" if pack.length is None else is_left
-        echo_error(f"rsdos: warning: {pack.path} {what}; these figures count what was in it (see: rsdos validate)")
+        is_left = f"is cut short: it has {pack.length} of {pack.committed} bytes"
+        what = f"is missing; it had {pack.committed} bytes" if pack.length is None else is_left
+        echo_error(f"rsdos: warning: {pack.path} {what}; these figures include its objects (see: rsdos validate)")
     if report.damage and not report.short:
-        echo_error(f"rsdos: warning: {one_line(report.damage)}; these figures count what was in it")
+        echo_error(f"rsdos: warning: {one_line(report.damage)}; these figures include its objects")
     elif report.is_recovered and not report.short:
-        echo_error("rsdos: warning: a file of the index is damaged; these figures are from the packs themselves")
+        echo_error("rsdos: warning: a file of the index is damaged; these figures were read from the packs")
     return report
 
 
 def attention(report: StatusReport, max_loose: int, max_dead: float) -> list[str]:
-    """Return what an operator has to look after: damage, and maintenance beyond these limits of the operator's."""
+    """Return what an operator must look after: damage, and maintenance that is due beyond the operator's limits."""
     found = [
         f"{pack.path}: {'missing' if pack.length is None else 'cut short'} (see: rsdos validate)"
         for pack in report.short
@@ -72,7 +72,7 @@ def attention(report: StatusReport, max_loose: int, max_dead: float) -> list[str
         found.append(f"{one_line(report.damage) or 'the index is damaged'} (see: rsdos validate)")
     validation = report.validation or {}
     if any(validation.get(name) for name in ("damaged", "files", "unreadable")):
-        found.append(one_line(f"the last validation, {validation.get('finished')}, has found damage"))
+        found.append(one_line(f"the last validation, {validation.get('finished')}, found damage"))
     if report.last_backup is not None and report.last_backup.verified is False:
         found.append(one_line(f"the last backup, {report.last_backup.time}, has damaged objects"))
     if report.loose_objects > max_loose:

@@ -17,8 +17,12 @@ from rsdos.errors import ObjectNotFound
 @click.command()
 @click.argument("source", type=click.Path())
 @click.argument("arguments", nargs=-1, metavar="[DEST] [KEY]...")
-@click.option("--from-file", "listed", type=click.Path(), help="Only the objects whose keys stand here, one a line.")
-@click.option("--compression", help="Compress all anew: zstd, zlib+6, none, ...  [default: stored bytes as they are]")
+@click.option(
+    "--from-file", "listed", type=click.Path(), help="Copy only the objects whose keys are in this file, one a line."
+)
+@click.option(
+    "--compression", help="Compress everything again: zstd, zlib+6, none, ...  [default: copy stored bytes unchanged]"
+)
 @run_options
 @pass_session
 @click.pass_context
@@ -31,12 +35,13 @@ def command(
     compression: str | None,
     run: CommonOptions,
 ) -> int:
-    """Copy objects from the container SOURCE into the container DEST: all, or those with the given KEYs.
+    """Copy objects from the container SOURCE to the container DEST: all objects, or those with the given KEYs.
 
-    `rsdos -p DEST transfer SOURCE [KEY]...` is the same.
-    The two may be of any version and hash. Between different hashes each object gets another key; both are printed
-    then. Damaged objects, and what somebody deleted before its turn came, are listed, and make the exit code 1; the
-    others are copied.
+    `rsdos -p DEST transfer SOURCE [KEY]...` does the same.
+
+    The containers may be of any version and hash. With another hash each object gets another key, and both keys are
+    printed. Damaged objects, and objects that another process deletes before they are copied, are listed; the others
+    are copied, and the exit code is 1.
 
     \b
     Example: rsdos transfer container-of-a-friend ./container
@@ -45,7 +50,7 @@ def command(
 
     destination, keys = first_path(ctx, session, arguments)
     if keys and listed is not None:
-        raise click.UsageError("Give either KEYs, or --from-file.")
+        raise click.UsageError("give either KEYs, or --from-file")
     whole, absent = whole_keys(Session(source, None), keys)
     if absent:
         raise ObjectNotFound(absent[0])
@@ -55,7 +60,7 @@ def command(
     plan = transfer.plan(engine, there, transfer.TransferOptions(wanted, compression))
     if run.dry_run:
         objects = "the named objects" if plan.objects is None else count(plan.objects, "object")
-        run.show({"objects": plan.objects}, f"{objects} to copy, as far as they are not there")
+        run.show({"objects": plan.objects}, f"{objects} to copy, unless the container has them already")
         return 0
     renames = engine.config.hash is not there.config.hash and not run.as_json
 
@@ -78,6 +83,6 @@ def command(
 
 
 def show_missing(keys: tuple[str, ...]) -> None:
-    """Name on stderr what was there at the start, and was not copied."""
+    """Print to stderr the objects that were there at the start and were not copied."""
     for key in keys:
-        echo_error(f"rsdos: error: object {key} was there at the start and is not any more: it was not copied")
+        echo_error(f"rsdos: error: object {key} was deleted before it could be copied")

@@ -1,4 +1,4 @@
-"""Times and shares as people write them."""
+"""Times, shares and sizes as options."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*(%)?")
 
 
 class Duration(Parameter):
-    """``90`` (seconds), ``90s``, ``10m``, ``2h``; gives seconds."""
+    """``90`` (seconds), ``90s``, ``10m``, ``2h``, as seconds."""
 
     name = "time"
 
@@ -26,7 +26,7 @@ class Duration(Parameter):
 
 
 class Share(Parameter):
-    """``20%`` or ``0.2``; gives a number from 0 to 1."""
+    """``20%`` or ``0.2``, as a number from 0 to 1."""
 
     name = "share"
 
@@ -45,7 +45,7 @@ _EXPONENTS = {"k": 1, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
 class Size(Parameter):
-    """``512`` (MiB), ``4GiB``, ``500MB``, ``100B``; gives bytes."""
+    """``512`` (MiB), ``4GiB``, ``500MB``, ``100B``, as bytes."""
 
     name = "size"
 
@@ -64,5 +64,5 @@ class Size(Parameter):
             scale = (1024 if "i" in unit else 1000) ** _EXPONENTS[unit[0]]
         size = int(number * scale)
         if size <= 0:
-            self.fail("a pack size is more than zero", param, ctx)
+            self.fail("a pack size must be more than zero", param, ctx)
         return size

@@ -16,15 +16,19 @@ if TYPE_CHECKING:
     from rsdos.stores.findings import Finding
 
 _SHOWN = 50
-"""Findings of a kind that are named one by one; ``--json`` has them all."""
+"""So many findings of a kind are printed one by one. ``--json`` has all."""
 
 
 @click.command()
 @click.option("--full", "is_full", is_flag=True, help="Decode and hash every object.")
-@click.option("--quick", "is_quick", is_flag=True, help="Structure, sizes and CRC-32 of stored bytes.  [default]")
-@click.option("--sample", "share", type=Share(), default="100%", show_default=True, help="Only this share of all keys.")
-@click.option("--resume", is_flag=True, help="Go on from where a run of the same kind was broken off.")
-@click.option("--budget", type=Duration(), help="Begin nothing new after this time: 90s, 10m, 2h.")
+@click.option(
+    "--quick", "is_quick", is_flag=True, help="Check structure, sizes and the CRC-32 of stored bytes.  [default]"
+)
+@click.option(
+    "--sample", "share", type=Share(), default="100%", show_default=True, help="Check only this share of all keys."
+)
+@click.option("--resume", is_flag=True, help="Continue a run of the same kind that ended early.")
+@click.option("--budget", type=Duration(), help="Check no further object after this time: 90s, 10m, 2h.")
 @run_options
 @pass_session
 def command(
@@ -36,11 +40,11 @@ def command(
     budget: float | None,
     run: CommonOptions,
 ) -> int:
-    """Check what is stored, and say what is damaged; the exit code is 1 then.
+    """Check what is stored, and list the damage. The exit code is 1 if there is any.
 
-    Readers, writers and maintenance go on meanwhile; no pack is unlinked until it ends. A run that was broken off, or
-    whose time was up, is gone on with by --resume: a big container can be checked over days. Containers of version 1
-    have no checksums of stored bytes: there only --full reads objects.
+    Readers, writers and maintenance are not blocked, but no pack is removed until the end. --resume continues a run
+    that was interrupted or whose time was up, so that a large container can be checked over days. Containers of version
+    1 have no checksums of stored bytes: there only --full reads objects.
 
     \b
     Example: rsdos validate --full --resume --budget 2h
@@ -49,7 +53,7 @@ def command(
     from rsdos.stores.findings import Depth
 
     if is_full and is_quick:
-        raise click.UsageError("Give either --quick or --full.")
+        raise click.UsageError("give either --quick or --full")
     engine = run.engine(session)
     depth = Depth.FULL if is_full else Depth.QUICK
     plan = validate.plan(engine, validate.ValidateOptions(depth, share, resume, budget))
@@ -86,6 +90,6 @@ def _sentence(report: ValidateReport) -> str:
         outcome = count(len(report.damaged) + report.unlisted, "damaged object")
         outcome += f", {count(report.damaged_files, 'damaged file')}"
         if report.unreadable:
-            outcome += f" with {count(report.unreadable, 'object')} that cannot be read there"
-    rest = "" if report.is_finished else "; the time is up, --resume goes on"
+            outcome += f" with {count(report.unreadable, 'object')} that cannot be read because of it"
+    rest = "" if report.is_finished else "; the time is up: --resume continues"
     return f"Checked {copies(report.objects)}, {human(report.length)} ({how}): {outcome}{rest}"

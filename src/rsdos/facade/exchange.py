@@ -44,26 +44,25 @@ class Exchange(FacadePart):
         interruption repeat the call: what is stored already is read, but not written again.
 
         Args:
-            paths: The files.
+            paths: the files.
             to: "loose" or "packed"; "auto": to a pack for 100 files or more.
-            compress: Whether to compress what goes to a pack: "auto" (what becomes clearly smaller by it), "yes", "no".
-            jobs: Processes that store at the same time, each in a pack of its own, from 100 files on; files are told
+            compress: whether to compress what goes to a pack: "auto" (what becomes clearly smaller by it), "yes", "no".
+            jobs: processes that store at the same time, each in a pack of its own, from 100 files on; files are told
                 in the order in which they are done. None: as many as the machine has cores, 4 at most, for 16,384
                 files or more that go to packs. A script that allows more than one is imported by them, unless they can
                 be forked: keep what it does behind ``if __name__ == "__main__"``.
-            tell: Is called with stored files when they are durable: in packs with up to 16,384 files, or 256 MiB,
+            tell: is called with stored files when they are durable: in packs with up to 16,384 files, or 256 MiB,
                 loose with up to 256.
-            progress: Is told how far it is, in raw bytes.
+            progress: receives the progress, in raw bytes.
 
         Returns:
             How many files of how many raw bytes are stored, and what was refused or skipped.
 
         Raises:
-            InvalidOption: Also for a ``jobs`` below 1.
-            ReadOnlyContainer: The container cannot be written.
-            WorkerDied: One of several processes was killed.
-            OSError: The container's disk is full, for example.
-
+            InvalidOption: also for a ``jobs`` below 1.
+            ReadOnlyContainer: the container cannot be written.
+            WorkerDied: one of several processes was killed.
+            OSError: the container's disk is full, for example.
         """
         from rsdos.ingest.walk import Directories, Walk, size_of
 
@@ -92,21 +91,20 @@ class Exchange(FacadePart):
         Symbolic links and special files below it are skipped, and so is the container itself.
 
         Args:
-            directory: Where to begin. A symbolic link to a directory is followed.
-            exclude: Patterns of names to leave out, as in a .gitignore: ``*.tmp``, ``build/``, ``/data/raw``,
+            directory: where to begin. A symbolic link to a directory is followed.
+            exclude: patterns of names to leave out, as in a .gitignore: ``*.tmp``, ``build/``, ``/data/raw``,
                 ``**/cache/*``. None of them takes back in what another leaves out.
-            to: As for `add_files`.
-            compress: As for `add_files`.
-            jobs: As for `add_files`.
-            tell: As for `add_files`.
-            progress: As for `add_files`.
+            to: as for `add_files`.
+            compress: as for `add_files`.
+            jobs: as for `add_files`.
+            tell: as for `add_files`.
+            progress: as for `add_files`.
 
         Returns:
             As `add_files`.
 
         Raises:
-            OSError: As `add_files`.
-
+            OSError: as `add_files`.
         """
         from rsdos.ingest.walk import Directories, Walk
 
@@ -148,22 +146,21 @@ class Exchange(FacadePart):
         containers go on. Killed at any moment, the next run continues.
 
         Args:
-            source: The other container, or its path.
-            keys: The keys of the objects, as they are there; None: all.
-            compression: Compress everything anew: "zstd", "zlib+6", "none" and so on; None: copy stored bytes as they
+            source: the other container, or its path.
+            keys: the keys of the objects, as they are there; None: all.
+            compression: compress everything anew: "zstd", "zlib+6", "none" and so on; None: copy stored bytes as they
                 are, where this container can store them so.
-            tell: Is called with the keys there and the keys here of objects that are durable here. Between containers
+            tell: is called with the keys there and the keys here of objects that are durable here. Between containers
                 of different hashes they differ.
-            progress: Is told how far it is, in objects.
+            progress: receives the progress, in objects.
 
         Returns:
             What was copied, and the keys of objects that are damaged or went missing: the others are copied.
 
         Raises:
-            ObjectNotFound: One of ``keys`` is not there.
-            InvalidOption: Both are the same container, or this one could not store that compression.
-            ReadOnlyContainer: The container cannot be written.
-
+            ObjectNotFound: one of ``keys`` is not there.
+            InvalidOption: both are the same container, or this one could not store that compression.
+            ReadOnlyContainer: the container cannot be written.
         """
         from rsdos.maintenance import transfer
 
@@ -186,20 +183,19 @@ class Exchange(FacadePart):
         not keep the container open across the last step.
 
         Args:
-            to: The container version; 1 is that of disk-objectstore.
-            destination: The directory of the new container; None: in place.
-            compression: Compress everything anew: "zstd", "zlib+6", "none" and so on; None: copy stored bytes as they
+            to: the container version; 1 is that of disk-objectstore.
+            destination: the directory of the new container; None: in place.
+            compression: compress everything anew: "zstd", "zlib+6", "none" and so on; None: copy stored bytes as they
                 are, where the other version can store them so.
-            progress: Is told how far it is.
+            progress: receives the progress.
 
         Returns:
             What was moved, and the keys of objects that are damaged or went missing.
 
         Raises:
-            Busy: Maintenance is at work.
+            Busy: maintenance is at work.
             ContainerExists: ``destination`` is another container.
-            InvalidOption: The container cannot become one of that version.
-
+            InvalidOption: the container cannot become one of that version.
         """
         from rsdos.maintenance.migrate import migrate
 
@@ -228,26 +224,25 @@ class Exchange(FacadePart):
         continues. Readers, writers and maintenance go on.
 
         Args:
-            destination: The directory of all backups; ``[user@]host:path`` is one on another machine.
-            keep: How many older backups stay.
-            verify: Read and hash what the new backup has.
-            link: Link what did not change since the last backup; False copies everything.
-            rsync: The program that copies to another machine.
-            shell: The program that runs commands there.
-            silence: Seconds without a sign of life after which another machine is given up.
-            progress: Is told how far it is, in stored bytes.
+            destination: the directory of all backups; ``[user@]host:path`` is one on another machine.
+            keep: how many older backups stay.
+            verify: read and hash what the new backup has.
+            link: link what did not change since the last backup; False copies everything.
+            rsync: the program that copies to another machine.
+            shell: the program that runs commands there.
+            silence: seconds without a sign of life after which another machine is given up.
+            progress: receives the progress, in stored bytes.
 
         Returns:
             The path of the new backup, what was copied, and what is damaged in the container: it is copied as it is.
 
         Raises:
-            Busy: Another backup to the same place is at work.
-            ContainerExists: Backups of another container are there.
-            DamagedContainer: The newest manifest is damaged.
+            Busy: another backup to the same place is at work.
+            ContainerExists: backups of another container are there.
+            DamagedContainer: the newest manifest is damaged.
             InvalidOption: ``keep`` is below 0, or the place is inside the container.
-            NotOurs: Something else stands where the unfinished backup does.
-            OSError: Also when rsync or the shell fails.
-
+            NotOurs: something else stands where the unfinished backup does.
+            OSError: also when rsync or the shell fails.
         """
         from rsdos.maintenance.backup import backup, remote
         from rsdos.maintenance.backup.rsync import is_remote
@@ -272,11 +267,11 @@ class Exchange(FacadePart):
         The configuration is written last: killed at any moment, there is no container yet, and the next run continues.
 
         Args:
-            backup: One backup, or the directory of all: the newest then.
-            destination: The directory of the new container.
-            verify: Read and hash everything that was restored.
-            owner: Numbers of a user and a group that get all of it, which needs root; None: the backup's.
-            progress: Is told how far it is, in stored bytes.
+            backup: one backup, or the directory of all: the newest then.
+            destination: the directory of the new container.
+            verify: read and hash everything that was restored.
+            owner: numbers of a user and a group that get all of it, which needs root; None: the backup's.
+            progress: receives the progress, in stored bytes.
 
         Returns:
             What was restored, and what is damaged.
@@ -284,8 +279,7 @@ class Exchange(FacadePart):
         Raises:
             ContainerExists: ``destination`` is a container, or another directory that is not empty.
             InvalidOption: ``destination`` is inside the backup, or inside another container.
-            NotAContainer: There is no backup.
-
+            NotAContainer: there is no backup.
         """
         from rsdos.maintenance.backup import restore
 

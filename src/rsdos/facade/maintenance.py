@@ -46,7 +46,6 @@ class Maintenance(FacadePart):
 
         Raises:
             OSError.
-
         """
         from rsdos.maintenance import status
 
@@ -56,15 +55,14 @@ class Maintenance(FacadePart):
         """Do everything that there is to do of `clean`, `pack`, `repack` and `merge`.
 
         Args:
-            budget: Seconds after which no further step is begun; None: no limit.
-            progress: Is told how far it is.
+            budget: seconds after which no further step is begun; None: no limit.
+            progress: receives the progress.
 
         Returns:
             The report of each step; None for a step that was not begun.
 
         Raises:
-            Busy: Another operation is at work.
-
+            Busy: another operation is at work.
         """
         from rsdos.maintenance import optimize
 
@@ -84,16 +82,15 @@ class Maintenance(FacadePart):
 
         Args:
             compress: "auto" (what becomes clearly smaller by it), "yes", "no", or "keep" (the form that each has).
-            clean: Remove the loose files of what is safely packed.
-            progress: Is told how far it is, in bytes.
+            clean: remove the loose files of what is safely packed.
+            progress: receives the progress, in bytes.
 
         Returns:
             What was packed, and the keys of loose objects that are damaged: they stay where they are.
 
         Raises:
-            Busy: Another operation is at work.
-            InvalidOption: The container's programs could not read that form.
-
+            Busy: another operation is at work.
+            InvalidOption: the container's programs could not read that form.
         """
         from rsdos.maintenance import pack
 
@@ -103,14 +100,13 @@ class Maintenance(FacadePart):
         """Remove the loose files of objects that are safely packed, and what dead writers left.
 
         Args:
-            progress: Is told how far it is, in objects.
+            progress: receives the progress, in objects.
 
         Returns:
             What was removed, and the keys of objects whose packed copy is damaged: their loose files stay.
 
         Raises:
-            Busy: Another operation is at work.
-
+            Busy: another operation is at work.
         """
         from rsdos.maintenance import clean
 
@@ -132,17 +128,16 @@ class Maintenance(FacadePart):
         Args:
             compression: "keep" copies stored bytes as they are; "none", "zstd", "zstd:+3", "zlib+1" and so on decode
                 and encode every object of every pack.
-            min_dead: Rewrite only packs of whose stored bytes at least this share is dead, from 0 to 1.
-            pack_id: Rewrite only this pack, whatever share of it is dead.
-            progress: Is told how far it is, in stored bytes.
+            min_dead: rewrite only packs of whose stored bytes at least this share is dead, from 0 to 1.
+            pack_id: rewrite only this pack, whatever share of it is dead.
+            progress: receives the progress, in stored bytes.
 
         Returns:
             What was rewritten, skipped, and damaged. Damaged objects are copied as they are.
 
         Raises:
-            Busy: Another operation is at work.
-            InvalidOption: There is no such pack, or the container's programs could not read that compression.
-
+            Busy: another operation is at work.
+            InvalidOption: there is no such pack, or the container's programs could not read that compression.
         """
         from rsdos.maintenance import repack
 
@@ -155,14 +150,13 @@ class Maintenance(FacadePart):
         Other commits wait for it: 3 seconds for ten million objects.
 
         Args:
-            progress: Is told when it begins and ends.
+            progress: receives the beginning and the end.
 
         Returns:
             How many segments there were, and how many there are.
 
         Raises:
-            Busy: Another operation is at work.
-
+            Busy: another operation is at work.
         """
         from rsdos.maintenance import merge
 
@@ -174,16 +168,15 @@ class Maintenance(FacadePart):
         The space of packed objects becomes dead bytes, which `repack` gives back.
 
         Args:
-            keys: The keys of the objects.
-            progress: Is told how far it is, in objects.
+            keys: the keys of the objects.
+            progress: receives the progress, in objects.
 
         Returns:
             The keys of the objects that were there.
 
         Raises:
-            Busy: Another operation is at work.
-            InvalidKey: Before anything is deleted.
-
+            Busy: another operation is at work.
+            InvalidKey: before anything is deleted.
         """
         from rsdos.maintenance import delete
 
@@ -199,17 +192,16 @@ class Maintenance(FacadePart):
         it: list every key that is needed first.
 
         Args:
-            keys: The keys of the objects to keep. Memory: 8 bytes for each.
-            progress: Is told how far it is, in objects.
+            keys: the keys of the objects to keep. Memory: 8 bytes for each.
+            progress: receives the progress, in objects.
 
         Returns:
             How many objects were deleted.
 
         Raises:
-            Busy: Another operation is at work.
-            InvalidKey: Before anything is deleted.
-            InvalidOption: There is no key: that would delete everything.
-
+            Busy: another operation is at work.
+            InvalidKey: before anything is deleted.
+            InvalidOption: there is no key: that would delete everything.
         """
         from rsdos.maintenance import retain
 
@@ -232,17 +224,16 @@ class Maintenance(FacadePart):
         Args:
             depth: "quick" checks structure, sizes and the CRC-32 of stored bytes; "full" decodes and hashes every
                 object. Containers of version 1 have no CRC-32: there only "full" reads objects.
-            share: Check only this share of all keys, above 0 and at most 1; the same keys every time.
-            resume: Continue a run of the same kind that ended early.
-            budget: Seconds after which no further object is begun; None: no limit.
-            progress: Is told how far it is, in stored bytes.
+            share: check only this share of all keys, above 0 and at most 1; the same keys every time.
+            resume: continue a run of the same kind that ended early.
+            budget: seconds after which no further object is begun; None: no limit.
+            progress: receives the progress, in stored bytes.
 
         Returns:
             What is damaged; ``is_good`` says whether nothing is, and ``is_finished`` whether everything was checked.
 
         Raises:
-            InvalidOption: Also when the run to resume was of another kind.
-
+            InvalidOption: also when the run to resume was of another kind.
         """
         from rsdos.maintenance.check import validate
 
@@ -256,16 +247,15 @@ class Maintenance(FacadePart):
         nothing is done. Repair the index before the objects.
 
         Args:
-            progress: Is told when it begins and ends.
+            progress: receives the beginning and the end.
 
         Returns:
             What was done, and the keys of objects whose bytes are gone.
 
         Raises:
-            Busy: Another operation is at work.
-            DamagedContainer: The index cannot be rebuilt: packs of version 1 do not describe themselves.
-            InvalidOption: A migration was not finished.
-
+            Busy: another operation is at work.
+            DamagedContainer: the index cannot be rebuilt: packs of version 1 do not describe themselves.
+            InvalidOption: a migration was not finished.
         """
         from rsdos.maintenance.repair import index as repair_index
 
@@ -282,21 +272,20 @@ class Maintenance(FacadePart):
         """Validate everything, and replace each damaged object by a good copy.
 
         Args:
-            sources: Containers, or their paths, that may have good copies, in the order in which they are asked:
+            sources: containers, or their paths, that may have good copies, in the order in which they are asked:
                 of any version, with the same hash; a backup is one. The container's own other copy comes first.
-            depth: How damage is looked for; see `validate`.
-            unrepairable: What becomes of damaged objects without a good copy: "keep" leaves them, for a run with
+            depth: how damage is looked for; see `validate`.
+            unrepairable: what becomes of damaged objects without a good copy: "keep" leaves them, for a run with
                 another source; "quarantine" moves what there is of them to ``quarantine/``.
-            progress: Is told how far it is.
+            progress: receives the progress.
 
         Returns:
             What was repaired, and what was not.
 
         Raises:
-            Busy: Another operation is at work.
-            InvalidOption: A source has another hash or is the container itself; or objects would go to quarantine
+            Busy: another operation is at work.
+            InvalidOption: a source has another hash or is the container itself; or objects would go to quarantine
                 while the index is damaged.
-
         """
         from rsdos.maintenance.repair import objects as repair_objects
         from rsdos.stores.findings import Depth

@@ -43,22 +43,21 @@ class OldNames(Maintenance):
         """Make the container; see `Container.create`.
 
         Args:
-            clear: First delete a container that is there, with all its objects.
-            pack_size_target: As for `Container.create`.
-            loose_prefix_len: As for `Container.create`.
-            hash_type: As for `Container.create`.
+            clear: first delete a container that is there, with all its objects.
+            pack_size_target: as for `Container.create`.
+            loose_prefix_len: as for `Container.create`.
+            hash_type: as for `Container.create`.
             compression_algorithm: ``compression`` of `Container.create`.
-            loose_compression: As for `Container.create`.
-            durability: As for `Container.create`.
-            container_version: As for `Container.create`.
-            readers: As for `Container.create`.
-            sharing: As for `Container.create`.
+            loose_compression: as for `Container.create`.
+            durability: as for `Container.create`.
+            container_version: as for `Container.create`.
+            readers: as for `Container.create`.
+            sharing: as for `Container.create`.
 
         Raises:
-            Busy: Maintenance is at work in the container to clear.
-            ContainerExists: There is a container, or another directory that is not empty.
-            InvalidOption: Before anything is touched.
-
+            Busy: maintenance is at work in the container to clear.
+            ContainerExists: there is a container, or another directory that is not empty.
+            InvalidOption: before anything is touched.
         """
         config = Config(
             compression=compression_algorithm,
