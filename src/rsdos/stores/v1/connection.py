@@ -33,7 +33,7 @@ _MOST_VALUE = 1 << 20
 """Bytes of a value, of which the longest of ours is a key, and of a statement, which may name a thousand of them."""
 
 _STEPS = 1 << 20
-"""Steps of SQLite's machine (10 to 20 ms) after which it asks whether to go on."""
+"""Steps of SQLite's machine (10 to 20 ms) between two checks whether a statement may continue."""
 
 _PATIENT = 50
 """As often it may ask in one statement, and as often more as it has ..."""
@@ -61,7 +61,7 @@ class Connection:
         self.pid = os.getpid()
         self.is_immutable = is_immutable
         self.writer: weakref.ref[object] | None = None
-        """What has begun a transaction and is to end it."""
+        """The object that has begun a transaction and has to end it."""
         self._left: deque[int] = deque()
         self._sqlite: sqlite3.Connection | None = sqlite3.connect(
             f"file:{quote(path)}?{how}", uri=True, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
@@ -72,18 +72,18 @@ class Connection:
 
     @property
     def sqlite(self) -> sqlite3.Connection:
-        """SQLite's own, for as long as this is held. Raises `sqlite3.ProgrammingError` when it is closed."""
+        """Return SQLite's own connection. Raises `sqlite3.ProgrammingError` when it is closed."""
         if self._sqlite is None:
             raise sqlite3.ProgrammingError("this connection is closed")
         return self._sqlite
 
     @property
     def is_usable(self) -> bool:
-        """Whether it is open, and this process's."""
+        """Whether it is open, and belongs to this process."""
         return self._sqlite is not None and self.pid == os.getpid()
 
     def guard(self) -> None:
-        """Bound what a file that a stranger has made can ask for."""
+        """Limit what a hostile file can make SQLite do."""
         sqlite = self.sqlite
         for limit, most in (
             (sqlite3.SQLITE_LIMIT_LENGTH, _MOST_VALUE),
@@ -96,19 +96,19 @@ class Connection:
             sqlite.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE)
             sqlite.setconfig(sqlite3.SQLITE_DBCONFIG_ENABLE_TRIGGER, False)
             sqlite.setconfig(sqlite3.SQLITE_DBCONFIG_ENABLE_VIEW, False)
-        # No function of ours: an interrupt that is raised in one is lost. An empty queue is an error, which ends it.
+        # Not a Python function: an interrupt in one is lost. An empty queue raises an error, which ends it.
         sqlite.set_progress_handler(self._left.popleft, _STEPS)
         sqlite.execute("PRAGMA trusted_schema=OFF")
         sqlite.execute("PRAGMA cell_size_check=ON")
         sqlite.execute("PRAGMA cache_size=-2000")  # As it is, whatever the file says.
 
     def look_at_size(self) -> None:
-        """Let a statement that goes through all rows have as many steps as the file has reason for now."""
+        """Allow a statement that goes through all rows as many steps as the present size of the file explains."""
         length = sum(map(posix.length_of, (self.path, f"{self.path}-wal")))
         self.patience = _PATIENT + length * _STEPS_PER_BYTE // _STEPS
 
     def execute(self, query: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
-        """As ever; a statement that takes more steps than the file can be a reason for is interrupted.
+        """Execute a statement. One that takes more steps than the size of the file explains is interrupted.
 
         The answers are fetched for as long as this is held.
         """
@@ -117,29 +117,29 @@ class Connection:
         return self.sqlite.execute(query, values)
 
     def all(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """All answers."""
+        """Return all answers."""
         return self.execute(query, values).fetchall()
 
     def one(self, query: str, values: Sequence[object] = ()) -> Any:
-        """The first answer, None if there is none."""
+        """Return the first answer, None if there is none."""
         return self.execute(query, values).fetchone()
 
     def change(self, query: str, rows: Iterable[Sequence[object]]) -> int:
-        """Do something with many rows; returns how many were changed."""
+        """Execute a statement for many rows; return how many were changed."""
         return self.sqlite.executemany(query, rows).rowcount
 
     def commit(self) -> None:
-        """End a transaction: what was done in it is there."""
+        """Commit a transaction."""
         self.execute("COMMIT")
 
     def undo(self) -> None:
-        """End a transaction that is under way, if this process has begun it. Raises nothing."""
+        """Roll back the open transaction, if this process has begun it. Raises nothing."""
         if self.is_usable:
             with suppress(sqlite3.Error):
                 self.sqlite.rollback()
 
     def version(self) -> object:
-        """A value that changes when others commit."""
+        """Return a value that changes when others commit."""
         if self.is_immutable:
             status = os.stat(self.path)
             return status.st_mtime_ns, status.st_size
@@ -179,17 +179,17 @@ class CachedConnections:
 
     def __init__(self) -> None:
         self._connections: dict[tuple[str, int], Connection] = {}
-        """By path and thread, all threads'. What comes out of it, and what is listed, is one step."""
+        """The connections of all threads, by path and thread. To take one out, or to list them, is one step."""
 
     def put(self, connection: Connection) -> None:
-        """Keep a connection, in the place of the one that was kept longest."""
+        """Keep a connection, and drop the one that was kept longest."""
         if connection.is_usable and not connection.is_immutable and not connection.sqlite.in_transaction:
             self._connections[connection.path, threading.get_ident()] = connection
             for oldest in list(self._connections)[:-_MOST_PARKED]:
                 self._connections.pop(oldest, None)
 
     def take(self, path: str) -> Connection | None:
-        """The connection to what is the file at ``path`` now, if there is one."""
+        """Return the connection to the file that is at ``path`` now, if one is kept."""
         connection = self._connections.pop((path, threading.get_ident()), None)
         if connection is None or not connection.is_usable:
             return None
@@ -200,7 +200,7 @@ class CachedConnections:
         return connection if connection.file == (status.st_dev, status.st_ino) else None
 
     def drop(self, path: str) -> None:
-        """Close those to the index at ``path``, of all threads."""
+        """Close the connections of all threads to the index at ``path``."""
         for key in list(self._connections):
             if key[0] == path:
                 self._connections.pop(key, None)
@@ -258,7 +258,7 @@ def connect(layout: V1Layout) -> Connection:
             if _has_log(path):
                 raise full from error
             return _opened(path, "mode=ro&immutable=1", is_immutable=True)
-        # Where there are no locks nobody writes from here, and it is read as from a mount that is read-only.
+        # Without locks this machine cannot write, and the index is read as on a read-only mount.
         is_lockless = writable and lacks_locks(layout.root)
         known = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR)
         if primary(error) not in known and not is_lockless:
@@ -279,7 +279,7 @@ def _has_log(path: str) -> bool:
 
 
 def _need_descriptors(path: str) -> None:
-    """Raise OSError when it was for want of descriptors: SQLite, which needs three, does not tell that from others."""
+    """Raise OSError when the descriptors ran out: SQLite needs three, and has no error of its own for that."""
     with ExitStack() as opened:
         for _ in range(3):
             opened.enter_context(posix.open_directory(os.path.dirname(path)))
@@ -296,7 +296,7 @@ def _is_cut_short(connection: Connection) -> bool:
 
 
 def can_write(layout: V1Layout) -> bool:
-    """Whether the file system lets us write the index, and make the files that SQLite needs beside it."""
+    """Return whether the index can be written, and the files that SQLite needs beside it can be made."""
     return os.access(layout.database, os.W_OK) and os.access(layout.root, os.W_OK)
 
 

@@ -1,4 +1,4 @@
-"""The index of container version 1, read and written: connections, what they see, and transactions.
+"""The index of container version 1: its rows, read and written through one connection for each thread.
 
 One table, ``db_object`` (hashkey, compressed, size, offset, length, pack_id), as disk-objectstore makes it. Its rows
 come from outside: every number is checked before it is used.
@@ -32,14 +32,14 @@ _IN = 1000
 """Keys of one IN list. 100,000 of 500,000 keys, sorted: 4.4 us each with 950, 5.6 with 10,000. Unsorted: 8.9."""
 
 SHARED = "has another name, in a copy of the container that was made with hard links"
-"""What keeps an index from being written."""
+"""The reason why an index is not written."""
 
 REPLACED = "another index was put in its place since it was opened: open it anew"
-"""What a write says that has begun on the index of before."""
+"""The reason of a write that began on an index that was replaced since."""
 
 
 class Sums(NamedTuple):
-    """The rows added up."""
+    """The sums of some rows."""
 
     objects: int
     size: int
@@ -62,25 +62,25 @@ class Database:
     """
 
     def __init__(self, layout: V1Layout, original: Original | None = None) -> None:
-        """``original`` tells whether the container is another by now; default: than when that is asked first."""
+        """``original`` knows the container that was opened; by default it is the one of the first check."""
         self._layout = layout
         self._path = layout.database
         self._original = original or Original(layout, VERSION_1)
         self._local = threading.local()
         self._relaxed = 0
-        """Transactions of this object's that are not put on stable storage by their end."""
+        """Transactions of this object whose end does not put them on stable storage."""
 
     # Reading.
 
     def find(self, key: str) -> Row | None:
-        """The row of a key."""
+        """Return the row of a key."""
         with self._errors():
             query = f"SELECT {COLUMNS} FROM db_object WHERE hashkey = ?"
             row = self._connection().one(query, (key,))
         return None if row is None else checked(row)
 
     def find_many(self, keys: Sequence[str]) -> list[Row]:
-        """The rows of those keys that have one, in no particular order. A key that comes twice is found once."""
+        """Return the rows of those keys that have one, in no particular order; of a key that comes twice only one."""
         rows: list[tuple[Any, ...]] = []
         with self._errors():
             keys = sorted(keys)
@@ -93,7 +93,7 @@ class Database:
         return list(map(checked, rows))
 
     def keys(self, prefix: str = "") -> Iterator[list[str]]:
-        """All keys that begin with ``prefix``, sorted, in lists of bounded size."""
+        """Yield all keys that begin with ``prefix``, sorted, in lists of bounded size."""
         last = prefix
         query = "SELECT hashkey FROM db_object WHERE hashkey >= ? ORDER BY hashkey LIMIT ?"
         later = query.replace(">=", ">")
@@ -111,7 +111,7 @@ class Database:
             last, query = keys[-1], later
 
     def _pages(self, query: str, values: tuple[object, ...] = ()) -> Iterator[list[tuple[Any, ...]]]:
-        """What a query answers, in lists of bounded size; as it is at the first."""
+        """Yield the answers of a query in lists of bounded size, as of the first list."""
         with self._errors():
             connection = self._scanning()  # Held to the end: another thread may let go of it meanwhile.
             cursor = connection.execute(query, values)
@@ -126,23 +126,23 @@ class Database:
             cursor.close()
 
     def places(self) -> Iterator[list[Row]]:
-        """All rows in the order of their keys, in lists of bounded size; as they are at the first."""
+        """Yield all rows in the order of their keys, in lists of bounded size, as of the first list."""
         for rows in self._pages(f"SELECT {COLUMNS} FROM db_object ORDER BY hashkey"):
             yield list(map(checked, rows))
 
     def in_storage_order(self) -> Iterator[tuple[int, str]]:
-        """(pack id, key) of all rows that make sense, in storage order; as they are at the first."""
+        """Yield (pack id, key) of all rows that make sense, in storage order, as of the first."""
         for rows in self._pages(f'SELECT {COLUMNS} FROM db_object ORDER BY pack_id, "offset"'):
             yield from ((row.pack_id, row.key) for row in map(checked, rows) if row.makes_sense)
 
     def rows(self, pack_id: int) -> Iterator[list[Row]]:
-        """The rows of one pack in the order of their offsets, in lists of bounded size; as they are at the first."""
+        """Yield the rows of one pack in the order of their offsets, in lists of bounded size, as of the first list."""
         query = f'SELECT {COLUMNS} FROM db_object WHERE pack_id = ? ORDER BY "offset"'
         for rows in self._pages(query, (pack_id,)):
             yield [row for row in map(checked, rows) if row.makes_sense]
 
     def hostile(self, hash_type: HashType) -> Iterator[list[tuple[str, str]]]:
-        """(key, what is wrong with it) of rows that nobody can use, in lists of bounded size; mostly empty ones."""
+        """Yield (key, fault) of rows that cannot be used, in lists of bounded size; most lists are empty."""
         for rows in self._hostile(hash_type):
             yield [
                 (str(key), "its row makes no sense" if hash_type.is_key(key) else "the key of a row is none")
@@ -150,7 +150,7 @@ class Database:
             ]
 
     def hostile_rows(self, hash_type: HashType) -> Iterator[tuple[object, ...]]:
-        """(id, columns) of those rows, as they stand."""
+        """Yield (id, columns) of those rows, as they are."""
         for rows in self._hostile(hash_type):
             yield from rows
 
@@ -166,7 +166,7 @@ class Database:
                 yield []
 
     def stats(self) -> dict[int, Sums]:
-        """What the rows of each pack add up to; a size or length that is none counts as 0."""
+        """Return the sums of the rows of each pack; an impossible size or length counts as 0."""
         size, length = (
             f"TOTAL(CASE WHEN typeof({name}) = 'integer' AND {name} BETWEEN 0 AND ? THEN {name} ELSE 0 END)"
             for name in ("size", "length")
@@ -174,19 +174,19 @@ class Database:
         query = f"SELECT pack_id, COUNT(*), {size}, {length} FROM db_object GROUP BY pack_id ORDER BY pack_id"
         with self._errors():
             rows = self._scanning().all(query, (MOST - 1, MOST - 1))
-        # Rows of what is no pack at all count nowhere.
+        # Rows of a number that no pack can have are not counted.
         return {row[0]: Sums(row[1], int(row[2]), int(row[3])) for row in rows if type(row[0]) is int}
 
     def count(self) -> int:
-        """How many rows there are."""
+        """Return the number of rows."""
         with self._errors():
-            # Of COUNT(*) SQLite makes one step, however long that takes: 8 ms for a million rows, and this 70.
+            # SQLite makes COUNT(*) one step, however long it takes: 8 ms for a million rows; this takes 70.
             (count,) = self._scanning().one("SELECT COUNT(hashkey) FROM db_object")
         assert isinstance(count, int)
         return count
 
     def ends(self) -> dict[int, int]:
-        """How much of each pack the rows that make sense need, by pack id."""
+        """Return the length of each pack that the rows that make sense need, by pack id."""
         query = (
             "SELECT pack_id, MAX(\"offset\" + length) FROM db_object WHERE typeof(pack_id) = 'integer' "
             "AND typeof(\"offset\") = 'integer' AND typeof(length) = 'integer' "
@@ -196,23 +196,23 @@ class Database:
             return dict(self._scanning().all(query, (MOST - 1,) * 3))
 
     def has_rows(self, pack_id: int) -> bool:
-        """Whether any row leads to a pack."""
+        """Return whether any row leads to a pack."""
         with self._errors():
             query = "SELECT 1 FROM db_object WHERE pack_id = ? LIMIT 1"
             return self._scanning().one(query, (pack_id,)) is not None
 
     def pack_ids(self) -> list[int]:
-        """The packs that rows lead to, ascending."""
+        """Return the packs that rows lead to, ascending."""
         return sorted(self.stats())
 
     def version(self) -> Sight:
-        """What this thread's connection sees now."""
+        """Return what this thread's connection sees now."""
         with self._errors():
             connection = self._connection()
             return Sight(id(connection), connection.version())
 
     def check(self) -> None:
-        """SQLite's own check of the file."""
+        """Run SQLite's own check of the file. Raises `DamagedContainer`."""
         with self._errors():
             (answer,) = self._scanning().one("PRAGMA quick_check(1)")
         if answer != "ok":
@@ -243,7 +243,7 @@ class Database:
         if connection.is_immutable:
             if not can_write(self._layout):
                 raise ReadOnlyContainer(self._layout.root, "no permission to write packs.idx")
-            # It was opened when there was no room to write, or where nothing can be locked.
+            # It was opened when the disk was full, or where nothing can be locked.
             self._local.connection = None
             connection.close()
             connection = self._own_connection()
@@ -258,20 +258,20 @@ class Database:
             connection.undo()  # Of a block whose end was interrupted as well.
         connection.look_at_size()
         connection.execute(f"PRAGMA synchronous={'FULL' if durability is Durability.FULL else 'NORMAL'}")
-        # Before it begins: an interrupt may come right behind.
+        # Before it begins: an interrupt may come right after.
         connection.writer, transaction.begun = weakref.ref(transaction), connection
         try:
             connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
             if primary(error) != sqlite3.SQLITE_READONLY or not can_write(self._layout):
                 raise
-            # It is the memory beside the log that cannot be written.
+            # The shared memory beside the log cannot be written.
             connection.close()
             self._local.connection = without_shared_memory(self._path)
             self._begin(transaction, durability)
 
     def _own_connection(self) -> Connection:
-        """A connection to write through: to the file that has our name now, and no other.
+        """Return a connection to write through: to the file that has the index's name now, and no other.
 
         A copy by ``cp -al`` has the same file as its index, and would get our rows without our packs.
         """
@@ -291,12 +291,12 @@ class Database:
 
     @property
     def is_connected(self) -> bool:
-        """Whether this thread has a connection already."""
+        """Return whether this thread has a connection already."""
         own: Connection | None = getattr(self._local, "connection", None)
         return own is not None and own.is_usable
 
     def is_in_place(self) -> bool:
-        """Whether what this thread reads is the file that has the index's name. One ``stat``."""
+        """Return whether this thread reads the file that has the index's name. One ``stat``."""
         try:
             status = os.stat(self._path)
         except FileNotFoundError:
@@ -304,9 +304,10 @@ class Database:
         return self._connection().file == (status.st_dev, status.st_ino)
 
     def is_of_now(self) -> bool:
-        """Whether what this thread has read is the container's own index: asked behind a look that an insert leans on.
+        """Return whether this thread has read the container's own index. Inserts ask after a lookup that they lean on.
 
-        False: it is another file by now, to which the next look goes. Raises `ContainerReplaced`, `NotAContainer`.
+        False: another file has its name by now, and the next lookup goes to that. Raises `ContainerReplaced`,
+        `NotAContainer`.
         """
         self._original.check()
         if self.is_in_place():
@@ -317,7 +318,7 @@ class Database:
         return False
 
     def renew(self) -> None:
-        """Go on with the file that has the index's name now, if that is another than this thread has open.
+        """Continue with the file that has the index's name now, if this thread has another one open.
 
         Raises `ContainerReplaced` or `NotAContainer` when it is that of another container, or of another version.
         """
@@ -326,16 +327,16 @@ class Database:
             self._local.connection = None
 
     def settle(self) -> None:
-        """Make the rows that are seen now the ones that a crash leaves.
+        """Commit an empty transaction, so that the log ends with the rows that are seen now.
 
-        A commit of which the sync failed is undone, but stands in the log, and a program that finds the log without
-        anybody at work takes it for one that was done. The next commit overwrites it: this is one that changes nothing.
+        A commit whose sync failed is undone, but it is still in the log. A program that finds the log while nobody uses
+        it would replay that commit. The next commit overwrites it: this one changes nothing.
         """
         with self.writing() as transaction:
             transaction.touch()
 
     def sync_log(self) -> bool:
-        """Put on stable storage what is seen now, of relaxed writers too; False where it was, by this thread.
+        """Put what is seen now on stable storage, of relaxed writers too. Return False where this thread has done so.
 
         The log has no locks of SQLite's, which closing it would give up: they are on the index and the shared memory.
         """
@@ -356,7 +357,7 @@ class Database:
             connection.execute("VACUUM")
 
     def seal(self) -> None:
-        """Make one synced file of the index, which can be renamed then. Nobody else has it open."""
+        """Make the index one synced file, which can be renamed then. Nobody else has it open."""
         with self._errors():
             connection = self._connection()
             connection.one("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -376,7 +377,7 @@ class Database:
                 target.close()
 
     def copy_alone(self, path: str) -> None:
-        """`copy_to`, when nobody else has the index open, nor this any more; raises `Busy`."""
+        """Like `copy_to`, once this object has closed the index. Raises `Busy` when anybody else has it open."""
         with self._errors():
             copy_alone(self._path, path)
 
@@ -384,12 +385,12 @@ class Database:
 
     def _connection(self) -> Connection:
         own: Connection | None = getattr(self._local, "connection", None)
-        # Closed: the parent's, or that of a container that is garbage and works on all the same.
+        # It is closed in a forked child, and in a container that is garbage and still works.
         if own is None or not own.is_usable:
             own = self._local.connection = parked.take(self._path) or connect(self._layout)
             self._local.synced = None
         elif own.is_immutable and posix.length_of(f"{self._path}-wal"):
-            # Somebody who may write has begun to, behind what this one looks at.
+            # A program that may write has begun a log, which this connection does not see.
             own.close()
             self._local.connection = None
             own = self._local.connection = connect(self._layout)
@@ -397,24 +398,24 @@ class Database:
         return own
 
     def _scanning(self) -> Connection:
-        """The connection, for a statement that goes through all rows."""
+        """Return the connection, for a statement that goes through all rows."""
         connection = self._connection()
         connection.look_at_size()
         return connection
 
     def let_go(self) -> None:
-        """Let go of all connections: each is closed as soon as no thread is at work with it."""
+        """Drop all connections: each is closed as soon as no thread uses it."""
         self._local = threading.local()
 
     def rest(self) -> None:
-        """`let_go`, but for this thread's connection, kept for who opens the same index next: `CachedConnections`."""
+        """Like `let_go`, but keep this thread's connection for the next opening of the index: `CachedConnections`."""
         own: Connection | None = getattr(self._local, "connection", None)
         self._local = threading.local()
         if own is not None:
             parked.put(own)
 
     def close(self) -> None:
-        """`let_go`, also of the connections that are kept."""
+        """Like `let_go`, and close the connections that are kept."""
         self.let_go()
         parked.drop(self._path)
 
@@ -431,11 +432,11 @@ class Database:
             self._original.check()
             raise
         except FileNotFoundError as error:
-            # The last step of a migration came between two looks.
+            # The last step of a migration came between two statements.
             self._original.check()
             if error.filename != self._path:
                 raise
             raise DamagedContainer(self._path, "the index is missing") from error
         except UnicodeDecodeError as error:
-            # Of SQLite's own message, which quotes what it met.
+            # SQLite's own message quotes the data.
             raise DamagedContainer(self._path, "not the index of a container: its schema is no text") from error

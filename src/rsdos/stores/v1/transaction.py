@@ -1,4 +1,4 @@
-"""What changes the rows of container version 1's index, between ``BEGIN`` and ``COMMIT``."""
+"""Changing the rows of container version 1's index, between ``BEGIN`` and ``COMMIT``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rsdos.stores.v1.row import COLUMNS, PAGE, Row
 
 
 class Transaction:
-    """What can be done between ``BEGIN`` and ``COMMIT``."""
+    """An open transaction. One thread."""
 
     def __init__(self) -> None:
         self.begun: Connection | None = None
@@ -24,7 +24,7 @@ class Transaction:
         return self.begun
 
     def undo(self) -> None:
-        """End it, and nothing is done, if it has begun here. Raises nothing."""
+        """Roll it back, if it has begun here. Raises nothing."""
         if self.begun:
             self.begun.undo()
 
@@ -34,21 +34,21 @@ class Transaction:
         self.connection.execute(f"PRAGMA user_version={int(version)}")
 
     def insert(self, rows: Iterable[Row]) -> int:
-        """Add rows; those whose key has one already are passed over. Returns how many were added."""
+        """Add rows, except those whose key has one already; return how many were added."""
         query = f"INSERT OR IGNORE INTO db_object ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"
         return self.connection.change(query, rows)
 
     def replace(self, rows: Iterable[Row]) -> None:
-        """Put rows in the place of those of the same key, if there are any."""
+        """Add rows, and replace those of the same key."""
         query = 'UPDATE db_object SET compressed=?, size=?, "offset"=?, length=?, pack_id=? WHERE hashkey=?'
         self.connection.change(query, ((*row[1:], row.key) for row in rows))
 
     def move(self, pack_id: int, other: int) -> None:
-        """Say that the objects of one pack stand, at the same offsets, in another."""
+        """Point the rows of one pack to the same offsets of another."""
         self.connection.execute("UPDATE db_object SET pack_id=? WHERE pack_id=?", (other, pack_id))
 
     def rows(self, pack_id: int) -> Iterator[list[tuple[int, int, int]]]:
-        """(id, offset, length) of the rows of a pack, in lists of bounded size; `place` may be called between them."""
+        """Yield (id, offset, length) of a pack's rows, in lists of bounded size; `place` may be called between them."""
         last = -1
         query = 'SELECT id, "offset", length FROM db_object WHERE pack_id = ? AND id > ? ORDER BY id LIMIT ?'
         while rows := self.connection.all(query, (pack_id, last, PAGE)):
@@ -72,5 +72,5 @@ class Transaction:
         self.connection.execute(query, row if row.makes_sense else (row.key,))
 
     def delete(self, keys: Iterable[str]) -> int:
-        """Remove the rows of keys; returns how many there were."""
+        """Remove the rows of keys; return how many there were."""
         return self.connection.change("DELETE FROM db_object WHERE hashkey=?", ((key,) for key in keys))
