@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from enum import Enum, IntEnum, IntFlag
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
@@ -199,6 +200,30 @@ class Record(NamedTuple):
     @property
     def extent(self) -> Extent:
         return Extent(self.pack_id, self.offset, self.length)
+
+
+class Counts(NamedTuple):
+    """A number of ``objects``, their raw bytes (``size``) and their stored bytes (``length``)."""
+
+    objects: int = 0
+    size: int = 0
+    length: int = 0
+
+    def __add__(self, other: Counts) -> Counts:  # type: ignore[override]  # of a tuple
+        return Counts(self[0] + other[0], self[1] + other[1], self[2] + other[2])
+
+    def __sub__(self, other: Counts) -> Counts:
+        return Counts(self[0] - other[0], self[1] - other[1], self[2] - other[2])
+
+    def within(self, most: Counts) -> Counts:
+        """Return these counts, each at least 0 and at most that of ``most``."""
+        objects, size, length = (min(max(count, 0), limit) for count, limit in zip(self, most, strict=True))
+        return Counts(objects, size, length)
+
+    @classmethod
+    def sum(cls, counts: Iterable[Counts]) -> Counts:
+        """Return the sum of many counts."""
+        return cls(*map(sum, zip(*counts, strict=True)))
 
 
 class Stored(NamedTuple):

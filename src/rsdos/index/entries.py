@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rsdos.hashing import join_digests
-from rsdos.model import DIGEST_BYTES, Record, RecordFlag
+from rsdos.model import DIGEST_BYTES, Counts, Record, RecordFlag
 
 PREFIX = np.dtype("<u8")
 RECORD = np.dtype(
@@ -43,8 +43,6 @@ Positions: TypeAlias = npt.NDArray[np.intp]
 Records: TypeAlias = npt.NDArray[Any]
 Prefixes: TypeAlias = npt.NDArray[np.uint64]
 Mask: TypeAlias = npt.NDArray[np.bool_]
-Counts: TypeAlias = tuple[int, int, int]
-"""Objects, their raw bytes, their stored bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +250,7 @@ class Entries:
         for pack_id in pack_ids[np.append(True, pack_ids[1:] != pack_ids[:-1])[: len(self)]].tolist():
             mine = self.records[self.records["pack_id"] == pack_id]
             size, length = (int(mine[name].sum(dtype=np.uint64)) for name in ("size", "length"))
-            counted[pack_id] = (len(mine), size, length)
+            counted[pack_id] = Counts(len(mine), size, length)
         return counted
 
     def storage_order(self) -> Positions:
@@ -332,14 +330,10 @@ class Entries:
         return Entries(self.prefixes, records)
 
     @property
-    def total_size(self) -> int:
-        """Raw bytes of all entries."""
-        return int(self.records["size"].sum(dtype=np.uint64))
-
-    @property
-    def total_length(self) -> int:
-        """Stored bytes of all entries."""
-        return int(self.records["length"].sum(dtype=np.uint64))
+    def total(self) -> Counts:
+        """The number of the entries, and their raw and stored bytes."""
+        size, length = (int(self.records[name].sum(dtype=np.uint64)) for name in ("size", "length"))
+        return Counts(len(self), size, length)
 
     @property
     def tombstones(self) -> int:

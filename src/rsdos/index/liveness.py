@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rsdos.index.entries import Counts, Entries, Mask, Positions
+from rsdos.index.entries import Entries, Mask, Positions
 from rsdos.index.manifest import Manifest, PackEntry
+from rsdos.model import Counts
 
 
 def live_mask(table: Entries, packs: Sequence[int]) -> Mask:
@@ -59,21 +60,11 @@ def with_dead_counts(manifest: Manifest, before: Entries, after: Entries) -> Man
     offset), is the one that counts; the others are dead bytes.
     """
     gone, come = (table.take(table.distinct()).counts() for table in (before, after))
-    none = (0, 0, 0)
+    none = Counts()
     packs = (_with_dead(pack, gone.get(pack.id, none), come.get(pack.id, none)) for pack in manifest.packs)
     return manifest._replace(packs=tuple(packs))
 
 
 def _with_dead(pack: PackEntry, gone: Counts, come: Counts) -> PackEntry:
-    # Within bounds whatever was counted before: a manifest that contradicts itself would be taken for damaged.
-    objects, size, stored = (
-        min(max(dead + less - more, 0), total)
-        for dead, total, less, more in zip(
-            (pack.dead_objects, pack.dead_size, pack.dead_stored),
-            (pack.objects, pack.size, pack.stored),
-            gone,
-            come,
-            strict=True,
-        )
-    )
-    return pack._replace(dead_objects=objects, dead_size=size, dead_stored=stored)
+    # Within bounds, whatever was counted before: a manifest that contradicts itself counts as damaged.
+    return pack.counting(pack.total, (pack.dead + gone - come).within(pack.total))

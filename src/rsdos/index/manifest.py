@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 from rsdos.layout import LAST_NUMBER, LAST_PACK
+from rsdos.model import Counts
 from rsdos.storage.checked_json import decode_document, encode_document
 
 VERSION = 2
@@ -43,6 +44,25 @@ class PackEntry(NamedTuple):
     dead_objects: int = 0
     dead_size: int = 0
     dead_stored: int = 0
+
+    @property
+    def total(self) -> Counts:
+        """Everything that was ever appended."""
+        return Counts(self.objects, self.size, self.stored)
+
+    @property
+    def dead(self) -> Counts:
+        """The part that no key leads to any more."""
+        return Counts(self.dead_objects, self.dead_size, self.dead_stored)
+
+    @property
+    def live(self) -> Counts:
+        """The part that keys lead to, each key counted once."""
+        return self.total - self.dead
+
+    def counting(self, total: Counts, dead: Counts) -> PackEntry:
+        """Return the entry with these counts."""
+        return PackEntry(*self[:4], *total, *dead)
 
 
 class SegmentEntry(NamedTuple):
@@ -92,23 +112,8 @@ class Manifest(NamedTuple):
 
     @property
     def objects(self) -> int:
-        """How many objects are packed, each key counted once."""
+        """The number of packed objects, each key counted once."""
         return sum(pack.objects - pack.dead_objects for pack in self.packs)
-
-    @property
-    def size(self) -> int:
-        """Raw bytes of the packed objects."""
-        return sum(pack.size - pack.dead_size for pack in self.packs)
-
-    @property
-    def stored(self) -> int:
-        """Stored bytes of the packed objects."""
-        return sum(pack.stored - pack.dead_stored for pack in self.packs)
-
-    @property
-    def dead_stored(self) -> int:
-        """Stored bytes that no key leads to any more."""
-        return sum(pack.dead_stored for pack in self.packs)
 
     @property
     def packs_length(self) -> int:

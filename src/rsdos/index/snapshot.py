@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from rsdos.errors import DamagedContainer
 from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry, segment_name
 from rsdos.index.segment import KEY_SPACE, Segment
-from rsdos.model import Record, RecordFlag
+from rsdos.model import Counts, Record, RecordFlag
 
 if TYPE_CHECKING:
-    from rsdos.index.entries import Counts, Digests, Entries, Positions
+    from rsdos.index.entries import Digests, Entries, Positions
 
 _LISTED = 1 << 12
 """Entries that become lists together, and no run has more: 1 MB, and all that is made of them stays in the caches."""
@@ -254,15 +254,18 @@ class Snapshot:
         from rsdos.index.liveness import live_mask
         from rsdos.index.merge import merged
 
+        none = Counts()
         every: dict[int, Counts] = {}
         alive: dict[int, Counts] = {}
         for entries in merged(self.segments):
             live = entries.take(live_mask(entries, self.manifest.pack_ids))
             for total, part in ((every, entries.take(~entries.is_tombstone())), (alive, live.take(live.distinct()))):
                 for pack_id, counts in part.counts().items():
-                    objects, size, length = map(sum, zip(total.get(pack_id, (0, 0, 0)), counts, strict=True))
-                    total[pack_id] = objects, size, length
-        return tuple(_counted(pack, every.get(pack.id), alive.get(pack.id)) for pack in self.manifest.packs)
+                    total[pack_id] = total.get(pack_id, none) + counts
+        return tuple(
+            pack.counting(every.get(pack.id, none), every.get(pack.id, none) - alive.get(pack.id, none))
+            for pack in self.manifest.packs
+        )
 
     def with_dead_counted(self) -> tuple[PackEntry, ...]:
         """The packs of the manifest with what is dead in them counted anew, as the rest of what they count."""
@@ -318,34 +321,7 @@ def _in_storage_order(
 
 
 def _with_dead(was: PackEntry, now: PackEntry) -> PackEntry:
-    """``was``, at least as large as what lives in it by ``now``, and the rest of it dead."""
-    counts = zip(
-        (was.objects, was.size, was.stored),
-        (now.objects, now.size, now.stored),
-        (now.dead_objects, now.dead_size, now.dead_stored),
-        strict=True,
-    )
-    (objects, dead_objects), (size, dead_size), (stored, dead_stored) = (
-        (max(total, every), max(total, every) - (every - dead)) for total, every, dead in counts
-    )
-    return was._replace(
-        objects=objects,
-        size=size,
-        stored=stored,
-        dead_objects=dead_objects,
-        dead_size=dead_size,
-        dead_stored=dead_stored,
-    )
-
-
-def _counted(pack: PackEntry, every: Counts | None, alive: Counts | None) -> PackEntry:
-    objects, size, stored = every or (0, 0, 0)
-    live_objects, live_size, live_stored = alive or (0, 0, 0)
-    return pack._replace(
-        objects=objects,
-        size=size,
-        stored=stored,
-        dead_objects=objects - live_objects,
-        dead_size=size - live_size,
-        dead_stored=stored - live_stored,
-    )
+    """Return ``was``, at least as large as what lives in it by ``now``, and the rest of it dead."""
+    objects, size, length = map(max, was.total, now.total)
+    total = Counts(objects, size, length)
+    return was.counting(total, total - now.live)

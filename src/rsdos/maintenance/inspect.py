@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from rsdos.engine.engine import Engine
 from rsdos.errors import InvalidOption
+from rsdos.index.manifest import PackEntry
 from rsdos.model import ObjectMeta
 from rsdos.pack.format import Batch
 from rsdos.storage import posix
-from rsdos.stores.stats import PackedStats, PackStats
+from rsdos.stores.stats import PackedStats
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class PackView:
     path: str
     pack_id: int
     length: int
-    entry: PackStats | None
+    entry: PackEntry | None
     batches: tuple[Batch, ...]
     uncovered: tuple[tuple[int, int], ...]
 

@@ -12,7 +12,7 @@ from rsdos.model import Codec, CompressMode, WhenBusy
 from rsdos.progress import SILENCE, Stopwatch, step
 from rsdos.protocols import Progress
 from rsdos.stores.encoding import Encoding
-from rsdos.stores.stats import MIN_DEAD
+from rsdos.stores.stats import MIN_DEAD, is_worth_a_repack
 
 KEEP = "keep"
 
@@ -85,7 +85,7 @@ def plan(engine: Engine, options: RepackOptions) -> RepackPlan:
         if not packs:
             raise InvalidOption(f"there is no pack {options.pack_id}")
     elif not recodes:
-        packs = [pack for pack in packs if pack.is_worth_a_repack(options.min_dead)]
+        packs = [pack for pack in packs if is_worth_a_repack(pack, options.min_dead)]
     # The pack with the smallest share to copy comes first, so that the disk is never fuller than necessary.
     packs.sort(key=lambda pack: (pack.stored - pack.dead_stored) / (pack.stored or 1))
     dead = sum(pack.dead_stored for pack in packs)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rsdos.engine.engine import Engine
 from rsdos.maintenance.backup.last_backup import VALIDATION, LastBackup, read_note
+from rsdos.stores.stats import is_worth_a_repack
 
 if TYPE_CHECKING:
-    from rsdos.stores.stats import PackStats
+    from rsdos.index.manifest import PackEntry
 
 PACK_DUE = 100
 """Loose objects from which on packing is due. `add-files` writes so many at a time directly to a pack."""
@@ -82,6 +83,7 @@ def status(engine: Engine) -> StatusReport:
     """
     loose = [length for path in engine.loose_names.paths() if (length := _file_length(path)) is not None]
     packed, notes = engine.read_stats()
+    live, dead = packed.live, packed.dead
     layout = engine.layout
     lengths = {pack: _file_length(layout.pack(pack.id)) for pack in packed.packs}
     validation = notes.get(VALIDATION)
@@ -92,18 +94,18 @@ def status(engine: Engine) -> StatusReport:
         durability=engine.durability.value,
         loose_objects=len(loose),
         loose_length=sum(loose),
-        packed_objects=packed.objects,
-        packed_size=packed.size,
-        packed_length=packed.stored,
-        dead_objects=packed.dead_objects,
-        dead_length=packed.dead_stored,
+        packed_objects=live.objects,
+        packed_size=live.size,
+        packed_length=live.length,
+        dead_objects=dead.objects,
+        dead_length=dead.length,
         packs=len(packed.packs),
         packs_length=sum(length or 0 for length in lengths.values()),
         index_length=packed.index_length,
         is_recovered=packed.is_recovered,
         pack=len(loose) if len(loose) >= PACK_DUE else 0,
         merge=packed.segments if packed.segments >= MERGE_DUE else 0,
-        repack=tuple(pack.id for pack in packed.packs if pack.is_worth_a_repack()),
+        repack=tuple(pack.id for pack in packed.packs if is_worth_a_repack(pack)),
         last_backup=read_note(layout),
         validation=validation if isinstance(validation, dict) else None,
         damage=packed.damage,
@@ -111,7 +113,7 @@ def status(engine: Engine) -> StatusReport:
     )
 
 
-def _short(engine: Engine, lengths: Mapping[PackStats, int | None]) -> tuple[ShortPack, ...]:
+def _short(engine: Engine, lengths: Mapping[PackEntry, int | None]) -> tuple[ShortPack, ...]:
     found = {pack.id: (length, pack.length) for pack, length in lengths.items() if (length or 0) < pack.length}
     # A pack that a repack has removed since the first reading is not in the second one.
     still = {pack.id for pack in engine.read_stats()[0].packs} if found else ()

@@ -205,7 +205,7 @@ class Container(Folder):
         # Only the database file of SQLite: its log is temporary.
         layout = engine.layout
         index = os.stat(layout.database).st_size if isinstance(layout, V1Layout) else sums.index_length
-        return TotalSize(sums.size, sums.stored, packs, index, loose)
+        return TotalSize(sums.live.size, sums.live.length, packs, index, loose)
 
     def validate(self, callback: Callable[..., Any] | None = None) -> ValidationIssues:
         """Hash every object."""

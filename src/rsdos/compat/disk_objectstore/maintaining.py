@@ -62,7 +62,7 @@ def repack_pack(engine: Engine, pack_id: int, mode: CompressMode, callback: Call
         clean.execute(engine, clean.CleanPlan(0, 0))
         return
     own = found[0]
-    progress = CallbackProgress(callback, f"Repack {pack_id}", sums.size, own.size - own.dead_size)
+    progress = CallbackProgress(callback, f"Repack {pack_id}", sums.live.size, own.live.size)
     if not own.length or (mode is CompressMode.KEEP and not own.dead_stored):
         progress.start("", None, "bytes")
         progress.finish()

@@ -162,7 +162,7 @@ class NativeCheck(PacksCheck):
         if self._counts is not None:
             return self._counts.get(pack_id, 0)
         pack = self._manifest.pack(pack_id)
-        return pack.objects - pack.dead_objects if pack else 0
+        return pack.live.objects if pack else 0
 
     def _table(self, file: PackFile, batch: Batch) -> tuple[list[Finding], Entries | None]:
         """What is wrong with the table of a batch, and its entries of objects if it can be read at all."""

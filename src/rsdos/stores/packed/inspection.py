@@ -22,7 +22,7 @@ class PackedInspection:
         snapshot = self._index.refresh()
         for pack in snapshot.manifest.packs:
             digests = (entries.digests() for entries in snapshot.in_storage_order(pack))
-            yield Listed(pack.id, pack.objects - pack.dead_objects, digests)
+            yield Listed(pack.id, pack.live.objects, digests)
 
     def digests_of(self, pack_id: int) -> Iterator[list[bytes]]:
         return self._index.digests_of(pack_id)

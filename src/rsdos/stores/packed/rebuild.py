@@ -104,7 +104,7 @@ class Rebuild:
             with suppress(DamagedContainer, FileNotFoundError):
                 counted = self._index.open(base).counted()
                 for is_now, was in zip(counted, base.packs, strict=True):
-                    if is_now.objects - is_now.dead_objects != was.objects - was.dead_objects:
+                    if is_now.live.objects != was.live.objects:
                         yield Finding(path, f"it counts other objects in pack {was.id} than there are")
 
     # Doing it.
@@ -134,7 +134,7 @@ class Rebuild:
             found = self._index.refresh().manifest.pack(pack.id)
             was = self._base.pack(pack.id) if self._base else None
             if was and found:
-                unknown += max(was.objects - was.dead_objects - (found.objects - found.dead_objects), 0)
+                unknown += max((was.live - found.live).objects, 0)
             rescue = DamagedPackRewrite(self._context, quarantine)
             rescue.run(pack.id, pack.tables, {other.id for other in self._damaged})
             lost += rescue.lost
@@ -243,5 +243,4 @@ class Rebuild:
     def _entry(self, pack: PackScan, was: PackEntry | None) -> PackEntry:
         is_full = pack.length >= self._config.pack_size_target
         sealed = bool(pack.faults) or is_full or (was is not None and was.sealed)
-        objects, size, stored = pack.counts()
-        return PackEntry(pack.id, pack.length, pack.length, sealed, objects, size, stored)
+        return PackEntry(pack.id, pack.length, pack.length, sealed, *pack.total())

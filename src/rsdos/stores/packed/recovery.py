@@ -14,7 +14,7 @@ from rsdos.index.merge import Table
 from rsdos.index.segment import Segment
 from rsdos.index.snapshot import Snapshot
 from rsdos.layout import Layout
-from rsdos.model import DIGEST_BYTES, RecordFlag
+from rsdos.model import DIGEST_BYTES, Counts, RecordFlag
 from rsdos.pack.reader import PackFile
 from rsdos.pack.scanning import scan
 
@@ -38,14 +38,10 @@ class PackScan:
     most_named: int = 0
     """The highest id of a pack that a tombstone in it names."""
 
-    def counts(self) -> tuple[int, int, int]:
-        """Objects that were ever appended to it, as far as its tables say, their raw and their stored bytes."""
-        objects = size = stored = 0
-        for table in self.tables:
-            entries = table.entries()
-            own = entries.take(~entries.is_tombstone())
-            objects, size, stored = objects + len(own), size + own.total_size, stored + own.total_length
-        return objects, size, stored
+    def total(self) -> Counts:
+        """Return the counts of all objects that were ever appended to the pack, as far as its tables list them."""
+        tables = (table.entries() for table in self.tables)
+        return Counts.sum(entries.take(~entries.is_tombstone()).total for entries in tables)
 
 
 @dataclass(slots=True)

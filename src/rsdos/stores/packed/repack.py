@@ -67,7 +67,7 @@ class Repack:
                 grown = target.pack.length - before
             # 7. Only now, and only if nobody reads it for long.
             is_gone = unlink_rewritten(self._context, pack_id)
-        return Rewritten(rewrite.objects, rewrite.size, pack.length - grown, is_gone, tuple(self._damaged))
+        return Rewritten(rewrite.total.objects, rewrite.total.size, pack.length - grown, is_gone, tuple(self._damaged))
 
     def _seal(self, pack_id: int) -> None:
         def change(newest: Manifest) -> Manifest:
@@ -115,7 +115,7 @@ class Repack:
                 tombstones = []
         self._copy_group(file, self._living(pack, Entries.joined(group), snapshot), rewrite)
         rewrite.add_tombstones(Entries.joined(tombstones))
-        if self._living_count < pack.objects - pack.dead_objects:
+        if self._living_count < pack.live.objects:
             raise DamagedContainer(path, "the index has fewer objects of it than the manifest counts")
 
     def _living(self, pack: PackEntry, entries: Entries, snapshot: Snapshot) -> Entries:
@@ -275,12 +275,7 @@ class Repack:
         moved = moved.take(~moved.of_extents(old))
         pack = manifest.pack(target_id)
         if pack is not None:
-            pack = pack._replace(
-                dead_objects=pack.dead_objects + len(moved),
-                dead_size=pack.dead_size + moved.total_size,
-                dead_stored=pack.dead_stored + moved.total_length,
-            )
-            manifest = manifest.with_pack(pack)
+            manifest = manifest.with_pack(pack.counting(pack.total, pack.dead + moved.total))
         return with_dead_counts(manifest, old, new)
 
 

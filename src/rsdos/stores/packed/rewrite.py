@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from rsdos.errors import Busy
 from rsdos.index.entries import Entries
 from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry
-from rsdos.model import Durability
+from rsdos.model import Counts, Durability
 from rsdos.pack.writer import PackWriter
 from rsdos.storage import locks, posix
 from rsdos.stores.batch import MOST_BATCH, MOST_ENTRIES
@@ -52,7 +52,8 @@ class PackRewrite:
         self._tables: list[Entries] = []
         self._count = 0
         self._segments: list[SegmentEntry] = []
-        self.objects = self.size = self._stored = 0
+        self.total = Counts()
+        """The objects that were copied."""
         """Objects that were copied, and their raw bytes."""
 
     @property
@@ -74,12 +75,9 @@ class PackRewrite:
 
     def add(self, table: Entries) -> None:
         """Record entries whose bytes were written to the new pack."""
-        count = len(table)
         self._tables.append(table)
-        self._count += count
-        self.objects += count
-        self.size += table.total_size
-        self._stored += table.total_length
+        self._count += len(table)
+        self.total += table.total
 
     def add_moved(self, entries: Entries, at: Sequence[int], offset: int) -> None:
         """Record that the bytes of some entries were written as they were, from ``offset`` on."""
@@ -107,7 +105,7 @@ class PackRewrite:
         It may raise; nothing is committed then.
         """
         self.finish_batch()
-        if self.objects:
+        if self.total.objects:
             # 4. All of it is on the disk before anything says that the old pack does not count.
             self.target.sync(Durability.FULL)
             # 5. The manifest does not list this batch: it says the same by not having the pack.
@@ -127,5 +125,4 @@ class PackRewrite:
 
     def _entry_after(self, newest: Manifest, synced: int) -> PackEntry:
         entry = self.target.entry_after(newest, synced)
-        objects, size, stored = entry.objects + self.objects, entry.size + self.size, entry.stored + self._stored
-        return entry._replace(objects=objects, size=size, stored=stored)
+        return entry.counting(entry.total + self.total, entry.dead)

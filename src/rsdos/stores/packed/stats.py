@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from operator import attrgetter
 
 from rsdos.config import Config
 from rsdos.index.index import Index
@@ -12,10 +11,7 @@ from rsdos.index.snapshot import Snapshot
 from rsdos.index.state import Losses
 from rsdos.layout import Layout
 from rsdos.storage import posix
-from rsdos.stores.stats import PackedStats, PackStats
-
-# An entry of a manifest has the same members.
-_members = attrgetter(*PackStats._fields)
+from rsdos.stores.stats import PackedStats
 
 
 def open_index(layout: Layout, config: Config) -> Index:
@@ -51,7 +47,7 @@ def stats_of(layout: Layout, index: Index) -> PackedStats:
     snapshot = index.refresh()
     manifest = snapshot.manifest
     return PackedStats(
-        tuple(PackStats(*_members(pack)) for pack in manifest.packs),
+        manifest.packs,
         _length_of_index(layout),
         manifest.number,
         len(manifest.segments),

@@ -232,11 +232,7 @@ class PackedBatch:
                 finish()
             entries = written[0] if len(written) == 1 else Entries.joined(written)
             entry = pack.entry_after(newest, synced)
-            entry = entry._replace(
-                objects=entry.objects + len(entries),
-                size=entry.size + entries.total_size,
-                stored=entry.stored + entries.total_length,
-            )
+            entry = entry.counting(entry.total + entries.total, entry.dead)
             manifest = newest.with_pack(entry).with_segments((), *segments)
             return self._count_dead(_mark_synced(manifest, behind), newest, entries)
 
@@ -272,11 +268,7 @@ class PackedBatch:
         mine = entries.take([digest in twice for digest in entries.digests()])
         pack = manifest.pack(self._open().pack.id)
         assert pack is not None
-        pack = pack._replace(
-            dead_objects=pack.dead_objects + len(mine),
-            dead_size=pack.dead_size + mine.total_size,
-            dead_stored=pack.dead_stored + mine.total_length,
-        )
+        pack = pack.counting(pack.total, pack.dead + mine.total)
         return with_dead_counts(manifest.with_pack(pack), before, Entries.joined((before, mine)).sort())
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from rsdos.index.manifest import PackEntry
 from rsdos.layout import V1Layout
 from rsdos.model import BytesLike, Copy, Trust
 from rsdos.storage import posix
@@ -24,7 +25,7 @@ from rsdos.stores.findings import (
     Sample,
 )
 from rsdos.stores.quarantine import Quarantine
-from rsdos.stores.stats import PackedStats, PackStats
+from rsdos.stores.stats import PackedStats
 from rsdos.stores.v1.check import V1PacksCheck
 from rsdos.stores.v1.context import V1Context
 from rsdos.stores.v1.database import Database
@@ -61,7 +62,7 @@ class V1Maintenance:
             dead = max(length - stored, 0)
             is_full = length >= self._context.config.pack_size_target
             synced = self._context.synced.get(pack_id, 0)
-            packs.append(PackStats(pack_id, length, synced, is_full, objects, size, stored + dead, 0, 0, dead))
+            packs.append(PackEntry(pack_id, length, synced, is_full, objects, size, stored + dead, 0, 0, dead))
         return PackedStats(tuple(packs), sum(map(posix.length_of, self._layout.database_files)))
 
     def note(self, name: str, note: object) -> None:
