@@ -199,9 +199,9 @@ def is_container(path: Path) -> bool:
 def backup_container(manager: BackupManager, container: Container, path: Path, prev_backup: Path | None = None) -> None:
     """Copy a container of either version to ``path`` while it is in use. Unchanged files are linked.
 
-    First the loose objects, so that one that is packed meanwhile is met among the packs; then a copy of the index, made
-    at one moment; then the packs, which hold all that this index names and are kept until then; the settings last.
-    Deletes and repacks may go on (of ours; disk-objectstore's may not). Raise `BackupError`.
+    The loose objects come first, so that an object that is packed during the copy is copied with the packs; then a
+    snapshot of the index; then the packs that it names, which are protected until then; the settings last. Deletes and
+    repacks of rsdos may run at the same time, those of disk-objectstore may not. Raise `BackupError`.
     """
     engine = container.engine
     if not manager.run_cmd(["mkdir", "-p", str(path)])[0]:

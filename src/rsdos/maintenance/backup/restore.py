@@ -25,7 +25,7 @@ from rsdos.storage.directory import Directory
 class RestoreOptions:
     """The options of a restore from ``backup`` to the directory ``destination``.
 
-    ``backup`` is one generation, or the directory of all generations, of which the newest is taken. ``verify`` reads
+    ``backup`` is one generation, or the directory of all of them: then the newest is restored. ``verify`` reads
     and hashes every object afterwards. ``owner`` are the numbers of the user and group that own the files, which needs
     root; None stands for those of the generation's directory when root restores.
     """
