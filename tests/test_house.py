@@ -1,10 +1,12 @@
-"""The rules of the house that no linter knows: a public name has one meaning, and no modules import each other."""
+"""The rules of the house that no linter knows: names with one meaning, no circles of imports, complete docstrings."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 
 import pytest
@@ -30,6 +32,7 @@ SHARED = {
 """Public names that several modules may give to something of their own, with the reason."""
 
 
+@cache
 def modules() -> dict[str, ast.Module]:
     """The syntax tree of each module, by its dotted name."""
     found = {}
@@ -80,3 +83,33 @@ def test_no_modules_import_each_other() -> None:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(f"modules import each other: {' -> '.join(error.args[1])}")
+
+
+def functions() -> Iterator[tuple[str, ast.FunctionDef, str]]:
+    """Each function with its module and its docstring."""
+    for module, tree in modules().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                yield module, node, ast.get_docstring(node) or ""
+
+
+def test_an_args_section_names_the_parameters() -> None:
+    wrong, seen = [], 0
+    for module, node, text in functions():
+        section = re.search(r"^Args:\n((?:    .*\n?)+)", text, re.MULTILINE)
+        if section:
+            parameters = {one.arg for one in (*node.args.args, *node.args.kwonlyargs)} - {"self", "cls"}
+            parameters |= {node.args.vararg.arg} if node.args.vararg else set()
+            seen += 1
+            if parameters != set(re.findall(r"^    (\w+):", section[1], re.MULTILINE)):
+                wrong.append(f"{module}.{node.name}")
+    assert not wrong and seen > 30
+
+
+def test_every_operation_of_maintenance_says_what_it_takes_returns_and_raises() -> None:
+    found = 0
+    for module, node, text in functions():
+        if module.startswith("rsdos.maintenance.") and node.name == "execute":
+            assert all(f"\n{name}:\n" in text for name in ("Args", "Returns", "Raises")), module
+            found += 1
+    assert found > 12

@@ -1,6 +1,6 @@
 """Backups through rsync, locally or over ssh, by the names of disk-objectstore.
 
-Backups of whole programs, such as AiiDA's, are made with a `BackupManager` and a function that copies; that of a
+A `BackupManager` and a function that copies make the backup of a whole program, such as AiiDA. The function for a
 container is `backup_container`.
 """
 
@@ -106,8 +106,8 @@ class BackupManager:
     ) -> None:
         """Copy a file or directory into ``dest``; with ``src_trailing_slash``, the content of the directory.
 
-        What is as in ``link_dest`` is linked. A container is copied in the order in which that is safe while it is
-        in use, see `backup_container`. Raise `BackupError`.
+        Files that are the same in ``link_dest`` are linked. A container in use must be copied in the right order:
+        see `backup_container`. Raise `BackupError`.
         """
         if not src_trailing_slash and is_container(src):
             self.run_cmd(["mkdir", "-p", str(dest)])

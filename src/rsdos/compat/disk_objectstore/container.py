@@ -103,8 +103,8 @@ ObjQueryResults = namedtuple("ObjQueryResults", ["hashkey", "offset", "length", 
 class Container(Folder):
     """A container of either version, with the methods of disk-objectstore.
 
-    May be shared between threads. Maintenance waits for its turn, other programs may read and write meanwhile. What
-    is damaged raises `rsdos.DamagedObject` when it is read.
+    Threads may share it. Maintenance waits for other maintenance; other programs may read and write at the same time.
+    Reading a damaged object raises `rsdos.DamagedObject`.
     """
 
     # Reading.
@@ -142,7 +142,7 @@ class Container(Folder):
     ) -> Iterator[Iterator[tuple[str, io.BufferedReader | None, ObjectMeta]]]:
         """Iterate over (key, stream, meta), each key once: packed in storage order, loose, then missing unless skipped.
 
-        A stream is good until the next triplet.
+        A stream is usable until the next triplet.
         """
         yield reading.streams(self._opened, hashkeys, skip_if_missing)
 
@@ -262,7 +262,7 @@ class Container(Folder):
     ) -> list[str]:
         """Store streams in packs. Return the keys in order. ``open_streams`` enters each as a context.
 
-        No holes are ever left, and all is committed at the end: ``no_holes``, ``no_holes_read_twice`` and
+        No holes are left, and everything is committed at the end: ``no_holes``, ``no_holes_read_twice`` and
         ``do_commit`` are accepted and make no difference. ``do_fsync=False`` is relaxed durability.
         """
         if no_holes:
@@ -298,7 +298,7 @@ class Container(Folder):
     ) -> dict[str, str]:
         """Copy objects of another container into packs. Return their keys in the source and here.
 
-        Stored bytes are copied as they are, or compressed anew with ``compress``. Memory is bounded by itself.
+        Stored bytes are copied unchanged, or recompressed with ``compress``. Memory is bounded whatever the arguments.
         """
         compression = self.compression_algorithm if compress else None
         return adding.import_objects(self._opened, source_container.engine, hashkeys, compression, callback)
