@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from rsdos import Busy, Container, ContainerExists, InvalidOption, NotAContainer, Place
+from rsdos import Busy, Container, ContainerExists, ContainerReplaced, InvalidOption, NotAContainer, Place
 from rsdos.cli.main import rsdos
 from rsdos.maintenance.backup import backup, remote, restore
 from rsdos.maintenance.backup.backup import BackupOptions, BackupReport
@@ -619,3 +619,17 @@ exec {shell} "$@"
     without.chmod(0o755)
     assert run_remote(store, tmp_path / "there", without).is_good
     assert not (tmp_path / "there" / LOCK).exists()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_container_that_was_cleared_after_the_plan_is_told_as_replaced(tmp_path: Path, version: int) -> None:
+    """Before, the old index was copied beside the new configuration, and each pack was said to be unreadable."""
+    container = Container.create(tmp_path / "store", container_version=version)
+    container.insert(b"packed", to=Place.PACKED)
+    plan = backup.plan(container.engine, BackupOptions(str(tmp_path / "backups")))
+    assert container.status().packed_objects == 1
+    with Container(tmp_path / "store") as other:
+        other.init_container(clear=True, container_version=version)
+    with pytest.raises(ContainerReplaced):
+        backup.execute(container.engine, plan)
+    assert not (tmp_path / "backups" / "last-backup").exists()

@@ -154,10 +154,12 @@ class Mirror:
             self._directory(self._engine.layout.relative(directory))
 
     def _read_config(self) -> bytes:
+        # Where the container was cleared since it was opened, its index may be read on, beside another configuration.
+        self._engine.packed.original.check()
         try:
             return posix.read_file(self._engine.layout.config, MOST_CONFIG)
         except FileNotFoundError:
-            raise NotAContainer(self._source) from None  # The container was cleared or moved after it was opened.
+            raise NotAContainer(self._source) from None
 
     def _complete(self) -> None:
         if self._read_config() != self._config:
