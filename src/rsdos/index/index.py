@@ -15,7 +15,7 @@ from rsdos.index.commits import MOST_LOOKUPS, CommitLog, Identity
 from rsdos.index.manifest import Manifest, SegmentEntry, segment_name
 from rsdos.index.segment import Segment
 from rsdos.index.snapshot import Found, Snapshot
-from rsdos.index.state import CheckPack, IndexState, Losses, Recover, counted, is_behind
+from rsdos.index.state import CheckPack, IndexState, Losses, Recover, counted
 from rsdos.layout import LAST_NUMBER, Layout
 from rsdos.model import Durability, Record
 from rsdos.storage import posix
@@ -176,7 +176,7 @@ class Index:
 
     def _open_whole(self, manifest: Manifest) -> Snapshot:
         """A snapshot of a manifest without the batches that a power loss has taken. Raises what `open` does."""
-        if not is_behind(manifest):
+        if not _is_behind(manifest):
             return self.open(manifest)
         left = self._losses.cut(manifest)
         try:
@@ -190,7 +190,7 @@ class Index:
 
     def _left_of(self, manifest: Manifest) -> Manifest:
         """A manifest without the batches that a power loss has taken."""
-        return self._losses.unwritten(self._losses.cut(manifest)) if is_behind(manifest) else manifest
+        return self._losses.unwritten(self._losses.cut(manifest)) if _is_behind(manifest) else manifest
 
     def newest(self) -> Manifest:
         """The newest manifest, see `CommitLog.newest`, without the batches that a power loss has taken."""
@@ -326,7 +326,7 @@ class Index:
 
     def _whole(self, manifest: Manifest) -> Manifest:
         """A manifest without the batches that a power loss has taken."""
-        if not is_behind(manifest) and all(segment.synced for segment in manifest.segments):
+        if not _is_behind(manifest) and all(segment.synced for segment in manifest.segments):
             return manifest
         try:
             return self._open_whole(manifest).manifest
@@ -371,10 +371,13 @@ class Index:
         self._durable = file
 
     def _merge(self, manifest: Manifest, due: Sequence[SegmentEntry] | None = None) -> Manifest:
-        from rsdos.index.merge import due_for_merge, write_merged
+        from rsdos.index.merge import MOST_SEGMENTS, due_for_merge, write_merged
         from rsdos.index.settling import with_synced
 
-        due = due_for_merge(manifest.segments) if due is None else due
+        if due is None:
+            if len(manifest.segments) <= MOST_SEGMENTS:
+                return manifest
+            due = due_for_merge(manifest.segments)
         if not due:
             return manifest
         try:
@@ -413,6 +416,11 @@ class Index:
         """`let_go`, also of what was kept."""
         self._state = None
         forget(self._layout.index)
+
+
+def _is_behind(manifest: Manifest) -> bool:
+    """Whether a part of its packs may not be on stable storage."""
+    return any(pack.synced < pack.length for pack in manifest.packs)
 
 
 _indexes: weakref.WeakValueDictionary[int, Index] = weakref.WeakValueDictionary()

@@ -17,6 +17,8 @@ def settled(layout: Layout, manifest: Manifest) -> Manifest:
     keep one name of a directory and not another that was made before it. The entries of a segment file would then be
     read from the packs, and one of these may be damaged.
     """
+    if all(segment.synced for segment in manifest.segments) and not any(p.synced < p.length for p in manifest.packs):
+        return manifest
     segments = tuple(_synced(layout, segment) for segment in manifest.segments)
     if segments != manifest.segments:
         posix.sync_directory(layout.index)

@@ -48,11 +48,6 @@ class IndexState(NamedTuple):
         return (self.number, self.missing, self.file) == (other.number, other.missing, other.file)
 
 
-def is_behind(manifest: Manifest) -> bool:
-    """Whether a part of its packs may not be on stable storage."""
-    return any(pack.synced < pack.length for pack in manifest.packs)
-
-
 def counted(snapshot: Snapshot) -> Snapshot:
     """The same, its packs counted by what is there."""
     with suppress(DamagedContainer):

@@ -73,6 +73,8 @@ def grouped(
         while _add_plain(group, sources, at, limit, most):
             yield group
             at += len(group)
+            if at == len(sources):
+                return
             group, limit = Group(hash_type), room()
         sources = islice(sources, at, None)
     part: list[bytes] = []
