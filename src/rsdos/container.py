@@ -78,8 +78,8 @@ class Container(Exchange, OldNames):
 
         Args:
             path: the container's directory.
-            durability: "full" or "relaxed", for what is stored through this object; None: the container's own.
-            when_busy: what maintenance does while another operation is at work: "raise" `Busy`, or "wait".
+            durability: "full" or "relaxed", for inserts through this object; None: the container's own.
+            when_busy: what maintenance does while another operation is running: "raise" `Busy`, or "wait".
             follow_links: follow symbolic links in the place of the container's own directories, which the user has
                 put there, to have ``packed`` on a larger disk for example. Without it they are refused, by `NotOurs`
                 (docs/security.md).
@@ -193,8 +193,8 @@ class Container(Exchange, OldNames):
     def close(self) -> None:
         """Give all descriptors and mappings back. Idempotent; the container works again after it.
 
-        After a `ContainerReplaced` the next use opens what is at the path now. The end of a ``with`` block keeps a
-        little for the next one (docs/concurrency.md); this method does not.
+        After a `ContainerReplaced` the next use opens the container that is at the path now. The end of a ``with``
+        block keeps a little for the next one (docs/concurrency.md); this method does not.
         """
         if engine := self._engine:
             engine.close()

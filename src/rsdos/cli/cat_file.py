@@ -18,6 +18,7 @@ from rsdos.cli.progress_bar import Bar
 from rsdos.cli.render import echo_bytes
 from rsdos.cli.session import Session
 from rsdos.model import BytesLike
+from rsdos.progress import step
 
 if TYPE_CHECKING:
     from rsdos.container import Container
@@ -106,7 +107,7 @@ def _write(
         else:
             parts = _slice(stack.enter_context(container.open(key)), start, end)
         bar = stack.enter_context(Bar(quiet=output is None and sys.stdout.isatty()))
-        bar.start("Reading", max(end - start, 0), "bytes")
+        stack.enter_context(step(bar, "Reading", max(end - start, 0), "bytes"))
         if output is None:
             _to_stdout(_counted(parts, bar))
         else:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from time import monotonic
 from typing import TYPE_CHECKING
 
 import click
@@ -18,6 +17,7 @@ from rsdos.cli.render import count, echo, echo_error, echo_json, human, name, on
 from rsdos.cli.session import Session
 from rsdos.errors import DamagedContainer, DamagedObject, ObjectNotFound
 from rsdos.model import FRAME_SIZE
+from rsdos.progress import Stopwatch, step
 from rsdos.stores.base import write_out
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def command(
     """
     if keys and listed is not None:
         raise click.UsageError("give either KEYs, or --from-file")
-    begun = monotonic()
+    watch = Stopwatch()
     container = session.container()
     if container.config.hash.is_key(destination):
         raise click.UsageError(
@@ -58,8 +58,7 @@ def command(
         )
     session.refuse_own(destination)
     os.makedirs(destination, exist_ok=True)
-    with container, Bar() as bar:
-        bar.start("Extracting", None, "objects")
+    with container, Bar() as bar, step(bar, "Extracting", None, "objects"):
         run = _Extraction(container, destination, bar)
         whole, absent = whole_keys(session, keys)
         for key in absent:
@@ -71,7 +70,7 @@ def command(
     else:
         echo(f"[info] Extracted {count(run.objects, 'object')}, {human(run.size)}, to {name(destination)}")
     if stats:
-        show_stats(run.objects, run.size, monotonic() - begun)
+        show_stats(run.objects, run.size, watch.seconds)
     return 1 if run.failed else 0
 
 

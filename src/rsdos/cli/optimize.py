@@ -159,15 +159,15 @@ def _repacked(report: RepackReport) -> str:
 
 
 @command.command("pack")
-@click.option("--no-compress", is_flag=True, help="Store raw what is not compressed yet.")
+@click.option("--no-compress", is_flag=True, help="Do not compress objects that are not compressed yet.")
 @click.option("--no-clean", is_flag=True, help="Keep the loose files.")
 @run_options
 @pass_session
 def pack_command(session: Session, no_compress: bool, no_clean: bool, run: CommonOptions) -> int:
     """Move all loose objects into packs.
 
-    A loose file is removed only after its packed copy was synced, committed, read back and hashed. Readers and
-    writers go on meanwhile; killed at any moment, the next run goes on.
+    A loose file is removed only after its packed copy was synced, committed, read back and hashed. Readers and writers
+    are not blocked. After an interruption the next run continues.
 
     \b
     Example: rsdos optimize pack

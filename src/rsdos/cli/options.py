@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 from click.core import ParameterSource
@@ -24,8 +23,7 @@ STATS = "Print objects/s, bytes/s and peak memory to stderr at the end. With --j
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print only errors and warnings, and no progress.")
 
 
-@dataclass(frozen=True, slots=True)
-class CommonOptions:
+class CommonOptions(NamedTuple):
     """The options that the user has given."""
 
     dry_run: bool

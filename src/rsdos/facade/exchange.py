@@ -34,29 +34,28 @@ class Exchange(FacadePart):
         tell: Callable[[Sequence[StoredFile]], None] | None = None,
         progress: Progress = SILENCE,
     ) -> AddReport:
-        """Store files, each as one object. Names are not stored: ``tell`` hears of each key.
+        """Store files, each as one object. Names are not stored: ``tell`` receives the path and the key of each.
 
         >>> files = []
         >>> container.add_files(["a.txt", "b.txt"], tell=files.extend)
         >>> files[0].path, files[0].key, files[0].size
 
-        A file that cannot be read, and a directory, are refused, and the others are stored. After an error or an
-        interruption repeat the call: what is stored already is read, but not written again.
+        A file that cannot be read is refused, and so is a directory; the others are stored. After an error or an
+        interruption repeat the call: files that are stored already are read, but not written again.
 
         Args:
             paths: the files.
             to: "loose" or "packed"; "auto": to a pack for 100 files or more.
-            compress: whether to compress what goes to a pack: "auto" (what becomes clearly smaller by it), "yes", "no".
-            jobs: processes that store at the same time, each in a pack of its own, from 100 files on; files are told
-                in the order in which they are done. None: as many as the machine has cores, 4 at most, for 16,384
-                files or more that go to packs. A script that allows more than one is imported by them, unless they can
-                be forked: keep what it does behind ``if __name__ == "__main__"``.
-            tell: is called with stored files when they are durable: in packs with up to 16,384 files, or 256 MiB,
-                loose with up to 256.
+            compress: whether to compress files in packs: "yes", "no", or "auto": if they become clearly smaller.
+            jobs: processes that store at the same time, each in a pack of its own, from 100 files on. None: as many as
+                the machine has cores, 4 at most, for 16,384 files or more that go to packs. Where they cannot be
+                forked they import the program again: keep its actions behind ``if __name__ == "__main__"``.
+            tell: receives stored files when they are durable: up to 16,384 files or 256 MiB in packs, up to 256 loose
+                files. Without ``jobs`` they come in the order of ``paths``.
             progress: receives the progress, in raw bytes.
 
         Returns:
-            How many files of how many raw bytes are stored, and what was refused or skipped.
+            The number of stored files, their raw bytes, and the files that were refused or skipped.
 
         Raises:
             InvalidOption: also for a ``jobs`` below 1.
@@ -86,14 +85,14 @@ class Exchange(FacadePart):
         tell: Callable[[Sequence[StoredFile]], None] | None = None,
         progress: Progress = SILENCE,
     ) -> AddReport:
-        """Store all regular files below a directory. See `add_files` for everything that is not described here.
+        """Store all regular files below a directory. See `add_files` for everything else.
 
         Symbolic links and special files below it are skipped, and so is the container itself.
 
         Args:
             directory: where to begin. A symbolic link to a directory is followed.
             exclude: patterns of names to leave out, as in a .gitignore: ``*.tmp``, ``build/``, ``/data/raw``,
-                ``**/cache/*``. None of them takes back in what another leaves out.
+                ``**/cache/*``. No pattern takes back in what another one leaves out.
             to: as for `add_files`.
             compress: as for `add_files`.
             jobs: as for `add_files`.
@@ -142,20 +141,20 @@ class Exchange(FacadePart):
     ) -> transfer.TransferReport:
         """Copy objects from another container, of any version and hash, into the packs of this one.
 
-        Every object is hashed on the way; what is here already is not copied. Readers, writers and maintenance of both
-        containers go on. Killed at any moment, the next run continues.
+        Every object is hashed on the way. Objects that this container has already are not copied. Readers, writers and
+        maintenance of both containers are not blocked. After a kill the next run continues.
 
         Args:
             source: the other container, or its path.
             keys: the keys of the objects, as they are there; None: all.
-            compression: compress everything anew: "zstd", "zlib+6", "none" and so on; None: copy stored bytes as they
-                are, where this container can store them so.
-            tell: is called with the keys there and the keys here of objects that are durable here. Between containers
-                of different hashes they differ.
+            compression: compress everything again: "zstd", "zlib+6", "none" and so on. None: copy stored bytes
+                unchanged, if this container can store them.
+            tell: receives the keys there and the keys here of objects that are durable here. They differ between
+                containers of different hashes.
             progress: receives the progress, in objects.
 
         Returns:
-            What was copied, and the keys of objects that are damaged or went missing: the others are copied.
+            The number of copied objects, and the keys of objects that could not be copied: damaged, or deleted before.
 
         Raises:
             ObjectNotFound: one of ``keys`` is not there.
@@ -176,21 +175,21 @@ class Exchange(FacadePart):
         compression: str | None = None,
         progress: Progress = SILENCE,
     ) -> migrate.MigrateReport:
-        """Turn this container into one of another version, in place or as a new container.
+        """Convert this container to another version, in place or as a new container.
 
-        Every object is hashed on the way. Until the last step, one rename, the container is whole and in use; killed at
-        any moment, the next run continues. In place, at most one pack of extra disk is needed; other programs should
+        Every object is hashed on the way. Until the last step, one rename, other programs can use the container. After
+        a kill the next run continues. In place, it needs the extra disk space of one pack, and other programs should
         not keep the container open across the last step.
 
         Args:
             to: the container version; 1 is that of disk-objectstore.
             destination: the directory of the new container; None: in place.
-            compression: compress everything anew: "zstd", "zlib+6", "none" and so on; None: copy stored bytes as they
-                are, where the other version can store them so.
+            compression: compress everything again: "zstd", "zlib+6", "none" and so on. None: copy stored bytes
+                unchanged, if the other version can store them.
             progress: receives the progress.
 
         Returns:
-            What was moved, and the keys of objects that are damaged or went missing.
+            The number of moved objects, and the keys of objects that are damaged or missing.
 
         Raises:
             Busy: maintenance is at work.
@@ -220,28 +219,28 @@ class Exchange(FacadePart):
     ) -> backup.BackupReport:
         """Copy the container beside its earlier backups, while it is in use.
 
-        Each backup is a whole container. Killed at any moment, older backups are as they were, and the next run
-        continues. Readers, writers and maintenance go on.
+        Each backup is a whole container. After a kill the next run continues; older backups are not changed. Readers,
+        writers and maintenance are not blocked.
 
         Args:
-            destination: the directory of all backups; ``[user@]host:path`` is one on another machine.
-            keep: how many older backups stay.
-            verify: read and hash what the new backup has.
-            link: link what did not change since the last backup; False copies everything.
+            destination: the directory of all backups; ``[user@]host:path`` is on another machine.
+            keep: how many older backups to keep.
+            verify: read and hash every object of the new backup.
+            link: link files that did not change since the last backup; False copies all files.
             rsync: the program that copies to another machine.
             shell: the program that runs commands there.
             silence: seconds without a sign of life after which another machine is given up.
             progress: receives the progress, in stored bytes.
 
         Returns:
-            The path of the new backup, what was copied, and what is damaged in the container: it is copied as it is.
+            The path and the counts of the new backup, and damaged files and objects, which were copied as they are.
 
         Raises:
             Busy: another backup to the same place is at work.
             ContainerExists: backups of another container are there.
             DamagedContainer: the newest manifest is damaged.
             InvalidOption: ``keep`` is below 0, or the place is inside the container.
-            NotOurs: something else stands where the unfinished backup does.
+            NotOurs: a foreign file or directory is in the place of the unfinished backup.
             OSError: also when rsync or the shell fails.
         """
         from rsdos.maintenance.backup import backup, remote
@@ -262,19 +261,19 @@ class Exchange(FacadePart):
         owner: tuple[int, int] | None = None,
         progress: Progress = SILENCE,
     ) -> restore.RestoreReport:
-        """Make a container again from a backup of it. It shares nothing with the backup.
+        """Make a container from a backup. It shares no files with the backup.
 
-        The configuration is written last: killed at any moment, there is no container yet, and the next run continues.
+        The configuration is written last. After a kill there is no container yet, and the next run continues.
 
         Args:
             backup: one backup, or the directory of all: the newest then.
             destination: the directory of the new container.
-            verify: read and hash everything that was restored.
-            owner: numbers of a user and a group that get all of it, which needs root; None: the backup's.
+            verify: read and hash every restored object.
+            owner: the numbers of the user and the group that own the new files, which needs root; None: the backup's.
             progress: receives the progress, in stored bytes.
 
         Returns:
-            What was restored, and what is damaged.
+            The counts of what was restored, and damaged files and objects.
 
         Raises:
             ContainerExists: ``destination`` is a container, or another directory that is not empty.

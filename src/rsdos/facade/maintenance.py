@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 class Maintenance(FacadePart):
     """The operations on a whole container.
 
-    One operation at a time works on a container; another one raises `Busy` or waits, as ``when_busy`` of
-    `rsdos.Container` says. Readers and writers go on. An operation that is killed at any moment loses no object, and
-    the next run continues. Every operation that changes the container also raises `ReadOnlyContainer`,
+    One operation at a time works on a container. A second one raises `Busy` or waits, as ``when_busy`` of
+    `rsdos.Container` says. Readers and writers are not blocked. An operation that is killed loses no object, and the
+    next run continues. Every operation that changes the container may also raise `ReadOnlyContainer`,
     `ContainerReplaced`, `NotAContainer` and OSError.
 
     ``progress`` is called from the thread that runs the operation; see `rsdos.Progress`.
@@ -42,7 +42,7 @@ class Maintenance(FacadePart):
         """Count the objects and bytes of the container, without reading an object.
 
         Returns:
-            Figures: ``size`` is raw bytes, ``length`` is stored bytes; and what is due, see `pack`, `merge`, `repack`.
+            Figures, where ``size`` is raw bytes and ``length`` is stored bytes, and the maintenance that is due.
 
         Raises:
             OSError.
@@ -52,7 +52,7 @@ class Maintenance(FacadePart):
         return status.status(self.engine)
 
     def optimize(self, *, budget: float | None = None, progress: Progress = SILENCE) -> optimize.OptimizeReport:
-        """Do everything that there is to do of `clean`, `pack`, `repack` and `merge`.
+        """Do `clean`, `pack`, `repack` and `merge`, as far as there is anything to do.
 
         Args:
             budget: seconds after which no further step is begun; None: no limit.
@@ -62,7 +62,7 @@ class Maintenance(FacadePart):
             The report of each step; None for a step that was not begun.
 
         Raises:
-            Busy: another operation is at work.
+            Busy: another operation is running.
         """
         from rsdos.maintenance import optimize
 
@@ -81,32 +81,33 @@ class Maintenance(FacadePart):
         A loose file is removed only after its packed copy was synced, committed, read back and hashed.
 
         Args:
-            compress: "auto" (what becomes clearly smaller by it), "yes", "no", or "keep" (the form that each has).
-            clean: remove the loose files of what is safely packed.
+            compress: "yes"; "no"; "keep": the form that each has; "auto": compress objects that become clearly smaller.
+            clean: remove the loose files of objects that are safely packed.
             progress: receives the progress, in bytes.
 
         Returns:
-            What was packed, and the keys of loose objects that are damaged: they stay where they are.
+            The counts of packed objects, and the keys of damaged loose objects, which are not changed.
 
         Raises:
-            Busy: another operation is at work.
-            InvalidOption: the container's programs could not read that form.
+            Busy: another operation is running.
+            InvalidOption: the programs that must read the container could not read that form.
         """
         from rsdos.maintenance import pack
 
         return pack.pack_all(self.engine, pack.PackOptions(choice(CompressMode, compress), clean), progress)
 
     def clean(self, *, progress: Progress = SILENCE) -> clean.CleanReport:
-        """Remove the loose files of objects that are safely packed, and what dead writers left.
+        """Remove the loose files of objects that are safely packed, and leftovers of dead writers.
 
         Args:
             progress: receives the progress, in objects.
 
         Returns:
-            What was removed, and the keys of objects whose packed copy is damaged: their loose files stay.
+            The counts of removed files, and the keys of objects whose loose files are kept, because the packed copy is
+            damaged.
 
         Raises:
-            Busy: another operation is at work.
+            Busy: another operation is running.
         """
         from rsdos.maintenance import clean
 
@@ -128,16 +129,16 @@ class Maintenance(FacadePart):
         Args:
             compression: "keep" copies stored bytes as they are; "none", "zstd", "zstd:+3", "zlib+1" and so on decode
                 and encode every object of every pack.
-            min_dead: rewrite only packs of whose stored bytes at least this share is dead, from 0 to 1.
+            min_dead: rewrite only packs with at least this share of dead stored bytes, from 0 to 1.
             pack_id: rewrite only this pack, whatever share of it is dead.
             progress: receives the progress, in stored bytes.
 
         Returns:
-            What was rewritten, skipped, and damaged. Damaged objects are copied as they are.
+            The packs that were rewritten or skipped, and the keys of damaged objects, which are copied as they are.
 
         Raises:
-            Busy: another operation is at work.
-            InvalidOption: there is no such pack, or the container's programs could not read that compression.
+            Busy: another operation is running.
+            InvalidOption: there is no such pack, or programs that must read the container could not read the result.
         """
         from rsdos.maintenance import repack
 
@@ -153,10 +154,10 @@ class Maintenance(FacadePart):
             progress: receives the beginning and the end.
 
         Returns:
-            How many segments there were, and how many there are.
+            The number of segments before and after.
 
         Raises:
-            Busy: another operation is at work.
+            Busy: another operation is running.
         """
         from rsdos.maintenance import merge
 
@@ -175,7 +176,7 @@ class Maintenance(FacadePart):
             The keys of the objects that were there.
 
         Raises:
-            Busy: another operation is at work.
+            Busy: another operation is running.
             InvalidKey: before anything is deleted.
         """
         from rsdos.maintenance import delete
@@ -186,22 +187,22 @@ class Maintenance(FacadePart):
         return deleted
 
     def retain(self, keys: Iterable[str], *, progress: Progress = SILENCE) -> retain.RetainReport:
-        """Delete every object but those named: garbage collection.
+        """Delete all objects except those named: garbage collection.
 
-        Objects that are inserted after the call began stay. An insert of an object that is there already does not keep
-        it: list every key that is needed first.
+        Objects that are inserted after the call began are kept. Inserting an object that the container has already does
+        not keep it: put it on the list.
 
         Args:
             keys: the keys of the objects to keep. Memory: 8 bytes for each.
             progress: receives the progress, in objects.
 
         Returns:
-            How many objects were deleted.
+            The number of deleted objects.
 
         Raises:
-            Busy: another operation is at work.
+            Busy: another operation is running.
             InvalidKey: before anything is deleted.
-            InvalidOption: there is no key: that would delete everything.
+            InvalidOption: ``keys`` is empty: that would delete everything.
         """
         from rsdos.maintenance import retain
 
@@ -217,9 +218,9 @@ class Maintenance(FacadePart):
         budget: float | None = None,
         progress: Progress = SILENCE,
     ) -> validate.ValidateReport:
-        """Check what is stored.
+        """Check the index, the packs and the loose objects.
 
-        Nothing is written but how far it came and, at the end, the outcome, which `status` reports.
+        The call writes nothing but its position and, at the end, its outcome, which `status` reports.
 
         Args:
             depth: "quick" checks structure, sizes and the CRC-32 of stored bytes; "full" decodes and hashes every
@@ -230,10 +231,10 @@ class Maintenance(FacadePart):
             progress: receives the progress, in stored bytes.
 
         Returns:
-            What is damaged; ``is_good`` says whether nothing is, and ``is_finished`` whether everything was checked.
+            The damage; ``is_good`` is True if there is none, ``is_finished`` if everything was checked.
 
         Raises:
-            InvalidOption: also when the run to resume was of another kind.
+            InvalidOption: a wrong share; or the run to resume was of another kind.
         """
         from rsdos.maintenance.check import validate
 
@@ -241,19 +242,19 @@ class Maintenance(FacadePart):
         return validate.execute(self.engine, validate.plan(self.engine, options), progress)
 
     def repair_index(self, *, progress: Progress = SILENCE) -> repair_index.RepairIndexReport:
-        """Rebuild the index from the packs where it is damaged, and move what is in damaged packs to others.
+        """Rebuild a damaged index from the packs, and move the objects of damaged packs to other packs.
 
-        Deletes are honoured. What is replaced goes to ``quarantine/`` in the container. Where nothing is damaged
-        nothing is done. Repair the index before the objects.
+        Deletes are honoured. Replaced files go to ``quarantine/`` in the container. Without damage nothing is changed.
+        Repair the index before the objects.
 
         Args:
             progress: receives the beginning and the end.
 
         Returns:
-            What was done, and the keys of objects whose bytes are gone.
+            What was changed, and the keys of objects whose bytes are lost.
 
         Raises:
-            Busy: another operation is at work.
+            Busy: another operation is running.
             DamagedContainer: the index cannot be rebuilt: packs of version 1 do not describe themselves.
             InvalidOption: a migration was not finished.
         """
@@ -274,16 +275,16 @@ class Maintenance(FacadePart):
         Args:
             sources: containers, or their paths, that may have good copies, in the order in which they are asked:
                 of any version, with the same hash; a backup is one. The container's own other copy comes first.
-            depth: how damage is looked for; see `validate`.
-            unrepairable: what becomes of damaged objects without a good copy: "keep" leaves them, for a run with
-                another source; "quarantine" moves what there is of them to ``quarantine/``.
+            depth: how to find damage; see `validate`.
+            unrepairable: what to do with damaged objects without a good copy: "keep" them for a run with another
+                source, or move their bytes to ``quarantine/`` ("quarantine").
             progress: receives the progress.
 
         Returns:
-            What was repaired, and what was not.
+            The objects that were repaired, and those that were not.
 
         Raises:
-            Busy: another operation is at work.
+            Busy: another operation is running.
             InvalidOption: a source has another hash or is the container itself; or objects would go to quarantine
                 while the index is damaged.
         """

@@ -1,4 +1,4 @@
-"""What the parts of the facade know of each other: there is an open container."""
+"""The base class of the facade's parts."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ class FacadePart:
 
     @property
     def engine(self) -> Engine:
-        """The open container's parts, which maintenance works on."""
+        """The open container's parts."""
         raise NotImplementedError
 
     def _forget(self) -> None:
-        """Close the container, and open it anew at the next use: it is of another version now, for example."""
+        """Close the container, and open it again at the next use: a migration has changed its version."""
         raise NotImplementedError
 
 
 @contextmanager
 def engine_of(container: FacadePart | str | os.PathLike[str]) -> Iterator[Engine]:
-    """Give the parts of another container; one that is opened here, by its path, is closed at the end."""
+    """Yield the engine of another container. A container that is given by its path is closed at the end."""
     if isinstance(container, FacadePart):
         yield container.engine
         return

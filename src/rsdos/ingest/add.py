@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from itertools import chain, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rsdos.errors import InvalidOption
-from rsdos.ingest.files import ChunkResult, StoredForm, store_files
+from rsdos.ingest.files import ChunkResult, store_files
 from rsdos.ingest.walk import NOTHING_SKIPPED, FileSource, RefusedFile, Skipped, Walk
 from rsdos.ingest.workers import WorkerPool, default_jobs
 from rsdos.model import CompressMode, Place
@@ -26,8 +25,7 @@ WORKERS_FROM = 16384
 """Without a choice, so many files or more get workers: one process takes 0.3 s for them, which two can halve."""
 
 
-@dataclass(frozen=True, slots=True)
-class AddOptions:
+class AddOptions(NamedTuple):
     """How to store files.
 
     ``to``: where; None: to a pack for `PACKED_FROM` files or more, to loose files otherwise. ``compress`` is for packs.
@@ -40,8 +38,7 @@ class AddOptions:
     jobs: int | None = 1
 
 
-@dataclass(frozen=True, slots=True)
-class AddReport:
+class AddReport(NamedTuple):
     """What was stored: ``files`` of ``size`` raw bytes, in ``seconds``.
 
     ``refused`` could not be read; ``skipped`` counts the names that the walk left out. ``shortage`` says why fewer
@@ -57,7 +54,7 @@ class AddReport:
 
 
 Tell = Callable[[ChunkResult], None]
-"""Is told what became of some files, when those that are stored are durable."""
+"""Receives the outcome for some files. Those that are stored are durable."""
 
 
 def add_walk(
@@ -68,13 +65,13 @@ def add_walk(
     tell: Tell = lambda chunk: None,
     total: int | None = None,
 ) -> AddReport:
-    """Store all files of a walk; ``tell`` hears of each chunk. ``total`` is their raw bytes, if known: for progress.
+    """Store all files of a walk; ``tell`` receives each chunk. ``total`` is their raw bytes, if known: for progress.
 
-    In packs 16,384 files, or 256 MiB, become durable together, of each process; loose files 256 together. A file that
-    cannot be read is refused and the others are stored. Killed or interrupted at any moment, what was told is stored,
-    and perhaps more; the next run reads that again, and does not write it again.
+    Each process makes up to 16,384 files or 256 MiB durable together in packs, and 256 loose files. A file that cannot
+    be read is refused, and the others are stored. After a kill or an interruption at least the files that ``tell`` has
+    received are stored. The next run reads stored files again, but does not write them again.
 
-    Raises `InvalidOption`, `ReadOnlyContainer`, `WorkerDied`, what a stream raises, and OSError.
+    Raise `InvalidOption`, `ReadOnlyContainer`, `WorkerDied`, whatever a stream raises, and OSError.
     """
     if options.jobs is not None and options.jobs < 1:
         raise InvalidOption(f"jobs is 1 or more, not {options.jobs!r:.40}")
@@ -101,16 +98,15 @@ def add_walk(
 def _store(
     engine: Engine, sources: Iterator[FileSource], options: AddOptions, progress: Progress, stack: ExitStack
 ) -> tuple[Iterator[ChunkResult], str]:
-    """Begin to store, as the number of the files says where there is no choice; return the chunks, and a shortage."""
+    """Choose place and workers where the options leave that open. Return the chunks, and the shortage of workers."""
     head = list(islice(sources, PACKED_FROM))
     place = options.to or (Place.PACKED if len(head) >= PACKED_FROM else Place.LOOSE)
-    form = StoredForm(place, options.compress)
     jobs = options.jobs
     if jobs is None:
         head += islice(sources, WORKERS_FROM - len(head))
         jobs = default_jobs() if len(head) >= WORKERS_FROM and place is Place.PACKED else 1
     every = chain(head, sources)
     if jobs == 1 or len(head) < PACKED_FROM:
-        return store_files(engine, every, form, progress.advance), ""
-    pool = stack.enter_context(WorkerPool(engine, form, jobs))
+        return store_files(engine, every, place, options.compress, progress.advance), ""
+    pool = stack.enter_context(WorkerPool(engine, place, options.compress, jobs))
     return pool.store(every, progress.advance), pool.shortage

@@ -29,7 +29,7 @@ _LOOSE_CHUNK = 256
 
 _TOLD_FILES = 256
 _TOLD_BYTES = 1 << 20
-"""Progress is told after so many small files, or bytes of them: every 3 ms."""
+"""Small files, and their bytes, between two calls of the progress: 3 ms."""
 
 
 class StoredFile(NamedTuple):
@@ -41,7 +41,7 @@ class StoredFile(NamedTuple):
 
 
 class ChunkResult(NamedTuple):
-    """What became of some files: those that are durable now, as columns, and those that were refused."""
+    """The outcome for some files: those that are durable now, as columns, and those that were refused."""
 
     paths: Sequence[str]
     keys: Sequence[str]
@@ -64,17 +64,10 @@ class ChunkResult(NamedTuple):
         return list(map(StoredFile, self.paths, self.keys, self.sizes))
 
 
-class StoredForm(NamedTuple):
-    """Where files are stored, and whether they are compressed there."""
-
-    place: Place
-    compress: CompressMode
-
-
 def store_files(
-    engine: Engine, sources: Iterable[FileSource], form: StoredForm, tell: Callable[[int], None]
+    engine: Engine, sources: Iterable[FileSource], place: Place, compress: CompressMode, tell: Callable[[int], None]
 ) -> Iterator[ChunkResult]:
-    """Store files, one insert for each chunk, and yield what became of each chunk; ``tell`` gets the bytes read so far.
+    """Store files, one insert for each chunk, and yield the outcome of each chunk. ``tell`` receives the bytes read.
 
     A file of at most one frame is read before the store gets it, and left out when it cannot be read. A larger file
     that turns out to be unreadable half-way fails the whole insert: the insert is repeated without that file. A stream,
@@ -83,9 +76,9 @@ def store_files(
     rest = iter(sources)
     refused: list[RefusedFile] = []
     while True:
-        reading = _Reading(rest, _LOOSE_CHUNK if form.place is Place.LOOSE else _CHUNK, refused, tell)
+        reading = _Reading(rest, _LOOSE_CHUNK if place is Place.LOOSE else _CHUNK, refused, tell)
         try:
-            keys = engine.objects.insert_many(iter(reading), to=form.place, compress=form.compress)
+            keys = engine.objects.insert_many(iter(reading), to=place, compress=compress)
         except (UnreadableSource, SourceChanged) as error:
             refused.append(_refused(error))
             bad = os.fspath(error.path)

@@ -58,7 +58,7 @@ NOTHING_SKIPPED = Skipped()
 
 
 class Directories(Enum):
-    """What a walk does about a name that is a directory's."""
+    """What a walk does with a directory that is named."""
 
     DESCEND = "descend"
     """Go through all files below it. Symbolic links that are found there are skipped."""
@@ -155,7 +155,7 @@ class Walk:
 
 
 def size_of(names: Iterable[FileSource]) -> int:
-    """Return the bytes in the files of these paths, as far as they can be told: for a progress bar."""
+    """Return the bytes in the files of these paths, without those that cannot be read: for a progress bar."""
     size = 0
     for name in names:
         if isinstance(name, str):

@@ -13,8 +13,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias
 
 from rsdos.errors import RsdosError, WorkerDied
-from rsdos.ingest.files import ChunkResult, StoredForm, store_files
+from rsdos.ingest.files import ChunkResult, store_files
 from rsdos.ingest.walk import FileSource, Stream
+from rsdos.model import CompressMode, Place
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -38,6 +39,7 @@ _TOO_MANY = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 MOST_JOBS = 4
 """Processes that are used by default, at most. More of them wait for the disk and for each other's commits."""
 
+_Form: TypeAlias = tuple[Place, CompressMode]
 _Message: TypeAlias = ChunkResult | str | int | Exception | None
 
 
@@ -56,10 +58,10 @@ class WorkerPool:
     shortage = ""
     """Says why fewer workers were started than asked for; "" if that is not so."""
 
-    def __init__(self, engine: Engine, form: StoredForm, jobs: int) -> None:
+    def __init__(self, engine: Engine, place: Place, compress: CompressMode, jobs: int) -> None:
         """Start at most ``jobs`` workers when the block begins; fewer, or none, where the system allows no more."""
         self._engine = engine
-        self._form = form
+        self._form = place, compress
         self._jobs = jobs
         self._workers: dict[Connection, Portion] = {}
         self._processes: list[BaseProcess] = []
@@ -89,11 +91,11 @@ class WorkerPool:
     def store(self, sources: Iterable[FileSource], tell: Callable[[int], None]) -> Iterator[ChunkResult]:
         """`store_files` by all workers, once; chunks come in the order in which they are done.
 
-        This process stores the streams, and everything where no worker could be started. Raises what a worker failed
-        with, and `WorkerDied`.
+        This process stores the streams, and everything if no worker could be started. Raise the error of a worker,
+        and `WorkerDied`.
         """
         if not self._workers:
-            yield from store_files(self._engine, sources, self._form, tell)
+            yield from store_files(self._engine, sources, *self._form, tell)
             return
         yield from self._hand_out(iter(sources), tell)
         for process in self._processes:
@@ -112,7 +114,7 @@ class WorkerPool:
                     names, streams = _portion(rest, workers[worker].size())
                     worker.send(names)
                     if streams:
-                        yield from store_files(self._engine, streams, self._form, tell)
+                        yield from store_files(self._engine, streams, *self._form, tell)
                 elif isinstance(message, ChunkResult):
                     yield message
                 elif isinstance(message, int):
@@ -148,7 +150,7 @@ class Portion:
         return self._size
 
 
-def _start(opener: Callable[[], Engine], form: StoredForm, others: list[Connection]) -> tuple[Connection, BaseProcess]:
+def _start(opener: Callable[[], Engine], form: _Form, others: list[Connection]) -> tuple[Connection, BaseProcess]:
     """Start a worker; return this process's end of its pipe, and the process. ``others`` are the pipes so far."""
     import multiprocessing
     import threading
@@ -166,7 +168,7 @@ def _start(opener: Callable[[], Engine], form: StoredForm, others: list[Connecti
 
 
 def _message(worker: Connection) -> _Message:
-    """Return what a worker says. Raises what it failed with, and `WorkerDied`."""
+    """Return the next message of a worker. Raise its error, or `WorkerDied`."""
     try:
         message: _Message = worker.recv()
     except (EOFError, ConnectionResetError):
@@ -176,7 +178,7 @@ def _message(worker: Connection) -> _Message:
     return message
 
 
-def _serve(pipe: Connection, inherited: Sequence[Connection], opener: Callable[[], Engine], form: StoredForm) -> None:
+def _serve(pipe: Connection, inherited: Sequence[Connection], opener: Callable[[], Engine], form: _Form) -> None:
     """Be a worker: ask for names, store them and say so, until there are no more names or the pipe is closed."""
     import signal
 
@@ -197,7 +199,7 @@ def _serve(pipe: Connection, inherited: Sequence[Connection], opener: Callable[[
     try:
         try:
             with closing(opener()) as engine:
-                for chunk in store_files(engine, names(), form, read.add):
+                for chunk in store_files(engine, names(), *form, read.add):
                     pipe.send(chunk)
         except (EOFError, BrokenPipeError, ConnectionResetError):
             return  # The process that this one works for has ended, or has failed.
@@ -209,7 +211,7 @@ def _serve(pipe: Connection, inherited: Sequence[Connection], opener: Callable[[
 
 
 def _portable(error: Exception) -> Exception:
-    """Return an error that another process can be sent: what others define may not be made anew from its parts."""
+    """Return an error that can be sent to another process. Classes of other packages may not survive a pickle."""
     import traceback
 
     trace = "".join(traceback.format_exception(error))
