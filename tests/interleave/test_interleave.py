@@ -73,7 +73,7 @@ def test_both_are_stopped_at_a_call_and_the_first_ends_first(version: int, in_me
     faults = {}
     with working(version, in_memory) as worker:
         for acts in (["delete", "insert loose, duplicates"], ["insert packed", "repack"], ["pack", "transfer out"]):
-            tally = worker.tally(Job(acts, share=47, second=37))
+            tally = worker.tally(Job(acts, share=37, second=29))
             assert tally.schedules > 9
             faults.update({f"{' + '.join(acts)}, {kind}": text for kind, text in unknown(tally).items()})
     assert not faults
