@@ -25,6 +25,7 @@ from rsdos.pack.format import decode_footer, header_fault
 from rsdos.pack.reader import PackFile
 from rsdos.pack.scanning import scan
 from rsdos.storage.checked_json import encode_document
+from rsdos.storage.local import LocalFile
 from rsdos.streams.frames import frames
 from tests.data import noise, text
 from tests.helpers import native
@@ -153,11 +154,7 @@ def test_manifests_with_anything_in_them(fields: dict[str, Any]) -> None:
 @given(data=damaged("segment"), digests=st.lists(st.binary(min_size=32, max_size=32), max_size=3))
 def test_segment(data: bytes, digests: list[bytes]) -> None:
     def read(path: Path) -> None:
-        fd = os.open(path, os.O_RDONLY)
-        try:
-            segment = Segment(fd, str(path))
-        finally:
-            os.close(fd)
+        segment = Segment(LocalFile(str(path)))
         for digest in digests:
             segment.find(digest)
         segment.entries()
@@ -174,7 +171,7 @@ def test_pack(data: bytes) -> None:
     decode_footer(data[-64:], container_id, 1, max(len(data) - 64, 0))
 
     def read(path: Path) -> None:
-        scan(PackFile(str(path), 1, container_id))
+        scan(PackFile(LocalFile(str(path)), 1, container_id))
 
     with suppress(DamagedContainer):
         in_a_file(data, read)

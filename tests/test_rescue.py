@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from rsdos import CompressMode, Container, Place
+from rsdos import CompressMode, Container, Place, names
 from rsdos.index.entries import Entries
 from rsdos.index.segment import encode_segment
 from rsdos.model import FRAME_SIZE, Codec, Record, RecordFlag
 from rsdos.pack.reader import PackFile
 from rsdos.pack.scanning import scan
 from rsdos.pack.writer import PackWriter
+from rsdos.storage.local import LocalFile
 from tests.data import key_of, noise, text
 from tests.helpers import ABSENT, ROOT, flip, native
 
@@ -47,7 +48,7 @@ def pack_path(container: Container, pack_id: int = 1) -> Path:
 
 def batches(container: Container, pack_id: int = 1) -> list[tuple[int, int, int]]:
     """Start, segment and footer offset of each batch of a pack."""
-    file = PackFile(str(pack_path(container, pack_id)), pack_id, bytes.fromhex(container.container_id))
+    file = PackFile(LocalFile(str(pack_path(container, pack_id))), pack_id, bytes.fromhex(container.container_id))
     return [(batch.start, batch.segment_offset, batch.footer_offset) for batch in scan(file).batches]
 
 
@@ -314,12 +315,14 @@ def replace_flags(record: Record, flags: RecordFlag) -> Record:
 def append_batch(container: Container, records: list[Record], payload: bytes = b"") -> None:
     """There is no delete yet: append a batch of records to pack 1, past the store."""
     path = pack_path(container)
-    writer = PackWriter(str(path), 1, bytes.fromhex(container.container_id), path.stat().st_size)
+    writer = PackWriter(
+        container.engine.layout.storage, names.pack(1), 1, bytes.fromhex(container.container_id), path.stat().st_size
+    )
     if payload:
         offset = writer.write([payload])
         records = [record._replace(offset=offset) for record in records]
     writer.finish_batch([encode_segment(Entries.of_records(records).sort())], len(records))
-    writer.close()
+    writer.end()
 
 
 def test_without_any_zstd_the_rest_comes_out_and_the_message_says_what_to_install(tmp_path: Path) -> None:
@@ -355,7 +358,7 @@ def test_one_object_that_does_not_decode_does_not_spoil_its_neighbours(tmp_path:
         records = [native(container.engine).index.find(bytes.fromhex(key)) for key in keys]
     # The pack is written anew: one object's stored bytes are no zstd, and its CRC says that they are as written.
     pack_path(container).unlink()
-    writer = PackWriter(str(pack_path(container)), 1, own, 0)
+    writer = PackWriter(container.engine.layout.storage, names.pack(1), 1, own, 0)
     written = []
     for record in records:
         assert record is not None
@@ -363,7 +366,7 @@ def test_one_object_that_does_not_decode_does_not_spoil_its_neighbours(tmp_path:
         offset = writer.write([stored])
         written.append(record._replace(offset=offset, length=len(stored), crc=zlib.crc32(stored)))
     writer.finish_batch([encode_segment(Entries.of_records(written).keyed().sort())], len(written))
-    writer.close()
+    writer.end()
     done = rescue(tmp_path / "c", "extract", tmp_path / "out")
     assert done.returncode == 1
     assert done.stderr.count("NOT RESCUED") == 1

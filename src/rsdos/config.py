@@ -20,7 +20,9 @@ from rsdos.codecs.spec import parse_compression
 from rsdos.errors import ContainerExists, DamagedContainer, InvalidOption, NotAContainer, UnsupportedContainer
 from rsdos.hashing import SHA256, HashType, hash_type
 from rsdos.model import Codec, Compression, Durability, ReadableBy
+from rsdos.names import CONFIG
 from rsdos.storage import posix
+from rsdos.storage.base import Storage, Version
 from rsdos.storage.checked_json import decode_document, encode_document
 
 VERSION = 2
@@ -188,16 +190,19 @@ def read_config(path: str) -> Config:
     Raise `NotAContainer` when there is no file, `DamagedContainer` when it is damaged, and `UnsupportedContainer` when
     it has a version or a setting that this release does not know.
     """
-    return read_config_file(path)[0]
-
-
-def read_config_file(path: str) -> tuple[Config, os.stat_result]:
-    """Return the configuration, as `read_config` does, and the status of its file."""
     try:
-        data, status = posix.read_with_status(path, _MOST_BYTES)
+        return _config_of(path, posix.read_file(path, _MOST_BYTES))
     except (FileNotFoundError, NotADirectoryError):
         raise NotAContainer(os.path.dirname(path)) from None
-    return _config_of(path, data), status
+
+
+def read_config_from(storage: Storage) -> tuple[Config, Version]:
+    """Return the configuration of the container in a storage, and which file it was. Raises as `read_config` does."""
+    try:
+        data, version = storage.read_with_version(CONFIG, _MOST_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotAContainer(storage.root) from None
+    return _config_of(storage.path(CONFIG), data), version
 
 
 def refuse_inside(path: str) -> None:

@@ -14,9 +14,9 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Literal, Self, overload
 
 from rsdos.config import DEFAULT_PACK_SIZE, VERSION, Config
-from rsdos.engine.create import clear_container, make_container
+from rsdos.engine.create import clear_container, make_container, make_container_on
 from rsdos.engine.engine import Engine
-from rsdos.errors import AmbiguousKey, ObjectNotFound, RsdosError
+from rsdos.errors import AmbiguousKey, InvalidOption, ObjectNotFound, RsdosError
 from rsdos.facade.exchange import Exchange
 from rsdos.facade.old_names import OldNames
 from rsdos.hashing import SHA256
@@ -35,6 +35,7 @@ from rsdos.model import (
     WhenBusy,
     choice,
 )
+from rsdos.storage.base import Storage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,7 +68,7 @@ class Container(Exchange, OldNames):
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | Storage,
         *,
         durability: Durability | str | None = None,
         when_busy: WhenBusy | str = WhenBusy.RAISE,
@@ -90,9 +91,13 @@ class Container(Exchange, OldNames):
         Raises:
             InvalidOption: one of the settings is unknown.
         """
+        self._storage = None
+        if type(path) is not str and not isinstance(path, str | os.PathLike):
+            self._storage = path
+            path = path.root
         # Now: where a relative path leads to is another place after a ``chdir``, or in another process.
         path = os.fspath(path)
-        self._path = path if path[:1] == "/" else os.path.abspath(path)
+        self._path = path if path[:1] == "/" or self._storage else os.path.abspath(path)
         self._when_busy = choice(WhenBusy, when_busy)
         self._durability = None if durability is None else choice(Durability, durability)
         self._links = Links.FOLLOW if follow_links else Links.REFUSE
@@ -101,7 +106,7 @@ class Container(Exchange, OldNames):
     @classmethod
     def create(  # noqa: PLR0913  the settings of a container
         cls,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | Storage,
         *,
         pack_size_target: int = DEFAULT_PACK_SIZE,
         loose_prefix_len: int = 2,
@@ -150,9 +155,14 @@ class Container(Exchange, OldNames):
     def _create(self, config: Config, readers: ReadableBy, sharing: Sharing, clear: bool) -> None:
         config.refuse_unreadable(readers)
         self.close()
-        if clear:
-            clear_container(self._path, self._links)
-        make_container(self._path, config, sharing, self._links)
+        if self._storage is not None:
+            if clear:
+                raise InvalidOption("clear: what is no directory is not cleared")
+            make_container_on(self._storage, config)
+        else:
+            if clear:
+                clear_container(self._path, self._links)
+            make_container(self._path, config, sharing, self._links)
         self.__dict__.pop("_engine", None)
 
     @property
@@ -161,7 +171,8 @@ class Container(Exchange, OldNames):
         engine = self._engine
         if engine is None:
             # Of two threads that are the first at the same time, both get what one has made.
-            fresh = Engine(self._path, self._durability, self._when_busy, self._links, self._verify)
+            how = self._durability, self._when_busy, self._links, self._verify
+            fresh = Engine(self._path, *how, self._storage)
             engine = self.__dict__.setdefault("_engine", fresh)
         return engine
 
@@ -219,10 +230,13 @@ class Container(Exchange, OldNames):
             self._forget_replaced(engine)
 
     def __getstate__(self) -> tuple[str, Durability | None, WhenBusy, Links, Verify | None]:
+        if self._storage is not None:
+            raise TypeError(f"{self._path}: a container that is no directory stays in its process")
         return self._path, self._durability, self._when_busy, self._links, self._verify
 
     def __setstate__(self, state: tuple[str, Durability | None, WhenBusy, Links, Verify | None]) -> None:
         self._path, self._durability, self._when_busy, self._links, self._verify = state
+        self._storage = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._path!r})"

@@ -11,7 +11,10 @@ from contextlib import suppress
 
 from rsdos.errors import NotAContainer, NotOurs
 from rsdos.model import Links
+from rsdos.names import CONFIG, INDEX, LOCKS, PACKED
+from rsdos.storage.base import Storage
 from rsdos.storage.directory import Directory, Form, open_at
+from rsdos.storage.local import LocalStorage
 from rsdos.storage.permissions import make_directory
 
 LAST_NUMBER = 9_999_999_999
@@ -29,6 +32,8 @@ _PEER_LOCK = r"(-1|0|[1-9]\d{0,17})\.lock"
 _MANIFEST = r"manifest-(\d{10})\.json"
 _NEW_MANIFEST = r"manifest(-[0-9a-f]{16})?\.new"
 _SEGMENT = r"(\d{10})\.seg"
+
+_V1_PACKED = "packs"
 
 _LOOSE = Form(r"[0-9a-f]{1,64}(\.zz|\.zst)?")
 _WRITER = r"[0-9a-z]+-\d+-[0-9a-f]{16}"
@@ -69,13 +74,19 @@ _checked: dict[str, tuple[tuple[int, int, int, Links], frozenset[str]]] = {}
 
 
 class Layout:
-    """The paths of the container at ``root``."""
+    """The paths of the container at ``root``, for what is on a disk, and for messages; and where it is stored.
 
-    links = Links.REFUSE
-    """What is done about links in the place of its directories."""
+    What runs on every storage names its objects by `rsdos.names`, and uses `storage` and the lists here.
+    """
 
-    def __init__(self, root: str, loose_prefix_len: int = 2) -> None:
+    def __init__(self, root: str, loose_prefix_len: int = 2, storage: Storage | None = None) -> None:
+        """``storage``: where the container is, if it is no directory."""
         self.root = root
+        # Not `isinstance`, 1 us of the 60 that opening, reading and leaving take: the class is that of a protocol.
+        self.local = storage if type(storage) is LocalStorage else LocalStorage(root, CONTAINER)
+        self.storage: Storage = storage or self.local
+        self.links = self.local.links
+        """What is done about links in the place of its directories; see `set_links`."""
         self.config = f"{root}/config.json"
         self.loose = f"{root}/loose"
         self.packed = f"{root}/packed"
@@ -89,6 +100,10 @@ class Layout:
         """Raises `ContainerReplaced` when the container is another by now than the one that was opened."""
         self._present: frozenset[str] = frozenset()
         """The directories that the last `check` has seen, by name."""
+
+    def set_links(self, links: Links) -> None:
+        """Say what is done about links in the place of its directories."""
+        self.links = self.local.links = links
 
     @property
     def directories(self) -> tuple[str, ...]:
@@ -205,7 +220,7 @@ class Layout:
 
         Raises `ContainerReplaced` when it is another, of another version say: that has other directories.
         """
-        if not os.path.lexists(self.config):
+        if self.storage.version(CONFIG) is None:
             raise NotAContainer(self.root, "the container was removed after it was opened")
         self.refuse_another()
 
@@ -275,8 +290,7 @@ class Layout:
 
     def new_manifests(self) -> list[str]:
         """The unfinished manifests that are there."""
-        pattern = re.compile(_NEW_MANIFEST)
-        return [f"{self.index}/{name}" for name in os.listdir(self.index) if pattern.fullmatch(name)]
+        return [f"{self.index}/{name}" for name in filter(is_unfinished, self.storage.list(INDEX))]
 
     def segment(self, number: int) -> str:
         return f"{self.index}/{number:010d}.seg"
@@ -291,7 +305,7 @@ class Layout:
 
     @property
     def turn_lock(self) -> str:
-        """Held by the next in line for `maintenance_lock`: a run that takes that again and again lets it pass."""
+        """The lock of the next in line for `maintenance_lock`: a run that takes that again and again lets it pass."""
         return f"{self.locks}/turn"
 
     @property
@@ -323,27 +337,30 @@ class Layout:
 
     def found_packs(self) -> list[int]:
         """The ids of those that are there."""
-        return self._numbers(self.packed, _FOUND_PACK)
+        return self._numbers(PACKED, _FOUND_PACK)
 
     def locked_ids(self) -> list[int]:
         """The packs that one of us has ever written: their lock files are never deleted."""
-        return self._numbers(self.locks, _PACK_LOCK) if os.path.isdir(self.locks) else []
+        try:
+            return self._numbers(LOCKS, _PACK_LOCK)
+        except FileNotFoundError:
+            return []
 
     def pack_ids(self) -> list[int]:
         """The ids of the pack files that are there, ascending; foreign names are passed over."""
-        return [number for number in self._numbers(self.packed, _PACK) if 0 < number <= LAST_PACK]
+        return [number for number in self._numbers(PACKED, _PACK) if 0 < number <= LAST_PACK]
 
     def manifest_numbers(self) -> list[int]:
         """The numbers of the manifests that are there, ascending."""
-        return self._numbers(self.index, _MANIFEST)
+        return self._numbers(INDEX, _MANIFEST)
 
     def segment_numbers(self) -> list[int]:
         """The numbers of the segment files that are there, ascending."""
-        return self._numbers(self.index, _SEGMENT)
+        return self._numbers(INDEX, _SEGMENT)
 
     def _numbers(self, directory: str, pattern: str) -> list[int]:
         try:
-            names = os.listdir(directory)
+            names = self.storage.list(directory)
         except FileNotFoundError:
             self.refuse_gone()
             raise
@@ -356,8 +373,8 @@ class V1Layout(Layout):
     REPACKED = -1
     """The id of the pack that disk-objectstore writes while it repacks."""
 
-    def __init__(self, root: str, loose_prefix_len: int = 2) -> None:
-        super().__init__(root, loose_prefix_len)
+    def __init__(self, root: str, loose_prefix_len: int = 2, storage: Storage | None = None) -> None:
+        super().__init__(root, loose_prefix_len, storage)
         self.packed = f"{root}/packs"
         self.database = f"{root}/packs.idx"
         self.duplicates = f"{root}/duplicates"
@@ -388,7 +405,7 @@ class V1Layout(Layout):
         return f"{self.packed}/{pack_id}"
 
     def pack_ids(self) -> list[int]:
-        return self._numbers(self.packed, _BARE_PACK)
+        return self._numbers(_V1_PACKED, _BARE_PACK)
 
     def peer_lock(self, pack_id: int) -> str:
         """The file that tells disk-objectstore that a pack is being written."""
@@ -396,7 +413,12 @@ class V1Layout(Layout):
 
     def peer_locks(self) -> list[int]:
         """The packs that have such a file."""
-        return self._numbers(self.packed, _PEER_LOCK)
+        return self._numbers(_V1_PACKED, _PEER_LOCK)
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether this is the name, in ``index/``, of a manifest that was not finished."""
+    return re.fullmatch(_NEW_MANIFEST, name) is not None
 
 
 def _is_directory(entry: os.DirEntry[str]) -> bool:

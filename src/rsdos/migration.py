@@ -8,13 +8,14 @@ under which that file is replaced, and so does each reader that loads the index 
 from __future__ import annotations
 
 import json
-import os
 from contextlib import suppress
 
-from rsdos.config import Config, read_config
+from rsdos.config import Config, read_config_from
 from rsdos.errors import ContainerReplaced, DamagedContainer, NotAContainer
 from rsdos.layout import Layout
+from rsdos.names import CONFIG
 from rsdos.storage import posix
+from rsdos.storage.base import Version
 
 
 def begin_migration(layout: Layout, to: int) -> None:
@@ -38,14 +39,14 @@ class Original:
         self._layout = layout
         self._version = version
         self._id = None if container_id is None else _without_hyphens(container_id)
-        self._seen: tuple[int, ...] | None = None
-        """The identity of ``config.json`` when it last belonged to the same container."""
+        self._seen: Version | None = None
+        """The version of ``config.json`` when it last belonged to the same container."""
         self.is_replaced = False
         """Whether `check` has raised."""
 
-    def opened(self, config: os.stat_result) -> None:
+    def opened(self, config: Version) -> None:
         """Remember the file ``config.json`` that was read at open, so that the first `check` need not read it again."""
-        self._seen = config.st_dev, config.st_ino, config.st_mtime_ns, config.st_size
+        self._seen = config
 
     def check(self) -> None:
         """Raise `ContainerReplaced` or `NotAContainer` when the path does not lead to the same container any more.
@@ -53,16 +54,14 @@ class Original:
         One ``stat`` while the file ``config.json`` is unchanged; otherwise the file is read (6 us). A damaged file
         raises nothing. A writer calls this while it holds the lock under which the file is replaced.
         """
-        try:
-            status = os.stat(self._layout.config)
-        except (FileNotFoundError, NotADirectoryError):
+        file = self._layout.storage.version(CONFIG)
+        if file is None:
             self.is_replaced = True
-            raise NotAContainer(self._layout.root, "the container was removed after it was opened") from None
-        file = status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
+            raise NotAContainer(self._layout.root, "the container was removed after it was opened")
         if file != self._seen:
             self.is_replaced = True
             with suppress(DamagedContainer):
-                self._compare(read_config(self._layout.config))
+                self._compare(read_config_from(self._layout.storage)[0])
             self.is_replaced = False
             self._seen = file
 

@@ -17,6 +17,7 @@ import pytest
 from rsdos import Container, InvalidKey, InvalidOption, InvalidSource, ObjectNotFound, UnreadableSource
 from rsdos.model import FRAME_SIZE, Missing, Place, Source
 from rsdos.protocols import ObjectStore
+from rsdos.storage.memory import MemoryStorage
 from rsdos.stores.base import Store
 from tests.data import key_of, noise, text
 from tests.helpers import ABSENT, BAD_KEYS, SIZES, Breaking, Pattern, objects_of_all_sizes, tree
@@ -63,16 +64,33 @@ _SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(params=[f"{kind}, {settings}" for kind in _PICK for settings in _SETTINGS])
+def _in_memory(**settings: Any) -> ObjectStore:
+    """A container that is no directory: all of its objects are packed."""
+    container = Container.create(MemoryStorage(), **settings)
+    return cast(ObjectStore, _Alone(container, container.engine.objects, Place.PACKED))
+
+
+@pytest.fixture(
+    params=[
+        *(f"{kind}, {settings}" for kind in _PICK for settings in _SETTINGS),
+        *(f"in memory, {settings}" for settings in _SETTINGS if "version 1" not in settings),
+    ]
+)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ObjectStore]:
     kind, settings = request.param.split(", ", 1)
+    if kind == "in memory":
+        yield _in_memory(**_SETTINGS[settings])
+        return
     with Container.create(tmp_path / "container", **_SETTINGS[settings]) as container:
         yield _PICK[kind](container)
 
 
-@pytest.fixture(params=list(_PICK))
+@pytest.fixture(params=[*_PICK, "in memory"])
 def plain(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ObjectStore]:
     """Each store with the defaults: for what settings have no part in."""
+    if request.param == "in memory":
+        yield _in_memory()
+        return
     with Container.create(tmp_path / "container") as container:
         yield _PICK[request.param](container)
 

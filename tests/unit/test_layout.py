@@ -99,7 +99,7 @@ def test_a_link_in_the_place_of_a_directory_is_refused_unless_the_caller_follows
     layout = Layout(str(root))
     with pytest.raises(NotOurs, match="packed"):
         layout.check()
-    layout.links = Links.FOLLOW
+    layout.set_links(Links.FOLLOW)
     layout.check()
 
 

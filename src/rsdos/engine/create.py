@@ -7,13 +7,16 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
-from rsdos.config import Config, encode_config, read_config, refuse_inside
+from rsdos import names
+from rsdos.config import VERSION, Config, encode_config, read_config, refuse_inside
+from rsdos.engine.engine import NEEDED
 from rsdos.engine.formats import format_of
 from rsdos.engine.reserve import prepare
-from rsdos.errors import OWN_NUMBERS, Busy, ContainerExists, ContainerReplaced, ReadOnlyContainer
+from rsdos.errors import OWN_NUMBERS, Busy, ContainerExists, ContainerReplaced, InvalidOption, ReadOnlyContainer
 from rsdos.layout import Layout
 from rsdos.model import Links, Sharing
 from rsdos.storage import locks, posix
+from rsdos.storage.base import Put, Storage, require
 from rsdos.storage.permissions import make_directories, share_directory
 from rsdos.stores.union import NO_LOCKS
 
@@ -33,8 +36,8 @@ def make_container(path: str, config: Config, sharing: Sharing = Sharing.UMASK, 
     a directory that the next call accepts as empty. Raise `ContainerExists`, `NotOurs`.
     """
     form = format_of(config)
-    layout = form.layout(os.path.abspath(path), config.loose_prefix_len)
-    layout.links = links
+    layout = form.layout(os.path.abspath(path), config.loose_prefix_len, None)
+    layout.set_links(links)
     if os.path.lexists(layout.root) and not os.path.isdir(layout.root):
         raise ContainerExists(path, "exists and is not a directory")
     refuse_inside(path)
@@ -64,6 +67,31 @@ def make_container(path: str, config: Config, sharing: Sharing = Sharing.UMASK, 
         while directory != above:
             directory = os.path.dirname(directory)
             posix.sync_directory(directory)
+
+
+def make_container_on(storage: Storage, config: Config) -> None:
+    """Make a container in a storage that is no directory, and in which there is none.
+
+    The configuration, put last, is what makes it a container. Raises `ContainerExists`, and `ReadOnlyContainer` or
+    `InvalidOption` for what the storage, or a container in it, cannot have.
+    """
+    from rsdos.index.manifest import Manifest, encode_manifest
+
+    if config.version != VERSION:
+        raise InvalidOption(f"container version {config.version}: {storage.traits.medium} has no 'files'")
+    require(storage, *NEEDED)
+    if storage.exists(names.CONFIG):
+        raise ContainerExists(storage.root, "is a container already")
+    for directory in (names.PACKED, names.INDEX, names.LOCKS):
+        storage.make_directory(directory)
+    for name, data in (
+        (names.manifest(1), encode_manifest(Manifest(1, config.container_id))),
+        (names.CONFIG, encode_config(config)),
+    ):
+        outcome = storage.put_new(name, data).outcome
+        # After a lost answer the name tells: an id is that of one container.
+        if outcome is not Put.OURS and not (outcome is Put.UNKNOWN and storage.read(name, len(data)) == data):
+            raise ContainerExists(storage.root, f"{name} is there already")
 
 
 def _locked(path: str, root: str) -> locks.Lock:
@@ -175,8 +203,8 @@ def clear_container(path: str, links: Links = Links.REFUSE) -> None:
             return
         config = read_config(layout.config if is_whole else clearing)
         form = format_of(config)
-        layout = form.layout(layout.root, 0)
-        layout.links = links
+        layout = form.layout(layout.root, 0, None)
+        layout.set_links(links)
         layout.check()
         if is_whole:
             make_directories(layout.locks)

@@ -9,11 +9,15 @@ from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from rsdos.config import read_config_file
+from rsdos import names
+from rsdos.config import read_config_from
 from rsdos.engine.formats import format_of
-from rsdos.errors import Busy
+from rsdos.errors import Busy, InvalidOption
+from rsdos.layout import CONTAINER
 from rsdos.model import Durability, Links, Verify, WhenBusy
 from rsdos.storage import locks
+from rsdos.storage.base import HeldLock, Storage, require
+from rsdos.storage.local import LocalStorage
 
 if TYPE_CHECKING:
     from rsdos.stores.loose.paths import LooseNames
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
     from rsdos.stores.union import Objects
 
 _T = TypeVar("_T")
+
+NEEDED = ("appends", "locks")
+"""The traits of a storage without which no container of version 2 can be there."""
 
 
 class _Lazy(Generic[_T]):
@@ -63,19 +70,26 @@ class Engine:
         when_busy: WhenBusy = WhenBusy.RAISE,
         links: Links = Links.REFUSE,
         verify: Verify | None = None,
+        storage: Storage | None = None,
     ) -> None:
-        """Open the container at ``path``.
+        """Open the container at ``path``, or the one in a ``storage`` that is no directory.
 
         ``when_busy``: what maintenance does while another operation runs. ``verify``: what reads compare; None: the
         hash, if the container's directory belongs to another user.
         """
-        root = os.path.abspath(path)
-        self.config, self._config_file = read_config_file(f"{root}/config.json")
+        if storage is None:
+            storage = LocalStorage(os.path.abspath(path), CONTAINER)
+        self.config, self._config_file = read_config_from(storage)
         self._format = format_of(self.config)
-        self.layout = self._format.layout(root, self.config.loose_prefix_len)
-        self.layout.links = links
-        owner = self.layout.check()
-        self._verify = verify or (Verify.CHECKSUM if owner == os.geteuid() else Verify.HASH)
+        self.layout = self._format.layout(storage.root, self.config.loose_prefix_len, storage)
+        self.layout.set_links(links)
+        self._has_files = storage.traits.files
+        if self._has_files:
+            is_own = self.layout.check() == os.geteuid()
+        else:
+            require(storage, *NEEDED)
+            is_own = True
+        self._verify = verify or (Verify.CHECKSUM if is_own else Verify.HASH)
         self.durability = durability or self.config.durability
         self.when_busy = when_busy
 
@@ -86,7 +100,12 @@ class Engine:
         packed = self._format.packed(self.layout, self.config, self.durability)
         packed.verify(self._verify)
         packed.original.opened(self._config_file)
-        loose = LooseStore(self.layout, self.config, self.durability)
+        if self._has_files:
+            loose = LooseStore(self.layout, self.config, self.durability)
+        else:
+            from rsdos.stores.loose.absent import NoLooseStore
+
+            loose = NoLooseStore(self.layout, self.config, self.durability)
         stores = loose, packed, Objects(self.layout.root, loose, packed)
         # Of two threads that make them at the same time, both use those of the first.
         stores = self.__dict__.setdefault("_stores", stores)
@@ -94,11 +113,14 @@ class Engine:
 
     def opener(self) -> Callable[[], Engine]:
         """Return a function that opens the same container in the same way. It can be sent to another process."""
+        self.need_files("several processes")
         return partial(Engine, self.layout.root, self.durability, self.when_busy, self.layout.links, self._verify)
 
     @property
     def loose_names(self) -> LooseNames:
         """The names of the loose store's files, without the store."""
+        if not self._has_files:
+            return self.loose.names
         from rsdos.stores.loose.paths import LooseNames, codecs_of
 
         return LooseNames(self.layout, self.config.hash, codecs_of(self.config))
@@ -121,26 +143,44 @@ class Engine:
         `ReadOnlyContainer`; `NotAContainer` and `ContainerReplaced` if the container has been removed or replaced.
         """
         with self.objects.writing():
-            self.layout.make(self.layout.locks)  # disk-objectstore makes none.
-            path = self.layout.maintenance_lock
-            if (when_busy or self.when_busy) is WhenBusy.WAIT:
-                # In line: a process that releases the lock and wants it again comes after those that wait already.
-                with locks.acquire(self.layout.turn_lock):
-                    lock = locks.acquire(path)
-            else:
-                free = locks.try_acquire(path)
-                if free is None:
-                    raise Busy("the container's maintenance lock", locks.holder(path))
-                lock = free
-            with lock:
+            if self._has_files:
+                self.layout.make(self.layout.locks)  # disk-objectstore makes none.
+            with self._maintenance_lock(when_busy or self.when_busy) as lock:
                 # If the container was cleared, the lock may be a new file, which keeps no other process out.
                 self.packed.original.check()
                 lock.describe(f"{operation}, process {os.getpid()} on {os.uname().nodename}")
-                from rsdos.engine.reserve import prepare
+                if self._has_files:
+                    from rsdos.engine.reserve import prepare
 
-                prepare(self.layout)
+                    prepare(self.layout)
                 with self.telling_of_another():
                     yield
+
+    def _maintenance_lock(self, when_busy: WhenBusy) -> HeldLock:
+        """Take the lock of maintenance. Raises `Busy`."""
+        storage = self.layout.storage
+        if when_busy is WhenBusy.WAIT:
+            # In line: whoever gives the lock back and wants it again comes after those who wait already.
+            turn = storage.lock(names.TURN_LOCK)
+            assert turn is not None
+            with turn:
+                lock = storage.lock(names.MAINTENANCE_LOCK)
+        else:
+            lock = storage.lock(names.MAINTENANCE_LOCK, wait=False)
+        if lock is None:
+            raise Busy("the container's maintenance lock", storage.holder(names.MAINTENANCE_LOCK))
+        return lock
+
+    @property
+    def directory(self) -> str | None:
+        """The container's directory; None where it has none."""
+        return self.layout.root if self._has_files else None
+
+    def need_files(self, operation: str) -> None:
+        """Raise `InvalidOption` for an operation that works on files, where the container has none."""
+        if not self._has_files:
+            medium = self.layout.storage.traits.medium
+            raise InvalidOption(f"{operation}: {medium} has no 'files', which this works on")
 
     @contextmanager
     def protect_packs(self) -> Iterator[None]:
@@ -162,10 +202,10 @@ class Engine:
                 self.packed.original.check()
             raise
 
-    def _shared(self) -> locks.Lock | None:
+    def _shared(self) -> HeldLock | None:
         """Take the readers' lock, shared. Return None if the container cannot be written, or has no locks."""
         try:
-            return locks.acquire_shared(self.layout.readers_lock)
+            return self.layout.storage.lock(names.READERS_LOCK, shared=True)
         except OSError as error:
             from rsdos.stores.union import REFUSED
 
@@ -178,7 +218,7 @@ class Engine:
 
         Make no lock file: before its first maintenance a container of version 1 has none.
         """
-        if not os.path.exists(self.layout.readers_lock):
+        if self._has_files and not os.path.exists(self.layout.readers_lock):
             yield from answers
             return
         with self.protect_packs():

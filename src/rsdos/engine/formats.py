@@ -13,6 +13,7 @@ from rsdos.errors import DamagedContainer, ReadOnlyContainer
 from rsdos.layout import Layout, V1Layout
 from rsdos.model import Durability
 from rsdos.storage import locks, posix
+from rsdos.storage.base import Storage
 
 if TYPE_CHECKING:
     from rsdos.stores.packs import PackStore
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 class Format(NamedTuple):
     """What differs between container versions."""
 
-    layout: Callable[[str, int], Layout]
+    layout: Callable[[str, int, Storage | None], Layout]
     packed: Callable[[Layout, Config, Durability], PackStore]
     read_stats: Callable[[Layout, Config], tuple[PackedStats, Mapping[str, object]]]
     """Return what `PackMaintenance.stats` and `notes` do, without the rest of the store if that is possible."""

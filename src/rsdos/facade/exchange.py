@@ -70,7 +70,7 @@ class Exchange(FacadePart):
         if progress is not SILENCE:
             names = list(names)
             total = size_of(names)
-        walk = Walk(self.engine.layout.root)
+        walk = Walk(self.engine.directory)
         walk.add(names, Directories.REFUSE)
         return self._add(walk, to, compress, jobs, tell, progress, total)
 
@@ -107,7 +107,7 @@ class Exchange(FacadePart):
         """
         from rsdos.ingest.walk import Directories, Walk
 
-        walk = Walk(self.engine.layout.root, exclude)
+        walk = Walk(self.engine.directory, exclude)
         walk.add((os.fspath(directory),), Directories.DESCEND)
         return self._add(walk, to, compress, jobs, tell, progress)
 

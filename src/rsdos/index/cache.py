@@ -7,11 +7,11 @@ of segments: no descriptor.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from rsdos.index.segment import identity
+from rsdos import names
+from rsdos.storage.base import Storage, Version
 
 if TYPE_CHECKING:
     from rsdos.index.state import IndexState
@@ -24,20 +24,21 @@ _MOST_BYTES = 64 << 20
 
 class _CachedState(NamedTuple):
     state: IndexState
-    files: Mapping[str, tuple[int, ...]]
+    files: Mapping[str, Version]
     """What tells each file of its segments from another in its place, and from itself when it is changed."""
 
 
 _cache: dict[str, _CachedState] = {}
+"""By the root of the storage. Of two memories of one name no file has the version of one of the other's."""
 
 
-def keep(directory: str, state: IndexState) -> None:
-    """Keep the state of the index in a directory, in the place of the one that was kept longest."""
-    kept = _cache.pop(directory, None)
+def keep(storage: Storage, state: IndexState) -> None:
+    """Keep the state of the index in a storage, in the place of the one that was kept longest."""
+    kept = _cache.pop(storage.root, None)
     if kept is None or kept.state is not state:
         kept = _cacheable(state)
     if kept is not None:
-        _cache[directory] = kept
+        _cache[storage.root] = kept
         for oldest in list(_cache)[:-_MOST]:  # Copied in one go: another thread may be at it as well.
             _cache.pop(oldest, None)
 
@@ -48,28 +49,29 @@ def _cacheable(state: IndexState) -> _CachedState | None:
         return None
     if sum(segment.length for segment in segments) > _MOST_BYTES:
         return None
-    if any(segment.keeps_descriptor for segment in segments):
+    if any(segment.keeps_open for segment in segments):
         return None
     # Not what the files are now: somebody may have changed them since they were opened.
-    files = {segment.path: segment.identity for segment in segments}
-    if any(files[segment.path] != segment.identity for segment in segments):
+    named = [names.table(entry.number, entry.pack_id) for entry in state.snapshot.manifest.segments]
+    files = dict(zip(named, (segment.version for segment in segments), strict=True))
+    if any(files[name] != segment.version for name, segment in zip(named, segments, strict=True)):
         return None
     return _CachedState(state, files)
 
 
-def forget(directory: str) -> None:
+def forget(storage: Storage) -> None:
     """Let go of what was kept of an index."""
-    _cache.pop(directory, None)
+    _cache.pop(storage.root, None)
 
 
-def kept_state(directory: str) -> IndexState | None:
+def kept_state(storage: Storage) -> IndexState | None:
     """The state that was kept of an index, if the files of its segments are still the same.
 
     Whether its manifest is there, and the newest, is for the caller to ask.
     """
-    kept = _cache.get(directory)
+    kept = _cache.get(storage.root)
     try:
-        if kept and all(identity(os.stat(path)) == known for path, known in kept.files.items()):
+        if kept and all(storage.version(name) == known for name, known in kept.files.items()):
             return kept.state
     except OSError:
         pass

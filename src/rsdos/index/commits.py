@@ -1,22 +1,25 @@
-"""The manifests of a container on disk: the highest number is the truth, and a commit makes the next one."""
+"""The manifests of a container: the highest number is the truth, and a commit makes the next one.
+
+A commit is a put of the next number, which has one winner. Where there are locks it holds one, so that nobody does its
+work in vain; where there are none, the one who lost reads the newest manifest and makes its change anew.
+"""
 
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from rsdos import names
 from rsdos.codecs.checksum import crc32
 from rsdos.config import VERSION
-from rsdos.errors import OWN_NUMBERS, ContainerReplaced, DamagedContainer, NotAContainer, ReadOnlyContainer
+from rsdos.errors import Busy, ContainerReplaced, DamagedContainer, NotAContainer
 from rsdos.index.manifest import Manifest, decode_manifest, encode_manifest
-from rsdos.index.segment import identity
-from rsdos.layout import LAST_NUMBER, Layout
+from rsdos.layout import LAST_NUMBER, Layout, is_unfinished
 from rsdos.model import Durability
-from rsdos.storage import locks, posix
+from rsdos.storage.base import HeldLock, Put, Storage, Version
 
 if TYPE_CHECKING:
     from rsdos.migration import Original
@@ -30,18 +33,21 @@ MOST_LOOKUPS = 100
 _MOST_TRIES = 10
 """Times that a commit begins anew because ``locks/commit`` is not the file any more that it has locked."""
 
+_MOST_CONFLICTS = 100
+"""The same where there are no locks: each of them is a commit of somebody else."""
+
+_MOST_PUTS = 10
+"""Times that a manifest is put again because the answer was lost, and it is not there."""
+
 _MOST_BYTES = 1 << 24
 """Of a manifest: that of 60,000 packs, 240 TB at the usual target. Read, it takes up to twenty times that of memory."""
-
-Identity = tuple[int, ...]
-"""What tells a file from another of the same name: see `rsdos.index.segment.identity`."""
 
 
 class Published(NamedTuple):
     """A manifest, and which file it is."""
 
     manifest: Manifest
-    identity: Identity
+    version: Version
 
 
 class CommitLog:
@@ -49,7 +55,7 @@ class CommitLog:
 
     def __init__(self, layout: Layout, container_id: str) -> None:
         self._layout = layout
-        self._lock_path = layout.commit_lock
+        self._storage = layout.storage
         self._container_id = container_id
         self.original: Original | None = None
         """What `check` goes by; made when it is asked for the first time."""
@@ -66,7 +72,7 @@ class CommitLog:
 
     def committed(self) -> int:
         """The highest number that is known to be committed, 0 if none is: no older manifest is the newest."""
-        return read_committed(self._lock_path).number
+        return read_committed(self._storage).number
 
     def latest(self) -> tuple[int, int]:
         """The number of the newest manifest that is there, and that of a newer one that is missing; 0: none is."""
@@ -80,7 +86,7 @@ class CommitLog:
         if committed <= number:
             return number, 0
         # On a network file system the listing may be an older one.
-        return (committed, 0) if os.path.exists(self._layout.manifest(committed)) else (number, committed)
+        return (committed, 0) if self._storage.exists(names.manifest(committed)) else (number, committed)
 
     def newest_number(self) -> int:
         """The number of the newest manifest, from a fresh listing. Raises `DamagedContainer` when it is not there."""
@@ -99,7 +105,7 @@ class CommitLog:
         for _ in range(MOST_LOOKUPS):
             number = self.newest_number()
             known = self._known
-            if known is not None and known.manifest.number == number and known.identity == self.file_of(number):
+            if known is not None and known.manifest.number == number and known.version == self.file_of(number):
                 return known.manifest  # 20 us for each pack that it has are saved.
             try:
                 return self.read(number)
@@ -120,11 +126,7 @@ class CommitLog:
     def read_with_file(self, number: int) -> Published:
         """One manifest, and which file it is. Raises FileNotFoundError, `DamagedContainer`."""
         path = self._layout.manifest(number)
-        with posix.open_for_reading(path) as fd:
-            status = os.fstat(fd)
-            if status.st_size > _MOST_BYTES:
-                raise OSError(errno.EFBIG, f"larger than {_MOST_BYTES} bytes", path)
-            data = posix.read_at(fd, 0, status.st_size)
+        data, version = self._storage.read_with_version(names.manifest(number), _MOST_BYTES)
         try:
             manifest = decode_manifest(data)
         except ValueError as error:
@@ -132,28 +134,25 @@ class CommitLog:
         if manifest.number != number or manifest.container_id != self._container_id:
             self.check()
             raise DamagedContainer(path, "it is a manifest of another number or another container")
-        self._known = Published(manifest, identity(status))
+        self._known = Published(manifest, version)
         return self._known
 
-    def file_of(self, number: int) -> Identity | None:
+    def file_of(self, number: int) -> Version | None:
         """Which file a manifest is; None when it is not there. One ``stat`` call."""
-        try:
-            return identity(os.stat(self._layout.manifest(number)))
-        except FileNotFoundError:
-            return None
+        return self._storage.version(names.manifest(number))
 
-    def is_newest(self, number: int, known: Identity | None = None) -> bool:
+    def is_newest(self, number: int, known: Version | None = None) -> bool:
         """Whether no manifest came after this one, which is there, as the file ``known``. Three calls.
 
         The number alone would not do: where a copy was restored over the container, it comes again. The next one is
         looked for last: a commit that runs whole before that call is seen. And first as well: it may be pruned when
         that call comes, `KEPT` commits later.
         """
-        following = self._layout.manifest(number + 1)
-        if os.access(following, os.F_OK):
+        storage, following = self._storage, names.manifest(number + 1)
+        if storage.exists(following):
             return False
         now = self.file_of(number)
-        return now is not None and known in (None, now) and not os.access(following, os.F_OK)
+        return now is not None and known in (None, now) and not storage.exists(following)
 
     def commit(self, change: Callable[[Manifest], Manifest], durability: Durability) -> Published:
         """Publish what ``change`` makes of the newest manifest, and return it. Waits for other commits.
@@ -163,13 +162,23 @@ class CommitLog:
         ``change`` is called again where somebody has tidied up ``locks/`` and another commit went on beside this one.
         Raises `ContainerReplaced`, `NotAContainer`, `DamagedContainer`, OSError.
         """
-        for _ in range(_MOST_TRIES):
+        for _ in range(_MOST_TRIES if self._storage.traits.locks else _MOST_CONFLICTS):
             # 5. From here to the end of the block nobody else commits.
-            with locks.acquire(self._lock_path) as lock, suppress(_Outrun):
+            with self._lock() as lock, suppress(_Outrun):
                 return self._commit(lock, change, durability)
-        raise ContainerReplaced(self._lock_path, "it was removed or replaced again and again while it was held")
+        if not self._storage.traits.locks:
+            raise Busy(self._layout.index, f"others, who committed {_MOST_CONFLICTS} times just before")
+        raise ContainerReplaced(
+            self._layout.commit_lock, "it was removed or replaced again and again while it was held"
+        )
 
-    def _commit(self, lock: locks.Lock, change: Callable[[Manifest], Manifest], durability: Durability) -> Published:
+    def _lock(self) -> HeldLock | _NoLock:
+        """Wait for the lock on commits, where there are locks."""
+        return self._storage.lock(names.COMMIT_LOCK) or _NoLock() if self._storage.traits.locks else _NoLock()
+
+    def _commit(
+        self, lock: HeldLock | _NoLock, change: Callable[[Manifest], Manifest], durability: Durability
+    ) -> Published:
         self.check()
         newest = self.newest()
         number = self._after(newest.number)
@@ -179,7 +188,7 @@ class CommitLog:
         except BaseException as error:
             # It may stand, and only its last sync have failed. In a forked child nothing is undone.
             is_gone = isinstance(error, _Outrun) or self._is_absent(manifest.number)
-            if is_gone and lock.fileno() >= 0:
+            if is_gone and lock.is_held:
                 self.undo_merge(newest, manifest)
             raise
         self._note(lock, manifest.number, durability)
@@ -206,7 +215,7 @@ class CommitLog:
 
         No commit goes on meanwhile. What was the newest stays where it is.
         """
-        with locks.acquire(self._lock_path) as lock:
+        with self._lock() as lock:
             made = make()
             if made is None:
                 return None
@@ -220,21 +229,20 @@ class CommitLog:
                 self._publish(lock, manifest, Durability.FULL)
             except _Outrun:
                 reason = "it was removed or replaced while it was held: try again"
-                raise ContainerReplaced(self._lock_path, reason) from None
+                raise ContainerReplaced(self._layout.commit_lock, reason) from None
             self._note(lock, manifest.number, Durability.FULL)
         return manifest
 
-    def _note(self, lock: locks.Lock, number: int, durability: Durability) -> None:
+    def _note(self, lock: HeldLock | _NoLock, number: int, durability: Durability) -> None:
         # Behind the syncs: a power loss must not leave the number of a commit that it takes.
         if durability is Durability.FULL:
             committed = LastCommit(number, number)
         else:
-            committed = read_committed(self._lock_path).followed_by(number)
-        line = committed.encode()
+            committed = read_committed(self._storage).followed_by(number)
         with suppress(OSError):  # The commit stands.
-            posix.write_at(lock.fileno(), 0, line)
+            lock.write_note(committed.encode())
 
-    def pass_over(self, lock: locks.Lock) -> None:
+    def pass_over(self, lock: HeldLock) -> None:
         """Say of an index that is given up that a newer manifest was committed, by which nobody is to go.
 
         The caller holds the lock on commits, and `check` has something to say from now on.
@@ -245,55 +253,45 @@ class CommitLog:
     def forget(self) -> None:
         """Let go, durably, of what was committed to an index that is not there any more; there is no manifest yet."""
         if self.committed():
-            with locks.acquire(self._lock_path) as lock:
-                posix.write_at(lock.fileno(), 0, LastCommit().encode())
-            posix.sync_path(self._lock_path)
+            with self._lock() as lock:
+                lock.write_note(LastCommit().encode())
+            self._storage.sync(names.COMMIT_LOCK)
 
-    def _publish(self, lock: locks.Lock, manifest: Manifest, durability: Durability) -> Identity:
-        # 6. A temporary name, a sync, the number, a sync of the directory. ``link`` refuses a number that is taken.
+    def _publish(self, lock: HeldLock | _NoLock, manifest: Manifest, durability: Durability) -> Version:
+        # 6. Put it under its number, unless that is taken or the lock is not held any more; sync the name.
         data = encode_manifest(manifest)
         if len(data) > _MOST_BYTES:
             raise OSError(errno.EFBIG, f"a manifest of more than {_MOST_BYTES} bytes: too many packs, or long notes")
-        target = self._layout.manifest(manifest.number)
-        temporary = self._layout.new_manifest()
-        with posix.NewFile(temporary) as fd:
-            posix.write_at(fd, 0, data)
-            # Relaxed as well: a manifest whose name has reached the disk without its bytes would stop all writers.
-            posix.sync_file(fd)
-            # A lock file that somebody has removed keeps nobody out.
-            if not locks.is_in_place(lock, self._lock_path):
-                raise _Outrun
-            try:
-                # A network file system may say that it exists, of a link that was made and whose answer was lost.
-                is_taken = not _link(temporary, target)
-                status = os.fstat(fd)
-                if not os.path.samestat(status, os.stat(target)):
-                    if not is_taken:
-                        self._refuse_own_numbers(temporary, target, data)
-                    raise _Outrun
-            except FileNotFoundError:
-                raise _Outrun from None
-            self._layout.remove(temporary)
+        version = self._put(names.manifest(manifest.number), data, lock)
         if durability is Durability.FULL:
-            posix.sync_directory(self._layout.index)
-        return identity(status)
+            self._storage.sync_names(names.INDEX)
+        return version
 
-    def _refuse_own_numbers(self, temporary: str, target: str, data: bytes) -> None:
-        """Take a manifest back, and raise `ReadOnlyContainer`, when it is only by its number that it is another file.
+    def _put(self, name: str, data: bytes, lock: HeldLock | _NoLock) -> Version:
+        """Put a manifest, and return its version. Raises `_Outrun` when another is there.
 
-        No container is made there; this one was copied there, or is seen through a mount.
+        Where the answer was lost the name tells: a manifest is the whole state, so one of the same bytes is this
+        commit, whoever put it. Where nothing is there the same bytes are put again; there are never two candidates.
         """
-        if posix.read_file(target, _MOST_BYTES) == data == posix.read_file(temporary, _MOST_BYTES):
-            self._layout.remove(target)
-            raise ReadOnlyContainer(self._layout.root, OWN_NUMBERS)
+        for _ in range(_MOST_PUTS):
+            result = self._storage.put_new(name, data, lock.is_in_place)
+            if result.version is not None:
+                return result.version
+            if result.outcome is Put.TAKEN:
+                raise _Outrun
+            with suppress(FileNotFoundError):
+                there, version = self._storage.read_with_version(name, _MOST_BYTES)
+                if there == data:
+                    return version
+                raise _Outrun
+        raise OSError(errno.EIO, f"put {_MOST_PUTS} times, and never answered nor there", self._storage.path(name))
 
     def _is_absent(self, number: int) -> bool:
         """Whether a manifest is not there, for sure."""
         try:
-            os.stat(self._layout.manifest(number))
-        except OSError as error:
-            return error.errno == errno.ENOENT
-        return False
+            return self.file_of(number) is None
+        except OSError:
+            return False
 
     def undo_merge(self, newest: Manifest, manifest: Manifest) -> None:
         """Remove the segment files of a manifest that are not the newest one's. Raises no OSError."""
@@ -301,33 +299,42 @@ class CommitLog:
             for number in {segment.number for segment in manifest.segments} - {
                 segment.number for segment in newest.segments
             }:
-                self._layout.remove(self._layout.segment(number))
+                self._storage.remove(names.segment(number))
 
     def _prune(self, newest: Manifest) -> None:
         """Drop the manifests beyond the last `KEPT`, oldest first, and the segment files that no kept one needs.
 
         And the unfinished manifests of writers that died.
         """
-        for path in self._layout.new_manifests():
-            self._layout.remove(path)
+        for name in filter(is_unfinished, self._storage.list(names.INDEX)):
+            self._storage.remove(f"{names.INDEX}/{name}")
         numbers = self._layout.manifest_numbers()
         for number in numbers[:-KEPT]:
-            self._layout.remove(self._layout.manifest(number))
+            self._storage.remove(names.manifest(number))
         if newest.number % KEPT == 0:
             kept = [self.read(number) for number in numbers[-KEPT:]]
             kept_by_merge = {segment.number for manifest in kept for segment in manifest.segments}
             for number in self._layout.segment_numbers():
                 if number not in kept_by_merge and number < newest.next_segment:
-                    self._layout.remove(self._layout.segment(number))
+                    self._storage.remove(names.segment(number))
 
 
-def _link(old: str, new: str) -> bool:
-    """Give a file a second name; False where there is one."""
-    try:
-        os.link(old, new)
-    except FileExistsError:
-        return False
-    return True
+class _NoLock:
+    """In the place of a lock where there are none: nothing but the put keeps others out."""
+
+    is_held = True
+
+    def is_in_place(self) -> bool:
+        return True
+
+    def write_note(self, data: bytes) -> None:
+        return
+
+    def __enter__(self) -> _NoLock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
 
 
 class _Outrun(Exception):
@@ -363,18 +370,9 @@ class LastCommit:
         return line + b"%08x\n" % crc32(line)
 
 
-def read_committed(path: str) -> LastCommit:
-    """What the lock file at ``path`` says; nothing, when it is not there or cannot be read."""
-    line = b""
-    try:  # `suppress` is 1 us, of the 25 that a look for what is not there takes.
-        for fd in posix.opening_for_reading(path):
-            try:
-                line = os.pread(fd, _LENGTH, 0)
-            finally:
-                os.close(fd)
-    except OSError:
-        pass
-    return _decode(line)
+def read_committed(storage: Storage) -> LastCommit:
+    """Return what the lock on commits says; nothing, when it is not there or cannot be read."""
+    return _decode(storage.read_note(names.COMMIT_LOCK, _LENGTH))
 
 
 @lru_cache(8)

@@ -9,16 +9,17 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from typing import TYPE_CHECKING
 
+from rsdos import names
 from rsdos.errors import DamagedContainer
 from rsdos.index.cache import forget, keep, kept_state
-from rsdos.index.commits import MOST_LOOKUPS, CommitLog, Identity
+from rsdos.index.commits import MOST_LOOKUPS, CommitLog
 from rsdos.index.manifest import Manifest, SegmentEntry, segment_name
 from rsdos.index.segment import Segment
 from rsdos.index.snapshot import Found, Snapshot
 from rsdos.index.state import CheckPack, IndexState, Losses, Recover, counted
 from rsdos.layout import LAST_NUMBER, Layout
 from rsdos.model import Durability, Record
-from rsdos.storage import posix
+from rsdos.storage.base import Version
 
 if TYPE_CHECKING:
     from rsdos.index.entries import Entries
@@ -36,17 +37,18 @@ class Index:
     ) -> None:
         self.commits = CommitLog(layout, container_id)
         self._layout = layout
+        self._storage = layout.storage
         self._recover = recover
         self._check_pack = check_pack
         self._losses = losses
         self._state: IndexState | None = None
-        self._last: tuple[int, Identity | None] | None = None
+        self._last: tuple[int, Version | None] | None = None
         """Number and file of the newest manifest that any thread has loaded, also after `close`."""
         self._unlock()
         _indexes[id(self)] = self
         self.replaced: Callable[[], None] = lambda: None
         """Called when what is loaded does not come from what was loaded before: what is open may be of other files."""
-        self._durable: Identity | None = None
+        self._durable: Version | None = None
         """The manifest of which this process has synced the name."""
         self._sync_failed = False
 
@@ -161,7 +163,7 @@ class Index:
 
     def _kept(self) -> IndexState | None:
         """What is kept since the container was closed last, if it is still the newest."""
-        kept = kept_state(self._layout.index)
+        kept = kept_state(self._storage)
         return kept if kept and self.commits.is_newest(kept.number, kept.file) else None
 
     def _shared(self) -> Snapshot | None:
@@ -217,16 +219,18 @@ class Index:
         return self._open_segment(entry) if opened is None else opened
 
     def _open_segment(self, entry: SegmentEntry) -> Segment:
-        path = self._layout.segment(entry.number) if entry.number else self._layout.pack(entry.pack_id)
-        with posix.open_for_reading(path) as fd:
+        file = self._storage.open(names.table(entry.number, entry.pack_id))
+        try:
             if not entry.number:
                 # In another pack there may stand a segment as well, of other keys: these would be missing.
-                self._check_pack(fd, path, entry.pack_id)
-            segment = Segment(fd, path, entry.offset, entry.length or None)
+                self._check_pack(file, entry.pack_id)
+            segment = Segment(file, entry.offset, entry.length or None)
+        finally:
+            file.close()
         if (segment.count, segment.tombstones) != (entry.count, entry.tombstones):
-            raise DamagedContainer(path, "a segment has other entries than the manifest says", entry.offset)
+            raise DamagedContainer(file.path, "a segment has other entries than the manifest says", entry.offset)
         if entry.check and segment.check != entry.check:
-            raise DamagedContainer(path, "another segment stands in the place of this one", entry.offset)
+            raise DamagedContainer(file.path, "another segment stands in the place of this one", entry.offset)
         return segment
 
     def find(self, digest: bytes) -> Record | None:
@@ -306,7 +310,7 @@ class Index:
         def change_and_merge(newest: Manifest) -> Manifest:
             manifest = self._merge(change(self._whole(newest)))
             try:
-                return settled(self._layout, manifest) if durability is Durability.FULL else manifest
+                return settled(self._storage, manifest) if durability is Durability.FULL else manifest
             except BaseException:
                 self.commits.undo_merge(newest, manifest)
                 raise
@@ -364,7 +368,7 @@ class Index:
             self.commit(lambda newest: newest, Durability.FULL)
             return
         try:
-            posix.sync_directory(self._layout.index)
+            self._storage.sync_names(names.INDEX)
         except OSError:
             self._sync_failed = True
             raise
@@ -382,7 +386,7 @@ class Index:
             return manifest
         try:
             # A table that is in a pack says where its batch ends, if a power loss takes that.
-            manifest = with_synced(self._layout, manifest, {entry.pack_id for entry in due if not entry.number})
+            manifest = with_synced(self._storage, manifest, {entry.pack_id for entry in due if not entry.number})
         except OSError:
             return manifest
         # What has a number that no manifest has given out is a dead writer's, and goes by and by; or that of one who is
@@ -393,7 +397,7 @@ class Index:
             return manifest
         try:
             segments = [self.open_segment(entry) for entry in due]
-            fresh = write_merged(self._layout, number, segments, manifest.pack_ids)
+            fresh = write_merged(self._storage, number, segments, manifest.pack_ids)
         except OSError:
             return manifest  # Damaged, missing, or no room: a later commit tries again.
         return manifest.with_segments(due, *fresh)
@@ -406,7 +410,7 @@ class Index:
         """`let_go`, but what is small is kept for the next lookup, see `park`."""
         state, self._state = self._state, None  # Another thread may be at it as well.
         if state and state.number:
-            keep(self._layout.index, state)
+            keep(self._storage, state)
 
     def let_go(self) -> None:
         """Let go of the mappings; the next lookup loads them again."""
@@ -415,7 +419,7 @@ class Index:
     def close(self) -> None:
         """`let_go`, also of what was kept."""
         self._state = None
-        forget(self._layout.index)
+        forget(self._storage)
 
 
 def _is_behind(manifest: Manifest) -> bool:

@@ -6,22 +6,18 @@ are joined and sorted one after another. 64 Ki entries are 4.3 MB, three times t
 
 from __future__ import annotations
 
-import mmap
-import os
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
 
+from rsdos import names
 from rsdos.errors import DamagedContainer
 from rsdos.index.entries import Entries
 from rsdos.index.liveness import kept_by_merge
 from rsdos.index.manifest import SegmentEntry
 from rsdos.index.segment import KEY_SPACE, UNEVEN, Segment, SegmentLayout, check_of, encode_segment_ends
-from rsdos.layout import Layout
-from rsdos.storage import posix
-from rsdos.storage.descriptors import Working
-from rsdos.storage.permissions import inherit
+from rsdos.storage.base import Storage
 
 MOST_SEGMENTS = 16
 """Live segments that a commit may leave: a single lookup searches each (2 µs)."""
@@ -35,6 +31,10 @@ A million are 70 MB, three times that while they are sorted. A table that was ma
 """
 
 _MOVED = 4 << 20
+"""Bytes of a new table that are moved together."""
+
+_READ_BACK = 1 << 20
+"""Bytes that are read back together: they are still in the processor's caches when their checksum is made."""
 
 
 def due_for_merge(segments: Sequence[SegmentEntry]) -> tuple[SegmentEntry, ...]:
@@ -93,7 +93,7 @@ def _cut(table: Entries, bound: int) -> int:
     return len(table) if bound >= KEY_SPACE else int(np.searchsorted(table.prefixes, np.uint64(bound)))
 
 
-def write_merged(layout: Layout, number: int, segments: Sequence[Table], packs: Sequence[int]) -> list[SegmentEntry]:
+def write_merged(storage: Storage, number: int, segments: Sequence[Table], packs: Sequence[int]) -> list[SegmentEntry]:
     """Write what is needed of some segments to new segment files, from ``number`` on, and return them. Not synced.
 
     Entries and the tombstones that no entry among them was waiting for go to a file each: so a lookup reads all
@@ -108,54 +108,60 @@ def write_merged(layout: Layout, number: int, segments: Sequence[Table], packs: 
             entries = table.take(kept_by_merge(table, packs))
             tombstone = entries.is_tombstone()
             if not tombstone.all():
-                alive = alive or _new_file(files, layout, number, most)
+                alive = alive or _new_file(files, storage, number, most)
                 alive.append(entries.take(~tombstone))
             if tombstone.any():
-                killing = killing or _new_file(files, layout, number, most)
+                killing = killing or _new_file(files, storage, number, most)
                 killing.append(entries.take(tombstone))
         return [file.finish(tombstones=file.count if file is killing else 0) for file in files]
     except BaseException:
         for file in files:
-            if file.fd >= 0:  # Not in a forked child: its parent goes on.
-                posix.remove(file.path)
+            file.undo()
         raise
     finally:
         for file in files:
-            file.close()
+            file.end()
 
 
-def _new_file(files: list[_SegmentFile], layout: Layout, number: int, most: int) -> _SegmentFile:
+def _new_file(files: list[_SegmentFile], storage: Storage, number: int, most: int) -> _SegmentFile:
     number += len(files)
-    file = _SegmentFile(layout.segment(number), number, most)
+    file = _SegmentFile(storage, number, most)
     files.append(file)
     return file
 
 
-class _SegmentFile(Working):
+class _SegmentFile:
     """A segment file of at most ``most`` entries, written from beginning to end."""
 
-    def __init__(self, path: str, number: int, most: int) -> None:
-        self.path = path
+    def __init__(self, storage: Storage, number: int, most: int) -> None:
         self.number = number
         self.count = 0
         self._space = SegmentLayout(most)
-        super().__init__(posix.opening_new(path))
-        inherit(path, self.fd)
+        self._file = storage.create(names.segment(number))
+        self.end = self._file.end
+
+    def undo(self) -> None:
+        """Remove it; not in a forked child, whose parent goes on."""
+        if self._file.is_open:
+            self._file.remove()
 
     def append(self, entries: Entries) -> None:
-        posix.write_at(self.fd, self._space.prefix(self.count), entries.prefixes.tobytes())
-        posix.write_at(self.fd, self._space.record(self.count), entries.records.tobytes())
+        self._file.write(self._space.prefix(self.count), (entries.prefixes.tobytes(),))
+        self._file.write(self._space.record(self.count), (entries.records.tobytes(),))
         self.count += len(entries)
 
     def finish(self, tombstones: int) -> SegmentEntry:
-        layout = SegmentLayout(self.count)
+        layout, file = SegmentLayout(self.count), self._file
         # The second column begins behind the first, which may have become shorter than there was space for.
         shift = self._space.record(0) - layout.record(0)
         for at in range(layout.record(0), layout.table if shift else 0, _MOVED):
-            posix.write_at(self.fd, at, posix.read_at(self.fd, at + shift, min(_MOVED, layout.table - at)))
-        os.ftruncate(self.fd, layout.length)
-        with mmap.mmap(self.fd, layout.length, access=mmap.ACCESS_READ) as data, memoryview(data) as view:
-            head, table = encode_segment_ends(layout, (view[layout.columns],), tombstones)
-        posix.write_at(self.fd, 0, head)
-        posix.write_at(self.fd, layout.table, table)
+            file.write(at, (file.read(at + shift, min(_MOVED, layout.table - at)),))
+        file.cut(layout.length)
+        head, table = encode_segment_ends(layout, self._columns(layout), tombstones)
+        file.write(0, (head,))
+        file.write(layout.table, (table,))
         return SegmentEntry(self.count, tombstones, number=self.number, synced=False, check=check_of(head))
+
+    def _columns(self, layout: SegmentLayout) -> Iterator[memoryview]:
+        for at in range(layout.columns.start, layout.columns.stop, _READ_BACK):
+            yield memoryview(self._file.read(at, min(_READ_BACK, layout.columns.stop - at)))

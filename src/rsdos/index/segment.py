@@ -37,8 +37,6 @@ long as all else that a short command does.
 from __future__ import annotations
 
 import errno
-import mmap
-import os
 import struct
 from bisect import bisect_left
 from hashlib import sha256
@@ -48,12 +46,10 @@ from typing import TYPE_CHECKING
 from rsdos.codecs.checksum import crc32
 from rsdos.errors import DamagedContainer
 from rsdos.model import BytesLike, Record
-from rsdos.storage import posix
-from rsdos.storage.descriptors import Descriptor
-from rsdos.storage.mounts import is_local
+from rsdos.storage.base import RandomAccess
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from rsdos.index.entries import Digests, Entries, Positions
 
@@ -80,9 +76,6 @@ assert _HEADER.size == _CHECKED and _RECORD.size == _RECORD_SIZE
 _read_prefix = struct.Struct(">Q").unpack_from
 _make = tuple.__new__
 """What `Record` itself does in the end: 0.2 us less."""
-
-_READ_BELOW = 1 << 18
-"""Segments shorter than this are read, not mapped: a ``pread`` of 256 KiB costs what a mapping and its faults do."""
 
 
 class SegmentLayout:
@@ -131,7 +124,7 @@ def segment_parts(entries: Entries) -> tuple[BytesLike, ...]:
     return head, *columns, table
 
 
-def encode_segment_ends(layout: SegmentLayout, columns: Sequence[memoryview], tombstones: int) -> tuple[bytes, bytes]:
+def encode_segment_ends(layout: SegmentLayout, columns: Iterable[memoryview], tombstones: int) -> tuple[bytes, bytes]:
     """The header and the block table that belong around the columns, which are given in any number of parts."""
     blocks = []
     crc = room = 0
@@ -160,26 +153,27 @@ def check_of(head: bytes) -> int:
 class Segment:
     """A segment opened for lookups, by any number of threads. Raises `DamagedContainer` where it is not whole."""
 
-    def __init__(self, fd: int, path: str, offset: int = 0, length: int | None = None) -> None:
+    def __init__(self, file: RandomAccess, offset: int = 0, length: int | None = None) -> None:
         """Of ``length`` bytes at ``offset`` of an open file (default: all of it), which may be closed afterwards."""
-        self.path = path
+        self.path = path = file.path
         self.offset = offset
-        status = os.fstat(fd)
-        self.identity = identity(status)
-        size = status.st_size
+        self.version = file.version
+        size = file.size()
         length = size - offset if length is None else length
         if length < HEADER_SIZE or offset + length > size:
             raise DamagedContainer(path, "a segment is cut short", offset)
-        is_small = length < _READ_BELOW
         try:
-            self._source = (_Mapped if is_small or is_local(status.st_dev, path) else _Read)(fd, offset, length)
+            self._source = file.view(offset, length)
+            # The header, and at least the block table.
+            self._source.need(0, HEADER_SIZE)
+            self._source.need(max(length - 4 * (length // BLOCK_SIZE + 2), 0), length)
         except (ValueError, OverflowError, MemoryError) as error:
             raise DamagedContainer(path, f"a segment of {length} bytes: {error}", offset) from error
         except OSError as error:
             if error.errno != errno.ENOMEM:
                 raise
             raise DamagedContainer(path, f"a segment of {length} bytes: no such room", offset) from error
-        self._data = self._source.view
+        self._data = self._source.data
         self._count, self.tombstones = self._check_header()
         layout = SegmentLayout(self.count)
         self._columns = self._data[layout.columns]
@@ -197,9 +191,9 @@ class Segment:
         return len(self._data)
 
     @property
-    def keeps_descriptor(self) -> bool:
+    def keeps_open(self) -> bool:
         """Whether its file is open for as long as this is."""
-        return self._source.keeps_descriptor
+        return self._source.keeps_open
 
     @property
     def check(self) -> int:
@@ -390,47 +384,3 @@ class Segment:
         from rsdos.index.entries import PREFIX, RECORD, Entries
 
         return Entries(np.frombuffer(self._prefixes, PREFIX), np.frombuffer(self._records, RECORD))
-
-
-def identity(status: os.stat_result) -> tuple[int, ...]:
-    """What tells a file from another that is put in its place, and from itself when it is changed."""
-    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
-
-
-class _Mapped:
-    """Bytes of a file, mapped or, where a mapping does not pay, read; the descriptor is not needed afterwards."""
-
-    keeps_descriptor = False
-
-    def __init__(self, fd: int, offset: int, length: int) -> None:
-        if length < _READ_BELOW:
-            self.view = memoryview(posix.read_at(fd, offset, length))
-            return
-        start = offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
-        mapped = mmap.mmap(fd, offset + length - start, access=mmap.ACCESS_READ, offset=start)
-        self.view = memoryview(mapped)[offset - start :].toreadonly()
-
-    def need(self, start: int, end: int) -> None:
-        """See to it that the bytes are there; raises OSError."""
-
-
-class _Read:
-    """The same of a file on another machine, where a mapping would make a SIGBUS of what can be an OSError.
-
-    Nothing is there before it is needed: of ten million entries, 660 MB, one look needs three blocks.
-    """
-
-    keeps_descriptor = True
-
-    def __init__(self, fd: int, offset: int, length: int) -> None:
-        self._buffer = memoryview(mmap.mmap(-1, length))
-        self.view = self._buffer.toreadonly()
-        self._offset = offset
-        self._file = Descriptor(map(os.dup, (fd,)))
-        # The header, and at least the block table.
-        self.need(0, HEADER_SIZE)
-        self.need(max(length - 4 * (length // BLOCK_SIZE + 2), 0), length)
-
-    def need(self, start: int, end: int) -> None:
-        data = posix.read_at(self._file.fd, self._offset + start, min(end, len(self.view)) - start)
-        self._buffer[start : start + len(data)] = data

@@ -7,15 +7,15 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from rsdos.errors import DamagedContainer
-from rsdos.index.commits import Identity
 from rsdos.index.manifest import Manifest
 from rsdos.index.snapshot import Snapshot
+from rsdos.storage.base import RandomAccess, Version
 
 Recover = Callable[[Manifest | None], Snapshot]
 """Makes a snapshot from the segments inside the packs: of the packs of a manifest, or of all when that is damaged."""
 
-CheckPack = Callable[[int, str, int], None]
-"""Is given a descriptor, its path and a pack id; raises `DamagedContainer` when that is not this pack."""
+CheckPack = Callable[[RandomAccess, int], None]
+"""Is given an open file and a pack id; raises `DamagedContainer` when that is not this pack."""
 
 
 class Losses(NamedTuple):
@@ -40,7 +40,7 @@ class IndexState(NamedTuple):
     number: int
     is_recovered: bool = False
     missing: int = 0
-    file: Identity | None = None
+    file: Version | None = None
     lost: bool = False
 
     def is_of(self, other: IndexState) -> bool:

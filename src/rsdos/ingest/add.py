@@ -100,11 +100,13 @@ def _store(
 ) -> tuple[Iterator[ChunkResult], str]:
     """Choose place and workers where the options leave that open. Return the chunks, and the shortage of workers."""
     head = list(islice(sources, PACKED_FROM))
-    place = options.to or (Place.PACKED if len(head) >= PACKED_FROM else Place.LOOSE)
+    is_packed = len(head) >= PACKED_FROM or engine.directory is None
+    place = options.to or (Place.PACKED if is_packed else Place.LOOSE)
     jobs = options.jobs
     if jobs is None:
         head += islice(sources, WORKERS_FROM - len(head))
-        jobs = default_jobs() if len(head) >= WORKERS_FROM and place is Place.PACKED else 1
+        many = len(head) >= WORKERS_FROM and place is Place.PACKED and engine.directory is not None
+        jobs = default_jobs() if many else 1
     every = chain(head, sources)
     if jobs == 1 or len(head) < PACKED_FROM:
         return store_files(engine, every, place, options.compress, progress.advance), ""

@@ -75,17 +75,19 @@ class Walk:
     visited, and of 1,024 files.
     """
 
-    def __init__(self, container: str, exclude: Iterable[str] = ()) -> None:
-        """``container`` is the container's directory.
+    def __init__(self, container: str | None, exclude: Iterable[str] = ()) -> None:
+        """``container`` is the container's directory; None: it has none.
 
         ``exclude`` are patterns of names to leave out of directories; see `rsdos.ingest.patterns.Excluded`.
         """
-        status = os.stat(container)
-        self._own = (status.st_dev, status.st_ino)
+        self._own: tuple[int, int] | None = None
+        if container is not None:
+            status = os.stat(container)
+            self._own = (status.st_dev, status.st_ino)
         self._excluded = Excluded(exclude)
         self._irregular = self._own_names = self._directories = 0
         self._refused: list[RefusedFile] = []
-        self._is_own = lru_cache(16)(lambda directory: is_inside(directory or ".", container))
+        self._is_own = lru_cache(16)(lambda directory: container is not None and is_inside(directory or ".", container))
         self._sources: list[Iterator[FileSource]] = []
 
     def add(self, names: Iterable[FileSource], directories: Directories) -> None:

@@ -52,7 +52,8 @@ class Leftovers:
 
 def collect_garbage(engine: Engine) -> Leftovers:
     """Remove the files of dead writers in the sandbox and among the packs. The caller holds the maintenance lock."""
-    files = engine.loose.sandbox.collect_garbage() + clean_quarantine(engine.layout)
+    has_files = engine.layout.storage.traits.files
+    files = engine.loose.sandbox.collect_garbage() + clean_quarantine(engine.layout) if has_files else 0
     swept = engine.objects.collect_garbage()
     return Leftovers(files + swept.files, swept.length)
 

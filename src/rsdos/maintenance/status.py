@@ -85,7 +85,8 @@ def status(engine: Engine) -> StatusReport:
     packed, notes = engine.read_stats()
     live, dead = packed.live, packed.dead
     layout = engine.layout
-    lengths = {pack: _file_length(layout.pack(pack.id)) for pack in packed.packs}
+    found = {pack: layout.storage.stat(layout.relative(layout.pack(pack.id))) for pack in packed.packs}
+    lengths = {pack: info and info.length for pack, info in found.items()}
     validation = notes.get(VALIDATION)
     return StatusReport(
         container_version=engine.config.version,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rsdos.codecs.checksum import crc32_of_each
-from rsdos.errors import Busy, DamagedContainer, WriterPoisoned
+from rsdos.errors import DamagedContainer, WriterPoisoned
 from rsdos.model import BytesLike
 from rsdos.pack.format import (
     ALIGNMENT,
@@ -22,29 +21,10 @@ from rsdos.pack.format import (
     encode_header,
     header_fault,
 )
-from rsdos.storage import locks, posix
-from rsdos.storage.descriptors import Working, opening
-from rsdos.storage.permissions import inherit
-
-_WRITE = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+from rsdos.storage.base import Storage
 
 
-def _remove(path: str) -> None:
-    """Remove what a dead writer has left. Raises `Busy` when the writer is alive."""
-    try:
-        file = Working(opening(path, _WRITE | os.O_NONBLOCK))
-    except FileNotFoundError:
-        return
-    except OSError:
-        posix.remove(path)  # A link, or what may not be written: no writer of ours has that.
-        return
-    with file as fd:
-        if not locks.try_lock(fd):
-            raise Busy(path, "a writer whose lock file was removed")
-        posix.remove(path)
-
-
-class PackWriter(Working):
+class PackWriter:
     """Appends to one pack, from its committed length on. The caller holds the pack's lock; one thread.
 
     What stands beyond ``committed`` is a dead writer's tail and is cut off. Nothing here decides what is committed:
@@ -52,46 +32,33 @@ class PackWriter(Working):
     Raises `Busy` when the file has a writer although the caller could lock it.
     """
 
-    def __init__(self, path: str, pack_id: int, container_id: bytes, committed: int) -> None:
-        self.path = path
+    def __init__(self, storage: Storage, name: str, pack_id: int, container_id: bytes, committed: int) -> None:
+        self.path = storage.path(name)
         self.pack_id = pack_id
         self._container_id = container_id
         self._failed = False
         self._highest = 0
         self._start = self.position = committed
-        super().__init__(iter(()))
+        self._file = storage.append(name, new=not committed)
         try:
-            if committed:
-                self.take(opening(path, _WRITE))
-            else:
-                # Never what a dead writer has left there: it may have another name, in a copy that knows it as a pack.
-                _remove(path)
-                self.take(posix.opening_new(path))
-                inherit(path, self.fd)
-            self._lock()
             self._start = self.position = self._begin(committed)
         except BaseException:
             self.cut(committed)
             self.end()
             raise
 
-    def _lock(self) -> None:
-        """Lock the file itself as well: somebody may have removed the lock file, of which the next makes a new one."""
-        if not locks.try_lock(self.fd) or not os.path.samestat(os.fstat(self.fd), os.stat(self.path)):
-            raise Busy(self.path, "a writer whose lock file was removed")
-
     def _begin(self, committed: int) -> int:
         if committed == 0:
-            posix.write_at(self.fd, 0, encode_header(self._container_id, self.pack_id))
+            self._file.write(0, (encode_header(self._container_id, self.pack_id),))
             return ALIGNMENT
-        head = posix.read_at(self.fd, 0, HEADER_SIZE)
+        head = self._file.read(0, HEADER_SIZE)
         if fault := header_fault(head, self._container_id, self.pack_id):
             raise DamagedContainer(self.path, fault)
-        size = os.fstat(self.fd).st_size
+        size = self._file.size()
         if size < committed:
             raise DamagedContainer(self.path, f"shorter than the {committed} bytes that were committed")
         if size > committed:
-            os.ftruncate(self.fd, committed)
+            self._file.cut(committed)
         return committed
 
     @property
@@ -103,7 +70,7 @@ class PackWriter(Working):
         """Append payloads to the batch, one after another; returns the offset of the first."""
         offset = self.position
         with self._poison():
-            self.position += posix.write_many_at(self.fd, offset, buffers)
+            self.position += self._file.write(offset, buffers)
         return offset
 
     def write_objects(self, stored: Sequence[BytesLike], lengths: Sequence[int]) -> tuple[int, array[int]]:
@@ -111,14 +78,12 @@ class PackWriter(Working):
         offset = self.position
         crcs = array("I")
         with self._poison():
-            self.position += posix.write_many_at(
-                self.fd, offset, stored, lengths, lambda some: crcs.extend(crc32_of_each(some))
-            )
+            self.position += self._file.write(offset, stored, lengths, lambda some: crcs.extend(crc32_of_each(some)))
         return offset, crcs
 
     def read(self, offset: int, length: int) -> bytes:
         """Read back what was written."""
-        return posix.read_at(self.fd, offset, length)
+        return self._file.read(offset, length)
 
     def rewind(self, offset: int) -> None:
         """Forget what the batch has from ``offset`` on: what is written next takes its place."""
@@ -141,9 +106,9 @@ class PackWriter(Working):
             encode_footer(batch, self._container_id, self.pack_id),
         ]
         with self._poison():
-            posix.write_many_at(self.fd, self.position, parts)
+            self._file.write(self.position, parts)
             if self._highest > end:
-                os.ftruncate(self.fd, end)
+                self._file.cut(end)
         self._highest = 0
         self._start = self.position = end
         return batch
@@ -151,31 +116,27 @@ class PackWriter(Working):
     def sync(self) -> None:
         """Put all that was written on stable storage."""
         with self._poison():
-            posix.sync_file(self.fd)
+            self._file.sync()
 
     def cut(self, committed: int) -> None:
         """Give the space beyond ``committed`` back, if anything stands there: where not, it took 11 ms on ext4.
 
         The file itself goes where nothing is committed. What is closed is left alone.
         """
-        if self.fd < 0:
+        if not self._file.is_open:
             return
         if not committed:
-            posix.remove(self.path)
+            self._file.remove()
         elif self._failed or max(self.position, self._highest) > committed:
-            os.ftruncate(self.fd, committed)
+            self._file.cut(committed)
 
     def end(self) -> None:
-        """Close the file, and let others lock it, also where a child between its fork and its exec has it too."""
-        if self.fd >= 0:
-            try:
-                locks.unlock(self.fd)
-            finally:
-                self.close()
+        """Close the file, and let others append to it."""
+        self._file.end()
 
     @contextmanager
     def _poison(self) -> Iterator[None]:
-        if self._failed or self.fd < 0:
+        if self._failed or not self._file.is_open:
             raise WriterPoisoned(f"{self.path}: the writer has failed or is closed")
         self._failed = True
         yield

@@ -65,8 +65,8 @@ class Traits(NamedTuple):
     """`Storage.append` works: an object can grow while others read its beginning."""
     locks: bool = False
     """`Storage.lock` works, between all that use the medium, and a dead holder's lock is free."""
-    loose: bool = False
-    """It is a directory of this machine, where objects can have files of their own."""
+    files: bool = False
+    """It is a directory of this machine: objects can have files of their own, and a damaged file is moved aside."""
 
 
 class FileInfo(NamedTuple):
@@ -222,11 +222,15 @@ class Storage(Protocol):
 
     def read(self, name: str, most: int) -> bytes:
         """Return a whole small object. Raises OSError with EFBIG when it has more than ``most`` bytes."""
+        return self.read_with_version(name, most)[0]
+
+    def read_with_version(self, name: str, most: int) -> tuple[bytes, Version]:
+        """Return a whole small object as `read` does, and which one it was."""
         with _closing(self.open(name)) as file:
             size = file.size()
             if size > most:
                 raise OSError(errno.EFBIG, f"larger than {most} bytes", file.path)
-            return file.read(0, size)
+            return file.read(0, size), file.version
 
     def open(self, name: str) -> RandomAccess:
         """Open an object, to read it at any offset. Links are never followed."""
@@ -262,6 +266,10 @@ class Storage(Protocol):
         return self.stat(name) is not None
 
     # Writing.
+
+    def may_add(self, directory: str) -> bool:
+        """Return whether new objects can be made in a directory, as far as that is known."""
+        return True
 
     def make_directory(self, directory: str) -> None:
         """Make a directory, with those above it, if it is missing and the medium has such: nothing is put before."""

@@ -350,11 +350,6 @@ def has_other_names(path: str) -> bool:
         return False
 
 
-def length_of_files(directory: str) -> int:
-    """Bytes in all files of a directory."""
-    return sum(length_of(os.path.join(directory, name)) for name in os.listdir(directory))
-
-
 def remove(path: str, dir_fd: int | None = None) -> bool:
     """Unlink a file of the caller's own making, see `rsdos.directory.remove_own`; whether it was there."""
     return remove_own(path, dir_fd)

@@ -57,6 +57,9 @@ class StorageWrapper(Storage):
     def exists(self, name: str) -> bool:
         return self.call(StorageCall("exists", name), lambda: self.inner.exists(name))
 
+    def may_add(self, directory: str) -> bool:
+        return self.inner.may_add(directory)
+
     def make_directory(self, directory: str) -> None:
         self.call(StorageCall("make_directory", directory), lambda: self.inner.make_directory(directory))
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
+from rsdos import names
 from rsdos.config import Config
 from rsdos.layout import Layout
 from rsdos.migration import Original
 from rsdos.model import BytesLike, Codec, Copy, Durability, ObjectMeta, Trust, Verify
 from rsdos.pack.scanning import Scan
-from rsdos.storage import locks
 from rsdos.stores.base import KnownCheck, Store
 from rsdos.stores.batch import BatchWriter
 from rsdos.stores.encoding import Encoding
@@ -252,8 +252,8 @@ class PackMaintenance(Protocol):
 
 def unlink_pack(layout: Layout, pack_id: int) -> bool:
     """Unlink a pack that no manifest needs, unless a long reader may need it; return whether it is gone. Not synced."""
-    lock = locks.try_acquire(layout.readers_lock)
+    lock = layout.storage.lock(names.READERS_LOCK, wait=False)
     if lock is None:
         return False
     with lock:
-        return layout.remove(layout.pack(pack_id))
+        return layout.storage.remove(layout.relative(layout.pack(pack_id)))

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rsdos import names
 from rsdos.index.entries import Entries
 from rsdos.index.manifest import SegmentEntry
 from rsdos.index.merge import MOST_SEGMENTS, due_for_merge, merged, write_merged
 from rsdos.index.segment import Segment, encode_segment
-from rsdos.layout import Layout
 from rsdos.model import RecordFlag
+from rsdos.storage.local import LocalFile, LocalStorage
 
 
 def table(count: int, pack_id: int, seed: int, *, flags: int = 0) -> Entries:
@@ -26,18 +27,16 @@ def table(count: int, pack_id: int, seed: int, *, flags: int = 0) -> Entries:
 
 def segment(path: Path, entries: Entries) -> Segment:
     path.write_bytes(encode_segment(entries))
-    with path.open("rb") as file:
-        return Segment(file.fileno(), str(path))
+    return Segment(LocalFile(str(path)))
 
 
 def write(directory: Path, segments: list[Segment], packs: Sequence[int]) -> list[Segment]:
     """The segments that a merge writes."""
-    layout = Layout(str(directory))
+    storage = LocalStorage(str(directory))
     (directory / "index").mkdir(exist_ok=True)
     merged = []
-    for entry in write_merged(layout, 1, segments, packs):
-        with open(layout.segment(entry.number), "rb") as file:
-            merged.append(Segment(file.fileno(), file.name))
+    for entry in write_merged(storage, 1, segments, packs):
+        merged.append(Segment(storage.open(names.segment(entry.number))))
         assert (merged[-1].count, merged[-1].tombstones) == (entry.count, entry.tombstones)
     return merged
 
@@ -107,8 +106,7 @@ def test_nothing_is_left_of_a_merge_that_fails(tmp_path: Path) -> None:
     data = bytearray(encode_segment(table(100, 2, 2)))
     data[100] ^= 1
     path.write_bytes(data)
-    with path.open("rb") as file:
-        bad = Segment(file.fileno(), str(path))
+    bad = Segment(LocalFile(str(path)))
     with pytest.raises(OSError, match="damaged"):
         write(tmp_path, [good, bad], packs=(1, 2))
     assert os.listdir(tmp_path / "index") == []

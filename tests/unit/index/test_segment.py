@@ -19,6 +19,7 @@ from rsdos.errors import DamagedContainer
 from rsdos.index.entries import Digests, Entries
 from rsdos.index.segment import Segment, encode_segment
 from rsdos.model import Record
+from rsdos.storage.local import LocalFile
 from tests.helpers import native
 
 
@@ -28,11 +29,16 @@ def record(digest: bytes, number: int = 0) -> Record:
 
 def segment_of(path: Path, records: list[Record]) -> Segment:
     path.write_bytes(encode_segment(Entries.of_records(records).sort()))
-    fd = os.open(path, os.O_RDONLY)
+    return opened(path)
+
+
+def opened(path: Path) -> Segment:
+    """The segment in a file, which is closed again."""
+    file = LocalFile(str(path))
     try:
-        return Segment(fd, str(path))
+        return Segment(file)
     finally:
-        os.close(fd)
+        file.close()
 
 
 def first_of(segment: Segment, digest: bytes) -> list[Record]:
@@ -100,13 +106,10 @@ def test_no_lookup_uses_unchecked_bytes(tmp_path: Path, make: Callable[[int], li
         path.write_bytes(bad)
         first = block * 8192
         for own in records[max(first - 100, 0) : first + 600 : 3]:
-            fd = os.open(path, os.O_RDONLY)
             try:
-                found = look(Segment(fd, str(path)), own.digest)
+                found = look(opened(path), own.digest)
             except DamagedContainer:
                 continue
-            finally:
-                os.close(fd)
             assert found == [own]
 
 
@@ -138,14 +141,11 @@ def test_every_flipped_byte_is_found_or_does_no_harm(tmp_path: Path, look: Look)
     told = 0
     for offset in range(len(good)):
         path.write_bytes(good[:offset] + bytes([good[offset] ^ 0x10]) + good[offset + 1 :])
-        fd = os.open(path, os.O_RDONLY)
         try:
-            segment = Segment(fd, str(path))
+            segment = opened(path)
             assert [look(segment, own.digest) for own in records] == [[own] for own in records]
         except DamagedContainer:
             told += 1
-        finally:
-            os.close(fd)
     assert told == len(good)
 
 
@@ -154,12 +154,8 @@ def test_a_segment_that_is_cut_short(tmp_path: Path, length: int) -> None:
     path = tmp_path / "segment"
     segment_of(path, [record(digest) for digest in digests(40)])
     os.truncate(path, length)
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        with pytest.raises(DamagedContainer):
-            Segment(fd, str(path))
-    finally:
-        os.close(fd)
+    with pytest.raises(DamagedContainer):
+        opened(path)
 
 
 def test_a_segment_file_in_the_place_of_another_is_found(tmp_path: Path) -> None:
@@ -185,7 +181,7 @@ def test_a_segment_file_in_the_place_of_another_is_found(tmp_path: Path) -> None
 
 @pytest.fixture
 def far(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rsdos.index.segment.is_local", lambda device, path: False)
+    monkeypatch.setattr("rsdos.storage.local.is_local", lambda device, path: False)
 
 
 def _maps() -> str:
@@ -196,13 +192,13 @@ def _maps() -> str:
 def test_only_what_is_near_is_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     records = [record(digest) for digest in digests(20_000)]
     near = segment_of(tmp_path / "near", records)
-    assert f"{tmp_path}/near" in _maps() and not near.keeps_descriptor
-    monkeypatch.setattr("rsdos.index.segment.is_local", lambda device, path: False)
+    assert f"{tmp_path}/near" in _maps() and not near.keeps_open
+    monkeypatch.setattr("rsdos.storage.local.is_local", lambda device, path: False)
     distant = segment_of(tmp_path / "far", records)
     assert distant.find(records[7].digest) == [records[7]]
     assert f"{tmp_path}/far" not in _maps()
     # Small ones are not mapped anywhere, and need no descriptor.
-    assert not segment_of(tmp_path / "small", records[:10]).keeps_descriptor
+    assert not segment_of(tmp_path / "small", records[:10]).keeps_open
 
 
 @looks

@@ -14,6 +14,7 @@ from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry
 from rsdos.index.segment import Segment, encode_segment
 from rsdos.index.snapshot import Found, Snapshot
 from rsdos.model import Record, RecordFlag
+from rsdos.storage.local import LocalFile
 
 ONE, TWO, THREE = b"\1" * 32, b"\2" * 32, b"\3" * 32
 
@@ -32,8 +33,7 @@ def snapshot(directory: Path, packs: Sequence[int], *tables: Sequence[Record]) -
     for number, records in enumerate(tables, 1):
         path = directory / f"{number:010d}.seg"
         path.write_bytes(encode_segment(Entries.of_records(records).sort()))
-        with path.open("rb") as file:
-            segments.append(Segment(file.fileno(), str(path)))
+        segments.append(Segment(LocalFile(str(path))))
         dead = sum(bool(record.flags & RecordFlag.TOMBSTONE) for record in records)
         entries.append(SegmentEntry(len(records), dead, number))
     live = tuple(PackEntry(pack_id, 1 << 20, 1 << 20, objects=10) for pack_id in packs)
@@ -85,8 +85,7 @@ def test_a_damaged_segment_hides_no_object_of_another_and_is_never_taken_for_abs
     data = bytearray(path.read_bytes())
     data[-5] ^= 1  # In the entries' checksums.
     path.write_bytes(data)
-    with path.open("rb") as file:
-        broken = Segment(file.fileno(), str(path))
+    broken = Segment(LocalFile(str(path)))
     damaged = Snapshot(state.manifest, [broken, state.segments[1]])
     record = damaged.find(TWO)
     assert record is not None and record.offset == 128

@@ -12,24 +12,25 @@ from rsdos.pack.format import ALIGNMENT, FOOTER_SIZE, decode_footer, encode_foot
 from rsdos.pack.reader import PackFile
 from rsdos.pack.scanning import scan
 from rsdos.pack.writer import PackWriter
+from rsdos.storage.local import LocalFile, LocalStorage
 
 ID = bytes(range(16))
 
 
 def write(path: Path, batches: int, pack_id: int = 1) -> list[int]:
     """A pack with some batches; returns where each ends."""
-    writer = PackWriter(str(path), pack_id, ID, 0)
+    writer = PackWriter(LocalStorage(str(path.parent)), path.name, pack_id, ID, 0)
     ends = []
     for number in range(batches):
         writer.write([b"payload %d " % number * 500])
         ends.append(writer.finish_batch([b"segment" * 20], 1).end)
-    writer.close()
+    writer.end()
     return ends
 
 
 def test_batches_are_found_backwards(tmp_path: Path) -> None:
     ends = write(tmp_path / "pack", 5)
-    found = scan(PackFile(str(tmp_path / "pack"), 1, ID))
+    found = scan(PackFile(LocalFile(str(tmp_path / "pack")), 1, ID))
     assert [batch.end for batch in found.batches] == ends
     assert [batch.start for batch in found.batches] == [ALIGNMENT, *ends[:-1]]
     assert found.uncovered == ()
@@ -41,7 +42,7 @@ def test_a_broken_chain_costs_one_batch(tmp_path: Path, broken: int) -> None:
     with (tmp_path / "pack").open("r+b") as file:
         file.seek(ends[broken] - 1)
         file.write(b"\xff")
-    found = scan(PackFile(str(tmp_path / "pack"), 1, ID))
+    found = scan(PackFile(LocalFile(str(tmp_path / "pack")), 1, ID))
     assert [batch.end for batch in found.batches] == [end for end in ends if end != ends[broken]]
     assert found.uncovered == (([ALIGNMENT, *ends][broken], ends[broken]),)
 
@@ -50,15 +51,15 @@ def test_a_tail_belongs_to_no_batch(tmp_path: Path) -> None:
     ends = write(tmp_path / "pack", 2)
     with (tmp_path / "pack").open("ab") as file:
         file.write(b"x" * 10_000)
-    assert scan(PackFile(str(tmp_path / "pack"), 1, ID)).uncovered == ((ends[-1], ends[-1] + 10_000),)
-    writer = PackWriter(str(tmp_path / "pack"), 1, ID, ends[-1])
-    writer.close()
+    assert scan(PackFile(LocalFile(str(tmp_path / "pack")), 1, ID)).uncovered == ((ends[-1], ends[-1] + 10_000),)
+    writer = PackWriter(LocalStorage(str(tmp_path)), "pack", 1, ID, ends[-1])
+    writer.end()
     assert (tmp_path / "pack").stat().st_size == ends[-1]
 
 
 def test_a_footer_counts_only_where_it_was_written(tmp_path: Path) -> None:
     write(tmp_path / "pack", 1)
-    (batch,) = scan(PackFile(str(tmp_path / "pack"), 1, ID)).batches
+    (batch,) = scan(PackFile(LocalFile(str(tmp_path / "pack")), 1, ID)).batches
     footer = encode_footer(batch, ID, 1)
     at = batch.footer_offset
     assert decode_footer(footer, ID, 1, at) == batch
@@ -74,7 +75,7 @@ def test_a_pack_under_a_false_name(tmp_path: Path) -> None:
     write(tmp_path / "pack", 1)
     for pack_id, container_id in ((2, ID), (1, bytes(16))):
         with pytest.raises(DamagedContainer):
-            PackFile(str(tmp_path / "pack"), pack_id, container_id)
+            PackFile(LocalFile(str(tmp_path / "pack")), pack_id, container_id)
 
 
 def test_a_pack_inside_a_pack_is_no_structure(container: Container) -> None:
@@ -83,7 +84,7 @@ def test_a_pack_inside_a_pack_is_no_structure(container: Container) -> None:
     copy = pack.read_bytes()
     inner += container.insert_many([copy], compress=CompressMode.NO)
     engine = container.engine
-    found = scan(PackFile(str(pack), 1, bytes.fromhex(engine.config.container_id)))
+    found = scan(PackFile(LocalFile(str(pack)), 1, bytes.fromhex(engine.config.container_id)))
     assert [batch.entries for batch in found.batches] == [1, 1]
     for manifest in (container.path / "index").glob("manifest-*"):
         manifest.unlink()

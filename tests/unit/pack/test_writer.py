@@ -9,12 +9,13 @@ from rsdos.pack.format import ALIGNMENT
 from rsdos.pack.reader import PackFile
 from rsdos.pack.scanning import scan
 from rsdos.pack.writer import PackWriter
+from rsdos.storage.local import LocalFile, LocalStorage
 
 CONTAINER = bytes(range(16))
 
 
 def writer(path: Path, committed: int = 0, pack_id: int = 1) -> PackWriter:
-    return PackWriter(str(path), pack_id, CONTAINER, committed)
+    return PackWriter(LocalStorage(str(path.parent)), path.name, pack_id, CONTAINER, committed)
 
 
 @pytest.fixture
@@ -28,11 +29,11 @@ def test_batches_stand_where_the_format_says(path: Path) -> None:
     first = pack.finish_batch([b"segment"], 3)
     assert pack.write([b"x" * 10_000]) == first.end
     second = pack.finish_batch([], 0)
-    pack.close()
+    pack.end()
     assert (first.start, first.segment_offset % 64, first.end % ALIGNMENT) == (ALIGNMENT, 0, 0)
     assert second.previous_footer == first.footer_offset
     assert path.stat().st_size == second.end
-    file = PackFile(str(path), 1, CONTAINER)
+    file = PackFile(LocalFile(str(path)), 1, CONTAINER)
     assert file.read(ALIGNMENT, 7) == b"abcdefg"
     assert file.read(first.segment_offset, first.segment_length) == b"segment"
     assert scan(file).batches == (first, second)
@@ -43,11 +44,11 @@ def test_a_tail_is_cut_and_what_is_committed_is_not(path: Path) -> None:
     pack.write([b"committed"])
     batch = pack.finish_batch([], 0)
     pack.write([b"a dead writer's" * 1000])
-    pack.close()
+    pack.end()
     pack = writer(path, batch.end)
     assert path.stat().st_size == batch.end
     assert pack.write([b"next"]) == batch.end
-    pack.close()
+    pack.end()
 
 
 def test_an_object_taken_back_leaves_no_bytes(path: Path) -> None:
@@ -57,7 +58,7 @@ def test_an_object_taken_back_leaves_no_bytes(path: Path) -> None:
     pack.rewind(large)
     assert pack.write([b"more"]) == start + 4
     batch = pack.finish_batch([b"segment"], 1)
-    pack.close()
+    pack.end()
     assert path.stat().st_size == batch.end == 2 * ALIGNMENT
     data = path.read_bytes()
     assert data[ALIGNMENT : ALIGNMENT + 8] == b"keepmore"
@@ -69,12 +70,12 @@ def test_a_pack_that_is_not_the_one_is_not_touched(path: Path, tmp_path: Path) -
     pack = writer(path)
     pack.write([b"x"])
     end = pack.finish_batch([], 0).end
-    pack.close()
+    pack.end()
     before = path.read_bytes()
     with pytest.raises(DamagedContainer, match="false name"):
         writer(path, end, pack_id=2)
     with pytest.raises(DamagedContainer, match="another container"):
-        PackWriter(str(path), 1, bytes(16), end)
+        PackWriter(LocalStorage(str(path.parent)), path.name, 1, bytes(16), end)
     with pytest.raises(DamagedContainer, match="shorter"):
         writer(path, end + ALIGNMENT)
     assert path.read_bytes() == before
@@ -97,8 +98,8 @@ def test_a_writer_that_failed_accepts_nothing_more(path: Path, call: str, monkey
     for verb in (lambda: pack.write([b"y"]), pack.sync, lambda: pack.finish_batch([], 0)):
         with pytest.raises(WriterPoisoned):
             verb()
-    pack.close()
-    pack.close()
+    pack.end()
+    pack.end()
 
 
 def test_no_file_is_left_where_even_the_header_has_no_room(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +116,7 @@ def test_reading_beyond_the_end(path: Path) -> None:
     pack = writer(path)
     pack.write([b"x" * 100])
     end = pack.finish_batch([], 0).end
-    file = PackFile(str(path), 1, CONTAINER)
+    file = PackFile(LocalFile(str(path)), 1, CONTAINER)
     assert len(file.read(0, end)) == end
     for offset, length in ((0, end + 1), (end, 1), (1 << 62, 10), (0, 1 << 62)):
         with pytest.raises(DamagedContainer, match="cut short"):
@@ -123,4 +124,4 @@ def test_reading_beyond_the_end(path: Path) -> None:
     # What was appended since it was opened is there.
     pack.write([b"later"])
     assert file.read(end, 5) == b"later"
-    pack.close()
+    pack.end()

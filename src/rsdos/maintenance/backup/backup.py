@@ -90,10 +90,11 @@ def plan(engine: Engine, options: BackupOptions) -> BackupPlan:
         The number of files and bytes, and the generation to link to.
 
     Raises:
-        InvalidOption: ``keep`` is negative, or the destination is inside the container.
+        InvalidOption: ``keep`` is negative, the destination is inside the container, or the container has no files.
         ContainerExists: the destination has backups of another container.
         NotOurs: something else is in the place of the unfinished backup.
     """
+    engine.need_files("backup")
     if options.keep < 0:
         raise InvalidOption(f"keep is 0 or more, not {options.keep}")
     generations = Generations(options.destination)

@@ -57,6 +57,7 @@ def plan(engine: Engine, options: BackupOptions, ways: RemotePrograms) -> Backup
         NotOurs: something else is in the place of the unfinished backup.
         OSError: rsync or the remote shell failed.
     """
+    engine.need_files("backup")
     if options.keep < 0:
         raise InvalidOption(f"keep is 0 or more, not {options.keep}")
     there = RemoteGenerations(Remote(options.destination, ways.rsync, ways.shell, ways.silence))

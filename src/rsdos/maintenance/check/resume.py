@@ -65,6 +65,8 @@ def save_state(layout: Layout, state: ValidationState) -> None:
         "unlisted": state.unlisted,
         "findings": [asdict(finding) for finding in state.findings],
     }
+    if not layout.storage.traits.files:
+        return
     with suppress(OSError):
         replace_without_lock(layout, layout.validation, encode_document(members))
         posix.sync_directory(layout.root)
@@ -72,6 +74,8 @@ def save_state(layout: Layout, state: ValidationState) -> None:
 
 def load_state(layout: Layout) -> ValidationState | None:
     """Return the saved state; None without one, or if it is damaged: the validation begins again then."""
+    if not layout.storage.traits.files:
+        return None
     try:
         members = decode_document(posix.read_file(layout.validation, _MOST_BYTES))
         return _decode_state(members)
@@ -108,5 +112,5 @@ def _decode_state(members: dict[str, Any]) -> ValidationState | None:
 def discard_state(layout: Layout) -> None:
     """Remove the saved state: nothing is left to resume."""
     with suppress(OSError):
-        if os.path.lexists(layout.validation):
+        if layout.storage.traits.files and os.path.lexists(layout.validation):
             layout.remove(layout.validation)

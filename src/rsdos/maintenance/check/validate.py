@@ -203,7 +203,8 @@ class _Validation:
             is_finished = self._check_packs(check, progress) and self._check_loose(progress)
             if is_finished:
                 self._state.add(check.leftovers())
-                if not posix.sync_directory(self._engine.layout.root):
+                has_files = self._engine.layout.storage.traits.files
+                if has_files and not posix.sync_directory(self._engine.layout.root):
                     self._state.add((_NO_SYNC,))
         return self._report(is_finished)
 

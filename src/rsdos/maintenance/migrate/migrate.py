@@ -94,6 +94,7 @@ def plan(engine: Engine, options: MigrateOptions) -> MigratePlan:
         InvalidOption: the version is not known, cannot store the compression or the keys, or a directory of the
             container is a symbolic link.
     """
+    engine.need_files("migrate")
     config = _target_config(engine.config, options)
     if options.destination is None:
         _refuse_links(engine.layout.root)

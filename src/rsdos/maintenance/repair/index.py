@@ -57,6 +57,7 @@ def plan(engine: Engine) -> RepairIndexPlan:
     Raises:
         InvalidOption: a migration was interrupted. Finish it first.
     """
+    engine.need_files("repair index")
     if os.path.lexists(engine.layout.migration):
         raise InvalidOption("a migration was interrupted: run rsdos migrate again first")
     with engine.telling_of_another():

@@ -112,6 +112,7 @@ def plan(engine: Engine, options: RepairObjectsOptions, progress: Progress = SIL
         InvalidOption: a source has another hash, or is the container itself.
         OSError: a system call failed.
     """
+    engine.need_files("repair objects")
     for source in options.sources:
         if source.config.hash is not engine.config.hash:
             raise InvalidOption(f"{source.layout.root} has another hash: its keys name other objects")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from rsdos import names
 from rsdos.errors import Busy, ContainerReplaced, DamagedContainer, log_warning
 from rsdos.index.entries import Entries
 from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry
@@ -15,7 +15,7 @@ from rsdos.index.segment import segment_parts
 from rsdos.layout import LAST_PACK
 from rsdos.model import Durability
 from rsdos.pack.writer import PackWriter
-from rsdos.storage import locks, posix
+from rsdos.storage.base import require
 from rsdos.stores.packed.context import PackedContext
 
 
@@ -29,6 +29,8 @@ class ActivePack:
     def __init__(self, context: PackedContext, refused: Iterable[int] = ()) -> None:
         """Take any pack that is not among ``refused``."""
         self._layout = context.layout
+        self._storage = context.layout.storage
+        require(self._storage, "appends", "locks")
         self._container_id = context.container_id
         self._target = context.config.pack_size_target
         self._index = context.index
@@ -41,7 +43,7 @@ class ActivePack:
         while True:
             pack_id = self._candidate(manifest, refused)
             # 1. Lock a pack that nobody appends to.
-            lock = locks.try_acquire(self._layout.pack_lock(pack_id))
+            lock = self._storage.lock(names.pack_lock(pack_id), wait=False)
             try:
                 # 2. Only now look whether it is still one to append to.
                 self._index.refresh()
@@ -91,7 +93,7 @@ class ActivePack:
         containers.
         """
         for pack in manifest.packs:
-            if not pack.sealed and pack.id not in refused and not posix.has_other_names(self._layout.pack(pack.id)):
+            if not pack.sealed and pack.id not in refused and not self._has_other_names(pack.id):
                 return pack.id
         pack_id = manifest.next_pack_id
         while pack_id in refused:
@@ -99,6 +101,10 @@ class ActivePack:
         if pack_id > LAST_PACK:
             raise DamagedContainer(self._layout.packed, "no id is left for another pack")
         return pack_id
+
+    def _has_other_names(self, pack_id: int) -> bool:
+        info = self._storage.stat(names.pack(pack_id))
+        return info is not None and info.names > 1
 
     def _open(self, pack: PackEntry) -> bool:
         """Open a pack to append to it; return whether that worked.
@@ -108,11 +114,11 @@ class ActivePack:
         warning.
         """
         try:
-            self.opened = PackWriter(self._layout.pack(pack.id), pack.id, self._container_id, pack.length)
+            self.opened = self._new_writer(pack)
         except (FileNotFoundError, DamagedContainer, Busy):
             return False
         except PermissionError as error:
-            if not os.access(self._layout.packed, os.W_OK):
+            if not self._storage.may_add(names.PACKED):
                 raise
             log_warning("%s: cannot be written (%s): another pack is taken", self._layout.pack(pack.id), error.strerror)
             return False
@@ -123,9 +129,11 @@ class ActivePack:
         """The open file that appends to the pack; a new pack is made at the first use."""
         writer = self.opened
         if writer is None:
-            path = self._layout.pack(self.pack.id)
-            writer = self.opened = PackWriter(path, self.pack.id, self._container_id, self.pack.length)
+            writer = self.opened = self._new_writer(self.pack)
         return writer
+
+    def _new_writer(self, pack: PackEntry) -> PackWriter:
+        return PackWriter(self._storage, names.pack(pack.id), pack.id, self._container_id, pack.length)
 
     def finish_batch(self, entries: Entries) -> SegmentEntry:
         """Close a batch with its sorted entries; return the entry of its segment for a manifest."""
@@ -142,7 +150,7 @@ class ActivePack:
         writer.sync()
         if self.pack.synced == 0:
             # Its name too: a relaxed writer that made the pack has not synced that.
-            posix.sync_directory(self._layout.packed)
+            self._storage.sync_names(names.PACKED)
         return writer.position
 
     def entry_after(self, newest: Manifest, synced: int) -> PackEntry:

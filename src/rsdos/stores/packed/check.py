@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from rsdos import names
 from rsdos.codecs.checksum import crc32
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
 from rsdos.index.entries import Entries
@@ -16,7 +17,6 @@ from rsdos.model import Codec, Record
 from rsdos.pack.format import Batch
 from rsdos.pack.reader import PackFile
 from rsdos.pack.scanning import scan
-from rsdos.storage import posix
 from rsdos.stores.findings import Checked, Depth, Finding, PacksCheck, Sample, Shares
 from rsdos.stores.packed.context import PackedContext
 from rsdos.stores.packed.reader import decoded
@@ -108,7 +108,7 @@ class NativeCheck(PacksCheck):
             yield replace(step, findings=()) if step.findings and self._is_gone(pack_id) else step
 
     def _is_gone(self, pack_id: int) -> bool:
-        if os.path.lexists(self._layout.pack(pack_id)):
+        if self._layout.storage.version(names.pack(pack_id)) is not None:
             return False
         try:
             return self._index.newest().pack(pack_id) is None
@@ -167,7 +167,7 @@ class NativeCheck(PacksCheck):
     def _table(self, file: PackFile, batch: Batch) -> tuple[list[Finding], Entries | None]:
         """What is wrong with the table of a batch, and its entries of objects if it can be read at all."""
         try:
-            segment = Segment(file.fd, file.path, batch.segment_offset, batch.segment_length)
+            segment = Segment(file.file, batch.segment_offset, batch.segment_length)
             segment.verify()
         except DamagedContainer as error:
             return [self._of(error)], None
@@ -249,8 +249,11 @@ class NativeCheck(PacksCheck):
         start = run.offset[0]
         ends = [offset + length for offset, length in zip(run.offset, run.length, strict=True)]
         try:
-            with posix.open_for_reading(self._layout.pack(run.pack_id)) as fd:
-                data = memoryview(posix.read_at(fd, start, max(ends) - start))
+            file = self._layout.storage.open(names.pack(run.pack_id))
+            try:
+                data = memoryview(file.read(start, max(ends) - start))
+            finally:
+                file.close()
             stored = [bytes(data[offset - start : end - start]) for offset, end in zip(run.offset, ends, strict=True)]
         except OSError:
             # One by one, so that one bad sector is that of one object.
@@ -287,7 +290,7 @@ class NativeCheck(PacksCheck):
         for pack_id in self._layout.pack_ids():
             path = self._layout.pack(pack_id)
             pack = manifest.pack(pack_id)
-            extra = posix.length_of(path) - (pack.length if pack else 0)
+            extra = self._length(names.pack(pack_id)) - (pack.length if pack else 0)
             if extra > 0:
                 what = "is not in the manifest" if pack is None else "is behind what was committed"
                 yield path, (extra, f"{extra} bytes: it {what} (a writer is at work, or has died)")
@@ -295,7 +298,11 @@ class NativeCheck(PacksCheck):
         for number in self._layout.segment_numbers():
             if number not in named:
                 path = self._layout.segment(number)
-                yield path, (posix.length_of(path), "no manifest names it")
+                yield path, (self._length(names.segment(number)), "no manifest names it")
+
+    def _length(self, name: str) -> int:
+        info = self._layout.storage.stat(name)
+        return info.length if info else 0
 
     def _named(self, number: int) -> Sequence[SegmentEntry]:
         try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rsdos.config import Config
 from rsdos.index.index import Index
 from rsdos.layout import Layout
-from rsdos.pack.reader import PackFile
+from rsdos.pack.reader import PackFile, open_pack
 from rsdos.stores.packed.reader import RecordReader
 
 
@@ -23,7 +23,7 @@ class PackedContext:
 
     def open_pack(self, pack_id: int) -> PackFile:
         """Open a pack to read from it. Raises FileNotFoundError, and `DamagedContainer` when it is not itself."""
-        return PackFile(self.layout.pack(pack_id), pack_id, self.container_id)
+        return open_pack(self.layout.storage, pack_id, self.container_id)
 
     def close(self) -> None:
         """Let go of packs and index; the next use opens them again."""

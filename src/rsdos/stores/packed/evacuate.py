@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
+from rsdos import names
 from rsdos.index.entries import Entries
 from rsdos.index.manifest import Manifest
 from rsdos.index.merge import Table
 from rsdos.index.snapshot import ReadRange, coalesce
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, Record, RecordFlag
-from rsdos.pack.reader import BarePack
+from rsdos.storage.base import RandomAccess
 from rsdos.stores.packed.active_pack import ActivePack
 from rsdos.stores.packed.context import PackedContext
 from rsdos.stores.packed.recovery import tombstones_of
@@ -33,7 +34,7 @@ class DamagedPackRewrite:
         self._context = context
         self._index = context.index
         self._quarantine = quarantine
-        self._file: BarePack | None = None
+        self._file: RandomAccess | None = None
         self.lost: list[str] = []
         """The keys of objects of which the bytes are gone."""
 
@@ -66,7 +67,7 @@ class DamagedPackRewrite:
         pack = snapshot.manifest.pack(pack_id)
         assert pack is not None
         try:
-            self._file = BarePack(self._context.layout.pack(pack_id))
+            self._file = self._context.layout.storage.open(names.pack(pack_id))
         except OSError:
             self._file = None
         for entries in snapshot.copies_in(pack):

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
+from rsdos import names
 from rsdos.index.manifest import Manifest
 from rsdos.layout import Layout
-from rsdos.storage import locks, posix
-from rsdos.storage.descriptors import Working, opening
 from rsdos.stores.findings import Reclaimed
 from rsdos.stores.packed.context import PackedContext
 from rsdos.stores.packs import unlink_pack
@@ -25,14 +22,14 @@ def collect_garbage(context: PackedContext) -> Reclaimed:
     for pack_id in layout.pack_ids():
         if _leftover(layout, manifest, pack_id) is None:
             continue
-        if lock := locks.try_acquire(layout.pack_lock(pack_id)):
+        if lock := layout.storage.lock(names.pack_lock(pack_id), wait=False):
             with lock:
                 # Once more, now that nobody writes to it.
                 freed = _collect_pack(layout, index.commits.newest(), pack_id)
             files, length = files + (freed is not None), length + (freed or 0)
     if files:
         # A tombstone may be forgotten when the pack it points into is gone for good.
-        posix.sync_directory(layout.packed)
+        layout.storage.sync_names(names.PACKED)
     return Reclaimed(files, length)
 
 
@@ -42,13 +39,12 @@ def _leftover(layout: Layout, manifest: Manifest, pack_id: int) -> int | None:
     The bytes behind the end of a pack of two names may belong to the other container that has it.
     """
     pack = manifest.pack(pack_id)
-    try:
-        status = os.stat(layout.pack(pack_id), follow_symlinks=False)
-    except FileNotFoundError:
+    info = layout.storage.stat(names.pack(pack_id))
+    if info is None:
         return None
     if pack is None:
-        return status.st_size
-    return status.st_size - pack.length if status.st_size > pack.length and status.st_nlink <= 1 else None
+        return info.length
+    return info.length - pack.length if info.length > pack.length and info.names <= 1 else None
 
 
 def _collect_pack(layout: Layout, manifest: Manifest, pack_id: int) -> int | None:
@@ -56,15 +52,15 @@ def _collect_pack(layout: Layout, manifest: Manifest, pack_id: int) -> int | Non
     if freed is None:
         return None
     try:
-        file = Working(opening(layout.pack(pack_id), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW))
+        file = layout.storage.append(names.pack(pack_id), new=False)
     except OSError:
-        return None  # Gone by now, or another user's: it stays.
-    with file as fd:
-        if not locks.try_lock(fd):
-            return None  # It has a writer, whose lock file was removed.
+        return None  # Gone by now, another user's, or it has a writer, whose lock file was removed: it stays.
+    try:
         pack = manifest.pack(pack_id)
         if pack is not None and freed:
-            os.ftruncate(fd, pack.length)
+            file.cut(pack.length)
         elif pack is None and not unlink_pack(layout, pack_id):
             return None
         return freed
+    finally:
+        file.end()

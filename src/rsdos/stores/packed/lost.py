@@ -7,17 +7,17 @@ was on stable storage, stays damage: it is never read as "not there".
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from itertools import pairwise
 
+from rsdos import names
 from rsdos.errors import DamagedContainer
 from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry
 from rsdos.index.segment import Segment
 from rsdos.layout import Layout
-from rsdos.pack.format import ALIGNMENT, FOOTER_SIZE, batch_end, decode_footer
-from rsdos.pack.reader import PackFile
-from rsdos.storage import posix
+from rsdos.pack.format import FOOTER_SIZE, batch_end, decode_footer
+from rsdos.pack.reader import PackFile, check_header, open_pack
+from rsdos.storage.base import Storage
 
 _SECTOR = 512
 """Bytes that a device writes as one."""
@@ -33,7 +33,7 @@ def without_cut(layout: Layout, manifest: Manifest) -> Manifest:
     have it longer (NFS), and whoever opens a file is told so.
     """
     for pack in unsynced(manifest):
-        length = _length(layout.pack(pack.id))
+        length = _length(layout.storage, pack.id)
         if pack.synced <= length < pack.length:
             lost = [segment.offset for segment in _tail(manifest, pack) if _end(segment) > length]
             manifest = _shortened(manifest, pack, min(lost, default=length))
@@ -46,7 +46,7 @@ def without_unwritten(layout: Layout, container_id: bytes, manifest: Manifest) -
     Zeros stand for what was not written, of a batch and of all that follow it. Reads all tables that may be unsynced.
     """
     for pack in unsynced(manifest):
-        lost = _first_unwritten(layout.pack(pack.id), container_id, pack, _tail(manifest, pack))
+        lost = _first_unwritten(layout.storage, container_id, pack, _tail(manifest, pack))
         if lost is not None:
             manifest = _shortened(manifest, pack, lost)
     return manifest
@@ -57,12 +57,15 @@ def unsynced(manifest: Manifest) -> list[PackEntry]:
     return [pack for pack in manifest.packs if pack.synced < pack.length]
 
 
-def _length(path: str) -> int:
+def _length(storage: Storage, pack_id: int) -> int:
     try:
-        with posix.open_for_reading(path) as fd:
-            return os.fstat(fd).st_size
+        file = storage.open(names.pack(pack_id))
     except FileNotFoundError:
         return 0
+    try:
+        return file.size()
+    finally:
+        file.close()
 
 
 def _end(segment: SegmentEntry) -> int:
@@ -85,51 +88,50 @@ def _shortened(manifest: Manifest, pack: PackEntry, lost: int) -> Manifest:
     return manifest.with_segments(gone).with_pack(pack._replace(length=length))
 
 
-def _first_unwritten(path: str, container_id: bytes, pack: PackEntry, tail: Sequence[SegmentEntry]) -> int | None:
+def _first_unwritten(
+    storage: Storage, container_id: bytes, pack: PackEntry, tail: Sequence[SegmentEntry]
+) -> int | None:
     """Where the table of the first batch stands that was not written; None when all were, or it is damage."""
     try:
-        file = PackFile(path, pack.id, container_id, any_header=True)
-    except (FileNotFoundError, DamagedContainer):
-        return 0 if not pack.synced and _has_hole(path, 0, ALIGNMENT) else None
-    if not pack.synced and not _has_header(path, pack.id, container_id) and _has_hole(path, 0, _SECTOR):
+        file = open_pack(storage, pack.id, container_id, any_header=True)
+    except FileNotFoundError:
+        return 0 if not pack.synced else None
+    if not pack.synced and not _has_header(file) and _has_hole(file, 0, _SECTOR):
         return 0
     for segment in tail:
-        if not _is_whole(file, container_id, pack.id, segment):
-            return segment.offset if _is_unwritten(path, segment) else None
+        if not _is_whole(file, segment):
+            return segment.offset if _is_unwritten(file, segment) else None
     return None
 
 
-def _has_header(path: str, pack_id: int, container_id: bytes) -> bool:
+def _has_header(file: PackFile) -> bool:
     try:
-        PackFile(path, pack_id, container_id)
+        check_header(file.file, file.pack_id, file.container_id)
     except DamagedContainer:
         return False
     return True
 
 
-def _is_whole(file: PackFile, container_id: bytes, pack_id: int, segment: SegmentEntry) -> bool:
+def _is_whole(file: PackFile, segment: SegmentEntry) -> bool:
     end = _end(segment)
     try:
-        Segment(file.fd, file.path, segment.offset, segment.length).verify()
+        Segment(file.file, segment.offset, segment.length).verify()
         footer = file.read(end - FOOTER_SIZE, FOOTER_SIZE)
     except DamagedContainer:
         return False
-    return decode_footer(footer, container_id, pack_id, end - FOOTER_SIZE) is not None
+    return decode_footer(footer, file.container_id, file.pack_id, end - FOOTER_SIZE) is not None
 
 
-def _is_unwritten(path: str, segment: SegmentEntry) -> bool:
+def _is_unwritten(file: PackFile, segment: SegmentEntry) -> bool:
     """Whether a part of a table, or the footer behind it, is zeros: between the two there are some in any batch."""
     end = _end(segment)
-    return _has_hole(path, segment.offset, segment.offset + segment.length) or _has_hole(path, end - FOOTER_SIZE, end)
+    return _has_hole(file, segment.offset, segment.offset + segment.length) or _has_hole(file, end - FOOTER_SIZE, end)
 
 
-def _has_hole(path: str, start: int, end: int) -> bool:
+def _has_hole(file: PackFile, start: int, end: int) -> bool:
     """Whether a sector, or the part of one that belongs to a range, is all zeros; a few bytes may be by chance."""
-    try:
-        with posix.open_for_reading(path) as fd:
-            data = posix.read_at(fd, start, end - start)
-    except FileNotFoundError:
-        return True
+    length = min(end, file.size()) - start
+    data = file.read(start, length) if length > 0 else b""
     cuts = [start, *range(start - start % _SECTOR + _SECTOR, end, _SECTOR), end]
     pieces = (data[one - start : other - start] for one, other in pairwise(cuts))
     return any(len(piece) >= _TELLING and not any(piece) for piece in pieces)

@@ -12,6 +12,7 @@ from io import BytesIO
 from operator import add
 from typing import cast
 
+from rsdos import names
 from rsdos.codecs.checksum import crc32, crc32_of_each
 from rsdos.codecs.coding import decode, decode_many
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
@@ -19,7 +20,8 @@ from rsdos.hashing import HashType
 from rsdos.index.snapshot import ReadRange
 from rsdos.layout import Layout
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, ObjectMeta, Place, Record, RecordFlag, Stored
-from rsdos.pack.reader import PackFile
+from rsdos.pack.reader import PackFile, check_header
+from rsdos.storage.base import RandomAccess
 from rsdos.stores.packs import MOST_OPEN
 from rsdos.streams.buffers import AT_ONCE, join_parts, room_for
 from rsdos.streams.frames import frames, read_table
@@ -46,7 +48,7 @@ class RecordReader:
         self._layout = layout
         self._container_id = container_id
         self._hash = hash_type
-        self._packs: dict[int, PackFile] = {}
+        self._packs: dict[int, RandomAccess] = {}
         self.hashes = False
         """Whether all that is read is hashed as well, see `rsdos.model.Verify`."""
 
@@ -63,11 +65,12 @@ class RecordReader:
         """Let go of one pack."""
         self._packs.pop(pack_id, None)
 
-    def _pack(self, pack_id: int) -> PackFile:
+    def _pack(self, pack_id: int) -> RandomAccess:
         pack = self._packs.get(pack_id)
         # Closed: that of a container that is garbage and works on all the same.
-        if pack is None or pack.fd < 0:
-            pack = PackFile(self._layout.pack(pack_id), pack_id, self._container_id)
+        if pack is None or not pack.is_open:
+            pack = self._layout.storage.open(names.pack(pack_id))
+            check_header(pack, pack_id, self._container_id)
             if len(self._packs) >= MOST_OPEN:
                 self._packs = {}
             self._packs[pack_id] = pack
@@ -240,7 +243,7 @@ def _stored(record: Record) -> Stored:
     return Stored(codec_of_record(record), RecordFlag(record.flags), record.length, record.size)
 
 
-def read_run(file: PackFile, run: ReadRange) -> tuple[list[bytes], bytes | None]:
+def read_run(file: PackFile | RandomAccess, run: ReadRange) -> tuple[list[bytes], bytes | None]:
     """The stored bytes of each of a run; and all of it, where nothing stands between them.
 
     Raises `DamagedContainer` where the pack is cut short, and OSError.

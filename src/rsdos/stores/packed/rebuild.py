@@ -13,6 +13,7 @@ import os
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, suppress
 
+from rsdos import names
 from rsdos.errors import DamagedContainer
 from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry
 from rsdos.index.merge import write_merged
@@ -20,7 +21,7 @@ from rsdos.index.segment import Segment
 from rsdos.index.snapshot import Snapshot
 from rsdos.layout import LAST_PACK
 from rsdos.pack.reader import true_id
-from rsdos.storage import locks, posix
+from rsdos.storage import posix
 from rsdos.storage.permissions import make_directory
 from rsdos.stores.findings import Finding, Rebuilt
 from rsdos.stores.packed.context import PackedContext
@@ -62,7 +63,7 @@ class Rebuild:
         for pack_id in self._layout.pack_ids():
             path = self._layout.pack(pack_id)
             with suppress(OSError):
-                true = true_id(path, self._context.container_id)
+                true = true_id(self._layout.storage.open(names.pack(pack_id)), self._context.container_id)
                 if true is not None and 0 < true != pack_id:
                     yield path, f"it is pack {true}, under a false name", true
 
@@ -154,7 +155,7 @@ class Rebuild:
             named = {segment.number for segment in manifest.segments} if manifest else set()
             for segment in self._fresh:
                 if segment.number not in named:
-                    self._layout.remove(self._layout.segment(segment.number))
+                    self._layout.storage.remove(names.segment(segment.number))
 
     def _give_names(self, quarantine: Quarantine) -> None:
         # 1. Out of each other's way first, so that two that were exchanged find their places free.
@@ -192,16 +193,16 @@ class Rebuild:
         # 3. Write.
         for pack in result.packs.values():
             if pack.is_there:
-                posix.sync_path(self._layout.pack(pack.id))
-        posix.sync_directory(self._layout.packed)
+                self._layout.storage.sync(names.pack(pack.id))
+        self._layout.storage.sync_names(names.PACKED)
         number = max([0, *self._layout.segment_numbers(), result.base.next_segment - 1 if result.base else 0]) + 1
         tables = result.tables
-        segments = write_merged(self._layout, number, tables, list(result.packs)) if tables else []
+        segments = write_merged(self._layout.storage, number, tables, list(result.packs)) if tables else []
         self._fresh = segments
         for segment in segments:
-            posix.sync_path(self._layout.segment(segment.number))
+            self._layout.storage.sync(names.segment(segment.number))
         # Their names too, before that of the manifest: what they have of a damaged pack stands nowhere else.
-        posix.sync_directory(self._layout.index)
+        self._layout.storage.sync_names(names.INDEX)
         return self._manifest(result, [segment._replace(synced=True) for segment in segments], number)
 
     def _lock_out_writers(self, held: ExitStack, ids: Collection[int]) -> set[int]:
@@ -213,7 +214,7 @@ class Rebuild:
         busy = set()
         sealed = {pack.id for pack in manifest.packs if pack.sealed}
         for pack_id in {*ids, *manifest.pack_ids} - sealed:
-            lock = locks.try_acquire(self._layout.pack_lock(pack_id))
+            lock = self._layout.storage.lock(names.pack_lock(pack_id), wait=False)
             if lock:
                 held.enter_context(lock)
             else:

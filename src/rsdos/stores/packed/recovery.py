@@ -15,7 +15,7 @@ from rsdos.index.segment import Segment
 from rsdos.index.snapshot import Snapshot
 from rsdos.layout import Layout
 from rsdos.model import DIGEST_BYTES, Counts, RecordFlag
-from rsdos.pack.reader import PackFile
+from rsdos.pack.reader import PackFile, check_header, open_pack
 from rsdos.pack.scanning import scan
 
 MOST_PACK_ID = (1 << 32) - 2
@@ -89,10 +89,9 @@ def scan_packs(
 
 def _pack(layout: Layout, container_id: bytes, pack_id: int, entry: PackEntry | None, limit: int | None) -> PackScan:
     found = PackScan(pack_id)
-    path = layout.pack(pack_id)
     committed = entry.length if entry else 0
     try:
-        file = PackFile(path, pack_id, container_id, any_header=True)
+        file = open_pack(layout.storage, pack_id, container_id, any_header=True)
     except OSError as error:
         if committed:
             found.faults.append(error.strerror or str(error))
@@ -103,7 +102,7 @@ def _pack(layout: Layout, container_id: bytes, pack_id: int, entry: PackEntry | 
         _read(found, file, limit)
     header = None
     try:
-        PackFile(path, pack_id, container_id)
+        check_header(file.file, pack_id, container_id)
     except DamagedContainer as error:
         header = str(error).partition(": damaged: ")[2]
     if header and (found.length or committed):
@@ -121,7 +120,7 @@ def _read(found: PackScan, file: PackFile, limit: int | None) -> None:
     found.faults += [f"no footer covers bytes {at} to {end}" for at, end in result.uncovered if at < found.length]
     for batch in result.batches:
         try:
-            segment = Segment(file.fd, file.path, batch.segment_offset, batch.segment_length)
+            segment = Segment(file.file, batch.segment_offset, batch.segment_length)
             segment.verify()
         except DamagedContainer as error:
             found.faults.append(error.reason)
@@ -223,7 +222,7 @@ class _Found:
         """Add the segments of one pack; returns its entry with the length that batches cover."""
         path = layout.pack(pack.id)
         try:
-            file = PackFile(path, pack.id, bytes.fromhex(container_id))
+            file = open_pack(layout.storage, pack.id, bytes.fromhex(container_id))
         except FileNotFoundError:
             self.damage = self.damage or DamagedContainer(path, "the pack is missing")
             return pack
@@ -241,7 +240,7 @@ class _Found:
                 self.damage = self.damage or DamagedContainer(path, "no footer covers what stands here", start)
         for batch in result.batches:
             try:
-                segment = Segment(file.fd, path, batch.segment_offset, batch.segment_length)
+                segment = Segment(file.file, batch.segment_offset, batch.segment_length)
             except DamagedContainer as error:
                 self.damage = self.damage or error
                 continue

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import accumulate
 
+from rsdos import names
 from rsdos.codecs.checksum import crc32, crc32_of_each
 from rsdos.errors import Busy, DamagedContainer, DamagedObject, DecodeError
 from rsdos.index.entries import Entries
@@ -16,7 +17,6 @@ from rsdos.index.snapshot import ReadRange, Snapshot, coalesce
 from rsdos.model import FRAME_SIZE, Durability, RecordFlag
 from rsdos.pack.reader import PackFile
 from rsdos.pack.scanning import scan
-from rsdos.storage import posix
 from rsdos.stores.batch import MOST_ENTRIES
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.findings import Rewritten
@@ -92,13 +92,13 @@ class Repack:
             raise DamagedContainer(path, "its batches cannot all be told apart; nothing is repacked before a repair")
         # A tombstone is forgotten when the file that it points into is gone for good: a rebuild cannot meet it then.
         present = [pack_id for pack_id in self._context.layout.pack_ids() if pack_id != pack.id]
-        posix.sync_directory(self._context.layout.packed)
+        self._context.layout.storage.sync_names(names.PACKED)
         group: list[Entries] = []
         tombstones: list[Entries] = []
         for batch in found.batches:
             table = snapshot.named.get((0, pack.id, batch.segment_offset))
             if table is None:  # It was merged.
-                table = Segment(file.fd, path, batch.segment_offset, batch.segment_length)
+                table = Segment(file.file, batch.segment_offset, batch.segment_length)
             entries = table.entries()
             is_tombstone = entries.is_tombstone()
             dead = entries.take(is_tombstone)

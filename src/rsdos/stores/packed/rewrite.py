@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from rsdos import names
 from rsdos.errors import Busy
 from rsdos.index.entries import Entries
 from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry
 from rsdos.model import Counts, Durability
 from rsdos.pack.writer import PackWriter
-from rsdos.storage import locks, posix
+from rsdos.storage.base import HeldLock
 from rsdos.stores.batch import MOST_BATCH, MOST_ENTRIES
 from rsdos.stores.packed.active_pack import ActivePack
 from rsdos.stores.packed.context import PackedContext
@@ -26,9 +27,9 @@ from rsdos.stores.packed.delete import tombstone_of_pack
 from rsdos.stores.packs import unlink_pack
 
 
-def lock_pack(context: PackedContext, pack_id: int) -> locks.Lock:
+def lock_pack(context: PackedContext, pack_id: int) -> HeldLock:
     """Do step 1: keep writers from appending to a pack. Raises `Busy`."""
-    lock = locks.try_acquire(context.layout.pack_lock(pack_id))
+    lock = context.layout.storage.lock(names.pack_lock(pack_id), wait=False)
     if lock is None:
         raise Busy(context.layout.pack(pack_id))
     return lock
@@ -38,7 +39,7 @@ def unlink_rewritten(context: PackedContext, pack_id: int) -> bool:
     """Do step 7; return whether the old pack is gone."""
     is_gone = unlink_pack(context.layout, pack_id)
     if is_gone:
-        posix.sync_directory(context.layout.packed)
+        context.layout.storage.sync_names(names.PACKED)
     return is_gone
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from rsdos import names
 from rsdos.config import Config
 from rsdos.index.index import Index
 from rsdos.index.manifest import Manifest
 from rsdos.index.snapshot import Snapshot
 from rsdos.index.state import Losses
 from rsdos.layout import Layout
-from rsdos.storage import posix
+from rsdos.storage.base import RandomAccess
 from rsdos.stores.stats import PackedStats
 
 
@@ -24,10 +25,10 @@ def open_index(layout: Layout, config: Config) -> Index:
 
         return snapshot_from_packs(layout, config.container_id, manifest)
 
-    def check_pack(fd: int, path: str, pack_id: int) -> None:
+    def check_pack(file: RandomAccess, pack_id: int) -> None:
         from rsdos.pack.reader import check_header
 
-        check_header(fd, path, pack_id, container_id)
+        check_header(file, pack_id, container_id)
 
     def without_cut(manifest: Manifest) -> Manifest:
         from rsdos.stores.packed.lost import without_cut
@@ -58,7 +59,8 @@ def stats_of(layout: Layout, index: Index) -> PackedStats:
 
 def _length_of_index(layout: Layout) -> int:
     try:
-        return posix.length_of_files(layout.index)
+        found = (layout.storage.stat(f"{names.INDEX}/{name}") for name in layout.storage.list(names.INDEX))
+        return sum(info.length for info in found if info)
     except FileNotFoundError:
         layout.refuse_gone()
         raise

@@ -13,6 +13,7 @@ from operator import add
 from types import TracebackType
 from typing import Self
 
+from rsdos import names
 from rsdos.codecs.checksum import crc32
 from rsdos.errors import DamagedContainer, WriterPoisoned
 from rsdos.hashing import spell_digests
@@ -21,7 +22,6 @@ from rsdos.index.liveness import with_dead_counts
 from rsdos.index.manifest import Manifest, SegmentEntry
 from rsdos.index.snapshot import Snapshot
 from rsdos.model import BytesLike, Codec, Durability, RecordFlag, Stored
-from rsdos.storage import posix
 from rsdos.stores.batch import MOST_BATCH, MOST_ENTRIES, Absent, Duplicates, Large, settle_packed
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.packed.active_pack import ActivePack
@@ -202,9 +202,9 @@ class PackedBatch:
         behind = {pack.id: pack.length for pack in manifest.packs if pack.synced < pack.length}
         for pack_id in behind:
             with suppress(FileNotFoundError):  # It was repacked, and its objects have been synced.
-                posix.sync_path(self._context.layout.pack(pack_id))
+                self._context.layout.storage.sync(names.pack(pack_id))
         if behind:
-            posix.sync_directory(self._context.layout.packed)
+            self._context.layout.storage.sync_names(names.PACKED)
         return behind
 
     # 5 and 6. The commit.

@@ -14,7 +14,7 @@ from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
 from rsdos.hashing import HashType
 from rsdos.layout import V1Layout
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, RecordFlag, Stored
-from rsdos.pack.reader import BarePack
+from rsdos.storage.local import LocalFile
 from rsdos.stores.findings import VerifiedObject
 from rsdos.stores.packs import GAP, MOST_OPEN, WINDOW
 from rsdos.stores.v1.row import Row
@@ -34,7 +34,7 @@ class RowReader:
     def __init__(self, layout: V1Layout, hash_type: HashType) -> None:
         self._layout = layout
         self._hash = hash_type
-        self._packs: dict[int, BarePack] = {}
+        self._packs: dict[int, LocalFile] = {}
 
     def close(self) -> None:
         """Let go of all packs."""
@@ -48,11 +48,11 @@ class RowReader:
         """Whether a pack is open, and so may be another than the one that has its name now."""
         return pack_id in self._packs
 
-    def _pack(self, pack_id: int) -> BarePack:
+    def _pack(self, pack_id: int) -> LocalFile:
         pack = self._packs.get(pack_id)
         # Closed: that of a container that is garbage and works on all the same.
         if pack is None or pack.fd < 0:
-            pack = BarePack(self._layout.pack(pack_id))
+            pack = LocalFile(self._layout.pack(pack_id))
             if len(self._packs) >= MOST_OPEN:
                 self._packs = {}
             self._packs[pack_id] = pack

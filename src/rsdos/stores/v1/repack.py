@@ -15,8 +15,8 @@ from rsdos.config import Config
 from rsdos.errors import Busy, DamagedContainer, DamagedObject
 from rsdos.layout import V1Layout
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, Durability, RecordFlag
-from rsdos.pack.reader import BarePack
 from rsdos.storage import posix
+from rsdos.storage.local import LocalFile
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.findings import Rewritten
 from rsdos.stores.packs import WINDOW, unlink_pack
@@ -102,7 +102,7 @@ class V1Repack:
     # 2. Copying.
 
     def _copy(self, pack_id: int, new: V1Pack) -> None:
-        file = BarePack(self._layout.pack(pack_id))
+        file = LocalFile(self._layout.pack(pack_id))
         size = file.size()
         for rows in self._database.rows(pack_id):
             for row in rows:
@@ -116,7 +116,7 @@ class V1Repack:
                     self._recode(file, row, new)
             self._advance(sum(row.length for row in rows))
 
-    def _copy_run(self, file: BarePack, run: list[Row], new: V1Pack) -> None:
+    def _copy_run(self, file: LocalFile, run: list[Row], new: V1Pack) -> None:
         """Copy neighbours, as they are."""
         start = run[0].offset
         length = run[-1].offset + run[-1].length - start
@@ -126,7 +126,7 @@ class V1Repack:
         for row in run:
             self._note(row, offset + row.offset - start, row.length, row.compressed)
 
-    def _recode(self, file: BarePack, row: Row, new: V1Pack) -> None:
+    def _recode(self, file: LocalFile, row: Row, new: V1Pack) -> None:
         assert self._encoding is not None
         start = new.position
         digest = bytes.fromhex(row.key)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rsdos import CompressMode, Container
-from rsdos.pack.reader import BarePack
+from rsdos.storage.local import LocalFile
 
 
 def scattered(container: Container, count: int) -> dict[str, bytes]:
@@ -28,7 +28,7 @@ def drop_from_cache(path: Path) -> bool:
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
     finally:
         os.close(fd)
-    return not BarePack(str(path)).is_cached(0)
+    return not LocalFile(str(path)).is_cached(0)
 
 
 @pytest.mark.parametrize("count", [1, 2, 300, 700])
@@ -50,7 +50,7 @@ def test_the_disk_is_asked_for_what_is_not_cached_before_it_is_read(
         pack = tmp_path / "container" / "packed" / "0000000001.pack"
         assert dict(container.extract_many(objects)) == objects
         asked: list[int] = []
-        monkeypatch.setattr(BarePack, "will_need", lambda self, offset, length: asked.append(offset))
+        monkeypatch.setattr(LocalFile, "will_need", lambda self, offset, length: asked.append(offset))
         assert dict(container.extract_many(objects)) == objects
         assert asked == []
         if not drop_from_cache(pack):
@@ -62,7 +62,7 @@ def test_the_disk_is_asked_for_what_is_not_cached_before_it_is_read(
 def test_a_byte_that_was_just_read_is_cached(tmp_path: Path) -> None:
     path = tmp_path / "pack"
     path.write_bytes(b"x" * 10_000)
-    pack = BarePack(str(path))
+    pack = LocalFile(str(path))
     pack.read(0, 10_000)
     assert pack.is_cached(9_999)
     pack.will_need(0, 10_000)
