@@ -224,9 +224,9 @@ def refuse_inside(path: str) -> None:
 @lru_cache(maxsize=16)  # Saves 40 us in a program that opens and closes the container for each object.
 def _config_of(path: str, data: bytes) -> Config:
     """Return the configuration in these bytes; see `read_config`."""
-    version = _version(data)
+    version = _version_in(data)
     try:
-        known, unknown = _decode_version_1(data) if version == VERSION_1 else _decode(data)
+        known, unknown = _decode_version_1(data) if version == VERSION_1 else _decode_version_2(data)
     except ValueError as error:
         if version not in (VERSION, VERSION_1):
             raise _unsupported(path, version) from None
@@ -265,7 +265,7 @@ _SINCE_5 = {"container_id", "compression_algorithm"}
 """Settings that disk-objectstore 0.4.0 did not write yet."""
 
 
-def _version(data: bytes) -> object:
+def _version_in(data: bytes) -> object:
     """Return the version in the file, before its checksum is verified; `VERSION` when it has none."""
     try:
         return json.loads(data)["container_version"]
@@ -277,7 +277,7 @@ def _unsupported(path: str, version: object) -> UnsupportedContainer:
     return UnsupportedContainer(path, f"container version {version!r:.40}; this rsdos knows versions 1 and 2")
 
 
-def _decode(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+def _decode_version_2(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the settings of version 2, and the unknown keys."""
     fields = decode_document(data)
     return {name: fields.pop(name) for name in _SETTINGS if name in fields}, fields

@@ -105,7 +105,9 @@ class Workers:
             if sys.is_finalizing():
                 return  # A thread that starts now would never run.
             # Daemon threads: the interpreter does not wait at exit for an object that is never finished.
-            thread = threading.Thread(target=_run, args=(self._jobs, self._ended), daemon=True, name="rsdos-worker")
+            thread = threading.Thread(
+                target=_run_jobs, args=(self._jobs, self._ended), daemon=True, name="rsdos-worker"
+            )
             # Append first: an interrupt during the start must not leave a thread that is never ended.
             self._threads.append(thread)
             try:
@@ -139,7 +141,7 @@ class Workers:
                 thread.join()
 
 
-def _run(jobs: SimpleQueue[Callable[[], None] | None], ended: list[bool]) -> None:
+def _run_jobs(jobs: SimpleQueue[Callable[[], None] | None], ended: list[bool]) -> None:
     """Run jobs in a thread. It holds no reference to its `Workers`, whose end therefore ends the thread."""
     while (run := jobs.get()) and not ended:
         run()

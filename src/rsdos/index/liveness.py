@@ -61,10 +61,10 @@ def with_dead_counts(manifest: Manifest, before: Entries, after: Entries) -> Man
     """
     gone, come = (table.take(table.distinct()).counts() for table in (before, after))
     none = Counts()
-    packs = (_with_dead(pack, gone.get(pack.id, none), come.get(pack.id, none)) for pack in manifest.packs)
+    packs = (_recount_dead(pack, gone.get(pack.id, none), come.get(pack.id, none)) for pack in manifest.packs)
     return manifest._replace(packs=tuple(packs))
 
 
-def _with_dead(pack: PackEntry, gone: Counts, come: Counts) -> PackEntry:
+def _recount_dead(pack: PackEntry, gone: Counts, come: Counts) -> PackEntry:
     # Within bounds, whatever was counted before: a manifest that contradicts itself counts as damaged.
     return pack.counting(pack.total, (pack.dead + gone - come).within(pack.total))

@@ -20,18 +20,18 @@ def validate(engine: Engine, callback: Callback | None) -> ValidationIssues:
     with engine.protect_packs():
         keys = list(engine.loose)
         for key in told(keys, callback, "Loose objects"):
-            if not _is_whole(engine, key):
+            if not _is_undamaged(engine, key):
                 issues.invalid_hashes_loose.append(key)
         # After the loose ones: objects that were packed before they were checked are listed here.
         for pack in engine.packed.inspection.listed():
             if pack.objects:
-                checked = _checked(engine, pack, issues)
+                checked = _check_pack(engine, pack, issues)
                 for _ in told(checked, callback, f"Pack {pack.pack_id}", pack.objects):
                     pass
     return issues
 
 
-def _is_whole(engine: Engine, key: str) -> bool:
+def _is_undamaged(engine: Engine, key: str) -> bool:
     digest = bytes.fromhex(key)
     # A file that is gone was packed or deleted.
     return engine.loose.has_hash(digest) or not engine.loose.contains_many([digest])[0]
@@ -44,7 +44,7 @@ def _rehashed(engine: Engine, pack: Listed) -> Iterator[tuple[bytes, bool]]:
             yield from zip(some, engine.packed.verify_many(some), strict=True)
 
 
-def _checked(engine: Engine, pack: Listed, issues: ValidationIssues) -> Iterator[None]:
+def _check_pack(engine: Engine, pack: Listed, issues: ValidationIssues) -> Iterator[None]:
     """Check each object and add its damage to the issues. Yield once for each."""
     end = 0
     for digest, is_good in _rehashed(engine, pack):

@@ -51,7 +51,7 @@ def streams(
     missing: list[str] = []
     for found in _in_order(engine, keys, missing):
         for window in _windows(found):
-            small = _read(engine, window) if len(window) > 1 else {}
+            small = _read_small(engine, window) if len(window) > 1 else {}
             for meta in window:
                 data = small.pop(meta.key, None)
                 try:
@@ -135,7 +135,7 @@ def _windows(found: Iterable[OwnMeta]) -> Iterator[list[OwnMeta]]:
         yield window
 
 
-def _read(engine: Engine, window: Sequence[OwnMeta]) -> dict[str, bytes]:
+def _read_small(engine: Engine, window: Sequence[OwnMeta]) -> dict[str, bytes]:
     """Return the small objects of a window, without damaged and missing ones: those raise when they are read singly."""
     digests = engine.config.hash.parse_keys([meta.key for meta in window])
     read: dict[str, bytes] = {}

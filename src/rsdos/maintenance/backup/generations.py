@@ -94,7 +94,7 @@ class Generations:
         except FileNotFoundError:
             return []
         with place:
-            return [name for name in names_among(place.names()) if _is_whole(place, name)]
+            return [name for name in names_among(place.names()) if _has_configuration(place, name)]
 
     def path(self, *names: str) -> str:
         return os.path.join(self.root, *names)
@@ -214,7 +214,7 @@ class Generations:
                 quarantine.sync()
 
 
-def _is_whole(place: Directory, name: str) -> bool:
+def _has_configuration(place: Directory, name: str) -> bool:
     return _has_file(place, name, CONFIG)
 
 

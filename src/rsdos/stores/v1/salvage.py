@@ -94,10 +94,10 @@ def _write_down(rows: list[Values], quarantine: Quarantine) -> str:
     with suppress(OSError, ValueError):
         before = json.loads(posix.read_file(os.path.join(quarantine.directory, name), 1 << 28))
         rows = [*map(tuple, before), *rows]
-    return quarantine.report(name, [[_plain(value) for value in row] for row in rows])
+    return quarantine.report(name, [[_json_value(value) for value in row] for row in rows])
 
 
-def _plain(value: object) -> object:
+def _json_value(value: object) -> object:
     return value.hex() if isinstance(value, bytes) else value
 
 
