@@ -65,6 +65,7 @@ class ActivePack:
                 raise
             if lock and fits:
                 self._lock = lock
+                self._has_safe_name = pack.synced > 0
                 self.pack = pack
                 """The pack as it was committed last."""
                 self.base = manifest
@@ -148,9 +149,10 @@ class ActivePack:
             return self.pack.synced
         writer = self.opened or self.writer
         writer.sync()
-        if self.pack.synced == 0:
-            # Its name too: a relaxed writer that made the pack has not synced that.
+        if not self._has_safe_name:
+            # A relaxed writer that made the pack has not synced its name.
             self._storage.sync_names(names.PACKED)
+            self._has_safe_name = True
         return writer.position
 
     def entry_after(self, newest: Manifest, synced: int) -> PackEntry:
