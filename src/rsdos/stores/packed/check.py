@@ -77,7 +77,7 @@ class NativeCheck(PacksCheck):
             try:
                 self._index.commits.read(number)
             except FileNotFoundError:
-                continue  # Commits go on, and drop the oldest.
+                continue  # Commits drop the oldest during the check.
             except DamagedContainer as error:
                 yield self._of(error)
 
@@ -104,7 +104,7 @@ class NativeCheck(PacksCheck):
 
     def pack(self, pack_id: int, start: int) -> Iterator[Checked]:
         for step in self._pack(pack_id, start):
-            # Who may not write holds no long reader's lock: a pack may be repacked and unlinked below him.
+            # A check that may not write holds no long reader's lock: a pack may be repacked and unlinked during it.
             yield replace(step, findings=()) if step.findings and self._is_gone(pack_id) else step
 
     def _is_gone(self, pack_id: int) -> bool:
@@ -158,14 +158,14 @@ class NativeCheck(PacksCheck):
         yield Checked(position=length)
 
     def _count(self, pack_id: int) -> int:
-        """The objects that live in a pack: as its entries say or, where not all of them can be read, the manifest."""
+        """Return how many objects live in a pack: by its entries, or by the manifest where these cannot be read."""
         if self._counts is not None:
             return self._counts.get(pack_id, 0)
         pack = self._manifest.pack(pack_id)
         return pack.live.objects if pack else 0
 
     def _table(self, file: PackFile, batch: Batch) -> tuple[list[Finding], Entries | None]:
-        """What is wrong with the table of a batch, and its entries of objects if it can be read at all."""
+        """Return what is wrong with the table of a batch, and its entries of objects if it can be read at all."""
         try:
             segment = Segment(file.file, batch.segment_offset, batch.segment_length)
             segment.verify()
@@ -188,7 +188,7 @@ class NativeCheck(PacksCheck):
         return findings, good
 
     def _living(self, own: Entries) -> Entries:
-        """What the index says of those entries that live: that is what readers go by."""
+        """Return what the index says of those entries that live: readers go by the index."""
         try:
             copies = self._snapshot.copies_like(own)
         except DamagedContainer:
@@ -196,7 +196,7 @@ class NativeCheck(PacksCheck):
         return copies.take(copies.of_extents(own))
 
     def _strangers(self, pack_id: int, covered: Sequence[tuple[int, int]], is_explained: bool) -> Iterator[Checked]:
-        """Objects that the index knows, and no table of the pack."""
+        """Check the objects that the index knows, and no table of the pack."""
         pack = self._manifest.pack(pack_id)
         assert pack is not None
         for table in self._snapshot.copies_in(pack):
@@ -244,7 +244,7 @@ class NativeCheck(PacksCheck):
             raise DecodeError(_OTHER_HASH)
 
     def _run(self, live: Entries, run: ReadRange) -> dict[int, str]:
-        """What is wrong with neighbours, by their place in the run."""
+        """Return what is wrong with neighbours, by their place in the run."""
         stored: list[bytes] = []
         start = run.offset[0]
         ends = [offset + length for offset, length in zip(run.offset, run.length, strict=True)]
@@ -271,7 +271,7 @@ class NativeCheck(PacksCheck):
         found = {}
         digests = live.take([run.positions[at] for at in good]).digests()
         for at, digest, raw in zip(good, digests, decoded(*_part(run, stored, good)), strict=True):
-            # One that does not decode spoils those that are decoded with it: alone it is told.
+            # One that does not decode spoils those that are decoded with it: alone it is found.
             own = decoded(*_part(run, stored, [at]))[0] if raw is None else raw
             if own is None:
                 found[at] = "it does not decode to its size"
@@ -282,7 +282,7 @@ class NativeCheck(PacksCheck):
     # What belongs to nothing.
 
     def _extras(self) -> Iterator[tuple[str, tuple[int, str]]]:
-        """Path of a file → bytes of it that the newest manifest knows nothing of, and what they are."""
+        """Yield the path of a file, the bytes of it that the newest manifest does not know, and what they are."""
         try:
             manifest = self._index.newest()
         except DamagedContainer:
@@ -326,7 +326,7 @@ def _objects(count: int) -> str:
 
 
 def _part(run: ReadRange, stored: list[bytes], at: Sequence[int]) -> tuple[ReadRange, list[bytes]]:
-    """Some of the neighbours."""
+    """Return some of the neighbours."""
     columns = (run.positions, run.offset, run.length, run.size, run.crc, run.codec)
     positions, offset, length, size, crc, codec = ([column[i] for i in at] for column in columns)
     return ReadRange(positions, run.pack_id, run.flags, offset, length, size, crc, codec), [stored[i] for i in at]

@@ -1,4 +1,4 @@
-"""What one state of the packed side of version 2 is made of: the newest manifest, its segments, its packs."""
+"""The files that one state of the packed side of version 2 is made of: a manifest, its segments, its packs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def open_checkpoint(layout: Layout, index: Index, root: str) -> Iterator[Checkpo
     try:
         target = Layout(root).manifest(manifest.number)
         posix.remove(target)
-        # Whoever copies the pieces syncs them.
+        # The caller syncs the files that it copies.
         packs = tuple(pack._replace(synced=pack.length) for pack in manifest.packs)
         tables = tuple(segment._replace(synced=True) for segment in manifest.segments)
         posix.write_file(target, encode_manifest(manifest._replace(packs=packs, segments=tables)))
@@ -36,7 +36,7 @@ def open_checkpoint(layout: Layout, index: Index, root: str) -> Iterator[Checkpo
 
 
 def _open_newest(layout: Layout, index: Index) -> tuple[Manifest, list[FilePrefix]]:
-    """The newest manifest and its segment files."""
+    """Return the newest manifest and its open segment files."""
     for _ in range(MOST_LOOKUPS):
         manifest = index.newest()
         segments: list[FilePrefix] = []

@@ -1,4 +1,4 @@
-"""What writers that died, and repacks that a long reader was in the way of, left among the packs of version 2."""
+"""Removing what dead writers, and repacks beside a long reader, left among the packs of version 2."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def collect_garbage(context: PackedContext) -> Reclaimed:
             continue
         if lock := layout.storage.lock(names.pack_lock(pack_id), wait=False):
             with lock:
-                # Once more, now that nobody writes to it.
+                # Look once more, now that nobody writes to it.
                 freed = _collect_pack(layout, index.commits.newest(), pack_id)
             files, length = files + (freed is not None), length + (freed or 0)
     if files:

@@ -1,4 +1,4 @@
-"""What a power loss has taken of packs to which relaxed writers had appended, told when a manifest is opened (ADR 11).
+"""Finding out what a power loss has taken from packs of relaxed writers, when a manifest is opened (ADR 11).
 
 A relaxed writer commits before its bytes are on stable storage. After a power loss the manifest may be there and the
 ends of its packs not: by whole batches they are no part of the container any more then. What is damaged otherwise, or
@@ -23,14 +23,14 @@ _SECTOR = 512
 """Bytes that a device writes as one."""
 
 _TELLING = 16
-"""So many zeros are in no table and no footer: of each entry a third is its key."""
+"""No table and no footer has so many zeros in a row: a third of each entry is its key."""
 
 
 def without_cut(layout: Layout, manifest: Manifest) -> Manifest:
-    """The manifest without the batches behind the end of their file; the same where each is as long as it says.
+    """Return the manifest without the batches behind the end of their file; the same where none is missing.
 
-    Three calls for each pack of which a part may be unsynced. Opened, and not asked by its name: another machine may
-    have it longer (NFS), and whoever opens a file is told so.
+    Three calls for each pack of which a part may be unsynced. The pack is opened to ask for its length: another machine
+    may have made it longer (NFS), and only opening a file shows that.
     """
     for pack in unsynced(manifest):
         length = _length(layout.storage, pack.id)
@@ -41,9 +41,9 @@ def without_cut(layout: Layout, manifest: Manifest) -> Manifest:
 
 
 def without_unwritten(layout: Layout, container_id: bytes, manifest: Manifest) -> Manifest:
-    """The manifest without the batches whose tables were never written; the same where none is like that.
+    """Return the manifest without the batches whose tables were never written; the same where all were.
 
-    Zeros stand for what was not written, of a batch and of all that follow it. Reads all tables that may be unsynced.
+    What was not written reads as zeros, of a batch and of all that follow it. Reads all tables that may be unsynced.
     """
     for pack in unsynced(manifest):
         lost = _first_unwritten(layout.storage, container_id, pack, _tail(manifest, pack))
@@ -53,7 +53,7 @@ def without_unwritten(layout: Layout, container_id: bytes, manifest: Manifest) -
 
 
 def unsynced(manifest: Manifest) -> list[PackEntry]:
-    """The packs of which a part may not be on stable storage."""
+    """Return the packs of which a part may not be on stable storage."""
     return [pack for pack in manifest.packs if pack.synced < pack.length]
 
 
@@ -73,13 +73,13 @@ def _end(segment: SegmentEntry) -> int:
 
 
 def _tail(manifest: Manifest, pack: PackEntry) -> list[SegmentEntry]:
-    """The tables of the batches that may be unsynced. (A merge syncs the packs whose tables it takes the place of.)"""
+    """Return the tables of the batches that may be unsynced. (A merge syncs the packs whose tables it replaces.)"""
     own = (segment for segment in manifest.segments if segment.pack_id == pack.id and not segment.number)
     return sorted((segment for segment in own if segment.offset >= pack.synced), key=lambda segment: segment.offset)
 
 
 def _shortened(manifest: Manifest, pack: PackEntry, lost: int) -> Manifest:
-    """Without the batches of a pack whose tables stand at ``lost`` or behind it."""
+    """Return the manifest without the batches of a pack whose tables are at ``lost`` or behind it."""
     kept = [_end(segment) for segment in _tail(manifest, pack) if segment.offset < lost]
     length = max([pack.synced, *kept])
     if not length:
@@ -91,7 +91,7 @@ def _shortened(manifest: Manifest, pack: PackEntry, lost: int) -> Manifest:
 def _first_unwritten(
     storage: Storage, container_id: bytes, pack: PackEntry, tail: Sequence[SegmentEntry]
 ) -> int | None:
-    """Where the table of the first batch stands that was not written; None when all were, or it is damage."""
+    """Return the offset of the table of the first batch that was not written; None when all were, or it is damage."""
     try:
         file = open_pack(storage, pack.id, container_id, any_header=True)
     except FileNotFoundError:

@@ -1,10 +1,10 @@
-"""Making the index of version 2 anew from the packs, and emptying the packs that are damaged. The steps are numbered.
+"""Rebuilding the index of version 2 from the packs, and emptying the packs that are damaged. The steps are numbered.
 
 1. Give packs their names back; 2. look at all packs, with no commit going on; 3. write their tables, merged, to new
 segment files, and sync packs, segments and their names; 4. publish a manifest that names them; 5. copy what is in each
 damaged pack to another, and put the file into quarantine; 6. put damaged files of the index there.
 
-Killed at any moment, what was there is there, and the next run does what is left.
+Killed at any moment, nothing is lost, and the next run does what is left.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Rebuild:
     # What there is to do.
 
     def faults(self) -> list[Finding]:
-        """What a run would put right. Reads every footer and every table, and no object."""
+        """Return what a run would put right. Reads every footer and every table, and no object."""
         if missing := self._missing_directories():
             return [Finding(self._layout.relative(directory), "the directory is missing") for directory in missing]
         found = [Finding(self._layout.relative(path), reason) for path, reason, _ in self._misnamed()]
@@ -57,7 +57,7 @@ class Rebuild:
         return [path for path in (self._layout.index, self._layout.packed) if not os.path.isdir(path)]
 
     def _misnamed(self) -> Iterator[tuple[str, str, int]]:
-        """(path, what it is, its true id) of packs under a false name."""
+        """Yield (path, what it is, its true id) of packs under a false name."""
         for pack_id in self._layout.found_packs():
             yield self._layout.found_pack(pack_id), f"it is pack {pack_id}, on its way to its name", pack_id
         for pack_id in self._layout.pack_ids():
@@ -97,7 +97,7 @@ class Rebuild:
             yield from self._unlike(result.base, result)
 
     def _unlike(self, base: Manifest, result: ScannedPacks) -> Iterator[Finding]:
-        """Where the manifest says another thing than its own tables."""
+        """Yield where the manifest contradicts its own tables."""
         path = self._layout.relative(self._layout.manifest(base.number))
         for pack_id in sorted({*base.pack_ids} - {*result.packs}):
             yield Finding(path, f"pack {pack_id} was written anew, and should not be there any more")
@@ -139,7 +139,7 @@ class Rebuild:
             rescue = DamagedPackRewrite(self._context, quarantine)
             rescue.run(pack.id, pack.tables, {other.id for other in self._damaged})
             lost += rescue.lost
-        # 6. Only now: until here they could have been looked at again.
+        # 6. Only now: until here a run that is killed and begins again needs them.
         bad = [path for path, _ in self._bad_manifests()]
         for path in bad + self._gone:
             if os.path.lexists(path):
@@ -149,7 +149,7 @@ class Rebuild:
         return Rebuilt(True, len(self._damaged), tuple(quarantine.moved), tuple(lost), unknown)
 
     def _undo(self) -> None:
-        """Remove the segments that were written, unless the manifest stands and only its last sync failed."""
+        """Remove the segments that were written, unless the manifest is there and only its last sync failed."""
         with suppress(OSError):
             manifest = self._index.commits.readable()
             named = {segment.number for segment in manifest.segments} if manifest else set()
@@ -176,7 +176,7 @@ class Rebuild:
             posix.sync_directory(self._layout.packed)
 
     def _make(self, held: ExitStack) -> Manifest | None:
-        """The manifest as it should be, its segments written; None when the newest will do."""
+        """Write the segments of the manifest as it should be, and return it; None when the newest will do."""
         # 2. Look.
         newest, missing = self._index.commits.latest()
         # A pack that is not there yet belongs to a writer that is alive.
@@ -201,12 +201,12 @@ class Rebuild:
         self._fresh = segments
         for segment in segments:
             self._layout.storage.sync(names.segment(segment.number))
-        # Their names too, before that of the manifest: what they have of a damaged pack stands nowhere else.
+        # Their names too, before that of the manifest: only they have the entries of a damaged pack.
         self._layout.storage.sync_names(names.INDEX)
         return self._manifest(result, [segment._replace(synced=True) for segment in segments], number)
 
     def _lock_out_writers(self, held: ExitStack, ids: Collection[int]) -> set[int]:
-        """Lock those packs that somebody could append to; returns those where somebody does."""
+        """Lock the packs that somebody could append to; return those that somebody does append to."""
         try:
             manifest = self._index.commits.newest()
         except DamagedContainer:

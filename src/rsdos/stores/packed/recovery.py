@@ -1,4 +1,4 @@
-"""What the packs of version 2 say of themselves, and what of it is damaged: a rebuild of the index is made from it."""
+"""Reading what the packs of version 2 say of themselves, and what of it is damaged: the source of a rebuild."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from rsdos.pack.reader import PackFile, check_header, open_pack
 from rsdos.pack.scanning import scan
 
 MOST_PACK_ID = (1 << 32) - 2
-"""A tombstone of a pack beyond it was written by nobody."""
+"""No writer has written a tombstone of a pack beyond it."""
 
 
 @dataclass(slots=True)
 class PackScan:
-    """One pack. ``length`` bytes of it are its own; ``faults`` say why it cannot stay as it is."""
+    """One pack. Whole batches cover ``length`` bytes of it; ``faults`` say why it cannot stay as it is."""
 
     id: int
     length: int = 0
@@ -32,9 +32,9 @@ class PackScan:
     faults: list[str] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     ranges: list[tuple[int, int]] = field(default_factory=list)
-    """Where the payloads of ``tables`` stand, ascending."""
+    """The ranges of the payloads of ``tables``, ascending."""
     replaces: set[int] = field(default_factory=set)
-    """The packs that it has been written in the place of."""
+    """The packs that it replaces, by its tombstones."""
     most_named: int = 0
     """The highest id of a pack that a tombstone in it names."""
 
@@ -56,7 +56,7 @@ class ScannedPacks:
 
     @property
     def tables(self) -> list[Table]:
-        """Everything that is known, each extent once."""
+        """All entries that are known, each extent once."""
         return [*(table for pack in self.packs.values() for table in pack.tables), *self.rest]
 
 
@@ -116,7 +116,7 @@ def _pack(layout: Layout, container_id: bytes, pack_id: int, entry: PackEntry | 
 def _read(found: PackScan, file: PackFile, limit: int | None) -> None:
     result = scan(file, limit)
     found.length = result.batches[-1].end if result.batches else 0
-    # What stands behind the last batch is a dead writer's.
+    # The bytes behind the last batch are a dead writer's.
     found.faults += [f"no footer covers bytes {at} to {end}" for at, end in result.uncovered if at < found.length]
     for batch in result.batches:
         try:
@@ -141,13 +141,13 @@ def _read(found: PackScan, file: PackFile, limit: int | None) -> None:
 
 
 def _add_index(layout: Layout, index: Index, result: ScannedPacks) -> None:
-    """What only the segments of the index know: of the damaged packs, and tombstones."""
+    """Add what only the segments of the index know: entries of the damaged packs, and tombstones."""
     damaged = [pack.id for pack in result.packs.values() if pack.faults]
     ranges = {pack_id: result.packs[pack_id].ranges for pack_id in damaged}
     for segment in _segments(layout, index, result):
         entries = segment.entries()
         wanted = entries.of_packs(damaged) & ~entries.of_ranges(ranges)
-        # (No two live segments have an extent in common: a merge takes the place of what it has merged.)
+        # (No two live segments have an extent in common: a merge replaces what it has merged.)
         mine = entries.take(wanted | entries.is_tombstone())
         if len(mine):
             result.rest.append(mine)
@@ -168,13 +168,13 @@ def _segments(layout: Layout, index: Index, result: ScannedPacks) -> Sequence[Se
 
 
 def tombstones_of(tables: Sequence[Table]) -> Entries:
-    """The tombstones among some tables."""
+    """Return the tombstones of some tables."""
     some = (table.entries() for table in tables)
     return Entries.joined(entries.take(entries.is_tombstone()) for entries in some)
 
 
 def snapshot_from_packs(layout: Layout, container_id: str, manifest: Manifest | None) -> Snapshot:
-    """A snapshot of the segments inside the packs. Nothing is written.
+    """Return a snapshot of the segments inside the packs. Nothing is written.
 
     Of the live packs of ``manifest``, each up to its committed length, when there is one. Without it, of every pack
     that is there: a batch whose footer is whole was written whole, so nothing that was acknowledged is missed. The
@@ -185,7 +185,7 @@ def snapshot_from_packs(layout: Layout, container_id: str, manifest: Manifest | 
     entries = [found.take(layout, container_id, pack) for pack in packs]
     replaced = set() if manifest else _replaced(found)
     if replaced:
-        # A repack has written these packs anew, and was killed, or a long reader was in the way, before they went.
+        # A repack has replaced these packs. It was killed before they went, or a long reader was in the way.
         found = _Found()
         entries = [found.take(layout, container_id, pack) for pack in packs if pack.id not in replaced]
     if manifest:
@@ -196,7 +196,7 @@ def snapshot_from_packs(layout: Layout, container_id: str, manifest: Manifest | 
 
 
 def _replaced(found: _Found) -> set[int]:
-    """The packs that a tombstone of another pack kills as a whole."""
+    """Return the packs that a tombstone of another pack kills as a whole."""
     replaced = set()
     for entry, segment in zip(found.entries, found.segments, strict=True):
         if segment.tombstones:
@@ -211,7 +211,7 @@ def _replaced(found: _Found) -> set[int]:
 
 
 class _Found:
-    """What the packs have, and the first damage that was met on the way: some entries may be missing then."""
+    """The tables in the packs, and the first damage on the way: with damage some entries may be missing."""
 
     def __init__(self) -> None:
         self.entries: list[SegmentEntry] = []
@@ -219,7 +219,7 @@ class _Found:
         self.damage: DamagedContainer | None = None
 
     def take(self, layout: Layout, container_id: str, pack: PackEntry) -> PackEntry:
-        """Add the segments of one pack; returns its entry with the length that batches cover."""
+        """Add the segments of one pack; return its entry with the length that batches cover."""
         path = layout.pack(pack.id)
         try:
             file = open_pack(layout.storage, pack.id, bytes.fromhex(container_id))
@@ -235,7 +235,7 @@ class _Found:
         result = scan(file, pack.length or None)
         length = result.batches[-1].end if result.batches else 0
         for start, _ in result.uncovered:
-            # Behind the last batch of a pack that no manifest speaks of stands what a dead writer left.
+            # Behind the last batch of a pack that no manifest names are the bytes of a dead writer.
             if pack.length or start < length:
                 self.damage = self.damage or DamagedContainer(path, "no footer covers what stands here", start)
         for batch in result.batches:

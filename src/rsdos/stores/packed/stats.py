@@ -1,4 +1,4 @@
-"""What the packed side of a container holds, counted, and how that is found out without the rest of the store."""
+"""Counting what the packed side of a container holds, without the rest of the store."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from rsdos.stores.stats import PackedStats
 
 
 def open_index(layout: Layout, config: Config) -> Index:
-    """The index of a container of version 2; nothing is opened yet."""
+    """Return the index of a container of version 2; nothing is opened yet."""
     container_id = bytes.fromhex(config.container_id)
 
-    # Imported only where there is need: most looks at an index have none of either.
+    # Imported only where they are needed: most lookups need neither.
     def recovered(manifest: Manifest | None) -> Snapshot:
         from rsdos.stores.packed.recovery import snapshot_from_packs
 
@@ -44,7 +44,7 @@ def open_index(layout: Layout, config: Config) -> Index:
 
 
 def stats_of(layout: Layout, index: Index) -> PackedStats:
-    """The newest state of an index, counted."""
+    """Return the newest state of an index, counted."""
     snapshot = index.refresh()
     manifest = snapshot.manifest
     return PackedStats(
@@ -67,6 +67,6 @@ def _length_of_index(layout: Layout) -> int:
 
 
 def read_stats(layout: Layout, config: Config) -> tuple[PackedStats, Mapping[str, object]]:
-    """The sums of a container of version 2, and what was noted in it; see `PackMaintenance.notes`."""
+    """Return the counts of a container of version 2, and its notes; see `PackMaintenance`."""
     index = open_index(layout, config)
     return stats_of(layout, index), index.snapshot.manifest.notes
