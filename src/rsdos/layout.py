@@ -6,7 +6,7 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from rsdos.errors import NotAContainer, NotOurs
@@ -414,6 +414,11 @@ class V1Layout(Layout):
     def peer_locks(self) -> list[int]:
         """The packs that have such a file."""
         return self._numbers(_V1_PACKED, _PEER_LOCK)
+
+
+def manifests_among(listed: Iterable[str]) -> list[int]:
+    """Return the numbers of the manifests among the names in ``index/``, ascending."""
+    return sorted(int(match[1]) for match in map(re.compile(_MANIFEST).fullmatch, listed) if match)
 
 
 def is_unfinished(name: str) -> bool:

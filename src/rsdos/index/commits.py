@@ -17,7 +17,7 @@ from rsdos.codecs.checksum import crc32
 from rsdos.config import VERSION
 from rsdos.errors import Busy, ContainerReplaced, DamagedContainer, NotAContainer
 from rsdos.index.manifest import Manifest, decode_manifest, encode_manifest
-from rsdos.layout import LAST_NUMBER, Layout, is_unfinished
+from rsdos.layout import LAST_NUMBER, Layout, is_unfinished, manifests_among
 from rsdos.model import Durability
 from rsdos.storage.base import HeldLock, Put, Storage, Version
 
@@ -306,9 +306,10 @@ class CommitLog:
 
         And the unfinished manifests of writers that died.
         """
-        for name in filter(is_unfinished, self._storage.list(names.INDEX)):
+        listed = list(self._storage.list(names.INDEX))
+        for name in filter(is_unfinished, listed):
             self._storage.remove(f"{names.INDEX}/{name}")
-        numbers = self._layout.manifest_numbers()
+        numbers = manifests_among(listed)
         for number in numbers[:-KEPT]:
             self._storage.remove(names.manifest(number))
         if newest.number % KEPT == 0:

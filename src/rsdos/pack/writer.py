@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from rsdos.codecs.checksum import crc32_of_each
 from rsdos.errors import DamagedContainer, WriterPoisoned
@@ -69,16 +68,18 @@ class PackWriter:
     def write(self, buffers: Sequence[BytesLike]) -> int:
         """Append payloads to the batch, one after another; returns the offset of the first."""
         offset = self.position
-        with self._poison():
-            self.position += self._file.write(offset, buffers)
+        self._poison()
+        self.position += self._file.write(offset, buffers)
+        self._failed = False
         return offset
 
     def write_objects(self, stored: Sequence[BytesLike], lengths: Sequence[int]) -> tuple[int, array[int]]:
         """`write`, of objects of which the lengths are known; returns the CRC-32 of each as well."""
         offset = self.position
         crcs = array("I")
-        with self._poison():
-            self.position += self._file.write(offset, stored, lengths, lambda some: crcs.extend(crc32_of_each(some)))
+        self._poison()
+        self.position += self._file.write(offset, stored, lengths, lambda some: crcs.extend(crc32_of_each(some)))
+        self._failed = False
         return offset, crcs
 
     def read(self, offset: int, length: int) -> bytes:
@@ -105,18 +106,20 @@ class PackWriter:
             gap,
             encode_footer(batch, self._container_id, self.pack_id),
         ]
-        with self._poison():
-            self._file.write(self.position, parts)
-            if self._highest > end:
-                self._file.cut(end)
+        self._poison()
+        self._file.write(self.position, parts)
+        if self._highest > end:
+            self._file.cut(end)
+        self._failed = False
         self._highest = 0
         self._start = self.position = end
         return batch
 
     def sync(self) -> None:
         """Put all that was written on stable storage."""
-        with self._poison():
-            self._file.sync()
+        self._poison()
+        self._file.sync()
+        self._failed = False
 
     def cut(self, committed: int) -> None:
         """Give the space beyond ``committed`` back, if anything stands there: where not, it took 11 ms on ext4.
@@ -134,10 +137,8 @@ class PackWriter:
         """Close the file, and let others append to it."""
         self._file.end()
 
-    @contextmanager
-    def _poison(self) -> Iterator[None]:
+    def _poison(self) -> None:
+        """Count as failed until the caller, behind its last step, says that it has not. Raises `WriterPoisoned`."""
         if self._failed or not self._file.is_open:
             raise WriterPoisoned(f"{self.path}: the writer has failed or is closed")
         self._failed = True
-        yield
-        self._failed = False
