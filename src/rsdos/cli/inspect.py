@@ -33,9 +33,7 @@ def loose_command(session: Session, as_json: bool) -> None:
     \b
     Example: rsdos inspect loose
     """
-    from rsdos.maintenance.inspect import inspect_loose
-
-    for meta in inspect_loose(session.container().engine):
+    for meta in session.container().inspect_loose():
         if as_json:
             echo_json(meta)
         else:
@@ -51,9 +49,7 @@ def packed_command(session: Session, as_json: bool) -> None:
     \b
     Example: rsdos inspect packed --json
     """
-    from rsdos.maintenance.inspect import inspect_packed
-
-    view = inspect_packed(session.container().engine)
+    view = session.container().inspect_packed()
     if as_json:
         echo_json(view, indent=2)
         return
@@ -76,9 +72,7 @@ def inspect_pack_command(session: Session, number: int, as_json: bool) -> None:
     \b
     Example: rsdos inspect pack 1
     """
-    from rsdos.maintenance.inspect import inspect_pack
-
-    view = inspect_pack(session.container().engine, number)
+    view = session.container().inspect_pack(number)
     if as_json:
         echo_json(view, indent=2)
         return
@@ -103,10 +97,8 @@ def object_command(session: Session, key: str, as_json: bool) -> None:
     \b
     Example: rsdos inspect object 0f3a91
     """
-    from rsdos.maintenance.inspect import inspect_object
-
     container = session.container()
-    view = inspect_object(container.engine, container.find(key))
+    view = container.inspect_object(container.find(key))
     if as_json:
         echo_json(view, indent=2)
         return
