@@ -224,7 +224,7 @@ def test_a_damaged_container_is_not_reported_as_a_damaged_copy(store: Container,
     report = local(store, tmp_path / "backups", verify=True)
     assert (report.damaged, report.renewed) == ((list(PACKED)[3],), ())
     outcome = CliRunner().invoke(rsdos, ["-p", str(store.path), "backup", "--verify", str(tmp_path / "backups")])
-    assert f"object {list(PACKED)[3]} is damaged where it was copied from" in outcome.output
+    assert f"object {list(PACKED)[3]} is damaged in the original" in outcome.output
 
 
 # Modes and owners.

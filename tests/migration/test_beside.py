@@ -153,7 +153,7 @@ def test_an_object_deleted_before_it_is_copied_is_named(
     monkeypatch.setattr(Bar, "advance", lambda bar, amount: beside.advance(amount))
     outcome = CliRunner().invoke(rsdos, ["transfer", str(source.path), str(tmp_path / "target")], standalone_mode=False)
     assert outcome.return_value == 1
-    told = {line.split()[3] for line in outcome.output.splitlines() if "was there at the start" in line}
+    told = {line.split()[3] for line in outcome.output.splitlines() if "was deleted before it could be copied" in line}
     # Of version 2 the packs are still there, and their objects are copied as they were at the start.
     assert told and told <= set(gone)
     assert_whole(tmp_path / "target", {key: data for key, data in (PACKED | LOOSE).items() if key not in told})
