@@ -152,7 +152,7 @@ class CommitLog:
         if storage.exists(following):
             return False
         now = self.file_of(number)
-        return now is not None and known in (None, now) and not storage.exists(following)
+        return now is not None and (known is None or known == now) and not storage.exists(following)
 
     def commit(self, change: Callable[[Manifest], Manifest], durability: Durability) -> Published:
         """Publish what ``change`` makes of the newest manifest, and return it. Waits for other commits.

@@ -34,18 +34,14 @@ def open_pack(storage: Storage, pack_id: int, container_id: bytes, *, any_header
 
 def check_header(file: RandomAccess, pack_id: int, container_id: bytes) -> None:
     """Raise `DamagedContainer` when an open file is not that pack of that container."""
-    if fault := header_fault(_head(file), container_id, pack_id):
+    try:
+        head = file.read(0, HEADER_SIZE)
+    except DamagedContainer:  # It is shorter than that.
+        head = b""
+    if fault := header_fault(head, container_id, pack_id):
         raise DamagedContainer(file.path, fault)
 
 
 def true_id(file: RandomAccess, container_id: bytes) -> int | None:
     """Which pack of this container a file is, whatever its name; None when its header does not say. Raises OSError."""
-    return named_by(_head(file), container_id)
-
-
-def _head(file: RandomAccess) -> bytes:
-    """The header, or what there is of it."""
-    try:
-        return file.read(0, HEADER_SIZE)
-    except DamagedContainer:  # It is shorter than that.
-        return file.read(0, min(HEADER_SIZE, file.size()))
+    return named_by(file.read(0, min(HEADER_SIZE, file.size())), container_id)
