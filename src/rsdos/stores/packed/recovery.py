@@ -104,7 +104,7 @@ def _pack(layout: Layout, container_id: bytes, pack_id: int, entry: PackEntry | 
     try:
         check_header(file.file, pack_id, container_id)
     except DamagedContainer as error:
-        header = str(error).partition(": damaged: ")[2]
+        header = error.reason.removeprefix("damaged: ")
     if header and (found.length or committed):
         found.faults.append(header)
     if found.length < committed:
