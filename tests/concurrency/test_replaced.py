@@ -365,6 +365,36 @@ def test_without_its_lock_file_a_pack_has_one_writer(tmp_path: Path, is_new: boo
         assert_whole(container)
 
 
+@pytest.mark.parametrize(("operation", "pack"), [("insert", 0), ("repack", 1)])
+def test_version_1_takes_another_pack_when_a_lock_file_goes_as_it_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operation: str, pack: int
+) -> None:
+    """Before, the lock file that was to get a second name was missing, and the call raised."""
+    removed: list[str] = []
+    acquire = locks.try_acquire
+
+    def acquire_and_lose(path: str) -> locks.Lock | None:
+        lock = acquire(path)
+        if path.endswith(f"/pack-{pack}") and not removed:
+            removed.append(path)
+            os.unlink(path)
+        return lock
+
+    with Container.create(tmp_path, container_version=1) as container:
+        packed(tmp_path, b"first")
+        container.delete([packed(tmp_path, b"second")])
+        monkeypatch.setattr(locks, "try_acquire", acquire_and_lose)
+        if operation == "insert":
+            key = container.insert(b"ours", to=Place.PACKED)
+        else:
+            key = key_of(b"first")
+            assert container.repack(min_dead=0).objects == 1
+        assert removed
+    with Container(tmp_path) as container:
+        assert {key, key_of(b"first")} == set(container)
+        assert_whole(container)
+
+
 def test_unfinished_manifests_of_dead_writers_go_with_the_next_commit(tmp_path: Path) -> None:
     Container.create(tmp_path).close()
     for name in ("manifest.new", f"manifest-{'0' * 16}.new"):

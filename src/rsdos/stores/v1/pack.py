@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import count
 
-from rsdos.errors import Busy, ContainerReplaced
+from rsdos.errors import Busy
 from rsdos.layout import V1Layout
 from rsdos.model import BytesLike
 from rsdos.storage import locks, posix
@@ -130,13 +130,8 @@ def _lock_out_peers(path: str, own: str) -> Working:
                 raise
             posix.remove(path)
             os.link(own, path)
-    except FileExistsError:
+    except (FileExistsError, FileNotFoundError):
         file.close()
-        raise
-    except FileNotFoundError:
-        file.close()
-        if not os.path.lexists(own):
-            raise ContainerReplaced(own, "it was removed or replaced while it was held") from None
         raise
     except BaseException:
         _let_in_peers(path, file)
@@ -171,7 +166,7 @@ def fresh_ids(layout: V1Layout, database: Database) -> Iterator[int]:
 def try_pack(layout: V1Layout, pack_id: int) -> V1Pack | None:
     """Return a pack under both its locks, made if it is not there; None when somebody else has one of them.
 
-    None too where a stranger's directory has its name.
+    None too where a stranger's directory has its name, and where our lock file was removed: it keeps nobody out then.
     """
     lock = locks.try_acquire(layout.pack_lock(pack_id))
     if lock is None:
@@ -188,5 +183,8 @@ def try_pack(layout: V1Layout, pack_id: int) -> V1Pack | None:
             _let_in_peers(layout.peer_lock(pack_id), peer_lock)
         lock.release()
         if isinstance(error, IsADirectoryError):
+            return None
+        if isinstance(error, FileNotFoundError) and not os.path.lexists(layout.pack_lock(pack_id)):
+            layout.refuse_another()
             return None
         raise
