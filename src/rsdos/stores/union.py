@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -199,11 +200,16 @@ class Objects(Store):
             if isinstance(data, bytes) and self.loose.is_raw:
                 digest = self.hash.digest_of(data)
                 key = digest.hex()
+                publisher = self.loose.publisher
+                target = publisher.path_of(key)
                 # Whatever is odd or gone by the end is looked at the longer way.
-                if self.packed.may_have(digest):
-                    if self._has_packed(digest, data):
-                        return key
-                elif self.loose.publisher.insert(key, data):
+                if os.access(target, os.F_OK):
+                    is_there = publisher.use_copy(data, target)
+                elif self.packed.may_have(digest):
+                    is_there = self._has_packed(digest, data)
+                else:
+                    is_there = publisher.insert(data, target)
+                if is_there:
                     return key
             return self.loose_writer.insert_many((data,))[0]
         except OSError as error:

@@ -41,25 +41,22 @@ class LoosePublisher:
         self.is_durable = durability is Durability.FULL
         """Whether what is acknowledged has to survive a power loss."""
         self.refuse_another = refuse_another
-        self._raw_path = names.raw_path
+        self.path_of = names.raw_path
+        """Return the path of an object's raw file, by its key."""
         self._seen = directories.seen
 
-    def insert(self, key: str, data: bytes) -> bool:
-        """Store an object of at most one frame in a raw file; return whether the file was there at the last look.
+    def insert(self, data: bytes, target: str) -> bool:
+        """Store an object of at most one frame in a new raw file; return whether that was there at the last look.
 
-        Return False also when the file that is there cannot be used as it is, or when a directory has gone: the caller
-        then inserts the object by `LooseInsert.insert_many`. This is the hot path of small inserts: each call counts.
+        Return False also when a directory has gone: the caller then inserts the object by `LooseInsert.insert_many`.
+        This is the hot path of small inserts: each call counts.
         """
-        target = self._raw_path(key)
-        # 1. Look for a copy.
         own = self.sandbox.current
-        if os.access(target, os.F_OK):
-            return self._use_copy(data, target)
         if own is None or own.is_shared:
             return self._insert_first(data, target)
         return self._insert_next(data, target, own)
 
-    def _use_copy(self, data: bytes, target: str) -> bool:
+    def use_copy(self, data: bytes, target: str) -> bool:
         """Do step 1, 5 and 6 for an object that has a file; return whether it is good and was there to the end."""
         directory = target[: target.rindex("/")]
         if directory not in self._seen:
