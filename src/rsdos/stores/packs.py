@@ -67,8 +67,15 @@ class PackStore(Store):
         self.codecs = _ALL
         """In which an object of at most one frame can be stored here."""
 
-    maintenance: PackMaintenance
-    inspection: PackInspection
+    @property
+    @abstractmethod
+    def maintenance(self) -> PackMaintenance:
+        """The store, for maintenance."""
+
+    @property
+    @abstractmethod
+    def inspection(self) -> PackInspection:
+        """The store, for a look at its packs."""
 
     def verify(self, verify: Verify) -> None:
         """Say what reads compare from now on. In version 1 it is the hash, always."""

@@ -17,15 +17,15 @@ from rsdos.layout import Layout
 from rsdos.model import BytesLike, Codec, Copy, Durability, ObjectMeta, Record, Trust, Verify
 from rsdos.stores.base import LOOKUPS, MOST_LOOKUPS, KnownCheck, first_good
 from rsdos.stores.findings import VerifiedObject
-from rsdos.stores.packed.context import PackedContext
-from rsdos.stores.packed.inspection import PackedInspection
-from rsdos.stores.packed.maintenance import PackedMaintenance
 from rsdos.stores.packed.reader import RecordReader, decoded, meta_of
 from rsdos.stores.packed.stats import open_index
 from rsdos.stores.packs import GAP, WINDOW, PackStore
 
 if TYPE_CHECKING:
     from rsdos.stores.batch import BatchWriter
+    from rsdos.stores.packed.context import PackedContext
+    from rsdos.stores.packed.inspection import PackedInspection
+    from rsdos.stores.packed.maintenance import PackedMaintenance
 
 _T = TypeVar("_T")
 
@@ -36,14 +36,43 @@ class PackedStore(PackStore):
     def __init__(self, layout: Layout, config: Config, durability: Durability) -> None:
         super().__init__(layout, config, durability)
         self._layout = layout
-        container_id = bytes.fromhex(config.container_id)
-        self.records = RecordReader(layout, container_id, self.hash)
+        self._config = config
+        self._container_id = bytes.fromhex(config.container_id)
+        self.records = RecordReader(layout, self._container_id, self.hash)
         self.index = open_index(layout, config)
         self.index.commits.original = self.original
         self.index.replaced = self.records.close
-        self.context = PackedContext(layout, config, container_id, self.index, self.records)
-        self.maintenance = PackedMaintenance(self.context, durability)
-        self.inspection = PackedInspection(self.context)
+        # Made by the first use, which an opening for one read never gets to: 2 of its 50 us.
+        self._context: PackedContext | None = None
+        self._maintenance: PackedMaintenance | None = None
+        self._inspection: PackedInspection | None = None
+
+    @property
+    def context(self) -> PackedContext:
+        """What writers and maintenance work on."""
+        if self._context is None:
+            from rsdos.stores.packed.context import PackedContext
+
+            self._context = PackedContext(self._layout, self._config, self._container_id, self.index, self.records)
+        return self._context
+
+    @property
+    def maintenance(self) -> PackedMaintenance:
+        """The store, for maintenance."""
+        if self._maintenance is None:
+            from rsdos.stores.packed.maintenance import PackedMaintenance
+
+            self._maintenance = PackedMaintenance(self.context, self.durability)
+        return self._maintenance
+
+    @property
+    def inspection(self) -> PackedInspection:
+        """The store, for a look at its packs."""
+        if self._inspection is None:
+            from rsdos.stores.packed.inspection import PackedInspection
+
+            self._inspection = PackedInspection(self.context)
+        return self._inspection
 
     def version(self) -> object:
         return self.index.state

@@ -46,8 +46,22 @@ class V1PackStore(PackStore):
         self.database = Database(layout, self.original)
         self._context = V1Context(layout, config, durability, self.database, self.reader)
         self._synced = self._context.synced
-        self.inspection = V1Inspection(self._context, self.describe)
-        self.maintenance = V1Maintenance(self._context, self.frames, self.has_hash)
+        self._maintenance: V1Maintenance | None = None
+        self._inspection: V1Inspection | None = None
+
+    @property
+    def maintenance(self) -> V1Maintenance:
+        """The store, for maintenance."""
+        if self._maintenance is None:
+            self._maintenance = V1Maintenance(self._context, self.frames, self.has_hash)
+        return self._maintenance
+
+    @property
+    def inspection(self) -> V1Inspection:
+        """The store, for a look at its packs."""
+        if self._inspection is None:
+            self._inspection = V1Inspection(self._context, self.describe)
+        return self._inspection
 
     def version(self) -> object:
         return self.database.version()
