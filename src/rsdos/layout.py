@@ -3,74 +3,22 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 
-from rsdos.errors import NotAContainer, NotOurs
+from rsdos import names
+from rsdos.errors import NotAContainer
 from rsdos.model import Links
-from rsdos.names import CONFIG, INDEX, LOCKS, PACKED
+from rsdos.root import CONTAINER, check_root, not_ours
 from rsdos.storage.base import Storage
-from rsdos.storage.directory import Directory, Form, open_at
+from rsdos.storage.directory import Directory, open_at
 from rsdos.storage.local import LocalStorage
 from rsdos.storage.permissions import make_directory
 
-LAST_NUMBER = 9_999_999_999
-"""Of a manifest, and of a segment file: their names have ten digits."""
-
-LAST_PACK = (1 << 32) - 1
-"""The highest id of a pack: an entry of a segment has four bytes for it. What has a higher one is nobody's."""
-
-# Compiled by who needs one: all of them together are 2 ms.
-_PACK = r"(\d{10})\.pack"
-_FOUND_PACK = r"(\d{10})\.pack\.found"
-_BARE_PACK = r"(0|[1-9]\d{0,17})"
-_PACK_LOCK = r"pack-(\d{1,18})"
-_PEER_LOCK = r"(-1|0|[1-9]\d{0,17})\.lock"
-_MANIFEST = r"manifest-(\d{10})\.json"
-_NEW_MANIFEST = r"manifest(-[0-9a-f]{16})?\.new"
-_SEGMENT = r"(\d{10})\.seg"
-
 _V1_PACKED = "packs"
-
-_LOOSE = Form(r"[0-9a-f]{1,64}(\.zz|\.zst)?")
-_WRITER = r"[0-9a-z]+-\d+-[0-9a-f]{16}"
-_SANDBOX = Form(r"\d+|\.lock(\.own)?")
-_LOCKS = r"(commit|maintenance|turn|readers|backup|pack-\d{1,18})"
-
-CONTAINER = Form(
-    r"config\.json(\.new|\.clearing)?|(migration|notes|validation)\.json(\.new)?|\.lock(\.own)?"
-    r"|packs\.idx(\.new|\.salvaged)?(-wal|-shm|-journal)?",
-    (
-        ("loose", Form(_LOOSE.files, (("[0-9a-f]{1,63}", _LOOSE),))),
-        ("packed", Form(r"\d{10}\.pack(\.found)?")),
-        ("packs", Form(r"(-1|0|[1-9]\d{0,17})(\.lock)?")),
-        ("index", Form(r"manifest-\d{10}\.json|manifest[\w.-]*\.new|\d{10}\.seg")),
-        # One directory or file for each writer; disk-objectstore has files of another form there.
-        ("sandbox", Form(rf"[0-9a-f]{{32}}|{_WRITER}", ((_WRITER, _SANDBOX),))),
-        ("duplicates", Form(r"[0-9a-f]{40,64}\.[\w.-]+")),
-        (
-            "locks",
-            Form(r"(commit|maintenance|turn|readers|backup|pack-\d{1,18})(\.own)?|reserve|last-backup\.json(\.new)?"),
-        ),
-    ),
-)
-"""What is ours in a container of either version, by name. What is in ``quarantine/`` is its owner's."""
-
-_DIRECTORIES = frozenset({"loose", "packed", "packs", "index", "sandbox", "duplicates", "locks", "quarantine"})
-_FILES = frozenset(
-    {"config.json", "migration.json", "notes.json", "validation.json"}
-    | {f"packs.idx{suffix}" for suffix in ("", "-wal", "-shm", "-journal")}
-)
-
-_SETTLED = 2 * 10**9
-"""Nanoseconds after which a change has another time than the one before it, on all file systems but FAT."""
-
-_MOST_CHECKED = 16
-_checked: dict[str, tuple[tuple[int, int, int, Links], frozenset[str]]] = {}
-"""Roots in which all is what it should be: when their entries were changed last, and which directories are there."""
+_V1_PACKS = r"(0|[1-9]\d{0,17})"
+_V1_LOCKS = r"(-1|0|[1-9]\d{0,17})\.lock"
 
 
 class Layout:
@@ -121,7 +69,7 @@ class Layout:
         return *unfinished, self.manifest(1), self.readers_lock, self.reserve
 
     def open(self, directory: str | None = None) -> Directory:
-        """Open the root, or a directory below it, by descriptors: what is removed or moved aside is by these.
+        """Open the root, or a directory below it, by descriptors: files are removed and moved only by these.
 
         Raises FileNotFoundError, and `NotOurs` where something else stands in the place of it, or of one above.
         """
@@ -129,70 +77,22 @@ class Layout:
         return open_at(self.root, CONTAINER, steps, self.links)
 
     def check(self) -> int:
-        """Raise `NotOurs` where a link or anything else stands in the place of a directory or file of the container.
+        """See to it that no directory or file is a link or anything else; return the user whose directory the root is.
 
-        Returns the user whose directory it is.
-
-        One look at the root tells of all of them, before anything is read, written or made through such a name. It is
-        8 us, and one ``stat`` where this process has looked and no name in the root was changed since.
+        See `check_root`, also for what it raises.
         """
-        try:
-            status = os.stat(self.root)
-        except FileNotFoundError:
-            return -1  # Of what is gone nobody makes use.
-        seen = status.st_dev, status.st_ino, status.st_ctime_ns, self.links
-        before, self._present = _checked.get(self.root) or (None, frozenset())
-        if before != seen:
-            self._present = frozenset(self._look())
-            if time.time_ns() - status.st_ctime_ns > _SETTLED:
-                if len(_checked) >= _MOST_CHECKED:
-                    _checked.clear()
-                _checked[self.root] = seen, self._present
-        return status.st_uid
+        owner, self._present = check_root(self.root, self.links)
+        return owner
 
     def has_directories(self) -> bool:
-        """Whether the last `check` has seen all the directories that every container has."""
+        """Return whether the last `check` has seen all the directories that every container has."""
         cut = len(self.root) + 1
         return self._present.issuperset([path[cut:] for path in self.directories])
 
-    def _look(self) -> list[str]:
-        """The directories that are there, by name. Raises `NotOurs`."""
-        present = []
-        try:
-            with os.scandir(self.root) as entries:
-                for entry in entries:
-                    is_directory = entry.name in _DIRECTORIES
-                    if is_directory and not entry.is_dir(follow_symlinks=self.links is Links.FOLLOW):
-                        raise _not_ours(entry.path, "directory")
-                    if is_directory:
-                        present.append(entry.name)
-                    # Whoever opens a directory as a file is told so; SQLite would wait for a FIFO, and follow a link.
-                    if entry.name in _FILES and not (entry.is_file(follow_symlinks=False) or _is_directory(entry)):
-                        raise _not_ours(entry.path, "file")
-        except PermissionError:
-            return self._look_at_each()
-        return present
-
-    def _look_at_each(self) -> list[str]:
-        """`_look` in a directory that may be used and not listed."""
-        present = []
-        for name in _DIRECTORIES | _FILES:
-            path = f"{self.root}/{name}"
-            follow = self.links is Links.FOLLOW and name in _DIRECTORIES
-            try:
-                mode = os.stat(path, follow_symlinks=follow).st_mode
-            except FileNotFoundError:
-                continue
-            if not stat.S_ISDIR(mode) and (name in _DIRECTORIES or not stat.S_ISREG(mode)):
-                raise _not_ours(path, "directory" if name in _DIRECTORIES else "file")
-            if name in _DIRECTORIES:
-                present.append(name)
-        return present
-
     def check_loose(self, directory: str) -> bool:
-        """Raise `NotOurs` where a link stands in the place of a directory of loose files; of one once, if it is there.
+        """Return whether a directory of loose files is there, or was. Called before a file in it is opened.
 
-        Returns whether it is there, or was. For who is about to open a file in it, or has found that there is one.
+        Raises `NotOurs` where it is a link. A directory that was found good is not looked at again.
         """
         if directory in self._plain:
             return True
@@ -201,7 +101,7 @@ class Layout:
         except FileNotFoundError:
             return False
         if stat.S_ISLNK(mode) and directory != self.loose:
-            raise _not_ours(directory, "directory")
+            raise not_ours(directory, "directory")
         self._plain.add(directory)
         return True
 
@@ -218,14 +118,14 @@ class Layout:
     def refuse_gone(self) -> None:
         """Raise `NotAContainer` when the container is not at its path any more: renamed, removed, not mounted.
 
-        Raises `ContainerReplaced` when it is another, of another version say: that has other directories.
+        Raise `ContainerReplaced` when another container is there, perhaps of another version, with other directories.
         """
-        if self.storage.version(CONFIG) is None:
+        if self.storage.version(names.CONFIG) is None:
             raise NotAContainer(self.root, "the container was removed after it was opened")
         self.refuse_another()
 
     def remove(self, path: str) -> bool:
-        """Remove a file of the container; whether it was there. Of many in one directory: `open` that."""
+        """Remove a file of the container; return whether it was there. To remove many in one directory, `open` that."""
         directory, _, name = path.rpartition("/")
         try:
             with self.open(None if directory == self.root else directory) as opened:
@@ -235,9 +135,9 @@ class Layout:
 
     @property
     def may_remove_directories(self) -> bool:
-        """Whether directories of loose files go when they are empty: where there may be more of them than 256.
+        """Whether empty directories of loose files are removed: yes where there may be more than 256 of them.
 
-        Whoever puts a file into one makes it anew then, which disk-objectstore does not.
+        Our writers make such a directory anew; disk-objectstore does not.
         """
         return self.loose_prefix_len > 2
 
@@ -259,14 +159,14 @@ class Layout:
         return f"{directory}/{key[cut:]}"
 
     def pack(self, pack_id: int) -> str:
-        return f"{self.packed}/{pack_id:010d}.pack"
+        return f"{self.root}/{names.pack(pack_id)}"
 
     def manifest(self, number: int) -> str:
-        return f"{self.index}/manifest-{number:010d}.json"
+        return f"{self.root}/{names.manifest(number)}"
 
     @property
     def migration(self) -> str:
-        """What says that a migration in place has begun, and to which version."""
+        """The file that says that a migration in place has begun, and to which version."""
         return f"{self.root}/migration.json"
 
     @property
@@ -276,37 +176,32 @@ class Layout:
 
     @property
     def validation(self) -> str:
-        """How far a validation has come that can be resumed."""
+        """The file that says how far a validation has come that can be resumed."""
         return f"{self.root}/validation.json"
 
     @property
     def quarantine(self) -> str:
-        """Where maintenance puts what is beyond help."""
+        """Where maintenance puts files that have no good copy."""
         return f"{self.root}/quarantine"
 
     def new_manifest(self) -> str:
-        """A name for an unfinished manifest, which nobody else has."""
+        """Return a path for an unfinished manifest that no other writer has."""
         return f"{self.index}/manifest-{os.urandom(8).hex()}.new"
 
     def new_manifests(self) -> list[str]:
         """The unfinished manifests that are there."""
-        return [f"{self.index}/{name}" for name in filter(is_unfinished, self.storage.list(INDEX))]
+        return [f"{self.index}/{name}" for name in filter(names.is_unfinished, self.storage.list(names.INDEX))]
 
     def segment(self, number: int) -> str:
-        return f"{self.index}/{number:010d}.seg"
+        return f"{self.root}/{names.segment(number)}"
 
     @property
     def commit_lock(self) -> str:
-        return f"{self.locks}/commit"
+        return f"{self.root}/{names.COMMIT_LOCK}"
 
     @property
     def maintenance_lock(self) -> str:
-        return f"{self.locks}/maintenance"
-
-    @property
-    def turn_lock(self) -> str:
-        """The lock of the next in line for `maintenance_lock`: a run that takes that again and again lets it pass."""
-        return f"{self.locks}/turn"
+        return f"{self.root}/{names.MAINTENANCE_LOCK}"
 
     @property
     def reserve(self) -> str:
@@ -325,46 +220,46 @@ class Layout:
 
     @property
     def readers_lock(self) -> str:
-        """Held shared by long readers; packs are unlinked only by who has it exclusively."""
-        return f"{self.locks}/readers"
+        """Held shared by long readers. Packs are removed only by a process that holds it exclusively."""
+        return f"{self.root}/{names.READERS_LOCK}"
 
     def pack_lock(self, pack_id: int) -> str:
-        return f"{self.locks}/pack-{pack_id}"
+        return f"{self.root}/{names.pack_lock(pack_id)}"
 
     def found_pack(self, pack_id: int) -> str:
-        """A pack that stood under another's name, on its way to its own."""
+        """Return the path of a pack that had the name of another one, on its way to its own."""
         return f"{self.pack(pack_id)}.found"
 
     def found_packs(self) -> list[int]:
         """The ids of those that are there."""
-        return self._numbers(PACKED, _FOUND_PACK)
+        return self._numbers(names.PACKED, names.FOUND_PACKS)
 
     def locked_ids(self) -> list[int]:
-        """The packs that one of us has ever written: their lock files are never deleted."""
+        """Return the ids of all packs that rsdos has ever written here: their lock files are never deleted."""
         try:
-            return self._numbers(LOCKS, _PACK_LOCK)
+            return self._numbers(names.LOCKS, names.PACK_LOCKS)
         except FileNotFoundError:
             return []
 
     def pack_ids(self) -> list[int]:
         """The ids of the pack files that are there, ascending; foreign names are passed over."""
-        return [number for number in self._numbers(PACKED, _PACK) if 0 < number <= LAST_PACK]
+        return [number for number in self._numbers(names.PACKED, names.PACKS) if 0 < number <= names.LAST_PACK]
 
     def manifest_numbers(self) -> list[int]:
         """The numbers of the manifests that are there, ascending."""
-        return self._numbers(INDEX, _MANIFEST)
+        return self._numbers(names.INDEX, names.MANIFESTS)
 
     def segment_numbers(self) -> list[int]:
         """The numbers of the segment files that are there, ascending."""
-        return self._numbers(INDEX, _SEGMENT)
+        return self._numbers(names.INDEX, names.SEGMENTS)
 
     def _numbers(self, directory: str, pattern: str) -> list[int]:
         try:
-            names = self.storage.list(directory)
+            listed = self.storage.list(directory)
         except FileNotFoundError:
             self.refuse_gone()
             raise
-        return sorted(int(match[1]) for match in map(re.compile(pattern).fullmatch, names) if match)
+        return names.numbers_among(listed, pattern)
 
 
 class V1Layout(Layout):
@@ -405,7 +300,7 @@ class V1Layout(Layout):
         return f"{self.packed}/{pack_id}"
 
     def pack_ids(self) -> list[int]:
-        return self._numbers(_V1_PACKED, _BARE_PACK)
+        return self._numbers(_V1_PACKED, _V1_PACKS)
 
     def peer_lock(self, pack_id: int) -> str:
         """The file that tells disk-objectstore that a pack is being written."""
@@ -413,45 +308,4 @@ class V1Layout(Layout):
 
     def peer_locks(self) -> list[int]:
         """The packs that have such a file."""
-        return self._numbers(_V1_PACKED, _PEER_LOCK)
-
-
-def manifests_among(listed: Iterable[str]) -> list[int]:
-    """Return the numbers of the manifests among the names in ``index/``, ascending."""
-    return sorted(int(match[1]) for match in map(re.compile(_MANIFEST).fullmatch, listed) if match)
-
-
-def is_unfinished(name: str) -> bool:
-    """Whether this is the name, in ``index/``, of a manifest that was not finished."""
-    return re.fullmatch(_NEW_MANIFEST, name) is not None
-
-
-def _is_directory(entry: os.DirEntry[str]) -> bool:
-    return entry.is_dir(follow_symlinks=False)
-
-
-def _not_ours(path: str, what: str) -> NotOurs:
-    if not os.path.islink(path):
-        return NotOurs(path, f"no {what}, but stands in the place of one")
-    way_out = "; with follow_links=True, or RSDOS_FOLLOW_LINKS=1, it is" if what == "directory" else ""
-    return NotOurs(path, f"a symbolic link in the place of a {what}, which is not followed{way_out}")
-
-
-def is_inside(path: str, root: str) -> bool:
-    """Whether a path is that of a container's directory, or of something in it, whatever links lead there.
-
-    The path need not be there. A `stat` for each directory above it.
-    """
-    own = os.stat(root)
-    at = os.path.realpath(path)
-    while True:
-        try:
-            status = os.stat(at)
-        except OSError:
-            pass  # Not made yet.
-        else:
-            if (status.st_dev, status.st_ino) == (own.st_dev, own.st_ino):
-                return True
-        at, below = os.path.dirname(at), at
-        if at == below:
-            return False
+        return self._numbers(_V1_PACKED, _V1_LOCKS)

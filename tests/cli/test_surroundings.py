@@ -48,6 +48,7 @@ STATUS = {
     "rsdos.index.manifest", "rsdos.index.segment", "rsdos.index.snapshot", "rsdos.index.state", "rsdos.layout",
     "rsdos.maintenance", "rsdos.maintenance.backup", "rsdos.maintenance.backup.last_backup",
     "rsdos.maintenance.status", "rsdos.model", "rsdos.names", "rsdos.pack", "rsdos.pack.format", "rsdos.pack.reader",
+    "rsdos.root",
     "rsdos.standard", "rsdos.storage", "rsdos.storage.base", "rsdos.storage.checked_json",
     "rsdos.storage.descriptors", "rsdos.storage.directory", "rsdos.storage.local", "rsdos.storage.locks",
     "rsdos.storage.mounts", "rsdos.storage.permissions", "rsdos.storage.posix", "rsdos.stores", "rsdos.stores.loose",

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from rsdos import NotAContainer, NotOurs
-from rsdos.layout import CONTAINER, LAST_PACK, Layout, V1Layout
+from rsdos.layout import Layout, V1Layout
 from rsdos.model import Links
+from rsdos.names import LAST_PACK, TURN_LOCK
+from rsdos.root import CONTAINER
 
 
 def make(root: Path, *names: str) -> Layout:
@@ -74,7 +76,7 @@ def test_every_path_of_a_container_has_a_name_that_is_ours() -> None:
     for layout in (Layout("."), V1Layout(".")):
         paths = [layout.config, layout.migration, layout.notes, layout.validation, *layout.beginnings]
         paths += [layout.manifest(1), layout.segment(1), layout.new_manifest(), layout.pack(1), layout.pack_lock(1)]
-        paths += [layout.commit_lock, layout.maintenance_lock, layout.turn_lock, layout.reserve, layout.last_backup]
+        paths += [layout.commit_lock, layout.maintenance_lock, TURN_LOCK, layout.reserve, layout.last_backup]
         for path in paths:
             *above, name = path.removeprefix("./").split("/")
             form = CONTAINER

@@ -30,7 +30,7 @@ class Session(NamedTuple):
     def refuse_own(self, path: str) -> None:
         """Raise `InvalidOption` if a path that a command would write to is in the container itself."""
         from rsdos.errors import InvalidOption
-        from rsdos.layout import is_inside
+        from rsdos.root import is_inside
 
         if is_inside(path, self.path):
             raise InvalidOption(f"{path}: is inside the container itself")

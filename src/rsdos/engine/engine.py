@@ -13,8 +13,8 @@ from rsdos import names
 from rsdos.config import read_config_from
 from rsdos.engine.formats import format_of
 from rsdos.errors import Busy, InvalidOption
-from rsdos.layout import CONTAINER
 from rsdos.model import Durability, Links, Verify, WhenBusy
+from rsdos.root import CONTAINER
 from rsdos.storage import locks
 from rsdos.storage.base import HeldLock, Storage, require
 from rsdos.storage.local import LocalStorage

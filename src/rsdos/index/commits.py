@@ -17,7 +17,7 @@ from rsdos.codecs.checksum import crc32
 from rsdos.config import VERSION
 from rsdos.errors import Busy, ContainerReplaced, DamagedContainer, NotAContainer
 from rsdos.index.manifest import Manifest, decode_manifest, encode_manifest
-from rsdos.layout import LAST_NUMBER, Layout, is_unfinished, manifests_among
+from rsdos.layout import Layout
 from rsdos.model import Durability
 from rsdos.storage.base import HeldLock, Put, Storage, Version
 
@@ -199,7 +199,7 @@ class CommitLog:
 
     def _after(self, number: int) -> int:
         """The next number. Raises `DamagedContainer` when there is none: no name of more digits would be found."""
-        if number >= LAST_NUMBER:
+        if number >= names.LAST_NUMBER:
             raise DamagedContainer(self._layout.manifest(number), "no number is left for a manifest after this one")
         return number + 1
 
@@ -307,9 +307,9 @@ class CommitLog:
         And the unfinished manifests of writers that died.
         """
         listed = list(self._storage.list(names.INDEX))
-        for name in filter(is_unfinished, listed):
+        for name in filter(names.is_unfinished, listed):
             self._storage.remove(f"{names.INDEX}/{name}")
-        numbers = manifests_among(listed)
+        numbers = names.numbers_among(listed, names.MANIFESTS)
         for number in numbers[:-KEPT]:
             self._storage.remove(names.manifest(number))
         if newest.number % KEPT == 0:

@@ -17,8 +17,9 @@ from rsdos.index.manifest import Manifest, SegmentEntry, segment_name
 from rsdos.index.segment import Segment
 from rsdos.index.snapshot import Found, Snapshot
 from rsdos.index.state import CheckPack, IndexState, Losses, Recover, counted
-from rsdos.layout import LAST_NUMBER, Layout
+from rsdos.layout import Layout
 from rsdos.model import Durability, Record
+from rsdos.names import LAST_NUMBER
 from rsdos.storage.base import Version
 
 if TYPE_CHECKING:

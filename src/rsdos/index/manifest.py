@@ -12,8 +12,8 @@ from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
-from rsdos.layout import LAST_NUMBER, LAST_PACK
 from rsdos.model import Counts
+from rsdos.names import LAST_NUMBER, LAST_PACK
 from rsdos.storage.checked_json import decode_document, encode_document
 
 VERSION = 2

@@ -11,8 +11,8 @@ from itertools import chain
 from typing import NamedTuple, TypeAlias
 
 from rsdos.ingest.patterns import Excluded
-from rsdos.layout import is_inside
 from rsdos.model import Readable
+from rsdos.root import is_inside
 
 _LIST = 1024
 """Files of one directory that are listed together: 150 KB of names."""

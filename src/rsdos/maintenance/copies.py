@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from rsdos.errors import NotOurs
-from rsdos.layout import CONTAINER
+from rsdos.root import CONTAINER
 from rsdos.storage import posix
 from rsdos.storage.descriptors import Descriptor, Working
 from rsdos.storage.directory import Directory, Form, set_mode, set_owner

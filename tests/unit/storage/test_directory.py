@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from rsdos import Container, NotOurs
-from rsdos.layout import CONTAINER, Layout
+from rsdos.layout import Layout
 from rsdos.model import Links
+from rsdos.root import CONTAINER
 from rsdos.storage.directory import Directory, Form, open_at
 
 FORM = Form(r"\d+", (("inner", Form(r"\d+", (("deep", Form(r"\d+")),))),))

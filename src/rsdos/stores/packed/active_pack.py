@@ -12,8 +12,8 @@ from rsdos.errors import Busy, ContainerReplaced, DamagedContainer, log_warning
 from rsdos.index.entries import Entries
 from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry
 from rsdos.index.segment import segment_parts
-from rsdos.layout import LAST_PACK
 from rsdos.model import Durability
+from rsdos.names import LAST_PACK
 from rsdos.pack.writer import PackWriter
 from rsdos.storage.base import require
 from rsdos.stores.packed.context import PackedContext

@@ -19,7 +19,7 @@ from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry
 from rsdos.index.merge import write_merged
 from rsdos.index.segment import Segment
 from rsdos.index.snapshot import Snapshot
-from rsdos.layout import LAST_PACK
+from rsdos.names import LAST_PACK
 from rsdos.pack.reader import true_id
 from rsdos.storage import posix
 from rsdos.storage.permissions import make_directory
