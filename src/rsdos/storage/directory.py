@@ -12,7 +12,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from types import TracebackType
@@ -146,7 +146,7 @@ class Directory(Opened):
         """
         if not self.form.has_file(name):
             raise NotOurs(self._path(name), "no file of ours has such a name")
-        return self._unlink(name)
+        return self._drop(os.unlink, name)
 
     def remove_many(self, names: Sequence[str]) -> list[bool]:
         """`remove` for each, in order; which of them were there. Nothing is touched when one of them is not ours."""
@@ -172,14 +172,7 @@ class Directory(Opened):
         """Remove an empty directory of ours; whether it was there. Raises OSError when something is in it."""
         if self.form.below(name) is None:
             raise NotOurs(self._path(name), "no directory of ours has such a name")
-        try:
-            os.rmdir(_plain(self.path, name), dir_fd=self.fd)
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            error.filename = self._path(name)
-            raise
-        return True
+        return self._drop(os.rmdir, name)
 
     def remove_tree(self, name: str) -> list[str]:
         """Remove a directory of ours with what is ours in it; returns the paths of what is not, and stays where it is.
@@ -213,14 +206,14 @@ class Directory(Opened):
             if stat.S_ISDIR(mode) and self.form.below(name) is not None:
                 left += self.remove_tree(name)
             elif stat.S_ISREG(mode) and self.form.has_file(name):
-                self._unlink(name)
+                self._drop(os.unlink, name)
             else:
                 left.append(self._path(name))
         return left
 
-    def _unlink(self, name: str) -> bool:
+    def _drop(self, call: Callable[..., None], name: str) -> bool:
         try:
-            os.unlink(_plain(self.path, name), dir_fd=self.fd)
+            call(_plain(self.path, name), dir_fd=self.fd)
         except FileNotFoundError:
             return False
         except OSError as error:

@@ -9,11 +9,12 @@ from typing import NamedTuple, Protocol
 
 from rsdos import names
 from rsdos.config import Config
+from rsdos.errors import Busy
 from rsdos.layout import Layout
 from rsdos.migration import Original
 from rsdos.model import BytesLike, Codec, Copy, Durability, ObjectMeta, Trust, Verify
 from rsdos.pack.scanning import Scan
-from rsdos.stores.base import KnownCheck, Store
+from rsdos.stores.base import MOST_LOOKUPS, KnownCheck, Store
 from rsdos.stores.batch import BatchWriter
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.findings import (
@@ -66,6 +67,11 @@ class PackStore(Store):
         layout.refuse_another = self.original.check
         self.codecs = _ALL
         """In which an object of at most one frame can be stored here."""
+        self._directory = layout.packed
+
+    def never_still(self) -> Busy:
+        """Return the error for an object that moved again whenever it was looked up."""
+        return Busy(self._directory, f"others: {MOST_LOOKUPS} times it had changed when it was looked at again")
 
     @property
     @abstractmethod

@@ -10,7 +10,7 @@ from operator import add
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from rsdos.config import Config
-from rsdos.errors import Busy, DamagedContainer, DamagedObject, DecodeError, log_warning
+from rsdos.errors import DamagedContainer, DamagedObject, DecodeError, log_warning
 from rsdos.index.snapshot import Found, ReadRange
 from rsdos.index.state import IndexState
 from rsdos.layout import Layout
@@ -112,7 +112,7 @@ class PackedStore(PackStore):
     def _from_good_copy(self, digest: bytes, use: Callable[[Record], _T]) -> _T | None:
         """Return what ``use`` makes of the first good copy; None when there is no copy at all."""
         reason = ""
-        for _ in self.look_again(MOST_LOOKUPS, self._never_still):
+        for _ in self.look_again(MOST_LOOKUPS, self.never_still):
             reason = ""
             for record in self.index.find_all(digest):
                 try:
@@ -132,9 +132,6 @@ class PackedStore(PackStore):
             raise DamagedObject(digest.hex(), reason)
         return None
 
-    def _never_still(self) -> Busy:
-        return Busy(self._layout.packed, f"others: {MOST_LOOKUPS} times it had changed when it was looked at again")
-
     def frames(self, digest: bytes) -> Iterator[BytesLike] | None:
         record = self.index.find(digest)
         if record is None:
@@ -146,7 +143,7 @@ class PackedStore(PackStore):
 
     def _all_copies(self, digest: bytes) -> Iterator[Record]:
         """Yield all visible copies; when none of them will do, those of the latest version, if that is another."""
-        for _ in self.look_again(MOST_LOOKUPS, self._never_still):
+        for _ in self.look_again(MOST_LOOKUPS, self.never_still):
             yield from self.index.find_all(digest)
 
     def stream(self, digest: bytes) -> io.BufferedReader | None:

@@ -11,7 +11,7 @@ from itertools import chain
 from typing import TypeVar
 
 from rsdos.config import Config
-from rsdos.errors import Busy, DamagedContainer, DamagedObject, DecodeError
+from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
 from rsdos.layout import V1Layout
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, Copy, Durability, Extent, ObjectMeta, Place, Trust
 from rsdos.storage import posix
@@ -97,9 +97,7 @@ class V1PackStore(PackStore):
         while row is not None:
             looks += 1
             if looks > MOST_LOOKUPS:
-                raise Busy(
-                    self._layout.packed, f"others: {MOST_LOOKUPS} times it had changed when it was looked at again"
-                )
+                raise self.never_still()
             fresh = not self.reader.has_open(row.pack_id)
             try:
                 if not row.makes_sense:
