@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -23,6 +24,7 @@ from rsdos.maintenance.check.verify_all import verify_all
 from rsdos.maintenance.migrate import migrate
 from rsdos.maintenance.migrate.migrate import MigrateOptions, MigrateReport
 from rsdos.maintenance.migrate.to_v1 import ToVersion1
+from rsdos.maintenance.repair.quarantine import copy_damaged
 from rsdos.progress import SILENCE
 from tests.data import key_of, noise, text
 from tests.helpers import ROOT, child_environment, flip
@@ -475,3 +477,29 @@ def test_a_migration_in_place_beside_a_steady_writer_ends_with_an_error(tmp_path
         assert container.config.version == 3 - version
         assert dict(container.extract_many(inserted)) == inserted
         assert container.validate("full").is_good
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_one_migration_at_a_time_fills_the_quarantine_of_a_new_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int
+) -> None:
+    """Before, both made the same names: one raised FileExistsError or FileNotFoundError, or left half a copy."""
+    container = Container.create(tmp_path / "container", container_version=version)
+    key = container.insert(noise(3000, 1))
+    flip(Path(container.engine.layout.loose_file(key)), 100)
+    options = MigrateOptions(3 - version, str(tmp_path / "new"))
+    refused: list[str] = []
+
+    def copy_beside_another(*arguments: Any) -> None:
+        if not refused:
+            refused.append("")
+            with Container(container.path) as other, pytest.raises(Busy, match="migrate") as raised:
+                migrate.execute(other.engine, migrate.plan(other.engine, options))
+            refused.append(str(raised.value))
+        copy_damaged(*arguments)
+
+    monkeypatch.setattr(migrate, "copy_damaged", copy_beside_another)
+    report = migrate.execute(container.engine, migrate.plan(container.engine, options))
+    assert refused[1:]
+    assert [damaged for damaged, _ in report.damaged] == [key]
+    assert sorted(os.listdir(tmp_path / "new" / "quarantine")) == [f"{key}.json", f"{key}.loose"]

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from functools import partial
 from itertools import count
-from typing import TypeVar
 
 from rsdos.layout import Layout
 from rsdos.model import FRAME_SIZE
 from rsdos.storage import posix
-from rsdos.storage.descriptors import Working
 from rsdos.storage.permissions import make_directory
-
-_MOST_TRIES = 100
-"""Times that a file is made anew because another process made or moved it first."""
-
-_T = TypeVar("_T")
 
 
 def free_name(path: str) -> str:
@@ -32,7 +24,10 @@ def free_name(path: str) -> str:
 
 
 class Quarantine:
-    """A directory of a container's quarantine, made when it is first needed. One thread."""
+    """A directory of a container's quarantine, made when it is first needed. One thread.
+
+    The caller holds the maintenance lock of the container that the quarantine is in.
+    """
 
     def __init__(self, layout: Layout, name: str = "") -> None:
         """``name``: of a new directory ``quarantine/<name>-<number>``; without one, ``quarantine/`` itself."""
@@ -101,36 +96,17 @@ class Quarantine:
         A copy that is there already is written again. The directory is not synced: see `report`.
         """
         target = os.path.join(self.directory, name)
-        with (
-            suppress(FileNotFoundError),
-            posix.open_for_reading(path) as source,
-            _try_again(partial(_made_anew, target)) as fd,
-        ):
-            end = min(offset + length, os.fstat(source).st_size)
-            for at in range(offset, end, FRAME_SIZE):
-                posix.write_at(fd, at - offset, posix.read_at(source, at, min(FRAME_SIZE, end - at)))
-            posix.sync_file(fd)
+        with suppress(FileNotFoundError), posix.open_for_reading(path) as source:
+            posix.remove(target)
+            with posix.create(target) as fd:
+                end = min(offset + length, os.fstat(source).st_size)
+                for at in range(offset, end, FRAME_SIZE):
+                    posix.write_at(fd, at - offset, posix.read_at(source, at, min(FRAME_SIZE, end - at)))
+                posix.sync_file(fd)
 
     def report(self, name: str, what: Mapping[str, object] | list[object]) -> str:
         """Write a JSON document to ``name``, in the place of one that is there, durably; return its path."""
         path = os.path.join(self.directory, name)
-        _try_again(partial(posix.replace_file, path, json.dumps(what, indent=1).encode()))
+        posix.replace_file(path, json.dumps(what, indent=1).encode())
         posix.sync_directory(self.directory)
         return path
-
-
-def _made_anew(path: str) -> Working:
-    """Make a file in the place of another."""
-    posix.remove(path)
-    return posix.create(path)
-
-
-def _try_again(make: Callable[[], _T]) -> _T:
-    """Make a file, again where another process makes or moves it first: two migrations into one container do so."""
-    for tries_left in reversed(range(_MOST_TRIES)):
-        try:
-            return make()
-        except (FileExistsError, FileNotFoundError):
-            if not tries_left:
-                raise
-    raise AssertionError("unreachable")

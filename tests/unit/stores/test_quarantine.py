@@ -6,10 +6,7 @@ import json
 import os
 from pathlib import Path
 
-import pytest
-
 from rsdos import Container
-from rsdos.storage import posix
 from rsdos.stores.quarantine import Quarantine
 
 
@@ -74,44 +71,4 @@ def test_a_report_replaces_the_one_of_its_name(container: Container) -> None:
     for what in ({"run": 1}, {"run": 2}):
         path = quarantine.report("report.json", what)
         assert json.loads(Path(path).read_text()) == what
-    assert os.listdir(quarantine.directory) == ["report.json"]
-
-
-def test_a_copy_that_another_process_makes_at_the_same_time_is_made_anew(
-    container: Container, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    quarantine, other = of(container), of(container)
-    (tmp_path / "file").write_bytes(b"0123456789")
-    remove = posix.remove
-    done: list[str] = []
-
-    def remove_and_be_late(path: str) -> bool:
-        was_there = remove(path)
-        if not done:
-            done.append(path)
-            other.copy(str(tmp_path / "file"), 2, 3, "copy")
-        return was_there
-
-    monkeypatch.setattr(posix, "remove", remove_and_be_late)
-    quarantine.copy(str(tmp_path / "file"), 2, 3, "copy")
-    assert done
-    assert Path(quarantine.directory, "copy").read_bytes() == b"234"
-
-
-def test_a_report_that_another_process_writes_at_the_same_time_is_written_again(
-    container: Container, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    quarantine, other = of(container), of(container)
-    rename = os.rename
-    done: list[str] = []
-
-    def be_late(source: str, target: str) -> None:
-        if not done:
-            done.append(source)
-            other.report("report.json", {"by": "another"})
-        rename(source, target)
-
-    monkeypatch.setattr(os, "rename", be_late)
-    path = quarantine.report("report.json", {"by": "this"})
-    assert json.loads(Path(path).read_bytes()) == {"by": "this"}
     assert os.listdir(quarantine.directory) == ["report.json"]

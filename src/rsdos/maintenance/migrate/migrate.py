@@ -175,6 +175,10 @@ def execute(engine: Engine, plan: MigratePlan, progress: Progress = SILENCE) -> 
         engine.close()
     target = Engine(root)
     with target.maintenance("migrate"):
+        if options.destination is not None:
+            # Under the lock: another migration to the same directory copies the same objects to the same names.
+            for key, reason in stats.damaged.items():
+                copy_damaged(engine, key, reason, Quarantine(target.layout))
         clean_up(target)
     if options.destination is None and options.compression is not None:
         _recompress(target, options.compression, progress)
@@ -219,8 +223,6 @@ def _to_directory(engine: Engine, plan: MigratePlan, root: str, stats: CopyStats
         stats.rescued.extend(report.rescued)
         stats.damaged.update(report.damaged)
         stats.missing.extend(report.missing)
-        for key, reason in report.damaged:
-            copy_damaged(engine, key, reason, Quarantine(target.layout))
     finally:
         target.close()
 
