@@ -29,6 +29,18 @@ def may_mount(tmp_path_factory: pytest.TempPathFactory) -> None:
     subprocess.run(["umount", place], check=True)
 
 
+OBJECTS = {key_of(data): data for data in (b"packed", b"more", b"loose")}
+
+
+def opened(path: Path, version: int) -> Container:
+    """Return a new container of a few objects that something was read from."""
+    container = Container.create(path, container_version=version)
+    container.insert_many([b"packed", b"more"])
+    container.insert(b"loose")
+    assert container.extract(key_of(b"packed")) == b"packed"
+    return container
+
+
 @contextmanager
 def mounted_over(path: Path) -> Iterator[None]:
     """Mount an empty file system over a directory, for one block."""
@@ -43,12 +55,8 @@ def mounted_over(path: Path) -> Iterator[None]:
 @pytest.mark.parametrize("version", [1, 2])
 def test_nothing_is_written_below_an_empty_mount(tmp_path: Path, version: int, name: str) -> None:
     path = tmp_path / "container"
-    objects = {key_of(data): data for data in (b"packed", b"more", b"loose")}
-    with Container.create(path, container_version=version) as late:
-        late.insert_many([b"packed", b"more"])
-        late.insert(b"loose")
-        key = key_of(b"packed")
-        assert late.extract(key) == b"packed"
+    key = key_of(b"packed")
+    with opened(path, version) as late:
         with mounted_over(path):
             answer = None
             try:
@@ -60,10 +68,10 @@ def test_nothing_is_written_below_an_empty_mount(tmp_path: Path, version: int, n
             written = os.listdir(path)
         assert not written
         assert not (name.startswith("insert") and answer), "acknowledged, and not there"
-        check_answer(name, answer, key, objects)
+        check_answer(name, answer, key, OBJECTS)
         late.close()
     with Container(path) as container:
-        assert set(container) == set(objects)
+        assert set(container) == set(OBJECTS)
         assert_whole(container)
 
 
@@ -71,12 +79,8 @@ def test_nothing_is_written_below_an_empty_mount(tmp_path: Path, version: int, n
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_container_below_another_one_is_replaced_or_answers_right(tmp_path: Path, version: int, name: str) -> None:
     path = tmp_path / "container"
-    objects = {key_of(data): data for data in (b"packed", b"more", b"loose")}
-    with Container.create(path, container_version=version) as late:
-        late.insert_many([b"packed", b"more"])
-        late.insert(b"loose")
-        key = key_of(b"packed")
-        assert late.extract(key) == b"packed"
+    key = key_of(b"packed")
+    with opened(path, version) as late:
         with mounted_over(path):
             with Container.create(path, container_version=version) as other:
                 theirs = other.insert(b"other", to=Place.PACKED)
@@ -96,5 +100,5 @@ def test_a_container_below_another_one_is_replaced_or_answers_right(tmp_path: Pa
                 assert_whole(other)
         late.close()
     with Container(path) as container:
-        assert set(container) == set(objects)
+        assert set(container) == set(OBJECTS)
         assert_whole(container)
