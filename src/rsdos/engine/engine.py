@@ -160,7 +160,7 @@ class Engine:
         """Take the lock of maintenance. Raises `Busy`."""
         storage = self.layout.storage
         if when_busy is WhenBusy.WAIT:
-            # In line: whoever gives the lock back and wants it again comes after those who wait already.
+            # In line: a process that releases the lock and wants it again comes after those that wait already.
             turn = storage.lock(names.TURN_LOCK)
             assert turn is not None
             with turn:

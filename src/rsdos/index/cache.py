@@ -1,8 +1,8 @@
-"""The states of indices that were closed, the last few of them, for who opens the same container next.
+"""The states of indices that were closed, the last few of them, for the next opening of the same container.
 
-Who opens and closes a container for each object (AiiDA does) would read the manifest and its segments anew each time: a
-look and a read, each in an opening of its own, took 470 us so and take 75 (ADR 4). What is kept is memory, and mappings
-of segments: no descriptor.
+A program that opens and closes a container for each object (AiiDA does) would read the manifest and its segments anew
+each time: a look and a read, each in an opening of its own, took 470 us so and take 75 (ADR 4). What is kept is
+memory, and mappings of segments: no descriptor.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _MOST = 4
 
 _MOST_BYTES = 64 << 20
-"""What is kept of one index: a file that is unlinked meanwhile takes that room on the disk until the next opening."""
+"""What is kept of one index: a file that is removed keeps its room on the disk until the next opening."""
 
 
 class _CachedState(NamedTuple):

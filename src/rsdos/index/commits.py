@@ -65,17 +65,17 @@ class CommitLog:
     def check(self) -> None:
         """Raise `ContainerReplaced` or `NotAContainer` where the container is not the one that was opened any more."""
         if self.original is None:
-            from rsdos.migration import Original  # Not for who only reads.
+            from rsdos.migration import Original  # A program that only reads does not need it.
 
             self.original = Original(self._layout, VERSION, self._container_id)
         self.original.check()
 
     def committed(self) -> int:
-        """The highest number that is known to be committed, 0 if none is: no older manifest is the newest."""
+        """Return the highest number that is known to be committed, 0 if none is. No older manifest is the newest."""
         return read_committed(self._storage).number
 
     def latest(self) -> tuple[int, int]:
-        """The number of the newest manifest that is there, and that of a newer one that is missing; 0: none is."""
+        """Return the number of the newest manifest that is there, and of a newer one that is missing; 0 means none."""
         committed = self.committed()
         try:
             numbers = self._layout.manifest_numbers()
@@ -89,7 +89,7 @@ class CommitLog:
         return (committed, 0) if self._storage.exists(names.manifest(committed)) else (number, committed)
 
     def newest_number(self) -> int:
-        """The number of the newest manifest, from a fresh listing. Raises `DamagedContainer` when it is not there."""
+        """Return the newest manifest's number, from a fresh listing. Raises `DamagedContainer` if it is missing."""
         number, missing = self.latest()
         if missing or not number:
             self.check()
@@ -100,7 +100,7 @@ class CommitLog:
         return number
 
     def newest(self) -> Manifest:
-        """The newest manifest, from a fresh listing. Raises `DamagedContainer` when it is not whole or not there."""
+        """Return the newest manifest, from a fresh listing. Raises `DamagedContainer` if it is damaged or missing."""
         number = 0
         for _ in range(MOST_LOOKUPS):
             number = self.newest_number()
@@ -116,15 +116,15 @@ class CommitLog:
         raise self.never_there(number)
 
     def never_there(self, number: int) -> DamagedContainer:
-        """What is said of a manifest that was gone whenever it was to be opened."""
+        """Return the error for a manifest that was gone each time it was opened."""
         return DamagedContainer(self._layout.manifest(number), f"listed {MOST_LOOKUPS} times, and never there")
 
     def read(self, number: int) -> Manifest:
-        """One manifest. Raises FileNotFoundError, `DamagedContainer`."""
+        """Return one manifest. Raises FileNotFoundError, `DamagedContainer`."""
         return self.read_with_file(number).manifest
 
     def read_with_file(self, number: int) -> Published:
-        """One manifest, and which file it is. Raises FileNotFoundError, `DamagedContainer`."""
+        """Return one manifest, and the version of its file. Raises FileNotFoundError, `DamagedContainer`."""
         path = self._layout.manifest(number)
         data, version = self._storage.read_with_version(names.manifest(number), _MOST_BYTES)
         try:
@@ -138,11 +138,11 @@ class CommitLog:
         return self._known
 
     def file_of(self, number: int) -> Version | None:
-        """Which file a manifest is; None when it is not there. One ``stat`` call."""
+        """Return the version of a manifest's file; None when it is missing. Takes one ``stat``."""
         return self._storage.version(names.manifest(number))
 
     def is_newest(self, number: int, known: Version | None = None) -> bool:
-        """Whether no manifest came after this one, which is there, as the file ``known``. Three calls.
+        """Return whether this manifest is still there, as the file ``known``, and no other came after it. Three calls.
 
         The number alone would not do: where a copy was restored over the container, it comes again. The next one is
         looked for last: a commit that runs whole before that call is seen. And first as well: it may be pruned when
@@ -158,12 +158,12 @@ class CommitLog:
         """Publish what ``change`` makes of the newest manifest, and return it. Waits for other commits.
 
         When it has returned under full durability the new manifest survives a power loss. When it raises, the new
-        manifest may be there nevertheless if only the last sync failed: whoever undoes work looks at `newest` first.
-        ``change`` is called again where somebody has tidied up ``locks/`` and another commit went on beside this one.
+        manifest may be there nevertheless if only the last sync failed: look at `newest` before you undo anything.
+        ``change`` is called again if files in ``locks/`` were removed and another commit was faster.
         Raises `ContainerReplaced`, `NotAContainer`, `DamagedContainer`, OSError.
         """
         for _ in range(_MOST_TRIES if self._storage.traits.locks else _MOST_CONFLICTS):
-            # 5. From here to the end of the block nobody else commits.
+            # 5. From here to the end of the block no other process commits.
             with self._lock() as lock, suppress(_Outrun):
                 return self._commit(lock, change, durability)
         if not self._storage.traits.locks:
@@ -186,7 +186,7 @@ class CommitLog:
         try:
             file = self._publish(lock, manifest, durability)
         except BaseException as error:
-            # It may stand, and only its last sync have failed. In a forked child nothing is undone.
+            # The manifest may be there, if only its last sync failed. In a forked child nothing is undone.
             is_gone = isinstance(error, _Outrun) or self._is_absent(manifest.number)
             if is_gone and lock.is_held:
                 self.undo_merge(newest, manifest)
@@ -204,16 +204,16 @@ class CommitLog:
         return number + 1
 
     def readable(self) -> Manifest | None:
-        """The newest manifest that is whole, if there is one."""
+        """Return the newest manifest that is not damaged; None when there is none."""
         for number in reversed(self._layout.manifest_numbers()):
             with suppress(FileNotFoundError, DamagedContainer):
                 return self.read(number)
         return None
 
     def restore(self, make: Callable[[], Manifest | None]) -> Manifest | None:
-        """Publish, durably, what ``make`` gives, whatever the newest manifest is; nothing when that is None.
+        """Publish durably what ``make`` returns, whatever the newest manifest is; nothing when that is None.
 
-        No commit goes on meanwhile. What was the newest stays where it is.
+        Other commits wait. The manifest that was the newest stays where it is.
         """
         with self._lock() as lock:
             made = make()
@@ -243,7 +243,7 @@ class CommitLog:
             lock.write_note(committed.encode())
 
     def pass_over(self, lock: HeldLock) -> None:
-        """Say of an index that is given up that a newer manifest was committed, by which nobody is to go.
+        """Give an index up: note a commit after its newest, so that no program takes what is there for the newest.
 
         The caller holds the lock on commits, and `check` has something to say from now on.
         """
@@ -251,7 +251,7 @@ class CommitLog:
             self._note(lock, self._after(self.newest_number()), Durability.FULL)
 
     def forget(self) -> None:
-        """Let go, durably, of what was committed to an index that is not there any more; there is no manifest yet."""
+        """Forget durably what was committed to an index that is gone. There is no manifest yet."""
         if self.committed():
             with self._lock() as lock:
                 lock.write_note(LastCommit().encode())
@@ -271,7 +271,8 @@ class CommitLog:
         """Put a manifest, and return its version. Raises `_Outrun` when another is there.
 
         Where the answer was lost the name tells: a manifest is the whole state, so one of the same bytes is this
-        commit, whoever put it. Where nothing is there the same bytes are put again; there are never two candidates.
+        commit, even if another process put it. Where nothing is there the same bytes are put again; there are never
+        two candidates.
         """
         for _ in range(_MOST_PUTS):
             result = self._storage.put_new(name, data, lock.is_in_place)
@@ -287,7 +288,7 @@ class CommitLog:
         raise OSError(errno.EIO, f"put {_MOST_PUTS} times, and never answered nor there", self._storage.path(name))
 
     def _is_absent(self, number: int) -> bool:
-        """Whether a manifest is not there, for sure."""
+        """Return whether a manifest is certainly missing."""
         try:
             return self.file_of(number) is None
         except OSError:
@@ -339,16 +340,16 @@ class _NoLock:
 
 
 class _Outrun(Exception):
-    """Another commit went on beside this one, which is made anew."""
+    """Another commit was faster: this one is made anew."""
 
 
 _LENGTH = 68
 _NO_BOOT = "-" * 36
-"""Of a machine that does not say when it was started: what a relaxed commit did there is not noted."""
+"""For a machine that does not tell its boot: relaxed commits are not noted there."""
 
 
 class LastCommit:
-    """What the line says: 0, where it says nothing. Immutable; no dataclass, since every short command imports it."""
+    """The numbers in the lock's note; 0 where it has none. Immutable; no dataclass: every short command imports it."""
 
     __slots__ = ("boot", "durable", "last")
 
@@ -359,11 +360,11 @@ class LastCommit:
 
     @property
     def number(self) -> int:
-        """No manifest before this one is the newest."""
+        """The highest number that is known to be committed: no older manifest is the newest."""
         return self.last if self.last > self.durable and self.boot == _boot_id() != _NO_BOOT else self.durable
 
     def followed_by(self, number: int) -> LastCommit:
-        """What it says once a relaxed commit of this number has happened as well."""
+        """Return the note for after a relaxed commit of this number."""
         return LastCommit(self.durable, number, _boot_id())
 
     def encode(self) -> bytes:
@@ -378,7 +379,7 @@ def read_committed(storage: Storage) -> LastCommit:
 
 @lru_cache(8)
 def _decode(line: bytes) -> LastCommit:
-    """Kept: who asks for what is not there reads the same line again and again, and this is half of the cost."""
+    """Decode the line. Cached: every miss reads the same line again, and decoding is half of that cost."""
     try:
         durable, last, boot, _ = line.decode("ascii").split(" ")
         committed = LastCommit(int(durable), int(last), boot)

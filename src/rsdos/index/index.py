@@ -306,7 +306,7 @@ class Index:
         A commit that would leave too many segments merges the smallest of them.
         """
 
-        from rsdos.index.settling import settled  # Not for who only reads.
+        from rsdos.index.settling import settled  # A program that only reads does not need it.
 
         def change_and_merge(newest: Manifest) -> Manifest:
             manifest = self._merge(change(self._whole(newest)))
@@ -326,7 +326,7 @@ class Index:
         try:
             self._keep(IndexState(self.open(manifest), manifest.number, file=file))
         except (FileNotFoundError, DamagedContainer):
-            self._state = None  # Loaded by who needs it.
+            self._state = None  # The next use loads it.
         return manifest
 
     def _whole(self, manifest: Manifest) -> Manifest:
@@ -358,7 +358,7 @@ class Index:
         return self.state.snapshot
 
     def make_durable(self) -> None:
-        """See to it that the manifest that lookups go to survives a power loss, whoever made it and died since.
+        """Make the manifest that lookups go to survive a power loss, even if its writer died before it did so.
 
         A directory of which a sync has failed is not believed the second time: a new manifest is made then.
         """
@@ -404,7 +404,7 @@ class Index:
         return manifest.with_segments(due, *fresh)
 
     def merge(self, durability: Durability) -> Manifest:
-        """Merge all segments into one, and one of tombstones if any are still needed. Other commits wait meanwhile."""
+        """Merge all segments into one, and one of tombstones if any are still needed. Other commits wait."""
         return self.commit(lambda newest: self._merge(newest, newest.segments), durability)
 
     def rest(self) -> None:

@@ -301,7 +301,7 @@ class Storage(Protocol):
     # What not every medium can do; see `Traits`.
 
     def sync(self, name: str) -> None:
-        """Put the bytes of an object on stable storage, whoever wrote them."""
+        """Put the bytes of an object on stable storage, also those that another process wrote."""
         return
 
     def sync_names(self, directory: str) -> None:

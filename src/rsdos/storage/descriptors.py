@@ -18,7 +18,7 @@ from rsdos.errors import WriterPoisoned
 
 
 def opening(path: str | os.PathLike[str], flags: int, mode: int = 0o777, dir_fd: int | None = None) -> Iterator[int]:
-    """A file that is opened by who takes it: one descriptor, for a `Descriptor`, or for a loop.
+    """Return an iterator that opens a file when it is taken from: one descriptor, for a `Descriptor` or a loop.
 
     ``for fd in opening(…)`` stores what was opened without a step between; with a ``try`` and a ``finally`` that closes
     it right behind it is a block that leaks nothing, for less than an object costs.
@@ -75,7 +75,7 @@ class Working(Descriptor):
 
     A fork copies it, and the child unwinds the frames of its parent, or goes on with them. But what was begun belongs
     to the process that began it: in the child it is closed at once. What is closed is not written, cut, renamed or
-    removed any more: whoever undoes work asks `fd` first.
+    removed any more: look at `fd` before you undo work.
     """
 
     __slots__ = ()

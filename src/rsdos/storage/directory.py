@@ -177,7 +177,8 @@ class Directory(Opened):
     def remove_tree(self, name: str) -> list[str]:
         """Remove a directory of ours with what is ours in it; returns the paths of what is not, and stays where it is.
 
-        Where nothing is returned the directory is gone, or was not there. What others put into it meanwhile goes too.
+        Where nothing is returned the directory is gone, or was not there. What other processes put into it at the same
+        time goes too.
         """
         for tries_left in reversed(range(_MOST_TRIES)):
             try:

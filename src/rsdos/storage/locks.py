@@ -106,7 +106,7 @@ class Lock:
         return is_in_place(self, self._path)
 
     def fileno(self) -> int:
-        """The descriptor of the locked file, for who writes into it what is read without the lock."""
+        """The descriptor of the lock file. The holder may write to it; readers do not need the lock."""
         return self._file.fd
 
     def release(self) -> None:
@@ -144,7 +144,7 @@ def _open(path: str) -> Lock:
         try:
             lock = Lock(path, _LOCK | os.O_CREAT | os.O_EXCL)
         except FileExistsError:
-            continue  # Somebody else has made it meanwhile.
+            continue  # Another process has made it first.
         inherit(path, lock.fileno())
         return lock
     raise OSError(errno.ESTALE, f"there and not there, {_MOST_TRIES} times", path)
@@ -181,7 +181,7 @@ def _lock(path: str, kind: int) -> Lock:
                         return lock
                     _make_own(path, lock.fileno())
         except BaseException:
-            lock.release()  # Not with the last reference: who keeps an error keeps its frames.
+            lock.release()  # Not with the last reference: a kept error keeps its frames, and so this lock.
             raise
         lock.release()
     reason = f"locked {_MOST_TRIES} times, and each time it was another file that had the name"
@@ -204,7 +204,7 @@ def _make_own(path: str, fd: int) -> None:
             done += os.pwrite(new, line[done:], done)
         os.fsync(new)
     os.rename(own, path)
-    # A power loss that brought the shared one back would bring what the other container has written meanwhile.
+    # A power loss that brought the shared one back would bring what the other container has written since.
     with Working(opening(os.path.dirname(path) or ".", _DIRECTORY)) as directory:
         sync_entries(directory)
 

@@ -2,7 +2,7 @@
 
 A directory with the setgid bit that its group may write is a shared one (`rsdos init --shared` makes such, and so can
 ``chmod g+ws``): what is made in it belongs to its group, which the kernel sees to, and can be written by it, whatever
-the umask of who made it, which is seen to here. It costs a ``stat`` for each new file, but in the sandbox: of a
+the umask of its maker, which is corrected here. It costs a ``stat`` for each new file, but in the sandbox: of a
 writer's own directory there it is known since that was made.
 """
 

@@ -49,21 +49,21 @@ def refuse_irregular(status: os.stat_result, path: str) -> None:
 
 
 def opening_for_reading(path: str, dir_fd: int | None = None) -> Iterator[int]:
-    """A file that is opened by who takes it, see `opening`, without the look whether it is a regular one."""
+    """`opening` to read, without checking that it is a regular file. Only where the content is verified afterwards."""
     if dir_fd is None:
         return map(os.open, (path,), (_READ,))  # `opening`, without a call more: 0.2 of the 5 us that a read takes.
     return opening(path, _READ, dir_fd=dir_fd)
 
 
 def opening_directory(path: str) -> Iterator[int]:
-    """A directory that is opened by who takes it, see `opening`."""
+    """`opening` for a directory."""
     return opening(path, _DIRECTORY)
 
 
 def opening_new(path: str, mode: int = 0o666, dir_fd: int | None = None) -> Iterator[int]:
-    """A new file, for reading and writing, that is made by who takes it: for who knows whether its directory is shared.
+    """`opening` for a new file, to read and write. The caller gives it the rights of a shared directory.
 
-    Raises FileExistsError then.
+    Taking from it raises FileExistsError where there is one.
     """
     return opening(path, _CREATE, mode, dir_fd)
 
@@ -237,7 +237,7 @@ if sys.platform == "darwin":  # pragma: no cover
         fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
 
     def _path_of(fd: int) -> str | None:
-        """Where the file of a descriptor is, if the system can tell: for who is told of an error."""
+        """Return the path of an open descriptor, if the system knows it. Used in error messages."""
         with suppress(OSError):
             return os.fsdecode(fcntl.fcntl(fd, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0"))
         return None
@@ -252,7 +252,7 @@ else:
             raise
 
     def _path_of(fd: int) -> str | None:
-        """Where the file of a descriptor is, if the system can tell: for who is told of an error."""
+        """Return the path of an open descriptor, if the system knows it. Used in error messages."""
         with suppress(OSError):
             return os.readlink(f"/proc/self/fd/{fd}")
         return None

@@ -1,7 +1,7 @@
 """Connections to the index of container version 1: how it is made, opened, kept and given up.
 
-Nothing but SQLite opens the file while the container is in use: whoever closes a descriptor of it gives up all locks
-that his process has on it (POSIX), and with them those of SQLite's connections, unknown to it. The next program to
+Nothing but SQLite opens the file while the container is in use. A process that closes a descriptor of it gives up all
+locks that it has on the file (POSIX), and with them those of SQLite's connections, unknown to it. The next program to
 close its last connection then takes itself for the last of all, and removes the log that ours go on to commit to.
 """
 
@@ -173,8 +173,8 @@ def _keep_for_ever(connection: sqlite3.Connection) -> None:
 class CachedConnections:
     """Connections that were given up at the end of a ``with`` block, the last few of them, for their threads.
 
-    Who opens and closes a container for each object (AiiDA does) pays 350 us for a connection, mostly because the
-    last one to close makes SQLite remove its log and the next one make it again; one that is kept costs 5.
+    A program that opens and closes a container for each object (AiiDA does) pays 350 us for a connection, mostly
+    because the last one to close makes SQLite remove its log and the next one make it again; one that is kept costs 5.
     """
 
     def __init__(self) -> None:

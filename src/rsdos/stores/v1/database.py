@@ -113,7 +113,7 @@ class Database:
     def _pages(self, query: str, values: tuple[object, ...] = ()) -> Iterator[list[tuple[Any, ...]]]:
         """Yield the answers of a query in lists of bounded size, as of the first list."""
         with self._errors():
-            connection = self._scanning()  # Held to the end: another thread may let go of it meanwhile.
+            connection = self._scanning()  # Held to the end: another thread may let go of it.
             cursor = connection.execute(query, values)
         try:
             while True:

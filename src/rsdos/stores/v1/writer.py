@@ -2,7 +2,7 @@
 
 1. lock a pack: ours by ``flock``, and for disk-objectstore by its ``packs/<id>.lock``; a pack that either is taken is
    passed over, never taken from its holder;
-2. only now look how long it is: what is appended goes behind that, whoever wrote it;
+2. only now look how long it is: what is appended goes behind that, even if another program wrote it;
 3. look for duplicates; 4. write; sync the pack, and ``packs/`` if it is new;
 5. see that nobody else has appended since (disk-objectstore deletes a lock that it was refused), and, within the
    transaction of 6, that no duplicate was deleted since;
