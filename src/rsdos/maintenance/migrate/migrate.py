@@ -211,8 +211,8 @@ def _to_directory(engine: Engine, plan: MigratePlan, root: str, stats: CopyStats
         if there.container_id != plan.config.container_id:
             raise ContainerExists(root, "is another container")
         if there.version != plan.config.version:
-            reason = f"is a copy of this container in version {there.version}, and version {plan.config.version} is asked for"
-            raise ContainerExists(root, reason)
+            wanted = plan.config.version
+            raise ContainerExists(root, f"is a copy of this container in version {there.version}, not {wanted}")
     target = Engine(root)
     try:
         options = transfer.TransferOptions(compression=plan.options.compression)
