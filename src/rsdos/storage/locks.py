@@ -147,7 +147,7 @@ def _open(path: str) -> Lock:
             continue  # Another process has made it first.
         inherit(path, lock.fileno())
         return lock
-    raise OSError(errno.ESTALE, f"there and not there, {_MOST_TRIES} times", path)
+    raise OSError(errno.ESTALE, f"the lock file came and went {_MOST_TRIES} times", path)
 
 
 def acquire(path: str) -> Lock:
@@ -184,7 +184,7 @@ def _lock(path: str, kind: int) -> Lock:
             lock.release()  # At once: an error that is kept would keep its frames, and so this lock.
             raise
         lock.release()
-    reason = f"locked {_MOST_TRIES} times, and each time it was another file that had the name"
+    reason = f"locked {_MOST_TRIES} times, and each time another file had the name"
     raise OSError(errno.ESTALE, reason, path)
 
 

@@ -263,7 +263,7 @@ if sys.platform == "linux":
     import fcntl
 
     def begin_write_out(fd: int) -> None:
-        """Let the system begin to write a file's bytes to disk. Do not wait. A hint before a sync, never instead of one.
+        """Let the system begin to write a file's bytes to disk, and do not wait. A hint before a sync, never instead.
 
         When many files are synced one after another, the first sync then finds all of them under way, and on a file
         system with a journal commits all of them: 64 files of 1 KB on ext4 in 8 ms instead of 14.
