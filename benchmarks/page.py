@@ -79,7 +79,7 @@ def _profiles(profiles: Sequence[Profile]) -> Iterator[str]:
     yield "### Profiles of rsdos\n"
     yield (
         "Measured by `make bench-profile`, which samples where the processor is, 2,000 times a second of its time: in "
-        "parts of the program and in functions. Sampling makes all slower, and cases that start processes much slower.\n"
+        "parts of the program and in functions. Sampling slows everything down, the start of processes most of all.\n"
     )
     yield "| case | each | parts | functions |\n|---|---|---|---|"
     for profile in profiles:
