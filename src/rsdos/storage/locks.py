@@ -184,7 +184,7 @@ def _lock(path: str, kind: int) -> Lock:
             lock.release()  # At once: an error that is kept would keep its frames, and so this lock.
             raise
         lock.release()
-    reason = f"locked {_MOST_TRIES} times, and each time another file had the name"
+    reason = f"locked {_MOST_TRIES} times, and each time it was another file that had the name"
     raise OSError(errno.ESTALE, reason, path)
 
 
