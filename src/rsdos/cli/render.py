@@ -104,6 +104,8 @@ def echo_json(value: object, *, indent: int | None = None, more: dict[str, objec
 def _plain(value: object) -> Any:
     if fields := getattr(value, "__dataclass_fields__", None):
         return {key: _plain(getattr(value, key)) for key in fields}
+    if isinstance(value, bytes):
+        return value.hex()
     if isinstance(value, Enum):
         return value.name.lower()
     if hasattr(value, "_asdict"):

@@ -1,4 +1,4 @@
-"""Operations between a container and directories, backups and other containers, as methods of `rsdos.Container`."""
+"""What goes between a container and directories, backups and other containers, as methods of `rsdos.Container`."""
 
 from __future__ import annotations
 

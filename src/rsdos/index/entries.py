@@ -195,6 +195,11 @@ class Entries:
             mask[at + 1] = self.records["tail"][at] != self.records["tail"][at + 1]
         return mask
 
+    @property
+    def different_prefixes(self) -> int:
+        """How many first 8 bytes the keys have; the table is sorted."""
+        return len(self) and 1 + int(np.count_nonzero(self.prefixes[1:] != self.prefixes[:-1]))
+
     def is_tombstone(self) -> Mask:
         """A mask of the entries that kill an extent."""
         mask: Mask = (self.records["flags"] & RecordFlag.TOMBSTONE) != 0

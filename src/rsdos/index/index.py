@@ -5,25 +5,26 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from itertools import count
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from rsdos import names
 from rsdos.errors import DamagedContainer
 from rsdos.index.cache import forget, keep, kept_state
 from rsdos.index.commits import MOST_LOOKUPS, CommitLog
-from rsdos.index.manifest import Manifest, SegmentEntry, segment_name
-from rsdos.index.segment import Segment
+from rsdos.index.manifest import Manifest, SegmentEntry, SegmentName, segment_name
+from rsdos.index.segment import CompactFound, Segment
 from rsdos.index.snapshot import Found, Snapshot
 from rsdos.index.state import CheckPack, IndexState, Losses, Recover, counted
 from rsdos.layout import Layout
 from rsdos.model import Durability, Record
-from rsdos.names import LAST_NUMBER
-from rsdos.storage.base import Version
+from rsdos.storage.base import RandomAccess, Version
 
 if TYPE_CHECKING:
     from rsdos.index.entries import Entries
+
+_NOTHING: Mapping[SegmentName, None] = MappingProxyType({})
 
 
 class Index:
@@ -182,10 +183,14 @@ class Index:
         if not _is_behind(manifest):
             return self.open(manifest)
         left = self._losses.cut(manifest)
+        if any(segment.number and segment.pack_id for segment in left.segments):
+            # Their files are whole, and say nothing of the batches. Each is asked for once in a process.
+            shared = self._shared()
+            left = self._losses.unwritten(left, shared.named if shared else ())
         try:
             snapshot = self.open(left)
         except (FileNotFoundError, DamagedContainer):
-            less = self._losses.unwritten(left)
+            less = self._losses.unwritten(left, ())
             if less is left:
                 raise
             left, snapshot = less, self.open(less)
@@ -193,7 +198,7 @@ class Index:
 
     def _left_of(self, manifest: Manifest) -> Manifest:
         """A manifest without the batches that a power loss has taken."""
-        return self._losses.unwritten(self._losses.cut(manifest)) if _is_behind(manifest) else manifest
+        return self._losses.unwritten(self._losses.cut(manifest), ()) if _is_behind(manifest) else manifest
 
     def newest(self) -> Manifest:
         """The newest manifest, see `CommitLog.newest`, without the batches that a power loss has taken."""
@@ -225,7 +230,7 @@ class Index:
             if not entry.number:
                 # In another pack there may stand a segment as well, of other keys: these would be missing.
                 self._check_pack(file, entry.pack_id)
-            segment = Segment(file, entry.offset, entry.length or None)
+            segment = Segment(file) if entry.number else _segment_in(file, entry)
         finally:
             file.close()
         if (segment.count, segment.tombstones) != (entry.count, entry.tombstones):
@@ -300,24 +305,36 @@ class Index:
                 self._state = recovered
         return recovered.snapshot
 
-    def commit(self, change: Callable[[Manifest], Manifest], durability: Durability) -> Manifest:
+    def commit(
+        self,
+        change: Callable[[Manifest], Manifest],
+        durability: Durability,
+        fresh: Mapping[SegmentName, Entries | None] = _NOTHING,
+        due: Callable[[Manifest], Sequence[SegmentEntry]] | None = None,
+    ) -> Manifest:
         """Make the next manifest from the newest by ``change``; see `CommitLog.commit`.
 
-        A commit that would leave too many segments merges the smallest of them.
+        A commit that would leave too many segments merges the smallest of them; or those that ``due`` names. Of the
+        new segments those that are ``fresh`` are compact tables: their entries, given where they are in memory, are
+        written to segment files.
         """
 
-        from rsdos.index.settling import settled  # A program that only reads does not need it.
+        # A program that only reads does not need it.
+        from rsdos.index.segment_files import SegmentFiles
+        from rsdos.index.settling import settled
 
-        def change_and_merge(newest: Manifest) -> Manifest:
-            manifest = self._merge(change(self._whole(newest)))
+        def change_and_write(newest: Manifest) -> Manifest:
+            manifest = change(self._whole(newest))
+            files = SegmentFiles(self._layout, self.open_segment, {**self._decoded(manifest), **fresh})
             try:
+                manifest = files.filed(files.merged(manifest, due and due(manifest)))
                 return settled(self._storage, manifest) if durability is Durability.FULL else manifest
             except BaseException:
-                self.commits.undo_merge(newest, manifest)
+                files.undo()
                 raise
 
         try:
-            manifest, file = self.commits.commit(change_and_merge, durability)
+            manifest, file = self.commits.commit(change_and_write, durability)
         except OSError:
             self._sync_failed = True
             raise
@@ -375,37 +392,16 @@ class Index:
             raise
         self._durable = file
 
-    def _merge(self, manifest: Manifest, due: Sequence[SegmentEntry] | None = None) -> Manifest:
-        from rsdos.index.merge import MOST_SEGMENTS, due_for_merge, write_merged
-        from rsdos.index.settling import with_synced
-
-        if due is None:
-            if len(manifest.segments) <= MOST_SEGMENTS:
-                return manifest
-            due = due_for_merge(manifest.segments)
-        if not due:
-            return manifest
-        try:
-            # A table that is in a pack says where its batch ends, if a power loss takes that.
-            manifest = with_synced(self._storage, manifest, {entry.pack_id for entry in due if not entry.number})
-        except OSError:
-            return manifest
-        # What has a number that no manifest has given out is a dead writer's, and goes by and by; or that of one who is
-        # at work beside this one, its lock file having been removed. It is not touched, nor are files made again.
-        taken = set(self._layout.segment_numbers())
-        number = next(n for n in count(manifest.next_segment) if n not in taken and n + 1 not in taken)
-        if number >= LAST_NUMBER:
-            return manifest
-        try:
-            segments = [self.open_segment(entry) for entry in due]
-            fresh = write_merged(self._storage, number, segments, manifest.pack_ids)
-        except OSError:
-            return manifest  # Damaged, missing, or no room: a later commit tries again.
-        return manifest.with_segments(due, *fresh)
+    def _decoded(self, manifest: Manifest) -> dict[SegmentName, None]:
+        """Compact tables of a manifest that are open in memory: they have no segment file, or lost it."""
+        state = self._state
+        opened = state.snapshot.named if state else {}
+        segment_names = (segment_name(entry) for entry in manifest.segments if not entry.number)
+        return {name: None for name in segment_names if name in opened and opened[name].is_decoded}
 
     def merge(self, durability: Durability) -> Manifest:
         """Merge all segments into one, and one of tombstones if any are still needed. Other commits wait."""
-        return self.commit(lambda newest: self._merge(newest, newest.segments), durability)
+        return self.commit(lambda newest: newest, durability, due=lambda manifest: manifest.segments)
 
     def rest(self) -> None:
         """`let_go`, but what is small is kept for the next lookup, see `park`."""
@@ -421,6 +417,16 @@ class Index:
         """`let_go`, also of what was kept."""
         self._state = None
         forget(self._storage)
+
+
+def _segment_in(file: RandomAccess, entry: SegmentEntry) -> Segment:
+    """Return the segment at the place of an entry in an open pack. A compact table is decoded, in memory."""
+    try:
+        return Segment(file, entry.offset, entry.length)
+    except CompactFound:
+        from rsdos.index.compact import CompactTable
+
+        return CompactTable(file, entry.offset, entry.length).as_segment()
 
 
 def _is_behind(manifest: Manifest) -> bool:

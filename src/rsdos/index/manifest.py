@@ -12,11 +12,15 @@ from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
+from rsdos.index.dictionaries import PackDictionary, dictionaries_of, dictionary_rows
 from rsdos.model import Counts
 from rsdos.names import LAST_NUMBER, LAST_PACK
 from rsdos.storage.checked_json import decode_document, encode_document
 
-VERSION = 2
+VERSION = 3
+"""2, which is read as well, had no dictionaries, and no segment files with a place in a pack."""
+
+_READ = (2, VERSION)
 
 WHOLE_PACK = 0
 """The offset of a tombstone that kills a whole pack, whatever its key: a header stands there, and never an object."""
@@ -31,7 +35,8 @@ class PackEntry(NamedTuple):
     """A live pack. ``length`` bytes of it are committed, the first ``synced`` of them are on stable storage.
 
     ``objects`` and ``size`` (raw bytes) count everything ever appended, ``stored`` the stored bytes of that;
-    ``dead_objects``, ``dead_size`` and ``dead_stored`` the part of it that no key leads to any more.
+    ``dead_objects``, ``dead_size`` and ``dead_stored`` the part of it that no key leads to any more. ``dictionaries``
+    are those that objects of the pack may need, in the order of their numbers.
     """
 
     id: int
@@ -44,6 +49,7 @@ class PackEntry(NamedTuple):
     dead_objects: int = 0
     dead_size: int = 0
     dead_stored: int = 0
+    dictionaries: tuple[PackDictionary, ...] = ()
 
     @property
     def total(self) -> Counts:
@@ -62,11 +68,14 @@ class PackEntry(NamedTuple):
 
     def counting(self, total: Counts, dead: Counts) -> PackEntry:
         """Return the entry with these counts."""
-        return PackEntry(*self[:4], *total, *dead)
+        return PackEntry(*self[:4], *total, *dead, self.dictionaries)
 
 
 class SegmentEntry(NamedTuple):
     """A live segment: the file ``index/<number>.seg``, or a range of a pack (``number`` is 0 then).
+
+    A file that has the entries of one batch names that as well, by the place of the table that the batch has in its
+    pack (``pack_id`` is 0 otherwise): where the batch goes, the file does. The table may be a compact one.
 
     ``synced`` tells whether a segment file is on stable storage; one in a pack is where its pack is. ``check`` tells a
     segment file from any other that is put in its place: the first bytes of its header's hash (0: not known).
@@ -149,6 +158,9 @@ def encode_manifest(manifest: Manifest) -> bytes:
     members = manifest._asdict()
     for name in ("packs", "segments"):
         members[name] = [entry._asdict() for entry in members[name]]
+    for row in members["packs"]:
+        if dictionaries := row.pop("dictionaries"):
+            row["dictionaries"] = dictionary_rows(dictionaries)
     return encode_document({"manifest_version": VERSION, **members, "notes": {**manifest.notes}})
 
 
@@ -156,9 +168,9 @@ def decode_manifest(data: bytes) -> Manifest:
     """The manifest in a file. Raises ValueError with the reason when it is not whole or makes no sense."""
     members = decode_document(data)
     version = members.pop("manifest_version", None)
-    if version != VERSION:
+    if version not in _READ:
         raise ValueError(f"manifest version {version!r:.40} is not known")
-    packs = tuple(_entry(PackEntry, row) for row in _rows(members, "packs"))
+    packs = tuple(map(_pack, _rows(members, "packs")))
     # The first manifests had no such member.
     segments = tuple(_entry(SegmentEntry, {"check": 0, **row}) for row in _rows(members, "segments"))
     numbers = {name: _number(members.get(name), name) for name in ("number", "next_pack_id", "next_segment")}
@@ -181,8 +193,8 @@ def decode_manifest(data: bytes) -> Manifest:
 
 
 def _members(kind: type[Any]) -> tuple[tuple[str, ...], int]:
-    """The names of an entry's members in order, and which of them is the only one that is no number."""
-    names: tuple[str, ...] = kind._fields
+    """The names of an entry's plain members in order, and which of them is the only one that is no number."""
+    names = tuple(name for name in kind._fields if name != "dictionaries")
     (flag,) = (at for at, name in enumerate(names) if isinstance(kind._field_defaults.get(name), bool))
     return names, flag
 
@@ -195,6 +207,12 @@ def _rows(members: dict[str, Any], name: str) -> list[dict[str, Any]]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError(f"{name} is not a list of objects")
     return rows
+
+
+def _pack(row: dict[str, Any]) -> PackEntry:
+    pack = _entry(PackEntry, row)
+    rows = row.get("dictionaries")
+    return pack if rows is None else pack._replace(dictionaries=dictionaries_of(rows, pack.length))
 
 
 def _entry(kind: type[_Entry], row: dict[str, Any]) -> _Entry:

@@ -16,7 +16,15 @@ from rsdos.errors import DamagedContainer
 from rsdos.index.entries import Entries
 from rsdos.index.liveness import kept_by_merge
 from rsdos.index.manifest import SegmentEntry
-from rsdos.index.segment import KEY_SPACE, UNEVEN, Segment, SegmentLayout, check_of, encode_segment_ends
+from rsdos.index.segment import (
+    KEY_SPACE,
+    UNEVEN,
+    Segment,
+    SegmentLayout,
+    check_of,
+    encode_segment_ends,
+    segment_parts,
+)
 from rsdos.storage.base import Storage
 
 MOST_SEGMENTS = 16
@@ -121,6 +129,21 @@ def write_merged(storage: Storage, number: int, segments: Sequence[Table], packs
     finally:
         for file in files:
             file.end()
+
+
+def write_segment(storage: Storage, number: int, entries: Entries) -> SegmentEntry:
+    """Write sorted entries to a new segment file, and return it. Not synced."""
+    parts = segment_parts(entries)
+    file = storage.create(names.segment(number))
+    try:
+        file.write(0, parts)
+    except BaseException:
+        if file.is_open:
+            file.remove()
+        raise
+    finally:
+        file.end()
+    return SegmentEntry(len(entries), entries.tombstones, number=number, synced=False, check=check_of(bytes(parts[0])))
 
 
 def _new_file(files: list[_SegmentFile], storage: Storage, number: int, most: int) -> _SegmentFile:

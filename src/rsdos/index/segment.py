@@ -46,16 +46,19 @@ from typing import TYPE_CHECKING
 from rsdos.codecs.checksum import crc32
 from rsdos.errors import DamagedContainer
 from rsdos.model import BytesLike, Record
-from rsdos.storage.base import RandomAccess
+from rsdos.storage.base import RandomAccess, View
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from rsdos.index.dictionaries import PackDictionary
     from rsdos.index.entries import Digests, Entries, Positions
 
 HEADER_SIZE = 64
 BLOCK_SIZE = 1 << 16
 VERSION = 2
+_COMPACT = 3
+"""The version of a compact table: `rsdos.index.compact`."""
 
 KEY_SPACE = 1 << 64
 """How many values the first 8 bytes of a key have."""
@@ -64,7 +67,7 @@ UNEVEN = "the keys of a segment do not spread as digests do"
 _EVEN_FROM = 1 << 20
 """Entries from which on a table's keys are asked whether they spread: what is less takes 70 MB."""
 
-_MAGIC = b"RSDOSSEG"
+MAGIC = b"RSDOSSEG"
 _HEADER = struct.Struct("<8sHHIQQI12x")
 _CHECKED = 48
 _RECORD = struct.Struct("<24sQQQIIBB")
@@ -141,7 +144,7 @@ def encode_segment_ends(layout: SegmentLayout, columns: Iterable[memoryview], to
     if room:
         blocks.append(crc)
     table = struct.pack(f"<{len(blocks)}I", *blocks)
-    head = _HEADER.pack(_MAGIC, VERSION, 0, BLOCK_SIZE, layout.count, tombstones, crc32(table))
+    head = _HEADER.pack(MAGIC, VERSION, 0, BLOCK_SIZE, layout.count, tombstones, crc32(table))
     return head + sha256(head).digest()[:16], table
 
 
@@ -150,29 +153,46 @@ def check_of(head: bytes) -> int:
     return int.from_bytes(head[_CHECKED : _CHECKED + 6], "little")
 
 
+class CompactFound(DamagedContainer):
+    """What is read as a segment is a compact table, which `rsdos.index.compact` reads."""
+
+
+def view_of(file: RandomAccess, offset: int, length: int, *needed: tuple[int, int]) -> View:
+    """Return the bytes of a table in an open file; the ``needed`` ranges are there. Raise `DamagedContainer`."""
+    path = file.path
+    if length < HEADER_SIZE or offset + length > file.size():
+        raise DamagedContainer(path, "a segment is cut short", offset)
+    try:
+        view = file.view(offset, length)
+        for start, end in needed:
+            view.need(start, end)
+    except (ValueError, OverflowError, MemoryError) as error:
+        raise DamagedContainer(path, f"a segment of {length} bytes: {error}", offset) from error
+    except OSError as error:
+        if error.errno != errno.ENOMEM:
+            raise
+        raise DamagedContainer(path, f"a segment of {length} bytes: no such room", offset) from error
+    return view
+
+
 class Segment:
     """A segment opened for lookups, by any number of threads. Raises `DamagedContainer` where it is not whole."""
 
+    dictionaries: tuple[PackDictionary, ...] = ()
+    """Those that its batch brings into its pack: none, else the table would be compact."""
+    first_dictionary = 0
+    is_decoded = False
+    """Whether it is in memory, decoded from a compact table."""
+
     def __init__(self, file: RandomAccess, offset: int = 0, length: int | None = None) -> None:
         """Of ``length`` bytes at ``offset`` of an open file (default: all of it), which may be closed afterwards."""
-        self.path = path = file.path
+        self.path = file.path
         self.offset = offset
         self.version = file.version
-        size = file.size()
-        length = size - offset if length is None else length
-        if length < HEADER_SIZE or offset + length > size:
-            raise DamagedContainer(path, "a segment is cut short", offset)
-        try:
-            self._source = file.view(offset, length)
-            # The header, and at least the block table.
-            self._source.need(0, HEADER_SIZE)
-            self._source.need(max(length - 4 * (length // BLOCK_SIZE + 2), 0), length)
-        except (ValueError, OverflowError, MemoryError) as error:
-            raise DamagedContainer(path, f"a segment of {length} bytes: {error}", offset) from error
-        except OSError as error:
-            if error.errno != errno.ENOMEM:
-                raise
-            raise DamagedContainer(path, f"a segment of {length} bytes: no such room", offset) from error
+        length = file.size() - offset if length is None else length
+        # The header, and at least the block table.
+        ends = (0, HEADER_SIZE), (max(length - 4 * (length // BLOCK_SIZE + 2), 0), length)
+        self._source = view_of(file, offset, length, *ends)
         self._data = self._source.data
         self._count, self.tombstones = self._check_header()
         layout = SegmentLayout(self.count)
@@ -205,7 +225,9 @@ class Segment:
         if sha256(head[:_CHECKED]).digest()[:16] != head[_CHECKED:]:
             raise self._damage("the header of a segment is damaged")
         magic, version, _, block_size, count, tombstones, table_crc = _HEADER.unpack(head[:_CHECKED])
-        if magic != _MAGIC or version != VERSION or block_size != BLOCK_SIZE:
+        if magic == MAGIC and version == _COMPACT:
+            raise CompactFound(self.path, "a segment in the form of a compact table", self.offset)
+        if magic != MAGIC or version != VERSION or block_size != BLOCK_SIZE:
             raise self._damage("not a segment of version 2")
         layout = SegmentLayout(count)
         if len(self._data) != layout.length:
@@ -369,13 +391,14 @@ class Segment:
             self._check(0, self.count * _ENTRY_SIZE)
         return self.unchecked_entries()
 
-    def verify(self) -> None:
-        """Check every block, the order of the entries, and how many of them are tombstones."""
+    def verify(self) -> Entries:
+        """Check every block, the order of the entries, and how many of them are tombstones; return the entries."""
         entries = self.entries()
         if (entries.prefixes[1:] < entries.prefixes[:-1]).any():
             raise self._damage("the entries of a segment are not sorted")
         if entries.tombstones != self.tombstones:
             raise self._damage("a segment has another number of tombstones than its header says")
+        return entries
 
     def unchecked_entries(self) -> Entries:
         """The table as it stands on disk: for entries that `find_many` has returned, and so checked."""

@@ -118,6 +118,11 @@ class Snapshot:
         """The open segment of a manifest's entry, if it is one of these."""
         return self.named.get(segment_name(entry))
 
+    def of_batch(self, pack_id: int, offset: int) -> Segment | None:
+        """The open segment with the entries of the batch whose table is there, unless it was merged with others."""
+        place = pack_id, offset
+        return next((segment for name, segment in self.named.items() if name[1:] == place), None)
+
     def find(self, digest: bytes) -> Record | None:
         """The entry of a key, or None. Raises `DamagedContainer`."""
         damage = self.damage

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import NamedTuple
 
 from rsdos.errors import DamagedContainer
-from rsdos.index.manifest import Manifest
+from rsdos.index.manifest import Manifest, SegmentName
 from rsdos.index.snapshot import Snapshot
 from rsdos.storage.base import RandomAccess, Version
 
@@ -21,11 +21,12 @@ CheckPack = Callable[[RandomAccess, int], None]
 class Losses(NamedTuple):
     """What tells which batches a power loss has taken of those that relaxed writers left unsynced (ADR 11).
 
-    Both give the same manifest back where nothing is lost. ``cut`` asks how long the packs are, ``unwritten`` reads.
+    Both give the same manifest back where nothing is lost. ``cut`` asks how long the packs are, ``unwritten`` reads the
+    tables of batches, but those of the segments that are named as known to be whole.
     """
 
     cut: Callable[[Manifest], Manifest]
-    unwritten: Callable[[Manifest], Manifest]
+    unwritten: Callable[[Manifest, Collection[SegmentName]], Manifest]
 
 
 class IndexState(NamedTuple):

@@ -47,5 +47,5 @@ class PackedStats(NamedTuple):
     def _sums(self) -> tuple[Counts, Counts]:
         # By columns: adding the counts of 3,000 packs one by one takes 4.7 ms, and this 0.5.
         columns = list(zip(*self.packs, strict=True)) or [()] * len(PackEntry._fields)
-        objects, size, stored, dead_objects, dead_size, dead_stored = map(sum, columns[-6:])
+        objects, size, stored, dead_objects, dead_size, dead_stored = map(sum, columns[4:10])
         return Counts(objects, size, stored), Counts(dead_objects, dead_size, dead_stored)

@@ -61,7 +61,8 @@ def test_every_cut_is_found() -> None:
         (("packs", 0), 7),
         (("segments", 1, "count"), 1.5),
         (("number",), None),
-        (("manifest_version",), 3),
+        (("manifest_version",), 4),
+        (("manifest_version",), 1),
     ],
 )
 def test_numbers_that_make_no_sense_are_refused(where: tuple[str | int, ...], value: object) -> None:

@@ -1,1 +1,1 @@
-"""Loose objects: each is a file of its own."""
+"""Objects that are a file each."""

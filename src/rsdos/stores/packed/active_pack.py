@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 from rsdos import names
 from rsdos.errors import Busy, ContainerReplaced, DamagedContainer, log_warning
+from rsdos.index import compact
+from rsdos.index.dictionaries import PackDictionary
 from rsdos.index.entries import Entries
-from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry
+from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry, SegmentName, segment_name
 from rsdos.index.segment import segment_parts
-from rsdos.model import Durability
+from rsdos.model import BytesLike, Durability
 from rsdos.names import LAST_PACK
 from rsdos.pack.writer import PackWriter
 from rsdos.storage.base import require
+from rsdos.stores.batch import MOST_ENTRIES
 from rsdos.stores.packed.context import PackedContext
 
 
@@ -70,6 +73,10 @@ class ActivePack:
                 """The pack as it was committed last."""
                 self.base = manifest
                 """The newest manifest at the time."""
+                self.dictionaries = pack.dictionaries
+                """Those of the pack, with those of the batches that were finished since."""
+                self.fresh: dict[SegmentName, Entries | None] = {}
+                """The compact tables of those batches, which the commit writes to segment files; see `Index.commit`."""
                 return
             refused.add(pack_id)
             if lock:
@@ -136,12 +143,32 @@ class ActivePack:
     def _new_writer(self, pack: PackEntry) -> PackWriter:
         return PackWriter(self._storage, names.pack(pack.id), pack.id, self._container_id, pack.length)
 
-    def finish_batch(self, entries: Entries) -> SegmentEntry:
-        """Close a batch with its sorted entries; return the entry of its segment for a manifest."""
+    def finish_batch(self, entries: Entries, dictionaries: Sequence[PackDictionary] = ()) -> SegmentEntry:
+        """Close a batch with its entries, in any order; return the entry of its table for a manifest.
+
+        ``dictionaries`` are those whose bytes the batch brings into the pack: their numbers follow those of
+        `dictionaries`.
+        """
+        writer = self.opened or self.writer
         count = len(entries)
-        batch = (self.opened or self.writer).finish_batch(segment_parts(entries), count)
+        is_compact = count >= compact.COMPACT_FROM or bool(dictionaries)
+        if is_compact:
+            parts: Sequence[BytesLike] = compact.compact_parts(entries, dictionaries, len(self.dictionaries))
+        else:
+            parts = segment_parts(entries.sort())
+        batch = writer.finish_batch(parts, count)
+        self.dictionaries += tuple(dictionaries)
         place = self.pack.id, batch.segment_offset, batch.segment_length
-        return SegmentEntry(count, entries.tombstones, 0, *place)
+        segment = SegmentEntry(count, entries.tombstones, 0, *place)
+        if is_compact:
+            self._keep_entries(segment, entries.sort())
+        return segment
+
+    def _keep_entries(self, segment: SegmentEntry, entries: Entries) -> None:
+        """Keep the entries of a compact table for the commit, in the place of earlier ones if they are too many."""
+        if sum(len(table) for table in self.fresh.values() if table) + len(entries) > MOST_ENTRIES:
+            self.fresh.update(dict.fromkeys(self.fresh))
+        self.fresh[segment_name(segment)] = entries
 
     def sync(self, durability: Durability) -> int:
         """Put the finished batches on stable storage, under full durability; return how many bytes are there now."""
@@ -165,13 +192,19 @@ class ActivePack:
             reason = "others have committed to it while it was locked, and nothing was stored: open the container anew"
             raise ContainerReplaced(self._layout.pack(self.pack.id), reason)
         end = self.opened.position if self.opened else pack.length
-        return pack._replace(length=end, synced=max(pack.synced, synced), sealed=end >= self._target)
+        return pack._replace(
+            length=end,
+            synced=max(pack.synced, synced),
+            sealed=end >= self._target,
+            dictionaries=self.dictionaries,
+        )
 
     def committed(self, manifest: Manifest) -> None:
         """Note that this manifest has the batches that were finished."""
         pack = manifest.pack(self.pack.id)
         assert pack is not None
         self.pack, self.base = pack, manifest
+        self.fresh = {}
 
     def _release(self) -> None:
         """Give the pack back, and the space of what was written and not committed."""

@@ -9,9 +9,9 @@ from dataclasses import replace
 from rsdos import names
 from rsdos.codecs.checksum import crc32
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
+from rsdos.index.compact import open_table
 from rsdos.index.entries import Entries
 from rsdos.index.manifest import SegmentEntry
-from rsdos.index.segment import Segment
 from rsdos.index.snapshot import ReadRange, Snapshot, coalesce
 from rsdos.model import Codec, Record
 from rsdos.pack.format import Batch
@@ -92,12 +92,12 @@ class NativeCheck(PacksCheck):
                 segment.verify()
             except FileNotFoundError:
                 # Those in packs are met there.
-                if not entry.pack_id and self._index.commits.is_newest(manifest.number):
+                if entry.number and self._index.commits.is_newest(manifest.number):
                     yield Finding(
                         self._layout.relative(self._layout.segment(entry.number)), "a segment of the index is missing"
                     )
             except DamagedContainer as error:
-                if not entry.pack_id:
+                if entry.number:
                     yield self._of(error)
 
     # A pack.
@@ -167,11 +167,9 @@ class NativeCheck(PacksCheck):
     def _table(self, file: PackFile, batch: Batch) -> tuple[list[Finding], Entries | None]:
         """Return what is wrong with the table of a batch, and its entries of objects if it can be read at all."""
         try:
-            segment = Segment(file.file, batch.segment_offset, batch.segment_length)
-            segment.verify()
+            entries = open_table(file.file, batch.segment_offset, batch.segment_length).verify()
         except DamagedContainer as error:
             return [self._of(error)], None
-        entries = segment.entries()
         own = entries.take(~entries.is_tombstone())
         findings = []
         if len(entries) != batch.entries:

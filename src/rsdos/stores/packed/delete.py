@@ -37,7 +37,7 @@ def write_tombstones(context: PackedContext, durability: Durability, copies: Ent
             return with_dead_counts(manifest, before, both.take(live_mask(both, newest.pack_ids)))
 
         # 5 and 6.
-        pack.committed(index.commit(change, durability))
+        pack.committed(index.commit(change, durability, pack.fresh))
 
 
 def tombstone_of_pack(pack_id: int) -> Entries:

@@ -7,12 +7,12 @@ was on stable storage, stays damage: it is never read as "not there".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 
 from rsdos import names
 from rsdos.errors import DamagedContainer
-from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry
+from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry, SegmentName, segment_name
 from rsdos.index.segment import Segment
 from rsdos.layout import Layout
 from rsdos.pack.format import FOOTER_SIZE, batch_end, decode_footer
@@ -40,13 +40,17 @@ def without_cut(layout: Layout, manifest: Manifest) -> Manifest:
     return manifest
 
 
-def without_unwritten(layout: Layout, container_id: bytes, manifest: Manifest) -> Manifest:
+def without_unwritten(
+    layout: Layout, container_id: bytes, manifest: Manifest, known: Collection[SegmentName]
+) -> Manifest:
     """Return the manifest without the batches whose tables were never written; the same where all were.
 
-    What was not written reads as zeros, of a batch and of all that follow it. Reads all tables that may be unsynced.
+    What was not written reads as zeros, of a batch and of all that follow it. Reads all tables that may be unsynced,
+    but those of the ``known`` segments, which are whole.
     """
     for pack in unsynced(manifest):
-        lost = _first_unwritten(layout.storage, container_id, pack, _tail(manifest, pack))
+        tail = [segment for segment in _tail(manifest, pack) if segment_name(segment) not in known]
+        lost = _first_unwritten(layout.storage, container_id, pack, tail) if tail or not known else None
         if lost is not None:
             manifest = _shortened(manifest, pack, lost)
     return manifest
@@ -73,8 +77,11 @@ def _end(segment: SegmentEntry) -> int:
 
 
 def _tail(manifest: Manifest, pack: PackEntry) -> list[SegmentEntry]:
-    """Return the tables of the batches that may be unsynced. (A merge syncs the packs whose tables it replaces.)"""
-    own = (segment for segment in manifest.segments if segment.pack_id == pack.id and not segment.number)
+    """Return the segments of the batches that may be unsynced, by the places of their tables in the pack.
+
+    (A merge syncs the packs whose tables it replaces.)
+    """
+    own = (segment for segment in manifest.segments if segment.pack_id == pack.id)
     return sorted((segment for segment in own if segment.offset >= pack.synced), key=lambda segment: segment.offset)
 
 
@@ -85,7 +92,9 @@ def _shortened(manifest: Manifest, pack: PackEntry, lost: int) -> Manifest:
     if not length:
         return manifest.without_pack(pack.id)
     gone = [segment for segment in _tail(manifest, pack) if segment.offset >= lost]
-    return manifest.with_segments(gone).with_pack(pack._replace(length=length))
+    # In the order of their numbers, as they came with their batches.
+    left = tuple(dictionary for dictionary in pack.dictionaries if dictionary.end <= length)
+    return manifest.with_segments(gone).with_pack(pack._replace(length=length, dictionaries=left))
 
 
 def _first_unwritten(
@@ -113,9 +122,13 @@ def _has_header(file: PackFile) -> bool:
 
 
 def _is_whole(file: PackFile, segment: SegmentEntry) -> bool:
+    from rsdos.index.compact import open_table  # Of packs that are only too short no table is read.
+
     end = _end(segment)
     try:
-        Segment(file.file, segment.offset, segment.length).verify()
+        table = open_table(file.file, segment.offset, segment.length)
+        if isinstance(table, Segment):
+            table.verify()  # Of a compact table all bytes have been checked.
         footer = file.read(end - FOOTER_SIZE, FOOTER_SIZE)
     except DamagedContainer:
         return False

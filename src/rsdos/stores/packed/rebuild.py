@@ -10,13 +10,13 @@ Killed at any moment, nothing is lost, and the next run does what is left.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, suppress
 
 from rsdos import names
 from rsdos.errors import DamagedContainer
 from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry
-from rsdos.index.merge import write_merged
+from rsdos.index.merge import Table, write_merged
 from rsdos.index.segment import Segment
 from rsdos.index.snapshot import Snapshot
 from rsdos.names import LAST_PACK
@@ -28,6 +28,9 @@ from rsdos.stores.packed.context import PackedContext
 from rsdos.stores.packed.evacuate import DamagedPackRewrite
 from rsdos.stores.packed.recovery import PackScan, ScannedPacks, scan_packs
 from rsdos.stores.quarantine import Quarantine
+
+_TOGETHER = 1 << 21
+"""Entries that are merged into one segment file: compact tables are decoded for it, 140 MB."""
 
 
 class Rebuild:
@@ -196,9 +199,9 @@ class Rebuild:
                 self._layout.storage.sync(names.pack(pack.id))
         self._layout.storage.sync_names(names.PACKED)
         number = max([0, *self._layout.segment_numbers(), result.base.next_segment - 1 if result.base else 0]) + 1
-        tables = result.tables
-        segments = write_merged(self._layout.storage, number, tables, list(result.packs)) if tables else []
-        self._fresh = segments
+        for tables in _groups(result.tables):
+            self._fresh += write_merged(self._layout.storage, number + len(self._fresh), tables, list(result.packs))
+        segments = self._fresh
         for segment in segments:
             self._layout.storage.sync(names.segment(segment.number))
         # Their names too, before that of the manifest: only they have the entries of a damaged pack.
@@ -244,4 +247,18 @@ class Rebuild:
     def _entry(self, pack: PackScan, was: PackEntry | None) -> PackEntry:
         is_full = pack.length >= self._config.pack_size_target
         sealed = bool(pack.faults) or is_full or (was is not None and was.sealed)
-        return PackEntry(pack.id, pack.length, pack.length, sealed, *pack.total())
+        return PackEntry(pack.id, pack.length, pack.length, sealed, *pack.total, dictionaries=pack.dictionaries)
+
+
+def _groups(tables: Sequence[Table]) -> Iterator[list[Table]]:
+    """Yield the tables in groups of bounded size. What is written of each is merged by later commits."""
+    group: list[Table] = []
+    count = 0
+    for table in tables:
+        if group and count + table.count > _TOGETHER:
+            yield group
+            group, count = [], 0
+        group.append(table)
+        count += table.count
+    if group:
+        yield group

@@ -7,6 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from rsdos.errors import DamagedContainer
+from rsdos.index.compact import CompactTable, open_table
+from rsdos.index.dictionaries import PackDictionary, numbered
 from rsdos.index.entries import Entries
 from rsdos.index.index import Index
 from rsdos.index.manifest import WHOLE_PACK, Manifest, PackEntry, SegmentEntry
@@ -14,7 +16,7 @@ from rsdos.index.merge import Table
 from rsdos.index.segment import Segment
 from rsdos.index.snapshot import Snapshot
 from rsdos.layout import Layout
-from rsdos.model import DIGEST_BYTES, Counts, RecordFlag
+from rsdos.model import DIGEST_BYTES, Counts
 from rsdos.pack.reader import PackFile, check_header, open_pack
 from rsdos.pack.scanning import scan
 
@@ -37,11 +39,15 @@ class PackScan:
     """The packs that it replaces, by its tombstones."""
     most_named: int = 0
     """The highest id of a pack that a tombstone in it names."""
+    total: Counts = field(default_factory=Counts)
+    """All objects that were ever appended to the pack, as far as its tables list them."""
+    brought: list[tuple[int, Sequence[PackDictionary]]] = field(default_factory=list)
+    """Dictionaries that the manifest, and each of its tables, says it has; with the number of the first."""
 
-    def total(self) -> Counts:
-        """Return the counts of all objects that were ever appended to the pack, as far as its tables list them."""
-        tables = (table.entries() for table in self.tables)
-        return Counts.sum(entries.take(~entries.is_tombstone()).total for entries in tables)
+    @property
+    def dictionaries(self) -> tuple[PackDictionary, ...]:
+        """Those of the pack, in the order of their numbers."""
+        return numbered(self.brought, self.length)
 
 
 @dataclass(slots=True)
@@ -88,7 +94,7 @@ def scan_packs(
 
 
 def _pack(layout: Layout, container_id: bytes, pack_id: int, entry: PackEntry | None, limit: int | None) -> PackScan:
-    found = PackScan(pack_id)
+    found = PackScan(pack_id, brought=[(0, entry.dictionaries)] if entry else [])
     committed = entry.length if entry else 0
     try:
         file = open_pack(layout.storage, pack_id, container_id, any_header=True)
@@ -120,24 +126,24 @@ def _read(found: PackScan, file: PackFile, limit: int | None) -> None:
     found.faults += [f"no footer covers bytes {at} to {end}" for at, end in result.uncovered if at < found.length]
     for batch in result.batches:
         try:
-            segment = Segment(file.file, batch.segment_offset, batch.segment_length)
-            segment.verify()
+            table = open_table(file.file, batch.segment_offset, batch.segment_length)
+            entries = table.verify()
         except DamagedContainer as error:
             found.faults.append(error.reason)
             continue
-        entries = segment.entries()
         tombstone = entries.is_tombstone()
         inside = entries.in_extent(file.pack_id, batch.start, batch.segment_offset + 1)
         inside &= entries.ends_before(batch.segment_offset)
         good = tombstone | inside
-        found.tables.append(segment if good.all() else entries.take(good))
+        found.tables.append(table if good.all() else entries.take(good))
         found.ranges.append((batch.start, batch.segment_offset))
-        if segment.tombstones:
+        found.total += entries.take(inside & ~tombstone).total
+        found.brought.append((table.first_dictionary, table.dictionaries))
+        if table.tombstones:
             dead = entries.take(tombstone)
             named = (pack_id for pack_id in dead.counts() if pack_id <= MOST_PACK_ID)
             found.most_named = max(found.most_named, *named, 0)
-            whole = (r for r in segment.find(bytes(DIGEST_BYTES)) if r.flags & RecordFlag.TOMBSTONE)
-            found.replaces |= {r.pack_id for r in whole if r.offset == WHOLE_PACK and r.pack_id != file.pack_id}
+            found.replaces |= _replaced_by(file.pack_id, dead)
 
 
 def _add_index(layout: Layout, index: Index, result: ScannedPacks) -> None:
@@ -197,17 +203,18 @@ def snapshot_from_packs(layout: Layout, container_id: str, manifest: Manifest | 
 
 def _replaced(found: _Found) -> set[int]:
     """Return the packs that a tombstone of another pack kills as a whole."""
-    replaced = set()
+    replaced: set[int] = set()
     for entry, segment in zip(found.entries, found.segments, strict=True):
         if segment.tombstones:
-            records = segment.find(bytes(DIGEST_BYTES))
-            replaced |= {
-                record.pack_id
-                for record in records
-                if record.flags & RecordFlag.TOMBSTONE and record.offset == WHOLE_PACK
-                if record.pack_id != entry.pack_id
-            }
+            replaced |= _replaced_by(entry.pack_id, Entries.of_records(segment.find(bytes(DIGEST_BYTES))))
     return replaced
+
+
+def _replaced_by(pack_id: int, entries: Entries) -> set[int]:
+    """Return the packs that tombstones in this pack kill as a whole."""
+    dead = entries.take(entries.is_tombstone() & (entries.prefixes == 0))
+    whole = (record.pack_id for record in dead if not any(record.digest) and record.offset == WHOLE_PACK)
+    return {*whole} - {pack_id}
 
 
 class _Found:
@@ -238,12 +245,15 @@ class _Found:
             # Behind the last batch of a pack that no manifest names are the bytes of a dead writer.
             if pack.length or start < length:
                 self.damage = self.damage or DamagedContainer(path, "no footer covers what stands here", start)
+        brought: list[tuple[int, Sequence[PackDictionary]]] = [(0, pack.dictionaries)]
         for batch in result.batches:
             try:
-                segment = Segment(file.file, batch.segment_offset, batch.segment_length)
+                table = open_table(file.file, batch.segment_offset, batch.segment_length)
+                segment = table.as_segment() if isinstance(table, CompactTable) else table
             except DamagedContainer as error:
                 self.damage = self.damage or error
                 continue
+            brought.append((table.first_dictionary, table.dictionaries))
             self.segments.append(segment)
             self.entries.append(
                 SegmentEntry(
@@ -254,4 +264,4 @@ class _Found:
                     length=batch.segment_length,
                 )
             )
-        return pack._replace(length=length)
+        return pack._replace(length=length, dictionaries=numbered(brought, length))

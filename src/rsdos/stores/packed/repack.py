@@ -9,10 +9,10 @@ from itertools import accumulate
 from rsdos import names
 from rsdos.codecs.checksum import crc32, crc32_of_each
 from rsdos.errors import Busy, DamagedContainer, DamagedObject, DecodeError
+from rsdos.index.compact import open_table
 from rsdos.index.entries import Entries
 from rsdos.index.liveness import with_dead_counts
 from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry, segment_name
-from rsdos.index.segment import Segment
 from rsdos.index.snapshot import ReadRange, Snapshot, coalesce
 from rsdos.model import FRAME_SIZE, Durability, RecordFlag
 from rsdos.pack.reader import PackFile
@@ -96,9 +96,9 @@ class Repack:
         group: list[Entries] = []
         tombstones: list[Entries] = []
         for batch in found.batches:
-            table = snapshot.named.get((0, pack.id, batch.segment_offset))
-            if table is None:  # It was merged.
-                table = Segment(file.file, batch.segment_offset, batch.segment_length)
+            segment = snapshot.of_batch(pack.id, batch.segment_offset)
+            # Its table is read where it was merged.
+            table = segment or open_table(file.file, batch.segment_offset, batch.segment_length)
             entries = table.entries()
             is_tombstone = entries.is_tombstone()
             dead = entries.take(is_tombstone)

@@ -98,7 +98,7 @@ class PackRewrite:
             self._finish(tombstones.take(slice(at, at + MOST_ENTRIES)))
 
     def _finish(self, entries: Entries) -> None:
-        self._segments.append(self.target.finish_batch(entries.sort()))
+        self._segments.append(self.target.finish_batch(entries))
 
     def commit(self, finish: Callable[[Manifest, Manifest], Manifest]) -> None:
         """Do step 4 to 6. ``finish`` gets the newest manifest and the next one, and returns that with its dead counts.
@@ -120,7 +120,7 @@ class PackRewrite:
             return finish(newest, manifest)
 
         # 6. Commit.
-        manifest = self._context.index.commit(change, Durability.FULL)
+        manifest = self._context.index.commit(change, Durability.FULL, self.target.fresh)
         if synced:
             self.target.committed(manifest)
 

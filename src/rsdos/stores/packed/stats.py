@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from rsdos import names
 from rsdos.config import Config
 from rsdos.index.index import Index
-from rsdos.index.manifest import Manifest
+from rsdos.index.manifest import Manifest, SegmentName
 from rsdos.index.snapshot import Snapshot
 from rsdos.index.state import Losses
 from rsdos.layout import Layout
@@ -35,10 +35,10 @@ def open_index(layout: Layout, config: Config) -> Index:
 
         return without_cut(layout, manifest)
 
-    def without_unwritten(manifest: Manifest) -> Manifest:
+    def without_unwritten(manifest: Manifest, known: Collection[SegmentName]) -> Manifest:
         from rsdos.stores.packed.lost import without_unwritten
 
-        return without_unwritten(layout, container_id, manifest)
+        return without_unwritten(layout, container_id, manifest, known)
 
     return Index(layout, config.container_id, recovered, check_pack, Losses(without_cut, without_unwritten))
 

@@ -218,7 +218,7 @@ class PackedBatch:
 
         def finish() -> None:
             nonlocal synced
-            written.append(Entries.joined(self._tables).sort())
+            written.append(Entries.joined(self._tables))
             self._tables.clear()
             segments.append(pack.finish_batch(written[-1]))
             synced = pack.sync(self._durability)
@@ -241,7 +241,7 @@ class PackedBatch:
         elif self._durability is Durability.FULL:
             # Only under the lock is it known whether the large one belongs to the batch: little is left to sync then.
             pack.writer.sync()
-        manifest = self._index.commit(change, self._durability)
+        manifest = self._index.commit(change, self._durability, pack.fresh)
         pack.committed(manifest)
         if pack.pack.id not in self.pack_ids:
             self.pack_ids.append(pack.pack.id)

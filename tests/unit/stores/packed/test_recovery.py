@@ -59,7 +59,7 @@ def test_an_undamaged_pack_has_no_faults_and_counts_what_the_manifest_counts(con
     assert result.base is not None and not result.gone and not result.rest
     (entry,) = result.base.packs
     pack = result.packs[entry.id]
-    assert (pack.faults, pack.length, pack.total()) == ([], entry.length, entry.total)
+    assert (pack.faults, pack.length, pack.total) == ([], entry.length, entry.total)
 
 
 def test_without_any_manifest_the_packs_give_every_object_and_the_counts(container: Container) -> None:
@@ -81,9 +81,9 @@ def test_a_batch_beyond_an_older_manifest_counts_unless_its_writer_is_alive(cont
     older_manifest(container)
     with Container(container.path) as again:
         (pack,) = scanned(again).packs.values()
-        assert pack.total().objects == 3
+        assert pack.total.objects == 3
         (pack,) = scanned(again, busy=(pack.id,)).packs.values()
-        assert pack.total().objects == 2 and not pack.faults
+        assert pack.total.objects == 2 and not pack.faults
 
 
 def test_a_damaged_footer_is_a_fault_and_hides_only_its_own_batch(container: Container) -> None:
