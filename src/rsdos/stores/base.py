@@ -1,12 +1,12 @@
-"""What every store has in common: the verbs by key, made from a few lookups by digest that differ from store to store.
+"""The base of all stores: the verbs by key, made from a few lookups by digest that each store has in its own way.
 
-A **lookup** answers from the version of the store that is loaded, the *visible* objects: None, or nothing, for an
-object that is not visible. When a lookup finds nothing, the verbs ask whether that version is still the latest; if not,
-they look again in the next. Only when the answer is stable is an object missing (design, section 3).
+A **lookup** answers from the loaded version of the store, its *visible* objects; for an object that is not visible it
+returns None. If a lookup finds nothing, the verbs check whether that version is still the latest; if not, they look up
+again in the next. An object is missing only when the answer is stable (docs/design.md, section 4).
 
-Beside writers that never rest no answer would ever be stable, and none has to be. Say that an object is there all the
-time, and that a lookup does not find it. When that lookup came to the loose files, the object was in a pack; so it is
-in the version that is loaded after the lookup. `LOOKUPS` is more than the two lookups that this takes.
+Beside writers that commit without a pause no answer would ever be stable, and none has to be. Assume that an object
+exists all the time, and a lookup does not find it. Then the object was in a pack when that lookup searched the loose
+files, so it is in the version that is loaded next. `LOOKUPS` is more than the two lookups that this takes.
 """
 
 from __future__ import annotations
@@ -30,49 +30,49 @@ from rsdos.storage import posix
 from rsdos.stores import order
 
 CHUNK = 1 << 17
-"""Keys of a bulk call that are looked up together: 30 MB while that lasts."""
+"""Keys of a bulk call that are looked up together. They take 30 MB."""
 
 LOOKUPS = 4
-"""Lookups, each in a newer version, that have to find nothing before that is the answer."""
+"""Lookups, each in a newer version, after which an object that was never found is missing."""
 
 MOST_LOOKUPS = 100
-"""Lookups, each in a newer version, that may meet what has gone since: each time a repack between two calls."""
+"""Lookups, each in a newer version, that may find a pack removed: each time a repack has run between two calls."""
 
 _T = TypeVar("_T")
 
 
 class KnownCheck(Protocol):
-    """Says which of some objects are there already, each in a good copy that is as durable as it should be."""
+    """The question which objects the container has already, in good copies that are as durable as they should be."""
 
     def __call__(
         self, digests: Sequence[bytes], trust: Trust, /, raws: Sequence[BytesLike] | None = None
     ) -> Sequence[Copy]:
-        """Return what there is of each object. ``raws`` are their bytes, where the caller has them."""
+        """Return the copy of each object. ``raws`` are their bytes, if the caller has them."""
 
 
 class Store(ABC):
     """The reading verbs of `rsdos.protocols.ObjectStore`; any number of threads."""
 
     hash: HashType
-    """What keys are made with."""
+    """The hash that makes the keys."""
 
     # The lookups.
 
     @abstractmethod
     def read(self, digest: bytes) -> bytes | None:
-        """Return the verified bytes of one object. Raises `DamagedObject`."""
+        """Return the verified bytes of one object. Raise `DamagedObject`."""
 
     @abstractmethod
     def frames(self, digest: bytes) -> Iterator[BytesLike] | None:
         """Return the verified bytes of one object, in parts of at most one frame; a smaller object is one part."""
 
     def has_hash(self, digest: bytes) -> bool:
-        """Whether an object is visible and its bytes are those of its key. Reads it to its end."""
+        """Return whether an object is visible and its bytes have the hash of its key. Read it to its end."""
         hasher = self.hash.new()
         try:
             parts = self.frames(digest)
             if parts is None:
-                return False  # Not the hash of nothing, which is that of the empty object.
+                return False  # Hashing nothing would give the key of the empty object.
             for part in parts:
                 hasher.update(part)
         except DamagedObject:
@@ -89,10 +89,10 @@ class Store(ABC):
 
     @abstractmethod
     def read_many(self, digests: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
-        """Yield (position, bytes) of those that are visible, in storage order. Raises `DamagedObject`."""
+        """Yield (position, bytes) of the visible objects, in storage order. Raise `DamagedObject`."""
 
     def read_lists(self, digests: Sequence[bytes]) -> Iterator[tuple[Sequence[int], Sequence[bytes]]]:
-        """`read_many` as lists of positions and of bytes: as many objects at a time as the store reads together."""
+        """Yield the same as `read_many`, in lists of positions and of bytes, for as many objects as one read takes."""
         for at, data in self.read_many(digests):
             yield (at,), (data,)
 
@@ -101,7 +101,7 @@ class Store(ABC):
         """Return which of the objects are visible."""
 
     def may_have(self, digest: bytes) -> bool:
-        """Whether an object is visible, good or not; also True where damage leaves that open."""
+        """Return whether an object is visible, good or not; True if damage hides the answer."""
         try:
             return self.contains_many((digest,))[0]
         except DamagedContainer:
@@ -117,21 +117,21 @@ class Store(ABC):
     ) -> list[Copy]:
         """Return which of the objects are visible, and whether their copies are good.
 
-        ``raws`` are their bytes, where the caller has them: comparing with these takes a tenth of hashing.
+        ``raws`` are their bytes, if the caller has them: a comparison takes a tenth of the time of a hash.
 
-        Under full durability a good copy is on stable storage: it is put there, or counts as missing.
+        Under full durability a good copy is on stable storage: this call puts it there, or says that it is missing.
         """
 
     def version(self) -> object:
-        """Return the version that lookups go to from now on, until a refresh by this thread or another."""
+        """Return the version that lookups use from now on, until a refresh by this thread or another."""
         return None
 
     def has_version(self) -> bool:
-        """Whether a version is loaded already; else the next lookup, or `version`, loads the latest."""
+        """Return whether a version is loaded. If not, the next lookup, or `version`, loads the latest."""
         return True
 
     def is_latest(self, version: object) -> bool:
-        """Whether ``version``, taken before a lookup, is still all there is."""
+        """Return whether ``version``, which was taken before a lookup, is still the latest."""
         return True
 
     def refresh(self) -> None:
@@ -142,13 +142,13 @@ class Store(ABC):
     """Seconds, for `order.is_due`."""
 
     _asked = -inf
-    """When it was last asked whether the loaded version is the latest."""
+    """The time of the last check whether the loaded version is the latest."""
 
     def _keep_current(self) -> None:
-        """Load a newer version before an answer that rests on the loaded one alone; at most once a second."""
+        """Load a newer version, if there is one, before the loaded one alone answers. Once a second at most."""
         now = self.clock()
         if order.is_due(self._asked, now):
-            # A version that this very lookup loads is the latest.
+            # If none is loaded yet, this lookup loads the latest.
             if self.has_version() and not self.is_latest(self.version()):
                 self.refresh()
             self._asked = now
@@ -156,7 +156,7 @@ class Store(ABC):
     # The verbs.
 
     def lookup(self, find: Callable[[bytes], _T | None], key: str) -> _T:
-        """Return what a lookup finds of an object once its answer is stable. Raises `ObjectNotFound`, `InvalidKey`."""
+        """Return the stable answer of a lookup for an object. Raise `ObjectNotFound`, `InvalidKey`."""
         digest = self.hash.parse_key(key)
         result = find(digest)
         if result is None:
@@ -169,7 +169,7 @@ class Store(ABC):
         return result
 
     def look_again(self, most: int, exhausted: Callable[[], Exception] | None = None) -> Iterator[None]:
-        """Yield once for each lookup to make: the next in the latest version, until none came during a lookup.
+        """Yield once for each lookup to make, each in the latest version, until no newer one came during a lookup.
 
         After ``most`` lookups stop, or raise ``exhausted``. The caller leaves the loop when it has its answer.
         """
@@ -183,13 +183,13 @@ class Store(ABC):
             raise exhausted()
 
     def extract(self, key: str) -> bytes:
-        """Return the bytes of one object. Raises `ObjectNotFound`, `DamagedObject`, `InvalidKey`."""
-        # `lookup`, without the call where the first lookup finds it.
+        """Return the bytes of one object. Raise `ObjectNotFound`, `DamagedObject`, `InvalidKey`."""
+        # As `lookup`, with one call less if the first lookup finds the object.
         data = self.read(self.hash.parse_key(key))
         return self.lookup(self.read, key) if data is None else data
 
     def open(self, key: str) -> io.BufferedReader:
-        """Return a seekable binary stream of one object; see `extract`. Its reads raise `DamagedObject`."""
+        """Return a seekable binary stream of one object. Raise as `extract` does. Its reads raise `DamagedObject`."""
         return self.lookup(self.stream, key)
 
     def parts(self, key: str) -> Iterator[BytesLike]:
@@ -197,18 +197,18 @@ class Store(ABC):
         return self.lookup(self.frames, key)
 
     def meta(self, key: str) -> ObjectMeta:
-        """Return sizes, codec and place of one object, as of a second ago at most.
+        """Return sizes, codec and place of one object. They may be a second old.
 
-        Raises `ObjectNotFound`, `InvalidKey`.
+        Raise `ObjectNotFound`, `InvalidKey`.
         """
         self._keep_current()
         return self.lookup(self.describe, key)
 
     def extract_to(self, key: str, path: str | os.PathLike[str]) -> int:
-        """Write one object to a file, in the memory of two frames; return its size.
+        """Write one object to a file, in the memory of two frames. Return its size.
 
-        The file appears whole or not at all, and replaces a regular file that is there. It is not synced. Raises what
-        `extract` does, `InvalidOption` when something that is no regular file is there, and OSError.
+        The file appears whole or not at all, and replaces a regular file. It is not synced. Raise what `extract`
+        raises, `InvalidOption` if anything but a regular file has the path, and OSError.
         """
         return write_out(self.lookup(self.frames, key), os.fspath(path))
 
@@ -219,10 +219,10 @@ class Store(ABC):
     @overload
     def extract_many(self, keys: Iterable[str], *, missing: Missing) -> Iterator[tuple[str, bytes | None]]: ...
     def extract_many(self, keys: Iterable[str], *, missing: Missing = "raise") -> Iterator[tuple[str, bytes | None]]:
-        """Yield (key, bytes) of many objects, of every 131,072 keys in storage order and each once.
+        """Yield (key, bytes) of many objects: for every 131,072 keys in storage order, each once.
 
-        ``missing`` says what to do about keys that are not there, after those that are: "raise" `ObjectNotFound`,
-        "skip" them, or yield (key, None) ("none"). Memory: 8 MiB of objects at a time, or one that is larger.
+        ``missing`` says what to do about keys without an object, after all others: "raise" `ObjectNotFound`, "skip"
+        them, or yield (key, None) ("none"). Memory: 8 MiB of objects at a time, or one that is larger.
         """
         if missing not in ("raise", "skip", "none"):
             raise InvalidOption(f'missing is "raise", "skip" or "none", not {missing!r:.40}')
@@ -249,14 +249,14 @@ class Store(ABC):
                 yield from ((key, None) for key in todo)
 
     def has(self, key: str) -> bool:
-        """Whether there is an object of this key; that there is, as of a second ago at most. Raises `InvalidKey`.
+        """Return whether there is an object of this key; True may be a second old. Raise `InvalidKey`.
 
-        It may be deleted at any time. To make sure that an object is there insert it, whatever this says.
+        Another process may delete it at any time: to be sure of an object, insert it, whatever this returns.
         """
         return self.has_many((key,))[0]
 
     def has_many(self, keys: Iterable[str]) -> list[bool]:
-        """`has` for each key, in the order given."""
+        """Return `has` for each key, in the order given."""
         keys = iter(keys)
         answers: list[bool] = []
         while chunk := list(islice(keys, CHUNK)):
@@ -284,11 +284,11 @@ class Store(ABC):
 
 
 _FEW = 1 << 10
-"""Keys up to which numpy is not imported for them."""
+"""For so many keys or fewer numpy is not imported."""
 
 
 def _has_twice(keys: Sequence[str], digests: Sequence[bytes]) -> bool:
-    """Whether any key is there twice; this may be True where none is."""
+    """Return whether any key is given twice; it may return True if none is."""
     if len(keys) <= _FEW:
         return len(set(keys)) < len(keys)
     from rsdos.index.entries import all_differ
@@ -299,13 +299,13 @@ def _has_twice(keys: Sequence[str], digests: Sequence[bytes]) -> bool:
 def _picked(keys: Sequence[str], positions: Sequence[int]) -> Sequence[str]:
     """Return the keys at some positions.
 
-    In random order each is a wait for memory: 0.35 us one by one as they are wanted, 0.14 in one call for all.
+    In random order each key waits for memory: 0.35 us if each is picked when it is needed, 0.14 in one call for all.
     """
     return itemgetter(*positions)(keys) if len(positions) > 1 else [keys[at] for at in positions]
 
 
 def rest_of(count: int, found: Sequence[Sequence[int]]) -> list[int]:
-    """Return those of ``count`` positions, ascending, that are in none of the lists. None is in two of them."""
+    """Return those of ``count`` positions, ascending, that are in none of the lists. No position is in two lists."""
     if sum(map(len, found)) == count:
         return []
     absent = bytearray(b"\1") * count
@@ -317,7 +317,7 @@ def rest_of(count: int, found: Sequence[Sequence[int]]) -> list[int]:
 def ask_for_rest(
     answers: list[Copy], digests: Sequence[bytes], copies: Callable[[Sequence[bytes]], Sequence[Copy]]
 ) -> list[Copy]:
-    """Return ``answers``, with what another store says of those objects of which there is no good copy."""
+    """Return ``answers``, completed by those of another store for the objects without a good copy."""
     if answers.count(Copy.MISSING) == len(answers):
         return list(copies(digests)) if answers else answers
     rest = [at for at, copy in enumerate(answers) if copy is not Copy.GOOD]
@@ -328,9 +328,9 @@ def ask_for_rest(
 
 
 def first_good(digest: bytes, copies: Iterable[Callable[[], Iterator[BytesLike]]]) -> Iterator[BytesLike]:
-    """Yield the parts of an object from the first of its copies; where that is damaged, go on in the next.
+    """Yield the parts of an object from the first of its copies. Where that is damaged, continue with the next.
 
-    Each copy yields only what it has verified. Raises `DamagedObject` when the last is damaged as well.
+    Each copy yields only verified parts. Raise `DamagedObject` if the last copy is damaged as well.
     """
     done = 0
     reason = "there is no copy of it"
@@ -354,10 +354,10 @@ def first_good(digest: bytes, copies: Iterable[Callable[[], Iterator[BytesLike]]
 
 
 def write_out(parts: Iterator[BytesLike], path: str) -> int:
-    """Write a file from parts, so that it appears whole or not at all; return its size."""
+    """Write a file from parts, so that it appears whole or not at all. Return its size."""
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):
-            raise InvalidOption(f"{path}: is there already, and is not a regular file")
+            raise InvalidOption(f"{path}: exists already, and is not a regular file")
     except FileNotFoundError:
         pass
     temporary = os.path.join(os.path.dirname(path), f".rsdos-{os.urandom(8).hex()}.part")
@@ -369,6 +369,6 @@ def write_out(parts: Iterator[BytesLike], path: str) -> int:
             os.rename(temporary, path)
     except OSError as error:
         if os.path.basename(error.filename or "") == os.path.basename(temporary):
-            error.filename = path  # Nobody knows the temporary name.
+            error.filename = path  # The user does not know the temporary name.
         raise
     return size

@@ -1,4 +1,4 @@
-"""What checks and maintenance of stored objects report, whatever the store and the container version."""
+"""The reports of checks and maintenance of stored objects, for every store and container version."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from rsdos.storage.descriptors import Descriptor
 
 
 class Depth(Enum):
-    """How far a check goes."""
+    """How deep a check goes."""
 
     QUICK = "quick"
-    """Structure, sizes and the CRC-32 of stored bytes; of version 1, which has no CRCs, the rows of the index."""
+    """Structure, sizes and the CRC-32 of stored bytes; in version 1, which has no CRCs, the rows of the index."""
     FULL = "full"
-    """All that, and every object is decoded and hashed."""
+    """The same, and every object is decoded and hashed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is not as it should be, in the file ``path``, relative to the container.
+    """A finding about the file ``path``, relative to the container.
 
-    ``key`` is that of the object concerned, if it is one. ``is_damage``: else a leftover or somebody else's file.
-    ``objects`` cannot be read for it, and are named by no other finding; some may have another copy.
+    ``key`` is that of the damaged object, if the finding is about one. ``is_damage`` is False for leftovers and foreign
+    files. ``objects`` is the number of objects that cannot be read because of it, and that no other finding names; some
+    may have another copy.
     """
 
     path: str
@@ -39,10 +40,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A step of a check: ``objects`` copies of ``length`` stored bytes were looked at, two of an object that has two.
+    """A step of a check: ``objects`` copies of ``length`` stored bytes were checked. An object may have two copies.
 
-    The check can be taken up again from ``position``: a byte of a pack, or the name of a directory of loose objects;
-    0 says nothing new.
+    The check can be resumed from ``position``: a byte of a pack, or the name of a directory of loose objects; 0 stands
+    for the position of the step before.
     """
 
     objects: int = 0
@@ -53,7 +54,7 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A share of all keys, from 0 to 1, always the same: those whose bytes 8 to 12, as a number, are small."""
+    """A share of all keys, from 0 to 1. It always has the same keys: those whose bytes 8 to 12 are a small number."""
 
     share: float = 1.0
     bound: int = field(init=False)
@@ -66,9 +67,9 @@ class Sample:
 
 
 class Shares:
-    """How much of the stored ``length`` of an object of ``size`` its raw parts are, as they come: steps of progress.
+    """Turns the raw parts of an object of ``size`` into steps of progress, in bytes of its stored ``length``.
 
-    So an object of many gigabytes makes progress while it is read.
+    So the progress of an object of many gigabytes shows while it is read.
     """
 
     def __init__(self, length: int, size: int) -> None:
@@ -76,10 +77,10 @@ class Shares:
         self._size = size
         self._done = 0
         self.told = 0
-        """Stored bytes of which there was a step."""
+        """The stored bytes of all steps so far."""
 
     def step(self, part: BytesLike) -> Checked:
-        """Of one more part."""
+        """Return the step of the next part."""
         self._done += len(part)
         share = min(self._length * self._done // max(self._size, 1), self._length) - self.told
         self.told += share
@@ -87,16 +88,16 @@ class Shares:
 
 
 class PacksCheck(ABC):
-    """A check of the packed objects as they were when it was made. One thread; nothing is written.
+    """A check of the packed objects as they were when this object was made. One thread; it writes nothing.
 
-    The caller keeps packs in place (`Engine.protect_packs`) from before it is made until it is done. What others do in
-    that time is no finding: bytes that were committed stay as they are, or are looked up anew.
+    The caller keeps packs in place (`Engine.protect_packs`) from before the check is made until it is done. Changes by
+    others in that time are no findings: committed bytes do not change, and moved objects are looked up again.
     """
 
     @property
     @abstractmethod
     def lengths(self) -> Mapping[int, int]:
-        """The packs to check, ascending, and how many bytes of each; asked again, also those to which objects moved."""
+        """Return the packs to check, ascending, with their bytes. A later call adds packs to which objects moved."""
 
     @abstractmethod
     def structure(self) -> Iterator[Finding]:
@@ -104,16 +105,16 @@ class PacksCheck(ABC):
 
     @abstractmethod
     def pack(self, pack_id: int, start: int) -> Iterator[Checked]:
-        """Check one pack in the order of its bytes, the objects in it from ``start`` on; in steps of bounded size."""
+        """Check the objects of one pack from byte ``start`` on, in their order. Yield steps of bounded size."""
 
     @abstractmethod
     def leftovers(self) -> Iterator[Finding]:
-        """What is there and belongs to nothing, from the beginning to now. Called once, at the end."""
+        """Yield the files and tails that belonged to nothing from the beginning until now. Called once, at the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reclaimed:
-    """What a collection of garbage removed: files, whole or their tails, and bytes of them."""
+    """The result of a garbage collection: the number of files that were removed or cut, and their bytes."""
 
     files: int
     length: int
@@ -121,10 +122,10 @@ class Reclaimed:
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """A pack that was written anew: ``objects`` of ``size`` raw bytes were copied, ``freed`` bytes are less on disk.
+    """The result of rewriting a pack: ``objects`` of ``size`` raw bytes were copied, ``freed`` bytes of disk are free.
 
-    ``damaged`` are the keys of those whose bytes were not good: they were copied as they are. ``is_gone`` says whether
-    the old pack is unlinked; where a long reader was in the way, the next collection of garbage does it.
+    ``damaged`` are the keys of objects with damaged bytes, which were copied unchanged. ``is_gone`` says whether the
+    old pack is unlinked; if a long reader was in the way, the next garbage collection does it.
     """
 
     objects: int
@@ -135,9 +136,9 @@ class Rewritten:
 
 
 class FilePrefix(NamedTuple):
-    """The first ``length`` bytes of a file, which do not change any more; ``name`` is relative to the container.
+    """The first ``length`` bytes of a file, which do not change any more. ``name`` is relative to the container.
 
-    ``file`` is open where the file may be unlinked before it is copied.
+    ``file`` is open if the file may be unlinked before it is copied.
     """
 
     name: str
@@ -146,13 +147,13 @@ class FilePrefix(NamedTuple):
 
     @property
     def fd(self) -> int:
-        """The number of ``file``, -1 where there is none."""
+        """The descriptor of ``file``; -1 without one."""
         return -1 if self.file is None else self.file.fd
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """One state of the packed side: ``index`` names the files that the copy of the index is, ``pieces`` the rest."""
+    """One state of the packs, for a backup: ``index`` names the files of the copied index, ``pieces`` are the packs."""
 
     index: tuple[str, ...]
     pieces: tuple[FilePrefix, ...]
@@ -160,11 +161,11 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What a rebuild of the index did; ``is_changed``: whether there was anything to do.
+    """The result of a rebuild of the index. ``is_changed`` is False if there was nothing to do.
 
-    ``packs`` damaged packs were emptied. ``moved`` are the paths, in quarantine, of what was replaced. ``lost`` are the
-    keys of objects whose bytes are gone: they are damaged from now on. ``unknown`` more are gone, and not even their
-    keys are known.
+    ``packs`` is the number of damaged packs that were emptied. ``moved`` are the paths, in quarantine, of replaced
+    files. ``lost`` are the keys of objects whose bytes are gone: they are damaged from now on. ``unknown`` is the
+    number of further lost objects, whose keys are lost too.
     """
 
     is_changed: bool = False
@@ -175,9 +176,9 @@ class Rebuilt:
 
 
 class VerifiedObject(NamedTuple):
-    """An object of at most one frame, decoded and hashed, beside its stored form.
+    """An object of at most one frame, decoded and hashed, together with its stored form.
 
-    ``codec`` is None where only this store reads that form.
+    ``codec`` is None if only this store reads that form.
     """
 
     digest: bytes

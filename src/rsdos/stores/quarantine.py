@@ -1,4 +1,4 @@
-"""Quarantine: where a repair puts what it replaces or gives up. Nothing is removed there, and nothing overwritten."""
+"""Quarantine: a directory for files that a repair replaces or gives up. Nothing in it is removed or overwritten."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rsdos.storage.permissions import make_directory
 
 
 def free_name(path: str) -> str:
-    """Return this path, or the same with a number, that nothing has for a name."""
+    """Return this path if it is free, otherwise the same with a number."""
     number, name = 0, path
     while os.path.lexists(name):
         number += 1
@@ -30,21 +30,21 @@ class Quarantine:
     """
 
     def __init__(self, layout: Layout, name: str = "") -> None:
-        """``name``: of a new directory ``quarantine/<name>-<number>``; without one, ``quarantine/`` itself."""
+        """``name``: for a new directory ``quarantine/<name>-<number>``; without it, ``quarantine/`` itself is used."""
         self._layout = layout
         self._name = name
         self._directory = ""
         self.moved: list[str] = []
-        """The paths, in here, of files that were moved or linked."""
+        """The paths in the quarantine of files that were moved or linked there."""
 
     @property
     def is_used(self) -> bool:
-        """Whether anything was put here."""
+        """Whether anything was put into it."""
         return bool(self._directory)
 
     @property
     def directory(self) -> str:
-        """The directory; made, durably, at the first use."""
+        """The directory. The first use makes it, durably."""
         if not self._directory:
             self._directory = self._made()
         return self._directory
@@ -66,11 +66,11 @@ class Quarantine:
         raise AssertionError("unreachable")
 
     def free_path(self, name: str) -> str:
-        """Return a path in here that nothing has for a name: ``name``, or the same with a number."""
+        """Return a free path in the directory: ``name``, or the same with a number."""
         return free_name(os.path.join(self.directory, name))
 
     def link(self, path: str) -> None:
-        """Give a file another name in here, durably; nothing when it is gone, or has one already."""
+        """Give a file another name in the directory, durably. Do nothing if it is gone, or has such a name already."""
         if not os.path.lexists(path):
             return
         target = os.path.join(self.directory, os.path.basename(path))
@@ -86,14 +86,14 @@ class Quarantine:
         self.moved.append(target)
 
     def move(self, path: str) -> None:
-        """Move a file to here, over nothing; both names are there for a moment. The old directory is not synced."""
+        """Move a file here, overwriting nothing. For a moment it has both names. The old directory is not synced."""
         self.link(path)
         posix.remove(path)
 
     def copy(self, path: str, offset: int, length: int, name: str) -> None:
-        """Copy what there is of a range of a file to ``name``, synced; nothing when the file is gone.
+        """Copy the existing bytes of a range of a file to ``name``, and sync them. Do nothing if the file is gone.
 
-        A copy that is there already is written again. The directory is not synced: see `report`.
+        An existing copy is written again. The directory is not synced: see `report`.
         """
         target = os.path.join(self.directory, name)
         with suppress(FileNotFoundError), posix.open_for_reading(path) as source:
@@ -105,7 +105,7 @@ class Quarantine:
                 posix.sync_file(fd)
 
     def report(self, name: str, what: Mapping[str, object] | list[object]) -> str:
-        """Write a JSON document to ``name``, in the place of one that is there, durably; return its path."""
+        """Write a JSON document to ``name``, durably, and replace an older one. Return its path."""
         path = os.path.join(self.directory, name)
         posix.replace_file(path, json.dumps(what, indent=1).encode())
         posix.sync_directory(self.directory)

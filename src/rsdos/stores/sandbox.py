@@ -1,9 +1,9 @@
-"""The sandbox: where unfinished files live, in one directory per writer; the first small one of a writer, beside them.
+"""The sandbox: the directory of unfinished files. Each writer has a directory in it; its first small file has none.
 
-The name of either tells the writer (boot id, pid, random); a ``flock`` on it tells whether that writer is alive,
-whatever the host, the container or the pid namespace. The kernel frees it with the process. To make, lock and remove a
-directory costs ten times what the lock of one file does: too much for a program that opens a container to store one
-object (ADR 13).
+The name of such a directory or first file identifies the writer (boot id, pid, random). A ``flock`` on it shows that
+the writer is alive, also on another host or in another pid namespace; the kernel frees it with the process. Making,
+locking and removing a directory costs ten times as much as locking one file: too much for a program that opens a
+container to store one object (ADR 13).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rsdos.storage.directory import Directory
 from rsdos.storage.permissions import inherit, is_shared, make_directory, share
 
 _MOST_TRIES = 1000
-"""Times that a file or directory is made anew because a collection of garbage took it before it was locked."""
+"""Times that a file or directory is made again because a garbage collection removed it before it was locked."""
 
 
 @lru_cache
@@ -38,9 +38,9 @@ def _boot_id() -> str:
 
 
 class _Directory(Working):
-    """An open directory, for as long as there is a reference: to resolve a name in it takes half the time of a path.
+    """An open directory. Opening a name relative to it takes half the time of a path.
 
-    It is closed with the last of them and not by hand; and in a forked child, which makes one of its own.
+    It is closed with its last reference, not by a call; and in a forked child, which makes one of its own.
     """
 
     __slots__ = ("opener", "path")
@@ -60,22 +60,25 @@ class WriterDirectory(NamedTuple):
 
 
 class Sandbox:
-    """The unfinished files of one writer. Made at the first file; any number of threads; a fork makes its own."""
+    """The unfinished files of one writer. The first file makes the directory. Any number of threads.
+
+    A forked child makes its own directory.
+    """
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._root = layout.sandbox
         self.next_name = map(str, itertools.count()).__next__
-        """Makes a name that no other file of this writer has."""
+        """Returns a name that no other file of this writer has."""
         self._directories: dict[str, WriterDirectory] = {}
-        """All that this process has, by the paths of their directories: two threads may each make the first."""
+        """All directories of this process, by their paths: two threads may each make the first."""
         self.current: WriterDirectory | None = None
-        """Where files are made."""
+        """The directory in which files are made."""
         self._is_begun = False
-        """Whether the first file was asked for, since the last `close`."""
+        """Whether the first file was made since the last `close`."""
 
     def first_file(self) -> SandboxFile:
-        """`new_file` for `write_one`: the first is locked itself, and has no directory made for it."""
+        """Return a new file for `write_one`. The first one is locked itself, and gets no directory."""
         if self._is_begun or self.current:
             return self.new_file()
         self._is_begun = True
@@ -90,7 +93,7 @@ class Sandbox:
                 self._layout.make(self._root)
                 continue
             try:
-                # A collection of garbage between these calls takes the file away: begin again then.
+                # A garbage collection between these calls removes the file: then begin again.
                 if locks.try_lock(file.fd) and os.fstat(file.fd).st_nlink:
                     inherit(path, file.fd)
                     return file
@@ -104,7 +107,7 @@ class Sandbox:
         """Return a new empty file; in a new directory if another thread's `close` has just removed the old one."""
         for _ in range(_MOST_TRIES):
             own = self.current
-            # Closed: the parent's, or that of a container that is garbage and works on all the same.
+            # A closed directory is the parent's, or the garbage collector has closed it while a finalizer inserts.
             if own is None or own.directory.fd < 0:
                 own = self._new_directory()
             directory, _, is_shared = own
@@ -127,10 +130,10 @@ class Sandbox:
             try:
                 make_directory(path)
             except FileNotFoundError:
-                # Not every copy of a container has its empty directories. Of one that is gone nothing is made anew.
+                # A copy of a container may lack its empty directories. If the container is gone, nothing is made again.
                 self._layout.make(self._root)
                 continue
-            # A collection of garbage between these calls takes the directory away: begin again then.
+            # A garbage collection between these calls removes the directory: then begin again.
             with suppress(FileNotFoundError):
                 lock = locks.try_acquire_directory(path)
                 if lock:
@@ -144,7 +147,7 @@ class Sandbox:
         return OSError(errno.ESTALE, reason, self._root)
 
     def collect_garbage(self) -> int:
-        """Remove what dead writers left; return how many files. A live writer's are never touched."""
+        """Remove the files of dead writers. Return how many. Files of live writers are never touched."""
         removed = 0
         mine = set(self._directories)
         try:
@@ -156,8 +159,8 @@ class Sandbox:
                 path = f"{self._root}/{name}"
                 if path in mine:
                     continue
-                with suppress(OSError):  # Among them: it is not ours, and stays.
-                    # Not what is merely ours to remove: disk-objectstore has unlocked files here that it writes.
+                with suppress(OSError):  # Also `NotOurs`: a foreign file stays.
+                    # Files that may be removed need not be dead: disk-objectstore writes unlocked files here.
                     if root.form.below(name) is not None and stat.S_ISREG(root.status(name).st_mode):
                         removed += _collect_file(root, name)
                         continue
@@ -172,7 +175,7 @@ class Sandbox:
         return removed
 
     def close(self) -> None:
-        """Give the directories up that this process has; one that another thread still uses stays. Idempotent."""
+        """Remove the directories of this process, except one that another thread still uses. Idempotent."""
         self._is_begun = False
         if self._directories:
             for own in list(self._directories.values()):
@@ -180,13 +183,13 @@ class Sandbox:
                     self._forget(own)
 
     def _forget(self, own: WriterDirectory) -> None:
-        """Let go of a directory that is gone, and not of one that another thread has made since."""
+        """Forget a directory that is gone, but not one that another thread has made since."""
         self._directories.pop(own.directory.path, None)
         if self.current is own:
             self.current = None
 
     def _give_up(self, own: WriterDirectory) -> bool:
-        """Remove a directory and release its lock, if it is empty. Only let go of a parent process's."""
+        """Remove a directory and release its lock, if it is empty. Only forget that of a parent process."""
         if own.directory.fd < 0:
             return True
         try:
@@ -201,7 +204,7 @@ class Sandbox:
 
 
 class SandboxFile:
-    """A new file in the sandbox, appended to and read back; `close` removes it unless it was moved away."""
+    """A new file in the sandbox, for appending and reading back. `close` removes it unless it was moved away."""
 
     __slots__ = ("_directory", "_highest", "_name", "fd", "is_moved", "position")
 
@@ -220,11 +223,11 @@ class SandboxFile:
 
     @property
     def path(self) -> str:
-        """Where it is until it is moved."""
+        """The path of the file until it is moved."""
         return f"{self._directory.path}/{self._name}"
 
     def write(self, buffers: Sequence[BytesLike]) -> int:
-        """Append; return the offset of the first byte."""
+        """Append the buffers. Return the offset of the first byte."""
         if self._directory.fd < 0:
             self._directory.refuse_closed(self.path)
         offset = self.position
@@ -232,27 +235,27 @@ class SandboxFile:
         return offset
 
     def write_one(self, data: bytes) -> None:
-        """Write what is all of it."""
+        """Write the whole content of the file."""
         if self._directory.fd < 0:
             self._directory.refuse_closed(self.path)
         self.position = posix.write_at(self.fd, 0, data)
 
     def read(self, offset: int, length: int) -> bytes:
-        """Read back."""
+        """Return bytes that were written."""
         return posix.read_at(self.fd, offset, length)
 
     def rewind(self, offset: int) -> None:
-        """Append from ``offset`` on."""
+        """Append from ``offset`` on next."""
         self._highest = max(self._highest, self.position)
         self.position = offset
 
     def finish(self) -> None:
-        """Cut off what a rewind left behind the end."""
+        """Cut off the bytes that a rewind has left after the end."""
         if self._highest > self.position:
             os.ftruncate(self.fd, self.position)
 
     def move(self, target: str) -> None:
-        """Rename it, over a file that is there. Raises FileNotFoundError when the target's directory is not there."""
+        """Rename it, replacing an existing file. Raise FileNotFoundError if the target directory is missing."""
         try:
             os.rename(self._name, target, src_dir_fd=self._directory.fd)
         except OSError as error:
@@ -261,17 +264,17 @@ class SandboxFile:
         self.is_moved = True
 
     def close(self) -> None:
-        """Close, and remove what still has the file's first name, unless it is a parent's. Idempotent."""
+        """Close it, and remove the file if it still has its first name, unless it is a parent's. Idempotent."""
         if self.fd >= 0:
-            # First: what is interrupted behind this is done again with the last reference.
+            # First: if a later step is interrupted, it is done again with the last reference.
             try:
                 if not self.is_moved and self._directory.fd >= 0:
                     posix.remove(self._name, self._directory.fd)
             except OSError:
-                self._close()  # What cannot be removed is not tried again here: a collection of garbage does.
+                self._close()  # If the file cannot be removed, a garbage collection tries again.
                 raise
             self._close()
-            # A kept traceback keeps this object alive. It is not to keep the directory open too.
+            # A traceback that is kept keeps this object alive. It must not keep the directory open too.
             del self._directory
 
     def _close(self) -> None:
@@ -293,31 +296,31 @@ class LoneFile(SandboxFile):
         self._highest = self.position = 0
         self.is_moved = False
         self._file = Working(iter(()))
-        self._file.take(posix.opening_new(path))  # By now it can be closed, whatever this raises.
+        self._file.take(posix.opening_new(path))  # From here on it can be closed, whatever this raises.
 
     @property
     def fd(self) -> int:  # type: ignore[override]
-        """The number, -1 once it is closed, and in a forked child."""
+        """The descriptor; -1 once it is closed, and in a forked child."""
         return self._file.fd
 
     @property
     def path(self) -> str:
-        """Where it is until it is moved."""
+        """The path of the file until it is moved."""
         return self._name
 
     def write_one(self, data: bytes) -> None:
-        """Write what is all of it."""
+        """Write the whole content of the file."""
         self._file.refuse_closed(self._name)
         posix.write_at(self.fd, 0, data)
 
     def move(self, target: str) -> None:
-        """Rename it, over a file that is there. Raises FileNotFoundError when the target's directory is not there."""
+        """Rename it, replacing an existing file. Raise FileNotFoundError if the target directory is missing."""
         self._file.refuse_closed(self._name)
         os.rename(self._name, target)
         self.is_moved = True
 
     def close(self) -> None:
-        """Close, and remove what still has the file's first name, unless it is a parent's. Idempotent."""
+        """Close it, and remove the file if it still has its first name, unless it is a parent's. Idempotent."""
         try:
             if not self.is_moved and self.fd >= 0:
                 posix.remove(self._name)
@@ -326,8 +329,8 @@ class LoneFile(SandboxFile):
 
 
 def _collect_file(root: Directory, name: str) -> bool:
-    """Remove the file of a writer if that is dead; return whether it was."""
-    # For writing: NFS makes of flock a lock for that.
+    """Remove the file of a writer if that writer is dead. Return whether it was."""
+    # Opened for writing: NFS turns flock into a lock that needs that.
     with Working(opening(name, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=root.fd)) as fd:
         return locks.try_lock(fd) and root.remove(name)
 

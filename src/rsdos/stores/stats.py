@@ -1,4 +1,4 @@
-"""Counts of what packs hold: the same record for both versions."""
+"""Counts of the objects in packs: the same record for both versions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from rsdos.index.manifest import PackEntry
 from rsdos.model import Counts
 
 MIN_DEAD = 0.2
-"""At a fifth of dead bytes a repack writes four bytes to win one: about where log-structured stores settle."""
+"""The share of dead bytes from which on a repack is worth it. At a fifth it writes four bytes to free one, as
+log-structured stores commonly do."""
 
 
 def is_worth_a_repack(pack: PackEntry, min_dead: float = MIN_DEAD) -> bool:
@@ -21,9 +22,9 @@ def is_worth_a_repack(pack: PackEntry, min_dead: float = MIN_DEAD) -> bool:
 class PackedStats(NamedTuple):
     """The packed side of a container, each key counted once. ``index_length`` are the bytes of the index's files.
 
-    ``is_recovered`` says that the index was read from the packs, because a part of it is damaged; ``damage`` is what
-    was wrong with one of these, if anything was. ``manifest`` is the number of the newest manifest and ``segments`` how
-    many are live, 0 where there is no such thing.
+    ``is_recovered`` says that the index was read from the packs, because a part of it is damaged; ``damage`` describes
+    damage in one of these packs, "" for none. ``manifest`` is the number of the newest manifest, ``segments`` the
+    number of live segments; both are 0 in version 1.
     """
 
     packs: tuple[PackEntry, ...]

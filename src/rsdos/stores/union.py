@@ -24,7 +24,7 @@ from rsdos.stores.packs import PackStore
 from rsdos.streams.sources import take
 
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
-"""What the file system answers when writing is not allowed."""
+"""Errors of the file system when writing is not allowed."""
 
 NO_LOCKS = "its file system has no locks (flock): see docs/concurrency.md"
 
@@ -32,12 +32,12 @@ _T = TypeVar("_T")
 
 
 class Objects(Store):
-    """The objects of a container, wherever they are. Any number of threads.
+    """All objects of a container, packed and loose. Any number of threads.
 
-    Lookups go to the visible packs first and to the loose files then. An object that is packed and cleaned between the
-    two is found by the next lookup, because the visible packs are not the latest then.
+    Lookups search the visible packs first, then the loose files. An object that is packed and cleaned between the two
+    is found by the next lookup, because the visible packs are not the latest any more.
 
-    The two stores do not know each other: whether the container has an object already is decided here.
+    The two stores do not know each other. This class decides whether the container has an object already.
     """
 
     def __init__(self, root: str, loose: LooseStore, packed: PackStore) -> None:
@@ -125,7 +125,7 @@ class Objects(Store):
                 found.append(positions)
                 yield positions, payloads
         except DamagedContainer:
-            # One by one: a loose copy answers for what the index cannot tell, or the damage is raised.
+            # One by one: where the index cannot answer, a loose copy does, or the damage is raised.
             for at in rest_of(len(digests), found):
                 one = self.read(digests[at])
                 if one is not None:
@@ -160,7 +160,7 @@ class Objects(Store):
             raise
 
     def _refuse(self, error: OSError) -> None:
-        """Raise what `writing` makes of an error, if that is another error; name the file that it does not name."""
+        """Raise the error that `writing` turns this one into, if any. Give the error of a full disk a path."""
         if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
             error.filename = self._root
         if error.errno in locks.UNSUPPORTED:
@@ -174,10 +174,10 @@ class Objects(Store):
 
     @property
     def loose_writer(self) -> LooseInsert:
-        """The way in for many loose objects; made at the first use, which most programs that only read never get to."""
+        """The inserter of many loose objects. The first use makes it; programs that only read never do."""
         writer = self._loose_writer
         if writer is None:
-            # Of two threads that are the first each has its own: what they share is made already.
+            # Two threads may each make one at the first use. These share everything that must be shared.
             packed = partial(self.packed.check_copies, durability=self.packed.durability)
             writer = self._loose_writer = self.loose.writer(packed)
         return writer
@@ -185,16 +185,16 @@ class Objects(Store):
     def _known(
         self, digests: Sequence[bytes], trust: Trust, /, raws: Sequence[BytesLike] | None = None
     ) -> Sequence[Copy]:
-        """Return what there is of objects that are to be packed. The writer makes packed copies durable, if need be."""
+        """Return the copies of objects that are to be packed. The writer makes packed copies durable if necessary."""
         answers = self.packed.own_copies(digests, trust, raws)
         durability = self.packed.durability
         return ask_for_rest(answers, digests, partial(self.loose.check_copies, trust=trust, durability=durability))
 
     def insert(self, source: Source, *, to: Place | str = Place.LOOSE) -> str:
-        """Store one object, in a file of its own unless ``to`` says otherwise; return its key once it is durable."""
+        """Store one object, in a file of its own unless ``to`` says otherwise. Return its key once it is durable."""
         if to is not Place.LOOSE:
             return self.insert_many((source,), to=to)[0]
-        # Most of what is inserted is small, and faster than a file is made elsewhere: by the shortest way.
+        # The short way for a small object with a raw file, the most frequent insert.
         try:
             data = source if type(source) is bytes and len(source) <= FRAME_SIZE else take(source)
             if isinstance(data, bytes) and self.loose.is_raw:
@@ -202,7 +202,7 @@ class Objects(Store):
                 key = digest.hex()
                 publisher = self.loose.publisher
                 target = publisher.path_of(key)
-                # Whatever is odd or gone by the end is looked at the longer way.
+                # If anything is odd, or gone by the end, the object takes the longer way below.
                 if os.access(target, os.F_OK):
                     is_there = publisher.use_copy(data, target)
                 elif self.packed.may_have(digest):
@@ -217,10 +217,10 @@ class Objects(Store):
             raise
 
     def _has_packed(self, digest: bytes, data: bytes) -> bool:
-        """Return whether an object has a good and durable copy in a pack, which nobody deleted while that was read.
+        """Return whether an object has a good and durable copy in a pack, which was not deleted while it was read.
 
-        Steps 1, 6 and 7 of `rsdos.stores.loose.insert` for one object: the version is looked at behind all that takes
-        time, and none of that is newer than the lookup.
+        These are steps 1, 6 and 7 of `rsdos.stores.loose.insert` for one object. After all steps that take time the
+        version is still the latest, so the lookup was the last one.
         """
         version = self.packed.version()
         copies = self.packed.check_copies((digest,), Trust.VERIFY, self.packed.durability, (data,))
@@ -235,7 +235,7 @@ class Objects(Store):
         compress: CompressMode | str = CompressMode.AUTO,
         trust: Trust | str = Trust.VERIFY,
     ) -> list[str]:
-        """Store many objects, in a pack unless ``to`` says otherwise; return their keys in order.
+        """Store many objects, in a pack unless ``to`` says otherwise. Return their keys in order.
 
         See `rsdos.stores.batch.insert_many` and `LooseInsert.insert_many`; ``compress`` and ``trust`` are for packs.
         """
@@ -247,7 +247,7 @@ class Objects(Store):
             return batch.insert_many(sources, self.packed.writer(self._known, trust=trusted), encoding)
 
     def collect_garbage(self) -> Reclaimed:
-        """See `PackMaintenance.collect_garbage`; what counts as safe is a copy in either store."""
+        """See `PackMaintenance.collect_garbage`. A copy in either store counts as safe."""
         return self.packed.maintenance.collect_garbage(partial(self.check_copies, durability=Durability.FULL))
 
     # The whole.
@@ -264,13 +264,13 @@ class Objects(Store):
 
     def __iter__(self) -> Iterator[str]:
         """Yield every key once. When damage hides some, raise `DamagedContainer` after all others."""
-        # Loose first: what is packed and cleaned in between is met among the packed, and not told twice because of
-        # this set: 150 bytes for each loose object that was not packed.
+        # Loose objects first: one that is packed and cleaned in between is found among the packed ones. This set keeps
+        # it from being yielded twice: 150 bytes for each loose object that was not packed.
         self.refresh()
         seen: set[str] = set()
         for chunk in self._loose_keys():
             keys = chunk
-            with suppress(DamagedContainer):  # It is raised behind the packed ones.
+            with suppress(DamagedContainer):  # It is raised after the packed ones.
                 keys = self._not_packed(chunk)
             seen.update(keys)
             yield from keys
@@ -286,11 +286,11 @@ class Objects(Store):
         yield from (key for key in self.packed.with_prefix(prefix) if key not in loose)
 
     def __len__(self) -> int:
-        # Counted again when packs changed during the count; where they always do, no count is more right than another.
+        # Count again if packs changed during the count. If they always do, no count is more right than another.
         packed = loose = 0
         for _ in range(3):
             self.refresh()
-            version = self.version()  # Before the first count: what is packed and cleaned between the two changes it.
+            version = self.version()  # Taken before both counts: packing and cleaning between them changes it.
             packed = self.packed.count()
             loose = sum(len(self._not_packed(keys)) for keys in self._loose_keys())
             if self.is_latest(version):

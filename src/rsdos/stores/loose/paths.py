@@ -1,4 +1,4 @@
-"""The files of loose objects: their names, where they are, and which are there."""
+"""The files of loose objects: their names, their paths, and finding, listing and removing them."""
 
 from __future__ import annotations
 
@@ -20,40 +20,41 @@ from rsdos.stores import order
 from rsdos.stores.order import FileId
 
 SUFFIXES = {Codec.RAW: "", Codec.ZLIB: ".zz", Codec.ZSTD: ".zst"}
-"""What a file's name ends with, by what is in it; see `rsdos.stores.loose.file`."""
+"""The suffix of a file's name for each codec; see `rsdos.stores.loose.file`."""
 
 _LIST_FROM = 256
-"""Digests from which on directories are listed rather than asked for each file, ..."""
+"""For at least so many digests, directories are listed, ..."""
 
 _LISTED_PER_LOOK = 16
-"""... unless they have more entries than this for each digest: a name costs 0.3 us to list, a miss 6 us to ask for, ...
+"""... unless a directory has more entries for each digest than this. Then each file is asked for.
 
-... and opening a directory 5 us, as much as 16 names.
+Listing costs 0.3 us for each name, and 5 us to open the directory, as much as 16 names. Asking for a missing file costs
+6 us.
 """
 
 
 _REMOVERS = 4
 """Threads that remove files, each in directories of its own.
 
-10,000 files of 1 KB on ext4: 17 us each by one, 10 by four. Where each is discarded from the device as it goes (the
-mount option, without a journal), 600 and 150.
+10,000 files of 1 KB on ext4: 17 us each with one thread, 10 with four. With the mount option ``discard`` and without a
+journal, 600 and 150.
 """
 
 _REMOVE_TOGETHER_FROM = 256
-"""Files from which on that pays for the threads."""
+"""Files from which on the threads are worth their cost."""
 
 _HEX = frozenset("0123456789abcdef")
 _T = TypeVar("_T")
 
 
 def codecs_of(config: Config) -> tuple[Codec, ...]:
-    """Return the codecs that loose files of a container may be in, the one to look for first before."""
+    """Return the codecs that loose files of a container may have. The first is the one to look for first."""
     codec = config.loose_codec.codec
     return (Codec.RAW,) if codec is Codec.RAW else (codec, Codec.RAW)
 
 
 class SeenFile(NamedTuple):
-    """A file of a loose object, as it was at a plan."""
+    """A file of a loose object at the moment of a plan."""
 
     digest: bytes
     codec: Codec
@@ -61,7 +62,7 @@ class SeenFile(NamedTuple):
 
 
 class LooseNames:
-    """The contents of ``loose/``, by name alone; no object is read. Any number of threads."""
+    """The files in ``loose/``, by their names alone: no object is read. Any number of threads."""
 
     def __init__(self, layout: Layout, hash_type: HashType, codecs: Sequence[Codec]) -> None:
         """``codecs``: see `codecs_of`."""
@@ -76,24 +77,24 @@ class LooseNames:
         return self._layout.loose_file(digest.hex()) + SUFFIXES[codec]
 
     def files(self, digest: bytes) -> list[str]:
-        """Return the files of one object that are there."""
+        """Return the existing files of one object."""
         files = [path for codec in self._codecs if _is_file(path := self.path(digest, codec))]
         return self._found(digest, files)
 
     def has(self, digest: bytes) -> bool:
-        """Whether there is a file of an object."""
+        """Return whether an object has a file."""
         return self._found(digest, any(_is_file(self.path(digest, codec)) for codec in self._codecs))
 
     def _found(self, digest: bytes, answer: _T) -> _T:
-        """Return the same answer. Raises `NotOurs` where there is one that came by a link in a directory's place."""
+        """Return the same answer. Raise `NotOurs` if there is one, and a link in place of a directory led to it."""
         if answer:
             self._layout.check_loose(self._layout.loose_directory(digest.hex()))
         return answer
 
     def occupied(self, digests: Sequence[bytes]) -> list[int]:
-        """Return the positions of the digests in whose places something is.
+        """Return the positions of the digests that have a file, of any kind, in their place.
 
-        To ask for a name takes a third of the time of opening what is not there. Raises `NotOurs`.
+        Asking for a name takes a third of the time of opening a missing file. Raise `NotOurs`.
         """
         possible = self.possible(digests)
         if not possible:
@@ -111,7 +112,7 @@ class LooseNames:
     def possible(self, digests: Sequence[bytes]) -> Sequence[int]:
         """Return the positions of the digests that may have a file; all others have none.
 
-        Most bulk lookups are for what is not here: a listing tells that of all the digests of a directory at once.
+        Most bulk lookups are for objects that are not loose: one listing answers that for all digests of a directory.
         """
         count = len(digests)
         if count < _LIST_FROM:
@@ -125,7 +126,7 @@ class LooseNames:
                     return range(count)
                 prefix = os.path.basename(directory) if self._layout.loose_prefix_len else ""
                 names.update(prefix + self._stem(name) for name in some)
-        except PermissionError:  # A directory may let its files be opened, and not be listed.
+        except PermissionError:  # The files of a directory may be readable when the directory is not.
             return range(count)
         return [at for at, key in enumerate(spell_digests(digests)) if key in names] if names else ()
 
@@ -148,7 +149,7 @@ class LooseNames:
                 yield self._hash.parse_keys(filter(self._hash.is_key, keys))
 
     def seen(self) -> Iterator[list[SeenFile]]:
-        """Yield the files of loose objects, in a list for each directory, and what tells each from a later one."""
+        """Yield the files of loose objects with their identities, in a list for each directory."""
         for directory, names in self._directories():
             prefix = os.path.basename(directory) if self._layout.loose_prefix_len else ""
             files = []
@@ -208,7 +209,7 @@ class LooseNames:
         yield from filter(self._hash.is_key, found)
 
     def remove(self, digests: Sequence[bytes]) -> list[bytes]:
-        """Remove the files of objects, whichever they are by now; return the objects that had one."""
+        """Remove the present files of objects. Return the objects that had one."""
         suffixes = [SUFFIXES[codec] for codec in self._codecs]
         cut = self._layout.loose_prefix_len
         removed: set[bytes] = set()
@@ -222,7 +223,7 @@ class LooseNames:
         return [digest for digest in digests if digest in removed] if removed else []
 
     def remove_seen(self, files: Sequence[SeenFile]) -> list[bytes]:
-        """Remove files, unless another has the name by now; return the objects that lost one, each once."""
+        """Remove files, unless another file has the name by now. Return the objects that lost one, each once."""
         cut = self._layout.loose_prefix_len
         removed: set[bytes] = set()
 
@@ -240,9 +241,9 @@ class LooseNames:
     def _in_each(
         self, those: Sequence[_T], key_of: Callable[[_T], str], do: Callable[[Directory, Sequence[_T]], None]
     ) -> None:
-        """Do something about some objects, sorted by key, in each open directory that their files would be in.
+        """Call a function for groups of objects, sorted by key, with the open directory of their files.
 
-        Each directory is opened once, from ``loose/``, and not for each name. A few threads share many objects.
+        Each directory is opened once, from ``loose/``. A few threads share the work if there are many objects.
         """
         from rsdos.codecs.workers import Threads
 

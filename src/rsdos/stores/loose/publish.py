@@ -1,4 +1,4 @@
-"""Giving one loose object its name: from a file in the sandbox to a file that an insert may acknowledge.
+"""Publishing one loose object: the steps from a file in the sandbox to a file that an insert may acknowledge.
 
 The steps have the numbers of `rsdos.stores.loose.insert`, which does the same for many objects.
 """
@@ -21,7 +21,7 @@ from rsdos.stores.sandbox import Sandbox, SandboxFile, WriterDirectory
 
 
 class LoosePublisher:
-    """Puts whole objects under their names, one at a time. Any number of threads and processes."""
+    """Gives complete objects their names, one at a time. Any number of threads and processes."""
 
     def __init__(
         self,
@@ -31,25 +31,25 @@ class LoosePublisher:
         durability: Durability,
         refuse_another: Callable[[], None],
     ) -> None:
-        """``refuse_another`` raises when another container has taken this one's path.
+        """``refuse_another`` raises if another container has taken this one's path.
 
-        No lock prevents that, and nobody would find the file.
+        No lock prevents that, and nobody would find a file that is written there.
         """
         self.names = names
         self.directories = directories
         self.sandbox = sandbox
         self.is_durable = durability is Durability.FULL
-        """Whether what is acknowledged has to survive a power loss."""
+        """Whether an acknowledged object must survive a power loss."""
         self.refuse_another = refuse_another
         self.path_of = names.raw_path
         """Return the path of an object's raw file, by its key."""
         self._seen = directories.seen
 
     def insert(self, data: bytes, target: str) -> bool:
-        """Store an object of at most one frame in a new raw file; return whether that was there at the last look.
+        """Store an object of at most one frame in a new raw file. Return whether the last lookup found the file.
 
-        Return False also when a directory has gone: the caller then inserts the object by `LooseInsert.insert_many`.
-        This is the hot path of small inserts: each call counts.
+        Return False also if a directory was removed: the caller then inserts the object by `LooseInsert.insert_many`.
+        This is the hot path of small inserts, where each call counts.
         """
         own = self.sandbox.current
         if own is None or own.is_shared:
@@ -57,7 +57,7 @@ class LoosePublisher:
         return self._insert_next(data, target, own)
 
     def use_copy(self, data: bytes, target: str) -> bool:
-        """Do step 1, 5 and 6 for an object that has a file; return whether it is good and was there to the end."""
+        """Do steps 1, 5 and 6 for an object with a file. Return whether it is good, and the last lookup found it."""
         directory = target[: target.rindex("/")]
         if directory not in self._seen:
             self.directories.ensure(directory)
@@ -72,19 +72,19 @@ class LoosePublisher:
             except OSError:
                 return False
             if self.is_durable:
-                # The file's writer may not have synced it yet, or may never do so.
+                # The writer of the file may not have synced it yet, or may never do so.
                 try:
                     posix.sync_file(fd)
                 except OSError as error:
                     if error.errno != errno.EIO:
                         raise
-                    return self._insert_first(data, target)  # Another sync of this file could not be believed.
+                    return self._insert_first(data, target)  # A later sync of this file could not be trusted.
                 self.directories.sync_one(directory)
             self.refuse_another()
             return order.is_still_there(FileId.of(os.fstat(fd)), FileId.at(target))
 
     def _insert_first(self, data: bytes, target: str) -> bool:
-        """Do step 2 to 6 for one object; return whether the file was there at the last look."""
+        """Do steps 2 to 6 for one object. Return whether the last lookup found the file."""
         file = self.sandbox.first_file()
         try:
             # 2. Write a file in the sandbox.
@@ -94,12 +94,12 @@ class LoosePublisher:
             file.close()
 
     def _insert_next(self, data: bytes, target: str, own: WriterDirectory) -> bool:  # noqa: PLR0912  each call counts
-        """`_insert_first` for a later object, without making and dropping an object for it: 3 us of 27 on tmpfs.
+        """Do `_insert_first` for a later object, without a Python object for its file: that saves 3 us of 27 on tmpfs.
 
-        Return False also where a directory has gone.
+        Return False also if a directory was removed.
         """
         sandbox = own.directory
-        if sandbox.fd < 0:  # It belongs to a parent process, or to a container that is garbage and still works.
+        if sandbox.fd < 0:  # It belongs to a parent process, or the garbage collector has closed it.
             return False
         name = self.sandbox.next_name()
         directory = target[: target.rindex("/")]
@@ -139,9 +139,9 @@ class LoosePublisher:
         return False
 
     def place(self, digest: bytes, parts: Iterable[BytesLike]) -> str:
-        """Write an object, whose parts the caller has verified, to a raw file; return its path.
+        """Write an object, whose parts the caller verifies, to a raw file. Return its path.
 
-        Raises `Busy` when others delete the file each time it was published.
+        Raise `Busy` if others delete the file each time it was published.
         """
         path = self.names.path(digest, Codec.RAW)
         file = self.sandbox.new_file()
@@ -158,7 +158,7 @@ class LoosePublisher:
         raise Busy(path, "others, which delete it whenever it was inserted")
 
     def publish(self, file: SandboxFile, target: str) -> bool:
-        """Do step 3 to 6 for a file; return whether it was there at the last look."""
+        """Do steps 3 to 6 for a file. Return whether the last lookup found it."""
         if self.is_durable:
             # 3. Sync the file.
             posix.sync_file(file.fd)
@@ -170,7 +170,7 @@ class LoosePublisher:
         return self._settle(file.fd, directory, target)
 
     def _settle(self, fd: int, directory: str, target: str) -> bool:
-        """Do step 5 and 6; return whether the file was there at the last look."""
+        """Do steps 5 and 6. Return whether the last lookup found the file."""
         # 5. Sync the directory.
         self.directories.sync_one(directory)
         self.refuse_another()
@@ -178,7 +178,7 @@ class LoosePublisher:
         return order.is_still_there(FileId.of(os.fstat(fd)), FileId.at(target))
 
     def move(self, file: SandboxFile, target: str) -> str:
-        """Do step 4: rename a file to its place; return the directory that it is in then."""
+        """Do step 4: rename a file to its place. Return its directory there."""
         directory = target[: target.rindex("/")]
         if directory not in self._seen:
             self.directories.ensure(directory)
@@ -197,7 +197,7 @@ class LoosePublisher:
         file.move(target)
 
     def copied(self, file: SandboxFile) -> SandboxFile:
-        """Return a new file in the sandbox with the bytes of one that was published, and deleted since."""
+        """Return a new file in the sandbox with the bytes of a file that was published, and deleted since."""
         copy = self.sandbox.new_file()
         try:
             for at in range(0, os.fstat(file.fd).st_size, FRAME_SIZE):

@@ -40,7 +40,7 @@ class LooseStore(Store):
         self._durability = durability
         self._codecs = codecs_of(config)
         self.is_raw = self._codecs == (Codec.RAW,)
-        """Whether an object's file has its bytes as they are."""
+        """Whether new files are raw: they have the bytes of the object, and nothing else."""
         self.sandbox = Sandbox(layout)
         self.names = LooseNames(layout, self.hash, self._codecs)
         self._codec = config.loose_codec
@@ -48,7 +48,7 @@ class LooseStore(Store):
         self.publisher = LoosePublisher(self.names, self._directories, self.sandbox, durability, layout.refuse_another)
 
     def close(self) -> None:
-        """Give up the writer's place in the sandbox; the next insert takes another."""
+        """Remove the writer's directory in the sandbox. The next insert makes another."""
         self.sandbox.close()
 
     def remove_empty_directories(self) -> None:
@@ -58,7 +58,7 @@ class LooseStore(Store):
     # Lookups.
 
     def _from_good_copy(self, digest: bytes, use: Callable[[LooseFile], _T]) -> _T | None:
-        """Return what ``use`` makes of the object's file; None when there is none."""
+        """Return what ``use`` returns for the first good file of the object; None if it has no file."""
         reason = ""
         self._layout.check_loose(self._layout.loose_directory(digest.hex()))
         for codec in self._codecs:
@@ -76,7 +76,7 @@ class LooseStore(Store):
                 reason = error.strerror or str(error)
             else:
                 if reason:
-                    log_warning("object %s: passed over a damaged loose file: %s", digest.hex(), reason)
+                    log_warning("object %s: skipped a damaged loose file: %s", digest.hex(), reason)
                 return result
         if reason:
             raise DamagedObject(digest.hex(), f"{reason} (loose)")
@@ -88,7 +88,7 @@ class LooseStore(Store):
 
     def read(self, digest: bytes) -> bytes | None:
         if self.is_raw:
-            # The common case: raw, whole, and read at once. Anything odd is read the longer way.
+            # The common case: raw, complete, and read at once. Every other case takes the longer way below.
             path = self._layout.checked_loose_file(digest.hex())
             try:
                 data = read_small(path, os.open)
@@ -101,10 +101,10 @@ class LooseStore(Store):
         return self._from_good_copy(digest, LooseFile.read)
 
     def raw_many(self, digests: Iterable[bytes]) -> Iterator[bytes | None]:
-        """Yield the bytes in each object's raw file, not verified; None where there is none of at most one frame.
+        """Yield the unverified bytes of each object's raw file; None if there is no such file of at most one frame.
 
-        Three system calls each. The caller hashes the bytes in bulk, and reads what is None or wrong another way.
-        Neighbours in one directory are opened by their names in it: a tenth of the time.
+        Three system calls for each. The caller hashes the bytes in bulk; for None or wrong bytes it calls `read`.
+        Neighbours in one directory are opened by their names in it, which takes a tenth of the time.
         """
         for directory, group in groupby(map(bytes.hex, digests), self._layout.loose_directory):
             cut = self._layout.loose_prefix_len
@@ -155,7 +155,7 @@ class LooseStore(Store):
         durability: Durability,
         raws: Sequence[BytesLike] | None = None,
     ) -> list[Copy]:
-        """As promised: what is good was so, and under its name, when all had been read and synced."""
+        """See `Store.check_copies`. Good copies were good, and had their names, after all had been read and synced."""
         todo = self.names.occupied(digests)
         answers = [Copy.MISSING] * len(digests)
         if not todo:
@@ -174,10 +174,10 @@ class LooseStore(Store):
     def _copies_at(
         self, digests: Sequence[bytes], positions: Iterable[int], trust: Trust, durability: Durability
     ) -> dict[int, tuple[Copy, LeantOn | None]]:
-        """Return what there is of the objects at some positions, and, of a good copy, which file that is."""
+        """Return the copies of the objects at some positions and, of a good copy, the file."""
         answers = {at: self._copy(digests[at], trust, durability) for at in positions}
         if durability is Durability.FULL:
-            # The writers of these files may not have synced their names yet, or may never do so.
+            # The writers of these files may not have synced the names yet, or may never do so.
             directories = {os.path.dirname(leant_on.path) for _, leant_on in answers.values() if leant_on}
             if directories:
                 with Threads(SYNCS) as threads:
@@ -206,7 +206,7 @@ class LooseStore(Store):
     # Inserting.
 
     def writer(self, known_packed: KnownCheck) -> LooseInsert:
-        """Return a way in for many objects; ``known_packed`` says which of them have a good packed copy."""
+        """Return an inserter of many objects; ``known_packed`` says which of them have a good packed copy."""
         encoding = Encoding(CompressMode.AUTO, self._codec)
         return LooseInsert(self.hash, self.publisher, encoding, self._good_files, known_packed)
 
@@ -231,14 +231,14 @@ class LooseStore(Store):
         return self.names.with_prefix(prefix)
 
     def check(self, depth: Depth, sample: Sample) -> LooseCheck:
-        """Return a check of all that is here."""
+        """Return a check of all loose objects."""
         return LooseCheck(self._layout, self.hash, self._codecs, depth, sample)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
     def expand(self, digest: bytes) -> None:
-        """Replace a compressed file by a raw one. Raises `DamagedObject`; the file stays then."""
+        """Replace a compressed file by a raw one. Raise `DamagedObject`, and keep the file, if it is damaged."""
         parts = self.frames(digest)
         if parts is None:
             return
@@ -248,9 +248,9 @@ class LooseStore(Store):
                 self._layout.remove(self.names.path(digest, codec))
 
     def quarantine_damaged(self, digest: bytes, quarantine: Quarantine) -> None:
-        """Move the files of an object that are not good to quarantine, durably.
+        """Move the damaged files of an object to quarantine, durably.
 
-        A good file that an insert gives the name at the same time stays, or gets its name back.
+        If an insert puts a good file in the place of one at the same time, that file stays, or gets its name back.
         """
         directory = self._layout.loose_directory(digest.hex())
         self._layout.check_loose(directory)
@@ -283,17 +283,17 @@ class LooseStore(Store):
         return True
 
     def delete(self, digests: Sequence[bytes]) -> list[bytes]:
-        """Remove the files of some objects, durably; return which of them were there."""
+        """Remove the files of some objects, durably. Return the objects that had one."""
         removed = self.names.remove(digests)
         self._sync_removed(removed)
         return removed
 
     def delete_seen(self, files: Sequence[SeenFile]) -> list[bytes]:
-        """Remove some files, durably, unless another has the name by now; return of which objects one was removed.
+        """Remove some files, durably, unless another file has the name by now. Return the objects that lost one.
 
-        The caller holds the maintenance lock, so that nobody else removes. Between the lookup and the removal only an
-        insert can change what has the name: it replaces a damaged file, or a good one by one just like it. The object
-        was there at the plan, and may go (docs/concurrency.md).
+        The caller holds the maintenance lock, so no other process removes files. Between the lookup and the removal
+        only an insert can replace the file: a damaged one, or a good one by an equal one. The object existed at the
+        plan, and may be removed (docs/concurrency.md).
         """
         removed = self.names.remove_seen(files)
         self._sync_removed(removed)
@@ -306,12 +306,12 @@ class LooseStore(Store):
 
 
 def _put_back(path: str, name: str) -> None:
-    """Give a file its name back, unless another has it by now: that is an insert's, and as good."""
+    """Give a file its name back, unless another file has it by now: that is an insert's, and as good."""
     try:
         os.link(path, name)
     except FileExistsError:
         pass
-    except OSError:  # No hard links here.
+    except OSError:  # This file system has no hard links.
         os.rename(path, name)
         return
     posix.remove(path)
