@@ -1,1 +1,1 @@
-"""The packed store of container version 1: bare packs and an SQLite index, as disk-objectstore and rsdos 0.1 have."""
+"""The packed store of container version 1, that of disk-objectstore and rsdos 0.1: bare packs and an SQLite index."""

@@ -1,4 +1,4 @@
-"""Checking the packs of version 1: row by row, in the order of their bytes. There are no checksums but the hashes."""
+"""Checking the packs of version 1: row by row, in the order of their bytes. The only checksums are the hashes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Frames = Callable[[bytes], Iterator[BytesLike] | None]
 
 
 class V1PacksCheck(PacksCheck):
-    """See `PacksCheck`. disk-objectstore may do anything at the same time: what seems wrong is looked up anew."""
+    """See `PacksCheck`. disk-objectstore may change anything at the same time: a row that seems wrong is read again."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class V1PacksCheck(PacksCheck):
         depth: Depth,
         sample: Sample,
     ) -> None:
-        """``read``: gives the good ones among the objects of some rows, and the verified parts of one object."""
+        """``read`` returns the good objects of some rows, and the verified parts of one object."""
         self._layout = layout
         self._hash = hash_type
         self._database = database
@@ -50,7 +50,7 @@ class V1PacksCheck(PacksCheck):
     @property
     def lengths(self) -> Mapping[int, int]:
         if not self._damage:
-            # Also those to which objects were moved since: their rows lead there, and nowhere else.
+            # Also packs to which objects were moved since: their rows lead there, and nowhere else.
             with suppress(DamagedContainer):
                 self._ids.update(pack_id for pack_id in self._database.pack_ids() if pack_id >= -1)
         return {pack_id: posix.length_of(self._layout.pack(pack_id)) for pack_id in sorted(self._ids)}
@@ -91,7 +91,7 @@ class V1PacksCheck(PacksCheck):
         yield Checked(position=max(end, start))
 
     def _misplaced(self, row: Row, before: Row | None) -> Iterator[Finding]:
-        """What is wrong with the place that a row names; ``before`` is one whose bytes it begins in."""
+        """Yield the faults of the place of a row; ``before`` is a row whose bytes it overlaps."""
         path = self._layout.pack(row.pack_id)
         length = posix.length_of(path) if os.path.lexists(path) else -1
         reason = ""
@@ -129,7 +129,7 @@ class V1PacksCheck(PacksCheck):
         yield Checked(len(rows), length - told, tuple(findings), position)
 
     def _reason_of(self, row: Row, error: DamagedObject) -> str:
-        # A large one that was moved while it was read is not looked up anew by the reader.
+        # The reader does not look up again a large object that was moved while it was read.
         moved = self._database.find(row.key) if row.size and not self._is_still(row) else row
         if moved is None:
             return ""  # It is gone by now.

@@ -1,8 +1,9 @@
-"""Connections to the index of container version 1: how it is made, opened, kept and given up.
+"""Connections to the index of container version 1: making, opening, keeping and closing them.
 
-Nothing but SQLite opens the file while the container is in use. A process that closes a descriptor of it gives up all
-locks that it has on the file (POSIX), and with them those of SQLite's connections, unknown to it. The next program to
-close its last connection then takes itself for the last of all, and removes the log that ours go on to commit to.
+Only SQLite opens the file while the container is in use. A process that closes any descriptor of a file releases all of
+its locks on the file (POSIX), and so also those of SQLite's connections, which SQLite does not notice. Another program
+that closes its last connection would then take itself for the last user, and remove the log to which this process still
+commits.
 """
 
 from __future__ import annotations
@@ -30,38 +31,40 @@ _PATIENCE = 60.0
 """Seconds to wait for another program's lock: disk-objectstore commits a whole pack at once."""
 
 _MOST_VALUE = 1 << 20
-"""Bytes of a value, of which the longest of ours is a key, and of a statement, which may name a thousand of them."""
+"""The most bytes of a value, of which a key is the longest, and of a statement, which may have a thousand values."""
 
 _STEPS = 1 << 20
 """Steps of SQLite's machine (10 to 20 ms) between two checks whether a statement may continue."""
 
 _PATIENT = 50
-"""As often it may ask in one statement, and as often more as it has ..."""
+"""The number of checks that every statement may reach, ..."""
 
 _STEPS_PER_BYTE = 4
-"""... steps for each byte of the file: a row has 170 of these, and takes 30 of those in the longest statement."""
+"""... and the steps that it may take beyond, for each byte of the file. A row has 170 bytes, and takes 30 steps in the
+longest statement."""
 
 _log = logging.getLogger("rsdos")
 
 
 class Connection:
-    """A connection of one process, open to be written or not; one thread at a time uses it.
+    """A connection of one process, for reading or also for writing. One thread at a time uses it.
 
-    It is closed by `close`, or with the last reference: SQLite's own is part of a cycle, and would wait for the garbage
-    collector with its three descriptors. In a forked child it is not used, and not closed: SQLite forbids both.
+    It is closed by `close`, or with the last reference: SQLite's own object is part of a cycle, and would keep its
+    three descriptors until the garbage collector runs. In a forked child it is neither used nor closed: SQLite forbids
+    both.
     """
 
     patience = _PATIENT
 
     _getpid = staticmethod(os.getpid)
-    """Of the class: when the interpreter ends, the names of the module go before the last connections do."""
+    """An attribute of the class: when the interpreter ends, the module's names go before the last connections."""
 
     def __init__(self, path: str, how: str, *, is_immutable: bool = False) -> None:
         self.path = path
         self.pid = os.getpid()
         self.is_immutable = is_immutable
         self.writer: weakref.ref[object] | None = None
-        """The object that has begun a transaction and has to end it."""
+        """The object that has begun a transaction and must end it."""
         self._left: deque[int] = deque()
         self._sqlite: sqlite3.Connection | None = sqlite3.connect(
             f"file:{quote(path)}?{how}", uri=True, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
@@ -72,14 +75,14 @@ class Connection:
 
     @property
     def sqlite(self) -> sqlite3.Connection:
-        """Return SQLite's own connection. Raises `sqlite3.ProgrammingError` when it is closed."""
+        """Return SQLite's own connection. Raise `sqlite3.ProgrammingError` if it is closed."""
         if self._sqlite is None:
             raise sqlite3.ProgrammingError("this connection is closed")
         return self._sqlite
 
     @property
     def is_usable(self) -> bool:
-        """Whether it is open, and belongs to this process."""
+        """Whether the connection is open, and belongs to this process."""
         return self._sqlite is not None and self.pid == os.getpid()
 
     def guard(self) -> None:
@@ -89,7 +92,7 @@ class Connection:
             (sqlite3.SQLITE_LIMIT_LENGTH, _MOST_VALUE),
             (sqlite3.SQLITE_LIMIT_SQL_LENGTH, _MOST_VALUE),
             (sqlite3.SQLITE_LIMIT_TRIGGER_DEPTH, 1),
-            (sqlite3.SQLITE_LIMIT_ATTACHED, 1),  # VACUUM's own.
+            (sqlite3.SQLITE_LIMIT_ATTACHED, 1),  # VACUUM needs one.
         ):
             sqlite.setlimit(limit, most)
         if sys.version_info >= (3, 12):  # Before that nothing of ours needs them either: the schema has none of these.
@@ -100,17 +103,17 @@ class Connection:
         sqlite.set_progress_handler(self._left.popleft, _STEPS)
         sqlite.execute("PRAGMA trusted_schema=OFF")
         sqlite.execute("PRAGMA cell_size_check=ON")
-        sqlite.execute("PRAGMA cache_size=-2000")  # As it is, whatever the file says.
+        sqlite.execute("PRAGMA cache_size=-2000")  # SQLite's default, whatever the file says.
 
     def look_at_size(self) -> None:
-        """Allow a statement that goes through all rows as many steps as the present size of the file explains."""
+        """Set the steps that a statement over all rows may take, by the present size of the file."""
         length = sum(map(posix.length_of, (self.path, f"{self.path}-wal")))
         self.patience = _PATIENT + length * _STEPS_PER_BYTE // _STEPS
 
     def execute(self, query: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
-        """Execute a statement. One that takes more steps than the size of the file explains is interrupted.
+        """Execute a statement. If it takes more steps than the size of the file explains, it is interrupted.
 
-        The answers are fetched for as long as this is held.
+        Keep this connection while fetching the answers.
         """
         if len(self._left) < self.patience:
             self._left.extend(repeat(0, self.patience - len(self._left)))
@@ -125,7 +128,7 @@ class Connection:
         return self.execute(query, values).fetchone()
 
     def change(self, query: str, rows: Iterable[Sequence[object]]) -> int:
-        """Execute a statement for many rows; return how many were changed."""
+        """Execute a statement for many rows. Return how many were changed."""
         return self.sqlite.executemany(query, rows).rowcount
 
     def commit(self) -> None:
@@ -133,20 +136,20 @@ class Connection:
         self.execute("COMMIT")
 
     def undo(self) -> None:
-        """Roll back the open transaction, if this process has begun it. Raises nothing."""
+        """Roll back the open transaction, if this process has begun it. Never raise."""
         if self.is_usable:
             with suppress(sqlite3.Error):
                 self.sqlite.rollback()
 
     def version(self) -> object:
-        """Return a value that changes when others commit."""
+        """Return a value that changes when another connection commits."""
         if self.is_immutable:
             status = os.stat(self.path)
             return status.st_mtime_ns, status.st_size
         return self.one("PRAGMA data_version")
 
     def close(self) -> None:
-        """Close it. Idempotent."""
+        """Close the connection. Idempotent."""
         sqlite, self._sqlite = self._sqlite, None
         if sqlite is None:
             return
@@ -161,28 +164,28 @@ class Connection:
 
 
 def _keep_for_ever(connection: sqlite3.Connection) -> None:
-    """Keep a parent's connection beyond the end of the interpreter, which would close it.
+    """Keep a parent's connection from being closed at the end of the interpreter.
 
-    That would end the parent's transaction in the memory that both share.
+    Closing it would end the parent's transaction in the memory that both processes share.
     """
-    import ctypes  # Nobody else needs it.
+    import ctypes  # Needed only here.
 
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
 class CachedConnections:
-    """Connections that were given up at the end of a ``with`` block, the last few of them, for their threads.
+    """The last few connections that the ends of ``with`` blocks have kept.
 
     A program that opens and closes a container for each object (AiiDA does) pays 350 us for a connection, mostly
-    because the last one to close makes SQLite remove its log and the next one make it again; one that is kept costs 5.
+    because SQLite removes its log with the last connection and makes it again for the next. A kept one costs 5 us.
     """
 
     def __init__(self) -> None:
         self._connections: dict[tuple[str, int], Connection] = {}
-        """The connections of all threads, by path and thread. To take one out, or to list them, is one step."""
+        """The connections of all threads, by path and thread. Taking one out, or listing them, is one step."""
 
     def put(self, connection: Connection) -> None:
-        """Keep a connection, and drop the one that was kept longest."""
+        """Keep a connection, and drop the oldest kept one if there are too many."""
         if connection.is_usable and not connection.is_immutable and not connection.sqlite.in_transaction:
             self._connections[connection.path, threading.get_ident()] = connection
             for oldest in list(self._connections)[:-_MOST_PARKED]:
@@ -207,15 +210,15 @@ class CachedConnections:
 
 
 _MOST_PARKED = 8
-"""Two threads' worth of four containers, of three descriptors each."""
+"""Enough for two threads with four containers each. A connection has three descriptors."""
 
 parked = CachedConnections()
 
 
 def create_database(path: str) -> None:
-    """Make an empty index. Raises OSError; what SQLite cannot do there is `ReadOnlyContainer`.
+    """Make an empty index. Raise OSError, and `ReadOnlyContainer` if SQLite cannot work there.
 
-    A write-ahead log lets readers go on while somebody commits; it needs memory that processes share.
+    With a write-ahead log, readers are not blocked by a commit; it needs memory that processes share.
     """
     try:
         _create(path, "wal")
@@ -229,7 +232,7 @@ def create_database(path: str) -> None:
 
 def _create(path: str, journal: str) -> None:
     try:
-        # SQLite gives its log the rights of the file that is there.
+        # SQLite gives its log the permissions of the index.
         posix.create(path).close()
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             (mode,) = connection.execute(f"PRAGMA journal_mode={journal}").fetchone()
@@ -254,18 +257,18 @@ def connect(layout: V1Layout) -> Connection:
         return _opened(path, "mode=rw" if writable else "mode=ro")
     except sqlite3.OperationalError as error:
         if writable and (full := no_room(path, error)):
-            # To read an index without a log needs no room, to write it room for one.
+            # Reading an index without a log needs no room on the disk; writing it needs room for a log.
             if _has_log(path):
                 raise full from error
             return _opened(path, "mode=ro&immutable=1", is_immutable=True)
-        # Without locks this machine cannot write, and the index is read as on a read-only mount.
+        # Without locks the index cannot be written, and is read as on a read-only mount.
         is_lockless = writable and lacks_locks(layout.root)
         known = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR)
         if primary(error) not in known and not is_lockless:
             raise
         if (
             writable and not is_lockless and not posix.has_other_names(path)
-        ):  # Of another container as well: nothing is changed in it.
+        ):  # Another container shares the index: nothing is changed in it.
             _need_descriptors(path)
             return without_shared_memory(path)
         if _has_log(path):
@@ -279,16 +282,16 @@ def _has_log(path: str) -> bool:
 
 
 def _need_descriptors(path: str) -> None:
-    """Raise OSError when the descriptors ran out: SQLite needs three, and has no error of its own for that."""
+    """Raise OSError if there are no descriptors left: SQLite needs three, and has no error for that."""
     with ExitStack() as opened:
         for _ in range(3):
             opened.enter_context(posix.open_directory(os.path.dirname(path)))
 
 
 def _is_cut_short(connection: Connection) -> bool:
-    """Whether a part of the last page is missing: SQLite may take what is left of it for a table that is empty.
+    """Return whether a part of the last page is missing. SQLite might take the rest of it for an empty table.
 
-    Whole pages it misses itself. While there is a log or a journal the file may be shorter than it says.
+    SQLite itself notices missing whole pages. While there is a log or a journal the file may be shorter than it says.
     """
     (page,), (pages,) = (connection.one(f"PRAGMA {name}") for name in ("page_size", "page_count"))
     path = connection.path
@@ -307,7 +310,7 @@ def _opened(path: str, how: str, *, is_immutable: bool = False) -> Connection:
         check_schema(connection.sqlite, path)
         connection.look_at_size()
         names = {name for _, name, *_ in connection.all("PRAGMA table_info(db_object)")}
-        # Twice: the log may have been brought in and removed between two of the calls.
+        # Checked twice: the log may be merged into the file and removed between two of these calls.
         if _is_cut_short(connection) and _is_cut_short(connection):
             raise DamagedContainer(path, "the index is cut short")
         if not names >= COLUMNS:
@@ -320,8 +323,8 @@ def _opened(path: str, how: str, *, is_immutable: bool = False) -> Connection:
 
 
 def without_shared_memory(path: str) -> Connection:
-    """Give the write-ahead log up: in exclusive mode SQLite can read it without shared memory, once."""
-    # Not made, where it has just been replaced.
+    """Change from the write-ahead log to a journal: in exclusive mode SQLite can read the log without shared memory."""
+    # Never make the file: it may just be replaced.
     connection = sqlite3.connect(f"file:{quote(path)}?mode=rw", uri=True, timeout=_PATIENCE, isolation_level=None)
     try:
         connection.execute("PRAGMA locking_mode=EXCLUSIVE")
@@ -333,15 +336,15 @@ def without_shared_memory(path: str) -> Connection:
 
 
 def copy_alone(path: str, target: str) -> None:
-    """Write a copy of an index, log and all, to a new file. Raises sqlite3.OperationalError when anybody has it open.
+    """Write a copy of an index with its log to a new file. Raise sqlite3.OperationalError if any program has it open.
 
-    They would go on with the file that they have, which is somebody else's then.
+    That program would continue to use the old file, which then belongs only to the other container.
     """
     with (
         closing(sqlite3.connect(f"file:{quote(path)}?mode=rw", uri=True, timeout=0, isolation_level=None)) as old,
         closing(sqlite3.connect(target, isolation_level=None)) as new,
     ):
-        # In this mode SQLite shares nothing with other programs, and keeps the lock until the end.
+        # In this mode SQLite shares nothing with other programs, and keeps the lock until it closes.
         old.execute("PRAGMA locking_mode=EXCLUSIVE")
         old.execute("BEGIN EXCLUSIVE")
         old.execute("ROLLBACK")

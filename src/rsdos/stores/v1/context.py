@@ -13,7 +13,7 @@ from rsdos.stores.v1.reader import RowReader
 
 @dataclass(frozen=True, slots=True)
 class V1Context:
-    """What the packed store of version 1 hands to its maintenance. Any number of threads."""
+    """The parts that the packed store of version 1 gives to its maintenance. Any number of threads."""
 
     layout: V1Layout
     config: Config
@@ -21,4 +21,4 @@ class V1Context:
     database: Database
     reader: RowReader
     synced: dict[int, int] = field(default_factory=dict)
-    """How much of each pack this process has synced, or found synced."""
+    """The bytes of each pack that this process has synced, or knows to be synced."""

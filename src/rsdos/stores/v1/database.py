@@ -32,10 +32,10 @@ _IN = 1000
 """Keys of one IN list. 100,000 of 500,000 keys, sorted: 4.4 us each with 950, 5.6 with 10,000. Unsorted: 8.9."""
 
 SHARED = "has another name, in a copy of the container that was made with hard links"
-"""The reason why an index is not written."""
+"""The reason for which an index with a second name is not written."""
 
 REPLACED = "another index was put in its place since it was opened: open it anew"
-"""The reason of a write that began on an index that was replaced since."""
+"""The reason for which a write fails whose index was replaced since it began."""
 
 
 class Sums(NamedTuple):
@@ -47,7 +47,7 @@ class Sums(NamedTuple):
 
 
 class Sight(NamedTuple):
-    """What a connection saw: two of the same connection that are equal have seen the same rows."""
+    """The state that a connection saw. Two equal ones of the same connection have seen the same rows."""
 
     connection: int
     version: object
@@ -56,19 +56,19 @@ class Sight(NamedTuple):
 class Database:
     """The rows of one container. Any number of threads, each with a connection of its own; a fork makes new ones.
 
-    Every method raises `DamagedContainer` when the file is no such index, `Busy` when another program keeps it locked,
-    `ContainerReplaced` when the container is another by now, and `ReadOnlyContainer` for a write without permission, or
-    to a file that another container has too. Reads never write; without write permission the index is read as it is.
+    Every method raises `DamagedContainer` if the file is not such an index, `Busy` if another program keeps it locked,
+    `ContainerReplaced` if another container is at the path by now, and `ReadOnlyContainer` for a write without
+    permission, or to a file that another container shares. Reads never write, and need no permission to write.
     """
 
     def __init__(self, layout: V1Layout, original: Original | None = None) -> None:
-        """``original`` knows the container that was opened; by default it is the one of the first check."""
+        """``original`` identifies the container that was opened; by default it is the one of the first check."""
         self._layout = layout
         self._path = layout.database
         self._original = original or Original(layout, VERSION_1)
         self._local = threading.local()
         self._relaxed = 0
-        """Transactions of this object whose end does not put them on stable storage."""
+        """The number of relaxed transactions of this object, whose commits are not synced."""
 
     # Reading.
 
@@ -80,7 +80,7 @@ class Database:
         return None if row is None else checked(row)
 
     def find_many(self, keys: Sequence[str]) -> list[Row]:
-        """Return the rows of those keys that have one, in no particular order; of a key that comes twice only one."""
+        """Return the rows of those keys that have one, in no particular order; for a repeated key only one."""
         rows: list[tuple[Any, ...]] = []
         with self._errors():
             keys = sorted(keys)
@@ -89,7 +89,7 @@ class Database:
                 query = f"SELECT {COLUMNS} FROM db_object WHERE hashkey IN ({','.join('?' * len(some))})"
                 rows += self._connection().all(query, tuple(some))
         if not {row[0] for row in rows} <= set(keys):
-            raise DamagedContainer(self._path, "the index of the keys leads to rows of others")
+            raise DamagedContainer(self._path, "the index of the keys leads to rows of other keys")
         return list(map(checked, rows))
 
     def keys(self, prefix: str = "") -> Iterator[list[str]]:
@@ -113,7 +113,7 @@ class Database:
     def _pages(self, query: str, values: tuple[object, ...] = ()) -> Iterator[list[tuple[Any, ...]]]:
         """Yield the answers of a query in lists of bounded size, as of the first list."""
         with self._errors():
-            connection = self._scanning()  # Held to the end: another thread may let go of it.
+            connection = self._scanning()  # Kept to the end: another thread may drop the connection.
             cursor = connection.execute(query, values)
         try:
             while True:
@@ -150,7 +150,7 @@ class Database:
             ]
 
     def hostile_rows(self, hash_type: HashType) -> Iterator[tuple[object, ...]]:
-        """Yield (id, columns) of those rows, as they are."""
+        """Yield (id, columns) of those rows, unchanged."""
         for rows in self._hostile(hash_type):
             yield from rows
 
@@ -174,19 +174,20 @@ class Database:
         query = f"SELECT pack_id, COUNT(*), {size}, {length} FROM db_object GROUP BY pack_id ORDER BY pack_id"
         with self._errors():
             rows = self._scanning().all(query, (MOST - 1, MOST - 1))
-        # Rows of a number that no pack can have are not counted.
+        # Rows with a number that no pack can have are not counted.
         return {row[0]: Sums(row[1], int(row[2]), int(row[3])) for row in rows if type(row[0]) is int}
 
     def count(self) -> int:
         """Return the number of rows."""
         with self._errors():
-            # SQLite makes COUNT(*) one step, however long it takes: 8 ms for a million rows; this takes 70.
+            # COUNT(*) is one step for SQLite, however long it takes (8 ms for a million rows), and so could not be
+            # interrupted. This takes 70 ms.
             (count,) = self._scanning().one("SELECT COUNT(hashkey) FROM db_object")
         assert isinstance(count, int)
         return count
 
     def ends(self) -> dict[int, int]:
-        """Return the length of each pack that the rows that make sense need, by pack id."""
+        """Return, for each pack id, the length that the pack needs for its rows that make sense."""
         query = (
             "SELECT pack_id, MAX(\"offset\" + length) FROM db_object WHERE typeof(pack_id) = 'integer' "
             "AND typeof(\"offset\") = 'integer' AND typeof(length) = 'integer' "
@@ -212,7 +213,7 @@ class Database:
             return Sight(id(connection), connection.version())
 
     def check(self) -> None:
-        """Run SQLite's own check of the file. Raises `DamagedContainer`."""
+        """Run SQLite's own check of the file. Raise `DamagedContainer`."""
         with self._errors():
             (answer,) = self._scanning().one("PRAGMA quick_check(1)")
         if answer != "ok":
@@ -222,9 +223,10 @@ class Database:
 
     @contextmanager
     def writing(self, durability: Durability = Durability.FULL) -> Iterator[Transaction]:
-        """A transaction: committed at the end of the block, and then on stable storage; undone when it raises.
+        """Begin a transaction. The end of the block commits and syncs it; if the block raises, it is rolled back.
 
-        In a forked child neither: it is the parent's. Raises `Busy` inside of another one of the same thread.
+        In a forked child neither happens: the transaction is the parent's. Raise `Busy` inside another transaction of
+        the same thread.
         """
         with self._errors():
             transaction = Transaction()
@@ -243,7 +245,7 @@ class Database:
         if connection.is_immutable:
             if not can_write(self._layout):
                 raise ReadOnlyContainer(self._layout.root, "no permission to write packs.idx")
-            # It was opened when the disk was full, or where nothing can be locked.
+            # The connection was opened on a full disk, or on a file system without locks.
             self._local.connection = None
             connection.close()
             connection = self._own_connection()
@@ -255,25 +257,25 @@ class Database:
         if connection.sqlite.in_transaction:
             if connection.writer and connection.writer():
                 raise Busy(self._path, OWN_THREAD)
-            connection.undo()  # Of a block whose end was interrupted as well.
+            connection.undo()  # Also the rest of a block whose end was interrupted.
         connection.look_at_size()
         connection.execute(f"PRAGMA synchronous={'FULL' if durability is Durability.FULL else 'NORMAL'}")
-        # Before it begins: an interrupt may come right after.
+        # Registered before it begins: an interrupt may come right after.
         connection.writer, transaction.begun = weakref.ref(transaction), connection
         try:
             connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
             if primary(error) != sqlite3.SQLITE_READONLY or not can_write(self._layout):
                 raise
-            # The shared memory beside the log cannot be written.
+            # The shared memory of the log cannot be written.
             connection.close()
             self._local.connection = without_shared_memory(self._path)
             self._begin(transaction, durability)
 
     def _own_connection(self) -> Connection:
-        """Return a connection to write through: to the file that has the index's name now, and no other.
+        """Return a connection for writing, to the file that has the index's name now, and only if it has no other name.
 
-        A copy by ``cp -al`` has the same file as its index, and would get our rows without our packs.
+        A copy by ``cp -al`` shares the file, and would get our rows without our packs.
         """
         connection = self._connection()
         try:
@@ -304,9 +306,9 @@ class Database:
         return self._connection().file == (status.st_dev, status.st_ino)
 
     def is_of_now(self) -> bool:
-        """Return whether this thread has read the container's own index. Inserts ask after a lookup that they lean on.
+        """Return whether this thread has read the container's own index. Inserts check this after their last lookup.
 
-        False: another file has its name by now, and the next lookup goes to that. Raises `ContainerReplaced`,
+        Return False if another file has its name by now; the next lookup reads that one. Raise `ContainerReplaced`,
         `NotAContainer`.
         """
         self._original.check()
@@ -320,25 +322,25 @@ class Database:
     def renew(self) -> None:
         """Continue with the file that has the index's name now, if this thread has another one open.
 
-        Raises `ContainerReplaced` or `NotAContainer` when it is that of another container, or of another version.
+        Raise `ContainerReplaced` or `NotAContainer` if the file belongs to another container or version.
         """
         self._original.check()
         if getattr(self._local, "connection", None) is not None and not self.is_in_place():
             self._local.connection = None
 
     def settle(self) -> None:
-        """Commit an empty transaction, so that the log ends with the rows that are seen now.
+        """Commit an empty transaction, so that the log ends with the rows that are visible now.
 
-        A commit whose sync failed is undone, but it is still in the log. A program that finds the log while nobody uses
-        it would replay that commit. The next commit overwrites it: this one changes nothing.
+        A commit whose sync failed is rolled back, but it is still in the log, and the next program to open an unused
+        index would replay it. Any further commit overwrites it. This one changes nothing else.
         """
         with self.writing() as transaction:
             transaction.touch()
 
     def sync_log(self) -> bool:
-        """Put what is seen now on stable storage, of relaxed writers too. Return False where this thread has done so.
+        """Put the visible rows on stable storage, also those of relaxed writers. Return False if that was done already.
 
-        The log has no locks of SQLite's, which closing it would give up: they are on the index and the shared memory.
+        Closing the log releases no lock of SQLite's: those are on the index and the shared memory.
         """
         seen = self.version(), self._relaxed
         if getattr(self._local, "synced", None) == seen:
@@ -350,14 +352,14 @@ class Database:
         return True
 
     def vacuum(self) -> None:
-        """Give the space of deleted rows back to the file system."""
+        """Free the space of deleted rows."""
         with self._errors():
             connection = self._own_connection()
             connection.look_at_size()
             connection.execute("VACUUM")
 
     def seal(self) -> None:
-        """Make the index one synced file, which can be renamed then. Nobody else has it open."""
+        """Make the index one synced file, which can then be renamed. No other program has it open."""
         with self._errors():
             connection = self._connection()
             connection.one("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -366,7 +368,7 @@ class Database:
         posix.sync_path(self._path)
 
     def copy_to(self, path: str) -> None:
-        """Write a consistent copy of the index, as it is now, to a new file."""
+        """Write a consistent copy of the present index to a new file."""
         with self._errors():
             target = sqlite3.connect(path)
             try:
@@ -377,7 +379,7 @@ class Database:
                 target.close()
 
     def copy_alone(self, path: str) -> None:
-        """Like `copy_to`, once this object has closed the index. Raises `Busy` when anybody else has it open."""
+        """Do `copy_to`, after this object has closed the index. Raise `Busy` if any other program has it open."""
         with self._errors():
             copy_alone(self._path, path)
 
@@ -385,12 +387,12 @@ class Database:
 
     def _connection(self) -> Connection:
         own: Connection | None = getattr(self._local, "connection", None)
-        # It is closed in a forked child, and in a container that is garbage and still works.
+        # It is closed in a forked child, and if the garbage collector has closed the container while a finalizer reads.
         if own is None or not own.is_usable:
             own = self._local.connection = parked.take(self._path) or connect(self._layout)
             self._local.synced = None
         elif own.is_immutable and posix.length_of(f"{self._path}-wal"):
-            # A program that may write has begun a log, which this connection does not see.
+            # A program with write permission has begun a log, which this connection does not see.
             own.close()
             self._local.connection = None
             own = self._local.connection = connect(self._layout)
@@ -408,14 +410,14 @@ class Database:
         self._local = threading.local()
 
     def rest(self) -> None:
-        """Like `let_go`, but keep this thread's connection for the next opening of the index: `CachedConnections`."""
+        """Do `let_go`, but keep this thread's connection for the next opening of the index: `CachedConnections`."""
         own: Connection | None = getattr(self._local, "connection", None)
         self._local = threading.local()
         if own is not None:
             parked.put(own)
 
     def close(self) -> None:
-        """Like `let_go`, and close the connections that are kept."""
+        """Do `let_go`, and close the kept connections as well."""
         self.let_go()
         parked.drop(self._path)
 
@@ -432,11 +434,11 @@ class Database:
             self._original.check()
             raise
         except FileNotFoundError as error:
-            # The last step of a migration came between two statements.
+            # The last step of a migration has run between two statements.
             self._original.check()
             if error.filename != self._path:
                 raise
             raise DamagedContainer(self._path, "the index is missing") from error
         except UnicodeDecodeError as error:
-            # SQLite's own message quotes the data.
+            # Not SQLite's own message, which quotes the data.
             raise DamagedContainer(self._path, "not the index of a container: its schema is no text") from error

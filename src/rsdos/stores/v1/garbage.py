@@ -1,4 +1,4 @@
-"""What programs that died left in a container of version 1, put right."""
+"""Cleaning up after programs that died, in a container of version 1."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from rsdos.stores.v1.pack import is_ours, try_pack
 from rsdos.streams.plain import plain_parts
 
 _PATIENCE = 24 * 3600.0
-"""Seconds after which a lock file of disk-objectstore, and the pack it is for, are taken for abandoned.
+"""Seconds without a write to its pack after which a lock file of disk-objectstore counts as abandoned.
 
-The file does not tell its holder. A living holder appends to the pack; a day without a byte means a dead one.
+The file does not say which process holds it. A living holder appends to the pack; after a day without it is dead.
 """
 
 
 def collect_garbage(layout: V1Layout, database: Database) -> int:
-    """Put right what a repack and packers that died have left; return how many files were removed."""
+    """Clean up after repacks and packers that died. Return how many files were removed."""
     removed = _remove_old_locks(layout)
     if layout.REPACKED not in layout.peer_locks():
         removed += _finish_repack(layout, database)
@@ -55,7 +55,7 @@ def _remove_old_locks(layout: V1Layout) -> int:
 
 
 def _remove_own(layout: V1Layout, pack_id: int) -> bool:
-    """Remove the lock file that one of us made and left, unless its holder has the kernel's lock too and is alive."""
+    """Remove a lock file that rsdos has made and left, unless its holder is alive: that has the kernel's lock too."""
     lock = locks.try_acquire(layout.pack_lock(pack_id)) if pack_id >= 0 else None
     if lock is None:
         return False
@@ -64,7 +64,7 @@ def _remove_own(layout: V1Layout, pack_id: int) -> bool:
 
 
 def _finish_repack(layout: V1Layout, database: Database) -> int:
-    """Give the objects of a pack ``-1`` an id, or remove it when there are none.
+    """Give a pack ``-1`` an id, or remove it if no row leads to it.
 
     disk-objectstore writes ``packs/-1``, points the rows to it, removes the old pack, links ``-1`` to that one's id,
     points the rows there and removes ``-1``. It may have died after each of these; afterwards it opens nothing.
@@ -75,7 +75,7 @@ def _finish_repack(layout: V1Layout, database: Database) -> int:
     if any(database.rows(layout.REPACKED)):
         pack_id = _linked(layout, path)
         if pack_id is None:
-            # A number that no pack has had: a reader may still hold the one that was repacked.
+            # A number that no pack has had: a reader may still have the repacked one open.
             pack_id = max([-1, *layout.pack_ids(), *database.stats()]) + 1
             os.link(path, layout.pack(pack_id))
         posix.sync_path(path)
@@ -88,7 +88,7 @@ def _finish_repack(layout: V1Layout, database: Database) -> int:
 
 
 def _linked(layout: V1Layout, path: str) -> int | None:
-    """Return the pack that is the same file already."""
+    """Return the id of the pack that is the same file already; None without one."""
     own = os.stat(path, follow_symlinks=False)
     for pack_id in layout.pack_ids():
         try:
@@ -101,7 +101,7 @@ def _linked(layout: V1Layout, path: str) -> int | None:
 
 
 def collect_unused_packs(layout: V1Layout, database: Database) -> Reclaimed:
-    """Unlink packs that nobody writes to and no row leads to, after a repack or a delete of all. Not synced."""
+    """Unlink packs without a writer to which no row leads, after a repack or a delete. Not synced."""
     files = length = 0
     used = database.stats()
     for pack_id in layout.pack_ids():
@@ -115,16 +115,17 @@ def collect_unused_packs(layout: V1Layout, database: Database) -> Reclaimed:
 
 
 def of_keys(layout: V1Layout, keys: Collection[str]) -> Iterator[str]:
-    """Yield the files of some objects."""
+    """Yield the files in ``duplicates/`` of some objects."""
     for name in _names(layout):
         if name.partition(".")[0] in keys:
             yield os.path.join(layout.duplicates, name)
 
 
 def settle_duplicates(layout: V1Layout, hash_type: HashType, has_good_copy: Callable[[bytes], bool]) -> int:
-    """Remove what the container has a good copy of; put the first good one in its place where it has none.
+    """Remove duplicates of objects with a good copy in the container. For others publish the first good duplicate.
 
-    Returns how many files were removed. Damaged ones without a good copy elsewhere stay. Killed, the next call goes on.
+    Return how many files were removed. Damaged duplicates stay if there is no good copy elsewhere. After a kill the
+    next call continues.
     """
     files = defaultdict(list)
     for name in _names(layout):

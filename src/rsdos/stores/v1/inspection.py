@@ -1,4 +1,4 @@
-"""Looking at packs and rows of version 1 one by one."""
+"""Reading packs and rows of version 1 one by one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class V1Inspection:
         self._describe = describe
 
     def listed(self) -> Iterator[Listed]:
-        # All of it at once, as for `snapshot_keys`: an open query keeps writers out where there is no write-ahead log.
+        # All rows at once, as for `snapshot_keys`: without a write-ahead log an open query keeps writers out.
         packs: dict[int, bytearray] = {}
         for pack_id, key in self._database.in_storage_order():
             if self._hash.is_key(key):
@@ -31,7 +31,7 @@ class V1Inspection:
             yield Listed(pack_id, len(joined) // self._hash.digest_bytes, self._cut(joined))
 
     def _cut(self, joined: bytearray) -> Iterator[list[bytes]]:
-        """Yield digests that were joined, in lists of bounded size."""
+        """Yield joined digests, in lists of bounded size."""
         step = self._hash.digest_bytes
         for start in range(0, len(joined), CHUNK * step):
             some = bytes(joined[start : start + CHUNK * step])

@@ -1,4 +1,4 @@
-"""What maintenance does to the packs of version 1."""
+"""The maintenance of the packs of version 1."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class V1Maintenance:
         for pack_id in sorted({*self._layout.pack_ids(), *sums}):
             length = posix.length_of(self._layout.pack(pack_id))
             objects, size, stored = sums.get(pack_id, (0, 0, 0))
-            # What no row leads to is dead, whatever it was; overlapping rows may say more than there is.
+            # Bytes to which no row leads are dead, whatever they were. Overlapping rows may exceed the file.
             dead = max(length - stored, 0)
             is_full = length >= self._context.config.pack_size_target
             synced = self._context.synced.get(pack_id, 0)
@@ -74,7 +74,7 @@ class V1Maintenance:
     # Deleting.
 
     def delete(self, digests: Sequence[bytes], seen: object = None) -> list[bytes]:
-        # Synced: the next collection of garbage would put a copy that a power loss brings back in the object's place.
+        # Synced: otherwise the next garbage collection could publish a duplicate that a power loss has brought back.
         if sum(map(self._layout.remove, of_keys(self._layout, {digest.hex() for digest in digests}))):
             posix.sync_directory(self._layout.duplicates)
         keys = [digest.hex() for digest in digests]
@@ -124,7 +124,7 @@ class V1Maintenance:
         return Reclaimed(files, length)
 
     def merge_index(self) -> None:
-        # Rows come to stand in order again, and the space of deleted ones is given back (disk-objectstore's issue 94).
+        # Sorts the rows again, and frees the space of deleted ones (issue 94 of disk-objectstore).
         self._database.vacuum()
 
     def index_faults(self) -> list[Finding]:
@@ -146,7 +146,7 @@ class V1Maintenance:
         target = V1Layout(root)
         for path in target.database_files:
             posix.remove(path)
-        # SQLite's own copy: the file and its log change together, and are not copied one after the other.
+        # Copied by SQLite: the file and its log change together, so they cannot be copied one after the other.
         self._database.copy_to(target.database)
         posix.sync_path(target.database)
         copy = Database(target)
@@ -155,6 +155,6 @@ class V1Maintenance:
         finally:
             copy.close()
         name = os.path.basename(target.packed)
-        # The packs only after the index: what a row leads to was written before the row.
+        # The packs come after the index: the bytes of a row were written before the row.
         pieces = (FilePrefix(f"{name}/{os.path.basename(target.pack(pack_id))}", end) for pack_id, end in ends.items())
         yield Checkpoint((os.path.basename(target.database),), tuple(pieces))

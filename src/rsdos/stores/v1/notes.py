@@ -1,4 +1,4 @@
-"""What was noted for operators in a container of version 1: no manifest has room for it there."""
+"""The notes for operators in a container of version 1, which has no manifest for them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOST_BYTES = 1 << 20
 
 
 def read_notes(path: str) -> Mapping[str, object]:
-    """Return all notes; none where there is no such file or it is not whole: nothing depends on them."""
+    """Return all notes; none if the file is missing or damaged: nothing depends on them."""
     try:
         return decode_document(posix.read_file(path, _MOST_BYTES))
     except (OSError, ValueError):
@@ -21,6 +21,6 @@ def read_notes(path: str) -> Mapping[str, object]:
 
 
 def write_notes(layout: V1Layout, notes: Mapping[str, object]) -> None:
-    """Put these notes, synced, in the place of those that are there."""
+    """Write these notes, synced, in place of the old ones."""
     replace_without_lock(layout, layout.notes, encode_document({**notes}))
     posix.sync_directory(layout.root)

@@ -1,4 +1,4 @@
-"""A pack of version 1 that is appended to, under our lock and under that of disk-objectstore."""
+"""A pack of version 1 that is open for appending, under the lock of rsdos and that of disk-objectstore."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OURS = b"rsdos\n"
 
 
 class V1Pack:
-    """A pack that is being appended to, under both its locks: a `rsdos.stores.encoding.Sink`."""
+    """A pack that is open for appending, under both its locks: a `rsdos.stores.encoding.Sink`."""
 
     def __init__(self, layout: V1Layout, pack_id: int, lock: locks.Lock, peer_lock: Working) -> None:
         self.id = pack_id
@@ -32,11 +32,11 @@ class V1Pack:
         self._peer_lock = peer_lock
         self.is_new = not os.path.lexists(self.path)
         self.is_kept = False
-        """Whether a commit may or may not have reached the disk: nothing is cut off then."""
+        """Whether a commit may have reached the disk, and may not. Then nothing is cut off."""
         self._file = Working(iter(()))
         try:
             self._file.take(opening(self.path, _FLAGS, 0o666))
-            # 2. Behind what is there.
+            # 2. Append after the bytes that are there.
             self.committed = self.position = self._highest = os.fstat(self.fd).st_size
             if not self.committed:
                 inherit(self.path, self.fd)
@@ -47,11 +47,11 @@ class V1Pack:
 
     @property
     def fd(self) -> int:
-        """The number of the open file, -1 once it is closed."""
+        """The descriptor; -1 once it is closed."""
         return self._file.fd
 
     def write(self, buffers: Sequence[BytesLike]) -> int:
-        """Append; return the offset of the first byte."""
+        """Append the buffers. Return the offset of the first byte."""
         self._refuse_company()
         offset = self.position
         try:
@@ -70,11 +70,11 @@ class V1Pack:
                 self._highest = max(self._highest, offset + length)
 
     def read(self, offset: int, length: int) -> bytes:
-        """Read back."""
+        """Return bytes that were written."""
         return posix.read_at(self.fd, offset, length)
 
     def rewind(self, offset: int) -> None:
-        """Append from ``offset`` on."""
+        """Append from ``offset`` on next."""
         assert self.committed <= offset <= self.position
         self.position = offset
 
@@ -84,17 +84,17 @@ class V1Pack:
             raise Busy(self.path)
 
     def finish(self) -> None:
-        """Cut off what a rewind left behind the end, if nobody else has appended there."""
-        # 5. A program that took no notice of the locks may have written behind, or into, what is to be committed.
+        """Cut off the bytes that a rewind has left after the end, if no other program has appended there."""
+        # 5. A program that ignores the locks may have written after, or into, the bytes to commit.
         self._refuse_company()
         if self._highest > self.position:
             os.ftruncate(self.fd, self.position)
             self._highest = self.position
 
     def close(self) -> None:
-        """Give back the space of what was not committed, and both locks. In a forked child nothing."""
+        """Cut off what was not committed, and release both locks. In a forked child do nothing."""
         try:
-            with suppress(FileNotFoundError):  # Of a file that has no name any more some of FUSE tell nothing.
+            with suppress(FileNotFoundError):  # Some FUSE file systems raise this for a file without a name.
                 if self.fd >= 0 and os.fstat(self.fd).st_size == self._highest and not self.is_kept:
                     if self._highest > self.committed:
                         os.ftruncate(self.fd, self.committed)
@@ -112,11 +112,11 @@ class V1Pack:
 
 
 def _lock_out_peers(path: str, own: str) -> Working:
-    """Make the lock file of disk-objectstore; raises FileExistsError when it holds it.
+    """Make the lock file by which disk-objectstore is locked out. Raise FileExistsError if that program holds it.
 
-    Its own lock files are empty. One with our mark was left by one of us that died: the caller has our own lock, the
-    file ``own``. Ours is a second name of that file, so that it has the mark from the first moment on, even if power is
-    lost.
+    Lock files that disk-objectstore makes are empty. One with the mark of rsdos was left by a process of rsdos that
+    died, because the caller holds the lock of rsdos, on the file ``own``. The new lock file is a second name of that
+    file, so it has the mark from the first moment on, even after a power loss.
     """
     file = Working(opening(own, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW))
     try:
@@ -140,7 +140,7 @@ def _lock_out_peers(path: str, own: str) -> Working:
 
 
 def is_ours(path: str) -> bool:
-    """Whether one of us made a lock file of disk-objectstore's kind. One that has just gone was not ours."""
+    """Return whether rsdos made this lock file of disk-objectstore's kind. False for one that has just gone."""
     try:
         return posix.read_file(path, len(_OURS)) == _OURS
     except OSError:
@@ -148,7 +148,7 @@ def is_ours(path: str) -> bool:
 
 
 def _let_in_peers(path: str, file: Working) -> None:
-    """Remove the lock file that `_lock_out_peers` made, and not another if disk-objectstore deleted ours."""
+    """Remove the lock file that `_lock_out_peers` made, but not another one, if disk-objectstore has deleted ours."""
     try:
         if file.fd >= 0 and os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(file.fd)):
             posix.remove(path)
@@ -159,14 +159,14 @@ def _let_in_peers(path: str, file: Working) -> None:
 
 
 def fresh_ids(layout: V1Layout, database: Database) -> Iterator[int]:
-    """Yield ids that no pack has had: lock files stay, and tell of packs that are gone."""
+    """Yield ids that no pack has had. The lock files of removed packs stay, and show their ids."""
     return count(max([-1, *layout.pack_ids(), *layout.locked_ids(), *database.stats()]) + 1)
 
 
 def try_pack(layout: V1Layout, pack_id: int) -> V1Pack | None:
-    """Return a pack under both its locks, made if it is not there; None when somebody else has one of them.
+    """Lock a pack by both its locks, and return it. Make it if it is missing. Return None if another has a lock.
 
-    None too where a stranger's directory has its name, and where our lock file was removed: it keeps nobody out then.
+    Return None also if a foreign directory has its name, or if our lock file was removed and keeps nobody out.
     """
     lock = locks.try_acquire(layout.pack_lock(pack_id))
     if lock is None:

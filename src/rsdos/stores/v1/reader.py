@@ -22,13 +22,13 @@ from rsdos.streams.buffers import AT_ONCE, join_parts, room_for
 from rsdos.streams.plain import PlainReader, plain_parts
 
 _MOST_AT_ONCE = 8 << 20
-"""Raw bytes of small objects that are held together: a run of what compresses well may have a gigabyte."""
+"""Raw bytes of small objects that are kept at a time: a run of objects that compress well may have a gigabyte."""
 
 
 class RowReader:
-    """Reads what rows lead to; the index has said so. Any number of threads.
+    """Reads the objects of rows of the index. Any number of threads.
 
-    What is not as the row says is a `DecodeError`, or `DamagedContainer` where its pack is cut short.
+    If the bytes are not as the row says, raise `DecodeError`, or `DamagedContainer` if the pack is cut short.
     """
 
     def __init__(self, layout: V1Layout, hash_type: HashType) -> None:
@@ -37,20 +37,20 @@ class RowReader:
         self._packs: dict[int, LocalFile] = {}
 
     def close(self) -> None:
-        """Let go of all packs."""
+        """Close all packs."""
         self._packs = {}
 
     def forget(self, pack_id: int) -> None:
-        """Let go of one pack."""
+        """Close one pack."""
         self._packs.pop(pack_id, None)
 
     def has_open(self, pack_id: int) -> bool:
-        """Whether a pack is open, and so may be another than the one that has its name now."""
+        """Return whether a pack is open. Another file may have its name by now."""
         return pack_id in self._packs
 
     def _pack(self, pack_id: int) -> LocalFile:
         pack = self._packs.get(pack_id)
-        # Closed: that of a container that is garbage and works on all the same.
+        # A closed one is that of a container that the garbage collector has closed while a finalizer reads.
         if pack is None or pack.fd < 0:
             pack = LocalFile(self._layout.pack(pack_id))
             if len(self._packs) >= MOST_OPEN:
@@ -69,7 +69,7 @@ class RowReader:
         return fetch
 
     def stored(self, row: Row) -> Stored:
-        """Return the stored form of an object: its first bytes tell the codec."""
+        """Return the stored form of an object. Its first bytes show the codec."""
         codec = Codec.RAW
         if row.compressed:
             codec = codec_of(self._pack(row.pack_id).read(row.offset, min(row.length, 4)))
@@ -89,7 +89,7 @@ class RowReader:
         return raw
 
     def parts(self, row: Row) -> Iterator[BytesLike]:
-        """Yield the same in parts of at most one frame; the hash is verified at the end."""
+        """Yield the raw bytes of an object in parts of at most one frame, and verify the hash at the end."""
         return plain_parts(self._fetch(row), self.stored(row), bytes.fromhex(row.key), self._hash)
 
     def stream(self, row: Row) -> io.BufferedReader:
@@ -107,13 +107,13 @@ class RowReader:
         return io.BufferedReader(reader, 1 << 16)
 
     def wholes(self, rows: list[Row]) -> Iterator[list[VerifiedObject]]:
-        """Yield the good ones among objects of at most one frame, read in runs in the order of their extents."""
+        """Yield the good ones among objects of at most one frame. They are read in runs, in storage order."""
         room = bytearray()
         for run in _runs([row for row in rows if row.size <= FRAME_SIZE and 0 <= row.length <= 2 * FRAME_SIZE]):
             start = run[0].offset
             length = max(row.offset + row.length for row in run) - start
             if len(room) < length:
-                room = bytearray(length)  # Read into again: fresh memory for each run takes as long as the hash.
+                room = bytearray(length)  # Reused: fresh memory for each run would take as long as the hash.
             data = memoryview(room)[:length]
             try:
                 if self._pack(run[0].pack_id).read_into(start, data) < length:
@@ -140,9 +140,9 @@ class RowReader:
 
 
 def _decode_row(stored: bytes, row: Row) -> tuple[Codec | None, bytes]:
-    """The raw bytes of an object of at most one frame; the codec is None where it is one only in name.
+    """Return the codec and the raw bytes of an object of at most one frame. The codec is None if nothing is encoded.
 
-    Raises `DecodeError`.
+    Raise `DecodeError`.
     """
     if len(stored) != row.length:
         raise DecodeError(f"its stored bytes end after {len(stored)} of {row.length}")
@@ -151,19 +151,19 @@ def _decode_row(stored: bytes, row: Row) -> tuple[Codec | None, bytes]:
             raise DecodeError(f"{row.length} raw stored bytes where {row.size} should be")
         return Codec.RAW, stored
     if not stored and not row.size:
-        return None, b""  # rsdos 0.1 stores nothing so.
+        return None, b""  # rsdos 0.1 stores the empty object like this.
     codec = codec_of(stored)
     try:
         return codec, decode(stored, codec, row.size)
     except DecodeError:
         if codec is not Codec.ZSTD:
             raise
-        # The frames of rsdos 0.1 never end.
+        # The frames of rsdos 0.1 have no end mark.
         return None, b"".join(decode_sequence((stored,), codec, row.size))
 
 
 def _runs(rows: list[Row]) -> Iterator[list[Row]]:
-    """Rows in storage order, in runs that are worth one read each: see `rsdos.index.Found.runs`."""
+    """Yield rows in storage order, in runs that are worth one read each: see `rsdos.index.snapshot.Found.runs`."""
     rows.sort(key=lambda row: (row.pack_id, row.offset))
     numbers = [0]
     end = 0

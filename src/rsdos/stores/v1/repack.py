@@ -1,7 +1,7 @@
-"""Writing a pack of version 1 anew: the objects that rows lead to go to another, and it is unlinked.
+"""Rewriting a pack of version 1: the objects of its rows are copied to another pack, and the old one is unlinked.
 
-disk-objectstore may read at the same time: what it holds open stays, and when the pack is gone it looks the row up
-again.
+disk-objectstore may read at the same time: a pack that it has open stays readable, and if a pack is gone it looks up
+the row again.
 """
 
 from __future__ import annotations
@@ -32,9 +32,11 @@ Frames = Callable[[bytes], Iterator[BytesLike] | None]
 class V1Repack:
     """The repack of one pack. The caller holds the maintenance lock.
 
-    1. Lock the pack, and a new one of an id that no pack has had, against writers, disk-objectstore's too; 2. copy what
-    rows lead to; 3. sync; 4. one transaction points the rows that are still there to the new places; 5. unlink the
-    old pack, if no long reader is at work, and sync the directory. A pack that no row leads to is garbage.
+    1. Lock the pack, and a new one with an id that no pack has had, against writers, also those of disk-objectstore.
+    2. Copy the objects that rows lead to.
+    3. Sync the new pack.
+    4. In one transaction point the rows that still exist to the new places.
+    5. Unlink the old pack, if there is no long reader, and sync the directory. A pack to which no row leads is garbage.
     """
 
     def __init__(
@@ -52,16 +54,16 @@ class V1Repack:
         self._frames = frames
         self._encoding = encoding
         self._advance = advance
-        # Old offset and length, new offset, length and whether compressed: 40 bytes an object.
+        # Old offset and length, new offset and length, and whether it is compressed: 40 bytes an object.
         self._old, self._old_length = array("q"), array("q")
         self._new, self._new_length, self._compressed = array("q"), array("q"), array("q")
         self._size = 0
         self._damaged: list[str] = []
 
     def run(self, pack_id: int) -> Rewritten:
-        """Rewrite one pack; see `PackMaintenance.rewrite`."""
+        """Rewrite one pack. See `PackMaintenance.rewrite`."""
         with ExitStack() as stack:
-            # 1. Nobody appends to either from here on.
+            # 1. From here on no other process appends to either pack.
             old = self._lock(pack_id)
             old.is_kept = True
             stack.enter_context(closing(old))
@@ -70,7 +72,7 @@ class V1Repack:
             self._copy(pack_id, new)
             if self._old:
                 new.finish()
-                # 3. On stable storage before a row leads there.
+                # 3. The bytes are on stable storage before a row leads to them.
                 posix.sync_file(new.fd)
                 posix.sync_directory(self._layout.packed)
             new.is_kept = True
@@ -79,8 +81,8 @@ class V1Repack:
                 self._move_rows(transaction, pack_id, new.id)
             new.committed, new.is_kept = new.position, False
             if self._old:
-                new.is_new = False  # Rows lead to it, even if all of them are of the empty object.
-            # 5. Only now, and only if nobody reads it for long.
+                new.is_new = False  # Rows lead to the pack, even if all are of the empty object.
+            # 5. Only now, and only without a long reader.
             is_gone = unlink_pack(self._layout, pack_id)
             if is_gone:
                 posix.sync_directory(self._layout.packed)
@@ -117,7 +119,7 @@ class V1Repack:
             self._advance(sum(row.length for row in rows))
 
     def _copy_run(self, file: LocalFile, run: list[Row], new: V1Pack) -> None:
-        """Copy neighbours, as they are."""
+        """Copy neighbours unchanged."""
         start = run[0].offset
         length = run[-1].offset + run[-1].length - start
         offset = new.position
@@ -163,7 +165,7 @@ class V1Repack:
     # 4. The rows.
 
     def _move_rows(self, transaction: Transaction, pack_id: int, other: int) -> None:
-        """Point rows to their new places. Rows that are gone stay so; one that came since the copy undoes all."""
+        """Point rows to their new places. Deleted rows stay deleted; if a row came since the copy, undo everything."""
         for rows in transaction.rows(pack_id):
             transaction.place([(number, *self._placed(offset, length), other) for number, offset, length in rows])
 

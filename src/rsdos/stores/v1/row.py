@@ -1,4 +1,4 @@
-"""A row of container version 1's index, and whether it can be used: it comes from outside."""
+"""A row of container version 1's index. It comes from outside: its numbers are checked before use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PAGE = 4096
 """Rows that are fetched at a time."""
 
 MOST = 1 << 62
-"""No number of a row is as large, so that two of them add up to what SQLite can hold, 63 bits."""
+"""Every number of a row is smaller, so that the sum of two fits into SQLite's 63 bits."""
 
 _IN_RANGE = " AND ".join(
     f"typeof({name}) = 'integer' AND {name} BETWEEN {least} AND {most}"
@@ -23,7 +23,7 @@ _IN_RANGE = " AND ".join(
     )
 )
 SOUND = f"typeof(hashkey) = 'text' AND {_IN_RANGE}"
-"""Of the rows that pass this only the key has to be checked: 0.3 us each, where `checked` takes 2."""
+"""For rows that pass this condition only the key must be checked: 0.3 us each, where `checked` takes 2."""
 
 
 class Row(NamedTuple):
@@ -38,12 +38,12 @@ class Row(NamedTuple):
 
     @property
     def makes_sense(self) -> bool:
-        """Whether its numbers can be used. A row whose numbers cannot has no bytes: its object is damaged."""
+        """Whether the numbers of the row can be used. If not, its object is damaged."""
         return self.length >= 0
 
 
 def checked(row: tuple[object, ...]) -> Row:
-    """Return the row if its numbers are in range, or else one that says that it makes no sense."""
+    """Return the row if its numbers are in range, otherwise one for which `makes_sense` is False."""
     key, compressed, size, offset, length, pack_id = row
     if (
         isinstance(key, str)

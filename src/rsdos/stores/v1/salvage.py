@@ -1,11 +1,12 @@
-"""Putting the index of version 1 right. Its packs say nothing of themselves: only rows that are there can be saved.
+"""Repairing the index of version 1. Its packs do not describe themselves: only readable rows can be saved.
 
-Hostile rows, which nobody can use, are written down and deleted. An index that SQLite finds damaged is read row by
-row, as far as it goes, into a new one: ``packs.idx.new``, renamed to ``packs.idx.salvaged`` when it is whole and
-synced, and then to ``packs.idx``, the old one having got another name. Killed at any moment, the next run goes on. No
-other program may have the index open: it would go on with the old file.
+Hostile rows, which cannot be used, are written to quarantine and deleted. If SQLite finds the index damaged, its rows
+are read one by one, as far as possible, into a new index ``packs.idx.new``. When that is complete and synced, it is
+renamed to ``packs.idx.salvaged``; then the old index gets another name, and the new one becomes ``packs.idx``. After a
+kill at any moment the next run continues. No other program may have the index open: it would continue to use the old
+file.
 
-An index that has another name, in a copy of the container by ``cp -al``, is copied and replaced in the same way.
+An index with a second name, in a copy of the container by ``cp -al``, is copied and replaced in the same way.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from rsdos.stores.v1.schema import check_table
 
 _MOST_ID = 1 << 40
 _MOST_KNOWN = 1 << 31
-"""256 MB of bits; SQLite gives ids out from 1 on."""
+"""256 MB of bits. SQLite gives out ids from 1 on."""
 
 _PAGE = 500
 
@@ -37,7 +38,7 @@ Values = tuple[object, ...]
 
 
 def faults(layout: V1Layout, database: Database, hash_type: HashType) -> list[Finding]:
-    """Return what `rebuild` would put right, or cannot."""
+    """Return the faults that `rebuild` would repair, and those that it cannot."""
     name = os.path.basename(layout.database)
     if os.path.lexists(layout.salvaged):
         return [Finding(name, "it was being salvaged when that was broken off")]
@@ -51,7 +52,7 @@ def faults(layout: V1Layout, database: Database, hash_type: HashType) -> list[Fi
 
 
 def rebuild(layout: V1Layout, database: Database, hash_type: HashType, quarantine: Quarantine) -> Rebuilt:
-    """See `PackMaintenance.rebuild_index`. Raises `DamagedContainer` when not one row can be read."""
+    """See `PackMaintenance.rebuild_index`. Raise `DamagedContainer` if no row at all can be read."""
     found = faults(layout, database, hash_type)
     if not found:
         return Rebuilt()
@@ -80,7 +81,7 @@ def rebuild(layout: V1Layout, database: Database, hash_type: HashType, quarantin
 
 
 def _make_own(layout: V1Layout, database: Database) -> None:
-    """Put a copy in the place of an index that another container has as well."""
+    """Replace an index that another container shares by a copy."""
     database.close()
     new = _free_new(layout)
     database.copy_alone(new)
@@ -89,7 +90,7 @@ def _make_own(layout: V1Layout, database: Database) -> None:
 
 
 def _write_down(rows: list[Values], quarantine: Quarantine) -> str:
-    """Write rows to quarantine, behind those of a run that was killed; return the path."""
+    """Write rows to quarantine, after those of a run that was killed. Return the path."""
     name = "rows.json"
     with suppress(OSError, ValueError):
         before = json.loads(posix.read_file(os.path.join(quarantine.directory, name), 1 << 28))
@@ -110,7 +111,7 @@ def _delete_hostile(database: Database, hash_type: HashType, quarantine: Quarant
 
 
 def _salvage(layout: V1Layout, hash_type: HashType, quarantine: Quarantine) -> int:
-    """Read what can be read into a new index; return how many rows are known to have been there, and are not."""
+    """Copy all readable rows to a new index. Return how many rows are known to be missing."""
     new = _free_new(layout)
     create_database(new)
     hostile: list[Values] = []
@@ -144,11 +145,11 @@ def _salvage(layout: V1Layout, hash_type: HashType, quarantine: Quarantine) -> i
 
 
 _BESIDE = ("-wal", "-shm", "-journal")
-"""What SQLite has beside a file."""
+"""The suffixes of the files that SQLite makes beside an index."""
 
 
 def _free_new(layout: V1Layout) -> str:
-    """Return where to make a new index, after removing what an earlier run has left there."""
+    """Return the path for a new index, after removing what an earlier run has left there."""
     new = f"{layout.database}.new"
     for suffix in ("", *_BESIDE):
         layout.remove(new + suffix)
@@ -156,7 +157,7 @@ def _free_new(layout: V1Layout) -> str:
 
 
 def _finish_new(layout: V1Layout) -> None:
-    """Say, durably, that the new index is whole."""
+    """Mark the new index, durably, as complete."""
     new = f"{layout.database}.new"
     for suffix in _BESIDE:
         layout.remove(new + suffix)
@@ -166,7 +167,7 @@ def _finish_new(layout: V1Layout) -> None:
 
 
 class _Ids:
-    """A set of the ids of rows, one bit each; those that nobody has given out are passed over."""
+    """A set of the ids of rows, one bit each. Ids that SQLite cannot have given out are ignored."""
 
     def __init__(self) -> None:
         self._bits = bytearray()
@@ -181,7 +182,7 @@ class _Ids:
         return sum(byte.bit_count() for byte in self._bits)
 
     def without(self, other: _Ids) -> Iterator[int]:
-        """Those that the other set does not have, ascending."""
+        """Yield the ids that the other set does not have, ascending."""
         theirs = other._bits.ljust(len(self._bits), b"\0")
         for at, byte in enumerate(self._bits):
             rest = byte & ~theirs[at]
@@ -190,9 +191,9 @@ class _Ids:
 
 
 def _known_ids(old: sqlite3.Connection) -> _Ids:
-    """Return the ids in SQLite's index of keys, which is on other pages than the rows."""
+    """Return the ids in SQLite's index of the keys, which is on other pages than the rows."""
     ids = _Ids()
-    # From both ends: a damaged page in the middle stops each.
+    # Read from both ends: a damaged page in the middle stops each direction.
     for order in ("ASC", "DESC"):
         query = (
             f"SELECT rowid FROM db_object INDEXED BY ix_db_object_hashkey WHERE hashkey > '' ORDER BY hashkey {order}"
@@ -204,7 +205,7 @@ def _known_ids(old: sqlite3.Connection) -> _Ids:
 
 
 def _rows(old: sqlite3.Connection, known: _Ids) -> Iterator[Values]:
-    """Yield (id, columns) of every row that can be read: forwards, over what cannot, and then one by one."""
+    """Yield (id, columns) of every readable row: first forwards, past unreadable ones, then one by one."""
     seen = _Ids()
     query = f"SELECT id, {COLUMNS} FROM db_object NOT INDEXED WHERE id > ? ORDER BY id LIMIT {_PAGE}"
     last, step = -1, 1
@@ -230,7 +231,7 @@ def _rows(old: sqlite3.Connection, known: _Ids) -> Iterator[Values]:
 
 
 def _swap(layout: V1Layout, quarantine: Quarantine) -> None:
-    """Put the salvaged index in the place of the old one, which is kept; where it has another name, it has that."""
+    """Replace the old index by the salvaged one. The old one is moved to quarantine, unless it has a second name."""
     for path in layout.database_files:
         if not posix.has_other_names(path):
             quarantine.link(path)
@@ -239,7 +240,7 @@ def _swap(layout: V1Layout, quarantine: Quarantine) -> None:
 
 def _put(layout: V1Layout) -> None:
     """Give the salvaged index its name."""
-    # The log of the old one must not be taken for that of the new.
+    # The log of the old index must not be taken for that of the new one.
     for path in layout.database_files[1:]:
         layout.remove(path)
     posix.sync_directory(layout.root)

@@ -1,8 +1,8 @@
-"""The schema of version 1's index: what we make, and what of a stranger's is refused before a statement runs.
+"""The schema of version 1's index: the one that rsdos makes, and the check of a stranger's before a statement runs.
 
-What SQLite runs of itself stands in the schema: triggers, views, generated columns, CHECK and DEFAULT expressions,
-indexes of expressions, virtual tables. The text of each entry is what SQLite makes of it, whatever kind it says that it
-is; so that is compared, word for word, with what disk-objectstore and rsdos have ever made.
+SQLite runs code from the schema by itself: triggers, views, generated columns, CHECK and DEFAULT expressions, indexes
+of expressions, virtual tables. Only the text of an entry matters to SQLite, whatever kind the entry claims to be. So
+each text is compared, word for word, with all that disk-objectstore and rsdos have ever made.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ TABLE = (
     "PRIMARY KEY (id))"
 )
 SCHEMA = (TABLE, "CREATE UNIQUE INDEX ix_db_object_hashkey ON db_object (hashkey)")
-"""To the letter what disk-objectstore 1.5.0 makes."""
+"""Exactly the text that disk-objectstore 1.5.0 makes."""
 
 COLUMNS = frozenset({"id", "hashkey", "compressed", "size", "offset", "length", "pack_id"})
 
 _MOST_ENTRIES = 64
 _WORD = re.compile(r"[A-Za-z_]\w*|\d+|\S")
 _WORDS = {"create", "table", "db_object", "integer", "varchar", "boolean", "not", "null", "primary", "key"}
-# A release of SQLAlchemy has made CHECK (compressed IN (0, 1)) of a BOOLEAN: of these words nothing else can be made.
+# A release of SQLAlchemy turned BOOLEAN into CHECK (compressed IN (0, 1)). These words allow no other expression.
 _MORE_WORDS = {"autoincrement", "unique", "constraint", "check", "in", "0", "1", "(", ")", ","}
 _TABLE_WORDS = COLUMNS | _WORDS | _MORE_WORDS
 _INDEX_WORDS = COLUMNS | {"(", ")", ",", "asc", "desc"}
@@ -35,7 +35,7 @@ _OF_SQLITE = re.compile(r"create table sqlite_(sequence|stat1|stat4)\([\w,]+\)")
 
 
 def check_schema(connection: sqlite3.Connection, path: str) -> None:
-    """Raise `DamagedContainer` where the schema has what no program of ours has made. Once for each connection."""
+    """Raise `DamagedContainer` if the schema has an entry that no such program makes. Once for each connection."""
     entries = connection.execute(f"SELECT name, sql FROM sqlite_master LIMIT {_MOST_ENTRIES + 1}").fetchall()
     strange = [str(name) for name, text in entries if not (text is None or _is_ours(text))]
     if strange or len(entries) > _MOST_ENTRIES:
@@ -44,7 +44,7 @@ def check_schema(connection: sqlite3.Connection, path: str) -> None:
 
 
 def check_table(connection: sqlite3.Connection, path: str) -> None:
-    """Raise `DamagedContainer` where the table of objects is none that can be read without running anything else."""
+    """Raise `DamagedContainer` if reading the table of objects could run any other code."""
     entries = connection.execute("SELECT sql FROM sqlite_master WHERE lower(name) = 'db_object' LIMIT 2").fetchall()
     if len(entries) != 1 or not _is_table(str(entries[0][0]).lower()):
         raise DamagedContainer(path, "not the index of a container: its table of objects is none of ours")

@@ -14,9 +14,9 @@ _PLACE = struct.Struct("<qQ")
 
 
 class RowPlace(NamedTuple):
-    """A row, told from another of the same object later: no place in a pack is written twice.
+    """The identity of a row: a later row of the same object has another place, because no place is written twice.
 
-    The row's own id would not do: SQLite gives that of a deleted one to the next.
+    The row's id would not do: SQLite gives the id of a deleted row to the next one.
     """
 
     digest: bytes
@@ -32,7 +32,7 @@ class SeenRows:
     """The places of all objects, in 36 or 48 bytes each."""
 
     def __init__(self, hash_type: HashType, rows: Iterable[Sequence[Row]]) -> None:
-        """Of rows in the order of their keys, in lists of any size."""
+        """``rows`` are in the order of their keys, in lists of any size."""
         self._digest_bytes = hash_type.digest_bytes
         self._step = self._digest_bytes + _PLACE.size
         self._records = b"".join(

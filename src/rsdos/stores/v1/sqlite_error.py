@@ -1,4 +1,4 @@
-"""What an error of SQLite's says: that others are at work, that there is no room, a mistake of ours, or damage."""
+"""The meaning of SQLite's errors: another program has a lock, the disk is full, a wrong call, or damage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rsdos.errors import Busy, DamagedContainer, ReadOnlyContainer
 from rsdos.layout import V1Layout
 
 LOG_ROOM = 128 << 10
-"""Bytes that a commit needs beside the index: 32 KiB that processes share, and a log of a few pages."""
+"""Bytes that a commit needs besides the index: 32 KiB that processes share, and a log of a few pages."""
 
 NO_RANGE_LOCKS = "its file system has no locks of a range of bytes (fcntl), which SQLite and so version 1 needs"
 
@@ -20,20 +20,20 @@ _OTHERS = frozenset(
     {
         sqlite3.SQLITE_BUSY,
         sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_PROTOCOL,  # The log was never free: its lock is held by a process that is stopped.
-        sqlite3.SQLITE_SCHEMA,  # Changed each time that a statement was made anew.
+        sqlite3.SQLITE_PROTOCOL,  # The log was never free: a stopped process holds its lock.
+        sqlite3.SQLITE_SCHEMA,  # The schema changed each time that the statement was prepared again.
     }
 )
-"""Another program is at work."""
+"""Another program holds a lock."""
 
 _OWN = frozenset(
     {
         sqlite3.SQLITE_MISUSE,
         sqlite3.SQLITE_RANGE,
-        sqlite3.SQLITE_ABORT,  # The transaction ended beneath a statement.
+        sqlite3.SQLITE_ABORT,  # The transaction ended while a statement was running.
     }
 )
-"""A call that came at the wrong moment, from another thread or a finalizer: it says nothing of the file."""
+"""A call at the wrong moment, from another thread or a finalizer. The file is not at fault."""
 
 _REFUSED = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH})
 
@@ -47,19 +47,19 @@ _IO_OF_LOCKS = frozenset(
         sqlite3.SQLITE_IOERR_UNLOCK,
     }
 )
-"""Told as errors of the disk, and of a lock: a server of locks that does not answer."""
+"""SQLite's errors of the disk that come from a lock: a server of locks does not answer."""
 
 
 def primary(error: sqlite3.Error) -> int:
-    """The code of an error, without what tells its kinds apart."""
+    """Return the primary code of an error."""
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
 
 
 def translated(error: sqlite3.Error, layout: V1Layout) -> Exception:
-    """What is raised in the place of an error of SQLite's.
+    """Return the error to raise instead of SQLite's.
 
-    What is none of the others is damage: the file is no database (NOTADB, CORRUPT), not this one (ERROR, CONSTRAINT,
-    MISMATCH, TOOBIG: a stranger's tables and values), or cannot be read (IOERR, CANTOPEN).
+    Errors without another meaning are damage: the file is no database (NOTADB, CORRUPT), not an index of a container
+    (ERROR, CONSTRAINT, MISMATCH, TOOBIG: foreign tables and values), or cannot be read (IOERR, CANTOPEN).
     """
     own = isinstance(error, (sqlite3.ProgrammingError, sqlite3.InterfaceError))
     code, extended = primary(error), getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
@@ -79,7 +79,7 @@ def translated(error: sqlite3.Error, layout: V1Layout) -> Exception:
 
 
 def not_made(path: str, error: sqlite3.Error) -> OSError:
-    """What is raised where no index can be made at a path: that is no damage, there was none."""
+    """Return the error to raise if no index can be made at a path. It is not damage: there was none before."""
     if full := no_room(path, error):
         return full
     root = os.path.dirname(path)
@@ -87,9 +87,9 @@ def not_made(path: str, error: sqlite3.Error) -> OSError:
 
 
 def lacks_locks(directory: str) -> bool:
-    """Whether the file system has no locks of a range of bytes, which SQLite takes for reading too: tried on a file.
+    """Return whether the file system lacks locks of byte ranges, which SQLite needs also for reading. Try it on a file.
 
-    A server of locks that does not answer is another matter, and a directory that cannot be written says nothing.
+    Return False if a server of locks does not answer, or if the directory cannot be written.
     """
     try:
         with tempfile.TemporaryFile(dir=directory, buffering=0) as file:
@@ -100,9 +100,10 @@ def lacks_locks(directory: str) -> bool:
 
 
 def no_room(path: str, error: sqlite3.Error) -> OSError | None:
-    """The full disk, or the quota that is used up, that an error of SQLite's comes from; None when it comes from none.
+    """Return the error of a full disk or quota that has caused an error of SQLite's; None if there is no such cause.
 
-    Of a quota SQLite says "disk I/O error", or that it cannot open a file: so some bytes are written beside it.
+    For a quota SQLite says "disk I/O error", or that it cannot open a file. So some bytes are written beside the index
+    to find out.
     """
     code = primary(error)
     if code not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):

@@ -34,13 +34,13 @@ class V1PackStore(PackStore):
     """The packed objects of a container of version 1; `rsdos.stores.v1.writer` has the commit protocol.
 
     Packs have no checksums: an object is verified by its hash. disk-objectstore may pack, repack and delete at any
-    time: what a row leads to is verified, and before damage is reported the row is looked up and the pack opened anew.
+    time. So before damage is reported, the row is looked up and the pack opened once more.
     """
 
     def __init__(self, layout: V1Layout, config: Config, durability: Durability) -> None:
         super().__init__(layout, config, durability)
         self._layout = layout
-        # zstd only where the configuration says that it is not for disk-objectstore.
+        # zstd only if the configuration says that disk-objectstore need not read the container.
         self.codecs = frozenset({Codec.RAW, Codec.ZLIB, config.codec.codec})
         self.reader = RowReader(layout, self.hash)
         self.database = Database(layout, self.original)
@@ -51,14 +51,14 @@ class V1PackStore(PackStore):
 
     @property
     def maintenance(self) -> V1Maintenance:
-        """The store, for maintenance."""
+        """The maintenance of this store."""
         if self._maintenance is None:
             self._maintenance = V1Maintenance(self._context, self.frames, self.has_hash)
         return self._maintenance
 
     @property
     def inspection(self) -> V1Inspection:
-        """The store, for a look at its packs."""
+        """The inspection of this store."""
         if self._inspection is None:
             self._inspection = V1Inspection(self._context, self.describe)
         return self._inspection
@@ -91,7 +91,7 @@ class V1PackStore(PackStore):
     # Reading one object.
 
     def _use(self, digest: bytes, use: Callable[[Row], _T]) -> _T | None:
-        """Return what ``use`` makes of the row of an object; None when there is none. Raises `DamagedObject`."""
+        """Return what ``use`` returns for the row of an object; None without a row. Raise `DamagedObject`."""
         row = self.database.find(digest.hex())
         looks = 0
         while row is not None:
@@ -106,11 +106,11 @@ class V1PackStore(PackStore):
             except (DecodeError, OSError) as error:
                 if isinstance(error, OSError) and error.errno not in (errno.EIO, errno.ENOENT):
                     raise
-                # A repack gives other bytes to a pack's name, and other places to its objects.
+                # After a repack a pack's name has other bytes, and its objects have other places.
                 self.reader.forget(row.pack_id)
                 now = self.database.find(digest.hex())
                 if now == row and fresh:
-                    self.database.renew()  # It may be that of a container that is another by now.
+                    self.database.renew()  # Another container may be at the path by now.
                     reason = error.reason if isinstance(error, DamagedObject) else str(error)
                     raise DamagedObject(digest.hex(), f"{reason} (pack {row.pack_id}, byte {row.offset})") from error
                 row = now
@@ -128,7 +128,7 @@ class V1PackStore(PackStore):
         return None if parts is None else self._named(digest, parts)
 
     def _named(self, digest: bytes, parts: Iterator[BytesLike]) -> Iterator[BytesLike]:
-        """Yield the same parts; damage gets the object's name."""
+        """Yield the same parts. An error of damage gets the object's key."""
         try:
             yield from parts
         except (DecodeError, DamagedContainer, FileNotFoundError) as error:
@@ -137,7 +137,7 @@ class V1PackStore(PackStore):
     def has_hash(self, digest: bytes) -> bool:
         try:
             parts = self.frames(digest)
-            # They are verified by their hash at their end, and need no second one.
+            # The parts are verified by their hash at their end. A second hash is not needed.
             return parts is not None and all(True for _ in parts)
         except DamagedObject:
             return False
@@ -158,7 +158,7 @@ class V1PackStore(PackStore):
             raise DamagedObject(row.key, "its row in packs.idx makes no sense")
         codec = Codec.ZLIB if row.compressed else Codec.RAW
         if row.compressed and Codec.ZSTD in self.codecs:
-            with suppress(OSError):  # Its pack is missing or cut short: reading it says so.
+            with suppress(OSError):  # If its pack is missing or cut short, a read will report it.
                 codec = self.reader.stored(row).codec
         extent = Extent(row.pack_id, row.offset, row.length)
         return ObjectMeta(row.key, Place.PACKED, row.size, row.length, codec, extent)
@@ -218,8 +218,8 @@ class V1PackStore(PackStore):
             is_durable = durability is not Durability.FULL or not self._make_durable(hits)
             if is_durable and (not rows or self.database.is_of_now()):
                 return answers
-            # A sync takes time, and the index may have been replaced: look once more.
-        # In doubt: others have appended all the time, or a pack is missing. What is stored anew replaces the row.
+            # A sync takes time, and the index may have been replaced: look up once more.
+        # No stable answer: others have appended all the time, or a pack is missing. A new copy replaces the row.
         return [Copy.DAMAGED if digest in rows else Copy.MISSING for digest in digests]
 
     def _copy(self, digest: bytes, is_good: bool) -> Copy:
@@ -228,7 +228,7 @@ class V1PackStore(PackStore):
     def _make_durable(self, rows: Iterable[Row]) -> bool:
         """Sync the packs of some objects (on Linux disk-objectstore does not), and the rows of relaxed writers.
 
-        Return whether the rows have to be looked up anew: a pack was not synced yet, or is gone after a repack.
+        Return whether the rows must be looked up again: a pack was not synced yet, or is gone after a repack.
         """
         synced = False
         ends: dict[int, int] = {}

@@ -14,32 +14,32 @@ class Transaction:
 
     def __init__(self) -> None:
         self.begun: Connection | None = None
-        """Where it has begun."""
+        """The connection on which the transaction was begun; None before."""
 
     @property
     def connection(self) -> Connection:
-        """Where it has begun. Raises `WriterPoisoned` in a forked child: it is the parent's."""
+        """The connection of the transaction. Raises `WriterPoisoned` in a forked child: it is the parent's."""
         if self.begun is None or not self.begun.is_usable:
             raise WriterPoisoned("a transaction belongs to the process that began it, until it is closed")
         return self.begun
 
     def undo(self) -> None:
-        """Roll it back, if it has begun here. Raises nothing."""
+        """Roll the transaction back, if this process has begun it. Never raise."""
         if self.begun:
             self.begun.undo()
 
     def touch(self) -> None:
-        """Write a page as it is."""
+        """Write a page unchanged."""
         (version,) = self.connection.one("PRAGMA user_version")
         self.connection.execute(f"PRAGMA user_version={int(version)}")
 
     def insert(self, rows: Iterable[Row]) -> int:
-        """Add rows, except those whose key has one already; return how many were added."""
+        """Add rows, except those whose key has a row already. Return how many were added."""
         query = f"INSERT OR IGNORE INTO db_object ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"
         return self.connection.change(query, rows)
 
     def replace(self, rows: Iterable[Row]) -> None:
-        """Add rows, and replace those of the same key."""
+        """Add rows, and replace rows with the same key."""
         query = 'UPDATE db_object SET compressed=?, size=?, "offset"=?, length=?, pack_id=? WHERE hashkey=?'
         self.connection.change(query, ((*row[1:], row.key) for row in rows))
 
@@ -65,12 +65,12 @@ class Transaction:
         self.connection.change("DELETE FROM db_object WHERE id=?", ((number,) for number in numbers))
 
     def delete_exactly(self, row: Row) -> None:
-        """Remove a row, unless it leads elsewhere by now; or, if it makes no sense, whatever it is."""
+        """Remove a row, unless it leads to another place by now. Remove a row that makes no sense in any case."""
         query = "DELETE FROM db_object WHERE hashkey=?"
         if row.makes_sense:
             query += ' AND compressed=? AND size=? AND "offset"=? AND length=? AND pack_id=?'
         self.connection.execute(query, row if row.makes_sense else (row.key,))
 
     def delete(self, keys: Iterable[str]) -> int:
-        """Remove the rows of keys; return how many there were."""
+        """Remove the rows of keys. Return how many there were."""
         return self.connection.change("DELETE FROM db_object WHERE hashkey=?", ((key,) for key in keys))

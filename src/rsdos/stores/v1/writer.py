@@ -1,12 +1,14 @@
 """Appending objects to the packs of container version 1: the commit protocol, its steps numbered as in version 2.
 
-1. lock a pack: ours by ``flock``, and for disk-objectstore by its ``packs/<id>.lock``; a pack that either is taken is
-   passed over, never taken from its holder;
-2. only now look how long it is: what is appended goes behind that, even if another program wrote it;
-3. look for duplicates; 4. write; sync the pack, and ``packs/`` if it is new;
-5. see that nobody else has appended since (disk-objectstore deletes a lock that it was refused), and, within the
-   transaction of 6, that no duplicate was deleted since;
-6. one transaction adds the rows, ``synchronous=FULL``; 7. only now are the keys returned.
+1. Lock a pack: by ``flock`` against writers of rsdos, and by ``packs/<id>.lock`` against disk-objectstore. If either
+   lock is held, skip the pack; never take a lock from its holder.
+2. Only now read the length of the pack. Append after that, even if another program wrote the last bytes.
+3. Look up duplicates.
+4. Write. Sync the pack, and ``packs/`` if the pack is new.
+5. Check that no other program has appended since (disk-objectstore deletes a lock that it was refused) and, within the
+   transaction of 6, that no duplicate was deleted since.
+6. In one transaction, with ``synchronous=FULL``, add the rows.
+7. Only now return the keys.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ class V1Batch:
         durability: Durability,
         make_durable: Callable[[Iterable[Row]], bool],
     ) -> None:
-        """``make_durable`` syncs the packs of some rows, and returns whether the rows are to be looked up anew."""
+        """``make_durable`` syncs the packs of some rows, and returns whether the rows must be looked up again."""
         self.keys: set[str] = set()
         self.damaged: set[bytes] = set()
         self.pack_ids: list[int] = []
@@ -83,11 +85,11 @@ class V1Batch:
     def _try(self, pack_id: int) -> V1Pack | None:
         with suppress(FileNotFoundError):
             status = os.stat(self._layout.pack(pack_id), follow_symlinks=False)
-            # A file of two names is also in a backup or a copy by ``cp -al``, or, during a migration, a pack of
-            # version 2.
+            # A file with two names is also in a backup or a copy by ``cp -al``; during a migration it is also a pack
+            # of version 2.
             if status.st_size >= self._config.pack_size_target or status.st_nlink > 1:
                 return None
-        # 1. Lock it: for our own kind, and for disk-objectstore.
+        # 1. Lock the pack against other writers of rsdos and of disk-objectstore.
         try:
             pack = try_pack(self._layout, pack_id)
         except PermissionError as error:
@@ -119,7 +121,7 @@ class V1Batch:
         return self.room
 
     def begin(self) -> None:
-        self._refuse_failed()  # A pack is locked only when there is anything to write.
+        self._refuse_failed()  # A pack is locked only when there is something to write.
 
     # 4. Writing.
 
@@ -173,7 +175,7 @@ class V1Batch:
     def rewind(self, offset: int) -> None:
         self._open().rewind(offset)
 
-    # The last look at duplicates.
+    # The last lookup of duplicates.
 
     def absent(self, digests: Sequence[bytes]) -> Absent:
         keys = list(map(bytes.hex, digests))
@@ -181,11 +183,11 @@ class V1Batch:
         for _ in range(LOOKUPS):
             rows = self._database.find_many(keys)
             there = {row.key for row in rows}
-            # A sync takes time, and a repack takes packs away; a clearing or a restore the index that was looked at.
+            # A sync takes time. A repack may remove packs in it, and a clearing or restore may replace the index.
             is_durable = self._durability is not Durability.FULL or not self._make_durable(rows)
             if is_durable and (not rows or self._database.is_of_now()):
                 return Absent([digest for digest in digests if digest.hex() not in there])
-        # In doubt, as with `V1PackStore.check_copies`.
+        # No stable answer, as in `V1PackStore.check_copies`.
         self.damaged.update(digest for digest in digests if digest.hex() in there)
         return Absent(digests)
 
@@ -200,26 +202,27 @@ class V1Batch:
         if duplicates.large is None:
             synced = self._sync(pack)
         elif self._durability is Durability.FULL:
-            # Only in the transaction is it known whether the large one belongs to the batch: little is left to sync
-            # then.
+            # Whether the large object belongs to the batch is known only in the transaction. Little is left to sync
+            # there.
             posix.sync_file(pack.fd)
         try:
             with self._database.writing(self._durability) as transaction:
                 if duplicates:
-                    # 5. What was deleted since step 3 is recorded after all: nobody else writes to the index now.
+                    # 5. Duplicates that were deleted since step 3 are recorded after all: no other process can write
+                    # to the index now.
                     settle_packed(self, duplicates, set(self.absent(duplicates.digests()).digests))
                 if pack.position != synced:
                     self._sync(pack)
-                # 6. The rows.
+                # 6. Add the rows.
                 damaged = {digest.hex() for digest in self.damaged}
                 pack.is_kept = True
                 if transaction.insert(self._rows) < len(self._rows) and self._durability is Durability.FULL:
-                    # A relaxed writer's row may have come since step 3, and a power loss take what it leads to.
+                    # A row of a relaxed writer may have come since step 3, and a power loss may take its bytes.
                     transaction.replace(self._rows)
                 else:
                     transaction.replace(row for row in self._rows if row.key in damaged)
         except OSError as error:
-            # For want of room there is no commit, and what the pack has of it is the room that a delete needs.
+            # On a full disk there is no commit. Cutting the pack makes the room that a delete needs.
             pack.is_kept = pack.is_kept and error.errno != errno.ENOSPC
             raise
         if pack.id not in self.pack_ids:
@@ -233,10 +236,10 @@ class V1Batch:
             pack.close()
 
     def _sync(self, pack: V1Pack) -> int:
-        """See that the end of the pack is ours, and put it on stable storage; return where it is."""
+        """Check that the end of the pack is ours, and put it on stable storage. Return its offset."""
         pack.finish()
         if self._durability is Durability.FULL:
-            # 4. On stable storage before the index says so: disk-objectstore leaves that to chance.
+            # 4. The bytes are on stable storage before the index names them. disk-objectstore does not sync them.
             posix.sync_file(pack.fd)
             if pack.is_new:
                 posix.sync_directory(self._layout.packed)
