@@ -5,26 +5,27 @@
     python rescue.py CONTAINER extract DEST [KEY ...]
 
 `list` prints one line for each stored copy of an object: key, size in bytes, codec, pack, offset. `extract` writes the
-objects (all, or those with the keys given) to DEST/ab/abcdef..., named by their keys; it can be interrupted and called
-again. Nothing in the container is changed. The exit code is 0 when everything that was found came out, 1 when
-something did not: it is listed on standard error; 2 for a wrong command line.
+objects (all, or those with the given keys) to DEST/ab/abcdef..., named by their keys. It can be interrupted and called
+again. Nothing in the container is changed. The exit code is 0 if every object that was found came out; 1 if not, and
+standard error lists the others; 2 for a wrong command line.
 
-This file needs Python 3.8 or newer and nothing else, but for objects that are compressed with zstd: these need one of
-the modules compression.zstd (Python 3.14), backports.zstd, zstandard or pyzstd, or the program `zstd`.
+This file needs only Python 3.8 or newer. Objects that are compressed with zstd also need one of the modules
+compression.zstd (Python 3.14), backports.zstd, zstandard or pyzstd, or the program `zstd`.
 
-How it works, and all that there is to know. The whole format is in format.md, beside this file.
+This is how it works, and all that you need to know. The whole format is in format.md, beside this file.
 
 A container is a directory. Its objects are byte strings; an object's **key** is the SHA-256 of its bytes, in hex. It
-is either in a **pack**, `packed/0000000001.pack` and so on, or **loose**, `loose/ab/cdef...`, a file of its own. What
-stands in `index/` and in `config.json` makes finding objects fast. It is not looked at here: the packs are enough.
+is either in a **pack**, `packed/0000000001.pack` and so on, or **loose**, `loose/ab/cdef...`, a file of its own. The
+files in `index/` make finding objects fast. They are not read here: the packs are enough. (`config.json` is read only
+if the headers of all packs are damaged: for the container's id.)
 
     pack   = header (64 bytes) | zeros to 4096 | batch | batch | ...
     batch  = stored objects, one after another | zeros | segment | zeros | footer (64 bytes)
 
 Every batch starts and ends on a multiple of 4096. Its **segment** is its table of contents, its **footer** says where
-the segment is. A footer is found by looking at the 64 bytes before each multiple of 4096, from the end of the pack to
-its beginning; a checksum over the container's id, the pack's id and the footer's own offset tells it from anything
-else. All numbers are little-endian and unsigned. **Size** is the raw bytes of an object, **length** its stored bytes.
+the segment is. To find a footer, look at the 64 bytes before each multiple of 4096, from the end of the pack to its
+beginning. A footer has a checksum over the container's id, the pack's id and its own offset, which nothing else has.
+All numbers are little-endian and unsigned. **Size** is the raw bytes of an object, **length** its stored bytes.
 """
 
 from __future__ import annotations
@@ -56,11 +57,11 @@ KEY = re.compile(r"[0-9a-f]{64}").fullmatch
 
 
 class Damaged(Exception):
-    """What was read is not what was once written."""
+    """The bytes that were read are not those that were once written."""
 
 
 class Record(NamedTuple):
-    """One entry of a segment: where a copy of an object stands, and what is needed to read and check it."""
+    """One entry of a segment: the place of a copy of an object, and what is needed to read and check it."""
 
     digest: bytes
     offset: int
@@ -78,7 +79,7 @@ class Record(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Where a batch, or what is left of one, keeps its table of contents."""
+    """A batch, or the rest of one: the place of its table of contents."""
 
     start: int
     segment: int
@@ -87,7 +88,7 @@ class Batch(NamedTuple):
 
 
 class Pack(NamedTuple):
-    """A pack file. The id is that of its header; of a damaged header, that of its name."""
+    """A pack file. The id is that in its header or, if the header is damaged, that in its name."""
 
     path: str
     pack_id: int
@@ -95,7 +96,7 @@ class Pack(NamedTuple):
 
 
 def read_at(file: BinaryIO, offset: int, length: int) -> bytes:
-    """That range of a file, whole."""
+    """Return a whole range of a file. Raise Damaged if the file is too short or cannot be read."""
     end = os.fstat(file.fileno()).st_size
     if offset + length > end:
         raise Damaged(f"the file ends at byte {end}, before byte {offset + length}")
@@ -113,7 +114,7 @@ def read_at(file: BinaryIO, offset: int, length: int) -> bytes:
 
 
 def find_packs(container: str, problems: list[str]) -> list[Pack]:
-    """Every file of packed/ that begins like a pack, or is named like one, in the order of their ids."""
+    """Return every file of packed/ that begins like a pack, or is named like one, in the order of their ids."""
     directory = os.path.join(container, "packed")
     packs, headless = [], []
     for name in sorted(os.listdir(directory)):
@@ -135,7 +136,7 @@ def find_packs(container: str, problems: list[str]) -> list[Pack]:
                 problems.append(f"{path}: a pack of version {version}, this program knows version 2")
         elif named:
             headless.append((path, int(named.group(1))))
-    # The id of the container is in every pack; a damaged header is made up for by that of any other, or the settings.
+    # The id of the container is in the header of every pack. If one is damaged, any other has it, or config.json.
     container_id = packs[0].container_id if packs else id_from_config(container)
     for path, pack_id in headless:
         if container_id is None:
@@ -147,7 +148,7 @@ def find_packs(container: str, problems: list[str]) -> list[Pack]:
 
 
 def id_from_config(container: str) -> bytes | None:
-    """The container's id from config.json, if it can be read there."""
+    """Return the container's id from config.json, if it can be read there."""
     try:
         with open(os.path.join(container, "config.json"), "rb") as file:
             found = re.search(rb'"container_id": "([0-9a-f]{32})"', file.read(1 << 20))
@@ -157,7 +158,7 @@ def id_from_config(container: str) -> bytes | None:
 
 
 def find_batches(file: BinaryIO, pack: Pack) -> tuple[list[Batch], list[tuple[int, int]]]:
-    """The batches of a pack, by their footers, and the ranges (start, end) that no footer covers."""
+    """Return the batches of a pack, by their footers, and the ranges (start, end) that no footer covers."""
     end = os.fstat(file.fileno()).st_size
     batches, uncovered = [], []
     at = end - end % ALIGNMENT
@@ -176,7 +177,7 @@ def find_batches(file: BinaryIO, pack: Pack) -> tuple[list[Batch], list[tuple[in
 
 
 def footer_before(file: BinaryIO, at: int, pack: Pack) -> Batch | None:
-    """The batch that ends at ``at``, if there is a footer in front of it."""
+    """Return the batch that ends at ``at``, if there is a footer before it."""
     offset = at - 64
     try:
         data = read_at(file, offset, 64)
@@ -259,7 +260,7 @@ def read_batch(file: BinaryIO, pack: Pack, batch: Batch) -> list[Record]:
 
 
 def raw_parts(file: BinaryIO, record: Record) -> Iterator[bytes]:
-    """The raw bytes of an object, in parts of a few MiB at most; the CRC-32 of the stored bytes is checked first."""
+    """Yield the raw bytes of an object, in parts of a few MiB at most, after a check of the stored bytes' CRC-32."""
     check_crc(file, record)
     if record.codec == ZSTD:
         if record.flags & FRAMED:
@@ -269,20 +270,20 @@ def raw_parts(file: BinaryIO, record: Record) -> Iterator[bytes]:
     elif record.codec == ZLIB:
         yield from inflate(file, record)
     elif record.codec == RAW:
-        # Behind the bytes of a framed one stands a table of checksums, which nobody needs who reads all.
+        # After the bytes of a framed object comes a table of checksums, which is not needed to read all of it.
         yield from ranges(file, record.offset, record.size)
     else:
         raise Damaged(f"codec {record.codec} is not known")
 
 
 def ranges(file: BinaryIO, offset: int, length: int) -> Iterator[bytes]:
-    """That range of a file, in parts of at most one frame."""
+    """Yield a range of a file, in parts of at most one frame."""
     for at in range(offset, offset + length, FRAME_SIZE):
         yield read_at(file, at, min(FRAME_SIZE, offset + length - at))
 
 
 def stored(file: BinaryIO, record: Record) -> bytes:
-    """The stored bytes of an object of at most one frame; no codec makes it larger by more than an eighth."""
+    """Return the stored bytes of an object of at most one frame. No codec makes it larger by more than an eighth."""
     if record.length > FRAME_SIZE + FRAME_SIZE // 8 or record.size > FRAME_SIZE:
         raise Damaged("larger than one frame, but not stored in frames")
     return read_at(file, record.offset, record.length)
@@ -297,7 +298,7 @@ def check_crc(file: BinaryIO, record: Record) -> None:
 
 
 def inflate(file: BinaryIO, record: Record) -> Iterator[bytes]:
-    """The stored bytes begin with one zlib stream, framed or not."""
+    """Yield the raw bytes of a zlib object. Its stored bytes begin with one zlib stream, framed or not."""
     inflater = zlib.decompressobj()
     try:
         for part in ranges(file, record.offset, record.length):
@@ -335,7 +336,7 @@ def zstd_framed(file: BinaryIO, record: Record) -> Iterator[bytes]:
 
 
 def zstd(frames: list[bytes], sizes: list[int]) -> list[bytes]:
-    """The raw bytes of some zstd frames."""
+    """Return the raw bytes of some zstd frames."""
     try:
         raws = zstd_door()(frames)
     except Exception as error:  # noqa: BLE001 - each of the modules has exceptions of its own
@@ -351,7 +352,7 @@ _door: list[Callable[[list[bytes]], list[bytes]]] = []
 
 
 def zstd_door() -> Callable[[list[bytes]], list[bytes]]:
-    """What decodes zstd frames here; looked for once."""
+    """Return a function that decodes zstd frames. It is looked for once."""
     if not _door:
         _door.append(find_zstd())
     return _door[0]
@@ -387,7 +388,7 @@ def zstd_program(frames: list[bytes]) -> list[bytes]:
 
 
 class Extraction:
-    """Writes objects to DEST. What is there under its key is whole: it gets that name only after its hash was checked.
+    """Writes objects to DEST. A file gets its key as its name only after its hash was checked.
 
     Small zstd objects are collected and decoded together, for the sake of the `zstd` program.
     """
@@ -420,7 +421,7 @@ class Extraction:
             self.fail(record, where, str(error))
 
     def flush(self) -> None:
-        """Decode and write what is waiting."""
+        """Decode and write the collected objects."""
         waiting, self._waiting, self._waiting_size = self._waiting, [], 0
         try:
             raws = zstd([data for _, data, _ in waiting], [record.size for record, _, _ in waiting])
@@ -433,7 +434,7 @@ class Extraction:
                 self.fail(record, where, str(error))
 
     def write(self, record: Record, parts: Iterable[bytes]) -> None:
-        """Write an object, and give it its name when it is what its key says."""
+        """Write an object, and give it its name if its bytes have the hash of its key."""
         path = self.path(record.key)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         hasher = hashlib.sha256()
@@ -453,13 +454,13 @@ class Extraction:
         self.count += 1
 
     def fail(self, record: Record, where: str, reason: str) -> None:
-        """Remember a bad copy; it is reported at the end, if no other copy was good."""
+        """Remember a bad copy. It is reported at the end, if no other copy was good."""
         if not record.sound:
             reason += " (or the index entry is damaged, and was never that of an object)"
         self.failed[record.key] = f"object {record.key} ({where}): {reason}"
 
     def problems(self) -> list[str]:
-        """What did not come out."""
+        """Return a line for each object that did not come out."""
         missing = sorted(key for key in self.wanted - self.failed.keys() if not os.path.exists(self.path(key)))
         bad = [text for key, text in self.failed.items() if not os.path.exists(self.path(key))]
         return bad + [f"object {key}: not found" for key in missing]
@@ -469,7 +470,7 @@ class Extraction:
 
 
 class Found(NamedTuple):
-    """The records of one batch, and the open pack that they are of."""
+    """The records of one batch, and its open pack."""
 
     file: BinaryIO
     pack: Pack
@@ -478,7 +479,7 @@ class Found(NamedTuple):
 
 
 def walk(packs: list[Pack], problems: list[str]) -> Iterator[Found]:
-    """Every batch of every pack."""
+    """Yield every batch of every pack."""
     for pack in packs:
         try:
             with open(pack.path, "rb") as file:
@@ -498,9 +499,9 @@ def walk(packs: list[Pack], problems: list[str]) -> Iterator[Found]:
 
 
 def find_tombstones(packs: list[Pack]) -> set[tuple[bytes, int, int]]:
-    """What was deleted. A tombstone kills one extent, in any pack, so all are collected first.
+    """Return the deleted extents. A tombstone kills one extent, in any pack, so all are collected first.
 
-    Only those count whose block of the segment is whole: in doubt an object is kept.
+    A tombstone counts only if its block of the segment is undamaged: in doubt an object is kept.
     """
     dead = set()
     for found in walk(packs, []):
@@ -511,12 +512,12 @@ def find_tombstones(packs: list[Pack]) -> set[tuple[bytes, int, int]]:
 
 
 def is_live(record: Record, dead: set[tuple[bytes, int, int]]) -> bool:
-    """Whether the record stands for an object that was not deleted."""
+    """Return whether the record is that of an object that was not deleted."""
     return not record.flags & TOMBSTONE and (record.digest, record.pack_id, record.offset) not in dead
 
 
 def find_loose(container: str) -> Iterator[tuple[str, str, int]]:
-    """Path, key and codec of each loose object: a file of loose/ whose path spells a key."""
+    """Yield path, key and codec of each loose object: a file of loose/ whose path is a key."""
     top = os.path.join(container, "loose")
     for directory, _, names in os.walk(top):
         prefix = os.path.relpath(directory, top).replace(os.sep, "").replace(".", "")
@@ -528,7 +529,7 @@ def find_loose(container: str) -> Iterator[tuple[str, str, int]]:
 
 
 def loose_record(file: BinaryIO, key: str, codec: int) -> Record:
-    """A loose object as a record. A raw one is its file; behind a compressed one stand 24 bytes that describe it."""
+    """Return a loose object as a record. A raw one is its file; the file of a compressed one ends with a trailer."""
     length = os.fstat(file.fileno()).st_size
     size, flags = length, 0
     if codec != RAW:
@@ -591,7 +592,7 @@ def main(arguments: list[str]) -> int:
 
 
 def rescue(container: str, destination: list[str], keys: list[str]) -> int:
-    """List when there is no destination, extract when there is one; returns the exit code."""
+    """List if there is no destination, otherwise extract. Return the exit code."""
     if not os.path.isdir(os.path.join(container, "packed")):
         print(f"{container}: not a container: there is no directory packed/ in it", file=sys.stderr)
         return 2
@@ -602,7 +603,7 @@ def rescue(container: str, destination: list[str], keys: list[str]) -> int:
         try:
             list_all(container, problems)
         except BrokenPipeError:
-            # Whoever reads the list has seen enough (`| head`). Python must not find the pipe closed once more at exit.
+            # The reader of the list has seen enough (`| head`). Python must not find the pipe closed again at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     for problem in problems:
         print(f"NOT RESCUED: {problem}", file=sys.stderr)

@@ -1,1 +1,1 @@
-"""The names of other programs, over our verbs, for software that was written for them."""
+"""The names of other programs, made from the verbs of rsdos, for software that was written for them."""

@@ -1,4 +1,4 @@
-"""Store files in this process: in chunks of one insert each, and so of one sync."""
+"""Store files in this process, in chunks. Each chunk is one insert, with one sync."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from rsdos.model import Source
 
 _CHUNK = 16384
-"""Files of one insert: their keys are known when all of them are durable."""
+"""Files of one insert. Their keys are reported when all of them are durable."""
 
 _CHUNK_BYTES = 256 << 20
-"""Or of so many bytes: after a kill no more than these are read again."""
+"""The most bytes of one insert: after a kill no more than these are read again."""
 
 _LOOSE_CHUNK = 256
-"""The loose store syncs as many files together."""
+"""Loose files of one insert."""
 
 _TOLD_FILES = 256
 _TOLD_BYTES = 1 << 20
-"""Small files, and their bytes, between two calls of the progress: 3 ms."""
+"""Small files, or their bytes, between two calls of the progress callback: about 3 ms."""
 
 
 class StoredFile(NamedTuple):
@@ -145,7 +145,7 @@ class _Reading:
         self._tell_all()
 
     def _read(self, at: int, size: int) -> None:
-        """So much more of a large file was read."""
+        """Count ``size`` more bytes of a large file."""
         self.sizes[at] += size
         self._total += size
         self._tell_all()

@@ -1,4 +1,4 @@
-"""Walk: the files that names stand for, directories included."""
+"""Walk: finds the files that are named, and those in named directories."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ class Directories(Enum):
 
 
 class Walk:
-    """The files that some names stand for. Iterate it once; one thread.
+    """The named files, and those in named directories. Iterate it once; one thread.
 
-    The container itself is skipped, however it is named. Memory: the names of the directories that are still to be
-    visited, and of 1,024 files.
+    The container itself is skipped, by whatever name it is reached. Memory: the names of the directories that are still
+    to be visited, and of 1,024 files.
     """
 
     def __init__(self, container: str | None, exclude: Iterable[str] = ()) -> None:
@@ -108,7 +108,7 @@ class Walk:
         return refused
 
     def _lists(self, names: Iterable[FileSource], directories: Directories) -> Iterator[Iterable[FileSource]]:
-        """The files in lists: a generator that gives each of them is a tenth of what storing one costs."""
+        """Yield the files in lists. Yielding them one by one would take a tenth of the time of storing them."""
         for name in names:
             if not isinstance(name, str):
                 yield (name,)
@@ -127,7 +127,7 @@ class Walk:
                 yield (name,)
 
     def _descend(self, top: str) -> Iterator[list[str]]:
-        """The regular files below a directory."""
+        """Yield the regular files below a directory, in lists."""
         start = len(os.path.join(top, ""))
         excluded = self._excluded if self._excluded else None
         directories = [top]

@@ -50,9 +50,9 @@ def default_jobs() -> int:
 
 
 class WorkerPool:
-    """Some processes that store files in one container; a context manager, one thread.
+    """Some processes that store files in one container. A context manager; one thread.
 
-    A worker has nothing but its end of a pipe: it ends when this process does, however that happens.
+    A worker depends on its end of a pipe: it ends when this process ends, however that happens.
     """
 
     shortage = ""
@@ -89,7 +89,7 @@ class WorkerPool:
             worker.close()
 
     def store(self, sources: Iterable[FileSource], tell: Callable[[int], None]) -> Iterator[ChunkResult]:
-        """`store_files` by all workers, once; chunks come in the order in which they are done.
+        """Do `store_files` with all workers, once. Yield chunks in the order in which they are done.
 
         This process stores the streams, and everything if no worker could be started. Raise the error of a worker,
         and `WorkerDied`.
@@ -143,7 +143,7 @@ class Portion:
         self._asked = monotonic()
 
     def size(self) -> int:
-        """Return that number; it grows while the worker is quick, and shrinks when it is slow."""
+        """Return that number. It grows while the worker is quick, and shrinks when it is slow."""
         now = monotonic()
         slow, self._asked = now - self._asked > _SLOW, now
         self._size = max(self._size // 2, 1) if slow else min(self._size * 2, _MOST_NAMES)
@@ -155,8 +155,8 @@ def _start(opener: Callable[[], Engine], form: _Form, others: list[Connection]) 
     import multiprocessing
     import threading
 
-    # A fork is there at once, and has imported what this process has: 2 ms and not 150. It would inherit the locks of
-    # other threads: there must be none, those of numpy included.
+    # A fork starts in 2 ms instead of 150, because it has imported everything already. But it would inherit the locks
+    # of other threads, so there must be no other thread, not even one of numpy.
     forks = sys.platform == "linux" and threading.active_count() == 1 and "numpy" not in sys.modules
     context = multiprocessing.get_context("fork") if forks else multiprocessing.get_context("spawn")
     mine, theirs = context.Pipe()
@@ -179,7 +179,7 @@ def _message(worker: Connection) -> _Message:
 
 
 def _serve(pipe: Connection, inherited: Sequence[Connection], opener: Callable[[], Engine], form: _Form) -> None:
-    """Be a worker: ask for names, store them and say so, until there are no more names or the pipe is closed."""
+    """Work: ask for names, store the files and report them, until there are no more names or the pipe is closed."""
     import signal
 
     for end in inherited:
@@ -187,7 +187,7 @@ def _serve(pipe: Connection, inherited: Sequence[Connection], opener: Callable[[
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that this one works for.
 
     def names() -> Iterator[str]:
-        # One portion at a time, and never while a chunk is sent: neither end can wait for the other then.
+        # One portion at a time, and never while a chunk is sent, so that the two ends never wait for each other.
         while True:
             pipe.send(_MORE)
             some = pipe.recv()
@@ -203,7 +203,7 @@ def _serve(pipe: Connection, inherited: Sequence[Connection], opener: Callable[[
                     pipe.send(chunk)
         except (EOFError, BrokenPipeError, ConnectionResetError):
             return  # The process that this one works for has ended, or has failed.
-        except Exception as error:  # noqa: BLE001  it is raised there
+        except Exception as error:  # noqa: BLE001  the other process raises it
             pipe.send(_portable(error))
         pipe.send(None)
     except (BrokenPipeError, ConnectionResetError):
@@ -225,7 +225,7 @@ def _portable(error: Exception) -> Exception:
 
 
 class _Tally:
-    """Says how many bytes were read, when they are many or it was not said for a while."""
+    """Reports how many bytes were read, ten times a second at most."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe

@@ -79,7 +79,7 @@ def newest_meta(engine: Engine, key: str) -> OwnMeta:
 
 
 def _with_packed_since(engine: Engine, version: object, found: list[OwnMeta]) -> list[OwnMeta]:
-    """Return the same metadata, with loose objects looked up again if a commit has come since ``sight``."""
+    """Return the same metadata, with loose objects looked up again if a commit has come since ``version``."""
     if all(meta.extent for meta in found) or engine.packed.is_latest(version):
         return found
     engine.packed.refresh()
