@@ -1,4 +1,4 @@
-"""Writes docs/performance.md from the JSON of the last runs: ``python -m benchmarks.page``. No figure is typed."""
+"""Write docs/performance.md from the JSON of the last runs: ``python -m benchmarks.page``. No figure is typed."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def _page(results: Results, scale: ScaleResults | None) -> Iterator[str]:
     yield "# Performance\n"
     yield "<!-- Written by `make bench` (benchmarks/page.py) from docs/performance/*.json. Do not edit. -->\n"
     yield (
-        "All sides ran in turn, in child processes of one invocation, on the same data, with warm caches; the figures "
-        "are medians of the rounds. Machines drift: read the ratios, not the rates. `make bench` makes this page anew; "
+        "All sides ran in turn, in child processes of one invocation, on the same data, with warm caches. The figures "
+        "are medians of the rounds. Machines drift: read the ratios, not the rates. `make bench` writes this page; "
         "[benchmarks/README.md](../benchmarks/README.md) says what is measured and how.\n"
     )
     rounds = {len(sides["ours"]) for sides in results.samples.values() if "ours" in sides} or {0}
-    yield f"- level: {results.level}, rounds: {min(rounds)} to {max(rounds)}, most where they are short"
+    yield f"- level: {results.level}, rounds: {min(rounds)} to {max(rounds)}, more for short cases"
     yield from (f"- {name}: {value}" for name, value in results.machine.items())
     yield "\n## What it must show\n"
     yield from _targets(results, scale)
@@ -78,8 +78,8 @@ def _targets(results: Results, scale: ScaleResults | None) -> Iterator[str]:
 def _profiles(profiles: Sequence[Profile]) -> Iterator[str]:
     yield "### Profiles of rsdos\n"
     yield (
-        "By `make bench-profile`: where the processor was, at 2,000 looks a second of its clock, in parts of the "
-        "program and in functions. While somebody looks on all is slower, what starts processes much slower.\n"
+        "Measured by `make bench-profile`, which samples where the processor is, 2,000 times a second of its time: in "
+        "parts of the program and in functions. Sampling slows everything down, the start of processes most of all.\n"
     )
     yield "| case | each | parts | functions |\n|---|---|---|---|"
     for profile in profiles:

@@ -111,7 +111,7 @@ def test_what_works_on_files_is_refused_by_its_name(storage: MemoryStorage, tmp_
         objects.plan(container.engine, objects.RepairObjectsOptions())
     with pytest.raises(InvalidOption, match="container version 1"):
         Container.create(MemoryStorage(), container_version=1)
-    with pytest.raises(TypeError, match="stays in its process"):
+    with pytest.raises(TypeError, match="sent to another process"):
         pickle.dumps(container)
     assert list(tmp_path.iterdir()) == []
 

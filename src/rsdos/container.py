@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from rsdos.streams.writer import ObjectWriter
 
 SHORTEST_PREFIX = 6
-"""Characters of a key that `Container.find` takes: 24 bits tell a few thousand objects apart."""
+"""The fewest characters of a key that `Container.find` takes: 24 bits distinguish a few thousand objects."""
 
 
 class Container(Exchange, OldNames):
@@ -51,8 +51,8 @@ class Container(Exchange, OldNames):
 
     Any number of threads may share a container, and any number of processes may open the same directory. Keys are
     the 64 lower-case hex characters of the SHA-256 of an object's bytes; a container of version 1 may have those of
-    SHA-1, 40. Nothing is opened before the first use; `close` gives everything back, and the container works again
-    after it. Enumerations are accepted as their strings: ``to="packed"`` is ``to=Place.PACKED``.
+    SHA-1, 40. Nothing is opened before the first use; `close` closes everything, and the container works again after
+    it. Enumerations are accepted as their strings: ``to="packed"`` is ``to=Place.PACKED``.
 
     Every method may raise `NotAContainer`, `UnsupportedContainer` and `DamagedContainer` when it opens the container,
     and `ContainerReplaced` when another one has been put in its place since.
@@ -64,7 +64,7 @@ class Container(Exchange, OldNames):
     """
 
     _engine: Engine | None = None
-    """What is open; each object's own, once there is one."""
+    """The open container; None before the first use."""
 
     def __init__(
         self,
@@ -81,8 +81,8 @@ class Container(Exchange, OldNames):
             path: the container's directory.
             durability: "full" or "relaxed", for inserts through this object; None: the container's own.
             when_busy: what maintenance does while another operation is running: "raise" `Busy`, or "wait".
-            follow_links: follow symbolic links in the place of the container's own directories, which the user has
-                put there, to have ``packed`` on a larger disk for example. Without it they are refused, by `NotOurs`
+            follow_links: follow symbolic links in the place of the container's own directories. The user has put them
+                there, for example to have ``packed`` on a larger disk. Without it they raise `NotOurs`
                 (docs/security.md).
             verify: what a read of a packed object compares: "checksum", which finds every failure, or "hash", which
                 also finds bytes that a stranger has forged, and costs 0.6 us for each KB; None: the hash where the
@@ -95,7 +95,7 @@ class Container(Exchange, OldNames):
         if type(path) is not str and not isinstance(path, str | os.PathLike):
             self._storage = path
             path = path.root
-        # Now: where a relative path leads to is another place after a ``chdir``, or in another process.
+        # Resolved now: after a ``chdir``, or in another process, a relative path leads to another place.
         path = os.fspath(path)
         self._path = path if path[:1] == "/" or self._storage else os.path.abspath(path)
         self._when_busy = choice(WhenBusy, when_busy)
@@ -122,20 +122,20 @@ class Container(Exchange, OldNames):
 
         Args:
             path: a directory that is not there, or is empty. Its parents are made.
-            pack_size_target: stored bytes at which a pack is full.
+            pack_size_target: stored bytes from which on a pack is full.
             loose_prefix_len: characters of a key that name the directory of a loose object.
             compression: what compressing means in packs: "none", "zstd", "zstd:+3", "zlib+1" and so on; "": zstd, in
                 version 1 zlib.
             loose_compression: how loose objects are compressed, in the same words.
-            durability: "full": what was acknowledged survives a power loss; "relaxed": the death of the process.
+            durability: what an acknowledged insert survives: "full": a power loss; "relaxed": the death of the process.
             container_version: 1 makes a container that disk-objectstore reads and writes as well.
             hash_type: "sha256"; in version 1 also "sha1".
-            readers: which programs have to be able to read a container of version 1; "rsdos" allows zstd there.
-            sharing: "group": the group of the directory may read and write whatever is ever made in it.
+            readers: which programs must be able to read a container of version 1; "rsdos" allows zstd there.
+            sharing: "group": the group of the directory may read and write every file that is made in it.
 
         Raises:
-            ContainerExists: there is a container, or another directory that is not empty.
-            InvalidOption: before anything is touched.
+            ContainerExists: there is a container already, or a directory that is not empty.
+            InvalidOption: a setting makes no sense. Nothing was written.
             ReadOnlyContainer: the file system lacks locks, hard links or syncs; the error says which.
         """
         container = cls(path)
@@ -157,7 +157,7 @@ class Container(Exchange, OldNames):
         self.close()
         if self._storage is not None:
             if clear:
-                raise InvalidOption("clear: what is no directory is not cleared")
+                raise InvalidOption("clear: only a container in a directory can be cleared")
             make_container_on(self._storage, config)
         else:
             if clear:
@@ -170,7 +170,7 @@ class Container(Exchange, OldNames):
         """The open container's parts, which maintenance works on."""
         engine = self._engine
         if engine is None:
-            # Of two threads that are the first at the same time, both get what one has made.
+            # Of two threads that open it at the same time, both get the engine of one.
             how = self._durability, self._when_busy, self._links, self._verify
             fresh = Engine(self._path, *how, self._storage)
             engine = self.__dict__.setdefault("_engine", fresh)
@@ -185,12 +185,12 @@ class Container(Exchange, OldNames):
 
     @property
     def config(self) -> Config:
-        """What was decided when the container was made."""
+        """The settings that were chosen when the container was made."""
         return self.engine.config
 
     @property
     def container_id(self) -> str:
-        """32 hex characters that tell the container from all others."""
+        """32 hex characters that distinguish the container from all others."""
         return self.config.container_id
 
     @property
@@ -202,7 +202,7 @@ class Container(Exchange, OldNames):
             return False
 
     def close(self) -> None:
-        """Give all descriptors and mappings back. Idempotent; the container works again after it.
+        """Close all descriptors and mappings. Idempotent; the container works again afterwards.
 
         After a `ContainerReplaced` the next use opens the container that is at the path now. The end of a ``with``
         block keeps a little for the next one (docs/concurrency.md); this method does not.
@@ -231,7 +231,7 @@ class Container(Exchange, OldNames):
 
     def __getstate__(self) -> tuple[str, Durability | None, WhenBusy, Links, Verify | None]:
         if self._storage is not None:
-            raise TypeError(f"{self._path}: a container that is no directory stays in its process")
+            raise TypeError(f"{self._path}: only a container in a directory can be sent to another process")
         return self._path, self._durability, self._when_busy, self._links, self._verify
 
     def __setstate__(self, state: tuple[str, Durability | None, WhenBusy, Links, Verify | None]) -> None:
@@ -274,14 +274,14 @@ class Container(Exchange, OldNames):
     ) -> list[str]:
         """Store many objects, and return once all are durable.
 
-        Batches of 262,144 objects or 1 GiB are committed on the way; when the call raises, what was committed stays.
+        Batches of 262,144 objects or 1 GiB are committed during the call. If it raises, committed batches stay.
 
         Args:
             sources: objects, each as for `insert`.
             to: "packed": straight to a pack, one sync for all; "loose": a file for each.
             compress: whether to compress what goes to a pack: "auto" (what becomes clearly smaller by it), "yes", "no".
-            trust: when a copy that the container has already counts: "verify": its bytes are read and checked;
-                "index": the index names it. For bulk imports of known content.
+            trust: when an existing copy counts as stored: "verify": if its bytes were read and checked; "index": if the
+                index lists it, for bulk imports of known content.
 
         Returns:
             The keys, in the order given.
@@ -301,8 +301,8 @@ class Container(Exchange, OldNames):
         >>> container.extract(file.key)
         b'some bytes'
 
-        Nothing is stored when its ``with`` block raises, when it is dropped, or after ``abort()``. Above 8 MiB it is
-        held in a file without a name, in the container, and read again when it is stored.
+        Nothing is stored when its ``with`` block raises, when its last reference is dropped, or after ``abort()``. Up
+        to 8 MiB are kept in memory until then; more is kept in a file without a name, in the container, and read again.
 
         Args:
             to: "loose" or "packed".
@@ -334,11 +334,11 @@ class Container(Exchange, OldNames):
     @overload
     def extract_many(self, keys: Iterable[str], *, missing: Missing) -> Iterator[tuple[str, bytes | None]]: ...
     def extract_many(self, keys: Iterable[str], *, missing: Missing = "raise") -> Iterator[tuple[str, bytes | None]]:
-        """Yield (key, bytes) of many objects in storage order, each once. No pack is removed while this lasts.
+        """Yield (key, bytes) of many objects in storage order, each once. No pack is removed during the iteration.
 
         Args:
             keys: the keys of the objects.
-            missing: what to do about a key that is not there: "raise" `ObjectNotFound`, "skip" it, or yield
+            missing: what to do about a key without an object: "raise" `ObjectNotFound`, "skip" it, or yield
                 (key, None) ("none").
 
         Raises:
@@ -367,7 +367,7 @@ class Container(Exchange, OldNames):
         return self.engine.objects.extract_to(key, path)
 
     def has(self, key: str) -> bool:
-        """Return whether there is an object of this key; True may be a second old. Raises `InvalidKey`.
+        """Return whether there is an object of this key; True may be a second old. Raise `InvalidKey`.
 
         Another process may delete it at any time: to be sure of an object, insert it, whatever this returns.
         """
@@ -380,14 +380,14 @@ class Container(Exchange, OldNames):
     def meta(self, key: str) -> ObjectMeta:
         """Return size, length, codec and place of one object, without reading it. They may be a second old.
 
-        Raises `ObjectNotFound`, `InvalidKey`.
+        Raise `ObjectNotFound`, `InvalidKey`.
         """
         return self.engine.objects.meta(key)
 
     def keys(self, place: Place | str | None = None) -> Iterator[str]:
         """Yield every key once, in no particular order; with a ``place``, those that have a copy there.
 
-        Raises `DamagedContainer` behind all others when damage hides some.
+        Raise `DamagedContainer` after all others if damage hides some.
         """
         where = None if place is None else choice(Place, place)
         engine = self.engine
@@ -396,7 +396,7 @@ class Container(Exchange, OldNames):
     def find(self, prefix: str) -> str:
         """Return the key that begins with ``prefix``, of 6 characters or more.
 
-        Raises `ObjectNotFound`, `AmbiguousKey`, `InvalidKey`.
+        Raise `ObjectNotFound`, `AmbiguousKey`, `InvalidKey`.
         """
         self.config.hash.parse_prefix(prefix, SHORTEST_PREFIX)
         keys = list(islice(self.engine.objects.with_prefix(prefix), 2))

@@ -1,4 +1,4 @@
-"""Where the files of a container are. Plain strings: a ``Path`` costs 2 µs to make, a third of a packed read."""
+"""The paths of a container's files. Plain strings: a ``Path`` costs 2 µs to make, a third of a packed read."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _V1_LOCKS = r"(-1|0|[1-9]\d{0,17})\.lock"
 
 
 class Layout:
-    """The paths of the container at ``root``, for what is on a disk, and for messages; and where it is stored.
+    """The paths of the container at ``root``, for code that works on files, and for messages; and its storage.
 
-    What runs on every storage names its objects by `rsdos.names`, and uses `storage` and the lists here.
+    Code that runs on every storage takes names from `rsdos.names`, and uses `storage` and the lists of this class.
     """
 
     def __init__(self, root: str, loose_prefix_len: int = 2, storage: Storage | None = None) -> None:
-        """``storage``: where the container is, if it is no directory."""
+        """``storage``: the storage of the container, if it is not a directory."""
         self.root = root
-        # Not `isinstance`, 1 us of the 60 that opening, reading and leaving take: the class is that of a protocol.
+        # Not `isinstance`, which takes 1 us with a protocol; opening, reading and leaving take 60.
         self.local = storage if type(storage) is LocalStorage else LocalStorage(root, CONTAINER)
         self.storage: Storage = storage or self.local
         self.links = self.local.links
-        """What is done about links in the place of its directories; see `set_links`."""
+        """How links in the place of the container's directories are treated; see `set_links`."""
         self.config = f"{root}/config.json"
         self.loose = f"{root}/loose"
         self.packed = f"{root}/packed"
@@ -43,14 +43,14 @@ class Layout:
         self.locks = f"{root}/locks"
         self.loose_prefix_len = loose_prefix_len
         self._plain: set[str] = set()
-        """The directories of loose files that were seen to be no links."""
+        """The directories of loose files that were checked: they are not links."""
         self.refuse_another: Callable[[], None] = lambda: None
-        """Raises `ContainerReplaced` when the container is another by now than the one that was opened."""
+        """Raises `ContainerReplaced` if another container than the opened one is at the path now."""
         self._present: frozenset[str] = frozenset()
-        """The directories that the last `check` has seen, by name."""
+        """The names of the directories that the last `check` has found."""
 
     def set_links(self, links: Links) -> None:
-        """Say what is done about links in the place of its directories."""
+        """Set how links in the place of the container's directories are treated."""
         self.links = self.local.links = links
 
     @property
@@ -59,25 +59,25 @@ class Layout:
         return self.loose, self.packed, self.index, self.sandbox, self.locks
 
     def relative(self, path: str | os.PathLike[str]) -> str:
-        """Return the name of a file relative to the container: findings and reports have it."""
+        """Return the path of a file relative to the container, for findings and reports."""
         return os.path.relpath(path, self.root)
 
     @property
     def beginnings(self) -> tuple[str, ...]:
-        """The files that making a container writes before its configuration, unfinished ones too."""
+        """The files that are written before the configuration when a container is made, unfinished ones too."""
         unfinished = self.new_manifests() if os.path.isdir(self.index) else ()
         return *unfinished, self.manifest(1), self.readers_lock, self.reserve
 
     def open(self, directory: str | None = None) -> Directory:
-        """Open the root, or a directory below it, by descriptors: files are removed and moved only by these.
+        """Open the root, or a directory below it. Files are removed and moved only through such a `Directory`.
 
-        Raises FileNotFoundError, and `NotOurs` where something else stands in the place of it, or of one above.
+        Raise FileNotFoundError, and `NotOurs` if a link or a file is in the place of it or of a directory above it.
         """
         steps = () if directory is None else tuple(directory.removeprefix(f"{self.root}/").split("/"))
         return open_at(self.root, CONTAINER, steps, self.links)
 
     def check(self) -> int:
-        """See to it that no directory or file is a link or anything else; return the user whose directory the root is.
+        """Check that no link or foreign file is in the place of our directories and files. Return the root's owner.
 
         See `check_root`, also for what it raises.
         """
@@ -85,14 +85,14 @@ class Layout:
         return owner
 
     def has_directories(self) -> bool:
-        """Return whether the last `check` has seen all the directories that every container has."""
+        """Return whether the last `check` found all directories that every container has."""
         cut = len(self.root) + 1
         return self._present.issuperset([path[cut:] for path in self.directories])
 
     def check_loose(self, directory: str) -> bool:
-        """Return whether a directory of loose files is there, or was. Called before a file in it is opened.
+        """Return whether a directory of loose files exists, or did. Called before a file in it is opened.
 
-        Raises `NotOurs` where it is a link. A directory that was found good is not looked at again.
+        Raise `NotOurs` if it is a link. A directory that was found good is not checked again.
         """
         if directory in self._plain:
             return True
@@ -106,9 +106,9 @@ class Layout:
         return True
 
     def make(self, directory: str) -> None:
-        """Make a directory directly in the root, if it is missing: not every copy of a container has its empty ones.
+        """Make a missing directory directly in the root. A copy of a container may lack the empty ones.
 
-        Raises `NotAContainer` when the container is gone from its path: nothing of it is made anew there.
+        Raise `NotAContainer` if the container is gone from its path: no part of it is made again there.
         """
         if not os.path.isdir(directory):
             self.refuse_gone()
@@ -116,16 +116,16 @@ class Layout:
                 make_directory(directory)
 
     def refuse_gone(self) -> None:
-        """Raise `NotAContainer` when the container is not at its path any more: renamed, removed, not mounted.
+        """Raise `NotAContainer` if the container is not at its path any more: renamed, removed, not mounted.
 
-        Raise `ContainerReplaced` when another container is there, perhaps of another version, with other directories.
+        Raise `ContainerReplaced` if another container is there, perhaps of another version, with other directories.
         """
         if self.storage.version(names.CONFIG) is None:
             raise NotAContainer(self.root, "the container was removed after it was opened")
         self.refuse_another()
 
     def remove(self, path: str) -> bool:
-        """Remove a file of the container; return whether it was there. To remove many in one directory, `open` that."""
+        """Remove a file of the container. Return whether it was there. For many in one directory use `open`."""
         directory, _, name = path.rpartition("/")
         try:
             with self.open(None if directory == self.root else directory) as opened:
@@ -135,23 +135,23 @@ class Layout:
 
     @property
     def may_remove_directories(self) -> bool:
-        """Whether empty directories of loose files are removed: yes where there may be more than 256 of them.
+        """Whether empty directories of loose files are removed: if there may be more than 256 of them.
 
-        Our writers make such a directory anew; disk-objectstore does not.
+        Writers of rsdos make a removed directory again; those of disk-objectstore do not.
         """
         return self.loose_prefix_len > 2
 
     def loose_directory(self, key: str) -> str:
-        """The directory of a loose object. ``key`` has passed `HashType.parse_key`."""
+        """Return the directory of a loose object. ``key`` has passed `HashType.parse_key`."""
         return f"{self.loose}/{key[: self.loose_prefix_len]}" if self.loose_prefix_len else self.loose
 
     def loose_file(self, key: str) -> str:
-        """The file of a loose object, without a codec's suffix."""
+        """Return the file of a loose object, without a codec's suffix."""
         cut = self.loose_prefix_len
         return f"{self.loose}/{key[:cut]}/{key[cut:]}" if cut else f"{self.loose}/{key}"
 
     def checked_loose_file(self, key: str) -> str:
-        """`loose_file`, after `check_loose` of its directory: in one call, on the way of each loose object read."""
+        """Return `loose_file`, after `check_loose` of its directory. One call, because every loose read makes it."""
         cut = self.loose_prefix_len
         directory = f"{self.loose}/{key[:cut]}" if cut else self.loose
         if directory not in self._plain:
@@ -166,22 +166,22 @@ class Layout:
 
     @property
     def migration(self) -> str:
-        """The file that says that a migration in place has begun, and to which version."""
+        """The marker that a migration in place has begun, with the version that it leads to."""
         return f"{self.root}/migration.json"
 
     @property
     def notes(self) -> str:
-        """What operators' tools have noted, where no manifest has room for it."""
+        """The notes of maintenance, in a version whose index has no room for them."""
         return f"{self.root}/notes.json"
 
     @property
     def validation(self) -> str:
-        """The file that says how far a validation has come that can be resumed."""
+        """The position of a validation that can be resumed."""
         return f"{self.root}/validation.json"
 
     @property
     def quarantine(self) -> str:
-        """Where maintenance puts files that have no good copy."""
+        """The directory for damaged files, and for foreign files that are in the way."""
         return f"{self.root}/quarantine"
 
     def new_manifest(self) -> str:
@@ -189,7 +189,7 @@ class Layout:
         return f"{self.index}/manifest-{os.urandom(8).hex()}.new"
 
     def new_manifests(self) -> list[str]:
-        """The unfinished manifests that are there."""
+        """Return the unfinished manifests."""
         return [f"{self.index}/{name}" for name in filter(names.is_unfinished, self.storage.list(names.INDEX))]
 
     def segment(self, number: int) -> str:
@@ -205,7 +205,7 @@ class Layout:
 
     @property
     def reserve(self) -> str:
-        """Space that is given up when the disk is full."""
+        """A file whose space is given up when the disk is full."""
         return f"{self.locks}/reserve"
 
     @property
@@ -215,7 +215,7 @@ class Layout:
 
     @property
     def last_backup(self) -> str:
-        """What is known of the last backup. Beside the locks, because no program of any version minds what is there."""
+        """The note of the last backup. It is among the locks, where no program of any version minds another file."""
         return f"{self.locks}/last-backup.json"
 
     @property
@@ -227,11 +227,11 @@ class Layout:
         return f"{self.root}/{names.pack_lock(pack_id)}"
 
     def found_pack(self, pack_id: int) -> str:
-        """Return the path of a pack that had the name of another one, on its way to its own."""
+        """Return a temporary path for a pack that had the name of another pack, until it gets its own name."""
         return f"{self.pack(pack_id)}.found"
 
     def found_packs(self) -> list[int]:
-        """The ids of those that are there."""
+        """Return the ids of the packs at such temporary paths."""
         return self._numbers(names.PACKED, names.FOUND_PACKS)
 
     def locked_ids(self) -> list[int]:
@@ -242,15 +242,15 @@ class Layout:
             return []
 
     def pack_ids(self) -> list[int]:
-        """The ids of the pack files that are there, ascending; foreign names are passed over."""
+        """Return the ids of the existing pack files, ascending, without foreign names."""
         return [number for number in self._numbers(names.PACKED, names.PACKS) if 0 < number <= names.LAST_PACK]
 
     def manifest_numbers(self) -> list[int]:
-        """The numbers of the manifests that are there, ascending."""
+        """Return the numbers of the existing manifests, ascending."""
         return self._numbers(names.INDEX, names.MANIFESTS)
 
     def segment_numbers(self) -> list[int]:
-        """The numbers of the segment files that are there, ascending."""
+        """Return the numbers of the existing segment files, ascending."""
         return self._numbers(names.INDEX, names.SEGMENTS)
 
     def _numbers(self, directory: str, pattern: str) -> list[int]:
@@ -284,12 +284,12 @@ class V1Layout(Layout):
 
     @property
     def database_files(self) -> tuple[str, ...]:
-        """The index and what SQLite keeps beside it."""
+        """The index, and the files that SQLite keeps beside it."""
         return self.database, f"{self.database}-wal", f"{self.database}-shm", f"{self.database}-journal"
 
     @property
     def salvaged(self) -> str:
-        """A new index, whole, that has only to take the place of the damaged one."""
+        """A complete new index, which is about to replace the damaged one."""
         return f"{self.database}.salvaged"
 
     @property
@@ -303,9 +303,9 @@ class V1Layout(Layout):
         return self._numbers(_V1_PACKED, _V1_PACKS)
 
     def peer_lock(self, pack_id: int) -> str:
-        """The file that tells disk-objectstore that a pack is being written."""
+        """Return the lock file by which disk-objectstore knows that a pack is being written."""
         return f"{self.packed}/{pack_id}.lock"
 
     def peer_locks(self) -> list[int]:
-        """The packs that have such a file."""
+        """Return the ids of the packs that have such a file."""
         return self._numbers(_V1_PACKED, _V1_LOCKS)

@@ -1,4 +1,4 @@
-"""The names of what a container of version 2 is made of, below its root, wherever that is: see `rsdos.storage.base`."""
+"""The names of the objects of a container of version 2 in its storage, see `rsdos.storage.base`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ LAST_NUMBER = 9_999_999_999
 """The highest number of a manifest and of a segment file: their names have ten digits."""
 
 LAST_PACK = (1 << 32) - 1
-"""The highest id of a pack: an entry of a segment has four bytes for it. A file of a higher one is nobody's."""
+"""The highest id of a pack: an entry of a segment has four bytes for it. A file with a higher one is foreign."""
 
 CONFIG = "config.json"
 
@@ -18,19 +18,19 @@ INDEX = "index"
 LOCKS = "locks"
 
 COMMIT_LOCK = "locks/commit"
-"""Held by a commit. Its note has the number of the last one."""
+"""Held by a commit. Its note has the number of the last commit."""
 
 MAINTENANCE_LOCK = "locks/maintenance"
 
 TURN_LOCK = "locks/turn"
-"""Held by the next in line for `MAINTENANCE_LOCK`: a run that takes that again and again lets it pass."""
+"""Held by the next in line for `MAINTENANCE_LOCK`, so that a run that takes that again and again lets it pass."""
 
 READERS_LOCK = "locks/readers"
 """Held shared by long readers. Packs are removed only by a process that holds it exclusively."""
 
 
 Named = Callable[[int], str]
-"""Makes a name of a number, without a call of Python's own: a commit asks for a dozen names."""
+"""Makes a name from a number, without a function of Python: a commit makes a dozen names."""
 
 pack: Named = "packed/{:010d}.pack".format
 
@@ -43,7 +43,7 @@ segment: Named = "index/{:010d}.seg".format
 
 
 def table(number: int, pack_id: int) -> str:
-    """Where the table of a segment is: in a file of its own or, where it has no ``number``, in a pack."""
+    """Return the name of the object with the table of a segment: a file of its own or, if ``number`` is 0, a pack."""
     return segment(number) if number else pack(pack_id)
 
 
@@ -57,10 +57,10 @@ _UNFINISHED = r"manifest(-[0-9a-f]{16})?\.new"
 
 
 def numbers_among(listed: Iterable[str], pattern: str) -> list[int]:
-    """Return the numbers in those names of a directory that a pattern matches, ascending."""
+    """Return the numbers in the names of a directory that match a pattern, ascending."""
     return sorted(int(match[1]) for match in map(re.compile(pattern).fullmatch, listed) if match)
 
 
 def is_unfinished(name: str) -> bool:
-    """Return whether a name in ``index/`` is that of a manifest that was not finished."""
+    """Return whether a name in ``index/`` is that of an unfinished manifest."""
     return re.fullmatch(_UNFINISHED, name) is not None

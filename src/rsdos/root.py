@@ -1,4 +1,4 @@
-"""The directory of a container on a disk: which names in it are ours, and that nothing else stands in their place."""
+"""The directory of a container on a disk: the names in it that are ours, and the check of their kinds."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ CONTAINER = Form(
         ("packed", Form(r"\d{10}\.pack(\.found)?")),
         ("packs", Form(r"(-1|0|[1-9]\d{0,17})(\.lock)?")),
         ("index", Form(r"manifest-\d{10}\.json|manifest[\w.-]*\.new|\d{10}\.seg")),
-        # One directory or file for each writer; disk-objectstore has files of another form there.
+        # One directory or file for each writer; the files of disk-objectstore there have names of another form.
         ("sandbox", Form(rf"[0-9a-f]{{32}}|{_WRITER}", ((_WRITER, _SANDBOX),))),
         ("duplicates", Form(r"[0-9a-f]{40,64}\.[\w.-]+")),
         ("locks", Form(_LOCKS)),
     ),
 )
-"""What is ours in a container of either version, by name. What is in ``quarantine/`` is its owner's."""
+"""The names that are ours in a container of either version. The files in ``quarantine/`` are the user's."""
 
 _DIRECTORIES = frozenset({"loose", "packed", "packs", "index", "sandbox", "duplicates", "locks", "quarantine"})
 _FILES = frozenset(
@@ -38,21 +38,21 @@ _FILES = frozenset(
 )
 
 _SETTLED = 2 * 10**9
-"""Nanoseconds after which a change has another time than the one before it, on all file systems but FAT."""
+"""Nanoseconds between two changes that certainly get different times, on all file systems but FAT."""
 
 _MOST_CHECKED = 16
 _checked: dict[str, tuple[tuple[int, int, int, Links], frozenset[str]]] = {}
-"""Roots in which all is what it should be: when their entries were changed last, and which directories are there."""
+"""Roots that `check_root` found good: when their entries were last changed, and their directories."""
 
 
 def check_root(root: str, links: Links) -> tuple[int, frozenset[str]]:
-    """Return the user whose directory a container's root is, and the names of our directories that are in it.
+    """Return the user who owns a container's root, and the names of our directories in it.
 
-    One listing answers for all of them, before anything is read, written or made through such a name. It takes 8 us, or
-    one ``stat`` where this process has listed the root and no name in it has changed since. A root that is gone is
-    empty, and belongs to nobody (-1).
+    One listing checks all names, before anything is read, written or made through one of them. It takes 8 us, or one
+    ``stat`` if this process has listed the root before and no name in it has changed since. A missing root is empty,
+    and belongs to nobody (-1).
 
-    Raises `NotOurs` where a link or anything else stands in the place of a directory or file of the container.
+    Raise `NotOurs` if a link or a foreign file is in the place of a directory or file of the container.
     """
     try:
         status = os.stat(root)
@@ -79,7 +79,7 @@ def _directories_in(root: str, links: Links) -> list[str]:
                     raise not_ours(entry.path, "directory")
                 if is_directory:
                     present.append(entry.name)
-                # To open a directory as a file is an error anyway. SQLite would wait for a FIFO, and follow a link.
+                # Opening a directory as a file fails anyway. SQLite would wait for a FIFO, and follow a link.
                 if entry.name in _FILES and not (
                     entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)
                 ):
@@ -90,7 +90,7 @@ def _directories_in(root: str, links: Links) -> list[str]:
 
 
 def _directories_one_by_one(root: str, links: Links) -> list[str]:
-    """`_directories_in` of a directory that may be used and not listed."""
+    """Return the same as `_directories_in`, for a directory that may be used but not listed."""
     present = []
     for name in _DIRECTORIES | _FILES:
         path = f"{root}/{name}"
@@ -107,7 +107,7 @@ def _directories_one_by_one(root: str, links: Links) -> list[str]:
 
 
 def not_ours(path: str, what: str) -> NotOurs:
-    """Return the error for what stands in the place of a directory or a file (``what``) of a container."""
+    """Return the error for a link or foreign file in the place of a directory or file (``what``) of a container."""
     if not os.path.islink(path):
         return NotOurs(path, f"no {what}, but stands in the place of one")
     way_out = "; with follow_links=True, or RSDOS_FOLLOW_LINKS=1, it is" if what == "directory" else ""
@@ -115,9 +115,9 @@ def not_ours(path: str, what: str) -> NotOurs:
 
 
 def is_inside(path: str, root: str) -> bool:
-    """Return whether a path is that of a container's directory, or of something in it, whatever links lead there.
+    """Return whether a path is that of a container's directory, or inside it, also through links.
 
-    The path need not be there. Takes a ``stat`` for each directory above it.
+    The path need not exist. Each directory above it costs one ``stat``.
     """
     own = os.stat(root)
     at = os.path.realpath(path)

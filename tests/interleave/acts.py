@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from rsdos import Container, NotAContainer, ObjectNotFound, Place
+from rsdos.config import read_config
 from rsdos.engine.engine import Engine
 from rsdos.maintenance import merge, optimize, retain, transfer
 from rsdos.maintenance.backup import backup
@@ -170,7 +171,11 @@ def _other_version(engine: Engine) -> int:
 def _migrate_to(path: Path, say: Say) -> None:
     with opened(path) as container:
         say(line("copy", where=NEW))
-        options = migrate.MigrateOptions(_other_version(container.engine), str(path / NEW))
+        # A migration in place may have come between this one and its first run, which was killed.
+        to = _other_version(container.engine)
+        with suppress(NotAContainer):
+            to = read_config(str(path / NEW / "config.json")).version
+        options = migrate.MigrateOptions(to, str(path / NEW))
         report = migrate.execute(container.engine, migrate.plan(container.engine, options))
         say(line("copied", names_of(key for key, _ in report.damaged), NEW))
 

@@ -186,6 +186,9 @@ def test_what_cannot_be(tmp_path: Path) -> None:
     Container.create(tmp_path / "other")
     with pytest.raises(ContainerExists):
         run(native, 1, tmp_path / "other")
+    run(native, 2, tmp_path / "copy")
+    with pytest.raises(ContainerExists, match="copy of this container in version 2, not 1"):
+        run(native, 1, tmp_path / "copy")
     assert_whole(tmp_path / "a", 2)
 
 

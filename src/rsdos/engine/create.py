@@ -72,8 +72,8 @@ def make_container(path: str, config: Config, sharing: Sharing = Sharing.UMASK, 
 def make_container_on(storage: Storage, config: Config) -> None:
     """Make a container in a storage that is no directory, and in which there is none.
 
-    The configuration, put last, is what makes it a container. Raises `ContainerExists`, and `ReadOnlyContainer` or
-    `InvalidOption` for what the storage, or a container in it, cannot have.
+    The configuration is put last, and makes it a container. Raise `ContainerExists`; `ReadOnlyContainer` if the storage
+    lacks what a container needs; `InvalidOption` for settings that a container in a storage cannot have.
     """
     from rsdos.index.manifest import Manifest, encode_manifest
 

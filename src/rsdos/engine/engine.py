@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 NEEDED = ("appends", "locks")
-"""The traits of a storage without which no container of version 2 can be there."""
+"""The traits of a storage that a container of version 2 needs."""
 
 
 class _Lazy(Generic[_T]):
     """A store of an engine, which the first use of any of them opens.
 
-    Afterwards Python finds the engine's own attribute first: a property would be 3.5 % of an extract. And not a
-    `cached_property`, which holds a lock in Python 3.11 that a fork of another thread would keep.
+    Afterwards Python finds the engine's own attribute first: a property would be 3.5 % of an extract. A
+    `cached_property` would hold a lock in Python 3.11, which a fork by another thread would keep.
     """
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -128,7 +128,7 @@ class Engine:
     def read_stats(self) -> tuple[PackedStats, Mapping[str, object]]:
         """Return the counts and the notes of the packed store; see `PackMaintenance.stats` and `notes`.
 
-        Read them without the store where no call has needed it yet: importing and opening it takes 27 ms, all else of
+        If no call has needed the store yet, read them without it: importing and opening it takes 27 ms, the rest of
         `rsdos status` 43.
         """
         if self._stores:
@@ -157,10 +157,10 @@ class Engine:
                     yield
 
     def _maintenance_lock(self, when_busy: WhenBusy) -> HeldLock:
-        """Take the lock of maintenance. Raises `Busy`."""
+        """Take the lock of maintenance. Raise `Busy`."""
         storage = self.layout.storage
         if when_busy is WhenBusy.WAIT:
-            # In line: a process that releases the lock and wants it again comes after those that wait already.
+            # A queue: a process that releases the lock and wants it again comes after those that wait already.
             turn = storage.lock(names.TURN_LOCK)
             assert turn is not None
             with turn:
@@ -177,10 +177,10 @@ class Engine:
         return self.layout.root if self._has_files else None
 
     def need_files(self, operation: str) -> None:
-        """Raise `InvalidOption` for an operation that works on files, where the container has none."""
+        """Raise `InvalidOption` for an operation that works on files, if the container has none."""
         if not self._has_files:
             medium = self.layout.storage.traits.medium
-            raise InvalidOption(f"{operation}: {medium} has no 'files', which this works on")
+            raise InvalidOption(f"{operation}: {medium} has no 'files', which this needs")
 
     @contextmanager
     def protect_packs(self) -> Iterator[None]:
@@ -194,7 +194,7 @@ class Engine:
 
     @contextmanager
     def telling_of_another(self) -> Iterator[None]:
-        """Raise `ContainerReplaced` or `NotAContainer` where a missing file has that reason."""
+        """Raise `ContainerReplaced` or `NotAContainer` for a missing file, if that is the reason."""
         try:
             yield
         except FileNotFoundError as error:

@@ -1,4 +1,4 @@
-"""What goes between a container and directories, backups and other containers, as methods of `rsdos.Container`."""
+"""Operations between a container and directories, backups and other containers, as methods of `rsdos.Container`."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ class Maintenance(FacadePart):
     def delete(self, keys: Iterable[str], *, progress: Progress = SILENCE) -> list[str]:
         """Delete objects for good.
 
-        The space of packed objects becomes dead bytes, which `repack` gives back.
+        The bytes of packed objects become dead bytes, which `repack` frees.
 
         Args:
             keys: the keys of the objects.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class OldNames(Maintenance):
-    """Each does what the method of ours does that its docstring names."""
+    """Old names. Each method does what the method does that its docstring names."""
 
     def _create(self, config: Config, readers: ReadableBy, sharing: Sharing, clear: bool) -> None:
         raise NotImplementedError
@@ -43,7 +43,7 @@ class OldNames(Maintenance):
         """Make the container; see `Container.create`.
 
         Args:
-            clear: first delete a container that is there, with all its objects.
+            clear: first delete an existing container, with all its objects.
             pack_size_target: as for `Container.create`.
             loose_prefix_len: as for `Container.create`.
             hash_type: as for `Container.create`.
@@ -55,9 +55,9 @@ class OldNames(Maintenance):
             sharing: as for `Container.create`.
 
         Raises:
-            Busy: maintenance is at work in the container to clear.
-            ContainerExists: there is a container, or another directory that is not empty.
-            InvalidOption: before anything is touched.
+            Busy: maintenance is running in the container to clear.
+            ContainerExists: there is a container already, or a directory that is not empty.
+            InvalidOption: a setting makes no sense. Nothing was written or deleted.
         """
         config = Config(
             compression=compression_algorithm,

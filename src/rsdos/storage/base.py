@@ -5,15 +5,15 @@ directory, `MemoryStorage` the memory of this process. `rsdos.testing.StorageCon
 
 What a medium must guarantee:
 
-1. Read after write. A name that was put is read, by everybody, as soon as the put has returned.
-2. Whole or not at all. No reader sees a part of an object that is being put. (What is appended to is longer than what
-   a manifest says of it, and readers go by the manifest.)
-3. One winner. Of all `Storage.put_new` for one name at most one stores its bytes, until the name is removed.
-4. Immutable versions. `FileInfo.version` differs between two objects that ever had the same name, and between an
-   object and itself once it was changed.
-5. Stable puts. What was put survives a crash of the medium once `Storage.sync` and `Storage.sync_names` have returned.
+1. Read after write. Every reader finds an object as soon as the put of it has returned.
+2. Whole or not at all. No reader sees a part of an object that is being put. (An object that a writer appends to may be
+   longer than its manifest says; readers trust the manifest.)
+3. One winner. Of all calls of `Storage.put_new` for one name at most one stores its bytes, until the name is removed.
+4. Versions. Two objects that ever had the same name differ in `FileInfo.version`. So does an object after a change.
+5. Stable puts. An object survives a crash of the medium once `Storage.sync` and `Storage.sync_names` have returned.
 
-Everything else is a trait (`Traits`): the store asks for what it needs when it is opened, and names what is missing.
+Everything else is a trait (`Traits`): the store asks for the traits that it needs when it is opened, and an error names
+the missing one.
 """
 
 from __future__ import annotations
@@ -29,22 +29,21 @@ from rsdos.errors import ReadOnlyContainer
 from rsdos.model import BytesLike
 
 Version: TypeAlias = tuple[int, ...]
-"""What tells an object from any other of its name, and from itself once it was changed. Compare it; read nothing in it.
-"""
+"""Distinguishes an object from every other one of its name, and from itself before a change. Only compare it."""
 
 MOST_NAME = 1024
-"""Bytes of the longest name: that of object stores."""
+"""The most bytes of a name: the limit of object stores."""
 
 _NAME = re.compile(r"(?!\.\.?(?:/|\Z))[A-Za-z0-9_.-]+(?:/(?!\.\.?(?:/|\Z))[A-Za-z0-9_.-]+)*")
 
 
 class Put(Enum):
-    """What became of a `Storage.put_new`."""
+    """The outcome of a `Storage.put_new`."""
 
     OURS = "ours"
     """The bytes are stored under the name, and this call stored them."""
     TAKEN = "taken"
-    """The name has other bytes; nothing was stored."""
+    """Another object has the name; nothing was stored."""
     UNKNOWN = "unknown"
     """The answer was lost: the bytes may be stored, now or later. Read the name to find out."""
 
@@ -57,27 +56,28 @@ class PutResult(NamedTuple):
 
 
 class Traits(NamedTuple):
-    """What a medium can do beyond the guarantees above. The names are those that a refusal gives."""
+    """What a medium can do beyond the guarantees above. Errors give these names."""
 
     medium: str
-    """What it is, for messages: "a directory", "memory"."""
+    """The kind of medium, for messages: "a directory", "memory"."""
     appends: bool = False
     """`Storage.append` works: an object can grow while others read its beginning."""
     locks: bool = False
-    """`Storage.lock` works, between all that use the medium, and a dead holder's lock is free."""
+    """`Storage.lock` works, between all programs that use the medium, and the lock of a dead holder is free."""
     files: bool = False
-    """It is a directory of this machine: objects can have files of their own, and a damaged file is moved aside."""
+    """The medium is a directory of this machine: objects can have files of their own, and damaged files can be moved to
+    quarantine."""
 
 
 class FileInfo(NamedTuple):
-    """What `Storage.stat` says of an object."""
+    """What `Storage.stat` returns about an object."""
 
     name: str
     length: int
     """Bytes."""
     version: Version
     names: int = 1
-    """How many names it has: more than one in a copy by hard links, which shows whatever is done to it."""
+    """The number of its names. A copy by hard links has more than one, and a change through one name shows in all."""
 
 
 class Span(NamedTuple):
@@ -92,62 +92,62 @@ class View(Protocol):
     """A range of an object as a buffer. Immutable objects only."""
 
     data: memoryview
-    """All of it. Bytes of which `need` was never called may be zeros."""
+    """The whole range. Bytes for which `need` was never called may be zeros."""
     keeps_open: bool
-    """Whether the object stays open for as long as this is."""
+    """Whether the object stays open for as long as this view exists."""
 
     def need(self, start: int, end: int) -> None:
-        """Make the bytes from ``start`` to ``end`` present. Raises OSError."""
+        """Make the bytes from ``start`` to ``end`` present. Raise OSError."""
 
 
 class RandomAccess(Protocol):
     """An open object, read at any offset by any number of threads. It stays readable after its name was removed."""
 
     path: str
-    """Where it is, for messages."""
+    """The path of the object, for messages."""
 
     @property
     def version(self) -> Version:
-        """Which object it was when it was opened, see `FileInfo.version`."""
+        """The version of the object when it was opened, see `FileInfo.version`."""
 
     @property
     def is_open(self) -> bool:
-        """Whether it can be read: not closed yet."""
+        """Whether the object can be read: it is not closed yet."""
 
     def size(self) -> int:
-        """Return the bytes that it has now."""
+        """Return the present length of the object in bytes."""
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return ``length`` bytes from ``offset``. Raises `DamagedContainer` where it is too short, and OSError."""
+        """Return ``length`` bytes from ``offset``. Raise `DamagedContainer` if the object is too short, and OSError."""
 
     def read_into(self, offset: int, buffer: memoryview) -> int:
-        """Fill ``buffer`` from ``offset`` and return how many bytes that were. Raises as `read` does."""
+        """Fill ``buffer`` from ``offset`` and return the number of bytes. Raise what `read` raises."""
 
     def view(self, offset: int, length: int) -> View:
-        """Return a range as a buffer. Raises OSError, and ValueError, OverflowError or MemoryError for lack of room."""
+        """Return a range as a buffer. Raise OSError, and ValueError, OverflowError or MemoryError for lack of room."""
 
     def is_cached(self, offset: int) -> bool:
-        """Return whether reading a byte is known to need no slow medium, or nothing is known."""
+        """Return False only if reading this byte certainly needs the slow medium."""
 
     def will_need(self, offset: int, length: int) -> None:
-        """Begin to fetch a range that is read soon; do not wait. A hint."""
+        """Begin to fetch a range that will be read soon, and do not wait. This is a hint."""
 
     def close(self) -> None:
-        """Let go of it. Idempotent; it also happens with the last reference."""
+        """Close the object. Idempotent; the last reference does it too."""
 
 
 class AppendFile(Protocol):
-    """An object that one writer has to itself, to append to it. One thread. Every method raises OSError."""
+    """An object that one writer holds exclusively, to append to it. One thread. Every method raises OSError."""
 
     @property
     def is_open(self) -> bool:
-        """Whether this process may write it: not closed, and not the parent's of a forked child."""
+        """Whether this process may write the object: it is not closed, and not inherited by a fork."""
 
     def size(self) -> int:
-        """Return the bytes that it has."""
+        """Return the length of the object in bytes."""
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return up to ``length`` bytes from ``offset``: fewer only where it ends."""
+        """Return up to ``length`` bytes from ``offset``; fewer only at the end of the object."""
 
     def write(
         self,
@@ -156,42 +156,43 @@ class AppendFile(Protocol):
         lengths: Iterable[int] | None = None,
         each: Callable[[Sequence[BytesLike]], object] | None = None,
     ) -> int:
-        """Write all ``buffers``, one after another, from ``offset``; return how many bytes.
+        """Write all ``buffers``, one after another, from ``offset``. Return the number of bytes.
 
-        ``lengths`` are theirs, where the caller has them. ``each`` is called with each of them once, some at a time.
+        ``lengths`` are the lengths of the buffers, if the caller has them. ``each`` is called with groups of buffers,
+        each buffer in one group.
         """
 
     def cut(self, length: int) -> None:
         """Drop all bytes from ``length`` on."""
 
     def sync(self) -> None:
-        """Put its bytes on stable storage. After a failure nothing of it is believed."""
+        """Put the bytes on stable storage. After a failure the caller must not trust any of them."""
 
     def remove(self) -> None:
-        """Remove its name."""
+        """Remove the name of the object."""
 
     def end(self) -> None:
-        """Close it, and let others append to it. Idempotent."""
+        """Close the object, and let others append to it. Idempotent."""
 
 
 class HeldLock(Protocol):
-    """A held lock; a context manager that releases it. It is released when its holder dies, too."""
+    """A held lock; a context manager that releases it. It is also released when its holder dies."""
 
     @property
     def is_held(self) -> bool:
-        """Whether this process holds it: not released, and not the parent's of a forked child."""
+        """Whether this process holds the lock: it is not released, and not inherited by a fork."""
 
     def describe(self, holder: str) -> None:
-        """Say who holds the lock, for those who are refused; see `Storage.holder`."""
+        """Leave a text that says who holds the lock, for callers that are refused; see `Storage.holder`."""
 
     def write_note(self, data: bytes) -> None:
-        """Leave a short note in the lock, see `Storage.read_note`. Raises OSError."""
+        """Leave a short note in the lock, see `Storage.read_note`. Raise OSError."""
 
     def is_in_place(self) -> bool:
-        """Return whether it still keeps others out: nobody has removed what is locked."""
+        """Return whether the lock still keeps others out: nobody has removed the file that is locked."""
 
     def release(self) -> None:
-        """Give it back. Idempotent."""
+        """Release the lock. Idempotent."""
 
     def __enter__(self) -> Self: ...
 
@@ -201,31 +202,31 @@ class HeldLock(Protocol):
 
 
 class Storage(Protocol):
-    """Named objects below one root. Subclass it: what has a body here is a default.
+    """Named objects below one root. Subclass it: methods with a body here are defaults.
 
-    Names are relative, of ASCII letters, digits, "_", ".", "-" and "/" (`check_name`). They are checked on the way in,
-    where another one is a ValueError, and on the way out, where another one is passed over. Any number of threads.
+    Names are relative, of ASCII letters, digits, "_", ".", "-" and "/" (`check_name`). Every verb raises ValueError for
+    any other name, and `list` leaves out names of any other form. Any number of threads.
 
-    Every verb raises OSError: FileNotFoundError for a name that is not there, PermissionError where the medium refuses.
-    Idempotent verbs may be tried again after one; `put_new` may not, see `Put.UNKNOWN`.
+    Every verb raises OSError: FileNotFoundError for a missing object, PermissionError where the medium refuses. After
+    an OSError idempotent verbs may be tried again; `put_new` may not, see `Put.UNKNOWN`.
     """
 
     root: str
-    """Where it is, for messages."""
+    """The path of the storage, for messages."""
     traits: Traits
 
     def path(self, name: str) -> str:
-        """Return where an object is, for messages. Raises ValueError for what is no name."""
+        """Return the path of an object, for messages. Raise ValueError for anything but a name."""
         return f"{self.root}/{check_name(name)}"
 
     # Reading.
 
     def read(self, name: str, most: int) -> bytes:
-        """Return a whole small object. Raises OSError with EFBIG when it has more than ``most`` bytes."""
+        """Return a whole small object. Raise OSError with EFBIG when it has more than ``most`` bytes."""
         return self.read_with_version(name, most)[0]
 
     def read_with_version(self, name: str, most: int) -> tuple[bytes, Version]:
-        """Return a whole small object as `read` does, and which one it was."""
+        """Return a whole small object as `read` does, and its version."""
         with _closing(self.open(name)) as file:
             size = file.size()
             if size > most:
@@ -233,7 +234,7 @@ class Storage(Protocol):
             return file.read(0, size), file.version
 
     def open(self, name: str) -> RandomAccess:
-        """Open an object, to read it at any offset. Links are never followed."""
+        """Open an object for reading at any offset. Links are never followed."""
         ...
 
     def read_spans(self, spans: Iterable[Span]) -> Iterator[bytes]:
@@ -245,48 +246,48 @@ class Storage(Protocol):
             yield file.read(span.offset, span.length)
 
     def list(self, directory: str, after: str = "", most: int | None = None) -> Iterator[str]:
-        """Return the names directly in a directory, without it, in order: those behind ``after``, ``most`` of them.
+        """Return the names directly in a directory, without the directory, in order: at most ``most`` after ``after``.
 
-        Names alone: the lengths of them would cost a directory of this machine a call each. Raises FileNotFoundError
-        where the medium has directories, and not this one.
+        No lengths: these would cost one call for each name in a directory of this machine. Raise FileNotFoundError if
+        the medium has directories, and this one is missing.
         """
         ...
 
     def stat(self, name: str) -> FileInfo | None:
-        """Return what is known of an object without reading it; None when it is not there."""
+        """Return what is known of an object without reading it; None for a missing one."""
         ...
 
     def version(self, name: str) -> Version | None:
-        """Return the version of an object; None when it is not there."""
+        """Return the version of an object; None for a missing one."""
         info = self.stat(name)
         return info and info.version
 
     def exists(self, name: str) -> bool:
-        """Return whether an object is there."""
+        """Return whether an object exists."""
         return self.stat(name) is not None
 
     # Writing.
 
     def may_add(self, directory: str) -> bool:
-        """Return whether new objects can be made in a directory, as far as that is known."""
+        """Return whether new objects can be made in a directory; True if that is not known."""
         return True
 
     def make_directory(self, directory: str) -> None:
-        """Make a directory, with those above it, if it is missing and the medium has such: nothing is put before."""
+        """Make a directory and its parents, if the medium has directories. Call this before a put in it."""
         return
 
     def put_new(self, name: str, data: bytes, still: Callable[[], bool] | None = None) -> PutResult:
-        """Store a new object, whole, unless its name is taken. Its bytes are stable then; its name needs `sync_names`.
+        """Store a new object, whole, unless its name is taken. Its bytes are then stable; its name needs `sync_names`.
 
-        ``still`` is asked as late as can be, behind all that takes time: where it says no, nothing is stored, and the
-        answer is `Put.TAKEN`. After an OSError the name says whether anything was stored.
+        ``still`` is called as late as possible, after all steps that take time. If it returns False, nothing is stored,
+        and the outcome is `Put.TAKEN`. After an OSError look for the name to find out whether anything was stored.
         """
         ...
 
     def put_stream(self, name: str, parts: Iterable[BytesLike], length: int) -> None:
-        """Store a new large object, whole, from parts of ``length`` bytes together.
+        """Store a new large object, whole, from parts that have ``length`` bytes in all.
 
-        Raises FileExistsError when the name is taken, and ValueError when the parts have another length.
+        Raise FileExistsError when the name is taken, and ValueError when the parts have another length.
         """
         ...
 
@@ -295,49 +296,49 @@ class Storage(Protocol):
         ...
 
     def remove(self, name: str) -> bool:
-        """Remove an object; return whether it was there. What has it open reads on."""
+        """Remove an object. Return whether it was there. Readers that have it open can still read it."""
         ...
 
-    # What not every medium can do; see `Traits`.
+    # Verbs that not every medium has; see `Traits`.
 
     def sync(self, name: str) -> None:
-        """Put the bytes of an object on stable storage, also those that another process wrote."""
+        """Put the bytes of an object on stable storage, also bytes that another process wrote."""
         return
 
     def sync_names(self, directory: str) -> None:
-        """Put the names in a directory, new and removed ones, on stable storage."""
+        """Put the additions and removals of names in a directory on stable storage."""
         return
 
     def append(self, name: str, *, new: bool) -> AppendFile:
-        """Open an object for one writer, a ``new`` one in the place of what a dead writer left there.
+        """Open an object for one writer. ``new``: make it, and remove an object of a dead writer that has the name.
 
-        Raises `Busy` when it has a writer.
+        Raise `Busy` when the object has a writer.
         """
         raise unsupported(self, "append")
 
     def create(self, name: str) -> AppendFile:
-        """Make an object that is written at any offset before anybody reads it. Raises FileExistsError."""
+        """Make an object that is written at any offset before any process reads it. Raise FileExistsError."""
         raise unsupported(self, "append")
 
     def lock(self, name: str, *, shared: bool = False, wait: bool = True) -> HeldLock | None:
-        """Take a lock; None where another has it and ``wait`` is false.
+        """Take a lock. Return None if it is held by another caller and ``wait`` is false.
 
-        Raises `Busy` instead of waiting for the calling thread itself, and OSError with ENOLCK, ENOSYS or ENOTSUP where
+        Raise `Busy` instead of waiting for the calling thread itself, and OSError with ENOLCK, ENOSYS or ENOTSUP if
         nothing can be locked.
         """
         raise unsupported(self, "lock")
 
     def holder(self, name: str) -> str:
-        """Return what the holder of a lock has said of itself; "" where nothing is known."""
+        """Return the text that the holder of a lock has left with `HeldLock.describe`; "" if there is none."""
         return ""
 
     def read_note(self, name: str, most: int) -> bytes:
-        """Return the note in a lock, up to ``most`` bytes; b"" where there is none, or it cannot be read."""
+        """Return the note in a lock, up to ``most`` bytes; b"" if there is none, or it cannot be read."""
         return b""
 
 
 class _closing:
-    """Close an open object behind a block. (``contextlib`` would be an import more for every short command.)"""
+    """Closes an open object at the end of a block. (Every short command would import ``contextlib`` for it.)"""
 
     def __init__(self, file: RandomAccess) -> None:
         self._file = file
@@ -350,24 +351,24 @@ class _closing:
 
 
 def check_name(name: str) -> str:
-    """Return a name. Raises ValueError when it is none, or could lead out of the root."""
+    """Return the name. Raise ValueError for a string that is no name, or could lead out of the root."""
     if len(name) > MOST_NAME or not _NAME.fullmatch(name):
         raise ValueError(f"not a name in a storage: {name!r:.100}")
     return name
 
 
 def is_name(name: str) -> bool:
-    """Return whether `check_name` lets it pass."""
+    """Return whether `check_name` accepts the string."""
     return len(name) <= MOST_NAME and _NAME.fullmatch(name) is not None
 
 
 def unsupported(storage: Storage, verb: str) -> OSError:
-    """Return the error of a storage that is asked for what its traits say that it cannot do."""
+    """Return the error for a verb that the traits of a storage do not have."""
     return OSError(errno.ENOTSUP, f"{storage.traits.medium} cannot {verb}", storage.root)
 
 
 def require(storage: Storage, *traits: str) -> None:
-    """Raise `ReadOnlyContainer`, by its name, for the first trait that a storage does not have."""
+    """Raise `ReadOnlyContainer`, which names it, for the first trait that a storage does not have."""
     for trait in traits:
         if not getattr(storage.traits, trait):
             reason = f"{storage.traits.medium} has no {trait!r}, which a container of version 2 needs"

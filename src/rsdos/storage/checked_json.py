@@ -1,7 +1,7 @@
-"""Small JSON documents that say of themselves whether they are whole.
+"""Small JSON documents with a checksum.
 
-A document is one JSON object whose last member is ``"checksum"``: the hex SHA-256 of every byte of the file that
-stands before the comma in front of it. Any JSON reader reads it; a flipped bit or a cut end is told.
+A document is one JSON object whose last member is ``"checksum"``: the hex SHA-256 of all bytes of the file before the
+comma in front of that member. Any JSON reader reads it; a flipped bit or a cut end is found.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ _END = b'"\n}\n'
 
 
 def encode_document(fields: dict[str, Any]) -> bytes:
-    """The bytes of a document; ``fields`` must not be empty."""
+    """Return the bytes of a document; ``fields`` must not be empty."""
     body = json.dumps(fields, indent=1).encode()[:-2]  # without "\n}"
     return body + _MARK + sha256(body).hexdigest().encode() + _END
 
 
 def decode_document(data: bytes) -> dict[str, Any]:
-    """The fields of a document. Raises ValueError with the reason when it is not whole."""
+    """Return the fields of a document. Raise ValueError with the reason when it is damaged."""
     body, mark, rest = data.rpartition(_MARK)
     if not mark or not rest.endswith(_END):
         raise ValueError("no checksum at its end (cut short, or not written by rsdos)")

@@ -1,9 +1,9 @@
-"""Descriptors that belong to objects, so that none is lost, held or used by mistake, whatever comes between.
+"""Descriptors that belong to objects, so that none is lost, kept or used by mistake, even if a signal interrupts.
 
-An exception that the handler of a signal raises (Ctrl-C, a timer) comes between any two steps of Python's own: behind
-each call and at the beginning of each function, ``__del__`` among them. A number that is on its way from ``os.open`` to
-where it is kept is lost then, and a lock on it held until the process ends. What must not be torn apart is one call
-into C here: to open and to keep, to forget and to close.
+The handler of a signal (Ctrl-C, a timer) may raise its exception between any two steps of Python: after each call, and
+at the beginning of each function, also of ``__del__``. If that happens between ``os.open`` and the assignment of its
+result, the descriptor is lost, and a lock on it is held until the process ends. So two pairs of steps are one call into
+C here: to open and to keep, to forget and to close.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from rsdos.errors import WriterPoisoned
 
 
 def opening(path: str | os.PathLike[str], flags: int, mode: int = 0o777, dir_fd: int | None = None) -> Iterator[int]:
-    """Return an iterator that opens a file when it is taken from: one descriptor, for a `Descriptor` or a loop.
+    """Return an iterator that opens a file when its one item is taken: a descriptor, for a `Descriptor` or a loop.
 
-    ``for fd in opening(…)`` stores what was opened without a step between; with a ``try`` and a ``finally`` that closes
-    it right behind it is a block that leaks nothing, for less than an object costs.
+    ``for fd in opening(…)`` opens and assigns in one step. With a ``try`` right after it, and a ``finally`` that closes
+    the descriptor, it leaks nothing and costs less than an object.
     """
     call = os.open if dir_fd is None else partial(os.open, dir_fd=dir_fd)
     return map(call, (path,), (flags,), (mode,))
@@ -33,21 +33,21 @@ _FD = ("fd",)
 class Opened:
     """An open file. It is closed by `close`, or with the last reference.
 
-    From that moment on, and in a cycle of garbage too, the number is -1: never that of another file that was opened
-    since. Raises what ``opening`` raises.
+    Once it is closed, also by the garbage collector, the number is -1, and never that of a file that was opened since.
+    Raise what ``opening`` raises.
     """
 
     __slots__ = ("__del__", "__dict__", "__weakref__", "close")
 
     fd: int = -1
-    """The number, -1 once it is closed: then the instance has none, and this is the class's."""
+    """The descriptor. This -1 of the class shows when the instance has none: before it is opened, and once closed."""
     close: Callable[[], None]
     """Close it. Idempotent."""
     __del__: Callable[[], None]
 
     def __init__(self, opening: Iterator[int]) -> None:
         members = self.__dict__
-        # Takes the number from the instance and closes it, at the first call; where there is none, and later, nothing.
+        # The first call takes the number from the instance and closes it. Without a number a call does nothing.
         self.close = self.__del__ = partial(next, map(os.close, iter(partial(members.pop, "fd", -1), -1)), None)
         members.update(zip(_FD, opening, strict=False))
 
@@ -57,7 +57,7 @@ class Opened:
 
 
 class Descriptor(Opened):
-    """An open file, as a context manager: it gives the number, and is closed behind the block."""
+    """An open file as a context manager: the block gets the number, and the file is closed at its end."""
 
     __slots__ = ()
 
@@ -71,18 +71,18 @@ class Descriptor(Opened):
 
 
 class Working(Descriptor):
-    """A descriptor of what this process holds, or is in the middle of writing.
+    """A descriptor of a lock that this process holds, or of a file that it is writing.
 
-    A fork copies it, and the child unwinds the frames of its parent, or goes on with them. But what was begun belongs
-    to the process that began it: in the child it is closed at once. What is closed is not written, cut, renamed or
-    removed any more: look at `fd` before you undo work.
+    A fork copies the descriptor, and the child unwinds or continues the frames of its parent. But work belongs to the
+    process that began it, so in the child the descriptor is closed at once. A file whose descriptor is closed must not
+    be written, cut, renamed or removed any more: check `fd` before undoing work.
     """
 
     __slots__ = ()
 
     def __init__(self, opening: Iterator[int]) -> None:
         super().__init__(iter(()))
-        _working[id(self)] = self  # Before it is open: no fork may come between.
+        _working[id(self)] = self  # Before it is open, so that no fork can come between.
         self.take(opening)
 
     def refuse_closed(self, what: str) -> None:
@@ -95,7 +95,7 @@ _working: weakref.WeakValueDictionary[int, Working] = weakref.WeakValueDictionar
 
 
 def _disown() -> None:
-    """In a forked child: let go of what the parent has under way, and of its locks, which are not to outlive it."""
+    """In a forked child: close the descriptors of the parent's work and locks, so that no lock outlives the parent."""
     for reference in _working.valuerefs():
         if one := reference():
             one.close()

@@ -1,9 +1,9 @@
-"""The one door through which files and directories of the user's disk are removed, moved aside, and given modes.
+"""The only module that removes files and directories of the user's disk, moves them to quarantine, and sets modes.
 
-It is handed an open directory and a name in it. The directory was opened step by step from the root's descriptor, and
-no step follows a link: nothing outside is reached, also when somebody exchanges a directory for a link at that moment.
-The name has to be one of ours, by its form and by what it is; everything else is refused, and stays. No other module
-calls ``unlink``, ``rmdir``, ``rmtree``, ``chmod`` or ``chown``: ``make lint`` sees to that.
+It gets an open directory and a name in it. The directory was opened step by step from the root's descriptor, and no
+step follows a link: nothing outside is reached, even if a directory is exchanged for a link at that moment. The name
+must be one of ours, and its file of the kind that the name says; everything else is refused, and stays. No other module
+calls ``unlink``, ``rmdir``, ``rmtree``, ``chmod`` or ``chown``: ``make lint`` checks that.
 """
 
 from __future__ import annotations
@@ -24,18 +24,17 @@ from rsdos.storage.descriptors import Descriptor, Opened, Working, opening
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NO_DIRECTORY = (errno.ENOTDIR, errno.ELOOP)
-"""What is said of a link, or a file, that was to be opened as a directory."""
+"""Errors of opening a link or a file as a directory."""
 
 
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
-"""What file systems say that can sync files but no directories: CIFS, vboxsf, some of FUSE."""
+"""Errors of file systems that can sync files but no directories: CIFS, vboxsf, some of FUSE."""
 
 
 def sync_entries(fd: int) -> bool:
-    """Put the entries of an open directory on stable storage; False where its file system cannot do that.
+    """Put the entries of an open directory on stable storage. Return False if its file system cannot do that.
 
-    That is passed over, as databases do: the names go to the disk when the file system sees fit. Raises OSError when
-    it failed.
+    That is no error, as in databases: the names reach the disk at some later time. Raise OSError if the sync failed.
     """
     try:
         os.fsync(fd)
@@ -51,23 +50,23 @@ def sync_entries(fd: int) -> bool:
 _NOT_EMPTY = (errno.ENOTEMPTY, errno.EEXIST)
 
 _MOST_TRIES = 1000
-"""Times that a directory is emptied because something was put into it before it could be removed."""
+"""Times that a directory is emptied, because another process put something into it before it could be removed."""
 
 
 class Form(NamedTuple):
-    """What is ours in a directory: files whose names match ``files``, and directories, each of a form of its own."""
+    """The names that are ours in a directory: files that match ``files``, and directories, each with its own form."""
 
     files: str = ""
-    """A regular expression for the whole name; "" when no file is."""
+    """A regular expression for the whole name; "" if no file is ours."""
     directories: tuple[tuple[str, Form], ...] = ()
     """Regular expressions for the whole name, and what is ours below."""
 
     def has_file(self, name: str) -> bool:
-        """Whether this is the name of a file of ours."""
+        """Return whether this is the name of a file of ours."""
         return bool(self.files and _compiled(self.files).fullmatch(name))
 
     def below(self, name: str) -> Form | None:
-        """The form of a directory of ours; None when it is none by this name."""
+        """Return the form of a directory of ours; None if the name is not that of one."""
         return next((form for pattern, form in self.directories if _compiled(pattern).fullmatch(name)), None)
 
 
@@ -77,19 +76,19 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 class Directory(Opened):
-    """An open directory, and what is ours in it. A context manager; closed by `close` or with its last reference.
+    """An open directory, and the files in it that are ours. A context manager; closed by `close` or the last reference.
 
-    Names are looked for from its descriptor: it is the same directory still when it was moved, or another stands in its
-    place. Any number of threads may use one that none of them closes. Every method raises OSError with the path, and
-    `NotOurs` for a name with a slash, "..", and whatever is not ours, before anything is touched.
+    Names are resolved from its descriptor, so it stays the same directory even if it is moved or its path is taken by
+    another. Any number of threads may use it, as long as none of them closes it. Every method raises OSError with the
+    path, and `NotOurs` for a name with a slash, "..", and anything that is not ours, before anything is touched.
     """
 
     __slots__ = ("_links", "form", "path")
 
     def __init__(self, path: str, form: Form, links: Links = Links.REFUSE) -> None:
-        """Open the directory at ``path``, a root: the way there is the caller's, links and all.
+        """Open the directory at ``path``, a root. Links on the way there are followed: the caller chose that path.
 
-        ``links`` is for the directories directly in it; deeper ones are never links.
+        ``links`` is for the directories directly in it; links deeper down are never followed.
         """
         self.path = path
         self.form = form
@@ -97,7 +96,7 @@ class Directory(Opened):
         super().__init__(opening(path, _DIRECTORY))
 
     def child(self, name: str) -> Directory:
-        """Open a directory of ours in it. Raises FileNotFoundError, and `NotOurs` when it is a link or a file."""
+        """Open a directory of ours in it. Raise FileNotFoundError, and `NotOurs` if it is a link or a file."""
         form = self.form.below(name)
         path = self._path(name)
         if form is None:
@@ -114,7 +113,7 @@ class Directory(Opened):
         return child
 
     def check(self, names: tuple[str, ...]) -> None:
-        """Raises `NotOurs` where something else stands in the place of a directory of ours; one may be missing."""
+        """Raise `NotOurs` if anything else is in the place of one of these directories. They may be missing."""
         for name in names:
             try:
                 mode = os.stat(name, dir_fd=self.fd, follow_symlinks=self._links is Links.FOLLOW).st_mode
@@ -124,32 +123,32 @@ class Directory(Opened):
                 raise NotOurs(self._path(name), self._what_is(name))
 
     def names(self) -> list[str]:
-        """All that is in it, ours or not."""
-        # Of a description of its own: two threads that list by one share where it stands.
+        """Return all names in it, ours or not."""
+        # With a descriptor of its own: two threads that list by one descriptor share its position.
         with Descriptor(opening(".", _DIRECTORY, dir_fd=self.fd)) as fd:
             return os.listdir(fd)
 
     def status(self, name: str) -> os.stat_result:
-        """What stands under a name; of a link, that of the link. Raises FileNotFoundError."""
+        """Return the status of a name; of a link, that of the link itself. Raise FileNotFoundError."""
         return os.stat(_plain(self.path, name), dir_fd=self.fd, follow_symlinks=False)
 
     def sync(self) -> None:
-        """Put its entries on stable storage; see `sync_entries`."""
+        """Put its entries on stable storage. See `sync_entries`."""
         sync_entries(self.fd)
 
     # Removing.
 
     def remove(self, name: str) -> bool:
-        """Unlink a file of ours, or what stands in its place and is no directory; whether it was there.
+        """Unlink a file of ours, or anything in its place but a directory. Return whether it was there.
 
-        A link is removed itself, and what it leads to stays.
+        Of a link the link itself is removed, and its target stays.
         """
         if not self.form.has_file(name):
             raise NotOurs(self._path(name), "no file of ours has such a name")
         return self._drop(os.unlink, name)
 
     def remove_many(self, names: Sequence[str]) -> list[bool]:
-        """`remove` for each, in order; which of them were there. Nothing is touched when one of them is not ours."""
+        """Do `remove` for each, in order. Return which were there. If one is not ours, nothing is touched."""
         is_ours = _compiled(self.form.files or "(?!)").fullmatch
         for name in names:
             if not is_ours(name):
@@ -169,16 +168,16 @@ class Directory(Opened):
         return gone
 
     def remove_directory(self, name: str) -> bool:
-        """Remove an empty directory of ours; whether it was there. Raises OSError when something is in it."""
+        """Remove an empty directory of ours. Return whether it was there. Raise OSError if it is not empty."""
         if self.form.below(name) is None:
             raise NotOurs(self._path(name), "no directory of ours has such a name")
         return self._drop(os.rmdir, name)
 
     def remove_tree(self, name: str) -> list[str]:
-        """Remove a directory of ours with what is ours in it; returns the paths of what is not, and stays where it is.
+        """Remove a directory of ours and the files in it that are ours. Return the paths of others, which stay.
 
-        Where nothing is returned the directory is gone, or was not there. What other processes put into it at the same
-        time goes too.
+        If none is returned, the directory is gone. Files of ours that other processes put into it at the same time are
+        removed too.
         """
         for tries_left in reversed(range(_MOST_TRIES)):
             try:
@@ -197,7 +196,7 @@ class Directory(Opened):
         raise AssertionError("not reached")
 
     def clear(self) -> list[str]:
-        """Remove what is ours in it: regular files by their names, and directories; returns the paths of the rest."""
+        """Remove the files and directories in it that are ours. Return the paths of the rest."""
         left = []
         for name in sorted(self.names()):
             try:
@@ -225,15 +224,15 @@ class Directory(Opened):
     # Moving.
 
     def move_to_quarantine(self, name: str, to: Directory) -> str:
-        """Move whatever stands under a name to another directory, over nothing; returns its path there.
+        """Move a file or directory, ours or not, to another directory, and overwrite nothing. Return its path there.
 
-        Where that name is taken it gets a number. Neither directory is synced. Killed in between, an empty file or
-        directory of the new name is left.
+        If that name is taken, a number is added to it. Neither directory is synced. A kill may leave an empty file or
+        directory under the new name.
         """
         is_directory = stat.S_ISDIR(self.status(name).st_mode)
         number, free = 0, name
         while True:
-            # Its place is taken first, by what may be lost: a rename goes over what stands there.
+            # An empty file or directory takes the new name first: a rename would overwrite that of another process.
             with suppress(FileExistsError):
                 if is_directory:
                     os.mkdir(free, 0o700, dir_fd=to.fd)
@@ -281,14 +280,14 @@ _NO_NAMES = frozenset({"", ".", ".."})
 
 
 def _plain(path: str, name: str) -> str:
-    """A name that leads nowhere else."""
+    """Return a name that does not lead out of the directory. Raise `NotOurs` for any other."""
     if name in _NO_NAMES or "/" in name or "\0" in name:
         raise NotOurs(f"{path}/{name}", "no name in that directory")
     return name
 
 
 def open_at(path: str, form: Form, steps: tuple[str, ...], links: Links = Links.REFUSE) -> Directory:
-    """Open a root, and from there, step by step, a directory below it."""
+    """Open a root and, from there, step by step, a directory below it. Return that directory."""
     directory = Directory(path, form, links)
     for name in steps:
         with directory:
@@ -307,7 +306,7 @@ def set_owner(fd: int, user: int, group: int) -> None:
 
 
 def remove_own(path: str, dir_fd: int | None = None) -> bool:
-    """Unlink a file that the caller has made itself, or is about to make; whether it was there."""
+    """Unlink a file that the caller has made itself, or is about to make. Return whether it was there."""
     try:
         os.unlink(path, dir_fd=dir_fd)
     except FileNotFoundError:
@@ -317,14 +316,14 @@ def remove_own(path: str, dir_fd: int | None = None) -> bool:
 
 @contextmanager
 def temporary_directory() -> Iterator[str]:
-    """A new directory outside of all containers, for one block. Raises OSError.
+    """Make a directory outside of all containers for the length of a block, and yield its path. Raise OSError.
 
-    It is removed behind the block with all that is in it, but not by a child that the block has forked.
+    It is removed at the end of the block with all its content, but not by a child that was forked in the block.
     """
     import shutil  # Only a backup to another machine needs them.
     import tempfile
 
-    for path in map(tempfile.mkdtemp, (None,)):  # As `opening` does: no step between to make it and to keep its name.
+    for path in map(tempfile.mkdtemp, (None,)):  # As `opening` does: it is made and its name kept in one step.
         held = Working(iter(()))
         try:
             held.take(opening(path, _DIRECTORY))

@@ -22,26 +22,26 @@ from rsdos.storage.permissions import inherit, make_directories
 _WRITE = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 
 READ_BELOW = 1 << 18
-"""Ranges shorter than this are read, not mapped: a ``pread`` of 256 KiB costs what a mapping and its faults do."""
+"""Ranges shorter than this are read, not mapped: a ``pread`` of 256 KiB costs as much as a mapping and its faults."""
 
 _FOREIGN = re.compile(r"[^A-Za-z0-9_./-]")
-"""What is in no name; "/" is in no file's."""
+"""Characters that no name of ours has. Names of files are joined by "/" to search many at once."""
 
 _MOST_KNOWN = 4096
 _known: set[str] = set()
-"""Names that were checked: that takes 0.8 us, and to open a container, read one object and leave it uses six names."""
+"""Names that were checked. A check takes 0.8 us, and opening a container and reading one object uses six names."""
 
 
 def file_version(status: os.stat_result) -> Version:
-    """Return what tells a file from another that is put in its place, and from itself when it is changed."""
+    """Return the version of a file: it differs from that of any other file in its place, and after any change."""
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
 
 class LocalFile(Opened):
-    """An open file: see `RandomAccess`. ``pread`` only, no shared position, no mapping of payloads.
+    """An open file: see `RandomAccess`. It uses ``pread`` only: no shared position, no mapping of payloads.
 
-    The descriptor is closed when the last reference goes, so that a reader that still works on a file keeps it.
-    Raises FileNotFoundError when it is gone, and OSError when it is no regular file.
+    The descriptor is closed with the last reference, so a reader that still works on a file keeps it open. Raise
+    FileNotFoundError if the file is gone, and OSError if it is not a regular file.
     """
 
     def __init__(self, path: str) -> None:
@@ -50,30 +50,30 @@ class LocalFile(Opened):
         self._status = status = os.fstat(self.fd)
         posix.refuse_irregular(status, path)
         self._size = status.st_size
-        """What it had when that was asked last: it may have more."""
+        """The bytes of the file when its length was last asked for. It may have more by now."""
 
     @property
     def version(self) -> Version:
-        """Which file it was when it was opened."""
+        """The version of the file when it was opened."""
         return file_version(self._status)
 
     @property
     def is_open(self) -> bool:
-        """Whether it can be read."""
+        """Whether the file can be read."""
         return self.fd >= 0
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return ``length`` bytes from ``offset``. Raises `DamagedContainer` when the file is too short for that.
+        """Return ``length`` bytes from ``offset``. Raise `DamagedContainer` if the file is too short for that.
 
-        The numbers come from disk: nothing is allocated before they are found to fit.
+        The numbers come from disk: memory is allocated only when they fit the file.
         """
-        if offset + length > self._size:  # Asked here as well: a call saved, of twelve that one object takes.
+        if offset + length > self._size:  # Checked here too: it saves one call of the twelve that an object takes.
             self._refuse_beyond_end(offset, length)
         data = os.pread(self.fd, length, offset)
         return data if len(data) == length else posix.read_at(self.fd, offset, length)
 
     def read_into(self, offset: int, buffer: memoryview) -> int:
-        """Fill ``buffer``, of bytes, from ``offset``; returns how many. Raises `DamagedContainer` as `read` does."""
+        """Fill a buffer of bytes from ``offset``. Return how many bytes. Raise `DamagedContainer` as `read` does."""
         self._refuse_beyond_end(offset, len(buffer))
         return posix.read_into(self.fd, offset, buffer)
 
@@ -84,15 +84,15 @@ class LocalFile(Opened):
                 raise DamagedContainer(self.path, f"the pack is cut short: it has {self._size} bytes", offset)
 
     def view(self, offset: int, length: int) -> LocalView | LazyView:
-        """Return a range as a buffer: mapped, or read where that is as fast, or, from another machine, when needed."""
+        """Return a range as a buffer: mapped; read, if that is as fast; on another machine, read when needed."""
         if length < READ_BELOW or is_local(self._status.st_dev, self.path):
             return LocalView(self.fd, offset, length)
         return LazyView(self.fd, offset, length)
 
     def is_cached(self, offset: int) -> bool:
-        """Return whether a byte is in the system's cache; where that cannot be told, it is.
+        """Return whether a byte is in the system's cache; True if that is not known.
 
-        Only Linux can tell, with a read that may not wait.
+        Only Linux can tell, by a read that must not wait.
         """
         if not hasattr(os, "RWF_NOWAIT"):
             return True
@@ -105,7 +105,7 @@ class LocalFile(Opened):
         return True
 
     def will_need(self, offset: int, length: int) -> None:
-        """Have bytes read from the disk, of which many are wanted soon; does not wait for them."""
+        """Let the system begin to read bytes from the disk, of which many will be read soon. Do not wait for them."""
         with suppress(OSError):
             os.posix_fadvise(self.fd, offset, length, os.POSIX_FADV_WILLNEED)
 
@@ -115,7 +115,7 @@ class LocalFile(Opened):
 
 
 class LocalView:
-    """Bytes of a file, mapped or, where a mapping does not pay, read; the descriptor is not needed afterwards."""
+    """Bytes of a file: mapped or, if that is as fast, read. The descriptor is not needed afterwards."""
 
     keeps_open = False
 
@@ -132,9 +132,9 @@ class LocalView:
 
 
 class LazyView:
-    """The same of a file on another machine, where a mapping would make a SIGBUS of what can be an OSError.
+    """Bytes of a file on another machine, where a mapping would turn an OSError into a SIGBUS.
 
-    Nothing is there before it is needed: of ten million entries, 660 MB, one look needs three blocks.
+    Bytes are read when they are needed: of ten million entries, 660 MB, one lookup needs three blocks.
     """
 
     keeps_open = True
@@ -152,14 +152,14 @@ class LazyView:
 
 
 class LocalAppendFile(Working):
-    """A file that is locked itself, for one writer: see `AppendFile`. In a forked child it is closed."""
+    """A file that its one writer has locked: see `AppendFile`. In a forked child it is closed."""
 
     def __init__(self, path: str, *, new: bool) -> None:
         self.path = path
         super().__init__(iter(()))
         try:
             if new:
-                # Never what a dead writer has left there: it may have another name, in a copy that knows it as a pack.
+                # Never reuse a file of a dead writer: it may have another name, in a copy in which it is a live pack.
                 _remove_left(path)
                 self.take(posix.opening_new(path))
                 inherit(path, self.fd)
@@ -173,7 +173,7 @@ class LocalAppendFile(Working):
             raise
 
     def _lock(self) -> None:
-        """Lock the file itself as well: somebody may have removed the lock file, of which the next makes a new one."""
+        """Lock the file itself. If its lock file was removed, a new lock file would not keep the next writer out."""
         if not locks.try_lock(self.fd) or not os.path.samestat(os.fstat(self.fd), os.stat(self.path)):
             raise Busy(self.path, "a writer whose lock file was removed")
 
@@ -206,7 +206,7 @@ class LocalAppendFile(Working):
         posix.remove(self.path)
 
     def end(self) -> None:
-        """Close it, and let others lock it, also where a child between its fork and its exec has it open too."""
+        """Close the file and unlock it, even if a child between its fork and its exec has it open too."""
         if self.fd >= 0:
             try:
                 locks.unlock(self.fd)
@@ -215,7 +215,7 @@ class LocalAppendFile(Working):
 
 
 class LocalNewFile(LocalAppendFile):
-    """A new file that nobody else writes: not locked."""
+    """A new file that no other process writes. It is not locked."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -227,13 +227,13 @@ class LocalNewFile(LocalAppendFile):
 
 
 def _remove_left(path: str) -> None:
-    """Remove what a dead writer has left. Raises `Busy` when the writer is alive."""
+    """Remove a file of a dead writer. Raise `Busy` if the writer is alive."""
     try:
         file = Working(opening(path, _WRITE | os.O_NONBLOCK))
     except FileNotFoundError:
         return
     except OSError:
-        posix.remove(path)  # A link, or what may not be written: no writer of ours has that.
+        posix.remove(path)  # A link, or a file that may not be written: no writer of ours made it.
         return
     with file as fd:
         if not locks.try_lock(fd):
@@ -247,7 +247,7 @@ def _form_of_any(depth: int) -> Form:
 
 
 ANYTHING = _form_of_any(3)
-"""Every name, up to four directories deep, is ours: for a directory that only this storage uses."""
+"""Takes every name, up to four directories deep, for ours. For a directory that only this storage uses."""
 
 
 class LocalStorage(Storage):
@@ -276,7 +276,7 @@ class LocalStorage(Storage):
 
     def list(self, directory: str, after: str = "", most: int | None = None) -> Iterator[str]:
         names = os.listdir(self.path(directory))
-        if _FOREIGN.search("/".join(names)):  # All at once: there may be thousands, and hardly ever a foreign one.
+        if _FOREIGN.search("/".join(names)):  # In one search: there may be thousands, and foreign ones are rare.
             names = list(filter(is_name, names))
         names.sort()
         if not after and most is None:
@@ -308,7 +308,7 @@ class LocalStorage(Storage):
         make_directories(self.path(directory))
 
     def put_new(self, name: str, data: bytes, still: Callable[[], bool] | None = None) -> PutResult:
-        """See `Storage.put_new`: a file of a temporary name is written, synced, and linked to its own."""
+        """See `Storage.put_new`. A file with a temporary name is written, synced, and linked to its own name."""
         return self._put(name, (data,), still)
 
     def put_stream(self, name: str, parts: Iterable[BytesLike], length: int) -> None:
@@ -326,13 +326,13 @@ class LocalStorage(Storage):
                 done += posix.write_at(fd, done, part)
             if length is not None and done != length:
                 raise ValueError(f"{target}: {done} bytes came of {length}")
-            # Also where its name need not be durable: a name that has reached the disk without its bytes is damage.
+            # Even if the name need not be durable: a name that reaches the disk without its bytes is damage.
             posix.sync_file(fd)
             if still is not None and not still():
                 posix.remove(temporary)
                 return PutResult(Put.TAKEN)
             try:
-                # A network file system may say that it exists, of a link that was made and whose answer was lost.
+                # If the answer was lost, a network file system may report the link that it made itself as existing.
                 is_taken = not _link(temporary, target)
                 status = os.fstat(fd)
                 if not os.path.samestat(status, os.stat(target)):
@@ -347,9 +347,9 @@ class LocalStorage(Storage):
         return PutResult(Put.OURS, file_version(status))
 
     def _refuse_own_numbers(self, temporary: str, name: str) -> None:
-        """Take a file back, and raise `ReadOnlyContainer`, when it is only by its number that it is another one.
+        """Remove the file and raise `ReadOnlyContainer` if its two names have different inode numbers.
 
-        No container is made there; this one was copied there, or is seen through a mount.
+        No container is made on such a file system; this one was copied there, or is seen through a mount.
         """
         most = os.stat(temporary).st_size
         if posix.read_file(self.path(name), most) == posix.read_file(temporary, most):
@@ -396,7 +396,7 @@ class LocalStorage(Storage):
 
     def read_note(self, name: str, most: int) -> bytes:
         path = self._prefix + (name if name in _known else _checked(name))
-        try:  # `suppress` is 1 us, of the 25 that a look for what is not there takes.
+        try:  # `suppress` would be 1 us of the 25 that a lookup of a missing object takes.
             for fd in posix.opening_for_reading(path):
                 try:
                     return os.pread(fd, most, 0)
@@ -408,7 +408,7 @@ class LocalStorage(Storage):
 
 
 def _checked(name: str) -> str:
-    """Return a name, and remember it. Raises ValueError."""
+    """Check a name, remember it, and return it. Raise ValueError."""
     check_name(name)
     if len(_known) >= _MOST_KNOWN:
         _known.clear()
@@ -417,7 +417,7 @@ def _checked(name: str) -> str:
 
 
 def _link(old: str, new: str) -> bool:
-    """Give a file a second name; False where there is one."""
+    """Give a file a second name. Return False if the name is taken."""
     try:
         os.link(old, new)
     except FileExistsError:
@@ -426,9 +426,9 @@ def _link(old: str, new: str) -> bool:
 
 
 def _unfinished(path: str) -> str:
-    """Return a name, in the same directory, for a file that is being written, which nobody else has.
+    """Return a unique name in the same directory, for a file while it is being written.
 
-    "manifest-0000000012.json" is "manifest-<16 hex digits>.new" before: what a dead writer left is told by that.
+    "manifest-0000000012.json" is first "manifest-<16 hex digits>.new", which shows what a dead writer has left.
     """
     directory, _, name = path.rpartition("/")
     stem = name.partition(".")[0].partition("-")[0]

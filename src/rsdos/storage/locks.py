@@ -1,8 +1,8 @@
 """Locks between processes and threads: ``flock`` on files that are never deleted, freed by the kernel on death.
 
-Every acquisition opens its own description, so that two threads of one process exclude each other as two processes
-do. A lock that was refused is not held, and so never released, by the one refused. Who would wait for a lock that its
-own thread holds, in a callback, a finalizer or the handler of a signal, would wait for ever: that is `Busy` at once.
+Every acquisition opens the file anew, so that two threads of one process exclude each other as two processes do. A
+caller that was refused a lock does not hold it, and so never releases it. A callback, a finalizer or the handler of a
+signal that waited for a lock of its own thread would wait for ever: it gets `Busy` at once.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from rsdos.storage.permissions import inherit
 
 _MOST_DESCRIPTION = 500
 _MOST_BYTES = 4096
-"""Of a lock file, which holds a line at most."""
+"""The most bytes that are read of a lock file, which holds a line at most."""
 
 _LOCK = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 IN_DIRECTORY = ".lock"
-"""The file that is locked in the place of its directory, where directories cannot be locked."""
+"""The file that is locked instead of its directory, if directories cannot be locked."""
 
 _MOST_TRIES = 1000
-"""Times that a lock file is opened anew because another has its name. Where the number of a file changes whenever one
-asks (some FUSE) that is so for ever; each removal of it by others makes one of those who wait try once more."""
+"""Times that a lock file is opened anew, because another file has its name by then. Each removal of the lock file makes
+a waiting caller try once more. On some FUSE the inode number of a file changes at every `stat`: there it never ends."""
 
 UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
-"""What the file system says where nothing can be locked."""
+"""Errors of file systems on which nothing can be locked."""
 
 OWN_THREAD = "this thread itself, which would wait for ever"
-"""Who holds what a thread asks for in a callback, a finalizer or the handler of a signal."""
+"""The holder that `Busy` names if a thread asks again for its own lock."""
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -45,18 +45,18 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 class Lock:
     """A held lock; a context manager that releases it. Made by `acquire` and `try_acquire`.
 
-    It is released with the last reference too. In a forked child it is closed, and stays the parent's.
+    The last reference releases it too. In a forked child its descriptor is closed, and the parent keeps the lock.
     """
 
     def __init__(self, path: str, flags: int = _LOCK) -> None:
-        """Of a file that is there, which is not locked yet. Raises OSError."""
+        """Open an existing file, without locking it. Raise OSError."""
         self._path = path
         self._file = Working(opening(path, flags, 0o666))
 
     def take(self, kind: int, path: str) -> None:
-        """Lock it. Raises `_Refused`, `Busy` instead of waiting for its own thread, and OSError with the path."""
+        """Lock the file. Raise `_Refused`, `Busy` instead of waiting for its own thread, and OSError with the path."""
         try:
-            # Before it is locked: the handler of a signal may run as soon as flock has returned.
+            # Registered before it is locked: the handler of a signal may run as soon as flock has returned.
             status = os.fstat(self._file.fd)
             self._thread, self._kind = threading.get_ident(), kind
             self._inode = status.st_dev, status.st_ino
@@ -76,7 +76,7 @@ class Lock:
             raise
 
     def _refuse_own(self, kind: int, path: str) -> None:
-        """Raise `Busy` when this thread has what it would wait for, or is about to have it."""
+        """Raise `Busy` if this thread holds the lock that it would wait for, or is about to hold it."""
         ours = self._thread, self._inode
         for lock in filter(None, (reference() for reference in _held.valuerefs())):
             if lock is self or (lock._thread, lock._inode) != ours or lock._file.fd < 0:
@@ -85,38 +85,38 @@ class Lock:
                 raise Busy(path, OWN_THREAD)
 
     def describe(self, holder: str) -> None:
-        """Write into the file who holds the lock, for those who are refused. A full disk is no reason to fail."""
+        """Write into the file who holds the lock, for callers that are refused. A full disk is no error."""
         with suppress(OSError):
             os.ftruncate(self._file.fd, 0)
             os.pwrite(self._file.fd, holder.encode(), 0)
 
     @property
     def is_held(self) -> bool:
-        """Whether this process holds it: not released, and not the parent's of a forked child."""
+        """Whether this process holds the lock: it is not released, and not inherited by a fork."""
         return self._file.fd >= 0
 
     def write_note(self, data: bytes) -> None:
-        """Write at the beginning of the locked file what others read without the lock. Raises OSError."""
+        """Write at the beginning of the locked file. Others read it without the lock. Raise OSError."""
         done = 0
         while done < len(data):
             done += os.pwrite(self._file.fd, data[done:], done)
 
     def is_in_place(self) -> bool:
-        """Whether the locked file still has its name: another one of that name keeps nobody out. Two calls."""
+        """Return whether the locked file still has its name. If not, the lock keeps nobody out. Two system calls."""
         return is_in_place(self, self._path)
 
     def fileno(self) -> int:
-        """The descriptor of the lock file. The holder may write to it; readers do not need the lock."""
+        """Return the descriptor of the lock file. The holder may write to it; readers do not need the lock."""
         return self._file.fd
 
     def release(self) -> None:
-        """Give the lock back. Idempotent. In a forked child nothing: the lock is the parent's."""
+        """Release the lock. Idempotent. In a forked child do nothing: the lock is the parent's."""
         if self._file.fd >= 0:
             try:
-                # A child that is between its fork and its exec has a copy of the descriptor.
+                # Unlock, not only close: a child between its fork and its exec has a copy of the descriptor.
                 fcntl.flock(self._file.fd, fcntl.LOCK_UN)
             except OSError:
-                pass  # It cannot be locked, and so never was.
+                pass  # This file cannot be locked, and so never was.
             finally:
                 self._file.close()
 
@@ -130,7 +130,7 @@ class Lock:
 
 
 _held: weakref.WeakValueDictionary[int, Lock] = weakref.WeakValueDictionary()
-"""By ``id``. Not a set: another thread may be at it, and this one copies all references in one step."""
+"""The held locks by ``id``. Not a set: of a dict all references are copied in one step, beside other threads."""
 
 _TAKEN = (errno.EWOULDBLOCK, errno.EACCES)
 
@@ -147,21 +147,21 @@ def _open(path: str) -> Lock:
             continue  # Another process has made it first.
         inherit(path, lock.fileno())
         return lock
-    raise OSError(errno.ESTALE, f"there and not there, {_MOST_TRIES} times", path)
+    raise OSError(errno.ESTALE, f"the lock file came and went {_MOST_TRIES} times", path)
 
 
 def acquire(path: str) -> Lock:
-    """Wait for the exclusive lock on the file at ``path`` (made if it is not there)."""
+    """Wait for the exclusive lock on the file at ``path``, and return it. Make the file if it is missing."""
     return _lock(path, fcntl.LOCK_EX)
 
 
 def acquire_shared(path: str) -> Lock:
-    """Wait for a shared lock on the file at ``path`` (made if it is not there): it keeps exclusive ones out."""
+    """Wait for a shared lock on the file at ``path``; it keeps exclusive ones out. Make the file if it is missing."""
     return _lock(path, fcntl.LOCK_SH)
 
 
 def try_acquire(path: str) -> Lock | None:
-    """The exclusive lock on the file at ``path``, or None when somebody holds it."""
+    """Return the exclusive lock on the file at ``path``, or None if another caller holds it."""
     try:
         return _lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except _Refused:
@@ -173,7 +173,7 @@ def _lock(path: str, kind: int) -> Lock:
         lock = _open(path)
         try:
             lock.take(kind, path)
-            # Somebody may have deleted the file, and a lock on what has no name keeps nobody out.
+            # The file may have been deleted, and a lock on a file without a name keeps nobody out.
             with suppress(FileNotFoundError):
                 status = os.fstat(lock.fileno())
                 if os.path.samestat(status, os.stat(path)):
@@ -181,7 +181,7 @@ def _lock(path: str, kind: int) -> Lock:
                         return lock
                     _make_own(path, lock.fileno())
         except BaseException:
-            lock.release()  # Not with the last reference: a kept error keeps its frames, and so this lock.
+            lock.release()  # At once: an error that is kept would keep its frames, and so this lock.
             raise
         lock.release()
     reason = f"locked {_MOST_TRIES} times, and each time it was another file that had the name"
@@ -189,10 +189,10 @@ def _lock(path: str, kind: int) -> Lock:
 
 
 def _make_own(path: str, fd: int) -> None:
-    """Put a copy in the place of a lock file that has another name too, in a copy of the container by ``cp -al``.
+    """Replace a lock file that has a second name, in a copy of the container by ``cp -al``, by a copy of the file.
 
-    What its holder writes into it would be said of both containers otherwise: that of `locks/commit` stops all writers
-    of the other. The caller holds the lock on the file, exclusively: everybody who waits for it looks anew.
+    Otherwise a note of its holder would count for both containers: that in `locks/commit` stops all writers of the
+    other. The caller holds the exclusive lock on the file; every process that waits for it opens the new file.
     """
     own = f"{path}.own"
     remove_own(own)
@@ -200,21 +200,21 @@ def _make_own(path: str, fd: int) -> None:
         inherit(own, new)
         line = os.pread(fd, _MOST_BYTES, 0)
         done = 0
-        while done < len(line):  # Most of it would be a line that says nothing.
+        while done < len(line):  # A part of the line would mean nothing.
             done += os.pwrite(new, line[done:], done)
         os.fsync(new)
     os.rename(own, path)
-    # A power loss that brought the shared one back would bring what the other container has written since.
+    # Synced, because a power loss could bring the shared file back, with what the other container has written since.
     with Working(opening(os.path.dirname(path) or ".", _DIRECTORY)) as directory:
         sync_entries(directory)
 
 
 class _Refused(Exception):
-    """Somebody else holds the lock."""
+    """Another caller holds the lock."""
 
 
 def is_in_place(lock: Lock, path: str) -> bool:
-    """Whether a held lock is on the file that is at ``path`` now: another keeps nobody out. Two calls."""
+    """Return whether a held lock is on the file that is at ``path`` now. If not, it keeps nobody out. Two calls."""
     try:
         return os.path.samestat(os.fstat(lock.fileno()), os.stat(path))
     except FileNotFoundError:
@@ -222,9 +222,9 @@ def is_in_place(lock: Lock, path: str) -> bool:
 
 
 def try_lock(fd: int) -> bool:
-    """Lock an open file itself, exclusively, until it is closed or given to `unlock`; whether nobody else has it.
+    """Lock an open file itself, exclusively, until it is closed or given to `unlock`. Return False if another has it.
 
-    Where its lock file is removed while it is held, this is what keeps others out of the file.
+    If its lock file is removed while it is held, this still keeps others out of the file.
     """
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -237,18 +237,18 @@ def try_lock(fd: int) -> bool:
 
 
 def _refuse_unsupported(error: OSError) -> None:
-    """Raise ENOTSUP where EINVAL was said: so do some of FUSE, of a call that they do not have."""
+    """Raise ENOTSUP for EINVAL, by which some FUSE file systems say that they lack a call."""
     if error.errno == errno.EINVAL:
         raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), error.filename) from error
 
 
 def unlock(fd: int) -> None:
-    """Undo `try_lock`, also where a forked child has the file open as well."""
+    """Undo `try_lock`, even if a forked child has the file open as well."""
     fcntl.flock(fd, fcntl.LOCK_UN)
 
 
 def holder(path: str) -> str:
-    """What the one who holds the lock, or held it last, has said of itself; "" where nothing is known."""
+    """Return the text that the present or last holder of the lock has left; "" if there is none."""
     try:
         with Descriptor(opening(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)) as fd:
             return os.pread(fd, _MOST_DESCRIPTION, 0).decode(errors="replace")
@@ -257,12 +257,12 @@ def holder(path: str) -> str:
 
 
 def acquire_directory(path: str) -> Lock:
-    """Wait for the exclusive lock on an existing directory. Raises FileNotFoundError."""
+    """Wait for the exclusive lock on an existing directory, and return it. Raise FileNotFoundError."""
     return _lock_directory(path, fcntl.LOCK_EX)
 
 
 def try_acquire_directory(path: str) -> Lock | None:
-    """The exclusive lock on an existing directory, or None when somebody holds it. Raises FileNotFoundError."""
+    """Return the exclusive lock on an existing directory, or None if another holds it. Raise FileNotFoundError."""
     try:
         return _lock_directory(path, fcntl.LOCK_EX | fcntl.LOCK_NB, os.O_NOFOLLOW)
     except _Refused:
@@ -277,7 +277,7 @@ def _lock_directory(path: str, kind: int, flags: int = 0) -> Lock:
         lock.release()
         if error.errno != errno.EBADF:
             raise
-        # NFS makes of flock a lock for writing, and a directory cannot be opened for that.
+        # NFS turns flock into a lock that needs a file open for writing, and a directory cannot be opened so.
         return _lock(os.path.join(path, IN_DIRECTORY), kind)
     except BaseException:
         lock.release()

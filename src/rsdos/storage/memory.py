@@ -1,6 +1,6 @@
 """The memory of this process as a storage: for tests, and for objects that need no disk.
 
-It can be told to lose the answer of a put, and to refuse verbs, as a medium behind a network does.
+A test can let it lose the answer of a put, and refuse verbs, as a medium behind a network does.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from rsdos.model import BytesLike
 from rsdos.storage.base import FileInfo, Put, PutResult, Storage, Traits, Version, check_name, unsupported
 
 _numbers = count(1)
-"""One for each object that was ever made in this process."""
+"""Gives each object of this process a number of its own."""
 
 _OWN_THREAD = "this thread itself, which would wait for ever"
 
 
 class _Object:
-    """The bytes of one object. They outlive its name while somebody has it open."""
+    """The bytes of one object. They outlive its name while a reader or writer has it open."""
 
     __slots__ = ("changes", "data", "number", "writer")
 
@@ -91,7 +91,7 @@ class MemoryFile:
 
 
 class MemoryAppendFile:
-    """An object that one writer has to itself: see `rsdos.storage.base.AppendFile`."""
+    """An object that one writer holds exclusively: see `rsdos.storage.base.AppendFile`."""
 
     def __init__(self, storage: MemoryStorage, name: str, kept: _Object) -> None:
         self._storage = storage
@@ -189,7 +189,7 @@ class MemoryLock:
 
 
 class _Locks:
-    """The locks of one storage, of all threads. One that a forked parent holds keeps nobody out in the child."""
+    """The locks of one storage, of all threads. In a forked child the locks of the parent do not count."""
 
     def __init__(self) -> None:
         self.holders: dict[str, str] = {}
@@ -198,11 +198,11 @@ class _Locks:
 
     def _begin(self) -> None:
         self._process = os.getpid()
-        # One that a finalizer may take again in the thread that holds it.
+        # Reentrant: a finalizer may take it in the thread that holds it.
         self._changed = threading.Condition(threading.RLock())
         self._held: dict[str, list[int]] = {}
         self._known: dict[int, tuple[int, bool]] = {}
-        """Of each held lock, by ``id``: its thread, and whether it is shared."""
+        """The thread of each held lock, by ``id``, and whether the lock is shared."""
 
     def take(self, name: str, shared: bool, wait: bool) -> MemoryLock | None:
         if self._process != os.getpid():
@@ -233,7 +233,7 @@ class MemoryStorage(Storage):
     traits = Traits("memory", appends=True, locks=True)
 
     def __init__(self, name: str = "store", traits: Traits = traits) -> None:
-        """``name`` is for messages; ``traits`` may be fewer, to see what a store does without."""
+        """``name`` is for messages; fewer ``traits`` show how a store works without the others."""
         self.root = f"memory:{name}"
         self.traits = traits
         self._objects: dict[str, _Object] = {}
@@ -242,18 +242,18 @@ class MemoryStorage(Storage):
         self._refused: frozenset[str] = frozenset()
         self._lost: deque[bool] = deque()
 
-    # What a medium behind a network does.
+    # As a medium behind a network.
 
     def refuse(self, *verbs: str) -> None:
-        """Raise PermissionError for these verbs from now on, and for no others."""
+        """From now on raise PermissionError for these verbs, and for no others."""
         self._refused = frozenset(verbs)
 
     def lose_answer(self, *, stored: bool) -> None:
-        """Answer `Put.UNKNOWN` to one more of the next puts, in turn, whether its bytes are ``stored`` or not."""
+        """Answer `Put.UNKNOWN` to the next put, whose bytes are ``stored`` or not. Further calls are for later puts."""
         self._lost.append(stored)
 
     def admit(self, verb: str, name: str) -> str:
-        """Return the name. Raises ValueError where it is none, and PermissionError for a refused verb."""
+        """Return the name. Raise ValueError for a string that is no name, and PermissionError for a refused verb."""
         check_name(name)
         if verb in self._refused:
             raise PermissionError(errno.EACCES, f"{verb} is refused", f"{self.root}/{name}")
@@ -316,7 +316,7 @@ class MemoryStorage(Storage):
     def remove(self, name: str) -> bool:
         return self._objects.pop(self.admit("remove", name), None) is not None
 
-    # What not every medium can do.
+    # Verbs that not every medium has.
 
     def sync(self, name: str) -> None:
         self._get(self.admit("sync", name))

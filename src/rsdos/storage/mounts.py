@@ -1,4 +1,4 @@
-"""What file system a file is on: ``statvfs`` does not say, and Linux's table of mounts does."""
+"""The file system that a file is on. Linux's table of mounts has it; ``statvfs`` does not."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from functools import lru_cache
 _TABLE = "/proc/self/mountinfo"
 
 _LOCAL = frozenset(("btrfs", "bcachefs", "zfs", "overlay", "tmpfs", "ramfs"))
-"""Those that have no block device of their own and are of this machine nevertheless."""
+"""Types of file systems that have no block device and are on this machine nevertheless."""
 
 
 def is_local(device: int, path: str) -> bool:
-    """Whether a file, of which ``os.stat`` tells the ``device``, is surely on a file system of this machine.
+    """Return whether a file, whose ``device`` is that of ``os.stat``, is certainly on a file system of this machine.
 
-    Costs nothing where that has a block device; else the table is read, once for each device and directory. Elsewhere
-    than on Linux it is taken for granted.
+    For a block device the answer costs nothing. Otherwise the table of mounts is read, once for each device and
+    directory. On systems other than Linux the answer is always True.
     """
     if sys.platform != "linux" or os.major(device) != 0:
         return True
@@ -26,7 +26,7 @@ def is_local(device: int, path: str) -> bool:
 
 @lru_cache(64)
 def _type_of(device: int, directory: str) -> str:
-    """The type of a file system, and "" where that cannot be told."""
+    """Return the type of a file system; "" if it is not known."""
     number = f"{os.major(device)}:{os.minor(device)}"
     below = os.path.join(os.path.realpath(directory), "")
     longest, found = "", ""
@@ -39,7 +39,7 @@ def _type_of(device: int, directory: str) -> str:
                 kind = rest.partition(" ")[0]
                 if own == number:
                     return kind
-                # A subvolume of btrfs has a number that no mount has: then it is the mount that it is below.
+                # The device number of a btrfs subvolume is not in the table: then use the mount that it is below.
                 point = os.path.join(escaped(lambda code: chr(int(code[1], 8)), point), "")
                 if len(point) >= len(longest) and below.startswith(point):
                     longest, found = point, kind

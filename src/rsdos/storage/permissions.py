@@ -1,9 +1,9 @@
-"""Who may read and write new files and directories: those of the umask, or also the group.
+"""The permissions of new files and directories: those of the umask, or also those of the group.
 
-A directory with the setgid bit that its group may write is a shared one (`rsdos init --shared` makes such, and so can
-``chmod g+ws``): what is made in it belongs to its group, which the kernel sees to, and can be written by it, whatever
-the umask of its maker, which is corrected here. It costs a ``stat`` for each new file, but in the sandbox: of a
-writer's own directory there it is known since that was made.
+A directory with the setgid bit that its group may write is a shared one (`rsdos init --shared` makes it, and so does
+``chmod g+ws``). The kernel gives new files in it to its group. This module lets the group write them, whatever the
+umask of the process. It costs a ``stat`` for each new file, except in the sandbox: for a writer's own directory there
+it is known.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ def share_directory(path: str) -> None:
 
 
 def is_shared(directory: str) -> bool:
-    """Whether a directory is a shared one."""
+    """Return whether a directory is a shared one."""
     return os.stat(directory).st_mode & _SHARED == _SHARED
 
 
 def share(target: str | int) -> None:
-    """Let the group do with a new file (a descriptor) or directory (a path) what its owner may."""
+    """Give the group the permissions that the owner of a new file (a descriptor) or directory (a path) has."""
     fd = target if isinstance(target, int) else os.open(target, _DIRECTORY | os.O_NOFOLLOW)
     try:
         mode = stat.S_IMODE(os.fstat(fd).st_mode)
@@ -43,19 +43,19 @@ def share(target: str | int) -> None:
 
 
 def inherit(path: str, fd: int | None = None) -> None:
-    """Give a new file, which may be open as ``fd``, or a new directory the rights that a shared directory asks for."""
+    """Give a new file, which may be open as ``fd``, or a new directory the permissions of its shared directory."""
     if is_shared(os.path.dirname(path) or "."):
         share(path if fd is None else fd)
 
 
 def make_directory(path: str) -> None:
-    """Make one directory. Raises FileExistsError."""
+    """Make one directory. Raise FileExistsError."""
     os.mkdir(path)
     inherit(path)
 
 
 def make_directories(path: str) -> None:
-    """Make a directory, and those above it that are not there."""
+    """Make a directory, and the missing ones above it."""
     try:
         os.mkdir(path)
     except FileExistsError:
@@ -64,7 +64,7 @@ def make_directories(path: str) -> None:
     except FileNotFoundError:
         above = os.path.dirname(path)
         if not above or os.path.isdir(above):
-            raise  # As in /proc, or where the current directory is gone.
+            raise  # For example in /proc, or if the current directory is gone.
         make_directories(above)
         make_directories(path)
     else:

@@ -1,4 +1,4 @@
-"""System calls, made whole: short reads and writes are looped here and nowhere else, and a sync is really a sync."""
+"""System calls. Short reads and writes are continued in a loop here, and only here, and a sync is really a sync."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ _MOST_BUFFERS = 1024
 WRITE = 1 << 18
 """Bytes that one call writes, about.
 
-Linux takes page cache in blocks of up to the length of the call. Those of 1 MiB and more come from memory that nobody
-has used since the machine came up, or that a virtual machine has given back to its host, which then has to clear it:
-256 MiB went at 430 MiB/s in calls of 8 MiB and at 4,400 in calls of 256 KiB, at 3,300 in calls of 64 KiB (ext4, 6.18).
+Linux allocates page cache in blocks of up to the length of the call. Blocks of 1 MiB and more come from memory that was
+not used since the machine started, or that a virtual machine has given back to its host, which then has to clear it.
+256 MiB were written at 430 MiB/s in calls of 8 MiB, at 4,400 in calls of 256 KiB, and at 3,300 in calls of 64 KiB
+(ext4, Linux 6.18).
 """
 
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -36,64 +37,64 @@ _FLAGS_OF_NEW, _MODE_OF_NEW, _FLAGS_TO_READ = (_CREATE,), (0o666,), (_READ,)
 
 
 def open_for_reading(path: str) -> Descriptor:
-    """A regular file; never follows a link, never waits for a FIFO. Raises OSError."""
+    """Open a regular file. Never follow a link, never wait for a FIFO. Raise OSError."""
     file = Descriptor(opening(path, _READ))
     refuse_irregular(os.fstat(file.fd), path)
     return file
 
 
 def refuse_irregular(status: os.stat_result, path: str) -> None:
-    """Raise OSError when a file is no regular one."""
+    """Raise OSError for anything but a regular file."""
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "not a regular file", path)
 
 
 def opening_for_reading(path: str, dir_fd: int | None = None) -> Iterator[int]:
-    """`opening` to read, without checking that it is a regular file. Only where the content is verified afterwards."""
+    """Return `opening` for reading, without the check for a regular file. Verify the content afterwards."""
     if dir_fd is None:
-        return map(os.open, (path,), (_READ,))  # `opening`, without a call more: 0.2 of the 5 us that a read takes.
+        return map(os.open, (path,), (_READ,))  # `opening`, with one call less: 0.2 of the 5 us that a read takes.
     return opening(path, _READ, dir_fd=dir_fd)
 
 
 def opening_directory(path: str) -> Iterator[int]:
-    """`opening` for a directory."""
+    """Return `opening` for a directory."""
     return opening(path, _DIRECTORY)
 
 
 def opening_new(path: str, mode: int = 0o666, dir_fd: int | None = None) -> Iterator[int]:
-    """`opening` for a new file, to read and write. The caller gives it the rights of a shared directory.
+    """Return `opening` for a new file, to read and write. The caller gives it the permissions of a shared directory.
 
-    Taking from it raises FileExistsError where there is one.
+    Opening it raises FileExistsError if the file exists.
     """
     return opening(path, _CREATE, mode, dir_fd)
 
 
 def opener_in(dir_fd: int) -> Callable[..., int]:
-    """``os.open`` for names in one open directory: made once, and not for each file, which is 0.4 us."""
+    """Return ``os.open`` for names in one open directory. Make it once: making it for each file would cost 0.4 us."""
     return partial(os.open, dir_fd=dir_fd)
 
 
 def opening_by(opener: Callable[..., int], name: str) -> Iterator[int]:
-    """`opening_for_reading` in the directory of an `opener_in`, or by a path with ``os.open``."""
+    """Return `opening_for_reading` in the directory of an `opener_in`, or by a path with ``os.open``."""
     return map(opener, (name,), _FLAGS_TO_READ)
 
 
 def opening_new_by(opener: Callable[..., int], name: str) -> Iterator[int]:
-    """`opening_new` in the directory of an `opener_in`."""
+    """Return `opening_new` in the directory of an `opener_in`."""
     return map(opener, (name,), _FLAGS_OF_NEW, _MODE_OF_NEW)
 
 
 def create(path: str, mode: int = 0o666) -> Working:
-    """A new file for reading and writing. Raises FileExistsError."""
+    """Make a new file, open for reading and writing. Raise FileExistsError."""
     file = Working(opening_new(path, mode))
     inherit(path, file.fd)
     return file
 
 
 class NewFile(Working):
-    """A new file that a block writes: it is removed again when the block raises, in the process that began it.
+    """A new file that a block writes. If the block raises, the process that began it removes the file again.
 
-    Raises FileExistsError.
+    Raise FileExistsError.
     """
 
     __slots__ = ("_path",)
@@ -126,12 +127,12 @@ class NewFile(Working):
 
 
 def read_file(path: str, most: int) -> bytes:
-    """A whole small file. Raises OSError, with EFBIG when it is larger than ``most`` bytes."""
+    """Return a whole small file. Raise OSError, with EFBIG if the file is larger than ``most`` bytes."""
     return read_with_status(path, most)[0]
 
 
 def read_with_status(path: str, most: int) -> tuple[bytes, os.stat_result]:
-    """`read_file`, and which file it was."""
+    """Return a whole small file as `read_file` does, and its status."""
     for fd in opening(path, _READ):
         try:
             status = os.fstat(fd)
@@ -145,7 +146,7 @@ def read_with_status(path: str, most: int) -> tuple[bytes, os.stat_result]:
 
 
 def read_at(fd: int, offset: int, length: int) -> bytes:
-    """Up to ``length`` bytes from ``offset``: fewer only where the file ends."""
+    """Return up to ``length`` bytes from ``offset``: fewer only at the end of the file."""
     data = os.pread(fd, length, offset)
     if len(data) == length:
         return data
@@ -159,7 +160,7 @@ def read_at(fd: int, offset: int, length: int) -> bytes:
 
 
 def read_into(fd: int, offset: int, buffer: memoryview) -> int:
-    """`read_at` into a buffer, of bytes; returns how many: fewer than it has room for only where the file ends."""
+    """Do `read_at` into a buffer of bytes. Return how many: fewer than it has room for only at the end of the file."""
     have = 0
     while have < len(buffer) and (done := os.preadv(fd, [buffer[have:]], offset + have)):
         have += done
@@ -167,7 +168,7 @@ def read_into(fd: int, offset: int, buffer: memoryview) -> int:
 
 
 def write_at(fd: int, offset: int, data: BytesLike) -> int:
-    """Write all of ``data`` at ``offset``; returns the number of bytes. An OSError names the file."""
+    """Write all of ``data`` at ``offset``. Return the number of bytes. An OSError names the file."""
     try:
         done = os.pwrite(fd, data, offset) if len(data) <= WRITE else 0
         if done == len(data):
@@ -189,10 +190,10 @@ def write_many_at(
     lengths: Iterable[int] | None = None,
     look: Callable[[Sequence[BytesLike]], object] | None = None,
 ) -> int:
-    """Write all ``buffers``, one after another, from ``offset``; returns how many bytes. An OSError names the file.
+    """Write all ``buffers``, one after another, from ``offset``. Return how many bytes. An OSError names the file.
 
-    ``lengths`` are theirs, where the caller has them. ``look`` is called with each of them once, some at a time, just
-    before these are written: they are in the processor's caches then.
+    ``lengths`` are the lengths of the buffers, if the caller has them. ``look`` is called with groups of buffers, each
+    buffer in one group, just before the group is written: for the write they are then in the processor's caches.
     """
     if len(buffers) == 1 and look is None:
         return write_at(fd, offset, buffers[0])
@@ -200,7 +201,7 @@ def write_many_at(
     start, total = offset, ends[-1]
     at = seen = 0
     while offset < total:
-        # Up to the next multiple of `WRITE` in the file: the blocks of page cache begin at multiples of their length.
+        # Write up to the next multiple of `WRITE` in the file: blocks of page cache begin at multiples of their length.
         limit = min(offset - offset % WRITE + WRITE, total)
         end = min(bisect_left(ends, limit, at + 1), at + _MOST_BUFFERS)
         group = list(buffers[at:end])
@@ -222,7 +223,7 @@ def write_many_at(
         offset += wanted
         at = end if ends[end] <= limit else end - 1
     if look and seen < len(buffers):
-        look(buffers[seen:])  # Empty ones, behind the last byte.
+        look(buffers[seen:])  # Empty buffers after the last byte.
     return offset - start
 
 
@@ -230,7 +231,7 @@ if sys.platform == "darwin":  # pragma: no cover
     import fcntl
 
     def sync_file(fd: int) -> None:
-        """Put a file's bytes on stable storage; the descriptor is not to be believed again if this fails.
+        """Put a file's bytes on stable storage. If this fails, do not trust a later sync of the file.
 
         macOS: ``fsync`` leaves them in the drive's cache, F_FULLFSYNC does not.
         """
@@ -244,7 +245,7 @@ if sys.platform == "darwin":  # pragma: no cover
 else:
 
     def sync_file(fd: int) -> None:
-        """Put a file's bytes and size on stable storage; the descriptor is not to be believed again if this fails."""
+        """Put a file's bytes and size on stable storage. If this fails, do not trust a later sync of the file."""
         try:
             os.fdatasync(fd)
         except OSError as error:
@@ -262,19 +263,19 @@ if sys.platform == "linux":
     import fcntl
 
     def begin_write_out(fd: int) -> None:
-        """Let the system begin to write a file's bytes out, and do not wait: a hint before a sync, never instead.
+        """Let the system begin to write a file's bytes to disk, and do not wait. A hint before a sync, never instead.
 
-        Of many files that are synced one after another the first sync then finds all of them under way, and on a
-        file system with a journal commits all of them: 64 of 1 KB on ext4 in 8 ms instead of 14.
+        When many files are synced one after another, the first sync then finds all of them under way, and on a file
+        system with a journal commits all of them: 64 files of 1 KB on ext4 in 8 ms instead of 14.
         """
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
     _FICLONE = 0x40049409
 
     def clone(source: int, target: int) -> bool:
-        """Let an empty file have the same bytes as another, in the same space until either changes; whether it can.
+        """Give an empty file the bytes of another, in the same space until either changes. Return False if impossible.
 
-        Btrfs, XFS and a few others can, between files of one file system.
+        Btrfs, XFS and a few others can do it, between files of one file system.
         """
         try:
             fcntl.ioctl(target, _FICLONE, source)
@@ -284,28 +285,28 @@ if sys.platform == "linux":
 else:  # pragma: no cover
 
     def begin_write_out(fd: int) -> None:
-        """Let the system begin to write a file's bytes out; not here."""
+        """Do nothing: this system has no such hint."""
 
     def clone(source: int, target: int) -> bool:
-        """Let an empty file have the same bytes as another without a copy; not here."""
+        """Return False: this system cannot do it."""
         return False
 
 
 def sync_path(path: str) -> None:
-    """`sync_file` for a file that somebody else wrote."""
+    """Do `sync_file` for a file that another process wrote."""
     with open_for_reading(path) as fd:
         sync_file(fd)
 
 
 def open_directory(path: str) -> Descriptor:
-    """A directory, to sync it, and for names that are relative to it."""
+    """Open a directory, to sync it, and for names that are relative to it."""
     return Descriptor(opening(path, _DIRECTORY))
 
 
 def sync_directory(path: str) -> bool:
     """Put a directory's entries on stable storage: a new or renamed name survives a power loss only after this.
 
-    Where the file system cannot, nothing is done, and False returned; see `rsdos.directory.sync_entries`.
+    If the file system cannot do that, do nothing and return False; see `rsdos.storage.directory.sync_entries`.
     """
     is_synced = True
     for fd in opening(path, _DIRECTORY):
@@ -317,14 +318,14 @@ def sync_directory(path: str) -> bool:
 
 
 def write_file(path: str, data: BytesLike) -> None:
-    """Create a file with these bytes and sync it; on failure it is removed again."""
+    """Make a file with these bytes and sync it. After a failure remove it again."""
     with NewFile(path) as fd:
         write_at(fd, 0, data)
         sync_file(fd)
 
 
 def replace_file(path: str, data: BytesLike) -> None:
-    """Put a synced file with these bytes in the place of the one that is there, if any: the old or the new is seen.
+    """Make or replace a file by a synced one with these bytes. Readers see the old one or the new one.
 
     The directory is not synced.
     """
@@ -335,7 +336,7 @@ def replace_file(path: str, data: BytesLike) -> None:
 
 
 def length_of(path: str) -> int:
-    """Bytes in a file; 0 when it is gone."""
+    """Return the bytes in a file; 0 if it is gone."""
     try:
         return os.stat(path, follow_symlinks=False).st_size
     except FileNotFoundError:
@@ -343,7 +344,7 @@ def length_of(path: str) -> int:
 
 
 def has_other_names(path: str) -> bool:
-    """Whether a file has another name somewhere, which shows all that is done to it; not, when it is gone."""
+    """Return whether a file has another name, through which its changes show; False if the file is gone."""
     try:
         return os.stat(path, follow_symlinks=False).st_nlink > 1
     except FileNotFoundError:
@@ -351,5 +352,5 @@ def has_other_names(path: str) -> bool:
 
 
 def remove(path: str, dir_fd: int | None = None) -> bool:
-    """Unlink a file of the caller's own making, see `rsdos.directory.remove_own`; whether it was there."""
+    """Unlink a file that the caller has made. Return whether it was there; see `rsdos.storage.directory.remove_own`."""
     return remove_own(path, dir_fd)

@@ -1,4 +1,4 @@
-"""A storage around another one, which passes everything on: for what looks on, interferes, or keeps copies."""
+"""A storage around another one, which passes every call on: for recording, for faults, for caches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _T = TypeVar("_T")
 
 
 class StorageCall(NamedTuple):
-    """One call of a storage: the verb, and the name that it is about."""
+    """One call of a storage: the verb, and the name that it was called with."""
 
     verb: str
     name: str
@@ -21,11 +21,11 @@ class StorageCall(NamedTuple):
 CHANGING = frozenset(
     ("put_new", "put_stream", "empty", "remove", "append", "create", "write", "cut", "sync", "sync_names")
 )
-"""The verbs that change what is stored, or how safe it is."""
+"""The verbs that change stored objects, or make them durable."""
 
 
 class StorageWrapper(Storage):
-    """Passes every verb on. A subclass overrides `call`, through which all go, those of open writers too.
+    """Passes every verb on. A subclass overrides `call`, which makes all calls, those of open writers too.
 
     Files that are open for reading are the inner storage's own.
     """
@@ -36,7 +36,7 @@ class StorageWrapper(Storage):
         self.traits: Traits = inner.traits
 
     def call(self, call: StorageCall, do: Callable[[], _T]) -> _T:
-        """Make one call, by ``do``."""
+        """Make one call, by calling ``do``."""
         return do()
 
     def path(self, name: str) -> str:
@@ -100,7 +100,7 @@ class StorageWrapper(Storage):
 
 
 class _WrappedFile:
-    """What is open for appending: its writes, cuts and syncs go through the wrapper's `call`."""
+    """An object open for appending, whose writes, cuts and syncs go through the wrapper's `call`."""
 
     def __init__(self, outer: StorageWrapper, name: str, file: AppendFile) -> None:
         self._outer = outer

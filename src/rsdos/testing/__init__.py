@@ -1,7 +1,7 @@
-"""For tests of programs that use rsdos or give it a storage of their own. The package itself imports nothing of it.
+"""For tests of programs that use rsdos or give it a storage of their own. The rest of the package does not import it.
 
 `StorageConformance` is the conformance suite for storages: subclass it in a test file, with a fixture ``storage``.
-`FaultyStorage` and `RecordingStorage` stand around a storage, and fail at a call, or write the calls down.
+`FaultyStorage` and `RecordingStorage` wrap a storage: one fails at chosen calls, the other records all calls.
 """
 
 from rsdos.testing.doubles import FaultyStorage, RecordingStorage

@@ -1,4 +1,4 @@
-"""Storages around another one: one that fails, and one that writes down what it is asked for."""
+"""Storages around another one: one that fails, and one that records its calls."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from rsdos.storage.wrapper import StorageCall, StorageWrapper
 _T = TypeVar("_T")
 
 Fault = Exception | Put | None
-"""What becomes of a call: an exception is raised instead of it; `Put.UNKNOWN` is the answer to a put that was made;
-`Put.TAKEN` that to one that was not; None: it is made."""
+"""The fault of one call. An exception is raised instead of the call. `Put.UNKNOWN`: the put is made, and its answer is
+lost. `Put.TAKEN`: the put is not made, and this is the answer. None: no fault."""
 
 
 class FaultyStorage(StorageWrapper):
-    """Fails where ``fault`` says so, which is asked about each call, in turn."""
+    """Fails as ``fault`` says, which is called before each call."""
 
     def __init__(self, inner: Storage, fault: Callable[[StorageCall], Fault]) -> None:
         super().__init__(inner)
@@ -32,7 +32,7 @@ class FaultyStorage(StorageWrapper):
 
 
 class RecordingStorage(StorageWrapper):
-    """Writes down each call, in `calls`, before it is made."""
+    """Records each call in `calls`, before it is made."""
 
     def __init__(self, inner: Storage) -> None:
         super().__init__(inner)

@@ -7,7 +7,7 @@ In a test file of your own::
         def storage(self, tmp_path):
             return MyStorage(tmp_path)
 
-The storage is empty at the beginning of each test. What its traits say that it cannot do is tested to be refused.
+The storage is empty at the beginning of each test. Of a trait that it lacks the suite tests that it is refused.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ def raising(*kinds: type[BaseException]) -> Iterator[None]:
 
 
 def put(storage: Storage, name: str, data: bytes) -> None:
-    """Store an object under a name that is free, in a directory that is there."""
+    """Store an object under a free name. Make its directory if it is missing."""
     if "/" in name:
         storage.make_directory(name.rpartition("/")[0])
     assert storage.put_new(name, data).outcome is Put.OURS
 
 
 def held(storage: Storage, name: str, *, shared: bool = False) -> HeldLock:
-    """Take a lock, which is free."""
+    """Take a free lock."""
     lock = storage.lock(name, shared=shared)
     assert lock is not None and lock.is_held
     return lock
 
 
 class StorageConformance:
-    """What every storage promises. Subclass it, and define the fixture ``storage``."""
+    """Tests of what every storage promises. Subclass it, and define the fixture ``storage``."""
 
     # Names.
 
@@ -182,7 +182,7 @@ class StorageConformance:
             assert info is not None and (info.name, info.length, info.names) == ("index/one", 8, 1)
             assert info.version == storage.version("index/one") == storage.open("index/one").version
             seen.add(info.version)
-            held = storage.open("index/one")  # So that what it is known by is not given to the next.
+            held = storage.open("index/one")  # Kept open, so that its inode number is not given to the next object.
             storage.empty("index/one")
             seen.add(storage.version("index/one"))
             storage.remove("index/one")

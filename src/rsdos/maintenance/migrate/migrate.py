@@ -155,7 +155,7 @@ def execute(engine: Engine, plan: MigratePlan, progress: Progress = SILENCE) -> 
 
     Raises:
         Busy: another maintenance operation is running, or other processes write again and again.
-        ContainerExists: the destination is another container.
+        ContainerExists: the destination is another container, or a copy of this one in another version.
         ReadOnlyContainer: a container cannot be written.
         OSError: a system call failed.
     """
@@ -208,8 +208,11 @@ def _to_directory(engine: Engine, plan: MigratePlan, root: str, stats: CopyStats
     except NotAContainer:
         make_container(root, plan.config)
     else:
-        if (there.container_id, there.version) != (plan.config.container_id, plan.config.version):
+        if there.container_id != plan.config.container_id:
             raise ContainerExists(root, "is another container")
+        if there.version != plan.config.version:
+            wanted = plan.config.version
+            raise ContainerExists(root, f"is a copy of this container in version {there.version}, not {wanted}")
     target = Engine(root)
     try:
         options = transfer.TransferOptions(compression=plan.options.compression)

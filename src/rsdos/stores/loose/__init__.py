@@ -1,1 +1,1 @@
-"""Objects that are a file each."""
+"""Loose objects: each is a file of its own."""

@@ -1,4 +1,4 @@
-"""The loose store of a container whose medium has no files: nothing is in it, and nothing can be."""
+"""The loose store of a container whose medium has no files. It is always empty."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _T = TypeVar("_T")
 
 
 class _NoLooseNames(LooseNames):
-    """The files of no loose object. The file system is not asked."""
+    """The names of no files. It makes no system call."""
 
     def files(self, digest: bytes) -> list[str]:
         return []
@@ -60,7 +60,7 @@ class _NoCheck(LooseCheck):
 
 
 class NoLooseStore(LooseStore):
-    """No object is here. Raises `InvalidOption`, by the name of what is missing, for one that is to be put here."""
+    """A store without objects. An insert into it raises `InvalidOption`, which names the missing trait."""
 
     def __init__(self, layout: Layout, config: Config, durability: Durability) -> None:
         super().__init__(layout, config, durability)

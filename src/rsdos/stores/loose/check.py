@@ -16,10 +16,10 @@ from rsdos.stores.loose.paths import SUFFIXES
 
 
 class LooseCheck:
-    """A check of all loose objects. One thread; nothing is written; what is removed during it is no finding."""
+    """A check of all loose objects. One thread; it writes nothing. A file that is removed during it is no finding."""
 
     def __init__(self, layout: Layout, hash_type: HashType, codecs: Sequence[Codec], depth: Depth, sample: Sample):
-        """``codecs``: those that loose files of this container may be in."""
+        """``codecs``: the codecs that loose files of this container may have."""
         self._layout = layout
         self._hash = hash_type
         self._suffixes = {SUFFIXES[codec]: codec for codec in codecs if codec is not Codec.RAW}
@@ -28,7 +28,7 @@ class LooseCheck:
         self._empty = hash_type.digest_of(b"")
 
     def run(self, after: str) -> Iterator[Checked]:
-        """Check the directories whose names come behind ``after``, in their order: a step for each."""
+        """Check the directories whose names come after ``after``, in order. Yield a step for each."""
         cut = self._layout.loose_prefix_len
         root = self._layout.loose
         if not cut:
@@ -84,7 +84,7 @@ class LooseCheck:
         return name, Codec.RAW
 
     def _file(self, file: LooseFile, digest: bytes, shares: Shares) -> Iterator[Checked]:
-        """Check one file; of a large one there is a step for each frame. Raises `DecodeError`, OSError."""
+        """Check one file. Yield a step for each frame of a large file. Raise `DecodeError`, OSError."""
         if not file.stored.size and digest != self._empty:
             raise DecodeError("the file is empty")
         if self._depth is Depth.FULL:

@@ -1,8 +1,8 @@
 """The file of one loose object.
 
-A raw object is a file of its raw bytes, nothing else. A compressed one has its codec's suffix (``.zz`` or ``.zst``)
-and holds its stored form, exactly as a pack would, and then 24 bytes, little-endian, in the form of a zstd skippable
-frame, which any zstd program passes over:
+The file of a raw object has its raw bytes, and nothing else. That of a compressed object has its codec's suffix
+(``.zz`` or ``.zst``). It holds the stored form, exactly as a pack would, and then 24 bytes, little-endian, in the form
+of a zstd skippable frame, which any zstd program skips:
 
 ======  ====  ================================================================================
 offset  size  what
@@ -41,7 +41,7 @@ from rsdos.streams.reader import FramedReader
 from rsdos.streams.seekable import ObjectStream
 
 _FIRST = 1 << 14
-"""What is read of a file at first: a buffer of a whole frame costs more than most objects."""
+"""Bytes that are read of a file at first: a buffer of a whole frame costs more than most objects."""
 
 _TRAILER = struct.Struct("<IIQI")
 _CRC = struct.Struct("<I")
@@ -50,20 +50,20 @@ TRAILER_LENGTH = _TRAILER.size + _CRC.size
 
 
 def encode_trailer(stored: Stored, crc: int) -> bytes:
-    """Return what follows the stored bytes of a compressed loose object; ``crc`` is that of its stored bytes."""
+    """Return the trailer of a compressed loose object; ``crc`` is that of its stored bytes."""
     head = _TRAILER.pack(_MAGIC, TRAILER_LENGTH - 8, stored.size, stored.flags)
     return head + _CRC.pack(crc32(head, crc))
 
 
 def read_small(path: str, opener: Callable[..., int]) -> bytes | None:
-    """The bytes of a raw file, not verified: three system calls, or five. None when they are more than a frame.
+    """Return the unverified bytes of a raw file, by three or five system calls; None if it is larger than a frame.
 
-    The caller hashes them. Raises OSError. ``path`` may be relative to the directory of a `posix.opener_in`.
+    The caller hashes them. Raise OSError. ``path`` may be relative to the directory of a `posix.opener_in`.
     """
     data = b""
     for fd in posix.opening_by(opener, path):
         try:
-            data = os.pread(fd, _FIRST, 0)  # Nothing is taken out of a FIFO or a socket so.
+            data = os.pread(fd, _FIRST, 0)  # Unlike `read`, this takes nothing out of a FIFO or a socket.
             if len(data) == _FIRST:
                 size = os.fstat(fd).st_size
                 if size > FRAME_SIZE:
@@ -77,7 +77,7 @@ def read_small(path: str, opener: Callable[..., int]) -> bytes | None:
 class LooseFile(Opened):
     """An open loose object. Closed by `close`, by the stream that `stream` made of it, or with its last reference.
 
-    Raises OSError when there is no such file, `DecodeError` when its trailer makes no sense.
+    Raise OSError if there is no such file, and `DecodeError` if its trailer makes no sense.
     """
 
     def __init__(self, path: str, digest: bytes, codec: Codec, hash_type: HashType) -> None:
@@ -88,7 +88,7 @@ class LooseFile(Opened):
         status = os.fstat(self.fd)
         posix.refuse_irregular(status, path)
         self.id = FileId.of(status)
-        """Tells it from another file that has its name later."""
+        """The identity of the file: another file that has the name later has another one."""
         length = status.st_size
         self.stored = Stored(codec, RecordFlag.NONE, length, length)
         if codec is not Codec.RAW:
@@ -114,7 +114,7 @@ class LooseFile(Opened):
             return posix.read_into(self.fd, offset, buffer[: max(self.stored.length - offset, 0)])
 
     def read(self) -> bytes:
-        """The whole object, its hash verified. Raises `DecodeError`."""
+        """Return the whole object, verified by its hash. Raise `DecodeError`."""
         if self.stored.flags or self.stored.length > AT_ONCE:
             return join_parts(self.frames(), room_for(self.stored))
         data = decode(self._fetch(0, self.stored.length), self.stored.codec, self.stored.size)
@@ -123,16 +123,16 @@ class LooseFile(Opened):
         return data
 
     def read_stored(self) -> bytes:
-        """The stored bytes as they are, unverified."""
+        """Return the stored bytes unchanged and unverified."""
         return self._fetch(0, self.stored.length)
 
     def stored_parts(self) -> Iterator[bytes]:
-        """The stored bytes as they are, unverified, in parts of at most one frame."""
+        """Yield the stored bytes unchanged and unverified, in parts of at most one frame."""
         for at in range(0, self.stored.length, FRAME_SIZE):
             yield self._fetch(at, FRAME_SIZE)
 
     def frames(self) -> Iterator[BytesLike]:
-        """The object in parts of at most one frame; at the end its hash is verified. Raises `DecodeError`."""
+        """Yield the object in parts of at most one frame, and verify its hash at the end. Raise `DecodeError`."""
         if self.stored.flags:
             yield from hashed(frames(self._fetch, self.stored), self.digest, self.hash)
         elif self.stored.codec is Codec.RAW:
@@ -141,11 +141,11 @@ class LooseFile(Opened):
             yield self.read()
 
     def stream(self) -> ObjectStream:
-        """A seekable stream; that of a raw object is a real file, with a name and a descriptor.
+        """Return a seekable stream; that of a raw object is a real file, with a name and a descriptor.
 
-        An object of at most one frame is verified before it returns. A larger compressed one verifies the frames it
-        touches; a larger raw one its hash, when it is read from beginning to end, and else only that its size is
-        the same (design, section 3), unless it is asked for its descriptor.
+        An object of at most one frame is verified before this call returns. The stream of a larger compressed object
+        verifies the frames that it reads. That of a larger raw object verifies the hash if it is read from beginning to
+        end, or asked for its descriptor; otherwise only the size (docs/design.md, section 4).
         """
         if self.stored.flags:
             return ObjectStream(_Framed(self), 1 << 16)
@@ -169,7 +169,7 @@ class LooseFile(Opened):
 
 @contextmanager
 def _refusing_errors() -> Iterator[None]:
-    """What the disk does not give back is damage."""
+    """Raise `DecodeError` if the disk cannot read the file."""
     try:
         yield
     except OSError as error:
@@ -207,7 +207,7 @@ class _Small(io.BytesIO):
 
 
 class _Large(PlainReader):
-    """A stream of a larger one; keeps its file."""
+    """A stream of a larger raw loose object; keeps its file."""
 
     def __init__(self, file: LooseFile) -> None:
         super().__init__(file._fetch, file._fill, file.stored, file.digest, file.hash, file._damage, file.close)
@@ -216,7 +216,7 @@ class _Large(PlainReader):
         self.name = file.path
 
     def fileno(self) -> int:
-        """The file's descriptor. Reads all of it before, at the first time. Raises `DamagedObject`."""
+        """Return the file's descriptor. The first call reads and verifies the whole file. Raise `DamagedObject`."""
         self._refuse_closed()
         if not self._is_verified:
             try:

@@ -1,4 +1,4 @@
-"""Inserting many loose objects: the steps from bytes to files under their names."""
+"""Inserting many loose objects: the steps from bytes to files with their names."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ from rsdos.stores.sandbox import SandboxFile
 from rsdos.streams.sources import Frames, take
 
 _GROUP = 64 if sys.platform == "darwin" else 128
-"""Objects that are written, then synced, then published together: as many descriptors are open at a time.
+"""Objects that are written, then synced, then published together. So many descriptors are open at a time.
 
-macOS allows 256 by default, Linux 1,024. Twice as many take a tenth less time on ext4.
+macOS allows 256 by default, Linux 1,024. With twice as many, inserts take a tenth less time on ext4.
 """
 
 _GROUP_BYTES = 8 << 20
 
 SYNCS = 32
-"""Threads that sync together: the flushes of as many become one.
+"""Threads that sync at the same time: their flushes of the disk become one.
 
-Of 2,560 files of 1 KB on ext4, one takes 1,400 us by one thread, 240 by 8 and 160 by 32 (docs/adr/0006).
+Of 2,560 files of 1 KB on ext4, each takes 1,400 us with one thread, 240 with 8 and 160 with 32 (docs/adr/0006).
 """
 
 
 class LeantOn(NamedTuple):
-    """The copy that an insert leans on: a loose file, its own or a duplicate's; or, without a path, a packed one."""
+    """The copy that an insert relies on: a loose file, its own or a duplicate's; or, without a path, a packed one."""
 
     path: str = ""
     file: FileId = FileId(0, 0)
 
     def is_there(self) -> bool:
-        """Whether a loose copy still has its name."""
+        """Return whether a loose copy still has its name."""
         return order.is_still_there(self.file, FileId.at(self.path))
 
 
 @dataclass(frozen=True, slots=True)
 class _Unpublished:
-    """A whole object in the sandbox, not yet under its name."""
+    """A complete object in the sandbox, which does not have its name yet."""
 
     file: SandboxFile
     digest: bytes
@@ -60,22 +60,22 @@ class _Unpublished:
 
 
 class _Bulk:
-    """What one call of `LooseInsert.insert_many` has under way."""
+    """The work in progress of one call of `LooseInsert.insert_many`."""
 
     def __init__(self, threads: Threads) -> None:
         self.threads = threads
         self.directories: set[str] = set()
-        """The directories that got new names, to be synced."""
+        """The directories with new names, which must be synced."""
         self.leant_on: dict[bytes, LeantOn] = {}
-        """The copies that have not had their last look."""
+        """The copies that have not had their last lookup."""
         self.payloads: dict[bytes, bytes] = {}
-        """The bytes to be stored anew for each copy that is gone at the last look."""
+        """The bytes to store again if a copy is gone at the last lookup."""
         self.size = 0
         self.large: _Unpublished | None = None
-        """The same for an object of more than a frame, published or not."""
+        """The same for an object of more than a frame, whether it is published or not."""
 
     def lean(self, digest: bytes, copy: LeantOn, data: bytes | None) -> None:
-        """Remember what an object leans on until the last look; and its bytes, unless they are in `large`."""
+        """Keep the copy that an object relies on until the last lookup; and its bytes, unless they are in `large`."""
         self.leant_on[digest] = copy
         if data is not None:
             self.payloads[digest] = data
@@ -86,12 +86,18 @@ class LooseInsert:
     """Stores objects in files of their own. Any number of threads and processes.
 
     The steps are numbered as in the code, each with a crash test:
-    1. look for a good copy, here and in the packs; when there is one, make sure that it is durable, and go to 6;
-    2. write a file in the sandbox; 3. sync it; 4. rename it to its place; 5. sync the directory it is in;
-    6. look whether the copy that is leant on is still there, its own file or another: when it is not, begin again;
-    7. only now return the key. Of many objects, step 2 to 4 are done in groups, and 5 and 6 once for all, of the last
-    8 MiB of them; before that, 6 comes whenever so much was gathered. Under relaxed durability 4 takes the place of 6
-    for a file of its own: nothing that takes time comes after it.
+
+    1. Look up a good copy, here and in the packs. If there is one, make sure that it is durable, and go to 6.
+    2. Write a file in the sandbox.
+    3. Sync the file.
+    4. Rename the file to its place.
+    5. Sync the directory of the file.
+    6. Look up once more the copy that the insert relies on, its own file or another. If it is gone, begin again.
+    7. Only now return the key.
+
+    For many objects, steps 2 to 4 are done in groups. Steps 5 and 6 are done once for all objects at the end; step 6
+    also whenever 8 MiB of objects wait for it. Under relaxed durability an insert does not look up its own file again:
+    no step that takes time follows the rename.
     """
 
     def __init__(
@@ -102,7 +108,7 @@ class LooseInsert:
         good_files: Callable[[Sequence[bytes]], Sequence[LeantOn | None]],
         known_packed: KnownCheck,
     ) -> None:
-        """``good_files`` finds the good loose files that objects have, made durable if need be.
+        """``good_files`` returns the good loose files of objects, and makes them durable if necessary.
 
         ``known_packed`` says which objects have a good packed copy.
         """
@@ -117,11 +123,11 @@ class LooseInsert:
         self._known_packed = known_packed
 
     def insert_many(self, sources: Iterable[Source | Frames]) -> list[str]:
-        """Store each object in a file of its own; return their keys in the order given, once all are durable.
+        """Store each object in a file of its own. Return their keys in the order given, once all are durable.
 
-        Files are written, then synced, then published, 128 at a time; at the end each directory is synced once. When
-        a source fails, what was published stays, as safe as a relaxed insert. Memory: 8 MiB of objects at a time, or
-        three frames of one that is larger. Raises `Busy` when others delete an object each time it was inserted.
+        Files are written, then synced, then published, 128 at a time; at the end each directory is synced once. If a
+        source fails, published objects stay, as safe as those of a relaxed insert. Memory: 8 MiB of objects at a time,
+        or three frames of one that is larger. Raise `Busy` if others delete an object each time it was inserted.
         """
         with Threads(SYNCS) as threads:
             bulk = _Bulk(threads)
@@ -133,7 +139,7 @@ class LooseInsert:
         return keys
 
     def _settle(self, bulk: _Bulk) -> None:
-        """Do step 5 and 6 until no copy is gone. Raises `Busy` when one always is."""
+        """Do steps 5 and 6 until no copy is gone. Raise `Busy` if one always is."""
         lost: list[bytes] = []
         for _ in range(order.MOST_ROUNDS):
             lost = []
@@ -143,7 +149,7 @@ class LooseInsert:
                 elif step is order.Step.LOOK:
                     lost = self._lost(bulk)
                 else:
-                    # The others are looked for once more: storing these takes time.
+                    # The other copies are looked up once more, because storing these objects takes time.
                     payloads, leant_on = bulk.payloads, bulk.leant_on
                     self._store_anew(lost, bulk)
                     for digest in set(leant_on).difference(lost) if lost else ():
@@ -160,11 +166,11 @@ class LooseInsert:
         self._publisher.refuse_another()
 
     def _lost(self, bulk: _Bulk) -> list[bytes]:
-        """Step 6: the objects whose copy is gone."""
+        """Do step 6: return the objects whose copy is gone."""
         return order.lost(bulk.leant_on, self._still_there(bulk.leant_on)) if bulk.leant_on else []
 
     def _known(self, digests: Sequence[bytes]) -> list[LeantOn | None]:
-        """Step 1: the good copy that there is of each object, made durable if need be."""
+        """Do step 1: return the good copy of each object, or None. Make copies durable if necessary."""
         answers = list(self._good_files(digests))
         rest = [at for at, copy in enumerate(answers) if copy is None]
         packed = self._known_packed([digests[at] for at in rest], Trust.VERIFY) if rest else ()
@@ -174,7 +180,7 @@ class LooseInsert:
         return answers
 
     def _still_there(self, copies: Mapping[bytes, LeantOn]) -> set[bytes]:
-        """The objects whose copy is still there, and as durable as it was."""
+        """Return the objects whose copy still exists, as durable as before."""
         there = {digest for digest, copy in copies.items() if copy.path and copy.is_there()}
         packed = [digest for digest, copy in copies.items() if not copy.path]
         answers = self._known_packed(packed, Trust.INDEX) if packed else ()
@@ -182,7 +188,7 @@ class LooseInsert:
         return there
 
     def _store_anew(self, lost: Sequence[bytes], bulk: _Bulk) -> None:
-        """Do step 1 to 4 again for some objects, and forget the others."""
+        """Do steps 1 to 4 again for some objects, and forget the others."""
         payloads, large = bulk.payloads, bulk.large
         bulk.leant_on, bulk.payloads, bulk.size = {}, {}, 0
         if large and large.digest in lost:
@@ -191,7 +197,7 @@ class LooseInsert:
             self._insert_group([payloads[digest] for digest in lost[at : at + _GROUP] if digest in payloads], bulk)
 
     def _settle_early(self, bulk: _Bulk) -> None:
-        """Do step 6 on the way, so that no more is kept than a group's worth."""
+        """Do step 6 before the end, so that the bytes of no more than one group are kept."""
         lost = self._lost(bulk)
         if bulk.large and bulk.large.digest not in lost:
             self._let_go(bulk)
@@ -222,11 +228,11 @@ class LooseInsert:
         return keys + self._insert_group(group, bulk)
 
     def _insert_group(self, payloads: Sequence[bytes], bulk: _Bulk) -> list[str]:
-        """Do step 1 to 4 for some objects; return their keys."""
+        """Do steps 1 to 4 for some objects. Return their keys."""
         if not payloads:
             return []
         digests = self._hash.spelled_by(self._hash.keys_of(payloads))
-        # 1. Look for a good copy.
+        # 1. Look up a good copy.
         known = self._known(digests)
         fresh: dict[bytes, bytes] = {}
         for digest, data, copy in zip(digests, payloads, known, strict=True):
@@ -260,7 +266,7 @@ class LooseInsert:
             self._settle_early(bulk)
         file = self._sandbox.new_file()
         try:
-            # 2. Before 1: the digest is known only when all is written.
+            # 2. Before 1, because the digest is known only when the whole object is written.
             written = self._encoding.write_frames(source, file, self._hash)
             stored = written.stored
             if stored.codec is Codec.RAW:
@@ -276,14 +282,14 @@ class LooseInsert:
         return written.digest.hex()
 
     def _publish_large(self, large: _Unpublished, bulk: _Bulk) -> None:
-        """Do step 1, and 3 and 4 where there is no copy. The file stays open until the last look."""
+        """Do step 1 and, if there is no copy, steps 3 and 4. The file stays open until the last lookup."""
         bulk.large = large
         (copy,) = self._known([large.digest])
         if copy is not None:
             bulk.lean(large.digest, copy, None)
             return
         if large.file.is_moved:
-            # It was published, and deleted since: the open descriptor still has its bytes.
+            # The file was published, and deleted since: the open descriptor still has its bytes.
             with closing(large.file):
                 bulk.large = large = _Unpublished(self._publisher.copied(large.file), large.digest, large.target)
         self._publish([large], bulk, {})
@@ -297,7 +303,7 @@ class LooseInsert:
             bulk.threads.each(posix.sync_file, [unpublished.file.fd for unpublished in files])
         for unpublished in files:
             file = unpublished.file
-            # 4. Rename it to its place; a file that is there is a damaged copy.
+            # 4. Rename the files to their places. A file that is there already is a damaged copy.
             bulk.directories.add(self._publisher.move(file, unpublished.target))
             if self._is_durable:
                 copy = LeantOn(unpublished.target, FileId.of(os.fstat(file.fd)))
