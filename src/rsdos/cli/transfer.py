@@ -41,7 +41,7 @@ def command(
 
     The containers may be of any version and hash. With another hash each object gets another key, and both keys are
     printed. Damaged objects, and objects that another process deletes before they are copied, are listed; the others
-    are copied, and the exit code is 1.
+    are copied, and the exit code is 1. A KEY without an object stops the command.
 
     \b
     Example: rsdos transfer container-of-a-friend ./container

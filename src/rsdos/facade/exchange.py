@@ -47,9 +47,9 @@ class Exchange(FacadePart):
             paths: the files.
             to: "loose" or "packed"; "auto": to a pack for 100 files or more.
             compress: whether to compress files in packs: "yes", "no", or "auto": if they become clearly smaller.
-            jobs: processes that store at the same time, each in a pack of its own, from 100 files on. None: as many as
-                the machine has cores, 4 at most, for 16,384 files or more that go to packs. Where they cannot be
-                forked they import the program again: keep its actions behind ``if __name__ == "__main__"``.
+            jobs: processes that store at the same time, each in a pack of its own, if there are 100 files or more.
+                None: as many as the machine has cores, 4 at most, for 16,384 files or more that go to packs. Processes
+                that cannot be forked import the program again: put its actions behind ``if __name__ == "__main__"``.
             tell: receives stored files when they are durable: up to 16,384 files or 256 MiB in packs, up to 256 loose
                 files. Without ``jobs`` they come in the order of ``paths``.
             progress: receives the progress, in raw bytes.
@@ -192,7 +192,7 @@ class Exchange(FacadePart):
             The number of moved objects, and the keys of objects that are damaged or missing.
 
         Raises:
-            Busy: maintenance is at work.
+            Busy: another operation is running.
             ContainerExists: ``destination`` is another container.
             InvalidOption: the container cannot become one of that version.
         """
@@ -236,7 +236,7 @@ class Exchange(FacadePart):
             The path and the counts of the new backup, and damaged files and objects, which were copied as they are.
 
         Raises:
-            Busy: another backup to the same place is at work.
+            Busy: another backup to the same place is running.
             ContainerExists: backups of another container are there.
             DamagedContainer: the newest manifest is damaged.
             InvalidOption: ``keep`` is below 0, or the place is inside the container.
