@@ -188,20 +188,32 @@ class RecordReader:
                     length = run.offset[-1] + run.length[-1] - run.offset[0]
                     self._pack(run.pack_id).will_need(run.offset[0], length)
 
+    def stored_form(self, record: Record) -> tuple[Stored, Iterator[bytes]]:
+        """Return the stored form and the stored bytes of a copy. At their end their CRC-32 is verified."""
+        return _stored(record), self._stored_parts(record)
+
+    def _stored_parts(self, record: Record) -> Iterator[bytes]:
+        pack = self._pack(record.pack_id)
+        crc = 0
+        for at in range(0, record.length, FRAME_SIZE):
+            part = pack.read(record.offset + at, min(FRAME_SIZE, record.length - at))
+            crc = crc32(part, crc)
+            yield part
+        if crc ^ _key_word(record.digest) != record.crc:
+            raise DecodeError(_OTHER_CRC)
+
     def is_intact(self, record: Record) -> bool:
         """Return whether the stored bytes of a copy are those that were written."""
-        crc = 0
         try:
-            pack = self._pack(record.pack_id)
-            for at in range(0, record.length, FRAME_SIZE):
-                crc = crc32(pack.read(record.offset + at, min(FRAME_SIZE, record.length - at)), crc)
-        except (DamagedContainer, FileNotFoundError):
+            for _ in self._stored_parts(record):
+                pass
+        except (DecodeError, DamagedContainer, FileNotFoundError):
             return False
         except OSError as error:
             if error.errno != errno.EIO:
                 raise
             return False
-        return crc ^ _key_word(record.digest) == record.crc
+        return True
 
     def is_good(self, record: Record) -> bool:
         """Return whether one copy decodes to the bytes of its key."""

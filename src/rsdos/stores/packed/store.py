@@ -14,7 +14,7 @@ from rsdos.errors import DamagedContainer, DamagedObject, DecodeError, log_warni
 from rsdos.index.snapshot import Found, ReadRange
 from rsdos.index.state import IndexState
 from rsdos.layout import Layout
-from rsdos.model import BytesLike, Codec, Copy, Durability, ObjectMeta, Record, Trust, Verify
+from rsdos.model import BytesLike, Codec, Copy, Durability, ObjectMeta, Record, Stored, Trust, Verify
 from rsdos.stores.base import LOOKUPS, MOST_LOOKUPS, KnownCheck, first_good
 from rsdos.stores.findings import VerifiedObject
 from rsdos.stores.packed.reader import RecordReader, decoded, meta_of
@@ -308,6 +308,12 @@ class PackedStore(PackStore):
             for at, raw, codec, form in zip(run.positions, decoded(run, stored), run.codec, stored, strict=True):
                 if raw is not None and self.hash.digest_of(raw) == digests[at]:
                     yield VerifiedObject(digests[at], raw, Codec(codec), form)
+
+    def stored_frames(self, digest: bytes) -> tuple[Stored, Iterator[BytesLike]] | None:
+        record = self.index.find(digest)
+        if record is None or not record.flags or not self.records.is_good(record):
+            return None
+        return self.records.stored_form(record)
 
     def verify_many(self, digests: Sequence[bytes]) -> list[bool]:
         good = [False] * len(digests)
