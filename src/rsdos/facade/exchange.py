@@ -136,6 +136,7 @@ class Exchange(FacadePart):
         keys: Iterable[str] | None = None,
         *,
         compression: str | None = None,
+        compress: CompressMode | str = CompressMode.YES,
         tell: Callable[[Sequence[str], Sequence[str]], None] | None = None,
         progress: Progress = SILENCE,
     ) -> transfer.TransferReport:
@@ -149,6 +150,8 @@ class Exchange(FacadePart):
             keys: the keys of the objects, as they are there; None: all.
             compression: compress everything again: "zstd", "zlib+6", "none" and so on. None: copy stored bytes
                 unchanged, if this container can store them.
+            compress: which objects get that compression: "yes": all, also those that inserts left raw; "auto": those
+                that become clearly smaller, as by an insert.
             tell: receives the keys there and the keys here of objects that are durable here. They differ between
                 containers of different hashes.
             progress: receives the progress, in objects.
@@ -164,7 +167,8 @@ class Exchange(FacadePart):
         from rsdos.maintenance import transfer
 
         with engine_of(source) as there:
-            plan = transfer.plan(self.engine, there, transfer.TransferOptions(keys, compression))
+            mode = choice(CompressMode, compress)
+            plan = transfer.plan(self.engine, there, transfer.TransferOptions(keys, compression, mode))
             return transfer.execute(self.engine, plan, progress, tell or (lambda theirs, ours: None))
 
     def migrate(
@@ -173,6 +177,7 @@ class Exchange(FacadePart):
         destination: str | os.PathLike[str] | None = None,
         *,
         compression: str | None = None,
+        compress: CompressMode | str = CompressMode.YES,
         progress: Progress = SILENCE,
     ) -> migrate.MigrateReport:
         """Convert this container to another version, in place or as a new container.
@@ -186,6 +191,8 @@ class Exchange(FacadePart):
             destination: the directory of the new container; None: in place.
             compression: compress everything again: "zstd", "zlib+6", "none" and so on. None: copy stored bytes
                 unchanged, if the other version can store them.
+            compress: which objects get that compression: "yes": all, also those that inserts left raw; "auto": those
+                that become clearly smaller, as by an insert.
             progress: receives the progress.
 
         Returns:
@@ -198,7 +205,8 @@ class Exchange(FacadePart):
         """
         from rsdos.maintenance.migrate import migrate
 
-        options = migrate.MigrateOptions(to, None if destination is None else os.fspath(destination), compression)
+        directory = None if destination is None else os.fspath(destination)
+        options = migrate.MigrateOptions(to, directory, compression, choice(CompressMode, compress))
         try:
             return migrate.execute(self.engine, migrate.plan(self.engine, options), progress)
         finally:
