@@ -116,6 +116,27 @@ def tree(top: Path, count: int) -> dict[str, bytes]:
     return contents
 
 
+def test_a_list_says_of_each_object_what_inspect_says(run: Run, tmp_path: Path) -> None:
+    contents = tree(tmp_path / "tree", 150)
+    run("init")
+    run("add-files", "-r", "tree")
+    with Container(tmp_path / "container") as container:
+        container.insert_many([b"loose", contents.popitem()[1]], to="loose")
+    for place in ((), ("--loose",), ("--packed",)):
+        documents = [json.loads(line) for line in run("list", "--long", "--json", *place).stdout.splitlines()]
+        keys = [document["key"] for document in documents]
+        assert keys == run("list", *place).stdout.split()
+        assert [{"key": key} for key in keys] == list(
+            map(json.loads, run("list", "--json", *place).stdout.splitlines())
+        )
+        for line, document in zip(run("list", "--long", *place).stdout.splitlines(), documents, strict=True):
+            members = ("key", "size", "length", "codec", "place")
+            assert line.split() == [str(document[member]) for member in members]
+            with Container(tmp_path / "container") as container:
+                extent = container.meta(document["key"]).extent
+            assert place == ("--loose",) or document["extent"] == (extent and extent._asdict())
+
+
 @pytest.mark.parametrize("compress", ["no", "yes", "auto", "keep"])
 def test_a_tree_goes_in_and_comes_out(run: Run, tmp_path: Path, compress: str) -> None:
     contents = tree(tmp_path / "tree", 150)
