@@ -21,6 +21,9 @@ from tests.patience import HANG
 
 ROOT = Path(__file__).resolve().parent.parent
 
+SHELL = '#!/bin/sh\n[ "$1" = -l ] && shift 2\nshift\nexec sh -c "$*"\n'
+"""A remote shell that runs what it is told here, whatever the host is called."""
+
 ABSENT = "0" * 63 + "1"
 """A key that no test has the object of."""
 
