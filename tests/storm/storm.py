@@ -155,7 +155,7 @@ class Storm:
             container.pack_all_loose(compress=CompressMode.AUTO)
             with container.get_objects_stream_and_meta(keys) as streams:
                 for key, stream, _ in streams:
-                    assert stream.read() == self.kept[key]
+                    assert stream and stream.read() == self.kept[key]
             container.clean_storage()
 
     def optimize(self) -> None:
