@@ -50,8 +50,13 @@ class Codec(IntEnum):
     RAW = 0
     ZLIB = 1
     ZSTD = 2
-    MIXED = 3
-    """Frames, each of them raw or a zstd frame: an object of more than one frame, in a pack of version 2."""
+
+
+FIRST_DICTIONARY = 16
+"""The codec byte of an entry whose zstd frame needs the first dictionary of its pack; the next byte is of the second.
+
+To users such an object has the codec `Codec.ZSTD`.
+"""
 
 
 class Compression(NamedTuple):

@@ -103,8 +103,9 @@ def object_command(session: Session, key: str, as_json: bool) -> None:
         echo_json(view, indent=2)
         return
     echo(view.key)
-    for copy in view.copies:
+    for copy, dictionary in zip(view.copies, view.dictionaries, strict=True):
         place = copy.place.value
         if copy.extent is not None:
             place = f"pack {copy.extent.pack_id}, byte {copy.extent.offset}"
-        echo(f"  {place}: {copy.size} bytes raw, {copy.length} stored, {copy.codec.name.lower()}")
+        codec = copy.codec.name.lower() + (f" with dictionary {dictionary}" if dictionary else "")
+        echo(f"  {place}: {copy.size} bytes raw, {copy.length} stored, {codec}")

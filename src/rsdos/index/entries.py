@@ -240,12 +240,19 @@ class Entries:
         mask: Mask = found >= 0
         return mask
 
-    def moved(self, at: Sequence[int], pack_id: int, start: int) -> Entries:
-        """Some of the entries, as they are when their bytes stand one behind another elsewhere, from ``start`` on."""
+    def moved(self, at: Sequence[int], pack_id: int, start: int, codecs: Mapping[int, int]) -> Entries:
+        """Some of the entries, as they are when their bytes stand one behind another elsewhere, from ``start`` on.
+
+        ``codecs`` are those that become another one there.
+        """
         table = self.take(np.array(at, np.intp))
         lengths = table.records["length"]
         table.records["pack_id"] = pack_id
         table.records["offset"] = np.cumsum(lengths, dtype=np.uint64) - lengths + np.uint64(start)
+        if codecs:
+            every = np.arange(256, dtype=np.uint8)
+            every[list(codecs)] = list(codecs.values())
+            table.records["codec"] = every[table.records["codec"]]
         return table
 
     def counts(self) -> dict[int, Counts]:
@@ -317,19 +324,11 @@ class Entries:
 
     def digests(self) -> list[bytes]:
         """The digest of every entry."""
-        data = self._digest_bytes()
-        return [data[at : at + DIGEST_BYTES] for at in range(0, len(data), DIGEST_BYTES)]
-
-    def hex_keys(self) -> list[str]:
-        """The key of every entry."""
-        text = self._digest_bytes().hex()
-        return [text[at : at + 2 * DIGEST_BYTES] for at in range(0, len(text), 2 * DIGEST_BYTES)]
-
-    def _digest_bytes(self) -> bytes:
         raw = np.empty(len(self), DIGEST)
         raw["prefix"] = self.prefixes
         raw["tail"] = self.records["tail"]
-        return raw.tobytes()
+        data = raw.tobytes()
+        return [data[at : at + DIGEST_BYTES] for at in range(0, len(data), DIGEST_BYTES)]
 
     def __iter__(self) -> Iterator[Record]:
         names = ("pack_id", "offset", "length", "size", "crc", "codec", "flags")
@@ -347,6 +346,13 @@ class Entries:
         """The number of the entries, and their raw and stored bytes."""
         size, length = (int(self.records[name].sum(dtype=np.uint64)) for name in ("size", "length"))
         return Counts(len(self), size, length)
+
+    def saved(self) -> dict[int, int]:
+        """How many bytes shorter than raw the entries of each codec are together."""
+        records = self.records
+        less = records["size"].astype(np.int64) - records["length"].astype(np.int64)
+        present = np.flatnonzero(np.bincount(records["codec"])).tolist()
+        return {codec: int(less[records["codec"] == codec].sum()) for codec in present}
 
     @property
     def tombstones(self) -> int:

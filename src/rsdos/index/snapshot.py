@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,6 +12,7 @@ from rsdos.index.segment import KEY_SPACE, Segment
 from rsdos.model import Counts, Record, RecordFlag
 
 if TYPE_CHECKING:
+    from rsdos.index.dictionaries import PackDictionary
     from rsdos.index.entries import Digests, Entries, Positions
 
 _LISTED = 1 << 12
@@ -41,6 +42,12 @@ class ReadRange(NamedTuple):
     size: list[int]
     crc: list[int]
     codec: list[int]
+
+    def part(self, at: Sequence[int]) -> ReadRange:
+        """Some of the neighbours."""
+        columns = (self.positions, self.offset, self.length, self.size, self.crc, self.codec)
+        positions, offset, length, size, crc, codec = ([column[i] for i in at] for column in columns)
+        return ReadRange(positions, self.pack_id, self.flags, offset, length, size, crc, codec)
 
 
 def coalesce(entries: Entries, gap: int, window: int) -> Iterator[ReadRange]:
@@ -103,6 +110,14 @@ class Snapshot:
         # An id that is not there any more is of a pack that was repacked, and merged segments may still name it.
         self._all_live = not self._killing and len(manifest.packs) == manifest.next_pack_id - 1
         self._packs = frozenset(() if self._all_live else manifest.pack_ids)
+        self._dictionaries: Mapping[int, Sequence[PackDictionary]] | None = None
+
+    @property
+    def dictionaries(self) -> Mapping[int, Sequence[PackDictionary]]:
+        """The dictionaries of each pack that has any, by its id."""
+        if self._dictionaries is None:
+            self._dictionaries = {pack.id: pack.dictionaries for pack in self.manifest.packs if pack.dictionaries}
+        return self._dictionaries
 
     def _is_live(self, record: Record) -> bool:
         if record.flags & _TOMBSTONE or record.pack_id not in self._packs:
@@ -277,8 +292,12 @@ class Snapshot:
         alive = self.counted()
         return tuple(_with_dead(was, now) for was, now in zip(self.manifest.packs, alive, strict=True))
 
-    def readable_tables(self, start: int = 0, end: int = KEY_SPACE) -> Iterator[Entries]:
-        """`tables`, as far as there are entries to be read; then raises the `DamagedContainer` that hides others."""
+    def keys(self, prefix: str = "") -> Iterator[list[str]]:
+        """Every key that begins with ``prefix`` once, sorted, in lists of bounded size; see `tables`."""
+        yield from _keys(prefix, self.tables)
+
+    def readable_keys(self, prefix: str = "") -> Iterator[list[str]]:
+        """`keys`, as far as there are entries to be read; then raises the `DamagedContainer` that hides others."""
         whole, damage = [], self.damage
         for entry, segment in zip(self.manifest.segments, self.segments, strict=True):
             try:
@@ -287,18 +306,18 @@ class Snapshot:
             except DamagedContainer as error:
                 damage = error
         entries, segments = tuple(entry for entry, _ in whole), [segment for _, segment in whole]
-        yield from Snapshot(self.manifest._replace(segments=entries), segments).tables(start, end)
+        yield from _keys(prefix, Snapshot(self.manifest._replace(segments=entries), segments).tables)
         if damage:
             raise damage
 
 
-def key_lists(prefix: str, tables: Callable[[int, int], Iterator[Entries]]) -> Iterator[list[str]]:
-    """Yield the keys of some tables that begin with ``prefix``; ``tables`` is `Snapshot.tables`, or like it."""
+def _keys(prefix: str, tables: Callable[[int, int], Iterator[Entries]]) -> Iterator[list[str]]:
     start = int(prefix[:16].ljust(16, "0"), 16)
     end = int(prefix[:16].ljust(16, "f"), 16) + 1
     for entries in tables(start, end):
-        keys = entries.hex_keys()
-        yield [key for key in keys if key.startswith(prefix)] if len(prefix) > 16 else keys
+        text = b"".join(entries.digests()).hex()
+        keys = (text[at : at + 64] for at in range(0, len(text), 64))
+        yield [key for key in keys if key.startswith(prefix)] if len(prefix) > 16 else list(keys)
 
 
 def _in_storage_order(

@@ -10,11 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from rsdos.codecs.dictionary import Dictionary
 from rsdos.engine.engine import Engine
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError, ObjectNotFound
-from rsdos.model import FRAME_SIZE, BytesLike, Codec, Compression, CompressMode, Stored
+from rsdos.model import FIRST_DICTIONARY, FRAME_SIZE, Codec, Compression, CompressMode
 from rsdos.stores.batch import BatchWriter
-from rsdos.stores.encoding import Encoding
+from rsdos.stores.encoding import Encoding, Forms
 from rsdos.stores.findings import VerifiedObject
 from rsdos.stores.packs import PackStore
 from rsdos.streams.plain import hashed
@@ -49,14 +50,10 @@ class StoredFormPolicy:
             compression = Compression(Codec.ZLIB, 1)
         return cls(packs.codecs, Encoding(CompressMode.AUTO, compression), Encoding(CompressMode.KEEP, compression))
 
-    @property
-    def takes_frames(self) -> bool:
-        """Whether frames are copied unchanged: the target has those of all codecs, mixed ones included."""
-        return Codec.MIXED in self.codecs
-
     @classmethod
-    def encoded(cls, encoding: Encoding) -> StoredFormPolicy:
-        """Return a policy that encodes every object anew."""
+    def encoded(cls, compression: Compression) -> StoredFormPolicy:
+        """Return a policy that encodes every object with ``compression``."""
+        encoding = Encoding(CompressMode.AUTO, compression)
         return cls(frozenset(), encoding, encoding)
 
 
@@ -118,20 +115,36 @@ class ObjectCopier:
         return [digest for digest in digests if digest in rest]
 
     def _append(self, group: list[VerifiedObject]) -> None:
-        taken = [whole for whole in group if whole.codec in self._form.codecs]
-        self._append_all(taken, [whole.stored for whole in taken], [whole.codec or 0 for whole in taken])
-        self.stats.copied += len(taken)
-        for is_raw, encoding in ((True, self._form.raw), (False, self._form.packed)):
-            fresh = [w for w in group if w.codec not in self._form.codecs and (w.codec is Codec.RAW) == is_raw]
-            if not fresh:
-                continue
-            self._append_all(fresh, *encoding.encode_many([whole.raw for whole in fresh]))
+        taken, raw, packed = self._sorted(group)
+        if taken:
+            self._writer.append(
+                [whole.digest for whole in taken], _forms_of(taken), [len(whole.raw) for whole in taken]
+            )
+            self.stats.copied += len(taken)
+        for fresh, encoding in ((raw, self._form.raw), (packed, self._form.packed)):
+            if fresh:
+                digests, payloads = [whole.digest for whole in fresh], [whole.raw for whole in fresh]
+                self._writer.append_payloads(digests, payloads, encoding)
+        self._count(len(group), sum(len(whole.raw) for whole in group))
 
-    def _append_all(self, wholes: list[VerifiedObject], stored: Sequence[bytes], codecs: Sequence[int]) -> None:
-        if wholes:
-            sizes = [len(whole.raw) for whole in wholes]
-            self._writer.append([whole.digest for whole in wholes], stored, codecs, sizes)
-            self._count(len(wholes), sum(sizes))
+    def _sorted(
+        self, group: list[VerifiedObject]
+    ) -> tuple[list[VerifiedObject], list[VerifiedObject], list[VerifiedObject]]:
+        """Return the objects whose stored bytes are copied unchanged, other raw ones, and other compressed ones."""
+        saved: dict[Dictionary, int] = {}
+        for whole in group:
+            if whole.dictionary is not None:
+                saved[whole.dictionary] = saved.get(whole.dictionary, 0) + len(whole.raw) - len(whole.stored)
+        refused = {dictionary for dictionary, size in saved.items() if not self._writer.takes(dictionary, size)}
+        taken: list[VerifiedObject] = []
+        raw: list[VerifiedObject] = []
+        packed: list[VerifiedObject] = []
+        for whole in group:
+            if whole.codec in self._form.codecs and whole.dictionary not in refused:
+                taken.append(whole)
+            else:
+                (raw if whole.codec is Codec.RAW else packed).append(whole)
+        return taken, raw, packed
 
     def _count(self, objects: int, size: int) -> None:
         self.stats.objects += objects
@@ -143,19 +156,12 @@ class ObjectCopier:
         try:
             meta = objects.meta(key)
             encoding = self._form.raw if meta.codec is Codec.RAW else self._form.packed
-            stored = self._frames(digest) if meta.size > FRAME_SIZE else None
-            if stored is not None:
-                if not self._writer.add_stored(digest, *stored):
-                    self.stats.known += 1
-                    self.believed.append(digest)
-                    return
-                self.stats.copied += 1
-            elif meta.size > FRAME_SIZE:
+            if meta.size > FRAME_SIZE:
                 parts = hashed(objects.parts(key), digest, objects.hash)
                 self._writer.add_frames(in_frames(parts), encoding)
             else:
                 data = b"".join(hashed(iter((objects.lookup(self._small, key),)), digest, objects.hash))
-                self._writer.append([digest], *encoding.encode_many([data]), [len(data)])
+                self._writer.append_payloads([digest], [data], encoding)
         except ObjectNotFound:
             self.stats.missing.append(key)
         except (DamagedObject, DamagedContainer, DecodeError) as error:
@@ -163,10 +169,6 @@ class ObjectCopier:
             self.stats.damaged[key] = reason
         else:
             self._count(1, meta.size)
-
-    def _frames(self, digest: bytes) -> tuple[Stored, Iterator[BytesLike]] | None:
-        """Return the stored form and bytes of a large packed object, if they are to be copied unchanged."""
-        return self._source.packed.stored_frames(digest) if self._form.takes_frames else None
 
     def _small(self, digest: bytes) -> bytes | None:
         """Return the bytes of the packed or the loose copy; None when no copy is visible. Raise `DamagedObject`."""
@@ -182,6 +184,17 @@ class ObjectCopier:
         if damage:
             self.stats.rescued.append(digest.hex())
         return data
+
+
+def _forms_of(wholes: Sequence[VerifiedObject]) -> Forms:
+    """Return the stored forms as they are, with the dictionaries that they need."""
+    needed = dict.fromkeys(whole.dictionary for whole in wholes if whole.dictionary is not None)
+    codecs = {dictionary: FIRST_DICTIONARY + at for at, dictionary in enumerate(needed)}
+    return Forms(
+        [whole.stored for whole in wholes],
+        [codecs[whole.dictionary] if whole.dictionary is not None else whole.codec or Codec.RAW for whole in wholes],
+        list(needed),
+    )
 
 
 def in_storage_order(engine: Engine) -> Iterator[list[bytes]]:

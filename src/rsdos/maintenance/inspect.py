@@ -32,10 +32,14 @@ class PackView:
 
 @dataclass(frozen=True, slots=True)
 class ObjectView:
-    """Every copy of one object, loose and packed. Reads use the first."""
+    """Every copy of one object, loose and packed. Reads use the first.
+
+    ``dictionaries`` has the key of the dictionary that each copy needs; None for one that needs none.
+    """
 
     key: str
     copies: tuple[ObjectMeta, ...]
+    dictionaries: tuple[str | None, ...]
 
 
 def inspect_loose(engine: Engine) -> Iterator[ObjectMeta]:
@@ -80,4 +84,7 @@ def inspect_object(engine: Engine, key: str) -> ObjectView:
     loose = engine.loose.describe(digest)
     if loose is not None:
         copies.append(loose)
-    return ObjectView(key, tuple(dict.fromkeys(copies)))
+    distinct = tuple(dict.fromkeys(copies))
+    places = engine.packed.inspection.dictionaries_of(digest)
+    needed = (places.get(copy.extent) if copy.extent else None for copy in distinct)
+    return ObjectView(key, distinct, tuple(place.key if place else None for place in needed))

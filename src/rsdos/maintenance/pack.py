@@ -13,7 +13,7 @@ from rsdos.model import FRAME_SIZE, Codec, CompressMode, Durability
 from rsdos.progress import SILENCE, Stopwatch, step
 from rsdos.protocols import Progress
 from rsdos.stores.batch import BatchWriter
-from rsdos.stores.encoding import Encoding
+from rsdos.stores.encoding import Encoding, Forms
 from rsdos.stores.loose.file import LooseFile
 
 _GROUP = 4096
@@ -27,9 +27,8 @@ _GROUP_BYTES = 8 << 20
 class PackOptions:
     """The options of a pack run.
 
-    ``compress`` AUTO and KEEP copy the stored form of an object that is compressed already; YES compresses it anew,
-    unless packs and loose objects have the same compression; NO decodes it. ``clean`` removes the loose files of
-    objects that are safely packed.
+    ``compress`` AUTO and KEEP copy the stored form of an object that is compressed already; NO decodes it. ``clean``
+    removes the loose files of objects that are safely packed.
     """
 
     compress: CompressMode = CompressMode.AUTO
@@ -185,11 +184,11 @@ class _Packing:
     def _append_raw(self, writer: BatchWriter, digests: Sequence[bytes], payloads: Sequence[bytes]) -> None:
         """Append raw objects whose hash was verified."""
         if digests:
-            sizes = list(map(len, payloads))
-            writer.append(digests, *self._encoding.encode_many(payloads), sizes)
-            self._objects += len(sizes)
-            self._size += sum(sizes)
-            self._progress.advance(sum(sizes))
+            writer.append_payloads(digests, payloads, self._encoding)
+            size = sum(map(len, payloads))
+            self._objects += len(payloads)
+            self._size += size
+            self._progress.advance(size)
 
     def _append_others(self, writer: BatchWriter, digests: Sequence[bytes]) -> list[bytes]:
         """Append objects one by one: those that are large, compressed, damaged or gone."""
@@ -233,11 +232,7 @@ class _Packing:
 
     def _takes_over(self, file: LooseFile) -> bool:
         """Return whether the stored bytes are copied unchanged."""
-        if file.stored.codec is Codec.RAW:
-            return False
-        if self._options.compress is CompressMode.YES:
-            return self._engine.config.loose_codec == self._engine.config.codec
-        return self._options.compress is not CompressMode.NO
+        return file.stored.codec is not Codec.RAW and self._options.compress is not CompressMode.NO
 
     def report(self, pack_ids: Sequence[int], seconds: float) -> PackReport:
         return PackReport(
@@ -277,8 +272,9 @@ class _LooseGroup:
         length = self._stored_length
         if self._raw:
             digests, payloads = zip(*self._raw, strict=True)
-            writer.append(digests, *encoding.encode_many(payloads), list(map(len, payloads)))
+            writer.append_payloads(digests, payloads, encoding)
         if self._stored:
-            writer.append(*zip(*self._stored, strict=True))
+            digests, stored, codecs, sizes = zip(*self._stored, strict=True)
+            writer.append(digests, Forms(stored, codecs), sizes)
         self._clear()
         return length

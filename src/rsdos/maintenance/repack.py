@@ -8,7 +8,7 @@ from time import monotonic
 from rsdos.codecs.spec import parse_compression
 from rsdos.engine.engine import Engine
 from rsdos.errors import Busy, DamagedContainer, InvalidOption
-from rsdos.model import CompressMode, WhenBusy
+from rsdos.model import Codec, CompressMode, WhenBusy
 from rsdos.progress import SILENCE, Stopwatch, step
 from rsdos.protocols import Progress
 from rsdos.stores.encoding import Encoding
@@ -22,15 +22,14 @@ class RepackOptions:
     """The options of a repack.
 
     ``compression`` "keep" copies stored bytes unchanged. Any other specification ("none", "zstd:3") decodes and encodes
-    every object of every pack: all are compressed, also those that inserts left raw; with ``compress`` AUTO only those
-    that become clearly smaller, as by an insert. ``min_dead``, from 0 to 1, is the share of dead bytes from which on a
-    pack is rewritten. ``pack_id`` rewrites only this pack, whatever its share.
+    every object of every pack, and ``compress`` says which of them are compressed. ``min_dead``, from 0 to 1, is the
+    share of dead bytes from which on a pack is rewritten. ``pack_id`` rewrites only this pack, whatever its share.
     """
 
     compression: str = KEEP
     min_dead: float = MIN_DEAD
     pack_id: int | None = None
-    compress: CompressMode = CompressMode.YES
+    compress: CompressMode = CompressMode.AUTO
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +98,7 @@ def _encoding(engine: Engine, options: RepackOptions) -> Encoding | None:
     compression = parse_compression(options.compression)
     if compression.codec not in engine.packed.codecs:
         raise InvalidOption(f"not all programs that read this container can read {options.compression}")
-    return Encoding.anew(options.compress, compression)
+    return Encoding(CompressMode.NO if compression.codec is Codec.RAW else options.compress, compression)
 
 
 def execute(engine: Engine, plan: RepackPlan, progress: Progress = SILENCE, until: float | None = None) -> RepackReport:

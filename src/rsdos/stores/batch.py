@@ -6,16 +6,19 @@ from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 from rsdos.errors import Busy
 from rsdos.hashing import HashType, JoinedDigests, spell_digests
 from rsdos.model import BytesLike, Copy, Source, Stored, Trust
 from rsdos.stores import order
 from rsdos.stores.base import KnownCheck
-from rsdos.stores.encoding import Encoding
+from rsdos.stores.encoding import Encoding, Forms
 from rsdos.streams.groups import Group, grouped
 from rsdos.streams.sources import in_frames
+
+if TYPE_CHECKING:
+    from rsdos.codecs.dictionary import Dictionary
 
 BUFFER = 8 << 20
 """Raw bytes of small objects that a bulk insert holds at a time."""
@@ -116,9 +119,17 @@ class OpenBatch(Protocol):
     def is_full(self) -> bool:
         """Whether the batch, or its pack, has reached its limit."""
 
-    def put(
-        self, digests: Sequence[bytes], stored: Sequence[bytes], codecs: Sequence[int], sizes: Sequence[int]
-    ) -> None:
+    def dictionary_for(self, payloads: Sequence[bytes], encoding: Encoding) -> Dictionary | None:
+        """Return the dictionary to compress some objects with; None for none. `begin` was called before."""
+
+    def takes(self, dictionary: Dictionary, saved: int) -> bool:
+        """Return whether forms that need a dictionary are better put as they are than encoded anew.
+
+        They are ``saved`` bytes shorter than the raw objects: that pays where the pack has the dictionary already, or
+        where it is worth writing. `begin` was called before.
+        """
+
+    def put(self, digests: Sequence[bytes], forms: Forms, sizes: Sequence[int]) -> None:
         """Write objects, and record them in the batch."""
 
     def put_large(self, large: Large) -> None:
@@ -218,14 +229,14 @@ class BatchWriter:
         payloads, digests = group.payloads, group.digests()
         at = self.unknown(digests, payloads)
         if at and len(at) == len(payloads):
-            self.append(digests, *encoding.encode_many(payloads), group.sizes)
+            self.append(digests, self._encode(payloads, encoding), group.sizes)
         elif payloads:
             fresh = {digests[i]: payloads[i] for i in at}
             objects = zip(digests, group.keys, payloads, strict=True)
             keys = self._batch.keys
             known = {digest: data for digest, key, data in objects if digest not in fresh and key not in keys}
             if fresh:
-                self.append(*_encoded(fresh, encoding))
+                self.append_payloads(list(fresh), list(fresh.values()), encoding)
             self._remember(known, encoding)
 
     def unknown(self, digests: Sequence[bytes], raws: Sequence[BytesLike] | None = None) -> Sequence[int]:
@@ -248,16 +259,26 @@ class BatchWriter:
         self._batch.damaged.update(digests[i] for i, copy in enumerate(answers) if copy is Copy.DAMAGED)
         return [i for i, copy in zip(at, answers, strict=True) if copy is not Copy.GOOD]
 
-    def append(
-        self, digests: Sequence[bytes], stored: Sequence[bytes], codecs: Sequence[int], sizes: Sequence[int]
-    ) -> None:
+    def _encode(self, payloads: Sequence[bytes], encoding: Encoding) -> Forms:
+        return encoding.encode_many(payloads, self._batch.dictionary_for(payloads, encoding))
+
+    def append_payloads(self, digests: Sequence[bytes], payloads: Sequence[bytes], encoding: Encoding) -> None:
+        """Encode objects of at most one frame each, which `unknown` has named, and append them."""
+        self.append(digests, self._encode(payloads, encoding), array("Q", map(len, payloads)))
+
+    def takes(self, dictionary: Dictionary, saved: int) -> bool:
+        """Return whether `append` should get forms that need a dictionary; see `OpenBatch.takes`."""
+        return self._batch.takes(dictionary, saved)
+
+    def append(self, digests: Sequence[bytes], forms: Forms, sizes: Sequence[int]) -> None:
         """Append objects of at most one frame each, which `unknown` has named, in their stored form.
 
         The object that brings a pack to its target is the last one in it; what is behind goes to the next.
         """
         # 4. Write. A version 2 batch gets its segment and footer when it is full or ends.
+        stored = forms.stored
         if sum(map(len, stored)) <= self._batch.open():
-            self._put(digests, stored, codecs, sizes)
+            self._put(digests, forms, sizes)
             return
         begin = 0
         while begin < len(stored):
@@ -265,14 +286,12 @@ class BatchWriter:
             while end < len(stored) and room > 0:
                 room -= len(stored[end])
                 end += 1
-            self._put(digests[begin:end], stored[begin:end], codecs[begin:end], sizes[begin:end])
+            self._put(digests[begin:end], forms.part(begin, end), sizes[begin:end])
             begin = end
 
-    def _put(
-        self, digests: Sequence[bytes], stored: Sequence[bytes], codecs: Sequence[int], sizes: Sequence[int]
-    ) -> None:
+    def _put(self, digests: Sequence[bytes], forms: Forms, sizes: Sequence[int]) -> None:
         self._settle_large()
-        self._batch.put(digests, stored, codecs, sizes)
+        self._batch.put(digests, forms, sizes)
         if self._batch.is_full:
             self.commit()
 
@@ -308,17 +327,14 @@ class BatchWriter:
         (digest,) = self.add_many([bytes(first)], encoding)
         return digest
 
-    def add_stored(self, digest: bytes, stored: Stored, parts: Iterable[BytesLike]) -> bool:
-        """Append one object in a stored form that is there already, unless the container has it; return whether.
+    def add_stored(self, digest: bytes, stored: Stored, parts: Iterable[BytesLike]) -> None:
+        """Append one object in a stored form that is there already, unless the container has it.
 
-        ``parts`` are its stored bytes, which the caller has verified. It is taken back when they raise, and the writer
-        stays usable.
+        ``parts`` are its stored bytes, which the caller has verified.
         """
-        if not self.unknown([digest]):
-            return False
-        self._settle_large()
-        self._put_large(self._batch.write_stored(digest, stored, parts))
-        return True
+        if self.unknown([digest]):
+            self._settle_large()
+            self._put_large(self._batch.write_stored(digest, stored, parts))
 
     def _put_large(self, large: Large) -> None:
         self._batch.put_large(large)
@@ -355,7 +371,8 @@ class BatchWriter:
         _end_large(self._batch, self._duplicates, lost)
         if small:
             assert self._encoding is not None
-            self._batch.put(*_encoded(small, self._encoding))
+            payloads = list(small.values())
+            self._batch.put(list(small), self._encode(payloads, self._encoding), array("Q", map(len, payloads)))
 
     def commit(self) -> None:
         """Make what was appended visible to all, and durable. Then, and only then, may its keys be acknowledged.
@@ -377,14 +394,6 @@ class BatchWriter:
             elif not self._duplicates:
                 return
         raise Busy("what was to be stored", "others, which delete it whenever it was")
-
-
-def _encoded(
-    objects: Mapping[bytes, bytes], encoding: Encoding
-) -> tuple[list[bytes], Sequence[bytes], Sequence[int], Sequence[int]]:
-    """Return the digests, stored forms, codecs and sizes of small objects."""
-    payloads = list(objects.values())
-    return list(objects), *encoding.encode_many(payloads), array("Q", map(len, payloads))
 
 
 def insert_many(sources: Iterable[Source], writer: BatchWriter, encoding: Encoding) -> list[str]:

@@ -5,34 +5,40 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from enum import Enum
-from itertools import chain
-from typing import Protocol
+from itertools import chain, compress
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from rsdos.codecs.auto import clearly_smaller, encode_many_if_smaller, looks_compressible
+from rsdos.codecs.auto import (
+    DICTIONARY_MOST_SIZE,
+    clearly_smaller,
+    encode_many_if_smaller,
+    encode_many_with,
+    looks_compressible,
+)
 from rsdos.codecs.checksum import crc32
 from rsdos.codecs.coding import encode_many
 from rsdos.codecs.sequential import SequenceEncoder, decode_sequence
 from rsdos.errors import InvalidOption
 from rsdos.hashing import HashType
-from rsdos.model import FRAME_SIZE, BytesLike, Codec, Compression, CompressMode, RecordFlag, Stored
+from rsdos.model import (
+    FIRST_DICTIONARY,
+    FRAME_SIZE,
+    BytesLike,
+    Codec,
+    Compression,
+    CompressMode,
+    RecordFlag,
+    Stored,
+)
 from rsdos.streams.frames import FrameEncoder, frames
 from rsdos.streams.pipeline import encoded
 from rsdos.streams.plain import pieces
 from rsdos.streams.sources import in_frames
 
+if TYPE_CHECKING:
+    from rsdos.codecs.dictionary import Dictionary
+
 RAW = Compression(Codec.RAW)
-
-
-class Framing(Enum):
-    """What a store has for an object of more than one frame."""
-
-    NONE = "none"
-    """One stream of a codec: container version 1."""
-    UNIFORM = "uniform"
-    """Frames of one codec: loose objects."""
-    MIXED = "mixed"
-    """Frames of one codec, or raw and zstd frames: packs of version 2."""
 
 
 class Sink(Protocol):
@@ -60,6 +66,22 @@ class Written:
     crc: int
 
 
+class Forms(NamedTuple):
+    """The stored forms of objects of at most one frame, as columns.
+
+    A codec from `FIRST_DICTIONARY` on names a dictionary of ``dictionaries``, counted from there. Where the forms are
+    written it becomes the codec that names the same dictionary in that pack.
+    """
+
+    stored: Sequence[bytes]
+    codecs: Sequence[int]
+    dictionaries: Sequence[Dictionary] = ()
+
+    def part(self, begin: int, end: int) -> Forms:
+        """Return the forms from ``begin`` to before ``end``."""
+        return Forms(self.stored[begin:end], self.codecs[begin:end], self.dictionaries)
+
+
 @dataclass(frozen=True, slots=True)
 class Encoding:
     """A compression and when to use it."""
@@ -73,38 +95,66 @@ class Encoding:
         if self.mode is CompressMode.YES and self.compression.codec is Codec.RAW:
             raise InvalidOption("asked to compress, but the container's compression is none")
 
-    @classmethod
-    def anew(cls, mode: CompressMode, compression: Compression) -> Encoding:
-        """Return the encoding of an operation that a compression was given to; that of ``none`` is to store raw."""
-        return cls(CompressMode.NO if compression.codec is Codec.RAW else mode, compression)
-
     @property
     def is_raw(self) -> bool:
         """Whether nothing is ever compressed."""
         return self.mode in (CompressMode.NO, CompressMode.KEEP) or self.compression.codec is Codec.RAW
 
-    def encode_many(self, payloads: Sequence[bytes]) -> tuple[Sequence[bytes], Sequence[int]]:
-        """Return the stored form of objects of at most one frame, and the codec of each."""
+    @property
+    def can_use_dictionaries(self) -> bool:
+        """Whether a dictionary makes a difference."""
+        return self.compression.codec is Codec.ZSTD and not self.is_raw
+
+    def encode_many(self, payloads: Sequence[bytes], dictionary: Dictionary | None = None) -> Forms:
+        """Return the stored forms of objects of at most one frame.
+
+        A dictionary is used for those of 1 byte to 64 KiB, by a compression with zstd.
+        """
         if self.is_raw:
-            return payloads, [Codec.RAW] * len(payloads)
-        if self.mode is CompressMode.YES:
-            return encode_many(payloads, self.compression), [self.compression.codec] * len(payloads)
-        encoded = encode_many_if_smaller(payloads, self.compression)
+            return Forms(payloads, [Codec.RAW] * len(payloads))
+        if dictionary is not None and self.can_use_dictionaries:
+            return self._encode_with(dictionary, payloads)
+        return self._encode(payloads)
+
+    def _encode(self, payloads: Sequence[bytes]) -> Forms:
         codec = self.compression.codec
+        if self.mode is CompressMode.YES:
+            return Forms(encode_many(payloads, self.compression), [codec] * len(payloads))
+        encoded = encode_many_if_smaller(payloads, self.compression)
         stored = [raw if packed is None else packed for raw, packed in zip(payloads, encoded, strict=True)]
-        return stored, [Codec.RAW if packed is None else codec for packed in encoded]
+        return Forms(stored, [Codec.RAW if packed is None else codec for packed in encoded])
+
+    def _encode_with(self, dictionary: Dictionary, payloads: Sequence[bytes]) -> Forms:
+        is_small = [0 < len(data) <= DICTIONARY_MOST_SIZE for data in payloads]
+        small = list(compress(payloads, is_small))
+        level = self.compression.level
+        if self.mode is CompressMode.YES:
+            encoded: Sequence[bytes | None] = dictionary.compress_many(small, level)
+        else:
+            encoded = encode_many_with(dictionary, small, level)
+        stored = [raw if packed is None else packed for raw, packed in zip(small, encoded, strict=True)]
+        codecs = [Codec.RAW if packed is None else FIRST_DICTIONARY for packed in encoded]
+        if len(small) == len(payloads):
+            return Forms(stored, codecs, (dictionary,))
+        others = self._encode([data for data, flag in zip(payloads, is_small, strict=True) if not flag])
+        columns = zip(stored, codecs, strict=True), zip(others.stored, others.codecs, strict=True)
+        merged = [next(columns[not flag]) for flag in is_small]
+        return Forms([form for form, _ in merged], [codec for _, codec in merged], (dictionary,))
 
     def write_frames(
-        self, source: Iterable[BytesLike], sink: Sink, hash_type: HashType, framing: Framing = Framing.MIXED
+        self, source: Iterable[BytesLike], sink: Sink, hash_type: HashType, flags: RecordFlag = RecordFlag.FRAMED
     ) -> Written:
-        """Append an object of more than one frame to a sink, in the memory of a few frames."""
+        """Append an object of more than one frame to a sink, in the memory of a few frames.
+
+        Without the flag ``FRAMED`` there is no table behind it: one plain stream of the codec, for version 1.
+        """
         start = sink.position
         hasher = hash_type.new()
         size = crc = 0
         rest = iter(source)
         first = next(rest)
-        compression = self._for_stream(first, framing)
-        encoder = _encoder(compression, framing)
+        codec = self._for_stream(first)
+        encoder = FrameEncoder(codec) if flags else SequenceEncoder(codec)
         with closing(encoded(chain((first,), rest), encoder, hasher)) as ready:
             del first
             for frame, piece in ready:
@@ -114,49 +164,36 @@ class Encoding:
         assert size > FRAME_SIZE
         tail = encoder.finish()
         sink.write([tail])
-        flags = RecordFlag.NONE if framing is Framing.NONE else RecordFlag.FRAMED
-        stored = Stored(encoder.codec, flags, sink.position - start, size)
+        stored = Stored(codec.codec, flags, sink.position - start, size)
         written = Written(hasher.digest(), start, stored, crc32(tail, crc))
-        is_final = self.mode is not CompressMode.AUTO or encoder.codec in (Codec.RAW, Codec.MIXED)
-        if is_final or clearly_smaller(stored.length, size):
-            return written
-        return _rewrite(written, sink, _encoder(self._by_frame(framing), framing))
+        if self.mode is CompressMode.AUTO and codec is not RAW and not clearly_smaller(stored.length, size):
+            return _rewrite_raw(written, sink)
+        return written
 
-    def _for_stream(self, first: BytesLike, framing: Framing) -> Compression:
-        if self.is_raw:
+    def _for_stream(self, first: BytesLike) -> Compression:
+        if self.is_raw or (self.mode is CompressMode.AUTO and not looks_compressible(first)):
             return RAW
-        if self.mode is CompressMode.AUTO and not looks_compressible(first):
-            return self._by_frame(framing)
         return self.compression
 
-    def _by_frame(self, framing: Framing) -> Compression:
-        """Return the compression of an object that is not compressed as a whole: only single frames of it may be."""
-        is_mixed = framing is Framing.MIXED and self.compression.codec is Codec.ZSTD
-        return Compression(Codec.MIXED, self.compression.level) if is_mixed else RAW
 
-
-def _encoder(compression: Compression, framing: Framing) -> FrameEncoder | SequenceEncoder:
-    return SequenceEncoder(compression) if framing is Framing.NONE else FrameEncoder(compression)
-
-
-def _rewrite(written: Written, sink: Sink, encoder: FrameEncoder | SequenceEncoder) -> Written:
-    """Put another form in the place of a compressed one that turned out not to be clearly smaller.
+def _rewrite_raw(written: Written, sink: Sink) -> Written:
+    """Put the raw form in the place of a compressed one that turned out not to be clearly smaller.
 
     The source may be gone, so it is decoded from what was written: behind it first, then moved down over it.
     """
     start, end = written.offset, sink.position
+    encoder = FrameEncoder(RAW) if written.stored.flags else SequenceEncoder(RAW)
     crc = 0
     for frame in _read_back(written, sink):
-        piece = encoder.add(frame)
-        crc = crc32(piece, crc)
-        sink.write([piece])
+        crc = crc32(frame, crc)
+        sink.write([encoder.add(frame)])
     tail = encoder.finish()
     sink.write([tail])
     length = sink.position - end
     sink.rewind(start)
     for at in range(0, length, FRAME_SIZE):
         sink.write([sink.read(end + at, min(FRAME_SIZE, length - at))])
-    stored = Stored(encoder.codec, written.stored.flags, length, written.stored.size)
+    stored = Stored(Codec.RAW, written.stored.flags, length, written.stored.size)
     return Written(written.digest, start, stored, crc32(tail, crc))
 
 

@@ -6,10 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rsdos.model import BytesLike, Codec
 from rsdos.storage.descriptors import Descriptor
+
+if TYPE_CHECKING:
+    from rsdos.codecs.dictionary import Dictionary
 
 
 class Depth(Enum):
@@ -178,10 +181,11 @@ class Rebuilt:
 class VerifiedObject(NamedTuple):
     """An object of at most one frame, decoded and hashed, together with its stored form.
 
-    ``codec`` is None if only this store reads that form.
+    ``codec`` is None if only this store reads that form. ``dictionary`` is what a zstd frame needs, if it needs one.
     """
 
     digest: bytes
     raw: bytes
     codec: Codec | None
     stored: bytes
+    dictionary: Dictionary | None = None

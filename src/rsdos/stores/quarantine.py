@@ -34,6 +34,7 @@ class Quarantine:
         self._layout = layout
         self._name = name
         self._directory = ""
+        self._copied: set[str] = set()
         self.moved: list[str] = []
         """The paths in the quarantine of files that were moved or linked there."""
 
@@ -103,6 +104,12 @@ class Quarantine:
                 for at in range(offset, end, FRAME_SIZE):
                     posix.write_at(fd, at - offset, posix.read_at(source, at, min(FRAME_SIZE, end - at)))
                 posix.sync_file(fd)
+
+    def copy_once(self, path: str, offset: int, length: int, name: str) -> None:
+        """`copy`, unless this run has copied something to that name."""
+        if name not in self._copied:
+            self.copy(path, offset, length, name)
+            self._copied.add(name)
 
     def report(self, name: str, what: Mapping[str, object] | list[object]) -> str:
         """Write a JSON document to ``name``, durably, and replace an older one. Return its path."""

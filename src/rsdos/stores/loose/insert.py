@@ -17,7 +17,7 @@ from rsdos.model import Codec, Copy, RecordFlag, Source, Stored, Trust
 from rsdos.storage import posix
 from rsdos.stores import order
 from rsdos.stores.base import KnownCheck
-from rsdos.stores.encoding import Encoding, Framing
+from rsdos.stores.encoding import Encoding
 from rsdos.stores.loose.file import encode_trailer
 from rsdos.stores.loose.publish import LoosePublisher
 from rsdos.stores.order import FileId
@@ -242,8 +242,8 @@ class LooseInsert:
                 bulk.lean(digest, copy, data)
         files: list[_Unpublished] = []
         try:
-            stored, codecs = self._encoding.encode_many(list(fresh.values()))
-            for (digest, data), form, codec in zip(fresh.items(), stored, codecs, strict=True):
+            forms = self._encoding.encode_many(list(fresh.values()))
+            for (digest, data), form, codec in zip(fresh.items(), forms.stored, forms.codecs, strict=True):
                 # 2. Write a file in the sandbox.
                 file = self._new_file(digest, Codec(codec))
                 files.append(file)
@@ -267,7 +267,7 @@ class LooseInsert:
         file = self._sandbox.new_file()
         try:
             # 2. Before 1, because the digest is known only when the whole object is written.
-            written = self._encoding.write_frames(source, file, self._hash, Framing.UNIFORM)
+            written = self._encoding.write_frames(source, file, self._hash)
             stored = written.stored
             if stored.codec is Codec.RAW:
                 file.rewind(stored.size)  # A raw loose file has no frame table: it is the object's bytes.

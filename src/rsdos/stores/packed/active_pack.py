@@ -10,7 +10,7 @@ from typing import Self
 from rsdos import names
 from rsdos.errors import Busy, ContainerReplaced, DamagedContainer, log_warning
 from rsdos.index import compact
-from rsdos.index.dictionaries import PackDictionary
+from rsdos.index.dictionaries import MOST_DICTIONARIES, PackDictionary
 from rsdos.index.entries import Entries
 from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry, SegmentName, segment_name
 from rsdos.index.segment import segment_parts
@@ -195,7 +195,8 @@ class ActivePack:
         return pack._replace(
             length=end,
             synced=max(pack.synced, synced),
-            sealed=end >= self._target,
+            # Without a number for another dictionary, it takes those of a later batch no more.
+            sealed=end >= self._target or len(self.dictionaries) >= MOST_DICTIONARIES,
             dictionaries=self.dictionaries,
         )
 

@@ -13,13 +13,13 @@ from rsdos.index.compact import open_table
 from rsdos.index.entries import Entries
 from rsdos.index.manifest import SegmentEntry
 from rsdos.index.snapshot import ReadRange, Snapshot, coalesce
-from rsdos.model import Codec, Record
+from rsdos.model import FIRST_DICTIONARY, Codec, Record
 from rsdos.pack.format import Batch
 from rsdos.pack.reader import PackFile
 from rsdos.pack.scanning import scan
 from rsdos.stores.findings import Checked, Depth, Finding, PacksCheck, Sample, Shares
 from rsdos.stores.packed.context import PackedContext
-from rsdos.stores.packed.reader import decoded
+from rsdos.stores.packed.reader import codec_of_record
 from rsdos.stores.packs import GAP, WINDOW
 
 
@@ -38,6 +38,8 @@ class NativeCheck(PacksCheck):
         self._manifest = self._snapshot.manifest
         self._extra = dict(self._extras())
         self._counts: Mapping[int, int] | None = None
+        self._lost: dict[int, frozenset[int]] = {}
+        """The codecs of a pack whose dictionaries have no good copy anywhere."""
 
     @property
     def lengths(self) -> Mapping[int, int]:
@@ -136,6 +138,7 @@ class NativeCheck(PacksCheck):
         result = scan(file, length)
         lost = [self._at(pack_id, f"no footer covers the bytes to {to}", at) for at, to in result.uncovered]
         yield Checked(findings=tuple(lost))
+        yield Checked(findings=tuple(self._dictionaries(pack_id)))
         covered: list[tuple[int, int]] = []
         seen = 0
         for batch in result.batches:
@@ -156,6 +159,18 @@ class NativeCheck(PacksCheck):
             reason = f"at least {_objects(count - seen)} more were in it, and are in no table that is there"
             yield Checked(findings=(self._at(pack_id, reason, objects=count - seen),))
         yield Checked(position=length)
+
+    def _dictionaries(self, pack_id: int) -> Iterator[Finding]:
+        """Check both copies of each dictionary of a pack."""
+        dictionaries = self._reader.dictionaries
+        lost = set()
+        for codec, place in enumerate(self._snapshot.dictionaries.get(pack_id, ()), FIRST_DICTIONARY):
+            bad = [offset for offset in place.offsets if not dictionaries.is_good(pack_id, place, offset)]
+            if len(bad) == len(place.offsets) and not dictionaries.is_anywhere(place.digest):
+                lost.add(codec)
+            for offset in bad:
+                yield self._at(pack_id, f"a copy of dictionary {place.key} is damaged", offset)
+        self._lost[pack_id] = frozenset(lost)
 
     def _count(self, pack_id: int) -> int:
         """Return how many objects live in a pack: by its entries, or by the manifest where these cannot be read."""
@@ -230,6 +245,7 @@ class NativeCheck(PacksCheck):
 
     def _framed(self, record: Record, shares: Shares) -> Iterator[Checked]:
         """Read a large one, a step for each frame. Raises what is wrong with it."""
+        codec_of_record(record)
         if self._depth is Depth.QUICK:
             if not self._reader.is_intact(record):
                 raise DecodeError(_OTHER_CRC)
@@ -258,19 +274,29 @@ class NativeCheck(PacksCheck):
             records = list(live.take(run.positions))
             return {at: "it cannot be read" for at, record in enumerate(records) if not self._reader.is_intact(record)}
         bad = {at: _OTHER_CRC for at, form in enumerate(stored) if crc32(form) != run.crc[at]}
-        bad |= {at: f"codec {codec} is not known" for at, codec in enumerate(run.codec) if codec not in _CODECS}
+        faults = {codec: fault for codec in set(run.codec) if (fault := self._codec_fault(run.pack_id, codec))}
+        if faults:
+            bad |= {at: faults[codec] for at, codec in enumerate(run.codec) if codec in faults}
         if self._depth is Depth.FULL and not bad.keys() >= set(range(len(stored))):
             bad |= self._hashes(live, run, stored, bad)
         return bad
 
+    def _codec_fault(self, pack_id: int, codec: int) -> str:
+        """Return why an object of a pack cannot be decoded, whatever its bytes; an empty string for no reason."""
+        if codec in self._lost.get(pack_id, ()):
+            return "the dictionary that it needs is damaged"
+        count = len(self._snapshot.dictionaries.get(pack_id, ()))
+        is_known = codec in _CODECS or FIRST_DICTIONARY <= codec < FIRST_DICTIONARY + count
+        return "" if is_known else f"codec {codec} is not known"
+
     def _hashes(self, live: Entries, run: ReadRange, stored: list[bytes], bad: Mapping[int, str]) -> dict[int, str]:
         good = [at for at in range(len(stored)) if at not in bad]
-        digest_of = self._config.hash.digest_of
+        digest_of, decoded = self._config.hash.digest_of, self._reader.decoded
         found = {}
         digests = live.take([run.positions[at] for at in good]).digests()
-        for at, digest, raw in zip(good, digests, decoded(*_part(run, stored, good)), strict=True):
+        for at, digest, raw in zip(good, digests, decoded(run.part(good), [stored[at] for at in good]), strict=True):
             # One that does not decode spoils those that are decoded with it: alone it is found.
-            own = decoded(*_part(run, stored, [at]))[0] if raw is None else raw
+            own = decoded(run.part([at]), [stored[at]])[0] if raw is None else raw
             if own is None:
                 found[at] = "it does not decode to its size"
             elif digest_of(own) != digest:
@@ -316,16 +342,8 @@ class NativeCheck(PacksCheck):
 
 _OTHER_CRC = "its stored bytes have another CRC-32 than when they were written"
 _OTHER_HASH = "its bytes have another hash than its key"
-_CODECS = frozenset(Codec) - {Codec.MIXED}
-"""Those of objects of at most one frame."""
+_CODECS = frozenset(Codec)
 
 
 def _objects(count: int) -> str:
     return f"{count} object{'s' * (count != 1)}"
-
-
-def _part(run: ReadRange, stored: list[bytes], at: Sequence[int]) -> tuple[ReadRange, list[bytes]]:
-    """Return some of the neighbours."""
-    columns = (run.positions, run.offset, run.length, run.size, run.crc, run.codec)
-    positions, offset, length, size, crc, codec = ([column[i] for i in at] for column in columns)
-    return ReadRange(positions, run.pack_id, run.flags, offset, length, size, crc, codec), [stored[i] for i in at]

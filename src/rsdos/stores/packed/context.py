@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rsdos.codecs.dictionary import DictionaryChooser, NoDictionaries
 from rsdos.config import Config
 from rsdos.index.index import Index
 from rsdos.layout import Layout
@@ -20,6 +21,11 @@ class PackedContext:
     container_id: bytes
     index: Index
     records: RecordReader
+
+    @staticmethod
+    def new_chooser() -> DictionaryChooser:
+        """Return what decides which dictionaries objects are compressed with, for one writer or repack."""
+        return NoDictionaries()
 
     def open_pack(self, pack_id: int) -> PackFile:
         """Open a pack to read from it. Raises FileNotFoundError, and `DamagedContainer` when it is not itself."""

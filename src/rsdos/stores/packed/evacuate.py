@@ -8,8 +8,10 @@ entry that says so: it stays damaged, and never becomes one that was never there
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 
 from rsdos import names
+from rsdos.errors import DecodeError
 from rsdos.index.entries import Entries
 from rsdos.index.manifest import Manifest
 from rsdos.index.merge import Table
@@ -19,7 +21,7 @@ from rsdos.storage.base import RandomAccess
 from rsdos.stores.packed.active_pack import ActivePack
 from rsdos.stores.packed.context import PackedContext
 from rsdos.stores.packed.recovery import tombstones_of
-from rsdos.stores.packed.rewrite import PackRewrite, lock_pack, unlink_rewritten
+from rsdos.stores.packed.rewrite import PackRewrite, crowded, lock_pack, unlink_rewritten
 from rsdos.stores.packs import GAP, WINDOW
 from rsdos.stores.quarantine import Quarantine
 
@@ -47,7 +49,8 @@ class DamagedPackRewrite:
         with lock_pack(self._context, pack_id):
             if self._index.refresh().manifest.pack(pack_id) is None:
                 return
-            with ActivePack(self._context, refused=damaged) as target:
+            refused = {*damaged, *crowded(self._context, pack_id)}
+            with ActivePack(self._context, refused=refused) as target:
                 rewrite = PackRewrite(self._context, pack_id, target)
                 # 3. Copy.
                 self._copy(pack_id, rewrite)
@@ -77,11 +80,14 @@ class DamagedPackRewrite:
 
     def _copy_run(self, entries: Entries, run: ReadRange, rewrite: PackRewrite) -> None:
         stored = self._stored(run)
-        if stored is None:
+        codecs = None
+        with suppress(DecodeError):
+            codecs = rewrite.carry(run.codec)
+        if stored is None or codecs is None:
             for at in run.positions:
                 self._copy_one(entries, at, rewrite)
         else:
-            rewrite.add_moved(entries, run.positions, rewrite.writer.write(stored))
+            rewrite.add_moved(entries, run.positions, rewrite.writer.write(stored), codecs)
 
     def _stored(self, run: ReadRange) -> list[BytesLike] | None:
         """Return the stored bytes of neighbours; None where they cannot be read together."""
@@ -98,6 +104,11 @@ class DamagedPackRewrite:
     def _copy_one(self, entries: Entries, at: int, rewrite: PackRewrite) -> None:
         record = next(iter(entries.take([at])))
         writer = rewrite.writer
+        try:
+            codecs = rewrite.carry((record.codec,))
+        except DecodeError:
+            self._add_lost(record, rewrite)
+            return
         start = writer.position
         for part in self._parts(record):
             if part is None:
@@ -105,7 +116,7 @@ class DamagedPackRewrite:
                 self._add_lost(record, rewrite)
                 return
             writer.write([part])
-        rewrite.add_moved(entries, [at], start)
+        rewrite.add_moved(entries, [at], start, codecs)
 
     def _parts(self, record: Record) -> Iterator[bytes | None]:
         """Yield the stored bytes of an object; None where they cannot be had."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rsdos.model import ObjectMeta
+from rsdos.index.dictionaries import PackDictionary
+from rsdos.model import FIRST_DICTIONARY, Extent, ObjectMeta
 from rsdos.pack.scanning import Scan, scan
 from rsdos.stores.packed.context import PackedContext
 from rsdos.stores.packed.reader import meta_of
@@ -29,6 +30,16 @@ class PackedInspection:
 
     def copies_of(self, digest: bytes) -> list[ObjectMeta]:
         return list(map(meta_of, self._index.find_all(digest)))
+
+    def dictionaries_of(self, digest: bytes) -> dict[Extent, PackDictionary]:
+        snapshot = self._index.snapshot
+        found = {}
+        for record in self._index.find_all(digest):
+            places = snapshot.dictionaries.get(record.pack_id, ())
+            number = record.codec - FIRST_DICTIONARY
+            if 0 <= number < len(places):
+                found[record.extent] = places[number]
+        return found
 
     def scan(self, pack_id: int) -> Scan:
         return scan(self._context.open_pack(pack_id))

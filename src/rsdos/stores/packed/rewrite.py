@@ -11,19 +11,21 @@ extents and not the old pack; 7. unlink the old pack, if no long reader is at wo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from rsdos import names
 from rsdos.errors import Busy
+from rsdos.index.dictionaries import MOST_DICTIONARIES
 from rsdos.index.entries import Entries
 from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry
-from rsdos.model import Counts, Durability
+from rsdos.model import FIRST_DICTIONARY, Counts, Durability
 from rsdos.pack.writer import PackWriter
 from rsdos.storage.base import HeldLock
 from rsdos.stores.batch import MOST_BATCH, MOST_ENTRIES
 from rsdos.stores.packed.active_pack import ActivePack
 from rsdos.stores.packed.context import PackedContext
 from rsdos.stores.packed.delete import tombstone_of_pack
+from rsdos.stores.packed.dictionary_writer import DictionaryWriter
 from rsdos.stores.packs import unlink_pack
 
 
@@ -33,6 +35,13 @@ def lock_pack(context: PackedContext, pack_id: int) -> HeldLock:
     if lock is None:
         raise Busy(context.layout.pack(pack_id))
     return lock
+
+
+def crowded(context: PackedContext, pack_id: int) -> list[int]:
+    """Return the packs that have no numbers left for the dictionaries of a pack."""
+    packs = context.index.snapshot.dictionaries
+    count = len(packs.get(pack_id, ()))
+    return [other for other, places in packs.items() if count and len(places) + count > MOST_DICTIONARIES]
 
 
 def unlink_rewritten(context: PackedContext, pack_id: int) -> bool:
@@ -53,9 +62,10 @@ class PackRewrite:
         self._tables: list[Entries] = []
         self._count = 0
         self._segments: list[SegmentEntry] = []
+        self.dictionaries = DictionaryWriter(target, context.records.dictionaries)
+        """Brings dictionaries into the new pack."""
         self.total = Counts()
         """The objects that were copied."""
-        """Objects that were copied, and their raw bytes."""
 
     @property
     def writer(self) -> PackWriter:
@@ -80,9 +90,26 @@ class PackRewrite:
         self._count += len(table)
         self.total += table.total
 
-    def add_moved(self, entries: Entries, at: Sequence[int], offset: int) -> None:
-        """Record that the bytes of some entries were written as they were, from ``offset`` on."""
-        self.add(entries.moved(at, self.target_id, offset))
+    def carry(self, codecs: Iterable[int]) -> dict[int, int]:
+        """Return the codecs in the new pack of forms that need a dictionary of the old one.
+
+        The dictionaries that the new pack lacks are written to it: call this before the forms are written. Raise
+        `DecodeError` where there is no good copy of one, and `Busy` where the new pack can have no more of them.
+        """
+        own = {}
+        for codec in sorted(codec for codec in set(codecs) if codec >= FIRST_DICTIONARY):
+            named = self.dictionaries.codec_of(self._context.records.dictionaries.named(self._pack_id, codec))
+            if named is None:
+                raise Busy(self._context.layout.pack(self.target_id), "others, which brought dictionaries into it")
+            own[codec] = named
+        return own
+
+    def add_moved(self, entries: Entries, at: Sequence[int], offset: int, codecs: Mapping[int, int]) -> None:
+        """Record that the bytes of some entries were written as they were, from ``offset`` on.
+
+        ``codecs`` are those that are others in the new pack, by `carry`.
+        """
+        self.add(entries.moved(at, self.target_id, offset, codecs))
 
     def finish_batch(self) -> None:
         """End the batch of objects, if there are any."""
@@ -98,7 +125,7 @@ class PackRewrite:
             self._finish(tombstones.take(slice(at, at + MOST_ENTRIES)))
 
     def _finish(self, entries: Entries) -> None:
-        self._segments.append(self.target.finish_batch(entries))
+        self._segments.append(self.target.finish_batch(entries, self.dictionaries.end_batch()))
 
     def commit(self, finish: Callable[[Manifest, Manifest], Manifest]) -> None:
         """Do step 4 to 6. ``finish`` gets the newest manifest and the next one, and returns that with its dead counts.

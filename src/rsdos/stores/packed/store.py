@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from operator import add
@@ -14,10 +15,10 @@ from rsdos.errors import DamagedContainer, DamagedObject, DecodeError, log_warni
 from rsdos.index.snapshot import Found, ReadRange
 from rsdos.index.state import IndexState
 from rsdos.layout import Layout
-from rsdos.model import BytesLike, Codec, Copy, Durability, ObjectMeta, Record, Stored, Trust, Verify
+from rsdos.model import BytesLike, Codec, Copy, Durability, ObjectMeta, Record, Trust, Verify
 from rsdos.stores.base import LOOKUPS, MOST_LOOKUPS, KnownCheck, first_good
 from rsdos.stores.findings import VerifiedObject
-from rsdos.stores.packed.reader import RecordReader, decoded, meta_of, metas_of
+from rsdos.stores.packed.reader import RecordReader, meta_of
 from rsdos.stores.packed.stats import open_index
 from rsdos.stores.packs import GAP, WINDOW, PackStore
 
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-_DESCRIBED = 1 << 8
-"""Objects whose metadata are made together. Each takes 0.6 us; of 131,072, which Python searches for cycles, 1.8."""
-
 
 class PackedStore(PackStore):
     """The packed objects of a container of version 2; `rsdos.stores.packed.writer` has the commit protocol."""
@@ -41,8 +39,8 @@ class PackedStore(PackStore):
         self._layout = layout
         self._config = config
         self._container_id = bytes.fromhex(config.container_id)
-        self.records = RecordReader(layout, self._container_id, self.hash)
         self.index = open_index(layout, config)
+        self.records = RecordReader(layout, self._container_id, self.hash, weakref.ref(self.index))
         self.index.commits.original = self.original
         self.index.replaced = self.records.close
         # Made by the first use, which an opening for one read never gets to: 2 of its 50 us.
@@ -191,7 +189,7 @@ class PackedStore(PackStore):
     ) -> Iterator[tuple[Sequence[int], Sequence[bytes]]]:
         for run in self.records.ahead(self.index.find_many(digests).runs(GAP, WINDOW)):
             stored = None if run.flags else self.records.stored_run(run)
-            raws = [None] * len(run.positions) if stored is None else decoded(run, stored)
+            raws = [None] * len(run.positions) if stored is None else self.records.decoded(run, stored)
             if self.records.hashes and not self.records.are_good(digests, run, raws):
                 raws = [None] * len(run.positions)
             if None not in raws:
@@ -282,8 +280,8 @@ class PackedStore(PackStore):
         if stored is None:
             return False
         if raws is None:
-            return self.records.are_good(digests, run, decoded(run, stored))
-        return decoded(run, stored) == [raws[at] for at in run.positions]
+            return self.records.are_good(digests, run, self.records.decoded(run, stored))
+        return self.records.decoded(run, stored) == [raws[at] for at in run.positions]
 
     def _copy(self, digest: bytes, synced: Mapping[int, int], durability: Durability) -> Copy:
         """Return the best of the copies of one object; under full durability one that a power loss may take is none."""
@@ -308,21 +306,19 @@ class PackedStore(PackStore):
             stored = None if run.flags else self.records.stored_run(run)
             if stored is None:
                 continue
-            for at, raw, codec, form in zip(run.positions, decoded(run, stored), run.codec, stored, strict=True):
+            dictionaries = self.records.dictionaries_of(run)
+            raws = self.records.decoded(run, stored)
+            for at, raw, codec, form in zip(run.positions, raws, run.codec, stored, strict=True):
                 if raw is not None and self.hash.digest_of(raw) == digests[at]:
-                    yield VerifiedObject(digests[at], raw, Codec(codec), form)
-
-    def stored_frames(self, digest: bytes) -> tuple[Stored, Iterator[BytesLike]] | None:
-        record = self.index.find(digest)
-        if record is None or not record.flags or not self.records.is_good(record):
-            return None
-        return self.records.stored_form(record)
+                    dictionary = dictionaries.get(codec)
+                    own = Codec.ZSTD if dictionary is not None else Codec(codec)
+                    yield VerifiedObject(digests[at], raw, own, form, dictionary)
 
     def verify_many(self, digests: Sequence[bytes]) -> list[bool]:
         good = [False] * len(digests)
         for run in self.index.find_many(digests).runs(GAP, WINDOW):
             stored = None if run.flags else self.records.stored_run(run)
-            raws = () if stored is None else decoded(run, stored)
+            raws = () if stored is None else self.records.decoded(run, stored)
             if stored is None or None in raws:
                 continue
             for at, key in zip(run.positions, self.hash.keys_of(cast(Sequence[bytes], raws)), strict=True):
@@ -347,13 +343,8 @@ class PackedStore(PackStore):
 
     # The whole.
 
-    def key_lists(self) -> Iterator[Sequence[str]]:
-        return self.index.key_lists()
-
-    def meta_lists(self) -> Iterator[Sequence[ObjectMeta | DamagedObject]]:
-        for entries in self.index.tables():
-            for at in range(0, len(entries), _DESCRIBED):
-                yield metas_of(entries.take(slice(at, at + _DESCRIBED)))
+    def __iter__(self) -> Iterator[str]:
+        return self.with_prefix("")
 
     def with_prefix(self, prefix: str) -> Iterator[str]:
         for keys in self.index.key_lists(prefix):

@@ -15,6 +15,7 @@ from typing import Self
 
 from rsdos import names
 from rsdos.codecs.checksum import crc32
+from rsdos.codecs.dictionary import Dictionary, DictionaryChooser
 from rsdos.errors import DamagedContainer, WriterPoisoned
 from rsdos.hashing import spell_digests
 from rsdos.index.entries import Entries
@@ -23,9 +24,10 @@ from rsdos.index.manifest import Manifest, SegmentEntry
 from rsdos.index.snapshot import Snapshot
 from rsdos.model import BytesLike, Codec, Durability, RecordFlag, Stored
 from rsdos.stores.batch import MOST_BATCH, MOST_ENTRIES, Absent, Duplicates, Large, settle_packed
-from rsdos.stores.encoding import Encoding
+from rsdos.stores.encoding import Encoding, Forms
 from rsdos.stores.packed.active_pack import ActivePack
 from rsdos.stores.packed.context import PackedContext
+from rsdos.stores.packed.dictionary_writer import DictionaryWriter
 from rsdos.stores.packs import GAP, WINDOW
 
 
@@ -41,6 +43,10 @@ class PackedBatch:
         self._target = context.config.pack_size_target
         self._durability = durability
         self._pack: ActivePack | None = None
+        self._dictionaries: DictionaryWriter | None = None
+        """Of the pack, once any is asked for."""
+        self._chooser: DictionaryChooser | None = None
+        """Made by the first group that could be compressed with a dictionary."""
         self._failed = False
         self._tables: list[Entries] = []
         self._looked_at = 0
@@ -63,7 +69,7 @@ class PackedBatch:
         trace: TracebackType | None = None,
     ) -> None:
         """Give the pack back, if there is one."""
-        pack, self._pack = self._pack, None
+        pack, self._pack, self._dictionaries = self._pack, None, None
         if pack:
             pack.__exit__(kind, error, trace)
 
@@ -100,10 +106,26 @@ class PackedBatch:
 
     # 4. Writing.
 
-    def put(
-        self, digests: Sequence[bytes], stored: Sequence[bytes], codecs: Sequence[int], sizes: Sequence[int]
-    ) -> None:
+    def dictionary_for(self, payloads: Sequence[bytes], encoding: Encoding) -> Dictionary | None:
+        if not encoding.can_use_dictionaries:
+            return None
+        if self._chooser is None:
+            self._chooser = self._context.new_chooser()
+        return self._chooser.choose(payloads, encoding.compression.level, self._with_dictionaries())
+
+    def takes(self, dictionary: Dictionary, saved: int) -> bool:
+        return self._with_dictionaries().takes(dictionary, saved)
+
+    def _with_dictionaries(self) -> DictionaryWriter:
+        if self._dictionaries is None:
+            self._dictionaries = DictionaryWriter(self._open(), self._context.records.dictionaries)
+        return self._dictionaries
+
+    def put(self, digests: Sequence[bytes], forms: Forms, sizes: Sequence[int]) -> None:
         pack = self._open()
+        stored, codecs, dictionaries = forms
+        if dictionaries:
+            stored, codecs = self._with_dictionaries().placed(forms, sizes)
         is_raw = codecs.count(Codec.RAW) == len(codecs)
         lengths = sizes if is_raw else array("Q", map(len, stored))
         start, crcs = (pack.opened or pack.writer).write_objects(stored, lengths)
@@ -149,13 +171,9 @@ class PackedBatch:
         writer = self._open().writer
         start = writer.position
         crc = 0
-        try:
-            for part in parts:
-                crc = crc32(part, crc)
-                writer.write([part])
-        except BaseException:
-            writer.rewind(start)
-            raise
+        for part in parts:
+            crc = crc32(part, crc)
+            writer.write([part])
         return Large(digest, start, stored, crc)
 
     def rewind(self, offset: int) -> None:
@@ -224,7 +242,8 @@ class PackedBatch:
             nonlocal synced
             written.append(Entries.joined(self._tables))
             self._tables.clear()
-            segments.append(pack.finish_batch(written[-1]))
+            places = self._dictionaries.end_batch() if self._dictionaries else ()
+            segments.append(pack.finish_batch(written[-1], places))
             synced = pack.sync(self._durability)
 
         def change(newest: Manifest) -> Manifest:

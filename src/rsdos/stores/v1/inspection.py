@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 
-from rsdos.model import ObjectMeta
+from rsdos.index.dictionaries import PackDictionary
+from rsdos.model import Extent, ObjectMeta
 from rsdos.pack.scanning import Scan
 from rsdos.stores.base import CHUNK
 from rsdos.stores.packs import Listed
@@ -44,6 +45,9 @@ class V1Inspection:
     def copies_of(self, digest: bytes) -> list[ObjectMeta]:
         meta = self._describe(digest)
         return [] if meta is None else [meta]
+
+    def dictionaries_of(self, digest: bytes) -> dict[Extent, PackDictionary]:
+        return {}
 
     def scan(self, pack_id: int) -> Scan:
         end = os.stat(self._layout.pack(pack_id)).st_size

@@ -21,15 +21,16 @@ from itertools import accumulate, chain
 from types import TracebackType
 from typing import Self
 
+from rsdos.codecs.dictionary import Dictionary
 from rsdos.config import Config
 from rsdos.errors import WriterPoisoned, log_warning
 from rsdos.hashing import spell_digests
 from rsdos.layout import V1Layout
-from rsdos.model import BytesLike, Codec, Durability, Stored
+from rsdos.model import BytesLike, Codec, Durability, RecordFlag, Stored
 from rsdos.storage import posix
 from rsdos.stores.base import LOOKUPS
 from rsdos.stores.batch import MOST_BATCH, MOST_ENTRIES, Absent, Duplicates, Large, settle_packed
-from rsdos.stores.encoding import Encoding, Framing
+from rsdos.stores.encoding import Encoding, Forms
 from rsdos.stores.v1.database import Database
 from rsdos.stores.v1.pack import V1Pack, fresh_ids, try_pack
 from rsdos.stores.v1.row import Row
@@ -125,13 +126,17 @@ class V1Batch:
 
     # 4. Writing.
 
-    def put(
-        self, digests: Sequence[bytes], stored: Sequence[bytes], codecs: Sequence[int], sizes: Sequence[int]
-    ) -> None:
-        offset = self._open().write(stored)
-        lengths = list(map(len, stored))
+    def dictionary_for(self, payloads: Sequence[bytes], encoding: Encoding) -> None:
+        return None  # disk-objectstore knows no dictionaries.
+
+    def takes(self, dictionary: Dictionary, saved: int) -> bool:
+        return False
+
+    def put(self, digests: Sequence[bytes], forms: Forms, sizes: Sequence[int]) -> None:
+        offset = self._open().write(forms.stored)
+        lengths = list(map(len, forms.stored))
         offsets = list(accumulate(lengths[:-1], initial=offset))
-        self._record(digests, codecs, sizes, offsets, lengths)
+        self._record(digests, forms.codecs, sizes, offsets, lengths)
 
     def put_large(self, large: Large) -> None:
         stored = large.stored
@@ -158,7 +163,7 @@ class V1Batch:
         pack = self._open()
         start = pack.position
         try:
-            written = encoding.write_frames(source, pack, self._config.hash, Framing.NONE)
+            written = encoding.write_frames(source, pack, self._config.hash, RecordFlag.NONE)
         except BaseException:
             pack.rewind(start)
             raise
@@ -168,12 +173,8 @@ class V1Batch:
         assert not stored.flags, "version 1 has no frames"
         pack = self._open()
         start = pack.position
-        try:
-            for part in parts:
-                pack.write([part])
-        except BaseException:
-            pack.rewind(start)
-            raise
+        for part in parts:
+            pack.write([part])
         return Large(digest, start, stored, 0)
 
     def rewind(self, offset: int) -> None:

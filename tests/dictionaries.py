@@ -1,0 +1,73 @@
+"""Dictionaries for tests: records that have much in common, and choosers that always use one."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from unittest.mock import patch
+
+import zstandard
+
+from rsdos.codecs.dictionary import Dictionary, KnownDictionaries
+from rsdos.stores.packed.context import PackedContext
+
+
+def records(count: int, seed: int = 0) -> list[bytes]:
+    """Return small JSON documents, the same for the same seed; no two have the same bytes."""
+    chance = random.Random(f"records {seed}")
+    kinds = ["process.calculation", "process.workflow", "data.structure", "data.array"]
+    return [
+        json.dumps(
+            {
+                "uuid": f"{seed:04d}-{number:08d}-{chance.getrandbits(32):08x}",
+                "node_type": f"{chance.choice(kinds)}.{chance.choice('abcdef')}",
+                "label": f"run {chance.randrange(1000)} of series {seed}",
+                "attributes": {"energy": chance.random(), "converged": chance.random() < 0.9},
+            }
+        ).encode()
+        for number in range(count)
+    ]
+
+
+@cache
+def trained(seed: int = 0, length: int = 2048) -> Dictionary:
+    """Return a dictionary for the records of a seed."""
+    return Dictionary(zstandard.train_dictionary(length, list(records(2000, seed))).as_bytes())
+
+
+class Always:
+    """A chooser that goes through some dictionaries in turn, whatever is to be compressed."""
+
+    def __init__(self, *dictionaries: Dictionary | None) -> None:
+        self._dictionaries = dictionaries
+        self.asked: list[Sequence[bytes]] = []
+
+    def choose(self, payloads: Sequence[bytes], level: int, known: KnownDictionaries) -> Dictionary | None:
+        self.asked.append(payloads)
+        return self._dictionaries[(len(self.asked) - 1) % len(self._dictionaries)]
+
+
+class Reusing(Always):
+    """A chooser that prefers what the pack has, and then what other packs have."""
+
+    def choose(self, payloads: Sequence[bytes], level: int, known: KnownDictionaries) -> Dictionary | None:
+        chosen = super().choose(payloads, level, known)
+        return next(iter(known.here()), None) or next(known.elsewhere(), None) or chosen
+
+
+@contextmanager
+def using(*dictionaries: Dictionary | None) -> Iterator[Always]:
+    """Let everything that is compressed with zstd in this block be compressed with these in turn."""
+    chooser = Always(*(dictionaries or (trained(),)))
+    with chosen_by(chooser):
+        yield chooser
+
+
+@contextmanager
+def chosen_by(chooser: Always) -> Iterator[None]:
+    """Let a chooser decide in this block."""
+    with patch.object(PackedContext, "new_chooser", staticmethod(lambda: chooser)):
+        yield

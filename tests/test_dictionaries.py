@@ -1,0 +1,418 @@
+"""Objects that were compressed with a dictionary: every way in and out, and the dictionary twice in each pack."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from rsdos import Codec, CompressMode, Container, DamagedObject, Place
+from rsdos.codecs import dictionary as cache
+from rsdos.index.dictionaries import MOST_DICTIONARIES
+from rsdos.index.manifest import PackEntry
+from rsdos.model import FIRST_DICTIONARY, FRAME_SIZE
+from tests.data import key_of, noise, text
+from tests.dictionaries import Reusing, chosen_by, records, trained, using
+from tests.helpers import assert_holds, assert_no_leftovers, flip, manifest_of, native, run_python
+
+SOME = {key_of(data): data for data in records(50)}
+MORE = {key_of(data): data for data in records(40, 1)}
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> Container:
+    """A container whose only batch was compressed with a dictionary."""
+    with Container.create(tmp_path / "container") as container, using():
+        container.insert_many(SOME.values())
+    return Container(container.path)
+
+
+@pytest.fixture(autouse=True)
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No dictionary is cached from another test."""
+    monkeypatch.setattr(cache, "_cached", {})
+
+
+def codecs_of(container: Container, keys: list[str]) -> list[int]:
+    """The codecs on disk."""
+    index = native(container.engine).index
+    index.refresh()
+    return [index.find_all(bytes.fromhex(key))[0].codec for key in keys]
+
+
+def pack(container: Container, pack_id: int = 1) -> PackEntry:
+    entry = manifest_of(container.path).pack(pack_id)
+    assert entry is not None
+    return entry
+
+
+def pack_file(container: Container, pack_id: int = 1) -> Path:
+    return container.path / "packed" / f"{pack_id:010d}.pack"
+
+
+def damage(container: Container, *copies: int, pack_id: int = 1, number: int = 0) -> None:
+    """Flip a bit of some copies of a dictionary."""
+    place = pack(container, pack_id).dictionaries[number]
+    for copy in copies:
+        flip(pack_file(container, pack_id), place.offsets[copy] + place.length // 2)
+    cache._cached = {}
+
+
+# In and out.
+
+
+def test_every_way_to_read_gives_the_bytes(filled: Container, tmp_path: Path) -> None:
+    assert_holds(filled, SOME)
+    for key, data in SOME.items():
+        with filled.open(key) as stream:
+            stream.seek(10)
+            assert stream.read() == data[10:]
+        filled.extract_to(key, tmp_path / "out")
+        assert (tmp_path / "out").read_bytes() == data
+        assert filled.meta(key).codec is Codec.ZSTD
+    assert sum(filled.meta(key).length for key in SOME) < 0.5 * sum(map(len, SOME.values()))
+    assert_no_leftovers(filled.path)
+
+
+def test_another_process_reads_them(filled: Container) -> None:
+    code = "import sys, rsdos\nwith rsdos.Container(sys.argv[1]) as c: print(sorted(k for k, d in c.extract_many(c)))"
+    assert run_python(code, filled.path).strip() == str(sorted(SOME))
+
+
+def test_threads_and_a_fork_read_them(filled: Container) -> None:
+    failed: list[BaseException] = []
+
+    def read() -> None:
+        try:
+            assert dict(filled.extract_many(SOME)) == SOME
+            assert all(filled.extract(key) == data for key, data in SOME.items())
+            filled.close()
+        except BaseException as error:  # noqa: BLE001  told below
+            failed.append(error)
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    child = os.fork()
+    if child == 0:
+        read()
+        os._exit(bool(failed))
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_the_dictionary_is_in_the_pack_twice_around_its_objects(filled: Container) -> None:
+    (place,) = pack(filled).dictionaries
+    data = pack_file(filled).read_bytes()
+    for offset in place.offsets:
+        assert sha256(data[offset : offset + place.length]).digest() == place.digest == trained().digest
+    extents = [filled.meta(key).extent for key in SOME]
+    assert all(
+        e and place.offsets[0] + place.length <= e.offset < e.offset + e.length <= place.offsets[1] for e in extents
+    )
+    (batch,) = filled.inspect_pack(1).batches
+    assert batch.start <= place.offsets[0] and place.end <= batch.segment_offset
+    assert set(codecs_of(filled, list(SOME))) == {FIRST_DICTIONARY}
+
+
+def test_it_is_no_object_of_the_container(filled: Container) -> None:
+    assert len(filled) == len(SOME) and trained().key not in filled
+    assert trained().key not in set(filled)
+    assert pack(filled).objects == len(SOME)
+    assert filled.validate().is_good
+
+
+def test_a_pack_that_has_it_does_not_get_it_again(filled: Container) -> None:
+    before = pack(filled).dictionaries
+    with using():
+        filled.insert_many(MORE.values())
+    assert pack(filled).dictionaries == before
+    assert pack_file(filled).read_bytes().count(trained().data) == 2
+    assert set(codecs_of(filled, list(MORE))) == {FIRST_DICTIONARY}
+    assert_holds(filled, SOME | MORE)
+
+
+def test_several_dictionaries_in_several_packs_each_with_its_own_numbers(tmp_path: Path) -> None:
+    one, two, three = (trained(seed) for seed in range(3))
+    objects: dict[str, bytes] = {}
+    with Container.create(tmp_path / "container", pack_size_target=60_000) as container:
+        for number, used in enumerate((one, two, three, one, two, three, three, two, one)):
+            with using(used):
+                made = records(60, number)
+                objects |= dict(zip(container.insert_many(made), made, strict=True))
+                container.insert_many([noise(12_000, number)], compress=CompressMode.NO)
+                objects[key_of(noise(12_000, number))] = noise(12_000, number)
+        lists = [[place.digest for place in entry.dictionaries] for entry in manifest_of(container.path).packs]
+        assert len(lists) > 2 and len({tuple(digests) for digests in lists}) > 1
+        assert all(len(set(digests)) == len(digests) for digests in lists)
+        assert_holds(container, objects)
+        assert container.validate().is_good
+    with Container(container.path) as fresh:
+        assert_holds(fresh, objects)
+
+
+def test_one_call_that_fills_packs_takes_the_dictionary_to_each(tmp_path: Path) -> None:
+    objects = {key_of(data): data for data in records(400)}
+    with Container.create(tmp_path / "container", pack_size_target=20_000) as container, using():
+        container.insert_many(objects.values())
+        packs = manifest_of(container.path).packs
+        assert len(packs) > 1 and all(len(entry.dictionaries) == 1 for entry in packs)
+        assert_holds(container, objects)
+        assert_no_leftovers(container.path)
+
+
+def test_objects_of_every_kind_in_one_call(container: Container) -> None:
+    objects = [b"", b"x", noise(300), text(400), text(70_000), noise(FRAME_SIZE), text(2 * FRAME_SIZE), *records(30)]
+    with using():
+        container.insert_many(objects)
+        container.insert_many(objects)
+    assert_holds(container, {key_of(data): data for data in objects})
+    small = [key_of(records(30)[0])]
+    assert codecs_of(container, small) == [FIRST_DICTIONARY]
+    assert set(codecs_of(container, [key_of(noise(300)), key_of(b"")])) == {Codec.RAW}
+    assert codecs_of(container, [key_of(text(70_000))]) == [Codec.ZSTD]
+    assert len(container) == len(objects)
+
+
+def test_a_single_insert_uses_what_its_pack_has(filled: Container) -> None:
+    with chosen_by(Reusing(None)):
+        for data in MORE.values():
+            filled.insert(data, to=Place.PACKED)
+    assert set(codecs_of(filled, list(MORE))) == {FIRST_DICTIONARY}
+    assert len(pack(filled).dictionaries) == 1
+    assert_holds(filled, SOME | MORE)
+
+
+def test_a_dictionary_of_another_pack_is_found_by_its_key(filled: Container) -> None:
+    filled.close()
+    entry = pack(filled)
+    native(filled.engine).index.commit(
+        lambda newest: newest.with_pack(entry._replace(sealed=True)), native(filled.engine).durability
+    )
+    with chosen_by(Reusing(None)):
+        filled.insert_many(MORE.values())
+    assert [place.digest for place in pack(filled, 2).dictionaries] == [trained().digest]
+    assert_holds(filled, SOME | MORE)
+
+
+def test_nothing_is_written_where_no_object_gains(container: Container) -> None:
+    with using():
+        container.insert_many([noise(100, seed) for seed in range(30)])
+    assert pack(container).dictionaries == ()
+    assert pack_file(container).read_bytes().count(trained().data) == 0
+
+
+def test_compressing_all_uses_it_for_all(container: Container) -> None:
+    objects = [noise(100, 1), *records(5)]
+    with using():
+        container.insert_many(objects, compress=CompressMode.YES)
+    assert codecs_of(container, [key_of(data) for data in objects]) == [FIRST_DICTIONARY] * 6
+    assert_holds(container, {key_of(data): data for data in objects})
+
+
+@pytest.mark.parametrize("settings", [{"compression": "zlib+1"}, {"compression": "none"}, {"container_version": 1}])
+def test_nobody_is_asked_where_no_dictionary_can_be(tmp_path: Path, settings: dict[str, object]) -> None:
+    with Container.create(tmp_path / "container", **settings) as container, using() as chooser:  # type: ignore[arg-type]
+        container.insert_many(SOME.values())
+        container.insert_many(MORE.values(), to=Place.LOOSE)
+        container.pack_all_loose()
+        assert not chooser.asked
+        assert_holds(container, SOME | MORE)
+
+
+def test_loose_objects_are_packed_with_one(tmp_path: Path) -> None:
+    with Container.create(tmp_path / "container") as container, using():
+        container.insert_many(SOME.values(), to=Place.LOOSE)
+        container.pack_all_loose()
+        assert set(codecs_of(container, list(SOME))) == {FIRST_DICTIONARY}
+        assert_holds(container, SOME)
+
+
+def test_a_source_that_fails_leaves_nothing_of_a_dictionary(filled: Container) -> None:
+    def sources() -> Iterator[bytes]:
+        yield from MORE.values()
+        yield noise(FRAME_SIZE + 1)
+        raise RuntimeError
+
+    before = pack(filled), pack_file(filled).stat().st_size
+    with using(trained(1)), pytest.raises(RuntimeError):
+        filled.insert_many(sources())
+    assert (pack(filled), pack_file(filled).stat().st_size) == before
+    with using(trained(2)):
+        filled.insert_many(MORE.values())
+    assert [place.digest for place in pack(filled).dictionaries] == [trained().digest, trained(2).digest]
+    assert_holds(filled, SOME | MORE)
+
+
+def test_a_large_duplicate_that_is_taken_back_takes_no_dictionary_with_it(filled: Container) -> None:
+    large = text(2 * FRAME_SIZE)
+    filled.insert_many([large])
+    with using(trained(1)):
+        filled.insert_many([*list(MORE.values())[:20], large, *list(MORE.values())[20:]])
+    assert_holds(filled, SOME | MORE | {key_of(large): large})
+    assert filled.validate().is_good
+
+
+def test_a_pack_with_all_its_numbers_takes_more_objects_raw(filled: Container, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rsdos.stores.packed.dictionary_writer.MOST_DICTIONARIES", 2)
+    assert MOST_DICTIONARIES == 240
+    with using(trained(1), trained(2)):
+        filled.insert_many(list(MORE.values())[:20])
+        filled.insert_many(list(MORE.values())[20:])
+    assert len(pack(filled).dictionaries) == 2
+    assert_holds(filled, SOME | MORE)
+
+
+# Looking at it.
+
+
+def test_inspect_names_the_dictionary(filled: Container) -> None:
+    key = next(iter(SOME))
+    view = filled.inspect_object(key)
+    assert view.dictionaries == (trained().key,) and view.copies[0].codec is Codec.ZSTD
+    filled.insert(b"loose")
+    assert filled.inspect_object(key_of(b"loose")).dictionaries == (None,)
+
+
+# Beside others.
+
+
+def test_a_reader_with_an_older_state_never_decodes_with_another_dictionary(filled: Container) -> None:
+    """The pack of its state goes, and comes again in a place where number 0 is another dictionary."""
+    with Container(filled.path) as reader:
+        assert dict(reader.extract_many(list(SOME)[:10])) == {key: SOME[key] for key in list(SOME)[:10]}
+        with using(trained(1)):
+            entry = pack(filled)
+            index = native(filled.engine).index
+            index.commit(lambda newest: newest.with_pack(entry._replace(sealed=True)), native(filled.engine).durability)
+            filled.insert_many(MORE.values())
+        filled.repack(min_dead=0, pack_id=1)
+        assert [place.digest for place in pack(filled, 2).dictionaries] == [trained(1).digest, trained().digest]
+        assert not pack_file(filled).exists()
+        cache._cached = {}
+        assert dict(reader.extract_many(SOME)) == SOME
+        assert all(reader.extract(key) == data for key, data in SOME.items())
+
+
+def test_a_container_that_is_replaced_by_one_with_other_dictionaries(tmp_path: Path) -> None:
+    with Container.create(tmp_path / "container") as container:
+        shutil.copytree(container.path, tmp_path / "older")
+        with using(trained(1)):
+            container.insert_many(SOME.values())
+        assert_holds(container, SOME)
+        shutil.rmtree(container.path)
+        shutil.copytree(tmp_path / "older", container.path)
+        with Container(container.path) as other, using(trained(2)):
+            other.insert_many([*MORE.values(), *SOME.values()])
+        assert_holds(container, SOME | MORE)
+
+
+def test_what_a_power_loss_takes_goes_with_its_dictionary(tmp_path: Path) -> None:
+    with Container.create(tmp_path / "container") as container, using():
+        container.insert_many(SOME.values())
+    whole = pack_file(container).stat().st_size
+    with Container(container.path, durability="relaxed") as container, using(trained(1)):
+        container.insert_many(MORE.values())
+    container.close()
+    os.truncate(pack_file(container), whole)
+    with Container(container.path) as container, using(trained(2)):
+        assert_holds(container, SOME)
+        container.insert_many(MORE.values())
+        assert [place.digest for place in pack(container).dictionaries] == [trained().digest, trained(2).digest]
+        assert_holds(container, SOME | MORE)
+        assert container.validate().is_good
+
+
+# Carrying.
+
+
+def test_a_repack_keeps_the_stored_bytes_and_takes_the_dictionary_along(filled: Container) -> None:
+    filled.insert_many([b"to be deleted"])
+    filled.delete([key_of(b"to be deleted")])
+    before = {key: filled.meta(key).length for key in SOME}
+    assert filled.repack(min_dead=0).pack_ids == (1,)
+    assert {key: filled.meta(key).length for key in SOME} == before
+    assert [place.digest for place in pack(filled, 2).dictionaries] == [trained().digest]
+    assert not pack_file(filled).exists()
+    cache._cached = {}
+    assert_holds(filled, SOME)
+    assert filled.validate().is_good
+
+
+def test_a_repack_translates_numbers(tmp_path: Path) -> None:
+    with Container.create(tmp_path / "container") as container:
+        for number in range(3):
+            with using(trained(number)):
+                made = records(200, number)
+                container.insert_many(made)
+        entry = pack(container)
+        index = native(container.engine).index
+        index.commit(lambda newest: newest.with_pack(entry._replace(sealed=True)), native(container.engine).durability)
+        with using(trained(2)):
+            container.insert_many(records(20, 9))
+        objects = {key_of(data): data for seed in (0, 1, 2) for data in records(200, seed)}
+        objects |= {key_of(data): data for data in records(20, 9)}
+        container.repack(min_dead=0, pack_id=1)
+        digests = [place.digest for place in pack(container, 2).dictionaries]
+        assert (
+            sorted(digests) == sorted(trained(number).digest for number in range(3)) and digests[0] == trained(2).digest
+        )
+        cache._cached = {}
+        assert_holds(container, objects)
+        assert container.validate().is_good
+
+
+def test_a_repack_leaves_a_dictionary_behind_that_does_not_pay_any_more(filled: Container) -> None:
+    kept = dict(list(SOME.items())[:3])
+    filled.delete([key for key in SOME if key not in kept])
+    filled.repack(min_dead=0)
+    assert_holds(filled, kept)
+    assert all(not entry.dictionaries for entry in manifest_of(filled.path).packs)
+    assert all(path.read_bytes().count(trained().data) == 0 for path in (filled.path / "packed").iterdir())
+
+
+@pytest.mark.parametrize("compression", ["zlib", "none", "zstd:3"])
+def test_a_repack_with_a_compression_encodes_anew(filled: Container, compression: str) -> None:
+    with using(trained(1)):
+        filled.repack(compression)
+    digests = [place.digest for entry in manifest_of(filled.path).packs for place in entry.dictionaries]
+    assert digests == ([trained(1).digest] if compression == "zstd:3" else [])
+    assert_holds(filled, SOME)
+    assert filled.validate().is_good
+
+
+def test_a_repack_beside_a_damaged_object_keeps_it_damaged(filled: Container) -> None:
+    key = next(iter(SOME))
+    extent = filled.meta(key).extent
+    assert extent is not None
+    flip(pack_file(filled), extent.offset + extent.length // 2)
+    filled.close()
+    for compression in ("keep", "zstd:3"):
+        with using(trained(1)):
+            (pack_id,) = manifest_of(filled.path).pack_ids
+            assert filled.repack(compression, pack_id=pack_id).damaged == (key,)
+        with pytest.raises(DamagedObject):
+            filled.extract(key)
+        rest = [one for one in SOME if one != key]
+        assert dict(filled.extract_many(rest)) == {one: SOME[one] for one in rest}
+
+
+@pytest.mark.parametrize("keys", [3, 50])
+def test_a_transfer_takes_the_stored_bytes_where_the_dictionary_pays(
+    filled: Container, tmp_path: Path, keys: int
+) -> None:
+    wanted = dict(list(SOME.items())[:keys])
+    with Container.create(tmp_path / "other") as other:
+        report = other.transfer_from(filled, keys=list(wanted))
+        pays = sum(len(data) - filled.meta(key).length for key, data in wanted.items()) > 2 * len(trained())
+        assert report.copied == (keys if pays else 0)
+        assert [place.digest for place in pack(other).dictionaries] == ([trained().digest] if pays else [])
+        cache._cached = {}
+        assert_holds(other, wanted)
