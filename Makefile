@@ -81,7 +81,7 @@ crash: $(STAMP) ## every operation broken off at every call, and power lost behi
 	@$(BIN)/python -m tests.crash.run $(ARGS)
 
 damage: $(STAMP) ## more than 20,000 damaged containers of both versions; SHARE=1 takes all 240,000
-	@$(BIN)/python -m tests.crash.run --damage $(SHARE) rsdos 'rsdos, version 1' $(ARGS)
+	@$(BIN)/python -m tests.crash.run --damage $(SHARE) rsdos 'rsdos, large batches' 'rsdos, version 1' $(ARGS)
 
 interleave: $(STAMP) ## all pairs of operations beside one another, call by call, 200 orders each; prints the counts
 	@$(BIN)/python -m tests.interleave.run $(ARGS)

@@ -16,8 +16,8 @@ This is how it works, and all that you need to know. The whole format is in form
 
 A container is a directory. Its objects are byte strings; an object's **key** is the SHA-256 of its bytes, in hex. It
 is either in a **pack**, `packed/0000000001.pack` and so on, or **loose**, `loose/ab/cdef...`, a file of its own. The
-files in `index/` make finding objects fast. They are not read here: the packs are enough. (`config.json` is read only
-if the headers of all packs are damaged: for the container's id.)
+files in `index/` make finding objects fast. The packs are enough: those files are read only if the table of contents of
+a large batch is damaged. (`config.json` is read only if the headers of all packs are damaged: for the container's id.)
 
     pack   = header (64 bytes) | zeros to 4096 | batch | batch | ...
     batch  = stored objects, one after another | zeros | segment | zeros | footer (64 bytes)
@@ -49,7 +49,8 @@ FRAMED, TOMBSTONE = 1, 2  # the flags of a record
 
 PACK_HEADER = struct.Struct("<8sH6x16sQ8x")  # magic, version, container id, pack id; then 16 bytes of SHA-256
 FOOTER = struct.Struct("<8sHHIQQQQ")  # magic, version, 0, entries, batch, segment, its length, last footer; SHA-256
-SEGMENT_HEADER = struct.Struct("<8sHHIQQI12x")  # magic, version, 0, block size, entries, tombstones, CRC; SHA-256
+SEGMENT_HEADER = struct.Struct("<8sHHIQQIII4x")  # magic, version, 0, block size or length of the zlib stream, entries,
+# tombstones, CRC, dictionaries, number of the first; then 16 bytes of SHA-256
 RECORD = struct.Struct("<24sQQQIIBB")  # key bytes 8 to 32, offset, length, size, pack id, CRC, codec, flags
 TRAILER = struct.Struct("<IIQII")  # of a compressed loose object: 0x184D2A50, 16, size, flags, CRC
 
@@ -83,6 +84,7 @@ class Batch(NamedTuple):
 
     start: int
     segment: int
+    length: int  # of the table
     entries: int
     has_footer: bool
 
@@ -189,7 +191,7 @@ def footer_before(file: BinaryIO, at: int, pack: Pack) -> Batch | None:
     _, _, _, entries, start, segment, length, _ = FOOTER.unpack(data[:48])
     if start < ALIGNMENT or start % ALIGNMENT or not start <= segment <= segment + length <= offset:
         return None
-    return Batch(start, segment, entries, True) if length == segment_length(entries) else None
+    return Batch(start, segment, length, entries, True)
 
 
 def find_segments(file: BinaryIO, start: int, end: int) -> Iterator[Batch]:
@@ -201,11 +203,9 @@ def find_segments(file: BinaryIO, start: int, end: int) -> Iterator[Batch]:
         found = data.find(b"RSDOSSEG")
         while found >= 0:
             if (base + found) % 64 == 0 and base + found + 64 <= end:
-                head = read_at(file, base + found, 64)
-                if hashlib.sha256(head[:48]).digest()[:16] == head[48:]:
-                    entries = SEGMENT_HEADER.unpack(head[:48])[4]
-                    if base + found + segment_length(entries) <= end:
-                        yield Batch(start, base + found, entries, False)
+                table = read_header(read_at(file, base + found, 64))
+                if table is not None and base + found + table.length <= end:
+                    yield Batch(start, base + found, table.length, table.entries, False)
             found = data.find(b"RSDOSSEG", found + 1)
         at = base + len(data)
         overlap = data[-7:]
@@ -213,18 +213,111 @@ def find_segments(file: BinaryIO, start: int, end: int) -> Iterator[Batch]:
 
 # --- segments ---------------------------------------------------------------------------------------------------------
 #
-# A segment of n entries: header (64 bytes); n times the first 8 key bytes, as a number; n times the rest of the entry
-# (58 bytes); and a CRC-32 for each 65536 bytes of the two columns. Where such a block is damaged its entries are tried
-# nevertheless: the SHA-256 of the object decides in the end.
+# A segment of n entries (version 2): header (64 bytes); n times the first 8 key bytes, as a number; n times the rest of
+# the entry (58 bytes); and a CRC-32 for each 65536 bytes of the two columns. Where such a block is damaged its entries
+# are tried nevertheless: the SHA-256 of the object decides in the end.
+#
+# A compact one (version 3): header (64 bytes); n keys; n CRCs; a zlib stream of the other columns, one after another,
+# of each the first bytes of all entries, then the second bytes, and so on; and 56 bytes for each dictionary. In the
+# place of the offset is the gap to the end of the entry before. One CRC-32 covers all of it.
+
+
+class Table(NamedTuple):
+    """What the header of a segment says."""
+
+    version: int
+    entries: int
+    length: int
+    stream: int  # of a compact one, the length of its zlib stream
+    crc: int
+
+
+def read_header(head: bytes) -> Table | None:
+    """The header of a segment, if it is one that was written."""
+    if head[:8] != b"RSDOSSEG" or hashlib.sha256(head[:48]).digest()[:16] != head[48:64]:
+        return None
+    _, version, _, stream, entries, _, crc, dictionaries, _ = SEGMENT_HEADER.unpack(head[:48])
+    if version == 3:
+        return Table(version, entries, 64 + 36 * entries + stream + 56 * dictionaries, stream, crc)
+    return Table(version, entries, segment_length(entries), 0, crc) if version == 2 else None
 
 
 def segment_length(entries: int) -> int:
-    """Bytes in a segment."""
+    """Bytes in a segment that is not compact."""
     return 64 + 66 * entries + 4 * -(-66 * entries // BLOCK_SIZE)
 
 
-def read_segment(file: BinaryIO, batch: Batch) -> list[Record]:
+def read_table(file: BinaryIO, pack: Pack, batch: Batch) -> list[Record]:
     """All records of a batch, in the order in which the objects stand in the pack."""
+    table = read_header(read_at(file, batch.segment, 64))
+    if table.version == 2 if table else batch.length == segment_length(batch.entries):
+        return read_segment(file, batch)
+    try:
+        return read_compact(file, batch)
+    except Damaged as error:
+        records = read_index(pack, batch)
+        if not records:
+            raise
+        print(f"note: {pack.path}: {error}; going by the index, which has {len(records)} objects", file=sys.stderr)
+        return records
+
+
+def read_compact(file: BinaryIO, batch: Batch) -> list[Record]:
+    """The records of a compact segment."""
+    data = read_at(file, batch.segment, batch.length)
+    table = read_header(data[:64])
+    if table is None or table.length != len(data) or zlib.crc32(data[64:]) != table.crc:
+        raise Damaged(f"the table of contents at byte {batch.segment} is damaged")
+    n = table.entries
+    inflater = zlib.decompressobj()
+    try:
+        raw = inflater.decompress(data[64 + 36 * n : 64 + 36 * n + table.stream], 30 * n + 1)
+    except zlib.error as error:
+        raise Damaged(f"the table of contents at byte {batch.segment}: {error}") from None
+    if len(raw) != 30 * n:
+        raise Damaged(f"the table of contents at byte {batch.segment} has other columns than it should")
+    gaps, lengths, sizes = (numbers(raw, 8 * at * n, 8, n) for at in range(3))
+    pack_ids, codecs, flags = numbers(raw, 24 * n, 4, n), raw[28 * n : 29 * n], raw[29 * n :]
+    crcs = struct.unpack_from(f"<{n}I", data, 64 + 32 * n)
+    records, end = [], 0
+    for i in range(n):
+        digest = data[64 + 32 * i : 96 + 32 * i]
+        offset = (end + gaps[i]) % (1 << 64)
+        end = offset + lengths[i]
+        crc = crcs[i] ^ int.from_bytes(digest[:4], "big")
+        records.append(Record(digest, offset, lengths[i], sizes[i], pack_ids[i], crc, codecs[i], flags[i], True))
+    return records
+
+
+def numbers(raw: bytes, at: int, width: int, n: int) -> tuple[int, ...]:
+    """A column of a compact segment."""
+    column = bytearray(width * n)
+    for byte in range(width):
+        column[byte::width] = raw[at + byte * n : at + (byte + 1) * n]
+    return struct.unpack(f"<{n}{'Q' if width == 8 else 'I'}", column)
+
+
+def read_index(pack: Pack, batch: Batch) -> list[Record]:
+    """What the segment files of the index say of the objects of a batch; they may know of none, or of a part."""
+    directory = os.path.join(os.path.dirname(os.path.dirname(pack.path)), "index")
+    found = {}
+    for name in sorted(os.listdir(directory) if os.path.isdir(directory) else ()):
+        if re.fullmatch(r"\d{10}\.seg", name):
+            try:
+                with open(os.path.join(directory, name), "rb") as file:
+                    table = read_header(read_at(file, 0, 64))
+                    records = read_segment(file, Batch(0, 0, table.length, table.entries, False)) if table else []
+            except (Damaged, OSError):
+                continue
+            for record in records:
+                is_inside = record.pack_id == pack.pack_id and batch.start <= record.offset <= batch.segment
+                if is_inside and not record.flags & TOMBSTONE:
+                    found[record.digest, record.offset] = record
+    return sorted(found.values(), key=lambda record: record.offset)
+
+
+def read_segment(file: BinaryIO, batch: Batch) -> list[Record]:
+    """The records of a segment that is not compact."""
     n = batch.entries
     data = read_at(file, batch.segment, segment_length(n))
     columns, table = data[64 : 64 + 66 * n], data[64 + 66 * n :]
@@ -247,7 +340,7 @@ def read_segment(file: BinaryIO, batch: Batch) -> list[Record]:
 
 def read_batch(file: BinaryIO, pack: Pack, batch: Batch) -> list[Record]:
     """The records of a batch that can be believed."""
-    records = read_segment(file, batch)
+    records = read_table(file, pack, batch)
     if batch.has_footer:
         return records
     # A segment without a footer may be a part of an object: of a pack of another container that was stored here, say.
@@ -493,7 +586,12 @@ def walk(packs: list[Pack], problems: list[str]) -> Iterator[Found]:
                             " finished (then nothing is lost), or a damaged batch"
                         )
                 for batch in batches:
-                    yield Found(file, pack, batch, read_batch(file, pack, batch))
+                    try:
+                        records = read_batch(file, pack, batch)
+                    except Damaged as error:
+                        problems.append(f"{pack.path}: {error}")
+                    else:
+                        yield Found(file, pack, batch, records)
         except (Damaged, OSError) as error:
             problems.append(f"{pack.path}: {error}")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from rsdos import CompressMode, Container, Place, names
+from rsdos.index.compact import COMPACT_FROM
 from rsdos.index.entries import Entries
 from rsdos.index.segment import encode_segment
 from rsdos.model import FRAME_SIZE, Codec, Record, RecordFlag
@@ -211,12 +212,12 @@ def test_a_damaged_footer_costs_nothing_but_itself(tmp_path: Path, which: int) -
 
 
 def test_a_damaged_table_of_contents_costs_only_the_objects_whose_entries_are_hit(tmp_path: Path) -> None:
-    payloads = [noise(200, i) for i in range(2500)]  # 2,500 entries are 165,000 bytes: three blocks
+    payloads = [noise(200, i) for i in range(1000)]  # 1,000 entries are 66,000 bytes: two blocks
     with Container.create(tmp_path / "c", compression="none") as container:
         container.insert_many(payloads)
         segment = batches(container)[0][1]
     flip(pack_path(container), segment + 10)  # the header
-    flip(pack_path(container), segment + 64 + 8 * 2500 + 58 * 5 + 27)  # the offset in entry 5
+    flip(pack_path(container), segment + 64 + 8 * 1000 + 58 * 5 + 27)  # the offset in entry 5
     done = rescue(tmp_path / "c", "extract", tmp_path / "out")
     hit = sorted(expected(*payloads))[5]
     assert done.returncode == 1
@@ -372,3 +373,30 @@ def test_one_object_that_does_not_decode_does_not_spoil_its_neighbours(tmp_path:
     assert done.stderr.count("NOT RESCUED") == 1
     assert f"NOT RESCUED: object {keys[4]}" in done.stderr
     assert len(rescued(tmp_path / "out")) == 19
+
+
+@pytest.mark.parametrize("place", [20, 70, -5], ids=["header", "keys", "stream"])
+@pytest.mark.parametrize("index", [True, False], ids=["with its index", "without"])
+def test_a_damaged_compact_table_is_made_up_for_by_the_index(tmp_path: Path, place: int, index: bool) -> None:
+    first, second = ([noise(60, 5000 * seed + n) for n in range(COMPACT_FROM)] for seed in (1, 2))
+    with Container.create(tmp_path / "c", compression="none") as container:
+        container.insert_many(first)
+        container.insert_many(second)
+        segment = native(container.engine).index.commits.newest().segments[0]
+        flip(pack_path(container), segment.offset + (place if place > 0 else segment.length + place))
+    if not index:
+        shutil.rmtree(tmp_path / "c" / "index")
+    done = rescue(tmp_path / "c", "extract", tmp_path / "out")
+    assert done.returncode == (0 if index else 1)
+    assert ("going by the index" if index else "NOT RESCUED") in done.stderr
+    assert rescued(tmp_path / "out") == expected(*(first if index else ()), *second)
+
+
+def test_a_compact_table_without_its_footer_is_found(tmp_path: Path) -> None:
+    objects = [noise(60, n) for n in range(COMPACT_FROM)]
+    with Container.create(tmp_path / "c", compression="none") as container:
+        container.insert_many(objects)
+        flip(pack_path(container), batches(container)[0][2] + 5)
+    shutil.rmtree(tmp_path / "c" / "index")
+    assert rescue(tmp_path / "c", "extract", tmp_path / "out").returncode == 0
+    assert rescued(tmp_path / "out") == expected(*objects)

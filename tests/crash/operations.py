@@ -9,12 +9,14 @@ from __future__ import annotations
 import io
 import os
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from rsdos import CompressMode, Container, DamagedObject, Place
+from rsdos.index import compact
 from rsdos.maintenance import merge, optimize, retain, transfer
 from rsdos.maintenance.migrate import migrate
 from rsdos.maintenance.repair import index as repair_index
@@ -378,8 +380,36 @@ def _moves(source: int, target: int) -> dict[str, Operation]:
     }
 
 
+@contextmanager
+def large_batches() -> Iterator[None]:
+    """Every batch of two entries or more counts as a large one: a compact table, and a segment file of its own."""
+    before, compact.COMPACT_FROM = compact.COMPACT_FROM, 2
+    try:
+        yield
+    finally:
+        compact.COMPACT_FROM = before
+
+
+def _in_large_batches(operation: Operation) -> Operation:
+    return replace(operation, prepare=large_batches()(operation.prepare), run=large_batches()(operation.run))
+
+
+def _large_ones() -> dict[str, Operation]:
+    """The operations that write batches, and read the tables in packs."""
+    of_two = _of_version(2)
+    names = ("insert packed", "insert packed, first pack", "pack", "delete", "repack", "recompress", "optimize")
+    operations = {name: of_two[name] for name in names} | {
+        "insert packed, merging": Operation(_many_segments, _insert_packed, least=15),
+        "delete, merging": Operation(_dead_and_many_segments, _delete, wanted=BASE, gone=NEW),
+        "repair index": Operation(_damaged_index, _repair_index, wanted=BASE, least=8),
+        "repair index, emptying a pack": Operation(_damaged_pack, _repair_index, wanted=BASE, gone=NEW, least=20),
+    }
+    return {f"{name}, large batches": _in_large_batches(operation) for name, operation in operations.items()}
+
+
 OPERATIONS = {
     **_of_version(2),
+    **_large_ones(),
     "insert packed, merging": Operation(_many_segments, _insert_packed, least=15),
     "insert packed, linked": Operation(
         _beside_its_bytes, _insert_linked, source="source", target="source", check=_copy_is_as_it_was, least=30

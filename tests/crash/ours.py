@@ -12,7 +12,7 @@ from rsdos import CompressMode, Container, ObjectNotFound, Place, RsdosError
 from rsdos.config import VERSION, VERSION_1
 from rsdos.maintenance import merge
 from tests.crash.operation import Operation
-from tests.crash.operations import OPERATIONS
+from tests.crash.operations import OPERATIONS, large_batches
 from tests.crash.subject import Wrong
 from tests.data import key_of, noise, text
 from tests.helpers import assert_no_leftovers, tree
@@ -146,6 +146,14 @@ class Legacy(Ours):
         return _some_of_everything(path, 1)
 
 
+class LargeBatches(Ours):
+    """Version 2, with compact tables in the packs, and a segment file for each."""
+
+    def begin_damage(self, path: Path) -> Mapping[str, bytes]:
+        with large_batches():
+            return _some_of_everything(path, 2)
+
+
 def _some_of_everything(path: Path, version: int) -> Mapping[str, bytes]:
     """Small objects: loose and packed, raw and compressed, in two packs and several batches; in version 2 merged ones.
 
@@ -196,3 +204,4 @@ def _none(read: Callable[[], bytes | None]) -> Callable[[], bytes | None]:
 
 SUBJECT = Ours()
 LEGACY_SUBJECT = Legacy()
+LARGE_SUBJECT = LargeBatches()

@@ -15,8 +15,11 @@ from pathlib import Path
 import pytest
 
 from rsdos import Container, DamagedContainer, Place
+from rsdos.index import compact
 from rsdos.index.commits import CommitLog
+from rsdos.index.compact import COMPACT_FROM
 from rsdos.index.merge import MOST_SEGMENTS
+from rsdos.pack.format import batch_end
 from tests.crash.disk import Disk
 from tests.data import key_of, noise, text
 from tests.helpers import ABSENT, assert_holds, manifest_of
@@ -117,8 +120,11 @@ def judge(path: Path, promises: Promises) -> None:
         assert not [finding for finding in report.damaged if not finding.path.startswith("loose/")]
 
 
+@pytest.mark.parametrize("entries", [COMPACT_FROM, 2], ids=["small batches", "large batches"])
 @pytest.mark.parametrize("seed", range(HISTORIES))
-def test_mixed_histories(tmp_path: Path, seed: int) -> None:
+def test_mixed_histories(tmp_path: Path, seed: int, entries: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of two entries or more count as large: they have a segment file, which may survive without them."""
+    monkeypatch.setattr(compact, "COMPACT_FROM", entries)
     path, left = tmp_path / "container", tmp_path / "left"
     Container.create(path).close()
     disk = Disk(path)
@@ -217,3 +223,69 @@ def test_damage_of_what_was_never_synced_stays_damage(tmp_path: Path) -> None:
         with suppress(DamagedContainer):
             assert container.has(key)
         assert not container.validate("full").is_good
+
+
+@pytest.mark.parametrize("what", ["the end of the pack", "a sector of its table", "its footer", "all of the pack"])
+def test_a_large_batch_that_a_power_loss_took_is_gone_though_its_segment_file_is_there(
+    tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is looked up, and whole; and so are the batches behind the lost one gone."""
+    monkeypatch.setattr(compact, "COMPACT_FROM", 30)
+    first, lost, behind = ([noise(90, 100 * seed + n) for n in range(50)] for seed in range(3))
+    path, left = tmp_path / "container", tmp_path / "left"
+    with Container.create(path) as container:
+        container.insert_many(first)
+    with Container(path, durability="relaxed") as container:
+        container.insert_many(lost)
+        container.insert_many(behind)
+    _, of_lost, of_behind = manifest_of(path).segments
+    assert of_lost.number and of_behind.number and not of_lost.synced
+    shutil.copytree(path, left)  # In a place that this process has not seen.
+    pack = left / "packed" / "0000000001.pack"
+    data = bytearray(pack.read_bytes())
+    if what == "the end of the pack":
+        del data[of_lost.offset + 100 :]
+    elif what == "a sector of its table":
+        at = of_lost.offset // 512 * 512 + 1024
+        assert at + 512 < of_lost.offset + of_lost.length
+        data[at : at + 512] = bytes(512)
+    elif what == "its footer":
+        end = batch_end(of_lost.offset, of_lost.length)
+        data[end - 512 : end] = bytes(512)
+    else:
+        data[manifest_of(path).packs[0].synced :] = b""
+    pack.write_bytes(data)
+    kept = {key_of(data): data for data in first}
+    with Container(left) as container:
+        assert_holds(container, kept)
+        assert container.has_many(list(map(key_of, lost + behind))) == [False] * 100
+        assert container.validate("full").is_good
+        assert not container.status().is_recovered
+        container.insert_many(behind)
+        kept |= {key_of(data): data for data in behind}
+        assert_holds(container, kept)
+        assert container.validate("full").is_good
+    with Container(left) as container:
+        assert_holds(container, kept)
+        assert not container.repair_index().is_changed
+
+
+def test_a_large_relaxed_batch_is_read_from_its_pack_where_only_its_segment_file_was_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compact, "COMPACT_FROM", 3)
+    objects = [noise(90, n) for n in range(5)]
+    path, left = tmp_path / "container", tmp_path / "left"
+    with Container.create(path, durability="relaxed") as container:
+        container.insert_many(objects)
+    shutil.copytree(path, left)
+    (file,) = (left / "index").glob("*.seg")
+    file.write_bytes(bytes(file.stat().st_size))
+    kept = {key_of(data): data for data in objects}
+    with Container(left) as container:
+        assert_holds(container, kept)
+        assert not container.status().is_recovered
+        container.insert_many([b"more"])
+        assert_holds(container, kept | {key_of(b"more"): b"more"})
+        assert container.validate("full").is_good
+    assert all(segment.number for segment in manifest_of(left).segments if segment.count == 5)

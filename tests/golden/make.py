@@ -20,6 +20,8 @@ from rsdos import CompressMode, Container, Place
 from rsdos.config import Config
 from rsdos.engine.create import make_container
 from rsdos.hashing import SHA256
+from rsdos.index import compact
+from rsdos.index.index import Index
 from rsdos.model import FRAME_SIZE, Copy
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.packed.store import PackedStore
@@ -78,11 +80,15 @@ def place(container: Container, data: bytes) -> tuple[Path, int]:
     return container.path / "packed" / f"{extent.pack_id:010d}.pack", extent.offset
 
 
-def segment_place(container: Container, at: int) -> tuple[Path, int]:
-    """The pack and the offset of a live segment."""
+def native_index(container: Container) -> Index:
     packed = container.engine.packed
     assert isinstance(packed, PackedStore)
-    entry = packed.index.commits.newest().segments[at]
+    return packed.index
+
+
+def segment_place(container: Container, at: int) -> tuple[Path, int]:
+    """The pack and the offset of a live segment."""
+    entry = native_index(container).commits.newest().segments[at]
     return container.path / "packed" / f"{entry.pack_id:010d}.pack", entry.offset
 
 
@@ -154,6 +160,19 @@ def v2_many_batches(root: Path) -> Expected:
     return expect(objects)
 
 
+def v2_large_batch(root: Path) -> Expected:
+    """A batch with a compact table, and its segment file; one of tombstones for a part of it; and a small batch."""
+    objects, small = [noise(seed, seed % 40) + bytes([seed % 256, seed // 256]) for seed in range(2200)], [text(1, 900)]
+    with make(root, 0x105) as container:
+        container.insert_many(objects)
+        container.delete([key(data) for data in objects[1100:]])
+        container.insert_many(small)
+        segments = native_index(container).commits.newest().segments
+        if [bool(segment.number) for segment in segments] != [True, True, False]:
+            raise SystemExit("a large batch should have a segment file")
+    return expect([*objects[:1100], *small])
+
+
 # --- damaged ones -----------------------------------------------------------------------------------------------------
 
 
@@ -204,6 +223,35 @@ def damaged_pack_segment(root: Path) -> Expected:
     flip(path, offset + 64 + 5)
     lost = {key(data): "DamagedContainer" for data in objects[3:6]}
     return expect(objects, **lost) | {"list": "DamagedContainer"}
+
+
+def two_large_batches(root: Path, number: int) -> tuple[Container, list[bytes]]:
+    """Two batches of five objects, each with a compact table and a segment file, as if five were many."""
+    objects = [noise(seed, 300) for seed in range(10)]
+    container = make(root, number, compression="none")
+    compact.COMPACT_FROM, before = 5, compact.COMPACT_FROM
+    try:
+        container.insert_many(objects[:5])
+        container.insert_many(objects[5:])
+    finally:
+        compact.COMPACT_FROM = before
+    return container, objects
+
+
+def damaged_compact_table(root: Path) -> Expected:
+    """One bit of a compact table; the segment file says the same."""
+    container, objects = two_large_batches(root, 0x20C)
+    path, offset = segment_place(container, 0)
+    flip(path, offset + 64 + 5 * 36 + 3)
+    return expect(objects)
+
+
+def damaged_no_file_of_a_batch(root: Path) -> Expected:
+    """The segment file of a large batch is missing, and the newest manifest; the tables in the packs say the same."""
+    _, objects = two_large_batches(root, 0x20D)
+    (root / "index" / "0000000001.seg").unlink()
+    flip(max((root / "index").glob("manifest-*")), 200)
+    return expect(objects)
 
 
 def damaged_tail(root: Path) -> Expected:
@@ -297,11 +345,14 @@ GOLDEN = {
         v2_mixed,
         v2_zlib_loose,
         v2_many_batches,
+        v2_large_batch,
         damaged_manifest,
         damaged_no_manifest,
         damaged_segment_file,
         damaged_no_segment_file,
         damaged_pack_segment,
+        damaged_compact_table,
+        damaged_no_file_of_a_batch,
         damaged_tail,
         damaged_footer,
         damaged_cut_pack,
@@ -335,6 +386,7 @@ def main() -> None:
         try:
             root = Path(directory) / name
             expected = function(root)
+            (root / "locks" / "reserve").unlink(missing_ok=True)  # A mebibyte of noise, that nothing reads.
             (HERE / f"{name}.json").write_text(json.dumps(expected, indent=1) + os.linesep)
             write_zip(root, target)
         finally:

@@ -211,6 +211,11 @@ class Entries:
         records["flags"], records["crc"] = RecordFlag.TOMBSTONE, 0
         return Entries(self.prefixes, records)
 
+    def differing(self, other: Entries) -> Mask:
+        """A mask of the entries that are not, byte for byte, those at the same positions of a table of as many."""
+        mask: Mask = (self.prefixes != other.prefixes) | (self.records.view(_ROW) != other.records.view(_ROW))
+        return mask
+
     def of_extents(self, other: Entries) -> Mask:
         """A mask of the entries whose keys and extents the other table has as well."""
         if not len(other):

@@ -134,6 +134,7 @@ def write_merged(storage: Storage, number: int, segments: Sequence[Table], packs
 def write_segment(storage: Storage, number: int, entries: Entries) -> SegmentEntry:
     """Write sorted entries to a new segment file, and return it. Not synced."""
     parts = segment_parts(entries)
+    check = check_of(bytes(parts[0]))
     file = storage.create(names.segment(number))
     try:
         file.write(0, parts)
@@ -143,7 +144,7 @@ def write_segment(storage: Storage, number: int, entries: Entries) -> SegmentEnt
         raise
     finally:
         file.end()
-    return SegmentEntry(len(entries), entries.tombstones, number=number, synced=False, check=check_of(bytes(parts[0])))
+    return SegmentEntry(len(entries), entries.tombstones, number=number, synced=False, check=check)
 
 
 def _new_file(files: list[_SegmentFile], storage: Storage, number: int, most: int) -> _SegmentFile:

@@ -149,6 +149,7 @@ class NativeCheck(PacksCheck):
             covered.append((batch.start, batch.segment_offset))
             live = self._living(own)
             seen += len(live)
+            yield Checked(findings=tuple(self._unlike(pack_id, own, live)))
             if batch.end > start:
                 yield from self._objects(pack_id, live)
                 yield Checked(position=batch.end)
@@ -207,6 +208,14 @@ class NativeCheck(PacksCheck):
         except DamagedContainer:
             return own
         return copies.take(copies.of_extents(own))
+
+    def _unlike(self, pack_id: int, own: Entries, live: Entries) -> Iterator[Finding]:
+        """Yield where the index says something else of an object than the table of its batch, from which it is rebuilt."""
+        mine = own if len(own) == len(live) else own.take(own.of_extents(live))
+        if len(mine) == len(live):  # Else an extent is named twice, which is told as an overlap.
+            for record in live.take(live.differing(mine)):
+                reason = "the index says something else of it than the table of its batch"
+                yield self._at(pack_id, reason, record.offset, record.key)
 
     def _strangers(self, pack_id: int, covered: Sequence[tuple[int, int]], is_explained: bool) -> Iterator[Checked]:
         """Check the objects that the index knows, and no table of the pack."""
