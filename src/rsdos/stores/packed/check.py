@@ -210,7 +210,7 @@ class NativeCheck(PacksCheck):
         return copies.take(copies.of_extents(own))
 
     def _unlike(self, pack_id: int, own: Entries, live: Entries) -> Iterator[Finding]:
-        """Yield where the index says something else of an object than the table of its batch, from which it is rebuilt."""
+        """Yield where index and table say different things of an object: a rebuild believes the table."""
         mine = own if len(own) == len(live) else own.take(own.of_extents(live))
         if len(mine) == len(live):  # Else an extent is named twice, which is told as an overlap.
             for record in live.take(live.differing(mine)):
