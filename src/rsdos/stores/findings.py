@@ -156,7 +156,11 @@ class FilePrefix(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """One state of the packs, for a backup: ``index`` names the files of the copied index, ``pieces`` are the packs."""
+    """One state of the packs, for a backup.
+
+    ``index`` names the files that are written already: a manifest, or in version 1 the index. ``pieces`` are the files
+    to copy: segments and packs.
+    """
 
     index: tuple[str, ...]
     pieces: tuple[FilePrefix, ...]

@@ -243,7 +243,10 @@ class PackMaintenance(Protocol):
         """
 
     def merge_index(self) -> None:
-        """Merge the segments of the index into one; in version 1 do nothing. The caller holds the maintenance lock."""
+        """Bring the index into its shortest form: merge its segments; in version 1 sort its rows and free their space.
+
+        The caller holds the maintenance lock.
+        """
 
     def index_faults(self) -> list[Finding]:
         """Return the damage that `rebuild_index` would repair. Read no object."""
