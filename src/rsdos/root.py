@@ -109,7 +109,7 @@ def _directories_one_by_one(root: str, links: Links) -> list[str]:
 def not_ours(path: str, what: str) -> NotOurs:
     """Return the error for a link or foreign file in the place of a directory or file (``what``) of a container."""
     if not os.path.islink(path):
-        return NotOurs(path, f"no {what}, but stands in the place of one")
+        return NotOurs(path, f"is not a {what}, but in the place of one")
     way_out = "; with follow_links=True, or RSDOS_FOLLOW_LINKS=1, it is" if what == "directory" else ""
     return NotOurs(path, f"a symbolic link in the place of a {what}, which is not followed{way_out}")
 

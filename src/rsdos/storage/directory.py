@@ -100,7 +100,7 @@ class Directory(Opened):
         form = self.form.below(name)
         path = self._path(name)
         if form is None:
-            raise NotOurs(path, "no directory of ours has such a name")
+            raise NotOurs(path, "rsdos has no directory of this name here")
         child = object.__new__(Directory)
         child.path, child.form, child._links = path, form, Links.REFUSE
         try:
@@ -144,7 +144,7 @@ class Directory(Opened):
         Of a link the link itself is removed, and its target stays.
         """
         if not self.form.has_file(name):
-            raise NotOurs(self._path(name), "no file of ours has such a name")
+            raise NotOurs(self._path(name), "rsdos has no file of this name here")
         return self._drop(os.unlink, name)
 
     def remove_many(self, names: Sequence[str]) -> list[bool]:
@@ -152,7 +152,7 @@ class Directory(Opened):
         is_ours = _compiled(self.form.files or "(?!)").fullmatch
         for name in names:
             if not is_ours(name):
-                raise NotOurs(self._path(name), "no file of ours has such a name")
+                raise NotOurs(self._path(name), "rsdos has no file of this name here")
             _plain(self.path, name)
         gone = []
         fd = self.fd
@@ -170,7 +170,7 @@ class Directory(Opened):
     def remove_directory(self, name: str) -> bool:
         """Remove an empty directory of ours. Return whether it was there. Raise OSError if it is not empty."""
         if self.form.below(name) is None:
-            raise NotOurs(self._path(name), "no directory of ours has such a name")
+            raise NotOurs(self._path(name), "rsdos has no directory of this name here")
         return self._drop(os.rmdir, name)
 
     def remove_tree(self, name: str) -> list[str]:
@@ -269,7 +269,7 @@ class Directory(Opened):
         with suppress(OSError):
             if stat.S_ISLNK(self.status(name).st_mode):
                 return "a symbolic link in the place of a directory, which is not followed"
-        return "no directory, but stands in the place of one"
+        return "is not a directory, but in the place of one"
 
 
 def _flags(links: Links) -> int:
@@ -282,7 +282,7 @@ _NO_NAMES = frozenset({"", ".", ".."})
 def _plain(path: str, name: str) -> str:
     """Return a name that does not lead out of the directory. Raise `NotOurs` for any other."""
     if name in _NO_NAMES or "/" in name or "\0" in name:
-        raise NotOurs(f"{path}/{name}", "no name in that directory")
+        raise NotOurs(f"{path}/{name}", "not the name of a file in this directory")
     return name
 
 

@@ -30,7 +30,7 @@ IN_DIRECTORY = ".lock"
 """The file that is locked instead of its directory, if directories cannot be locked."""
 
 _MOST_TRIES = 1000
-"""Times that a lock file is opened anew, because another file has its name by then. Each removal of the lock file makes
+"""Times that a lock file is opened again, because another file has its name by then. Each removal of the file makes
 a waiting caller try once more. On some FUSE the inode number of a file changes at every `stat`: there it never ends."""
 
 UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)

@@ -72,7 +72,7 @@ class PackStore(Store):
 
     def never_still(self) -> Busy:
         """Return the error for an object that moved to another pack at every lookup."""
-        return Busy(self._directory, f"others: {MOST_LOOKUPS} times it had changed when it was looked at again")
+        return Busy(self._directory, f"others, which have changed it during each of {MOST_LOOKUPS} lookups")
 
     @property
     @abstractmethod

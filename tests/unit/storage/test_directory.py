@@ -92,9 +92,9 @@ def test_a_caller_may_have_the_links_of_the_root_followed_and_no_deeper_ones(roo
 def test_a_file_in_the_place_of_a_directory_is_refused_without_waiting(root: Path, kind: str) -> None:
     (root / "inner").write_text("") if kind == "file" else os.mkfifo(root / "inner")
     with Directory(str(root), FORM) as directory:
-        with pytest.raises(NotOurs, match="no directory"):
+        with pytest.raises(NotOurs, match="not a directory"):
             directory.child("inner")
-        with pytest.raises(NotOurs, match="no directory"):
+        with pytest.raises(NotOurs, match="not a directory"):
             directory.check(("inner",))
 
 

@@ -95,7 +95,7 @@ class Connection:
             (sqlite3.SQLITE_LIMIT_ATTACHED, 1),  # VACUUM needs one.
         ):
             sqlite.setlimit(limit, most)
-        if sys.version_info >= (3, 12):  # Before that nothing of ours needs them either: the schema has none of these.
+        if sys.version_info >= (3, 12):  # An extra guard: the check of the schema refuses triggers and views already.
             sqlite.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE)
             sqlite.setconfig(sqlite3.SQLITE_DBCONFIG_ENABLE_TRIGGER, False)
             sqlite.setconfig(sqlite3.SQLITE_DBCONFIG_ENABLE_VIEW, False)

@@ -109,7 +109,7 @@ class V1Repack:
         for rows in self._database.rows(pack_id):
             for row in rows:
                 if row.offset + row.length > size:
-                    raise DamagedContainer(file.path, f"cut short: {row.key} ends behind it", row.offset)
+                    raise DamagedContainer(file.path, f"cut short: object {row.key} ends after it", row.offset)
             if self._encoding is None:
                 for run in _runs(rows):
                     self._copy_run(file, run, new)

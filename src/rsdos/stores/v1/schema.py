@@ -40,14 +40,14 @@ def check_schema(connection: sqlite3.Connection, path: str) -> None:
     strange = [str(name) for name, text in entries if not (text is None or _is_ours(text))]
     if strange or len(entries) > _MOST_ENTRIES:
         what = f"{strange[0]!r:.60} in its schema" if strange else "the many entries of its schema"
-        raise DamagedContainer(path, f"not the index of a container: no program of ours has made {what}")
+        raise DamagedContainer(path, f"not the index of a container: no known program makes {what}")
 
 
 def check_table(connection: sqlite3.Connection, path: str) -> None:
     """Raise `DamagedContainer` if reading the table of objects could run any other code."""
     entries = connection.execute("SELECT sql FROM sqlite_master WHERE lower(name) = 'db_object' LIMIT 2").fetchall()
     if len(entries) != 1 or not _is_table(str(entries[0][0]).lower()):
-        raise DamagedContainer(path, "not the index of a container: its table of objects is none of ours")
+        raise DamagedContainer(path, "not the index of a container: no known program makes its table of objects")
 
 
 def _is_ours(text: object) -> bool:
