@@ -128,6 +128,7 @@ def test_a_tree_goes_in_and_comes_out(run: Run, tmp_path: Path, compress: str) -
         assert (added[path]["key"], added[path]["size"]) == (key_of(data), len(data))
     status = json.loads(run("status", "--json").stdout)
     assert (status["loose_objects"], status["packed_objects"]) == (0, len(set(contents.values())))
+    assert status["overhead_length"] == status["packs_length"] - status["packed_length"] - status["dead_length"]
     assert set(run("list").stdout.split()) == set(map(key_of, contents.values()))
     path, data = next(iter(contents.items()))
     assert run("cat-file", added[path]["key"][:12]).stdout.encode() == data

@@ -42,7 +42,8 @@ def command(ctx: click.Context, session: Session, budget: float | None, run: Com
         run.show(
             plan,
             f"{count(plan.loose_objects, 'loose object')} to pack, {human(plan.loose_length)}; "
-            f"packs to repack: {packs}, {human(plan.dead)} dead; {count(plan.segments, 'table')} of the index",
+            f"packs to repack: {packs}, {human(plan.dead)} dead, {human(plan.overhead)} overhead; "
+            f"{count(plan.segments, 'table')} of the index",
         )
         return 0
     with run.bar() as bar:

@@ -30,6 +30,7 @@ def show(session: Session, as_json: bool) -> StatusReport:
         f"Packs Files = {human(report.packs_length)}\n"
         f"Index = {human(report.index_length)}\n"
         f"Dead = {human(report.dead_length)}\n"
+        f"Overhead = {human(report.overhead_length)}\n"
         f"Compression gain = {gain:.1f} %"
     )
     total = report.loose_objects + report.packed_objects

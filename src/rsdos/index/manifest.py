@@ -66,6 +66,11 @@ class PackEntry(NamedTuple):
         """The part that keys lead to, each key counted once."""
         return self.total - self.dead
 
+    @property
+    def overhead(self) -> int:
+        """The committed bytes that are of no object: header, alignment, tables of contents, dictionaries."""
+        return max(self.length - self.stored, 0)
+
     def counting(self, total: Counts, dead: Counts) -> PackEntry:
         """Return the entry with these counts."""
         return PackEntry(*self[:4], *total, *dead, self.dictionaries)
@@ -161,6 +166,10 @@ def encode_manifest(manifest: Manifest) -> bytes:
     for row in members["packs"]:
         if dictionaries := row.pop("dictionaries"):
             row["dictionaries"] = dictionary_rows(dictionaries)
+    # Sixteen manifests of as many segments stay: half of each row is what most segments have.
+    members["segments"] = [
+        {name: value for name, value in row.items() if value != _MOST_HAVE.get(name)} for row in members["segments"]
+    ]
     return encode_document({"manifest_version": VERSION, **members, "notes": {**manifest.notes}})
 
 
@@ -171,8 +180,7 @@ def decode_manifest(data: bytes) -> Manifest:
     if version not in _READ:
         raise ValueError(f"manifest version {version!r:.40} is not known")
     packs = tuple(map(_pack, _rows(members, "packs")))
-    # The first manifests had no such member.
-    segments = tuple(_entry(SegmentEntry, {"check": 0, **row}) for row in _rows(members, "segments"))
+    segments = tuple(_entry(SegmentEntry, {**_MOST_HAVE, **row}) for row in _rows(members, "segments"))
     numbers = {name: _number(members.get(name), name) for name in ("number", "next_pack_id", "next_segment")}
     for pack in packs:
         if pack.synced > pack.length or pack.dead_objects > pack.objects or not 0 < pack.id < numbers["next_pack_id"]:
@@ -198,6 +206,9 @@ def _members(kind: type[Any]) -> tuple[tuple[str, ...], int]:
     (flag,) = (at for at, name in enumerate(names) if isinstance(kind._field_defaults.get(name), bool))
     return names, flag
 
+
+_MOST_HAVE: dict[str, Any] = SegmentEntry._field_defaults
+"""What a row of a segment that lacks a member means by it."""
 
 _MEMBERS: dict[type[Any], tuple[tuple[str, ...], int]] = {kind: _members(kind) for kind in (PackEntry, SegmentEntry)}
 

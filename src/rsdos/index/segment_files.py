@@ -8,6 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from rsdos import names
+from rsdos.errors import DamagedContainer
 from rsdos.index.manifest import Manifest, SegmentEntry, SegmentName, segment_name
 from rsdos.index.merge import Table, due_for_merge, write_merged, write_segment
 from rsdos.index.settling import with_synced
@@ -16,6 +17,24 @@ from rsdos.names import LAST_NUMBER
 
 if TYPE_CHECKING:
     from rsdos.index.entries import Entries
+
+
+_SMALL = 1 << 16
+"""Entries of a segment that is read to see whether any of them lives: 4 MB."""
+
+
+def without_dead(manifest: Manifest, open_segment: Callable[[SegmentEntry], Table]) -> Manifest:
+    """Return the manifest without small merged segments of which all entries are in packs that are gone.
+
+    A merge drops such entries too. Of a container that was one pack, and was rewritten, nothing is left to merge.
+    """
+    dead = []
+    for entry in manifest.segments:
+        if entry.number and not entry.pack_id and entry.count <= _SMALL:
+            with suppress(FileNotFoundError, DamagedContainer):
+                if not open_segment(entry).entries().of_packs(manifest.pack_ids).any():
+                    dead.append(entry)
+    return manifest.with_segments(dead) if dead else manifest
 
 
 class SegmentFiles:

@@ -9,6 +9,7 @@ from rsdos.engine.engine import Engine
 from rsdos.maintenance import clean, merge, pack, repack
 from rsdos.progress import SILENCE, Stopwatch
 from rsdos.protocols import Progress
+from rsdos.stores.stats import MIN_OVERHEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class OptimizeOptions:
     """
 
     pack: pack.PackOptions = field(default_factory=pack.PackOptions)
-    repack: repack.RepackOptions = field(default_factory=repack.RepackOptions)
+    repack: repack.RepackOptions = field(default_factory=lambda: repack.RepackOptions(min_overhead=MIN_OVERHEAD))
     seconds: float | None = None
 
 
@@ -28,7 +29,7 @@ class OptimizePlan:
     """The work that there is, due or not (see `StatusReport`).
 
     ``loose_objects`` to pack, files of ``loose_length`` bytes; ``segments``, the tables of the index; ``pack_ids`` to
-    repack, with ``dead`` bytes in them.
+    repack, with ``dead`` bytes in them, and ``overhead`` bytes that are of no object.
     """
 
     options: OptimizeOptions
@@ -37,6 +38,7 @@ class OptimizePlan:
     segments: int
     pack_ids: tuple[int, ...]
     dead: int
+    overhead: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,15 @@ def plan(engine: Engine, options: OptimizeOptions) -> OptimizePlan:
     to_pack = pack.plan(engine, options.pack)
     to_repack = repack.plan(engine, options.repack)
     to_merge = merge.plan(engine)
-    return OptimizePlan(options, to_pack.objects, to_pack.length, to_merge.segments, to_repack.pack_ids, to_repack.dead)
+    return OptimizePlan(
+        options,
+        to_pack.objects,
+        to_pack.length,
+        to_merge.segments,
+        to_repack.pack_ids,
+        to_repack.dead,
+        to_repack.overhead,
+    )
 
 
 def execute(engine: Engine, plan: OptimizePlan, progress: Progress = SILENCE) -> OptimizeReport:

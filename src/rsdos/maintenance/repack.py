@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import monotonic
 
@@ -12,7 +13,7 @@ from rsdos.model import Codec, CompressMode, WhenBusy
 from rsdos.progress import SILENCE, Stopwatch, step
 from rsdos.protocols import Progress
 from rsdos.stores.encoding import Encoding
-from rsdos.stores.stats import MIN_DEAD, is_worth_a_repack
+from rsdos.stores.stats import MIN_DEAD, worth_a_repack
 
 KEEP = "keep"
 
@@ -23,23 +24,30 @@ class RepackOptions:
 
     ``compression`` "keep" copies stored bytes unchanged. Any other specification ("none", "zstd:3") decodes and encodes
     every object of every pack, and ``compress`` says which of them are compressed. ``min_dead``, from 0 to 1, is the
-    share of dead bytes from which on a pack is rewritten. ``pack_id`` rewrites only this pack, whatever its share.
+    share of dead bytes from which on a pack is rewritten; ``min_overhead``, from 0 to 1, the share of bytes that are of
+    no object, and that a large batch would not have (1: none is rewritten for these). ``pack_id`` rewrites only this
+    pack, whatever its shares.
     """
 
     compression: str = KEEP
     min_dead: float = MIN_DEAD
     pack_id: int | None = None
     compress: CompressMode = CompressMode.AUTO
+    min_overhead: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class RepackPlan:
-    """The packs to rewrite, the largest gain first, with ``length`` live and ``dead`` stored bytes in them."""
+    """The packs to rewrite, the largest gain first.
+
+    In them are ``length`` live and ``dead`` stored bytes, and ``overhead`` bytes that are of no object.
+    """
 
     options: RepackOptions
     pack_ids: tuple[int, ...] = ()
     length: int = 0
     dead: int = 0
+    overhead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +84,9 @@ def plan(engine: Engine, options: RepackOptions) -> RepackPlan:
     Raises:
         InvalidOption: an option makes no sense, there is no such pack, or the container cannot store the compression.
     """
-    if not 0 <= options.min_dead <= 1:
-        raise InvalidOption(f"min_dead is a share from 0 to 1, not {options.min_dead!r:.40}")
+    for name in ("min_dead", "min_overhead"):
+        if not 0 <= getattr(options, name) <= 1:
+            raise InvalidOption(f"{name} is a share from 0 to 1, not {getattr(options, name)!r:.40}")
     recodes = _encoding(engine, options) is not None
     packs = [pack for pack in engine.packed.maintenance.stats().packs if pack.length]
     if options.pack_id is not None:
@@ -85,11 +94,13 @@ def plan(engine: Engine, options: RepackOptions) -> RepackPlan:
         if not packs:
             raise InvalidOption(f"there is no pack {options.pack_id}")
     elif not recodes:
-        packs = [pack for pack in packs if is_worth_a_repack(pack, options.min_dead)]
+        worth = worth_a_repack(packs, options.min_dead, options.min_overhead)
+        packs = [pack for pack in packs if pack.id in worth]
     # The pack with the smallest share to copy comes first, so that the disk is never fuller than necessary.
     packs.sort(key=lambda pack: (pack.stored - pack.dead_stored) / (pack.stored or 1))
     dead = sum(pack.dead_stored for pack in packs)
-    return RepackPlan(options, tuple(pack.id for pack in packs), sum(pack.stored for pack in packs) - dead, dead)
+    length = sum(pack.stored for pack in packs) - dead
+    return RepackPlan(options, tuple(pack.id for pack in packs), length, dead, sum(pack.overhead for pack in packs))
 
 
 def _encoding(engine: Engine, options: RepackOptions) -> Encoding | None:
@@ -132,7 +143,7 @@ def execute(engine: Engine, plan: RepackPlan, progress: Progress = SILENCE, unti
             with engine.maintenance("repack", None if report.is_new else WhenBusy.WAIT):
                 if report.is_new:
                     engine.objects.collect_garbage()
-                report.add(pack_id, engine, encoding, progress)
+                report.add(pack_id, engine, encoding, progress, plan.pack_ids)
     return report.report(watch.seconds)
 
 
@@ -148,10 +159,12 @@ class _Report:
         self._unreadable: list[int] = []
         self._damaged: list[str] = []
 
-    def add(self, pack_id: int, engine: Engine, encoding: Encoding | None, progress: Progress) -> None:
+    def add(
+        self, pack_id: int, engine: Engine, encoding: Encoding | None, progress: Progress, others: Sequence[int]
+    ) -> None:
         self.is_new = False
         try:
-            rewritten = engine.packed.maintenance.rewrite(pack_id, encoding, progress.advance)
+            rewritten = engine.packed.maintenance.rewrite(pack_id, encoding, progress.advance, others)
         except Busy:
             self._skipped.append(pack_id)
             return

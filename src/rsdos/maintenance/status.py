@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rsdos.engine.engine import Engine
 from rsdos.maintenance.backup.last_backup import VALIDATION, LastBackup, read_note
-from rsdos.stores.stats import is_worth_a_repack
+from rsdos.stores.stats import MIN_DEAD, MIN_OVERHEAD, worth_a_repack
 
 if TYPE_CHECKING:
     from rsdos.index.manifest import PackEntry
@@ -32,7 +32,8 @@ class StatusReport(NamedTuple):
     """The figures of a container. Sizes are raw bytes; lengths are stored bytes or bytes of files.
 
     ``packed_objects`` and ``packed_size`` count each key once. ``dead_length`` are the stored bytes in packs that no
-    key leads to. ``packs_length`` and ``index_length`` are the bytes of the files on disk, including the tail of an
+    key leads to, ``overhead_length`` the bytes in packs that are of no object: alignment, tables of contents.
+    ``packs_length`` and ``index_length`` are the bytes of the files on disk, including the tail of an
     unfinished batch. ``is_recovered`` is True when a part of the index is damaged and the index was read from the
     packs instead; ``damage`` describes damage in the packs that this found, "" for none. ``short`` lists packs that are
     cut or missing; the figures still count their objects.
@@ -56,6 +57,7 @@ class StatusReport(NamedTuple):
     packed_length: int
     dead_objects: int
     dead_length: int
+    overhead_length: int
     packs: int
     packs_length: int
     index_length: int
@@ -100,13 +102,14 @@ def status(engine: Engine) -> StatusReport:
         packed_length=live.length,
         dead_objects=dead.objects,
         dead_length=dead.length,
+        overhead_length=packed.overhead,
         packs=len(packed.packs),
         packs_length=sum(length or 0 for length in lengths.values()),
         index_length=packed.index_length,
         is_recovered=packed.is_recovered,
         pack=len(loose) if len(loose) >= PACK_DUE else 0,
         merge=packed.segments if packed.segments >= MERGE_DUE else 0,
-        repack=tuple(pack.id for pack in packed.packs if is_worth_a_repack(pack)),
+        repack=worth_a_repack(packed.packs, MIN_DEAD, MIN_OVERHEAD),
         last_backup=read_note(layout),
         validation=validation if isinstance(validation, dict) else None,
         damage=packed.damage,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
@@ -226,12 +226,19 @@ class PackMaintenance(Protocol):
     def keys_of(self, seen: object) -> Iterator[list[bytes]]:
         """Yield the digests of the objects of a `snapshot_keys`, in lists of bounded size."""
 
-    def rewrite(self, pack_id: int, encoding: Encoding | None, advance: Callable[[int], None]) -> Rewritten:
+    def rewrite(
+        self,
+        pack_id: int,
+        encoding: Encoding | None,
+        advance: Callable[[int], None],
+        spared: Collection[int] = (),
+    ) -> Rewritten:
         """Write the live objects of a pack to another pack, and unlink the old one.
 
         Stored bytes are copied unchanged or, with an ``encoding``, decoded and encoded again. ``advance`` receives the
         stored bytes that are done. Readers, writers and deletes are not blocked; the caller holds the maintenance lock.
-        After a kill `collect_garbage` cleans up, and the pack can be rewritten again. Raise `Busy` if a writer has the
+        In version 2 nothing is written to ``spared`` packs: they are rewritten next. After a kill `collect_garbage`
+        cleans up, and the pack can be rewritten again. Raise `Busy` if a writer has the
         pack, `DamagedContainer` if its structure is damaged, and OSError; the pack is then unchanged.
         """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from rsdos.index.manifest import PackEntry
@@ -17,6 +18,34 @@ def is_worth_a_repack(pack: PackEntry, min_dead: float = MIN_DEAD) -> bool:
     if pack.objects and pack.objects == pack.dead_objects:
         return True
     return pack.dead_stored > 0 and pack.dead_stored >= min_dead * pack.stored
+
+
+MIN_OVERHEAD = 0.5
+"""The share of a pack that a repack gives back of its overhead, from which on `optimize` rewrites it."""
+
+_LEAST_GAIN = 64 << 10
+"""Bytes that such repacks give back together, at least: sixteen batches of one object each. Fewer are not worth it."""
+
+_OF_AN_OBJECT = 40
+"""Bytes of overhead that an object has in a large batch: 38 in the table of contents."""
+
+
+def worth_a_repack(packs: Iterable[PackEntry], min_dead: float, min_overhead: float) -> tuple[int, ...]:
+    """Return the ids of the packs to rewrite: enough of them is dead, or is overhead that a repack gives back.
+
+    1 as ``min_overhead`` rewrites none for its overhead.
+    """
+    packs = list(packs)
+    gains = {pack.id: _gain(pack) for pack in packs}
+    wasteful = {pack.id for pack in packs if 0 < gains[pack.id] >= min_overhead * pack.length and min_overhead < 1}
+    if sum(gains[pack_id] for pack_id in wasteful) < _LEAST_GAIN:
+        wasteful = set()
+    return tuple(pack.id for pack in packs if pack.id in wasteful or is_worth_a_repack(pack, min_dead))
+
+
+def _gain(pack: PackEntry) -> int:
+    """Return how many bytes of overhead a pack has more than its live objects have in a large batch."""
+    return pack.overhead - _OF_AN_OBJECT * (pack.objects - pack.dead_objects)
 
 
 class PackedStats(NamedTuple):
@@ -44,6 +73,11 @@ class PackedStats(NamedTuple):
     def dead(self) -> Counts:
         """The packed objects that no key leads to any more."""
         return self._sums()[1]
+
+    @property
+    def overhead(self) -> int:
+        """The bytes in packs that are of no object."""
+        return sum(pack.overhead for pack in self.packs)
 
     def _sums(self) -> tuple[Counts, Counts]:
         # By columns: adding the counts of 3,000 packs one by one takes 4.7 ms, and this 0.5.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 from rsdos.index.snapshot import Snapshot
@@ -70,10 +70,16 @@ class PackedMaintenance:
 
     # Packs and index.
 
-    def rewrite(self, pack_id: int, encoding: Encoding | None, advance: Callable[[int], None]) -> Rewritten:
+    def rewrite(
+        self,
+        pack_id: int,
+        encoding: Encoding | None,
+        advance: Callable[[int], None],
+        spared: Collection[int] = (),
+    ) -> Rewritten:
         from rsdos.stores.packed.repack import Repack
 
-        rewritten = Repack(self._context, encoding, advance).run(pack_id)
+        rewritten = Repack(self._context, encoding, advance).run(pack_id, spared)
         self._context.records.forget(pack_id)
         return rewritten
 

@@ -53,12 +53,12 @@ class Repack:
         """Objects that are encoded anew, decoded, until there are enough to be compressed together."""
         self._pending_size = 0
 
-    def run(self, pack_id: int) -> Rewritten:
+    def run(self, pack_id: int, spared: Collection[int] = ()) -> Rewritten:
         """Rewrite one pack; see `PackMaintenance.rewrite`."""
         # 1. From here on nobody appends to it.
         with lock_pack(self._context, pack_id):
             self._seal(pack_id)
-            refused = (pack_id, *crowded(self._context, pack_id))
+            refused = (pack_id, *spared, *crowded(self._context, pack_id))
             with ActivePack(self._context, refused=refused) as target:
                 before = target.pack.length
                 # The state in which the new pack was locked. Nobody appends to the old one, and nobody deletes.

@@ -18,6 +18,7 @@ from rsdos.errors import Busy
 from rsdos.index.dictionaries import MOST_DICTIONARIES
 from rsdos.index.entries import Entries
 from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry
+from rsdos.index.segment_files import without_dead
 from rsdos.model import FIRST_DICTIONARY, Counts, Durability
 from rsdos.pack.writer import PackWriter
 from rsdos.storage.base import HeldLock
@@ -144,6 +145,7 @@ class PackRewrite:
             manifest = newest.without_pack(self._pack_id).with_segments((), *self._segments)
             if synced:
                 manifest = manifest.with_pack(self._entry_after(newest, synced))
+            manifest = without_dead(manifest, self._context.index.open_segment)
             return finish(newest, manifest)
 
         # 6. Commit.

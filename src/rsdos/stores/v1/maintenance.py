@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rsdos.index.manifest import PackEntry
@@ -105,7 +105,13 @@ class V1Maintenance:
 
     # Packs and index.
 
-    def rewrite(self, pack_id: int, encoding: Encoding | None, advance: Callable[[int], None]) -> Rewritten:
+    def rewrite(
+        self,
+        pack_id: int,
+        encoding: Encoding | None,
+        advance: Callable[[int], None],
+        spared: Collection[int] = (),
+    ) -> Rewritten:
         repack = V1Repack(self._layout, self._context.config, self._database, self._frames, encoding, advance)
         rewritten = repack.run(pack_id)
         self._context.reader.forget(pack_id)
