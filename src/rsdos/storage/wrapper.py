@@ -6,16 +6,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 from rsdos.model import BytesLike
-from rsdos.storage.base import AppendFile, FileInfo, HeldLock, PutResult, RandomAccess, Storage, Traits, Version
+from rsdos.storage.base import AppendFile, FileInfo, HeldLock, PutResult, RandomAccess, Storage, Traits, Version, View
 
 _T = TypeVar("_T")
 
 
 class StorageCall(NamedTuple):
-    """One call of a storage: the verb, and the name that it was called with."""
+    """One call of a storage, or of an open object: the verb, and the name of the object or directory."""
 
     verb: str
     name: str
+    offset: int = 0
+    """Of the range that is asked of an object open for reading; 0 for every other verb."""
+    length: int = 0
+    """Bytes of that range."""
 
 
 CHANGING = frozenset(
@@ -23,11 +27,14 @@ CHANGING = frozenset(
 )
 """The verbs that change stored objects, or make them durable."""
 
+READING = frozenset(("read", "read_into", "view", "need", "will_need"))
+"""The verbs of an object that is open for reading; ``need`` is that of its `View`. Each names a range."""
+
 
 class StorageWrapper(Storage):
-    """Passes every verb on. A subclass overrides `call`, which makes all calls, those of open writers too.
+    """Passes every verb on. A subclass overrides `call`, which makes all calls, those of open objects too.
 
-    Files that are open for reading are the inner storage's own.
+    ``size`` and ``is_cached`` of an open object are no calls: they ask for no bytes.
     """
 
     def __init__(self, inner: Storage) -> None:
@@ -42,8 +49,11 @@ class StorageWrapper(Storage):
     def path(self, name: str) -> str:
         return self.inner.path(name)
 
+    def read_with_version(self, name: str, most: int) -> tuple[bytes, Version]:
+        return self.call(StorageCall("read_with_version", name), lambda: self.inner.read_with_version(name, most))
+
     def open(self, name: str) -> RandomAccess:
-        return self.call(StorageCall("open", name), lambda: self.inner.open(name))
+        return _WrappedReader(self, name, self.call(StorageCall("open", name), lambda: self.inner.open(name)))
 
     def list(self, directory: str, after: str = "", most: int | None = None) -> Iterator[str]:
         return self.call(StorageCall("list", directory), lambda: self.inner.list(directory, after, most))
@@ -97,6 +107,61 @@ class StorageWrapper(Storage):
 
     def read_note(self, name: str, most: int) -> bytes:
         return self.call(StorageCall("read_note", name), lambda: self.inner.read_note(name, most))
+
+
+class _WrappedReader:
+    """An object open for reading, whose reads and hints go through the wrapper's `call`."""
+
+    def __init__(self, outer: StorageWrapper, name: str, file: RandomAccess) -> None:
+        self._outer = outer
+        self._name = name
+        self._file = file
+        self.path = file.path
+        self.size = file.size
+        self.is_cached = file.is_cached
+        self.close = file.close
+
+    @property
+    def version(self) -> Version:
+        return self._file.version
+
+    @property
+    def is_open(self) -> bool:
+        return self._file.is_open
+
+    def read(self, offset: int, length: int) -> bytes:
+        call = StorageCall("read", self._name, offset, length)
+        return self._outer.call(call, lambda: self._file.read(offset, length))
+
+    def read_into(self, offset: int, buffer: memoryview) -> int:
+        call = StorageCall("read_into", self._name, offset, len(buffer))
+        return self._outer.call(call, lambda: self._file.read_into(offset, buffer))
+
+    def view(self, offset: int, length: int) -> View:
+        call = StorageCall("view", self._name, offset, length)
+        return _WrappedView(
+            self._outer, self._name, offset, self._outer.call(call, lambda: self._file.view(offset, length))
+        )
+
+    def will_need(self, offset: int, length: int) -> None:
+        call = StorageCall("will_need", self._name, offset, length)
+        self._outer.call(call, lambda: self._file.will_need(offset, length))
+
+
+class _WrappedView:
+    """A range of an object as a buffer; what is needed of it goes through the wrapper's `call`."""
+
+    def __init__(self, outer: StorageWrapper, name: str, offset: int, view: View) -> None:
+        self._outer = outer
+        self._name = name
+        self._offset = offset
+        self._view = view
+        self.data = view.data
+        self.keeps_open = view.keeps_open
+
+    def need(self, start: int, end: int) -> None:
+        call = StorageCall("need", self._name, self._offset + start, end - start)
+        self._outer.call(call, lambda: self._view.need(start, end))
 
 
 class _WrappedFile:

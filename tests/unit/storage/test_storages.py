@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -15,8 +16,9 @@ from rsdos.model import BytesLike
 from rsdos.storage.base import FileInfo, Put, PutResult, RandomAccess, Storage, Traits, check_name, require
 from rsdos.storage.local import LocalStorage
 from rsdos.storage.memory import MemoryStorage
-from rsdos.storage.wrapper import CHANGING, StorageCall, StorageWrapper
-from rsdos.testing import FaultyStorage, RecordingStorage, StorageConformance
+from rsdos.storage.wrapper import CHANGING, READING, StorageCall, StorageWrapper
+from rsdos.testing import FaultyStorage, RecordingStorage, StorageConformance, WaitingStorage
+from tests.patience import HANG
 
 
 class TestLocalStorage(StorageConformance):
@@ -256,8 +258,13 @@ def test_a_faulty_storage_fails_where_it_is_told() -> None:
 
 def test_a_recording_storage_knows_every_call() -> None:
     storage = RecordingStorage(MemoryStorage())
-    storage.put_new("one", b"1")
-    storage.read("one", 1)
+    storage.put_new("one", b"123")
+    storage.read("one", 3)
+    there = storage.open("one")
+    there.read(1, 2)
+    there.read_into(0, memoryview(bytearray(1)))
+    there.view(1, 2).need(1, 2)
+    there.will_need(0, 3)
     file = storage.append("pack", new=True)
     file.write(0, [b"abc"])
     file.sync()
@@ -265,13 +272,48 @@ def test_a_recording_storage_knows_every_call() -> None:
     file.end()
     assert storage.calls == [
         StorageCall("put_new", "one"),
+        StorageCall("read_with_version", "one"),
         StorageCall("open", "one"),
+        StorageCall("read", "one", 1, 2),
+        StorageCall("read_into", "one", 0, 1),
+        StorageCall("view", "one", 1, 2),
+        StorageCall("need", "one", 2, 1),
+        StorageCall("will_need", "one", 0, 3),
         StorageCall("append", "pack"),
         StorageCall("write", "pack"),
         StorageCall("sync", "pack"),
         StorageCall("cut", "pack"),
     ]
-    assert [call for call in storage.calls if call.verb not in CHANGING] == [StorageCall("open", "one")]
+    assert {call.verb for call in storage.calls} - CHANGING == READING | {"read_with_version", "open"}
+    storage.forget()
+    assert storage.calls == []
+
+
+def test_calls_of_a_waiting_storage_wait_and_a_recording_one_counts_those_that_are_under_way() -> None:
+    inner = MemoryStorage()
+    inner.put_new("one", b"123")
+    waiting = WaitingStorage(inner, lambda call: call.verb == "read")
+    storage = RecordingStorage(waiting)
+    file = storage.open("one")
+    answers: list[bytes] = []
+    threads = [threading.Thread(target=lambda at=at: answers.append(file.read(at, 1))) for at in range(3)]
+    for thread in threads:
+        thread.start()
+    held = waiting.wait_for(3, HANG)
+    assert sorted(held) == [StorageCall("read", "one", at, 1) for at in range(3)]
+    assert (answers, storage.most_at_once) == ([], 3)
+    with pytest.raises(TimeoutError, match="3 calls are held back, and not 4"):
+        waiting.wait_for(4, 0)
+    waiting.let_go()
+    for thread in threads:
+        thread.join()
+    assert sorted(answers) == [b"1", b"2", b"3"]
+    # Later ones are held back again.
+    late = threading.Thread(target=file.read, args=(0, 3))
+    late.start()
+    assert waiting.wait_for(1, HANG) == [StorageCall("read", "one", 0, 3)]
+    waiting.let_go()
+    late.join()
 
 
 def test_what_a_medium_lacks_is_refused_by_its_name() -> None:
