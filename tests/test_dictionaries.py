@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import shutil
 import threading
@@ -16,6 +18,8 @@ from rsdos.codecs import dictionary as cache
 from rsdos.index.dictionaries import MOST_DICTIONARIES
 from rsdos.index.manifest import PackEntry
 from rsdos.model import FIRST_DICTIONARY, FRAME_SIZE
+from rsdos.stores.encoding import Forms
+from rsdos.stores.packed.writer import PackedBatch
 from tests.data import key_of, noise, text
 from tests.dictionaries import Reusing, chosen_by, records, trained, using
 from tests.helpers import assert_holds, assert_no_leftovers, flip, manifest_of, native, run_python
@@ -416,3 +420,216 @@ def test_a_transfer_takes_the_stored_bytes_where_the_dictionary_pays(
         assert [place.digest for place in pack(other).dictionaries] == ([trained().digest] if pays else [])
         cache._cached = {}
         assert_holds(other, wanted)
+
+
+@pytest.mark.parametrize("how", ["in place", "to a new one"])
+def test_a_migration_to_version_1_and_back_loses_nothing(filled: Container, tmp_path: Path, how: str) -> None:
+    place = None if how == "in place" else tmp_path / "other"
+    filled.insert_many([text(FRAME_SIZE + 1)])
+    objects = SOME | {key_of(text(FRAME_SIZE + 1)): text(FRAME_SIZE + 1)}
+    with using(trained(1)):
+        filled.migrate(1, place)
+        with Container(place or filled.path) as other:
+            assert_holds(other, objects)
+            other.migrate(2)
+    with Container(place or filled.path) as again:
+        assert_holds(again, objects)
+        assert again.validate().is_good
+
+
+def test_a_backup_and_a_restore_have_it(filled: Container, tmp_path: Path) -> None:
+    filled.backup(tmp_path / "backups", verify=True)
+    with using(trained(1)):
+        filled.insert_many(MORE.values())
+    filled.backup(tmp_path / "backups", verify=True)
+    Container.restore(tmp_path / "backups", tmp_path / "restored", verify=True)
+    with Container(tmp_path / "restored") as restored:
+        assert_holds(restored, SOME | MORE)
+        assert restored.validate().is_good
+
+
+def test_the_index_comes_back_from_the_packs(filled: Container) -> None:
+    with using(trained(1), trained(2)):
+        filled.insert_many(MORE.values())
+        filled.insert_many([extra := records(1, 8)[0]])
+    objects = SOME | MORE | {key_of(extra): extra}
+    lists = [entry.dictionaries for entry in manifest_of(filled.path).packs]
+    filled.close()
+    shutil.rmtree(filled.path / "index")
+    (filled.path / "index").mkdir()
+    (filled.path / "locks" / "commit").unlink()
+    cache._cached = {}
+    with Container(filled.path) as reader:
+        assert_holds(reader, objects)
+    with Container(filled.path) as container:
+        assert container.repair_index().is_good
+    assert [entry.dictionaries for entry in manifest_of(filled.path).packs] == lists
+    with Container(filled.path) as container:
+        assert_holds(container, objects)
+        assert container.validate().is_good
+
+
+def test_a_rebuild_that_has_lost_a_table_shifts_no_number(filled: Container) -> None:
+    """Objects of the second dictionary would decode to other bytes with the first: frames have no checksum."""
+    with using(trained(1)):
+        filled.insert_many(MORE.values())
+    first = filled.inspect_pack(1).batches[0]
+    flip(pack_file(filled), first.segment_offset + 100)
+    filled.close()
+    shutil.rmtree(filled.path / "index")
+    (filled.path / "index").mkdir()
+    (filled.path / "locks" / "commit").unlink()
+    cache._cached = {}
+    with Container(filled.path) as reader:
+        assert {key: reader.extract(key) for key in MORE} == MORE
+    with Container(filled.path) as container:
+        container.repair_index()
+    with Container(filled.path) as container:
+        assert dict(container.extract_many(MORE)) == MORE
+
+
+# Damage.
+
+
+def damaged_keys(container: Container) -> set[str]:
+    report = Container(container.path).validate()
+    return {finding.key for finding in report.damaged if finding.key}
+
+
+@pytest.mark.parametrize("copy", [0, 1])
+def test_one_bad_copy_costs_no_object_is_told_and_repaired(
+    filled: Container, copy: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    damage(filled, copy)
+    with caplog.at_level(logging.WARNING, "rsdos"):
+        assert_holds(filled, SOME)
+    assert ("dictionary" in caplog.text) == (copy == 0)
+    for depth in ("quick", "full"):
+        report = Container(filled.path).validate(depth)
+        assert not report.is_good and not report.damaged
+        (finding,) = report.files
+        assert finding.path == "packed/0000000001.pack" and trained().key in finding.reason
+        assert finding.offset == pack(filled).dictionaries[0].offsets[copy]
+    with Container(filled.path) as container:
+        repaired = container.repair_index()
+        assert repaired.is_good and not repaired.lost
+    assert Container(filled.path).validate().is_good
+    cache._cached = {}
+    assert_holds(Container(filled.path), SOME)
+    assert [place.digest for place in pack(filled, 2).dictionaries] == [trained().digest]
+
+
+def test_two_bad_copies_cost_the_objects_that_need_it_and_no_other(filled: Container) -> None:
+    with using(trained(1)):
+        filled.insert_many(MORE.values())
+    filled.insert_many([noise(500)], compress=CompressMode.NO)
+    damage(filled, 0, 1)
+    filled.close()
+    for key in SOME:
+        for read in (filled.extract, lambda key: dict(filled.extract_many([key])), lambda key: filled.open(key).read()):
+            with pytest.raises(DamagedObject, match="dictionary"):
+                read(key)
+    assert dict(filled.extract_many([*MORE, key_of(noise(500))])) == MORE | {key_of(noise(500)): noise(500)}
+    for depth in ("quick", "full"):
+        report = Container(filled.path).validate(depth)
+        assert {finding.key for finding in report.damaged} == set(SOME)
+        assert len(report.files) == 2
+
+
+def test_a_dictionary_that_is_cached_does_not_hide_that_both_copies_are_bad(filled: Container) -> None:
+    assert_holds(filled, SOME)
+    kept = cache._cached
+    damage(filled, 0, 1)
+    cache._cached = kept
+    assert damaged_keys(filled) == set(SOME)
+
+
+def test_what_a_repair_finds_lost_stays_damaged_and_is_never_missing(filled: Container, tmp_path: Path) -> None:
+    backup = tmp_path / "backup"
+    filled.close()
+    shutil.copytree(filled.path, backup)
+    filled.insert_many([noise(500)], compress=CompressMode.NO)
+    damage(filled, 0, 1)
+    filled.close()
+    assert filled.repack(min_dead=0, pack_id=1).unreadable == (1,)
+    with Container(filled.path) as container:
+        report = container.repair_index()
+        assert set(report.lost) == set(SOME)
+    with Container(filled.path) as container:
+        assert container.extract(key_of(noise(500))) == noise(500)
+        for key in SOME:
+            with pytest.raises(DamagedObject):
+                container.extract(key)
+        assert damaged_keys(container) == set(SOME)
+        repaired = container.repair_objects([backup])
+        assert {action.key for action in repaired.repaired} == set(SOME)
+        assert_holds(container, SOME | {key_of(noise(500)): noise(500)})
+    assert Container(filled.path).validate().is_good
+
+
+def test_the_same_dictionary_of_another_pack_serves(filled: Container) -> None:
+    entry = pack(filled)
+    index = native(filled.engine).index
+    index.commit(lambda newest: newest.with_pack(entry._replace(sealed=True)), native(filled.engine).durability)
+    with using():
+        filled.insert_many(MORE.values())
+    filled.close()
+    damage(filled, 0, 1)
+    with Container(filled.path) as container:
+        assert_holds(container, SOME | MORE)
+        report = container.validate()
+        assert not report.damaged and len(report.files) == 2
+        assert container.repair_index().is_good
+    cache._cached = {}
+    with Container(filled.path) as container:
+        assert_holds(container, SOME | MORE)
+        assert container.validate().is_good
+
+
+def test_a_writer_refers_to_no_dictionary_that_is_bad_in_its_pack(filled: Container) -> None:
+    """One that is cached would let it write what nobody else can read."""
+    assert_holds(filled, SOME)
+    filled.close()
+    kept = cache._cached
+    assert kept
+    damage(filled, 0, 1)
+    cache._cached = kept
+    with Container(filled.path) as container, using():
+        container.insert_many(MORE.values())
+    assert [place.digest for place in pack(filled).dictionaries] == [trained().digest] * 2
+    cache._cached = {}
+    with Container(filled.path) as container:
+        assert_holds(container, SOME | MORE)  # By the new copies also those that were lost.
+
+
+def test_quarantine_names_the_dictionary_and_has_its_bytes(filled: Container) -> None:
+    key = next(iter(SOME))
+    extent = filled.meta(key).extent
+    assert extent is not None
+    flip(pack_file(filled), extent.offset + extent.length // 2)
+    filled.close()
+    report = filled.repair_objects(unrepairable="quarantine")
+    assert [action.key for action in report.beyond_help] == [key]
+    directory = filled.path / "quarantine" / "objects-1"
+    described = json.loads((directory / f"{key}.json").read_text())
+    assert [copy["dictionary"] for copy in described["copies"]] == [trained().key]
+    for copy in (0, 1):
+        assert (directory / f"{trained().key}.dictionary.{copy}").read_bytes() == trained().data
+
+
+@pytest.mark.parametrize("codec", [4, 15, 17, 255])
+def test_an_entry_with_a_codec_that_its_pack_does_not_have_is_damaged(filled: Container, codec: int) -> None:
+    key, data = next(iter(MORE.items()))
+    with native(filled.engine).writer() as writer:
+        batch = writer._batch
+        assert isinstance(batch, PackedBatch)
+        writer.unknown([bytes.fromhex(key)])
+        batch.put([bytes.fromhex(key)], Forms(trained().compress_many([data], 1), [Codec.ZSTD]), [len(data)])
+        batch._tables[-1].records["codec"] = codec
+        writer.commit()
+    for _ in range(2):
+        for read in (filled.extract, lambda key: dict(filled.extract_many([key]))):
+            with pytest.raises(DamagedObject, match=f"codec {codec}"):
+                read(key)
+        filled.close()
+    assert damaged_keys(filled) == {key}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from rsdos.errors import DamagedContainer
 from rsdos.index.compact import CompactTable, open_table
-from rsdos.index.dictionaries import PackDictionary, numbered
+from rsdos.index.dictionaries import UNKNOWN, PackDictionary, numbered
 from rsdos.index.entries import Entries
 from rsdos.index.index import Index
 from rsdos.index.manifest import WHOLE_PACK, Manifest, PackEntry, SegmentEntry
@@ -116,7 +117,21 @@ def _pack(layout: Layout, container_id: bytes, pack_id: int, entry: PackEntry | 
     if found.length < committed:
         found.faults.append(f"{committed} bytes were committed, and {found.length} are there with a table of contents")
         found.length = max(found.length, min(committed, file.size()))
+    found.faults += _bad_dictionaries(file, found.dictionaries)
     return found
+
+
+def _bad_dictionaries(file: PackFile, dictionaries: Sequence[PackDictionary]) -> Iterator[str]:
+    """Yield what is wrong with the copies of the dictionaries of a pack."""
+    for place in dictionaries:
+        for offset in place.offsets if place is not UNKNOWN else ():
+            try:
+                data = file.read(offset, place.length)
+            except OSError as error:
+                yield f"dictionary {place.key} cannot be read at byte {offset}: {error.strerror or error}"
+                continue
+            if sha256(data).digest() != place.digest:
+                yield f"a copy of dictionary {place.key} is damaged at byte {offset}"
 
 
 def _read(found: PackScan, file: PackFile, limit: int | None) -> None:
