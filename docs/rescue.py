@@ -26,6 +26,10 @@ Every batch starts and ends on a multiple of 4096. Its **segment** is its table 
 the segment is. To find a footer, look at the 64 bytes before each multiple of 4096, from the end of the pack to its
 beginning. A footer has a checksum over the container's id, the pack's id and its own offset, which nothing else has.
 All numbers are little-endian and unsigned. **Size** is the raw bytes of an object, **length** its stored bytes.
+
+Small zstd objects may need a **dictionary**, which is among the stored bytes of the same pack, twice. The table of
+contents of the batch that brought it there has its place and its SHA-256. The dictionaries of a pack are numbered from
+0; an object of the codec 16 + k needs number k.
 """
 
 from __future__ import annotations
@@ -36,15 +40,17 @@ import re
 import struct
 import subprocess
 import sys
+import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 ALIGNMENT = 4096
 FRAME_SIZE = 1 << 20  # objects larger than this are stored in frames of this size
 BLOCK_SIZE = 1 << 16  # of a segment, each with a CRC-32
 RAW, ZLIB, ZSTD = 0, 1, 2  # the codecs
 CODEC_NAMES = {RAW: "raw", ZLIB: "zlib", ZSTD: "zstd"}
+DICTIONARY = 16  # the codec of a zstd object that needs dictionary 0 of its pack; the next needs 1, and so on
 FRAMED, TOMBSTONE = 1, 2  # the flags of a record
 
 PACK_HEADER = struct.Struct("<8sH6x16sQ8x")  # magic, version, container id, pack id; then 16 bytes of SHA-256
@@ -52,6 +58,7 @@ FOOTER = struct.Struct("<8sHHIQQQQ")  # magic, version, 0, entries, batch, segme
 SEGMENT_HEADER = struct.Struct("<8sHHIQQIII4x")  # magic, version, 0, block size or length of the zlib stream, entries,
 # tombstones, CRC, dictionaries, number of the first; then 16 bytes of SHA-256
 RECORD = struct.Struct("<24sQQQIIBB")  # key bytes 8 to 32, offset, length, size, pack id, CRC, codec, flags
+PLACE = struct.Struct("<32sQQQ")  # of a dictionary: its SHA-256, length, offset, offset of the second copy
 TRAILER = struct.Struct("<IIQII")  # of a compressed loose object: 0x184D2A50, 16, size, flags, CRC
 
 KEY = re.compile(r"[0-9a-f]{64}").fullmatch
@@ -230,16 +237,19 @@ class Table(NamedTuple):
     length: int
     stream: int  # of a compact one, the length of its zlib stream
     crc: int
+    dictionaries: int  # that the batch brought into its pack
+    first: int  # the number of the first of them
 
 
 def read_header(head: bytes) -> Table | None:
     """The header of a segment, if it is one that was written."""
     if head[:8] != b"RSDOSSEG" or hashlib.sha256(head[:48]).digest()[:16] != head[48:64]:
         return None
-    _, version, _, stream, entries, _, crc, dictionaries, _ = SEGMENT_HEADER.unpack(head[:48])
+    _, version, _, stream, entries, _, crc, dictionaries, first = SEGMENT_HEADER.unpack(head[:48])
     if version == 3:
-        return Table(version, entries, 64 + 36 * entries + stream + 56 * dictionaries, stream, crc)
-    return Table(version, entries, segment_length(entries), 0, crc) if version == 2 else None
+        length = 64 + 36 * entries + stream + PLACE.size * dictionaries
+        return Table(version, entries, length, stream, crc, dictionaries, first)
+    return Table(version, entries, segment_length(entries), 0, crc, 0, 0) if version == 2 else None
 
 
 def segment_length(entries: int) -> int:
@@ -349,6 +359,60 @@ def read_batch(file: BinaryIO, pack: Pack, batch: Batch) -> list[Record]:
     return [r for r in records if not r.flags & TOMBSTONE and r.pack_id == pack.pack_id and r.offset in place]
 
 
+# --- dictionaries -----------------------------------------------------------------------------------------------------
+
+
+class Dictionaries:
+    """The dictionaries of all packs. One counts only if its bytes have the SHA-256 that names it."""
+
+    def __init__(self) -> None:
+        self._found: dict[bytes, bytes] = {}  # by their SHA-256
+        self._numbers: dict[tuple[int, int], bytes] = {}  # by pack id and number
+
+    def collect(self, packs: list[Pack]) -> None:
+        """Read what the tables of contents name. A table whose header is damaged names none."""
+        for pack in packs:
+            try:
+                with open(pack.path, "rb") as file:
+                    batches, uncovered = find_batches(file, pack)
+                    for start, end in uncovered:
+                        batches += find_segments(file, start, end)
+                    for batch in batches:
+                        self._collect(file, pack, batch)
+            except (Damaged, OSError):
+                continue  # It is reported when its objects are read.
+
+    def _collect(self, file: BinaryIO, pack: Pack, batch: Batch) -> None:
+        table = read_header(read_at(file, batch.segment, 64))
+        if table is None or not table.dictionaries or table.length != batch.length:
+            return
+        length = PLACE.size * table.dictionaries
+        places = read_at(file, batch.segment + batch.length - length, length)
+        for number, place in enumerate(PLACE.iter_unpack(places), table.first):
+            self._add(file, (pack.pack_id, number), *place)
+
+    def _add(self, file: BinaryIO, name: tuple[int, int], digest: bytes, length: int, *offsets: int) -> None:
+        for offset in offsets:
+            try:
+                data = read_at(file, offset, min(length, FRAME_SIZE))
+            except Damaged:
+                continue
+            if hashlib.sha256(data).digest() == digest:
+                self._found[digest] = data
+        self._numbers.setdefault(name, digest)
+
+    def of(self, record: Record) -> list[bytes]:
+        """Return the dictionaries to try for an object, first the one that it needs.
+
+        The others are for an object whose pack no longer says which one that is. The SHA-256 of the object decides.
+        """
+        if not self._found:
+            raise Damaged("the dictionary that it needs is lost")
+        own = self._found.get(self._numbers.get((record.pack_id, record.codec - DICTIONARY), b""))
+        others = [data for data in self._found.values() if data is not own]
+        return others if own is None else [own, *others]
+
+
 # --- from stored bytes to raw bytes -----------------------------------------------------------------------------------
 
 
@@ -428,10 +492,10 @@ def zstd_framed(file: BinaryIO, record: Record) -> Iterator[bytes]:
 # --- zstd, through whatever door is there -----------------------------------------------------------------------------
 
 
-def zstd(frames: list[bytes], sizes: list[int]) -> list[bytes]:
-    """Return the raw bytes of some zstd frames."""
+def zstd(frames: list[bytes], sizes: list[int], dictionary: bytes = b"") -> list[bytes]:
+    """Return the raw bytes of some zstd frames, which may need a dictionary."""
     try:
-        raws = zstd_door()(frames)
+        raws = zstd_door()(frames, dictionary)
     except Exception as error:  # noqa: BLE001 - each of the modules has exceptions of its own
         raise Damaged(f"zstd: {error}") from None
     raw = b"".join(raws)
@@ -441,37 +505,50 @@ def zstd(frames: list[bytes], sizes: list[int]) -> list[bytes]:
     return [raw[start : start + sizes[i]] for i, start in enumerate(starts)]
 
 
-_door: list[Callable[[list[bytes]], list[bytes]]] = []
+_door: list[Callable[[list[bytes], bytes], list[bytes]]] = []
 
 
-def zstd_door() -> Callable[[list[bytes]], list[bytes]]:
-    """Return a function that decodes zstd frames. It is looked for once."""
+def zstd_door() -> Callable[[list[bytes], bytes], list[bytes]]:
+    """Return a function that decodes zstd frames, with a dictionary unless that is empty. It is looked for once."""
     if not _door:
         _door.append(find_zstd())
     return _door[0]
 
 
-def find_zstd() -> Callable[[list[bytes]], list[bytes]]:
+def find_zstd() -> Callable[[list[bytes], bytes], list[bytes]]:
     for name in ("compression.zstd", "backports.zstd", "pyzstd"):
         try:
             module = __import__(name, fromlist=["decompress"])
         except ImportError:
             continue
-        return lambda frames: [module.decompress(frame) for frame in frames]
+        return lambda frames, dictionary: through_module(module, frames, dictionary)
     try:
         import zstandard
     except ImportError:
         return zstd_program
-    decompressor = zstandard.ZstdDecompressor()
-    return lambda frames: [decompressor.decompress(frame, max_output_size=FRAME_SIZE) for frame in frames]
+    return lambda frames, dictionary: through_zstandard(zstandard, frames, dictionary)
 
 
-def zstd_program(frames: list[bytes]) -> list[bytes]:
+def through_module(module: Any, frames: list[bytes], dictionary: bytes) -> list[bytes]:
+    digested = module.ZstdDict(dictionary) if dictionary else None
+    return [module.decompress(frame, digested) for frame in frames]
+
+
+def through_zstandard(zstandard: Any, frames: list[bytes], dictionary: bytes) -> list[bytes]:
+    decompressor = zstandard.ZstdDecompressor(zstandard.ZstdCompressionDict(dictionary) if dictionary else None)
+    return [decompressor.decompress(frame, max_output_size=FRAME_SIZE) for frame in frames]
+
+
+def zstd_program(frames: list[bytes], dictionary: bytes) -> list[bytes]:
     """All at once: the program decodes frames that stand one after another, and starting it costs milliseconds."""
-    try:
-        done = subprocess.run(["zstd", "-dcq"], input=b"".join(frames), stdout=-1, stderr=-1, check=False)
-    except FileNotFoundError:
-        raise OSError("install the `zstd` program, or the Python module zstandard, and try again") from None
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(dictionary)
+        file.flush()
+        command = ["zstd", "-dcq", *(["-D", file.name] if dictionary else [])]
+        try:
+            done = subprocess.run(command, input=b"".join(frames), stdout=-1, stderr=-1, check=False)
+        except FileNotFoundError:
+            raise OSError("install the `zstd` program, or the Python module zstandard, and try again") from None
     if done.returncode:
         raise OSError(done.stderr.decode(errors="replace").strip())
     return [done.stdout]
@@ -486,12 +563,13 @@ class Extraction:
     Small zstd objects are collected and decoded together, for the sake of the `zstd` program.
     """
 
-    def __init__(self, destination: str, wanted: Iterable[str]) -> None:
+    def __init__(self, destination: str, wanted: Iterable[str], dictionaries: Dictionaries) -> None:
         self.destination = destination
+        self.dictionaries = dictionaries
         self.wanted = set(wanted)
         self.failed: dict[str, str] = {}
         self.count = 0
-        self._waiting: list[tuple[Record, bytes, str]] = []
+        self._waiting: list[tuple[Record, bytes, str, list[bytes]]] = []  # the last: dictionaries to try
         self._waiting_size = 0
 
     def path(self, key: str) -> str:
@@ -502,9 +580,10 @@ class Extraction:
         if (self.wanted and record.key not in self.wanted) or os.path.exists(self.path(record.key)):
             return
         try:
-            if record.codec == ZSTD and not record.flags & FRAMED:
+            if (record.codec == ZSTD or record.codec >= DICTIONARY) and not record.flags & FRAMED:
                 check_crc(file, record)
-                self._waiting.append((record, stored(file, record), where))
+                dictionaries = [b""] if record.codec == ZSTD else self.dictionaries.of(record)
+                self._waiting.append((record, stored(file, record), where, dictionaries))
                 self._waiting_size += record.size
                 if self._waiting_size > 8 * FRAME_SIZE or len(self._waiting) == 4096:
                     self.flush()
@@ -514,17 +593,25 @@ class Extraction:
             self.fail(record, where, str(error))
 
     def flush(self) -> None:
-        """Decode and write the collected objects."""
+        """Decode and write the collected objects, those of one dictionary together."""
         waiting, self._waiting, self._waiting_size = self._waiting, [], 0
-        try:
-            raws = zstd([data for _, data, _ in waiting], [record.size for record, _, _ in waiting])
-        except Damaged:
-            raws = []  # One of them spoils all: they are decoded one by one.
-        for i, (record, data, where) in enumerate(waiting):
+        raws: dict[int, bytes] = {}
+        for first in {dictionaries[0] for _, _, _, dictionaries in waiting}:
+            some = [i for i, (_, _, _, dictionaries) in enumerate(waiting) if dictionaries[0] == first]
             try:
-                self.write(record, [raws[i]] if raws else zstd([data], [record.size]))
-            except Damaged as error:
-                self.fail(record, where, str(error))
+                decoded = zstd([waiting[i][1] for i in some], [waiting[i][0].size for i in some], first)
+            except Damaged:
+                continue  # One of them spoils all: they are decoded one by one.
+            for at, i in enumerate(some):
+                raws[i] = decoded[at]
+        for i, (record, data, where, dictionaries) in enumerate(waiting):
+            for dictionary in dictionaries:
+                try:
+                    raw = raws.pop(i, None)
+                    self.write(record, zstd([data], [record.size], dictionary) if raw is None else [raw])
+                    break
+                except Damaged as error:
+                    self.fail(record, where, str(error))
 
     def write(self, record: Record, parts: Iterable[bytes]) -> None:
         """Write an object, and give it its name if its bytes have the hash of its key."""
@@ -645,7 +732,7 @@ def list_all(container: str, problems: list[str]) -> None:
     for found in walk(packs, problems):
         for record in found.records:
             if is_live(record, dead):
-                name = CODEC_NAMES.get(record.codec, str(record.codec))
+                name = CODEC_NAMES.get(ZSTD if record.codec >= DICTIONARY else record.codec, str(record.codec))
                 print(record.key, record.size, name, record.pack_id, record.offset)
     for path, key, codec in find_loose(container):
         try:
@@ -660,8 +747,10 @@ def list_all(container: str, problems: list[str]) -> None:
 
 def extract_all(container: str, destination: str, keys: list[str], problems: list[str]) -> None:
     """Write every object, or those with the keys given, to a directory."""
-    extraction = Extraction(destination, keys)
     packs = find_packs(container, problems)
+    dictionaries = Dictionaries()
+    dictionaries.collect(packs)
+    extraction = Extraction(destination, keys, dictionaries)
     dead = find_tombstones(packs)
     for found in walk(packs, problems):
         for record in found.records:

@@ -20,7 +20,8 @@ from rsdos.pack.scanning import scan
 from rsdos.pack.writer import PackWriter
 from rsdos.storage.local import LocalFile
 from tests.data import key_of, noise, text
-from tests.helpers import ABSENT, ROOT, flip, native
+from tests.dictionaries import records, trained, using
+from tests.helpers import ABSENT, ROOT, flip, manifest_of, native
 
 RESCUE = ROOT / "docs" / "rescue.py"
 
@@ -400,3 +401,70 @@ def test_a_compact_table_without_its_footer_is_found(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "c" / "index")
     assert rescue(tmp_path / "c", "extract", tmp_path / "out").returncode == 0
     assert rescued(tmp_path / "out") == expected(*objects)
+
+
+@pytest.fixture
+def with_dictionaries(tmp_path: Path) -> tuple[Container, dict[str, bytes]]:
+    """Two dictionaries in one pack, and objects beside them that need none."""
+    objects = [*records(60), *records(60, 1), noise(500), text(5000)]
+    with Container.create(tmp_path / "c") as container:
+        with using(trained()):
+            container.insert_many(objects[:60])
+        with using(trained(1)):
+            container.insert_many(objects[60:120])
+        container.insert_many(objects[120:])
+    return container, expected(*objects)
+
+
+@pytest.mark.parametrize("through", ["zstandard", pytest.param("the program", marks=needs_zstd)])
+@pytest.mark.parametrize("damage", ["none", "first copies", "second copies", "an object"])
+def test_objects_that_need_a_dictionary_come_out(
+    with_dictionaries: tuple[Container, dict[str, bytes]], tmp_path: Path, through: str, damage: str
+) -> None:
+    container, objects = with_dictionaries
+    lost = records(60, 1)[7]
+    extent = container.meta(key_of(lost)).extent
+    assert extent is not None
+    if damage == "an object":
+        flip(pack_path(container), extent.offset + 8)
+    if damage.endswith("copies"):
+        for place in manifest_of(container.path).packs[0].dictionaries:
+            flip(pack_path(container), place.offsets[damage == "second copies"] + 50)
+    container.close()
+    shutil.rmtree(container.path / "index")
+    if through == "zstandard":
+        command = [sys.executable, "-I", str(RESCUE), str(container.path), "extract", str(tmp_path / "out")]
+        done = subprocess.run(command, check=False, env={"PATH": ""}, capture_output=True, text=True)
+    else:
+        done = rescue(container.path, "extract", tmp_path / "out")
+    wanted = {key: data for key, data in objects.items() if damage != "an object" or data != lost}
+    assert rescued(tmp_path / "out") == wanted
+    assert (done.returncode, key_of(lost) in done.stderr) == ((1, True) if wanted != objects else (0, False)), (
+        done.stderr
+    )
+
+
+def test_the_list_calls_them_zstd(with_dictionaries: tuple[Container, dict[str, bytes]]) -> None:
+    container, objects = with_dictionaries
+    lines = [line.split() for line in rescue(container.path, "list").stdout.splitlines()]
+    assert {key: codec for key, _, codec, *_ in lines} == {
+        key: container.meta(key).codec.name.lower() for key in objects
+    }
+
+
+@needs_zstd
+def test_an_object_whose_pack_no_longer_says_which_dictionary_it_needs_comes_out(
+    with_dictionaries: tuple[Container, dict[str, bytes]], tmp_path: Path
+) -> None:
+    """The table that brought its dictionary in is damaged; the index has its entry, and another pack the dictionary."""
+    container, objects = with_dictionaries
+    segment_offset = batches(container)[0][1]
+    index = native(container.engine).index
+    sealed = manifest_of(container.path).packs[0]._replace(sealed=True)
+    index.commit(lambda newest: newest.with_pack(sealed), container.engine.durability)
+    more = records(5, 9)
+    with using(trained()):
+        container.insert_many(more)
+    flip(pack_path(container), segment_offset + 20)
+    done = rescue(container.path, "extract", tmp_path / "out")
+    assert rescued(tmp_path / "out") == objects | expected(*more), done.stderr

@@ -13,10 +13,14 @@ import shutil
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from unittest.mock import patch
+
+import zstandard
 
 from rsdos import CompressMode, Container, Place
+from rsdos.codecs.dictionary import Dictionary, KnownDictionaries
 from rsdos.config import Config
 from rsdos.engine.create import make_container
 from rsdos.hashing import SHA256
@@ -24,6 +28,7 @@ from rsdos.index import compact
 from rsdos.index.index import Index
 from rsdos.model import FRAME_SIZE, Copy
 from rsdos.stores.encoding import Encoding
+from rsdos.stores.packed.context import PackedContext
 from rsdos.stores.packed.store import PackedStore
 
 HERE = Path(__file__).parent
@@ -173,6 +178,56 @@ def v2_large_batch(root: Path) -> Expected:
     return expect([*objects[:1100], *small])
 
 
+class Fixed:
+    """A chooser that always chooses the same dictionary."""
+
+    def __init__(self, dictionary: Dictionary) -> None:
+        self._dictionary = dictionary
+
+    def choose(self, payloads: Sequence[bytes], level: int, known: KnownDictionaries) -> Dictionary:
+        return self._dictionary
+
+
+def record(series: int, number: int) -> bytes:
+    """A small document, much like the others of its series."""
+    kind = ("calculation", "structure", "workflow")[number % 3]
+    members = {"series": f"golden {series}", "kind": kind, "number": number, "of": noise(number, 6).hex()}
+    return json.dumps(members).encode()
+
+
+def dictionary_of(series: int) -> Dictionary:
+    return Dictionary(zstandard.train_dictionary(1024, [record(series, number) for number in range(5000)]).as_bytes())
+
+
+def insert_with(container: Container, dictionary: Dictionary, objects: list[bytes]) -> None:
+    """Insert objects, compressed with a dictionary."""
+    with patch.object(PackedContext, "new_chooser", staticmethod(lambda: Fixed(dictionary))):
+        container.insert_many(objects)
+
+
+def two_dictionaries(root: Path, number: int, first: int) -> tuple[Container, list[bytes], list[bytes]]:
+    """Two batches in pack 1, each of a series, with a dictionary of its own; returns the objects of each."""
+    container = make(root, number)
+    series = [[record(first + at, number) for number in range(30)] for at in range(2)]
+    for at, objects in enumerate(series):
+        insert_with(container, dictionary_of(first + at), objects)
+    packed = native_index(container).commits.newest().packs
+    if [len(pack.dictionaries) for pack in packed] != [2]:
+        raise SystemExit("there should be two dictionaries in one pack")
+    return container, series[0], series[1]
+
+
+def v2_dictionaries(root: Path) -> Expected:
+    """Two dictionaries in pack 1; in pack 2 the second of them is the first; objects beside them that need none."""
+    container, one, two = two_dictionaries(root, 0x106, 0)
+    more, raw = [record(1, number) for number in range(100, 130)], [noise(1, 500), b""]
+    index = native_index(container)
+    index.commit(lambda newest: newest.with_pack(newest.packs[0]._replace(sealed=True)), container.engine.durability)
+    insert_with(container, dictionary_of(1), more)
+    container.insert_many(raw)
+    return expect([*one, *two, *more, *raw])
+
+
 # --- damaged ones -----------------------------------------------------------------------------------------------------
 
 
@@ -309,6 +364,19 @@ def damaged_copy(root: Path) -> Expected:
     return expect([*objects, twice, both])
 
 
+def damaged_dictionaries(root: Path) -> Expected:
+    """One bit of the first copy of a dictionary, and of both copies of another: its objects are lost.
+
+    No other golden container has these dictionaries: a process keeps those that it has read.
+    """
+    container, one, two = two_dictionaries(root, 0x20E, 2)
+    path, _ = place(container, one[0])
+    first, second = native_index(container).commits.newest().packs[0].dictionaries
+    for offset in (first.offsets[0], *second.offsets):
+        flip(path, offset + 500)
+    return expect([*one, *two], **{key(data): "DamagedObject" for data in two})
+
+
 def damaged_trailer(root: Path) -> Expected:
     """The size in the trailer of a compressed loose object."""
     good, bad = text(1, 3000), text(2, 3000)
@@ -346,6 +414,7 @@ GOLDEN = {
         v2_zlib_loose,
         v2_many_batches,
         v2_large_batch,
+        v2_dictionaries,
         damaged_manifest,
         damaged_no_manifest,
         damaged_segment_file,
@@ -358,6 +427,7 @@ GOLDEN = {
         damaged_cut_pack,
         damaged_payload,
         damaged_copy,
+        damaged_dictionaries,
         damaged_trailer,
         damaged_config,
         foreign_files,
