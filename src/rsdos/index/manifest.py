@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from operator import itemgetter
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from rsdos.index.dictionaries import PackDictionary, dictionaries_of, dictionary_rows
 from rsdos.model import Counts
 from rsdos.names import LAST_NUMBER, LAST_PACK
 from rsdos.storage.checked_json import decode_document, encode_document
+
+if TYPE_CHECKING:
+    from rsdos.index.dictionaries import PackDictionary
 
 VERSION = 3
 """2, which is read as well, had no dictionaries, and no segment files with a place in a pack."""
@@ -165,6 +167,8 @@ def encode_manifest(manifest: Manifest) -> bytes:
         members[name] = [entry._asdict() for entry in members[name]]
     for row in members["packs"]:
         if dictionaries := row.pop("dictionaries"):
+            from rsdos.index.dictionaries import dictionary_rows
+
             row["dictionaries"] = dictionary_rows(dictionaries)
     # Sixteen manifests of as many segments stay: half of each row is what most segments have.
     members["segments"] = [
@@ -223,7 +227,11 @@ def _rows(members: dict[str, Any], name: str) -> list[dict[str, Any]]:
 def _pack(row: dict[str, Any]) -> PackEntry:
     pack = _entry(PackEntry, row)
     rows = row.get("dictionaries")
-    return pack if rows is None else pack._replace(dictionaries=dictionaries_of(rows, pack.length))
+    if rows is None:
+        return pack
+    from rsdos.index.dictionaries import dictionaries_of  # Most containers have none, and a short command counts.
+
+    return pack._replace(dictionaries=dictionaries_of(rows, pack.length))
 
 
 def _entry(kind: type[_Entry], row: dict[str, Any]) -> _Entry:
