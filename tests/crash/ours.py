@@ -11,6 +11,8 @@ from pathlib import Path
 from rsdos import CompressMode, Container, ObjectNotFound, Place, RsdosError
 from rsdos.config import VERSION, VERSION_1
 from rsdos.maintenance import merge
+from rsdos.model import FRAME_SIZE, Codec, Compression, RecordFlag, Stored
+from rsdos.streams.frames import FrameEncoder
 from tests.crash.operation import Operation
 from tests.crash.operations import OPERATIONS, large_batches
 from tests.crash.subject import Wrong
@@ -157,7 +159,8 @@ class LargeBatches(Ours):
 def _some_of_everything(path: Path, version: int) -> Mapping[str, bytes]:
     """Small objects: loose and packed, raw and compressed, in two packs and several batches; in version 2 merged ones.
 
-    What they hold is not like anything that a format has, so that a byte of one is not taken for one of the other.
+    What they hold is not like anything that a format has, so that a byte of one is not taken for one of the other. In
+    version 2 there is also one of mixed frames, whose stored bytes are as few.
     """
     settings = {"loose_compression": "zstd"} if version == VERSION else {}
     objects = [noise(40, 1), text(900, 2), noise(300, 3), text(700, 4), b"", noise(60, 5), text(500, 6), noise(90, 7)]
@@ -169,7 +172,8 @@ def _some_of_everything(path: Path, version: int) -> Mapping[str, bytes]:
         if version == VERSION:
             deleted = container.insert_many([b"deleted"])
             container.delete(deleted)
-        container.insert_many(objects[6:], to=Place.LOOSE)
+            objects.append(_insert_mixed(container))
+        container.insert_many(objects[6:8], to=Place.LOOSE)
     if version == VERSION_1:
         # As the last to close leaves it: all in one file, which has no checksums.
         with closing(sqlite3.connect(path / "packs.idx")) as connection:
@@ -178,6 +182,20 @@ def _some_of_everything(path: Path, version: int) -> Mapping[str, bytes]:
             (path / name).unlink(missing_ok=True)
     (path / "locks" / "reserve").unlink(missing_ok=True)
     return {key_of(data): data for data in objects}
+
+
+def _insert_mixed(container: Container) -> bytes:
+    """Insert an object of a short zstd frame and a short raw frame, which only the lower floors make. Return it."""
+    frames = [b"mixed" * (FRAME_SIZE // 5) + b"!", noise(30, 10)]
+    encoder = FrameEncoder(Compression(Codec.MIXED, 1))
+    stored = b"".join([*(bytes(encoder.add(frame)) for frame in frames), encoder.finish()])
+    data = b"".join(frames)
+    form = Stored(encoder.codec, RecordFlag.FRAMED, len(stored), len(data))
+    with container.engine.packed.writer() as writer:
+        writer.add_stored(bytes.fromhex(key_of(data)), form, [stored])
+        writer.commit()
+    assert container.meta(key_of(data)).codec is Codec.MIXED
+    return data
 
 
 def _assert_no_legacy_leftovers(path: Path) -> None:
