@@ -48,9 +48,9 @@ from typing import Any, BinaryIO, NamedTuple
 ALIGNMENT = 4096
 FRAME_SIZE = 1 << 20  # objects larger than this are stored in frames of this size
 BLOCK_SIZE = 1 << 16  # of a segment, each with a CRC-32
-RAW, ZLIB, ZSTD = 0, 1, 2  # the codecs
-CODEC_NAMES = {RAW: "raw", ZLIB: "zlib", ZSTD: "zstd"}
 DICTIONARY = 16  # the codec of a zstd object that needs dictionary 0 of its pack; the next needs 1, and so on
+RAW, ZLIB, ZSTD, MIXED = 0, 1, 2, 3  # the codecs
+CODEC_NAMES = {RAW: "raw", ZLIB: "zlib", ZSTD: "zstd", MIXED: "mixed"}
 FRAMED, TOMBSTONE = 1, 2  # the flags of a record
 
 PACK_HEADER = struct.Struct("<8sH6x16sQ8x")  # magic, version, container id, pack id; then 16 bytes of SHA-256
@@ -426,6 +426,8 @@ def raw_parts(file: BinaryIO, record: Record) -> Iterator[bytes]:
             yield from zstd([stored(file, record)], [record.size])
     elif record.codec == ZLIB:
         yield from inflate(file, record)
+    elif record.codec == MIXED:
+        yield from mixed(file, record)
     elif record.codec == RAW:
         # After the bytes of a framed object comes a table of checksums, which is not needed to read all of it.
         yield from ranges(file, record.offset, record.size)
@@ -470,23 +472,46 @@ def inflate(file: BinaryIO, record: Record) -> Iterator[bytes]:
 
 def zstd_framed(file: BinaryIO, record: Record) -> Iterator[bytes]:
     """The stored bytes are zstd frames, one for each MiB, and a seek table: 12 bytes for each frame between 8 and 9."""
-    count = -(-record.size // FRAME_SIZE)
-    table_length = 8 + 12 * count + 9
-    if not 0 < table_length < record.length:
-        raise Damaged("there is no room for its seek table")
-    table = read_at(file, record.offset + record.length - table_length, table_length)
-    at = record.offset
-    frames, sizes = [], []
-    for i in range(count):
-        length, size, _ = struct.unpack_from("<III", table, 8 + 12 * i)
+    table = frame_table(file, record, 8, 12, 9)
+    pieces = [struct.unpack_from("<II", table, 8 + 12 * i) for i in range((len(table) - 17) // 12)]
+    yield from frames(file, record.offset, [(length, size, True) for length, size in pieces])
+
+
+def mixed(file: BinaryIO, record: Record) -> Iterator[bytes]:
+    """The stored bytes are frames of a MiB, raw ones and shorter zstd ones, and a table: 8 bytes for each, and 16."""
+    table = frame_table(file, record, 0, 8, 16)
+    pieces = []
+    for i in range((len(table) - 16) // 8):
+        (length,) = struct.unpack_from("<I", table, 8 * i)
+        size = min(FRAME_SIZE, record.size - i * FRAME_SIZE)
+        pieces.append((length, size, length != size))
+    yield from frames(file, record.offset, pieces)
+
+
+def frame_table(file: BinaryIO, record: Record, before: int, each: int, behind: int) -> bytes:
+    """The table at the end of the stored bytes, so many bytes for each frame, and before and behind all of them."""
+    length = before + each * -(-record.size // FRAME_SIZE) + behind
+    if not 0 < length < record.length:
+        raise Damaged("there is no room for its table of frames")
+    return read_at(file, record.offset + record.length - length, length)
+
+
+def frames(file: BinaryIO, offset: int, pieces: list[tuple[int, int, bool]]) -> Iterator[bytes]:
+    """The raw bytes of frames one after another: the length of each, its size, and whether it is zstd or raw."""
+    waiting, sizes = [], []
+    for i, (length, size, is_zstd) in enumerate(pieces):
         if size > FRAME_SIZE or length > FRAME_SIZE + FRAME_SIZE // 8:
-            raise Damaged("the seek table makes no sense")
-        frames.append(read_at(file, at, length))
-        sizes.append(size)
-        at += length
-        if len(frames) == 8 or i == count - 1:
-            yield from zstd(frames, sizes)
-            frames, sizes = [], []
+            raise Damaged("its table of frames makes no sense")
+        piece = read_at(file, offset, length)
+        offset += length
+        if is_zstd:
+            waiting.append(piece)
+            sizes.append(size)
+        if waiting and (not is_zstd or len(waiting) == 8 or i == len(pieces) - 1):
+            yield from zstd(waiting, sizes)
+            waiting, sizes = [], []
+        if not is_zstd:
+            yield piece
 
 
 # --- zstd, through whatever door is there -----------------------------------------------------------------------------

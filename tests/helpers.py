@@ -11,14 +11,18 @@ from contextlib import suppress
 from pathlib import Path
 
 from rsdos import Container
+from rsdos.codecs.spec import parse_compression
 from rsdos.engine.engine import Engine
 from rsdos.index.manifest import Manifest
-from rsdos.model import FRAME_SIZE
+from rsdos.model import FRAME_SIZE, Codec, Compression
 from rsdos.stores.packed.store import PackedStore
 from tests.data import key_of, noise, text
 from tests.patience import HANG
 
 ROOT = Path(__file__).resolve().parent.parent
+
+SHELL = '#!/bin/sh\n[ "$1" = -l ] && shift 2\nshift\nexec sh -c "$*"\n'
+"""A remote shell that runs what it is told here, whatever the host is called."""
 
 ABSENT = "0" * 63 + "1"
 """A key that no test has the object of."""
@@ -224,3 +228,8 @@ def open_descriptors() -> Iterator[str]:
             yield os.readlink(f"/proc/self/fd/{name}")
         except FileNotFoundError:
             continue
+
+
+def compression_of(spec: str) -> Compression:
+    """The compression of a specification, or "mixed": frames of which each is raw or zstd."""
+    return Compression(Codec.MIXED, 1) if spec == "mixed" else parse_compression(spec)

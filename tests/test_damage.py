@@ -261,12 +261,14 @@ def test_exchanged_packs_are_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", Place)
-@pytest.mark.parametrize("compress", [CompressMode.NO, CompressMode.YES])
-@pytest.mark.parametrize("size", [500, 30_000, FRAME_SIZE + 500])
+@pytest.mark.parametrize("compress", [CompressMode.NO, CompressMode.YES, CompressMode.AUTO])
+@pytest.mark.parametrize("size", [500, 30_000, FRAME_SIZE + 5000])
 def test_a_flipped_bit_anywhere_in_an_object_is_found(
     tmp_path: Path, place: Place, compress: CompressMode, size: int
 ) -> None:
     data = text(size)
+    if compress is CompressMode.AUTO and size > FRAME_SIZE:  # Mixed, in a pack.
+        data = noise(FRAME_SIZE) + text(size - FRAME_SIZE)
     spec = "none" if compress is CompressMode.NO else "zstd"
     with Container.create(tmp_path / "container", loose_compression=spec) as container:
         key = container.insert_many([data], to=place, compress=compress)[0]

@@ -95,6 +95,18 @@ def test_codecs_mixed_in_one_pack_and_loose_objects_beside_it(tmp_path: Path) ->
     assert rescued(tmp_path / "out") == expected(*packed, *loose)
 
 
+@needs_zstd
+def test_mixed_frames(tmp_path: Path) -> None:
+    payloads = [noise(2 * FRAME_SIZE, 1) + text(10 * FRAME_SIZE, 2) + noise(FRAME_SIZE, 3) + text(70_000, 4)]
+    with Container.create(tmp_path / "c") as container:
+        (key,) = container.insert_many(payloads)
+        assert container.meta(key).codec is Codec.MIXED
+    assert f"{key} {len(payloads[0])} mixed 1 " in rescue(tmp_path / "c", "list").stdout
+    done = rescue(tmp_path / "c", "extract", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert rescued(tmp_path / "out") == expected(*payloads)
+
+
 @pytest.mark.parametrize("prefix_length", [0, 2, 5])
 @pytest.mark.parametrize("compression", ["zlib", pytest.param("zstd", marks=needs_zstd)])
 def test_compressed_loose_objects(tmp_path: Path, compression: str, prefix_length: int) -> None:

@@ -50,6 +50,8 @@ class Codec(IntEnum):
     RAW = 0
     ZLIB = 1
     ZSTD = 2
+    MIXED = 3
+    """Frames, each of them raw or a zstd frame: an object of more than one frame, in a pack of version 2."""
 
 
 FIRST_DICTIONARY = 16

@@ -116,6 +116,27 @@ def tree(top: Path, count: int) -> dict[str, bytes]:
     return contents
 
 
+def test_a_list_says_of_each_object_what_inspect_says(run: Run, tmp_path: Path) -> None:
+    contents = tree(tmp_path / "tree", 150)
+    run("init")
+    run("add-files", "-r", "tree")
+    with Container(tmp_path / "container") as container:
+        container.insert_many([b"loose", contents.popitem()[1]], to="loose")
+    for place in ((), ("--loose",), ("--packed",)):
+        documents = [json.loads(line) for line in run("list", "--long", "--json", *place).stdout.splitlines()]
+        keys = [document["key"] for document in documents]
+        assert keys == run("list", *place).stdout.split()
+        assert [{"key": key} for key in keys] == list(
+            map(json.loads, run("list", "--json", *place).stdout.splitlines())
+        )
+        for line, document in zip(run("list", "--long", *place).stdout.splitlines(), documents, strict=True):
+            members = ("key", "size", "length", "codec", "place")
+            assert line.split() == [str(document[member]) for member in members]
+            with Container(tmp_path / "container") as container:
+                extent = container.meta(document["key"]).extent
+            assert place == ("--loose",) or document["extent"] == (extent and extent._asdict())
+
+
 @pytest.mark.parametrize("compress", ["no", "yes", "auto", "keep"])
 def test_a_tree_goes_in_and_comes_out(run: Run, tmp_path: Path, compress: str) -> None:
     contents = tree(tmp_path / "tree", 150)
@@ -206,6 +227,56 @@ def test_optimize_pack(run: Run, tmp_path: Path) -> None:
     assert [(copy["place"], copy["codec"]) for copy in copies] == [("packed", "raw"), ("loose", "raw")]
     report = json.loads(run("optimize", "pack", "--json").stdout)
     assert (report["objects"], report["known"], report["cleaned"]) == (0, 1, 1)
+
+
+def codecs_of(run: Run, *contents: bytes) -> list[str]:
+    copies = [json.loads(run("inspect", "object", key_of(data), "--json").stdout)["copies"] for data in contents]
+    return [copy["codec"] for own in copies for copy in own]
+
+
+def test_a_named_compression_is_for_all_objects(run: Run, tmp_path: Path) -> None:
+    contents = [b"tiny", random.Random(1).randbytes(5000)]
+    for name, data in zip(("one", "two"), contents, strict=True):
+        (tmp_path / name).write_bytes(data)
+    run("init")
+    run("add-files", "one", "--compress", "yes")
+    assert codecs_of(run, contents[0]) == ["zstd"]
+    run("add-files", "two")
+    run("optimize", "pack")
+    assert codecs_of(run, *contents) == ["zstd", "raw"]
+    run("optimize", "repack", "--compression", "zstd:3", "--compress", "auto")
+    assert codecs_of(run, *contents) == ["raw", "raw"]
+    run("optimize", "repack", "--compression", "zstd:3")
+    assert codecs_of(run, *contents) == ["zstd", "zstd"]
+    run("init", "other")
+    run("transfer", "container", "other", "--compression", "zlib")
+    assert codecs_of(lambda *arguments: run("-p", "other", *arguments), *contents) == ["zlib", "zlib"]
+
+
+def test_loose_objects_are_all_compressed_on_request(run: Run, tmp_path: Path) -> None:
+    data = random.Random(1).randbytes(5000)
+    (tmp_path / "one").write_bytes(data)
+    run("init")
+    run("add-files", "one")
+    run("optimize", "pack", "--compress", "yes")
+    assert codecs_of(run, data) == ["zstd"]
+    assert "--no-compress" in run("optimize", "pack", "--compress", "yes", "--no-compress", code=2).stderr
+
+
+def test_what_is_stored_already_is_not_compressed_and_a_note_says_so(run: Run, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).write_bytes(name.encode() * 1000)
+    run("init")
+    run("add-files", "one", "--to", "packed", "--compress", "no")
+    done = run("add-files", "one", "two", "--compress", "yes")
+    assert done.stderr == (
+        "rsdos: note: 1 file had been stored before, in a form that stays; "
+        "`rsdos optimize repack --compression` changes it\n"
+    )
+    assert codecs_of(run, b"one" * 1000, b"two" * 1000) == ["raw", "zstd"]
+    assert run("add-files", "one", "--compress", "yes", "--quiet").stderr == ""
+    (tmp_path / "three").write_bytes(b"three" * 1000)
+    assert run("add-files", "three", "--compress", "yes").stderr == ""
 
 
 def test_a_damaged_loose_object_is_named_and_left(run: Run, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from rsdos import Container, InvalidKey, InvalidOption, InvalidSource, ObjectNotFound, UnreadableSource
-from rsdos.model import FRAME_SIZE, Missing, Place, Source
+from rsdos.model import FRAME_SIZE, Missing, ObjectMeta, Place, Source
 from rsdos.protocols import ObjectStore
 from rsdos.storage.memory import MemoryStorage
 from rsdos.stores.base import Store
@@ -213,6 +213,21 @@ def test_a_duplicate_takes_no_space(plain: ObjectStore, tmp_path: Path) -> None:
 
 
 # Of more than 1,024 it is found out in another way.
+@pytest.mark.parametrize("settings", _SETTINGS)
+def test_lists_of_metadata_say_what_is_said_one_by_one(tmp_path: Path, settings: str) -> None:
+    with Container.create(tmp_path / "container", **_SETTINGS[settings]) as container:
+        both, *packed = objects_of_all_sizes().values()
+        container.insert_many([both, *packed])
+        container.insert(both, to=Place.LOOSE)
+        loose = container.insert(b"loose", to=Place.LOOSE)
+        engine = container.engine
+        for store in (engine.objects, engine.loose, engine.packed):
+            metas = [cast(ObjectMeta, meta) for metas in store.meta_lists() for meta in metas]
+            assert sorted(meta.key for meta in metas) == sorted(store) == sorted(set(store))
+            assert [store.meta(meta.key) for meta in metas] == metas
+        assert loose in [key for keys in engine.objects.key_lists() for key in keys]
+
+
 @pytest.mark.parametrize("times", [3, 700])
 def test_each_key_is_yielded_once(plain: ObjectStore, times: int) -> None:
     keys = plain.insert_many([b"a", b"b"])

@@ -19,10 +19,7 @@ from rsdos.maintenance.backup.generations import Generations
 from rsdos.maintenance.check.verify_all import verify_all
 from rsdos.progress import SILENCE
 from tests.crash.operation import BASE, NEW, Ack, Operation
-from tests.helpers import tree
-
-_SHELL = '#!/bin/sh\n[ "$1" = -l ] && shift 2\nshift\nexec sh -c "$*"\n'
-"""A remote shell that runs what it is told here, whatever the host is called."""
+from tests.helpers import SHELL, tree
 
 _LATER = {key: data for key, data in NEW.items() if len(data) < 1 << 20}
 
@@ -30,7 +27,7 @@ _LATER = {key: data for key, data in NEW.items() if len(data) < 1 << 20}
 def _prepare(path: Path, version: int, *, far: bool = False) -> None:
     path.mkdir()
     shell = path / "shell"
-    shell.write_text(_SHELL)
+    shell.write_text(SHELL)
     shell.chmod(0o755)
     with Container.create(path / "source", container_version=version, pack_size_target=6000) as container:
         objects = list(BASE.values())

@@ -31,7 +31,14 @@ from tests.helpers import flip, native
 
 Prepare = Callable[[Path], None]
 
-STREAMS = {key_of(data): data for data in (noise(3 * FRAME_SIZE + 5, 8), text(2 * FRAME_SIZE + 7, 9))}
+STREAMS = {
+    key_of(data): data
+    for data in (
+        noise(3 * FRAME_SIZE + 5, 8),
+        text(2 * FRAME_SIZE + 7, 9),
+        noise(FRAME_SIZE, 10) + text(FRAME_SIZE + 3, 11),
+    )
+}
 
 
 def base(path: Path, version: int = 2, **settings: object) -> None:

@@ -219,6 +219,33 @@ def test_a_worker_that_is_killed_is_an_error(container: Container, tmp_path: Pat
     assert issubclass(WorkerDied, ChildProcessError)
 
 
+BROKEN_OFF = """
+import os, gc
+from rsdos import Container
+container = Container("container")
+container.close()
+gc.collect()
+before = os.listdir("/dev/fd")
+def tell(files):
+    raise KeyboardInterrupt
+try:
+    container.add_tree("tree", jobs=2, tell=tell)
+except KeyboardInterrupt:
+    pass
+container.close()
+assert os.listdir("/dev/fd") == before, (os.listdir("/dev/fd"), before)
+assert open("/proc/thread-self/children").read() == "", "a worker is left"
+print(len(os.listdir("container/sandbox")))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no /proc")
+def test_a_call_that_is_broken_off_leaves_no_worker_and_no_descriptor(container: Container, tmp_path: Path) -> None:
+    make_tree(tmp_path / "tree", 300)
+    done = run_program(tmp_path, BROKEN_OFF)
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+
+
 FAILURE = """
 import os
 from rsdos import Container

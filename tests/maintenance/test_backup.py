@@ -31,6 +31,7 @@ from tests.data import key_of, noise, text
 from tests.helpers import (
     NOBODY,
     ROOT,
+    SHELL,
     assert_holds,
     child_environment,
     flip,
@@ -474,7 +475,7 @@ print(len(list(container.list_all_objects())))
 def shell(tmp_path: Path) -> Path:
     """A remote shell that runs what it is told here, whatever the host is called."""
     path = tmp_path / "shell"
-    path.write_text('#!/bin/sh\n[ "$1" = -l ] && shift 2\nshift\nexec sh -c "$*"\n')
+    path.write_text(SHELL)
     path.chmod(0o755)
     return path
 

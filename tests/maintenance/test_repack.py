@@ -101,14 +101,45 @@ def test_another_compression(compression: str, store: Container) -> None:
             run(store, RepackOptions(compression))
         return
     objects = list(OBJECTS.values())
-    keys = store.insert_many(objects[:3], compress=CompressMode.YES)
+    keys = store.insert_many(objects[:3])
     keys += store.insert_many(objects[3:], compress=CompressMode.NO)
     report = run(store, RepackOptions(compression))
     assert (report.objects, report.damaged) == (len(OBJECTS), ())
     assert_holds(Container(store.path), OBJECTS)
-    codecs = {store.meta(keys[2]).codec, store.meta(keys[4]).codec}
+    codecs = {store.meta(key).codec for key in keys}
     assert codecs == {{"none": Codec.RAW, "zlib": Codec.ZLIB, "zstd:+3": Codec.ZSTD}[compression]}
     assert all(store.engine.packed.verify_many([bytes.fromhex(key) for key in keys]))
+
+
+def test_a_compression_for_what_becomes_clearly_smaller_alone(container: Container) -> None:
+    keys = container.insert_many(OBJECTS.values(), compress=CompressMode.NO)
+    mixed = container.insert_many([noise(FRAME_SIZE) + text(2 * FRAME_SIZE)], compress=CompressMode.NO)
+    run(container, RepackOptions("zstd:+3", compress=CompressMode.AUTO))
+    codecs = {key: container.meta(key).codec for key in keys + mixed}
+    assert codecs[key_of(noise(5000))] is Codec.RAW
+    assert codecs[key_of(text(3000))] is codecs[key_of(text(FRAME_SIZE + 5))] is Codec.ZSTD
+    assert codecs[mixed[0]] is Codec.MIXED
+
+
+def test_mixed_frames_are_copied_as_they_are_and_compressed_as_a_whole_on_request(container: Container) -> None:
+    data = noise(FRAME_SIZE) + text(2 * FRAME_SIZE) + noise(70)
+    key, gone = container.insert_many([data, noise(80)])
+    stored = stored_bytes(container, key)
+    container.delete([gone])
+    run(container, RepackOptions(min_dead=0))
+    assert stored_bytes(container, key) == stored
+    assert container.meta(key).codec is Codec.MIXED
+    for compression, codec in (("zstd", Codec.ZSTD), ("none", Codec.RAW), ("zlib", Codec.ZLIB)):
+        run(container, RepackOptions(compression))
+        assert container.meta(key).codec is codec
+        assert Container(container.path).extract(key) == data
+
+
+def stored_bytes(container: Container, key: str) -> bytes:
+    extent = container.meta(key).extent
+    assert extent is not None
+    pack = (container.path / "packed" / f"{extent.pack_id:010d}.pack").read_bytes()
+    return pack[extent.offset : extent.offset + extent.length]
 
 
 def test_stored_bytes_are_copied_as_they_are(store: Container) -> None:

@@ -18,13 +18,16 @@ from rsdos import CompressMode, Container, ContainerExists, ContainerReplaced, I
 from rsdos.maintenance import transfer
 from rsdos.maintenance.migrate import migrate
 from rsdos.maintenance.migrate.migrate import MigrateOptions, MigrateReport
-from rsdos.model import FRAME_SIZE, Place
+from rsdos.model import FRAME_SIZE, Codec, Place
 from tests.data import key_of, noise, text
 from tests.helpers import child_environment, tree
 
+MIXED = noise(FRAME_SIZE, 9) + text(50_000, 10)
 OBJECTS = [
     b"",
-    *(noise(3000, seed) for seed in range(20)),
+    *(noise(3000, seed) for seed in range(4)),
+    MIXED,
+    *(noise(3000, seed) for seed in range(4, 20)),
     *(text(3000 + seed, seed) for seed in range(20)),
     noise(2 * FRAME_SIZE + 9, 7),
     text(2 * FRAME_SIZE + 9, 8),
@@ -115,7 +118,7 @@ def test_recompressed_when_asked(tmp_path: Path) -> None:
     with Container(tmp_path / "a") as container:
         assert container.config.compression == "zstd:3"
         metas = [container.meta(key_of(data)) for data in OBJECTS]
-        assert {meta.codec.name for meta in metas} == {"RAW", "ZSTD"}
+        assert {meta.codec for meta in metas} == {Codec.ZSTD}
     assert_whole(tmp_path / "a", 2)
 
 
@@ -351,6 +354,60 @@ def test_between_any_two(tmp_path: Path, there: str, here: str) -> None:
         copy(source, target, keys=["0" * len(keys[0])])
     with pytest.raises(InvalidOption):
         copy(source, source)
+
+
+@pytest.mark.parametrize("compression", [None, "zstd:19", "none"])
+def test_a_transfer_copies_the_stored_bytes_of_large_objects(tmp_path: Path, compression: str | None) -> None:
+    source, target = Container.create(tmp_path / "a"), Container.create(tmp_path / "b", compression="none")
+    large = [MIXED, text(2 * FRAME_SIZE + 9, 8), noise(2 * FRAME_SIZE + 9, 7)]
+    keys = source.insert_many(large)
+    before = [(source.meta(key).codec, source.meta(key).length) for key in keys]
+    assert [codec for codec, _ in before] == [Codec.MIXED, Codec.ZSTD, Codec.RAW]
+    report, _ = copy(source, target, compression=compression)
+    assert report.objects == len(large)
+    after = [(target.meta(key).codec, target.meta(key).length) for key in keys]
+    if compression is None:
+        assert report.copied == len(large)
+        assert after == before
+    else:
+        assert report.copied == 0
+        assert {codec for codec, _ in after} == {Codec.RAW if compression == "none" else Codec.ZSTD}
+    assert [target.extract(key) for key in keys] == large
+
+
+def test_a_large_object_whose_stored_bytes_are_damaged_is_not_copied(tmp_path: Path) -> None:
+    source, target = Container.create(tmp_path / "a"), Container.create(tmp_path / "b")
+    bad, good = source.insert_many([MIXED, text(2 * FRAME_SIZE + 9, 8)])
+    extent = source.meta(bad).extent
+    assert extent is not None
+    for offset in (10, FRAME_SIZE + 50, extent.length - 20):
+        with (tmp_path / "a" / "packed" / "0000000001.pack").open("r+b") as pack:
+            pack.seek(extent.offset + offset)
+            byte = pack.read(1)[0]
+            pack.seek(extent.offset + offset)
+            pack.write(bytes([byte ^ 1]))
+            pack.flush()
+            report, _ = copy(Container(tmp_path / "a"), target)
+            assert [key for key, _ in report.damaged] == [bad]
+            pack.seek(extent.offset + offset)
+            pack.write(bytes([byte]))
+    assert set(target) == {good}
+    assert copy(Container(tmp_path / "a"), target)[0].copied == 1
+    assert target.extract(bad) == MIXED
+
+
+def test_a_compression_is_for_all_objects_or_for_those_that_become_smaller(tmp_path: Path) -> None:
+    source = Container.create(tmp_path / "a")
+    keys = source.insert_many([b"tiny", noise(3000), text(5000), MIXED])
+    forced, chosen = Container.create(tmp_path / "b"), Container.create(tmp_path / "c")
+    copy(source, forced, compression="zstd:3")
+    assert [forced.meta(key).codec for key in keys] == [Codec.ZSTD] * 4
+    copy(source, chosen, compression="zstd:3", compress=CompressMode.AUTO)
+    assert [chosen.meta(key).codec for key in keys] == [Codec.RAW, Codec.RAW, Codec.ZSTD, Codec.MIXED]
+    for path, in_place in ((tmp_path / "d", False), (tmp_path / "b", True)):
+        run(Container(tmp_path / "b"), 1, None if in_place else path, "zlib:1")
+        with Container(path) as migrated:
+            assert [migrated.meta(key).codec for key in keys] == [Codec.ZLIB] * 4
 
 
 def test_a_transfer_continues_after_a_damaged_object(tmp_path: Path) -> None:

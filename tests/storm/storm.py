@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import io
 import os
 import random
 import shutil
@@ -20,19 +21,22 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from hashlib import sha256
+from multiprocessing import resource_tracker
 from pathlib import Path
 from types import FrameType
 
 from rsdos import Container, Place
+from rsdos.compat.disk_objectstore import CompressMode
+from rsdos.compat.disk_objectstore import Container as DropIn
 from rsdos.maintenance import merge, optimize, retain, transfer
-from rsdos.maintenance.backup import backup, restore
+from rsdos.maintenance.backup import backup, remote, restore
 from rsdos.maintenance.migrate import migrate
 from rsdos.maintenance.repair import index as repair_index
 from rsdos.maintenance.repair import objects as repair_objects
 from rsdos.storage import locks
-from tests.helpers import flip
+from tests.helpers import SHELL, flip
 from tests.patience import HANG
 
 
@@ -52,6 +56,10 @@ def opened() -> list[str]:
     return sorted(os.listdir("/dev/fd"))
 
 
+def children() -> set[int]:
+    return set(map(int, Path("/proc/thread-self/children").read_text().split()))
+
+
 class Storm:
     """One container, and what was acknowledged of it."""
 
@@ -63,9 +71,14 @@ class Storm:
         self.landed = self.controls = self.attempts = self.others = 0
         self.scratch = path.with_name(f"{path.name}, scratch")
         self.backups = path.with_name(f"{path.name}, backups")
+        self.shell = path.with_name("shell")  # rsync takes a blank in it for the end of the program.
+        self.shell.write_text(SHELL)
+        self.shell.chmod(0o755)
         self.copies: list[tuple[Path, dict[str, bytes]]] = []
         """The newest backups, and what was there."""
         self.unfinished: Path | None = None
+        self.before: set[int] = set()
+        """The child processes that were there before an operation."""
 
     def data(self, size: int) -> bytes:
         return self.random.randbytes(size)
@@ -121,6 +134,30 @@ class Storm:
         path.write_bytes(data)
         self.kept[self.container.insert(path)] = data
 
+    def add_tree(self) -> None:
+        """A hundred files go to a pack, and may have two processes; before the end nobody knows what is stored."""
+        tree = self.beside("tree")
+        tree.mkdir()
+        some = [self.data(700) for _ in range(120)]
+        for number, data in enumerate(some):
+            (tree / str(number)).write_bytes(data)
+        report = self.container.add_tree(tree, jobs=self.random.choice((1, 2)))
+        assert not report.refused
+        self.kept |= {sha256(data).hexdigest(): data for data in some}
+
+    def drop_in(self) -> None:
+        """What AiiDA calls: version 1 or 2, through the names of disk-objectstore."""
+        some = [self.data(400) for _ in range(20)]
+        with DropIn(self.path) as container:
+            keys = [container.add_object(some[0]), container.add_streamed_object(io.BytesIO(some[1]))]
+            keys += container.add_objects_to_pack(some[2:], compress=self.random.choice((False, True)))
+            self.kept |= dict(zip(keys, some, strict=True))
+            container.pack_all_loose(compress=CompressMode.AUTO)
+            with container.get_objects_stream_and_meta(keys) as streams:
+                for key, stream, _ in streams:
+                    assert stream and stream.read() == self.kept[key]
+            container.clean_storage()
+
     def optimize(self) -> None:
         engine = self.container.engine
         optimize.execute(engine, optimize.plan(engine, optimize.OptimizeOptions()))
@@ -145,6 +182,15 @@ class Storm:
         options = backup.BackupOptions(str(self.backups))
         report = backup.execute(engine, backup.plan(engine, options))
         self.copies.append((Path(report.generation), dict(self.kept)))
+
+    def back_up_elsewhere(self) -> None:
+        """To another machine, which is this one: rsync and a shell run what they would run there."""
+        engine = self.container.engine
+        ways = remote.RemotePrograms(shell=str(self.shell))
+        place = self.path.with_name(f"{self.path.name}, elsewhere")
+        report = remote.execute(engine, remote.plan(engine, backup.BackupOptions(f"me@elsewhere:{place}"), ways), ways)
+        assert report.is_good
+        self.has_all(place / Path(report.generation).name, self.kept)
 
     def restore(self) -> None:
         if not self.copies or not self.copies[-1][0].exists():
@@ -203,7 +249,16 @@ class Storm:
         return [
             *(self.loose, self.packed, self.loose_many, self.write, self.add_files, self.read, self.delete),
             *(self.pack, self.clean, self.repack, self.optimize, self.merge, self.retain, self.validate),
-            *(self.back_up, self.restore, self.transfer, self.migrate, self.migrate_in_place),
+            *(
+                self.add_tree,
+                self.drop_in,
+                self.back_up,
+                self.back_up_elsewhere,
+                self.restore,
+                self.transfer,
+                self.migrate,
+                self.migrate_in_place,
+            ),
             *(self.repair_index, self.repair_objects),
         ]
 
@@ -223,6 +278,7 @@ class Storm:
         self.container.close()
         now = opened()
         assert now == before, f"{what}: descriptors {set(now) ^ set(before)}"
+        self.wait_for(children() - self.before)
         for thread in threading.enumerate():
             if thread is not threading.current_thread():
                 thread.join(HANG)  # It was told to end; who was interrupted has not waited for that.
@@ -237,6 +293,17 @@ class Storm:
         if self.random.random() < 0.1:
             self.others += 1
             self.another_process(what)
+
+    def wait_for(self, ending: set[int]) -> None:
+        """Let child processes end: those of an operation that was interrupted were told to.
+
+        Python itself reaps one whose `Popen` was interrupted only when it starts the next.
+        """
+        signal.setitimer(signal.ITIMER_REAL, HANG)
+        for child in ending:
+            with suppress(ChildProcessError):
+                os.waitpid(child, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
     def another_process(self, what: str) -> None:
         """It can do everything at once: nothing is held."""
@@ -268,7 +335,7 @@ class Storm:
         operation = self.random.choice(self.operations())
         self.container.close()
         gc.collect()
-        before, threads = opened(), threading.active_count()
+        before, threads, self.before = opened(), threading.active_count(), children()
         self.attempts += 1
         moment = self.random.choice((1e-4, 1e-3, 1e-2, 1e-1)) * (self.random.random() + 1e-3)
         signal.signal(signal.SIGALRM, self.random.choice((interrupt, control_c)))
@@ -307,6 +374,7 @@ def main() -> None:
     options = parser.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.unraisablehook = lambda unraisable: None  # An interrupt in a finalizer is swallowed by Python itself.
+    resource_tracker.ensure_running()  # Workers that are no forks need it; it stays as long as the process.
     end = time.monotonic() + 60 * options.minutes
     with tempfile.TemporaryDirectory() as directory:
         tempfile.tempdir = str(Path(directory) / "temporary")

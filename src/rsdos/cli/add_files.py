@@ -51,14 +51,15 @@ _STREAM = re.compile(r"-|/dev/stdin|/dev/fd/\d+|/proc/self/fd/\d+")
     type=click.Choice(["loose", "packed", "auto"]),
     default="auto",
     show_default=True,
-    help="Where to store the files. auto: in a pack for 100 files or more.",
+    help="Where to store the files. auto: in a pack for 100 files or more, and with --compress yes.",
 )
 @click.option(
     "--compress",
     type=click.Choice(["no", "yes", "auto", "keep"]),
     default="auto",
     show_default=True,
-    help="Whether to compress files that go to a pack. Loose files follow the container's --loose-compression.",
+    help="Whether to compress files that go to a pack. Loose files follow the container's --loose-compression. What is "
+    "stored already stays as it is.",
 )
 @click.option(
     "-j",
@@ -118,8 +119,15 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
         jobs = 1  # The lines of a list of names are wanted in its order.
     place = None if to == "auto" else Place(to)
     total = None if recursive or from_file is not None else size_of(files)
+    is_forced = compress == "yes"  # They go to packs: what these do not grow by was there.
+    before = len(engine.packed) if is_forced else 0
     with Bar(quiet=quiet) as bar, output:
         report = add_walk(engine, walk, AddOptions(place, CompressMode(compress), jobs), bar, output.show, total)
+    if is_forced and (known := report.files - (len(engine.packed) - before)) > 0 and not quiet:
+        echo_error(
+            f"rsdos: note: {count(known, 'file')} had been stored before, in a form that stays; "
+            "`rsdos optimize repack --compression` changes it"
+        )
     if report.shortage:
         echo_error(f"rsdos: note: {report.shortage}")
     if stats:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from rsdos.cli.options import pass_session
-from rsdos.cli.render import echo, echo_error, echo_json
+from rsdos.cli.render import echo_error, echo_lines
 from rsdos.cli.session import Session
-from rsdos.errors import DamagedContainer, DamagedObject, ObjectNotFound
+from rsdos.errors import DamagedContainer, DamagedObject
+from rsdos.model import Codec, ObjectMeta, Place
 
 if TYPE_CHECKING:
     from rsdos.stores.base import Store
@@ -39,21 +40,42 @@ def command(session: Session, where: str | None, long: bool, as_json: bool) -> i
 
 
 def _list(store: Store, long: bool, as_json: bool) -> int:
+    if not long:
+        form = '{"key": "%s"}' if as_json else "%s"
+        for keys in store.key_lists():
+            echo_lines(list(map(form.__mod__, keys)) if as_json else keys)
+        return 0
     failed = 0
-    for key in store:
-        if not long:
-            echo_json({"key": key}) if as_json else echo(key)
-            continue
-        try:
-            meta = store.meta(key)
-        except ObjectNotFound:
-            continue  # It was deleted since it was listed.
-        except DamagedObject as error:
+    spell = _json_line if as_json else _line
+    for metas in store.meta_lists():
+        errors = [meta for meta in metas if isinstance(meta, DamagedObject)]
+        echo_lines([spell(meta) for meta in metas if not isinstance(meta, DamagedObject)])
+        for error in errors:
             failed = 1
             echo_error(f"rsdos: error: {error}")
-            continue
-        if as_json:
-            echo_json(meta)
-        else:
-            echo(f"{key} {meta.size:>12} {meta.length:>12} {meta.codec.name.lower():<4} {meta.place.value}")
     return failed
+
+
+def _line(meta: ObjectMeta) -> str:
+    key, place, size, length, codec, _ = meta
+    return f"{key} {size:>12} {length:>12} {_CODECS[codec]:<4} {_place(place)}"
+
+
+def _json_line(meta: ObjectMeta) -> str:
+    """Return the document that `render.echo_json` prints, which takes four times as long."""
+    key, place, size, length, codec, extent = meta
+    where = "null"
+    if extent:
+        pack_id, offset, stored = extent
+        where = f'{{"pack_id": {pack_id}, "offset": {offset}, "length": {stored}}}'
+    return (
+        f'{{"key": "{key}", "place": "{_place(place)}", "size": {size}, "length": {length},'
+        f' "codec": "{_CODECS[codec]}", "extent": {where}}}'
+    )
+
+
+_CODECS = tuple(codec.name.lower() for codec in Codec)  # By number: an enumeration's hash takes 0.2 us.
+
+
+def _place(place: Place) -> str:
+    return "packed" if place is Place.PACKED else "loose"

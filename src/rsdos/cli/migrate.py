@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rsdos.cli.options import CommonOptions, first_path, pass_session, run_options
+from rsdos.cli.options import CommonOptions, compress_option, first_path, pass_session, run_options
 from rsdos.cli.render import count, echo_error, human, name
 from rsdos.cli.session import Session
 from rsdos.cli.transfer import show_missing
@@ -22,11 +22,18 @@ from rsdos.cli.transfer import show_missing
 @click.option(
     "--compression", help="Compress everything again: zstd, zlib+6, none, ...  [default: copy stored bytes unchanged]"
 )
+@compress_option
 @run_options
 @pass_session
 @click.pass_context
 def command(
-    ctx: click.Context, session: Session, paths: tuple[str, ...], to: int, compression: str | None, run: CommonOptions
+    ctx: click.Context,
+    session: Session,
+    paths: tuple[str, ...],
+    to: int,
+    compression: str | None,
+    compress: str,
+    run: CommonOptions,
 ) -> int:
     """Convert the container SOURCE to another version, in place or as a new container in DEST.
 
@@ -41,13 +48,14 @@ def command(
     Example: rsdos migrate old-container new-container
     """
     from rsdos.maintenance.migrate import migrate
+    from rsdos.model import CompressMode
 
     source, rest = first_path(ctx, session, paths)
     if len(rest) > 1:
         raise click.UsageError(f"one container too many: {rest[-1]}")
     destination = rest[0] if rest else None
     engine = run.engine(Session(source, session.durability))
-    plan = migrate.plan(engine, migrate.MigrateOptions(to, destination, compression))
+    plan = migrate.plan(engine, migrate.MigrateOptions(to, destination, compression, CompressMode(compress)))
     if run.dry_run:
         run.show(
             plan,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rsdos.cli.options import CommonOptions, pass_session, run_options
+from rsdos.cli.options import CommonOptions, compress_option, pass_session, run_options
 from rsdos.cli.render import count, echo_error, human
 from rsdos.cli.session import Session
 from rsdos.cli.types import Duration, Share
@@ -113,6 +113,7 @@ def _cleaned(report: CleanReport) -> str:
 
 @command.command("repack")
 @click.option("--compression", default="keep", show_default=True, help="keep, none, zstd, zstd:+3, zlib+1, ...")
+@compress_option
 @click.option(
     "--min-dead",
     type=Share(),
@@ -125,19 +126,23 @@ def _cleaned(report: CleanReport) -> str:
 )
 @run_options
 @pass_session
-def repack_command(session: Session, compression: str, min_dead: float, pack_id: int | None, run: CommonOptions) -> int:
+def repack_command(
+    session: Session, compression: str, compress: str, min_dead: float, pack_id: int | None, run: CommonOptions
+) -> int:
     """Rewrite packs without their dead bytes, or with another compression.
 
-    Stored bytes are copied unchanged if the compression stays. One pack is rewritten at a time, and needs the extra
-    space of one pack. The next run removes a pack that a long reader (a backup, for example) still needs.
+    Stored bytes are copied unchanged, unless --compression names one: then all objects get it, also those that were
+    stored raw because they hardly shrink. One pack is rewritten at a time, and needs the extra space of one pack. The
+    next run removes a pack that a long reader (a backup, for example) still needs.
 
     \b
     Example: rsdos optimize repack --min-dead 10%
     """
     from rsdos.maintenance import repack
+    from rsdos.model import CompressMode
 
     engine = run.engine(session)
-    plan = repack.plan(engine, repack.RepackOptions(compression, min_dead, pack_id))
+    plan = repack.plan(engine, repack.RepackOptions(compression, min_dead, pack_id, CompressMode(compress)))
     if run.dry_run:
         packs = ", ".join(f"#{pack_id}" for pack_id in plan.pack_ids) or "none"
         run.show(plan, f"Packs to repack: {packs}; {human(plan.dead)} dead, {human(plan.length)} to copy")
@@ -160,11 +165,18 @@ def _repacked(report: RepackReport) -> str:
 
 
 @command.command("pack")
-@click.option("--no-compress", is_flag=True, help="Do not compress objects that are not compressed yet.")
+@click.option(
+    "--compress",
+    type=click.Choice(["no", "yes", "auto", "keep"]),
+    default="auto",
+    show_default=True,
+    help="auto: compress objects that become clearly smaller. keep: only those stay compressed that are.",
+)
+@click.option("--no-compress", is_flag=True, help="The same as --compress keep.")
 @click.option("--no-clean", is_flag=True, help="Keep the loose files.")
 @run_options
 @pass_session
-def pack_command(session: Session, no_compress: bool, no_clean: bool, run: CommonOptions) -> int:
+def pack_command(session: Session, compress: str, no_compress: bool, no_clean: bool, run: CommonOptions) -> int:
     """Move all loose objects into packs.
 
     A loose file is removed only after its packed copy was synced, committed, read back and hashed. Readers and writers
@@ -176,8 +188,10 @@ def pack_command(session: Session, no_compress: bool, no_clean: bool, run: Commo
     from rsdos.maintenance import pack
     from rsdos.model import CompressMode
 
+    if no_compress and compress not in ("auto", "keep"):
+        raise click.UsageError(f"--no-compress contradicts --compress {compress}")
     engine = run.engine(session)
-    mode = CompressMode.KEEP if no_compress else CompressMode.AUTO
+    mode = CompressMode.KEEP if no_compress else CompressMode(compress)
     plan = pack.plan(engine, pack.PackOptions(mode, clean=not no_clean))
     if run.dry_run:
         run.show(plan, f"{count(plan.objects, 'loose object')} to pack, {human(plan.length)}")

@@ -22,6 +22,14 @@ STATS = "Print objects/s, bytes/s and peak memory to stderr at the end. With --j
 
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print only errors and warnings, and no progress.")
 
+compress_option = click.option(
+    "--compress",
+    type=click.Choice(["yes", "auto"]),
+    default="yes",
+    show_default=True,
+    help="With --compression: yes compresses all objects, auto those that become clearly smaller.",
+)
+
 
 class CommonOptions(NamedTuple):
     """The options that the user has given."""

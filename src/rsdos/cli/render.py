@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
 from rsdos.model import BytesLike
+from rsdos.standard import BLOCK
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _STEP = 1000
@@ -69,6 +71,13 @@ def _escape(match: re.Match[str]) -> str:
 def echo(text: str) -> None:
     """Print a line, or several, to stdout; `rsdos.standard` says when they are written."""
     sys.stdout.write(f"{text}\n")
+
+
+def echo_lines(lines: Sequence[str]) -> None:
+    """Print many lines, in writes of at most one block."""
+    step = max(BLOCK // (max(map(len, lines), default=0) + 1), 1)
+    for at in range(0, len(lines), step):
+        sys.stdout.write("\n".join(lines[at : at + step]) + "\n")
 
 
 def echo_now(text: str) -> None:

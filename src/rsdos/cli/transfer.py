@@ -8,7 +8,7 @@ import click
 
 from rsdos.cli.key_file import KeyFile
 from rsdos.cli.keys import whole_keys
-from rsdos.cli.options import CommonOptions, first_path, pass_session, run_options
+from rsdos.cli.options import CommonOptions, compress_option, first_path, pass_session, run_options
 from rsdos.cli.render import count, echo, echo_error
 from rsdos.cli.session import Session
 from rsdos.errors import ObjectNotFound
@@ -23,6 +23,7 @@ from rsdos.errors import ObjectNotFound
 @click.option(
     "--compression", help="Compress everything again: zstd, zlib+6, none, ...  [default: copy stored bytes unchanged]"
 )
+@compress_option
 @run_options
 @pass_session
 @click.pass_context
@@ -33,6 +34,7 @@ def command(
     arguments: tuple[str, ...],
     listed: str | None,
     compression: str | None,
+    compress: str,
     run: CommonOptions,
 ) -> int:
     """Copy objects from the container SOURCE to the container DEST: all objects, or those with the given KEYs.
@@ -41,12 +43,13 @@ def command(
 
     The containers may be of any version and hash. With another hash each object gets another key, and both keys are
     printed. Damaged objects, and objects that another process deletes before they are copied, are listed; the others
-    are copied, and the exit code is 1.
+    are copied, and the exit code is 1. A KEY without an object stops the command.
 
     \b
     Example: rsdos transfer container-of-a-friend ./container
     """
     from rsdos.maintenance import transfer
+    from rsdos.model import CompressMode
 
     destination, keys = first_path(ctx, session, arguments)
     if keys and listed is not None:
@@ -57,7 +60,7 @@ def command(
     there = Session(source, None).container().engine
     engine = run.engine(Session(destination, session.durability))
     wanted = whole or (None if listed is None else KeyFile(listed))
-    plan = transfer.plan(engine, there, transfer.TransferOptions(wanted, compression))
+    plan = transfer.plan(engine, there, transfer.TransferOptions(wanted, compression, CompressMode(compress)))
     if run.dry_run:
         objects = "the named objects" if plan.objects is None else count(plan.objects, "object")
         run.show({"objects": plan.objects}, f"{objects} to copy, unless the container has them already")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from rsdos.codecs import deflate, zstd
-from rsdos.errors import DecodeError
+from rsdos.errors import DecodeError, InvalidOption
 from rsdos.model import BytesLike, Codec, Compression
 
 
@@ -21,6 +21,8 @@ def encode_many(payloads: Sequence[BytesLike], compression: Compression) -> list
             return [deflate.compress(payload, compression.level) for payload in payloads]
         case Codec.ZSTD:
             return zstd.compress_many(payloads, compression.level)
+        case Codec.MIXED:
+            raise InvalidOption("an object of one frame is not stored as mixed frames")
 
 
 def decode(stored: BytesLike, codec: Codec, size: int) -> bytes:
@@ -44,3 +46,5 @@ def decode_many(stored: Sequence[BytesLike], codec: Codec, sizes: Sequence[int])
             return deflate.decompress_many(stored, sizes)
         case Codec.ZSTD:
             return zstd.decompress_many(stored, sizes)
+        case Codec.MIXED:
+            raise DecodeError("mixed frames in an object of one frame")

@@ -87,6 +87,7 @@ class SequenceEncoder:
     """
 
     def __init__(self, compression: Compression) -> None:
+        self.codec = compression.codec
         self._encoder: Any = None
         match compression.codec:
             case Codec.ZLIB:

@@ -1,4 +1,4 @@
-"""Two files that maintenance makes beforehand: the readers' lock, and the reserve.
+"""Two files that maintenance makes in advance: the readers' lock, and the reserve.
 
 The reserve is removed when the disk is full, so that there is room for the tombstones of a delete.
 """

@@ -47,9 +47,9 @@ class Exchange(FacadePart):
             paths: the files.
             to: "loose" or "packed"; "auto": to a pack for 100 files or more.
             compress: whether to compress files in packs: "yes", "no", or "auto": if they become clearly smaller.
-            jobs: processes that store at the same time, each in a pack of its own, from 100 files on. None: as many as
-                the machine has cores, 4 at most, for 16,384 files or more that go to packs. Where they cannot be
-                forked they import the program again: keep its actions behind ``if __name__ == "__main__"``.
+            jobs: processes that store at the same time, each in a pack of its own, if there are 100 files or more.
+                None: as many as the machine has cores, 4 at most, for 16,384 files or more that go to packs. Processes
+                that cannot be forked import the program again: put its actions behind ``if __name__ == "__main__"``.
             tell: receives stored files when they are durable: up to 16,384 files or 256 MiB in packs, up to 256 loose
                 files. Without ``jobs`` they come in the order of ``paths``.
             progress: receives the progress, in raw bytes.
@@ -136,6 +136,7 @@ class Exchange(FacadePart):
         keys: Iterable[str] | None = None,
         *,
         compression: str | None = None,
+        compress: CompressMode | str = CompressMode.YES,
         tell: Callable[[Sequence[str], Sequence[str]], None] | None = None,
         progress: Progress = SILENCE,
     ) -> transfer.TransferReport:
@@ -149,6 +150,8 @@ class Exchange(FacadePart):
             keys: the keys of the objects, as they are there; None: all.
             compression: compress everything again: "zstd", "zlib+6", "none" and so on. None: copy stored bytes
                 unchanged, if this container can store them.
+            compress: which objects get that compression: "yes": all, also those that inserts left raw; "auto": those
+                that become clearly smaller, as by an insert.
             tell: receives the keys there and the keys here of objects that are durable here. They differ between
                 containers of different hashes.
             progress: receives the progress, in objects.
@@ -164,7 +167,8 @@ class Exchange(FacadePart):
         from rsdos.maintenance import transfer
 
         with engine_of(source) as there:
-            plan = transfer.plan(self.engine, there, transfer.TransferOptions(keys, compression))
+            mode = choice(CompressMode, compress)
+            plan = transfer.plan(self.engine, there, transfer.TransferOptions(keys, compression, mode))
             return transfer.execute(self.engine, plan, progress, tell or (lambda theirs, ours: None))
 
     def migrate(
@@ -173,6 +177,7 @@ class Exchange(FacadePart):
         destination: str | os.PathLike[str] | None = None,
         *,
         compression: str | None = None,
+        compress: CompressMode | str = CompressMode.YES,
         progress: Progress = SILENCE,
     ) -> migrate.MigrateReport:
         """Convert this container to another version, in place or as a new container.
@@ -186,19 +191,22 @@ class Exchange(FacadePart):
             destination: the directory of the new container; None: in place.
             compression: compress everything again: "zstd", "zlib+6", "none" and so on. None: copy stored bytes
                 unchanged, if the other version can store them.
+            compress: which objects get that compression: "yes": all, also those that inserts left raw; "auto": those
+                that become clearly smaller, as by an insert.
             progress: receives the progress.
 
         Returns:
             The number of moved objects, and the keys of objects that are damaged or missing.
 
         Raises:
-            Busy: maintenance is at work.
+            Busy: another operation is running.
             ContainerExists: ``destination`` is another container.
             InvalidOption: the container cannot become one of that version.
         """
         from rsdos.maintenance.migrate import migrate
 
-        options = migrate.MigrateOptions(to, None if destination is None else os.fspath(destination), compression)
+        directory = None if destination is None else os.fspath(destination)
+        options = migrate.MigrateOptions(to, directory, compression, choice(CompressMode, compress))
         try:
             return migrate.execute(self.engine, migrate.plan(self.engine, options), progress)
         finally:
@@ -236,7 +244,7 @@ class Exchange(FacadePart):
             The path and the counts of the new backup, and damaged files and objects, which were copied as they are.
 
         Raises:
-            Busy: another backup to the same place is at work.
+            Busy: another backup to the same place is running.
             ContainerExists: backups of another container are there.
             DamagedContainer: the newest manifest is damaged.
             InvalidOption: ``keep`` is below 0, or the place is inside the container.

@@ -117,6 +117,7 @@ class Maintenance(FacadePart):
         self,
         compression: str = "keep",
         *,
+        compress: CompressMode | str = CompressMode.YES,
         min_dead: float = MIN_DEAD,
         pack_id: int | None = None,
         progress: Progress = SILENCE,
@@ -129,6 +130,8 @@ class Maintenance(FacadePart):
         Args:
             compression: "keep" copies stored bytes as they are; "none", "zstd", "zstd:+3", "zlib+1" and so on decode
                 and encode every object of every pack.
+            compress: which objects get that compression: "yes": all, also those that inserts left raw; "auto": those
+                that become clearly smaller, as by an insert.
             min_dead: rewrite only packs with at least this share of dead stored bytes, from 0 to 1.
             pack_id: rewrite only this pack, whatever share of it is dead.
             progress: receives the progress, in stored bytes.
@@ -142,7 +145,8 @@ class Maintenance(FacadePart):
         """
         from rsdos.maintenance import repack
 
-        plan = repack.plan(self.engine, repack.RepackOptions(compression, min_dead, pack_id))
+        mode = choice(CompressMode, compress)
+        plan = repack.plan(self.engine, repack.RepackOptions(compression, min_dead, pack_id, mode))
         return repack.execute(self.engine, plan, progress)
 
     def merge(self, *, progress: Progress = SILENCE) -> merge.MergeReport:

@@ -329,11 +329,19 @@ class Entries:
 
     def digests(self) -> list[bytes]:
         """The digest of every entry."""
+        data = self._digest_bytes()
+        return [data[at : at + DIGEST_BYTES] for at in range(0, len(data), DIGEST_BYTES)]
+
+    def hex_keys(self) -> list[str]:
+        """The key of every entry."""
+        text = self._digest_bytes().hex()
+        return [text[at : at + 2 * DIGEST_BYTES] for at in range(0, len(text), 2 * DIGEST_BYTES)]
+
+    def _digest_bytes(self) -> bytes:
         raw = np.empty(len(self), DIGEST)
         raw["prefix"] = self.prefixes
         raw["tail"] = self.records["tail"]
-        data = raw.tobytes()
-        return [data[at : at + DIGEST_BYTES] for at in range(0, len(data), DIGEST_BYTES)]
+        return raw.tobytes()
 
     def __iter__(self) -> Iterator[Record]:
         names = ("pack_id", "offset", "length", "size", "crc", "codec", "flags")

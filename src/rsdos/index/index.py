@@ -14,8 +14,8 @@ from rsdos.errors import DamagedContainer
 from rsdos.index.cache import forget, keep, kept_state
 from rsdos.index.commits import MOST_LOOKUPS, CommitLog
 from rsdos.index.manifest import Manifest, SegmentEntry, SegmentName, segment_name
-from rsdos.index.segment import CompactFound, Segment
-from rsdos.index.snapshot import Found, Snapshot
+from rsdos.index.segment import KEY_SPACE, CompactFound, Segment
+from rsdos.index.snapshot import Found, Snapshot, key_lists
 from rsdos.index.state import CheckPack, IndexState, Losses, Recover, counted
 from rsdos.layout import Layout
 from rsdos.model import Durability, Record
@@ -280,14 +280,22 @@ class Index:
 
         Raises `DamagedContainer` at the end, when there are others that cannot be told.
         """
-        keys = self.refresh().keys(prefix)
+        yield from key_lists(prefix, self.tables)
+
+    def tables(self, start: int = 0, end: int = KEY_SPACE) -> Iterator[Entries]:
+        """`Snapshot.tables` of the newest state, made from the packs where a part of it is damaged.
+
+        Raises `DamagedContainer` at the end, when there are entries that cannot be told.
+        """
+        tables = self.refresh().tables(start, end)
         try:
-            first = next(keys, [])
+            first = next(tables, None)
         except DamagedContainer:
-            keys = self._recovery().readable_keys(prefix)
-            first = next(keys, [])
-        yield first
-        yield from keys
+            tables = self._recovery().readable_tables(start, end)
+            first = next(tables, None)
+        if first is not None:
+            yield first
+            yield from tables
 
     def _recovery(self) -> Snapshot:
         """The snapshot of the same manifest, made from the packs."""

@@ -292,12 +292,8 @@ class Snapshot:
         alive = self.counted()
         return tuple(_with_dead(was, now) for was, now in zip(self.manifest.packs, alive, strict=True))
 
-    def keys(self, prefix: str = "") -> Iterator[list[str]]:
-        """Every key that begins with ``prefix`` once, sorted, in lists of bounded size; see `tables`."""
-        yield from _keys(prefix, self.tables)
-
-    def readable_keys(self, prefix: str = "") -> Iterator[list[str]]:
-        """`keys`, as far as there are entries to be read; then raises the `DamagedContainer` that hides others."""
+    def readable_tables(self, start: int = 0, end: int = KEY_SPACE) -> Iterator[Entries]:
+        """`tables`, as far as there are entries to be read; then raises the `DamagedContainer` that hides others."""
         whole, damage = [], self.damage
         for entry, segment in zip(self.manifest.segments, self.segments, strict=True):
             try:
@@ -306,18 +302,18 @@ class Snapshot:
             except DamagedContainer as error:
                 damage = error
         entries, segments = tuple(entry for entry, _ in whole), [segment for _, segment in whole]
-        yield from _keys(prefix, Snapshot(self.manifest._replace(segments=entries), segments).tables)
+        yield from Snapshot(self.manifest._replace(segments=entries), segments).tables(start, end)
         if damage:
             raise damage
 
 
-def _keys(prefix: str, tables: Callable[[int, int], Iterator[Entries]]) -> Iterator[list[str]]:
+def key_lists(prefix: str, tables: Callable[[int, int], Iterator[Entries]]) -> Iterator[list[str]]:
+    """Yield the keys of some tables that begin with ``prefix``; ``tables`` is `Snapshot.tables`, or like it."""
     start = int(prefix[:16].ljust(16, "0"), 16)
     end = int(prefix[:16].ljust(16, "f"), 16) + 1
     for entries in tables(start, end):
-        text = b"".join(entries.digests()).hex()
-        keys = (text[at : at + 64] for at in range(0, len(text), 64))
-        yield [key for key in keys if key.startswith(prefix)] if len(prefix) > 16 else list(keys)
+        keys = entries.hex_keys()
+        yield [key for key in keys if key.startswith(prefix)] if len(prefix) > 16 else keys
 
 
 def _in_storage_order(

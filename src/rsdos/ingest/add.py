@@ -28,7 +28,8 @@ WORKERS_FROM = 16384
 class AddOptions(NamedTuple):
     """How to store files.
 
-    ``to``: where; None: to a pack for `PACKED_FROM` files or more, to loose files otherwise. ``compress`` is for packs.
+    ``to``: where; None: to a pack for `PACKED_FROM` files or more, and with ``compress`` YES, to loose files otherwise.
+    ``compress`` is for packs; what the container has already stays in its form.
     ``jobs``: processes that store at the same time; None: as many as the machine has cores, 4 at most, for
     `WORKERS_FROM` files or more that go to packs. Below `PACKED_FROM` files there is one process in any case.
     """
@@ -100,7 +101,8 @@ def _store(
 ) -> tuple[Iterator[ChunkResult], str]:
     """Choose place and workers where the options leave that open. Return the chunks, and the shortage of workers."""
     head = list(islice(sources, PACKED_FROM))
-    is_packed = len(head) >= PACKED_FROM or engine.directory is None
+    # A loose object is compressed as the container says, not as the caller does.
+    is_packed = len(head) >= PACKED_FROM or options.compress is CompressMode.YES or engine.directory is None
     place = options.to or (Place.PACKED if is_packed else Place.LOOSE)
     jobs = options.jobs
     if jobs is None:

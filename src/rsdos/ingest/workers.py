@@ -85,8 +85,13 @@ class WorkerPool:
         self._close()
 
     def _close(self) -> None:
+        """Let the workers end, and wait for it: one that has no pipe any more ends with the part that it reads."""
         for worker in self._workers:
             worker.close()
+        for process in self._processes:
+            process.join()  # Only then the system knows how much memory it took.
+            process.close()
+        self._processes.clear()
 
     def store(self, sources: Iterable[FileSource], tell: Callable[[int], None]) -> Iterator[ChunkResult]:
         """Do `store_files` with all workers, once. Yield chunks in the order in which they are done.
@@ -98,8 +103,6 @@ class WorkerPool:
             yield from store_files(self._engine, sources, *self._form, tell)
             return
         yield from self._hand_out(iter(sources), tell)
-        for process in self._processes:
-            process.join()  # Only then the system knows how much memory it took.
 
     def _hand_out(self, rest: Iterator[FileSource], tell: Callable[[int], None]) -> Iterator[ChunkResult]:
         """Give names to each worker that asks, until all have ended."""

@@ -13,7 +13,7 @@ from itertools import islice
 from rsdos.codecs.dictionary import Dictionary
 from rsdos.engine.engine import Engine
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError, ObjectNotFound
-from rsdos.model import FIRST_DICTIONARY, FRAME_SIZE, Codec, Compression, CompressMode
+from rsdos.model import FIRST_DICTIONARY, FRAME_SIZE, BytesLike, Codec, Compression, CompressMode, Stored
 from rsdos.stores.batch import BatchWriter
 from rsdos.stores.encoding import Encoding, Forms
 from rsdos.stores.findings import VerifiedObject
@@ -50,10 +50,14 @@ class StoredFormPolicy:
             compression = Compression(Codec.ZLIB, 1)
         return cls(packs.codecs, Encoding(CompressMode.AUTO, compression), Encoding(CompressMode.KEEP, compression))
 
+    @property
+    def takes_frames(self) -> bool:
+        """Whether frames are copied unchanged: the target has those of all codecs, mixed ones included."""
+        return Codec.MIXED in self.codecs
+
     @classmethod
-    def encoded(cls, compression: Compression) -> StoredFormPolicy:
-        """Return a policy that encodes every object with ``compression``."""
-        encoding = Encoding(CompressMode.AUTO, compression)
+    def encoded(cls, encoding: Encoding) -> StoredFormPolicy:
+        """Return a policy that encodes every object anew."""
         return cls(frozenset(), encoding, encoding)
 
 
@@ -156,7 +160,14 @@ class ObjectCopier:
         try:
             meta = objects.meta(key)
             encoding = self._form.raw if meta.codec is Codec.RAW else self._form.packed
-            if meta.size > FRAME_SIZE:
+            stored = self._frames(digest) if meta.size > FRAME_SIZE else None
+            if stored is not None:
+                if not self._writer.add_stored(digest, *stored):
+                    self.stats.known += 1
+                    self.believed.append(digest)
+                    return
+                self.stats.copied += 1
+            elif meta.size > FRAME_SIZE:
                 parts = hashed(objects.parts(key), digest, objects.hash)
                 self._writer.add_frames(in_frames(parts), encoding)
             else:
@@ -169,6 +180,10 @@ class ObjectCopier:
             self.stats.damaged[key] = reason
         else:
             self._count(1, meta.size)
+
+    def _frames(self, digest: bytes) -> tuple[Stored, Iterator[BytesLike]] | None:
+        """Return the stored form and bytes of a large packed object, if they are to be copied unchanged."""
+        return self._source.packed.stored_frames(digest) if self._form.takes_frames else None
 
     def _small(self, digest: bytes) -> bytes | None:
         """Return the bytes of the packed or the loose copy; None when no copy is visible. Raise `DamagedObject`."""

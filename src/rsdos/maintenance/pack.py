@@ -27,8 +27,9 @@ _GROUP_BYTES = 8 << 20
 class PackOptions:
     """The options of a pack run.
 
-    ``compress`` AUTO and KEEP copy the stored form of an object that is compressed already; NO decodes it. ``clean``
-    removes the loose files of objects that are safely packed.
+    ``compress`` AUTO and KEEP copy the stored form of an object that is compressed already; YES compresses it anew,
+    unless packs and loose objects have the same compression; NO decodes it. ``clean`` removes the loose files of
+    objects that are safely packed.
     """
 
     compress: CompressMode = CompressMode.AUTO
@@ -232,7 +233,11 @@ class _Packing:
 
     def _takes_over(self, file: LooseFile) -> bool:
         """Return whether the stored bytes are copied unchanged."""
-        return file.stored.codec is not Codec.RAW and self._options.compress is not CompressMode.NO
+        if file.stored.codec is Codec.RAW:
+            return False
+        if self._options.compress is CompressMode.YES:
+            return self._engine.config.loose_codec == self._engine.config.codec
+        return self._options.compress is not CompressMode.NO
 
     def report(self, pack_ids: Sequence[int], seconds: float) -> PackReport:
         return PackReport(

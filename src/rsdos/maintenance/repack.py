@@ -9,7 +9,7 @@ from time import monotonic
 from rsdos.codecs.spec import parse_compression
 from rsdos.engine.engine import Engine
 from rsdos.errors import Busy, DamagedContainer, InvalidOption
-from rsdos.model import Codec, CompressMode, WhenBusy
+from rsdos.model import CompressMode, WhenBusy
 from rsdos.progress import SILENCE, Stopwatch, step
 from rsdos.protocols import Progress
 from rsdos.stores.encoding import Encoding
@@ -23,16 +23,16 @@ class RepackOptions:
     """The options of a repack.
 
     ``compression`` "keep" copies stored bytes unchanged. Any other specification ("none", "zstd:3") decodes and encodes
-    every object of every pack, and ``compress`` says which of them are compressed. ``min_dead``, from 0 to 1, is the
-    share of dead bytes from which on a pack is rewritten; ``min_overhead``, from 0 to 1, the share of bytes that are of
-    no object, and that a large batch would not have (1: none is rewritten for these). ``pack_id`` rewrites only this
-    pack, whatever its shares.
+    every object of every pack: all are compressed, also those that inserts left raw; with ``compress`` AUTO only those
+    that become clearly smaller, as by an insert. ``min_dead``, from 0 to 1, is the share of dead bytes from which on a
+    pack is rewritten; ``min_overhead``, from 0 to 1, the share of bytes that are of no object, and that a large batch
+    would not have (1: none is rewritten for these). ``pack_id`` rewrites only this pack, whatever its shares.
     """
 
     compression: str = KEEP
     min_dead: float = MIN_DEAD
     pack_id: int | None = None
-    compress: CompressMode = CompressMode.AUTO
+    compress: CompressMode = CompressMode.YES
     min_overhead: float = 1.0
 
 
@@ -109,7 +109,7 @@ def _encoding(engine: Engine, options: RepackOptions) -> Encoding | None:
     compression = parse_compression(options.compression)
     if compression.codec not in engine.packed.codecs:
         raise InvalidOption(f"not all programs that read this container can read {options.compression}")
-    return Encoding(CompressMode.NO if compression.codec is Codec.RAW else options.compress, compression)
+    return Encoding.anew(options.compress, compression)
 
 
 def execute(engine: Engine, plan: RepackPlan, progress: Progress = SILENCE, until: float | None = None) -> RepackReport:

@@ -10,10 +10,11 @@ from rsdos.codecs.spec import parse_compression
 from rsdos.engine.engine import Engine
 from rsdos.errors import Busy, DamagedContainer, DamagedObject, DecodeError, InvalidOption, ObjectNotFound
 from rsdos.maintenance.copier import CopyStats, ObjectCopier, StoredFormPolicy, in_storage_order
-from rsdos.model import Copy, Trust
+from rsdos.model import CompressMode, Copy, Trust
 from rsdos.progress import SILENCE, Stopwatch, step
 from rsdos.protocols import Progress
 from rsdos.stores import order
+from rsdos.stores.encoding import Encoding
 from rsdos.streams.plain import hashed
 
 _CHUNK = 1 << 15
@@ -27,12 +28,14 @@ Tell = Callable[[Sequence[str], Sequence[str]], None]
 class TransferOptions:
     """The options of a transfer.
 
-    ``keys`` of the source are copied, or all (None). ``compression`` is a specification to recompress with; None copies
-    stored bytes unchanged where the target supports them.
+    ``keys`` of the source are copied, or all (None). ``compression`` is a specification to compress all copied objects
+    with; with ``compress`` AUTO only those that become clearly smaller. None copies stored bytes unchanged where the
+    target supports them.
     """
 
     keys: Iterable[str] | None = None
     compression: str | None = None
+    compress: CompressMode = CompressMode.YES
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ def plan(engine: Engine, source: Engine, options: TransferOptions) -> TransferPl
     if compression and compression.codec not in engine.packed.codecs:
         raise InvalidOption(f"not all programs that read this container can read {options.compression}")
     kept = StoredFormPolicy.kept(engine.packed, engine.config.codec)
-    form = kept if compression is None else StoredFormPolicy.encoded(compression)
+    form = kept if compression is None else StoredFormPolicy.encoded(Encoding.anew(options.compress, compression))
     objects = len(source.objects) if options.keys is None else None
     return TransferPlan(options, source, form, objects)
 

@@ -277,7 +277,29 @@ class Store(ABC):
         return isinstance(key, str) and self.hash.is_key(key) and self.has(key)
 
     @abstractmethod
-    def __iter__(self) -> Iterator[str]: ...
+    def key_lists(self) -> Iterator[Sequence[str]]:
+        """Yield every key once, in lists of bounded size. Raise `DamagedContainer` at the end if damage hides some."""
+
+    def meta_lists(self) -> Iterator[Sequence[ObjectMeta | DamagedObject]]:
+        """`key_lists`, with the metadata of each object, or the error that says why they are not known."""
+        for keys in self.key_lists():
+            yield self.metas_of(keys)
+
+    def metas_of(self, keys: Sequence[str]) -> list[ObjectMeta | DamagedObject]:
+        """Return the metadata of those keys that the store has, one by one."""
+        metas: list[ObjectMeta | DamagedObject] = []
+        for key in keys:
+            try:
+                meta = self.describe(self.hash.parse_key(key))
+            except DamagedObject as error:
+                metas.append(error)
+            else:
+                metas += [meta] if meta else []
+        return metas
+
+    def __iter__(self) -> Iterator[str]:
+        for keys in self.key_lists():
+            yield from keys
 
     @abstractmethod
     def __len__(self) -> int: ...

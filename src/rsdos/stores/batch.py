@@ -327,14 +327,17 @@ class BatchWriter:
         (digest,) = self.add_many([bytes(first)], encoding)
         return digest
 
-    def add_stored(self, digest: bytes, stored: Stored, parts: Iterable[BytesLike]) -> None:
-        """Append one object in a stored form that is there already, unless the container has it.
+    def add_stored(self, digest: bytes, stored: Stored, parts: Iterable[BytesLike]) -> bool:
+        """Append one object in a stored form that is there already, unless the container has it; return whether.
 
-        ``parts`` are its stored bytes, which the caller has verified.
+        ``parts`` are its stored bytes, which the caller has verified. It is taken back when they raise, and the writer
+        stays usable.
         """
-        if self.unknown([digest]):
-            self._settle_large()
-            self._put_large(self._batch.write_stored(digest, stored, parts))
+        if not self.unknown([digest]):
+            return False
+        self._settle_large()
+        self._put_large(self._batch.write_stored(digest, stored, parts))
+        return True
 
     def _put_large(self, large: Large) -> None:
         self._batch.put_large(large)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from enum import Enum
 from itertools import chain, compress
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -39,6 +40,17 @@ if TYPE_CHECKING:
     from rsdos.codecs.dictionary import Dictionary
 
 RAW = Compression(Codec.RAW)
+
+
+class Framing(Enum):
+    """What a store has for an object of more than one frame."""
+
+    NONE = "none"
+    """One stream of a codec: container version 1."""
+    UNIFORM = "uniform"
+    """Frames of one codec: loose objects."""
+    MIXED = "mixed"
+    """Frames of one codec, or raw and zstd frames: packs of version 2."""
 
 
 class Sink(Protocol):
@@ -95,6 +107,11 @@ class Encoding:
         if self.mode is CompressMode.YES and self.compression.codec is Codec.RAW:
             raise InvalidOption("asked to compress, but the container's compression is none")
 
+    @classmethod
+    def anew(cls, mode: CompressMode, compression: Compression) -> Encoding:
+        """Return the encoding of an operation that a compression was given to; that of ``none`` is to store raw."""
+        return cls(CompressMode.NO if compression.codec is Codec.RAW else mode, compression)
+
     @property
     def is_raw(self) -> bool:
         """Whether nothing is ever compressed."""
@@ -142,19 +159,16 @@ class Encoding:
         return Forms([form for form, _ in merged], [codec for _, codec in merged], (dictionary,))
 
     def write_frames(
-        self, source: Iterable[BytesLike], sink: Sink, hash_type: HashType, flags: RecordFlag = RecordFlag.FRAMED
+        self, source: Iterable[BytesLike], sink: Sink, hash_type: HashType, framing: Framing = Framing.MIXED
     ) -> Written:
-        """Append an object of more than one frame to a sink, in the memory of a few frames.
-
-        Without the flag ``FRAMED`` there is no table behind it: one plain stream of the codec, for version 1.
-        """
+        """Append an object of more than one frame to a sink, in the memory of a few frames."""
         start = sink.position
         hasher = hash_type.new()
         size = crc = 0
         rest = iter(source)
         first = next(rest)
-        codec = self._for_stream(first)
-        encoder = FrameEncoder(codec) if flags else SequenceEncoder(codec)
+        compression = self._for_stream(first, framing)
+        encoder = _encoder(compression, framing)
         with closing(encoded(chain((first,), rest), encoder, hasher)) as ready:
             del first
             for frame, piece in ready:
@@ -164,36 +178,49 @@ class Encoding:
         assert size > FRAME_SIZE
         tail = encoder.finish()
         sink.write([tail])
-        stored = Stored(codec.codec, flags, sink.position - start, size)
+        flags = RecordFlag.NONE if framing is Framing.NONE else RecordFlag.FRAMED
+        stored = Stored(encoder.codec, flags, sink.position - start, size)
         written = Written(hasher.digest(), start, stored, crc32(tail, crc))
-        if self.mode is CompressMode.AUTO and codec is not RAW and not clearly_smaller(stored.length, size):
-            return _rewrite_raw(written, sink)
-        return written
+        is_final = self.mode is not CompressMode.AUTO or encoder.codec in (Codec.RAW, Codec.MIXED)
+        if is_final or clearly_smaller(stored.length, size):
+            return written
+        return _rewrite(written, sink, _encoder(self._by_frame(framing), framing))
 
-    def _for_stream(self, first: BytesLike) -> Compression:
-        if self.is_raw or (self.mode is CompressMode.AUTO and not looks_compressible(first)):
+    def _for_stream(self, first: BytesLike, framing: Framing) -> Compression:
+        if self.is_raw:
             return RAW
+        if self.mode is CompressMode.AUTO and not looks_compressible(first):
+            return self._by_frame(framing)
         return self.compression
 
+    def _by_frame(self, framing: Framing) -> Compression:
+        """Return the compression of an object that is not compressed as a whole: only single frames of it may be."""
+        is_mixed = framing is Framing.MIXED and self.compression.codec is Codec.ZSTD
+        return Compression(Codec.MIXED, self.compression.level) if is_mixed else RAW
 
-def _rewrite_raw(written: Written, sink: Sink) -> Written:
-    """Put the raw form in the place of a compressed one that turned out not to be clearly smaller.
+
+def _encoder(compression: Compression, framing: Framing) -> FrameEncoder | SequenceEncoder:
+    return SequenceEncoder(compression) if framing is Framing.NONE else FrameEncoder(compression)
+
+
+def _rewrite(written: Written, sink: Sink, encoder: FrameEncoder | SequenceEncoder) -> Written:
+    """Put another form in the place of a compressed one that turned out not to be clearly smaller.
 
     The source may be gone, so it is decoded from what was written: behind it first, then moved down over it.
     """
     start, end = written.offset, sink.position
-    encoder = FrameEncoder(RAW) if written.stored.flags else SequenceEncoder(RAW)
     crc = 0
     for frame in _read_back(written, sink):
-        crc = crc32(frame, crc)
-        sink.write([encoder.add(frame)])
+        piece = encoder.add(frame)
+        crc = crc32(piece, crc)
+        sink.write([piece])
     tail = encoder.finish()
     sink.write([tail])
     length = sink.position - end
     sink.rewind(start)
     for at in range(0, length, FRAME_SIZE):
         sink.write([sink.read(end + at, min(FRAME_SIZE, length - at))])
-    stored = Stored(Codec.RAW, written.stored.flags, length, written.stored.size)
+    stored = Stored(encoder.codec, written.stored.flags, length, written.stored.size)
     return Written(written.digest, start, stored, crc32(tail, crc))
 
 

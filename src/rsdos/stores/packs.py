@@ -13,7 +13,7 @@ from rsdos.errors import Busy
 from rsdos.index.dictionaries import PackDictionary
 from rsdos.layout import Layout
 from rsdos.migration import Original
-from rsdos.model import BytesLike, Codec, Copy, Durability, Extent, ObjectMeta, Trust, Verify
+from rsdos.model import BytesLike, Codec, Copy, Durability, Extent, ObjectMeta, Stored, Trust, Verify
 from rsdos.pack.scanning import Scan
 from rsdos.stores.base import MOST_LOOKUPS, KnownCheck, Store
 from rsdos.stores.batch import BatchWriter
@@ -67,7 +67,7 @@ class PackStore(Store):
         self.original = Original(layout, config.version, config.container_id)
         layout.refuse_another = self.original.check
         self.codecs = _ALL
-        """The codecs in which an object of at most one frame can be stored."""
+        """The codecs in which objects can be stored. With `Codec.MIXED`, objects of several frames in all of them."""
         self._directory = layout.packed
 
     def never_still(self) -> Busy:
@@ -138,6 +138,14 @@ class PackStore(Store):
 
         Larger, damaged and missing objects are left out: read their `frames` one by one.
         """
+
+    def stored_frames(self, digest: bytes) -> tuple[Stored, Iterator[BytesLike]] | None:
+        """Return the stored form and the stored bytes of an object of several frames, if its first copy is good.
+
+        The copy was decoded and hashed; its CRC-32 is verified once more at the end: raises `DecodeError`. None for any
+        other object, and where objects are stored without frames.
+        """
+        return None
 
     def describe_many(self, digests: Sequence[bytes]) -> list[ObjectMeta | None]:
         """Return `describe` of each. Raise `DamagedObject`, `DamagedContainer`; `describe` says for which object."""

@@ -253,7 +253,7 @@ class Objects(Store):
     # The whole.
 
     def _loose_keys(self) -> Iterator[list[str]]:
-        """Yield the keys of loose objects, in lists of bounded size."""
+        """Yield the keys of loose objects, in lists of bounded size: larger ones than those of a directory."""
         keys = iter(self.loose)
         while chunk := list(islice(keys, CHUNK)):
             yield chunk
@@ -262,21 +262,32 @@ class Objects(Store):
         present = self.packed.contains_many(self.hash.parse_keys(keys))
         return [key for key, packed in zip(keys, present, strict=True) if not packed]
 
-    def __iter__(self) -> Iterator[str]:
-        """Yield every key once. When damage hides some, raise `DamagedContainer` after all others."""
-        # Loose objects first: one that is packed and cleaned in between is found among the packed ones. This set keeps
-        # it from being yielded twice: 150 bytes for each loose object that was not packed.
-        self.refresh()
+    def key_lists(self) -> Iterator[Sequence[str]]:
         seen: set[str] = set()
+        yield from self._only_loose(seen)
+        for keys in self.packed.key_lists():
+            yield [key for key in keys if key not in seen] if seen else keys
+
+    def meta_lists(self) -> Iterator[Sequence[ObjectMeta | DamagedObject]]:
+        seen: set[str] = set()
+        for keys in self._only_loose(seen):
+            yield self.loose.metas_of(keys)
+        for metas in self.packed.meta_lists():
+            yield [meta for meta in metas if meta.key not in seen] if seen else metas
+
+    def _only_loose(self, seen: set[str]) -> Iterator[list[str]]:
+        """Yield the keys of loose objects that are not packed, and add them to ``seen``.
+
+        They come first: one that is packed and cleaned in between is found among the packed ones. This set keeps it
+        from being yielded twice: 150 bytes for each.
+        """
+        self.refresh()
         for chunk in self._loose_keys():
             keys = chunk
             with suppress(DamagedContainer):  # It is raised after the packed ones.
                 keys = self._not_packed(chunk)
             seen.update(keys)
-            yield from keys
-        for key in self.packed:
-            if key not in seen:
-                yield key
+            yield keys
 
     def with_prefix(self, prefix: str) -> Iterator[str]:
         """Yield the keys that begin with ``prefix``, each once."""

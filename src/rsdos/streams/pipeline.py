@@ -28,6 +28,8 @@ def encoded(
     The calling thread reads ``source``, at most one frame for each thread and two more ahead. An error of a thread is
     raised here. When the generator is exhausted or closed, all threads have ended.
     """
+    if isinstance(encoder, FrameEncoder) and encoder.is_mixed:
+        return _both_aside(source, encoder, hasher)
     if isinstance(encoder, FrameEncoder) and encoder.most_threads:
         return _encoded_aside(source, encoder, hasher)
     return _hashed_aside(source, encoder, hasher)
@@ -71,4 +73,42 @@ def _hashed_aside(
             while len(pending) > (len(workers) and len(workers) + _AHEAD):
                 pending.popleft().result()
         for job in pending:
+            job.result()
+
+
+def _both_aside(
+    source: Iterable[BytesLike], encoder: FrameEncoder, hasher: Hasher
+) -> Generator[tuple[BytesLike, BytesLike]]:
+    """Hash the frames in one thread, in order, and encode those that are tried in the others.
+
+    The others are started by the first frame that is tried: an object of noise has the one thread of a raw object.
+    """
+    hashing: deque[Job[None]] = deque()
+    pending: deque[tuple[BytesLike, Job[BytesLike] | None]] = deque()
+
+    def first() -> tuple[BytesLike, BytesLike]:
+        frame, job = pending.popleft()
+        piece = job.result() if job else frame
+        encoder.append(frame, piece)
+        return frame, piece
+
+    with (
+        Workers(min(1, threads())) as hashers,
+        Workers(min(encoder.most_threads, max(threads() - 1, 0))) as encoders,
+    ):
+        for number, frame in enumerate(source):
+            if number == _ALONE:
+                hashers.start()
+            hashing.append(hashers.submit(partial(hasher.update, frame)))
+            is_tried = encoder.is_tried(frame)
+            if is_tried and number >= _ALONE:
+                encoders.start()
+            pending.append((frame, encoders.submit(partial(encoder.encode, frame)) if is_tried else None))
+            while len(pending) > (len(encoders) and len(encoders) + _AHEAD):
+                yield first()
+            while len(hashing) > (len(hashers) and len(hashers) + _AHEAD):
+                hashing.popleft().result()
+        while pending:
+            yield first()
+        for job in hashing:
             job.result()

@@ -84,7 +84,7 @@ class FramedReader(Seekable):
         """Read a whole raw frame directly into the target, if it fits there. Return its size, or 0."""
         table = self._table
         index, start = divmod(self._position, FRAME_SIZE)
-        if table.codec is not Codec.RAW or start or index >= len(table) or index == self._index:
+        if start or index >= len(table) or index == self._index or not table.is_raw(index):
             return 0
         size = table.frame_size(index)
         if len(target) < size:

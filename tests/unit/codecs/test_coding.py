@@ -14,7 +14,7 @@ from rsdos.codecs.coding import decode, decode_many, encode, encode_many
 from rsdos.codecs.deflate import PieceEncoder, decode_piece
 from rsdos.codecs.spec import parse_compression
 from rsdos.codecs.zstd import encode_checked
-from rsdos.errors import DecodeError
+from rsdos.errors import DecodeError, InvalidOption
 from rsdos.model import FRAME_SIZE, Codec, Compression
 
 SPECS = ["none", "zstd", "zstd-7", "zstd:3", "zstd:19", "zlib:1", "zlib:2", "zlib:3", "zlib:9"]
@@ -25,6 +25,8 @@ TEXT = b"".join(b"%d the quick brown fox\n" % (at * at) for at in range(3000))
 
 payloads = st.binary(max_size=2000) | st.builds(lambda part, n: part * n, st.binary(max_size=40), st.integers(0, 3000))
 every_compression = pytest.mark.parametrize("compression", COMPRESSIONS, ids=SPECS)
+
+OF_ONE_FRAME = [codec for codec in Codec if codec is not Codec.MIXED]
 
 
 def rejects(stored: bytes, codec: Codec, size: int) -> bool:
@@ -133,7 +135,7 @@ def test_a_bomb_is_stopped_at_the_size(stored: bytes, codec: Codec, size: int) -
 
 
 @pytest.mark.parametrize("size", [1 << 30, 1 << 40, (1 << 63) - 1, 1 << 63, (1 << 64) - 1])
-@pytest.mark.parametrize("codec", list(Codec))
+@pytest.mark.parametrize("codec", OF_ONE_FRAME)
 def test_a_huge_size_allocates_nothing(codec: Codec, size: int) -> None:
     assert peak_of_rejecting(encode(TEXT, Compression(codec, 1)), codec, size) < 3 * FRAME_SIZE
 
@@ -166,8 +168,14 @@ def test_a_foreign_frame_may_have_blocks_that_are_one_byte_repeated() -> None:
     assert rejects(stored + b"x", Codec.ZSTD, 1000)
 
 
+def test_an_object_of_one_frame_is_not_mixed() -> None:
+    assert rejects(TEXT, Codec.MIXED, len(TEXT))
+    with pytest.raises(InvalidOption, match="mixed"):
+        encode(TEXT, Compression(Codec.MIXED, 1))
+
+
 def test_lists_of_different_lengths_are_our_mistake() -> None:
-    for codec in Codec:
+    for codec in OF_ONE_FRAME:
         with pytest.raises(ValueError, match="zip"):
             decode_many([encode(b"a", Compression(codec, 1))], codec, [1, 1])
 

@@ -12,7 +12,7 @@ from rsdos import DamagedContainer
 from rsdos.index.entries import Entries
 from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry
 from rsdos.index.segment import Segment, encode_segment
-from rsdos.index.snapshot import Found, Snapshot
+from rsdos.index.snapshot import Found, Snapshot, key_lists
 from rsdos.model import Record, RecordFlag
 from rsdos.storage.local import LocalFile
 
@@ -45,7 +45,7 @@ def places(records: Sequence[Record]) -> list[tuple[int, int]]:
 
 
 def all_keys(state: Snapshot, prefix: str = "") -> list[str]:
-    return [key for keys in state.keys(prefix) for key in keys]
+    return [key for keys in key_lists(prefix, state.tables) for key in keys]
 
 
 def test_a_key_is_found_in_whichever_segment_it_is(tmp_path: Path) -> None:
@@ -96,8 +96,8 @@ def test_a_damaged_segment_hides_no_object_of_another_and_is_never_taken_for_abs
         damaged.find_many([TWO, THREE])
     readable = []
     with pytest.raises(DamagedContainer):
-        for keys in damaged.readable_keys():
-            readable += keys
+        for entries in damaged.readable_tables():
+            readable += entries.hex_keys()
     assert readable == [TWO.hex()]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 
@@ -13,19 +14,68 @@ from tests.helpers import manifest_of, run_python
 
 
 @pytest.mark.parametrize("to", Place)
-def test_a_stream_that_turns_random_is_stored_raw(tmp_path: object, container: Container, to: Place) -> None:
+@pytest.mark.parametrize("compression", ["zstd", "zlib"])
+def test_a_stream_that_turns_random_keeps_what_is_compressible(tmp_path: Path, compression: str, to: Place) -> None:
+    container = Container.create(tmp_path / "c", compression=compression)
     data = text(FRAME_SIZE) + noise(9 * FRAME_SIZE)
     key = container.insert(io.BytesIO(data), to=to)
     after = container.insert(b"what stands behind it" * 100, to=to)
     container.pack_all_loose()
     meta = container.meta(key)
-    assert meta.codec is Codec.RAW
-    assert meta.size <= meta.length < meta.size + 1000
+    assert meta.codec is (Codec.MIXED if compression == "zstd" else Codec.RAW)
+    least = 9 * FRAME_SIZE if compression == "zstd" else meta.size
+    assert least <= meta.length < least + 100_000
     assert container.extract(key) == data
     assert container.extract(after) == b"what stands behind it" * 100
     (pack,) = manifest_of(container.path).packs
     assert pack.dead_stored == 0
-    assert (container.path / "packed" / "0000000001.pack").stat().st_size == pack.length < len(data) + 50_000
+    assert (container.path / "packed" / "0000000001.pack").stat().st_size == pack.length < least + 150_000
+
+
+PICTURE, WORDS = noise(3 * FRAME_SIZE + 100), text(8 * FRAME_SIZE)
+
+
+def test_a_large_object_is_as_short_whatever_it_begins_with(container: Container) -> None:
+    one, other = container.insert_many([PICTURE + WORDS, WORDS + PICTURE])
+    assert (container.meta(one).codec, container.meta(other).codec) == (Codec.MIXED, Codec.ZSTD)
+    assert container.meta(one).length < 1.03 * container.meta(other).length
+    assert container.extract(one) == PICTURE + WORDS
+    for codec, keys in ((Codec.MIXED, [one]), (Codec.ZSTD, [other])):
+        for at in (0, 5 * FRAME_SIZE + 7, 11 * FRAME_SIZE):
+            with container.open(keys[0]) as stream:
+                stream.seek(at)
+                whole = PICTURE + WORDS if codec is Codec.MIXED else WORDS + PICTURE
+                assert stream.read(3000) == whole[at : at + 3000]
+
+
+def test_an_object_without_a_compressible_frame_is_stored_as_if_nothing_was_tried(container: Container) -> None:
+    forms = []
+    for mode in (CompressMode.AUTO, CompressMode.NO):
+        (key,) = container.insert_many([PICTURE], compress=mode)
+        extent = container.meta(key).extent
+        assert extent is not None
+        with open(container.path / "packed" / f"{extent.pack_id:010d}.pack", "rb") as pack:
+            pack.seek(extent.offset)
+            forms.append((container.meta(key).codec, pack.read(extent.length)))
+        container.delete([key])
+    assert forms[0] == forms[1]
+    assert forms[0][0] is Codec.RAW
+
+
+@pytest.mark.parametrize("settings", [{"compression": "zlib"}, {"container_version": 1}])
+def test_with_zlib_and_in_version_1_the_first_frame_decides(tmp_path: Path, settings: dict[str, object]) -> None:
+    container = Container.create(tmp_path / "c", **settings)  # type: ignore[arg-type]
+    one, other = container.insert_many([PICTURE + WORDS, WORDS + PICTURE])
+    assert (container.meta(one).codec, container.meta(other).codec) == (Codec.RAW, Codec.ZLIB)
+
+
+def test_loose_objects_are_never_mixed_and_packing_decides_anew(tmp_path: Path) -> None:
+    container = Container.create(tmp_path / "c", loose_compression="zstd")
+    key = container.insert(PICTURE + WORDS)
+    assert container.meta(key).codec is Codec.RAW
+    container.pack_all_loose()
+    assert container.meta(key).codec is Codec.MIXED
+    assert container.extract(key) == PICTURE + WORDS
 
 
 @pytest.mark.parametrize(
@@ -36,6 +86,9 @@ def test_a_stream_that_turns_random_is_stored_raw(tmp_path: object, container: C
         (noise(5000), CompressMode.AUTO, Codec.RAW),
         (text(2 * FRAME_SIZE), CompressMode.AUTO, Codec.ZSTD),
         (noise(2 * FRAME_SIZE), CompressMode.AUTO, Codec.RAW),
+        (noise(2 * FRAME_SIZE) + text(FRAME_SIZE), CompressMode.AUTO, Codec.MIXED),
+        (noise(2 * FRAME_SIZE) + text(FRAME_SIZE), CompressMode.YES, Codec.ZSTD),
+        (noise(2 * FRAME_SIZE) + text(FRAME_SIZE), CompressMode.NO, Codec.RAW),
         (noise(5000), CompressMode.YES, Codec.ZSTD),
         (noise(2 * FRAME_SIZE), CompressMode.YES, Codec.ZSTD),
         (text(5000), CompressMode.NO, Codec.RAW),
@@ -89,9 +142,9 @@ def test_a_duplicate_in_a_stream_leaves_no_bytes(container: Container, make: obj
 
 
 @pytest.mark.parametrize("to", Place)
-@pytest.mark.parametrize("compress", [CompressMode.NO, CompressMode.YES])
+@pytest.mark.parametrize("compress", [CompressMode.NO, CompressMode.YES, CompressMode.AUTO])
 def test_threads_change_nothing_of_what_is_stored(container: Container, to: Place, compress: CompressMode) -> None:
-    data = text(9 * FRAME_SIZE) + noise(FRAME_SIZE + 7)
+    data = noise(FRAME_SIZE) + text(9 * FRAME_SIZE) + noise(FRAME_SIZE + 7)
     lengths = set()
     try:
         for count in (0, 3):

@@ -14,19 +14,20 @@ from rsdos.codecs.spec import parse_compression
 from rsdos.errors import DecodeError
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, RecordFlag, Stored
 from rsdos.streams.frames import MAX_PIECE_LENGTH, Fetch, FrameEncoder, frames, read_table
+from tests.helpers import compression_of
 
 LINES = b"".join(b"%d the quick brown fox\n" % (at * at) for at in range(40_000))
 PAYLOAD = (LINES * 3)[: 2 * FRAME_SIZE - 5000] + os.urandom(5000) + LINES[:70_001]
-SPECS = ["none", "zlib:1", "zlib:2", "zlib:6", "zstd:1", "zstd:3"]
-every_codec = pytest.mark.parametrize("spec", ["none", "zlib:1", "zstd:1"])
+SPECS = ["none", "zlib:1", "zlib:2", "zlib:6", "zstd:1", "zstd:3", "mixed"]
+every_codec = pytest.mark.parametrize("spec", ["none", "zlib:1", "zstd:1", "mixed"])
 
 
 def encoded(payload: bytes, spec: str) -> tuple[bytes, Stored]:
-    compression = parse_compression(spec)
+    compression = compression_of(spec)
     encoder = FrameEncoder(compression)
     parts = [encoder.add(payload[at : at + FRAME_SIZE]) for at in range(0, len(payload), FRAME_SIZE)]
     whole = b"".join([*parts, encoder.finish()])
-    return whole, Stored(compression.codec, RecordFlag.FRAMED, len(whole), len(payload))
+    return whole, Stored(encoder.codec, RecordFlag.FRAMED, len(whole), len(payload))
 
 
 STORED = {spec: encoded(PAYLOAD, spec) for spec in SPECS}
@@ -63,6 +64,8 @@ def test_sizes_at_the_edges_of_a_frame(spec: str, size: int, source: bytes) -> N
 def test_raw_frames_are_not_copied() -> None:
     frame = memoryview(PAYLOAD)[:FRAME_SIZE]
     assert FrameEncoder(parse_compression("none")).add(frame) is frame
+    noise = os.urandom(FRAME_SIZE)
+    assert FrameEncoder(compression_of("mixed")).add(noise) is noise
 
 
 @pytest.mark.skipif(shutil.which("zstd") is None, reason="no zstd program here")
@@ -81,7 +84,7 @@ def test_any_zlib_decodes_the_whole(spec: str) -> None:
     assert inflater.unused_data == whole[table_start(stored) :]
 
 
-@pytest.mark.parametrize("spec", ["none", "zlib:1"])
+@pytest.mark.parametrize("spec", ["none", "zlib:1", "mixed"])
 def test_the_table_is_as_described(spec: str) -> None:
     whole, stored = STORED[spec]
     numbers = struct.unpack("<9I4s", whole[table_start(stored) :])
@@ -190,11 +193,13 @@ def hostile_tables() -> Iterator[tuple[Codec, bytes]]:
     """Tables that are whole but lie, for two frames of which the second has 100 bytes, and 2000 bytes of pieces."""
     for lengths in ([0, 2000], [2000, 0], [1, 1], [1999, 2], [0xFFFFFFFF, 2001]):
         yield Codec.ZLIB, sealed(lengths, [0, 0])
+        yield Codec.MIXED, sealed(lengths, [0, 0])
         entries = struct.pack("<6I", lengths[0], FRAME_SIZE, 0, lengths[1], 100, 0)
         yield Codec.ZSTD, struct.pack("<2I", 0x184D2A5E, 33) + entries + struct.pack("<IBI", 2, 0x80, 0x8F92EAB1)
     for sizes in ([FRAME_SIZE + 1, 99], [100, FRAME_SIZE], [FRAME_SIZE, 0], [0xFFFFFFFF, 100]):
         entries = struct.pack("<6I", 1000, sizes[0], 0, 1000, sizes[1], 0)
         yield Codec.ZSTD, struct.pack("<2I", 0x184D2A5E, 33) + entries + struct.pack("<IBI", 2, 0x80, 0x8F92EAB1)
+    yield Codec.MIXED, sealed([1000, 1000], [0, 0])
     yield Codec.ZLIB, sealed([1000, 1000], [0, 0], frame_size=1 << 30)
     yield Codec.ZLIB, sealed([2000], [0]) + bytes(8)
 
@@ -227,6 +232,57 @@ def test_raw_pieces_must_be_frames() -> None:
     length = FRAME_SIZE + 100 + len(table)
     with pytest.raises(DecodeError, match="raw"):
         read_table(lambda offset, size: table, Stored(Codec.RAW, RecordFlag.FRAMED, length, FRAME_SIZE + 100))
+
+
+NOISE = os.urandom(2 * FRAME_SIZE)
+MIXED = NOISE[:FRAME_SIZE] + LINES[:FRAME_SIZE] + NOISE[FRAME_SIZE:] + LINES[:70_001]
+
+
+def test_a_mixed_frame_is_stored_raw_where_zstd_gains_little() -> None:
+    whole, stored = encoded(MIXED, "mixed")
+    assert stored.codec is Codec.MIXED
+    assert decoded(whole, stored) == MIXED
+    table = read_table(fetcher(whole), stored)
+    assert [table.is_raw(index) for index in range(4)] == [True, False, True, False]
+    for index in range(4):
+        frame = MIXED[index * FRAME_SIZE : (index + 1) * FRAME_SIZE]
+        piece = whole[table.offsets[index] : table.offsets[index + 1]]
+        if table.is_raw(index):
+            assert piece == frame
+        else:
+            assert zstandard.decompress(piece) == frame
+            assert zstandard.frame_content_size(piece) == len(frame)
+            assert not zstandard.get_frame_parameters(piece).has_checksum
+
+
+def test_mixed_frames_that_are_all_raw_are_a_raw_object() -> None:
+    assert encoded(NOISE + NOISE[:100], "mixed") == encoded(NOISE + NOISE[:100], "none")
+
+
+@pytest.mark.parametrize("lengths", [[FRAME_SIZE + 1, 99], [FRAME_SIZE, 101]])
+def test_a_mixed_piece_is_not_longer_than_its_frame(lengths: list[int]) -> None:
+    table = sealed(lengths, [0, 0])
+    stored = Stored(Codec.MIXED, RecordFlag.FRAMED, sum(lengths) + len(table), FRAME_SIZE + 100)
+    with pytest.raises(DecodeError, match="longer than their frames"):
+        read_table(lambda offset, size: table, stored)
+
+
+def test_a_mixed_piece_of_its_frames_size_is_raw_whatever_it_looks_like() -> None:
+    frame = encode(LINES[:FRAME_SIZE], parse_compression("zstd")) + NOISE[:FRAME_SIZE]
+    payload = frame[:FRAME_SIZE] + LINES[:FRAME_SIZE]
+    assert decoded(*encoded(payload, "mixed")) == payload
+
+
+def test_a_mixed_piece_that_decodes_to_more_or_less_than_its_frame_is_damaged() -> None:
+    for size in (0, 99, 101, 1 << 30):
+        piece = zstandard.compress(bytes(min(size, 1 << 20)))
+        if size == 1 << 30:
+            piece = zstandard.ZstdCompressor().compressobj(size=size).flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+        table = sealed([FRAME_SIZE, len(piece)], [zlib.crc32(bytes(FRAME_SIZE)), zlib.crc32(bytes(100))])
+        whole = bytes(FRAME_SIZE) + piece + table
+        stored = Stored(Codec.MIXED, RecordFlag.FRAMED, len(whole), FRAME_SIZE + 100)
+        with pytest.raises(DecodeError):
+            decoded(whole, stored)
 
 
 def test_a_zstd_piece_without_checksum_is_no_piece() -> None:

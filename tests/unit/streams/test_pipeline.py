@@ -14,12 +14,15 @@ from rsdos.codecs.spec import parse_compression
 from rsdos.codecs.workers import Workers
 from rsdos.errors import InvalidOption
 from rsdos.hashing import SHA256
-from rsdos.model import FRAME_SIZE, BytesLike, Compression
+from rsdos.model import FRAME_SIZE, BytesLike, Codec, Compression
 from rsdos.streams.frames import FrameEncoder
 from rsdos.streams.pipeline import encoded
+from tests.helpers import compression_of
 
 FRAMES = [bytes([number]) * FRAME_SIZE for number in range(12)] + [os.urandom(FRAME_SIZE), b"the end"]
-SPECS = ["none", "zlib", "zstd"]
+SPECS = ["none", "zlib", "zstd", "mixed"]
+AT_ONCE = ("zstd", "mixed")
+"""Frames of these are encoded in several threads."""
 
 
 @pytest.fixture(autouse=True)
@@ -33,8 +36,9 @@ def ours() -> list[threading.Thread]:
 
 
 def encoders(spec: str) -> Iterator[FrameEncoder | SequenceEncoder]:
-    yield FrameEncoder(parse_compression(spec))
-    yield SequenceEncoder(parse_compression(spec))
+    yield FrameEncoder(compression_of(spec))
+    if spec != "mixed":
+        yield SequenceEncoder(parse_compression(spec))
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 64])
@@ -67,29 +71,25 @@ def test_the_source_is_read_in_the_callers_thread_and_not_far_ahead(spec: str) -
             assert taken - given <= 2 + 2 + 1
 
     most = 0
-    encoder = (
-        FrameEncoder(Compression(parse_compression(spec).codec, 1))
-        if spec == "zstd"
-        else SequenceEncoder(parse_compression(spec))
-    )
+    encoder = FrameEncoder(compression_of(spec)) if spec in AT_ONCE else SequenceEncoder(parse_compression(spec))
     for _ in encoded((frame if len(frame) == FRAME_SIZE else FRAMES[0] for frame in source()), encoder, SHA256.new()):
         given += 1
         most = max(most, len(ours()))
     assert given == taken == 3 * len(FRAMES)
-    assert most == (2 if spec == "zstd" else 1)
+    assert most == (2 if spec in AT_ONCE else 1)
 
 
 def test_an_object_of_four_frames_has_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     set_threads(3)
     monkeypatch.setattr(Workers, "start", lambda self: pytest.fail("threads for a small object"))
     for spec in SPECS:
-        list(encoded(iter(FRAMES[:4]), FrameEncoder(parse_compression(spec)), SHA256.new()))
+        list(encoded(iter(FRAMES[:4]), FrameEncoder(compression_of(spec)), SHA256.new()))
 
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_an_error_of_a_thread_reaches_the_caller(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
     set_threads(2)
-    encoder, hasher = FrameEncoder(parse_compression(spec)), SHA256.new()
+    encoder, hasher = FrameEncoder(compression_of(spec)), SHA256.new()
     encode, update, seen = encoder.encode, hasher.update, []
 
     def fail_for(frame: BytesLike) -> None:
@@ -108,10 +108,10 @@ def test_an_error_of_a_thread_reaches_the_caller(spec: str, monkeypatch: pytest.
         fail_for(frame)
         return encode(frame)
 
-    if spec == "zstd":
+    if spec in AT_ONCE:
         monkeypatch.setattr(encoder, "encode", failing)
     with pytest.raises(MemoryError):
-        list(encoded(iter(FRAMES), encoder, hasher if spec == "zstd" else Failing()))  # type: ignore[arg-type]
+        list(encoded(iter(FRAMES), encoder, hasher if spec in AT_ONCE else Failing()))  # type: ignore[arg-type]
     assert seen[0] is not threading.main_thread()
     assert not ours()
 
@@ -125,9 +125,9 @@ def test_no_thread_is_left_by_an_object_that_is_given_up(spec: str) -> None:
         raise OSError("the source")
 
     with pytest.raises(OSError, match="the source"):
-        list(encoded(source(), FrameEncoder(parse_compression(spec)), SHA256.new()))
+        list(encoded(source(), FrameEncoder(compression_of(spec)), SHA256.new()))
     assert not ours()
-    half = encoded(iter(FRAMES), FrameEncoder(parse_compression(spec)), SHA256.new())
+    half = encoded(iter(FRAMES), FrameEncoder(compression_of(spec)), SHA256.new())
     for _ in range(8):
         next(half)
     assert ours()
@@ -148,16 +148,27 @@ def test_it_goes_without_threads_where_the_system_has_none(spec: str, monkeypatc
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     for _ in range(2):
-        encoder, hasher = FrameEncoder(parse_compression(spec)), SHA256.new()
+        encoder, hasher = FrameEncoder(compression_of(spec)), SHA256.new()
         pieces = [bytes(piece) for _, piece in encoded(iter(FRAMES), encoder, hasher)]
-        alone = FrameEncoder(parse_compression(spec))
+        alone = FrameEncoder(compression_of(spec))
         assert pieces == [bytes(alone.add(frame)) for frame in FRAMES]
         assert hasher.digest() == hashlib.sha256(b"".join(FRAMES)).digest()
+
+
+def test_mixed_frames_have_one_thread_until_one_of_them_looks_compressible() -> None:
+    set_threads(3)
+    noise = [os.urandom(FRAME_SIZE) for _ in range(2)] * 5
+    most = []
+    for _ in encoded(iter([*noise, *FRAMES[:12], *noise]), FrameEncoder(compression_of("mixed")), SHA256.new()):
+        most.append(len(ours()))
+    assert max(most[:9]) == 1
+    assert max(most) == 3
 
 
 @pytest.mark.parametrize(("level", "most"), [(1, 15), (9, 3), (19, 1)])
 def test_levels_that_take_much_memory_have_fewer_threads(level: int, most: int) -> None:
     assert FrameEncoder(parse_compression(f"zstd:{level}")).most_threads == most
+    assert FrameEncoder(Compression(Codec.MIXED, level)).most_threads == most
 
 
 def test_how_many_threads_there_are_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,24 +6,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rsdos.codecs.spec import parse_compression
 from rsdos.errors import DamagedObject
 from rsdos.model import FRAME_SIZE, RecordFlag, Stored
 from rsdos.streams.frames import Fill, FrameEncoder, read_table
 from rsdos.streams.reader import FramedReader
+from tests.helpers import compression_of
 
 LINES = b"".join(b"%d the quick brown fox\n" % (at * at) for at in range(80_000))
-PAYLOAD = LINES[: 2 * FRAME_SIZE - 5000] + os.urandom(5000) + LINES[:4321]
+PAYLOAD = os.urandom(FRAME_SIZE) + LINES[: FRAME_SIZE - 5000] + os.urandom(5000) + LINES[:4321]
 SIZE = len(PAYLOAD)
-SPECS = ["none", "zlib", "zstd"]
+SPECS = ["none", "zlib", "zstd", "mixed"]
 
 
 def encoded(payload: bytes, spec: str) -> tuple[bytes, Stored]:
-    compression = parse_compression(spec)
+    compression = compression_of(spec)
     encoder = FrameEncoder(compression)
     parts = [encoder.add(payload[at : at + FRAME_SIZE]) for at in range(0, len(payload), FRAME_SIZE)]
     whole = b"".join([*parts, encoder.finish()])
-    return whole, Stored(compression.codec, RecordFlag.FRAMED, len(whole), len(payload))
+    return whole, Stored(encoder.codec, RecordFlag.FRAMED, len(whole), len(payload))
 
 
 STORED = {spec: encoded(PAYLOAD, spec) for spec in SPECS}
@@ -103,8 +103,9 @@ def test_it_is_a_readable_seekable_stream() -> None:
             use()
 
 
-def test_a_range_decodes_only_the_frames_it_touches() -> None:
-    whole, stored = STORED["zstd"]
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_range_decodes_only_the_frames_it_touches(spec: str) -> None:
+    whole, stored = STORED[spec]
     fetched: list[int] = []
 
     def fetch(offset: int, length: int) -> bytes:
@@ -169,7 +170,7 @@ def test_damage_is_found_in_frames_that_are_read_in_place() -> None:
                 stream.read(FRAME_SIZE)
 
 
-@pytest.mark.parametrize(("spec", "most"), [("none", 1.5), ("zlib", 3), ("zstd", 2)])
+@pytest.mark.parametrize(("spec", "most"), [("none", 1.5), ("zlib", 3), ("zstd", 2), ("mixed", 2)])
 def test_memory_does_not_grow_with_the_object(spec: str, most: float) -> None:
     whole, stored = encoded(LINES * 8, spec)
     buffer = bytearray(5 * FRAME_SIZE + 3)

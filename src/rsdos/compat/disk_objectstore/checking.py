@@ -71,7 +71,7 @@ def _note(engine: Engine, meta: ObjectMeta, issues: ValidationIssues) -> None:
     """Add an issue as disk-objectstore does: a wrong size, or wrong bytes."""
     is_hash_wrong = True
     size: int | None = None
-    if meta.extent and meta.codec is not Codec.ZSTD:
+    if meta.extent and meta.codec in (Codec.RAW, Codec.ZLIB):
         try:
             with open(engine.layout.pack(meta.extent.pack_id), "rb") as pack:
                 stored = PackedObjectReader(pack, meta.extent.offset, meta.length)

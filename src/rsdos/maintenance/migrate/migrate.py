@@ -24,7 +24,7 @@ from rsdos.maintenance.migrate.cleanup import clean_up
 from rsdos.maintenance.migrate.to_v1 import ToVersion1
 from rsdos.maintenance.migrate.to_v2 import ToVersion2
 from rsdos.maintenance.repair.quarantine import copy_damaged
-from rsdos.model import Codec, Durability
+from rsdos.model import Codec, CompressMode, Durability
 from rsdos.progress import SILENCE, Stopwatch
 from rsdos.protocols import Progress
 from rsdos.stores.quarantine import Quarantine
@@ -34,13 +34,14 @@ from rsdos.stores.quarantine import Quarantine
 class MigrateOptions:
     """The options of a migration: to the container version ``to``, in place or to a new directory ``destination``.
 
-    ``compression`` is a specification to recompress all objects with; None copies stored bytes unchanged where the
-    other version supports them.
+    ``compression`` is a specification to compress all objects with; with ``compress`` AUTO only those that become
+    clearly smaller. None copies stored bytes unchanged where the other version supports them.
     """
 
     to: int = VERSION
     destination: str | None = None
     compression: str | None = None
+    compress: CompressMode = CompressMode.YES
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +182,7 @@ def execute(engine: Engine, plan: MigratePlan, progress: Progress = SILENCE) -> 
                 copy_damaged(engine, key, reason, Quarantine(target.layout))
         clean_up(target)
     if options.destination is None and options.compression is not None:
-        _recompress(target, options.compression, progress)
+        _recompress(target, repack.RepackOptions(options.compression, compress=options.compress), progress)
     target.close()
     quarantine = Layout(root).quarantine if stats.damaged else None
     return MigrateReport(
@@ -215,7 +216,7 @@ def _to_directory(engine: Engine, plan: MigratePlan, root: str, stats: CopyStats
             raise ContainerExists(root, f"is a copy of this container in version {there.version}, not {wanted}")
     target = Engine(root)
     try:
-        options = transfer.TransferOptions(compression=plan.options.compression)
+        options = transfer.TransferOptions(None, plan.options.compression, plan.options.compress)
         report = transfer.execute(target, transfer.plan(target, engine, options), progress)
         stats.objects, stats.size, stats.copied, stats.known = (
             report.objects,
@@ -230,9 +231,9 @@ def _to_directory(engine: Engine, plan: MigratePlan, root: str, stats: CopyStats
         target.close()
 
 
-def _recompress(target: Engine, compression: str, progress: Progress) -> None:
+def _recompress(target: Engine, options: repack.RepackOptions, progress: Progress) -> None:
     """Recompress all objects, after the last step: until then programs of the old version must be able to read them."""
-    repack.execute(target, repack.plan(target, repack.RepackOptions(compression)), progress)
+    repack.execute(target, repack.plan(target, options), progress)
 
 
 def _length_of_tree(root: str) -> int:

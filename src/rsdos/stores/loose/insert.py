@@ -17,7 +17,7 @@ from rsdos.model import Codec, Copy, RecordFlag, Source, Stored, Trust
 from rsdos.storage import posix
 from rsdos.stores import order
 from rsdos.stores.base import KnownCheck
-from rsdos.stores.encoding import Encoding
+from rsdos.stores.encoding import Encoding, Framing
 from rsdos.stores.loose.file import encode_trailer
 from rsdos.stores.loose.publish import LoosePublisher
 from rsdos.stores.order import FileId
@@ -267,7 +267,7 @@ class LooseInsert:
         file = self._sandbox.new_file()
         try:
             # 2. Before 1, because the digest is known only when the whole object is written.
-            written = self._encoding.write_frames(source, file, self._hash)
+            written = self._encoding.write_frames(source, file, self._hash, Framing.UNIFORM)
             stored = written.stored
             if stored.codec is Codec.RAW:
                 file.rewind(stored.size)  # A raw loose file has no frame table: it is the object's bytes.

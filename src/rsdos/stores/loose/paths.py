@@ -130,10 +130,6 @@ class LooseNames:
             return range(count)
         return [at for at, key in enumerate(spell_digests(digests)) if key in names] if names else ()
 
-    def __iter__(self) -> Iterator[str]:
-        for digests in self.digest_lists():
-            yield from map(bytes.hex, digests)
-
     def digest_lists(self) -> Iterator[Sequence[bytes]]:
         """Yield the objects that have a file, each once, in a list for each directory; foreign names are left out."""
         has_suffixes = len(self._codecs) > 1
@@ -197,7 +193,8 @@ class LooseNames:
         """Yield the keys that begin with ``prefix``."""
         cut = self._layout.loose_prefix_len
         if len(prefix) < cut:
-            yield from (key for key in self if key.startswith(prefix))
+            for digests in self.digest_lists():
+                yield from (key for key in spell_digests(digests) if key.startswith(prefix))
             return
         self._layout.check_loose(self._layout.loose_directory(prefix))
         try:

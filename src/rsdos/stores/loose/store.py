@@ -12,6 +12,7 @@ from typing import TypeVar
 from rsdos.codecs.workers import Threads
 from rsdos.config import Config
 from rsdos.errors import Busy, DamagedObject, DecodeError, log_warning
+from rsdos.hashing import spell_digests
 from rsdos.layout import Layout
 from rsdos.model import BytesLike, Codec, CompressMode, Copy, Durability, ObjectMeta, Place, Trust
 from rsdos.storage import posix
@@ -223,8 +224,9 @@ class LooseStore(Store):
 
     # The whole.
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.names)
+    def key_lists(self) -> Iterator[Sequence[str]]:
+        for digests in self.names.digest_lists():
+            yield spell_digests(digests)
 
     def with_prefix(self, prefix: str) -> Iterator[str]:
         """Yield the keys that begin with ``prefix``."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from io import BytesIO
+from itertools import repeat
 from operator import add
 from typing import TYPE_CHECKING, cast
 
@@ -23,6 +24,7 @@ from rsdos.model import (
     FRAME_SIZE,
     BytesLike,
     Codec,
+    Extent,
     ObjectMeta,
     Place,
     Record,
@@ -39,6 +41,7 @@ from rsdos.streams.reader import FramedReader
 
 if TYPE_CHECKING:
     from rsdos.codecs.dictionary import Dictionary
+    from rsdos.index.entries import Entries
     from rsdos.index.index import Index
     from rsdos.stores.packed.dictionaries import PackDictionaries
 
@@ -241,22 +244,34 @@ class RecordReader:
                     length = run.offset[-1] + run.length[-1] - run.offset[0]
                     self._packs.get(run.pack_id).will_need(run.offset[0], length)
 
+    def stored_form(self, record: Record) -> tuple[Stored, Iterator[bytes]]:
+        """Return the stored form and the stored bytes of a copy. At their end their CRC-32 is verified."""
+        return _stored(record), self._stored_parts(record)
+
+    def _stored_parts(self, record: Record) -> Iterator[bytes]:
+        pack = self._packs.get(record.pack_id)
+        crc = 0
+        for at in range(0, record.length, FRAME_SIZE):
+            part = pack.read(record.offset + at, min(FRAME_SIZE, record.length - at))
+            crc = crc32(part, crc)
+            yield part
+        if crc ^ _key_word(record.digest) != record.crc:
+            raise DecodeError(_OTHER_CRC)
+
     def is_intact(self, record: Record) -> bool:
         """Return whether the stored bytes of a copy are those that were written, and what they need is there."""
-        crc = 0
         try:
             if record.codec >= FIRST_DICTIONARY:
                 self.dictionaries.named(record.pack_id, record.codec)
-            pack = self._packs.get(record.pack_id)
-            for at in range(0, record.length, FRAME_SIZE):
-                crc = crc32(pack.read(record.offset + at, min(FRAME_SIZE, record.length - at)), crc)
+            for _ in self._stored_parts(record):
+                pass
         except (DecodeError, DamagedContainer, FileNotFoundError):
             return False
         except OSError as error:
             if error.errno != errno.EIO:
                 raise
             return False
-        return crc ^ _key_word(record.digest) == record.crc
+        return True
 
     def is_good(self, record: Record) -> bool:
         """Return whether one copy decodes to the bytes of its key."""
@@ -293,6 +308,33 @@ def meta_of(record: Record) -> ObjectMeta:
     except DecodeError as error:
         raise DamagedObject(record.key, str(error)) from None
     return ObjectMeta(record.key, Place.PACKED, record.size, record.length, codec, record.extent)
+
+
+def metas_of(entries: Entries) -> list[ObjectMeta | DamagedObject]:
+    """Return `meta_of` of each entry, or the error."""
+    records = entries.records
+    pack_ids, offsets, lengths, sizes, codecs = (
+        records[name].tolist() for name in ("pack_id", "offset", "length", "size", "codec")
+    )
+    keys = entries.hex_keys()
+    if not set(codecs) <= _CODECS.keys():
+        return [_meta_or_error(record) for record in entries]
+    extents = map(_extent, zip(pack_ids, offsets, lengths, strict=True))
+    rows = zip(keys, repeat(Place.PACKED), sizes, lengths, map(_CODECS.__getitem__, codecs), extents, strict=False)
+    return list(map(_object_meta, rows))
+
+
+def _meta_or_error(record: Record) -> ObjectMeta | DamagedObject:
+    try:
+        return meta_of(record)
+    except DamagedObject as error:
+        return error
+
+
+_CODECS = {int(codec): codec for codec in Codec} | dict.fromkeys(range(FIRST_DICTIONARY, 256), Codec.ZSTD)
+_extent = partial(tuple.__new__, Extent)
+_object_meta = partial(tuple.__new__, ObjectMeta)
+"""What the two do in the end, without a call of Python for each: 0.1 us instead of 0.35."""
 
 
 def _stored(record: Record) -> Stored:

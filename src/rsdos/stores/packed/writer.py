@@ -171,9 +171,13 @@ class PackedBatch:
         writer = self._open().writer
         start = writer.position
         crc = 0
-        for part in parts:
-            crc = crc32(part, crc)
-            writer.write([part])
+        try:
+            for part in parts:
+                crc = crc32(part, crc)
+                writer.write([part])
+        except BaseException:
+            writer.rewind(start)
+            raise
         return Large(digest, start, stored, crc)
 
     def rewind(self, offset: int) -> None:

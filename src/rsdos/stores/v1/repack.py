@@ -14,10 +14,10 @@ from contextlib import ExitStack, closing
 from rsdos.config import Config
 from rsdos.errors import Busy, DamagedContainer, DamagedObject
 from rsdos.layout import V1Layout
-from rsdos.model import FRAME_SIZE, BytesLike, Codec, Durability, RecordFlag
+from rsdos.model import FRAME_SIZE, BytesLike, Codec, Durability
 from rsdos.storage import posix
 from rsdos.storage.local import LocalFile
-from rsdos.stores.encoding import Encoding
+from rsdos.stores.encoding import Encoding, Framing
 from rsdos.stores.findings import Rewritten
 from rsdos.stores.packs import WINDOW, unlink_pack
 from rsdos.stores.v1.database import Database
@@ -136,7 +136,7 @@ class V1Repack:
         try:
             if row.size > FRAME_SIZE:
                 parts = self._frames(digest) or iter(())
-                written = self._encoding.write_frames(parts, new, self._config.hash, RecordFlag.NONE)
+                written = self._encoding.write_frames(parts, new, self._config.hash, Framing.NONE)
                 good, codec = written.digest == digest, written.stored.codec
             else:
                 raw = b"".join(self._frames(digest) or ())

@@ -155,7 +155,7 @@ class V1PackStore(PackStore):
 
     def _meta(self, row: Row) -> ObjectMeta:
         if not row.makes_sense:
-            raise DamagedObject(row.key, "its row in packs.idx makes no sense")
+            raise _senseless(row)
         codec = Codec.ZLIB if row.compressed else Codec.RAW
         if row.compressed and Codec.ZSTD in self.codecs:
             with suppress(OSError):  # If its pack is missing or cut short, a read will report it.
@@ -271,14 +271,26 @@ class V1PackStore(PackStore):
 
     # The whole.
 
-    def __iter__(self) -> Iterator[str]:
-        return self.with_prefix("")
+    def key_lists(self) -> Iterator[Sequence[str]]:
+        return self._key_lists("")
 
-    def with_prefix(self, prefix: str) -> Iterator[str]:
+    def _key_lists(self, prefix: str) -> Iterator[Sequence[str]]:
         self.database.renew()
         for keys in self.database.keys(prefix):
-            yield from filter(self.hash.is_key, keys)
+            yield list(filter(self.hash.is_key, keys))
+
+    def metas_of(self, keys: Sequence[str]) -> list[ObjectMeta | DamagedObject]:
+        rows = self.database.find_many(keys)
+        return [self._meta(row) if row.makes_sense else _senseless(row) for row in rows]
+
+    def with_prefix(self, prefix: str) -> Iterator[str]:
+        for keys in self._key_lists(prefix):
+            yield from keys
 
     def count(self) -> int:
         self.database.renew()
         return self.database.count()
+
+
+def _senseless(row: Row) -> DamagedObject:
+    return DamagedObject(row.key, "its row in packs.idx makes no sense")

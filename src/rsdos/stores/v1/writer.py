@@ -26,11 +26,11 @@ from rsdos.config import Config
 from rsdos.errors import WriterPoisoned, log_warning
 from rsdos.hashing import spell_digests
 from rsdos.layout import V1Layout
-from rsdos.model import BytesLike, Codec, Durability, RecordFlag, Stored
+from rsdos.model import BytesLike, Codec, Durability, Stored
 from rsdos.storage import posix
 from rsdos.stores.base import LOOKUPS
 from rsdos.stores.batch import MOST_BATCH, MOST_ENTRIES, Absent, Duplicates, Large, settle_packed
-from rsdos.stores.encoding import Encoding, Forms
+from rsdos.stores.encoding import Encoding, Forms, Framing
 from rsdos.stores.v1.database import Database
 from rsdos.stores.v1.pack import V1Pack, fresh_ids, try_pack
 from rsdos.stores.v1.row import Row
@@ -163,7 +163,7 @@ class V1Batch:
         pack = self._open()
         start = pack.position
         try:
-            written = encoding.write_frames(source, pack, self._config.hash, RecordFlag.NONE)
+            written = encoding.write_frames(source, pack, self._config.hash, Framing.NONE)
         except BaseException:
             pack.rewind(start)
             raise
@@ -173,8 +173,12 @@ class V1Batch:
         assert not stored.flags, "version 1 has no frames"
         pack = self._open()
         start = pack.position
-        for part in parts:
-            pack.write([part])
+        try:
+            for part in parts:
+                pack.write([part])
+        except BaseException:
+            pack.rewind(start)
+            raise
         return Large(digest, start, stored, 0)
 
     def rewind(self, offset: int) -> None:

@@ -38,7 +38,7 @@ def recovered(container: Container) -> Snapshot:
 
 
 def keys(snapshot: Snapshot) -> set[str]:
-    return {key for some in snapshot.keys() for key in some}  # noqa: SIM118  it is no mapping
+    return {key for entries in snapshot.tables() for key in entries.hex_keys()}
 
 
 def the_pack(container: Container) -> Path:
