@@ -48,9 +48,9 @@ from typing import Any, BinaryIO, NamedTuple
 ALIGNMENT = 4096
 FRAME_SIZE = 1 << 20  # objects larger than this are stored in frames of this size
 BLOCK_SIZE = 1 << 16  # of a segment, each with a CRC-32
-DICTIONARY = 16  # the codec of a zstd object that needs dictionary 0 of its pack; the next needs 1, and so on
 RAW, ZLIB, ZSTD, MIXED = 0, 1, 2, 3  # the codecs
 CODEC_NAMES = {RAW: "raw", ZLIB: "zlib", ZSTD: "zstd", MIXED: "mixed"}
+DICTIONARY = 16  # the codec of a zstd object that needs dictionary 0 of its pack; the next needs 1, and so on
 FRAMED, TOMBSTONE = 1, 2  # the flags of a record
 
 PACK_HEADER = struct.Struct("<8sH6x16sQ8x")  # magic, version, container id, pack id; then 16 bytes of SHA-256

@@ -19,7 +19,7 @@ from unittest.mock import patch
 
 import zstandard
 
-from rsdos import CompressMode, Container, Place
+from rsdos import Codec, CompressMode, Container, Place
 from rsdos.codecs.dictionary import Dictionary, KnownDictionaries
 from rsdos.config import Config
 from rsdos.engine.create import make_container
@@ -142,6 +142,22 @@ def append(container: Container, objects: list[bytes], encoding: Encoding) -> No
             else:
                 writer.add_many([data], encoding)
         writer.commit()
+
+
+def picture(size: int) -> bytes:
+    """What begins like a picture, and stays raw for that; a zip file makes it small."""
+    return b"\x89PNG\r\n\x1a\n" + text(20, size - 8)
+
+
+def v2_mixed_frames(root: Path) -> Expected:
+    """Large objects of raw and zstd frames; of one the last frame is zstd, of the other raw."""
+    one = picture(FRAME_SIZE) + text(21, FRAME_SIZE) + text(22, 5000)
+    other = picture(FRAME_SIZE) + text(23, FRAME_SIZE) + picture(5000)
+    with make(root, 0x110) as container:
+        keys = container.insert_many([one, b"between", other])
+        if {container.meta(keys[0]).codec, container.meta(keys[2]).codec} != {Codec.MIXED}:
+            raise SystemExit("a golden object that should be mixed is not")
+    return expect([one, b"between", other])
 
 
 def v2_zlib_loose(root: Path) -> Expected:
@@ -393,6 +409,18 @@ def damaged_config(root: Path) -> Expected:
     return {"open": "DamagedContainer"}
 
 
+def damaged_mixed_frames(root: Path) -> Expected:
+    """One bit of a raw frame, of a zstd frame, and of the table, each of another mixed object."""
+    objects = [picture(FRAME_SIZE) + text(seed, FRAME_SIZE) for seed in (30, 31, 32)]
+    with make(root, 0x220) as container:
+        container.insert_many([*objects, b"good"])
+    for data, into in zip(objects, (100, FRAME_SIZE + 100, -20), strict=True):
+        path, offset = place(container, data)
+        length = container.meta(key(data)).length
+        flip(path, offset + (into if into > 0 else length + into))
+    return expect([*objects, b"good"], **{key(data): "DamagedObject" for data in objects})
+
+
 def foreign_files(root: Path) -> Expected:
     """What file systems and desktops leave in directories."""
     container, objects = three_batches(root, 0x20B)
@@ -411,6 +439,7 @@ GOLDEN = {
         v2_empty,
         v2_raw,
         v2_mixed,
+        v2_mixed_frames,
         v2_zlib_loose,
         v2_many_batches,
         v2_large_batch,
@@ -430,6 +459,7 @@ GOLDEN = {
         damaged_dictionaries,
         damaged_trailer,
         damaged_config,
+        damaged_mixed_frames,
         foreign_files,
     )
 }
