@@ -217,15 +217,24 @@ class Entries:
         return mask
 
     def of_extents(self, other: Entries) -> Mask:
-        """A mask of the entries whose keys and extents the other table has as well."""
+        """A mask of the entries whose keys and extents the other table has as well; that one is sorted."""
         if not len(other):
             return np.zeros(len(self), np.bool_)
-        seen, mine = (
-            zip(table.prefixes.tolist(), *(table.records[name].tolist() for name in _EXTENT), strict=True)
-            for table in (other, self)
-        )
-        known = set(seen)
-        return np.fromiter((extent in known for extent in mine), np.bool_, len(self))
+        at = np.minimum(_places(other.prefixes, self.prefixes), len(other) - 1)
+        mask: Mask = other.prefixes[at] == self.prefixes
+        for name in _EXTENT:
+            mask &= other.records[name][at] == self.records[name]
+        # Few keys have more entries than one. Their numbers come from disk: one key may have all entries of a table.
+        shared = np.append(other.prefixes[1:] == other.prefixes[:-1], False)
+        rest = np.flatnonzero(~mask & shared[at])
+        if len(rest):
+            known = set(other.take(shared | np.append(False, shared[:-1])).extents())
+            mask[rest] = [extent in known for extent in self.take(rest).extents()]
+        return mask
+
+    def extents(self) -> Iterator[tuple[int, ...]]:
+        """The first 8 key bytes, the pack id and the offset of each entry."""
+        return zip(self.prefixes.tolist(), *(self.records[name].tolist() for name in _EXTENT), strict=True)
 
     def of_packs(self, pack_ids: Sequence[int]) -> Mask:
         """A mask of the entries whose extents are in some packs."""
@@ -294,10 +303,10 @@ class Entries:
         """A mask of the entries that begin before an earlier one of the same pack ends."""
         mask = np.zeros(len(self), np.bool_)
         order = self.storage_order()
-        records = self.records[order]
-        ends = np.maximum.accumulate(records["offset"] + records["length"])
-        same = records["pack_id"][1:] == records["pack_id"][:-1]
-        mask[order[1:]] = same & (records["offset"][1:] < ends[:-1]) & (records["length"][1:] > 0)
+        # Column by column: rows of a structured array take 0.15 us each.
+        pack_ids, offsets, lengths = (self.records[name][order] for name in ("pack_id", "offset", "length"))
+        ends = np.maximum.accumulate(offsets + lengths)
+        mask[order[1:]] = (pack_ids[1:] == pack_ids[:-1]) & (offsets[1:] < ends[:-1]) & (lengths[1:] > 0)
         return mask
 
     def of_ranges(self, ranges: Mapping[int, Sequence[tuple[int, int]]]) -> Mask:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from rsdos import names
-from rsdos.codecs.checksum import crc32
+from rsdos.codecs.checksum import crc32_of_each
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
 from rsdos.index.compact import open_table
 from rsdos.index.entries import Entries
@@ -19,7 +19,7 @@ from rsdos.pack.reader import PackFile
 from rsdos.pack.scanning import scan
 from rsdos.stores.findings import Checked, Depth, Finding, PacksCheck, Sample, Shares
 from rsdos.stores.packed.context import PackedContext
-from rsdos.stores.packed.reader import codec_of_record
+from rsdos.stores.packed.reader import codec_of_record, read_run
 from rsdos.stores.packs import GAP, WINDOW
 
 
@@ -268,21 +268,20 @@ class NativeCheck(PacksCheck):
 
     def _run(self, live: Entries, run: ReadRange) -> dict[int, str]:
         """Return what is wrong with neighbours, by their place in the run."""
-        stored: list[bytes] = []
-        start = run.offset[0]
-        ends = [offset + length for offset, length in zip(run.offset, run.length, strict=True)]
         try:
             file = self._layout.storage.open(names.pack(run.pack_id))
             try:
-                data = memoryview(file.read(start, max(ends) - start))
+                stored, _ = read_run(file, run)
             finally:
                 file.close()
-            stored = [bytes(data[offset - start : end - start]) for offset, end in zip(run.offset, ends, strict=True)]
         except OSError:
             # One by one, so that one bad sector is that of one object.
             records = list(live.take(run.positions))
             return {at: "it cannot be read" for at, record in enumerate(records) if not self._reader.is_intact(record)}
-        bad = {at: _OTHER_CRC for at, form in enumerate(stored) if crc32(form) != run.crc[at]}
+        sums = crc32_of_each(stored)
+        bad = {}
+        if sums != run.crc:
+            bad = {at: _OTHER_CRC for at, (own, crc) in enumerate(zip(sums, run.crc, strict=True)) if own != crc}
         faults = {codec: fault for codec in set(run.codec) if (fault := self._codec_fault(run.pack_id, codec))}
         if faults:
             bad |= {at: faults[codec] for at, codec in enumerate(run.codec) if codec in faults}
@@ -299,10 +298,14 @@ class NativeCheck(PacksCheck):
         return "" if is_known else f"codec {codec} is not known"
 
     def _hashes(self, live: Entries, run: ReadRange, stored: list[bytes], bad: Mapping[int, str]) -> dict[int, str]:
-        good = [at for at in range(len(stored)) if at not in bad]
         digest_of, decoded = self._config.hash.digest_of, self._reader.decoded
+        digests = live.take(run.positions).digests()
+        everything = run._replace(positions=list(range(len(stored))))
+        if not bad and self._reader.are_good(digests, everything, decoded(run, stored)):
+            return {}
+        good = [at for at in range(len(stored)) if at not in bad]
         found = {}
-        digests = live.take([run.positions[at] for at in good]).digests()
+        digests = [digests[at] for at in good]
         for at, digest, raw in zip(good, digests, decoded(run.part(good), [stored[at] for at in good]), strict=True):
             # One that does not decode spoils those that are decoded with it: alone it is found.
             own = decoded(run.part([at]), [stored[at]])[0] if raw is None else raw
