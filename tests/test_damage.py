@@ -14,7 +14,8 @@ from typing import IO
 import pytest
 
 from rsdos import CompressMode, Container, DamagedContainer, DamagedObject, ObjectNotFound, Place, UnsupportedContainer
-from rsdos.model import FRAME_SIZE
+from rsdos.model import FRAME_SIZE, Codec
+from rsdos.stores.encoding import Forms
 from tests.data import key_of, noise, text
 from tests.helpers import ABSENT, assert_holds, flip, manifest_of, tree
 
@@ -478,3 +479,18 @@ def test_damage_is_reported_again_when_an_object_is_read_again(tmp_path: Path, v
             for _ in range(3):
                 with pytest.raises(DamagedObject):
                     stream.read()
+
+
+def test_mixed_frames_in_an_object_of_one_frame_are_damage(container: Container) -> None:
+    """No writer makes such an entry; a stranger may."""
+    data = text(3000)
+    key = key_of(data)
+    with container.engine.packed.writer() as writer:
+        writer.append([bytes.fromhex(key)], Forms([data], [Codec.MIXED]), [len(data)])
+        writer.commit()
+    with Container(container.path) as fresh:
+        for read in _READS:
+            with pytest.raises(DamagedObject, match=key):
+                read(fresh, key, container.path.parent / "out")
+        for depth in ("quick", "full"):
+            assert [finding.key for finding in fresh.validate(depth).damaged] == [key]

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from rsdos import Codec, NotOurs
 from rsdos import Container as OurContainer
-from rsdos import NotOurs
 from rsdos.compat.disk_objectstore import Container, ObjectType
 from rsdos.compat.disk_objectstore.utils import LazyOpener
+from rsdos.model import FRAME_SIZE
+from tests.data import noise, text
+from tests.helpers import flip
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -87,3 +90,21 @@ def test_a_link_to_the_container_is_followed_and_one_in_it_is_refused(
     with pytest.raises(NotOurs), Container(tmp_path / "container") as container:
         container.add_object(b"more")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_object_of_mixed_frames_counts_as_compressed(tmp_path: Path) -> None:
+    data = noise(FRAME_SIZE) + text(FRAME_SIZE)
+    with OurContainer.create(tmp_path / "container") as own:
+        (key,) = own.insert_many([data])
+        assert own.meta(key).codec is Codec.MIXED
+    with Container(tmp_path / "container") as container:
+        assert container.get_object_meta(key)["pack_compressed"] is True
+        assert container.get_object_content(key) == data
+        with container.get_object_stream(key) as stream:
+            stream.seek(FRAME_SIZE - 10)
+            assert stream.read(20) == data[FRAME_SIZE - 10 : FRAME_SIZE + 10]
+        assert container.validate().is_valid()
+    pack = tmp_path / "container" / "packed" / "0000000001.pack"
+    flip(pack, pack.read_bytes().index(data[:100]) + 50)
+    with Container(tmp_path / "container") as container:
+        assert container.validate().invalid_hashes_packed == [key]

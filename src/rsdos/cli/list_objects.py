@@ -58,7 +58,7 @@ def _list(store: Store, long: bool, as_json: bool) -> int:
 
 def _line(meta: ObjectMeta) -> str:
     key, place, size, length, codec, _ = meta
-    return f"{key} {size:>12} {length:>12} {_CODECS[codec]:<4} {_place(place)}"
+    return f"{key} {size:>12} {length:>12} {_CODECS[codec]:<5} {_place(place)}"
 
 
 def _json_line(meta: ObjectMeta) -> str:

@@ -180,3 +180,14 @@ else:
     os._exit(0)
 """
     assert run_python(code, container.path) == "4\n"
+
+
+@pytest.mark.parametrize("size", [5000, 3 * FRAME_SIZE])
+def test_packing_with_a_compression_compresses_what_is_compressed_otherwise(tmp_path: Path, size: int) -> None:
+    for compression, codec in (("zstd", Codec.ZSTD), ("zlib", Codec.ZLIB)):
+        container = Container.create(tmp_path / compression, loose_compression="zlib", compression=compression)
+        key = container.insert(text(size))
+        noisy = container.insert(noise(size))
+        container.pack_all_loose(CompressMode.YES)
+        assert container.meta(key).codec is container.meta(noisy).codec is codec
+        assert container.extract(key) == text(size)
