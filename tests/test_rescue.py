@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rsdos import CompressMode, Container, Place, names
-from rsdos.index.compact import COMPACT_FROM
+from rsdos.index import compact
 from rsdos.index.entries import Entries
 from rsdos.index.segment import encode_segment
 from rsdos.model import FRAME_SIZE, Codec, Record, RecordFlag
@@ -26,6 +26,12 @@ from tests.helpers import ABSENT, ROOT, flip, manifest_of, native
 RESCUE = ROOT / "docs" / "rescue.py"
 
 needs_zstd = pytest.mark.skipif(shutil.which("zstd") is None, reason="there is no zstd program here")
+
+
+@pytest.fixture
+def _large_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if 200 entries were many: batches of so many end with a compact table."""
+    monkeypatch.setattr(compact, "COMPACT_FROM", 200)
 
 
 def rescue(*arguments: str | Path, path: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -64,6 +70,7 @@ CODECS = [
 ]
 
 
+@pytest.mark.usefixtures("_large_batches")
 @pytest.mark.parametrize("compression", CODECS)
 def test_every_object_comes_out(tmp_path: Path, compression: str) -> None:
     mode = CompressMode.NO if compression == "none" else CompressMode.YES
@@ -388,10 +395,11 @@ def test_one_object_that_does_not_decode_does_not_spoil_its_neighbours(tmp_path:
     assert len(rescued(tmp_path / "out")) == 19
 
 
+@pytest.mark.usefixtures("_large_batches")
 @pytest.mark.parametrize("place", [20, 70, -5], ids=["header", "keys", "stream"])
 @pytest.mark.parametrize("index", [True, False], ids=["with its index", "without"])
 def test_a_damaged_compact_table_is_made_up_for_by_the_index(tmp_path: Path, place: int, index: bool) -> None:
-    first, second = ([noise(60, 5000 * seed + n) for n in range(COMPACT_FROM)] for seed in (1, 2))
+    first, second = ([noise(60, 5000 * seed + n) for n in range(200)] for seed in (1, 2))
     with Container.create(tmp_path / "c", compression="none") as container:
         container.insert_many(first)
         container.insert_many(second)
@@ -405,8 +413,9 @@ def test_a_damaged_compact_table_is_made_up_for_by_the_index(tmp_path: Path, pla
     assert rescued(tmp_path / "out") == expected(*(first if index else ()), *second)
 
 
+@pytest.mark.usefixtures("_large_batches")
 def test_a_compact_table_without_its_footer_is_found(tmp_path: Path) -> None:
-    objects = [noise(60, n) for n in range(COMPACT_FROM)]
+    objects = [noise(60, n) for n in range(200)]
     with Container.create(tmp_path / "c", compression="none") as container:
         container.insert_many(objects)
         flip(pack_path(container), batches(container)[0][2] + 5)

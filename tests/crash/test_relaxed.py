@@ -239,7 +239,7 @@ def test_a_large_batch_that_a_power_loss_took_is_gone_though_its_segment_file_is
         container.insert_many(lost)
         container.insert_many(behind)
     _, of_lost, of_behind = manifest_of(path).segments
-    assert of_lost.number and of_behind.number and not of_lost.synced
+    assert of_lost.is_of_batch and of_behind.is_of_batch
     shutil.copytree(path, left)  # In a place that this process has not seen.
     pack = left / "packed" / "0000000001.pack"
     data = bytearray(pack.read_bytes())

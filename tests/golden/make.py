@@ -13,7 +13,8 @@ import shutil
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
@@ -83,6 +84,16 @@ def place(container: Container, data: bytes) -> tuple[Path, int]:
     if extent is None:
         raise SystemExit("a golden object that should be packed is not")
     return container.path / "packed" / f"{extent.pack_id:010d}.pack", extent.offset
+
+
+@contextmanager
+def large_from(entries: int) -> Iterator[None]:
+    """Batches of so many entries count as large: they end with a compact table, and have a segment file."""
+    before, compact.COMPACT_FROM = compact.COMPACT_FROM, entries
+    try:
+        yield
+    finally:
+        compact.COMPACT_FROM = before
 
 
 def native_index(container: Container) -> Index:
@@ -184,7 +195,7 @@ def v2_many_batches(root: Path) -> Expected:
 def v2_large_batch(root: Path) -> Expected:
     """A batch with a compact table, and its segment file; one of tombstones for a part of it; and a small batch."""
     objects, small = [noise(seed, seed % 40) + bytes([seed % 256, seed // 256]) for seed in range(2200)], [text(1, 900)]
-    with make(root, 0x105) as container:
+    with make(root, 0x105) as container, large_from(1024):
         container.insert_many(objects)
         container.delete([key(data) for data in objects[1100:]])
         container.insert_many(small)
@@ -300,12 +311,9 @@ def two_large_batches(root: Path, number: int) -> tuple[Container, list[bytes]]:
     """Two batches of five objects, each with a compact table and a segment file, as if five were many."""
     objects = [noise(seed, 300) for seed in range(10)]
     container = make(root, number, compression="none")
-    compact.COMPACT_FROM, before = 5, compact.COMPACT_FROM
-    try:
+    with large_from(5):
         container.insert_many(objects[:5])
         container.insert_many(objects[5:])
-    finally:
-        compact.COMPACT_FROM = before
     return container, objects
 
 

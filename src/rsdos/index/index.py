@@ -6,6 +6,8 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from operator import is_not
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -225,6 +227,59 @@ class Index:
         return self._open_segment(entry) if opened is None else opened
 
     def _open_segment(self, entry: SegmentEntry) -> Segment:
+        """Open a segment; in the place of a file of a batch that cannot be opened, the table in the pack."""
+        try:
+            return self._open_listed(entry)
+        except (FileNotFoundError, DamagedContainer):
+            if not entry.is_of_batch:
+                raise
+            with suppress(FileNotFoundError, DamagedContainer):
+                return self._open_table(entry)
+            raise
+
+    def _open_table(self, entry: SegmentEntry) -> Segment:
+        """Open the table in the pack in the place of a file of its batch: it has the same entries."""
+        return self._open_listed(entry._replace(number=0))
+
+    def sound_segment(self, entry: SegmentEntry) -> Segment:
+        """Return a segment all of which was verified, and in the place of a damaged file of a batch its table."""
+        return self._sound(entry, self.open_segment(entry))
+
+    def _sound(self, entry: SegmentEntry, segment: Segment) -> Segment:
+        try:
+            segment.entries()
+        except DamagedContainer:
+            if not entry.is_of_batch or segment.is_decoded:
+                raise
+            return self._open_table(entry)
+        return segment
+
+    def _mended(self, snapshot: Snapshot) -> Snapshot | None:
+        """Return a snapshot with the tables in packs in the place of damaged files of batches.
+
+        None where none of them is damaged, or anything else is.
+        """
+        opened = zip(snapshot.manifest.segments, snapshot.segments, strict=True)
+        with suppress(FileNotFoundError, DamagedContainer):
+            segments = [self._sound(entry, segment) for entry, segment in opened]
+            if any(map(is_not, segments, snapshot.segments)):
+                return Snapshot(snapshot.manifest, segments, snapshot.damage)
+        return None
+
+    def sound(self) -> Snapshot:
+        """Load the newest state, verify its segments, and return it without the damaged files of batches."""
+        state = self._load()
+        mended = None if state.is_recovered else self._mended(state.snapshot)
+        return self._swap(state, state._replace(snapshot=mended)) if mended else state.snapshot
+
+    def _swap(self, state: IndexState, better: IndexState) -> Snapshot:
+        """Put a better state of the same manifest in the place of one, unless that was replaced already."""
+        with self._swapping:
+            if self._state is state:
+                self._state = better
+        return better.snapshot
+
+    def _open_listed(self, entry: SegmentEntry) -> Segment:
         file = self._storage.open(names.table(entry.number, entry.pack_id))
         try:
             if not entry.number:
@@ -304,14 +359,11 @@ class Index:
             return state.snapshot
         manifest = state.snapshot.manifest
         left = self._left_of(manifest)
-        if left is manifest:
-            recovered = state._replace(snapshot=self._recover(manifest), is_recovered=True)
-        else:
-            recovered = state._replace(snapshot=counted(self.open(left)), lost=True)
-        with self._swapping:
-            if self._state is state:
-                self._state = recovered
-        return recovered.snapshot
+        if left is not manifest:
+            return self._swap(state, state._replace(snapshot=counted(self.open(left)), lost=True))
+        if mended := self._mended(state.snapshot):
+            return self._swap(state, state._replace(snapshot=mended))
+        return self._swap(state, state._replace(snapshot=self._recover(manifest), is_recovered=True))
 
     def commit(
         self,
@@ -333,7 +385,7 @@ class Index:
 
         def change_and_write(newest: Manifest) -> Manifest:
             manifest = change(self._whole(newest))
-            files = SegmentFiles(self._layout, self.open_segment, {**self._decoded(manifest), **fresh})
+            files = SegmentFiles(self._layout, self.sound_segment, {**self._decoded(manifest), **fresh})
             try:
                 manifest = files.filed(files.merged(manifest, due and due(manifest)))
                 return settled(self._storage, manifest) if durability is Durability.FULL else manifest
@@ -401,10 +453,10 @@ class Index:
         self._durable = file
 
     def _decoded(self, manifest: Manifest) -> dict[SegmentName, None]:
-        """Compact tables of a manifest that are open in memory: they have no segment file, or lost it."""
+        """Compact tables of a manifest that are open in memory: they have no segment file, or it is damaged."""
         state = self._state
         opened = state.snapshot.named if state else {}
-        segment_names = (segment_name(entry) for entry in manifest.segments if not entry.number)
+        segment_names = map(segment_name, manifest.segments)
         return {name: None for name in segment_names if name in opened and opened[name].is_decoded}
 
     def merge(self, durability: Durability) -> Manifest:

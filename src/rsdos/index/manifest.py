@@ -82,7 +82,8 @@ class SegmentEntry(NamedTuple):
     """A live segment: the file ``index/<number>.seg``, or a range of a pack (``number`` is 0 then).
 
     A file that has the entries of one batch names that as well, by the place of the table that the batch has in its
-    pack (``pack_id`` is 0 otherwise): where the batch goes, the file does. The table may be a compact one.
+    pack (``pack_id`` is 0 otherwise): where the batch goes, the file does. The table may be a compact one. Such a file
+    is never synced, and where it is lost or damaged, the table is read: it counts as ``synced``.
 
     ``synced`` tells whether a segment file is on stable storage; one in a pack is where its pack is. ``check`` tells a
     segment file from any other that is put in its place: the first bytes of its header's hash (0: not known).
@@ -96,6 +97,11 @@ class SegmentEntry(NamedTuple):
     length: int = 0
     synced: bool = True
     check: int = 0
+
+    @property
+    def is_of_batch(self) -> bool:
+        """Whether it is a file with the entries of one batch, which has a table in its pack as well."""
+        return self.number > 0 and self.pack_id > 0
 
 
 SegmentName = tuple[int, int, int]

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rsdos.errors import DamagedContainer
-from rsdos.index.compact import COMPACT_FROM, MOST_ENTRIES, CompactTable, compact_parts, open_table
+from rsdos.index.compact import MOST_ENTRIES, CompactTable, compact_parts, open_table
 from rsdos.index.dictionaries import UNKNOWN, PackDictionary, numbered
 from rsdos.index.entries import Entries
 from rsdos.index.segment import Segment, encode_segment
@@ -192,7 +192,7 @@ def test_a_stream_of_another_size_is_damage(tmp_path: Path, raw: int) -> None:
 
 def test_a_table_that_is_a_hole_is_damage(tmp_path: Path) -> None:
     """Of keys that are all zeros the disk need have nothing."""
-    records = [Record(bytes(32), 1, n, 0, 0, 0, 0, 0) for n in range(COMPACT_FROM + 1)]
+    records = [Record(bytes(32), 1, n, 0, 0, 0, 0, 0) for n in range(1025)]
     compact = table(tmp_path, Entries.of_records(records))
     with pytest.raises(DamagedContainer):
         compact.entries()

@@ -34,7 +34,7 @@ class NativeCheck(PacksCheck):
         self._reader = context.records
         self._depth = depth
         self._sample = sample
-        self._snapshot: Snapshot = context.index.refresh()
+        self._snapshot: Snapshot = context.index.sound()
         self._manifest = self._snapshot.manifest
         self._extra = dict(self._extras())
         self._counts: Mapping[int, int] | None = None
@@ -90,8 +90,12 @@ class NativeCheck(PacksCheck):
             manifest = self._manifest
         for entry in manifest.segments:
             try:
-                segment = self._snapshot.segment(entry) or self._index.open_segment(entry)
+                segment = self._snapshot.segment(entry) or self._index.sound_segment(entry)
                 segment.verify()
+                if entry.is_of_batch and segment.is_decoded and self._index.commits.is_newest(manifest.number):
+                    reason = "it is damaged or missing; its pack has the same, and the next commit writes it anew"
+                    path = self._layout.relative(self._layout.segment(entry.number))
+                    yield Finding(path, reason, is_damage=False)
             except FileNotFoundError:
                 # Those in packs are met there.
                 if entry.number and self._index.commits.is_newest(manifest.number):

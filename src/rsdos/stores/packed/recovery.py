@@ -178,8 +178,10 @@ def _segments(layout: Layout, index: Index, result: ScannedPacks) -> Sequence[Se
     opened = []
     for entry in result.base.segments if result.base else ():
         try:
-            segment = index.open_segment(entry)
+            segment = index.sound_segment(entry)
             segment.verify()
+            if entry.number and segment.is_decoded:
+                result.gone.append(layout.segment(entry.number))
         except (DamagedContainer, FileNotFoundError):
             if entry.number:
                 result.gone.append(layout.segment(entry.number))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rsdos import Container, Place
+from rsdos import Container, DamagedContainer, Place
 from rsdos.index import compact, settling
 from rsdos.index.commits import KEPT
 from rsdos.index.compact import CompactTable, open_table
@@ -84,8 +84,10 @@ def test_a_rebuild_from_the_packs_gives_the_same_index(container: Container) -> 
         assert is_whole(again)
 
 
-@pytest.mark.parametrize("how", ["missing", "damaged", "another"])
-def test_without_its_segment_file_a_batch_is_read_from_its_pack(container: Container, how: str) -> None:
+@pytest.mark.parametrize("mends", ["validate", "insert", "repair"])
+@pytest.mark.parametrize("how", ["missing", "empty", "another", "header", "entries"])
+def test_without_its_segment_file_a_batch_is_read_from_its_pack(container: Container, how: str, mends: str) -> None:
+    """The file is never synced. Where it is damaged, or lost, the next commit that meets it writes it anew."""
     large = objects(9)
     container.insert_many(large.values())
     container.insert_many(objects(LARGE, 1).values())
@@ -93,18 +95,56 @@ def test_without_its_segment_file_a_batch_is_read_from_its_pack(container: Conta
     path = segment_path(container, one)
     if how == "missing":
         path.unlink()
-    elif how == "damaged":
+    elif how == "empty":
+        path.write_bytes(b"")
+    elif how == "header":
+        flip(path, 20)
+    elif how == "entries":
         flip(path, 100)
     else:
         path.write_bytes(segment_path(container, two).read_bytes())
     with Container(container.path) as again:
         assert_holds(again, large | objects(LARGE, 1))
         assert not again.has(ABSENT)
-        assert again.status().is_recovered or how == "damaged"
-        assert not is_whole(again)
-        assert again.repair_index().is_changed
+        assert not again.status().is_recovered
+        if mends == "validate":  # It notes its outcome: a commit.
+            report = again.validate("full")
+            assert report.is_good
+            assert [finding.path for finding in report.leftovers] == [f"index/{one.number:010d}.seg"]
+        elif mends == "insert":
+            again.insert(b"more", to=Place.PACKED)
+        else:
+            assert again.repair_index().is_changed
+            assert not again.repair_index().is_changed
+        report = again.validate("full")
+        assert (report.is_good, report.leftovers) == (True, ())
+        assert_holds(Container(container.path), dict(again.extract_many([*again])))
+        assert set(large | objects(LARGE, 1)) <= set(again)
+
+
+def test_a_damaged_file_of_a_batch_stops_no_repack_and_no_merge(container: Container) -> None:
+    kept, gone = objects(9), objects(LARGE, 1)
+    container.insert_many(kept.values())
+    container.insert_many(gone.values())
+    for entry in manifest_of(container.path).segments:
+        flip(segment_path(container, entry), 100)
+    with Container(container.path) as again:
+        again.delete([*gone])
+        again.optimize()
+        assert_holds(again, kept)
+        assert [entry.count for entry in manifest_of(container.path).segments] == [9]
         assert is_whole(again)
-        assert_holds(again, large | objects(LARGE, 1))
+
+
+def test_a_file_of_a_batch_and_its_table_both_damaged_are_damage(container: Container) -> None:
+    container.insert_many(objects(5).values())
+    (entry,) = manifest_of(container.path).segments
+    flip(segment_path(container, entry), 20)
+    flip(pack_path(container), entry.offset + 70)
+    with Container(container.path) as again:
+        with pytest.raises(DamagedContainer):
+            again.has(ABSENT)
+        assert not is_whole(again)
 
 
 def test_a_disk_that_has_no_room_for_the_file_fails_nothing_and_a_later_commit_writes_it(
