@@ -23,8 +23,17 @@ MIN_SIZE = 850
 2 us to read each object. Below 64 bytes nothing shrinks (a frame costs 10 bytes).
 """
 
-DICTIONARY_MOST_SIZE = 1 << 16
-"""Larger objects are compressed without a dictionary (bytes): they have enough in common with themselves."""
+DICTIONARY_MOST_SIZE = 1 << 14
+"""Larger objects are compressed without a dictionary (bytes).
+
+Those of 8 to 16 KiB shrink by 6 % more with one, in 1.1 times the time; of 16 to 32 KiB by 3 %, in 1.25 times.
+"""
+
+_SMALL, _LEVEL_OF_SMALL = 4 << 10, 3
+"""With a dictionary, objects of at most 4 KiB get level 3 where the container has 1 or 2.
+
+It takes the time of level 1 without one; source files take 4 % less than at level 1 with it. A negative level stays.
+"""
 
 # Compressed formats, and zip files (also jar, docx, whl) whose first member is compressed. They rejected 3,208 files of
 # a sample; 8 of these would have shrunk, which is 0.05 % of all savings.
@@ -71,14 +80,30 @@ def encode_many_if_smaller(payloads: Sequence[BytesLike], compression: Compressi
     return chosen
 
 
+def may_use_dictionary(data: BytesLike) -> bool:
+    """Return whether an object is tried with a dictionary: a small one of no compressed format."""
+    return 0 < len(data) <= DICTIONARY_MOST_SIZE and not _COMPRESSED.match(data)
+
+
 def encode_many_with(dictionary: Dictionary, payloads: Sequence[BytesLike], level: int) -> list[bytes | None]:
-    """Return a zstd frame for each object, made with a dictionary; None for an object that should be stored raw."""
+    """Return a zstd frame for each object, made with a dictionary; None for an object that is stored as without one."""
     chosen: list[bytes | None] = [None] * len(payloads)
-    worth = [at for at, data in enumerate(payloads) if data and looks_compressible(data)]
-    for at, stored in zip(worth, dictionary.compress_many([payloads[at] for at in worth], level), strict=True):
-        if clearly_smaller(len(stored), len(payloads[at])):
-            chosen[at] = stored
+    small: list[int] = []
+    larger: list[int] = []
+    for at, data in enumerate(payloads):
+        if may_use_dictionary(data):
+            (small if len(data) <= _SMALL else larger).append(at)
+    for places, its_level in ((small, level_with_dictionary(level)), (larger, level)):
+        forms = dictionary.compress_many([payloads[at] for at in places], its_level) if places else ()
+        for at, stored in zip(places, forms, strict=True):
+            if clearly_smaller(len(stored), len(payloads[at])):
+                chosen[at] = stored
     return chosen
+
+
+def level_with_dictionary(level: int) -> int:
+    """Return the level of zstd for small objects where the container has ``level``."""
+    return max(level, _LEVEL_OF_SMALL) if level > 0 else level
 
 
 def looks_compressible(sample: BytesLike) -> bool:

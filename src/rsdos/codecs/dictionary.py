@@ -153,13 +153,6 @@ class DictionaryChooser(Protocol):
         """
 
 
-class NoDictionaries:
-    """A chooser that never chooses one."""
-
-    def choose(self, payloads: Sequence[bytes], level: int, known: KnownDictionaries) -> Dictionary | None:
-        return None
-
-
 _cached: dict[bytes, Dictionary] = {}
 """By digest. Never changed, but replaced: threads need no lock, and a fork finds it whole."""
 

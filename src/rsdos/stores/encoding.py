@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from enum import Enum
-from itertools import chain, compress
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from rsdos.codecs.auto import (
-    DICTIONARY_MOST_SIZE,
     clearly_smaller,
     encode_many_if_smaller,
     encode_many_with,
@@ -125,7 +124,7 @@ class Encoding:
     def encode_many(self, payloads: Sequence[bytes], dictionary: Dictionary | None = None) -> Forms:
         """Return the stored forms of objects of at most one frame.
 
-        A dictionary is used for those of 1 byte to 64 KiB, by a compression with zstd.
+        With zstd a dictionary is used for small ones that it makes smaller; the others are stored as without one.
         """
         if self.is_raw:
             return Forms(payloads, [Codec.RAW] * len(payloads))
@@ -142,21 +141,13 @@ class Encoding:
         return Forms(stored, [Codec.RAW if packed is None else codec for packed in encoded])
 
     def _encode_with(self, dictionary: Dictionary, payloads: Sequence[bytes]) -> Forms:
-        is_small = [0 < len(data) <= DICTIONARY_MOST_SIZE for data in payloads]
-        small = list(compress(payloads, is_small))
-        level = self.compression.level
-        if self.mode is CompressMode.YES:
-            encoded: Sequence[bytes | None] = dictionary.compress_many(small, level)
-        else:
-            encoded = encode_many_with(dictionary, small, level)
-        stored = [raw if packed is None else packed for raw, packed in zip(small, encoded, strict=True)]
-        codecs = [Codec.RAW if packed is None else FIRST_DICTIONARY for packed in encoded]
-        if len(small) == len(payloads):
-            return Forms(stored, codecs, (dictionary,))
-        others = self._encode([data for data, flag in zip(payloads, is_small, strict=True) if not flag])
-        columns = zip(stored, codecs, strict=True), zip(others.stored, others.codecs, strict=True)
-        merged = [next(columns[not flag]) for flag in is_small]
-        return Forms([form for form, _ in merged], [codec for _, codec in merged], (dictionary,))
+        forms = encode_many_with(dictionary, payloads, self.compression.level)
+        codecs: list[int] = [FIRST_DICTIONARY] * len(payloads)
+        others = [at for at, form in enumerate(forms) if form is None]
+        without = self._encode([payloads[at] for at in others]) if others else Forms((), ())
+        for at, form, codec in zip(others, without.stored, without.codecs, strict=True):
+            forms[at], codecs[at] = form, codec
+        return Forms(cast(list[bytes], forms), codecs, (dictionary,))
 
     def write_frames(
         self, source: Iterable[BytesLike], sink: Sink, hash_type: HashType, framing: Framing = Framing.MIXED

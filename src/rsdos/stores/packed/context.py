@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rsdos.codecs.dictionary import DictionaryChooser, NoDictionaries
+from rsdos.codecs.dictionary import DictionaryChooser
 from rsdos.config import Config
 from rsdos.index.index import Index
 from rsdos.layout import Layout
@@ -25,7 +25,10 @@ class PackedContext:
     @staticmethod
     def new_chooser() -> DictionaryChooser:
         """Return what decides which dictionaries objects are compressed with, for one writer or repack."""
-        return NoDictionaries()
+        # Imported here: a short command compresses nothing.
+        from rsdos.codecs.training import Chooser
+
+        return Chooser()
 
     def open_pack(self, pack_id: int) -> PackFile:
         """Open a pack to read from it. Raises FileNotFoundError, and `DamagedContainer` when it is not itself."""
