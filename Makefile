@@ -35,7 +35,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 # One step after the other, also under `make -j`: the summary of pytest is in one piece.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format unit aiida test-lowest test-newest test-install crash damage interleave soak storm hostile bench bench-aiida bench-quick bench-scale bench-profile visit walks clean
+.PHONY: help demo test lint format unit aiida test-lowest test-newest test-install crash damage interleave soak storm hostile bench bench-aiida bench-quick bench-scale bench-profile bench-size visit walks clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -108,6 +108,10 @@ bench: $(STAMP) $(PEERS) $(PLOTS) ## the whole suite, under twenty minutes; writ
 
 bench-profile: $(STAMP) $(PLOTS) ## where the time goes, with Linux's perf; writes docs/performance.md
 	@$(BIN)/python -m benchmarks.profile --json docs/performance/profile.json $(ARGS)
+	@$(BIN)/python -m benchmarks.page
+
+bench-size: $(STAMP) $(PEERS) $(PLOTS) ## bytes on disk and rates, JSON to pictures, beside its peers, ten minutes; writes docs/performance.md
+	@$(BIN)/python -m benchmarks.size --level full --json docs/performance/size.json $(ARGS)
 	@$(BIN)/python -m benchmarks.page
 
 visit: $(STAMP) $(PEERS) ## open, has, read, close as AiiDA does it, side by side with disk-objectstore

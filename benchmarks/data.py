@@ -10,14 +10,18 @@ import os
 import random
 import sysconfig
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from benchmarks.corpora import CORPORA
+
 _CORPUS_BYTES = 24 << 20
 _FILES_PER_DIRECTORY = 256
 _PART = 1 << 20
+_QUICK_SHARE = 0.02
+"""Of a corpus, at the quick level."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +117,14 @@ class Data:
         _once(self.stream("noise"), lambda path: _write_stream(path, self.level.stream, lambda _: noise(_PART)))
         _once(self.tree, self._write_tree)
 
+    def make_corpora(self, names: Sequence[str]) -> None:
+        """Make some of `benchmarks.corpora` that are not there yet: `payloads` has them by name."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        share = _QUICK_SHARE if self.level.is_quick else 1
+        for corpus in CORPORA:
+            if corpus.name in names:
+                _once(self._blob(corpus.name), partial(_write_payloads, payloads=corpus.objects(share)))
+
     def _blob(self, name: str) -> Path:
         return self.root / f"{name}.{self.level.name}"
 
@@ -184,16 +196,24 @@ def _corpus() -> bytes:
 
 
 def _write_objects(path: Path, objects: Objects, corpus: bytes) -> None:
+    _write_payloads(path, _objects(objects, corpus))
+
+
+def _objects(objects: Objects, corpus: bytes) -> Iterator[bytes]:
     chance = random.Random(objects.name)
+    for number in range(objects.count):
+        size = chance.randrange(objects.size // 2, objects.size * 3 // 2)
+        at = chance.randrange(len(corpus) - size)
+        # The number makes every object another one.
+        yield chance.randbytes(size) if objects.random else b"%016x\n" % number + corpus[at : at + size - 17]
+
+
+def _write_payloads(path: Path, payloads: Iterable[bytes]) -> None:
     sizes = array("I")
     with path.open("wb") as file:
-        for number in range(objects.count):
-            size = chance.randrange(objects.size // 2, objects.size * 3 // 2)
-            at = chance.randrange(len(corpus) - size)
-            # The number makes every object another one.
-            data = chance.randbytes(size) if objects.random else b"%016x\n" % number + corpus[at : at + size - 17]
-            file.write(data)
-            sizes.append(len(data))
+        for payload in payloads:
+            file.write(payload)
+            sizes.append(len(payload))
     name = path.name.removesuffix(".new")
     path.with_name(name + "-sizes").write_bytes(sizes.tobytes())
 

@@ -72,10 +72,10 @@ class Bench:
             path = place / "container"
             copy_state(source, path)
         os.sync()  # What was written before is not to be written out while somebody else is measured.
-        _warm_memory(self._data.level.stream // 2)
+        warm_memory(self._data.level.stream // 2)
         try:
             answer, memory = self._run(case, side, path)
-            sizes = _file_sizes(path)
+            sizes = file_sizes(path)
             if case.changes and not case.on_tmpfs and len(sizes) > _MANY_FILES:
                 self._set_aside(place)
         finally:
@@ -110,18 +110,12 @@ class Bench:
         return {"case": None, **base, **more}
 
     def _call(self, task: dict[str, Any], side: str) -> subprocess.Popen[str]:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("RSDOS", "DOSTORE"))}
-        # The sources of this rsdos only for itself: a peer has the same name.
-        sources = [] if side_class(side).peers else [str(ROOT / "src")]
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # Starts are measured as users have them.
-        environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *sources])
-        command = self.command(task, side)
+        command, environment = self.command(task, side), environment_of(side)
         return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
 
     def command(self, task: dict[str, Any], side: str) -> tuple[str, ...]:
         """The program that does what ``task`` says."""
-        python = str(self._peers / "bin" / "python") if side_class(side).peers else sys.executable
-        return python, "-m", "benchmarks.child", json.dumps(task)
+        return python_of(side, self._peers), "-m", "benchmarks.child", json.dumps(task)
 
     def _run(self, case: Case, side: str, path: Path) -> tuple[dict[str, Any], int]:
         child = self._call(self._task(side, path, case.durable, case=case.name), side)
@@ -138,7 +132,22 @@ class Bench:
         return answer, max(0, max(during, default=0) - answer["idle"])
 
 
-def _warm_memory(length: int) -> None:
+def python_of(side: str, peers: Path) -> str:
+    """The interpreter of a side."""
+    return str(peers / "bin" / "python") if side_class(side).peers else sys.executable
+
+
+def environment_of(side: str) -> dict[str, str]:
+    """The environment of the process that measures a side."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("RSDOS", "DOSTORE"))}
+    # The sources of this rsdos only for itself: a peer has the same name.
+    sources = [] if side_class(side).peers else [str(ROOT / "src")]
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # Starts are measured as users have them.
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *sources])
+    return environment
+
+
+def warm_memory(length: int) -> None:
     """Have the system touch the memory that the next sample may take.
 
     A virtual machine gives what is free for some seconds back to its host and pays when it takes it again:
@@ -163,6 +172,6 @@ def _anonymous_of_tree(pid: int) -> int:
     return total
 
 
-def _file_sizes(path: Path) -> list[int]:
+def file_sizes(path: Path) -> list[int]:
     """The lengths of the files below a directory."""
     return [(Path(where) / name).lstat().st_size for where, _, names in os.walk(path) for name in names]

@@ -15,6 +15,8 @@ from benchmarks.results import Results, read_results
 from benchmarks.scale import ScaleResults, read_scale
 from benchmarks.scale_targets import SCALE_TARGETS
 from benchmarks.sides import NAMES, side_class
+from benchmarks.size import read_sizes
+from benchmarks.size_report import size_section
 from benchmarks.targets import TARGETS
 
 _MIB = 1 << 20
@@ -60,6 +62,9 @@ def _page(results: Results, scale: ScaleResults | None) -> Iterator[str]:
             yield from _case(results, case)
     if scale:
         yield from _scale(scale)
+    sizes = FIGURES / "size.json"
+    if sizes.exists():
+        yield from size_section(read_sizes(sizes))
 
 
 def _targets(results: Results, scale: ScaleResults | None) -> Iterator[str]:

@@ -6,7 +6,7 @@ import importlib
 
 from benchmarks.sides.side import Side, has_verb, key_of
 
-__all__ = ["FLOOR", "NAMES", "PEERS", "YARDSTICKS", "Side", "has_verb", "key_of", "side_class"]
+__all__ = ["FLOOR", "NAMES", "PEERS", "STORES", "YARDSTICKS", "Side", "has_verb", "key_of", "side_class"]
 
 OURS = ("ours", "ours-v1")
 PEERS = ("rsdos-0.1", "dos")
@@ -23,8 +23,15 @@ _HOMES = {
     "sqlite": ("sqlite_blobs", "SqliteBlobs"),
     "files": ("plain_files", "PlainFiles"),
     "git": ("git", "Git"),
+    "ours-plain": ("ours", "OursPlain"),
+    "zip": ("zip_files", "ZipFile"),
+    "restic": ("restic", "Restic"),
+    "frames": ("frames", "Frames"),
+    "tar.zst": ("tar_zst", "TarZst"),
 }
-NAMES = tuple(_HOMES)
+NAMES = (*OURS, *PEERS, FLOOR, *YARDSTICKS)
+STORES = ("ours", "ours-plain", *PEERS, "git", "sqlite", "lmdb", "zip", "restic", "frames", "tar.zst")
+"""What `benchmarks.size` compares; those at the end are limits, and no stores."""
 
 
 def side_class(name: str) -> type[Side]:

@@ -15,6 +15,7 @@ class Git(Side):
 
     title = "git"
     syncs = "packs when they are finished, loose objects never, whatever is asked"
+    _reader: subprocess.Popen[bytes] | None = None
 
     def create(self, pack_size: int | None = None) -> None:
         subprocess.run(("git", "init", "--quiet", "--bare", self.path), check=True)
@@ -22,7 +23,7 @@ class Git(Side):
     def open(self) -> None:
         pass
 
-    def _git(self, *arguments: str) -> tuple[str, ...]:
+    def _git(self, *arguments: str | Path) -> tuple[str | Path, ...]:
         return ("git", f"--git-dir={self.path}", *arguments)
 
     def insert_packed(self, payloads: Sequence[bytes], compress: bool) -> list[str]:
@@ -43,6 +44,37 @@ class Git(Side):
             environment = {**os.environ, "GIT_INDEX_FILE": str(self.path / f"index-{number}")}
             command = self._git(f"--work-tree={place}", "-c", f"core.compression={level}", "add", "--force", ".")
             subprocess.run(command, check=True, env=environment, cwd=place, stderr=subprocess.DEVNULL)
+
+    def store(self, payloads: Sequence[bytes]) -> list[str]:
+        self._keys = self.insert_packed(payloads, compress=True)
+        return self._keys
+
+    def shrink(self) -> None:
+        # `git gc` keeps what a reference leads to, and nothing refers to these blobs: the same packing, of named ones.
+        (self.path / "marks").unlink()
+        packs = self.path / "objects" / "pack"
+        before = list(packs.iterdir())
+        asked = "\n".join(dict.fromkeys(self._keys)).encode() + b"\n"
+        command = self._git("pack-objects", "--quiet", "--window=10", "--depth=50", "--no-reuse-delta", packs / "pack")
+        subprocess.run(command, input=asked, check=True, stdout=subprocess.DEVNULL)
+        for file in before:
+            file.unlink()
+
+    def extract(self, key: str) -> bytes:
+        if self._reader is None:
+            command = self._git("cat-file", "--batch")
+            self._reader = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        asked, answers = self._reader.stdin, self._reader.stdout
+        assert asked and answers
+        asked.write(key.encode() + b"\n")
+        asked.flush()
+        size = int(answers.readline().split()[2])
+        return answers.read(size + 1)[:-1]
+
+    def close(self) -> None:
+        if self._reader is not None:
+            self._reader.communicate()
+            self._reader = None
 
     def extract_many(self, keys: Sequence[str]) -> Iterator[bytes]:
         asked = "\n".join(keys).encode() + b"\n"

@@ -7,11 +7,14 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from unittest.mock import patch
 
 from benchmarks.sides.side import Side
 from rsdos import CompressMode, Container, Place, set_threads
+from rsdos.codecs.dictionary import Dictionary, KnownDictionaries
 from rsdos.config import DEFAULT_PACK_SIZE
 from rsdos.maintenance import merge, repack
+from rsdos.stores.packed.context import PackedContext
 
 _PART = 1 << 20
 _NOBODY = "0" * 64
@@ -56,6 +59,16 @@ class Ours(Side):
 
     def insert_packed(self, payloads: Sequence[bytes], compress: bool) -> list[str]:
         return self.container.insert_many(payloads, compress=CompressMode.YES if compress else CompressMode.NO)
+
+    def store(self, payloads: Sequence[bytes]) -> list[str]:
+        return self.container.insert_many(payloads, compress=CompressMode.AUTO)
+
+    def shrink(self) -> None:
+        self.container.optimize()
+        self.settle()
+
+    def stored_bytes(self) -> int:
+        return self.container.inspect_packed().live.length
 
     def insert_loose(self, payload: bytes) -> str:
         return self.container.insert(payload)
@@ -129,3 +142,18 @@ class OursVersion1(Ours):
 
     title = "rsdos, version 1"
     version = 1
+
+
+class OursPlain(Ours):
+    """The store of this project, every object compressed by itself."""
+
+    title = "rsdos, no dictionaries"
+
+    def store(self, payloads: Sequence[bytes]) -> list[str]:
+        with patch.object(PackedContext, "new_chooser", staticmethod(_NoDictionaries)):
+            return super().store(payloads)
+
+
+class _NoDictionaries:
+    def choose(self, payloads: Sequence[bytes], level: int, known: KnownDictionaries) -> Dictionary | None:
+        return None

@@ -48,6 +48,28 @@ class Side:
     def settle(self) -> None:
         """Bring what was inserted into the shape that it has after maintenance."""
 
+    # Size on disk.
+
+    @classmethod
+    def is_available(cls) -> bool:
+        """Return whether the side is installed."""
+        return True
+
+    def stage(self, payloads: Sequence[bytes]) -> None:
+        """Make what `store` takes objects from, where it does not take them from memory. Not timed."""
+
+    def store(self, payloads: Sequence[bytes]) -> list[str]:
+        """Many objects in one call, compressed as the side does it by itself. Return their keys, if it can read one."""
+        return self.insert_packed(payloads, compress=True)
+
+    def shrink(self) -> None:
+        """Do what a user does to have all of it take less space."""
+        self.settle()
+
+    def stored_bytes(self) -> int:
+        """Return the stored bytes of all objects, without what is around them; 0 where it does not say."""
+        return 0
+
     # Inserting.
 
     def insert_packed(self, payloads: Sequence[bytes], compress: bool) -> list[str]:

@@ -1,0 +1,188 @@
+"""The bytes on disk that stores take for what people keep, and the rates: ``python -m benchmarks.size``.
+
+Each corpus goes into each side in a process of its own: in one call, compressed as the side does it by itself, and then
+made as small as the side makes it. Then objects are read one by one, in random order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from benchmarks.corpora import CORPORA
+from benchmarks.data import LEVELS, Data
+from benchmarks.measure import ROOT, environment_of, file_sizes, python_of, warm_memory
+from benchmarks.results import describe_machine
+from benchmarks.sides import STORES, has_verb, side_class
+
+_ROUNDS = {"ours": 3, "ours-plain": 3}
+"""The sides whose rates are compared to within a tenth; the others run once."""
+
+_READS = 2000
+_WARM = 512 << 20
+_LARGE = "json-180-1m"
+_OF_LARGE = ("ours", "ours-plain", "sqlite", "lmdb")
+"""The sides that a million records take no minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class SizeSample:
+    """What one side made of one corpus.
+
+    ``size`` is raw bytes, ``length`` all bytes on disk above those of an empty store, ``stored`` those of the stored
+    objects alone (0: not told). It took ``insert`` seconds to insert all, ``shrink`` more to make it small,
+    and ``read`` for ``reads`` objects.
+    """
+
+    corpus: str
+    side: str
+    objects: int
+    size: int
+    length: int
+    stored: int
+    insert: float
+    shrink: float
+    reads: int
+    read: float
+
+    @property
+    def read_us(self) -> float:
+        """Microseconds for one read; 0 where none was made."""
+        return 1e6 * self.read / max(self.reads, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class SizeResults:
+    """All samples of one run, and the sides that are not installed."""
+
+    level: str
+    machine: dict[str, str]
+    samples: list[SizeSample]
+    missing: list[str]
+
+    def of(self, corpus: str, side: str) -> list[SizeSample]:
+        """The samples of one side; none if it has not run."""
+        return [sample for sample in self.samples if (sample.corpus, sample.side) == (corpus, side)]
+
+
+def read_sizes(path: Path) -> SizeResults:
+    """What a run has written."""
+    stored = json.loads(path.read_text())
+    samples = [SizeSample(**sample) for sample in stored["samples"]]
+    return SizeResults(stored["level"], stored["machine"], samples, stored["missing"])
+
+
+def main() -> None:
+    """Run what is asked for; print as it goes."""
+    options = _options()
+    if options.sample:
+        corpus, side, path, data, level = options.sample
+        print(json.dumps(asdict(_sample(corpus, side, Path(path), Data(Path(data), LEVELS[level])))))
+        return
+    level = LEVELS[options.level]
+    work: Path = options.work.resolve()
+    data = Data(work / "data", level)
+    wanted = [corpus.name for corpus in CORPORA if not (level.is_quick and corpus.full_only)]
+    wanted = [name for name in wanted if not options.corpora or name in options.corpora]
+    print(f"making the data in {options.work}", file=sys.stderr)
+    data.make_corpora(wanted)
+    sides = [side for side in STORES if not options.sides or side in options.sides]
+    missing = [side for side in sides if not side_class(side).is_available()]
+    results = SizeResults(level.name, describe_machine(work), [], missing)
+    for corpus in wanted:
+        for side in sides:
+            if side not in missing and (corpus != _LARGE or side in _OF_LARGE):
+                _run(corpus, side, work, options.peers, data, results)
+        if options.json:
+            options.json.parent.mkdir(parents=True, exist_ok=True)
+            options.json.write_text(json.dumps(asdict(results), indent=1) + "\n")
+
+
+def _run(corpus: str, side: str, work: Path, peers: Path, data: Data, results: SizeResults) -> None:
+    rounds = 1 if data.level.is_quick else _ROUNDS.get(side, 1)
+    for _ in range(rounds):
+        place = work / f"size-{os.getpid()}"
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        os.sync()
+        warm_memory(_WARM)
+        task = (corpus, side, str(place / "store"), str(data.root), data.level.name)
+        command = (python_of(side, peers), "-m", "benchmarks.size", "--sample", *task)
+        try:
+            done = subprocess.run(
+                command, check=False, cwd=ROOT, env=environment_of(side), stdout=subprocess.PIPE, text=True
+            )
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+        if done.returncode:
+            print(f"{side} failed with {corpus}: exit code {done.returncode}", file=sys.stderr)
+            return
+        sample = SizeSample(**json.loads(done.stdout.splitlines()[-1]))
+        results.samples.append(sample)
+        print(
+            f"{corpus:18} {side:12} {sample.length:>12,} B  {sample.length / sample.size:6.3f} of raw  in"
+            f" {sample.insert:7.3f} s and {sample.shrink:7.3f}  read {sample.read_us:8.2f} us",
+            flush=True,
+        )
+
+
+def _sample(corpus: str, name: str, path: Path, data: Data) -> SizeSample:
+    """Measure one side on one corpus."""
+    side = side_class(name)(path, durable=False)
+    payloads = data.payloads(corpus)
+    size = sum(map(len, payloads))
+    side.create()
+    empty = sum(file_sizes(path))
+    side.stage(payloads)
+    gc.collect()
+    begun = time.perf_counter()
+    keys = side.store(payloads)
+    inserted = time.perf_counter()
+    side.shrink()
+    shrunk = time.perf_counter()
+    stored = side.stored_bytes()
+    side.close()
+    length = sum(file_sizes(path)) - empty
+    read = 0.0
+    asked: Sequence[str] = ()
+    if has_verb(type(side), "extract") and keys:
+        chance = random.Random(1)
+        asked = [chance.choice(keys) for _ in range(min(_READS, len(keys)))]
+        side.open()
+        side.extract(keys[0])
+        start = time.perf_counter()
+        for key in asked:
+            side.extract(key)
+        read = time.perf_counter() - start
+        side.close()
+    return SizeSample(
+        corpus, name, len(payloads), size, length, stored, inserted - begun, shrunk - inserted, len(asked), read
+    )
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="benchmarks.size", description=__doc__)
+    parser.add_argument("corpora", nargs="*", help="Only these corpora.")
+    parser.add_argument("--level", choices=LEVELS, default="quick", help="How much to take on.")
+    parser.add_argument("--sides", action="append", default=[], choices=STORES, help="Only this side; may be repeated.")
+    parser.add_argument("--work", type=Path, default=ROOT / ".bench", help="Where data and stores are.")
+    parser.add_argument(
+        "--peers", type=Path, default=ROOT / ".venv-peers", help="The virtual environment of the peers."
+    )
+    parser.add_argument("--json", type=Path, help="Write all samples to this file.")
+    parser.add_argument("--sample", nargs=5, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

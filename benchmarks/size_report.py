@@ -1,0 +1,166 @@
+"""The tables of `benchmarks.size`, and what they must show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from statistics import median
+
+from benchmarks.corpora import CORPORA
+from benchmarks.report import verdict
+from benchmarks.sides import STORES, side_class
+from benchmarks.size import SizeResults, SizeSample
+
+_UNITS = ((1e6, "M"), (1e3, "k"))
+_KIB = 1 << 10
+_Figure = Callable[[SizeSample], float]
+
+
+def _share(sample: SizeSample) -> float:
+    return sample.length / sample.size
+
+
+def _stored_share(sample: SizeSample) -> float:
+    return sample.stored / sample.size
+
+
+def _insert_seconds(sample: SizeSample) -> float:
+    return sample.insert / sample.objects
+
+
+def _read_time(sample: SizeSample) -> float:
+    return sample.read_us
+
+
+def _figure(results: SizeResults, corpus: str, side: str, of: _Figure) -> float | None:
+    samples = results.of(corpus, side)
+    return median(map(of, samples)) if samples else None
+
+
+@dataclass(frozen=True, slots=True)
+class SizeTarget:
+    """A line of the table: a figure of rsdos, or how many times it is that of ``other``; at most ``bound``."""
+
+    title: str
+    corpus: str
+    of: _Figure
+    bound: float
+    other: tuple[str, str, _Figure] | None = None
+
+    def figure(self, results: SizeResults) -> float | None:
+        """The figure; None where it was not measured."""
+        mine = _figure(results, self.corpus, "ours", self.of)
+        if mine is None or self.other is None:
+            return mine
+        corpus, side, of = self.other
+        its = _figure(results, corpus, side, of)
+        return mine / its if its else None
+
+    def row(self, results: SizeResults) -> str:
+        """The line of the page."""
+        figure = self.figure(results)
+        reached = None if figure is None else figure <= self.bound
+        shown = "not measured" if figure is None else f"{figure:.3g}"
+        return f"| {self.title} | {shown} (≤ {self.bound:g}) | {verdict(reached)} |"
+
+
+SIZE_TARGETS = (
+    SizeTarget("20,000 records of 180 B: stored bytes, of raw", "json-180-20k", _stored_share, 0.25),
+    SizeTarget("1,000,000: the same", "json-180-1m", _stored_share, 0.25),
+    SizeTarget("20,000 records of 180 B: all on disk, of raw", "json-180-20k", _share, 0.85),
+    SizeTarget("1,000,000: the same", "json-180-1m", _share, 0.85),
+    SizeTarget(
+        "objects below 4 KB of a source tree: stored bytes, times zstd:1",
+        "sources-4k",
+        _stored_share,
+        0.8,
+        ("sources-4k", "frames", _share),
+    ),
+    SizeTarget(
+        "time of an insert with dictionaries, times zstd:1 without, records",
+        "json-180",
+        _insert_seconds,
+        1.25,
+        ("json-180", "ours-plain", _insert_seconds),
+    ),
+    SizeTarget(
+        "the same, source tree",
+        "sources",
+        _insert_seconds,
+        1.25,
+        ("sources", "ours-plain", _insert_seconds),
+    ),
+    SizeTarget(
+        "time of a random read with a dictionary, times without, records",
+        "json-180",
+        _read_time,
+        1.3,
+        ("json-180", "ours-plain", _read_time),
+    ),
+    SizeTarget(
+        "the same, objects below 4 KB of a source tree",
+        "sources-4k",
+        _read_time,
+        1.3,
+        ("sources-4k", "ours-plain", _read_time),
+    ),
+    SizeTarget(
+        "a mixed tar, picture first: bytes, times text first",
+        "tar-picture-first",
+        _share,
+        1.03,
+        ("tar-text-first", "ours", _share),
+    ),
+)
+
+
+def size_section(results: SizeResults) -> Iterator[str]:
+    """Yield the part of docs/performance.md."""
+    yield "## Size on disk\n"
+    yield (
+        "By `make bench-size`: each corpus in one call into each side, compressed as the side does it by itself, and "
+        "then made as small as the side makes it (rsdos: `optimize`; git: one pack with deltas). What an empty store "
+        "takes (rsdos: a reserve of 1 MiB) is not counted. Records, structures, notebooks and pictures are made by a "
+        "script (`benchmarks/corpora.py`). *zstd:1 of each* is a file of frames, and nothing that finds them; "
+        "*tar.zst* is the limit: nothing in it can be read alone.\n"
+    )
+    yield from (f"- {name}: {value}" for name, value in results.machine.items())
+    for side in results.missing:
+        yield f"- {side_class(side).title}: not installed where this ran"
+    yield "\n| what | figure | |\n|---|---|---|"
+    yield from (target.row(results) for target in SIZE_TARGETS)
+    sides = [side for side in STORES if any(sample.side == side for sample in results.samples)]
+    yield "\n### Bytes on disk, of raw\n"
+    yield from _table(results, sides, _share, "{:.3f}".format, with_sizes=True)
+    yield "\n### Objects inserted a second\n"
+    yield from _table(results, sides, lambda sample: sample.objects / sample.insert, _rate)
+    yield "\n### The same, with the time to make it small\n"
+    yield from _table(results, sides, lambda sample: sample.objects / (sample.insert + sample.shrink), _rate)
+    yield "\n### Objects read a second, one by one, in random order\n"
+    readers = [side for side in sides if any(sample.side == side and sample.reads for sample in results.samples)]
+    yield from _table(results, readers, lambda sample: sample.reads / sample.read if sample.reads else 0.0, _rate)
+    yield ""
+
+
+def _table(
+    results: SizeResults, sides: list[str], of: _Figure, text: Callable[[float], str], *, with_sizes: bool = False
+) -> Iterator[str]:
+    more = " objects | raw |" if with_sizes else ""
+    yield "| |" + more + "".join(f" {side_class(side).title} |" for side in sides)
+    yield "|---|" + "---|" * (len(sides) + (2 if with_sizes else 0))
+    for corpus in CORPORA:
+        found = [sample for sample in results.samples if sample.corpus == corpus.name]
+        if found:
+            figures = (_figure(results, corpus.name, side, of) for side in sides)
+            cells = "".join(f" {'–' if figure is None else text(figure)} |" for figure in figures)
+            counts = f" {found[0].objects:,} | {found[0].size // _KIB:,} KiB |" if with_sizes else ""
+            yield f"| {corpus.title} |{counts}{cells}"
+
+
+def _rate(rate: float) -> str:
+    if not rate:
+        return "–"
+    for factor, letter in _UNITS:
+        if rate >= factor:
+            return f"{rate / factor:.3g} {letter}"
+    return f"{rate:.3g}"

@@ -1,0 +1,37 @@
+"""`make bench-size` on little data: it measures, and its part of the page shows what was measured."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.corpora import CORPORA
+from benchmarks.size import read_sizes
+from benchmarks.size_report import size_section
+from tests.helpers import ROOT
+
+
+def test_sides_are_measured_and_shown(tmp_path: Path) -> None:
+    sides = ("ours", "ours-plain", "zip", "frames")
+    command = [sys.executable, "-m", "benchmarks.size", "sources-4k", "--json", str(tmp_path / "size.json")]
+    command += ["--work", str(tmp_path), *(f"--sides={side}" for side in sides)]
+    subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
+    results = read_sizes(tmp_path / "size.json")
+    samples = {sample.side: sample for sample in results.samples}
+    assert set(samples) == set(sides)
+    assert 0 < samples["ours"].stored < samples["ours-plain"].stored < samples["ours"].size
+    assert samples["frames"].length < samples["zip"].length < samples["ours"].size
+    assert samples["ours"].reads == samples["ours"].objects and samples["frames"].reads == 0
+    page = "\n".join(size_section(results))
+    assert "| its objects below 4 KB |" in page and "not measured" in page
+
+
+@pytest.mark.parametrize(
+    "corpus", [corpus for corpus in CORPORA if corpus.most > 1 and not corpus.full_only], ids=lambda one: one.name
+)
+def test_a_corpus_is_the_same_in_every_run(corpus: type[object]) -> None:
+    first, second = (list(corpus.objects(0.001)) for _ in range(2))  # type: ignore[attr-defined]
+    assert first == second and all(first)

@@ -1,0 +1,109 @@
+"""What a user gets for many small objects, whichever way they come: trained dictionaries, without any setting."""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from benchmarks.corpora import CORPORA
+from rsdos import CompressMode, Container, Place
+from tests.data import key_of, noise
+from tests.helpers import assert_holds
+
+
+@cache
+def corpus(name: str, most: int) -> list[bytes]:
+    return list(islice(next(one for one in CORPORA if one.name == name).objects(1), most))
+
+
+def records(most: int = 2000) -> list[bytes]:
+    return corpus("json-180-20k", most)
+
+
+@pytest.fixture
+def container(tmp_path: Path) -> Container:
+    return Container.create(tmp_path / "container", durability="relaxed")
+
+
+def stored(container: Container) -> float:
+    """Return what the packed objects take, of their raw bytes."""
+    live = container.inspect_packed().live
+    return live.length / live.size
+
+
+def dictionaries(container: Container) -> int:
+    """Return the bytes that dictionaries take in all packs."""
+    packs = container.inspect_packed().packs
+    return sum(2 * dictionary.length for pack in packs for dictionary in pack.dictionaries)
+
+
+def test_records_of_180_bytes_take_a_quarter(container: Container) -> None:
+    objects = records(20_000)
+    container.insert_many(objects)
+    assert stored(container) <= 0.25
+    assert dictionaries(container) <= 0.01 * sum(map(len, objects))
+    assert dict(container.extract_many(map(key_of, objects))) == {key_of(data): data for data in objects}
+    assert container.validate("full").is_good
+
+
+def test_objects_below_4_kib_of_a_source_tree_take_four_fifths_of_zstd(tmp_path: Path) -> None:
+    objects = corpus("sources-4k", 10_000)
+    takes = {}
+    for mode in (CompressMode.AUTO, CompressMode.NO):
+        with Container.create(tmp_path / mode.value, durability="relaxed") as container:
+            container.insert_many(objects, compress=mode)
+            takes[mode] = stored(container)
+    assert takes[CompressMode.AUTO] < 0.36 and takes[CompressMode.NO] == 1
+
+
+def test_packing_and_a_repack_with_a_compression_train_one(container: Container) -> None:
+    container.insert_many(records(), to=Place.LOOSE)
+    container.pack()
+    assert stored(container) < 0.3
+    container.repack(compression="none")
+    assert stored(container) == 1 and dictionaries(container) == 0
+    container.repack(compression="zstd")
+    assert stored(container) < 0.3
+    assert_holds(container, {key_of(data): data for data in records()})
+
+
+def test_files_that_workers_store_take_as_little(container: Container, tmp_path: Path) -> None:
+    for number, data in enumerate(records(4000)):
+        directory = tmp_path / "files" / str(number // 500)
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / str(number)).write_bytes(data)
+    container.add_tree(tmp_path / "files", jobs=2)
+    assert stored(container) < 0.3
+
+
+def test_a_later_batch_uses_the_dictionary_that_there_is(container: Container) -> None:
+    objects = records(6000)
+    container.insert_many(objects[:3000])
+    before = dictionaries(container)
+    assert before > 0
+    # One by one, few together, and many.
+    for some in ([[data] for data in objects[3000:3010]], [objects[3010:3100]], [objects[3100:]]):
+        for part in some:
+            container.insert_many(part)
+    assert dictionaries(container) == before
+    assert stored(container) < 0.3
+
+
+def test_a_repack_trains_anew_when_the_content_has_changed(container: Container) -> None:
+    old = corpus("structures", 600)
+    container.insert_many(old)
+    container.insert_many(records(300))
+    container.delete(map(key_of, old))
+    before = stored(container)
+    container.insert_many(records(4000), compress=CompressMode.NO)
+    container.repack(compression="zstd")
+    assert stored(container) < 0.3 < before
+
+
+def test_what_gains_nothing_brings_no_dictionary_in(container: Container) -> None:
+    container.insert_many([noise(800, seed) for seed in range(2000)])
+    container.insert_many(records(200))
+    assert stored(container) == 1 and dictionaries(container) == 0
