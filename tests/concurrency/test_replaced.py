@@ -19,6 +19,7 @@ from rsdos.layout import Layout
 from rsdos.maintenance.check import validate
 from rsdos.maintenance.migrate import migrate
 from rsdos.storage import locks
+from rsdos.storage.base import HeldLock
 from rsdos.storage.directory import Directory
 from rsdos.stores.packed import stats
 from tests.crash.calls import intercepted
@@ -402,6 +403,43 @@ def test_unfinished_manifests_of_dead_writers_go_with_the_next_commit(tmp_path: 
     packed(tmp_path, b"x")
     assert not list((tmp_path / "index").glob("*.new"))
     assert native(Engine(str(tmp_path))).index.commits.newest().number == 2
+
+
+def test_a_migration_is_seen_at_once_also_where_the_note_of_the_last_commit_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "container"
+    with Container.create(path) as container:
+        container.insert(b"first", to=Place.PACKED)
+    late = Container(path)
+    native(late.engine).index.clock = lambda: 0.0
+    assert not late.has(ABSENT)
+    engine = Engine(str(path))
+    commits = native(engine).index.commits
+    pass_over, seen = commits.pass_over, []
+
+    def insert_and_look(lock: HeldLock) -> None:
+        pass_over(lock)
+        # Its manifests are there yet.
+        with Container(path) as of_version_1:
+            seen.append(of_version_1.insert(b"of version 1", to=Place.PACKED))
+        with pytest.raises(ContainerReplaced, match="migrated to version 1"):
+            late.has(seen[0])
+
+    commits.pass_over = insert_and_look  # type: ignore[method-assign]
+    migrate.execute(engine, migrate.plan(engine, migrate.MigrateOptions(to=1)))
+    assert Container(path).has(seen[0])
+
+
+def test_a_commit_that_was_lost_is_asked_for_once_a_second(tmp_path: Path) -> None:
+    path = tmp_path / "container"
+    with Container.create(path) as container:
+        container.insert(b"first", to=Place.PACKED)
+    late, now = Container(path), [0.0]
+    native(late.engine).index.clock = lambda: now[0]
+    assert not late.has(ABSENT)
+    key = Container(path).insert(b"second", to=Place.PACKED)
+    max((path / "index").glob("manifest-*")).unlink()
+    now[0] = 1.0
+    assert late.has(key)
 
 
 def test_a_validation_reports_a_migration_during_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

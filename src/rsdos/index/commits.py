@@ -7,6 +7,7 @@ work in vain; where there are none, the one who lost reads the newest manifest a
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, lru_cache
@@ -32,6 +33,9 @@ MOST_LOOKUPS = 100
 
 _MOST_TRIES = 10
 """Times that a commit begins anew because ``locks/commit`` is not the file any more that it has locked."""
+
+_ANOTHER_TIME = 2_000_000_000
+"""Nanoseconds: the coarsest times of files that a file system stores are two seconds apart (FAT)."""
 
 _MOST_CONFLICTS = 100
 """The same where there are no locks: each of them is a commit of somebody else."""
@@ -142,17 +146,19 @@ class CommitLog:
         return self._storage.version(names.manifest(number))
 
     def is_newest(self, number: int, known: Version | None = None) -> bool:
-        """Return whether this manifest is still there, as the file ``known``, and no other came after it. Three calls.
+        """Return whether this manifest was the newest when this call began, and is still there as ``known``. Two calls.
 
-        The number alone would not do: where a copy was restored over the container, it comes again. The next one is
-        looked for last: a commit that runs whole before that call is seen. And first as well: it may be pruned when
-        that call comes, `KEPT` commits later.
+        1. The next one is looked for: every commit that ended before this call is seen, unless its manifest is pruned.
+        2. This one is looked for. Manifests are pruned oldest first, so while it is there, the next one was not pruned
+           at step 1. It may also be another file: if a copy is restored over the container, numbers come again.
+
+        In the other order `KEPT` commits between the two looks would not be seen. A manifest that was lost, and none of
+        these, is known from `committed` alone.
         """
-        storage, following = self._storage, names.manifest(number + 1)
-        if storage.exists(following):
+        if self._storage.exists(names.manifest(number + 1)):
             return False
         now = self.file_of(number)
-        return now is not None and (known is None or known == now) and not storage.exists(following)
+        return now is not None and (known is None or known == now)
 
     def commit(self, change: Callable[[Manifest], Manifest], durability: Durability) -> Published:
         """Publish what ``change`` makes of the newest manifest, and return it. Waits for other commits.
@@ -245,10 +251,16 @@ class CommitLog:
     def pass_over(self, lock: HeldLock) -> None:
         """Give an index up: note a commit after its newest, so that no program takes what is there for the newest.
 
-        The caller holds the lock on commits, and `check` has something to say from now on.
+        And change the time of the newest: `is_newest` says no from now on to programs that have it loaded. The caller
+        holds the lock on commits, and `check` has something to say from now on.
         """
         with suppress(DamagedContainer):
-            self._note(lock, self._after(self.newest_number()), Durability.FULL)
+            number = self.newest_number()
+            self._note(lock, self._after(number), Durability.FULL)
+            with suppress(OSError):  # Not every file system can: then the note is found within a second.
+                path = self._layout.manifest(number)
+                status = os.lstat(path)
+                os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + _ANOTHER_TIME), follow_symlinks=False)
 
     def forget(self) -> None:
         """Forget durably what was committed to an index that is gone. There is no manifest yet."""

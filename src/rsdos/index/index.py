@@ -7,7 +7,9 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from math import inf
 from operator import is_not
+from time import monotonic
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from rsdos.index.entries import Entries
 
 _NOTHING: Mapping[SegmentName, None] = MappingProxyType({})
+
+_MOST_AGE = 1.0
+"""Seconds for which the note of the last commit is not read again. Only after damage it says more than the names do."""
 
 
 class Index:
@@ -55,6 +60,11 @@ class Index:
         self._durable: Version | None = None
         """The manifest of which this process has synced the name."""
         self._sync_failed = False
+        self._read_note = -inf
+        """The time at which `is_latest` has last read the note of the last commit."""
+
+    clock: Callable[[], float] = staticmethod(monotonic)
+    """Seconds."""
 
     def _unlock(self) -> None:
         """Have a lock that nobody holds. One that signals' handlers may take again in the thread that holds it."""
@@ -83,13 +93,18 @@ class Index:
     def is_latest(self, state: object) -> bool:
         """Whether ``state`` is still what lookups go to, and nobody has committed since it was loaded.
 
-        Nor put another container, or another state of this one, in its place.
+        Nor put another container, or another state of this one, in its place. Two calls of the storage, and once in
+        `_MOST_AGE` a third, for a manifest that was committed and is lost. It comes each time where the first two may
+        be answered from what this machine knew before.
         """
         now = self._state
         if now is None or not isinstance(state, IndexState) or not state.is_of(now):
             return False
-        if self.commits.committed() > max(state.number, state.missing):
-            return False
+        time = self.clock()
+        if time - self._read_note >= _MOST_AGE or not self._storage.is_prompt():
+            if self.commits.committed() > max(state.number, state.missing):
+                return False
+            self._read_note = time
         if not state.number:
             return not self._layout.manifest_numbers()
         return self.commits.is_newest(state.number, state.file)

@@ -266,6 +266,13 @@ class Storage(Protocol):
         """Return whether an object exists."""
         return self.stat(name) is not None
 
+    def is_prompt(self) -> bool:
+        """Return whether guarantee 1 holds between machines too. Where it does not, a file that is opened is recent.
+
+        A client of NFS answers from memory whether a name exists, for up to a minute.
+        """
+        return True
+
     # Writing.
 
     def may_add(self, directory: str) -> bool:

@@ -16,7 +16,7 @@ from rsdos.storage import locks, posix
 from rsdos.storage.base import FileInfo, Put, PutResult, Storage, Traits, Version, check_name, is_name
 from rsdos.storage.descriptors import Descriptor, Opened, Working, opening
 from rsdos.storage.directory import Form, open_at
-from rsdos.storage.mounts import is_local
+from rsdos.storage.mounts import is_local, is_prompt
 from rsdos.storage.permissions import inherit, make_directories
 
 _WRITE = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -261,6 +261,8 @@ class LocalStorage(Storage):
         self.links = links
         self._form = form
         self._prefix = f"{root}/"
+        self._is_prompt: bool | None = None
+        """The answer of `is_prompt`, once it was asked for."""
 
     def path(self, name: str) -> str:
         return self._prefix + (name if name in _known else _checked(name))
@@ -298,6 +300,16 @@ class LocalStorage(Storage):
 
     def exists(self, name: str) -> bool:
         return os.access(self._prefix + (name if name in _known else _checked(name)), os.F_OK)
+
+    def is_prompt(self) -> bool:
+        answer = self._is_prompt
+        if answer is None:
+            try:
+                answer = is_prompt(os.stat(self.root).st_dev, f"{self.root}/")
+            except OSError:
+                return False
+            self._is_prompt = answer
+        return answer
 
     # Writing.
 

@@ -12,6 +12,9 @@ _TABLE = "/proc/self/mountinfo"
 _LOCAL = frozenset(("btrfs", "bcachefs", "zfs", "overlay", "tmpfs", "ramfs"))
 """Types of file systems that have no block device and are on this machine nevertheless."""
 
+_SHARED = frozenset(("beegfs", "ceph", "gfs2", "gpfs", "lustre", "ocfs2"))
+"""Types of several machines, which know at once about one another's names."""
+
 
 def is_local(device: int, path: str) -> bool:
     """Return whether a file, whose ``device`` is that of ``os.stat``, is certainly on a file system of this machine.
@@ -22,6 +25,18 @@ def is_local(device: int, path: str) -> bool:
     if sys.platform != "linux" or os.major(device) != 0:
         return True
     return _type_of(device, os.path.dirname(path)) in _LOCAL
+
+
+def is_prompt(device: int, path: str) -> bool:
+    """Return whether a name that another machine has made is certainly seen at once where this file or directory is.
+
+    Not on NFS and SMB, whose clients answer from memory. FUSE asks its program each time; a program that answers from
+    memory does so for everything that it is asked. On systems other than Linux the answer is always True.
+    """
+    if sys.platform != "linux" or os.major(device) != 0:
+        return True
+    kind = _type_of(device, os.path.dirname(path))
+    return kind in _LOCAL or kind in _SHARED or kind.partition(".")[0] == "fuse"
 
 
 @lru_cache(64)

@@ -67,6 +67,9 @@ class StorageWrapper(Storage):
     def exists(self, name: str) -> bool:
         return self.call(StorageCall("exists", name), lambda: self.inner.exists(name))
 
+    def is_prompt(self) -> bool:
+        return self.inner.is_prompt()
+
     def may_add(self, directory: str) -> bool:
         return self.inner.may_add(directory)
 

@@ -261,17 +261,30 @@ class Store(ABC):
         answers: list[bool] = []
         while chunk := list(islice(keys, CHUNK)):
             digests = self.hash.parse_keys(chunk)
-            self._keep_current()
+            now = self.clock()
+            due = order.is_due(self._asked, now)
+            if due and not self.has_version():
+                self._asked, due = now, False  # The lookup loads the latest.
             version = self.version()
             present = self.contains_many(digests)
-            looks = 1
-            while not all(present) and looks <= LOOKUPS and not self.is_latest(version):
-                self.refresh()
-                looks += 1
-                version = self.version()
-                present = self.contains_many(digests)
+            # That all are there may be a second old. If any is absent, one question after the lookup is for all.
+            if due or not all(present):
+                present = self._present_now(digests, version, present)
+                self._asked = now
             answers += present
         return answers
+
+    def _present_now(self, digests: Sequence[bytes], version: object, present: list[bool]) -> list[bool]:
+        """Return ``present``, the answers in ``version``, or those in a newer one, if there is any."""
+        for _ in range(LOOKUPS):
+            if self.is_latest(version):
+                break
+            self.refresh()
+            version = self.version()
+            present = self.contains_many(digests)
+            if all(present):
+                break
+        return present
 
     def __contains__(self, key: object) -> bool:
         return isinstance(key, str) and self.hash.is_key(key) and self.has(key)

@@ -57,6 +57,23 @@ def test_what_is_of_this_machine(device: tuple[int, int], path: str, is_local: b
     assert mounts.is_local(os.makedev(*device), path) is is_local
 
 
+@pytest.mark.parametrize(
+    ("device", "path", "is_prompt"),
+    [
+        ((254, 0), "/srv/store", True),
+        ((0, 23), "/dev/shm/store", True),
+        ((0, 44), "/home/me/store", False),
+        ((0, 46), "/data/store", True),
+        ((0, 47), "/scratch/store", True),
+        ((0, 49), "/somewhere/store", False),
+    ],
+)
+def test_where_the_names_of_other_machines_are_seen_at_once(
+    device: tuple[int, int], path: str, is_prompt: bool
+) -> None:
+    assert mounts.is_prompt(os.makedev(*device), path) is is_prompt
+
+
 @pytest.mark.parametrize("text", ["", "nonsense\n", "1 2 3 - \n"])
 def test_where_it_cannot_be_told_it_is_not(table: Path, text: str) -> None:
     table.write_text(text)
