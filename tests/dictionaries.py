@@ -35,7 +35,7 @@ def records(count: int, seed: int = 0) -> list[bytes]:
 @cache
 def trained(seed: int = 0, length: int = 2048) -> Dictionary:
     """Return a dictionary for the records of a seed."""
-    return Dictionary(zstandard.train_dictionary(length, list(records(2000, seed))).as_bytes())
+    return Dictionary(zstandard.train_dictionary(length, list(records(1000, seed))).as_bytes())
 
 
 class Always:

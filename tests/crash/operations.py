@@ -24,7 +24,7 @@ from rsdos.maintenance.repair import objects as repair_objects
 from rsdos.model import FRAME_SIZE
 from rsdos.storage import posix
 from rsdos.stores.v1.connection import parked
-from tests.crash import backing_up
+from tests.crash import backing_up, with_dictionaries
 from tests.crash.operation import BASE, NEW, OLD, Ack, Operation
 from tests.data import key_of, noise, text
 from tests.helpers import flip, native
@@ -441,5 +441,6 @@ OPERATIONS = {
         _migrated_back, partial(_migrate, to=2), wanted=BASE, least=30, resumes=True
     ),
     **_moves(2, 1),
+    **with_dictionaries.OPERATIONS,
     **backing_up.OPERATIONS,
 }
