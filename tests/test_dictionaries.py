@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import random
 import shutil
 import threading
 from collections.abc import Iterator
@@ -634,3 +635,47 @@ def test_an_entry_with_a_codec_that_its_pack_does_not_have_is_damaged(filled: Co
                 read(key)
         filled.close()
     assert damaged_keys(filled) == {key}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_everything_at_random_against_a_dict(seed: int, tmp_path: Path) -> None:
+    rng = random.Random(seed)
+    some = [trained(number, 512) for number in range(4)]
+    store = Container.create(tmp_path / "store", pack_size_target=rng.choice((14_000, 60_000)))
+    other = Container(store.path)
+    data = {key_of(one): one for number in range(4) for one in records(80, number)}
+    model: dict[str, bytes] = {}
+    for _ in range(40):
+        keys = rng.sample(list(data), rng.randrange(1, 120))
+        one = rng.choice((store, other))
+        with using(rng.choice((*some, None))):
+            match rng.randrange(6):
+                case 0 | 1:
+                    one.insert_many([data[key] for key in keys], to=rng.choice(list(Place)))
+                    model |= {key: data[key] for key in keys}
+                case 2:
+                    gone = one.delete(keys)
+                    assert gone == [key for key in keys if model.pop(key, None) is not None]
+                case 3:
+                    one.pack_all_loose()
+                case 4:
+                    one.repack(rng.choice(("keep", "keep", "zstd:1", "none")), min_dead=rng.choice((0, 0.2)))
+                case 5:
+                    one.optimize()
+        if rng.random() < 0.3:
+            cache._cached = {}
+            assert_holds(rng.choice((other, Container(store.path))), model)
+    store.pack_all_loose()
+    assert_no_leftovers(store.path)
+    assert store.validate().is_good
+    store.close()
+    lists = {entry.id: entry.dictionaries for entry in manifest_of(store.path).packs}
+    shutil.rmtree(store.path / "index")
+    (store.path / "index").mkdir()
+    (store.path / "locks" / "commit").unlink()
+    cache._cached = {}
+    with Container(store.path) as fresh:
+        assert_holds(fresh, model)
+        assert fresh.repair_index().is_good
+        assert_holds(fresh, model)
+        assert {entry.id: entry.dictionaries for entry in manifest_of(store.path).packs} == lists

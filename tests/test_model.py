@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from rsdos import CompressMode, Container, Durability, ObjectNotFound, Place
+from rsdos.codecs import dictionary
 from rsdos.model import FRAME_SIZE
 from tests.data import key_of, noise, text
+from tests.dictionaries import records, trained, using
 from tests.helpers import ABSENT
 
 SMALL = st.one_of(
@@ -136,3 +138,40 @@ class ContainerMachine(RuleBasedStateMachine):
 
 TestContainer = ContainerMachine.TestCase
 TestContainer.settings = settings(max_examples=25, stateful_step_count=25)
+
+
+class DictionaryMachine(ContainerMachine):
+    """The same with objects that are compressed with one of two dictionaries in turn, or none, and repacks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._chosen = using(trained(0, 256), None, trained(1, 256))
+        self._chosen.__enter__()
+
+    def teardown(self) -> None:
+        self._chosen.__exit__(None, None, None)
+        super().teardown()
+
+    @rule(count=st.integers(1, 30), seed=st.integers(0, 20), to=PLACES, compress=MODES)
+    def insert_records(self, count: int, seed: int, to: Place, compress: CompressMode) -> None:
+        contents = records(count, seed)
+        assert self.container.insert_many(contents, to=to, compress=compress) == self.remember(*contents)
+
+    @rule(compression=st.sampled_from(["keep", "zstd:3", "none"]), every=st.booleans())
+    def repack(self, compression: str, every: bool) -> None:
+        packs = [pack.id for pack in self.container.inspect_packed().packs if pack.length]
+        for pack_id in packs if every else packs[:1]:
+            assert self.container.repack(compression, pack_id=pack_id).damaged == ()
+
+    @rule()
+    def forget(self) -> None:
+        """Let every dictionary be read again."""
+        dictionary._cached = {}
+
+    @rule()
+    def validate(self) -> None:
+        assert self.container.validate("full").is_good
+
+
+TestContainerWithDictionaries = DictionaryMachine.TestCase
+TestContainerWithDictionaries.settings = settings(max_examples=12, stateful_step_count=25)

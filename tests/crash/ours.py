@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from rsdos import CompressMode, Container, ObjectNotFound, Place, RsdosError
+from rsdos.codecs import dictionary
 from rsdos.config import VERSION, VERSION_1
 from rsdos.maintenance import merge
 from rsdos.model import FRAME_SIZE, Codec, Compression, RecordFlag, Stored
@@ -17,7 +18,8 @@ from tests.crash.operation import Operation
 from tests.crash.operations import OPERATIONS, large_batches
 from tests.crash.subject import Wrong
 from tests.data import key_of, noise, text
-from tests.helpers import assert_no_leftovers, tree
+from tests.dictionaries import records, trained, using
+from tests.helpers import assert_no_leftovers, manifest_of, tree
 
 
 class _Reader:
@@ -156,6 +158,30 @@ class LargeBatches(Ours):
             return _some_of_everything(path, 2)
 
 
+class WithDictionaries(Ours):
+    """Version 2, with two dictionaries in one pack, and one of them with another number in another."""
+
+    @contextmanager
+    def look(self, path: Path) -> Iterator[_Reader]:
+        dictionary._cached = {}  # It would hide that a copy is damaged.
+        with super().look(path) as reader:
+            yield reader
+
+    def begin_damage(self, path: Path) -> Mapping[str, bytes]:
+        one, two = trained(0, 256), trained(1, 256)
+        objects = [*records(6), *records(6, 1), noise(300, 1), *records(6, 2)]
+        with Container.create(path, pack_size_target=12_000) as container:
+            for used, some in ((one, objects[:6]), (two, objects[6:12]), (None, objects[12:13]), (two, objects[13:])):
+                with using(used):
+                    container.insert_many(some)
+            numbers = [len(pack.dictionaries) for pack in manifest_of(path).packs]
+            assert sorted(numbers) == [1, 2], numbers
+            loose = [noise(90, seed) for seed in range(2, 6)]
+            container.insert_many(loose, to=Place.LOOSE)
+        (path / "locks" / "reserve").unlink(missing_ok=True)
+        return {key_of(data): data for data in [*objects, *loose]}
+
+
 def _some_of_everything(path: Path, version: int) -> Mapping[str, bytes]:
     """Small objects: loose and packed, raw and compressed, in two packs and several batches; in version 2 merged ones.
 
@@ -223,3 +249,4 @@ def _none(read: Callable[[], bytes | None]) -> Callable[[], bytes | None]:
 SUBJECT = Ours()
 LEGACY_SUBJECT = Legacy()
 LARGE_SUBJECT = LargeBatches()
+DICTIONARY_SUBJECT = WithDictionaries()

@@ -67,6 +67,7 @@ class Wrong(Exception):
 SUBJECTS = {
     "rsdos": ("tests.crash.ours", "SUBJECT"),
     "rsdos, large batches": ("tests.crash.ours", "LARGE_SUBJECT"),
+    "rsdos, dictionaries": ("tests.crash.ours", "DICTIONARY_SUBJECT"),
     "rsdos, version 1": ("tests.crash.ours", "LEGACY_SUBJECT"),
     "rsdos 0.1.1": ("tests.crash.peers", "RSDOS"),
     "dos 1.5.0": ("tests.crash.peers", "DOS"),

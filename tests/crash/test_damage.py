@@ -12,7 +12,7 @@ import pytest
 from tests.crash.damage import WHOLE_FILES, Sweep
 from tests.crash.subject import subject
 
-SHARES = {"rsdos": 500, "rsdos, large batches": 500, "rsdos, version 1": 150}
+SHARES = {"rsdos": 500, "rsdos, large batches": 500, "rsdos, dictionaries": 300, "rsdos, version 1": 150}
 
 
 @pytest.mark.parametrize("name", SHARES)
@@ -27,7 +27,7 @@ def test_damaged(name: str, tmp_path: Path) -> None:
     assert result.points > 250
 
 
-@pytest.mark.parametrize("name", ["rsdos", "rsdos, large batches"])
+@pytest.mark.parametrize("name", ["rsdos", "rsdos, large batches", "rsdos, dictionaries"])
 def test_every_file_removed_and_exchanged_for_every_other(in_memory: Path, name: str) -> None:
     """Nothing is missing but the loose object whose own file it is: not even with the newest manifests."""
     result = Sweep(subject(name), in_memory).run(1, 0, WHOLE_FILES)
