@@ -9,7 +9,9 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from rsdos import Container, Place
+from rsdos.codecs import dictionary
 from tests.data import key_of, noise, text
+from tests.dictionaries import trained, using
 from tests.helpers import flip
 
 MAIN, OTHER, OUT, NEW, BACKUPS = "main", "other", "out", "new", "backups"
@@ -26,7 +28,8 @@ DATA = {
     "new": noise(300, 6),
     "newer": noise(300, 7),
     "new large": text(_LARGE + 20, 8),
-    **{f"kept {number}": noise(200, 10 + number) for number in range(5)},
+    **{f"kept {number}": noise(200, 10 + number) for number in (0, 3, 4)},
+    **{f"kept {number}": text(395, 10 + number) for number in (1, 2)},
     "dead 1": noise(400, 20),
     "dead 2": noise(400, 21),
 }
@@ -46,14 +49,16 @@ def names_of(keys: Iterable[str]) -> list[str]:
 def prepare(path: Path, version: int, pack_size_target: int = 800) -> None:
     """Three packs, two with dead bytes, loose objects, one that is damaged; another container that has some of it.
 
-    In packs of that size each has one batch; in larger ones writers go on where others were.
+    In packs of that size each has one batch; in larger ones writers go on where others were. In version 2 the objects
+    "kept 1" and "kept 2" need a dictionary.
     """
     path.mkdir()
     with Container.create(path / MAIN, container_version=version, pack_size_target=pack_size_target) as container:
         container.insert_many([DATA[name] for name in ("packed", "kept 0", "dead 1")])
         container.insert(DATA["both"])
         container.pack_all_loose(clean=False)
-        container.insert_many([DATA[name] for name in ("kept 1", "kept 2", "dead 2")])
+        with using(trained(0, 256)):
+            container.insert_many([DATA[name] for name in ("kept 1", "kept 2", "dead 2")])
         container.insert_many([DATA[name] for name in ("large", "kept 3")])
         container.insert_many([DATA[name] for name in ("loose", "kept 4", "damaged")], to=Place.LOOSE)
         container.delete([KEYS["dead 1"], KEYS["dead 2"]])
@@ -104,7 +109,8 @@ shared = _Shared()
 
 @contextmanager
 def opened(path: Path, name: str = MAIN, **settings: object) -> Iterator[Container]:
-    """A container, closed at the end."""
+    """A container, closed at the end. The dictionaries of its packs have to be read from there."""
+    dictionary._cached = {}
     if name == MAIN and shared.container is not None:
         with shared.container if shared.closes else nullcontext():
             yield shared.container
