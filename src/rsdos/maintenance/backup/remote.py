@@ -188,11 +188,11 @@ class _RemoteBackup:
         for directory in self._engine.layout.directories:
             make_directories(os.path.join(self._stage, self._engine.layout.relative(directory)))
         posix.write_file(os.path.join(self._stage, MARKED), self._config)
-        posix.write_file(os.path.join(self._stage, MARK), backup_mark(self._engine.config.container_id))
+        mark = backup_mark(self._engine.config.container_id)
+        posix.write_file(os.path.join(self._stage, MARK), mark)
         self._there.collect_garbage()
-        self._there.begin()
         # First the mark, then the configuration: they say whose directory this is.
-        self._remote.send(self._stage, LIVE, self._rights, [MARK])
+        self._there.begin(mark)
         self._remote.send(self._stage, LIVE, self._rights)
         loose = {self._engine.layout.relative(path) for path in self._engine.loose.names.paths()}
         self._there.remove_others(lambda path: path in loose or not self._is_loose(path))

@@ -97,11 +97,18 @@ class RemoteGenerations:
         found = self._found(directory, "-depth -type d")
         ours = [path for path in found if path.count("/") + 1 >= least and is_own_path(path, form, is_directory=True)]
         if ours:
-            self._remote.run(f'cd {directory}; while read -r d; do rmdir "$d" 2> /dev/null || true; done', ours)
+            self._remote.run(f"cd {directory}; while read -r d; do {_rmdir('$d', 'true')}; done", ours)
 
-    def begin(self) -> None:
-        """Make the directory of the unfinished backup, without a configuration that would make it a container."""
-        self._remote.run(f"mkdir -p {LIVE}; rm -f {LIVE}/{CONFIG}")
+    def begin(self, mark: bytes) -> None:
+        """Make the directory of the unfinished backup with its mark, and without a configuration.
+
+        rsync would write the mark under a name of its own first, and killed there leave a directory of a stranger's.
+        """
+        new = f'rm -f {LIVE}/{MARK}; set -C; read -r m; printf %s "$m" > {LIVE}/{MARK}'
+        has_mark = f"[ -s {LIVE}/{MARK} ] && [ ! -L {LIVE}/{MARK} ]"
+        self._remote.run(
+            f"mkdir -p {LIVE}; rm -f {LIVE}/{CONFIG}; if ! {{ {has_mark}; }}; then {new}; fi", [mark.decode()]
+        )
 
     def collect_garbage(self) -> None:
         """Remove the rest of generations whose deletion was interrupted."""
@@ -133,7 +140,16 @@ class RemoteGenerations:
         free = f't={QUARANTINE}/{name}; n=0; while [ -e "$t" ] || [ -L "$t" ]'
         free += f"; do n=$((n+1)); t={QUARANTINE}/{name}.$n; done"
         aside = f'if [ -L {QUARANTINE} ]; then exit 1; fi; mkdir -p {QUARANTINE}; {free}; mv {name} "$t"'
-        self._remote.run(f"if rmdir {name} 2> /dev/null; then true; else {aside}; fi")
+        self._remote.run(_rmdir(name, aside))
+
+
+def _rmdir(name: str, foreign: str) -> str:
+    """Return a script that removes a directory, or runs ``foreign`` when something is in it.
+
+    An empty one that cannot be removed is an error, which rmdir tells the second time.
+    """
+    has_rest = f'[ -n "$(ls -A "{name}")" ]'
+    return f'if ! rmdir "{name}" 2> /dev/null; then if {has_rest}; then {foreign}; else rmdir "{name}"; fi; fi'
 
 
 def _link_to(name: str) -> str:
