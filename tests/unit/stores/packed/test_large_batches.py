@@ -42,6 +42,10 @@ def pack_path(container: Container) -> Path:
     return container.path / "packed" / "0000000001.pack"
 
 
+def segments_of(container: Container, number: int) -> tuple[SegmentEntry, ...]:
+    return native(container.engine).index.commits.read(number).segments
+
+
 def every_entry(container: Container) -> bytes:
     """The whole index, as one segment."""
     snapshot = native(container.engine).index.refresh()
@@ -196,11 +200,29 @@ def test_many_large_batches_are_merged_and_their_files_go(container: Container) 
     container.engine.packed.maintenance.merge_index()
     (entry,) = manifest_of(container.path).segments
     assert (entry.count, entry.pack_id) == (len(everything), 0)
+    named = [entry for number in container.engine.layout.manifest_numbers() for entry in segments_of(container, number)]
+    assert {entry.number for entry in named if entry.is_of_batch}
+    there = set(container.engine.layout.segment_numbers())
+    assert there.isdisjoint(entry.number for entry in named if entry.is_of_batch)
     while manifest_of(container.path).number % KEPT or manifest_of(container.path).number < 64:
         container.engine.packed.maintenance.note("commit", "")
     assert list((container.path / "index").glob("*.seg")) == [segment_path(container, entry)]
     assert_holds(Container(container.path), everything)
     assert is_whole(container)
+
+
+def test_a_reader_of_an_older_state_does_without_the_files_that_a_merge_has_replaced(container: Container) -> None:
+    everything = objects(9) | objects(LARGE, 1)
+    container.insert_many(objects(9).values())
+    container.insert_many(objects(LARGE, 1).values())
+    older = container.engine.layout.manifest_numbers()[-1]
+    index = native(container.engine).index
+    with Container(container.path) as other:
+        other.engine.packed.maintenance.merge_index()
+    index.close()
+    snapshot = index.open(index.commits.read(older))  # As one that has read its manifest just before.
+    assert all(segment.is_decoded for segment in snapshot.segments)
+    assert all(snapshot.find(bytes.fromhex(key)) for key in everything)
 
 
 def test_a_large_delete_is_a_large_batch(container: Container) -> None:
