@@ -55,7 +55,7 @@ class Reusing(Always):
 
     def choose(self, payloads: Sequence[bytes], level: int, known: KnownDictionaries) -> Dictionary | None:
         chosen = super().choose(payloads, level, known)
-        return next(iter(known.here()), None) or next(known.elsewhere(), None) or chosen
+        return next(known.here(), None) or next(known.elsewhere(), None) or chosen
 
 
 @contextmanager

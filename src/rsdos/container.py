@@ -280,6 +280,7 @@ class Container(Exchange, OldNames):
             sources: objects, each as for `insert`.
             to: "packed": straight to a pack, one sync for all; "loose": a file for each.
             compress: whether to compress what goes to a pack: "auto" (what becomes clearly smaller by it), "yes", "no".
+                With zstd, 64 KiB or more of objects of at most 16 KiB share a trained dictionary where that pays.
             trust: when an existing copy counts as stored: "verify": if its bytes were read and checked; "index": if the
                 index lists it, for bulk imports of known content.
 

@@ -133,8 +133,14 @@ class Dictionary:
 class KnownDictionaries(Protocol):
     """The dictionaries that a container has, as a writer sees them. Nothing is read before it is asked for."""
 
-    def here(self) -> Sequence[Dictionary]:
-        """Return those of the pack that is written to, the newest first: using one of them costs no bytes."""
+    def here(self) -> Iterator[Dictionary]:
+        """Yield those of the pack that is written to, the newest first: using one of them costs no bytes."""
+
+    def is_here(self, dictionary: Dictionary) -> bool:
+        """Return whether `here` has a dictionary."""
+
+    def has_room(self) -> bool:
+        """Return whether the pack that is written to can take another dictionary."""
 
     def elsewhere(self) -> Iterator[Dictionary]:
         """Yield those that only other packs have, each once, the newest first.

@@ -101,8 +101,7 @@ class Chooser:
 
     def choose(self, payloads: Sequence[bytes], level: int, known: KnownDictionaries) -> Dictionary | None:
         """Return one of the known dictionaries, a new one, or None for none."""
-        here = known.here()
-        if not payloads or (not here and len(payloads) < _JUDGES):
+        if not payloads or (len(payloads) < _JUDGES and next(known.here(), None) is None):
             return None
         objects = _spread(payloads)
         weighed = list(islice(objects, _WEIGHED))
@@ -112,10 +111,12 @@ class Chooser:
         if not sample.judges:
             return None
         trial = _Trial(sample, level)
-        if self._last is not None:
-            trial.consider(self._last, 0 if self._last in here else _COST)
+        if self._last is not None and known.is_here(self._last):
+            trial.consider(self._last)
+        elif self._last is not None and known.has_room():
+            trial.consider(self._last, _COST)
         if sample.size < _LEAST_SIZE:
-            trial.consider_all(here)
+            trial.consider_all(known.here())
         elif self._planned <= 0 or trial.hope() <= _CHANGE * self._hope:
             self._look_around(trial, known)
         self._last = trial.best or self._last
@@ -125,17 +126,21 @@ class Chooser:
         """Try what there is, and train another if there is hope."""
         before = trial.best
         trial.consider_all(known.here())
-        trial.consider_all(known.elsewhere(), _COST)
-        is_first = trial.best is None and self._last is None and self._credit > 0
-        if trial.hope() <= _HOPE and (is_first or self._credit >= _LEAST_TAUGHT):
-            lessons = trial.sample.lessons(min(max(int(self._credit), _LEAST_TAUGHT), _MOST_TAUGHT))
-            self._credit -= sum(map(len, lessons))
-            dictionary = _trained(lessons, trial.together() // _SHARE, trial.level)
-            if dictionary is not None:
-                trial.consider(dictionary, _COST)
+        if known.has_room():
+            trial.consider_all(known.elsewhere(), _COST)
+            is_first = trial.best is None and self._last is None and self._credit > 0
+            if trial.hope() <= _HOPE and (is_first or self._credit >= _LEAST_TAUGHT):
+                self._train(trial)
         self._pause = 1 if trial.best is not before else min(2 * self._pause, _LONGEST_PAUSE)
         self._planned = _PAUSE if trial.best is not before else self._pause // 2
         self._hope = trial.hope()
+
+    def _train(self, trial: _Trial) -> None:
+        lessons = trial.sample.lessons(min(max(int(self._credit), _LEAST_TAUGHT), _MOST_TAUGHT))
+        self._credit -= sum(map(len, lessons))
+        dictionary = _trained(lessons, trial.together() // _SHARE, trial.level)
+        if dictionary is not None:
+            trial.consider(dictionary, _COST)
 
 
 def _spread(payloads: Sequence[bytes]) -> Iterator[bytes]:
@@ -215,8 +220,10 @@ class _Trial:
         for dictionary in islice(dictionaries, _TRIED):
             self.consider(dictionary, cost)
 
-    def consider(self, dictionary: Dictionary, cost: float) -> None:
+    def consider(self, dictionary: Dictionary, cost: float = 0) -> None:
         """Make a dictionary the best if it makes the group smaller, by more than ``cost`` of its own length."""
+        if dictionary == self.best:
+            return
         forms = encode_many_with(dictionary, self.sample.judges, self.level)
         length = sum(
             without if stored is None else len(stored) for without, stored in zip(self._without, forms, strict=True)

@@ -30,8 +30,16 @@ class Known:
     mine: list[Dictionary] = field(default_factory=list)
     others: list[Dictionary] = field(default_factory=list)
 
-    def here(self) -> Sequence[Dictionary]:
-        return self.mine[::-1]
+    most: int = 240
+
+    def here(self) -> Iterator[Dictionary]:
+        return reversed(self.mine)
+
+    def is_here(self, dictionary: Dictionary) -> bool:
+        return dictionary in self.mine
+
+    def has_room(self) -> bool:
+        return len(self.mine) < self.most
 
     def elsewhere(self) -> Iterator[Dictionary]:
         return iter(self.others[::-1])
@@ -198,6 +206,18 @@ def test_the_dictionary_of_another_pack_is_taken_where_it_gains_more_than_it_cos
     trainings.clear()
     assert chosen(records(GROUP, seed=5), Known(others=[dictionary])) == dictionary
     assert chosen(noise(GROUP), Known(others=[dictionary])) is None
+    assert not trainings
+
+
+def test_a_pack_that_is_full_of_dictionaries_gets_no_other(trainings: list[int]) -> None:
+    """Its objects would be stored raw."""
+    fitting, other = trained(records(GROUP)), trained(invoices(GROUP))
+    trainings.clear()
+    assert chosen(records(GROUP, 5), Known(mine=[other], others=[fitting], most=1)) is None
+    assert chosen(records(GROUP, 5), Known(mine=[fitting, other], most=2)) == fitting
+    chooser = Chooser()
+    assert chooser.choose(records(GROUP, 5), 1, Known(mine=[fitting])) == fitting
+    assert chooser.choose(records(GROUP, 6), 1, Known(mine=[other], most=1)) is None
     assert not trainings
 
 

@@ -26,25 +26,43 @@ class DictionaryWriter:
 
     # What there is.
 
-    def here(self) -> Sequence[Dictionary]:
-        mine = (self._intact(place) for place in reversed(self._pack.dictionaries))
-        return [*(one for one, _ in reversed(self._brought)), *(one for one in mine if one is not None)]
+    def here(self) -> Iterator[Dictionary]:
+        yield from (one for one, _ in reversed(self._brought))
+        mine = map(self._intact, reversed(self._pack.dictionaries))
+        yield from (one for one in mine if one is not None)
+
+    def is_here(self, dictionary: Dictionary) -> bool:
+        return self._number(dictionary.digest) is not None
+
+    def has_room(self) -> bool:
+        return len(self._pack.dictionaries) + len(self._brought) < MOST_DICTIONARIES
 
     def elsewhere(self) -> Iterator[Dictionary]:
-        seen = {one.digest for one in self.here()}
+        seen: set[bytes] = set()
         for pack_id, place in self._dictionaries.places():
-            if place.digest not in seen:
+            if place.digest not in seen and self._number(place.digest) is None:
                 found = self._dictionaries.intact(pack_id, place)
                 if found is not None:
                     seen.add(place.digest)
                     yield found
+
+    def _number(self, digest: bytes) -> int | None:
+        """Return the number of a dictionary in this pack; None where the pack has no good copy of it."""
+        places = self._pack.dictionaries
+        for number, place in enumerate(places):
+            if place.digest == digest and self._intact(place) is not None:
+                return number
+        for number, (one, _) in enumerate(self._brought, len(places)):
+            if one.digest == digest:
+                return number
+        return None
 
     def _intact(self, place: PackDictionary) -> Dictionary | None:
         return self._dictionaries.intact(self._pack.pack.id, place)
 
     def takes(self, dictionary: Dictionary, saved: int) -> bool:
         """See `rsdos.stores.batch.OpenBatch.takes`."""
-        return saved > 2 * len(dictionary) or dictionary in self.here()
+        return saved > 2 * len(dictionary) or self.is_here(dictionary)
 
     # Using them.
 
@@ -53,16 +71,12 @@ class DictionaryWriter:
 
         None where the pack has as many as it can have.
         """
-        places = self._pack.dictionaries
-        for number, place in enumerate(places):
-            if place.digest == dictionary.digest and self._intact(place) is not None:
-                return FIRST_DICTIONARY + number
-        for number, (one, _) in enumerate(self._brought, len(places)):
-            if one == dictionary:
-                return FIRST_DICTIONARY + number
-        number = len(places) + len(self._brought)
-        if number >= MOST_DICTIONARIES:
+        number = self._number(dictionary.digest)
+        if number is not None:
+            return FIRST_DICTIONARY + number
+        if not self.has_room():
             return None
+        number = len(self._pack.dictionaries) + len(self._brought)
         self._brought.append((dictionary, self._pack.writer.write([dictionary.data])))
         return FIRST_DICTIONARY + number
 
