@@ -177,10 +177,26 @@ def _merge(path: Path, ack: Ack) -> None:
         merge.execute(container.engine, merge.plan(container.engine))
 
 
+def _mostly_overhead(path: Path) -> None:
+    """A pack with a batch for each of its objects, most of them of a few bytes."""
+    base(path)
+    with Container(path) as container:
+        for number in range(80):
+            container.insert(b"single %d" % number, to=Place.PACKED)
+        assert container.status().repack
+
+
 def _optimize(path: Path, ack: Ack) -> None:
     with Container(path) as container:
         plan = optimize.plan(container.engine, optimize.OptimizeOptions())
         optimize.execute(container.engine, plan)
+
+
+def _give_overhead_back(path: Path, ack: Ack) -> None:
+    with Container(path) as container:
+        container.optimize()
+        assert not container.status().repack
+        assert container.has_many([key_of(b"single %d" % number) for number in range(80)]) == [True] * 80
 
 
 def _damaged_index(path: Path) -> None:
@@ -424,6 +440,7 @@ OPERATIONS = {
     "insert loose, compressed": Operation(lambda path: base(path, loose_compression="zstd"), _insert_loose, least=20),
     "delete, merging": Operation(_dead_and_many_segments, _delete, wanted=BASE, gone=NEW),
     "merge": Operation(_many_segments, _merge, wanted=BASE, least=5),
+    "optimize, mostly overhead": Operation(_mostly_overhead, _give_overhead_back, wanted=BASE, least=20),
     "repair index": Operation(_damaged_index, _repair_index, wanted=BASE, least=8),
     "repair index, emptying a pack": Operation(_damaged_pack, _repair_index, wanted=BASE, gone=NEW, least=20),
     "repair objects": Operation(_damaged_copies, _repair_objects, BASE | NEW, least=20),

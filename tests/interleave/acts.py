@@ -24,6 +24,7 @@ from rsdos.maintenance.check import validate
 from rsdos.maintenance.migrate import migrate
 from rsdos.maintenance.repair import index as repair_index
 from tests.crash import shim
+from tests.crash.operations import large_batches
 from tests.interleave.world import BACKUPS, DATA, KEPT, KEYS, MAIN, NEW, OTHER, OUT, Say, names_of, opened
 
 _REMOVED = ("packed", "both", "loose", "large", "damaged", "new")
@@ -278,12 +279,18 @@ class _Told(suppress):
         return super().__exit__(kind, error, trace)
 
 
+def _repack_and_merge(container: Container) -> None:
+    container.repack(min_dead=0)
+    _merge(container)
+
+
 ACTS = {
     "insert loose, new": Act(_insert_each("new")),
     "insert loose, duplicates": Act(_insert_each("packed", "both", "loose")),
     "insert loose, over damage": Act(_insert_each("damaged")),
     "insert loose, large": Act(_insert_each("large", "new large")),
     "insert packed": Act(_insert_many("new", "packed", "both", "loose")),
+    "insert packed, in large batches": Act(large_batches()(_insert_many("new", "packed", "both", "loose")), (2,)),
     "insert packed, damaged": Act(_insert_many("damaged")),
     "insert packed, large": Act(_insert_streams),
     "insert many loose": Act(_insert_many("new", "packed", "both", "loose", to=Place.LOOSE)),
@@ -295,6 +302,7 @@ ACTS = {
     "clean": Act(_maintain(Container.clean_storage)),
     "repack": Act(_maintain(lambda container: container.repack(min_dead=0))),
     "optimize": Act(_maintain(_optimize)),
+    "optimize, in large batches": Act(large_batches()(_maintain(_repack_and_merge)), (2,)),
     "merge": Act(_maintain(_merge)),
     "repair index": Act(_maintain(_repair_index)),
     "transfer in": Act(_transfer_in),
@@ -338,6 +346,7 @@ def _delete_one(path: Path, say: Say) -> None:
 
 MIXED = {
     "insert packed, relaxed": Act(partial(_insert_relaxed, to=Place.PACKED)),
+    "insert packed, relaxed, in large batches": Act(large_batches()(partial(_insert_relaxed, to=Place.PACKED)), (2,)),
     "insert loose, relaxed": Act(partial(_insert_relaxed, to=Place.LOOSE)),
     "insert new": Act(_insert_many("new")),
     "delete one": Act(_delete_one),

@@ -52,6 +52,18 @@ def test_power_is_lost_behind_relaxed_and_full_writers_together(version: int, in
     assert not faults
 
 
+def test_power_is_lost_behind_large_batches(in_memory: Path) -> None:
+    faults = {}
+    with working(2, in_memory) as worker:
+        for acts in (
+            ["insert packed, relaxed, in large batches", "delete one", "insert new"],
+            ["insert packed, in large batches", "optimize, in large batches"],
+        ):
+            tally = worker.tally(Job(acts, seeds=[0, 1, 2], ending=Ending.POWER))
+            faults.update({f"{' + '.join(acts)}, {kind}": text for kind, text in unknown(tally).items()})
+    assert not faults
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_one_is_stopped_at_a_call_and_the_other_runs_whole(version: int, in_memory: Path) -> None:
     """What needs no seed: every ninth call of a few; `make interleave ARGS="--sweep 1"` takes all of all pairs."""
