@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from rsdos import Container
+from rsdos.engine.workers import default_jobs
 from rsdos.ingest import workers
-from rsdos.ingest.workers import default_jobs
 from tests.cli.conftest import Run
 
 

@@ -248,7 +248,7 @@ def test_a_call_that_is_broken_off_leaves_no_worker_and_no_descriptor(container:
 
 FAILURE = """
 import os
-from rsdos import Container
+from rsdos import Container, WorkerDied
 from rsdos.ingest import workers
 
 parent = os.getpid()
@@ -269,7 +269,7 @@ except Exception as error:
     [
         ("OSError(28, 'No space left on device', 'pack')", "OSError: [Errno 28] No space left on device: 'pack'"),
         ("MemoryError()", "MemoryError: a worker has no memory left: fewer jobs take less"),
-        ("workers.WorkerDied('once more')", "WorkerDied: once more"),
+        ("WorkerDied('once more')", "WorkerDied: once more"),
         ("type('Odd', (Exception,), {})('odd')", "RuntimeError: Odd: odd"),
     ],
 )

@@ -18,10 +18,10 @@ from rsdos.cli.options import pass_session, quiet_option, show_stats
 from rsdos.cli.progress_bar import Bar
 from rsdos.cli.render import count, echo, echo_error, echo_now, human, one_line, short
 from rsdos.cli.session import Session
+from rsdos.engine.workers import MOST_JOBS
 from rsdos.ingest.add import WORKERS_FROM, AddOptions, add_walk
 from rsdos.ingest.files import ChunkResult
 from rsdos.ingest.walk import IS_DIRECTORY, Directories, FileSource, RefusedFile, Skipped, Stream, Walk, size_of
-from rsdos.ingest.workers import MOST_JOBS
 from rsdos.model import CompressMode, Place, Readable
 from rsdos.standard import OutputClosed, standard_input
 

@@ -7,10 +7,11 @@ from contextlib import ExitStack
 from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
+from rsdos.engine.workers import default_jobs
 from rsdos.errors import InvalidOption
 from rsdos.ingest.files import ChunkResult, store_files
 from rsdos.ingest.walk import NOTHING_SKIPPED, FileSource, RefusedFile, Skipped, Walk
-from rsdos.ingest.workers import WorkerPool, default_jobs
+from rsdos.ingest.workers import WorkerPool
 from rsdos.model import CompressMode, Place
 from rsdos.progress import SILENCE, Stopwatch, step
 

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias
 
-from rsdos.errors import RsdosError, WorkerDied
+from rsdos.engine.workers import Workers, wait_for
 from rsdos.ingest.files import ChunkResult, store_files
 from rsdos.ingest.walk import FileSource, Stream
 from rsdos.model import CompressMode, Place
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
-    from multiprocessing.process import BaseProcess
 
     from rsdos.engine.engine import Engine
 
@@ -31,67 +27,33 @@ _SLOW = 0.1
 shared out one by one."""
 
 _MORE = "more"
-"""A worker's word for: send the next names. A worker that has ended its work sends None."""
-
-_TOO_MANY = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
-"""Errors of a system that allows no more processes, or no more memory or descriptors for them."""
-
-MOST_JOBS = 4
-"""Processes that are used by default, at most. More of them wait for the disk and for each other's commits."""
+"""A worker's word for: send the next names."""
 
 _Form: TypeAlias = tuple[Place, CompressMode]
-_Message: TypeAlias = ChunkResult | str | int | Exception | None
-
-
-def default_jobs() -> int:
-    """Return how many processes to use on this machine."""
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return min(cores, MOST_JOBS)
 
 
 class WorkerPool:
-    """Some processes that store files in one container. A context manager; one thread.
-
-    A worker depends on its end of a pipe: it ends when this process ends, however that happens.
-    """
-
-    shortage = ""
-    """Says why fewer workers were started than asked for; "" if that is not so."""
+    """Some processes that store files in one container. A context manager; one thread. See `Workers`."""
 
     def __init__(self, engine: Engine, place: Place, compress: CompressMode, jobs: int) -> None:
         """Start at most ``jobs`` workers when the block begins; fewer, or none, where the system allows no more."""
         self._engine = engine
         self._form = place, compress
-        self._jobs = jobs
-        self._workers: dict[Connection, Portion] = {}
-        self._processes: list[BaseProcess] = []
+        self._workers = Workers(engine, jobs, partial(_serve, form=self._form))
+
+    @property
+    def shortage(self) -> str:
+        """See `Workers.shortage`."""
+        return self._workers.shortage
 
     def __enter__(self) -> Self:
-        try:
-            while len(self._workers) < self._jobs:
-                pipe, process = _start(self._engine.opener(), self._form, list(self._workers))
-                self._workers[pipe] = Portion()
-                self._processes.append(process)
-        except OSError as error:
-            if error.errno not in _TOO_MANY:
-                self._close()
-                raise
-            self.shortage = f"{len(self._workers)} of {self._jobs} workers could be started: {error.strerror}"
+        self._workers.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close()
-
-    def _close(self) -> None:
-        """Let the workers end, and wait for it: one that has no pipe any more ends with the part that it reads."""
-        for worker in self._workers:
-            worker.close()
-        for process in self._processes:
-            process.join()  # Only then the system knows how much memory it took.
-            process.close()
-        self._processes.clear()
+        self._workers.__exit__(kind, error, trace)
 
     def store(self, sources: Iterable[FileSource], tell: Callable[[int], None]) -> Iterator[ChunkResult]:
         """Do `store_files` with all workers, once. Yield chunks in the order in which they are done.
@@ -99,32 +61,27 @@ class WorkerPool:
         This process stores the streams, and everything if no worker could be started. Raise the error of a worker,
         and `WorkerDied`.
         """
-        if not self._workers:
+        if not self._workers.pipes:
             yield from store_files(self._engine, sources, *self._form, tell)
             return
         yield from self._hand_out(iter(sources), tell)
 
     def _hand_out(self, rest: Iterator[FileSource], tell: Callable[[int], None]) -> Iterator[ChunkResult]:
         """Give names to each worker that asks, until all have ended."""
-        from multiprocessing.connection import wait
-
         workers = self._workers
-        while workers:
-            ready = wait(list(workers))
-            for worker in [worker for worker in workers if worker in ready]:
-                message = _message(worker)
+        portions = {pipe: Portion() for pipe in workers.pipes}
+        while workers.pipes:
+            for pipe in wait_for(workers.pipes):
+                message = workers.receive(pipe)
                 if message == _MORE:
-                    names, streams = _portion(rest, workers[worker].size())
-                    worker.send(names)
+                    names, streams = _portion(rest, portions[pipe].size())
+                    pipe.send(names)
                     if streams:
                         yield from store_files(self._engine, streams, *self._form, tell)
                 elif isinstance(message, ChunkResult):
                     yield message
                 elif isinstance(message, int):
                     tell(message)
-                else:
-                    del workers[worker]
-                    worker.close()
 
 
 def _portion(rest: Iterator[FileSource], size: int) -> tuple[list[str], list[Stream]]:
@@ -153,41 +110,8 @@ class Portion:
         return self._size
 
 
-def _start(opener: Callable[[], Engine], form: _Form, others: list[Connection]) -> tuple[Connection, BaseProcess]:
-    """Start a worker; return this process's end of its pipe, and the process. ``others`` are the pipes so far."""
-    import multiprocessing
-    import threading
-
-    # A fork starts in 2 ms instead of 150, because it has imported everything already. But it would inherit the locks
-    # of other threads, so there must be no other thread, not even one of numpy.
-    forks = sys.platform == "linux" and threading.active_count() == 1 and "numpy" not in sys.modules
-    context = multiprocessing.get_context("fork") if forks else multiprocessing.get_context("spawn")
-    mine, theirs = context.Pipe()
-    inherited = [mine, *others] if forks else []
-    process = context.Process(target=_serve, args=(theirs, inherited, opener, form), daemon=True)
-    process.start()
-    theirs.close()
-    return mine, process
-
-
-def _message(worker: Connection) -> _Message:
-    """Return the next message of a worker. Raise its error, or `WorkerDied`."""
-    try:
-        message: _Message = worker.recv()
-    except (EOFError, ConnectionResetError):
-        raise WorkerDied("a worker has died") from None
-    if isinstance(message, Exception):
-        raise message
-    return message
-
-
-def _serve(pipe: Connection, inherited: Sequence[Connection], opener: Callable[[], Engine], form: _Form) -> None:
+def _serve(engine: Engine, pipe: Connection, form: _Form) -> None:
     """Work: ask for names, store the files and report them, until there are no more names or the pipe is closed."""
-    import signal
-
-    for end in inherited:
-        end.close()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that this one works for.
 
     def names() -> Iterator[str]:
         # One portion at a time, and never while a chunk is sent, so that the two ends never wait for each other.
@@ -199,32 +123,8 @@ def _serve(pipe: Connection, inherited: Sequence[Connection], opener: Callable[[
             yield from some
 
     read = _Tally(pipe)
-    try:
-        try:
-            with closing(opener()) as engine:
-                for chunk in store_files(engine, names(), *form, read.add):
-                    pipe.send(chunk)
-        except (EOFError, BrokenPipeError, ConnectionResetError):
-            return  # The process that this one works for has ended, or has failed.
-        except Exception as error:  # noqa: BLE001  the other process raises it
-            pipe.send(_portable(error))
-        pipe.send(None)
-    except (BrokenPipeError, ConnectionResetError):
-        return
-
-
-def _portable(error: Exception) -> Exception:
-    """Return an error that can be sent to another process. Classes of other packages may not survive a pickle."""
-    import traceback
-
-    trace = "".join(traceback.format_exception(error))
-    if isinstance(error, MemoryError):
-        error = MemoryError("a worker has no memory left: fewer jobs take less")
-    elif not isinstance(error, RsdosError) and type(error).__module__ != "builtins":
-        error = RuntimeError(f"{type(error).__name__}: {error}")
-    error.__cause__ = error.__context__ = error.__traceback__ = None
-    error.add_note(f"In a worker:\n{trace}")
-    return error
+    for chunk in store_files(engine, names(), *form, read.add):
+        pipe.send(chunk)
 
 
 class _Tally:

@@ -1,0 +1,152 @@
+"""Workers: processes that work for this one, each with an engine of its own on the same container."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+from rsdos.errors import RsdosError, WorkerDied
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
+
+    from rsdos.engine.engine import Engine
+
+_TOO_MANY = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+"""Errors of a system that allows no more processes, or no more memory or descriptors for them."""
+
+MOST_JOBS = 4
+"""Processes that are used by default, at most. More of them wait for the disk and for each other's commits."""
+
+Serve: TypeAlias = "Callable[[Engine, Connection], None]"
+"""The work of a worker: it receives its tasks from the pipe, and sends its results. It can be sent to a process."""
+
+
+def default_jobs() -> int:
+    """Return how many processes to use on this machine."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return min(cores, MOST_JOBS)
+
+
+class Workers:
+    """Some processes that do the same work. A context manager; one thread.
+
+    A worker depends on its end of a pipe: it ends when this process ends, however that happens.
+    """
+
+    shortage = ""
+    """Says why fewer workers were started than asked for; "" if that is not so."""
+
+    def __init__(self, engine: Engine, jobs: int, serve: Serve) -> None:
+        """Start at most ``jobs`` workers when the block begins; fewer, or none, where the system allows no more."""
+        self._engine = engine
+        self._jobs = jobs
+        self._serve = serve
+        self.pipes: list[Connection] = []
+        """The pipes to the workers that have not ended their work."""
+        self._processes: list[BaseProcess] = []
+
+    def __enter__(self) -> Self:
+        try:
+            while len(self.pipes) < self._jobs:
+                pipe, process = _start(self._engine.opener(), self._serve, list(self.pipes))
+                self.pipes.append(pipe)
+                self._processes.append(process)
+        except OSError as error:
+            if error.errno not in _TOO_MANY:
+                self._close()
+                raise
+            self.shortage = f"{len(self.pipes)} of {self._jobs} workers could be started: {error.strerror}"
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        """Let the workers end, and wait for it: one that has no pipe any more ends with the part that it reads."""
+        for pipe in self.pipes:
+            pipe.close()
+        for process in self._processes:
+            process.join()  # Only then the system knows how much memory it took.
+            process.close()
+        self._processes.clear()
+
+    def receive(self, pipe: Connection) -> Any:
+        """Return the next message of a worker; None when it has ended its work. Raise its error, or `WorkerDied`."""
+        try:
+            message = pipe.recv()
+        except (EOFError, ConnectionResetError):
+            raise WorkerDied("a worker has died") from None
+        if isinstance(message, Exception):
+            raise message
+        if message is None:
+            self.pipes.remove(pipe)
+            pipe.close()
+        return message
+
+
+def wait_for(pipes: Sequence[Connection]) -> list[Connection]:
+    """Return those of the pipes that have a message, at least one, in their order."""
+    from multiprocessing.connection import wait
+
+    ready = wait(pipes)
+    return [pipe for pipe in pipes if pipe in ready]
+
+
+def _start(opener: Callable[[], Engine], serve: Serve, others: list[Connection]) -> tuple[Connection, BaseProcess]:
+    """Start a worker; return this process's end of its pipe, and the process. ``others`` are the pipes so far."""
+    import multiprocessing
+    import threading
+
+    # A fork starts in 2 ms instead of 150, because it has imported everything already. But it would inherit the locks
+    # of other threads, so there must be no other thread, not even one of numpy.
+    forks = sys.platform == "linux" and threading.active_count() == 1 and "numpy" not in sys.modules
+    context = multiprocessing.get_context("fork") if forks else multiprocessing.get_context("spawn")
+    mine, theirs = context.Pipe()
+    inherited = [mine, *others] if forks else []
+    process = context.Process(target=_work, args=(theirs, inherited, opener, serve), daemon=True)
+    process.start()
+    theirs.close()
+    return mine, process
+
+
+def _work(pipe: Connection, inherited: Sequence[Connection], opener: Callable[[], Engine], serve: Serve) -> None:
+    """Work, until there is nothing more to do or the pipe is closed."""
+    import signal
+
+    for end in inherited:
+        end.close()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that this one works for.
+    try:
+        try:
+            with closing(opener()) as engine:
+                serve(engine, pipe)
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            return  # The process that this one works for has ended, or has failed.
+        except Exception as error:  # noqa: BLE001  the other process raises it
+            pipe.send(_portable(error))
+        pipe.send(None)
+    except (BrokenPipeError, ConnectionResetError):
+        return
+
+
+def _portable(error: Exception) -> Exception:
+    """Return an error that can be sent to another process. Classes of other packages may not survive a pickle."""
+    import traceback
+
+    trace = "".join(traceback.format_exception(error))
+    if isinstance(error, MemoryError):
+        error = MemoryError("a worker has no memory left: fewer jobs take less")
+    elif not isinstance(error, RsdosError) and type(error).__module__ != "builtins":
+        error = RuntimeError(f"{type(error).__name__}: {error}")
+    error.__cause__ = error.__context__ = error.__traceback__ = None
+    error.add_note(f"In a worker:\n{trace}")
+    return error
