@@ -29,6 +29,14 @@ _SHOWN = 50
 )
 @click.option("--resume", is_flag=True, help="Continue a run of the same kind that ended early.")
 @click.option("--budget", type=Duration(), help="Check no further object after this time: 90s, 10m, 2h.")
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Processes that check at the same time, which pays for a million objects or some GB.",
+)
 @run_options
 @pass_session
 def command(
@@ -38,6 +46,7 @@ def command(
     share: float,
     resume: bool,
     budget: float | None,
+    jobs: int,
     run: CommonOptions,
 ) -> int:
     """Check what is stored, and list the damage. The exit code is 1 if there is any.
@@ -56,13 +65,15 @@ def command(
         raise click.UsageError("give either --quick or --full")
     engine = run.engine(session)
     depth = Depth.FULL if is_full else Depth.QUICK
-    plan = validate.plan(engine, validate.ValidateOptions(depth, share, resume, budget))
+    plan = validate.plan(engine, validate.ValidateOptions(depth, share, resume, budget, jobs))
     if run.dry_run:
         run.show(plan, f"{count(plan.packs, 'pack')} to check, {human(plan.length)}, and the loose objects")
         return 0
     with run.bar() as bar:
         report = validate.execute(engine, plan, bar)
     run.show(report, _sentence(report))
+    if report.shortage:
+        echo_error(f"rsdos: note: {report.shortage}")
     if not run.as_json:
         _show(report.files, "error")
         _show(report.damaged, "error")

@@ -34,7 +34,7 @@ def default_jobs() -> int:
     return min(cores, MOST_JOBS)
 
 
-class Workers:
+class WorkerProcesses:
     """Some processes that do the same work. A context manager; one thread.
 
     A worker depends on its end of a pipe: it ends when this process ends, however that happens.

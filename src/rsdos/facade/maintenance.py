@@ -220,6 +220,7 @@ class Maintenance(FacadePart):
         share: float = 1.0,
         resume: bool = False,
         budget: float | None = None,
+        jobs: int = 1,
         progress: Progress = SILENCE,
     ) -> validate.ValidateReport:
         """Check the index, the packs and the loose objects.
@@ -232,17 +233,20 @@ class Maintenance(FacadePart):
             share: check only this share of all keys, above 0 and at most 1; the same keys every time.
             resume: continue a run of the same kind that ended early.
             budget: seconds after which no further object is begun; None: no limit.
-            progress: receives the progress, in stored bytes.
+            jobs: processes that check at the same time. A ``jobs`` above 1 is for large containers, and needs a
+                program that other processes can import; see `add_tree`.
+            progress: receives the progress, in bytes of the packs.
 
         Returns:
             The damage; ``is_good`` is True if there is none, ``is_finished`` if everything was checked.
 
         Raises:
-            InvalidOption: a wrong share; or the run to resume was of another kind.
+            InvalidOption: a wrong share or ``jobs``; or the run to resume was of another kind.
+            WorkerDied: one of several processes was killed.
         """
         from rsdos.maintenance.check import validate
 
-        options = validate.ValidateOptions(choice(validate.Depth, depth), share, resume, budget)
+        options = validate.ValidateOptions(choice(validate.Depth, depth), share, resume, budget, jobs)
         return validate.execute(self.engine, validate.plan(self.engine, options), progress)
 
     def repair_index(self, *, progress: Progress = SILENCE) -> repair_index.RepairIndexReport:

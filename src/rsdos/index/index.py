@@ -287,6 +287,11 @@ class Index:
         mended = None if state.is_recovered else self._mended(state.snapshot)
         return self._swap(state, state._replace(snapshot=mended)) if mended else state.snapshot
 
+    def open_sound(self, manifest: Manifest) -> Snapshot:
+        """Do `open`, verify the segments, and return the snapshot without the damaged files of batches."""
+        snapshot = self.open(manifest)
+        return self._mended(snapshot) or snapshot
+
     def _swap(self, state: IndexState, better: IndexState) -> Snapshot:
         """Put a better state of the same manifest in the place of one, unless that was replaced already."""
         with self._swapping:

@@ -9,7 +9,7 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias
 
-from rsdos.engine.workers import Workers, wait_for
+from rsdos.engine.workers import WorkerProcesses, wait_for
 from rsdos.ingest.files import ChunkResult, store_files
 from rsdos.ingest.walk import FileSource, Stream
 from rsdos.model import CompressMode, Place
@@ -33,17 +33,17 @@ _Form: TypeAlias = tuple[Place, CompressMode]
 
 
 class WorkerPool:
-    """Some processes that store files in one container. A context manager; one thread. See `Workers`."""
+    """Some processes that store files in one container. A context manager; one thread. See `WorkerProcesses`."""
 
     def __init__(self, engine: Engine, place: Place, compress: CompressMode, jobs: int) -> None:
         """Start at most ``jobs`` workers when the block begins; fewer, or none, where the system allows no more."""
         self._engine = engine
         self._form = place, compress
-        self._workers = Workers(engine, jobs, partial(_serve, form=self._form))
+        self._workers = WorkerProcesses(engine, jobs, partial(_serve, form=self._form))
 
     @property
     def shortage(self) -> str:
-        """See `Workers.shortage`."""
+        """See `WorkerProcesses.shortage`."""
         return self._workers.shortage
 
     def __enter__(self) -> Self:

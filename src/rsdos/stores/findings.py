@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeAlias
 
 from rsdos.model import BytesLike, Codec
 from rsdos.storage.descriptors import Descriptor
@@ -46,13 +46,25 @@ class Checked:
     """A step of a check: ``objects`` copies of ``length`` stored bytes were checked. An object may have two copies.
 
     The check can be resumed from ``position``: a byte of a pack, or the name of a directory of loose objects; 0 stands
-    for the position of the step before.
+    for the position of the step before. ``told`` is for the check itself, see `PacksCheck.note`.
     """
 
     objects: int = 0
     length: int = 0
     findings: tuple[Finding, ...] = ()
     position: int | str = 0
+    told: object = None
+
+
+class Part:
+    """A part of a check, small enough to be done at once. It can be sent to another process."""
+
+    in_turn: ClassVar[bool] = False
+    """Whether the check itself does it, after `PacksCheck.note` has received the steps of all parts before."""
+
+
+Steps: TypeAlias = Iterator[Checked | Part]
+"""Steps of a check in their order, and parts that become more of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +107,12 @@ class PacksCheck(ABC):
 
     The caller keeps packs in place (`Engine.protect_packs`) from before the check is made until it is done. Changes by
     others in that time are no findings: committed bytes do not change, and moved objects are looked up again.
+
+    A check of the same ``moment`` in another process does the same parts with the same steps.
     """
+
+    moment: object = None
+    """What a check in another process needs, to check the same objects; see `PackMaintenance.check`."""
 
     @property
     @abstractmethod
@@ -103,12 +120,20 @@ class PacksCheck(ABC):
         """Return the packs to check, ascending, with their bytes. A later call adds packs to which objects moved."""
 
     @abstractmethod
-    def structure(self) -> Iterator[Finding]:
-        """Check the files of the index. Called once, before `pack`."""
+    def index(self) -> Steps:
+        """Check the files of the index. Called once; all of its steps come before the first `pack`."""
 
     @abstractmethod
-    def pack(self, pack_id: int, start: int) -> Iterator[Checked]:
+    def pack(self, pack_id: int, start: int) -> Steps:
         """Check the objects of one pack from byte ``start`` on, in their order. Yield steps of bounded size."""
+
+    @abstractmethod
+    def part(self, part: Part) -> Iterator[Checked]:
+        """Do a part."""
+
+    def note(self, told: object) -> int:
+        """Receive the ``told`` of a step, in the order of the steps. Return how many entries of the index it covers."""
+        return 0
 
     @abstractmethod
     def leftovers(self) -> Iterator[Finding]:

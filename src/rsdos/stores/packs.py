@@ -274,8 +274,11 @@ class PackMaintenance(Protocol):
         if nothing can be repaired, and OSError.
         """
 
-    def check(self, depth: Depth, sample: Sample) -> PacksCheck:
-        """Return a check of the packed objects of this moment; see `PacksCheck`."""
+    def check(self, depth: Depth, sample: Sample, moment: object = None) -> PacksCheck:
+        """Return a check of the packed objects of this moment, or of that of another check; see `PacksCheck`.
+
+        Raise FileNotFoundError, `DamagedContainer` if the index of that moment cannot be opened any more.
+        """
 
     def checkpoint(self, root: str) -> AbstractContextManager[Checkpoint]:
         """Write a synced copy of the present index to its place in ``root``. Return the files of this state.

@@ -12,10 +12,11 @@ from rsdos.engine.engine import Engine
 from rsdos.errors import DamagedContainer, InvalidOption
 from rsdos.maintenance.backup.last_backup import VALIDATION
 from rsdos.maintenance.check.resume import ValidationState, discard_state, load_state, save_state
+from rsdos.maintenance.check.team import Team, workers_for
 from rsdos.progress import SILENCE, Stopwatch, step
 from rsdos.protocols import Progress
 from rsdos.storage import posix
-from rsdos.stores.findings import Checked, Depth, Finding, PacksCheck, Sample
+from rsdos.stores.findings import Checked, Depth, Finding, PacksCheck, Part, Sample
 
 __all__ = ["Depth", "ValidateOptions", "ValidatePlan", "ValidateReport", "check_all", "execute", "plan"]
 
@@ -28,13 +29,14 @@ class ValidateOptions:
     """The ``depth`` of a validation, and the ``share`` of the keys to check, from 0 to 1: always the same keys.
 
     ``resume`` continues an interrupted run of the same depth and share, if there is one. After ``seconds`` no further
-    object is begun (None: no limit); the next run can resume.
+    object is begun (None: no limit); the next run can resume. ``jobs`` processes check at the same time.
     """
 
     depth: Depth = Depth.QUICK
     share: float = 1.0
     resume: bool = False
     seconds: float | None = None
+    jobs: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,8 @@ class ValidateReport:
     ``objects`` copies of ``length`` stored bytes were checked: every copy of an object that is loose and packed, or in
     two packs. ``damaged`` are objects with a damaged copy, ``files`` is damage in files of the container itself, and
     ``unlisted`` counts further damage that is not listed. ``leftovers`` are no damage: files of dead writers, and
-    foreign files. ``is_finished`` is False when the time was up. All runs together took ``seconds``.
+    foreign files. ``is_finished`` is False when the time was up. All runs together took ``seconds``. ``shortage``
+    says why fewer processes were used than asked for, "" if that is not so.
     """
 
     depth: Depth
@@ -67,6 +70,7 @@ class ValidateReport:
     leftovers: tuple[Finding, ...] = ()
     unlisted: int = 0
     seconds: float = 0.0
+    shortage: str = ""
 
     @property
     def is_good(self) -> bool:
@@ -95,8 +99,11 @@ def plan(engine: Engine, options: ValidateOptions) -> ValidatePlan:
         The packs and bytes, and whether a run is resumed.
 
     Raises:
-        InvalidOption: the share is not between 0 and 1, or the run to resume has another depth or share.
+        InvalidOption: the share is not between 0 and 1, ``jobs`` is below 1, or the run to resume has another depth or
+            share.
     """
+    if options.jobs < 1:
+        raise InvalidOption(f"jobs is 1 or more, not {options.jobs!r:.40}")
     if not 0 < options.share <= 1:
         raise InvalidOption(f"share is above 0 and at most 1, not {options.share!r:.40}")
     state = _resumed(engine, options)
@@ -194,56 +201,72 @@ class _Validation:
         self._watch, self._saved = Stopwatch(), monotonic()
         self._before = state.seconds
         self._index: list[Finding] = []
+        self._starts: dict[int, int] = {}
+        """The byte of each pack from which on this run checks it."""
 
     def run(self, progress: Progress) -> ValidateReport:
         """Check all that the state does not cover."""
         options = self._plan.options
-        with self._engine.protect_packs():
+        workers = workers_for(self._engine, options.jobs, options.depth, options.share)
+        with self._engine.protect_packs(), workers:
+            # After the workers were started: that takes less time as long as numpy is not imported.
             check = self._engine.packed.maintenance.check(options.depth, Sample(options.share))
-            is_finished = self._check_packs(check, progress) and self._check_loose(progress)
+            team = Team(workers, check)
+            is_finished = self._check_packs(team, check, progress) and self._check_loose(team, progress)
             if is_finished:
                 self._state.add(check.leftovers())
                 has_files = self._engine.layout.storage.traits.files
                 if has_files and not posix.sync_directory(self._engine.layout.root):
                     self._state.add((_NO_SYNC,))
-        return self._report(is_finished)
+        return self._report(is_finished, workers.shortage)
 
-    def _check_packs(self, check: PacksCheck, progress: Progress) -> bool:
+    def _check_packs(self, team: Team, check: PacksCheck, progress: Progress) -> bool:
         """Check the index and the packs. Return whether all are done."""
         # Every run checks the index: the findings of an earlier run may have been repaired since.
-        self._index = list(check.structure())
+        with step(progress, "Checking the index", None, "entries"):
+            for _, checked in team.steps(((0, one) for one in check.index()), check):
+                self._index += checked.findings
+                progress.advance(check.note(checked.told))
         with step(progress, "Checking packs", self._plan.length, "bytes"):
-            done: set[int] = set()
-            for _ in range(_MOST_ROUNDS):
-                fresh = {pack_id: length for pack_id, length in check.lengths.items() if pack_id not in done}
-                if not fresh:
-                    break
-                done.update(fresh)
-                for pack_id, length in fresh.items():
-                    start = self._state.packs.get(pack_id, 0)
-                    if start and start >= length:
-                        continue
-                    if not self._check_pack(check.pack(pack_id, start), pack_id, start, progress):
-                        return False
+            pack_id = told = 0
+            for of, checked in team.steps(self._packs(check), check):
+                assert isinstance(checked.position, int)
+                if of != pack_id:
+                    pack_id, told = of, 0
+                check.note(checked.told)
+                self._add(checked)
+                start, before = self._starts[pack_id], self._state.packs.get(pack_id, 0)
+                after = self._state.packs[pack_id] = max(start, before, checked.position)
+                told += checked.length
+                amount = checked.length
+                if after > before:
+                    # Tables, dead bytes, and in version 1 whatever is not read.
+                    amount, told = amount + max(after - before - told, 0), 0
+                progress.advance(amount)
+                # Check at least something in each run, whatever the time: otherwise no number of runs would finish.
+                if checked.position > start and self._is_up():
+                    return False
         return True
 
-    def _check_pack(self, steps: Iterator[Checked], pack_id: int, start: int, progress: Progress) -> bool:
-        for checked in steps:
-            assert isinstance(checked.position, int)
-            self._add(checked)
-            progress.advance(checked.length)
-            self._state.packs[pack_id] = max(start, self._state.packs.get(pack_id, 0), checked.position)
-            # Check at least something in each run, whatever the time: otherwise no number of runs would finish.
-            if checked.position > start and self._is_up():
-                return False
-        return True
+    def _packs(self, check: PacksCheck) -> Iterator[tuple[int, Checked | Part]]:
+        """Yield the steps of all packs, each with its pack."""
+        done: set[int] = set()
+        for _ in range(_MOST_ROUNDS):
+            fresh = {pack_id: length for pack_id, length in check.lengths.items() if pack_id not in done}
+            if not fresh:
+                break
+            done.update(fresh)
+            for pack_id, length in fresh.items():
+                start = self._starts[pack_id] = self._state.packs.get(pack_id, 0)
+                if not start or start < length:
+                    yield from ((pack_id, one) for one in check.pack(pack_id, start))
 
-    def _check_loose(self, progress: Progress) -> bool:
+    def _check_loose(self, team: Team, progress: Progress) -> bool:
         """Check the loose objects. Return whether all are done."""
+        options = self._plan.options
+        check = self._engine.loose.check(options.depth, Sample(options.share))
         with step(progress, "Checking loose objects", None, "bytes"):
-            for checked in self._engine.loose.check(self._plan.options.depth, Sample(self._plan.options.share)).run(
-                self._state.loose
-            ):
+            for _, checked in team.steps(((0, one) for one in check.run(self._state.loose)), check):
                 self._add(checked)
                 progress.advance(checked.length)
                 if isinstance(checked.position, str):
@@ -269,7 +292,7 @@ class _Validation:
         save_state(self._engine.layout, self._state)
         self._saved = monotonic()
 
-    def _report(self, is_finished: bool) -> ValidateReport:
+    def _report(self, is_finished: bool, shortage: str) -> ValidateReport:
         state = self._state
         found = list(dict.fromkeys((*self._index, *state.findings)))
         return ValidateReport(
@@ -283,4 +306,5 @@ class _Validation:
             tuple(one for one in found if not one.is_damage),
             state.unlisted,
             self._before + self._watch.seconds,
+            shortage,
         )

@@ -5,14 +5,22 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from rsdos.errors import DecodeError
 from rsdos.hashing import HashType
 from rsdos.layout import Layout
 from rsdos.model import FRAME_SIZE, Codec
-from rsdos.stores.findings import Checked, Depth, Finding, Sample, Shares
+from rsdos.stores.findings import Checked, Depth, Finding, Part, Sample, Shares, Steps
 from rsdos.stores.loose.file import LooseFile
 from rsdos.stores.loose.paths import SUFFIXES
+
+
+@dataclass(frozen=True, slots=True)
+class LoosePart(Part):
+    """A directory of loose objects: its name, or "" for the directory of all."""
+
+    name: str
 
 
 class LooseCheck:
@@ -27,12 +35,12 @@ class LooseCheck:
         self._sample = sample
         self._empty = hash_type.digest_of(b"")
 
-    def run(self, after: str) -> Iterator[Checked]:
-        """Check the directories whose names come after ``after``, in order. Yield a step for each."""
+    def run(self, after: str) -> Steps:
+        """Check the directories whose names come after ``after``, in order."""
         cut = self._layout.loose_prefix_len
         root = self._layout.loose
         if not cut:
-            yield from self._directory(root, "")
+            yield LoosePart("")
             return
         for name in _listing(root):
             path = os.path.join(root, name)
@@ -42,7 +50,12 @@ class LooseCheck:
             elif len(name) != cut or not os.path.isdir(path):
                 yield Checked(findings=(self._foreign(path),), position=name) if name > after else Checked()
             elif name > after:
-                yield from self._directory(path, name)
+                yield LoosePart(name)
+
+    def part(self, part: Part) -> Iterator[Checked]:
+        """Check one directory."""
+        assert isinstance(part, LoosePart)
+        return self._directory(os.path.join(self._layout.loose, part.name), part.name)
 
     def _foreign(self, path: str) -> Finding:
         return Finding(self._layout.relative(path), "not a file of this store", is_damage=False)

@@ -4,29 +4,82 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from rsdos import names
 from rsdos.codecs.checksum import crc32_of_each
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
 from rsdos.index.compact import open_table
 from rsdos.index.entries import Entries
-from rsdos.index.manifest import SegmentEntry
+from rsdos.index.manifest import Manifest, SegmentEntry
+from rsdos.index.segment import KEY_SPACE
 from rsdos.index.snapshot import ReadRange, Snapshot, coalesce
 from rsdos.model import FIRST_DICTIONARY, Codec, Record
 from rsdos.pack.format import Batch
 from rsdos.pack.reader import PackFile
 from rsdos.pack.scanning import scan
-from rsdos.stores.findings import Checked, Depth, Finding, PacksCheck, Sample, Shares
+from rsdos.stores.findings import Checked, Depth, Finding, PacksCheck, Part, Sample, Shares, Steps
 from rsdos.stores.packed.context import PackedContext
 from rsdos.stores.packed.reader import codec_of_record, read_run
 from rsdos.stores.packs import GAP, WINDOW
+
+_INDEX_PART = 1 << 21
+"""Entries of the index that are counted at once: 0.4 s."""
+
+_PART_LENGTH = 1 << 24
+_PART_BATCHES = 256
+"""Batches that are checked at once: of at least so many bytes together, or so many of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _IndexPart(Part):
+    """The entries of the index whose first 8 key bytes, as a number, are from ``start`` to before ``end``."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class _BatchesPart(Part):
+    """Batches of a pack, one after another. Their objects are checked from byte ``start`` on, their tables anyway."""
+
+    pack_id: int
+    start: int
+    batches: Sequence[Batch]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest(Part):
+    """What is in no table of a pack of ``length`` bytes. ``is_explained``: by bytes that no footer covers."""
+
+    in_turn = True
+
+    pack_id: int
+    length: int
+    batches: int
+    is_explained: bool
+
+
+class _Counts(NamedTuple):
+    """The objects of each pack, by the entries of a part of the index; None if these cannot be read."""
+
+    objects: Mapping[int, int] | None
+
+
+class _Table(NamedTuple):
+    """The table of a batch that could be read: from where to where it covers the pack, and how many objects live."""
+
+    pack_id: int
+    start: int
+    end: int
+    objects: int
 
 
 class NativeCheck(PacksCheck):
     """See `PacksCheck`. Memory: the table of one batch (17 MB at most) a few times, 4 MiB of objects."""
 
-    def __init__(self, context: PackedContext, depth: Depth, sample: Sample) -> None:
+    def __init__(self, context: PackedContext, depth: Depth, sample: Sample, moment: object = None) -> None:
         self._context = context
         self._layout = context.layout
         self._config = context.config
@@ -34,10 +87,22 @@ class NativeCheck(PacksCheck):
         self._reader = context.records
         self._depth = depth
         self._sample = sample
-        self._snapshot: Snapshot = context.index.sound()
+        self._extra: dict[str, tuple[int, str]] = {}
+        if isinstance(moment, Manifest):
+            self._snapshot: Snapshot = self._index.open_sound(moment)
+        else:
+            self._snapshot = self._index.sound()
+            self._extra.update(self._extras())
+            state = self._index.state
+            # Another process cannot open what was made from the packs, in memory.
+            if state.snapshot is self._snapshot and not (state.is_recovered or state.lost):
+                self.moment = self._snapshot.manifest
         self._manifest = self._snapshot.manifest
-        self._extra = dict(self._extras())
-        self._counts: Mapping[int, int] | None = None
+        self._counts: dict[int, int] | None = {}
+        """The objects of each pack by the entries of the index; None if not all of these can be read."""
+        self._tables: dict[int, list[_Table]] = {}
+        """The tables of each pack that could be read."""
+        self._opened: PackFile | None = None
         self._lost: dict[int, frozenset[int]] = {}
         """The codecs of a pack whose dictionaries have no good copy anywhere."""
 
@@ -55,20 +120,37 @@ class NativeCheck(PacksCheck):
 
     # The index.
 
-    def structure(self) -> Iterator[Finding]:
-        yield from self._manifests()
-        yield from self._segments()
+    def index(self) -> Steps:
+        yield Checked(findings=(*self._manifests(), *self._segments()))
+        parts = sum(segment.count for segment in self._snapshot.segments) // _INDEX_PART + 1
+        for number in range(parts):
+            yield _IndexPart(KEY_SPACE * number // parts, KEY_SPACE * (number + 1) // parts)
+
+    def _count_range(self, part: _IndexPart) -> Iterator[Checked]:
+        """Count the objects of each pack, by the entries of a range of keys."""
+        counts: dict[int, int] = {}
         try:
-            tables = self._snapshot.live_tables()
-            counts: dict[int, int] = {}
-            for table in tables:
+            for table in self._snapshot.live_tables(part.start, part.end):
                 for pack_id, (objects, _, _) in table.counts().items():
                     counts[pack_id] = counts.get(pack_id, 0) + objects
-            self._counts = counts
+            yield Checked(told=_Counts(counts))
         except DamagedContainer as error:
             finding = self._of(error)
-            if os.path.dirname(finding.path) != self._layout.relative(self._layout.packed):  # A pack's is met there.
-                yield finding
+            is_of_pack = os.path.dirname(finding.path) == self._layout.relative(self._layout.packed)
+            yield Checked(findings=() if is_of_pack else (finding,), told=_Counts(None))  # A pack's is met there.
+
+    def note(self, told: object) -> int:
+        if isinstance(told, _Table):
+            self._tables.setdefault(told.pack_id, []).append(told)
+        elif isinstance(told, _Counts):
+            if told.objects is None:
+                self._counts = None
+                return 0
+            if self._counts is not None:
+                for pack_id, objects in told.objects.items():
+                    self._counts[pack_id] = self._counts.get(pack_id, 0) + objects
+            return sum(told.objects.values())
+        return 0
 
     def _manifests(self) -> Iterator[Finding]:
         try:
@@ -108,10 +190,23 @@ class NativeCheck(PacksCheck):
 
     # A pack.
 
-    def pack(self, pack_id: int, start: int) -> Iterator[Checked]:
+    def pack(self, pack_id: int, start: int) -> Steps:
         for step in self._pack(pack_id, start):
-            # A check that may not write holds no long reader's lock: a pack may be repacked and unlinked during it.
-            yield replace(step, findings=()) if step.findings and self._is_gone(pack_id) else step
+            yield self._unless_gone(pack_id, step) if isinstance(step, Checked) else step
+
+    def part(self, part: Part) -> Iterator[Checked]:
+        if isinstance(part, _IndexPart):
+            yield from self._count_range(part)
+        elif isinstance(part, _BatchesPart):
+            for step in self._batches(part):
+                yield self._unless_gone(part.pack_id, step)
+        elif isinstance(part, _Rest):
+            for step in self._rest(part):
+                yield self._unless_gone(part.pack_id, step)
+
+    def _unless_gone(self, pack_id: int, step: Checked) -> Checked:
+        # A check that may not write holds no long reader's lock: a pack may be repacked and unlinked during it.
+        return replace(step, findings=()) if step.findings and self._is_gone(pack_id) else step
 
     def _is_gone(self, pack_id: int) -> bool:
         if self._layout.storage.version(names.pack(pack_id)) is not None:
@@ -121,19 +216,18 @@ class NativeCheck(PacksCheck):
         except DamagedContainer:
             return False
 
-    def _pack(self, pack_id: int, start: int) -> Iterator[Checked]:
+    def _pack(self, pack_id: int, start: int) -> Steps:
         length = self.lengths[pack_id]
         count = self._count(pack_id)
         try:
-            file = self._context.open_pack(pack_id)
+            file = self._open(pack_id)
         except FileNotFoundError:
             if length:
                 found = self._at(pack_id, f"the pack is missing, with {_objects(count)}", objects=count)
                 yield Checked(findings=(found,), position=length)
             return
         except (DamagedContainer, OSError) as error:
-            reason = error.reason if isinstance(error, DamagedContainer) else str(error)
-            found = self._at(pack_id, f"{reason}: {_objects(count)} of it cannot be read", objects=count)
+            found = self._at(pack_id, f"{_reason(error)}: {_objects(count)} of it cannot be read", objects=count)
             yield Checked(findings=(found,), position=length)
             return
         if file.size() < length:
@@ -143,27 +237,48 @@ class NativeCheck(PacksCheck):
         lost = [self._at(pack_id, f"no footer covers the bytes to {to}", at) for at, to in result.uncovered]
         yield Checked(findings=tuple(lost))
         yield Checked(findings=tuple(self._dictionaries(pack_id)))
-        covered: list[tuple[int, int]] = []
-        seen = 0
-        for batch in result.batches:
+        for batches in _groups(result.batches):
+            yield _BatchesPart(pack_id, start, batches)
+        yield _Rest(pack_id, length, len(result.batches), is_explained=bool(lost))
+
+    def _open(self, pack_id: int) -> PackFile:
+        if self._opened is None or self._opened.pack_id != pack_id:
+            self._opened = None
+            self._opened = self._context.open_pack(pack_id)
+        return self._opened
+
+    def _batches(self, part: _BatchesPart) -> Iterator[Checked]:
+        pack_id = part.pack_id
+        try:
+            file = self._open(pack_id)
+        except (DamagedContainer, OSError) as error:  # It was there a moment ago.
+            yield Checked(findings=(self._at(pack_id, _reason(error)),), position=part.batches[-1].end)
+            return
+        for batch in part.batches:
             findings, own = self._table(file, batch)
             yield Checked(findings=tuple(findings))
             if own is None:
                 continue
-            covered.append((batch.start, batch.segment_offset))
             live = self._living(own)
-            seen += len(live)
-            yield Checked(findings=tuple(self._unlike(pack_id, own, live)))
-            if batch.end > start:
+            told = _Table(pack_id, batch.start, batch.segment_offset, len(live))
+            yield Checked(findings=tuple(self._unlike(pack_id, own, live)), told=told)
+            if batch.end > part.start:
                 yield from self._objects(pack_id, live)
                 yield Checked(position=batch.end)
-        if self._counts is not None and seen < count:
-            yield from self._strangers(pack_id, covered, is_explained=len(covered) < len(result.batches) or bool(lost))
-        elif seen < count:
+
+    def _rest(self, rest: _Rest) -> Iterator[Checked]:
+        """Check what no table of the pack has."""
+        pack_id = rest.pack_id
+        tables = self._tables.pop(pack_id, [])
+        missing = self._count(pack_id) - sum(table.objects for table in tables)
+        if self._counts is not None and missing > 0:
+            covered = [(table.start, table.end) for table in tables]
+            yield from self._strangers(pack_id, covered, rest.is_explained or len(covered) < rest.batches)
+        elif missing > 0:
             # Not even their keys are known. Some that are dead may have been seen.
-            reason = f"at least {_objects(count - seen)} more were in it, and are in no table that is there"
-            yield Checked(findings=(self._at(pack_id, reason, objects=count - seen),))
-        yield Checked(position=length)
+            reason = f"at least {_objects(missing)} more were in it, and are in no table that is there"
+            yield Checked(findings=(self._at(pack_id, reason, objects=missing),))
+        yield Checked(position=rest.length)
 
     def _dictionaries(self, pack_id: int) -> Iterator[Finding]:
         """Check both copies of each dictionary of a pack."""
@@ -295,7 +410,9 @@ class NativeCheck(PacksCheck):
 
     def _codec_fault(self, pack_id: int, codec: int) -> str:
         """Return why an object of a pack cannot be decoded, whatever its bytes; an empty string for no reason."""
-        if codec in self._lost.get(pack_id, ()):
+        if pack_id not in self._lost:
+            list(self._dictionaries(pack_id))  # The findings are those of `pack`, in whatever process.
+        if codec in self._lost[pack_id]:
             return "the dictionary that it needs is damaged"
         count = len(self._snapshot.dictionaries.get(pack_id, ()))
         is_known = codec in _CODECS or FIRST_DICTIONARY <= codec < FIRST_DICTIONARY + count
@@ -360,6 +477,18 @@ _OTHER_CRC = "its stored bytes have another CRC-32 than when they were written"
 _OTHER_HASH = "its bytes have another hash than its key"
 _CODECS = frozenset(Codec) - {Codec.MIXED}
 """Those of objects of at most one frame."""
+
+
+def _groups(batches: Sequence[Batch]) -> Iterator[Sequence[Batch]]:
+    start = 0
+    for at, batch in enumerate(batches, 1):
+        if batch.end - batches[start].start >= _PART_LENGTH or at - start == _PART_BATCHES or at == len(batches):
+            yield batches[start:at]
+            start = at
+
+
+def _reason(error: DamagedContainer | OSError) -> str:
+    return error.reason if isinstance(error, DamagedContainer) else str(error)
 
 
 def _objects(count: int) -> str:

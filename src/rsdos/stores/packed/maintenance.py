@@ -105,11 +105,11 @@ class PackedMaintenance:
 
     # Checking and copying.
 
-    def check(self, depth: Depth, sample: Sample) -> PacksCheck:
+    def check(self, depth: Depth, sample: Sample, moment: object = None) -> PacksCheck:
         from rsdos.stores.packed.check import NativeCheck
 
         self._context.close()  # What was checked once is read again.
-        return NativeCheck(self._context, depth, sample)
+        return NativeCheck(self._context, depth, sample, moment)
 
     def checkpoint(self, root: str) -> AbstractContextManager[Checkpoint]:
         from rsdos.stores.packed.checkpoint import open_checkpoint

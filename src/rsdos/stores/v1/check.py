@@ -5,20 +5,31 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 from rsdos.errors import DamagedContainer, DamagedObject
 from rsdos.hashing import HashType
 from rsdos.layout import V1Layout
 from rsdos.model import BytesLike
 from rsdos.storage import posix
-from rsdos.stores.findings import Checked, Depth, Finding, PacksCheck, Sample, Shares, VerifiedObject
+from rsdos.stores.findings import Checked, Depth, Finding, PacksCheck, Part, Sample, Shares, Steps, VerifiedObject
 from rsdos.stores.v1.database import Database
 from rsdos.stores.v1.row import Row
 
 _GROUP = 1 << 12
+"""Rows that are checked together, at most, ..."""
+_GROUP_LENGTH = 1 << 25
+"""... and stored bytes, at least one row."""
 
 Wholes = Callable[[list[Row]], Iterator[list[VerifiedObject]]]
 Frames = Callable[[bytes], Iterator[BytesLike] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class RowsPart(Part):
+    """Rows of one pack, in the order of their offsets, whose objects are hashed."""
+
+    rows: Sequence[Row]
 
 
 class V1PacksCheck(PacksCheck):
@@ -55,7 +66,10 @@ class V1PacksCheck(PacksCheck):
                 self._ids.update(pack_id for pack_id in self._database.pack_ids() if pack_id >= -1)
         return {pack_id: posix.length_of(self._layout.pack(pack_id)) for pack_id in sorted(self._ids)}
 
-    def structure(self) -> Iterator[Finding]:
+    def index(self) -> Steps:
+        yield Checked(findings=tuple(self._structure()))
+
+    def _structure(self) -> Iterator[Finding]:
         index = self._layout.relative(self._layout.database)
         try:
             if self._damage:
@@ -67,7 +81,7 @@ class V1PacksCheck(PacksCheck):
         except DamagedContainer as error:
             yield Finding(index, error.reason)
 
-    def pack(self, pack_id: int, start: int) -> Iterator[Checked]:
+    def pack(self, pack_id: int, start: int) -> Steps:
         length = posix.length_of(self._layout.pack(pack_id))
         end = 0
         before: Row | None = None
@@ -82,13 +96,16 @@ class V1PacksCheck(PacksCheck):
                 fresh = [row for row in rows if row.offset >= start and self._hash.is_key(row.key)]
                 todo = [row for row in fresh if self._sample.has(bytes.fromhex(row.key))]
                 if self._depth is Depth.FULL:
-                    for at in range(0, len(todo), _GROUP):
-                        yield from self._hashes(todo[at : at + _GROUP])
+                    yield from map(RowsPart, _groups(todo))
                 elif todo:
                     yield Checked(len(todo), 0, (), todo[-1].offset)
         except DamagedContainer as error:
             yield Checked(findings=(Finding(self._layout.relative(self._layout.database), error.reason),))
         yield Checked(position=max(end, start))
+
+    def part(self, part: Part) -> Iterator[Checked]:
+        assert isinstance(part, RowsPart)
+        return self._hashes(list(part.rows))
 
     def _misplaced(self, row: Row, before: Row | None) -> Iterator[Finding]:
         """Yield the faults of the place of a row; ``before`` is a row whose bytes it overlaps."""
@@ -156,3 +173,14 @@ class V1PacksCheck(PacksCheck):
             yield Finding(
                 self._layout.relative(self._layout.pack(pack_id)), "no row of the index leads to it", is_damage=False
             )
+
+
+def _groups(rows: list[Row]) -> Iterator[list[Row]]:
+    start = length = 0
+    for at, row in enumerate(rows):
+        if at > start and (at - start == _GROUP or length + row.length > _GROUP_LENGTH):
+            yield rows[start:at]
+            start, length = at, 0
+        length += row.length
+    if rows:
+        yield rows[start:]

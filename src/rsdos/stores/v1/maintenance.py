@@ -142,7 +142,7 @@ class V1Maintenance:
 
     # Checking and copying.
 
-    def check(self, depth: Depth, sample: Sample) -> PacksCheck:
+    def check(self, depth: Depth, sample: Sample, moment: object = None) -> PacksCheck:
         self._database.renew()
         read = self._context.reader.wholes, self._frames
         return V1PacksCheck(self._layout, self._hash, self._database, read, depth, sample)
