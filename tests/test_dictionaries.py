@@ -16,6 +16,7 @@ import pytest
 
 from rsdos import Codec, CompressMode, Container, DamagedObject, Place
 from rsdos.codecs import dictionary as cache
+from rsdos.compat import disk_objectstore as compat
 from rsdos.index.dictionaries import MOST_DICTIONARIES
 from rsdos.index.manifest import PackEntry
 from rsdos.model import FIRST_DICTIONARY, FRAME_SIZE
@@ -285,6 +286,8 @@ def test_inspect_names_the_dictionary(filled: Container) -> None:
     assert view.dictionaries == (trained().key,) and view.copies[0].codec is Codec.ZSTD
     filled.insert(b"loose")
     assert filled.inspect_object(key_of(b"loose")).dictionaries == (None,)
+    meta = compat.Container(filled.path).get_object_meta(key)
+    assert meta["pack_compressed"] and meta["size"] == len(SOME[key])
 
 
 # Beside others.
@@ -602,6 +605,21 @@ def test_a_writer_refers_to_no_dictionary_that_is_bad_in_its_pack(filled: Contai
     cache._cached = {}
     with Container(filled.path) as container:
         assert_holds(container, SOME | MORE)  # By the new copies also those that were lost.
+
+
+def test_a_repack_keeps_the_only_copy_whose_dictionary_is_there(filled: Container) -> None:
+    """The other copy is as it was written, and of no use."""
+    index = native(filled.engine).index
+    sealed = pack(filled)._replace(sealed=True)
+    index.commit(lambda newest: newest.with_pack(sealed), filled.engine.durability)
+    damage(filled, 0, 1)
+    filled.close()
+    with using(None):
+        filled.insert_many(SOME.values())
+    assert_holds(filled, SOME)
+    assert filled.repack(pack_id=2).objects == len(SOME)
+    filled.close()
+    assert_holds(filled, SOME)
 
 
 def test_quarantine_names_the_dictionary_and_has_its_bytes(filled: Container) -> None:
