@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import struct
 import zlib
 from contextlib import closing
 from hashlib import sha256
@@ -15,6 +16,7 @@ from rsdos import Container
 from rsdos.index.manifest import Manifest, SegmentEntry, decode_manifest, encode_manifest
 from rsdos.index.segment import BLOCK_SIZE, SegmentLayout, check_of
 from rsdos.layout import Layout, V1Layout
+from rsdos.pack.format import Batch, batch_end, encode_footer
 from rsdos.stores.v1.notes import write_notes
 from tests.data import key_of
 from tests.hostile.limits import rsdos
@@ -55,8 +57,6 @@ def _manifest(path: Path) -> Manifest:
 
 def _segment_of_a_hole(path: Path, count: int) -> SegmentEntry:
     """Make a segment of so many keys, all zero, of which the disk has the header and the table of checksums."""
-    import struct
-
     layout = SegmentLayout(count)
     length = layout.table - 64
     block, rest = zlib.crc32(bytes(BLOCK_SIZE)), zlib.crc32(bytes(length % BLOCK_SIZE))
@@ -77,6 +77,39 @@ def test_a_segment_that_is_a_hole_takes_no_memory(path: Path, count: int, comman
     entry = _segment_of_a_hole(path / "index" / "0000000001.seg", count)
     _change_manifest(path, {"segments": (*_manifest(path).segments, entry), "next_segment": 2})
     assert (path / "index" / "0000000001.seg").stat().st_blocks * 512 < 128 << 20
+    assert rsdos("-p", path, *command).is_clear
+
+
+def _batch_of_a_hole(path: Path, container_id: bytes, count: int) -> None:
+    """Append a batch with a compact table of so many keys, all zero, of which the disk has a few blocks."""
+    start = path.stat().st_size
+    stream = zlib.compress(bytes(30 * count), 9)
+    crc = zlib.crc32(bytes(36 * count))
+    crc = zlib.crc32(stream, crc)
+    head = struct.pack("<8sHHIQQIII4x", b"RSDOSSEG", 3, 0, len(stream), count, 0, crc, 0, 0)
+    length = 64 + 36 * count + len(stream)
+    end = batch_end(start, length)
+    batch = Batch(start, start, length, count, end - 64, start - 64)
+    with open(path, "r+b") as file:
+        file.seek(start)
+        file.write(head + sha256(head).digest()[:16])
+        file.seek(start + 64 + 36 * count)
+        file.write(stream)
+        file.seek(end - 64)
+        file.write(encode_footer(batch, container_id, 1))
+
+
+@pytest.mark.parametrize("command", [("list",), ("repair", "index", "--dry-run")], ids=" ".join)
+def test_compact_tables_that_are_holes_take_no_memory(path: Path, command: tuple[str, ...]) -> None:
+    """Without a manifest the tables of all packs are decoded."""
+    container_id = bytes.fromhex(_manifest(path).container_id)
+    pack = path / "packed" / "0000000001.pack"
+    for _ in range(20):
+        _batch_of_a_hole(pack, container_id, 100_000)
+    assert pack.stat().st_blocks * 512 < 16 << 20
+    for name in os.listdir(path / "index"):
+        (path / "index" / name).unlink()
+    (path / "locks" / "commit").unlink()
     assert rsdos("-p", path, *command).is_clear
 
 
