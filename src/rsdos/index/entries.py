@@ -180,10 +180,13 @@ class Entries:
             # Prefixes are shared by copies and tombstones of one key and, once in 10^9 or so, by two keys: sort those
             # rows in full. They keep their places, since what they are sorted by begins with the prefix.
             rows = np.flatnonzero(np.append(same, False) | np.append(False, same))
-            run = table.records[rows]
+            run, prefixes = table.records.take(rows), table.prefixes.take(rows)
             tails = np.ascontiguousarray(run["tail"]).view(">u8").reshape(-1, 3)
-            by = (run["offset"], run["pack_id"], tails[:, 2], tails[:, 1], tails[:, 0], table.prefixes[rows])
-            table.records[rows] = run[np.lexsort(by)]
+            by = [np.ascontiguousarray(run["offset"]), np.ascontiguousarray(run["pack_id"]), prefixes]
+            if ((prefixes[1:] == prefixes[:-1]) & (tails[1:] != tails[:-1]).any(1)).any():
+                by[2:2] = [tails[:, 2], tails[:, 1], tails[:, 0]]
+            # Not ``records[rows]``, see `take`: a delete of 500,000 took 2 s more.
+            table.records.view(_ROW)[rows] = run.take(np.lexsort(by)).view(_ROW)
         return table
 
     def distinct(self) -> Mask:

@@ -116,9 +116,14 @@ def execute(
         engine.objects.collect_garbage()
         with step(progress, "Deleting", plan.keys, "objects"):
             for keys in _key_chunks(plan.options.keys):
-                there = _delete_chunk(engine, engine.config.hash.parse_keys(keys))
-                gone = [key for key in keys if bytes.fromhex(key) in there]
-                lost = [key for key in keys if bytes.fromhex(key) not in there]
+                digests = engine.config.hash.parse_keys(keys)
+                there = _delete_chunk(engine, digests)
+                gone = [key for key, digest in zip(keys, digests, strict=True) if digest in there]
+                lost = (
+                    []
+                    if len(gone) == len(keys)
+                    else [key for key, digest in zip(keys, digests, strict=True) if digest not in there]
+                )
                 deleted, missing = deleted + len(gone), missing + len(lost)
                 tell(gone, lost)
                 progress.advance(len(keys))

@@ -39,3 +39,21 @@ def test_extents_are_told_apart_by_key_pack_and_offset_even_where_keys_begin_ali
         expected = [(record.digest[:8], record.extent) in known for record in mine]
         mask = Entries.of_records(mine).of_extents(Entries.of_records(others).sort())
         assert mask.tolist() == expected
+
+
+@pytest.mark.parametrize("tails", [1, 2])
+def test_entries_of_one_key_are_sorted_by_pack_and_offset_and_those_that_begin_alike_by_key(tails: int) -> None:
+    chosen = random.Random(tails)
+    records = [
+        Record(SHA256.digest_of(b"%d" % number)[:8] + bytes([tail]) * 24, pack_id, offset, 10, 10, 0, 0, 0)
+        for number in range(50)
+        for tail in range(tails)
+        for pack_id in (1, 2, 300)
+        for offset in (0, 70_000)
+    ]
+    expected = sorted(records, key=lambda record: record[:3])
+    for _ in range(5):
+        chosen.shuffle(records)
+        assert list(Entries.of_records(records).sort()) == expected
+    by_key = sorted(records, key=lambda record: record.digest[:8])
+    assert list(Entries.of_records(by_key).sort()) == expected
