@@ -145,13 +145,13 @@ class OursVersion1(Ours):
 
 
 class OursPlain(Ours):
-    """The store of this project, every object compressed by itself."""
+    """The store of this project, every object compressed by itself, also those that AUTO leaves raw without one."""
 
     title = "rsdos, no dictionaries"
 
     def store(self, payloads: Sequence[bytes]) -> list[str]:
         with patch.object(PackedContext, "new_chooser", staticmethod(_NoDictionaries)):
-            return super().store(payloads)
+            return self.container.insert_many(payloads, compress=CompressMode.YES)
 
 
 class _NoDictionaries:
