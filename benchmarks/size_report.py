@@ -119,7 +119,7 @@ def size_section(results: SizeResults) -> Iterator[str]:
     yield "## Size on disk\n"
     yield (
         "By `make bench-size`: each corpus in one call into each side, compressed as the side does it by itself, and "
-        "then made as small as the side makes it (git: one pack with deltas; rsdos: as it is). What an empty store "
+        "then made as small as the side makes it (rsdos: `optimize`; git: one pack with deltas). What an empty store "
         "takes (rsdos: a reserve of 1 MiB) is not counted. Records, structures, notebooks and pictures are made by a "
         "script (`benchmarks/corpora.py`). *zstd:1 of each* is a file of frames, and nothing that finds them; "
         "*tar.zst* is the limit: nothing in it can be read alone.\n"
