@@ -35,7 +35,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 # One step after the other, also under `make -j`: the summary of pytest is in one piece.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format unit aiida test-lowest test-newest test-install crash damage interleave soak storm hostile bench bench-aiida bench-quick bench-scale bench-profile bench-size visit walks clean
+.PHONY: help demo test lint format unit aiida test-lowest test-newest test-install crash damage interleave soak storm hostile bench bench-aiida bench-quick bench-scale bench-cold bench-profile bench-size visit walks clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -105,6 +105,9 @@ bench-quick: $(STAMP) $(PEERS) ## side by side with its peers, small data, under
 bench: $(STAMP) $(PEERS) $(PLOTS) ## the whole suite, under twenty minutes; writes docs/performance.md
 	@$(BIN)/python -m benchmarks.run --level full --json docs/performance/full.json $(ARGS)
 	@$(BIN)/python -m benchmarks.page
+
+bench-cold: $(STAMP) ## reads that wait: caches dropped, and a medium of 2 ms a request (FUSE, root); prints a table
+	@$(BIN)/python -m benchmarks.cold $(ARGS)
 
 bench-profile: $(STAMP) $(PLOTS) ## where the time goes, with Linux's perf; writes docs/performance.md
 	@$(BIN)/python -m benchmarks.profile --json docs/performance/profile.json $(ARGS)

@@ -20,7 +20,8 @@ def set_threads(count: int | None) -> None:
 
     They help with many compressed objects, and with one object larger than 4 MiB: they compress and decompress with
     zstd, and hash a large object of another codec. They are started for one call, and have ended when it returns. Fewer
-    are started if they would need more than 64 MiB for one object: three at zstd 9, one at 19.
+    are started if they would need more than 64 MiB for one object: three at zstd 9, one at 19. If a medium lets a call
+    for many objects wait, up to 16 read at once, on any number of processors, unless ``count`` is less.
 
     Args:
         count: 0 for none: the calling thread does all work. None, the default, for the number of processors of this
@@ -42,6 +43,11 @@ def threads() -> int:
     affinity = getattr(os, "sched_getaffinity", None)  # macOS has none.
     count = len(affinity(0)) if affinity else os.cpu_count() or 1
     return min(count, _MOST) if count > 1 else 0
+
+
+def most_waiting(count: int) -> int:
+    """Return how many threads may wait for a medium at once: ``count``, whatever the processors, or what was set."""
+    return count if _threads is None else min(count, max(_threads, 1))
 
 
 def threads_for(size: int) -> int:

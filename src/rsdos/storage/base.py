@@ -126,8 +126,11 @@ class RandomAccess(Protocol):
     def view(self, offset: int, length: int) -> View:
         """Return a range as a buffer. Raise OSError, and ValueError, OverflowError or MemoryError for lack of room."""
 
-    def is_cached(self, offset: int) -> bool:
-        """Return False only if reading this byte certainly needs the slow medium."""
+    def is_cached(self, offset: int) -> bool | None:
+        """Return whether this byte is read without waiting for the medium; None if that is not known.
+
+        If not, and only then, `will_need` should fetch it.
+        """
 
     def will_need(self, offset: int, length: int) -> None:
         """Begin to fetch a range that will be read soon, and do not wait. This is a hint."""

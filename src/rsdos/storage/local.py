@@ -89,19 +89,19 @@ class LocalFile(Opened):
             return LocalView(self.fd, offset, length)
         return LazyView(self.fd, offset, length)
 
-    def is_cached(self, offset: int) -> bool:
-        """Return whether a byte is in the system's cache; True if that is not known.
+    def is_cached(self, offset: int) -> bool | None:
+        """Return whether a byte is in the system's cache; None if that is not known.
 
-        Only Linux can tell, by a read that must not wait.
+        Only Linux can tell, by a read that must not wait; on FUSE and most network file systems it cannot.
         """
         if not hasattr(os, "RWF_NOWAIT"):
-            return True
+            return None
         try:
             os.preadv(self.fd, (bytearray(1),), offset, os.RWF_NOWAIT)
         except BlockingIOError:
             return False
         except OSError:  # Not on this file system.
-            return True
+            return None
         return True
 
     def will_need(self, offset: int, length: int) -> None:

@@ -7,6 +7,7 @@ import io
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import repeat
 from operator import add
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -190,8 +191,7 @@ class PackedStore(PackStore):
     def read_lists(
         self, digests: Sequence[bytes], read: Callable[[bytes], bytes | None] | None = None
     ) -> Iterator[tuple[Sequence[int], Sequence[bytes]]]:
-        for run in self.records.ahead(self.index.find_many(digests).runs(GAP, WINDOW)):
-            stored = None if run.flags else self.records.stored_run(run)
+        for run, stored in self.records.stored_runs(self.index.find_many(digests).runs(GAP, WINDOW)):
             raws = [None] * len(run.positions) if stored is None else self.records.decoded(run, stored)
             if self.records.hashes and not self.records.are_good(digests, run, raws):
                 raws = [None] * len(run.positions)
@@ -261,13 +261,14 @@ class PackedStore(PackStore):
         self,
         found: Found,
         digests: Sequence[bytes],
-        are_good: Callable[[ReadRange], bool] | None,
+        are_good: Callable[[ReadRange, list[bytes] | None], bool] | None,
         synced: Mapping[int, int],
         durability: Durability,
     ) -> list[Copy]:
         answers = [Copy.MISSING] * len(digests)
-        for run in found.runs(GAP, WINDOW):
-            good = are_good is None or are_good(run)
+        runs = found.runs(GAP, WINDOW)
+        for run, stored in self.records.stored_runs(runs) if are_good else zip(runs, repeat(None)):
+            good = are_good is None or are_good(run, stored)
             ends = map(add, run.offset, run.length)
             if good and (durability is Durability.RELAXED or max(ends) <= synced.get(run.pack_id, 0)):
                 for at in run.positions:
@@ -277,9 +278,14 @@ class PackedStore(PackStore):
                     answers[at] = self._copy(digests[at], synced, durability)
         return answers
 
-    def _are_good(self, digests: Sequence[bytes], raws: Sequence[BytesLike] | None, run: ReadRange) -> bool:
+    def _are_good(
+        self,
+        digests: Sequence[bytes],
+        raws: Sequence[BytesLike] | None,
+        run: ReadRange,
+        stored: list[bytes] | None,
+    ) -> bool:
         """Whether the stored bytes of a run are those of their keys: a checksum alone does not do here (ADR 12)."""
-        stored = None if run.flags else self.records.stored_run(run)
         if stored is None:
             return False
         if raws is None:
@@ -305,8 +311,7 @@ class PackedStore(PackStore):
         self.records.hashes = verify is Verify.HASH
 
     def read_verified_many(self, digests: Sequence[bytes]) -> Iterator[VerifiedObject]:
-        for run in self.index.find_many(digests).runs(GAP, WINDOW):
-            stored = None if run.flags else self.records.stored_run(run)
+        for run, stored in self.records.stored_runs(self.index.find_many(digests).runs(GAP, WINDOW)):
             if stored is None:
                 continue
             dictionaries = self.records.dictionaries_of(run)
@@ -325,8 +330,7 @@ class PackedStore(PackStore):
 
     def verify_many(self, digests: Sequence[bytes]) -> list[bool]:
         good = [False] * len(digests)
-        for run in self.index.find_many(digests).runs(GAP, WINDOW):
-            stored = None if run.flags else self.records.stored_run(run)
+        for run, stored in self.records.stored_runs(self.index.find_many(digests).runs(GAP, WINDOW)):
             raws = () if stored is None else self.records.decoded(run, stored)
             if stored is None or None in raws:
                 continue
