@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -199,7 +199,7 @@ class CommitLog:
             raise
         self._note(lock, manifest.number, durability)
         with suppress(OSError):  # The commit stands; what could not be dropped is dropped by a later one.
-            self._drop_replaced(newest, manifest)
+            self._drop_replaced(newest, manifest, durability)
             self._prune(manifest)
         self._known = Published(manifest, file)
         return self._known
@@ -315,15 +315,25 @@ class CommitLog:
             }:
                 self._storage.remove(names.segment(number))
 
-    def _drop_replaced(self, before: Manifest, newest: Manifest) -> None:
-        """Remove the files of batches that a merge or a repack has replaced.
+    def _drop_replaced(self, before: Manifest, newest: Manifest, durability: Durability) -> None:
+        """Remove segment files that a merge or a repack has replaced.
 
-        At once, since the tables in the packs have the same, for a reader of an older manifest: of a million objects
-        these files are 66 MB.
+        The files of batches at once, since the tables in the packs have the same: of a million objects they are 66 MB.
+        Merged ones when they are replaced in turn, by a commit that survives a power loss: an insert and a merge each
+        night would else keep sixteen indices. A reader that comes too late for them takes the newest manifest.
         """
-        of_batches = {segment.number for segment in before.segments if segment.is_of_batch}
-        if of_batches:
-            for number in of_batches - {segment.number for segment in newest.segments}:
+        needed = {segment.number for segment in newest.segments}
+        replaced = {segment.number: segment for segment in before.segments if segment.number not in needed}
+        for number, segment in replaced.items():
+            if segment.is_of_batch:
+                self._storage.remove(names.segment(number))
+        if any(number for number in replaced) and durability is Durability.FULL:
+            self._drop_segments({*needed, *replaced}, newest)
+
+    def _drop_segments(self, needed: Collection[int], newest: Manifest) -> None:
+        """Remove the segment files that are not needed; those of writers that are at work have higher numbers."""
+        for number in self._layout.segment_numbers():
+            if number not in needed and number < newest.next_segment:
                 self._storage.remove(names.segment(number))
 
     def _prune(self, newest: Manifest) -> None:
@@ -339,10 +349,7 @@ class CommitLog:
             self._storage.remove(names.manifest(number))
         if newest.number % KEPT == 0:
             kept = [self.read(number) for number in numbers[-KEPT:]]
-            kept_by_merge = {segment.number for manifest in kept for segment in manifest.segments}
-            for number in self._layout.segment_numbers():
-                if number not in kept_by_merge and number < newest.next_segment:
-                    self._storage.remove(names.segment(number))
+            self._drop_segments({segment.number for manifest in kept for segment in manifest.segments}, newest)
 
 
 class _NoLock:

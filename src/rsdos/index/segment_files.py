@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
@@ -56,8 +57,10 @@ class SegmentFiles:
     def merged(self, manifest: Manifest, due: Sequence[SegmentEntry] | None = None) -> Manifest:
         """Return the manifest with those segments merged into a file; by default the smallest, if there are too many.
 
-        The same where that cannot be done: a later commit tries again.
+        The same where that cannot be done: a later commit tries again. Raise OSError where a merge was asked for and
+        there is no room for it.
         """
+        is_asked_for = due is not None
         if due is None:
             due = due_for_merge(manifest.segments)
         if not due:
@@ -70,7 +73,9 @@ class SegmentFiles:
                 return manifest
             tables = [self._table(entry) for entry in due]
             written = write_merged(self._storage, number, tables, manifest.pack_ids)
-        except OSError:
+        except OSError as error:
+            if is_asked_for and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
             return manifest  # Damaged, missing, or no room.
         self._written += [segment.number for segment in written]
         return manifest.with_segments(due, *written)

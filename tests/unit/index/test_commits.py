@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -15,6 +16,9 @@ from rsdos.errors import DamagedContainer
 from rsdos.index.commits import KEPT
 from rsdos.index.manifest import Manifest, encode_manifest
 from rsdos.index.merge import MOST_SEGMENTS
+from rsdos.storage.memory import MemoryStorage
+from rsdos.storage.wrapper import StorageCall
+from rsdos.testing import FaultyStorage
 from tests.data import key_of, noise
 from tests.helpers import ABSENT, assert_holds, manifest_of, native
 from tests.patience import HANG
@@ -34,6 +38,36 @@ def test_the_last_sixteen_are_kept_and_segments_merged(container: Container) -> 
     needed = {segment.number for segment in manifest.segments if segment.number}
     assert needed <= {int(path.stem) for path in index.glob("*.seg")}
     assert_holds(Container(container.path), contents)
+
+
+def test_an_insert_and_a_merge_each_night_do_not_grow_the_index(container: Container) -> None:
+    contents = {}
+    reader = None
+    for number in range(5):
+        data = noise(30, number)
+        contents[container.insert(data, to=Place.PACKED)] = data
+        container.merge()
+        if reader is None:
+            reader = Container(container.path)
+            assert_holds(reader, contents)
+        # The newest, and what it has replaced, for a reader of the manifest before.
+        assert len(list((container.path / "index").glob("*.seg"))) <= 2
+    assert_holds(reader, contents)
+    assert_holds(Container(container.path), contents)
+
+
+def test_a_merge_without_room_says_so(tmp_path: Path) -> None:
+    def full(call: StorageCall) -> Exception | None:
+        is_segment = call.verb == "create" and call.name.endswith(".seg")
+        return OSError(errno.ENOSPC, "No space left on device") if is_segment else None
+
+    inner = MemoryStorage()
+    container = Container.create(inner)
+    contents = {container.insert(noise(30, number), to=Place.PACKED): noise(30, number) for number in range(3)}
+    with pytest.raises(OSError, match="No space left"):
+        Container(FaultyStorage(inner, full)).merge()
+    assert_holds(Container(inner), contents)
+    assert Container(inner).merge().after == 1
 
 
 def test_a_reader_that_is_many_commits_behind(container: Container) -> None:
