@@ -161,7 +161,8 @@ def repack_command(
 def _repacked(report: RepackReport) -> str:
     skipped = f"; {len(report.skipped)} in use were skipped" if report.skipped else ""
     kept = f"; {len(report.kept)} are kept for a reader" if report.kept else ""
-    return f"Repacked {count(len(report.pack_ids), 'pack')}, freed {human(max(report.freed, 0))}{skipped}{kept}"
+    change = f"freed {human(report.freed)}" if report.freed >= 0 else f"grew by {human(-report.freed)}"
+    return f"Repacked {count(len(report.pack_ids), 'pack')}, {change}{skipped}{kept}"
 
 
 @command.command("pack")

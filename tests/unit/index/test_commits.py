@@ -41,15 +41,13 @@ def test_the_last_sixteen_are_kept_and_segments_merged(container: Container) -> 
 
 
 def test_an_insert_and_a_merge_each_night_do_not_grow_the_index(container: Container) -> None:
-    contents = {}
-    reader = None
+    contents = {container.insert(b"first", to=Place.PACKED): b"first"}
+    reader = Container(container.path)
+    assert_holds(reader, contents)
     for number in range(5):
         data = noise(30, number)
         contents[container.insert(data, to=Place.PACKED)] = data
         container.merge()
-        if reader is None:
-            reader = Container(container.path)
-            assert_holds(reader, contents)
         # The newest, and what it has replaced, for a reader of the manifest before.
         assert len(list((container.path / "index").glob("*.seg"))) <= 2
     assert_holds(reader, contents)
