@@ -208,6 +208,9 @@ class _Bytes:
     def need(self, start: int, end: int) -> None:
         return
 
+    def let_go(self, start: int, end: int) -> None:
+        return
+
     def is_cached(self, offset: int) -> bool:
         return True
 

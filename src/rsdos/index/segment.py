@@ -60,6 +60,9 @@ VERSION = 2
 _COMPACT = 3
 """The version of a compact table: `rsdos.index.compact`."""
 
+_TOGETHER = BLOCK_SIZE << 7
+"""Bytes that are checked before their memory is given back: 8 MiB. A table of 100 million entries has 6.6 GB."""
+
 KEY_SPACE = 1 << 64
 """How many values the first 8 bytes of a key have."""
 
@@ -387,9 +390,17 @@ class Segment:
     def entries(self) -> Entries:
         """The whole table, without a copy where it is mapped."""
         self._refuse_uneven()
-        if self.count:
-            self._check(0, self.count * _ENTRY_SIZE)
+        end = self.count * _ENTRY_SIZE
+        for at in range(0, end if self._unchecked else 0, _TOGETHER):
+            self._check(at, min(at + _TOGETHER, end))
+            self._source.let_go(HEADER_SIZE + at, HEADER_SIZE + at + _TOGETHER)
         return self.unchecked_entries()
+
+    def let_go(self, start: int, end: int) -> None:
+        """Give back the memory of the entries from ``start`` to before ``end``, where they are mapped."""
+        layout = SegmentLayout(self._count)
+        self._source.let_go(layout.prefix(start), layout.prefix(end))
+        self._source.let_go(layout.record(start), layout.record(end))
 
     def verify(self) -> Entries:
         """Check every block, the order of the entries, and how many of them are tombstones; return the entries."""

@@ -99,6 +99,9 @@ class View(Protocol):
     def need(self, start: int, end: int) -> None:
         """Make the bytes from ``start`` to ``end`` present. Raise OSError."""
 
+    def let_go(self, start: int, end: int) -> None:
+        """Give back memory for bytes that are not needed soon. They stay as present as they were."""
+
 
 class RandomAccess(Protocol):
     """An open object, read at any offset by any number of threads. It stays readable after its name was removed."""

@@ -120,15 +120,25 @@ class LocalView:
     keeps_open = False
 
     def __init__(self, fd: int, offset: int, length: int) -> None:
+        self._mapped: mmap.mmap | None = None
         if length < READ_BELOW:
             self.data = memoryview(posix.read_at(fd, offset, length))
             return
         start = offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
-        mapped = mmap.mmap(fd, offset + length - start, access=mmap.ACCESS_READ, offset=start)
-        self.data = memoryview(mapped)[offset - start :].toreadonly()
+        self._before = offset - start
+        self._mapped = mmap.mmap(fd, offset + length - start, access=mmap.ACCESS_READ, offset=start)
+        self.data = memoryview(self._mapped)[offset - start :].toreadonly()
 
     def need(self, start: int, end: int) -> None:
         """Do nothing: all bytes are there."""
+
+    def let_go(self, start: int, end: int) -> None:
+        """Unmap pages, as far as they are mapped: they stay in the system's cache, and the next use maps them again."""
+        if self._mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+            first = -(-(self._before + start) // mmap.PAGESIZE) * mmap.PAGESIZE
+            length = (self._before + end) // mmap.PAGESIZE * mmap.PAGESIZE - first
+            if length > 0:
+                self._mapped.madvise(mmap.MADV_DONTNEED, first, length)
 
 
 class LazyView:
@@ -149,6 +159,9 @@ class LazyView:
         """Read the bytes from ``start`` to ``end``. Raises OSError."""
         data = posix.read_at(self._file.fd, self._offset + start, min(end, len(self.data)) - start)
         self._buffer[start : start + len(data)] = data
+
+    def let_go(self, start: int, end: int) -> None:
+        """Do nothing: the bytes would have to be read again."""
 
 
 class LocalAppendFile(Working):

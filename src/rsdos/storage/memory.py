@@ -52,6 +52,9 @@ class MemoryView:
     def need(self, start: int, end: int) -> None:
         """Do nothing: all bytes are there."""
 
+    def let_go(self, start: int, end: int) -> None:
+        """Do nothing: nobody else has the bytes."""
+
 
 class MemoryFile:
     """An open object: see `rsdos.storage.base.RandomAccess`."""

@@ -166,6 +166,9 @@ class _WrappedView:
         call = StorageCall("need", self._name, self._offset + start, end - start)
         self._outer.call(call, lambda: self._view.need(start, end))
 
+    def let_go(self, start: int, end: int) -> None:
+        self._view.let_go(start, end)
+
 
 class _WrappedFile:
     """An object open for appending, whose writes, cuts and syncs go through the wrapper's `call`."""

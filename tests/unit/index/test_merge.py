@@ -73,7 +73,7 @@ def test_many_small_segments_become_one(tmp_path: Path) -> None:
 
 def test_a_range_of_keys(tmp_path: Path) -> None:
     entries = table(3000, 1, 1)
-    parts = [segment(tmp_path / f"{at}.seg", entries.take(slice(at, 3000, 3))) for at in range(3)]
+    parts = [segment(tmp_path / f"{at}, read.seg", entries.take(slice(at, 3000, 3))) for at in range(3)]
     for start, end in ((0, 1 << 64), (0, 0), (1 << 62, 1 << 63), ((1 << 64) - 1, 1 << 64)):
         found = [record for piece in merged(parts, start, end) for record in piece]
         assert found == [r for r in entries if start <= int.from_bytes(r.digest[:8], "big") < end]
@@ -98,6 +98,32 @@ def test_merging_takes_bounded_memory(tmp_path: Path) -> None:
     assert whole.count == 800_000
     # 53 MB of entries; the tables of one range of keys, a few times over.
     assert peak < 24 << 20
+
+
+def mapped() -> int:
+    """Return the bytes of mapped files that are resident in this process."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return sum(int(status[name].split()[0]) << 10 for name in ("RssFile", "RssShmem"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc")
+def test_tables_that_were_read_through_are_not_resident_any_more(tmp_path: Path) -> None:
+    digests = np.random.default_rng(1).bytes(32 * 600_000)
+    entries = Entries.of(
+        [digests[at : at + 32] for at in range(0, len(digests), 32)],
+        pack_id=1, offset=7, length=1, size=2, crc=3, codec=0, flags=0,
+    ).sort()  # fmt: skip
+    # Of two, since the entries of one are handed on without being looked at.
+    every_second = np.arange(len(entries)) % 2 == 0
+    read = [segment(tmp_path / f"{at}, read.seg", entries.take(every_second == at)) for at in (True, False)]
+    list(merged([segment(tmp_path / "0.seg", table(1000, 2, 2))]))  # What Python itself maps for it.
+    before = mapped()
+    for _ in merged(read):
+        pass
+    # Of 40 MB.
+    assert mapped() - before < 4 << 20
+    # And the same bytes are there.
+    assert not Entries.joined(one.verify() for one in read).sort().differing(entries).any()
 
 
 def test_nothing_is_left_of_a_merge_that_fails(tmp_path: Path) -> None:
