@@ -8,21 +8,18 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from rsdos import names
-from rsdos.codecs.checksum import crc32_of_each
-from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
+from rsdos.errors import DamagedContainer
 from rsdos.index.compact import open_table
 from rsdos.index.entries import Entries
 from rsdos.index.manifest import Manifest, SegmentEntry
 from rsdos.index.segment import KEY_SPACE
-from rsdos.index.snapshot import ReadRange, Snapshot, coalesce
-from rsdos.model import FIRST_DICTIONARY, Codec, Record
+from rsdos.index.snapshot import Snapshot
 from rsdos.pack.format import Batch
 from rsdos.pack.reader import PackFile
 from rsdos.pack.scanning import scan
-from rsdos.stores.findings import Checked, Depth, Finding, PacksCheck, Part, Sample, Shares, Steps
+from rsdos.stores.findings import Checked, Depth, Finding, PacksCheck, Part, Sample, Steps
+from rsdos.stores.packed.check_objects import ObjectCheck
 from rsdos.stores.packed.context import PackedContext
-from rsdos.stores.packed.reader import codec_of_record, read_run
-from rsdos.stores.packs import GAP, WINDOW
 
 _INDEX_PART = 1 << 21
 """Entries of the index that are counted at once: 0.4 s."""
@@ -82,11 +79,7 @@ class NativeCheck(PacksCheck):
     def __init__(self, context: PackedContext, depth: Depth, sample: Sample, moment: object = None) -> None:
         self._context = context
         self._layout = context.layout
-        self._config = context.config
         self._index = context.index
-        self._reader = context.records
-        self._depth = depth
-        self._sample = sample
         self._extra: dict[str, tuple[int, str]] = {}
         if isinstance(moment, Manifest):
             self._snapshot: Snapshot = self._index.open_sound(moment)
@@ -98,22 +91,17 @@ class NativeCheck(PacksCheck):
             if state.snapshot is self._snapshot and not (state.is_recovered or state.lost):
                 self.moment = self._snapshot.manifest
         self._manifest = self._snapshot.manifest
+        self._objects = ObjectCheck(context, self._snapshot, depth, sample)
+        self._at = self._objects.finding
         self._counts: dict[int, int] | None = {}
         """The objects of each pack by the entries of the index; None if not all of these can be read."""
         self._tables: dict[int, list[_Table]] = {}
         """The tables of each pack that could be read."""
         self._opened: PackFile | None = None
-        self._lost: dict[int, frozenset[int]] = {}
-        """The codecs of a pack whose dictionaries have no good copy anywhere."""
 
     @property
     def lengths(self) -> Mapping[int, int]:
         return {pack.id: pack.length for pack in self._manifest.packs}
-
-    def _at(
-        self, pack_id: int, reason: str, offset: int | None = None, key: str | None = None, objects: int = 0
-    ) -> Finding:
-        return Finding(self._layout.relative(self._layout.pack(pack_id)), reason, key, offset, objects=objects)
 
     def _of(self, error: DamagedContainer) -> Finding:
         return Finding(self._layout.relative(error.path), error.reason, offset=error.offset)
@@ -236,7 +224,7 @@ class NativeCheck(PacksCheck):
         result = scan(file, length)
         lost = [self._at(pack_id, f"no footer covers the bytes to {to}", at) for at, to in result.uncovered]
         yield Checked(findings=tuple(lost))
-        yield Checked(findings=tuple(self._dictionaries(pack_id)))
+        yield Checked(findings=tuple(self._objects.dictionaries(pack_id)))
         for batches in _groups(result.batches):
             yield _BatchesPart(pack_id, start, batches)
         yield _Rest(pack_id, length, len(result.batches), is_explained=bool(lost))
@@ -263,7 +251,7 @@ class NativeCheck(PacksCheck):
             told = _Table(pack_id, batch.start, batch.segment_offset, len(live))
             yield Checked(findings=tuple(self._unlike(pack_id, own, live)), told=told)
             if batch.end > part.start:
-                yield from self._objects(pack_id, live)
+                yield from self._objects.objects(pack_id, live)
                 yield Checked(position=batch.end)
 
     def _rest(self, rest: _Rest) -> Iterator[Checked]:
@@ -279,18 +267,6 @@ class NativeCheck(PacksCheck):
             reason = f"at least {_objects(missing)} more were in it, and are in no table that is there"
             yield Checked(findings=(self._at(pack_id, reason, objects=missing),))
         yield Checked(position=rest.length)
-
-    def _dictionaries(self, pack_id: int) -> Iterator[Finding]:
-        """Check both copies of each dictionary of a pack."""
-        dictionaries = self._reader.dictionaries
-        lost = set()
-        for codec, place in enumerate(self._snapshot.dictionaries.get(pack_id, ()), FIRST_DICTIONARY):
-            bad = [offset for offset in place.offsets if not dictionaries.is_good(pack_id, place, offset)]
-            if len(bad) == len(place.offsets) and not dictionaries.is_anywhere(place.digest):
-                lost.add(codec)
-            for offset in bad:
-                yield self._at(pack_id, f"a copy of dictionary {place.key} is damaged", offset)
-        self._lost[pack_id] = frozenset(lost)
 
     def _count(self, pack_id: int) -> int:
         """Return how many objects live in a pack: by its entries, or by the manifest where these cannot be read."""
@@ -346,95 +322,7 @@ class NativeCheck(PacksCheck):
                 reason = "the index names bytes that no table of the pack names"
                 found = tuple(self._at(pack_id, reason, record.offset, record.key) for record in strange)
                 yield Checked(findings=found)
-            yield from self._objects(pack_id, strange)
-
-    # The objects.
-
-    def _objects(self, pack_id: int, live: Entries) -> Iterator[Checked]:
-        live = live.take(live.sampled(self._sample.bound)) if self._sample.share < 1 else live
-        for run in coalesce(live, GAP, WINDOW):
-            told = 0
-            if run.flags:
-                bad = {}
-                for at, record in enumerate(live.take(run.positions)):
-                    shares = Shares(record.length, record.size)
-                    try:
-                        yield from self._framed(record, shares)
-                    except (DecodeError, DamagedObject, OSError) as error:
-                        bad[at] = str(error)
-                    told += shares.told
-            else:
-                bad = self._run(live, run)
-            findings = tuple(
-                self._at(pack_id, reason, run.offset[at], live.digest(run.positions[at]).hex())
-                for at, reason in sorted(bad.items())
-            )
-            yield Checked(len(run.offset), sum(run.length) - told, findings)
-
-    def _framed(self, record: Record, shares: Shares) -> Iterator[Checked]:
-        """Read a large one, a step for each frame. Raises what is wrong with it."""
-        codec_of_record(record)
-        if self._depth is Depth.QUICK:
-            if not self._reader.is_intact(record):
-                raise DecodeError(_OTHER_CRC)
-            return
-        hasher = self._config.hash.new()
-        for part in self._reader.frames(record):
-            hasher.update(part)
-            yield shares.step(part)
-        if hasher.digest() != record.digest:
-            raise DecodeError(_OTHER_HASH)
-
-    def _run(self, live: Entries, run: ReadRange) -> dict[int, str]:
-        """Return what is wrong with neighbours, by their place in the run."""
-        try:
-            file = self._layout.storage.open(names.pack(run.pack_id))
-            try:
-                stored, _ = read_run(file, run)
-            finally:
-                file.close()
-        except OSError:
-            # One by one, so that one bad sector is that of one object.
-            records = list(live.take(run.positions))
-            return {at: "it cannot be read" for at, record in enumerate(records) if not self._reader.is_intact(record)}
-        sums = crc32_of_each(stored)
-        bad = {}
-        if sums != run.crc:
-            bad = {at: _OTHER_CRC for at, (own, crc) in enumerate(zip(sums, run.crc, strict=True)) if own != crc}
-        faults = {codec: fault for codec in set(run.codec) if (fault := self._codec_fault(run.pack_id, codec))}
-        if faults:
-            bad |= {at: faults[codec] for at, codec in enumerate(run.codec) if codec in faults}
-        if self._depth is Depth.FULL and not bad.keys() >= set(range(len(stored))):
-            bad |= self._hashes(live, run, stored, bad)
-        return bad
-
-    def _codec_fault(self, pack_id: int, codec: int) -> str:
-        """Return why an object of a pack cannot be decoded, whatever its bytes; an empty string for no reason."""
-        if pack_id not in self._lost:
-            list(self._dictionaries(pack_id))  # The findings are those of `pack`, in whatever process.
-        if codec in self._lost[pack_id]:
-            return "the dictionary that it needs is damaged"
-        count = len(self._snapshot.dictionaries.get(pack_id, ()))
-        is_known = codec in _CODECS or FIRST_DICTIONARY <= codec < FIRST_DICTIONARY + count
-        return "" if is_known else f"codec {codec} is not known"
-
-    def _hashes(self, live: Entries, run: ReadRange, stored: list[bytes], bad: Mapping[int, str]) -> dict[int, str]:
-        digest_of, decoded = self._config.hash.digest_of, self._reader.decoded
-        digests = live.take(run.positions).digests()
-        everything = run._replace(positions=list(range(len(stored))))
-        if not bad and self._reader.are_good(digests, everything, decoded(run, stored)):
-            return {}
-        good = [at for at in range(len(stored)) if at not in bad]
-        found = {}
-        digests = [digests[at] for at in good]
-        for at, digest, raw in zip(good, digests, decoded(run.part(good), [stored[at] for at in good]), strict=True):
-            # One that does not decode spoils those that are decoded with it: alone it is found.
-            own = decoded(run.part([at]), [stored[at]])[0] if raw is None else raw
-            if own is None:
-                found[at] = "it does not decode to its size"
-            elif digest_of(own) != digest:
-                found[at] = _OTHER_HASH
-        return found
+            yield from self._objects.objects(pack_id, strange)
 
     # What belongs to nothing.
 
@@ -471,12 +359,6 @@ class NativeCheck(PacksCheck):
         for path, (extra, what) in self._extras():
             if path in self._extra and self._extra[path][0] == extra:
                 yield Finding(self._layout.relative(path), what, is_damage=False)
-
-
-_OTHER_CRC = "its stored bytes have another CRC-32 than when they were written"
-_OTHER_HASH = "its bytes have another hash than its key"
-_CODECS = frozenset(Codec) - {Codec.MIXED}
-"""Those of objects of at most one frame."""
 
 
 def _groups(batches: Sequence[Batch]) -> Iterator[Sequence[Batch]]:
