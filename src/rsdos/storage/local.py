@@ -1,4 +1,4 @@
-"""A directory of a file system as a storage, and its open files."""
+"""A directory of a file system as a storage, and its files that are open for reading."""
 
 from __future__ import annotations
 
@@ -6,23 +6,27 @@ import errno
 import mmap
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
+from typing import TYPE_CHECKING
 
-from rsdos.errors import OWN_NUMBERS, Busy, DamagedContainer, ReadOnlyContainer
+from rsdos.errors import OWN_NUMBERS, DamagedContainer, ReadOnlyContainer
 from rsdos.model import BytesLike, Links
 from rsdos.storage import locks, posix
 from rsdos.storage.base import FileInfo, Put, PutResult, Storage, Traits, Version, check_name, is_name
 from rsdos.storage.descriptors import Descriptor, Opened, Working, opening
 from rsdos.storage.directory import Form, open_at
 from rsdos.storage.mounts import is_local, is_prompt
-from rsdos.storage.permissions import inherit, make_directories
+from rsdos.storage.permissions import make_directories
 
 _WRITE = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 
 READ_BELOW = 1 << 18
 """Ranges shorter than this are read, not mapped: a ``pread`` of 256 KiB costs as much as a mapping and its faults."""
+
+if TYPE_CHECKING:
+    from rsdos.storage.local_append import LocalAppendFile, LocalNewFile
 
 _FOREIGN = re.compile(r"[^A-Za-z0-9_./-]")
 """Characters that no name of ours has. Names of files are joined by "/" to search many at once."""
@@ -162,96 +166,6 @@ class LazyView:
 
     def let_go(self, start: int, end: int) -> None:
         """Do nothing: the bytes would have to be read again."""
-
-
-class LocalAppendFile(Working):
-    """A file that its one writer has locked: see `AppendFile`. In a forked child it is closed."""
-
-    def __init__(self, path: str, *, new: bool) -> None:
-        self.path = path
-        super().__init__(iter(()))
-        try:
-            if new:
-                # Never reuse a file of a dead writer: it may have another name, in a copy in which it is a live pack.
-                _remove_left(path)
-                self.take(posix.opening_new(path))
-                inherit(path, self.fd)
-            else:
-                self.take(opening(path, _WRITE))
-            self._lock()
-        except BaseException:
-            if new and self.fd >= 0:
-                posix.remove(path)
-            self.end()
-            raise
-
-    def _lock(self) -> None:
-        """Lock the file itself. If its lock file was removed, a new lock file would not keep the next writer out."""
-        if not locks.try_lock(self.fd) or not os.path.samestat(os.fstat(self.fd), os.stat(self.path)):
-            raise Busy(self.path, "a writer whose lock file was removed")
-
-    @property
-    def is_open(self) -> bool:
-        return self.fd >= 0
-
-    def size(self) -> int:
-        return os.fstat(self.fd).st_size
-
-    def read(self, offset: int, length: int) -> bytes:
-        return posix.read_at(self.fd, offset, length)
-
-    def write(
-        self,
-        offset: int,
-        buffers: Sequence[BytesLike],
-        lengths: Iterable[int] | None = None,
-        each: Callable[[Sequence[BytesLike]], object] | None = None,
-    ) -> int:
-        return posix.write_many_at(self.fd, offset, buffers, lengths, each)
-
-    def cut(self, length: int) -> None:
-        os.ftruncate(self.fd, length)
-
-    def sync(self) -> None:
-        posix.sync_file(self.fd)
-
-    def remove(self) -> None:
-        posix.remove(self.path)
-
-    def end(self) -> None:
-        """Close the file and unlock it, even if a child between its fork and its exec has it open too."""
-        if self.fd >= 0:
-            try:
-                locks.unlock(self.fd)
-            finally:
-                self.close()
-
-
-class LocalNewFile(LocalAppendFile):
-    """A new file that no other process writes. It is not locked."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        Working.__init__(self, posix.opening_new(path))
-        inherit(path, self.fd)
-
-    def end(self) -> None:
-        self.close()
-
-
-def _remove_left(path: str) -> None:
-    """Remove a file of a dead writer. Raise `Busy` if the writer is alive."""
-    try:
-        file = Working(opening(path, _WRITE | os.O_NONBLOCK))
-    except FileNotFoundError:
-        return
-    except OSError:
-        posix.remove(path)  # A link, or a file that may not be written: no writer of ours made it.
-        return
-    with file as fd:
-        if not locks.try_lock(fd):
-            raise Busy(path, "a writer whose lock file was removed")
-        posix.remove(path)
 
 
 def _form_of_any(depth: int) -> Form:
@@ -405,9 +319,13 @@ class LocalStorage(Storage):
         posix.sync_directory(self.path(directory))
 
     def append(self, name: str, *, new: bool) -> LocalAppendFile:
+        from rsdos.storage.local_append import LocalAppendFile  # A program that only reads does not need it.
+
         return LocalAppendFile(self.path(name), new=new)
 
     def create(self, name: str) -> LocalNewFile:
+        from rsdos.storage.local_append import LocalNewFile
+
         return LocalNewFile(self.path(name))
 
     def lock(self, name: str, *, shared: bool = False, wait: bool = True) -> locks.Lock | None:
