@@ -6,6 +6,8 @@ ARGS ?=
 SHARE ?= 10
 MINUTES ?= 10
 CASES ?= 500
+RUNS ?= 50000
+WAYS ?= two
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,13 +19,22 @@ STAMP := $(VENV)/installed-$(HERE)
 PEERS := .venv-peers/installed-$(HERE)
 AIIDA := .venv-aiida/installed-$(HERE)
 BENCHED := .venv-aiida-bench/installed-$(HERE)
-PLOTS := $(VENV)/plots-$(HERE)
-NODES ?= 2000
+SITE := $(VENV)/site-$(HERE)
+DATASETS := .venv-datasets/installed-$(HERE)
+# boto3 and DVC, beside which containers on object storage are measured.
+REMOTE := .venv-remote/installed-$(HERE)
+# The libraries that the doors of rsdos.integrations are for. PyPI's torch brings gigabytes for graphics cards: the CPU's
+# build is taken where pip finds one, and else its tests are skipped.
+DOORS := .venv-doors/installed-$(HERE)
+# Those of the examples that CI runs: without torch, which is large, and AiiDA, which has an environment of its own.
+EXAMPLES := .venv-examples/installed-$(HERE)
+TORCH ?= torch==2.13.0+cpu
+NODES ?= 1500
 STAGES := lint unit aiida
 # Makes the environments of lowest and newest versions: pip cannot resolve to the lowest.
 UV := .venv-uv/bin/uv
 # The Pythons that those are made for: on the PATH, or pyenv's. A shim of pyenv may be there and not run.
-PYTHONS ?= $(shell for version in 3.11 3.12 3.13; do \
+PYTHONS ?= $(shell for version in 3.11 3.12 3.13 3.14; do \
     for python in python$$version $$(ls -d $$HOME/.pyenv/versions/$$version.*/bin/python3 2>/dev/null); do \
     "$$python" -c '' 2>/dev/null && command -v "$$python" && break; done; done)
 
@@ -35,24 +46,30 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 # One step after the other, also under `make -j`: the summary of pytest is in one piece.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format unit aiida test-lowest test-newest test-install crash damage interleave soak storm hostile bench bench-aiida bench-quick bench-scale bench-cold bench-profile bench-size visit walks clean
+.PHONY: help demo demo-remote test lint format unit aiida test-lowest test-newest test-install ceph ceph-stop crash damage interleave protocol soak storm hostile bench bench-aiida bench-quick bench-scale bench-cold bench-profile bench-size bench-datasets bench-datasets-quick bench-remote visit walks docs doors examples dist zipapp standalone changelog clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 demo: $(STAMP) ## set up if needed, and run the demonstration
 	@$(BIN)/python demo/run.py
+	@$(BIN)/python demo/datasets.py
+
+demo-remote: $(STAMP) ## push, lazy clone, three pushes at once and a kill, on a Ceph that is started for it (make ceph installs it)
+	@$(BIN)/python demo/remote.py
 
 # Each stage runs whatever became of those before it. A closing line says what became of all of them.
 test: ## set up if needed; all checks, then all tests
 	@failed=; for stage in $(STAGES); do $(MAKE) --no-print-directory $$stage || failed="$$failed $$stage"; done; \
 	echo "== stages: $(STAGES); failed:$${failed:- none}"; test -z "$$failed"
 
-lint: $(STAMP) ## ruff, mypy, the import contracts, and names: no circle of imports, no public name with two meanings
+lint: $(STAMP) ## ruff, codespell, mypy, the import contracts, and names: no circle of imports, no public name with two meanings
 	@echo "== ruff check"
 	@$(BIN)/python -m ruff check --quiet .
 	@echo "== ruff format --check"
 	@$(BIN)/python -m ruff format --check --quiet . || { echo "Not formatted: run 'make format'." >&2; exit 1; }
+	@echo "== codespell"
+	@$(BIN)/codespell
 	@echo "== mypy"
 	@$(BIN)/python -m mypy
 	@echo "== import contracts"
@@ -62,11 +79,27 @@ lint: $(STAMP) ## ruff, mypy, the import contracts, and names: no circle of impo
 
 unit: $(STAMP) $(PEERS) ## the tests alone; ARGS="-k pack -x" goes to pytest, WORKERS=0 runs in one process
 	@echo "== pytest"
-	@$(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses 8 $(ARGS)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses 8 --dist worksteal $(ARGS)
+
+# No virtual environment: it is there before anything is installed.
+ceph: ## start a Ceph of one node on loopback (10 s; as root, installs it from Debian), print how to reach it
+	@'$(PYTHON)' -m tests.ceph start
+
+ceph-stop: ## stop it and remove its data
+	@'$(PYTHON)' -m tests.ceph stop
 
 aiida: $(AIIDA) ## AiiDA on the drop-in, from end to end; NODES=300 for a shorter run
 	@echo "== AiiDA"
-	@.venv-aiida/bin/python tests/aiida/run.py --nodes $(NODES)
+	@.venv-aiida/bin/python -m tests.aiida.run --nodes $(NODES)
+
+doors: $(DOORS) ## each door of rsdos.integrations with its library: fsspec, zarr, torch, FUSE, git-annex
+	@echo "== doors"
+	@.venv-doors/bin/python -m pytest -q -n $(WORKERS) --maxprocesses 4 -o asyncio_mode=auto \
+	    -o asyncio_default_fixture_loop_scope=function tests/integrations tests/test_examples.py tests/test_tutorials.py $(ARGS)
+
+examples: $(EXAMPLES) ## the notebook and the other examples that need libraries; torch's is in `make doors`, AiiDA's in `make aiida`
+	@echo "== examples"
+	@.venv-examples/bin/python -m pytest -q -p no:cacheprovider tests/test_examples.py $(ARGS)
 
 test-lowest: $(UV) ## command line and codecs with the lowest versions allowed; PYTHONS="python3.11 …"
 	@UV=$(UV) ARGS="-n $(WORKERS) $(ARGS)" '$(PYTHON)' tests/install/versions.py lowest $(PYTHONS)
@@ -74,17 +107,21 @@ test-lowest: $(UV) ## command line and codecs with the lowest versions allowed; 
 test-newest: $(UV) ## the same with the newest
 	@UV=$(UV) ARGS="-n $(WORKERS) $(ARGS)" '$(PYTHON)' tests/install/versions.py newest $(PYTHONS)
 
-test-install: $(UV) ## rsdos and the drop-in by pip and uv, from checkout and wheels; AIIDA_CORE="2.8 2.9" beside those
-	@UV=$(UV) '$(PYTHON)' tests/install/run.py $(AIIDA_CORE)
+test-install: $(UV) ## by pip from the checkout, by uv from wheels, the wheel looked into; WAYS=all, or AIIDA_CORE="2.8 2.9"
+	@UV=$(UV) '$(PYTHON)' tests/install/run.py $(if $(filter all,$(WAYS)),all) $(AIIDA_CORE)
+	@UV=$(UV) '$(PYTHON)' tests/install/packages.py
 
 crash: $(STAMP) ## every operation broken off at every call, and power lost behind it (ten minutes); prints the counts
 	@$(BIN)/python -m tests.crash.run $(ARGS)
 
 damage: $(STAMP) ## more than 20,000 damaged containers of both versions; SHARE=1 takes all 240,000
-	@$(BIN)/python -m tests.crash.run --damage $(SHARE) rsdos 'rsdos, large batches' 'rsdos, version 1' $(ARGS)
+	@$(BIN)/python -m tests.crash.run --damage $(SHARE) rsdos 'rsdos, large batches' 'rsdos, pack tables' 'rsdos, snapshots' 'rsdos, version 1' $(ARGS)
 
 interleave: $(STAMP) ## all pairs of operations beside one another, call by call, 200 orders each; prints the counts
 	@$(BIN)/python -m tests.interleave.run $(ARGS)
+
+protocol: $(STAMP) ## the commits of version 3 in RUNS simulated runs, and twentieths of that of its mutants; prints the counts
+	@PYTHONHASHSEED=0 $(BIN)/python -m tests.protocol.run $(RUNS) $(ARGS)
 
 soak: $(STAMP) ## MINUTES of eight processes that do everything at once and are killed at random
 	@$(BIN)/python -m tests.crash.soak --minutes $(MINUTES) $(ARGS)
@@ -102,19 +139,31 @@ format: $(STAMP) ## put the sources in shape, and mend what ruff can mend safely
 bench-quick: $(STAMP) $(PEERS) ## side by side with its peers, small data, under two minutes
 	@$(BIN)/python -m benchmarks.run --level quick $(ARGS)
 
-bench: $(STAMP) $(PEERS) $(PLOTS) ## the whole suite, under twenty minutes; writes docs/performance.md
+bench: $(STAMP) $(PEERS) ## the whole suite, under twenty minutes; writes docs/performance.md
 	@$(BIN)/python -m benchmarks.run --level full --json docs/performance/full.json $(ARGS)
 	@$(BIN)/python -m benchmarks.page
 
 bench-cold: $(STAMP) ## reads that wait: caches dropped, and a medium of 2 ms a request (FUSE, root); prints a table
 	@$(BIN)/python -m benchmarks.cold $(ARGS)
+	@$(BIN)/python -m benchmarks.cold_index $(ARGS)
 
-bench-profile: $(STAMP) $(PLOTS) ## where the time goes, with Linux's perf; writes docs/performance.md
+bench-profile: $(STAMP) ## where the time goes, with Linux's perf; writes docs/performance.md
 	@$(BIN)/python -m benchmarks.profile --json docs/performance/profile.json $(ARGS)
 	@$(BIN)/python -m benchmarks.page
 
-bench-size: $(STAMP) $(PEERS) $(PLOTS) ## bytes on disk and rates, JSON to pictures, beside its peers, ten minutes; writes docs/performance.md
+bench-size: $(STAMP) $(PEERS) ## bytes on disk and rates, JSON to pictures, beside its peers, ten minutes; writes docs/performance.md
 	@$(BIN)/python -m benchmarks.size --level full --json docs/performance/size.json $(ARGS)
+	@$(BIN)/python -m benchmarks.page
+
+bench-datasets: $(STAMP) $(DATASETS) ## directories beside restic, borg, git, git-annex and DVC, half an hour; ARGS="--level million"; writes docs/performance.md
+	@$(BIN)/python -m benchmarks.datasets --level full --json docs/performance/datasets.json $(ARGS)
+	@$(BIN)/python -m benchmarks.page
+
+bench-datasets-quick: $(STAMP) $(DATASETS) ## the same with 5,000 files, two minutes; prints the tables
+	@$(BIN)/python -m benchmarks.datasets --level small $(ARGS)
+
+bench-remote: $(STAMP) $(REMOTE) ## object storage beside boto3, rclone and DVC on a Ceph of its own (make ceph installs it), ARGS="--level large"; writes docs/performance.md
+	@$(BIN)/python -m benchmarks.remote --level full --json docs/performance/remote.json $(ARGS)
 	@$(BIN)/python -m benchmarks.page
 
 visit: $(STAMP) $(PEERS) ## open, has, read, close as AiiDA does it, side by side with disk-objectstore
@@ -126,9 +175,27 @@ walks: $(STAMP) ## how many calls, and returns to a file that was left, six oper
 bench-aiida: $(STAMP) $(BENCHED) ## AiiDA's own calls, side by side with disk-objectstore; writes docs/aiida.md
 	@$(BIN)/python -m benchmarks.aiida_table $(ARGS)
 
-bench-scale: $(STAMP) $(PLOTS) ## 1 M and 10 M objects, as long as it takes; writes docs/performance.md
+bench-scale: $(STAMP) ## 1 M and 10 M objects, as long as it takes; writes docs/performance.md
 	@$(BIN)/python -m benchmarks.scale --json docs/performance/scale.json $(ARGS)
 	@$(BIN)/python -m benchmarks.page
+
+docs: $(SITE) ## the site in build/site: pages, commands and API, strictly
+	@$(BIN)/python packaging/site.py
+	@$(BIN)/zensical build --clean --strict
+
+dist: $(STAMP) $(UV) ## source distribution and wheel in dist/, looked into and tried on each Python of PYTHONS
+	@$(BIN)/python packaging/build.py dist
+	@UV=$(UV) $(BIN)/python tests/install/packages.py dist $(PYTHONS)
+
+zipapp: $(STAMP) ## one file in dist/ that runs wherever this version of Python is
+	@$(BIN)/python packaging/build.py zipapp
+
+standalone: $(STAMP) ## a program in dist/ that needs no Python, by PyInstaller
+	@$(BIN)/python packaging/build.py standalone
+
+changelog: ## move the files of changes/ into CHANGELOG.md as a release; VERSION=0.2.0
+	@test -n "$(VERSION)" || { echo "say which: make changelog VERSION=0.2.0" >&2; exit 1; }
+	@'$(PYTHON)' packaging/changelog.py '$(VERSION)'
 
 clean: ## remove .venv, caches and build products
 	rm -rf $(VENV) .venv-* .bench .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
@@ -156,6 +223,23 @@ $(PEERS): Makefile
 	@.venv-peers/bin/python -m pip install --quiet disk-objectstore==1.5.0 rsdos==0.1.1 lmdb==3.0.0
 	@touch $@
 
+$(DOORS): Makefile pyproject.toml
+	@echo "== setting up .venv-doors (once)"
+	@test -e $@ || '$(PYTHON)' -m venv --clear .venv-doors
+	@.venv-doors/bin/python -m pip install --quiet --editable '.[fsspec,fuse,upath,zarr]' \
+	    datasets duckdb hypothesis pandas pyarrow pytest pytest-asyncio pytest-xdist xarray
+	@.venv-doors/bin/python -m pip install --quiet '$(TORCH)' || \
+	    echo "$(TORCH) is not to be had: the tests of its door are skipped"
+	@touch $@
+
+# By uv, which links what it has unpacked: with pip it takes ten times as long.
+$(EXAMPLES): Makefile pyproject.toml $(UV)
+	@echo "== setting up .venv-examples (once)"
+	@$(UV) venv --quiet --clear --python '$(PYTHON)' .venv-examples
+	@$(UV) pip install --quiet --python .venv-examples --editable '.[zarr]' \
+	    hypothesis ipykernel nbclient pandas pytest xarray
+	@touch $@
+
 $(UV):
 	@echo "== setting up .venv-uv (once)"
 	@'$(PYTHON)' -m venv --clear .venv-uv
@@ -169,8 +253,22 @@ $(BENCHED): Makefile pyproject.toml $(UV)
 	@$(UV) pip install --quiet --python .venv-aiida-bench -r pyproject.toml
 	@touch $@
 
-$(PLOTS): $(STAMP)
-	@$(BIN)/python -m pip install --quiet --editable '.[bench]'
+$(SITE): $(STAMP)
+	@$(BIN)/python -m pip install --quiet --editable '.[site]'
+	@touch $@
+
+# DVC has an environment of its own; restic, borg and git-annex are taken from the system. Those that are not there are named.
+$(DATASETS): Makefile
+	@echo "== setting up .venv-datasets (once)"
+	@test -e $@ || '$(PYTHON)' -m venv --clear .venv-datasets
+	@.venv-datasets/bin/python -m pip install --quiet dvc==3.67.1 || echo "DVC cannot be had; the others are compared"
+	@touch $@
+
+$(REMOTE): Makefile
+	@echo "== setting up .venv-remote (once)"
+	@test -e $@ || '$(PYTHON)' -m venv --clear .venv-remote
+	@.venv-remote/bin/python -m pip install --quiet 'dvc[s3]==3.67.0' || echo "DVC cannot be had; the others are compared"
+	@.venv-remote/bin/python -m pip install --quiet "boto3==$$(.venv-remote/bin/python -c 'import botocore; print(botocore.__version__)' || echo 1.44)"
 	@touch $@
 
 # The drop-in is installed as a user does it; rsdos itself from the checkout as it is now.

@@ -1,4 +1,7 @@
-"""Write docs/performance.md from the JSON of the last runs: ``python -m benchmarks.page``. No figure is typed."""
+"""Write docs/performance.md, and the figures of docs/comparison.md, from the JSON of the last runs. No figure is typed.
+
+``python -m benchmarks.page``
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,14 @@ from itertools import islice
 from pathlib import Path
 
 from benchmarks.cases import BY_NAME, CASES, Case
+from benchmarks.comparison import BEGIN, END, figures_of
+from benchmarks.datasets import read_datasets
+from benchmarks.datasets_report import datasets_section
 from benchmarks.measure import ROOT
-from benchmarks.plots import PLOTS, draw
+from benchmarks.plots import FRONT, PLOTS, draw
 from benchmarks.profile import Profile, read_profiles
+from benchmarks.remote import read_remote
+from benchmarks.remote_report import remote_section
 from benchmarks.report import figure_text, rate_text, verdict
 from benchmarks.results import Results, read_results
 from benchmarks.scale import ScaleResults, read_scale
@@ -20,19 +28,24 @@ from benchmarks.size_report import size_section
 from benchmarks.targets import TARGETS
 
 _MIB = 1 << 20
-PAGE = ROOT / "docs" / "performance.md"
-FIGURES = ROOT / "docs" / "performance"
+PAGES = ROOT / "docs"
 _NOTES = Path(__file__).with_name("notes.md")
 
 
-def main() -> None:
-    """Write the page and its plots."""
-    results = read_results(FIGURES / "full.json")
-    scale = FIGURES / "scale.json"
-    PAGE.write_text("\n".join(_page(results, read_scale(scale) if scale.exists() else None)) + "\n")
+def main(pages: Path = PAGES) -> None:
+    """Write docs/performance.md and its plots, and the figures of docs/comparison.md."""
+    figures = pages / "performance"
+    results = read_results(figures / "full.json")
+    scale = figures / "scale.json"
+    lines = _page(figures, results, read_scale(scale) if scale.exists() else None)
+    (pages / "performance.md").write_text("\n".join(lines) + "\n")
+    draw(FRONT, results, figures)
+    before, _, rest = (pages / "comparison.md").read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
+    (pages / "comparison.md").write_text(before + BEGIN + "\n" + "\n".join(figures_of(figures)) + "\n" + END + after)
 
 
-def _page(results: Results, scale: ScaleResults | None) -> Iterator[str]:
+def _page(figures: Path, results: Results, scale: ScaleResults | None) -> Iterator[str]:
     yield "# Performance\n"
     yield "<!-- Written by `make bench` (benchmarks/page.py) from docs/performance/*.json. Do not edit. -->\n"
     yield (
@@ -46,14 +59,14 @@ def _page(results: Results, scale: ScaleResults | None) -> Iterator[str]:
     yield "\n## What it must show\n"
     yield from _targets(results, scale)
     yield _NOTES.read_text()
-    profiles = FIGURES / "profile.json"
+    profiles = figures / "profile.json"
     if profiles.exists():
         yield from _profiles(read_profiles(profiles))
     yield "## Plots\n"
     for plot in PLOTS:
-        path = draw(plot, results, FIGURES)
+        path = draw(plot, results, figures)
         if path:
-            yield f"![{plot.title}]({path.relative_to(PAGE.parent)})\n"
+            yield f"![{plot.title}]({path.relative_to(figures.parent)})\n"
     yield "## Who syncs\n"
     yield from (f"- {side_class(side).title}: {side_class(side).syncs}." for side in NAMES)
     yield "\n## All cases\n"
@@ -62,9 +75,15 @@ def _page(results: Results, scale: ScaleResults | None) -> Iterator[str]:
             yield from _case(results, case)
     if scale:
         yield from _scale(scale)
-    sizes = FIGURES / "size.json"
+    sizes = figures / "size.json"
     if sizes.exists():
         yield from size_section(read_sizes(sizes))
+    datasets = figures / "datasets.json"
+    if datasets.exists():
+        yield from datasets_section(read_datasets(datasets))
+    remote = figures / "remote.json"
+    if remote.exists():
+        yield from remote_section(read_remote(remote))
 
 
 def _targets(results: Results, scale: ScaleResults | None) -> Iterator[str]:

@@ -1,43 +1,61 @@
-"""The plots of docs/performance.md."""
+"""The plots of the pages: bars in SVG, with text that is read on a light and on a dark page, and on a phone."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import log10
 from pathlib import Path
-from typing import Any
-
-import matplotlib as mpl
-from matplotlib.figure import Figure
+from xml.sax.saxutils import escape
 
 from benchmarks.cases import BY_NAME
 from benchmarks.report import rate_text
 from benchmarks.results import Results
 from benchmarks.sides import NAMES, side_class
 
-# Text stays text, and the same figures make the same file.
-mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "rsdos", "font.size": 8})
-
 _COLOURS = {
-    "ours": "#d95f02",
-    "ours-v1": "#fdae6b",
-    "rsdos-0.1": "#7570b3",
-    "dos": "#1b9e77",
-    "floor": "#bdbdbd",
-    "lmdb": "#66a5d3",
-    "sqlite": "#a6cee3",
-    "files": "#e0c98f",
-    "git": "#cab2d6",
+    "ours": "#d9730d",
+    "ours-v1": "#e9a86a",
+    "rsdos-0.1": "#8b7fc4",
+    "dos": "#2a9d78",
+    "floor": "#9aa0a6",
+    "lmdb": "#4f93c0",
+    "sqlite": "#7fb3cf",
+    "files": "#bfa15a",
+    "git": "#a98cc2",
 }
+_TEXT = "#76808c"
+"""4 to 1 against white as well as against the pages of dark mode. A picture cannot know which of them is shown: the
+switch of a page does not reach into it."""
+
+_WIDTH, _BAR_FROM, _BAR_TO, _HEAD, _ROW = 520, 160, 440, 44, 20
+"""Points. On a phone a picture has two thirds of this, and its text of 13 points is 9 points high."""
+
+Scale = Callable[[float, float, float], float]
+"""The share of the longest bar that a rate gets, from the rate, the least and the most of all."""
+
+
+def linear(rate: float, _least: float, most: float) -> float:
+    """Return a length that is in proportion."""
+    return rate / most
+
+
+def logarithmic(rate: float, least: float, most: float) -> float:
+    """Return a length in which a factor is a distance. The least rate has a twentieth."""
+    return 0.05 + 0.95 * (log10(rate / least) / log10(most / least) if most > least else 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """Some cases side by side."""
+    """Some cases, one below the other: of ``sides`` those that ran."""
 
     name: str
     title: str
     cases: tuple[str, ...]
+    sides: tuple[str, ...] = NAMES
+    headings: tuple[str, ...] = ()
+    """What is above each case, instead of its title."""
+    scale: Scale = logarithmic
 
 
 PLOTS = (
@@ -47,47 +65,63 @@ PLOTS = (
     Plot("loose", "Loose 1 KB objects", ("insert-loose", "insert-loose-full", "insert-many-loose", "pack")),
     Plot("streams", "One large stream", ("stream-in", "stream-in-zstd", "stream-out", "stream-out-zstd")),
 )  # fmt: skip
+"""Those of docs/performance.md."""
+
+FRONT = Plot(
+    "speed",
+    "Objects of 1 KB a second",
+    ("insert-raw-full", "extract-many", "extract-packed"),
+    ("ours", "lmdb", "git", "dos", "sqlite", "files"),
+    ("stored in one call, synced", "read in one call, random order", "read one by one, random order"),
+    linear,
+)
+"""That of README.md."""
 
 
 def draw(plot: Plot, results: Results, directory: Path) -> Path | None:
     """Write one plot as SVG; None when nothing of it was measured."""
-    cases = [case for case in plot.cases if case in results.samples]
+    cases = [case for case in plot.cases if any(results.of(case, side) for side in plot.sides)]
     if not cases:
         return None
-    sides = [side for side in NAMES if any(results.of(case, side) for case in cases)]
-    figure = Figure(figsize=(7.2, 0.6 + sum(0.17 * (len(results.sides(case)) + 1.5) for case in cases)))
-    axes = figure.subplots()
-    ticks = _bars(axes, cases, sides, results)
-    axes.set_xscale("log")
-    axes.set_yticks([at for at, _ in ticks], [title for _, title in ticks])
-    axes.invert_yaxis()
-    axes.margins(x=0.25)
-    axes.set_xlabel(f"{BY_NAME[cases[0]].unit} a second, logarithmic; longer is better")
-    axes.set_title(plot.title, loc="left", fontsize=10)
-    axes.spines[["top", "right"]].set_visible(False)
+    body = list(_body(plot, cases, results))
+    height = _HEAD + _ROW * (len(body) - 1)
+    lines = (line.format(y=_HEAD + _ROW * row, middle=_HEAD + _ROW * row + 14) for row, line in enumerate(body))
+    unit = "longer is better" + (", logarithmic" if plot.scale is logarithmic else "")
     path = directory / f"{plot.name}.svg"
     directory.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
+    path.write_text(
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" viewBox="0 0 {_WIDTH} {height}" '
+        f'font-family="system-ui, -apple-system, \'Segoe UI\', sans-serif" font-size="13" fill="{_TEXT}">\n'
+        f"<title>{escape(plot.title)}; {unit}</title>\n"
+        f'<text x="0" y="16" font-weight="600">{escape(plot.title)}</text><text x="0" y="34">{unit}</text>\n'
+        + "\n".join(lines)
+        + "\n</svg>\n"
+    )
     return path
 
 
-def _bars(axes: Any, cases: Sequence[str], sides: Sequence[str], results: Results) -> list[tuple[float, str]]:
-    """Draw the bars; returns where each case's title goes."""
-    ticks = []
-    at = 0.0
-    for name in cases:
-        begin = at
-        for side in sides:
-            rate = results.rate(name, side)
-            if rate:
-                axes.barh(at, rate, color=_COLOURS[side], height=0.9)
-                label = f"{side_class(side).title}: {rate_text(rate, BY_NAME[name])}"
-                axes.annotate(label, (rate, at), xytext=(3, 0), textcoords="offset points", va="center", fontsize=6.5)
-                at += 1
-        ticks.append(((begin + at - 1) / 2, _folded(BY_NAME[name].title)))
-        at += 1
-    return ticks
+def _body(plot: Plot, cases: Sequence[str], results: Results) -> Iterator[str]:
+    """Yield a row each: titles of cases, bars, and space."""
+    rates = {
+        (case, side): rate for case in cases for side in plot.sides if (rate := results.rate(case, side)) is not None
+    }
+    least, most = min(rates.values()), max(rates.values())
+    headings = dict(zip(plot.cases, plot.headings, strict=False))
+    for case in cases:
+        heading = headings.get(case, BY_NAME[case].title)
+        yield f'<text x="{_BAR_FROM}" y="{{middle}}" font-weight="600">{escape(heading)}</text>'
+        for side in plot.sides:
+            if (case, side) in rates:
+                length = (_BAR_TO - _BAR_FROM) * plot.scale(rates[case, side], least, most)
+                yield _bar(side, length, rate_text(rates[case, side], BY_NAME[case]))
+        yield ""
 
 
-def _folded(title: str) -> str:
-    return title.replace(", ", ",\n").replace(" to packs", "\nto packs")
+def _bar(side: str, length: float, label: str) -> str:
+    weight = ' font-weight="600"' if side == "ours" else ""
+    return (
+        f'<text x="{_BAR_FROM - 8}" y="{{middle}}" text-anchor="end"{weight}>{escape(side_class(side).title)}</text>'
+        f'<rect x="{_BAR_FROM}" y="{{y}}" width="{max(length, 1):.1f}" height="{_ROW - 3}" rx="2" '
+        f'fill="{_COLOURS[side]}"/>'
+        f'<text x="{_BAR_FROM + max(length, 1) + 6:.1f}" y="{{middle}}"{weight}>{label}</text>'
+    )

@@ -1,18 +1,25 @@
 #!/usr/bin/env python3
-"""Get every object out of an rsdos container (version 2) when rsdos itself is gone.
+"""Get every object out of an rsdos container (version 2 or 3) when rsdos itself is gone.
 
     python rescue.py CONTAINER list
     python rescue.py CONTAINER extract DEST [KEY ...]
+    python rescue.py CONTAINER refs
+    python rescue.py CONTAINER restore REF DEST
 
 `list` prints one line for each stored copy of an object: key, size in bytes, codec, pack, offset. `extract` writes the
 objects (all, or those with the given keys) to DEST/ab/abcdef..., named by their keys. It can be interrupted and called
-again. Nothing in the container is changed. The exit code is 0 if every object that was found came out; 1 if not, and
-standard error lists the others; 2 for a wrong command line.
+again. `refs` prints one line for each version of a snapshot and each tag: name, key of the snapshot, time. `restore`
+writes the files of one snapshot by their names to DEST, which must be empty or missing; REF is NAME (its newest
+version), NAME@3, a tag, or the key of a snapshot. Nothing in the container is changed. The exit code is 0 if everything
+that was found came out; 1 if not, and standard error lists the others; 2 for a wrong command line.
 
 This file needs only Python 3.8 or newer. Objects that are compressed with zstd also need one of the modules
 compression.zstd (Python 3.14), backports.zstd, zstandard or pyzstd, or the program `zstd`.
 
 This is how it works, and all that you need to know. The whole format is in format.md, beside this file.
+
+A container of version 3 is in a bucket of an object store: copy all of it to a directory first. Its packs are in
+`packs/`, with 16 random digits more in their names, and are read as those of version 2; nothing else is needed.
 
 A container is a directory. Its objects are byte strings; an object's **key** is the SHA-256 of its bytes, in hex. It
 is either in a **pack**, `packed/0000000001.pack` and so on, or **loose**, `loose/ab/cdef...`, a file of its own. The
@@ -30,13 +37,20 @@ All numbers are little-endian and unsigned. **Size** is the raw bytes of an obje
 Small zstd objects may need a **dictionary**, which is among the stored bytes of the same pack, twice. The table of
 contents of the batch that brought it there has its place and its SHA-256. The dictionaries of a pack are numbered from
 0; an object of the codec 16 + k needs number k.
+
+A **snapshot** is a directory that was saved. Snapshots, their trees and their names are objects as well, in packs of
+the kind 2 (byte 40 of the header). The newest **refs document**, a line of JSON with the highest `number`, has the
+names. A snapshot is a line of JSON, too, and has the key of its tree's root **page**. A page has the names of files
+with the keys of their contents, or the keys of pages.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -47,13 +61,17 @@ from typing import Any, BinaryIO, NamedTuple
 
 ALIGNMENT = 4096
 FRAME_SIZE = 1 << 20  # objects larger than this are stored in frames of this size
-BLOCK_SIZE = 1 << 16  # of a segment, each with a CRC-32
+FORMS = {2: (64, 1 << 16), 4: (4096, 1 << 14)}  # of segments by version: where columns begin, bytes with a CRC-32 each
 RAW, ZLIB, ZSTD, MIXED = 0, 1, 2, 3  # the codecs
 CODEC_NAMES = {RAW: "raw", ZLIB: "zlib", ZSTD: "zstd", MIXED: "mixed"}
 DICTIONARY = 16  # the codec of a zstd object that needs dictionary 0 of its pack; the next needs 1, and so on
 FRAMED, TOMBSTONE = 1, 2  # the flags of a record
 
-PACK_HEADER = struct.Struct("<8sH6x16sQ8x")  # magic, version, container id, pack id; then 16 bytes of SHA-256
+TREES = 2  # the kind of packs of pages, snapshots and refs documents
+FILE, EXECUTABLE, LINK, DIRECTORY = 0, 1, 2, 3  # the kinds of entries of a tree
+TIMES, MODES = 1, 2  # the attributes of a tree
+
+PACK_HEADER = struct.Struct("<8sH6x16sQB7x")  # magic, version, container id, pack id, kind; then 16 bytes of SHA-256
 FOOTER = struct.Struct("<8sHHIQQQQ")  # magic, version, 0, entries, batch, segment, its length, last footer; SHA-256
 SEGMENT_HEADER = struct.Struct("<8sHHIQQIII4x")  # magic, version, 0, block size or length of the zlib stream, entries,
 # tombstones, CRC, dictionaries, number of the first; then 16 bytes of SHA-256
@@ -102,6 +120,7 @@ class Pack(NamedTuple):
     path: str
     pack_id: int
     container_id: bytes
+    kind: int  # TREES where the header is damaged: it may be one
 
 
 def read_at(file: BinaryIO, offset: int, length: int) -> bytes:
@@ -122,9 +141,15 @@ def read_at(file: BinaryIO, offset: int, length: int) -> bytes:
 # --- packs and batches ------------------------------------------------------------------------------------------------
 
 
+def directory_of_packs(container: str) -> str:
+    """Return packed/ of version 2 or, where that is missing, packs/ of version 3."""
+    packed, packs = (os.path.join(container, name) for name in ("packed", "packs"))
+    return packs if os.path.isdir(packs) and not os.path.isdir(packed) else packed
+
+
 def find_packs(container: str, problems: list[str]) -> list[Pack]:
     """Return every file of packed/ that begins like a pack, or is named like one, in the order of their ids."""
-    directory = os.path.join(container, "packed")
+    directory = directory_of_packs(container)
     packs, headless = [], []
     for name in sorted(os.listdir(directory)):
         path = os.path.join(directory, name)
@@ -136,11 +161,11 @@ def find_packs(container: str, problems: list[str]) -> list[Pack]:
         except OSError as error:
             problems.append(f"{path}: {error.strerror}")
             continue
-        named = re.fullmatch(r"(\d{10})\.pack", name)
+        named = re.fullmatch(r"(\d{10})(-[0-9a-f]{16})?\.pack", name)
         if head[:8] == b"RSDOSPAK" and hashlib.sha256(head[:48]).digest()[:16] == head[48:]:
-            _, version, container_id, pack_id = PACK_HEADER.unpack(head[:48])
+            _, version, container_id, pack_id, kind = PACK_HEADER.unpack(head[:48])
             if version == 2:
-                packs.append(Pack(path, pack_id, container_id))
+                packs.append(Pack(path, pack_id, container_id, kind))
             else:
                 problems.append(f"{path}: a pack of version {version}, this program knows version 2")
         elif named:
@@ -152,7 +177,7 @@ def find_packs(container: str, problems: list[str]) -> list[Pack]:
             problems.append(f"{path}: the header is damaged, and so is all else that tells the id of the container")
         else:
             print(f"note: {path}: the header is damaged; going by the name", file=sys.stderr)
-            packs.append(Pack(path, pack_id, container_id))
+            packs.append(Pack(path, pack_id, container_id, TREES))
     return sorted(packs, key=lambda pack: pack.pack_id)
 
 
@@ -222,7 +247,8 @@ def find_segments(file: BinaryIO, start: int, end: int) -> Iterator[Batch]:
 #
 # A segment of n entries (version 2): header (64 bytes); n times the first 8 key bytes, as a number; n times the rest of
 # the entry (58 bytes); and a CRC-32 for each 65536 bytes of the two columns. Where such a block is damaged its entries
-# are tried nevertheless: the SHA-256 of the object decides in the end.
+# are tried nevertheless: the SHA-256 of the object decides in the end. A large one in a file of the index (version 4)
+# has its columns from byte 4096 on, a CRC-32 for each 16384 bytes, and more behind them, which is not needed here.
 #
 # A compact one (version 3): header (64 bytes); n keys; n CRCs; a zlib stream of the other columns, one after another,
 # of each the first bytes of all entries, then the second bytes, and so on; and 56 bytes for each dictionary. In the
@@ -249,12 +275,13 @@ def read_header(head: bytes) -> Table | None:
     if version == 3:
         length = 64 + 36 * entries + stream + PLACE.size * dictionaries
         return Table(version, entries, length, stream, crc, dictionaries, first)
-    return Table(version, entries, segment_length(entries), 0, crc, 0, 0) if version == 2 else None
+    return Table(version, entries, segment_length(entries, version), 0, crc, 0, 0) if version in FORMS else None
 
 
-def segment_length(entries: int) -> int:
-    """Bytes in a segment that is not compact."""
-    return 64 + 66 * entries + 4 * -(-66 * entries // BLOCK_SIZE)
+def segment_length(entries: int, version: int = 2) -> int:
+    """Bytes in a segment that is not compact, up to the end of its CRCs."""
+    start, block_size = FORMS[version]
+    return start + 66 * entries + 4 * -(-66 * entries // block_size)
 
 
 def read_table(file: BinaryIO, pack: Pack, batch: Batch) -> list[Record]:
@@ -316,7 +343,8 @@ def read_index(pack: Pack, batch: Batch) -> list[Record]:
             try:
                 with open(os.path.join(directory, name), "rb") as file:
                     table = read_header(read_at(file, 0, 64))
-                    records = read_segment(file, Batch(0, 0, table.length, table.entries, False)) if table else []
+                    place = Batch(0, 0, table.length, table.entries, False) if table else None
+                    records = read_segment(file, place, table.version) if table and table.version in FORMS else []
             except (Damaged, OSError):
                 continue
             for record in records:
@@ -326,14 +354,15 @@ def read_index(pack: Pack, batch: Batch) -> list[Record]:
     return sorted(found.values(), key=lambda record: record.offset)
 
 
-def read_segment(file: BinaryIO, batch: Batch) -> list[Record]:
+def read_segment(file: BinaryIO, batch: Batch, version: int = 2) -> list[Record]:
     """The records of a segment that is not compact."""
     n = batch.entries
-    data = read_at(file, batch.segment, segment_length(n))
-    columns, table = data[64 : 64 + 66 * n], data[64 + 66 * n :]
+    start, block_size = FORMS[version]
+    data = read_at(file, batch.segment, segment_length(n, version))
+    columns, table = data[start : start + 66 * n], data[start + 66 * n :]
     sound = []
     for block in range(len(table) // 4):
-        crc = zlib.crc32(columns[block * BLOCK_SIZE : (block + 1) * BLOCK_SIZE])
+        crc = zlib.crc32(columns[block * block_size : (block + 1) * block_size])
         sound.append(table[4 * block : 4 * block + 4] == struct.pack("<I", crc))
     records = []
     for i in range(n):
@@ -343,7 +372,7 @@ def read_segment(file: BinaryIO, batch: Batch) -> list[Record]:
         digest = prefix.to_bytes(8, "big") + tail
         # The CRC is that of the stored bytes, XORed with the first 4 key bytes.
         crc ^= prefix >> 32
-        checked = sound[first // BLOCK_SIZE] and sound[rest // BLOCK_SIZE] and sound[(rest + 57) // BLOCK_SIZE]
+        checked = sound[first // block_size] and sound[rest // block_size] and sound[(rest + 57) // block_size]
         records.append(Record(digest, offset, length, size, pack_id, crc, codec, flags, checked))
     return sorted(records, key=lambda record: record.offset)
 
@@ -365,12 +394,10 @@ def read_batch(file: BinaryIO, pack: Pack, batch: Batch) -> list[Record]:
 class Dictionaries:
     """The dictionaries of all packs. One counts only if its bytes have the SHA-256 that names it."""
 
-    def __init__(self) -> None:
+    def __init__(self, packs: list[Pack]) -> None:
+        """Read what the tables of contents name. A table whose header is damaged names none."""
         self._found: dict[bytes, bytes] = {}  # by their SHA-256
         self._numbers: dict[tuple[int, int], bytes] = {}  # by pack id and number
-
-    def collect(self, packs: list[Pack]) -> None:
-        """Read what the tables of contents name. A table whose header is damaged names none."""
         for pack in packs:
             try:
                 with open(pack.path, "rb") as file:
@@ -773,15 +800,24 @@ def list_all(container: str, problems: list[str]) -> None:
 def extract_all(container: str, destination: str, keys: list[str], problems: list[str]) -> None:
     """Write every object, or those with the keys given, to a directory."""
     packs = find_packs(container, problems)
-    dictionaries = Dictionaries()
-    dictionaries.collect(packs)
-    extraction = Extraction(destination, keys, dictionaries)
-    dead = find_tombstones(packs)
+    extraction = Extraction(destination, keys, Dictionaries(packs))
+    extract_packed(packs, find_tombstones(packs), extraction, problems)
+    extract_loose(container, extraction, problems)
+    problems += extraction.problems()
+    print(f"{extraction.count} objects written to {destination}", file=sys.stderr)
+
+
+def extract_packed(
+    packs: list[Pack], dead: set[tuple[bytes, int, int]], extraction: Extraction, problems: list[str]
+) -> None:
     for found in walk(packs, problems):
         for record in found.records:
             if is_live(record, dead):
                 extraction.take(found.file, record, f"pack {found.pack.pack_id}, byte {record.offset}")
         extraction.flush()
+
+
+def extract_loose(container: str, extraction: Extraction, problems: list[str]) -> None:
     for path, key, codec in find_loose(container):
         try:
             with open(path, "rb") as file:
@@ -789,34 +825,270 @@ def extract_all(container: str, destination: str, keys: list[str], problems: lis
         except (Damaged, OSError) as error:
             problems.append(f"{path}: {error}")
     extraction.flush()
-    problems += extraction.problems()
-    print(f"{extraction.count} objects written to {destination}", file=sys.stderr)
+
+
+# --- snapshots --------------------------------------------------------------------------------------------------------
+#
+# A leaf page: header; for each directory, how many entries it has, and the length of its path; the paths; of each entry
+# the kind, the length of the name; the names; of each entry the size; of each file the key of its content; of each link
+# the length of its target; the targets; the times of change and the modes, if the tree has them. An inner page: header;
+# of each child the lengths of the directory and of the name of its last entry; these directories and names; of each
+# child its entries and the bytes of its files; and its key.
+
+
+class Entry(NamedTuple):
+    """A name of a snapshot."""
+
+    path: bytes
+    kind: int
+    key: str  # of a file
+    target: bytes  # of a link
+    mtime: int | None
+    mode: int | None
+
+
+class Columns:
+    """Reads one column of a page after another."""
+
+    def __init__(self, page: bytes) -> None:
+        self._page = page
+        self._at = 0
+
+    def take(self, length: int) -> bytes:
+        self._at += length
+        if self._at > len(self._page):
+            raise Damaged("a page is shorter than its counts say")
+        return self._page[self._at - length : self._at]
+
+    def numbers(self, form: str, count: int) -> tuple[int, ...]:
+        return struct.unpack(f"<{count}{form}", self.take(count * struct.calcsize("<" + form)))
+
+    def each(self, lengths: Iterable[int]) -> list[bytes]:
+        return [self.take(length) for length in lengths]
+
+
+def read_page(page: bytes) -> tuple[list[str], list[Entry]]:
+    """Return the keys of the pages below a page, or its entries."""
+    columns = Columns(page)
+    magic, version, level, attributes, _, n, d = struct.unpack("<4s4BII", columns.take(16))
+    if magic != b"RSTR" or version != 1:
+        raise Damaged("it is no page of version 1")
+    if level:
+        lengths = [*columns.numbers("H", n), *columns.numbers("B", n)]
+        columns.each([*lengths, 16 * n])  # what is said of the children, but for their keys
+        return [key.hex() for key in columns.each([32] * n)], []
+    counts = columns.numbers("I", d)
+    directories = columns.each(columns.numbers("H", d))
+    kinds = columns.take(n)
+    names = columns.each(columns.numbers("B", n))
+    columns.take(8 * n)  # sizes
+    keys = iter(columns.each([32] * (kinds.count(FILE) + kinds.count(EXECUTABLE))))
+    targets = iter(columns.each(columns.numbers("H", kinds.count(LINK))))
+    mtimes = columns.numbers("q", n) if attributes & TIMES else [None] * n
+    modes = columns.numbers("H", n) if attributes & MODES else [None] * n
+    if sum(counts) != n:
+        raise Damaged("a page has other entries than its directories")
+    entries = []
+    of_entries = [directory for directory, count in zip(directories, counts) for _ in range(count)]  # noqa: B905
+    for directory, name, kind, mtime, mode in zip(of_entries, names, kinds, mtimes, modes):  # noqa: B905
+        path = directory + b"/" + name if directory else name
+        if any(part in (b"", b".", b"..") for part in path.split(b"/")) or b"/" in name or b"\0" in path:
+            raise Damaged(f"a page has the path {path!r}")
+        key = next(keys).hex() if kind in (FILE, EXECUTABLE) else ""
+        entries.append(Entry(path, kind, key, next(targets) if kind == LINK else b"", mtime, mode))
+    return [], entries
+
+
+class Snapshots:
+    """The snapshots of a container. Their pages, and what is restored, are extracted to a directory first."""
+
+    def __init__(self, container: str, directory: str, problems: list[str]) -> None:
+        self._container = container
+        self._problems = problems
+        self._packs = find_packs(container, problems)
+        self._dead = find_tombstones(self._packs)
+        self._extraction = Extraction(directory, (), Dictionaries(self._packs))
+        trees = [pack for pack in self._packs if pack.kind == TREES]
+        extract_packed(trees, self._dead, self._extraction, problems)
+        self.damaged = self._extraction.problems()
+        """Lines about pages, snapshots and refs documents that did not come out."""
+
+    def read(self, key: str) -> bytes:
+        with open(self.path(key), "rb") as file:
+            return file.read()
+
+    def path(self, key: str) -> str:
+        """Return the file with an object. Raise Damaged if there is none."""
+        path = self._extraction.path(key)
+        if not os.path.exists(path):
+            raise Damaged(self._extraction.failed.get(key, f"object {key}: not found"))
+        return path
+
+    def extract(self, keys: Iterable[str]) -> None:
+        """Get objects out of all packs and loose files. What does not come out is missed by `read`."""
+        wanted = {key for key in keys if not os.path.exists(self._extraction.path(key))}
+        if wanted:
+            self._extraction.wanted = wanted
+            extract_packed(self._packs, self._dead, self._extraction, self._problems)
+            extract_loose(self._container, self._extraction, self._problems)
+
+    def refs(self) -> list[tuple[str, str, str]]:
+        """Return name, key and time of each version and each tag, by the newest refs document that is whole."""
+        ids = {pack.container_id.hex() for pack in self._packs}
+        newest: list[dict[str, Any]] = []
+        for document in self._documents():
+            if document.get("container_id") in ids:
+                number = newest[0]["number"] if newest else -1
+                if document["number"] >= number:
+                    # Two of one number: one writer was outrun, and died. Both have names that somebody may want.
+                    newest = [*(newest if document["number"] == number else []), document]
+        found = set()
+        for document in newest:
+            found |= {(tag, snapshot, "") for tag, snapshot in document["tags"].items()}
+            for name, branch in document["branches"].items():
+                found |= {(f"{name}@{number}", snapshot, time) for number, snapshot, time in branch["versions"]}
+        return sorted(found, key=lambda row: [part.zfill(20) if part.isdigit() else part for part in row[0].split("@")])
+
+    def _documents(self) -> Iterator[dict[str, Any]]:
+        for directory, _, names in os.walk(self._extraction.destination):
+            for name in names:
+                with open(os.path.join(directory, name), "rb") as file:
+                    data = file.read(1 << 26) if file.read(1) == b"{" else b""
+                if b'"type":"rsdos refs"' in data:
+                    yield json.loads(b"{" + data)
+
+    def find(self, ref: str) -> str:
+        """Return the key of the snapshot that a name, a version, a tag or a key stands for. Raise Damaged."""
+        if KEY(ref):
+            return ref
+        if self.damaged:
+            print(f"note: {len(self.damaged)} pages or lists of names are damaged: names may be old", file=sys.stderr)
+        found = [key for name, key, _ in self.refs() if name == ref or name.rpartition("@")[0] == ref]
+        if not found:
+            raise Damaged(f"{ref}: no snapshot has this name")
+        return found[-1]
+
+    def entries(self, snapshot: str) -> list[Entry]:
+        """Return all entries of a snapshot, as far as its pages are whole."""
+        self.extract([snapshot])
+        entries: list[Entry] = []
+        pages = [json.loads(self.read(snapshot))["tree"]]
+        while pages:
+            self.extract(pages)
+            below = []
+            for page in pages:
+                try:
+                    keys, some = read_page(self.read(page))
+                except Damaged as error:
+                    self._problems.append(f"a part of the tree is lost: {error}")
+                else:
+                    below += keys
+                    entries += some
+            pages = below
+        return entries
+
+
+def list_refs(container: str, problems: list[str]) -> None:
+    """Print a line for each version and each tag."""
+    with tempfile.TemporaryDirectory() as directory:
+        snapshots = Snapshots(container, directory, problems)
+        for name, key, time in snapshots.refs():
+            print(name, key, time or "tag")
+        problems += snapshots.damaged
+    sys.stdout.flush()
+
+
+def restore(container: str, ref: str, destination: str, problems: list[str]) -> None:
+    """Write the files of a snapshot to a directory: directories and files first, links last."""
+    if os.path.isdir(destination) and os.listdir(destination):
+        problems.append(f"{destination}: it is not empty")
+        return
+    os.makedirs(destination, exist_ok=True)
+    count = 0
+    with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(destination))) as directory:
+        snapshots = Snapshots(container, directory, problems)
+        try:
+            entries = snapshots.entries(snapshots.find(ref))
+        except Damaged as error:
+            problems.append(str(error))
+            return
+        links = {entry.path for entry in entries if entry.kind == LINK}
+        snapshots.extract(entry.key for entry in entries if entry.key)
+        for entry in sorted(entries, key=lambda entry: (entry.kind == LINK, entry.path)):
+            try:
+                if not links.isdisjoint(above(entry.path)):
+                    raise Damaged("it is below a link")
+                write_entry(snapshots, entry, os.path.join(os.fsencode(destination), entry.path))
+                count += 1
+            except (Damaged, OSError) as error:
+                problems.append(f"{os.fsdecode(entry.path)}: {error}")
+    # Behind all that is written into them.
+    for entry in sorted(entries, key=lambda entry: entry.path, reverse=True):
+        path = os.path.join(os.fsencode(destination), entry.path)
+        if entry.kind == DIRECTORY and os.path.isdir(path):
+            set_attributes(entry, path)
+    print(f"{count} files, links and directories written to {destination}", file=sys.stderr)
+
+
+def above(path: bytes) -> Iterator[bytes]:
+    """Yield the directories that a path is in."""
+    while b"/" in path:
+        path = path.rpartition(b"/")[0]
+        yield path
+
+
+def write_entry(snapshots: Snapshots, entry: Entry, path: bytes) -> None:
+    os.makedirs(path if entry.kind == DIRECTORY else os.path.dirname(path), exist_ok=True)
+    if entry.kind == LINK:
+        os.symlink(entry.target, path)
+    elif entry.kind != DIRECTORY:
+        with open(snapshots.path(entry.key), "rb") as source, open(path, "xb") as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+        if entry.kind == EXECUTABLE:
+            os.chmod(path, os.stat(path).st_mode | 0o111)
+        set_attributes(entry, path)
+
+
+def set_attributes(entry: Entry, path: bytes) -> None:
+    if entry.mode is not None:
+        os.chmod(path, entry.mode & 0o777)
+    if entry.mtime is not None:
+        os.utime(path, ns=(entry.mtime, entry.mtime))
+
+
+COMMANDS = {
+    "list": (0, 0),
+    "extract": (1, sys.maxsize),
+    "refs": (0, 0),
+    "restore": (2, 2),
+}  # with the fewest and the most arguments
 
 
 def main(arguments: list[str]) -> int:
-    container, command, rest = arguments[:1], arguments[1:2], arguments[2:]
-    is_list = command == ["list"] and not rest
-    is_extract = command == ["extract"] and len(rest) > 0 and all(map(KEY, rest[1:]))
-    if not is_list and not is_extract:
+    command, rest = arguments[1:2], arguments[2:]
+    fewest, most = COMMANDS.get("".join(command), (1, 0))
+    if not fewest <= len(rest) <= most or (command == ["extract"] and not all(map(KEY, rest[1:]))):
         print((__doc__ or "").split("\n\n")[1], file=sys.stderr)
         return 2
-    return rescue(container[0], rest[:1], rest[1:])
+    return rescue(arguments[0], command[0], rest)
 
 
-def rescue(container: str, destination: list[str], keys: list[str]) -> int:
-    """List if there is no destination, otherwise extract. Return the exit code."""
-    if not os.path.isdir(os.path.join(container, "packed")):
-        print(f"{container}: not a container: there is no directory packed/ in it", file=sys.stderr)
+def rescue(container: str, command: str, rest: list[str]) -> int:
+    """Do what the command says. Return the exit code."""
+    if not os.path.isdir(directory_of_packs(container)):
+        print(f"{container}: not a container: there is no directory packed/ or packs/ in it", file=sys.stderr)
         return 2
     problems: list[str] = []
-    if destination:
-        extract_all(container, destination[0], keys, problems)
-    else:
-        try:
-            list_all(container, problems)
-        except BrokenPipeError:
-            # The reader of the list has seen enough (`| head`). Python must not find the pipe closed again at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    try:
+        if command == "extract":
+            extract_all(container, rest[0], rest[1:], problems)
+        elif command == "restore":
+            restore(container, rest[0], rest[1], problems)
+        else:
+            (list_all if command == "list" else list_refs)(container, problems)
+    except BrokenPipeError:
+        # The reader of the list has seen enough (`| head`). Python must not find the pipe closed again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     for problem in problems:
         print(f"NOT RESCUED: {problem}", file=sys.stderr)
     return 1 if problems else 0

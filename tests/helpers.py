@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -88,14 +90,26 @@ def tree(path: Path) -> dict[str, int]:
 
 
 def descriptors() -> dict[int, str]:
-    """What this process has open, and where that is, where the system can tell."""
+    """What this process has open, and where that is, where the system can tell.
+
+    Not connections to other machines: the library for object storage keeps them for later, and closes them in its time.
+    """
     found = {}
     for name in os.listdir("/dev/fd"):
         with suppress(OSError):  # That of the listing itself.
+            if _is_connection(int(name)):
+                continue
             found[int(name)] = str(os.fstat(int(name))[:3])
         with suppress(OSError):
             found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
     return found
+
+
+def _is_connection(fd: int) -> bool:
+    if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+        return False
+    with socket.socket(fileno=os.dup(fd)) as one:
+        return one.family in (socket.AF_INET, socket.AF_INET6)
 
 
 def flip(path: Path, offset: int, mask: int = 0x01) -> None:
@@ -154,7 +168,7 @@ def run_python(code: str, *arguments: object, user: int | None = None) -> str:
 _IMPORT_ALL = """
 import importlib, os, pkgutil, rsdos
 for module in pkgutil.walk_packages(rsdos.__path__, "rsdos."):
-    if not module.name.startswith(("rsdos.cli", "rsdos.__main__")):
+    if not module.name.startswith(("rsdos.cli", "rsdos.integrations", "rsdos.__main__")):
         importlib.import_module(module.name)
 """
 

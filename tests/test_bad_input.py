@@ -33,6 +33,7 @@ from tests.helpers import (
     assert_holds,
     assert_no_leftovers,
     flip,
+    let_others_pass,
     run_python,
     tree,
     writable_as_nobody,
@@ -113,6 +114,24 @@ def test_sources_that_are_none(filled: Container, tmp_path: Path) -> None:
     assert_holds(filled, CONTENTS)
 
 
+def test_text_that_is_taken_for_a_path_is_explained(filled: Container) -> None:
+    for words in ('{"json": 1}', '{"json": "' + "x" * 5000 + '"}'):
+        for insert in (filled.insert, lambda source: filled.insert_many([source])):
+            with pytest.raises(UnreadableSource, match="a str is a path; to store text, encode it"):
+                insert(words)
+    with pytest.raises(UnreadableSource) as caught:
+        filled.insert(Path("missing"))
+    assert "str" not in str(caught.value)
+    assert_holds(filled, CONTENTS)
+
+
+@pytest.mark.parametrize("one", ["text", b"bytes"])
+def test_one_object_in_the_place_of_many_is_refused(filled: Container, one: str | bytes) -> None:
+    with pytest.raises(InvalidSource, match="use insert, or a list"):
+        filled.insert_many(one)  # type: ignore[arg-type]
+    assert_holds(filled, CONTENTS)
+
+
 def test_options_that_make_no_sense(tmp_path: Path) -> None:
     for options in (
         {"pack_size_target": 0},
@@ -163,7 +182,7 @@ def test_configurations_that_cannot_be_believed(filled: Container) -> None:
         config.write_bytes(data)
         with pytest.raises(DamagedContainer):
             len(Container(filled.path))
-    config.write_text('{"container_version": 3}')
+    config.write_text('{"container_version": 4}')
     with pytest.raises(UnsupportedContainer):
         len(Container(filled.path))
     config.write_bytes(good)
@@ -298,6 +317,23 @@ for write in (lambda: container.insert(b"new"), lambda: container.insert_many([b
 print("read all")
 """
     assert run_python(code, filled.path, user=NOBODY) == "read all\n"
+
+
+@pytest.mark.skipif(not writable_as_nobody(), reason="needs root, to be somebody without rights")
+def test_a_gc_without_write_permission_says_so(filled: Container, tmp_path: Path) -> None:
+    with filled.snapshots.edit("flowers") as draft:
+        draft["labels.csv"] = b"rose,1\n"
+    filled.close()
+    let_others_pass(tmp_path)
+    code = """
+import sys
+from rsdos import Container, ReadOnlyContainer
+try:
+    Container(sys.argv[1]).snapshots.gc()
+except ReadOnlyContainer as error:
+    print("cannot be written" in str(error))
+"""
+    assert run_python(code, filled.path, user=NOBODY) == "True\n"
 
 
 @pytest.fixture

@@ -19,7 +19,10 @@ from rsdos import Container
 from tests.helpers import ROOT, child_environment
 
 PAGES = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "drop-in/README.md", "benchmarks/README.md")),
+    *(
+        ROOT / name
+        for name in ("README.md", "CONTRIBUTING.md", "drop-in/README.md", "benchmarks/README.md", "examples/README.md")
+    ),
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 
@@ -31,7 +34,11 @@ INDENTED = re.compile(rf"^    ((?:{PROGRAMS}) [^\n#]+)", re.MULTILINE)
 
 WITH_AIIDA = "needs a profile of AiiDA: tests/aiida"
 INSTALLS = "changes the environment that it runs in: tests/install"
+STORES = "needs a store and its credentials: tests/ceph"
 LASTS = "lasts for minutes or more; that its module is there is looked at"
+
+SHELL = re.compile(r"[|$>]|&&")
+"""What only a shell takes."""
 
 LEFT_OUT = {
     "PROFILE=my-profile": WITH_AIIDA,
@@ -45,13 +52,21 @@ LEFT_OUT = {
     "verdi storage backup": WITH_AIIDA,
     "verdi storage maintain": WITH_AIIDA,
     "pip install .": INSTALLS,
+    "pip install rsdos": INSTALLS,
     "pip install . && pip install ./drop-in": INSTALLS,
     "pip install ./drop-in": INSTALLS,
     "pip install './drop-in[database]'": INSTALLS,
+    "pip install 'rsdos[remote]'": INSTALLS,
+    "pip install pandas 'rsdos[fsspec]'": INSTALLS,
     "pip install --force-reinstall disk-objectstore==1.5.0": INSTALLS,
     'python -c "import disk_objectstore; print(disk_objectstore.__version__)"': INSTALLS,
     "python -m rsdos.rescue": "is there where rsdos was installed from a wheel: tests/install",
     "dostore backup": "is disk-objectstore's; that of the drop-in: tests/compat/test_dostore.py",
+    "rsdos init s3://lab/data --endpoint https://rgw.example.org": STORES,
+    "rsdos -p s3://lab/data cat-file KEY": STORES,
+    "rsdos clone --lazy URL DIR": STORES,
+    "rsdos remote probe": STORES,
+    "rsdos remote probe s3://bucket/prefix": STORES,
     "python -m benchmarks.open_read_close": LASTS,
     "python -m benchmarks.run pack insert-raw --rounds 7": LASTS,
     "python -m tests.crash.run 'dos 1.5.0' 'rsdos 0.1.1'": LASTS,
@@ -102,7 +117,7 @@ def test_a_module_that_would_run_for_long_is_there(command: str) -> None:
     assert find_spec(shlex.split(command)[2])
 
 
-@pytest.mark.parametrize("command", [command for command in RUN if re.search(r"[|$]", command)])
+@pytest.mark.parametrize("command", [command for command in RUN if SHELL.search(command)])
 def test_a_command_for_a_shell_works(command: str, tmp_path: Path) -> None:
     """With files beside ./container, and in $STORAGE what AiiDA has."""
     version = 1 if "migrate" in command and "--to" not in command else 2
@@ -131,7 +146,7 @@ def run_shell(command: str, directory: Path, more: dict[str, str]) -> subprocess
     )
 
 
-@pytest.mark.parametrize("command", [command for command in RUN if not re.search(r"[|$]", command)])
+@pytest.mark.parametrize("command", [command for command in RUN if not SHELL.search(command)])
 def test_a_command_that_is_shown_works(command: str, tmp_path: Path) -> None:
     program, *words = shlex.split(command.replace("[", "").replace("]", "").replace("…", ""))
     environment = child_environment()
@@ -174,6 +189,12 @@ def prepared(words: list[str], directory: Path) -> list[str]:
     container = Container.create(directory / "container", container_version=version)
     key = container.insert(b"data", to="packed")
     container.backup(directory / "backups")
+    if words[0] in ("branch", "checkout", "diff", "export", "forget", "import", "save", "tag"):
+        for name in ("DIR", "flowers", "new"):
+            (directory / name).mkdir()
+        container.snapshots.save("flowers", directory / "flowers")
+        with open(directory / "flowers.tar", "wb") as archive:
+            container.snapshots.export("flowers", archive)
     container.close()
     for name in ("PATH", "SOURCE", "BACKUP", "COPY", "/data/container"):
         if name in words:
@@ -188,8 +209,10 @@ def prepared(words: list[str], directory: Path) -> list[str]:
     names = {
         "KEY": key,
         "COMMAND": "status",
+        "NAME": "flowers",
         ".../last-backup": "backups/last-backup",
         "/backups/container": backups,
+        "/backups/store": backups,
         "me@server:/backups/container": f"me@server:{directory / 'far-backups'}",
         "alice:staff": f"{pwd.getpwuid(os.getuid()).pw_name}:{grp.getgrgid(os.getgid()).gr_name}",
     }

@@ -19,7 +19,7 @@ from rsdos.index.manifest import Manifest
 from rsdos.layout import Layout
 from rsdos.maintenance import merge, optimize
 from rsdos.maintenance.repair import index, objects
-from rsdos.model import FRAME_SIZE, Durability
+from rsdos.model import FRAME_SIZE, Durability, PackKind
 from rsdos.storage.base import Put, Storage
 from rsdos.storage.local import LocalStorage
 from rsdos.storage.memory import MemoryStorage
@@ -145,7 +145,10 @@ def test_a_medium_that_lacks_something_is_refused_when_it_is_opened(lacking: str
     storage = MemoryStorage()
     Container.create(storage).insert(b"bytes", to=Place.PACKED)
     storage.traits = storage.traits._replace(medium="a poor memory", **{lacking: False})
-    for attempt in (lambda: Container(storage).engine, lambda: Container.create(MemoryStorage(traits=storage.traits))):
+    for attempt in (
+        lambda: Container(storage).engine,
+        lambda: Container.create(MemoryStorage(traits=storage.traits), container_version=2),
+    ):
         with pytest.raises(ReadOnlyContainer, match=f"a poor memory has no '{lacking}'"):
             attempt()
 
@@ -354,3 +357,19 @@ def test_a_container_in_a_directory_goes_through_its_storage(tmp_path: Path) -> 
         StorageCall("sync_names", "index"),
     ]
     assert Container(tmp_path / "c").extract(key) == b"bytes"
+
+
+def test_packs_of_all_kinds_in_memory(storage: MemoryStorage) -> None:
+    both, held, page = b"both", b"held", b"page"
+    with Container.create(storage) as container:
+        insert = container.engine.objects.insert_many
+        insert([both, held], kind=PackKind.HELD)
+        insert([both, page], kind=PackKind.TREES)
+        container.insert_many([both])
+        container.repack("none")
+        assert set(container) == {key_of(both), key_of(held)}
+        for data in (both, held, page):
+            assert container.extract(key_of(data)) == data
+        container.delete([key_of(both)])
+        assert container.extract(key_of(both)) == both
+        assert is_whole(container)

@@ -14,6 +14,7 @@ from typing import IO
 import pytest
 
 from rsdos import CompressMode, Container, DamagedContainer, DamagedObject, ObjectNotFound, Place, UnsupportedContainer
+from rsdos.index.segment_layout import FencedLayout
 from rsdos.model import FRAME_SIZE, Codec
 from rsdos.stores.encoding import Forms
 from tests.data import key_of, noise, text
@@ -494,3 +495,36 @@ def test_mixed_frames_in_an_object_of_one_frame_are_damage(container: Container)
                 read(fresh, key, container.path.parent / "out")
         for depth in ("quick", "full"):
             assert [finding.key for finding in fresh.validate(depth).damaged] == [key]
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_a_damaged_filter_of_the_index_hides_nothing_and_is_found(tmp_path: Path, merged: bool) -> None:
+    """Zeros say of each key that it is absent. Objects of a batch with a file of its own, or of a merged index."""
+    path = tmp_path / "container"
+    with Container.create(path) as container:
+        keys = container.insert_many([b"%d" % number for number in range(9000)], to=Place.PACKED)
+        keys += container.insert_many([b"more"], to=Place.PACKED)
+        if merged:
+            container.merge()
+    (segment,) = (path / "index").glob("*.seg")
+    count = 9001 if merged else 9000
+    layout = FencedLayout(count)
+    data = bytearray(segment.read_bytes())
+    assert len(data) == layout.length and any(data[layout.filter :])
+    data[layout.filter :] = bytes(layout.length - layout.filter)
+    segment.write_bytes(data)
+    with Container(path) as container:
+        assert all(map(container.has, keys[:500]))
+        assert all(container.has_many(keys))
+        assert len(dict(container.extract_many(keys))) == 9001
+        assert not container.has(ABSENT)
+        assert not container.status().is_recovered
+        # Nor is anything written twice.
+        assert container.insert_many([b"%d" % number for number in range(100)], to=Place.PACKED) == keys[:100]
+        assert len(container) == 9001
+        report = container.validate()
+        assert ["filter" in finding.reason for finding in report.files] == [True], report
+        container.repair_index()
+    with Container(path) as container:
+        assert container.validate().is_good
+        assert all(map(container.has, keys[:500]))

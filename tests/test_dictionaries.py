@@ -18,7 +18,7 @@ from rsdos import Codec, CompressMode, Container, DamagedObject, Place
 from rsdos.codecs import dictionary as cache
 from rsdos.compat import disk_objectstore as compat
 from rsdos.index.dictionaries import MOST_DICTIONARIES
-from rsdos.index.manifest import PackEntry
+from rsdos.index.pack_entry import PackEntry
 from rsdos.model import FIRST_DICTIONARY, FRAME_SIZE
 from rsdos.stores.encoding import Forms
 from rsdos.stores.packed.writer import PackedBatch

@@ -19,9 +19,10 @@ import pytest
 
 import rsdos
 from rsdos import Container
-from rsdos.index import segment
+from rsdos.cli import exit_codes
+from rsdos.index import segment_layout
 from rsdos.index.entries import Entries
-from rsdos.index.segment import encode_segment
+from rsdos.index.segment_layout import encode_segment
 from rsdos.model import FRAME_SIZE, Codec, Compression
 from rsdos.pack import format as pack_format
 from rsdos.pack.format import Batch
@@ -29,16 +30,20 @@ from rsdos.stores.loose import file
 from rsdos.streams.frames import FrameEncoder
 from tests.data import noise
 from tests.helpers import ROOT, child_environment
+from tests.pages import pattern_of
 from tests.test_house import homes
 
 PAGES = ["README.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md")))]
+
+DOORS = "docs/integrations.md"
+"""Its examples need other libraries: tests/integrations/test_examples.py."""
 
 
 def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python") and page != DOORS])
 def test_python_blocks_run(page: str, tmp_path: Path) -> None:
     """In a directory with a large_file.bin, one block after another; /path/to is that directory."""
     (tmp_path / "large_file.bin").write_bytes(b"large " * 500_000)
@@ -49,36 +54,50 @@ def test_python_blocks_run(page: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_readme_has_the_quick_start() -> None:
-    assert any("cnt.pack_all_loose(CompressMode.YES)" in block for block in blocks("README.md", "python"))
+def test_the_older_names_are_shown_and_one_link_away_from_the_readme() -> None:
+    assert any("cnt.pack_all_loose(CompressMode.YES)" in block for block in blocks("docs/python.md", "python"))
+    assert "(docs/python.md#the-names-of-rsdos-01)" in (ROOT / "README.md").read_text()
 
 
-def test_the_console_block_of_the_readme_runs(tmp_path: Path) -> None:
-    """To the letter, but for the keys, the container's id, and lines that follow at the end."""
+FLOWERS = {
+    "labels.csv": "rose,1\n",
+    **{f"train/rose/{number}.jpg": f"a rose, {number}\n" for number in (1, 2, 3)},
+    **{f"train/tulip/{number}.jpg": f"a tulip, {number}\n" for number in (1, 2)},
+}
+"""The directory that the pages save."""
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "console") and page != DOORS])
+def test_console_blocks_run(page: str, tmp_path: Path) -> None:
+    """All of a page one after another, to the letter but for what varies, and for lines that follow at the end."""
     (tmp_path / "mydata1.txt").write_bytes(noise(1_200_000, 1))
     (tmp_path / "mydata2.bin").write_bytes(noise(3_400_000, 2))
-    (block,) = blocks("README.md", "console")
-    for step in block.removeprefix("$ ").split("\n$ "):
+    for name, text in FLOWERS.items():
+        (tmp_path / "flowers" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "flowers" / name).write_text(text)
+    environment = console()
+    for step in "".join(blocks(page, "console")).removeprefix("$ ").split("\n$ "):
         command, _, shown = step.partition("\n")
-        program, *arguments = command.split()
-        assert program == "rsdos"
-        whole = [sys.executable, "-m", program, *arguments]
-        done = subprocess.run(whole, cwd=tmp_path, capture_output=True, text=True, check=False, env=console())
-        pattern = (
-            re.escape(shown.rstrip()).replace("<key>", "[0-9a-f]{64}").replace("0123456789abcdef…", "[0-9a-f]{32}")
+        if command.startswith("export "):
+            name, _, value = command.removeprefix("export ").partition("=")
+            environment[name] = value
+            continue
+        function = f'rsdos() {{ {shlex.quote(sys.executable)} -m rsdos "$@"; }}'
+        done = subprocess.run(
+            ["sh", "-c", f"{function}\n{command}"],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            env=environment,
         )
-        assert re.match(pattern, done.stdout), f"{command}\n{done.stdout}{done.stderr}"
+        assert re.match(pattern_of(shown.rstrip()), done.stdout), f"{command}\n{done.stdout}"
 
 
 def console() -> dict[str, str]:
     """The environment of somebody who has set nothing."""
     return {name: value for name, value in child_environment().items() if name != "RSDOS_PATH"} | {"LANG": "C.UTF-8"}
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_links_lead_somewhere(page: str) -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", (ROOT / page).read_text()):
-        assert ((ROOT / page).parent / target).exists(), target
 
 
 def test_the_floors_of_the_design_are_those_that_are_checked() -> None:
@@ -92,6 +111,12 @@ def test_the_floors_of_the_design_are_those_that_are_checked() -> None:
     )
     shown = (re.split(r"\s{3,}", line[4:].rstrip())[0] for line in block.splitlines())
     assert list(shown) == contract["layers"]
+
+
+def test_the_exit_codes_of_the_page_are_those_of_the_code() -> None:
+    page = (ROOT / "docs/command-line.md").read_text().split("## Exit codes")[1].split("\n## ")[0]
+    listed = sorted(int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE))
+    assert listed == sorted(code for name, code in vars(exit_codes).items() if name.isupper())
 
 
 def test_the_glossary_has_every_public_class_and_no_other() -> None:
@@ -109,7 +134,7 @@ def test_the_glossary_has_every_public_class_and_no_other() -> None:
 
 def is_explained(module: str) -> bool:
     """Whether the glossary has the public classes of a module: of the facade and the command line it has none."""
-    rooms = ("engine", "index", "ingest", "maintenance", "pack", "storage", "stores", "testing")
+    rooms = ("engine", "index", "ingest", "maintenance", "pack", "storage", "stores", "testing", "trees", "worktree")
     return any(module.startswith(f"rsdos.{room}.") for room in rooms)
 
 
@@ -132,8 +157,12 @@ def table_end(heading: str) -> int:
 def test_the_tables_of_the_format_page_have_the_sizes_of_the_code() -> None:
     assert table_end("Header, at offset 0:") == pack_format.HEADER_SIZE
     assert table_end("Footer, the last 64 bytes of a batch:") == pack_format.FOOTER_SIZE
-    assert table_end("An immutable table of entries") == segment.HEADER_SIZE
-    assert table_end("The rest of an entry:") == struct.calcsize("<24sQQQIIBB") == segment.SegmentLayout(1).table - 72
+    assert table_end("An immutable table of entries") == segment_layout.HEADER_SIZE
+    assert (
+        table_end("The rest of an entry:")
+        == struct.calcsize("<24sQQQIIBB")
+        == segment_layout.SegmentLayout(1).table - 72
+    )
     assert table_end("is its stored form as in a pack, and then:") == file.TRAILER_LENGTH
 
 

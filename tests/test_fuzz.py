@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from functools import cache, partial
@@ -17,7 +19,7 @@ from hypothesis import strategies as st
 
 from rsdos import Container, RsdosError
 from rsdos.config import read_config
-from rsdos.errors import DamagedContainer, DecodeError
+from rsdos.errors import DamagedContainer, DamagedTree, DecodeError
 from rsdos.index.manifest import VERSION, decode_manifest
 from rsdos.index.segment import Segment
 from rsdos.model import FRAME_SIZE, Codec, RecordFlag, Stored
@@ -27,8 +29,11 @@ from rsdos.pack.scanning import scan
 from rsdos.storage.checked_json import encode_document
 from rsdos.storage.local import LocalFile
 from rsdos.streams.frames import frames
+from rsdos.trees.page import Leaf, decode_page, page_keys
+from rsdos.trees.record import decode_record
+from rsdos.trees.refs_document import decode_refs
 from tests.data import noise, text
-from tests.helpers import native
+from tests.helpers import ROOT, native
 
 EXAMPLES = int(os.environ.get("EXAMPLES", "150"))
 
@@ -61,11 +66,11 @@ def originals() -> dict[str, bytes]:
 
 
 @st.composite
-def damaged(draw: st.DrawFn, name: str) -> bytes:
-    """One of them with bytes changed, cut off, put in, or moved; or just bytes."""
+def changed(draw: st.DrawFn, original: bytes) -> bytes:
+    """Bytes that are changed, cut off, put in, or moved; or just bytes."""
     if draw(st.integers(0, 9)) == 0:
         return draw(st.binary(max_size=300))
-    data = bytearray(originals()[name])
+    data = bytearray(original)
     for _ in range(draw(st.integers(1, 4))):
         # Towards the ends, where the structure is.
         at = draw(
@@ -83,6 +88,11 @@ def damaged(draw: st.DrawFn, name: str) -> bytes:
             case "number":
                 data[at : at + 8] = draw(st.integers(0, 2**64 - 1)).to_bytes(8, "little")
     return bytes(data)
+
+
+def damaged(name: str) -> st.SearchStrategy[bytes]:
+    """One of the files of a container, changed."""
+    return st.just(name).flatmap(lambda name: changed(originals()[name]))
 
 
 values = st.recursive(
@@ -193,6 +203,54 @@ def test_frame_table(data: bytes, codec: Codec, size: int, flags: RecordFlag) ->
         for part in frames(fetch, Stored(codec, flags, len(data), size)):
             produced += len(part)
     assert produced <= size
+
+
+@cache
+def golden_trees() -> dict[str, bytes]:
+    """Pages of all kinds, snapshots and refs documents, of the golden trees."""
+    found: dict[str, bytes] = {}
+    for path in sorted((ROOT / "tests" / "golden" / "trees").glob("*.zip")):
+        with zipfile.ZipFile(path) as archive:
+            found |= {name: archive.read(name) for name in archive.namelist()[:12]}
+    texts = json.loads((ROOT / "tests" / "golden" / "trees" / "documents.json").read_text())
+    return found | {key: text.encode() for key, text in texts.items()}
+
+
+@fuzzed
+@given(data=st.sampled_from(sorted(golden_trees().values())).flatmap(changed))
+def test_pages_and_documents(data: bytes) -> None:
+    with suppress(DecodeError):
+        page = decode_page(data)
+        for run in page.runs if isinstance(page, Leaf) else ():
+            assert len(list(run.entries())) == len(run.names)
+            assert not {b"", b".", b".."} & set(run.names) and b"/" not in b"".join(run.names)
+    with suppress(DecodeError):
+        page_keys(data)
+    with suppress(DamagedTree):
+        decode_record(data)
+    with suppress(DamagedTree):
+        refs = decode_refs(data)
+        for name in refs.names():
+            refs.resolve(name)
+
+
+@fuzzed
+@given(
+    fields=st.dictionaries(
+        st.sampled_from(
+            ["tree", "attributes", "entries", "time", "metadata", "tags", "branches", "operation", "number"]
+        ),
+        values,
+    )
+)
+def test_documents_with_anything_in_them(fields: dict[str, Any]) -> None:
+    for original in golden_trees().values():
+        if original.startswith(b"{"):
+            data = json.dumps(json.loads(original) | fields).encode() + b"\n"
+            with suppress(DamagedTree):
+                decode_record(data)
+            with suppress(DamagedTree):
+                decode_refs(data)
 
 
 numbers = st.one_of(

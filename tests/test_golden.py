@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 
 from rsdos import Container, RsdosError, errors
-from rsdos.model import Missing
+from rsdos.engine.publish import read_refs
+from rsdos.maintenance.repair import index as repair_index
+from rsdos.model import Missing, PackKind
 from tests.data import key_of
-from tests.helpers import ABSENT, ROOT, child_environment
+from tests.helpers import ABSENT, ROOT, child_environment, manifest_of
 
 GOLDEN = ROOT / "tests" / "golden"
 NAMES = sorted(path.stem for path in GOLDEN.glob("*.zip"))
@@ -71,6 +73,9 @@ def test_a_golden_container_reads_as_it_always_did(name: str, tmp_path: Path) ->
             assert outcome(list, container) == expected["open"]
         else:
             check_objects(container, expected["objects"], expected["errors"], expected["list"])
+            pages = expected.get("pages", [])
+            assert {key_of(data) for _, data in container.extract_many(pages)} == set(pages)
+            assert container.has_many(pages) == [True] * len(pages)
     assert state(root) == before, "reading changed the container"
 
 
@@ -101,7 +106,7 @@ def test_the_rescue_program_gets_everything_out_of_it_that_the_store_reads(name:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     rescued = {path.name for path in out.glob("*/*")}
     assert all(key_of(path.read_bytes()) == path.name for path in out.glob("*/*"))
-    assert set(expected.get("objects", ())) <= rescued, done.stderr
+    assert {*expected.get("objects", ()), *expected.get("pages", ())} <= rescued, done.stderr
     assert name.startswith("damaged") or (done.returncode, done.stderr.count("\n")) == (0, 1), done.stderr
 
 
@@ -120,3 +125,16 @@ def test_a_golden_container_that_is_there_is_never_written_again(tmp_path: Path)
     for path in (tmp_path, tmp_path / "v2-raw.json"):
         del before[str(path)]
     assert {name: after[name] for name in before} == before
+
+
+def test_the_index_of_packs_of_all_kinds_is_rebuilt_from_them(tmp_path: Path) -> None:
+    root, expected = unpack("damaged-no-manifest-of-kinds", tmp_path)
+    with Container(root) as container:
+        assert repair_index.execute(container.engine, repair_index.plan(container.engine)).is_good
+        assert sorted(container) == sorted(expected["objects"])
+        refs, epoch = read_refs(container.engine)
+        versions = {name: len(branch.versions) for name, branch in refs.branches.items()}
+        assert (versions, epoch > 0) == ({"data": 2, "other/times": 1}, True)
+    with Container(root) as container:
+        assert container.validate().is_finished
+        assert {entry.kind for entry in manifest_of(root).packs} == set(PackKind)

@@ -1,4 +1,4 @@
-"""The rules of the house that no linter knows: names with one meaning, no circles of imports, complete docstrings."""
+"""The rules of the house that no linter knows: names, circles of imports, complete docstrings, and words of filler."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ SHARED = {
     "command": "the one click command of each module of `cli`",
     "execute": "maintenance is options, plan, execute, report: each operation has its own",
     "plan": "maintenance is options, plan, execute, report: each operation has its own",
+    "estimate": "what a dry run of a push and of a pull shows: each has its own",
     "main": "the entry point of each command line",
     "collect_garbage": "one meaning, of a whole container and of the packs of each version",
     "decompress_many": "one meaning and signature, of each codec",
@@ -101,7 +102,8 @@ def test_an_args_section_names_the_parameters() -> None:
             parameters = {one.arg for one in (*node.args.args, *node.args.kwonlyargs)} - {"self", "cls"}
             parameters |= {node.args.vararg.arg} if node.args.vararg else set()
             seen += 1
-            if parameters != set(re.findall(r"^    (\w+):", section[1], re.MULTILINE)):
+            named = set(re.findall(r"^    (\w+):", section[1], re.MULTILINE))
+            if named - ({node.args.kwarg.arg} if node.args.kwarg else set()) != parameters:
                 wrong.append(f"{module}.{node.name}")
     assert not wrong and seen > 30
 
@@ -113,3 +115,21 @@ def test_every_operation_of_maintenance_says_what_it_takes_returns_and_raises() 
             assert all(f"\n{name}:\n" in text for name in ("Args", "Returns", "Raises")), module
             found += 1
     assert found > 12
+
+
+def test_no_page_and_no_docstring_has_a_word_that_the_page_of_style_takes_out() -> None:
+    """Of `stands in` and `stands for`, which mean something, none is one."""
+    rule = re.search(r"\*\*No filler\.\*\*(.*?) go, or", (ROOT / "docs/style.md").read_text(), re.DOTALL)
+    assert rule is not None
+    words = [word.replace(" ", r"\s+") for word in re.findall(r"\*([^*]+)\*", rule[1])]
+    assert len(words) > 5
+    filler = re.compile(rf"\b({'|'.join(words)})\b(?!\s+(?:in|for)\b)", re.IGNORECASE)
+    texts = [*SOURCE.rglob("*.py"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")]
+    found = [
+        f"{path.relative_to(ROOT)}: {match[0]}"
+        for path in texts
+        if path.name not in ("style.md", "CHANGELOG.md")
+        for match in filler.finditer(path.read_text())
+    ]
+    assert len(texts) > 300
+    assert not found, "see docs/style.md"

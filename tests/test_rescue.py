@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import struct
 import subprocess
 import sys
 import zlib
@@ -11,14 +13,20 @@ from pathlib import Path
 import pytest
 
 from rsdos import CompressMode, Container, Place, names
+from rsdos.engine.publish import publish, read_refs
+from rsdos.engine.save_lock import hold_save_lock
 from rsdos.index import compact
 from rsdos.index.entries import Entries
-from rsdos.index.segment import encode_segment
-from rsdos.model import FRAME_SIZE, Codec, Record, RecordFlag
+from rsdos.index.pack_entry import PackEntry
+from rsdos.index.segment_layout import encode_segment
+from rsdos.model import FRAME_SIZE, Codec, PackKind, Record, RecordFlag
 from rsdos.pack.reader import PackFile
 from rsdos.pack.scanning import scan
 from rsdos.pack.writer import PackWriter
 from rsdos.storage.local import LocalFile
+from rsdos.trees.build import build_tree
+from rsdos.trees.entry import Attributes, EntryKind, TreeEntry, listings_of, tree_order
+from rsdos.trees.record import SnapshotRecord, encode_record
 from tests.data import key_of, noise, text
 from tests.dictionaries import records, trained, using
 from tests.helpers import ABSENT, ROOT, flip, manifest_of, native
@@ -489,3 +497,200 @@ def test_an_object_whose_pack_no_longer_says_which_dictionary_it_needs_comes_out
     flip(pack_path(container), segment_offset + 20)
     done = rescue(container.path, "extract", tmp_path / "out")
     assert rescued(tmp_path / "out") == objects | expected(*more), done.stderr
+
+
+# Snapshots.
+
+
+def tree_of(path: Path) -> dict[str, object]:
+    """Everything below a directory: bytes and executable bits of files, targets of links, and directories."""
+    found: dict[str, object] = {}
+    for one in path.rglob("*"):
+        name = str(one.relative_to(path))
+        if one.is_symlink():
+            found[name] = str(one.readlink())
+        elif one.is_dir():
+            found[name] = None
+        else:
+            found[name] = (one.read_bytes(), bool(one.stat().st_mode & 0o100))
+    return found
+
+
+def save_tree(container: Container, name: str, directory: Path, attributes: Attributes = Attributes.NONE) -> str:
+    """Save a directory as the next version of a branch; return the key of the snapshot."""
+    engine = container.engine
+    entries, contents = [], []
+    for one in directory.rglob("*"):
+        path, status = os.fsencode(one.relative_to(directory)), one.lstat()
+        mtime, mode = status.st_mtime_ns, status.st_mode & 0o777
+        if one.is_symlink():
+            target = os.fsencode(one.readlink())
+            entries.append(TreeEntry(path, EntryKind.LINK, len(target), target=target, mtime=mtime, mode=mode))
+        elif one.is_dir():
+            entries.append(TreeEntry(path, EntryKind.DIRECTORY, 0, mtime=mtime, mode=mode))
+        else:
+            data = one.read_bytes()
+            contents.append(data)
+            kind = EntryKind.EXECUTABLE if status.st_mode & 0o100 else EntryKind.FILE
+            entries.append(TreeEntry(path, kind, len(data), bytes.fromhex(key_of(data)), mtime=mtime, mode=mode))
+    entries.sort(key=lambda entry: tree_order(entry.path))
+    engine.objects.insert_many(contents, kind=PackKind.HELD)
+    pages: list[bytes] = []
+    root = build_tree(listings_of(entries, attributes), attributes, lambda digest, page: pages.append(page))
+    time = "2026-11-26T18:00:00Z"
+    record = encode_record(SnapshotRecord(root.key.hex(), attributes, root.entries, root.files, root.size, time))
+    with hold_save_lock(engine) as lock:
+        refs, _ = read_refs(engine)
+        newest = refs.branches[name].newest if name in refs.branches else None
+        publish(
+            engine,
+            lock.epoch,
+            lambda refs: refs.saved(name, key_of(record), time, "somebody", newest.snapshot if newest else None),
+            lambda: None,
+            [*pages, record],
+        )
+    return key_of(record)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """A directory with all kinds of entries, of more than one page."""
+    made = tmp_path / "directory"
+    for number in range(3000):
+        file = made / f"part {number % 7}" / f"{number:05d}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"file %d" % (number % 1000))
+    (made / "empty").mkdir()
+    (made / "run").write_bytes(text(2 * FRAME_SIZE + 5))
+    (made / "run").chmod(0o755)
+    (made / "link").symlink_to("part 1/00001.txt")
+    (made / os.fsdecode(b"not utf-8 \xff")).write_bytes(noise(5000))
+    return made
+
+
+@needs_zstd
+def test_a_snapshot_is_restored_by_its_names(tmp_path: Path, directory: Path) -> None:
+    container = Container.create(tmp_path / "c")
+    before = tree_of(directory)
+    first = save_tree(container, "data", directory)
+    (directory / "run").write_bytes(b"changed")
+    (directory / "link").unlink()
+    second = save_tree(container, "data", directory)
+    other = save_tree(container, "a/branch", directory)
+    container.close()
+    done = rescue(container.path, "refs")
+    assert done.stdout.splitlines() == [
+        f"a/branch@1 {other} 2026-11-26T18:00:00Z",
+        f"data@1 {first} 2026-11-26T18:00:00Z",
+        f"data@2 {second} 2026-11-26T18:00:00Z",
+    ]
+    assert (done.returncode, done.stderr) == (0, "")
+    for ref, wanted in (("data@1", before), (first, before), ("data", tree_of(directory))):
+        out = tmp_path / f"out {ref}"
+        done = rescue(container.path, "restore", ref, out)
+        assert (done.returncode, done.stderr.count("\n")) == (0, 1), done.stderr
+        assert tree_of(out) == wanted
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("tmp")) == []
+
+
+@needs_zstd
+def test_without_the_newest_names_those_before_are_listed_and_that_is_said(tmp_path: Path, directory: Path) -> None:
+    container = Container.create(tmp_path / "c")
+    snapshot = save_tree(container, "data", directory)
+    save_tree(container, "other", directory)
+    manifest = manifest_of(container.path)
+    (record,) = native(container.engine).index.refresh().find_all(bytes.fromhex(manifest.refs))
+    flip(pack_path(container, record.pack_id), record.offset + 20)
+    done = rescue(container.path, "refs")
+    assert done.stdout.splitlines() == [f"data@1 {snapshot} 2026-11-26T18:00:00Z"]
+    assert done.returncode == 1 and manifest.refs in done.stderr
+    done = rescue(container.path, "restore", "data", tmp_path / "out")
+    assert done.returncode == 0 and "names may be old" in done.stderr
+    assert tree_of(tmp_path / "out") == tree_of(directory)
+
+
+@needs_zstd
+def test_times_and_modes_are_restored_where_the_snapshot_has_them(tmp_path: Path) -> None:
+    made = tmp_path / "directory"
+    (made / "sub").mkdir(parents=True)
+    (made / "sub" / "file").write_bytes(b"data")
+    (made / "sub" / "file").chmod(0o640)
+    (made / "sub").chmod(0o750)
+    os.utime(made / "sub" / "file", ns=(10**18 + 5, 10**18 + 5))
+    os.utime(made / "sub", ns=(10**18 + 7, 10**18 + 7))
+    container = Container.create(tmp_path / "c")
+    save_tree(container, "data", made, Attributes.TIMES | Attributes.MODES)
+    assert rescue(container.path, "restore", "data", tmp_path / "out").returncode == 0
+    for name in ("sub", "sub/file"):
+        one, two = (made / name).stat(), (tmp_path / "out" / name).stat()
+        assert (one.st_mtime_ns, one.st_mode) == (two.st_mtime_ns, two.st_mode)
+
+
+@needs_zstd
+def test_a_damaged_file_and_a_damaged_page_are_named_and_the_rest_is_restored(tmp_path: Path, directory: Path) -> None:
+    container = Container.create(tmp_path / "c")
+    snapshot = save_tree(container, "data", directory)
+    view = native(container.engine).index.refresh()
+    (record,) = view.find_all(bytes.fromhex(key_of(b"file 7")))
+    flip(pack_path(container, record.pack_id), record.offset)
+    done = rescue(container.path, "restore", "data", tmp_path / "out")
+    assert done.returncode == 1
+    assert done.stderr.count("NOT RESCUED") == 3, done.stderr
+    wanted = {name: is_there for name, is_there in tree_of(directory).items() if is_there != (b"file 7", False)}
+    assert tree_of(tmp_path / "out") == wanted
+    # Of the pages the first leaf goes.
+    pages = list(view.of_kinds((PackKind.TREES,)).in_storage_order(trees_pack(container)))
+    leaf = next(record for record in pages[0] if container.extract(record.key)[:6] == b"RSTR\1\0")
+    flip(pack_path(container, leaf.pack_id), leaf.offset)
+    done = rescue(container.path, "restore", snapshot, tmp_path / "less")
+    assert done.returncode == 1
+    assert "a part of the tree is lost" in done.stderr
+    left = tree_of(tmp_path / "less")
+    assert 0 < len(left) < len(wanted)
+    assert left.items() <= wanted.items()
+
+
+def trees_pack(container: Container) -> PackEntry:
+    return next(pack for pack in manifest_of(container.path).packs if pack.kind is PackKind.TREES)
+
+
+def test_a_page_of_a_stranger_writes_nothing_elsewhere(tmp_path: Path) -> None:
+    container = Container.create(tmp_path / "c", compression="none")
+    out = tmp_path / "out"
+    kinds, targets = bytes([EntryKind.LINK, EntryKind.LINK]), [str(tmp_path).encode(), b"x"]
+    head = struct.pack("<4s4BII", b"RSTR", 1, 0, 0, 0, 2, 2) + struct.pack("<2I2H", 1, 1, 0, 1)
+    below = (
+        head
+        + b"d"
+        + kinds
+        + b"\1\1"
+        + b"d"
+        + b"e"
+        + bytes(16)
+        + struct.pack("<2H", *map(len, targets))
+        + b"".join(targets)
+    )
+    head = struct.pack("<4s4BII", b"RSTR", 1, 0, 0, 0, 1, 1) + struct.pack("<IH", 1, 2)
+    upwards = head + b".." + bytes([EntryKind.DIRECTORY]) + b"\1" + b"e" + bytes(8)
+    for page in (below, upwards):
+        record = SnapshotRecord(key_of(page), Attributes.NONE, 1, 0, 0, "2026-11-26T18:00:00Z")
+        data = encode_record(record)
+        container.engine.objects.insert_many([page, data], kind=PackKind.TREES)
+        done = rescue(container.path, "restore", key_of(data), out)
+        assert done.returncode == 1
+        assert "below a link" in done.stderr or "has the path" in done.stderr
+        assert not (tmp_path / "e").is_symlink() and not (tmp_path / "e").exists()
+        shutil.rmtree(out)
+
+
+def test_what_there_is_no_snapshot_of_is_said(tmp_path: Path) -> None:
+    container = Container.create(tmp_path / "c")
+    container.insert(b"x")
+    assert rescue(container.path, "refs").stdout == ""
+    done = rescue(container.path, "restore", "data", tmp_path / "out")
+    assert done.returncode == 1
+    assert "no snapshot has this name" in done.stderr
+    (tmp_path / "out" / "mine").write_bytes(b"")
+    done = rescue(container.path, "restore", "data", tmp_path / "out")
+    assert "not empty" in done.stderr
+    assert (tmp_path / "out" / "mine").exists()

@@ -1,10 +1,11 @@
 """rsdos: a fast, server-less, content-addressed disk object store.
 
->>> from rsdos import Container
->>> container = Container.create("/tmp/example")
->>> key = container.insert(b"some bytes")
->>> container.extract(key)
-b'some bytes'
+Examples:
+    >>> from rsdos import Container
+    >>> container = Container.create("/tmp/example")
+    >>> key = container.insert(b"some bytes")
+    >>> container.extract(key)
+    b'some bytes'
 """
 
 from rsdos.version import __version__
@@ -17,24 +18,41 @@ if TYPE_CHECKING:
     from rsdos.errors import (
         AmbiguousKey,
         Busy,
+        CommitUnknown,
+        Conflicts,
         ContainerExists,
         ContainerReplaced,
         DamagedContainer,
         DamagedObject,
+        DamagedTree,
+        Expired,
         InvalidKey,
+        InvalidName,
         InvalidOption,
         InvalidSource,
         NotAContainer,
         NotOurs,
         ObjectNotFound,
         ReadOnlyContainer,
+        RefExists,
+        RefMoved,
+        RefNotFound,
+        Refused,
+        RemoteAfterFork,
+        RemoteChanged,
+        RemoteDiverged,
+        RemoteUnavailable,
+        RemoteWentBack,
         RsdosError,
         SourceChanged,
+        StorageMismatch,
+        Unavailable,
         UnreadableSource,
         UnsupportedContainer,
         WorkerDied,
         WriterPoisoned,
     )
+    from rsdos.facade.snapshot import Snapshot
     from rsdos.model import (
         Codec,
         CompressMode,
@@ -49,6 +67,7 @@ if TYPE_CHECKING:
         WhenBusy,
     )
     from rsdos.protocols import Progress
+    from rsdos.trees.policy import Policy
 
     Readers = ReadableBy
 
@@ -56,15 +75,20 @@ __all__ = [
     "AmbiguousKey",
     "Busy",
     "Codec",
+    "CommitUnknown",
     "CompressMode",
+    "Conflicts",
     "Container",
     "ContainerExists",
     "ContainerReplaced",
     "DamagedContainer",
     "DamagedObject",
+    "DamagedTree",
     "Durability",
+    "Expired",
     "Extent",
     "InvalidKey",
+    "InvalidName",
     "InvalidOption",
     "InvalidSource",
     "NotAContainer",
@@ -72,14 +96,27 @@ __all__ = [
     "ObjectMeta",
     "ObjectNotFound",
     "Place",
+    "Policy",
     "Progress",
     "ReadOnlyContainer",
     "ReadableBy",
     "Readers",
+    "RefExists",
+    "RefMoved",
+    "RefNotFound",
+    "Refused",
+    "RemoteAfterFork",
+    "RemoteChanged",
+    "RemoteDiverged",
+    "RemoteUnavailable",
+    "RemoteWentBack",
     "RsdosError",
     "Sharing",
+    "Snapshot",
     "SourceChanged",
+    "StorageMismatch",
     "Trust",
+    "Unavailable",
     "UnreadableSource",
     "UnsupportedContainer",
     "Verify",
@@ -91,7 +128,10 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # A type checker would take every name for one that this knows.
-    _HOMES = ("rsdos.model", "rsdos.errors", "rsdos.container", "rsdos.codecs.cores", "rsdos.protocols")
+    _HOMES = (
+        *("rsdos.model", "rsdos.errors", "rsdos.container", "rsdos.codecs.cores", "rsdos.protocols"),
+        *("rsdos.trees.policy", "rsdos.facade.snapshot"),
+    )
 
     _OLD_NAMES = {"Readers": "ReadableBy"}
 

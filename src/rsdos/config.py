@@ -31,12 +31,21 @@ VERSION = 2
 VERSION_1 = 1
 """The container version of disk-objectstore and of rsdos 0.1."""
 
+REMOTE_VERSION = 3
+"""The version of containers on object storage: every object in them is written once."""
+
+VERSIONS = (VERSION_1, VERSION, REMOTE_VERSION)
+
 DEFAULT_PACK_SIZE = 4 * 1024**3
-DEFAULT_COMPRESSION = {VERSION: "zstd", VERSION_1: "zlib+1"}
+REMOTE_PACK_SIZE = 32 * 1024**2
+"""In version 3: one request, which a bad line repeats, and which a few threads hold in memory at a time."""
+
+DEFAULT_COMPRESSION = {VERSION: "zstd", VERSION_1: "zlib+1", REMOTE_VERSION: "zstd"}
 MOST_PREFIX = 8
 """The largest ``loose_prefix_len``. With a larger one every object would have its own directory."""
 
 _MOST_BYTES = 1 << 20
+_KNOWN = "this rsdos knows versions 1, 2 and 3"
 # Compiled at first use. rsdos 0.1 writes a UUID with its hyphens.
 _CONTAINER_ID = r"[0-9a-f]{32}"
 _DISK_OBJECTSTORE_ZLIB = r"zlib\+[1-9]"
@@ -47,6 +56,11 @@ def _new_id() -> str:
     import uuid  # 2 ms, needed only for a new container.
 
     return uuid.uuid4().hex
+
+
+def default_pack_size(version: int) -> int:
+    """Return the stored bytes from which on a pack of a container version is full, unless the user says otherwise."""
+    return REMOTE_PACK_SIZE if version == REMOTE_VERSION else DEFAULT_PACK_SIZE
 
 
 class Config:
@@ -86,20 +100,20 @@ class Config:
         compression: str = "",
         loose_compression: str = "none",
         durability: Durability = Durability.FULL,
-        pack_size_target: int = DEFAULT_PACK_SIZE,
+        pack_size_target: int | None = None,
         loose_prefix_len: int = 2,
         hash_type: str = SHA256.name,
         unknown: Mapping[str, Any] = MappingProxyType({}),
         version: int = VERSION,
     ) -> None:
         if version not in DEFAULT_COMPRESSION:
-            raise InvalidOption(f"container version {version!r:.40}; this rsdos knows versions 1 and 2")
+            raise InvalidOption(f"container version {version!r:.40}; {_KNOWN}")
         settings = {
             "container_id": _new_id() if container_id is None else container_id,
             "compression": DEFAULT_COMPRESSION[version] if compression == "" else compression,
             "loose_compression": loose_compression,
             "durability": durability,
-            "pack_size_target": pack_size_target,
+            "pack_size_target": default_pack_size(version) if pack_size_target is None else pack_size_target,
             "loose_prefix_len": loose_prefix_len,
             "hash_type": hash_type,
             "unknown": unknown,
@@ -132,18 +146,20 @@ class Config:
         return Config(**{**self._members(), **settings})
 
     def _check(self) -> None:
-        id_form = _CONTAINER_ID if self.version == VERSION else _VERSION_1_ID
+        id_form = _VERSION_1_ID if self.version == VERSION_1 else _CONTAINER_ID
         if not isinstance(self.container_id, str) or not re.fullmatch(id_form, self.container_id):
             raise InvalidOption("container_id is 32 hex characters")
-        longest = MOST_PREFIX if self.version == VERSION else 2 * self.hash.digest_bytes - 1
+        longest = 2 * self.hash.digest_bytes - 1 if self.version == VERSION_1 else MOST_PREFIX
         for name, least, most in (("pack_size_target", 1, 1 << 62), ("loose_prefix_len", 0, longest)):
             value = getattr(self, name)
             if type(value) is not int or not least <= value <= most:
                 raise InvalidOption(f"{name} is a whole number from {least} to {most}, not {value!r:.40}")
-        if self.version == VERSION and self.hash_type != SHA256.name:
+        if self.version != VERSION_1 and self.hash_type != SHA256.name:
             raise InvalidOption(
-                f"hash_type is {SHA256.name} in container version {VERSION}, not {self.hash_type!r:.40}"
+                f"hash_type is {SHA256.name} in container version {self.version}, not {self.hash_type!r:.40}"
             )
+        if self.version == REMOTE_VERSION and self.durability is not Durability.FULL:
+            raise InvalidOption(f"durability is always full in container version {self.version}")
         for name in ("compression", "loose_compression"):
             if not isinstance(getattr(self, name), str):
                 raise InvalidOption(f"{name} is a text such as zstd:+3, not {getattr(self, name)!r:.40}")
@@ -200,9 +216,16 @@ def read_config_from(storage: Storage) -> tuple[Config, Version]:
     """Return the configuration of the container in a storage, and which file it was. Raises as `read_config` does."""
     try:
         data, version = storage.read_with_version(CONFIG, _MOST_BYTES)
+        try:
+            return _config_of(storage.path(CONFIG), data), version
+        except DamagedContainer:
+            if not storage.traits.is_remote:
+                raise
+            # A bit may have flipped on its way.
+            data, version = storage.read_with_version(CONFIG, _MOST_BYTES)
+            return _config_of(storage.path(CONFIG), data), version
     except (FileNotFoundError, NotADirectoryError):
         raise NotAContainer(storage.root) from None
-    return _config_of(storage.path(CONFIG), data), version
 
 
 def refuse_inside(path: str) -> None:
@@ -228,16 +251,16 @@ def _config_of(path: str, data: bytes) -> Config:
     try:
         known, unknown = _decode_version_1(data) if version == VERSION_1 else _decode_version_2(data)
     except ValueError as error:
-        if version not in (VERSION, VERSION_1):
+        if version not in VERSIONS:
             raise _unsupported(path, version) from None
         raise DamagedContainer(path, str(error)) from None
-    if unknown.pop("container_version", VERSION) not in (VERSION, VERSION_1):
+    if unknown.pop("container_version", VERSION) not in VERSIONS:
         raise _unsupported(path, version)
     if known.get("container_id") is None:
         raise DamagedContainer(path, "it has no container_id")
     try:
         durability = Durability(known.pop("durability", None))
-        version = VERSION_1 if version == VERSION_1 else VERSION
+        version = VERSIONS[VERSIONS.index(version)] if version in VERSIONS else VERSION
         return Config(durability=durability, unknown=unknown, version=version, **known)
     except ValueError as error:
         raise UnsupportedContainer(path, str(error)) from None
@@ -274,7 +297,7 @@ def _version_in(data: bytes) -> object:
 
 
 def _unsupported(path: str, version: object) -> UnsupportedContainer:
-    return UnsupportedContainer(path, f"container version {version!r:.40}; this rsdos knows versions 1 and 2")
+    return UnsupportedContainer(path, f"container version {version!r:.40}; {_KNOWN}")
 
 
 def _decode_version_2(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -41,6 +41,8 @@ class Layout:
         self.index = f"{root}/index"
         self.sandbox = f"{root}/sandbox"
         self.locks = f"{root}/locks"
+        self.checkouts = f"{root}/checkouts"
+        """The states of working directories. It is made by the first save or checkout."""
         self.loose_prefix_len = loose_prefix_len
         self._plain: set[str] = set()
         """The directories of loose files that were checked: they are not links."""
@@ -88,6 +90,16 @@ class Layout:
         """Return whether the last `check` found all directories that every container has."""
         cut = len(self.root) + 1
         return self._present.issuperset([path[cut:] for path in self.directories])
+
+    @property
+    def remotes_cache(self) -> str:
+        """The index files of remotes. A lazy clone has this directory from the beginning."""
+        return f"{self.root}/remotes"
+
+    @property
+    def has_remote_files(self) -> bool:
+        """Whether the last `check` found a lazy clone, or what was fetched of a remote."""
+        return "remotes" in self._present
 
     def check_loose(self, directory: str) -> bool:
         """Return whether a directory of loose files exists, or did. Called before a file in it is opened.
@@ -175,6 +187,11 @@ class Layout:
         return f"{self.root}/notes.json"
 
     @property
+    def remotes(self) -> str:
+        """The names that the container has for others, with their URLs."""
+        return f"{self.root}/remotes.json"
+
+    @property
     def validation(self) -> str:
         """The position of a validation that can be resumed."""
         return f"{self.root}/validation.json"
@@ -190,10 +207,13 @@ class Layout:
 
     def new_manifests(self) -> list[str]:
         """Return the unfinished manifests."""
-        return [f"{self.index}/{name}" for name in filter(names.is_unfinished, self.storage.list(names.INDEX))]
+        return [f"{self.index}/{name}" for name in filter(names.is_unfinished, self.index_names())]
 
     def segment(self, number: int) -> str:
         return f"{self.root}/{names.segment(number)}"
+
+    def pack_table(self, number: int) -> str:
+        return f"{self.root}/{names.pack_table(number)}"
 
     @property
     def commit_lock(self) -> str:
@@ -246,12 +266,24 @@ class Layout:
         return [number for number in self._numbers(names.PACKED, names.PACKS) if 0 < number <= names.LAST_PACK]
 
     def manifest_numbers(self) -> list[int]:
-        """Return the numbers of the existing manifests, ascending."""
-        return self._numbers(names.INDEX, names.MANIFESTS)
+        """Return the numbers of the existing manifests, ascending; none if ``index/`` is lost."""
+        return names.numbers_among(self.index_names(), names.MANIFESTS)
 
     def segment_numbers(self) -> list[int]:
-        """Return the numbers of the existing segment files, ascending."""
-        return self._numbers(names.INDEX, names.SEGMENTS)
+        """Return the numbers of the existing segment files, ascending; none if ``index/`` is lost."""
+        return names.numbers_among(self.index_names(), names.SEGMENTS)
+
+    def table_numbers(self) -> list[int]:
+        """Return the numbers of the existing pack tables, ascending; none if ``index/`` is lost."""
+        return names.numbers_among(self.index_names(), names.PACK_TABLES)
+
+    def index_names(self) -> list[str]:
+        """Return the names of the files in ``index/``; none if it is lost. Raise `NotAContainer` if all is."""
+        try:
+            return list(self.storage.list(names.INDEX))
+        except FileNotFoundError:
+            self.refuse_gone()
+            return []
 
     def _numbers(self, directory: str, pattern: str) -> list[int]:
         try:
@@ -260,6 +292,19 @@ class Layout:
             self.refuse_gone()
             raise
         return names.numbers_among(listed, pattern)
+
+
+class RemoteLayout(Layout):
+    """The paths of a container of version 3, whose storage knows the names on the medium. They are for messages."""
+
+    def pack(self, pack_id: int) -> str:
+        return self.storage.path(names.pack(pack_id))
+
+    def manifest(self, number: int) -> str:
+        return self.storage.path(names.manifest(number))
+
+    def segment(self, number: int) -> str:
+        return self.storage.path(names.segment(number))
 
 
 class V1Layout(Layout):

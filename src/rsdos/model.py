@@ -172,6 +172,39 @@ class Place(Enum):
     PACKED = "packed"
 
 
+class PackKind(IntEnum):
+    """What the objects of a pack are stored for: it decides how long they live. The numbers are on disk.
+
+    Of the copies of a key the one with the smallest (kind, pack id, offset) counts; the others are dead bytes.
+    """
+
+    PLAIN = 0
+    """For their keys' sake: deleted by key."""
+    HELD = 1
+    """Contents of files, for snapshots: collected when no snapshot needs them."""
+    TREES = 2
+    """Pages, snapshots and refs documents. They are read by key, and never listed or counted."""
+
+    @property
+    def stand_ins(self) -> tuple[PackKind, ...]:
+        """The kinds whose copy of an object makes another copy of this kind needless.
+
+        A held copy never stands in for a plain one: it goes when no snapshot needs it. A page is in a pack of trees
+        whatever else has its bytes, so that these packs alone have all pages.
+        """
+        return _STAND_INS[self]
+
+
+_STAND_INS = (
+    (PackKind.PLAIN,),
+    (PackKind.PLAIN, PackKind.HELD),
+    (PackKind.TREES,),
+)
+
+LISTED = PackKind.HELD.stand_ins
+"""The kinds of packs whose objects are listed and counted."""
+
+
 class RecordFlag(IntFlag):
     """Special properties of an index record. The numbers are on disk."""
 

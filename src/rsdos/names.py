@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 
 LAST_NUMBER = 9_999_999_999
-"""The highest number of a manifest and of a segment file: their names have ten digits."""
+"""The highest number of a manifest, and of a segment file or pack table: their names have ten digits."""
 
 LAST_PACK = (1 << 32) - 1
 """The highest id of a pack: an entry of a segment has four bytes for it. A file with a higher one is foreign."""
@@ -22,8 +22,14 @@ COMMIT_LOCK = "locks/commit"
 
 MAINTENANCE_LOCK = "locks/maintenance"
 
+MERGE_LOCK = "locks/merge"
+"""Held by a merge of the index that runs beside commits. Its note has the names of the segments that it merges."""
+
 TURN_LOCK = "locks/turn"
 """Held by the next in line for `MAINTENANCE_LOCK`, so that a run that takes that again and again lets it pass."""
+
+REMOTES_LOCK = "locks/remotes"
+"""Held by a change of the names that a container has for others (``remotes.json``)."""
 
 READERS_LOCK = "locks/readers"
 """Held shared by long readers. Packs are removed only by a process that holds it exclusively."""
@@ -37,9 +43,19 @@ pack: Named = "packed/{:010d}.pack".format
 pack_lock: Named = "locks/pack-{}".format
 """Held by the writer of a pack."""
 
+save_lock: Named = "locks/save-{}".format
+"""Held by a running save. Its note has the committed lengths of the packs at its beginning."""
+
 manifest: Named = "index/manifest-{:010d}.json".format
 
 segment: Named = "index/{:010d}.seg".format
+
+pack_table: Named = "index/{:010d}.tab".format
+
+
+def unfinished_segment(token: str, number: int) -> str:
+    """Return the name of a segment file that a merge is writing: those of one merge have a random ``token``."""
+    return f"index/merged-{token}-{number}.new"
 
 
 def table(number: int, pack_id: int) -> str:
@@ -51,9 +67,12 @@ def table(number: int, pack_id: int) -> str:
 PACKS = r"(\d{10})\.pack"
 FOUND_PACKS = r"(\d{10})\.pack\.found"
 PACK_LOCKS = r"pack-(\d{1,18})"
+SAVE_LOCKS = r"save-(\d{1,18})"
 MANIFESTS = r"manifest-(\d{10})\.json"
 SEGMENTS = r"(\d{10})\.seg"
-_UNFINISHED = r"manifest(-[0-9a-f]{16})?\.new"
+PACK_TABLES = r"(\d{10})\.tab"
+_UNFINISHED_SEGMENT = r"merged-[0-9a-f]{16}-\d\.new"
+_UNFINISHED = r"manifest\.new|(manifest|\d{10})-[0-9a-f]{16}\.new"
 
 
 def numbers_among(listed: Iterable[str], pattern: str) -> list[int]:
@@ -62,5 +81,10 @@ def numbers_among(listed: Iterable[str], pattern: str) -> list[int]:
 
 
 def is_unfinished(name: str) -> bool:
-    """Return whether a name in ``index/`` is that of an unfinished manifest."""
+    """Return whether a name in ``index/`` is that of an unfinished manifest or pack table."""
     return re.fullmatch(_UNFINISHED, name) is not None
+
+
+def is_unfinished_segment(name: str) -> bool:
+    """Return whether a name in ``index/`` is that of a file which a merge is writing, or has left."""
+    return re.fullmatch(_UNFINISHED_SEGMENT, name) is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 from typing import Final
@@ -24,6 +24,12 @@ class Silence:
 
 
 SILENCE: Final[Progress] = Silence()
+
+
+def by_files(progress: Progress) -> Callable[[int, int], None]:
+    """Return how files and their raw bytes are reported: both to a `FileProgress`, only the bytes to another one."""
+    both: Callable[[int, int], None] | None = getattr(progress, "advance_files", None)
+    return both or (lambda files, size: progress.advance(size))
 
 
 @contextmanager

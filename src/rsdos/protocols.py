@@ -26,6 +26,13 @@ class Progress(Protocol):
         """End the step."""
 
 
+class FileProgress(Progress, Protocol):
+    """A `Progress` that counts files beside their bytes, where an operation on many files knows both."""
+
+    def advance_files(self, files: int, size: int) -> None:
+        """Report that ``files`` more files of ``size`` raw bytes are done. It is called in place of `advance`."""
+
+
 class ObjectStore(Protocol):
     """The verbs of a content-addressed store. Keys are 64 lower-case hex characters, of the SHA-256 of the raw bytes.
 

@@ -13,27 +13,36 @@ from rsdos.storage.directory import Form
 _LOOSE = Form(r"[0-9a-f]{1,64}(\.zz|\.zst)?")
 _WRITER = r"[0-9a-z]+-\d+-[0-9a-f]{16}"
 _SANDBOX = Form(r"\d+|\.lock(\.own)?")
-_LOCKS = r"(commit|maintenance|turn|readers|backup|pack-\d{1,18})(\.own)?|reserve|last-backup\.json(\.new)?"
+_OF_INDEX = Form(r"\d{10}-[0-9a-f]{16}\.(seg|tab|new)")
+_UNFINISHED = r"(manifest[\w.-]*|\d{10}-[0-9a-f]{16}|merged-[0-9a-f]{16}-\d)"
+_LOCKS = (
+    r"(commit|maintenance|merge|turn|readers|backup|remotes|(pack|save)-\d{1,18})(\.own)?|reserve"
+    r"|last-backup\.json(\.new)?"
+)
 
 CONTAINER = Form(
-    r"config\.json(\.new|\.clearing)?|(migration|notes|validation)\.json(\.new)?|\.lock(\.own)?"
+    r"config\.json(\.new|\.clearing)?|(migration|notes|remotes|validation)\.json(\.new)?|\.lock(\.own)?"
     r"|packs\.idx(\.new|\.salvaged)?(-wal|-shm|-journal)?",
     (
         ("loose", Form(_LOOSE.files, (("[0-9a-f]{1,63}", _LOOSE),))),
         ("packed", Form(r"\d{10}\.pack(\.found)?")),
         ("packs", Form(r"(-1|0|[1-9]\d{0,17})(\.lock)?")),
-        ("index", Form(r"manifest-\d{10}\.json|manifest[\w.-]*\.new|\d{10}\.seg")),
+        ("index", Form(rf"manifest-\d{{10}}\.json|{_UNFINISHED}\.new|\d{{10}}\.(seg|tab)")),
         # One directory or file for each writer; the files of disk-objectstore there have names of another form.
         ("sandbox", Form(rf"[0-9a-f]{{32}}|{_WRITER}", ((_WRITER, _SANDBOX),))),
         ("duplicates", Form(r"[0-9a-f]{40,64}\.[\w.-]+")),
         ("locks", Form(_LOCKS)),
+        ("remotes", Form("", (("[0-9a-f]{32}", Form("", (("segments|tables", _OF_INDEX),))),))),
+        ("checkouts", Form(r"[0-9a-f]{32}\.state(\.[0-9a-f]{16}\.new)?")),
     ),
 )
 """The names that are ours in a container of either version. The files in ``quarantine/`` are the user's."""
 
-_DIRECTORIES = frozenset({"loose", "packed", "packs", "index", "sandbox", "duplicates", "locks", "quarantine"})
+_DIRECTORIES = frozenset(
+    {"loose", "packed", "packs", "index", "sandbox", "duplicates", "locks", "quarantine", "checkouts", "remotes"}
+)
 _FILES = frozenset(
-    {"config.json", "migration.json", "notes.json", "validation.json"}
+    {"config.json", "migration.json", "notes.json", "remotes.json", "validation.json"}
     | {f"packs.idx{suffix}" for suffix in ("", "-wal", "-shm", "-journal")}
 )
 

@@ -17,6 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.pages import blocks, play, steps, told
+
 HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent
 
@@ -130,9 +132,22 @@ def follow_the_page(profile: Profile, other: Profile) -> None:
     profile.check()
 
 
+def type_the_tutorial(place: Path) -> None:
+    """All that docs/tutorials/aiida.md shows, but for the installation; its scripts are as they are there."""
+    begun = time.monotonic()
+    text = (HERE.parents[1] / "docs" / "tutorials" / "aiida.md").read_text()
+    for name, script in zip(("store.py", "check.py"), blocks(text, "python"), strict=True):
+        (place / name).write_text(script)
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
+    differing = play(steps(text), place, environment)
+    if differing:
+        raise SystemExit(told(differing))
+    print(f"{time.monotonic() - begun:7.1f} s  the tutorial", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--nodes", type=int, default=2000)
+    parser.add_argument("--nodes", type=int, default=1500)
     nodes: int = parser.parse_args().nodes
     # AiiDA commits each node: a file system in memory spares the test minutes of waiting for the disk.
     memory = Path("/dev/shm")
@@ -160,6 +175,11 @@ def main() -> None:
         second.run(BIN / "rsdos", "migrate", second.container, "--to", "1")
         second.check()
         follow_the_page(first, second)
+        example = second.run(sys.executable, HERE.parents[1] / "examples" / "aiida_session.py", second.name)
+        if not re.search(r"energy = -1\.0\nloose objects: 0\npacked objects: \d+\ngood\n", example):
+            raise SystemExit(f"the example printed\n{example}")
+        (place / "tutorial").mkdir()
+        type_the_tutorial(place / "tutorial")
     print("AiiDA: all steps done, all contents right")
 
 

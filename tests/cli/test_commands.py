@@ -11,15 +11,19 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from rsdos import Container
+from rsdos import CompressMode, Container, Durability
 from rsdos.engine.workers import default_jobs
 from rsdos.ingest import workers
+from rsdos.model import Copy, PackKind
+from rsdos.stores.encoding import Encoding
 from tests.cli.conftest import Run
+from tests.helpers import native
 
 
 def key_of(data: bytes) -> str:
@@ -446,3 +450,38 @@ def test_a_backup_says_how_many_it_has_removed(run: Run) -> None:
     run("init")
     said = [run("backup", "--keep", "1", "backups").stdout for _ in range(4)]
     assert ["removed the 1 oldest" in text for text in said] == [False, False, True, True]
+
+
+def _all_missing(digests: Sequence[bytes], _: object, /, raws: object = None) -> list[Copy]:
+    return [Copy.MISSING] * len(digests)
+
+
+def test_inspect_says_what_an_object_is_stored_for(run: Run, tmp_path: Path) -> None:
+    with Container.create(tmp_path / "container") as container:
+        container.insert_many([b"by key", b"both"])
+        held = container.engine.packed.writer(_all_missing, kind=PackKind.HELD)
+        with held as writer:
+            writer.add_many([b"held", b"both"], Encoding(CompressMode.NO, container.config.codec))
+            writer.commit()
+    key = key_of(b"both")
+    assert run("inspect", "object", key[:8]).stdout.splitlines() == [
+        f"{key} inserted by key and held by snapshots",
+        "  pack 1, byte 4102: 4 bytes raw, 4 stored, raw",
+        "  pack 2, byte 4100, held: 4 bytes raw, 4 stored, raw",
+    ]
+    assert run("inspect", "object", key_of(b"by key")).stdout.startswith(f"{key_of(b'by key')} inserted by key\n")
+    assert run("inspect", "object", key_of(b"held")).stdout.startswith(f"{key_of(b'held')} held by snapshots\n")
+    shown = json.loads(run("inspect", "object", key, "--json").stdout)
+    assert (shown["kinds"], shown["stored_for"]) == (["plain", "held"], ["key", "snapshots"])
+    packs = run("inspect", "packed").stdout.splitlines()[1:]
+    assert [line.endswith(", held") for line in packs] == [False, True]
+
+
+def test_a_migration_to_version_1_asks_what_to_do_about_snapshots(run: Run, tmp_path: Path) -> None:
+    with Container.create(tmp_path / "container") as container:
+        container.insert_many([b"by key"])
+        packed = native(container.engine)
+        packed.index.commit(lambda newest: newest._replace(refs=key_of(b"document"), epoch=1), Durability.FULL)
+    done = run("migrate", "--to", "1", code=2)
+    assert "--without-snapshots" in done.stderr
+    assert "version 1" in run("migrate", "--to", "1", "--without-snapshots").stdout

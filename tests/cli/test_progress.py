@@ -89,3 +89,15 @@ def test_progress_is_reported_while_a_large_object_is_checked(tmp_path: Path, pl
     shown = {line for line in text.split("\r") if line.startswith("Checking") and "MB" in line}
     assert len(shown) > 6
     assert len(seen) == 1 and seen[0].startswith("[info] Checked 1 copy of an object, 12.6 MB (full)")
+
+
+def test_a_save_and_a_checkout_show_files_and_bytes(run: Run, tmp_path: Path) -> None:
+    run("init")
+    for number in range(40):
+        (tmp_path / "tree" / str(number)).parent.mkdir(exist_ok=True)
+        (tmp_path / "tree" / str(number)).write_bytes(noise(FRAME_SIZE // 4, number))
+    for command in (("save", "tree", "tree"), ("checkout", "tree", "out")):
+        text, seen = on_a_terminal(tmp_path, *command)
+        assert any(" files/s  " in line and "B/s" in line for line in text.split("\r")), text
+        assert len(seen) == 1 and seen[0].startswith("[info] ")
+        assert run("export", "tree", "-o", "tree.tar").stderr == ""

@@ -15,12 +15,13 @@ import pytest
 from rsdos import Busy, Container, ContainerReplaced, DamagedContainer, Durability, NotAContainer, Place
 from rsdos.engine import create
 from rsdos.engine.engine import Engine
+from rsdos.index.commits import CommitLog
 from rsdos.layout import Layout
 from rsdos.maintenance.check import validate
 from rsdos.maintenance.migrate import migrate
 from rsdos.storage import locks
-from rsdos.storage.base import HeldLock
 from rsdos.storage.directory import Directory
+from rsdos.storage.opened import HeldLock
 from rsdos.stores.packed import stats
 from tests.crash.calls import intercepted
 from tests.data import key_of, noise, text
@@ -414,6 +415,7 @@ def test_a_migration_is_seen_at_once_also_where_the_note_of_the_last_commit_is_n
     assert not late.has(ABSENT)
     engine = Engine(str(path))
     commits = native(engine).index.commits
+    assert isinstance(commits, CommitLog)
     pass_over, seen = commits.pass_over, []
 
     def insert_and_look(lock: HeldLock) -> None:
@@ -499,7 +501,7 @@ def test_a_manifest_of_another_container_where_this_one_was_is_not_damage(tmp_pa
 
 
 def merged_beside_another(path: Path, number: int) -> bool:
-    """Merge; at a call in ``index/`` the lock file goes, and another inserts and merges. Whether it came to that."""
+    """Merge; at a call in ``index/`` the lock files go, and another inserts and merges. Whether it came to that."""
     calls = count()
     ran = False
 
@@ -508,6 +510,7 @@ def merged_beside_another(path: Path, number: int) -> bool:
         if not ran and "/index/" in str(arguments[0]) and next(calls) == number:
             ran = True
             (path / "locks" / "commit").unlink()
+            (path / "locks" / "merge").unlink()
             packed(path, b"theirs")
             native(Engine(str(path))).index.merge(Durability.FULL)
         return do(*arguments)
@@ -549,7 +552,7 @@ def test_a_file_removed_by_a_clearing_is_reported_as_a_removed_container(tmp_pat
             (late.path / "packed").mkdir(parents=True)
             os.stat(engine.layout.pack(1))
         with pytest.raises(NotAContainer):
-            stats._length_of_index(engine.layout)
+            stats._length_of_files(engine.layout)
 
 
 def test_a_clearing_that_comes_behind_a_migration_deletes_nothing(

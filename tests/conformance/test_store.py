@@ -17,8 +17,10 @@ import pytest
 from rsdos import Container, InvalidKey, InvalidOption, InvalidSource, ObjectNotFound, UnreadableSource
 from rsdos.model import FRAME_SIZE, Missing, ObjectMeta, Place, Source
 from rsdos.protocols import ObjectStore
+from rsdos.storage.base import Traits
 from rsdos.storage.memory import MemoryStorage
 from rsdos.stores.base import Store
+from tests.ceph.fixtures import S3
 from tests.data import key_of, noise, text
 from tests.helpers import ABSENT, BAD_KEYS, SIZES, Breaking, Pattern, objects_of_all_sizes, tree
 
@@ -70,26 +72,59 @@ def _in_memory(**settings: Any) -> ObjectStore:
     return cast(ObjectStore, _Alone(container, container.engine.objects, Place.PACKED))
 
 
+def _remote(**settings: Any) -> ObjectStore:
+    """A container of version 3, on a medium that can neither append nor lock."""
+    container = Container.create(MemoryStorage("bucket", Traits("object storage")), **settings)
+    return cast(ObjectStore, _Alone(container, container.engine.objects, Place.PACKED))
+
+
+def _on_ceph(request: pytest.FixtureRequest) -> ObjectStore:
+    """A container in a bucket of a real Ceph, where that is installed."""
+    s3: S3 = request.getfixturevalue("s3_environment")
+    container = Container.create(s3.url, endpoint=s3.endpoint.url)
+    return cast(ObjectStore, _Alone(container, container.engine.objects, Place.PACKED))
+
+
+_WITHOUT_FILES = {"in memory": _in_memory, "remote": _remote}
+
+
+def _is_without_files(kind: str, settings: str) -> bool:
+    """Whether a container of these settings can be on a medium without files; a remote one is never relaxed."""
+    return "version 1" not in settings and not (kind == "remote" and "relaxed" in settings)
+
+
 @pytest.fixture(
     params=[
         *(f"{kind}, {settings}" for kind in _PICK for settings in _SETTINGS),
-        *(f"in memory, {settings}" for settings in _SETTINGS if "version 1" not in settings),
+        *(
+            f"{kind}, {settings}"
+            for kind in _WITHOUT_FILES
+            for settings in _SETTINGS
+            if _is_without_files(kind, settings)
+        ),
+        "bucket, defaults",
     ]
 )
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ObjectStore]:
     kind, settings = request.param.split(", ", 1)
-    if kind == "in memory":
-        yield _in_memory(**_SETTINGS[settings])
+    if kind == "bucket":
+        yield _on_ceph(request)
+        return
+    if kind in _WITHOUT_FILES:
+        yield _WITHOUT_FILES[kind](**_SETTINGS[settings])
         return
     with Container.create(tmp_path / "container", **_SETTINGS[settings]) as container:
         yield _PICK[kind](container)
 
 
-@pytest.fixture(params=[*_PICK, "in memory"])
+@pytest.fixture(params=[*_PICK, *_WITHOUT_FILES, "bucket"])
 def plain(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ObjectStore]:
     """Each store with the defaults: for what settings have no part in."""
-    if request.param == "in memory":
-        yield _in_memory()
+    if request.param == "bucket":
+        yield _on_ceph(request)
+        return
+    if request.param in _WITHOUT_FILES:
+        yield _WITHOUT_FILES[request.param]()
         return
     with Container.create(tmp_path / "container") as container:
         yield _PICK[request.param](container)

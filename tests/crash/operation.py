@@ -38,6 +38,8 @@ class Operation:
     """Calls that it makes at least: fewer, and the interception is blind."""
     writes: int = 2
     """The same of writes."""
+    rewrites: bool = False
+    """Moves what is wanted to another pack. The old one may stay until the next maintenance."""
     source: str = ""
     """The container below the path that ``before`` is in."""
     target: str = ""

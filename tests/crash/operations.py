@@ -9,25 +9,28 @@ from __future__ import annotations
 import io
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from rsdos import CompressMode, Container, DamagedObject, Place
-from rsdos.index import compact
+from rsdos import CompressMode, Container, DamagedObject, Durability, Place
+from rsdos.index import compact, segment_files
+from rsdos.index import merge as index_merge
 from rsdos.maintenance import merge, optimize, retain, transfer
 from rsdos.maintenance.migrate import migrate
 from rsdos.maintenance.repair import index as repair_index
 from rsdos.maintenance.repair import objects as repair_objects
-from rsdos.model import FRAME_SIZE
+from rsdos.model import FRAME_SIZE, PackKind
+from rsdos.pack.reader import kind_of
 from rsdos.storage import posix
+from rsdos.stores.packed.delete import write_tombstones
 from rsdos.stores.v1.connection import parked
-from tests.crash import backing_up, with_dictionaries
+from tests.crash import backing_up, checking_out, saving, with_dictionaries, with_snapshots, with_tables
 from tests.crash.operation import BASE, NEW, OLD, Ack, Operation
 from tests.data import key_of, noise, text
-from tests.helpers import flip, native
+from tests.helpers import flip, manifest_of, native
 
 Prepare = Callable[[Path], None]
 
@@ -53,7 +56,7 @@ def _many_segments(path: Path) -> None:
     """As many live segments as there may be: the next commit merges."""
     base(path)
     with Container(path) as container:
-        while len(native(container.engine).index.snapshot.segments) < 16:
+        while len(native(container.engine).index.view.segments) < 16:
             container.insert_many([b"another %d" % len(container)])
 
 
@@ -146,6 +149,96 @@ def _with_dead_in_one_pack(path: Path, version: int) -> None:
         container.insert_many(NEW.values())
         container.delete(NEW)
         container.insert_many(BASE.values(), to=Place.LOOSE)
+
+
+def _with_both_lives(path: Path) -> None:
+    """The same objects are in a plain pack, in a held one and, some, in one of trees, beside dead ones of each."""
+    base(path)
+    with Container(path) as container:
+        for kind in PackKind:
+            _insert_kind(container, kind, [*NEW.values(), b"dead %d" % kind])
+        _collect_kinds(container, [key_of(b"dead 1"), key_of(b"dead 2")])
+        container.delete([key_of(b"dead 0")])
+
+
+def _with_held(path: Path) -> None:
+    """Objects that are held for snapshots, and some of them loose as well."""
+    base(path)
+    with Container(path) as container:
+        _insert_kind(container, PackKind.HELD, [*NEW.values(), b"dead"])
+        _collect_kinds(container, [key_of(b"dead")])
+        container.insert_many(list(NEW.values())[3:], to=Place.LOOSE)
+
+
+def _insert_kind(container: Container, kind: PackKind, contents: Iterable[bytes]) -> list[str]:
+    return container.engine.objects.insert_many(contents, kind=kind)
+
+
+def _collect_kinds(container: Container, keys: Iterable[str]) -> None:
+    """Delete the copies of objects that are not plain, as a collection does that finds no snapshot."""
+    packed = native(container.engine)
+    view = packed.index.refresh().of_kinds((PackKind.HELD, PackKind.TREES))
+    if len(copies := view.live_copies(list(map(bytes.fromhex, keys)))):
+        write_tombstones(packed.context, Durability.FULL, copies)
+
+
+def _insert_held(path: Path, ack: Ack) -> None:
+    """Some of the objects are plain already: these are duplicates."""
+    with Container(path) as container:
+        for key in _insert_kind(container, PackKind.HELD, [*NEW.values(), *OLD.values()]):
+            ack(key)
+
+
+def _insert_trees(path: Path, ack: Ack) -> None:
+    with Container(path) as container:
+        for key in _insert_kind(container, PackKind.TREES, [*NEW.values(), *OLD.values()]):
+            ack(key)
+
+
+def _insert_beside_held(path: Path, ack: Ack) -> None:
+    """Insert by key what snapshots hold, which then goes: what was acknowledged stays."""
+    with Container(path) as container:
+        for key in container.insert_many(NEW.values()):
+            ack(key)
+        _collect_kinds(container, NEW)
+
+
+def _clean_beside_held(path: Path, ack: Ack) -> None:
+    """Clean, and collect what snapshots held of the loose objects: these stay."""
+    with Container(path) as container:
+        container.clean_storage()
+        _collect_kinds(container, list(NEW)[3:])
+
+
+def _repack_kinds(path: Path, ack: Ack) -> None:
+    """Write every pack anew, and collect what snapshots hold: what was inserted by key stays."""
+    with Container(path) as container:
+        container.repack("none")
+        assert {entry.kind for entry in manifest_of(path).packs if entry.live.objects} >= {PackKind.PLAIN}
+        _collect_kinds(container, NEW)
+
+
+def _kinds_are_told_apart(path: Path) -> None:
+    """Each pack is of the kind that its header says, and counts what is there."""
+    with Container(path) as container:
+        packed = native(container.engine)
+        for entry in packed.index.refresh().manifest.packs:
+            assert kind_of(packed.context.open_pack(entry.id)) is entry.kind
+
+
+def _damaged_kinds(path: Path) -> None:
+    """Without a manifest, only the headers know the kinds of packs."""
+    _with_both_lives(path)
+    for manifest in (path / "index").glob("manifest-*"):
+        flip(manifest, 100)
+
+
+def _repair_kinds(path: Path, ack: Ack) -> None:
+    _repair_index(path, ack)
+    with Container(path) as container:
+        kinds = [entry.kind for entry in native(container.engine).index.refresh().manifest.packs]
+        assert sorted(kinds) == sorted(PackKind)
+        _collect_kinds(container, NEW)
 
 
 def _repack(path: Path, ack: Ack) -> None:
@@ -378,6 +471,23 @@ def _of_version(version: int) -> dict[str, Operation]:
     }
 
 
+def _of_kinds() -> dict[str, Operation]:
+    """Operations on packs of several kinds."""
+    told = partial(Operation, check=_kinds_are_told_apart)
+    both = BASE | NEW
+    return {
+        "insert held": told(base, _insert_held),
+        # Pages are not listed, as the rig would have it at the end.
+        "insert trees": told(base, _insert_trees, settle=_kinds_are_told_apart),
+        "insert held, beside both lives": told(_with_both_lives, _insert_held, both),
+        "insert packed, beside held": told(_with_held, _insert_beside_held, BASE),
+        "clean beside held": told(_with_held, _clean_beside_held, BASE, BASE | dict(list(NEW.items())[3:]), least=5),
+        "repack of packs of all kinds": told(_with_both_lives, _repack_kinds, both, both, least=40, rewrites=True),
+        "repack of held": told(_with_held, _repack, both, both, least=15, rewrites=True),
+        "repair of the index of packs of all kinds": Operation(_damaged_kinds, _repair_kinds, both, both),
+    }
+
+
 def _moves(source: int, target: int) -> dict[str, Operation]:
     """From a container of one version to one of the other."""
     make, to = partial(base, version=source), f"{source} to {target}"
@@ -413,6 +523,17 @@ def large_batches() -> Iterator[None]:
         compact.COMPACT_FROM = before
 
 
+@contextmanager
+def merging_beside() -> Iterator[None]:
+    """Every commit that leaves two tables or more is followed by a merge beside the commits of others."""
+    before = index_merge.MOST_SEGMENTS, segment_files.MOST_MERGED
+    index_merge.MOST_SEGMENTS, segment_files.MOST_MERGED = 1, 0
+    try:
+        yield
+    finally:
+        index_merge.MOST_SEGMENTS, segment_files.MOST_MERGED = before
+
+
 def _in_large_batches(operation: Operation) -> Operation:
     return replace(operation, prepare=large_batches()(operation.prepare), run=large_batches()(operation.run))
 
@@ -422,8 +543,8 @@ def _large_ones() -> dict[str, Operation]:
     of_two = _of_version(2)
     names = ("insert packed", "insert packed, first pack", "pack", "delete", "repack", "recompress", "optimize")
     operations = {name: of_two[name] for name in names} | {
-        "insert packed, merging": Operation(_many_segments, _insert_packed, least=15),
-        "delete, merging": Operation(_dead_and_many_segments, _delete, wanted=BASE, gone=NEW),
+        "insert packed, merging": Operation(_many_segments, merging_beside()(_insert_packed), least=15),
+        "delete, merging": Operation(_dead_and_many_segments, merging_beside()(_delete), wanted=BASE, gone=NEW),
         "repair index": Operation(_damaged_index, _repair_index, wanted=BASE, least=8),
         "repair index, emptying a pack": Operation(_damaged_pack, _repair_index, wanted=BASE, gone=NEW, least=20),
     }
@@ -433,6 +554,7 @@ def _large_ones() -> dict[str, Operation]:
 OPERATIONS = {
     **_of_version(2),
     **_large_ones(),
+    **_of_kinds(),
     "insert packed, merging": Operation(_many_segments, _insert_packed, least=15),
     "insert packed, linked": Operation(
         _beside_its_bytes, _insert_linked, source="source", target="source", check=_copy_is_as_it_was, least=30
@@ -440,7 +562,7 @@ OPERATIONS = {
     "insert loose, compressed": Operation(lambda path: base(path, loose_compression="zstd"), _insert_loose, least=20),
     "delete, merging": Operation(_dead_and_many_segments, _delete, wanted=BASE, gone=NEW),
     "merge": Operation(_many_segments, _merge, wanted=BASE, least=5),
-    "optimize, mostly overhead": Operation(_mostly_overhead, _give_overhead_back, wanted=BASE, least=20),
+    "optimize, mostly overhead": Operation(_mostly_overhead, _give_overhead_back, wanted=BASE, least=20, rewrites=True),
     "repair index": Operation(_damaged_index, _repair_index, wanted=BASE, least=8),
     "repair index, emptying a pack": Operation(_damaged_pack, _repair_index, wanted=BASE, gone=NEW, least=20),
     "repair objects": Operation(_damaged_copies, _repair_objects, BASE | NEW, least=20),
@@ -459,5 +581,9 @@ OPERATIONS = {
     ),
     **_moves(2, 1),
     **with_dictionaries.OPERATIONS,
+    **with_tables.OPERATIONS,
+    **with_snapshots.OPERATIONS,
     **backing_up.OPERATIONS,
+    **checking_out.OPERATIONS,
+    **saving.OPERATIONS,
 }

@@ -11,42 +11,46 @@ from pathlib import Path
 from rsdos import CompressMode, Container, ObjectNotFound, Place, RsdosError
 from rsdos.codecs import dictionary
 from rsdos.config import VERSION, VERSION_1
+from rsdos.index import last_commit
 from rsdos.maintenance import merge
 from rsdos.model import FRAME_SIZE, Codec, Compression, RecordFlag, Stored
 from rsdos.streams.frames import FrameEncoder
 from tests.crash.operation import Operation
 from tests.crash.operations import OPERATIONS, large_batches
 from tests.crash.subject import Wrong
+from tests.crash.with_tables import folding
 from tests.data import key_of, noise, text
 from tests.dictionaries import records, trained, using
 from tests.helpers import assert_no_leftovers, manifest_of, tree
 
 
-class _Reader:
+class Reader:
+    """Reads objects of an open container by their keys."""
+
     def __init__(self, container: Container) -> None:
-        self._container = container
+        self.container = container
 
     def read(self, key: str) -> bytes | None:
         try:
-            return self._container.extract(key)
+            return self.container.extract(key)
         except ObjectNotFound:
             return None
 
     def read_many(self, keys: list[str]) -> dict[str, bytes]:
-        found = self._container.extract_many(keys, missing="skip")
+        found = self.container.extract_many(keys, missing="skip")
         return {key: data for key, data in found if data is not None}
 
     def ways(self, key: str) -> Iterator[tuple[str, Callable[[], bytes | None]]]:
-        container = self._container
+        container = self.container
         yield "extract", partial(self.read, key)
         yield "extract_many", lambda: dict(container.extract_many([key], missing="none"))[key]
         yield "open", _none(lambda: _streamed(container, key))
         yield "extract_to", _none(lambda: _to_file(container, key))
 
     def keys(self) -> list[str]:
-        keys = list(self._container)
+        keys = list(self.container)
         assert len(keys) == len(set(keys)), "a key is listed twice"
-        assert len(keys) == len(self._container), f"{len(keys)} keys are listed and {len(self._container)} counted"
+        assert len(keys) == len(self.container), f"{len(keys)} keys are listed and {len(self.container)} counted"
         return keys
 
 
@@ -76,9 +80,9 @@ class Ours:
     errors = (RsdosError, OSError)
 
     @contextmanager
-    def look(self, path: Path) -> Iterator[_Reader]:
+    def look(self, path: Path) -> Iterator[Reader]:
         with Container(path) as container:
-            yield _Reader(container)
+            yield Reader(container)
 
     def is_whole(self, path: Path) -> bool:
         return (path / "config.json").exists()
@@ -101,6 +105,9 @@ class Ours:
         names = tree(path)
         assert not [name for name in names if name.startswith("migration") or name.endswith((".new", ".clearing"))]
 
+    def boot(self) -> None:
+        last_commit._boot_id = lambda: "0" * 36  # type: ignore[assignment]
+
     def space(self, path: Path) -> dict[str, int]:
         return {name: length for name, length in tree(path).items() if not name.startswith(("locks/", "packs.idx"))}
 
@@ -111,7 +118,7 @@ class Ours:
         after = self.space(path)
         fresh = {name for name in after.keys() - before.keys() if not name.startswith("loose/")}
         if any(name.startswith("index/manifest-") for name in fresh):
-            if operation.gone:
+            if operation.gone or operation.rewrites:
                 # A repack that has committed leaves the old pack to the next maintenance.
                 Container(path).clean_storage()
             assert_no_leftovers(path)
@@ -158,11 +165,27 @@ class LargeBatches(Ours):
             return _some_of_everything(path, 2)
 
 
+class WithTables(Ours):
+    """Version 2, with pack tables, rows beside them, and packs that are gone."""
+
+    def begin_damage(self, path: Path) -> Mapping[str, bytes]:
+        objects = [noise(30, seed) for seed in range(6)]
+        with folding(), Container.create(path, pack_size_target=1) as container:
+            for data in objects:
+                container.insert_many([data])
+            container.delete(container.insert_many([b"deleted"]))
+            container.repack(min_dead=0)
+            packs = manifest_of(path).packs
+            assert packs.tables.count and packs.changed
+        (path / "locks" / "reserve").unlink(missing_ok=True)
+        return {key_of(data): data for data in objects}
+
+
 class WithDictionaries(Ours):
     """Version 2, with two dictionaries in one pack, and one of them with another number in another."""
 
     @contextmanager
-    def look(self, path: Path) -> Iterator[_Reader]:
+    def look(self, path: Path) -> Iterator[Reader]:
         dictionary._cached = {}  # It would hide that a copy is damaged.
         with super().look(path) as reader:
             yield reader
@@ -250,3 +273,4 @@ SUBJECT = Ours()
 LEGACY_SUBJECT = Legacy()
 LARGE_SUBJECT = LargeBatches()
 DICTIONARY_SUBJECT = WithDictionaries()
+TABLES_SUBJECT = WithTables()

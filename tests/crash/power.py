@@ -16,7 +16,7 @@ from tests.crash.judge import Verdicts, in_child, judge
 from tests.crash.operation import Operation
 from tests.crash.replay import Choose, Content, Lottery, Replay, all_names, digest, nothing, synced, write, zeros
 from tests.crash.shim import Kind, Mode
-from tests.crash.subject import subject
+from tests.crash.subject import Subject, subject
 from tests.crash.sweep import Result
 
 
@@ -58,11 +58,16 @@ def lose(
             where = call.path.replace(str(path), "")
             finished = number == len(calls)
             acknowledged = set(replay.acknowledged)
-            verdicts = in_child(lambda: judge(own, operation, path, acknowledged, finished=finished))  # noqa: B023
+            verdicts = in_child(lambda: _judge(own, operation, path, acknowledged, finished=finished))  # noqa: B023
             call_name = f"{call.kind.name.lower()} {where}"
             result.add(verdicts, f"{operation_name!r}, power lost behind call {number}, {call_name}; {how}")
             shutil.rmtree(path)
     return result
+
+
+def _judge(own: Subject, operation: Operation, path: Path, acknowledged: set[str], *, finished: bool) -> Verdicts:
+    own.boot()
+    return judge(own, operation, path, acknowledged, finished=finished)
 
 
 def _record(operation: Operation, template: Path, path: Path, directory: Path) -> Path:

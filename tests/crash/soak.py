@@ -25,6 +25,7 @@ from pathlib import Path
 
 from rsdos import Busy, CompressMode, Container, ObjectNotFound, Place
 from rsdos.maintenance import optimize
+from tests.crash.soak_snapshots import SnapshotSteps, Versions, all_versions, read_version, wrong_versions
 from tests.data import key_of, noise, text
 from tests.patience import HANG
 
@@ -76,6 +77,11 @@ class Worker:
         self._touched: set[str] = set()
         self._counts: Counter[str] = Counter()
         self._name = name
+        directory = path.parent / "directories" / name
+        directory.mkdir(parents=True)
+        self._snapshots = SnapshotSteps(
+            lambda: self._container, directory, self._log, self._listen, self._random, self._counts
+        )
 
     def run(self, until: float) -> None:
         """Until it is late, or it is killed."""
@@ -94,6 +100,8 @@ class Worker:
             (self._back_up, 2),
             (self._reopen, 4),
         ]
+        if self._container.engine.config.version > 1:
+            weighted += self._snapshots.steps()
         steps, weights = zip(*weighted, strict=True)
         while time.time() < until:
             (step,) = self._random.choices(steps, weights)
@@ -137,13 +145,19 @@ class Worker:
 
     # Reading.
 
-    def _some(self, most: int) -> list[str]:
-        """Keys that were acknowledged, by anybody, and that nobody had begun to delete at the time of the look."""
+    def _listen(self) -> None:
+        """Read what all processes have logged since the last time."""
         for event, keys in self._log.news():
             if event == "stored":
                 self._acknowledged |= dict.fromkeys(keys)
             elif event == "delete":
                 self._touched.update(keys)
+            else:
+                self._snapshots.versions.hear(event, keys)
+
+    def _some(self, most: int) -> list[str]:
+        """Keys that were acknowledged, by anybody, and that nobody had begun to delete at the time of the look."""
+        self._listen()
         # The logs are read one after another: a key may be met deleted before it is met stored.
         for key in self._touched & self._acknowledged.keys():
             del self._acknowledged[key]
@@ -242,7 +256,7 @@ class Soak:
         self._random = random.Random(seed)
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._started = 0
-        self.kills = 0
+        self.kills = self.versions = 0
 
     def _start(self, until: float) -> None:
         self._started += 1
@@ -281,21 +295,31 @@ class Soak:
 
     def judge(self) -> list[str]:
         """Look at everything that the logs speak of."""
-        logged: dict[str, set[str]] = {event: set() for event in ("stored", "begin", "delete", "deleted", "counts")}
+        logged: dict[str, set[str]] = {event: set() for event in ("stored", "kept", "begin", "delete", "deleted")}
+        versions = Versions()
         for event, keys in Log(self._logs, "judge").news():
-            logged[event].update(keys)
-        stored, begun, touched, deleted = (logged[event] for event in ("stored", "begin", "delete", "deleted"))
+            logged.get(event, set()).update(keys)
+            versions.hear(event, keys)
+        begun, touched, deleted = (logged[event] for event in ("begin", "delete", "deleted"))
+        stored = logged["stored"] | logged["kept"]
         wrong = []
         with Container(self._path) as container:
             container.clean_storage()
             container.pack_all_loose()
+            if container.engine.config.version > 1:
+                container.snapshots.gc()
             container.repack(min_dead=0)
+            checked = container.validate("full")
+            wrong += [f"validate: {finding}" for finding in (*checked.damaged, *checked.files)]
             found = dict(container.extract_many(stored - touched, missing="none"))
             wrong += [f"{key} is lost" for key, data in found.items() if data is None]
             wrong += [f"{key} is wrong" for key, data in found.items() if data is not None and key_of(data) != key]
             wrong += [
                 f"{key} was deleted" for key, there in zip(deleted, container.has_many(deleted), strict=True) if there
             ]
+            if container.engine.config.version > 1:
+                lost, self.versions = wrong_versions(container, versions, self._path.parent / "judged")
+                wrong += lost
             listed = set(container)
             wrong += [f"{key} was never inserted" for key in listed - begun]
             rest = dict(container.extract_many(listed - found.keys()))
@@ -303,16 +327,21 @@ class Soak:
             if any((self._path / "sandbox").iterdir()):
                 wrong.append("something is left in the sandbox")
         self.objects, self.acknowledged, self.deleted = len(listed), len(stored), len(deleted)
+        self.saved, self.forgotten = len(versions.acknowledged), len(versions.forgotten)
         return wrong + self._judge_backups(begun)
 
     def _judge_backups(self, begun: set[str]) -> list[str]:
         """Those that are whole say of everything what it is; one that was killed half-way is told from them."""
         wrong = []
-        self.backups = 0
+        self.backups = self.versions_of_backups = 0
         for path in sorted((self._path.parent / BACKUPS).glob("backup_*")):
             self.backups += 1
             with Container(path) as copy:
                 found = dict(copy.extract_many(list(copy)))
+                if copy.engine.config.version > 1:
+                    for version in all_versions(copy):
+                        read_version(copy, version)
+                        self.versions_of_backups += 1
             bad = (key for key, data in found.items() if data is None or key_of(data) != key)
             wrong += [f"{key} is wrong in a backup" for key in bad]
             wrong += [f"{key} of a backup was never inserted" for key in found.keys() - begun]
@@ -344,6 +373,8 @@ def main() -> int:
         wrong = soak.run(chosen.minutes * 60)
         print(f"version {chosen.version}: {chosen.minutes} minutes, {PROCESSES} processes, {soak.kills} killed")
         print(f"{soak.acknowledged} objects acknowledged, {soak.deleted} deleted")
+        print(f"{soak.saved} versions acknowledged, {soak.forgotten} forgotten, {soak.versions} checked out at the end")
+        print(f"{soak.versions_of_backups} versions in backups, all read")
         print(f"{soak.objects} objects and {soak.backups} backups at the end")
         print(", ".join(f"{name} {count}" for name, count in sorted(soak.counts().items())))
         print(f"{len(wrong)} wrong")

@@ -35,6 +35,9 @@ class Subject(Protocol):
     def look(self, path: Path) -> AbstractContextManager[Reader]:
         """Open a container."""
 
+    def boot(self) -> None:
+        """Have this process see the machine as it is behind a loss of power: booted anew."""
+
     def is_whole(self, path: Path) -> bool:
         """Whether a container has been made there, rather than begun to be."""
 
@@ -68,6 +71,8 @@ SUBJECTS = {
     "rsdos": ("tests.crash.ours", "SUBJECT"),
     "rsdos, large batches": ("tests.crash.ours", "LARGE_SUBJECT"),
     "rsdos, dictionaries": ("tests.crash.ours", "DICTIONARY_SUBJECT"),
+    "rsdos, pack tables": ("tests.crash.ours", "TABLES_SUBJECT"),
+    "rsdos, snapshots": ("tests.crash.damaged_snapshots", "SUBJECT"),
     "rsdos, version 1": ("tests.crash.ours", "LEGACY_SUBJECT"),
     "rsdos 0.1.1": ("tests.crash.peers", "RSDOS"),
     "dos 1.5.0": ("tests.crash.peers", "DOS"),

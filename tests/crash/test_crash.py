@@ -17,8 +17,8 @@ from tests.crash.run import break_off
 
 pytestmark = pytest.mark.skipif(not shim.CAN_BUILD, reason="needs gcc and Linux for the shim of the C library")
 
-SHARE = ("kill:9", "torn:9", "short:24", "EIO:24", "ENOSPC:24", "EINTR:99", "EMFILE:24", "fsync:9", "power:9:1")
-"""About eight hundred points, in a minute of two processors."""
+SHARE = ("kill:14", "torn:14", "short:48", "EIO:48", "ENOSPC:48", "EINTR:99", "EMFILE:48", "fsync:14", "power:27:1")
+"""One of so many calls of each kind, and the last. Behind each loss of power are four states of the disk."""
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

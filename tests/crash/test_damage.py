@@ -1,6 +1,6 @@
 """Damage of every kind, one at a time: right bytes or an error that says of what, never wrong ones or "missing".
 
-A sample here, the same each time; `make damage` takes ten times as many, and `SHARE=1` all of them.
+A sample here, the same each time; `make damage` takes a tenth of all, and `SHARE=1` all of them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,15 @@ import pytest
 from tests.crash.damage import WHOLE_FILES, Sweep
 from tests.crash.subject import subject
 
-SHARES = {"rsdos": 500, "rsdos, large batches": 500, "rsdos, dictionaries": 300, "rsdos, version 1": 150}
+SHARES = {
+    "rsdos": 900,
+    "rsdos, large batches": 900,
+    "rsdos, dictionaries": 490,
+    "rsdos, pack tables": 1000,
+    "rsdos, snapshots": 1200,
+    "rsdos, version 1": 400,
+}
+"""One of so many: about 250 damages of each of version 2; 140 of version 1 and of snapshots, which take longer each."""
 
 
 @pytest.mark.parametrize("name", SHARES)
@@ -24,10 +32,11 @@ def test_damaged(name: str, tmp_path: Path) -> None:
             assert result.bad.get(verdict, 0) < result.points // 10
             result.examples.pop(verdict, None)
     assert not result.examples
-    assert result.points > 250
+    assert result.points > 130
 
 
-@pytest.mark.parametrize("name", ["rsdos", "rsdos, large batches", "rsdos, dictionaries"])
+# All others: `make damage SHARE=1`.
+@pytest.mark.parametrize("name", ["rsdos, dictionaries", "rsdos, pack tables"])
 def test_every_file_removed_and_exchanged_for_every_other(in_memory: Path, name: str) -> None:
     """Nothing is missing but the loose object whose own file it is: not even with the newest manifests."""
     result = Sweep(subject(name), in_memory).run(1, 0, WHOLE_FILES)

@@ -43,7 +43,7 @@ def test_the_failure_is_reported_and_nothing_is_lost(name: str, in_memory: Path)
     manifests = sorted((template / operation.target / "index").glob("manifest-*"))
     for kept in {1, len(manifests) - 1} - {0}:
         root = in_memory / f"{kept} kept"
-        shutil.copytree(template, root)
+        shutil.copytree(template, root, symlinks=True)
         path = root / operation.target
         for manifest in manifests[kept:]:
             (path / "index" / manifest.name).unlink()
@@ -63,7 +63,7 @@ def test_the_failure_is_reported_and_nothing_is_lost(name: str, in_memory: Path)
                 assert_no_leftovers(path)
             with Container(path) as container:
                 assert dict(container.extract_many(operation.wanted)) == operation.wanted
-                assert set(container) >= set(operation.wanted)
+                assert "trees" in name or set(container) >= set(operation.wanted)  # Pages are not listed.
                 assert not any(container.has_many([ABSENT, *operation.gone]))
 
 

@@ -266,17 +266,22 @@ def test_the_order_of_a_clean(tmp_path: Path) -> None:
     _order(calls, "fsync index", f"unlink loose/{key[:2]}/{key[2:]}")
 
 
-@pytest.mark.parametrize("name", ["merge", "repair index, emptying a pack"])
-def test_a_merged_segment_has_its_name_before_the_manifest_that_names_it(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "ending"), [("merge", ".new"), ("repair index, emptying a pack", ".seg")])
+def test_a_merged_segment_has_its_name_before_the_manifest_that_names_it(
+    name: str, ending: str, tmp_path: Path
+) -> None:
     """Before, a power loss could take the one name and leave the other; of a damaged pack no other table tells."""
     OPERATIONS[name].prepare(tmp_path)
     disk = Disk(tmp_path)
     with disk.watched():
         OPERATIONS[name].run(tmp_path, lambda key: None)
     calls = [f"{call} {where}" for call, where in disk.calls]
-    segment = next(call.split()[1] for call in calls if call.startswith("open index/") and call.endswith(".seg"))
+    opened = (call.split()[1] for call in calls if call.startswith("open index/") and call.endswith(ending))
+    segment = next(name for name in opened if not name.startswith("index/manifest-"))
+    links = [call for call in calls if call.startswith("link index/") and call.endswith(".seg")]
     manifest = next(call for call in calls if call.startswith("link index/manifest-"))
-    _order(calls, f"open {segment}", f"fdatasync {segment}", "fsync index", manifest, "fsync index")
+    assert len(links) == (ending == ".new")
+    _order(calls, f"open {segment}", f"fdatasync {segment}", *links, "fsync index", manifest, "fsync index")
 
 
 def test_the_number_of_a_commit_is_noted_behind_its_syncs(tmp_path: Path) -> None:

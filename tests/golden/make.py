@@ -14,7 +14,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from unittest.mock import patch
 
@@ -23,14 +23,24 @@ import zstandard
 from rsdos import Codec, CompressMode, Container, Place
 from rsdos.codecs.dictionary import Dictionary, KnownDictionaries
 from rsdos.config import Config
-from rsdos.engine.create import make_container
+from rsdos.engine.create import make_container, make_container_on
+from rsdos.engine.publish import publish, read_refs
+from rsdos.engine.save_lock import hold_save_lock
 from rsdos.hashing import SHA256
-from rsdos.index import compact
+from rsdos.index import compact, fenced_parts, merge, pack_table, segment_layout, table_files
 from rsdos.index.index import Index
-from rsdos.model import FRAME_SIZE, Copy
+from rsdos.model import FRAME_SIZE, Copy, Durability, PackKind
+from rsdos.storage.base import Traits
+from rsdos.storage.local import LocalStorage
+from rsdos.storage.wrapper import StorageCall
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.packed.context import PackedContext
 from rsdos.stores.packed.store import PackedStore
+from rsdos.stores.remote.placed import placed_manifest
+from rsdos.testing import FaultyStorage
+from rsdos.trees.build import build_tree
+from rsdos.trees.entry import Attributes, EntryKind, TreeEntry, listings_of, tree_order
+from rsdos.trees.record import SnapshotRecord, encode_record
 
 HERE = Path(__file__).parent
 
@@ -94,6 +104,13 @@ def large_from(entries: int) -> Iterator[None]:
         yield
     finally:
         compact.COMPACT_FROM = before
+
+
+@contextmanager
+def folded_from(rows: int) -> Iterator[None]:
+    """Manifests of more packs have pack tables, of eight rows at most."""
+    with patch("rsdos.index.table_files.MOST_CHANGED", rows), patch("rsdos.index.pack_table.MOST_ROWS", 8):
+        yield
 
 
 def native_index(container: Container) -> Index:
@@ -205,6 +222,35 @@ def v2_large_batch(root: Path) -> Expected:
     return expect([*objects[:1100], *small])
 
 
+@contextmanager
+def fenced_from(entries: int) -> Iterator[None]:
+    """Segment files of so many entries are fenced, and those that are merged from as many."""
+    with patch.object(fenced_parts, "FENCED_FROM", entries), patch.object(merge, "FENCED_FROM", entries):
+        yield
+
+
+def v2_fenced(root: Path) -> Expected:
+    """Two segment files with fences and filters: that of a large batch, and a merged one; and small batches."""
+    objects = [noise(seed, 30) for seed in range(1030)]
+    with make(root, 0x108, compression="none") as container, large_from(500), fenced_from(410):
+        for start in range(0, 510, 30):
+            container.insert_many(objects[start : start + 30])
+        container.insert_many(objects[510:1010])
+        container.insert_many(objects[1010:])
+        filters = [len(data) for data in map(filter_of, (root / "index").glob("*.seg")) if data]
+        if filters != [512, 512]:
+            raise SystemExit("two segment files should have a filter")
+    return expect(objects)
+
+
+def filter_of(path: Path) -> bytes:
+    """The filter of a segment file; b"" if it has none."""
+    data = path.read_bytes()
+    if segment_layout.version_of(memoryview(data)) != segment_layout.FENCED_VERSION:
+        return b""
+    return data[segment_layout.FencedLayout(int.from_bytes(data[16:24], "little")).filter :]
+
+
 class Fixed:
     """A chooser that always chooses the same dictionary."""
 
@@ -255,6 +301,165 @@ def v2_dictionaries(root: Path) -> Expected:
     return expect([*one, *two, *more, *raw])
 
 
+# --- packs of several kinds, and snapshots ----------------------------------------------------------------------------
+
+_TIME = "2026-11-26T18:00:00Z"
+
+
+def save(
+    container: Container, name: str, entries: list[TreeEntry], contents: list[bytes], times: Attributes
+) -> list[str]:
+    """Save a tree as the next version of a branch; return the keys of its pages, the snapshot and the refs document."""
+    engine = container.engine
+    engine.objects.insert_many(contents, kind=PackKind.HELD)
+    pages: list[bytes] = []
+    entries = sorted(entries, key=lambda entry: tree_order(entry.path))
+    root = build_tree(listings_of(entries, times), times, lambda digest, page: pages.append(page))
+    record = encode_record(
+        SnapshotRecord(root.key.hex(), times, root.entries, root.files, root.size, _TIME, message=name)
+    )
+    with hold_save_lock(engine) as lock:
+        branch = read_refs(engine)[0].branches.get(name)
+        parent = branch.newest.snapshot if branch and branch.newest else None
+        publish(
+            engine,
+            lock.epoch,
+            lambda refs: refs.saved(name, key(record), _TIME, "golden", parent),
+            lambda: None,
+            [*pages, record],
+        )
+    return [*map(key, pages), key(record), native_index(container).refresh().manifest.refs]
+
+
+def file(path: str, data: bytes, kind: EntryKind = EntryKind.FILE) -> TreeEntry:
+    return TreeEntry(path.encode(), kind, len(data), bytes.fromhex(key(data)), mtime=10**18 + 5)
+
+
+def both_lives(root: Path, number: int) -> tuple[Container, Expected]:
+    """Objects by key, held ones, and some that are both; two snapshots of one branch, and one with times of another."""
+    container = make(root, number)
+    plain, both, held = (
+        [noise(seed, 700) for seed in range(3)],
+        [text(4, 900), b"", b"loose too"],
+        [text(5, 3000), b"held"],
+    )
+    container.insert_many([*plain, *both[:2]])
+    container.insert_many([both[2]], to=Place.LOOSE)
+    folder = TreeEntry(b"folder", EntryKind.DIRECTORY, 0, mtime=10**18)
+    link = TreeEntry(b"link", EntryKind.LINK, 4, target=b"held", mtime=10**18)
+    many = [file(f"folder/{at:04d}", held[0]) for at in range(400)]
+    files = [
+        file("both", both[0]),
+        file("empty", both[1]),
+        file("loose", both[2]),
+        file("held", held[1], EntryKind.EXECUTABLE),
+    ]
+    pages = save(container, "data", [folder, link, *many, *files], [*both, *held], Attributes.NONE)
+    pages += save(container, "data", [folder, *many[10:], *files], [*both, *held], Attributes.NONE)
+    pages += save(container, "other/times", [folder, link, *many], held, Attributes.TIMES)
+    container.close()
+    return container, {**expect([*plain, *both, *held]), "pages": sorted(set(pages))}
+
+
+def v2_kinds(root: Path) -> Expected:
+    """Packs of all three kinds; see `both_lives`."""
+    container, expected = both_lives(root, 0x107)
+    if [pack.kind for pack in native_index(container).refresh().manifest.packs] != [
+        PackKind.PLAIN,
+        PackKind.HELD,
+        PackKind.TREES,
+    ]:
+        raise SystemExit("there should be a pack of each kind")
+    container.close()
+    return expected
+
+
+def remote_medium(root: Path) -> LocalStorage:
+    """A directory that can neither append nor lock, as object storage."""
+    root.mkdir(exist_ok=True)
+    storage = LocalStorage(str(root))
+    storage.traits = Traits("object storage")
+    return storage
+
+
+def die_behind_a_pack(medium: LocalStorage) -> None:
+    """Upload a pack and do not commit it: its ids stay reserved."""
+    uploaded: list[str] = []
+
+    def fault(call: StorageCall) -> Exception | None:
+        if call.verb == "put_new" and uploaded:
+            return PermissionError("dead")
+        uploaded.extend([call.name] if call.name.startswith("packs/") and call.verb == "put_new" else [])
+        return None
+
+    with suppress(PermissionError):
+        Container(FaultyStorage(medium, fault)).insert_many([b"of a dead writer"])
+
+
+def v3(root: Path) -> Expected:
+    """Version 3: packs of all kinds, a compact table with its segment, tombstones, a pack that was taken out of use.
+
+    And ids that are left over, an emptied manifest, and what a dead writer has uploaded.
+    """
+    medium = remote_medium(root)
+    make_container_on(medium, Config(container_id=f"{0x300:032x}", version=3))
+    container = Container(medium)
+    plain = [*(noise(seed, 700) for seed in range(3)), text(4, 2 * FRAME_SIZE), b""]
+    gone, retired = [noise(seed, 300) for seed in range(10, 13)], [noise(20, 500)]
+    container.insert_many([*plain, *gone])
+    container.insert_many(retired)
+    with large_from(4):
+        container.insert_many([text(seed, 60 + seed) for seed in range(30, 60)], compress=CompressMode.YES)
+    plain += [text(seed, 60 + seed) for seed in range(30, 60)]
+    container.delete(map(key, gone))
+    held = [text(5, 3000), b"held"]
+    pages = save(container, "data", [file("a", held[0]), file("b", held[1])], held, Attributes.NONE)
+    pages += save(container, "data", [file("a", held[1])], held, Attributes.NONE)
+    commits = native_index(container).commits
+    pack = commits.newest().packs[1]
+    commits.commit(lambda newest: newest.without_pack(pack.id), Durability.FULL)
+    medium.empty(placed_manifest(2))
+    die_behind_a_pack(medium)
+    if [pack.kind for pack in commits.newest().packs] != [*[PackKind.PLAIN] * 3, PackKind.HELD, *[PackKind.TREES] * 2]:
+        raise SystemExit("there should be packs of each kind")
+    container.close()
+    return {**expect([*plain, *held]), "pages": sorted(set(pages))}
+
+
+def v3_tables(root: Path) -> Expected:
+    """Version 3 with most rows of packs in tables, some of which are dead, gone, or have changed since."""
+    medium = remote_medium(root)
+    make_container_on(medium, Config(container_id=f"{0x302:032x}", version=3))
+    with patch.object(table_files, "MOST_CHANGED", 4), patch.object(pack_table, "MOST_ROWS", 8):
+        container = Container(medium)
+        objects = [noise(seed, 100 + seed) for seed in range(24)]
+        for data in objects[:-1]:
+            container.insert(data, to=Place.PACKED)
+        container.delete(map(key, objects[:2]))
+        container.insert(objects[-1], to=Place.PACKED)
+        commits = native_index(container).commits
+        commits.commit(lambda newest: newest.without_pack(newest.packs[2].id), Durability.FULL)
+        packs = commits.newest().packs
+        container.close()
+    if not (packs.tables.count and packs.changed and packs.gone):
+        raise SystemExit("there should be packs in tables, changed and gone ones")
+    return expect(objects[3:])
+
+
+def damaged_v3_manifest(root: Path) -> Expected:
+    """The newest manifest of a container of version 3 has a flipped bit: the packs say all."""
+    medium = remote_medium(root)
+    make_container_on(medium, Config(container_id=f"{0x301:032x}", version=3))
+    container = Container(medium)
+    objects = [noise(seed, 700) for seed in range(6)]
+    container.insert_many(objects[:3])
+    container.insert_many(objects[3:])
+    number = native_index(container).commits.newest_number()
+    container.close()
+    flip(root / placed_manifest(number), -1)
+    return expect(objects)
+
+
 # --- damaged ones -----------------------------------------------------------------------------------------------------
 
 
@@ -282,11 +487,53 @@ def damaged_no_manifest(root: Path) -> Expected:
     return expect(objects)
 
 
+def damaged_no_manifest_of_kinds(root: Path) -> Expected:
+    """The same as v2-kinds without its manifests: only the headers of the packs know the kinds."""
+    _, expected = both_lives(root, 0x20F)
+    for manifest in (root / "index").glob("manifest-*"):
+        manifest.unlink()
+    return expected
+
+
 def damaged_segment_file(root: Path) -> Expected:
     """One bit in the records of a merged segment file; the segments in the packs say the same."""
     expected = v2_many_batches(root)
     for path in (root / "index").glob("*.seg"):
         flip(path, -100)
+    return expected
+
+
+def damaged_filter(root: Path) -> Expected:
+    """The filters of segment files are zeros: who believed them would miss every object."""
+    expected = v2_fenced(root)
+    for path in (root / "index").glob("*.seg"):
+        length = len(filter_of(path))
+        if length:
+            edit(path, lambda data, length=length: data.__setitem__(slice(-length, None), bytes(length)))  # type: ignore[misc]
+    return expected
+
+
+def v2_pack_tables(root: Path) -> Expected:
+    """Pack tables, rows beside them and in their place, and packs that are gone."""
+    objects = [noise(seed, 60) for seed in range(3000, 3020)]
+    with make(root, 0x120, pack_size_target=1) as container, folded_from(4):
+        for data in objects:
+            container.insert_many([data])
+        container.delete([key(objects[3]), key(objects[9])])
+        container.repack(min_dead=0)
+        container.insert_many([b"beside the tables"])
+        packs = native_index(container).commits.newest().packs
+        if len(packs.tables.entries) < 2 or not packs.changed:
+            raise SystemExit("there should be tables, and rows beside them")
+    return expect([data for at, data in enumerate(objects) if at not in (3, 9)] + [b"beside the tables"])
+
+
+def damaged_pack_table(root: Path) -> Expected:
+    """One bit of a pack table that the newest manifest names, and so do those before it: the packs are read."""
+    expected = v2_pack_tables(root)
+    with Container(root) as container:
+        entry = native_index(container).commits.newest().packs.tables.entries[0]
+    flip(root / "index" / f"{entry.number:010d}.tab", 50)
     return expected
 
 
@@ -452,9 +699,15 @@ GOLDEN = {
         v2_many_batches,
         v2_large_batch,
         v2_dictionaries,
+        v2_fenced,
+        v2_kinds,
+        v2_pack_tables,
         damaged_manifest,
+        damaged_pack_table,
         damaged_no_manifest,
+        damaged_no_manifest_of_kinds,
         damaged_segment_file,
+        damaged_filter,
         damaged_no_segment_file,
         damaged_pack_segment,
         damaged_compact_table,
@@ -469,6 +722,9 @@ GOLDEN = {
         damaged_config,
         damaged_mixed_frames,
         foreign_files,
+        v3,
+        v3_tables,
+        damaged_v3_manifest,
     )
 }
 

@@ -383,7 +383,7 @@ def _import_all() -> None:
     import rsdos
 
     for module in pkgutil.walk_packages(rsdos.__path__, "rsdos."):
-        if not module.name.endswith("__main__"):
+        if not module.name.endswith("__main__") and not module.name.startswith("rsdos.integrations"):
             importlib.import_module(module.name)
 
 

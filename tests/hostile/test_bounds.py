@@ -14,10 +14,15 @@ import pytest
 
 from rsdos import Container
 from rsdos.index.manifest import Manifest, SegmentEntry, decode_manifest, encode_manifest
-from rsdos.index.segment import BLOCK_SIZE, SegmentLayout, check_of
+from rsdos.index.packs import Packs
+from rsdos.index.segment_layout import BLOCK_SIZE, SegmentLayout, check_of
 from rsdos.layout import Layout, V1Layout
+from rsdos.model import PackKind
 from rsdos.pack.format import Batch, batch_end, encode_footer
 from rsdos.stores.v1.notes import write_notes
+from rsdos.trees.entry import Attributes, Listing, order_key
+from rsdos.trees.page import Child, encode_inner, encode_leaf
+from rsdos.trees.record import SnapshotRecord, encode_record
 from tests.data import key_of
 from tests.hostile.limits import rsdos
 
@@ -133,8 +138,8 @@ def test_a_manifest_that_is_large_takes_no_memory(path: Path, what: str, command
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_counts_that_a_manifest_claims_decide_nothing(path: Path, command: tuple[str, ...]) -> None:
-    packs = tuple(pack._replace(objects=1 << 60, size=1 << 60, stored=1 << 60) for pack in _manifest(path).packs)
-    _change_manifest(path, {"packs": packs})
+    packs = (pack._replace(objects=1 << 60, size=1 << 60, stored=1 << 60) for pack in _manifest(path).packs)
+    _change_manifest(path, {"packs": Packs.of(packs)})
     assert rsdos("-p", path, *command).is_clear
 
 
@@ -159,3 +164,30 @@ def test_a_commit_makes_no_manifest_that_would_not_be_read(path: Path) -> None:
             container.engine.packed.maintenance.note("long", "x" * (17 << 20))
         assert container.extract(container.insert_many([b"another"])[0]) == b"another"
     assert os.listdir(path / "index")
+
+
+def test_large_pages_are_not_held_together(tmp_path: Path) -> None:
+    """A gigabyte of pages in a few megabytes: 32 MiB is the most that a page of files has."""
+    with Container.create(tmp_path / "container") as container:
+        content = bytes.fromhex(container.insert_many([b"x"])[0])
+        above = b"/".join([b"d" * 255] * 127)
+        children = []
+        for first in range(0, 32 * 1024, 1024):
+            directories = [above + b"/%06d" % number for number in range(first, first + 1024)]
+            runs = [Listing(directory, [b"x"], b"\0", [1], [content], [b""]) for directory in directories]
+            key = _stored(container, encode_leaf(runs, Attributes.NONE))
+            last = order_key(directories[-1], b"x")
+            children.append(Child(0, directories[-1], b"x", last, b"", 1024, 1024, bytes.fromhex(key)))
+        tree = _stored(container, encode_inner(1, children, Attributes.NONE))
+        count = 32 * 1024
+        record = SnapshotRecord(tree, Attributes.NONE, count, count, count, "2026-11-26T17:30:00Z")
+        snapshot = _stored(container, encode_record(record))
+    # The directories have no entries: a walk ends with that, once it has read pages.
+    for command, code in ((("tag", "large", snapshot), 0), (("ls", "-r", "large"), 1), (("gc",), 0)):
+        outcome = rsdos("-p", tmp_path / "container", *command)
+        assert outcome.is_clear and outcome.code == code, (command, outcome)
+
+
+def _stored(container: Container, data: bytes) -> str:
+    (key,) = container.engine.objects.insert_many([data], kind=PackKind.TREES)
+    return key

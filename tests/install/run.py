@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 UV = os.path.abspath(shutil.which(os.environ.get("UV", "uv")) or "uv")
-SOURCES = ("pyproject.toml", "README.md", "LICENSE", "docs", "src", "drop-in")
+SOURCES = ("pyproject.toml", "README.md", "LICENSE", "docs", "packaging", "src", "drop-in")
 
 PLUGIN = """
 [build-system]
@@ -158,15 +158,16 @@ VERSIONS = (
 
 
 def main() -> None:
-    """``python run.py``: all four ways; ``python run.py 2.8 2.9``: by uv beside those versions of aiida-core."""
-    versions = sys.argv[1:]
+    """``run.py``: in two ways; ``run.py all``: in four; ``run.py 2.8 2.9``: by uv beside these versions of AiiDA."""
+    versions = [version for version in sys.argv[1:] if version != "all"]
     for aiida in versions:
         try_one("uv", "checkout", aiida)
     if not versions:
-        for tool in ("pip", "uv"):
-            for form in ("checkout", "wheels"):
-                try_one(tool, form, None)
-    print("installed and used in all ways")
+        ways = [("pip", "checkout"), ("uv", "wheels")]  # each tool and each form once
+        ways += [("pip", "wheels"), ("uv", "checkout")] if "all" in sys.argv[1:] else []
+        for tool, form in ways:
+            try_one(tool, form, None)
+    print("installed and used")
 
 
 if __name__ == "__main__":

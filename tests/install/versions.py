@@ -29,9 +29,11 @@ def make(python: str, place: Path, resolution: str) -> Path:
     own = place / "bin" / "python"
     subprocess.run([uv, "venv", "--quiet", "--clear", "--no-python-downloads", "--python", python, place], check=True)
     install: list[str | Path] = [uv, "pip", "install", "--quiet", "--python", own]
-    # rsdos alone, and then what tests want: the lowest version of hypothesis is not what this is about.
-    subprocess.run([*install, *RESOLUTIONS[resolution], "--editable", ROOT], check=True)
-    subprocess.run([*install, "hypothesis>=6.100", "pytest>=8.3", "pytest-xdist>=3.6"], check=True)
+    # rsdos, and then what tests want: the lowest version of hypothesis is not what this is about.
+    subprocess.run([*install, *RESOLUTIONS[resolution], "--editable", f"{ROOT}[remote]"], check=True)
+    subprocess.run(
+        [*install, "hypothesis>=6.100", "prometheus-client>=0.20", "pytest>=8.3", "pytest-xdist>=3.6"], check=True
+    )
     return own
 
 

@@ -15,17 +15,19 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from rsdos import Container, NotAContainer, ObjectNotFound, Place
+from rsdos import Container, InvalidOption, NotAContainer, ObjectNotFound, Place
 from rsdos.config import read_config
 from rsdos.engine.engine import Engine
-from rsdos.maintenance import merge, optimize, retain, transfer
+from rsdos.errors import RefMoved, RefNotFound
+from rsdos.maintenance import forget, gc, merge, optimize, retain, transfer, undo
 from rsdos.maintenance.backup import backup
 from rsdos.maintenance.check import validate
 from rsdos.maintenance.migrate import migrate
 from rsdos.maintenance.repair import index as repair_index
 from tests.crash import shim
-from tests.crash.operations import large_batches
-from tests.interleave.world import BACKUPS, DATA, KEPT, KEYS, MAIN, NEW, OTHER, OUT, Say, names_of, opened
+from tests.crash.operations import large_batches, merging_beside
+from tests.interleave.world import BACKUPS, DATA, KEPT, KEYS, MAIN, NEW, OTHER, OUT, OWN, SHARED, Say, names_of, opened
+from tests.snapshots.saving import save
 
 _REMOVED = ("packed", "both", "loose", "large", "damaged", "new")
 
@@ -290,7 +292,9 @@ ACTS = {
     "insert loose, over damage": Act(_insert_each("damaged")),
     "insert loose, large": Act(_insert_each("large", "new large")),
     "insert packed": Act(_insert_many("new", "packed", "both", "loose")),
-    "insert packed, in large batches": Act(large_batches()(_insert_many("new", "packed", "both", "loose")), (2,)),
+    "insert packed, in large batches": Act(
+        merging_beside()(large_batches()(_insert_many("new", "packed", "both", "loose"))), (2,)
+    ),
     "insert packed, damaged": Act(_insert_many("damaged")),
     "insert packed, large": Act(_insert_streams),
     "insert many loose": Act(_insert_many("new", "packed", "both", "loose", to=Place.LOOSE)),
@@ -357,6 +361,68 @@ MIXED = {
 }
 """Those behind which power is lost: relaxed and full ones together."""
 
+_FILES = {"one": DATA["shared 1"], "sub/two": DATA["shared 2"], "own": OWN}
+
+
+def _save(path: Path, say: Say) -> None:
+    with opened(path) as container, suppress(RefMoved):
+        save(container.engine, "flowers", _FILES)
+
+
+def _save_garbage(path: Path, say: Say) -> None:
+    """What the last save finds is garbage of a version that was forgotten: gc may take it at any moment."""
+    with opened(path, when_busy="wait") as container, suppress(RefMoved, RefNotFound):
+        save(container.engine, "trees", _FILES)
+        _forget(container, "trees")
+        save(container.engine, "trees", _FILES)
+
+
+def _forget(container: Container, name: str) -> None:
+    plan = forget.plan(container.engine, forget.ForgetOptions([name]))
+    forget.execute(container.engine, plan)
+
+
+def _forget_and_gc(path: Path, say: Say) -> None:
+    with opened(path, when_busy="wait") as container:
+        for name in ("flowers", "trees"):
+            with suppress(RefNotFound):
+                _forget(container, name)
+        gc.execute(container.engine, gc.plan(container.engine))
+
+
+def _gc(path: Path, say: Say) -> None:
+    with opened(path, when_busy="wait") as container:
+        gc.execute(container.engine, gc.plan(container.engine))
+
+
+def _undo(path: Path, say: Say) -> None:
+    with opened(path) as container, suppress(RefMoved, RefNotFound, InvalidOption):
+        undo.execute(container.engine, undo.plan(container.engine))
+
+
+def _delete_shared(path: Path, say: Say) -> None:
+    """By key. It says of no end: what snapshots need is there nevertheless."""
+    with opened(path, when_busy="wait") as container:
+        say(line("remove", SHARED))
+        container.delete([KEYS[name] for name in SHARED])
+
+
+SNAPSHOTS = {
+    "save": Act(_save, (2,)),
+    "save garbage": Act(_save_garbage, (2,)),
+    "forget and gc": Act(_forget_and_gc, (2,)),
+    "gc": Act(_gc, (2,)),
+    "undo": Act(_undo, (2,)),
+    "insert shared": Act(_insert_many(*SHARED), (2,)),
+    "insert shared loose": Act(_insert_each(*SHARED), (2,)),
+    "delete shared": Act(_delete_shared, (2,)),
+    **{
+        name: ACTS[name]
+        for name in ("pack", "clean", "repack", "optimize", "retain", "repair index", "backup", "validate")
+    },
+}
+"""Those on refs, and others beside them. At the end a full validation reads all that the refs lead to."""
+
 WITHOUT_LOCKS = " without locks"
 """What ends the names of controls."""
 
@@ -364,5 +430,5 @@ WITHOUT_LOCKS = " without locks"
 def act_of(name: str) -> Act:
     """The act of that name."""
     if name.endswith(WITHOUT_LOCKS):
-        return without_locks((ACTS | MIXED)[name.removesuffix(WITHOUT_LOCKS)])
-    return (ACTS | MIXED)[name]
+        return without_locks((ACTS | MIXED | SNAPSHOTS)[name.removesuffix(WITHOUT_LOCKS)])
+    return (ACTS | MIXED | SNAPSHOTS)[name]

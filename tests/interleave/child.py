@@ -187,7 +187,7 @@ def one_thread() -> None:
 def warm_up() -> None:
     """Import what actors would import each for itself: 200 ms of which 190 are numpy's."""
     for module in pkgutil.walk_packages(rsdos.__path__, "rsdos."):
-        if not module.name.startswith(("rsdos.cli", "rsdos.compat", "rsdos.__main__")):
+        if not module.name.startswith(("rsdos.cli", "rsdos.compat", "rsdos.integrations", "rsdos.__main__")):
             import_module(module.name)
     gc.collect()
     gc.freeze()

@@ -19,7 +19,7 @@ from tests.crash.shim import LOOKS, Kind
 from tests.data import key_of
 from tests.interleave.acts import Act
 from tests.interleave.schedule import Played, Step
-from tests.interleave.world import BACKUPS, DATA, KEYS, MAIN, NAMES, PRESENT
+from tests.interleave.world import BACKUPS, DATA, KEYS, MAIN, NAMES, PRESENT, SHARED
 
 _TAKES_TIME = LOOKS | {Kind.CREATE, Kind.WRITE, Kind.SYNC, Kind.LINK, Kind.RENAME}
 """The last of these calls that a store makes is its last look, or comes before it."""
@@ -354,7 +354,7 @@ def _container(path: Path, history: _History) -> Iterator[str]:
             listed = set(container)
             yield from (f"unlisted: {name}" for name in sure if KEYS[name] not in listed)
             yield from (f"unknown: {key} is listed" for key in listed - NAMES.keys())
-            for name in DATA:
+            for name in DATA.keys() - set(SHARED):
                 if history.must_be_gone(name) and (KEYS[name] in listed or container.has(KEYS[name])):
                     yield f"undead: {name}"
             if len(container) != len(listed):

@@ -66,7 +66,7 @@ def test_power_is_lost_behind_large_batches(in_memory: Path) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_one_is_stopped_at_a_call_and_the_other_runs_whole(version: int, in_memory: Path) -> None:
-    """What needs no seed: every ninth call of a few; `make interleave ARGS="--sweep 1"` takes all of all pairs."""
+    """What needs no seed: every eighteenth call of a few; `make interleave ARGS="--sweep 1"` takes all of all pairs."""
     faults = {}
     with working(version, in_memory) as worker:
         for acts in (
@@ -74,7 +74,7 @@ def test_one_is_stopped_at_a_call_and_the_other_runs_whole(version: int, in_memo
             ["insert loose, duplicates", "delete"],
             ["insert packed", "repack"],
         ):
-            tally = worker.tally(Job(acts, share=9))
+            tally = worker.tally(Job(acts, share=18))
             faults.update({f"{' + '.join(acts)}, {kind}": text for kind, text in unknown(tally).items()})
     assert not faults
 
@@ -87,6 +87,45 @@ def test_both_are_stopped_at_a_call_and_the_first_ends_first(version: int, in_me
         for acts in (["delete", "insert loose, duplicates"], ["insert packed", "repack"], ["pack", "transfer out"]):
             tally = worker.tally(Job(acts, share=37, second=29))
             assert tally.schedules > 9
+            faults.update({f"{' + '.join(acts)}, {kind}": text for kind, text in unknown(tally).items()})
+    assert not faults
+
+
+_BESIDE_SAVES = (
+    "save",
+    "save garbage",
+    "forget and gc",
+    "delete shared",
+    "insert shared",
+    "undo",
+    "repack",
+    "repair index",
+)
+
+
+@pytest.mark.parametrize("first", ["save", "save garbage", "undo"])
+def test_what_snapshots_need_is_there_in_every_order(first: str, in_memory: Path) -> None:
+    faults = {}
+    with working(2, in_memory) as worker:
+        for number, second in enumerate(_BESIDE_SAVES):
+            for job in (
+                Job([first, second], seeds=[number, number + 100]),
+                Job([first, second], share=61),
+                Job([second, first], share=61),
+                Job([first, second, "forget and gc"], seeds=[number]),
+                Job([first, second], seeds=[number], ending=Ending.KILLED),
+            ):
+                tally = worker.tally(job)
+                faults.update({f"{' + '.join(job.acts)}, {kind}": text for kind, text in unknown(tally).items()})
+    assert not faults
+
+
+def test_what_gc_takes_is_stored_again_wherever_the_save_is_stopped(in_memory: Path) -> None:
+    """At every 47th of its calls a whole gc runs, which takes what the save has found or is about to publish."""
+    faults = {}
+    with working(2, in_memory) as worker:
+        for acts in (["save garbage", "gc"], ["gc", "save garbage"], ["delete shared", "save"]):
+            tally = worker.tally(Job(acts, share=47))
             faults.update({f"{' + '.join(acts)}, {kind}": text for kind, text in unknown(tally).items()})
     assert not faults
 

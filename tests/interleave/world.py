@@ -32,9 +32,15 @@ DATA = {
     **{f"kept {number}": text(395, 10 + number) for number in (1, 2)},
     "dead 1": noise(400, 20),
     "dead 2": noise(400, 21),
+    "shared 1": noise(220, 30),
+    "shared 2": text(900, 31),
 }
 KEYS = {name: key_of(data) for name, data in DATA.items()}
-NAMES = {key: name for name, key in KEYS.items()}
+OWN = noise(300, 32)
+"""Of snapshots alone."""
+NAMES = {key: name for name, key in KEYS.items()} | {key_of(OWN): "own"}
+SHARED = ("shared 1", "shared 2")
+"""What snapshots hold as well: it may be there when nobody has inserted it."""
 KEPT = [name for name in DATA if name.startswith("kept")]
 PRESENT = ["packed", "both", "loose", "large", *KEPT]
 """What is in the container at first, and whole."""

@@ -22,7 +22,7 @@ from rsdos.maintenance.backup.backup import BackupOptions, BackupReport
 from rsdos.maintenance.backup.copy_file import copy_prefix
 from rsdos.maintenance.backup.generations import LOCK, Generations
 from rsdos.maintenance.backup.restore import RestoreOptions
-from rsdos.maintenance.backup.rsync import Remote
+from rsdos.maintenance.backup.rsync import OtherMachine
 from rsdos.maintenance.check.verify_all import verify_all
 from rsdos.model import WhenBusy
 from rsdos.progress import SILENCE
@@ -576,7 +576,7 @@ def test_one_at_a_time_to_one_place_on_another_machine(store: Container, tmp_pat
     store.close()
     shutil.copytree(store.path, tmp_path / "copy")
     copy = Container(tmp_path / "copy")
-    with Remote(f"me@elsewhere:{place}", shell=str(shell)).locked(LOCK, "somebody", WhenBusy.RAISE):
+    with OtherMachine(f"me@elsewhere:{place}", shell=str(shell)).locked(LOCK, "somebody", WhenBusy.RAISE):
         with pytest.raises(Busy, match="in use by somebody"):
             run_remote(copy, place, shell)
         with pytest.raises(Busy, match="in use by somebody"):
@@ -587,9 +587,9 @@ def test_one_at_a_time_to_one_place_on_another_machine(store: Container, tmp_pat
     # Who waits gets it when its holder dies, whatever killed it.
     code = (
         "import os, signal, sys\n"
-        "from rsdos.maintenance.backup.rsync import Remote\n"
+        "from rsdos.maintenance.backup.rsync import OtherMachine\n"
         "from rsdos.model import WhenBusy\n"
-        "with Remote(sys.argv[1], shell=sys.argv[2]).locked(sys.argv[3], 'the dead', WhenBusy.RAISE):\n"
+        "with OtherMachine(sys.argv[1], shell=sys.argv[2]).locked(sys.argv[3], 'the dead', WhenBusy.RAISE):\n"
         "    print('held', flush=True)\n"
         "    sys.stdin.read()\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -16,7 +16,7 @@ from rsdos import Container
 from rsdos.maintenance.backup import remote
 from rsdos.maintenance.backup.backup import BackupOptions, BackupReport
 from rsdos.maintenance.backup.generations import Generations
-from rsdos.maintenance.backup.rsync import Remote
+from rsdos.maintenance.backup.rsync import OtherMachine
 from rsdos.maintenance.copies import LOCK
 from rsdos.model import WhenBusy
 from rsdos.progress import SILENCE
@@ -67,7 +67,7 @@ def test_a_login_shell_that_prints_something(store: Container, tmp_path: Path) -
     assert run(store, f"me@there:{tmp_path / 'backups'}", way, verify=True).is_good
     assert_holds(Container(tmp_path / "backups" / "last-backup"), OBJECTS)
     # Also while the lock is somebody else's.
-    with Remote(f"there:{tmp_path / 'backups'}", shell=way).locked(LOCK, "me", WhenBusy.RAISE):
+    with OtherMachine(f"there:{tmp_path / 'backups'}", shell=way).locked(LOCK, "me", WhenBusy.RAISE):
         pass
 
 
@@ -118,7 +118,7 @@ def test_one_that_never_answers_is_given_up(store: Container, tmp_path: Path, sa
     way = shell(tmp_path, f"{said}\nexec tail -f /dev/null")
     with pytest.raises(OSError, match="no output for"):
         run(store, f"there:{tmp_path / 'backups'}", way, silence=0.01)
-    remote = Remote(f"there:{tmp_path / 'backups'}", shell=way, silence=0.01)
+    remote = OtherMachine(f"there:{tmp_path / 'backups'}", shell=way, silence=0.01)
     with pytest.raises(OSError, match="no output for"), remote.locked(LOCK, "me", WhenBusy.RAISE):
         pass
 
@@ -184,6 +184,6 @@ def test_a_forked_child_does_not_hold_the_remote_lock(store: Container, tmp_path
 
 def test_a_shell_that_does_not_end_with_its_input_is_given_up(tmp_path: Path) -> None:
     way = shell(tmp_path, 'sh -c "$command"\nexec tail -f /dev/null')
-    remote = Remote(f"there:{tmp_path / 'backups'}", shell=way)
+    remote = OtherMachine(f"there:{tmp_path / 'backups'}", shell=way)
     with remote.locked(LOCK, "me", WhenBusy.RAISE):
         remote._silence = 0.01

@@ -314,3 +314,27 @@ def test_everything_at_random_against_a_dict(seed: int, tmp_path: Path) -> None:
             path.unlink()
         assert_holds(Container(store.path), model)
         assert Container(store.path).status().packed_objects == counted.objects
+
+
+@pytest.mark.parametrize("how", ["flipped", "emptied", "missing"])
+def test_a_pack_whose_segment_file_is_damaged_is_rewritten_by_the_table_in_it(tmp_path: Path, how: str) -> None:
+    """The file is not synced before the commit that names it: a power loss may take it, and the pack has the same."""
+    path = tmp_path / "container"
+    objects = {key_of(data): data for data in (b"%d" % number for number in range(9000))}
+    with Container.create(path) as container:
+        keys = container.insert_many(objects.values())
+        container.delete(keys[:10])
+    (segment,) = (path / "index").glob("*.seg")
+    if how == "flipped":
+        for at in (70, 5000, 100_000):
+            flip(segment, at)
+    elif how == "emptied":
+        segment.write_bytes(bytes(segment.stat().st_size))
+    else:
+        segment.unlink()
+    with Container(path) as container:
+        report = run(container, RepackOptions(min_dead=0))
+        assert (report.objects, report.pack_ids, report.unreadable) == (8990, (1,), ())
+        assert container.status().dead_objects == 0
+        assert_holds(container, {key: objects[key] for key in keys[10:]})
+        assert container.validate("full").is_good

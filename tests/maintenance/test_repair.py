@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 
 from rsdos import Container, DamagedContainer, ObjectNotFound, Place, RsdosError
 from rsdos.index.manifest import encode_manifest
+from rsdos.index.packs import Packs
 from rsdos.maintenance.check import validate
 from rsdos.maintenance.repair import index as repair_index
 from rsdos.maintenance.repair.index import RepairIndexReport
@@ -308,8 +310,8 @@ def test_hostile_tables_do_no_harm(tmp_path: Path) -> None:
     objects = many(path)
     newest = manifest_of(path)
     for changed in (
-        newest._replace(packs=(newest.packs[0]._replace(id=77),), next_pack_id=78),
-        newest._replace(packs=(newest.packs[0]._replace(length=1 << 60, synced=0),)),
+        newest._replace(packs=Packs.of([newest.packs[0]._replace(id=77)]), next_pack_id=78),
+        newest._replace(packs=Packs.of([newest.packs[0]._replace(length=1 << 60, synced=0)])),
         newest._replace(segments=(newest.segments[0]._replace(number=0, pack_id=1, offset=1 << 61, length=1 << 61),)),
     ):
         (path / f"index/manifest-{newest.number:010d}.json").write_bytes(encode_manifest(changed))
@@ -457,3 +459,150 @@ def test_without_an_index_of_version_1_nothing_is_touched(tmp_path: Path) -> Non
         repair(path)
     assert not (path / "packs.idx").exists()
     assert (path / "packs" / "0").exists()
+
+
+def test_what_a_delete_that_died_was_about_to_take_stays_for_an_insert_that_found_it(tmp_path: Path) -> None:
+    """Its tombstones are whole and synced, and were never committed: an insert since then was told that all is well."""
+    path = tmp_path / "store"
+    filled(path, 2).close()
+    packed = list(Container(path).keys("packed"))[:2]
+    child = os.fork()
+    if child == 0:
+        try:
+            container = Container(path)
+            native(container.engine).index.commit = lambda *_: os._exit(9)  # type: ignore[method-assign]
+            container.delete(packed)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    before = Container(path).extract(packed[0])
+    assert Container(path).insert(before) == packed[0]  # It writes nothing: there is a good copy.
+    repair(path)
+    assert Container(path).extract(packed[0]) == before
+    assert set(Container(path)) >= {*packed}
+    assert run(Container(path)).is_good
+
+
+def test_without_the_directory_of_the_index_everything_is_read_from_the_packs_until_a_repair(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    filled(path, 2).close()
+    shutil.rmtree(path / "index")
+    assert_holds(Container(path), OBJECTS)
+    with pytest.raises(DamagedContainer, match=r"no manifest .*repair index"):
+        Container(path).insert_many([b"not before a repair"])
+    container = Container(path)
+    for operation in (
+        container.optimize,
+        container.clean,
+        container.pack,
+        lambda: container.repack(min_dead=0),
+        container.merge,
+        lambda: container.backup(tmp_path / "backups"),
+    ):
+        with pytest.raises(DamagedContainer, match=r"no manifest .*repair index"):
+            operation()
+    assert container.status().packed_objects == len(list(container.keys("packed")))
+    assert "no manifest" in " ".join(finding.reason for finding in run(Container(path)).files)
+    assert not (path / "index").exists()
+    repair(path)
+    assert_good(path, OBJECTS)
+
+
+def with_older_index(path: Path, change: Callable[[Container], object]) -> None:
+    """Make changes to a container, and bring its index back as it was, with the number of its last commit."""
+    for name in ("index", "locks"):
+        shutil.copytree(path / name, path.parent / "kept" / name)
+    with Container(path) as container:
+        change(container)
+    for name in ("index", "locks"):
+        shutil.rmtree(path / name)
+        shutil.copytree(path.parent / "kept" / name, path / name)
+
+
+def test_what_was_inserted_behind_a_delete_stays_where_an_older_index_came_back(
+    store: tuple[Path, dict[str, bytes]],
+) -> None:
+    """Nothing tells that the manifest is not the newest; but behind what a dead delete has left there is no batch."""
+    path, objects = store
+    gone = list(objects)[50:53]
+    late = {key_of(data): data for data in (noise(800, 1000 + n) for n in range(9))}
+
+    def change(container: Container) -> None:
+        container.delete(gone)
+        for data in late.values():
+            container.insert_many([data])
+
+    with_older_index(path, change)
+    report = repair(path)
+    assert report.is_good
+    back = [key in Container(path) for key in gone]
+    # Of the last batch of a pack nobody knows whether it was committed.
+    is_last = len(manifest_of(path).packs) > 1
+    assert back == [is_last] * 3
+    assert_good(path, {key: data for key, data in objects.items() if is_last or key not in gone} | late)
+
+
+@pytest.mark.parametrize("late", [[], [b"behind", b"the tombstone"]], ids=["last", "not last"])
+def test_what_was_repacked_is_not_lost_where_an_older_index_came_back(
+    store: tuple[Path, dict[str, bytes]], late: list[bytes]
+) -> None:
+    path, objects = store
+
+    def change(container: Container) -> None:
+        container.repack(min_dead=0)
+        if late:
+            container.insert_many(late)
+
+    with_older_index(path, change)
+    report = repair(path)
+    assert report.is_good
+    assert_good(path, objects | {key_of(data): data for data in late})
+
+
+def test_a_repack_that_died_before_its_commit_replaces_nothing(store: tuple[Path, dict[str, bytes]]) -> None:
+    """What it copied is there twice; the dry run and the repair agree, and a second repair finds nothing."""
+    path, objects = store
+    child = os.fork()
+    if child == 0:
+        try:
+            container = Container(path)
+            index = native(container.engine).index
+            commit, count = index.commit, iter(range(9))
+            # The first commit seals the pack, unless it is full.
+            sealed = index.view.manifest.packs[0].sealed
+            index.commit = lambda *all: commit(*all) if not sealed and not next(count) else os._exit(9)  # type: ignore[method-assign]
+            container.repack(min_dead=0)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    before = manifest_of(path)
+    engine = Container(path).engine
+    assert "whole batches" in " ".join(fault.reason for fault in repair_index.plan(engine).faults)
+    report = repair(path)
+    assert (report.is_good, report.packs) == (True, 0)
+    now = manifest_of(path)
+    assert set(now.pack_ids) > set(before.pack_ids)
+    assert now.next_pack_id > max(now.pack_ids)
+    assert_good(path, objects)
+
+
+def test_a_rescue_that_died_before_its_commit_is_done_by_the_next_repair(tmp_path: Path) -> None:
+    """It leaves nothing for a third, though the pack that its tombstone names is gone by then."""
+    path = tmp_path / "store"
+    with Container.create(path, pack_size_target=6000) as container:
+        container.insert_many(SOME.values())
+    # The footer is damaged: the objects are known from the index alone.
+    pack = path / "packed" / "0000000001.pack"
+    flip(pack, pack.stat().st_size - 40)
+    child = os.fork()
+    if child == 0:
+        try:
+            engine = Container(path).engine
+            native(engine).index.commit = lambda *_: os._exit(9)  # type: ignore[method-assign]
+            repair_index.execute(engine, repair_index.plan(engine))
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    report = repair(path)
+    assert (report.is_good, report.packs) == (True, 1)
+    assert_good(path, SOME)

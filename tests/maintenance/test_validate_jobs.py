@@ -219,5 +219,5 @@ def test_the_progress_of_the_packs_ends_at_their_bytes(version: int, depth: Dept
 
 
 def test_at_least_one_process_is_needed(tmp_path: Path) -> None:
-    with pytest.raises(InvalidOption, match="jobs is 1 or more, not 0"):
+    with pytest.raises(InvalidOption, match="jobs is 1 or more, or an executor, not 0"):
         filled(tmp_path / "store", 2).validate(jobs=0)

@@ -8,28 +8,16 @@ functions there: a rule that is patched away is patched away here as in the stor
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from rsdos.model import Place
 from rsdos.stores import order
 from rsdos.stores.order import Step
+from tests.model.search import DONE, State, Wrong
 from tests.model.world import World, file_of
 
 DIGEST = b"object"
-DONE = "done"
-
-
-class Wrong(AssertionError):
-    """The rule does not hold."""
-
-
-class State(NamedTuple):
-    """Where an actor is, and what it remembers."""
-
-    at: str
-    memory: Hashable = None
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ import pytest
 from rsdos.model import Place
 from rsdos.stores import order
 from rsdos.stores.order import Step
-from tests.model.actors import KINDS, Wrong
+from tests.model.actors import KINDS
 from tests.model.explore import explore
+from tests.model.search import Wrong
 from tests.model.world import World
 
 WORLDS = {

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from rsdos import CompressMode, Container, Place
+from rsdos import CompressMode, Container, ObjectNotFound, Place
 from rsdos.storage.local import LocalStorage
 from rsdos.testing import RecordingStorage
 from tests.data import noise
@@ -65,6 +65,7 @@ def asked(known: Known) -> Iterator[Asked]:
     storage = RecordingStorage(LocalStorage(str(known.path)))
     with Container(storage) as container:
         container.extract(known.scattered[0])
+        native(container.engine).index.refresh()
         yield Asked(container, storage)
         container.close()
 
@@ -73,9 +74,34 @@ def test_opening_and_the_first_read(known: Known) -> None:
     storage = RecordingStorage(LocalStorage(str(known.path)))
     container = Container(storage)
     seen = requests(storage, lambda: container.extract(known.scattered[0]))
-    # Two tables with files of their own; five in packs, which are opened for each of them, and have a header.
-    assert seen == {"read_note": 1, "list": 1, "read_with_version": 2, "open": 8, "view": 7, "read": 7}
+    # One table of seven, the largest; and a pack, its header, and the object.
+    assert seen == {"read_note": 1, "list": 1, "read_with_version": 2, "open": 2, "view": 1, "read": 2}
+    # All tables: two with files of their own; five in packs, which are opened for each of them, and have a header.
+    seen = requests(storage, lambda: container.has(ABSENT))
+    newest = {"list": 1, "read_note": 2, "read_with_version": 1, "exists": 1, "version": 3}
+    assert seen == newest | {"open": 6, "view": 6, "read": 5}
     container.close()
+
+
+def test_what_is_in_no_table_opens_all_of_them_once(known: Known) -> None:
+    storage = RecordingStorage(LocalStorage(str(known.path)))
+    container = Container(storage)
+    with pytest.raises(ObjectNotFound):
+        container.extract(ABSENT)
+    opened = Counter((call.name, call.offset) for call in storage.calls if call.verb == "view")
+    assert list(opened.values()) == [1] * 7
+    container.close()
+
+
+def test_a_second_opening_asks_for_nothing_that_the_first_has_opened(known: Known) -> None:
+    storage = RecordingStorage(LocalStorage(str(known.path)))
+    with Container(storage) as container:
+        container.extract(known.scattered[0])
+    again = Container(storage)
+    seen = requests(storage, lambda: again.extract(known.scattered[1]))
+    # A pack, its header, and the object; whether the manifest is the newest, and the table still the same.
+    assert seen == {"exists": 1, "version": 2, "open": 1, "read": 2, "read_with_version": 1}
+    again.close()
 
 
 def test_a_read_of_a_packed_object_is_one_request(known: Known, asked: Asked) -> None:

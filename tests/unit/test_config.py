@@ -83,7 +83,7 @@ def test_an_id_is_never_made_up_for_a_container_that_is_there(tmp_path: Path) ->
         read_config(written(tmp_path / "config.json", container_id=...))
 
 
-@pytest.mark.parametrize("version", [0, 3, "2", None, 2.5, [2]])
+@pytest.mark.parametrize("version", [0, 4, "2", None, 2.5, [2]])
 def test_other_versions(tmp_path: Path, version: object) -> None:
     path = tmp_path / "config.json"
     with pytest.raises(UnsupportedContainer):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rsdos.index.manifest import PackEntry
+from rsdos.index.pack_entry import PackEntry
 from rsdos.model import Counts
 
 

@@ -26,6 +26,12 @@ PARTS = {
     "offset": 7,
     "what": "a lock",
     "holder": "process 5",
+    "name": "flowers",
+    "snapshot": ABSENT,
+    "directory": "/some/where",
+    "conflicts": [(b"labels.csv", "modified since")],
+    "lost": (b"a", b"b"),
+    "action": "s3:PutObject",
 }
 """What the constructors ask for, by the names of their parameters."""
 

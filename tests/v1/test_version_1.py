@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import sqlite3
 import stat
@@ -141,7 +142,7 @@ def test_a_config_with_keys_that_nobody_knows(container: Container) -> None:
     with Container(container.path) as again:
         assert again.extract(again.insert(b"x")) == b"x"
         assert dict(again.config.unknown) == {"future": [1], "durability": "who knows"}
-    path.write_text(json.dumps(fields | {"container_version": 3}))
+    path.write_text(json.dumps(fields | {"container_version": 4}))
     with pytest.raises(UnsupportedContainer):
         Container(container.path).insert(b"x")
     del fields["hash_type"]
@@ -508,8 +509,9 @@ with Container.create(sys.argv[1], container_version=1) as container:
     subprocess.run([sys.executable, "-c", code, tmp_path / "container"], env=child_environment(), check=True)
     container = Container(tmp_path / "container")
     (container.path / "packs.idx-shm").mkdir()
-    assert container.extract(key_of(b"first")) == b"first"
-    assert container.insert_many([b"second"]) == [key_of(b"second")]
+    with caplog.at_level(logging.WARNING, "rsdos"):
+        assert container.extract(key_of(b"first")) == b"first"
+        assert container.insert_many([b"second"]) == [key_of(b"second")]
     assert "rollback journal" in caplog.text
     assert set(container) == {key_of(b"first"), key_of(b"second")}
     with closing(sqlite3.connect(container.path / "packs.idx")) as database:

@@ -13,6 +13,7 @@ from typing import Self
 
 import click
 
+from rsdos.cli.dask import dask_option, workers_of
 from rsdos.cli.exit_codes import DONE, FAILED
 from rsdos.cli.options import pass_session, quiet_option, show_stats
 from rsdos.cli.progress_bar import Bar
@@ -68,6 +69,7 @@ _STREAM = re.compile(r"-|/dev/stdin|/dev/fd/\d+|/proc/self/fd/\d+")
     help="Processes that store at the same time, each in a pack of its own. Lines come as files are done. Default: 1, "
     f"and with -r as many as there are cores, {MOST_JOBS} at most, for {WORKERS_FROM} files or more that go to packs.",
 )
+@dask_option
 @click.option("--dry-run", is_flag=True, help="Only print the names and sizes of the files that would be stored.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document a line.")
 @quiet_option
@@ -83,6 +85,7 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
     to: str,
     compress: str,
     jobs: int | None,
+    scheduler: str | None,
     dry_run: bool,
     as_json: bool,
     quiet: bool,
@@ -99,14 +102,15 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
 
     A PATTERN is as in a .gitignore: *, ? and [a-z] match any characters but the slash, ** matches directories. A
     pattern without a slash matches a name anywhere; one with a slash begins at the directory that -r was given; one
-    that ends with a slash matches directories only. No pattern takes back in what another one leaves out (!).
+    that ends with a slash matches directories only. One that begins with ! takes back in what an earlier one leaves
+    out; what is in a directory that is left out stays out.
 
     \b
     Example: rsdos add-files -r data --exclude '*.tmp' --exclude .git/ --json > keys.jsonl
     """
     _refuse_usage(files, recursive, patterns, from_file, to, compress)
     engine = session.container().engine
-    walk = Walk(engine.layout.root, patterns)
+    walk = Walk(engine.directory, patterns)
     walk.add(map(_source, files), Directories.DESCEND if recursive else Directories.REFUSE)
     if from_file is not None:
         walk.add(map(_source, _listed(from_file, null)), Directories.DESCEND if recursive else Directories.SKIP)
@@ -121,8 +125,8 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
     total = None if recursive or from_file is not None else size_of(files)
     is_forced = compress == "yes"  # They go to packs: what these do not grow by was there.
     before = len(engine.packed) if is_forced else 0
-    with Bar(quiet=quiet) as bar, output:
-        report = add_walk(engine, walk, AddOptions(place, CompressMode(compress), jobs), bar, output.show, total)
+    with workers_of(scheduler, jobs) as workers, Bar(quiet=quiet) as bar, output:
+        report = add_walk(engine, walk, AddOptions(place, CompressMode(compress), workers), bar, output.show, total)
     if is_forced and (known := report.files - (len(engine.packed) - before)) > 0 and not quiet:
         echo_error(
             f"rsdos: note: {count(known, 'file')} had been stored before, in a form that stays; "
@@ -133,6 +137,8 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
     if stats:
         show_stats(report.files, report.size, report.seconds)
     output.tell_skipped(report.skipped)
+    if recursive and report.files and not as_json and not quiet:
+        echo_error("rsdos: note: names were not kept, only printed; `rsdos save NAME DIR` keeps them")
     return FAILED if output.failed else DONE
 
 

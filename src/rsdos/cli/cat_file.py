@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rsdos.cli.batch import answer_all, size_alone, size_and_bytes
+from rsdos.cli.object_names import object_key
 from rsdos.cli.options import pass_session
 from rsdos.cli.parameter import Parameter
 from rsdos.cli.progress_bar import Bar
@@ -47,7 +48,7 @@ class _Range(Parameter):
 
 
 @click.command()
-@click.argument("key", required=False)
+@click.argument("key", metavar="[KEY|REF:PATH]", required=False)
 @click.option("-o", "--output", type=click.Path(), help="Write to this file. It appears whole or not at all.")
 @click.option(
     "--range",
@@ -69,7 +70,8 @@ def command(
 ) -> None:
     """Write an object, or a range of it, to stdout or a file.
 
-    KEY is a key, or its first 6 characters or more if no other key begins with them.
+    KEY is a key, or its first 6 characters or more if no other key begins with them; or REF:PATH, a file of a snapshot;
+    or REF, the snapshot's own record (see `rsdos show --help`).
 
     With --batch each line of standard input is a KEY, and is answered before the next line is read: '<key> blob
     <size>', a newline, the bytes, a newline; or '<KEY> missing', or '<KEY> ambiguous'. So does git cat-file --batch.
@@ -95,8 +97,7 @@ def _write(
 ) -> None:
     from rsdos.stores.base import write_out
 
-    # Only a prefix needs a search of the index, which imports numpy.
-    key = key if container.config.hash.is_key(key) else container.find(key)
+    key = object_key(container, key)
     if output is not None:
         session.refuse_own(output)
     size = container.meta(key).size

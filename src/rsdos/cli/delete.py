@@ -79,7 +79,7 @@ def _delete(
     with run.bar() as bar:
         report = delete.execute(engine, plan, bar, tell)
     report = replace(report, missing=report.missing + len(absent))
-    run.show(report, f"Deleted {count(report.deleted, 'object')}; missing: {report.missing}")
+    run.show(report, f"Deleted {count(report.deleted, 'object')}; missing: {report.missing}{_held(report.held)}")
     for key in unknown:
         echo_error(f"rsdos: {kind}: no such object: {key}")
     if report.missing > len(unknown):
@@ -98,5 +98,10 @@ def _collect(session: Session, kept: str, run: CommonOptions) -> None:
         return
     with run.bar() as bar:
         report = retain.execute(engine, plan, bar)
-    run.show(report, f"Deleted {count(report.deleted, 'object')}")
+    run.show(report, f"Deleted {count(report.deleted, 'object')}{_held(report.held)}")
     run.show_stats(report.deleted, 0, report.seconds)
+
+
+def _held(objects: int) -> str:
+    """Return what is said of objects that snapshots need: they stay readable until gc."""
+    return f"; kept for snapshots: {objects}" if objects else ""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 TYPE_CHECKING = False  # Type checkers take the name for true, as that of `typing`, whose import is 3 ms.
 
 if TYPE_CHECKING:
     from typing import NoReturn
+
+_INTERRUPTED = 130
+"""As in `rsdos.cli.exit_codes`."""
 
 
 def main() -> NoReturn:
@@ -16,7 +20,16 @@ def main() -> NoReturn:
     # numpy starts threads for linear algebra, which we never use. They double the time of its import, and spin for
     # 0.1 s on a processor that a worker could use.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    arguments = sys.argv[1:]
+    try:
+        _run(sys.argv[1:])
+    except KeyboardInterrupt:
+        # In an import: `rsdos.cli.process.guarded`, which tells of it otherwise, has not begun.
+        with suppress(OSError):
+            os.write(2, b"rsdos: error: interrupted\n")
+        sys.exit(_INTERRUPTED)
+
+
+def _run(arguments: list[str]) -> NoReturn:
     if arguments == ["--version"] and _say_version():
         sys.exit(0)
     from rsdos.cli.fast_path import answer

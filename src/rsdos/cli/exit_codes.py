@@ -13,3 +13,6 @@ USAGE = 2
 
 INTERRUPTED = 130
 """Ctrl-C."""
+
+DIFFERENT = 3
+"""With --exit-code: there are differences."""

@@ -75,7 +75,7 @@ def _call(command: str, flags: list[str], options: Mapping[str, str]) -> Call | 
     durability = options.get("durability")
     if durability not in (None, *_DURABILITIES):
         return None
-    if os.path.exists(path) and not os.access(path, os.R_OK):
-        return None  # click reports it as a wrong argument.
+    if "://" in path or (os.path.exists(path) and not os.access(path, os.R_OK)):
+        return None  # A URL has more options; what cannot be read click reports as a wrong argument.
     given = {name: flag in flags for flag, name in plain.flags.items()}
     return Call(command, Session(path, durability), given)

@@ -8,6 +8,7 @@ from rsdos.cli.options import is_path_given, pass_session
 from rsdos.cli.render import echo
 from rsdos.cli.session import Session
 from rsdos.cli.types import Size
+from rsdos.cli.url_options import given_options, url_options
 from rsdos.model import ReadableBy, Sharing
 
 
@@ -16,17 +17,15 @@ from rsdos.model import ReadableBy, Sharing
 @click.option(
     "--pack-size",
     type=Size(),
-    default="4GiB",
-    show_default=True,
+    show_default="4GiB, at a URL 32MiB",
     help="Size at which a pack is full. A bare number is MiB.",
 )
 @click.option(
     "--format",
     "version",
-    type=click.IntRange(1, 2),
-    default=2,
-    show_default=True,
-    help="Container version. 1 is that of disk-objectstore.",
+    type=click.IntRange(1, 3),
+    show_default="2, at a URL 3",
+    help="Container version. 1 is that of disk-objectstore, 3 that of URLs.",
 )
 @click.option(
     "--compression",
@@ -56,32 +55,37 @@ from rsdos.model import ReadableBy, Sharing
     is_flag=True,
     help="Let the directory's group read and write everything in the container, now and later.",
 )
+@url_options
 @pass_session
 @click.pass_context
 def command(  # noqa: PLR0913, PLR0917  an argument for each option
     ctx: click.Context,
     session: Session,
     path: str | None,
-    pack_size: int,
-    version: int,
+    pack_size: int | None,
+    version: int | None,
     compression: str,
     readers: str,
     hash_type: str,
     loose_compression: str,
     loose_prefix_len: int,
     shared: bool,
+    option: tuple[tuple[str, str], ...],
+    endpoint: str | None,
 ) -> None:
-    """Make a container in the directory PATH (default: that of -p), which must be missing or empty.
+    """Make a container in the directory PATH (default: that of -p), which must be missing or empty, or at a URL.
 
     `rsdos --durability relaxed init` makes a container that syncs nothing.
 
     \b
     Example: rsdos init --pack-size 1GiB /data/store
+    Example: rsdos init s3://lab/data --endpoint https://rgw.example.org
     """
     if path is not None:
         if is_path_given(ctx):
             raise click.UsageError("name the container either with -p, or after init")
         session = session._replace(path=path)
+    session = session._replace(options=session.options + given_options(option, endpoint))
     session.container().init_container(
         pack_size_target=pack_size,
         loose_prefix_len=loose_prefix_len,

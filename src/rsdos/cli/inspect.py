@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import click
 
+from rsdos.cli.object_names import object_key
 from rsdos.cli.options import pass_session, want_command
 from rsdos.cli.render import count, echo, echo_json, human
 from rsdos.cli.session import Session
+from rsdos.model import PackKind
+
+_STORED_FOR = {"key": "inserted by key", "snapshots": "held by snapshots"}
 
 _json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON. For loose objects, one document a line."
@@ -58,7 +62,7 @@ def packed_command(session: Session, as_json: bool) -> None:
         echo(
             f"pack {pack.id}: {count(pack.objects, 'object')}, {human(pack.size)} raw, {human(pack.stored)} stored, "
             f"{pack.dead_objects} dead ({human(pack.dead_stored)}), {human(pack.length)} committed, "
-            f"{human(pack.synced)} synced{', sealed' if pack.sealed else ''}"
+            f"{human(pack.synced)} synced{', sealed' if pack.sealed else ''}{_kind(pack.kind)}"
         )
 
 
@@ -92,20 +96,27 @@ def inspect_pack_command(session: Session, number: int, as_json: bool) -> None:
 @_json_option
 @pass_session
 def object_command(session: Session, key: str, as_json: bool) -> None:
-    """List every copy of one object. KEY may be a unique beginning of 6 characters or more.
+    """List every copy of one object, and what it is stored for: its key, or snapshots, which it goes with.
+
+    KEY may be a unique beginning of 6 characters or more, or REF:PATH.
 
     \b
     Example: rsdos inspect object 0f3a91
     """
     container = session.container()
-    view = container.inspect_object(container.find(key))
+    view = container.inspect_object(object_key(container, key))
     if as_json:
         echo_json(view, indent=2)
         return
-    echo(view.key)
-    for copy, dictionary in zip(view.copies, view.dictionaries, strict=True):
+    echo(f"{view.key} {' and '.join(map(_STORED_FOR.__getitem__, view.stored_for))}")
+    for copy, dictionary, kind in zip(view.copies, view.dictionaries, view.kinds, strict=True):
         place = copy.place.value
         if copy.extent is not None:
-            place = f"pack {copy.extent.pack_id}, byte {copy.extent.offset}"
+            place = f"pack {copy.extent.pack_id}, byte {copy.extent.offset}{_kind(kind)}"
         codec = copy.codec.name.lower() + (f" with dictionary {dictionary}" if dictionary else "")
         echo(f"  {place}: {copy.size} bytes raw, {copy.length} stored, {codec}")
+
+
+def _kind(kind: PackKind | None) -> str:
+    """Return what is said of a pack that is not plain."""
+    return f", {kind.name.lower()}" if kind else ""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 def command(session: Session, where: str | None, long: bool, as_json: bool) -> int:
     """List the keys of all objects, in no particular order.
 
+    What snapshots need beside the contents of files (pages, snapshots, names) is not listed.
     If a part of the container is damaged, the objects that can be found are listed, and the exit code is 1.
 
     \b

@@ -18,13 +18,16 @@ from rsdos.cli.options import CommandWanted, want_command
 from rsdos.cli.process import guarded, prepare_streams, say
 from rsdos.cli.render import echo, echo_error
 from rsdos.cli.session import COMPLETE, DEFAULT_PATH, PATH_VARIABLE, Session
+from rsdos.cli.url_options import given_options, url_options
 
 _COMMANDS = {
     "add-files": ("add_files", "Store files and directories."),
     "backup": ("backup", "Copy the container beside its earlier backups, here or to another machine."),
     "cat-file": ("cat_file", "Write an object, or a range of it, to stdout or a file."),
+    "collect": ("collect", "Remove what is dead from object storage."),
     "completion": ("completion", "Print the completion script of a shell."),
     "delete": ("delete", "Delete objects, or all except those of a list."),
+    "doctor": ("doctor", "Say what is wrong around the container: file system, space, clock, index."),
     "extract": ("extract", "Write many objects, or all, to files in a directory."),
     "init": ("init", "Make a container."),
     "inspect": ("inspect", "Show the inside: loose objects, packs, one pack, one object."),
@@ -33,28 +36,59 @@ _COMMANDS = {
     "optimize": ("optimize", "Do maintenance: pack, clean, repack, or everything that is due."),
     "repair": ("repair", "Repair what validate has found: the index, or damaged objects."),
     "restore": ("restore", "Make a container from a backup."),
-    "status": ("status", "Count objects and bytes."),
-    "transfer": ("transfer", "Copy objects from one container to another, of any version."),
+    "status": ("status", "Count objects and bytes, or compare a directory with its snapshot."),
+    "transfer": ("transfer", "Copy objects and snapshots from one container to another, of any version."),
     "validate": ("validate", "Check what is stored, quickly or in full."),
 }
+
+_REMOTES = {
+    "remote": ("remote", "Name other containers, on object storage or on a disk."),
+    "push": ("push", "Send what a remote lacks."),
+    "pull": ("pull", "Bring what a remote has and this container lacks."),
+    "fetch": ("fetch", "Learn the newest state of a remote."),
+    "clone": ("clone", "Make a container with all that another one has."),
+}
+"""The commands of other containers with a name. `status --remote` is one more."""
+
+_SNAPSHOTS = {
+    "save": ("save", "Save a directory, with all names, as the next version of a name."),
+    "checkout": ("checkout", "Write a snapshot to a directory."),
+    "log": ("log", "List names and versions, or what was done to them."),
+    "show": ("show", "Show a snapshot: its record, its totals, its names."),
+    "ls": ("ls", "List a directory of a snapshot."),
+    "diff": ("diff", "List what differs between two snapshots, or a snapshot and a directory."),
+    "tag": ("tag", "Give a snapshot a name that does not move."),
+    "branch": ("branch", "Begin another branch with a snapshot."),
+    "forget": ("forget", "Take versions out of the names."),
+    "undo": ("undo", "Undo the last save, tag, branch or forget."),
+    "gc": ("gc", "Delete what no snapshot needs any more."),
+    "import": ("import_archive", "Save what a tar or zip archive holds."),
+    "export": ("export", "Write a snapshot as a tar archive or a list."),
+    "mount": ("mount", "Mount snapshots as a read-only file system."),
+}
+"""The commands of directories and their versions. `status DIR` is one more."""
+
+_SECTIONS = {"Commands": _COMMANDS, "Remotes": _REMOTES, "Snapshots": _SNAPSHOTS}
 
 
 class _Commands(click.Group):
     """Imports a command when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return [name for section in _SECTIONS.values() for name in section]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
+        found = next((section[cmd_name] for section in _SECTIONS.values() if cmd_name in section), None)
+        if found is None:
             return None
-        command = importlib.import_module(f"rsdos.cli.{_COMMANDS[cmd_name][0]}").command
+        command = importlib.import_module(f"rsdos.cli.{found[0]}").command
         assert isinstance(command, click.Command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+        for title, section in _SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, text) for name, (_, text) in section.items()])
 
 
 def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -67,12 +101,13 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     cls=_Commands,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="""Exit codes: 0 success; 1 failure, also of a part; 2 wrong usage; 130 interrupted. A reader that closes the
-    pipe early (head) is no failure. Each error is one line on stderr. A KEY may be the first 6 characters or more of a
-    key; lists in files must have whole keys.
+    epilog="""Exit codes: 0 success; 1 failure, also of a part; 2 wrong usage; 3 differences, with --exit-code; 130
+    interrupted. A reader that closes the pipe early (head) is no failure. Each error is one line on stderr. A KEY may
+    be the first 6 characters or more of a key; lists in files must have whole keys.
 
     \b
-    Example: rsdos init && rsdos add-files -r data && rsdos optimize && rsdos status
+    Example: rsdos init && rsdos save flowers ./flowers && rsdos log
+    Example: rsdos add-files -r data && rsdos optimize && rsdos status
     """,
 )
 @click.option(
@@ -82,7 +117,13 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     default=DEFAULT_PATH,
     show_default=True,
     type=click.Path(),
-    help="The container's directory; also $RSDOS_PATH.",
+    help="The container's directory, or its URL (s3://bucket/prefix); also $RSDOS_PATH.",
+)
+@url_options
+@click.option(
+    "--cache",
+    metavar="DIR|none",
+    help="Where what is read of a URL is kept on this machine; none: nowhere. Default: $XDG_CACHE_HOME/rsdos.",
 )
 @click.option(
     "--durability", type=click.Choice(["full", "relaxed"]), help="Use this durability instead of the container's own."
@@ -95,9 +136,17 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 @click.pass_context
-def rsdos(ctx: click.Context, path: str, durability: str | None, verify: str | None) -> None:
+def rsdos(
+    ctx: click.Context,
+    path: str,
+    option: tuple[tuple[str, str], ...],
+    endpoint: str | None,
+    cache: str | None,
+    durability: str | None,
+    verify: str | None,
+) -> None:
     """A content-addressed object store in one directory."""
-    ctx.obj = Session(path, durability, verify)
+    ctx.obj = Session(path, durability, verify, given_options(option, endpoint), cache)
     want_command(ctx)
 
 

@@ -23,6 +23,11 @@ from rsdos.cli.transfer import show_missing
     "--compression", help="Compress everything again: zstd, zlib+6, none, ...  [default: copy stored bytes unchanged]"
 )
 @compress_option
+@click.option(
+    "--without-snapshots",
+    is_flag=True,  # A `flag_value` with a default is always taken by click 8.1.
+    help="Move what was inserted by key alone. Container version 1 has no snapshots.",
+)
 @run_options
 @pass_session
 @click.pass_context
@@ -33,6 +38,7 @@ def command(
     to: int,
     compression: str | None,
     compress: str,
+    without_snapshots: bool,
     run: CommonOptions,
 ) -> int:
     """Convert the container SOURCE to another version, in place or as a new container in DEST.
@@ -48,6 +54,7 @@ def command(
     Example: rsdos migrate old-container new-container
     """
     from rsdos.maintenance.migrate import migrate
+    from rsdos.maintenance.transfer import SnapshotPolicy
     from rsdos.model import CompressMode
 
     source, rest = first_path(ctx, session, paths)
@@ -55,7 +62,8 @@ def command(
         raise click.UsageError(f"one container too many: {rest[-1]}")
     destination = rest[0] if rest else None
     engine = run.engine(Session(source, session.durability))
-    plan = migrate.plan(engine, migrate.MigrateOptions(to, destination, compression, CompressMode(compress)))
+    left = SnapshotPolicy.LEAVE_BEHIND if without_snapshots else SnapshotPolicy.BRING
+    plan = migrate.plan(engine, migrate.MigrateOptions(to, destination, compression, CompressMode(compress), left))
     if run.dry_run:
         run.show(
             plan,

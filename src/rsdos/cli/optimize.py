@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
+from rsdos.cli.collect import collected_sentence
+from rsdos.cli.dask import dask_option, workers_of
 from rsdos.cli.options import CommonOptions, compress_option, pass_session, run_options
 from rsdos.cli.render import count, echo_error, human
 from rsdos.cli.session import Session
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 @click.pass_context
 def command(ctx: click.Context, session: Session, budget: float | None, run: CommonOptions) -> int:
     """Do maintenance. Without a command: clean, pack, repack and merge the index, as far as there is anything to do.
+    On object storage also collect what is dead.
 
     Readers and writers are not blocked. After an interruption the next run continues.
 
@@ -70,6 +74,8 @@ def _show_steps(report: OptimizeReport, run: CommonOptions) -> None:
         run.tell(_sentence(report.pack))
     if report.repack:
         run.tell(_repacked(report.repack))
+    if report.collect:
+        run.tell(collected_sentence(report.collect))
 
 
 def _damaged(report: OptimizeReport) -> list[str]:
@@ -124,10 +130,26 @@ def _cleaned(report: CleanReport) -> str:
 @click.option(
     "--pack", "pack_id", type=click.IntRange(min=0), help="Rewrite only this pack, whatever its share of dead bytes."
 )
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Processes that rewrite a pack each at the same time. They need the extra space of so many packs.",
+)
+@dask_option
 @run_options
 @pass_session
 def repack_command(
-    session: Session, compression: str, compress: str, min_dead: float, pack_id: int | None, run: CommonOptions
+    session: Session,
+    compression: str,
+    compress: str,
+    min_dead: float,
+    pack_id: int | None,
+    jobs: int,
+    scheduler: str | None,
+    run: CommonOptions,
 ) -> int:
     """Rewrite packs without their dead bytes, or with another compression.
 
@@ -142,13 +164,14 @@ def repack_command(
     from rsdos.model import CompressMode
 
     engine = run.engine(session)
-    plan = repack.plan(engine, repack.RepackOptions(compression, min_dead, pack_id, CompressMode(compress)))
+    options = repack.RepackOptions(compression, min_dead, pack_id, CompressMode(compress), jobs=jobs)
+    plan = repack.plan(engine, options)
     if run.dry_run:
         packs = ", ".join(f"#{pack_id}" for pack_id in plan.pack_ids) or "none"
         run.show(plan, f"Packs to repack: {packs}; {human(plan.dead)} dead, {human(plan.length)} to copy")
         return 0
-    with run.bar() as bar:
-        report = repack.execute(engine, plan, bar)
+    with workers_of(scheduler, jobs) as workers, run.bar() as bar:
+        report = repack.execute(engine, replace(plan, options=replace(options, jobs=workers)), bar)
     run.show(report, _repacked(report))
     for number in report.unreadable:
         echo_error(f"rsdos: error: pack {number} is damaged, and was not changed")
@@ -160,7 +183,7 @@ def repack_command(
 
 def _repacked(report: RepackReport) -> str:
     skipped = f"; {len(report.skipped)} in use were skipped" if report.skipped else ""
-    kept = f"; {len(report.kept)} are kept for a reader" if report.kept else ""
+    kept = f"; {len(report.kept)} are kept for readers, until a later run" if report.kept else ""
     change = f"freed {human(report.freed)}" if report.freed >= 0 else f"grew by {human(-report.freed)}"
     return f"Repacked {count(len(report.pack_ids), 'pack')}, {change}{skipped}{kept}"
 

@@ -92,15 +92,31 @@ def _peak_memory() -> int:
 
 def run_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command these options, as its argument ``run``."""
+    wait = click.option("--wait", is_flag=True, help="Wait while other maintenance is running.")
+    return wait(report_options(function))
 
-    @click.option("--dry-run", is_flag=True, help="Only print what would be done.")
+
+def report_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command that needs no lock of maintenance these options but ``--wait``, as its argument ``run``."""
+    dry_run = click.option("--dry-run", is_flag=True, help="Only print what would be done.")
+    return dry_run(outcome_options(function))
+
+
+def outcome_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command ``--json``, ``--quiet`` and ``--stats``, as its argument ``run``."""
+
     @click.option("--json", "as_json", is_flag=True, help="Print the plan or the report as one JSON document.")
-    @click.option("--wait", is_flag=True, help="Wait while other maintenance is running.")
     @quiet_option
     @click.option("--stats", is_flag=True, help=STATS)
     @functools.wraps(function)
     def command(
-        *arguments: Any, dry_run: bool, as_json: bool, wait: bool, quiet: bool, stats: bool, **options: Any
+        *arguments: Any,
+        as_json: bool,
+        quiet: bool,
+        stats: bool,
+        dry_run: bool = False,
+        wait: bool = False,
+        **options: Any,
     ) -> Any:
         return function(*arguments, run=CommonOptions(dry_run, as_json, wait, quiet, stats), **options)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from rsdos import standard
 from rsdos.cli.exit_codes import DONE, FAILED, INTERRUPTED, USAGE
 from rsdos.cli.render import echo_error, one_line
-from rsdos.errors import AmbiguousKey, InvalidKey, InvalidOption, RsdosError
+from rsdos.errors import AmbiguousKey, InvalidKey, InvalidName, InvalidOption, RsdosError
 
 
 def prepare_streams() -> bool:
@@ -64,7 +64,7 @@ def _failure(error: BaseException) -> int:
         case KeyboardInterrupt():
             say("interrupted")
             return INTERRUPTED
-        case InvalidOption() | InvalidKey() | AmbiguousKey():
+        case InvalidOption() | InvalidKey() | InvalidName() | AmbiguousKey():
             say(str(error))
             return USAGE
         case RsdosError():
@@ -86,7 +86,8 @@ def reason_of(error: OSError) -> str:
     # After "no space left" a user worries about the objects that are stored already.
     is_full = error.errno in (errno.ENOSPC, errno.EDQUOT) and not isinstance(error, standard.OutputFailed)
     rest = " (nothing that was stored is lost)" if is_full else ""
-    return f"{error.filename}: {reason}{rest}"
+    name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename
+    return f"{name}: {reason}{rest}"
 
 
 def say(message: str) -> None:

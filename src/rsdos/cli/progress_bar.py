@@ -16,7 +16,7 @@ _WIDTH = 24
 
 
 class Bar:
-    """A `rsdos.protocols.Progress`, and a context manager that removes the line at the end.
+    """A `rsdos.protocols.FileProgress`, and a context manager that removes the line at the end.
 
     The bar is one line, redrawn by `advance`, without a thread. Output to the same terminal replaces it.
     """
@@ -24,13 +24,17 @@ class Bar:
     def __init__(self, *, quiet: bool = False) -> None:
         self._wanted = not quiet and sys.stderr is not None and sys.stderr.isatty()
         self._begun = self._drawn = time.monotonic()
-        self._done = 0
+        self._done = self._files = 0
         self._description = self._unit = ""
         self._total: int | None = None
 
     def start(self, description: str, total: int | None, unit: str) -> None:
         self._description, self._total, self._unit = description, total, unit
-        self._begun, self._done = time.monotonic(), 0
+        self._begun, self._done, self._files = time.monotonic(), 0, 0
+
+    def advance_files(self, files: int, size: int) -> None:
+        self._files += files
+        self.advance(size)
 
     def advance(self, amount: int) -> None:
         self._done += amount
@@ -48,6 +52,8 @@ class Bar:
             share = min(done / self._total, 1.0)
             parts.append(f"[{'#' * int(share * _WIDTH):{_WIDTH}}] {share:4.0%}")
         parts.append(self._amount(done) + (f" of {self._amount(self._total)}" if self._total else f" {self._unit}"))
+        if self._files:
+            parts.append(f"{self._files / seconds:,.0f} files/s")
         parts.append(f"{self._amount(int(rate))}/s")
         if self._total and rate:
             left = int(max(self._total - done, 0) / rate)

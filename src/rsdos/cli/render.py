@@ -112,7 +112,8 @@ def echo_json(value: object, *, indent: int | None = None, more: dict[str, objec
 
 def _plain(value: object) -> Any:
     if fields := getattr(value, "__dataclass_fields__", None):
-        return {key: _plain(getattr(value, key)) for key in fields}
+        # What is not shown by `repr` is for the execution of a plan: engines, marks, listings.
+        return {key: _plain(getattr(value, key)) for key, field in fields.items() if field.repr}
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, Enum):
@@ -121,6 +122,6 @@ def _plain(value: object) -> Any:
         return {key: _plain(member) for key, member in value._asdict().items()}
     if isinstance(value, dict):
         return {key: _plain(member) for key, member in value.items()}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, Sequence) and not isinstance(value, str):
         return [_plain(member) for member in value]
     return value

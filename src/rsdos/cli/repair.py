@@ -72,6 +72,8 @@ def index_command(session: Session, run: CommonOptions) -> int:
                 f"rsdos: error: {count(report.unknown, 'object')} lost, with their keys (to copy them from a backup: "
                 "rsdos transfer BACKUP CONTAINER)"
             )
+        for version in report.dropped[:_SHOWN]:
+            echo_error(f"rsdos: warning: {version}: it was never published, and objects of it are gone: dropped")
         for fault in report.left[:_SHOWN]:
             echo_error(f"rsdos: error: {one_line(fault.path)}: {one_line(fault.reason)}")
     return 0 if report.is_good else 1

@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from rsdos.container import Container
     from rsdos.engine.engine import Engine
+    from rsdos.storage.url import StorageUrl
+
+NO_CACHE = "none"
+"""Said instead of a directory: nothing that is read of a URL is kept."""
 
 DEFAULT_PATH = "./container"
 PATH_VARIABLE = "RSDOS_PATH"
@@ -24,31 +28,67 @@ class Session(NamedTuple):
     """The options in front of the command."""
 
     path: str
+    """The directory of the container, or its URL."""
     durability: str | None
     verify: str | None = None
+    options: tuple[tuple[str, str], ...] = ()
+    """Of the URL's storage."""
+    cache: str | None = None
+    """Where what is read of a URL is kept; "none": nowhere; None: where the user's other caches are."""
+
+    @property
+    def is_url(self) -> bool:
+        """Whether the container is at a URL, and in no directory."""
+        return "://" in self.path
 
     def refuse_own(self, path: str) -> None:
         """Raise `InvalidOption` if a path that a command would write to is in the container itself."""
+        if self.is_url:
+            return
         from rsdos.errors import InvalidOption
         from rsdos.root import is_inside
 
         if is_inside(path, self.path):
             raise InvalidOption(f"{path}: is inside the container itself")
 
+    def place(self) -> str | StorageUrl:
+        """Return the directory, or the checked URL with its options. Raise `InvalidOption`."""
+        if not self.is_url and not self.options:
+            return self.path
+        from rsdos.errors import InvalidOption
+        from rsdos.storage.url import parse_url
+
+        if not self.is_url:
+            raise InvalidOption(f"{self.path}: is a directory; --option and --endpoint are for URLs")
+        return parse_url(self.path, dict(self.options))
+
     def container(self) -> Container:
         """Return the container. It is not opened yet."""
         from rsdos.container import Container
 
-        return Container(self.path, durability=self.durability, follow_links=follows_links(), verify=self.verify)
+        links = follows_links()
+        cache = cache_directory(self.cache) if self.is_url else None
+        place, durability, verify = self.place(), self.durability, self.verify
+        return Container(place, durability=durability, follow_links=links, verify=verify, cache=cache)
 
     def engine(self) -> Engine:
         """Open the container without the facade, for a command that must be quick."""
+        if self.is_url or self.options:
+            return self.container().engine
         from rsdos.engine.engine import Engine
         from rsdos.model import Durability, Links, Verify
 
         durability = None if self.durability is None else Durability(self.durability)
         links = Links.FOLLOW if follows_links() else Links.REFUSE
         return Engine(self.path, durability, links=links, verify=Verify(self.verify) if self.verify else None)
+
+
+def cache_directory(given: str | None) -> str | None:
+    """Return where what is read of a URL is kept: the directory that is given, or the user's; None for "none"."""
+    if given == NO_CACHE:
+        return None
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    return given or os.path.join(home if os.path.isabs(home) else os.path.expanduser("~/.cache"), "rsdos")
 
 
 def follows_links() -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rsdos.cli.render import copies, count, echo, echo_error, echo_json, human, name, one_line
 from rsdos.cli.session import Session
-from rsdos.maintenance.status import StatusReport, status
+from rsdos.maintenance.status import SnapshotCounts, StatusReport, status
 
 
 def show(session: Session, as_json: bool) -> StatusReport:
@@ -38,6 +38,8 @@ def show(session: Session, as_json: bool) -> StatusReport:
         f"\n[container.objects]\nTotal = {count(total, 'object')}: {report.loose_objects} in files of their own, "
         f"{report.packed_objects} in {count(report.packs, 'pack file')}"
     )
+    if report.snapshots:
+        _show_snapshots(report.snapshots)
     due = [f"pack {count(report.pack, 'loose object')}"] if report.pack else []
     due += [f"repack {count(len(report.repack), 'pack')}"] if report.repack else []
     due += [f"merge {report.merge} tables of the index"] if report.merge else []
@@ -63,6 +65,20 @@ def show(session: Session, as_json: bool) -> StatusReport:
     return report
 
 
+def _show_snapshots(counts: SnapshotCounts) -> None:
+    branches = "1 branch" if counts.branches == 1 else f"{counts.branches} branches"
+    echo(
+        f"\n[container.snapshots]\n"
+        f"Names = {branches} with {count(counts.versions, 'version')}, {count(counts.tags, 'tag')}\n"
+        f"Held = {count(counts.held_objects, 'object')}, {human(counts.held_size)}\n"
+        f"Pages = {counts.pages}, {human(counts.pages_length)}"
+    )
+    if counts.damage:
+        echo_error(
+            f"rsdos: warning: {one_line(counts.damage)}; nothing is saved or collected before: rsdos repair index"
+        )
+
+
 def attention(report: StatusReport, max_loose: int, max_dead: float) -> list[str]:
     """Return what an operator must look after: damage, and maintenance that is due beyond the operator's limits."""
     found = [
@@ -71,6 +87,8 @@ def attention(report: StatusReport, max_loose: int, max_dead: float) -> list[str
     ]
     if not found and (report.damage or report.is_recovered):
         found.append(f"{one_line(report.damage) or 'the index is damaged'} (see: rsdos validate)")
+    if report.snapshots and report.snapshots.damage:
+        found.append(f"{one_line(report.snapshots.damage)} (see: rsdos repair index)")
     validation = report.validation or {}
     if any(validation.get(name) for name in ("damaged", "files", "unreadable")):
         found.append(one_line(f"the last validation, {validation.get('finished')}, found damage"))

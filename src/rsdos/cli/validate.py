@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
+from rsdos.cli.dask import dask_option, workers_of
 from rsdos.cli.options import CommonOptions, pass_session, run_options
 from rsdos.cli.render import copies, count, echo_error, human, one_line
 from rsdos.cli.session import Session
@@ -37,9 +39,10 @@ _SHOWN = 50
     show_default=True,
     help="Processes that check at the same time, which pays for a million objects or some GB.",
 )
+@dask_option
 @run_options
 @pass_session
-def command(
+def command(  # noqa: PLR0913, PLR0917  one for each option
     session: Session,
     is_full: bool,
     is_quick: bool,
@@ -47,6 +50,7 @@ def command(
     resume: bool,
     budget: float | None,
     jobs: int,
+    scheduler: str | None,
     run: CommonOptions,
 ) -> int:
     """Check what is stored, and list the damage. The exit code is 1 if there is any.
@@ -69,8 +73,8 @@ def command(
     if run.dry_run:
         run.show(plan, f"{count(plan.packs, 'pack')} to check, {human(plan.length)}, and the loose objects")
         return 0
-    with run.bar() as bar:
-        report = validate.execute(engine, plan, bar)
+    with workers_of(scheduler, jobs) as workers, run.bar() as bar:
+        report = validate.execute(engine, replace(plan, options=replace(plan.options, jobs=workers)), bar)
     run.show(report, _sentence(report))
     if report.shortage:
         echo_error(f"rsdos: note: {report.shortage}")

@@ -6,8 +6,8 @@ The figures are of zstd 1 and the files of a Debian machine (/usr and a virtual 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from rsdos.codecs import zstd
 from rsdos.codecs.coding import encode_many
@@ -15,6 +15,8 @@ from rsdos.model import BytesLike, Codec, Compression
 
 if TYPE_CHECKING:
     from rsdos.codecs.dictionary import Dictionary
+
+_Object = TypeVar("_Object", bound=BytesLike)
 
 MIN_SIZE = 850
 """Smaller objects stay raw (bytes).
@@ -80,9 +82,11 @@ def encode_many_if_smaller(payloads: Sequence[BytesLike], compression: Compressi
     return chosen
 
 
-def may_use_dictionary(data: BytesLike) -> bool:
-    """Return whether an object is tried with a dictionary: a small one of no compressed format."""
-    return 0 < len(data) <= DICTIONARY_MOST_SIZE and not _COMPRESSED.match(data)
+def suited(objects: Iterable[_Object]) -> Iterator[tuple[int, _Object]]:
+    """Yield the objects that are tried with a dictionary, small ones of no compressed format, counted from 1 on."""
+    for number, data in enumerate(objects, 1):
+        if 0 < len(data) <= DICTIONARY_MOST_SIZE and not _COMPRESSED.match(data):
+            yield number, data
 
 
 def encode_many_with(dictionary: Dictionary, payloads: Sequence[BytesLike], level: int) -> list[bytes | None]:
@@ -90,9 +94,8 @@ def encode_many_with(dictionary: Dictionary, payloads: Sequence[BytesLike], leve
     chosen: list[bytes | None] = [None] * len(payloads)
     small: list[int] = []
     larger: list[int] = []
-    for at, data in enumerate(payloads):
-        if may_use_dictionary(data):
-            (small if len(data) <= _SMALL else larger).append(at)
+    for number, data in suited(payloads):
+        (small if len(data) <= _SMALL else larger).append(number - 1)
     for places, its_level in ((small, level_with_dictionary(level)), (larger, level)):
         forms = dictionary.compress_many([payloads[at] for at in places], its_level) if places else ()
         for at, stored in zip(places, forms, strict=True):

@@ -13,7 +13,7 @@ from math import gcd
 import zstandard
 
 from rsdos.codecs import zstd
-from rsdos.codecs.auto import encode_many_if_smaller, encode_many_with, level_with_dictionary, may_use_dictionary
+from rsdos.codecs.auto import encode_many_if_smaller, encode_many_with, level_with_dictionary, suited
 from rsdos.codecs.dictionary import Dictionary, KnownDictionaries
 from rsdos.model import BytesLike, Codec, Compression
 
@@ -164,30 +164,25 @@ class _Sample:
     def __init__(self, objects: Iterator[bytes], count: int) -> None:
         self.judges: list[bytes] = []
         self.judged = 0
-        self._objects = objects
-        self._count = count
-        self._looked_at = 0
-        for data in self._small():
+        self._small = suited(objects)
+        for number, data in self._small:
+            looked_at = number
             self.judges.append(data)
             self.judged += len(data)
             if self.judged >= (_JUDGED if len(self.judges) >= _JUDGES else _MOST_JUDGED):
                 break
             if count < _JUDGES and 4 * len(self.judges) >= count:
                 break  # Each is compressed twice: for all of a small call that would take 0.2 ms.
-        self.size = self.judged * count // max(self._looked_at, 1)
+        else:
+            looked_at = min(count, _LOOKED_AT)
+        self.size = self.judged * count // looked_at
         """The raw bytes of the small objects of the group, about."""
-
-    def _small(self) -> Iterator[bytes]:
-        for data in self._objects:
-            self._looked_at += 1
-            if may_use_dictionary(data):
-                yield data
 
     def lessons(self, most: int) -> list[BytesLike]:
         """Return parts of objects to train on, of about ``most`` bytes. Call it once."""
         lessons: list[BytesLike] = []
         taught = 0
-        for data in self._small():
+        for _, data in self._small:
             parts = (data,) if len(data) <= _HEAD + _TAIL else (data[:_HEAD], data[-_TAIL:])
             lessons += parts
             taught += sum(map(len, parts))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from rsdos import names
-from rsdos.config import VERSION, Config, encode_config, read_config, refuse_inside
+from rsdos.config import REMOTE_VERSION, VERSION, Config, encode_config, read_config, refuse_inside
 from rsdos.engine.engine import NEEDED
 from rsdos.engine.formats import format_of
 from rsdos.engine.reserve import prepare
@@ -36,6 +36,8 @@ def make_container(path: str, config: Config, sharing: Sharing = Sharing.UMASK, 
     a directory that the next call accepts as empty. Raise `ContainerExists`, `NotOurs`.
     """
     form = format_of(config)
+    if config.version == REMOTE_VERSION:
+        raise InvalidOption("a container of version 3 is made in a storage, by its URL: file:///...")
     layout = form.layout(os.path.abspath(path), config.loose_prefix_len, None)
     layout.set_links(links)
     if os.path.lexists(layout.root) and not os.path.isdir(layout.root):
@@ -77,6 +79,11 @@ def make_container_on(storage: Storage, config: Config) -> None:
     """
     from rsdos.index.manifest import Manifest, encode_manifest
 
+    if config.version == REMOTE_VERSION:
+        from rsdos.stores.remote.create import make_remote_container
+
+        make_remote_container(storage, config)
+        return
     if config.version != VERSION:
         raise InvalidOption(f"container version {config.version}: {storage.traits.medium} has no 'files'")
     require(storage, *NEEDED)
@@ -171,7 +178,18 @@ def _refuse_what_is_there(path: str, layout: Layout) -> None:
 
 def _refuse_strangers(path: str, layout: Layout) -> None:
     names = [layout.config, layout.config + _NEW, layout.config + _CLEARING, layout.locks, locks.IN_DIRECTORY]
-    names += [*layout.directories, *layout.beginnings, layout.notes, f"{layout.notes}{_NEW}", layout.validation, _FOUND]
+    names += [
+        *layout.directories,
+        layout.checkouts,
+        layout.remotes_cache,
+        *layout.beginnings,
+        layout.notes,
+        f"{layout.notes}{_NEW}",
+        layout.remotes,
+        f"{layout.remotes}{_NEW}",
+        layout.validation,
+        _FOUND,
+    ]
     strangers = sorted(set(os.listdir(layout.root)) - set(map(os.path.basename, names)))
     if strangers:
         raise ContainerExists(path, f"is not empty: it contains {strangers[0]}")
@@ -219,8 +237,14 @@ def clear_container(path: str, links: Links = Links.REFUSE) -> None:
             posix.sync_directory(layout.root)
         # 3. Delete everything in it. Loose writers take no lock: the missing sandbox stops them.
         with layout.open() as root:
-            for directory in (layout.sandbox, *layout.directories, layout.locks):
+            for directory in (
+                layout.sandbox,
+                *layout.directories,
+                layout.checkouts,
+                layout.remotes_cache,
+                layout.locks,
+            ):
                 root.remove_tree(os.path.basename(directory))
-        for file in (*layout.beginnings, layout.notes, layout.validation):
+        for file in (*layout.beginnings, layout.notes, layout.remotes, layout.validation):
             layout.remove(file)
         layout.remove(clearing)

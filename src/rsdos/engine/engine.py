@@ -7,19 +7,21 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from rsdos import names
 from rsdos.config import read_config_from
 from rsdos.engine.formats import format_of
-from rsdos.errors import Busy, InvalidOption
+from rsdos.errors import Busy, InvalidOption, RsdosError, log_warning
 from rsdos.model import Durability, Links, Verify, WhenBusy
 from rsdos.root import CONTAINER
 from rsdos.storage import locks
-from rsdos.storage.base import HeldLock, Storage, require
+from rsdos.storage.base import Storage, require
 from rsdos.storage.local import LocalStorage
 
 if TYPE_CHECKING:
+    from rsdos.storage.opened import HeldLock
+    from rsdos.stores.keeper import Keeping
     from rsdos.stores.loose.paths import LooseNames
     from rsdos.stores.loose.store import LooseStore
     from rsdos.stores.packs import PackStore
@@ -48,6 +50,16 @@ class _Lazy(Generic[_T]):
         return store
 
 
+class Beyond(Protocol):
+    """The remote of a lazy clone: what has the objects that are not here."""
+
+    def is_there(self, clone: Engine) -> bool:
+        """Return whether a container is a lazy clone of a remote. The remote is not asked."""
+
+    def open(self, clone: Engine) -> Engine | None:
+        """Open the remote; None for a container that is no lazy clone. Raise what opening a container raises."""
+
+
 class Engine:
     """The parts of an open container. Maintenance works on these. Any number of threads.
 
@@ -58,9 +70,14 @@ class Engine:
     loose: _Lazy[LooseStore] = _Lazy()
     packed: _Lazy[PackStore] = _Lazy()
     objects: _Lazy[Objects] = _Lazy()
-    """Both stores as one."""
+    """Both stores as one, and of a lazy clone its remote."""
+    here: _Lazy[Objects] = _Lazy()
+    """Both stores as one, without a remote."""
 
-    _stores: tuple[LooseStore, PackStore, Objects] | None = None
+    _far: Engine | None = None
+    """The remote of a lazy clone, once it was needed."""
+
+    _stores: tuple[LooseStore, PackStore, Objects, Objects] | None = None
     """Made, and imported, by the first call that needs a store: 27 ms that a status does not need."""
 
     def __init__(
@@ -71,33 +88,42 @@ class Engine:
         links: Links = Links.REFUSE,
         verify: Verify | None = None,
         storage: Storage | None = None,
+        keeping: Keeping | None = None,
+        beyond: Beyond | None = None,
     ) -> None:
         """Open the container at ``path``, or the one in a ``storage`` that is no directory.
 
         ``when_busy``: what maintenance does while another operation runs. ``verify``: what reads compare; None: the
-        hash, if the container's directory belongs to another user.
+        hash, if the container's directory belongs to another user. ``keeping``: where what is read of a remote is kept.
+        ``beyond``: the remote of a lazy clone, if this is one.
         """
         if storage is None:
             storage = LocalStorage(os.path.abspath(path), CONTAINER)
+        self._medium = storage
         self.config, self._config_file = read_config_from(storage)
+        self._keeping = keeping
+        self._beyond = beyond
+        if storage.traits.is_remote:
+            from rsdos.stores.remote.cached import CachedStorage
+
+            storage = CachedStorage(storage, keeping.index_files(self.config.container_id) if keeping else None)
         self._format = format_of(self.config)
         self.layout = self._format.layout(storage.root, self.config.loose_prefix_len, storage)
         self.layout.set_links(links)
-        self._has_files = storage.traits.files
+        self._has_files = self.layout.storage.traits.files
         if self._has_files:
             is_own = self.layout.check() == os.geteuid()
         else:
-            require(storage, *NEEDED)
+            require(self.layout.storage, *NEEDED)
             is_own = True
         self._verify = verify or (Verify.CHECKSUM if is_own else Verify.HASH)
-        self.durability = durability or self.config.durability
+        self.durability = self._format.durability or durability or self.config.durability
         self.when_busy = when_busy
 
     def _open_stores(self) -> None:
         from rsdos.stores.loose.store import LooseStore
-        from rsdos.stores.union import Objects
 
-        packed = self._format.packed(self.layout, self.config, self.durability)
+        packed = self._packed()
         packed.verify(self._verify)
         packed.original.opened(self._config_file)
         if self._has_files:
@@ -106,15 +132,53 @@ class Engine:
             from rsdos.stores.loose.absent import NoLooseStore
 
             loose = NoLooseStore(self.layout, self.config, self.durability)
-        stores = loose, packed, Objects(self.layout.root, loose, packed)
+        stores = loose, packed, *self._objects(loose, packed)
         # Of two threads that make them at the same time, both use those of the first.
         stores = self.__dict__.setdefault("_stores", stores)
-        self.__dict__.update(zip(("loose", "packed", "objects"), stores, strict=True))
+        self.__dict__.update(zip(("loose", "packed", "objects", "here"), stores, strict=True))
+
+    def _packed(self) -> PackStore:
+        how = self.layout, self.config, self.durability
+        if self._keeping is not None:
+            try:
+                if keeper := self._keeping.keeper(self.config.container_id):
+                    return self._format.kept(*how, keeper)
+            except (OSError, RsdosError) as error:
+                log_warning("%s: nothing that is read is kept on this machine: %s", self.layout.root, error)
+        return self._format.packed(*how)
+
+    def _objects(self, loose: LooseStore, packed: PackStore) -> tuple[Objects, Objects]:
+        """Return all objects, and those that are here."""
+        from rsdos.stores.union import Objects
+
+        here = Objects(self.layout.root, loose, packed)
+        if self._beyond is None or not self.layout.has_remote_files:
+            return here, here
+        from rsdos.stores.lazy import LazyObjects
+
+        return LazyObjects(self.layout.root, loose, packed, self._far_objects), here
+
+    @property
+    def is_lazy(self) -> bool:
+        """Whether this is a lazy clone: what is not here is in its remote. The remote is not asked."""
+        return self._beyond is not None and self.layout.has_remote_files and self._beyond.is_there(self)
+
+    def _far_objects(self) -> Objects | None:
+        """Open the remote of a lazy clone."""
+        assert self._beyond is not None
+        far = self._far = self._beyond.open(self)
+        return far.objects if far else None
 
     def opener(self) -> Callable[[], Engine]:
-        """Return a function that opens the same container in the same way. It can be sent to another process."""
+        """Return a function that opens the same container in the same way. It can be sent to another process.
+
+        Raise `InvalidOption` for a container that only this process has.
+        """
+        how = self.layout.root, self.durability, self.when_busy, self.layout.links, self._verify
+        if self._medium.traits.is_shared:
+            return partial(Engine, *how, self._medium, self._keeping)
         self.need_files("several processes")
-        return partial(Engine, self.layout.root, self.durability, self.when_busy, self.layout.links, self._verify)
+        return partial(Engine, *how, beyond=self._beyond)
 
     @property
     def loose_names(self) -> LooseNames:
@@ -153,6 +217,20 @@ class Engine:
                     from rsdos.engine.reserve import prepare
 
                     prepare(self.layout)
+                with self.telling_of_another():
+                    yield
+
+    @contextmanager
+    def maintenance_of_many(self) -> Iterator[None]:
+        """Keep `maintenance` out for the length of a block, in which others may do a part of the same operation.
+
+        Wait for what is running. Raise what `maintenance` does, but `Busy`.
+        """
+        with self.objects.writing():
+            lock = self.layout.storage.lock(names.MAINTENANCE_LOCK, shared=True)
+            assert lock is not None
+            with lock:
+                self.packed.original.check()
                 with self.telling_of_another():
                     yield
 
@@ -237,11 +315,15 @@ class Engine:
     def rest(self) -> None:
         """Do what `close` does, but keep a little that makes the next opening in this process cheap; see ADR 4."""
         if self._stores:
+            if self._far:
+                self._far.rest()
             self.loose.close()
             self.packed.rest()
 
     def close(self) -> None:
         """Close all descriptors and mappings, also those that `rest` has kept. The engine works again afterwards."""
         if self._stores:
+            if self._far:
+                self._far.close()
             self.loose.close()
             self.packed.close()

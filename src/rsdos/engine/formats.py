@@ -8,14 +8,16 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from rsdos.config import VERSION, VERSION_1, Config
-from rsdos.errors import DamagedContainer, ReadOnlyContainer
-from rsdos.layout import Layout, V1Layout
+from rsdos.config import REMOTE_VERSION, VERSION, VERSION_1, Config
+from rsdos.errors import DamagedContainer, InvalidOption, ReadOnlyContainer
+from rsdos.layout import Layout, RemoteLayout, V1Layout
 from rsdos.model import Durability
 from rsdos.storage import locks, posix
 from rsdos.storage.base import Storage
+from rsdos.storage.local import LocalStorage
 
 if TYPE_CHECKING:
+    from rsdos.stores.keeper import Keeper
     from rsdos.stores.packs import PackStore
     from rsdos.stores.stats import PackedStats
 
@@ -25,18 +27,28 @@ class Format(NamedTuple):
 
     layout: Callable[[str, int, Storage | None], Layout]
     packed: Callable[[Layout, Config, Durability], PackStore]
+    kept: Callable[[Layout, Config, Durability, Keeper], PackStore]
+    """Return the same for a remote, with what is kept of it on this machine."""
     read_stats: Callable[[Layout, Config], tuple[PackedStats, Mapping[str, object]]]
     """Return what `PackMaintenance.stats` and `notes` do, without the rest of the store if that is possible."""
     begin: Callable[[Layout, Config], str]
     """Write and sync the file that a new container has besides its configuration. Return its path."""
     no_commits: Callable[[Layout], AbstractContextManager[object]]
     """Wait for a running commit and block others, for the length of a block. The container may be damaged."""
+    durability: Durability | None = None
+    """What every insert survives, whatever is asked for; None: what is asked for."""
 
 
 def _packs_2(layout: Layout, config: Config, durability: Durability) -> PackStore:
     from rsdos.stores.packed.store import PackedStore
 
     return PackedStore(layout, config, durability)
+
+
+def _kept_2(layout: Layout, config: Config, durability: Durability, keeper: Keeper) -> PackStore:
+    from rsdos.stores.remote.kept import KeptPackedStore
+
+    return KeptPackedStore(layout, config, durability, keeper)
 
 
 def _read_stats_2(layout: Layout, config: Config) -> tuple[PackedStats, Mapping[str, object]]:
@@ -69,6 +81,10 @@ def _packs_1(layout: Layout, config: Config, durability: Durability) -> PackStor
     return V1PackStore(layout, config, durability)
 
 
+def _kept_1(layout: Layout, config: Config, durability: Durability, keeper: Keeper) -> PackStore:
+    raise InvalidOption(f"{layout.root}: a container of version 1 is no remote")
+
+
 def _read_stats_1(layout: Layout, config: Config) -> tuple[PackedStats, Mapping[str, object]]:
     packed = _packs_1(layout, config, config.durability)
     try:
@@ -92,6 +108,43 @@ def _no_commits_2(layout: Layout) -> AbstractContextManager[object]:
     return locks.acquire(layout.commit_lock)
 
 
+def _layout_3(root: str, loose_prefix_len: int, storage: Storage | None) -> Layout:
+    from rsdos.stores.remote.placed import PlacedStorage
+
+    # One that was opened by its path has the names of version 2 for its own.
+    medium = LocalStorage(root) if storage is None or type(storage) is LocalStorage else storage
+    return RemoteLayout(root, loose_prefix_len, PlacedStorage(medium))
+
+
+def _packs_3(layout: Layout, config: Config, durability: Durability) -> PackStore:
+    from rsdos.stores.packed.store import PackedStore
+    from rsdos.stores.remote.index import open_remote_index
+
+    return PackedStore(layout, config, durability, open_remote_index)
+
+
+def _kept_3(layout: Layout, config: Config, durability: Durability, keeper: Keeper) -> PackStore:
+    from rsdos.stores.remote.index import open_remote_index
+    from rsdos.stores.remote.kept import KeptPackedStore
+
+    return KeptPackedStore(layout, config, durability, keeper, open_remote_index)
+
+
+def _read_stats_3(layout: Layout, config: Config) -> tuple[PackedStats, Mapping[str, object]]:
+    from rsdos.stores.packed.stats import read_stats
+    from rsdos.stores.remote.index import open_remote_index
+
+    return read_stats(layout, config, open_remote_index)
+
+
+def _begin_3(layout: Layout, _: Config) -> str:
+    raise InvalidOption(f"{layout.root}: a container of version 3 is made in a storage, by its URL (file:///...)")
+
+
+def _no_commits_3(layout: Layout) -> AbstractContextManager[object]:
+    raise InvalidOption(f"{layout.root}: nobody can be kept from committing to a container of version 3")
+
+
 @contextmanager
 def _no_commits_1(layout: Layout) -> Iterator[None]:
     from rsdos.stores.v1.database import Database
@@ -108,8 +161,9 @@ def _no_commits_1(layout: Layout) -> Iterator[None]:
 
 _FORMATS = MappingProxyType(
     {
-        VERSION: Format(Layout, _packs_2, _read_stats_2, _begin_2, _no_commits_2),
-        VERSION_1: Format(V1Layout, _packs_1, _read_stats_1, _begin_1, _no_commits_1),
+        VERSION: Format(Layout, _packs_2, _kept_2, _read_stats_2, _begin_2, _no_commits_2),
+        VERSION_1: Format(V1Layout, _packs_1, _kept_1, _read_stats_1, _begin_1, _no_commits_1),
+        REMOTE_VERSION: Format(_layout_3, _packs_3, _kept_3, _read_stats_3, _begin_3, _no_commits_3, Durability.FULL),
     }
 )
 

@@ -10,9 +10,10 @@ from contextlib import closing
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from rsdos.errors import RsdosError, WorkerDied
+from rsdos.errors import InvalidOption, RsdosError, WorkerDied
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
@@ -26,6 +27,21 @@ MOST_JOBS = 4
 
 Serve: TypeAlias = "Callable[[Engine, Connection], None]"
 """The work of a worker: it receives its tasks from the pipe, and sends its results. It can be sent to a process."""
+
+
+Jobs: TypeAlias = "int | Executor | None"
+"""Processes of this machine; or an executor, whose processes may be on others; None: as many as there are cores."""
+
+
+def jobs_of(jobs: Jobs) -> Jobs:
+    """Return ``jobs``. Raise `InvalidOption` unless it is a number from 1, an executor or None."""
+    if jobs is None or (isinstance(jobs, int) and jobs >= 1):
+        return jobs
+    from concurrent.futures import Executor
+
+    if isinstance(jobs, Executor):
+        return jobs
+    raise InvalidOption(f"jobs is 1 or more, or an executor, not {jobs!r:.40}")
 
 
 def default_jobs() -> int:
@@ -55,7 +71,8 @@ class WorkerProcesses:
     def __enter__(self) -> Self:
         try:
             while len(self.pipes) < self._jobs:
-                pipe, process = _start(self._engine.opener(), self._serve, list(self.pipes))
+                may_fork = self._engine.directory is not None  # Not with connections to a remote.
+                pipe, process = _start(self._engine.opener(), self._serve, list(self.pipes), may_fork)
                 self.pipes.append(pipe)
                 self._processes.append(process)
         except OSError as error:
@@ -101,14 +118,15 @@ def wait_for(pipes: Sequence[Connection]) -> list[Connection]:
     return [pipe for pipe in pipes if pipe in ready]
 
 
-def _start(opener: Callable[[], Engine], serve: Serve, others: list[Connection]) -> tuple[Connection, BaseProcess]:
+def _start(
+    opener: Callable[[], Engine], serve: Serve, others: list[Connection], may_fork: bool
+) -> tuple[Connection, BaseProcess]:
     """Start a worker; return this process's end of its pipe, and the process. ``others`` are the pipes so far."""
     import multiprocessing
-    import threading
 
     # A fork starts in 2 ms instead of 150, because it has imported everything already. But it would inherit the locks
-    # of other threads, so there must be no other thread, not even one of numpy.
-    forks = sys.platform == "linux" and threading.active_count() == 1 and "numpy" not in sys.modules
+    # of other threads, so there must be no other thread, not even one of numpy's BLAS: the command line starts none.
+    forks = may_fork and _is_alone()
     context = multiprocessing.get_context("fork") if forks else multiprocessing.get_context("spawn")
     mine, theirs = context.Pipe()
     inherited = [mine, *others] if forks else []
@@ -116,6 +134,14 @@ def _start(opener: Callable[[], Engine], serve: Serve, others: list[Connection])
     process.start()
     theirs.close()
     return mine, process
+
+
+def _is_alone() -> bool:
+    """Return whether this process has one thread, as the system counts them. False where it does not tell."""
+    try:
+        return len(os.listdir("/proc/self/task")) == 1
+    except OSError:
+        return False
 
 
 def _work(pipe: Connection, inherited: Sequence[Connection], opener: Callable[[], Engine], serve: Serve) -> None:
@@ -132,13 +158,13 @@ def _work(pipe: Connection, inherited: Sequence[Connection], opener: Callable[[]
         except (EOFError, BrokenPipeError, ConnectionResetError):
             return  # The process that this one works for has ended, or has failed.
         except Exception as error:  # noqa: BLE001  the other process raises it
-            pipe.send(_portable(error))
+            pipe.send(portable(error))
         pipe.send(None)
     except (BrokenPipeError, ConnectionResetError):
         return
 
 
-def _portable(error: Exception) -> Exception:
+def portable(error: Exception) -> Exception:
     """Return an error that can be sent to another process. Classes of other packages may not survive a pickle."""
     import traceback
 

@@ -12,13 +12,17 @@ from rsdos.model import CompressMode, Place, choice
 from rsdos.progress import SILENCE
 
 if TYPE_CHECKING:
+    from rsdos.engine.workers import Jobs
     from rsdos.ingest.add import AddReport
     from rsdos.ingest.files import ChunkResult, StoredFile
     from rsdos.ingest.walk import Walk
     from rsdos.maintenance import transfer
     from rsdos.maintenance.backup import backup, restore
     from rsdos.maintenance.migrate import migrate
+    from rsdos.maintenance.remotes.copying import RemoteReport
+    from rsdos.maintenance.remotes.fetch import FetchReport
     from rsdos.protocols import Progress
+    from rsdos.storage.url import OptionValue
 
 
 class Exchange(FacadePart):
@@ -30,15 +34,16 @@ class Exchange(FacadePart):
         *,
         to: Place | Literal["auto", "loose", "packed"] = "auto",
         compress: CompressMode | str = CompressMode.AUTO,
-        jobs: int | None = 1,
+        jobs: Jobs = 1,
         tell: Callable[[Sequence[StoredFile]], None] | None = None,
         progress: Progress = SILENCE,
     ) -> AddReport:
         """Store files, each as one object. Names are not stored: ``tell`` receives the path and the key of each.
 
-        >>> files = []
-        >>> container.add_files(["a.txt", "b.txt"], tell=files.extend)
-        >>> files[0].path, files[0].key, files[0].size
+        Examples:
+            >>> files = []
+            >>> container.add_files(["a.txt", "b.txt"], tell=files.extend)
+            >>> files[0].path, files[0].key, files[0].size
 
         A file that cannot be read is refused, and so is a directory; the others are stored. After an error or an
         interruption repeat the call: files that are stored already are read, but not written again.
@@ -50,6 +55,8 @@ class Exchange(FacadePart):
             jobs: processes that store at the same time, each in a pack of its own, if there are 100 files or more.
                 None: as many as the machine has cores, 4 at most, for 16,384 files or more that go to packs. Processes
                 that cannot be forked import the program again: put its actions behind ``if __name__ == "__main__"``.
+                Or an executor (`concurrent.futures.Executor`, that of Dask for example), whose processes have this
+                release of rsdos, and see the same files and the same container.
             tell: receives stored files when they are durable: up to 16,384 files or 256 MiB in packs, up to 256 loose
                 files. Without ``jobs`` they come in the order of ``paths``.
             progress: receives the progress, in raw bytes.
@@ -81,7 +88,7 @@ class Exchange(FacadePart):
         exclude: Iterable[str] = (),
         to: Place | Literal["auto", "loose", "packed"] = "auto",
         compress: CompressMode | str = CompressMode.AUTO,
-        jobs: int | None = 1,
+        jobs: Jobs = 1,
         tell: Callable[[Sequence[StoredFile]], None] | None = None,
         progress: Progress = SILENCE,
     ) -> AddReport:
@@ -116,7 +123,7 @@ class Exchange(FacadePart):
         walk: Walk,
         to: Place | str,
         compress: CompressMode | str,
-        jobs: int | None,
+        jobs: Jobs,
         tell: Callable[[Sequence[StoredFile]], None] | None,
         progress: Progress,
         total: int | None = None,
@@ -135,6 +142,8 @@ class Exchange(FacadePart):
         source: FacadePart | str | os.PathLike[str],
         keys: Iterable[str] | None = None,
         *,
+        refs: Iterable[str] = (),
+        name: str = "",
         compression: str | None = None,
         compress: CompressMode | str = CompressMode.YES,
         tell: Callable[[Sequence[str], Sequence[str]], None] | None = None,
@@ -147,7 +156,9 @@ class Exchange(FacadePart):
 
         Args:
             source: the other container, or its path.
-            keys: the keys of the objects, as they are there; None: all.
+            keys: the keys of the objects, as they are there; None: all, with all branches and tags.
+            refs: instead of all: branches, versions and tags, with what they lead to.
+            name: the name that the one of ``refs`` gets here.
             compression: compress everything again: "zstd", "zlib+6", "none" and so on. None: copy stored bytes
                 unchanged, if this container can store them.
             compress: which objects get that compression: "yes": all, also those that inserts left raw; "auto": those
@@ -161,6 +172,8 @@ class Exchange(FacadePart):
 
         Raises:
             ObjectNotFound: one of ``keys`` is not there.
+            RefNotFound: one of ``refs`` is not there.
+            RefExists: a name is here, and means something else.
             InvalidOption: both are the same container, or this one could not store that compression.
             ReadOnlyContainer: the container cannot be written.
         """
@@ -168,8 +181,74 @@ class Exchange(FacadePart):
 
         with engine_of(source) as there:
             mode = choice(CompressMode, compress)
-            plan = transfer.plan(self.engine, there, transfer.TransferOptions(keys, compression, mode))
+            options = transfer.TransferOptions(keys, compression, mode, tuple(refs), name)
+            plan = transfer.plan(self.engine, there, options)
             return transfer.execute(self.engine, plan, progress, tell or (lambda theirs, ours: None))
+
+    @staticmethod
+    def clone(
+        url: str | os.PathLike[str],
+        directory: str | os.PathLike[str],
+        *,
+        name: str = "origin",
+        limit: int | None = None,
+        progress: Progress = SILENCE,
+        **options: OptionValue,
+    ) -> RemoteReport:
+        """Make a container on this machine with all objects and names of another one, which becomes its remote.
+
+        Every object is hashed on the way. After a kill or an error the same call continues. The ``options`` go with the
+        URL.
+
+        Args:
+            url: the other container: ``s3://…`` and so on, or the path of one of version 2.
+            directory: a directory that is missing or empty, or that of a clone that was begun.
+            name: the name of the remote.
+            limit: bytes per second; None: as many as the line takes.
+            progress: receives the progress, in stored bytes.
+
+        Returns:
+            The counts of what was brought, and the keys of damaged objects, which were left out.
+
+        Raises:
+            ContainerExists: ``directory`` is another container, or not empty.
+            NotAContainer: there is no container at the URL.
+        """
+        from rsdos.maintenance.remotes import clone
+
+        given = clone.CloneOptions(os.fspath(url), os.fspath(directory), options, name, limit)
+        return clone.clone(given, progress)
+
+    @staticmethod
+    def clone_lazily(
+        url: str | os.PathLike[str],
+        directory: str | os.PathLike[str],
+        *,
+        name: str = "origin",
+        **options: OptionValue,
+    ) -> FetchReport:
+        """Make a container on this machine with all names of another one, and without objects.
+
+        Each object is read from the other container when it is needed, and then kept here. Without a connection, what
+        is here is read, and `RemoteUnavailable` is raised for the rest. Listing and counting, and maintenance, see what
+        is here. `Container.remotes.pull` brings all. The ``options`` go with the URL.
+
+        Args:
+            url: as for `clone`.
+            directory: a directory that is missing or empty, or that of a clone that was begun.
+            name: the name of the remote.
+
+        Returns:
+            The newest state of the remote.
+
+        Raises:
+            ContainerExists: ``directory`` is another container, or not empty.
+            NotAContainer: there is no container at the URL.
+        """
+        from rsdos.maintenance.remotes.clone import CloneOptions
+        from rsdos.maintenance.remotes.lazy import clone_lazily
+
+        return clone_lazily(CloneOptions(os.fspath(url), os.fspath(directory), options, name))
 
     def migrate(
         self,
@@ -178,6 +257,7 @@ class Exchange(FacadePart):
         *,
         compression: str | None = None,
         compress: CompressMode | str = CompressMode.YES,
+        snapshots: Literal["bring", "leave behind"] = "bring",
         progress: Progress = SILENCE,
     ) -> migrate.MigrateReport:
         """Convert this container to another version, in place or as a new container.
@@ -193,6 +273,8 @@ class Exchange(FacadePart):
                 unchanged, if the other version can store them.
             compress: which objects get that compression: "yes": all, also those that inserts left raw; "auto": those
                 that become clearly smaller, as by an insert.
+            snapshots: "leave behind": move only what was inserted by key, to version 1 for example, which can have no
+                snapshots. In place, the rest is gone then.
             progress: receives the progress.
 
         Returns:
@@ -203,10 +285,12 @@ class Exchange(FacadePart):
             ContainerExists: ``destination`` is another container.
             InvalidOption: the container cannot become one of that version.
         """
+        from rsdos.maintenance import transfer
         from rsdos.maintenance.migrate import migrate
 
         directory = None if destination is None else os.fspath(destination)
-        options = migrate.MigrateOptions(to, directory, compression, choice(CompressMode, compress))
+        left = choice(transfer.SnapshotPolicy, snapshots)
+        options = migrate.MigrateOptions(to, directory, compression, choice(CompressMode, compress), left)
         try:
             return migrate.execute(self.engine, migrate.plan(self.engine, options), progress)
         finally:

@@ -17,8 +17,10 @@ from rsdos.stores.stats import MIN_DEAD
 if TYPE_CHECKING:
     import os
 
-    from rsdos.maintenance import clean, inspect, merge, optimize, pack, repack, retain, status
+    from rsdos.engine.workers import Jobs
+    from rsdos.maintenance import clean, collect, inspect, merge, optimize, pack, repack, retain, status
     from rsdos.maintenance.check import validate
+    from rsdos.maintenance.doctor.diagnosis import Diagnosis
     from rsdos.maintenance.repair import index as repair_index
     from rsdos.maintenance.repair import objects as repair_objects
     from rsdos.model import ObjectMeta
@@ -45,11 +47,28 @@ class Maintenance(FacadePart):
             Figures, where ``size`` is raw bytes and ``length`` is stored bytes, and the maintenance that is due.
 
         Raises:
-            OSError.
+            OSError: a system call failed.
         """
         from rsdos.maintenance import status
 
         return status.status(self.engine)
+
+    def doctor(self) -> Diagnosis:
+        """Say what is wrong around the container: versions, file system, space, locks, clock, index, backup.
+
+        Change nothing, and read no object. A container that cannot be opened, or is not there, is an answer. At a URL
+        there is no file system to ask about: `Container.remotes` can measure a store.
+
+        Returns:
+            An answer for each question, with a verdict, and advice.
+
+        Raises:
+            OSError: a system call failed that has nothing to do with the container.
+        """
+        from rsdos.maintenance.doctor.doctor import examine, examine_storage
+
+        place = self._place()
+        return examine(*place) if isinstance(place, tuple) else examine_storage(place, lambda: self.engine)
 
     def optimize(self, *, budget: float | None = None, progress: Progress = SILENCE) -> optimize.OptimizeReport:
         """Do `clean`, `pack`, `repack` and `merge`, as far as there is anything to do.
@@ -120,6 +139,7 @@ class Maintenance(FacadePart):
         compress: CompressMode | str = CompressMode.YES,
         min_dead: float = MIN_DEAD,
         pack_id: int | None = None,
+        jobs: Jobs = 1,
         progress: Progress = SILENCE,
     ) -> repack.RepackReport:
         """Rewrite packs without their dead bytes, or in another compression.
@@ -134,6 +154,8 @@ class Maintenance(FacadePart):
                 that become clearly smaller, as by an insert.
             min_dead: rewrite only packs with at least this share of dead stored bytes, from 0 to 1.
             pack_id: rewrite only this pack, whatever share of it is dead.
+            jobs: processes that rewrite packs at the same time, or an executor, as for `validate`. The extra space on
+                disk is that of so many packs.
             progress: receives the progress, in stored bytes.
 
         Returns:
@@ -146,13 +168,37 @@ class Maintenance(FacadePart):
         from rsdos.maintenance import repack
 
         mode = choice(CompressMode, compress)
-        plan = repack.plan(self.engine, repack.RepackOptions(compression, min_dead, pack_id, mode))
+        plan = repack.plan(self.engine, repack.RepackOptions(compression, min_dead, pack_id, mode, jobs=jobs))
         return repack.execute(self.engine, plan, progress)
+
+    def collect(
+        self, *, grace: float = 24 * 3600, keep: float = 7 * 24 * 3600, progress: Progress = SILENCE
+    ) -> collect.CollectReport:
+        """Remove what is dead from object storage: what repacks and merges have replaced, what dead writers have left.
+
+        `optimize` does it too. Any number of machines may do this at the same time, beside readers and writers.
+
+        Args:
+            grace: seconds of the store after which a writer that has not committed is dead.
+            keep: seconds of the store by which readers may be behind.
+            progress: receives the objects that are looked at.
+
+        Returns:
+            The numbers of what was removed.
+
+        Raises:
+            InvalidOption: the container is not on object storage.
+        """
+        from rsdos.maintenance import collect
+        from rsdos.stores.remote.collect import CollectOptions
+
+        return collect.execute(self.engine, collect.plan(self.engine, CollectOptions(grace, keep)), progress)
 
     def merge(self, *, progress: Progress = SILENCE) -> merge.MergeReport:
         """Merge the segments of the index, so that a lookup searches one.
 
-        Other commits wait for it: 3 seconds for ten million objects.
+        Others can insert while it runs: the table is written beside their commits. Deletes wait, as for any
+        maintenance. It needs the space of the index once more.
 
         Args:
             progress: receives the beginning and the end.
@@ -220,7 +266,7 @@ class Maintenance(FacadePart):
         share: float = 1.0,
         resume: bool = False,
         budget: float | None = None,
-        jobs: int = 1,
+        jobs: Jobs = 1,
         progress: Progress = SILENCE,
     ) -> validate.ValidateReport:
         """Check the index, the packs and the loose objects.
@@ -234,7 +280,7 @@ class Maintenance(FacadePart):
             resume: continue a run of the same kind that ended early.
             budget: seconds after which no further object is begun; None: no limit.
             jobs: processes that check at the same time. A ``jobs`` above 1 is for large containers, and needs a
-                program that other processes can import; see `add_tree`.
+                program that other processes can import; see `add_tree`. Or an executor, as for `add_files`.
             progress: receives the progress, in bytes of the packs.
 
         Returns:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from rsdos.config import DEFAULT_PACK_SIZE, VERSION, Config
+from rsdos.config import Config
 from rsdos.errors import ObjectNotFound
 from rsdos.facade.maintenance import Maintenance
 from rsdos.hashing import SHA256
@@ -26,17 +26,20 @@ class OldNames(Maintenance):
     def _create(self, config: Config, readers: ReadableBy, sharing: Sharing, clear: bool) -> None:
         raise NotImplementedError
 
+    def _version_or_default(self, version: int | None) -> int:
+        raise NotImplementedError
+
     def init_container(  # noqa: PLR0913  the settings of a container; disk-objectstore's come first
         self,
         clear: bool = False,
-        pack_size_target: int = DEFAULT_PACK_SIZE,
+        pack_size_target: int | None = None,
         loose_prefix_len: int = 2,
         hash_type: str = SHA256.name,
         compression_algorithm: str = "",
         *,
         loose_compression: str = "none",
         durability: Durability | str = Durability.FULL,
-        container_version: int = VERSION,
+        container_version: int | None = None,
         readers: ReadableBy | str = ReadableBy.ALL,
         sharing: Sharing | str = Sharing.UMASK,
     ) -> None:
@@ -66,7 +69,7 @@ class OldNames(Maintenance):
             pack_size_target=pack_size_target,
             loose_prefix_len=loose_prefix_len,
             hash_type=hash_type,
-            version=container_version,
+            version=self._version_or_default(container_version),
         )
         self._create(config, choice(ReadableBy, readers), choice(Sharing, sharing), clear)
 

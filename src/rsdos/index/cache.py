@@ -1,8 +1,8 @@
-"""The states of indices that were closed, the last few of them, for the next opening of the same container.
+"""The index states of the containers that this process closed last, for the next opening of the same container.
 
-A program that opens and closes a container for each object (AiiDA does) would read the manifest and its segments anew
-each time: a look and a read, each in an opening of its own, took 470 us so and take 75 (ADR 4). What is kept is
-memory, and mappings of segments, which have a descriptor each.
+AiiDA opens and closes a container for each object. Without this cache every opening reads the manifest and its
+segments anew: a lookup and a read, each in an opening of its own, take 470 us, with it 75 (ADR 4). A cached state
+holds memory, and mappings of segments, each of which keeps its file on the disk.
 """
 
 from __future__ import annotations
@@ -11,63 +11,69 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from rsdos import names
+from rsdos.index.state import IndexState
 from rsdos.storage.base import Storage, Version
 
 if TYPE_CHECKING:
-    from rsdos.index.state import IndexState
+    from rsdos.index.manifest import SegmentName
+    from rsdos.index.partial import PartialView
+    from rsdos.index.segment import Segment
 
 _MOST = 4
 
 _MOST_BYTES = 64 << 20
-"""What is kept of one index: a file that is removed keeps its room on the disk until the next opening."""
+"""Bytes of the segments of one cached state: a removed file takes its space until the next opening."""
 
 
 class _CachedState(NamedTuple):
-    state: IndexState
+    state: IndexState | PartialView
+    named: Mapping[SegmentName, Segment]
+    """Its segments that were open when it was cached."""
     files: Mapping[str, Version]
-    """What tells each file of its segments from another in its place, and from itself when it is changed."""
+    """The version of each segment file, by its name: it shows that a file was replaced or changed."""
 
 
 _cache: dict[str, _CachedState] = {}
-"""By the root of the storage. Of two memories of one name no file has the version of one of the other's."""
+"""By the root of the storage. Two memory storages of one root never have files of the same version."""
 
 
-def keep(storage: Storage, state: IndexState) -> None:
-    """Keep the state of the index in a storage, in the place of the one that was kept longest."""
+def keep(storage: Storage, state: IndexState | PartialView) -> None:
+    """Cache the state of the index in a storage. The oldest of the cached states goes."""
     kept = _cache.pop(storage.root, None)
-    if kept is None or kept.state is not state:
+    if kept is None or kept.state is not state or len(kept.named) != len(state.named):
         kept = _cacheable(state)
     if kept is not None:
         _cache[storage.root] = kept
-        for oldest in list(_cache)[:-_MOST]:  # Copied in one go: another thread may be at it as well.
+        for oldest in list(_cache)[:-_MOST]:  # A copy: another thread may change the cache.
             _cache.pop(oldest, None)
 
 
-def _cacheable(state: IndexState) -> _CachedState | None:
-    segments = state.snapshot.segments
-    if state.is_recovered or state.lost or state.file is None:
+def _cacheable(state: IndexState | PartialView) -> _CachedState | None:
+    if state.file is None or (isinstance(state, IndexState) and (state.is_recovered or state.lost)):
         return None
+    named = state.named
+    segments = list(named.values())
     if sum(segment.length for segment in segments) > _MOST_BYTES:
         return None
     if any(segment.keeps_open for segment in segments):
         return None
-    # Not what the files are now: somebody may have changed them since they were opened.
-    named = [names.table(entry.number, entry.pack_id) for entry in state.snapshot.manifest.segments]
-    files = dict(zip(named, (segment.version for segment in segments), strict=True))
-    if any(files[name] != segment.version for name, segment in zip(named, segments, strict=True)):
+    # The versions from when the files were opened: another process may have changed them since.
+    tables = [names.table(number, pack_id) for number, pack_id, _ in named]
+    files = dict(zip(tables, (segment.version for segment in segments), strict=True))
+    if any(files[table] != segment.version for table, segment in zip(tables, segments, strict=True)):
         return None
-    return _CachedState(state, files)
+    return _CachedState(state, named, files)
 
 
 def forget(storage: Storage) -> None:
-    """Let go of what was kept of an index."""
+    """Drop the cached state of an index."""
     _cache.pop(storage.root, None)
 
 
-def kept_state(storage: Storage) -> IndexState | None:
-    """The state that was kept of an index, if the files of its segments are still the same.
+def kept_state(storage: Storage) -> IndexState | PartialView | None:
+    """Return the cached state of an index if its segment files are still the same; else None.
 
-    Whether its manifest is there, and the newest, is for the caller to ask.
+    The caller checks that its manifest is still the newest.
     """
     kept = _cache.get(storage.root)
     if kept is None:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from rsdos.index.entries import DIGEST, PREFIX, RECORD, Entries, Records
+from rsdos.index.digests import DIGEST, PREFIX, Records
+from rsdos.index.entries import RECORD, Entries
 from rsdos.model import DIGEST_BYTES, BytesLike
 
 CRC_BYTES = 4

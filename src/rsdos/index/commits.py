@@ -10,20 +10,33 @@ import errno
 import os
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from functools import cache, lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING
 
 from rsdos import names
-from rsdos.codecs.checksum import crc32
 from rsdos.config import VERSION
-from rsdos.errors import Busy, ContainerReplaced, DamagedContainer, NotAContainer
-from rsdos.index.manifest import Manifest, decode_manifest, encode_manifest
+from rsdos.errors import Busy, ContainerReplaced, DamagedContainer, NotAContainer, UnsupportedContainer
+from rsdos.index.last_commit import LastCommit, read_committed
+from rsdos.index.manifest import (
+    Manifest,
+    NamedFiles,
+    Published,
+    UnknownManifest,
+    decode_manifest,
+    encode_manifest,
+    files_in,
+    files_of,
+)
 from rsdos.layout import Layout
 from rsdos.model import Durability
-from rsdos.storage.base import HeldLock, Put, Storage, Version
+from rsdos.storage.base import Put, Version
 
 if TYPE_CHECKING:
+    from rsdos.index.pack_table import TableEntry
+    from rsdos.index.packs import PackTables
+    from rsdos.index.table_reader import TableReader
     from rsdos.migration import Original
+    from rsdos.storage.opened import HeldLock
 
 KEPT = 16
 """Manifests that stay: a reader that listed ``index/`` has this many commits of time to open what it saw."""
@@ -47,13 +60,6 @@ _MOST_BYTES = 1 << 24
 """Of a manifest: that of 60,000 packs, 240 TB at the usual target. Read, it takes up to twenty times that of memory."""
 
 
-class Published(NamedTuple):
-    """A manifest, and which file it is."""
-
-    manifest: Manifest
-    version: Version
-
-
 class CommitLog:
     """Reads and makes manifests. Any number of threads and processes."""
 
@@ -65,6 +71,8 @@ class CommitLog:
         """What `check` goes by; made when it is asked for the first time."""
         self._known: Published | None = None
         """The manifest that was read or made here last: a file under a manifest's name does not change."""
+        self._tables: TableReader | None = None
+        """Made by the first manifest that has pack tables."""
 
     def check(self) -> None:
         """Raise `ContainerReplaced` or `NotAContainer` where the container is not the one that was opened any more."""
@@ -74,6 +82,10 @@ class CommitLog:
             self.original = Original(self._layout, VERSION, self._container_id)
         self.original.check()
 
+    def check_again(self) -> None:
+        """Do `check`: a manifest of the same number may be of another container."""
+        self.check()
+
     def committed(self) -> int:
         """Return the highest number that is known to be committed, 0 if none is. No older manifest is the newest."""
         return read_committed(self._storage).number
@@ -81,11 +93,7 @@ class CommitLog:
     def latest(self) -> tuple[int, int]:
         """Return the number of the newest manifest that is there, and of a newer one that is missing; 0 means none."""
         committed = self.committed()
-        try:
-            numbers = self._layout.manifest_numbers()
-        except FileNotFoundError:
-            self.check()
-            raise
+        numbers = self._layout.manifest_numbers()
         number = numbers[-1] if numbers else 0
         if committed <= number:
             return number, 0
@@ -98,13 +106,16 @@ class CommitLog:
         if missing or not number:
             self.check()
         if not number:
-            raise DamagedContainer(self._layout.index, "there is no manifest")
+            raise DamagedContainer(self._layout.index, "there is no manifest (see: rsdos repair index)")
         if missing:
             raise DamagedContainer(self._layout.manifest(missing), "this manifest was committed last, and is missing")
         return number
 
     def newest(self) -> Manifest:
-        """Return the newest manifest, from a fresh listing. Raises `DamagedContainer` if it is damaged or missing."""
+        """Return the newest manifest, from a fresh listing. Raises `DamagedContainer` if it is damaged or missing.
+
+        And `UnsupportedContainer` if a later release has written it.
+        """
         number = 0
         for _ in range(MOST_LOOKUPS):
             number = self.newest_number()
@@ -124,15 +135,23 @@ class CommitLog:
         return DamagedContainer(self._layout.manifest(number), f"listed {MOST_LOOKUPS} times, and never there")
 
     def read(self, number: int) -> Manifest:
-        """Return one manifest. Raises FileNotFoundError, `DamagedContainer`."""
+        """Return one manifest. Raises FileNotFoundError, `DamagedContainer`, `UnsupportedContainer`."""
         return self.read_with_file(number).manifest
 
     def read_with_file(self, number: int) -> Published:
-        """Return one manifest, and the version of its file. Raises FileNotFoundError, `DamagedContainer`."""
+        """Return one manifest, and the version of its file. Raises what `read` does."""
         path = self._layout.manifest(number)
         data, version = self._storage.read_with_version(names.manifest(number), _MOST_BYTES)
         try:
-            manifest = decode_manifest(data)
+            manifest = decode_manifest(data, self._open_tables)
+        except FileNotFoundError as error:
+            # Tables go after the manifests that name them.
+            if self.file_of(number) != version:
+                raise
+            raise DamagedContainer(path, f"a pack table is missing: {error.filename}") from None
+        except UnknownManifest as error:
+            reason = f"{error}: a later release of rsdos has written it, which can also read it"
+            raise UnsupportedContainer(path, reason) from None
         except ValueError as error:
             raise DamagedContainer(path, str(error)) from None
         if manifest.number != number or manifest.container_id != self._container_id:
@@ -140,6 +159,18 @@ class CommitLog:
             raise DamagedContainer(path, "it is a manifest of another number or another container")
         self._known = Published(manifest, version)
         return self._known
+
+    def _open_tables(self, entries: tuple[TableEntry, ...]) -> PackTables:
+        """Return the pack tables of a manifest. Raise FileNotFoundError, and ValueError for what is none of them."""
+        if self._tables is None:
+            from rsdos.index.table_reader import TableReader, read_pack_table  # Most containers have none.
+
+            self._tables = TableReader(partial(read_pack_table, self._storage))
+        return self._tables(entries)
+
+    def let_go(self) -> None:
+        """Read manifests and pack tables again the next time."""
+        self._known = self._tables = None
 
     def file_of(self, number: int) -> Version | None:
         """Return the version of a manifest's file; None when it is missing. Takes one ``stat``."""
@@ -166,7 +197,7 @@ class CommitLog:
         When it has returned under full durability the new manifest survives a power loss. When it raises, the new
         manifest may be there nevertheless if only the last sync failed: look at `newest` before you undo anything.
         ``change`` is called again if files in ``locks/`` were removed and another commit was faster.
-        Raises `ContainerReplaced`, `NotAContainer`, `DamagedContainer`, OSError.
+        Raises `ContainerReplaced`, `NotAContainer`, `DamagedContainer`, `UnsupportedContainer`, OSError.
         """
         for _ in range(_MOST_TRIES if self._storage.traits.locks else _MOST_CONFLICTS):
             # 5. From here to the end of the block no other process commits.
@@ -198,7 +229,8 @@ class CommitLog:
                 self.undo_merge(newest, manifest)
             raise
         self._note(lock, manifest.number, durability)
-        with suppress(OSError):  # The commit stands; what could not be dropped is dropped by a later one.
+        # The commit is valid; what could not be dropped is dropped by a later one.
+        with suppress(OSError, UnsupportedContainer):
             self._drop_replaced(newest, manifest, durability)
             self._prune(manifest)
         self._known = Published(manifest, file)
@@ -211,7 +243,7 @@ class CommitLog:
         return number + 1
 
     def readable(self) -> Manifest | None:
-        """Return the newest manifest that is not damaged; None when there is none."""
+        """Return the newest manifest that is not damaged; None when there is none. Raises `UnsupportedContainer`."""
         for number in reversed(self._layout.manifest_numbers()):
             with suppress(FileNotFoundError, DamagedContainer):
                 return self.read(number)
@@ -229,7 +261,7 @@ class CommitLog:
             number = self._after(max([self.committed(), *self._layout.manifest_numbers()]))
             manifest = made._replace(number=number)
             try:
-                decode_manifest(encode_manifest(manifest))
+                decode_manifest(encode_manifest(manifest), lambda _: manifest.packs.tables)
             except ValueError as error:
                 raise DamagedContainer(self._layout.packed, f"what the packs say makes no manifest: {error}") from None
             try:
@@ -246,7 +278,7 @@ class CommitLog:
             committed = LastCommit(number, number)
         else:
             committed = read_committed(self._storage).followed_by(number)
-        with suppress(OSError):  # The commit stands.
+        with suppress(OSError):  # The commit is valid.
             lock.write_note(committed.encode())
 
     def pass_over(self, lock: HeldLock) -> None:
@@ -308,12 +340,13 @@ class CommitLog:
             return False
 
     def undo_merge(self, newest: Manifest, manifest: Manifest) -> None:
-        """Remove the segment files of a manifest that are not the newest one's. Raises no OSError."""
+        """Remove the segment files and pack tables of a manifest that are not the newest one's. Raises no OSError."""
         with suppress(OSError):
-            for number in {segment.number for segment in manifest.segments} - {
-                segment.number for segment in newest.segments
-            }:
+            made, there = files_of(manifest), files_of(newest)
+            for number in {*made.segments} - {*there.segments}:
                 self._storage.remove(names.segment(number))
+            for number in {*made.tables} - {*there.tables}:
+                self._storage.remove(names.pack_table(number))
 
     def _drop_replaced(self, before: Manifest, newest: Manifest, durability: Durability) -> None:
         """Remove segment files that a merge or a repack has replaced.
@@ -337,7 +370,7 @@ class CommitLog:
                 self._storage.remove(names.segment(number))
 
     def _prune(self, newest: Manifest) -> None:
-        """Drop the manifests beyond the last `KEPT`, oldest first, and the segment files that no kept one needs.
+        """Drop the manifests beyond the last `KEPT`, oldest first, and the files of the index that no kept one needs.
 
         And the unfinished manifests of writers that died.
         """
@@ -348,8 +381,19 @@ class CommitLog:
         for number in numbers[:-KEPT]:
             self._storage.remove(names.manifest(number))
         if newest.number % KEPT == 0:
-            kept = [self.read(number) for number in numbers[-KEPT:]]
-            self._drop_segments({segment.number for manifest in kept for segment in manifest.segments}, newest)
+            older = (number for number in numbers[-KEPT:] if number != newest.number)
+            kept = [files_of(newest), *map(self._files_of, older)]
+            self._drop_segments(set().union(*(files.segments for files in kept)), newest)
+            for number in set(names.numbers_among(listed, names.PACK_TABLES)).difference(*(one.tables for one in kept)):
+                if number < newest.next_segment:
+                    self._storage.remove(names.pack_table(number))
+
+    def _files_of(self, number: int) -> NamedFiles:
+        """Return the files that a manifest names. To read sixteen of them whole would take 60 ms of some commits."""
+        try:
+            return files_in(self._storage.read(names.manifest(number), _MOST_BYTES))
+        except ValueError as error:
+            raise DamagedContainer(self._layout.manifest(number), str(error)) from None
 
 
 class _NoLock:
@@ -372,58 +416,3 @@ class _NoLock:
 
 class _Outrun(Exception):
     """Another commit was faster: this one is made anew."""
-
-
-_LENGTH = 68
-_NO_BOOT = "-" * 36
-"""For a machine that does not tell its boot: relaxed commits are not noted there."""
-
-
-class LastCommit:
-    """The numbers in the lock's note; 0 where it has none. Immutable; no dataclass: every short command imports it."""
-
-    __slots__ = ("boot", "durable", "last")
-
-    def __init__(self, durable: int = 0, last: int = 0, boot: str = _NO_BOOT) -> None:
-        self.durable = durable
-        self.last = last
-        self.boot = boot
-
-    @property
-    def number(self) -> int:
-        """The highest number that is known to be committed: no older manifest is the newest."""
-        return self.last if self.last > self.durable and self.boot == _boot_id() != _NO_BOOT else self.durable
-
-    def followed_by(self, number: int) -> LastCommit:
-        """Return the note for after a relaxed commit of this number."""
-        return LastCommit(self.durable, number, _boot_id())
-
-    def encode(self) -> bytes:
-        line = b"%010d %010d %s " % (self.durable, self.last, self.boot.encode())
-        return line + b"%08x\n" % crc32(line)
-
-
-def read_committed(storage: Storage) -> LastCommit:
-    """Return what the lock on commits says; nothing, when it is not there or cannot be read."""
-    return _decode(storage.read_note(names.COMMIT_LOCK, _LENGTH))
-
-
-@lru_cache(8)
-def _decode(line: bytes) -> LastCommit:
-    """Decode the line. Cached: every miss reads the same line again, and decoding is half of that cost."""
-    try:
-        durable, last, boot, _ = line.decode("ascii").split(" ")
-        committed = LastCommit(int(durable), int(last), boot)
-    except ValueError:
-        return LastCommit()
-    # Written again it is the same line, its checksum and its form too.
-    return committed if committed.encode() == line else LastCommit()
-
-
-@cache
-def _boot_id() -> str:
-    try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            return file.read(36).ljust(36, "-")
-    except OSError:
-        return _NO_BOOT

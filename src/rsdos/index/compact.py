@@ -42,9 +42,11 @@ from typing import TYPE_CHECKING
 from rsdos.codecs.checksum import crc32
 from rsdos.errors import DamagedContainer, DecodeError
 from rsdos.index.dictionaries import MOST_DICTIONARIES, PackDictionary, is_in_bounds
-from rsdos.index.segment import HEADER_SIZE, MAGIC, UNEVEN, CompactFound, Segment, encode_segment, view_of
+from rsdos.index.segment import UNEVEN, CompactFound, Segment, view_of
+from rsdos.index.segment_layout import COMPACT_VERSION, HEADER_SIZE, MAGIC, encode_segment
 from rsdos.model import DIGEST_BYTES, BytesLike
-from rsdos.storage.base import RandomAccess, Version
+from rsdos.storage.base import Version
+from rsdos.storage.opened import RandomAccess, View
 
 if TYPE_CHECKING:
     from rsdos.index.entries import Entries
@@ -60,8 +62,6 @@ _COPIES = 16
 _COPIES_FROM = 1024
 """A table of so many entries has at most `_COPIES` of them for each key. One that is a hole in a sparse file, of keys
 that are all the same, asks for much memory, and takes a few bytes of the disk."""
-
-VERSION = 3
 
 _LEVEL = 1
 _HEADER = struct.Struct("<8sHHIQQIII4x")
@@ -88,7 +88,7 @@ def compact_parts(entries: Entries, dictionaries: Sequence[PackDictionary] = (),
     for part in parts:
         crc = crc32(part, crc)
     counts = len(entries), entries.tombstones, crc, len(dictionaries), first
-    head = _HEADER.pack(MAGIC, VERSION, 0, len(stream), *counts)
+    head = _HEADER.pack(MAGIC, COMPACT_VERSION, 0, len(stream), *counts)
     return [head + sha256(head).digest()[:16], *parts]
 
 
@@ -98,19 +98,22 @@ class CompactTable:
     Raises `DamagedContainer` where it is not whole.
     """
 
-    def __init__(self, file: RandomAccess, offset: int, length: int) -> None:
-        """Of ``length`` bytes at ``offset`` of an open pack, which may be closed afterwards."""
+    def __init__(self, file: RandomAccess, offset: int, length: int, view: View | None = None) -> None:
+        """Of ``length`` bytes at ``offset`` of an open pack, which may be closed afterwards.
+
+        ``view`` is that of these bytes, if there is one.
+        """
         self.path = file.path
         self.offset = offset
         self.length = length
         self._version = file.version
-        self._data = view_of(file, offset, length, (0, length)).data
+        self._data = (view or view_of(file, offset, length, (0, length))).data
         head = bytes(self._data[:HEADER_SIZE])
         fields = head[:_CHECKED]
         if sha256(fields).digest()[:16] != head[_CHECKED:]:
             raise self._damage("the header of a table is damaged")
         magic, version, _, stream, count, tombstones, crc, brought, first = _HEADER.unpack(fields)
-        if magic != MAGIC or version != VERSION or count > MOST_ENTRIES:
+        if magic != MAGIC or version != COMPACT_VERSION or count > MOST_ENTRIES:
             raise self._damage(f"not a table of version 3, of up to {MOST_ENTRIES} entries")
         self.count: int = count
         """How many entries there are."""

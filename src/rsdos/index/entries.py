@@ -7,17 +7,27 @@ Memory: 66 bytes an entry, nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from rsdos.hashing import join_digests
+from rsdos.index.digests import (
+    DIGEST,
+    PREFIX,
+    Digests,
+    Mask,
+    Positions,
+    Prefixes,
+    Records,
+    digest_table,
+    places,
+    search,
+)
 from rsdos.model import DIGEST_BYTES, Counts, Record, RecordFlag
 
-PREFIX = np.dtype("<u8")
 RECORD = np.dtype(
     [
         ("tail", "V24"),
@@ -33,35 +43,11 @@ RECORD = np.dtype(
 _ROW = np.dtype(("V", RECORD.itemsize))
 """A record as mere bytes: what is copied so takes a tenth of the time."""
 
-DIGEST = np.dtype([("prefix", ">u8"), ("tail", "V24")])
-assert PREFIX.itemsize == 8 and RECORD.itemsize == 58 and DIGEST.itemsize == DIGEST_BYTES
+assert RECORD.itemsize == 58
 
 _EXTENT = ("pack_id", "offset")
 
 Column: TypeAlias = int | Sequence[int]
-Positions: TypeAlias = npt.NDArray[np.intp]
-Records: TypeAlias = npt.NDArray[Any]
-Prefixes: TypeAlias = npt.NDArray[np.uint64]
-Mask: TypeAlias = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True)
-class Digests:
-    """Many digests as columns, for searching."""
-
-    prefixes: Prefixes
-    tails: Records
-
-    @classmethod
-    def of(cls, digests: Sequence[bytes]) -> Self:
-        raw = _digest_table(digests)
-        return cls(raw["prefix"].astype(PREFIX), raw["tail"])
-
-    def __len__(self) -> int:
-        return len(self.prefixes)
-
-    def take(self, at: Positions) -> Digests:
-        return Digests(self.prefixes[at], self.tails[at])
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +71,7 @@ class Entries:
         flags: Column,
     ) -> Self:
         """A table from columns; one number stands for a column of equal ones."""
-        raw = _digest_table(digests)
+        raw = digest_table(digests)
         table = np.empty(len(digests), RECORD)
         table["tail"] = raw["tail"]
         table["pack_id"], table["offset"], table["length"] = pack_id, offset, length
@@ -110,7 +96,7 @@ class Entries:
         Of an ``array`` of numbers a column costs nothing, of a list 0.03 us an entry.
         """
         ends = np.cumsum(np.asarray(lengths, np.uint64), dtype=np.uint64)
-        raw = _digest_table(digests)
+        raw = digest_table(digests)
         table = np.empty(len(digests), RECORD)
         table["tail"], table["pack_id"] = raw["tail"], pack_id
         table["length"], table["size"] = lengths, sizes
@@ -223,7 +209,7 @@ class Entries:
         """A mask of the entries whose keys and extents the other table has as well; that one is sorted."""
         if not len(other):
             return np.zeros(len(self), np.bool_)
-        at = np.minimum(_places(other.prefixes, self.prefixes), len(other) - 1)
+        at = np.minimum(places(other.prefixes, self.prefixes), len(other) - 1)
         mask: Mask = other.prefixes[at] == self.prefixes
         for name in _EXTENT:
             mask &= other.records[name][at] == self.records[name]
@@ -257,6 +243,11 @@ class Entries:
         mask: Mask = found >= 0
         return mask
 
+    def of_digests(self, digests: Sequence[bytes]) -> Entries:
+        """The entries that have one of a few keys."""
+        wanted = set(digests)
+        return self.take([at for at, digest in enumerate(self.digests()) if digest in wanted] if wanted else [])
+
     def moved(self, at: Sequence[int], pack_id: int, start: int, codecs: Mapping[int, int]) -> Entries:
         """Some of the entries, as they are when their bytes stand one behind another elsewhere, from ``start`` on.
 
@@ -275,12 +266,22 @@ class Entries:
     def counts(self) -> dict[int, Counts]:
         """How many of the entries stand in each pack, and their raw and stored bytes."""
         counted = {}
-        pack_ids = np.sort(self.records["pack_id"])  # ``np.unique`` takes seven times as long.
-        for pack_id in pack_ids[np.append(True, pack_ids[1:] != pack_ids[:-1])[: len(self)]].tolist():
-            mine = self.records[self.records["pack_id"] == pack_id]
+        for pack_id, at in self.by_pack():
+            mine = self.records[at]
             size, length = (int(mine[name].sum(dtype=np.uint64)) for name in ("size", "length"))
             counted[pack_id] = Counts(len(mine), size, length)
         return counted
+
+    def by_pack(self) -> Iterator[tuple[int, Any]]:
+        """The packs that the entries stand in, ascending, and the places of those of each: a slice, or positions."""
+        pack_ids = self.records["pack_id"]
+        if len(self) and (pack_ids == pack_ids[0]).all():
+            yield int(pack_ids[0]), slice(None)
+        elif len(self):
+            order = np.argsort(pack_ids)  # ``np.unique`` takes seven times as long.
+            ascending = pack_ids[order]
+            for at in np.split(order, np.flatnonzero(ascending[1:] != ascending[:-1]) + 1):
+                yield int(pack_ids[at[0]]), at
 
     def storage_order(self) -> Positions:
         """Positions in the order of (pack_id, offset)."""
@@ -295,6 +296,19 @@ class Entries:
         mask = self.records["pack_id"] == pack_id
         mask &= (offsets >= np.uint64(start)) & (offsets < np.uint64(end))
         return np.asarray(mask, np.bool_)
+
+    def within(self, lengths: Mapping[int, int]) -> Mask:
+        """A mask of the entries whose extents are in some packs, and end within a length of the pack, by its id."""
+        column = self.records["pack_id"]
+        ids = np.array(sorted(lengths), column.dtype)
+        if not len(ids):
+            return np.zeros(len(self), np.bool_)
+        bounds = np.array([lengths[pack_id] for pack_id in sorted(lengths)], np.uint64)
+        at = np.minimum(np.searchsorted(ids, column), len(ids) - 1)
+        offsets, ends = self.records["offset"], bounds[at]
+        room = ends - np.minimum(offsets, ends)
+        mask: Mask = (ids[at] == column) & (offsets <= ends) & (self.records["length"] <= room)
+        return mask
 
     def ends_before(self, end: int) -> Mask:
         """A mask of the entries whose extents end at ``end`` or before it."""
@@ -385,68 +399,6 @@ class Entries:
         return int(np.count_nonzero(self.is_tombstone()))
 
 
-_SLICE = 1 << 13
-"""Digests that are searched together: what is made meanwhile stays in a core's caches, and takes no fresh memory."""
-
-_IN_ORDER_FROM = 1 << 16
-"""Prefixes of a table from which on it is searched in their order: 512 KiB, about what a core keeps near it."""
-
-
-def _places(prefixes: Prefixes, wanted: Prefixes) -> Positions:
-    """Where each wanted prefix belongs; of 5 million 0.4 us each in their order, the sort included, and 0.9 without."""
-    if len(prefixes) < _IN_ORDER_FROM:
-        return np.searchsorted(prefixes, wanted)
-    order = np.argsort(wanted)
-    at = np.empty(len(wanted), np.intp)
-    at[order] = np.searchsorted(prefixes, wanted[order])
-    return at
-
-
-def search(prefixes: Prefixes, records: Records, wanted: Digests, touch: Callable[[Positions], None]) -> Positions:
-    """For each wanted digest the position of its first entry in a sorted table, or -1.
-
-    ``touch`` is told the positions of the records before they are looked at.
-    """
-    found = np.full(len(wanted), -1, np.intp)
-    for start in range(0, len(wanted) if len(prefixes) else 0, _SLICE):
-        part = slice(start, start + _SLICE)
-        _search(prefixes, records, Digests(wanted.prefixes[part], wanted.tails[part]), touch, found[part])
-    return found
-
-
-def _search(
-    prefixes: Prefixes, records: Records, wanted: Digests, touch: Callable[[Positions], None], found: Positions
-) -> None:
-    """`search` in a table that is not empty: fills in what is ``found``."""
-    count = len(prefixes)
-    at = _places(prefixes, wanted.prefixes)
-    todo = np.flatnonzero(prefixes[np.minimum(at, count - 1)] == wanted.prefixes)
-    todo = todo[at[todo] < count]
-    while len(todo):
-        here = at[todo]
-        touch(here)
-        match = records["tail"][here] == wanted.tails[todo]
-        found[todo[match]] = here[match]
-        # Another key with the same first 8 bytes stands here: look one further.
-        todo = todo[~match]
-        at[todo] += 1
-        todo = todo[at[todo] < count]
-        todo = todo[prefixes[at[todo]] == wanted.prefixes[todo]]
-
-
-def all_differ(digests: Sequence[bytes]) -> bool:
-    """Whether no digest stands there twice, or two that begin with the same 8 bytes: 0.04 us each, a set takes 0.18."""
-    if not digests:
-        return True
-    row = np.dtype([("prefix", PREFIX), ("tail", "V", len(digests[0]) - PREFIX.itemsize)])
-    prefixes = np.sort(np.frombuffer(join_digests(digests), row)["prefix"])
-    return not (prefixes[1:] == prefixes[:-1]).any()
-
-
 def _key_words(prefixes: Prefixes) -> npt.NDArray[np.uint32]:
     """The first 4 key bytes of each entry, as a number."""
     return (prefixes >> np.uint64(32)).astype("<u4")
-
-
-def _digest_table(digests: Sequence[bytes]) -> Records:
-    return np.frombuffer(join_digests(digests), DIGEST) if digests else np.empty(0, DIGEST)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Self
 
 import numpy as np
 
-from rsdos.index.entries import PREFIX, Mask, Prefixes
+from rsdos.hashing import join_digests
+from rsdos.index.digests import PREFIX, Mask, Prefixes
+from rsdos.index.entries import Entries
+from rsdos.model import DIGEST_BYTES
 
 
 class KeySet:
@@ -17,28 +21,43 @@ class KeySet:
 
     def __init__(self, digests: Iterable[Sequence[bytes]]) -> None:
         """Of digests, in lists of any size."""
-        parts = [_prefixes(some) for some in digests]
-        self._prefixes = np.concatenate(parts) if parts else np.empty(0, PREFIX)
-        del parts
-        self._prefixes.sort()
+        self._fill([_prefixes(some) for some in digests])
+
+    @classmethod
+    def of_joined(cls, joined: Iterable[bytes], digest_bytes: int = DIGEST_BYTES) -> Self:
+        """Return the set of digests that are given one behind another, in pieces of any size. A key may come twice."""
+        made = cls(())
+        made._fill([_prefixes_in(piece, digest_bytes) for piece in joined])
+        return made
+
+    def _fill(self, parts: list[Prefixes]) -> None:
+        self._known = np.concatenate(parts) if parts else np.empty(0, PREFIX)
+        parts.clear()
+        self._known.sort()
 
     def __len__(self) -> int:
-        return len(self._prefixes)
+        return len(self._known)
 
     def without(self, digests: Sequence[bytes]) -> list[bytes]:
         """Those of the digests that are no members, in their order."""
-        return [digest for digest, member in zip(digests, self._has(digests).tolist(), strict=True) if not member]
+        members = self._members(_prefixes(digests)).tolist()
+        return [digest for digest, member in zip(digests, members, strict=True) if not member]
 
-    def _has(self, digests: Sequence[bytes]) -> Mask:
-        wanted = _prefixes(digests)
-        if not len(self._prefixes):
+    def others(self, entries: Entries) -> Entries:
+        """Those of the entries whose keys are no members."""
+        return entries.take(~self._members(entries.prefixes))
+
+    def _members(self, wanted: Prefixes) -> Mask:
+        if not len(self._known):
             return np.zeros(len(wanted), np.bool_)
-        at = np.minimum(np.searchsorted(self._prefixes, wanted), len(self._prefixes) - 1)
-        return np.equal(self._prefixes[at], wanted)
+        at = np.minimum(np.searchsorted(self._known, wanted), len(self._known) - 1)
+        return np.equal(self._known[at], wanted)
 
 
 def _prefixes(digests: Sequence[bytes]) -> Prefixes:
-    if not digests:
-        return np.empty(0, PREFIX)
-    kind = np.dtype([("prefix", ">u8"), ("rest", f"V{len(digests[0]) - 8}")])
-    return np.frombuffer(b"".join(digests), kind)["prefix"].astype(PREFIX)
+    return _prefixes_in(join_digests(digests), len(digests[0])) if digests else np.empty(0, PREFIX)
+
+
+def _prefixes_in(joined: bytes, digest_bytes: int) -> Prefixes:
+    kind = np.dtype([("prefix", ">u8"), ("rest", f"V{digest_bytes - 8}")])
+    return np.frombuffer(joined, kind)["prefix"].astype(PREFIX)

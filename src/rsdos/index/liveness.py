@@ -1,18 +1,20 @@
 """Which entries are alive: a tombstone kills one extent of its key, and a pack that is gone takes all of its own along.
 
 Everything is decided within a sorted table that has all entries of the keys in it: a tombstone has the key of what it
-kills, and so stands right beside it, in whatever segment each of them was.
+kills, and so is right beside it, in whatever segment each of them was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from rsdos.index.entries import Entries, Mask, Positions
-from rsdos.index.manifest import Manifest, PackEntry
-from rsdos.model import Counts
+from rsdos.index.digests import Mask, Positions
+from rsdos.index.entries import Entries
+from rsdos.index.manifest import Manifest
+from rsdos.index.pack_entry import PackEntry
+from rsdos.model import Counts, PackKind
 
 
 def live_mask(table: Entries, packs: Sequence[int]) -> Mask:
@@ -53,16 +55,38 @@ def _extents(table: Entries) -> Positions:
     return np.append(0, np.cumsum(~same))
 
 
-def with_dead_counts(manifest: Manifest, before: Entries, after: Entries) -> Manifest:
-    """The same with its packs' dead bytes as they are once ``after`` lives where ``before`` did.
+def counting_mask(table: Entries, kinds: Mapping[int, PackKind]) -> Mask:
+    """The copies that count, one of each key: that of the smallest (kind, pack_id, offset). The others are dead bytes.
 
-    Both are sorted tables with all living copies of the same keys. Of the copies of a key the first, by (pack_id,
-    offset), is the one that counts; the others are dead bytes.
+    The table is sorted, and has all living copies of its keys. ``kinds`` are those of the packs that are not plain.
     """
-    gone, come = (table.take(table.distinct()).counts() for table in (before, after))
+    mask = table.distinct()
+    if not kinds or mask.all():
+        return mask
+    first = np.flatnonzero(mask)
+    key = np.cumsum(mask) - 1
+    # By the column's own numbers, since few packs are not plain.
+    rank = np.zeros(len(table), np.uint8)
+    for kind in set(kinds.values()):
+        rank[table.of_packs([pack_id for pack_id, own in kinds.items() if own is kind])] = kind
+    best = np.flatnonzero(rank == np.minimum.reduceat(rank, first)[key])
+    mask[:] = False
+    mask[best[np.append(True, key[best][1:] != key[best][:-1])]] = True
+    return mask
+
+
+def with_dead_counts(newest: Manifest, manifest: Manifest, before: Entries, after: Entries) -> Manifest:
+    """``manifest`` with its packs' dead bytes as they are once ``after`` lives where, in ``newest``, ``before`` did.
+
+    Both are sorted tables with all living copies of the same keys; see `counting_mask`.
+    """
+    gone = before.take(counting_mask(before, newest.packs.kinds)).counts()
+    come = after.take(counting_mask(after, manifest.packs.kinds)).counts()
     none = Counts()
-    packs = (_recount_dead(pack, gone.get(pack.id, none), come.get(pack.id, none)) for pack in manifest.packs)
-    return manifest._replace(packs=tuple(packs))
+    packs = filter(None, map(manifest.pack, sorted({*gone, *come})))
+    return manifest.with_packs(
+        [_recount_dead(pack, gone.get(pack.id, none), come.get(pack.id, none)) for pack in packs]
+    )
 
 
 def _recount_dead(pack: PackEntry, gone: Counts, come: Counts) -> PackEntry:

@@ -7,25 +7,41 @@ not stored a second time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from rsdos.model import Counts
+from rsdos.hashing import SHA256
+from rsdos.index.pack_entry import PackEntry
+from rsdos.index.packs import NO_PACKS, Packs, PackTables
+from rsdos.model import LISTED, PackKind
 from rsdos.names import LAST_NUMBER, LAST_PACK
-from rsdos.storage.checked_json import decode_document, encode_document
+from rsdos.storage.checked_json import decode_document, encode_compact, encode_document
 
 if TYPE_CHECKING:
-    from rsdos.index.dictionaries import PackDictionary
+    from rsdos.index.pack_table import TableEntry
+    from rsdos.index.remote_state import RemoteState
+    from rsdos.storage.base import Version
 
-VERSION = 3
+VERSION = 4
+"""Written where there are refs, an epoch, or packs of another kind than plain; else `_PLAIN_VERSION` is."""
+
+_PLAIN_VERSION = 3
 """2, which is read as well, had no dictionaries, and no segment files with a place in a pack."""
 
-_READ = (2, VERSION)
+TABLES_VERSION = 5
+"""Written where there are pack tables, which a container has from some hundred packs on."""
+
+REMOTE_VERSION = 6
+"""Of containers of version 3."""
+
+_READ = (2, _PLAIN_VERSION, VERSION, TABLES_VERSION, REMOTE_VERSION)
+
+_KINDS = {int(kind): kind for kind in PackKind}
 
 WHOLE_PACK = 0
-"""The offset of a tombstone that kills a whole pack, whatever its key: a header stands there, and never an object."""
+"""The offset of a tombstone that kills a whole pack, whatever its key: a header is there, and never an object."""
 
 _MOST = 1 << 62
 """No number in a manifest is larger: sums of them stay far from 2^64."""
@@ -33,49 +49,8 @@ _MOST = 1 << 62
 _Entry = TypeVar("_Entry", "PackEntry", "SegmentEntry")
 
 
-class PackEntry(NamedTuple):
-    """A live pack. ``length`` bytes of it are committed, the first ``synced`` of them are on stable storage.
-
-    ``objects`` and ``size`` (raw bytes) count everything ever appended, ``stored`` the stored bytes of that;
-    ``dead_objects``, ``dead_size`` and ``dead_stored`` the part of it that no key leads to any more. ``dictionaries``
-    are those that objects of the pack may need, in the order of their numbers.
-    """
-
-    id: int
-    length: int
-    synced: int
-    sealed: bool = False
-    objects: int = 0
-    size: int = 0
-    stored: int = 0
-    dead_objects: int = 0
-    dead_size: int = 0
-    dead_stored: int = 0
-    dictionaries: tuple[PackDictionary, ...] = ()
-
-    @property
-    def total(self) -> Counts:
-        """Everything that was ever appended."""
-        return Counts(self.objects, self.size, self.stored)
-
-    @property
-    def dead(self) -> Counts:
-        """The part that no key leads to any more."""
-        return Counts(self.dead_objects, self.dead_size, self.dead_stored)
-
-    @property
-    def live(self) -> Counts:
-        """The part that keys lead to, each key counted once."""
-        return self.total - self.dead
-
-    @property
-    def overhead(self) -> int:
-        """The committed bytes that are of no object: header, alignment, tables of contents, dictionaries."""
-        return max(self.length - self.stored, 0)
-
-    def counting(self, total: Counts, dead: Counts) -> PackEntry:
-        """Return the entry with these counts."""
-        return PackEntry(*self[:4], *total, *dead, self.dictionaries)
+class UnknownManifest(ValueError):
+    """The version of a manifest is not known: it is of a later release, and no damage."""
 
 
 class SegmentEntry(NamedTuple):
@@ -97,6 +72,11 @@ class SegmentEntry(NamedTuple):
     length: int = 0
     synced: bool = True
     check: int = 0
+    suffix: str = ""
+
+    def of_batch(self, table: SegmentEntry) -> SegmentEntry:
+        """Return the entry of this file with the place of the table that has the same entries."""
+        return self._replace(pack_id=table.pack_id, offset=table.offset, length=table.length, synced=True)
 
     @property
     def is_of_batch(self) -> bool:
@@ -118,29 +98,41 @@ class Manifest(NamedTuple):
     container_id: str
     next_pack_id: int = 1
     next_segment: int = 1
-    packs: tuple[PackEntry, ...] = ()
+    packs: Packs = NO_PACKS
     segments: tuple[SegmentEntry, ...] = ()
     notes: Mapping[str, Any] = MappingProxyType({})
     """What operators' tools have noted, by name: the last validation, say. Anything that JSON has."""
+    refs: str = ""
+    """The key of the newest refs document; "" for none."""
+    epoch: int = 0
+    """Grows with each commit that deletes what a snapshot may need: a snapshot in the making looks again then."""
+    remote: RemoteState | None = None
+    """Of containers of version 3 alone: what `rsdos.index.remote_state` says."""
 
     @property
-    def pack_ids(self) -> tuple[int, ...]:
-        """The ids of the live packs."""
-        return tuple(pack.id for pack in self.packs)
+    def pack_ids(self) -> Sequence[int]:
+        """The ids of the live packs, ascending."""
+        return self.packs.ids
 
     def pack(self, pack_id: int) -> PackEntry | None:
-        """The live pack of this id, or None."""
-        return next((pack for pack in self.packs if pack.id == pack_id), None)
+        """Return the live pack of this id, or None."""
+        return self.packs.find(pack_id)
 
     @property
     def objects(self) -> int:
-        """The number of packed objects, each key counted once."""
-        return sum(pack.objects - pack.dead_objects for pack in self.packs)
+        """The number of packed objects that are listed, each key counted once."""
+        sums = self.packs.sums(LISTED)
+        return sums.total.objects - sums.dead.objects
+
+    def of_kinds(self, kinds: Collection[PackKind]) -> Manifest:
+        """Return the same without the packs of other kinds; itself where there are none."""
+        packs = self.packs.of_kinds(kinds)
+        return self if packs is self.packs else self._replace(packs=packs)
 
     @property
     def packs_length(self) -> int:
         """Committed bytes of all pack files."""
-        return sum(pack.length for pack in self.packs)
+        return self.packs.sums().length
 
     def with_note(self, name: str, note: object) -> Manifest:
         """The same with this note, in the place of the one of its name."""
@@ -148,15 +140,16 @@ class Manifest(NamedTuple):
 
     def with_pack(self, pack: PackEntry) -> Manifest:
         """The same with this pack, new or in place of the one of its id; its id is never given out again."""
-        others = (other for other in self.packs if other.id != pack.id)
-        packs = tuple(sorted((*others, pack), key=lambda entry: entry.id))
-        return self._replace(packs=packs, next_pack_id=max(self.next_pack_id, pack.id + 1))
+        return self._replace(packs=self.packs.with_entries((pack,)), next_pack_id=max(self.next_pack_id, pack.id + 1))
+
+    def with_packs(self, packs: Iterable[PackEntry]) -> Manifest:
+        """Return the same with these in the place of the packs of their ids."""
+        return self._replace(packs=self.packs.with_entries(packs))
 
     def without_pack(self, pack_id: int) -> Manifest:
         """The same without a pack and the segments inside it; merged segments may still have entries of it."""
-        packs = tuple(pack for pack in self.packs if pack.id != pack_id)
         segments = tuple(segment for segment in self.segments if segment.pack_id != pack_id)
-        return self._replace(packs=packs, segments=segments)
+        return self._replace(packs=self.packs.without((pack_id,)), segments=segments)
 
     def with_segments(self, gone: Iterable[SegmentEntry], *fresh: SegmentEntry) -> Manifest:
         """The same with some segments replaced by others."""
@@ -166,12 +159,28 @@ class Manifest(NamedTuple):
         return self._replace(segments=(*kept, *fresh), next_segment=max(self.next_segment, after))
 
 
+class Published(NamedTuple):
+    """A manifest, and which file it is."""
+
+    manifest: Manifest
+    version: Version
+
+
 def encode_manifest(manifest: Manifest) -> bytes:
     """The bytes of a manifest file."""
     members = manifest._asdict()
-    for name in ("packs", "segments"):
-        members[name] = [entry._asdict() for entry in members[name]]
+    remote = members.pop("remote")
+    tables = manifest.packs.tables.count
+    is_plain = not (remote or tables or manifest.refs or manifest.epoch or manifest.packs.kinds)
+    if is_plain:
+        del members["refs"], members["epoch"]
+    for name, entries in (("packs", manifest.packs.changed.values()), ("segments", manifest.segments)):
+        members[name] = [entry._asdict() for entry in entries]
     for row in members["packs"]:
+        if not row["suffix"]:
+            del row["suffix"]
+        if not row["kind"]:
+            del row["kind"]
         if dictionaries := row.pop("dictionaries"):
             from rsdos.index.dictionaries import dictionary_rows
 
@@ -180,39 +189,109 @@ def encode_manifest(manifest: Manifest) -> bytes:
     members["segments"] = [
         {name: value for name, value in row.items() if value != _MOST_HAVE.get(name)} for row in members["segments"]
     ]
-    return encode_document({"manifest_version": VERSION, **members, "notes": {**manifest.notes}})
+    version = _PLAIN_VERSION if is_plain else VERSION
+    if tables:
+        from rsdos.index.table_reader import members_of
+
+        version = TABLES_VERSION
+        members |= members_of(manifest.packs)
+    if remote is not None:
+        from rsdos.index.remote_state import encode_state
+
+        version = REMOTE_VERSION
+        members |= encode_state(remote)
+    # One of version 3 is compressed, and one with tables is long: programs alone read them.
+    encode = encode_compact if tables or remote else encode_document
+    return encode({"manifest_version": version, **members, "notes": {**manifest.notes}})
 
 
-def decode_manifest(data: bytes) -> Manifest:
-    """The manifest in a file. Raises ValueError with the reason when it is not whole or makes no sense."""
+OpenTables = Callable[["tuple[TableEntry, ...]"], PackTables]
+"""Opens pack tables, see `rsdos.index.pack_table.TableReader`."""
+
+
+def _no_tables(entries: tuple[TableEntry, ...]) -> PackTables:
+    raise ValueError(f"it has {len(entries)} pack tables, and nothing reads them")
+
+
+def decode_manifest(data: bytes, open_tables: OpenTables = _no_tables) -> Manifest:
+    """Return the manifest in a file. Raise ValueError with the reason when it is not whole or makes no sense.
+
+    Raise `UnknownManifest` for a whole one of a version that is not known. ``open_tables`` is called if it names any
+    pack tables; what that raises is raised.
+    """
     members = decode_document(data)
     version = members.pop("manifest_version", None)
     if version not in _READ:
-        raise ValueError(f"manifest version {version!r:.40} is not known")
-    packs = tuple(map(_pack, _rows(members, "packs")))
-    segments = tuple(_entry(SegmentEntry, {**_MOST_HAVE, **row}) for row in _rows(members, "segments"))
+        raise UnknownManifest(f"manifest version {version!r:.40} is not known")
+    segments = tuple(_segment({**_MOST_HAVE, **row}) for row in _rows(members, "segments"))
     numbers = {name: _number(members.get(name), name) for name in ("number", "next_pack_id", "next_segment")}
-    for pack in packs:
-        if pack.synced > pack.length or pack.dead_objects > pack.objects or not 0 < pack.id < numbers["next_pack_id"]:
-            raise ValueError(f"pack {pack.id}: its numbers contradict each other")
+    numbers["epoch"] = _number(members.get("epoch", 0), "epoch")
     limits = (("number", LAST_NUMBER), ("next_pack_id", LAST_PACK + 1), ("next_segment", LAST_NUMBER + 1))
     for name, most in limits:
         if numbers[name] > most:
             raise ValueError(f"{name} is beyond {most}: {numbers[name]}")
     if any(segment.number >= numbers["next_segment"] for segment in segments):
         raise ValueError("a segment has a number that was never given out")
-    if len({pack.id for pack in packs}) != len(packs):
-        raise ValueError("a pack is listed twice")
     notes = members.get("notes", {})
     if not isinstance(notes, dict):
         raise ValueError("notes is not an object")
+    refs = members.get("refs", "")
+    if not isinstance(refs, str) or (refs and not SHA256.is_key(refs)):
+        raise ValueError(f"refs is not a key: {refs!r:.80}")
     container_id = str(members.get("container_id"))
-    return Manifest(container_id=container_id, packs=packs, segments=segments, notes=notes, **numbers)
+    has_tables = version == TABLES_VERSION or (version == REMOTE_VERSION and "tables" in members)
+    packs = _packs(members, open_tables if has_tables else None)
+    manifest = Manifest(
+        container_id=container_id, packs=packs, segments=segments, notes=notes, refs=refs, remote=None, **numbers
+    )
+    if version != REMOTE_VERSION:
+        return manifest
+    from rsdos.index.remote_state import decode_state
+
+    if manifest.next_pack_id != manifest.next_segment:
+        raise ValueError("next_pack_id and next_segment are not the same")
+    return manifest._replace(remote=decode_state(members, manifest.number, manifest.next_pack_id))
+
+
+class NamedFiles(NamedTuple):
+    """The numbers of the segment files and of the pack tables that a manifest names."""
+
+    segments: Collection[int]
+    tables: Collection[int]
+
+
+def files_of(manifest: Manifest) -> NamedFiles:
+    """Return the files of the index that a manifest names."""
+    segments = {segment.number for segment in manifest.segments}
+    return NamedFiles(segments, {entry.number for entry in manifest.packs.tables.entries})
+
+
+def files_in(data: bytes) -> NamedFiles:
+    """Return `files_of` of the manifest in a file, without making anything of its packs. Raise what decoding does."""
+    members = decode_document(data)
+    if members.get("manifest_version") not in _READ:
+        raise UnknownManifest("not known")
+    segments = {row.get("number", 0) for row in _rows(members, "segments")}
+    return NamedFiles(segments, {row.get("number", 0) for row in _rows({"tables": [], **members}, "tables")})
+
+
+def _packs(members: dict[str, Any], open_tables: OpenTables | None) -> Packs:
+    packs = [_pack(row) for row in _rows(members, "packs")]
+    for pack in packs:
+        if pack.synced > pack.length or pack.dead_objects > pack.objects or not 0 < pack.id < members["next_pack_id"]:
+            raise ValueError(f"pack {pack.id}: its numbers contradict each other")
+    if len({pack.id for pack in packs}) != len(packs):
+        raise ValueError("a pack is listed twice")
+    if open_tables is None:
+        return Packs.of(packs)
+    from rsdos.index.table_reader import packs_of
+
+    return packs_of(members, packs, open_tables)
 
 
 def _members(kind: type[Any]) -> tuple[tuple[str, ...], int]:
     """The names of an entry's plain members in order, and which of them is the only one that is no number."""
-    names = tuple(name for name in kind._fields if name != "dictionaries")
+    names = tuple(name for name in kind._fields if name not in ("dictionaries", "kind", "suffix"))
     (flag,) = (at for at, name in enumerate(names) if isinstance(kind._field_defaults.get(name), bool))
     return names, flag
 
@@ -230,8 +309,24 @@ def _rows(members: dict[str, Any], name: str) -> list[dict[str, Any]]:
     return rows
 
 
+def _suffixed(entry: _Entry, row: dict[str, Any]) -> _Entry:
+    if suffix := row.get("suffix"):
+        from rsdos.index.remote_state import check_suffix
+
+        return entry._replace(suffix=check_suffix(suffix))
+    return entry
+
+
+def _segment(row: dict[str, Any]) -> SegmentEntry:
+    return _suffixed(_entry(SegmentEntry, row), row)
+
+
 def _pack(row: dict[str, Any]) -> PackEntry:
-    pack = _entry(PackEntry, row)
+    pack = _suffixed(_entry(PackEntry, row), row)
+    if kind := row.get("kind"):
+        if type(kind) is not int or kind not in _KINDS:
+            raise ValueError(f"pack {pack.id}: kind {kind!r:.40} is not known")
+        pack = pack._replace(kind=_KINDS[kind])
     rows = row.get("dictionaries")
     if rows is None:
         return pack

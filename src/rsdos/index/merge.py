@@ -7,30 +7,38 @@ are joined and sorted one after another. 64 Ki entries are 4.3 MB, three times t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Protocol
 
 import numpy as np
 
 from rsdos import names
 from rsdos.errors import DamagedContainer
+from rsdos.index.digests import PREFIX, Prefixes
 from rsdos.index.entries import Entries
+from rsdos.index.fenced_parts import crc_of, fenced_ends, file_parts, filter_parts
 from rsdos.index.liveness import kept_by_merge
 from rsdos.index.manifest import SegmentEntry
-from rsdos.index.segment import (
-    KEY_SPACE,
-    UNEVEN,
-    Segment,
+from rsdos.index.segment import KEY_SPACE, UNEVEN, Segment
+from rsdos.index.segment_layout import (
+    FENCE,
+    FENCED_FROM,
+    FencedLayout,
     SegmentLayout,
+    block_table,
     check_of,
-    encode_segment_ends,
-    segment_parts,
+    plain_ends,
 )
+from rsdos.names import Named
 from rsdos.storage.base import Storage
+from rsdos.storage.opened import AppendFile
 
 MOST_SEGMENTS = 16
 """Live segments that a commit may leave: a single lookup searches each (2 µs)."""
 
-_MERGE_TO = 8
+_COST = 1 << 12
+"""Entries that are copied in the time that a merge takes beside copying them: a millisecond."""
+
 _RANGE = 1 << 16
 _MOST_IN_RANGE = 16 * _RANGE
 """Entries in a range of as many as `_RANGE` keys: digests spread to a few hundred more; one key may have many copies.
@@ -48,23 +56,21 @@ _READ_BACK = 1 << 20
 """Bytes that are read back together: they are still in the processor's caches when their checksum is made."""
 
 
-def due_for_merge(segments: Sequence[SegmentEntry]) -> tuple[SegmentEntry, ...]:
-    """The smallest tier, if there are more than `MOST_SEGMENTS`: what a commit merges into one; else nothing.
+def due_for_merge(segments: Sequence[SegmentEntry], most: int, cost: int = _COST) -> tuple[SegmentEntry, ...]:
+    """Return the segments that are to be merged into one where there are more than ``most``; else none.
 
-    At least so many that `_MERGE_TO` are left, then on while the next is no larger than all before it together: each
-    entry is copied O(log n) times.
+    Of the smallest so many that the work for each segment that goes is the least: the entries that are copied, and
+    ``cost`` beside them. Then on while the next is no larger than all before it together, so that each entry is copied
+    O(log n) times (ADR 38).
     """
-    if len(segments) <= MOST_SEGMENTS:
+    if len(segments) <= most:
         return ()
     ascending = sorted(segments, key=lambda segment: segment.count)
-    picked: list[SegmentEntry] = []
-    total = 0
-    for segment in ascending:
-        if len(ascending) - len(picked) < _MERGE_TO and segment.count > total:
-            break
-        picked.append(segment)
-        total += segment.count
-    return tuple(picked)
+    sums = list(accumulate(segment.count for segment in ascending))
+    picked = min(range(2, len(ascending) + 1), key=lambda number: ((sums[number - 1] + cost) / (number - 1), -number))
+    while picked < len(ascending) and ascending[picked].count <= sums[picked - 1]:
+        picked += 1
+    return tuple(ascending[:picked])
 
 
 class Table(Protocol):
@@ -90,6 +96,8 @@ def merged(segments: Sequence[Table], start: int = 0, end: int = KEY_SPACE) -> I
     ranges = total // _RANGE + 1
     behind = cuts
     for number in range(1, ranges + 1):
+        if number % _KEPT_RANGES == 1:
+            _ask_for(segments, tables, cuts, start + (end - start) * min(number - 1 + _KEPT_RANGES, ranges) // ranges)
         bound = start + (end - start) * number // ranges
         ends = [_cut(table, bound) for table in tables]
         counts = [end - cut for cut, end in zip(cuts, ends, strict=True)]
@@ -105,16 +113,26 @@ def merged(segments: Sequence[Table], start: int = 0, end: int = KEY_SPACE) -> I
             behind = ends
 
 
+def _ask_for(segments: Sequence[Table], tables: Sequence[Entries], cuts: Sequence[int], bound: int) -> None:
+    """Let the system begin to read the entries from ``cuts`` up to a bound."""
+    for segment, table, cut in zip(segments, tables, cuts, strict=True):
+        if isinstance(segment, Segment):
+            segment.will_need(cut, _cut(table, bound))
+
+
 def _cut(table: Entries, bound: int) -> int:
     """The position of the first entry whose key is not below ``bound``."""
     return len(table) if bound >= KEY_SPACE else int(np.searchsorted(table.prefixes, np.uint64(bound)))
 
 
-def write_merged(storage: Storage, number: int, segments: Sequence[Table], packs: Sequence[int]) -> list[SegmentEntry]:
+def write_merged(
+    storage: Storage, number: int, segments: Sequence[Table], packs: Sequence[int], named: Named = names.segment
+) -> list[SegmentEntry]:
     """Write what is needed of some segments to new segment files, from ``number`` on, and return them. Not synced.
 
-    Entries and the tombstones that no entry among them was waiting for go to a file each: so a lookup reads all
-    tombstones without reading all entries. Nothing is written of what is dead, or of packs that are not ``packs``.
+    ``named`` makes the names of the files from their numbers. Entries and the tombstones that no entry among them was
+    waiting for go to a file each: so a lookup reads all tombstones without reading all entries. Nothing is written of
+    what is dead, or of packs that are not ``packs``.
     """
     most = sum(segment.count for segment in segments)
     files: list[_SegmentFile] = []
@@ -125,10 +143,10 @@ def write_merged(storage: Storage, number: int, segments: Sequence[Table], packs
             entries = table.take(kept_by_merge(table, packs))
             tombstone = entries.is_tombstone()
             if not tombstone.all():
-                alive = alive or _new_file(files, storage, number, most)
+                alive = alive or _new_file(files, storage, number, most, named)
                 alive.append(entries.take(~tombstone))
             if tombstone.any():
-                killing = killing or _new_file(files, storage, number, most)
+                killing = killing or _new_file(files, storage, number, most, named)
                 killing.append(entries.take(tombstone))
         return [file.finish(tombstones=file.count if file is killing else 0) for file in files]
     except BaseException:
@@ -142,7 +160,7 @@ def write_merged(storage: Storage, number: int, segments: Sequence[Table], packs
 
 def write_segment(storage: Storage, number: int, entries: Entries) -> SegmentEntry:
     """Write sorted entries to a new segment file, and return it. Not synced."""
-    parts = segment_parts(entries)
+    parts = file_parts(entries)
     check = check_of(bytes(parts[0]))
     file = storage.create(names.segment(number))
     try:
@@ -156,9 +174,9 @@ def write_segment(storage: Storage, number: int, entries: Entries) -> SegmentEnt
     return SegmentEntry(len(entries), entries.tombstones, number=number, synced=False, check=check)
 
 
-def _new_file(files: list[_SegmentFile], storage: Storage, number: int, most: int) -> _SegmentFile:
+def _new_file(files: list[_SegmentFile], storage: Storage, number: int, most: int, named: Named) -> _SegmentFile:
     number += len(files)
-    file = _SegmentFile(storage, number, most)
+    file = _SegmentFile(storage.create(named(number)), number, most)
     files.append(file)
     return file
 
@@ -166,15 +184,16 @@ def _new_file(files: list[_SegmentFile], storage: Storage, number: int, most: in
 class _SegmentFile:
     """A segment file of at most ``most`` entries, written from beginning to end."""
 
-    def __init__(self, storage: Storage, number: int, most: int) -> None:
+    def __init__(self, file: AppendFile, number: int, most: int) -> None:
         self.number = number
         self.count = 0
-        self._space = SegmentLayout(most)
-        self._file = storage.create(names.segment(number))
-        self.end = self._file.end
+        self._form = FencedLayout if most >= FENCED_FROM else SegmentLayout
+        self._space = self._form(most)
+        self._file = file
+        self.end = file.end
 
     def undo(self) -> None:
-        """Remove it; not in a forked child, whose parent goes on."""
+        """Remove it; not in a forked child, whose parent still uses it."""
         if self._file.is_open:
             self._file.remove()
 
@@ -184,17 +203,38 @@ class _SegmentFile:
         self.count += len(entries)
 
     def finish(self, tombstones: int) -> SegmentEntry:
-        layout, file = SegmentLayout(self.count), self._file
+        layout, file = self._form(self.count), self._file
         # The second column begins behind the first, which may have become shorter than there was space for.
-        shift = self._space.record(0) - layout.record(0)
-        for at in range(layout.record(0), layout.table if shift else 0, _MOVED):
+        shift = self._space.records - layout.records
+        for at in range(layout.records, layout.table if shift else 0, _MOVED):
             file.write(at, (file.read(at + shift, min(_MOVED, layout.table - at)),))
         file.cut(layout.length)
-        head, table = encode_segment_ends(layout, self._columns(layout), tombstones)
+        table = block_table(self._columns(layout), layout.block_size)
+        if isinstance(layout, FencedLayout):
+            head, tail = fenced_ends(layout, table, *self._fences_and_filter(layout), tombstones)
+        else:
+            head, tail = plain_ends(layout, table, tombstones)
+        file.write(layout.table, (tail,))
         file.write(0, (head,))
-        file.write(layout.table, (table,))
         return SegmentEntry(self.count, tombstones, number=self.number, synced=False, check=check_of(head))
 
+    def _fences_and_filter(self, layout: FencedLayout) -> tuple[bytes, int]:
+        """Write the filter, and return the fences and the checksum of the filter."""
+        fences: list[bytes] = []
+
+        def prefixes() -> Iterator[Prefixes]:
+            for at in range(layout.start, layout.records, _READ_BACK):
+                part = np.frombuffer(self._file.read(at, min(_READ_BACK, layout.records - at)), PREFIX)
+                fences.append(part[::FENCE].tobytes())
+                yield part
+
+        at = layout.filter
+        crc = 0
+        for part in filter_parts(layout.filter_blocks, prefixes()):
+            at += self._file.write(at, (part,))
+            crc = crc_of((part,), crc)
+        return b"".join(fences), crc
+
     def _columns(self, layout: SegmentLayout) -> Iterator[memoryview]:
-        for at in range(layout.columns.start, layout.columns.stop, _READ_BACK):
-            yield memoryview(self._file.read(at, min(_READ_BACK, layout.columns.stop - at)))
+        for at in range(layout.start, layout.table, _READ_BACK):
+            yield memoryview(self._file.read(at, min(_READ_BACK, layout.table - at)))

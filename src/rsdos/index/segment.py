@@ -1,29 +1,8 @@
 """A segment: an immutable table of index entries, sorted by key, in a file of its own or inside a pack.
 
-All numbers are little-endian and unsigned; n is the number of entries.
+`rsdos.index.segment_layout` has its bytes. A large file is a `rsdos.index.fenced.FencedSegment`.
 
-======  ====  ====================================================================
-offset  size  what
-======  ====  ====================================================================
-0       8     magic ``RSDOSSEG``
-8       2     version, 2
-10      2     zero
-12      4     block size, 65536
-16      8     n
-24      8     how many of the entries are tombstones
-32      4     CRC-32 of the block table
-36      12    zero
-48      16    first 16 bytes of the SHA-256 of bytes 0 to 48
-64      8 n   first 8 key bytes of each entry: their big-endian value as a number
-...     58 n  the rest of each entry (below)
-...     4 b   block table: CRC-32 of each 65536 bytes of the two columns together
-======  ====  ====================================================================
-
-The rest of an entry: key bytes 8 to 32 (24 bytes), offset (8), length (8), size (8), pack id (4), CRC-32 of the stored
-bytes XORed with the first 4 key bytes as a big-endian number (4), codec (1: `model.Codec`), flags (1:
-`model.RecordFlag`).
-
-SHA-256 keys are uniform, so the entry of a key stands at about ``key / 2^64 * n``, within a few sqrt(n); what stands
+SHA-256 keys are uniform, so the entry of a key is at about ``key / 2^64 * n``, within a few sqrt(n); what is
 there tells the place within a few times the fourth root of n, and a single lookup bisects that window only. A block's
 CRC is checked when the block is first touched, so that damage never reads as "not there". 16 GB/s for the check (isal),
 once per block and process.
@@ -39,121 +18,50 @@ from __future__ import annotations
 import errno
 import struct
 from bisect import bisect_left
-from hashlib import sha256
 from math import isqrt
 from typing import TYPE_CHECKING
 
 from rsdos.codecs.checksum import crc32
-from rsdos.errors import DamagedContainer
-from rsdos.model import BytesLike, Record
-from rsdos.storage.base import RandomAccess, View
+from rsdos.errors import DamagedContainer, Refused, Unavailable
+from rsdos.index.segment_layout import (
+    COMPACT_VERSION,
+    ENTRY_SIZE,
+    HEADER_SIZE,
+    MAGIC,
+    PREFIX_SIZE,
+    RECORD,
+    RECORD_SIZE,
+    SegmentHeader,
+    SegmentLayout,
+    check_of,
+    decode_header,
+)
+from rsdos.model import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
     from rsdos.index.dictionaries import PackDictionary
-    from rsdos.index.entries import Digests, Entries, Positions
+    from rsdos.index.digests import Digests, Positions
+    from rsdos.index.entries import Entries
+    from rsdos.storage.opened import RandomAccess, View
 
-HEADER_SIZE = 64
-BLOCK_SIZE = 1 << 16
-VERSION = 2
-_COMPACT = 3
-"""The version of a compact table: `rsdos.index.compact`."""
-
-_TOGETHER = BLOCK_SIZE << 7
-"""Bytes that are checked before their memory is given back: 8 MiB. A table of 100 million entries has 6.6 GB."""
+_TOGETHER = 8 << 20
+"""Bytes that are read together, and checked before their memory is given back. 100 million entries have 6.6 GB."""
 
 KEY_SPACE = 1 << 64
 """How many values the first 8 bytes of a key have."""
 
 UNEVEN = "the keys of a segment do not spread as digests do"
-_EVEN_FROM = 1 << 20
+EVEN_FROM = 1 << 20
 """Entries from which on a table's keys are asked whether they spread: what is less takes 70 MB."""
 
-MAGIC = b"RSDOSSEG"
-_HEADER = struct.Struct("<8sHHIQQI12x")
-_CHECKED = 48
-_RECORD = struct.Struct("<24sQQQIIBB")
-_RECORD_SIZE = 58
-_PREFIX_SIZE = 8
-_ENTRY_SIZE = _PREFIX_SIZE + _RECORD_SIZE
-assert _HEADER.size == _CHECKED and _RECORD.size == _RECORD_SIZE
-
-_read_prefix = struct.Struct(">Q").unpack_from
-_make = tuple.__new__
+read_prefix = struct.Struct(">Q").unpack_from
+make = tuple.__new__
 """What `Record` itself does in the end: 0.2 us less."""
 
-
-class SegmentLayout:
-    """Where the parts of a segment of ``count`` entries stand, from its beginning."""
-
-    __slots__ = ("count",)
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-
-    @property
-    def columns(self) -> slice:
-        """Both columns."""
-        return slice(HEADER_SIZE, self.table)
-
-    def prefix(self, at: int) -> int:
-        """Offset of the prefix of entry ``at``."""
-        return HEADER_SIZE + at * _PREFIX_SIZE
-
-    def record(self, at: int) -> int:
-        """Offset of the rest of entry ``at``."""
-        return HEADER_SIZE + self.count * _PREFIX_SIZE + at * _RECORD_SIZE
-
-    @property
-    def table(self) -> int:
-        """Offset of the block table."""
-        return HEADER_SIZE + self.count * _ENTRY_SIZE
-
-    @property
-    def length(self) -> int:
-        """Bytes in the segment."""
-        return self.table + 4 * -(-self.count * _ENTRY_SIZE // BLOCK_SIZE)
-
-
-def encode_segment(entries: Entries) -> bytes:
-    """The bytes of a segment with these entries, which are sorted."""
-    return b"".join(segment_parts(entries))
-
-
-def segment_parts(entries: Entries) -> tuple[BytesLike, ...]:
-    """The same in parts, which stand one after another: the columns are those of the entries, not copies."""
-    import numpy as np
-
-    columns = tuple(np.ascontiguousarray(column).view("u1").data for column in (entries.prefixes, entries.records))
-    head, table = encode_segment_ends(SegmentLayout(len(entries)), columns, entries.tombstones)
-    return head, *columns, table
-
-
-def encode_segment_ends(layout: SegmentLayout, columns: Iterable[memoryview], tombstones: int) -> tuple[bytes, bytes]:
-    """The header and the block table that belong around the columns, which are given in any number of parts."""
-    blocks = []
-    crc = room = 0
-    for part in columns:
-        at = 0
-        while at < len(part):
-            room = room or BLOCK_SIZE
-            piece = part[at : at + room]
-            crc = crc32(piece, crc)
-            at, room = at + len(piece), room - len(piece)
-            if not room:
-                blocks.append(crc)
-                crc = 0
-    if room:
-        blocks.append(crc)
-    table = struct.pack(f"<{len(blocks)}I", *blocks)
-    head = _HEADER.pack(MAGIC, VERSION, 0, BLOCK_SIZE, layout.count, tombstones, crc32(table))
-    return head + sha256(head).digest()[:16], table
-
-
-def check_of(head: bytes) -> int:
-    """What a header says in six bytes of its hash, which covers the table of checksums and so all entries."""
-    return int.from_bytes(head[_CHECKED : _CHECKED + 6], "little")
+_VERIFIED = 1 << 18
+"""Entries of which the order is checked together: 17 MB."""
 
 
 class CompactFound(DamagedContainer):
@@ -187,24 +95,40 @@ class Segment:
     is_decoded = False
     """Whether it is in memory, decoded from a compact table."""
 
-    def __init__(self, file: RandomAccess, offset: int = 0, length: int | None = None) -> None:
-        """Of ``length`` bytes at ``offset`` of an open file (default: all of it), which may be closed afterwards."""
+    _form = SegmentLayout
+
+    def __init__(
+        self, file: RandomAccess, offset: int = 0, length: int | None = None, view: View | None = None
+    ) -> None:
+        """Of ``length`` bytes at ``offset`` of an open file (default: all of it), which may be closed afterwards.
+
+        ``view`` is that of these bytes, if there is one; its header is there.
+        """
         self.path = file.path
         self.offset = offset
         self.version = file.version
-        length = file.size() - offset if length is None else length
-        # The header, and at least the block table.
-        ends = (0, HEADER_SIZE), (max(length - 4 * (length // BLOCK_SIZE + 2), 0), length)
-        self._source = view_of(file, offset, length, *ends)
-        self._data = self._source.data
-        self._count, self.tombstones = self._check_header()
-        layout = SegmentLayout(self.count)
-        self._columns = self._data[layout.columns]
-        self._prefixes = self._data[HEADER_SIZE : layout.record(0)].cast("Q")
-        self._records = self._data[layout.record(0) : layout.table]
-        self._table = self._data[layout.table :].cast("I")
+        if view is None:
+            view = view_of(file, offset, file.size() - offset if length is None else length, (0, HEADER_SIZE))
+        self._source = view
+        self._data = view.data
+        header = self._read_header()
+        self._count = header.entries
+        self.tombstones = header.tombstones
+        self._filter_crc = header.filter_crc
+        layout = self._layout = self._form(header.entries)
+        if len(self._data) != layout.length:
+            raise self._damage("a segment has another length than its header says")
+        view.need(layout.table, layout.tail_end)
+        if crc32(self._data[layout.table : layout.tail_end]) != header.table_crc:
+            raise self._damage("the block table of a segment is damaged")
+        self._columns = self._data[layout.start : layout.table]
+        self._prefixes = self._data[layout.start : layout.records].cast("Q")
+        self._records = self._data[layout.records : layout.table]
+        self._table = self._data[layout.table : layout.table_end].cast("I")
         self._checked = bytearray(len(self._table))
         self._unchecked = len(self._table)
+        self._is_at_hand = not self._unchecked
+        """Whether a lookup reads the entries without a look at what was checked."""
         self._spread = 4 * isqrt(self.count) + 8
         self._reach = 2 * isqrt(self._spread)
 
@@ -223,40 +147,52 @@ class Segment:
         """See `check_of`."""
         return check_of(bytes(self._data[:HEADER_SIZE]))
 
-    def _check_header(self) -> tuple[int, int]:
-        head = bytes(self._data[:HEADER_SIZE])
-        if sha256(head[:_CHECKED]).digest()[:16] != head[_CHECKED:]:
+    def _read_header(self) -> SegmentHeader:
+        header = decode_header(bytes(self._data[:HEADER_SIZE]))
+        if header is None:
             raise self._damage("the header of a segment is damaged")
-        magic, version, _, block_size, count, tombstones, table_crc = _HEADER.unpack(head[:_CHECKED])
-        if magic == MAGIC and version == _COMPACT:
+        if (header.magic, header.version) == (MAGIC, COMPACT_VERSION):
             raise CompactFound(self.path, "a segment in the form of a compact table", self.offset)
-        if magic != MAGIC or version != VERSION or block_size != BLOCK_SIZE:
-            raise self._damage("not a segment of version 2")
-        layout = SegmentLayout(count)
-        if len(self._data) != layout.length:
-            raise self._damage("a segment has another length than its header says")
-        if crc32(self._data[layout.table :]) != table_crc:
-            raise self._damage("the block table of a segment is damaged")
-        return count, tombstones
+        if (header.magic, header.version, header.block_size) != (MAGIC, self._form.version, self._form.block_size):
+            raise self._damage(f"not a segment of version {self._form.version}")
+        return header
 
     def _damage(self, reason: str) -> DamagedContainer:
         return DamagedContainer(self.path, reason, self.offset)
 
     def _check(self, start: int, end: int) -> None:
-        """Check the blocks of the columns' bytes from ``start`` to ``end``."""
-        for block in range(start // BLOCK_SIZE, (end - 1) // BLOCK_SIZE + 1):
-            if not self._checked[block]:
-                at = block * BLOCK_SIZE
-                self._need(HEADER_SIZE + at, HEADER_SIZE + at + BLOCK_SIZE)
-                if crc32(self._columns[at : at + BLOCK_SIZE]) != self._table[block]:
-                    raise DamagedContainer(self.path, "a block of a segment is damaged", self.offset + HEADER_SIZE + at)
-                self._checked[block] = 1
-                # Counted anew, since two threads may have found the same one.
-                self._unchecked = self._checked.count(0)
+        """Check the blocks of the columns' bytes from ``start`` to ``end``; neighbours are read together."""
+        size = self._form.block_size
+        last = (end - 1) // size + 1
+        block = self._checked.find(0, start // size, last)
+        while block >= 0:
+            until = self._checked.find(1, block, min(last, block + _TOGETHER // size))
+            until = until if until >= 0 else min(last, block + _TOGETHER // size)
+            self._check_blocks(block, until)
+            block = self._checked.find(0, until, last)
+
+    def _check_blocks(self, first: int, last: int) -> None:
+        size, begin = self._form.block_size, self._layout.start
+        self._need(begin + first * size, min(begin + last * size, self._layout.table))
+        for block in range(first, last):
+            at = block * size
+            if crc32(self._columns[at : at + size]) != self._table[block]:
+                raise DamagedContainer(self.path, "a block of a segment is damaged", self.offset + begin + at)
+            self._checked[block] = 1
+        self._unchecked -= last - first
+        if self._unchecked <= 0:
+            self._count_checked()
+
+    def _count_checked(self) -> None:
+        """Count anew: two threads may have checked the same block."""
+        self._unchecked = self._checked.count(0)
+        self._is_at_hand = not self._unchecked
 
     def _need(self, start: int, end: int) -> None:
         try:
             self._source.need(start, end)
+        except (Unavailable, Refused):
+            raise
         except OSError as error:
             raise self._damage(f"a segment cannot be read: {error.strerror}") from error
 
@@ -270,66 +206,72 @@ class Segment:
 
     def first(self, digest: bytes) -> Record | None:
         """The first entry of one key."""
-        (prefix,) = _read_prefix(digest)
+        if not self._is_at_hand:
+            return self._first_checked(digest)
+        (prefix,) = read_prefix(digest)
         count = self._count
         if not count:
             return None
         prefixes = self._prefixes
         guess = prefix * count >> 64
-        if self._unchecked:
-            self._check(guess * _PREFIX_SIZE, (guess + 1) * _PREFIX_SIZE)
-        # What stands there says how far off it is: a bisection from here waits for memory half as often.
+        # The entry there says how far off it is: a bisection from here waits for memory half as often.
         guess += (prefix - prefixes[guess]) * count >> 64
         low, high = guess - self._reach, guess + self._reach
         if low < 0:  # noqa: PLR1730  min and max take 0.1 us each, of 5
             low = 0
         if high > count:  # noqa: PLR1730
             high = count
-        if self._unchecked:
-            self._check(low * _PREFIX_SIZE, high * _PREFIX_SIZE)
         at = bisect_left(prefixes, prefix, low, high)
         if not low < at < high:
             return next(self._entries_of(digest), None)
         if prefixes[at] != prefix:
             return None
-        start = at * _RECORD_SIZE
-        if self._unchecked:
-            self._check(count * _PREFIX_SIZE + start, count * _PREFIX_SIZE + start + _RECORD_SIZE)
-        tail, offset, length, size, pack_id, crc, codec, flags = _RECORD.unpack_from(self._records, start)
+        tail, offset, length, size, pack_id, crc, codec, flags = RECORD.unpack_from(self._records, at * RECORD_SIZE)
         if tail != digest[8:]:
             return next(self._entries_of(digest), None)
-        return _make(Record, (digest, pack_id, offset, length, size, crc, codec, flags))
+        return make(Record, (digest, pack_id, offset, length, size, crc, codec, flags))
+
+    def first_of_several(self, digest: bytes) -> Record | None:
+        """`first`, where other segments are asked for the same key: most of them do not have it."""
+        return self.first(digest)
+
+    def wait(self) -> None:
+        """Be read for each lookup, as the index is larger than memory. A plain segment is small, and stays there."""
+
+    def _first_checked(self, digest: bytes) -> Record | None:
+        """`first`, as long as not all is checked."""
+        return next(self._entries_of(digest), None)
 
     def find(self, digest: bytes) -> list[Record]:
         """All entries of one key."""
         return list(self._entries_of(digest))
 
     def _entries_of(self, digest: bytes) -> Iterator[Record]:
-        (prefix,) = _read_prefix(digest)
+        (prefix,) = read_prefix(digest)
         count = self._count
         at = self._bisect(prefix)
         while at < count:
-            self._check(at * _PREFIX_SIZE, (at + 1) * _PREFIX_SIZE)
+            self._check(at * PREFIX_SIZE, (at + 1) * PREFIX_SIZE)
             if self._prefixes[at] != prefix:
                 return
-            start = at * _RECORD_SIZE
-            self._check(count * _PREFIX_SIZE + start, count * _PREFIX_SIZE + start + _RECORD_SIZE)
-            tail, *rest = _RECORD.unpack_from(self._records, start)
+            start = at * RECORD_SIZE
+            self._check(count * PREFIX_SIZE + start, count * PREFIX_SIZE + start + RECORD_SIZE)
+            tail, *rest = RECORD.unpack_from(self._records, start)
             if tail == digest[8:]:
                 offset, length, size, pack_id, crc, codec, flags = rest
                 yield Record(digest, pack_id, offset, length, size, crc, codec, flags)
             at += 1
 
     def _bisect(self, prefix: int) -> int:
-        """Where the first entry of a key stands, or would."""
+        """Where the first entry of a key is, or would be."""
         count = self._count
         guess = prefix * count >> 64
         low, high = max(guess - self._spread, 0), min(guess + self._spread, count)
-        self._check(low * _PREFIX_SIZE, high * _PREFIX_SIZE)
+        self._check(low * PREFIX_SIZE, high * PREFIX_SIZE)
         at = bisect_left(self._prefixes, prefix, low, high)
         if (at == low and low) or (at == high and high < count):
             # It may stand outside of the window, or begin there: not where uniform keys have it.
-            self._check(0, count * _PREFIX_SIZE)
+            self._check(0, count * PREFIX_SIZE)
             at = bisect_left(self._prefixes, prefix)
         return at
 
@@ -339,23 +281,29 @@ class Segment:
         A file of 4 KB may be said to hold four million keys, 264 MB, all zeros. Of a million digests the n-th is at
         n / 1,000,000 of all there are, give or take 0.0005; an eighth is allowed.
         """
-        if self._count >= _EVEN_FROM:
+        if self._count >= EVEN_FROM:
             for eighth in range(1, 8):
-                at = self._count * eighth // 8
-                self._check(at * _PREFIX_SIZE, (at + 1) * _PREFIX_SIZE)
-                if not eighth - 1 <= self._prefixes[at] >> 61 <= eighth:
+                if not eighth - 1 <= self._prefix_near(self._count * eighth // 8) >> 61 <= eighth:
                     raise self._damage(UNEVEN)
+
+    def _prefix_near(self, at: int) -> int:
+        self._check(at * PREFIX_SIZE, (at + 1) * PREFIX_SIZE)
+        return self._prefixes[at]
 
     def find_many(self, wanted: Digests) -> Positions:
         """For each wanted digest the position of its first entry, or -1."""
         import numpy as np
 
-        from rsdos.index.entries import search
-
         if not self.count:
             return np.full(len(wanted), -1, np.intp)
         self._refuse_uneven()
-        self._check(0, self.count * _PREFIX_SIZE)
+        return self._search(wanted)
+
+    def _search(self, wanted: Digests) -> Positions:
+        """`find_many` in a table that is not empty."""
+        from rsdos.index.digests import search
+
+        self._check(0, self.count * PREFIX_SIZE)
         entries = self.unchecked_entries()
         return search(entries.prefixes, entries.records, wanted, self._check_records)
 
@@ -369,8 +317,9 @@ class Segment:
         entries = self.unchecked_entries()
         found = [at]
         while len(at):
-            # Another copy of the same key, or a tombstone of one, stands right behind.
+            # Another copy of the same key, or a tombstone of one, is right behind.
             at = at[at + 1 < self.count] + 1
+            self._check_each(at * PREFIX_SIZE, PREFIX_SIZE)
             at = at[entries.prefixes[at] == entries.prefixes[at - 1]]
             self._check_records(at)
             at = at[entries.records["tail"][at] == entries.records["tail"][at - 1]]
@@ -378,43 +327,77 @@ class Segment:
         return entries.take(np.concatenate(found))
 
     def _check_records(self, at: Positions) -> None:
+        self._check_each(self.count * PREFIX_SIZE + at * RECORD_SIZE, RECORD_SIZE)
+
+    def _check_each(self, starts: Positions, length: int) -> None:
+        """Check the blocks of the ``length`` bytes from each of the ``starts`` on."""
         import numpy as np
 
-        start = self.count * _PREFIX_SIZE + at * _RECORD_SIZE
-        is_touched = np.zeros(self.count * _ENTRY_SIZE // BLOCK_SIZE + 1, np.bool_)
-        is_touched[start // BLOCK_SIZE] = True
-        is_touched[(start + _RECORD_SIZE - 1) // BLOCK_SIZE] = True
-        for block in np.flatnonzero(is_touched).tolist():
-            self._check(block * BLOCK_SIZE, block * BLOCK_SIZE + 1)
+        if self._is_at_hand:
+            return
+        size = self._form.block_size
+        is_touched = np.zeros(len(self._checked), np.bool_)
+        is_touched[starts // size] = True
+        is_touched[(starts + length - 1) // size] = True
+        blocks = np.flatnonzero(is_touched & (np.frombuffer(self._checked, np.uint8) == 0))
+        self._check_some(blocks.tolist())
+
+    def _check_some(self, blocks: Sequence[int]) -> None:
+        """Check some blocks, in their order; ask for all of them first."""
+        size, begin = self._form.block_size, self._layout.start
+        for block in blocks:
+            self._source.will_need(begin + block * size, min(begin + (block + 1) * size, self._layout.table))
+        for block in blocks:
+            self._check(block * size, block * size + 1)
 
     def entries(self) -> Entries:
         """The whole table, without a copy where it is mapped."""
-        self._refuse_uneven()
-        end = self.count * _ENTRY_SIZE
-        for at in range(0, end if self._unchecked else 0, _TOGETHER):
-            self._check(at, min(at + _TOGETHER, end))
-            self._source.let_go(HEADER_SIZE + at, HEADER_SIZE + at + _TOGETHER)
+        self.check_all()
         return self.unchecked_entries()
+
+    def check_all(self) -> None:
+        """Check every block, and give its memory back."""
+        self._refuse_uneven()
+        begin, end = self._layout.start, self.count * ENTRY_SIZE
+        for at in range(0, end if self._unchecked else 0, _TOGETHER):
+            self._source.will_need(begin + at, begin + min(at + 2 * _TOGETHER, end))
+            self._check(at, min(at + _TOGETHER, end))
+            self._source.let_go(begin + at, begin + min(at + _TOGETHER, end))
+        if self._unchecked:
+            self._count_checked()
+
+    def will_need(self, start: int, end: int) -> None:
+        """Let the system begin to read the entries from ``start`` to before ``end``."""
+        layout = self._layout
+        self._source.will_need(layout.prefix(start), layout.prefix(end))
+        self._source.will_need(layout.record(start), layout.record(end))
 
     def let_go(self, start: int, end: int) -> None:
         """Give back the memory of the entries from ``start`` to before ``end``, where they are mapped."""
-        layout = SegmentLayout(self._count)
+        layout = self._layout
         self._source.let_go(layout.prefix(start), layout.prefix(end))
         self._source.let_go(layout.record(start), layout.record(end))
 
     def verify(self) -> Entries:
         """Check every block, the order of the entries, and how many of them are tombstones; return the entries."""
         entries = self.entries()
-        if (entries.prefixes[1:] < entries.prefixes[:-1]).any():
-            raise self._damage("the entries of a segment are not sorted")
-        if entries.tombstones != self.tombstones:
+        tombstones = 0
+        for start in range(0, self._count, _VERIFIED):
+            end = min(start + _VERIFIED, self._count)
+            prefixes = entries.prefixes[start : end + 1]
+            if (prefixes[1:] < prefixes[:-1]).any():
+                raise self._damage("the entries of a segment are not sorted")
+            tombstones += entries.take(slice(start, end)).tombstones
+            self.let_go(start, end)
+        if tombstones != self.tombstones:
             raise self._damage("a segment has another number of tombstones than its header says")
         return entries
 
     def unchecked_entries(self) -> Entries:
-        """The table as it stands on disk: for entries that `find_many` has returned, and so checked."""
+        """The table as it is on disk: for entries that `find_many` has returned, and so checked."""
         import numpy as np
 
-        from rsdos.index.entries import PREFIX, RECORD, Entries
+        from rsdos.index.digests import PREFIX
+        from rsdos.index.entries import RECORD, Entries
 
         return Entries(np.frombuffer(self._prefixes, PREFIX), np.frombuffer(self._records, RECORD))

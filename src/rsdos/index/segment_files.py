@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
@@ -10,8 +9,10 @@ from typing import TYPE_CHECKING
 
 from rsdos import names
 from rsdos.errors import DamagedContainer
+from rsdos.index import merge
 from rsdos.index.manifest import Manifest, SegmentEntry, SegmentName, segment_name
 from rsdos.index.merge import Table, due_for_merge, write_merged, write_segment
+from rsdos.index.merge_lock import segments_in_merge
 from rsdos.index.settling import with_synced
 from rsdos.layout import Layout
 from rsdos.names import LAST_NUMBER
@@ -19,6 +20,9 @@ from rsdos.names import LAST_NUMBER
 if TYPE_CHECKING:
     from rsdos.index.entries import Entries
 
+
+MOST_MERGED = 1 << 17
+"""Entries that a commit merges, 50 ms. More are merged beside the commits of others, see `rsdos.index.merging`."""
 
 _SMALL = 1 << 16
 """Entries of a segment that is read to see whether any of them lives: 4 MB."""
@@ -38,6 +42,16 @@ def without_dead(manifest: Manifest, open_segment: Callable[[SegmentEntry], Tabl
     return manifest.with_segments(dead) if dead else manifest
 
 
+def free_number(layout: Layout, manifest: Manifest) -> int:
+    """Return the next number for a segment file of a commit; the one behind it is free as well.
+
+    What has a number that no manifest has given out is a dead writer's, and goes by and by; or that of one who is
+    at work beside this one, its lock file having been removed. It is not touched, nor are files made again.
+    """
+    taken = set(layout.segment_numbers())
+    return next(n for n in count(manifest.next_segment) if n not in taken and n + 1 not in taken)
+
+
 class SegmentFiles:
     """The segment files of one commit, which holds the lock on commits. Nothing is synced."""
 
@@ -54,31 +68,37 @@ class SegmentFiles:
         self._fresh = fresh
         self._written: list[int] = []
 
-    def merged(self, manifest: Manifest, due: Sequence[SegmentEntry] | None = None) -> Manifest:
-        """Return the manifest with those segments merged into a file; by default the smallest, if there are too many.
+    def merged(self, manifest: Manifest) -> Manifest:
+        """Return the manifest with the smallest segments merged into a file, if there are too many, and these are few.
 
-        The same where that cannot be done: a later commit tries again. Raise OSError where a merge was asked for and
-        there is no room for it.
+        The same where that cannot be done: a later commit tries again.
         """
-        is_asked_for = due is not None
-        if due is None:
-            due = due_for_merge(manifest.segments)
+        due = self._due(manifest.segments)
         if not due:
             return manifest
         try:
             # A table that is in a pack says where its batch ends, if a power loss takes that.
-            manifest = with_synced(self._storage, manifest, {entry.pack_id for entry in due if entry.pack_id})
-            number = self._free_number(manifest)
+            named = {entry.pack_id for entry in due}
+            behind = [pack for pack in manifest.packs.behind if pack.id in named]
+            manifest = with_synced(self._storage, manifest, behind)
+            number = free_number(self._layout, manifest)
             if number >= LAST_NUMBER:
                 return manifest
             tables = [self._table(entry) for entry in due]
             written = write_merged(self._storage, number, tables, manifest.pack_ids)
-        except OSError as error:
-            if is_asked_for and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise
+        except OSError:
             return manifest  # Damaged, missing, or no room.
         self._written += [segment.number for segment in written]
         return manifest.with_segments(due, *written)
+
+    def _due(self, segments: Sequence[SegmentEntry]) -> Sequence[SegmentEntry]:
+        """Return what a commit merges."""
+        if len(segments) <= merge.MOST_SEGMENTS:
+            return ()
+        apart = segments_in_merge(self._storage)
+        left = [entry for entry in segments if segment_name(entry) not in apart] if apart else segments
+        due = due_for_merge(left, merge.MOST_SEGMENTS)
+        return due if sum(entry.count for entry in due) <= MOST_MERGED else ()
 
     def filed(self, manifest: Manifest) -> Manifest:
         """Return the manifest with the entries of fresh tables in a file each.
@@ -87,7 +107,7 @@ class SegmentFiles:
         """
         for entry in manifest.segments:
             if segment_name(entry) in self._fresh:
-                number = self._free_number(manifest)
+                number = free_number(self._layout, manifest)
                 if number > LAST_NUMBER:
                     return manifest
                 try:
@@ -96,22 +116,12 @@ class SegmentFiles:
                     return manifest
                 self._written.append(number)
                 # Not synced, ever: 13 to 40 ms of a commit of 2,000 to 10,000 objects. The table in the pack is.
-                place = {"pack_id": entry.pack_id, "offset": entry.offset, "length": entry.length}
-                written = written._replace(**place, synced=True)
+                written = written.of_batch(entry)
                 manifest = manifest.with_segments([entry], written)
         return manifest
 
     def _table(self, entry: SegmentEntry) -> Table:
         return self._fresh.get(segment_name(entry)) or self._open_segment(entry)
-
-    def _free_number(self, manifest: Manifest) -> int:
-        """Return the next number for a file.
-
-        What has a number that no manifest has given out is a dead writer's, and goes by and by; or that of one who is
-        at work beside this one, its lock file having been removed. It is not touched, nor are files made again.
-        """
-        taken = set(self._layout.segment_numbers())
-        return next(n for n in count(manifest.next_segment) if n not in taken and n + 1 not in taken)
 
     def undo(self) -> None:
         """Remove what was written. Raises no OSError."""

@@ -1,41 +1,41 @@
-"""What relaxed commits have left unsynced is put on stable storage: before a full commit, and before a merge."""
+"""Syncs what relaxed commits have left unsynced: before a full commit, and before a merge."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from contextlib import suppress
 
 from rsdos import names
 from rsdos.index.manifest import Manifest, SegmentEntry
+from rsdos.index.pack_entry import PackEntry
 from rsdos.storage.base import Storage
 
 
 def settled(storage: Storage, manifest: Manifest) -> Manifest:
-    """Sync what relaxed commits, and this one, left unsynced, and the names: packs, and segment files.
+    """Sync all packs and segment files of a manifest, and their names. Return the manifest with them marked as synced.
 
-    So a manifest that survives a power loss names nothing that does not. Before it has its own name: a power loss may
-    keep one name of a directory and not another that was made before it. The entries of a segment file would then be
-    read from the packs, and one of these may be damaged.
+    So a manifest that survives a power loss names nothing that does not. This comes before the manifest gets its own
+    name: a power loss may keep one name of a directory, and lose another that was made before it. The entries of a
+    lost segment file would have to be read from the packs, and a pack may be damaged.
     """
-    if all(segment.synced for segment in manifest.segments) and not any(p.synced < p.length for p in manifest.packs):
+    if all(segment.synced for segment in manifest.segments) and not manifest.packs.behind:
         return manifest
     segments = tuple(_synced(storage, segment) for segment in manifest.segments)
     if segments != manifest.segments:
         storage.sync_names(names.INDEX)
-    return with_synced(storage, manifest, manifest.pack_ids)._replace(segments=segments)
+    return with_synced(storage, manifest, manifest.packs.behind)._replace(segments=segments)
 
 
-def with_synced(storage: Storage, manifest: Manifest, pack_ids: Collection[int]) -> Manifest:
-    """The manifest with those packs, and their names, on stable storage."""
-    packs = list(manifest.packs)
-    for at, pack in enumerate(packs):
-        if pack.synced < pack.length and pack.id in pack_ids:
-            with suppress(FileNotFoundError):  # Damage, which stays what it is.
-                storage.sync(names.pack(pack.id))
-                packs[at] = pack._replace(synced=pack.length)
-    if packs != list(manifest.packs):
+def with_synced(storage: Storage, manifest: Manifest, behind: Iterable[PackEntry]) -> Manifest:
+    """Sync some packs of a manifest and their names. Return the manifest with them marked as synced."""
+    synced = []
+    for pack in behind:
+        with suppress(FileNotFoundError):  # The missing pack is damage, and stays damage.
+            storage.sync(names.pack(pack.id))
+            synced.append(pack._replace(synced=pack.length))
+    if synced:
         storage.sync_names(names.PACKED)
-        return manifest._replace(packs=tuple(packs))
+        return manifest.with_packs(synced)
     return manifest
 
 

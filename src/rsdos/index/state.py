@@ -1,28 +1,33 @@
-"""What lookups in an index go to, and what tells whether a power loss has taken a part of it."""
+"""The state that lookups in an index use, and how a power loss that took a part of it is found."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rsdos.errors import DamagedContainer
 from rsdos.index.manifest import Manifest, SegmentName
-from rsdos.index.snapshot import Snapshot
-from rsdos.storage.base import RandomAccess, Version
+from rsdos.index.segment import Segment
+from rsdos.index.view import IndexView
+from rsdos.storage.base import Version
 
-Recover = Callable[[Manifest | None], Snapshot]
-"""Makes a snapshot from the segments inside the packs: of the packs of a manifest, or of all when that is damaged."""
+if TYPE_CHECKING:
+    from rsdos.storage.opened import RandomAccess
 
-CheckPack = Callable[[RandomAccess, int], None]
-"""Is given an open file and a pack id; raises `DamagedContainer` when that is not this pack."""
+Recover = Callable[[Manifest | None], IndexView]
+"""Makes a view from the tables inside the packs: those of a manifest, or all packs where the manifest is damaged."""
+
+CheckPack = Callable[["RandomAccess", int], None]
+"""Raises `DamagedContainer` if an open file is not the pack of an id."""
 
 
 class Losses(NamedTuple):
-    """What tells which batches a power loss has taken of those that relaxed writers left unsynced (ADR 11).
+    """Finds the batches of relaxed writers, which were not synced, that a power loss has taken (ADR 11).
 
-    Both give the same manifest back where nothing is lost. ``cut`` asks how long the packs are, ``unwritten`` reads the
-    tables of batches, but those of the segments that are named as known to be whole.
+    Both functions return the manifest without these batches; the same manifest where none is lost. ``cut`` compares the
+    lengths of the packs. ``unwritten`` reads the tables of the batches, except those of the segments that are named as
+    known to be whole.
     """
 
     cut: Callable[[Manifest], Manifest]
@@ -30,27 +35,33 @@ class Losses(NamedTuple):
 
 
 class IndexState(NamedTuple):
-    """What lookups go to: a snapshot, and the number of the newest manifest at the time (0: there was none).
+    """What lookups use: a view, and the number of the newest manifest when it was loaded (0: there was none).
 
-    ``missing`` is that of a newer one, which was committed and is not there (0: there is no such thing). ``file`` tells
-    the manifest from another of its number, in a container that was put in the place of this one. ``lost`` says that a
-    power loss has taken a part of what the manifest names; the snapshot is without it, and the next writer says so.
+    ``missing`` is the number of a newer manifest that was committed and is missing (0: none is). ``file`` is the
+    version of the manifest's file: a container that was put in the place of this one may have the same number.
+    ``lost``: a power loss has taken a part of what the manifest names. The view is without it, and the next writer
+    commits that.
     """
 
-    snapshot: Snapshot
+    view: IndexView
     number: int
     is_recovered: bool = False
     missing: int = 0
     file: Version | None = None
     lost: bool = False
 
+    @property
+    def named(self) -> Mapping[SegmentName, Segment]:
+        """The segments of the view, by their names."""
+        return self.view.named
+
     def is_of(self, other: IndexState) -> bool:
-        """Whether both are of the same manifest: lookups have the same answers."""
+        """Return whether both are of the same manifest: lookups give the same answers."""
         return (self.number, self.missing, self.file) == (other.number, other.missing, other.file)
 
 
-def counted(snapshot: Snapshot) -> Snapshot:
-    """The same, its packs counted by what is there."""
+def counted(view: IndexView) -> IndexView:
+    """Return the view with its packs counted anew, by its entries."""
     with suppress(DamagedContainer):
-        return Snapshot(snapshot.manifest._replace(packs=snapshot.with_dead_counted()), snapshot.segments)
-    return snapshot
+        return IndexView(view.manifest.with_packs(view.with_dead_counted()), view.segments)
+    return view

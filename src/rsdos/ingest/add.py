@@ -7,12 +7,11 @@ from contextlib import ExitStack
 from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from rsdos.engine.workers import default_jobs
-from rsdos.errors import InvalidOption
-from rsdos.ingest.files import ChunkResult, store_files
+from rsdos.engine.workers import Jobs, default_jobs, jobs_of
+from rsdos.ingest.files import ChunkResult, StoredAs, store_files
 from rsdos.ingest.walk import NOTHING_SKIPPED, FileSource, RefusedFile, Skipped, Walk
 from rsdos.ingest.workers import WorkerPool
-from rsdos.model import CompressMode, Place
+from rsdos.model import CompressMode, PackKind, Place
 from rsdos.progress import SILENCE, Stopwatch, step
 
 if TYPE_CHECKING:
@@ -31,13 +30,16 @@ class AddOptions(NamedTuple):
 
     ``to``: where; None: to a pack for `PACKED_FROM` files or more, and with ``compress`` YES, to loose files otherwise.
     ``compress`` is for packs; what the container has already stays in its form.
+    ``kind``: of the packs; none but plain objects can be loose.
     ``jobs``: processes that store at the same time; None: as many as the machine has cores, 4 at most, for
-    `WORKERS_FROM` files or more that go to packs. Below `PACKED_FROM` files there is one process in any case.
+    `WORKERS_FROM` files or more that go to packs. Below `PACKED_FROM` files there is one process in any case. Or an
+    executor, whose processes see the same files and the same container.
     """
 
     to: Place | None = None
     compress: CompressMode = CompressMode.AUTO
-    jobs: int | None = 1
+    jobs: Jobs = 1
+    kind: PackKind = PackKind.PLAIN
 
 
 class AddReport(NamedTuple):
@@ -53,6 +55,11 @@ class AddReport(NamedTuple):
     skipped: Skipped = NOTHING_SKIPPED
     shortage: str = ""
     seconds: float = 0.0
+
+    def _repr_html_(self) -> str:
+        from rsdos.notebook import as_html
+
+        return as_html(self)
 
 
 Tell = Callable[[ChunkResult], None]
@@ -75,8 +82,7 @@ def add_walk(
 
     Raise `InvalidOption`, `ReadOnlyContainer`, `WorkerDied`, whatever a stream raises, and OSError.
     """
-    if options.jobs is not None and options.jobs < 1:
-        raise InvalidOption(f"jobs is 1 or more, not {options.jobs!r:.40}")
+    jobs_of(options.jobs)
     watch = Stopwatch()
     files = size = 0
     refused: list[RefusedFile] = []
@@ -104,6 +110,7 @@ def _store(
     head = list(islice(sources, PACKED_FROM))
     # A loose object is compressed as the container says, not as the caller does.
     is_packed = len(head) >= PACKED_FROM or options.compress is CompressMode.YES or engine.directory is None
+    is_packed = is_packed or options.kind is not PackKind.PLAIN
     place = options.to or (Place.PACKED if is_packed else Place.LOOSE)
     jobs = options.jobs
     if jobs is None:
@@ -111,7 +118,12 @@ def _store(
         many = len(head) >= WORKERS_FROM and place is Place.PACKED and engine.directory is not None
         jobs = default_jobs() if many else 1
     every = chain(head, sources)
+    form = StoredAs(place, options.compress, options.kind)
     if jobs == 1 or len(head) < PACKED_FROM:
-        return store_files(engine, every, place, options.compress, progress.advance), ""
-    pool = stack.enter_context(WorkerPool(engine, place, options.compress, jobs))
+        return store_files(engine, every, form, progress.advance), ""
+    if not isinstance(jobs, int):
+        from rsdos.ingest.executor import ExecutorPool
+
+        return ExecutorPool(engine, form, jobs).store(every, progress.advance), ""
+    pool = stack.enter_context(WorkerPool(engine, form, jobs))
     return pool.store(every, progress.advance), pool.shortage

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from rsdos.errors import SourceChanged, UnreadableSource
 from rsdos.ingest.walk import FileSource, RefusedFile, Stream
-from rsdos.model import CompressMode, Place
+from rsdos.model import CompressMode, PackKind, Place
 from rsdos.streams.sources import Frames, take
 
 if TYPE_CHECKING:
     from rsdos.engine.engine import Engine
     from rsdos.model import Source
 
-_CHUNK = 16384
+MOST_CHUNK = 16384
 """Files of one insert. Their keys are reported when all of them are durable."""
 
-_CHUNK_BYTES = 256 << 20
+MOST_CHUNK_BYTES = 256 << 20
 """The most bytes of one insert: after a kill no more than these are read again."""
 
 _LOOSE_CHUNK = 256
@@ -30,6 +30,14 @@ _LOOSE_CHUNK = 256
 _TOLD_FILES = 256
 _TOLD_BYTES = 1 << 20
 """Small files, or their bytes, between two calls of the progress callback: about 3 ms."""
+
+
+class StoredAs(NamedTuple):
+    """How files are stored: where, whether compressed, and in packs of which kind."""
+
+    place: Place
+    compress: CompressMode
+    kind: PackKind = PackKind.PLAIN
 
 
 class StoredFile(NamedTuple):
@@ -65,7 +73,7 @@ class ChunkResult(NamedTuple):
 
 
 def store_files(
-    engine: Engine, sources: Iterable[FileSource], place: Place, compress: CompressMode, tell: Callable[[int], None]
+    engine: Engine, sources: Iterable[FileSource], form: StoredAs, tell: Callable[[int], None]
 ) -> Iterator[ChunkResult]:
     """Store files, one insert for each chunk, and yield the outcome of each chunk. ``tell`` receives the bytes read.
 
@@ -73,12 +81,13 @@ def store_files(
     that turns out to be unreadable half-way fails the whole insert: the insert is repeated without that file. A stream,
     which can be read only once, is a chunk of its own.
     """
+    place, compress, kind = form
     rest = iter(sources)
     refused: list[RefusedFile] = []
     while True:
-        reading = _Reading(rest, _LOOSE_CHUNK if place is Place.LOOSE else _CHUNK, refused, tell)
+        reading = _Reading(rest, _LOOSE_CHUNK if place is Place.LOOSE else MOST_CHUNK, refused, tell)
         try:
-            keys = engine.objects.insert_many(iter(reading), to=place, compress=compress)
+            keys = engine.objects.insert_many(iter(reading), to=place, compress=compress, kind=kind)
         except (UnreadableSource, SourceChanged) as error:
             refused.append(_refused(error))
             bad = os.fspath(error.path)
@@ -138,7 +147,7 @@ class _Reading:
                 self._tell_all()
                 sizes.append(0)
                 yield cast("Source", data.told(partial(self._read, len(sizes) - 1)))
-            if is_stream or len(paths) >= most or self._total >= _CHUNK_BYTES:
+            if is_stream or len(paths) >= most or self._total >= MOST_CHUNK_BYTES:
                 break
         else:
             self.is_over = True

@@ -7,12 +7,11 @@ from functools import partial
 from itertools import islice
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, Self
 
 from rsdos.engine.workers import WorkerProcesses, wait_for
-from rsdos.ingest.files import ChunkResult, store_files
+from rsdos.ingest.files import ChunkResult, StoredAs, store_files
 from rsdos.ingest.walk import FileSource, Stream
-from rsdos.model import CompressMode, Place
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -29,16 +28,14 @@ shared out one by one."""
 _MORE = "more"
 """A worker's word for: send the next names."""
 
-_Form: TypeAlias = tuple[Place, CompressMode]
-
 
 class WorkerPool:
     """Some processes that store files in one container. A context manager; one thread. See `WorkerProcesses`."""
 
-    def __init__(self, engine: Engine, place: Place, compress: CompressMode, jobs: int) -> None:
+    def __init__(self, engine: Engine, form: StoredAs, jobs: int) -> None:
         """Start at most ``jobs`` workers when the block begins; fewer, or none, where the system allows no more."""
         self._engine = engine
-        self._form = place, compress
+        self._form = form
         self._workers = WorkerProcesses(engine, jobs, partial(_serve, form=self._form))
 
     @property
@@ -62,7 +59,7 @@ class WorkerPool:
         and `WorkerDied`.
         """
         if not self._workers.pipes:
-            yield from store_files(self._engine, sources, *self._form, tell)
+            yield from store_files(self._engine, sources, self._form, tell)
             return
         yield from self._hand_out(iter(sources), tell)
 
@@ -77,7 +74,7 @@ class WorkerPool:
                     names, streams = _portion(rest, portions[pipe].size())
                     pipe.send(names)
                     if streams:
-                        yield from store_files(self._engine, streams, *self._form, tell)
+                        yield from store_files(self._engine, streams, self._form, tell)
                 elif isinstance(message, ChunkResult):
                     yield message
                 elif isinstance(message, int):
@@ -110,7 +107,7 @@ class Portion:
         return self._size
 
 
-def _serve(engine: Engine, pipe: Connection, form: _Form) -> None:
+def _serve(engine: Engine, pipe: Connection, form: StoredAs) -> None:
     """Work: ask for names, store the files and report them, until there are no more names or the pipe is closed."""
 
     def names() -> Iterator[str]:
@@ -123,7 +120,7 @@ def _serve(engine: Engine, pipe: Connection, form: _Form) -> None:
             yield from some
 
     read = _Tally(pipe)
-    for chunk in store_files(engine, names(), *form, read.add):
+    for chunk in store_files(engine, names(), form, read.add):
         pipe.send(chunk)
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from rsdos.engine.engine import Engine
 from rsdos.maintenance.repair.quarantine import clean_quarantine
-from rsdos.model import Durability, Trust
+from rsdos.model import Durability, PackKind, Trust
+from rsdos.notebook import ShownAsTable
 from rsdos.progress import SILENCE, Stopwatch, step
 from rsdos.protocols import Progress
 from rsdos.stores import order
@@ -26,7 +27,7 @@ class CleanPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class CleanReport:
+class CleanReport(ShownAsTable):
     """The result of a clean run.
 
     ``cleaned`` loose objects were removed, files of ``length`` bytes. ``damaged`` are the keys of loose objects that
@@ -61,10 +62,11 @@ def collect_garbage(engine: Engine) -> Leftovers:
 def remove_safe(engine: Engine, digests: Sequence[bytes]) -> list[bytes]:
     """Remove the loose files of objects whose packed copy is good. Return the digests of the other objects.
 
-    The caller has committed and synced the packed copies.
+    The caller has committed and synced the packed copies. A copy that is held for snapshots is none: it goes when no
+    snapshot needs it.
     """
     # A packed copy is read back, decoded and hashed; only then is the loose file removed.
-    whole = engine.packed.verify_many(digests)
+    whole = engine.packed.verify_many(digests, PackKind.PLAIN)
     engine.loose.names.remove(order.removable(digests, whole))
     return [digest for digest, good in zip(digests, whole, strict=True) if not good]
 
@@ -80,7 +82,7 @@ def plan(engine: Engine) -> CleanPlan:
     """
     objects = length = 0
     for digests in batches(engine):
-        packed = engine.packed.contains_many(digests)
+        packed = engine.packed.contains_many(digests, PackKind.PLAIN)
         both = [digest for digest, hit in zip(digests, packed, strict=True) if hit]
         objects += len(both)
         length += engine.loose.names.length_of(both)

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from rsdos.engine.engine import Engine
-from rsdos.engine.reserve import give_up
 from rsdos.errors import InvalidOption
+from rsdos.maintenance.full_disk import CHUNK
+from rsdos.maintenance.hold import HoldingDelete
 from rsdos.model import Place
+from rsdos.notebook import ShownAsTable
 from rsdos.progress import SILENCE, Stopwatch, step
 from rsdos.protocols import Progress
 from rsdos.stores import order
-
-CHUNK = 1 << 15
-"""Objects that are deleted by one commit: 2 MB of tombstones."""
-
-_FEW = 1 << 12
-"""The same on a full disk, where the reserve must have room for them."""
-
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
 Tell = Callable[[Sequence[str], Sequence[str]], None]
 """Receives the deleted keys of a chunk, and its keys that the container did not have."""
@@ -51,12 +44,17 @@ class DeletePlan:
 
 
 @dataclass(frozen=True, slots=True)
-class DeleteReport:
-    """The number of objects ``deleted``, and of keys whose object was ``missing``. The run took ``seconds``."""
+class DeleteReport(ShownAsTable):
+    """The number of objects ``deleted``, and of keys whose object was ``missing``. The run took ``seconds``.
+
+    ``held`` is the number of keys whose object stays readable, because it is stored for snapshots as well. An object
+    that was stored for snapshots alone is neither deleted nor missing.
+    """
 
     deleted: int = 0
     missing: int = 0
     seconds: float = 0.0
+    held: int = 0
 
 
 def plan(engine: Engine, options: DeleteOptions) -> DeletePlan:
@@ -84,6 +82,9 @@ def execute(
 ) -> DeleteReport:
     """Delete the objects in chunks of 32,768. A chunk is deleted for good when ``tell`` is called with it.
 
+    What a live snapshot reaches stays readable until gc: a copy of it is written to a pack of held objects first. The
+    pages of all live snapshots are read for that, once.
+
     In each chunk the loose files are removed first; then one commit writes tombstones for the packed copies, whose
     space is dead bytes until a repack. After the commit no file is touched. An insert of the same object whose last
     lookup comes after the commit stores the object again, and so does an insert that stores it while the chunk is being
@@ -106,31 +107,41 @@ def execute(
 
     Raises:
         Busy: another maintenance operation is running.
+        DamagedContainer, DamagedTree: it is not known what snapshots need. Nothing more is deleted.
+        DamagedObject: an object that a snapshot needs is damaged. Nothing more is deleted.
         ReadOnlyContainer: the container cannot be written.
         OSError: a system call failed.
     """
     watch = Stopwatch()
-    deleted = missing = 0
+    deleted = missing = held = 0
     with engine.maintenance("delete"):
         # First, so that copies left by a killed repack do not come back in place of the deleted ones.
         engine.objects.collect_garbage()
+        holding = HoldingDelete(engine)
         with step(progress, "Deleting", plan.keys, "objects"):
             for keys in _key_chunks(plan.options.keys):
                 digests = engine.config.hash.parse_keys(keys)
-                there = _delete_chunk(engine, digests)
+                there = _delete_chunk(engine, holding, digests)
+                kept = holding.held_among(digests)
                 gone = [key for key, digest in zip(keys, digests, strict=True) if digest in there]
                 lost = (
                     []
                     if len(gone) == len(keys)
-                    else [key for key, digest in zip(keys, digests, strict=True) if digest not in there]
+                    else [
+                        key
+                        for key, digest in zip(keys, digests, strict=True)
+                        if digest not in there and digest not in kept
+                    ]
                 )
-                deleted, missing = deleted + len(gone), missing + len(lost)
+                deleted, missing, held = deleted + len(gone), missing + len(lost), held + len(kept)
                 tell(gone, lost)
                 progress.advance(len(keys))
-    return DeleteReport(deleted, missing, watch.seconds)
+    return DeleteReport(deleted, missing, watch.seconds, held)
 
 
-def _delete_chunk(engine: Engine, digests: Sequence[bytes]) -> set[bytes]:
+def _delete_chunk(engine: Engine, holding: HoldingDelete, digests: Sequence[bytes]) -> set[bytes]:
+    # 0. Write held copies of what snapshots need.
+    holding.hold(digests)
     there: set[bytes] = set()
     for place in order.DELETE_ORDER:
         if place is Place.LOOSE:
@@ -138,21 +149,8 @@ def _delete_chunk(engine: Engine, digests: Sequence[bytes]) -> set[bytes]:
             there.update(engine.loose.delete(digests))
         else:
             # 2. Commit tombstones for the packed copies.
-            there.update(delete_packed(engine, digests))
+            there.update(holding.delete(digests))
     return there
-
-
-def delete_packed(engine: Engine, digests: Sequence[bytes], seen: object = None) -> list[bytes]:
-    """Delete packed objects, with the help of the reserve when the disk is full. Return the deleted ones."""
-    try:
-        return engine.packed.maintenance.delete(digests, seen)
-    except OSError as error:
-        if error.errno not in FULL or not give_up(engine.layout.reserve):
-            raise
-    deleted = []
-    for at in range(0, len(digests), _FEW):
-        deleted += engine.packed.maintenance.delete(digests[at : at + _FEW], seen)
-    return deleted
 
 
 def _key_chunks(keys: Iterable[str]) -> Iterator[list[str]]:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rsdos.engine.engine import Engine
-from rsdos.errors import InvalidOption
-from rsdos.index.manifest import PackEntry
-from rsdos.model import ObjectMeta
+from rsdos.errors import DamagedContainer, DamagedTree, InvalidOption, UnsupportedContainer
+from rsdos.index.pack_entry import PackEntry
+from rsdos.model import ObjectMeta, PackKind
 from rsdos.pack.format import Batch
 from rsdos.storage import posix
 from rsdos.stores.stats import PackedStats
@@ -34,12 +34,16 @@ class PackView:
 class ObjectView:
     """Every copy of one object, loose and packed. Reads use the first.
 
-    ``dictionaries`` has the key of the dictionary that each copy needs; None for one that needs none.
+    ``dictionaries`` has the key of the dictionary that each copy needs; None for one that needs none. ``kinds`` has the
+    kind of the pack of each copy; None for a loose one. ``stored_for`` is "key", "snapshots" or both: a snapshot may
+    need an object that was inserted by key, and have no copy of its own.
     """
 
     key: str
     copies: tuple[ObjectMeta, ...]
     dictionaries: tuple[str | None, ...]
+    kinds: tuple[PackKind | None, ...]
+    stored_for: tuple[str, ...]
 
 
 def inspect_loose(engine: Engine) -> Iterator[ObjectMeta]:
@@ -67,7 +71,7 @@ def inspect_pack(engine: Engine, pack_id: int) -> PackView:
     if not os.path.exists(path):
         raise InvalidOption(f"there is no pack {pack_id}")
     result = engine.packed.inspection.scan(pack_id)
-    entry = next((pack for pack in engine.packed.maintenance.stats().packs if pack.id == pack_id), None)
+    entry = engine.packed.maintenance.stats().packs.find(pack_id)
     return PackView(path, pack_id, posix.length_of(path), entry, result.batches, result.uncovered)
 
 
@@ -87,4 +91,26 @@ def inspect_object(engine: Engine, key: str) -> ObjectView:
     distinct = tuple(dict.fromkeys(copies))
     places = engine.packed.inspection.dictionaries_of(digest)
     needed = (places.get(copy.extent) if copy.extent else None for copy in distinct)
-    return ObjectView(key, distinct, tuple(place.key if place else None for place in needed))
+    of_packs = engine.packed.inspection.kinds()
+    kinds = tuple(copy.extent and of_packs.get(copy.extent.pack_id, PackKind.PLAIN) for copy in distinct)
+    lives = {"snapshots" if kind else "key" for kind in kinds}
+    if "snapshots" not in lives and _is_reached(engine, digest):
+        lives.add("snapshots")
+    return ObjectView(
+        key, distinct, tuple(place.key if place else None for place in needed), kinds, tuple(sorted(lives))
+    )
+
+
+def _is_reached(engine: Engine, digest: bytes) -> bool:
+    """Return whether a live snapshot reaches an object, as far as that can be told. Every page is read once."""
+    try:
+        if not engine.packed.live().refs:
+            return False
+        from rsdos.engine.publish import newest_refs
+        from rsdos.maintenance.marks import Marks
+
+        marks = Marks(engine)
+        marks.add(newest_refs(engine))
+        return bool(marks.reached_of([digest]))
+    except (DamagedTree, DamagedContainer, UnsupportedContainer):
+        return False

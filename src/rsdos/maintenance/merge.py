@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rsdos.engine.engine import Engine
+from rsdos.notebook import ShownAsTable
 from rsdos.progress import SILENCE, Stopwatch, step
 from rsdos.protocols import Progress
 
@@ -22,7 +23,7 @@ class MergePlan:
 
 
 @dataclass(frozen=True, slots=True)
-class MergeReport:
+class MergeReport(ShownAsTable):
     """The number of tables before and after: more than one are left if some hold tombstones. It took ``seconds``."""
 
     before: int = 0
@@ -38,7 +39,7 @@ def plan(engine: Engine) -> MergePlan:
 def execute(engine: Engine, plan: MergePlan, progress: Progress = SILENCE) -> MergeReport:
     """Merge the tables of the index.
 
-    Commits of other processes wait for it: 3 seconds for ten million objects. Readers are not blocked. A merge that is
+    Other processes insert while the table is written (`rsdos.index.merging`). Readers are not blocked. A merge that is
     killed leaves the index as it was.
 
     Args:

@@ -1,15 +1,20 @@
-"""Optimize: clean, pack, repack and merge, as far as each is needed. Options → plan → execute → report."""
+"""Optimize: clean, pack, repack, merge and collect, as far as each is needed. Options → plan → execute → report."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from rsdos.engine.engine import Engine
 from rsdos.maintenance import clean, merge, pack, repack
+from rsdos.notebook import ShownAsTable
 from rsdos.progress import SILENCE, Stopwatch
 from rsdos.protocols import Progress
 from rsdos.stores.stats import MIN_OVERHEAD
+
+if TYPE_CHECKING:
+    from rsdos.maintenance.collect import CollectReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +47,18 @@ class OptimizePlan:
 
 
 @dataclass(frozen=True, slots=True)
-class OptimizeReport:
-    """The report of each step; None for a step that was not begun because the time was up. All took ``seconds``."""
+class OptimizeReport(ShownAsTable):
+    """The report of each step; None for a step that was not begun because the time was up. All took ``seconds``.
+
+    Only a container of version 3 has something to collect.
+    """
 
     clean: clean.CleanReport | None = None
     pack: pack.PackReport | None = None
     repack: repack.RepackReport | None = None
     merge: merge.MergeReport | None = None
     seconds: float = 0.0
+    collect: CollectReport | None = None
 
 
 def plan(engine: Engine, options: OptimizeOptions) -> OptimizePlan:
@@ -73,9 +82,9 @@ def plan(engine: Engine, options: OptimizeOptions) -> OptimizePlan:
 
 
 def execute(engine: Engine, plan: OptimizePlan, progress: Progress = SILENCE) -> OptimizeReport:
-    """Clean, pack, repack and merge, in this order.
+    """Clean, pack, repack, merge and collect, in this order.
 
-    Cleaning comes first because it makes room, the merge last because the index is smallest then.
+    Cleaning comes first because it makes room, the merge behind the rest because the index is smallest then.
     Each step is an operation of its own: other maintenance may run between two of them. The budget of time is checked
     before each step and before each pack to repack, so it is exceeded by one of these at most.
 
@@ -94,7 +103,7 @@ def execute(engine: Engine, plan: OptimizePlan, progress: Progress = SILENCE) ->
     """
     watch = Stopwatch()
     until = None if plan.options.seconds is None else monotonic() + plan.options.seconds
-    cleaned = packed = repacked = merged = None
+    cleaned = packed = repacked = merged = collected = None
     if not _is_past(until):
         cleaned = clean.execute(engine, clean.plan(engine), progress)
     if not _is_past(until):
@@ -105,7 +114,11 @@ def execute(engine: Engine, plan: OptimizePlan, progress: Progress = SILENCE) ->
     if not _is_past(until):
         to_merge = merge.plan(engine)
         merged = merge.execute(engine, to_merge, progress) if to_merge.is_needed else merge.MergeReport()
-    return OptimizeReport(cleaned, packed, repacked, merged, watch.seconds)
+    if not (engine.packed.packs_grow or _is_past(until)):
+        from rsdos.maintenance import collect
+
+        collected = collect.execute(engine, collect.plan(engine), progress)
+    return OptimizeReport(cleaned, packed, repacked, merged, watch.seconds, collected)
 
 
 def _is_past(until: float | None) -> bool:

@@ -10,6 +10,7 @@ from rsdos.engine.engine import Engine
 from rsdos.errors import DamagedObject, DecodeError
 from rsdos.maintenance.clean import batches, collect_garbage, remove_safe
 from rsdos.model import FRAME_SIZE, Codec, CompressMode, Durability
+from rsdos.notebook import ShownAsTable
 from rsdos.progress import SILENCE, Stopwatch, step
 from rsdos.protocols import Progress
 from rsdos.stores.batch import BatchWriter
@@ -46,7 +47,7 @@ class PackPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class PackReport:
+class PackReport(ShownAsTable):
     """The result of a pack run, which took ``seconds``.
 
     ``objects`` of ``size`` raw bytes were packed, into the packs ``pack_ids``. ``known`` objects were packed before.

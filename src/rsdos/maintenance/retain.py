@@ -10,8 +10,10 @@ from itertools import islice
 from rsdos.engine.engine import Engine
 from rsdos.errors import InvalidOption
 from rsdos.index.key_set import KeySet
-from rsdos.maintenance.delete import CHUNK, delete_packed
-from rsdos.model import Codec
+from rsdos.maintenance.full_disk import CHUNK
+from rsdos.maintenance.hold import HoldingDelete
+from rsdos.model import Codec, PackKind
+from rsdos.notebook import ShownAsTable
 from rsdos.progress import SILENCE, Stopwatch, step
 from rsdos.protocols import Progress
 from rsdos.stores.loose.paths import SeenFile
@@ -31,18 +33,22 @@ class RetainPlan:
 
     objects: int
     named: int
-    listing: Listing = field(repr=False)
+    listing: Contents = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class RetainReport:
-    """The number of objects ``deleted``. The run took ``seconds``."""
+class RetainReport(ShownAsTable):
+    """The number of objects ``deleted``. The run took ``seconds``.
+
+    ``held`` is the number of deleted objects that stay readable, because they are stored for snapshots as well.
+    """
 
     deleted: int = 0
     seconds: float = 0.0
+    held: int = 0
 
 
-class Listing:
+class Contents:
     """The content of a container at one moment, and the objects of it that are to be deleted.
 
     Memory: 8 bytes for each key to keep (16 while they are read), 49 bytes for each loose object, and in version 1 as
@@ -95,12 +101,13 @@ def plan(engine: Engine, options: RetainOptions) -> RetainPlan:
         InvalidKey: one of the keys is not a key.
         InvalidOption: the list is empty. It would delete every object, and usually means that making the list failed.
     """
-    listing = Listing(engine, options.keep)
+    listing = Contents(engine, options.keep)
     if not len(listing.keep):
         raise InvalidOption("the list of keys to keep is empty: that would delete every object")
     objects = sum(map(len, listing.packed()))
     for files in listing.loose():
-        objects += engine.packed.contains_many(list({file.digest for file in files})).count(False)
+        digests = list({file.digest for file in files})
+        objects += engine.packed.contains_many(digests, PackKind.PLAIN).count(False)
     return RetainPlan(objects, len(listing.keep), listing)
 
 
@@ -123,23 +130,28 @@ def execute(engine: Engine, plan: RetainPlan, progress: Progress = SILENCE) -> R
 
     Raises:
         Busy: another maintenance operation is running.
+        DamagedContainer, DamagedTree, DamagedObject: see `rsdos.maintenance.delete`.
         ReadOnlyContainer: the container cannot be written.
         OSError: a system call failed.
     """
     watch = Stopwatch()
-    deleted = 0
+    deleted = held = 0
     with engine.maintenance("delete"):
         engine.objects.collect_garbage()
+        holding = HoldingDelete(engine)
         with step(progress, "Deleting", plan.objects, "objects"):
             for files in plan.listing.loose():
-                gone = engine.packed.contains_many(engine.loose.delete_seen(files)).count(False)
-                deleted += gone
-                progress.advance(gone)
+                holding.hold([file.digest for file in files])
+                removed = engine.loose.delete_seen(files)
+                is_packed = engine.packed.contains_many(removed, PackKind.PLAIN)
+                gone = [digest for digest, packed in zip(removed, is_packed, strict=True) if not packed]
+                deleted, held = deleted + len(gone), held + len(holding.held_among(gone))
+                progress.advance(len(gone))
             for digests in plan.listing.packed():
-                gone = len(delete_packed(engine, digests, plan.listing.seen)) if digests else 0
-                deleted += gone
-                progress.advance(gone)
-    return RetainReport(deleted, watch.seconds)
+                gone = holding.delete(digests, plan.listing.seen) if digests else []
+                deleted, held = deleted + len(gone), held + len(holding.held_among(gone))
+                progress.advance(len(gone))
+    return RetainReport(deleted, watch.seconds, held)
 
 
 def _lists(keys: Iterable[str]) -> Iterator[list[str]]:

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from itertools import islice
 
 from rsdos.codecs.spec import parse_compression
 from rsdos.engine.engine import Engine
-from rsdos.errors import Busy, DamagedContainer, DamagedObject, DecodeError, InvalidOption, ObjectNotFound
-from rsdos.maintenance.copier import CopyStats, ObjectCopier, StoredFormPolicy, in_storage_order
+from rsdos.engine.publish import read_refs
+from rsdos.errors import Busy, InvalidOption, ObjectNotFound
+from rsdos.maintenance.copier import (
+    CopyStats,
+    ObjectCopier,
+    SourceDamage,
+    StoredFormPolicy,
+    in_storage_order,
+    of_source,
+    reading_source,
+)
+from rsdos.maintenance.forget import NamedVersion
+from rsdos.maintenance.transfer_refs import bring, names_to_bring, with_names
 from rsdos.model import CompressMode, Copy, Trust
+from rsdos.notebook import ShownAsTable
 from rsdos.progress import SILENCE, Stopwatch, step
 from rsdos.protocols import Progress
 from rsdos.stores import order
@@ -24,38 +37,62 @@ Tell = Callable[[Sequence[str], Sequence[str]], None]
 """Receives the keys in the source and the keys in the target of objects that are acknowledged."""
 
 
+class SnapshotPolicy(Enum):
+    """What becomes of the snapshots of a container when everything of it is copied."""
+
+    BRING = "bring"
+    """They come too. Raise `InvalidOption` for a target of version 1, which can have none."""
+    LEAVE_BEHIND = "leave behind"
+    """Only what was inserted by key is copied."""
+
+
 @dataclass(frozen=True, slots=True)
 class TransferOptions:
     """The options of a transfer.
 
-    ``keys`` of the source are copied, or all (None). ``compression`` is a specification to compress all copied objects
+    ``keys`` of the source are copied, or all (None), with all branches and tags. ``refs`` are branches, versions, tags
+    or snapshots of the source: instead of all, what they lead to is copied and named here; one of them gets the name
+    ``name``, if that is given. ``compression`` is a specification to compress all copied objects
     with; with ``compress`` AUTO only those that become clearly smaller. None copies stored bytes unchanged where the
-    target supports them.
+    target supports them. ``snapshots`` is for a transfer of everything.
     """
 
     keys: Iterable[str] | None = None
     compression: str | None = None
     compress: CompressMode = CompressMode.YES
+    refs: Sequence[str] = ()
+    name: str = ""
+    snapshots: SnapshotPolicy = SnapshotPolicy.BRING
+
+    @property
+    def has_all(self) -> bool:
+        """Whether everything is copied."""
+        return self.keys is None and not self.refs
 
 
 @dataclass(frozen=True, slots=True)
 class TransferPlan:
-    """The number of ``objects`` to copy at most (None: not known), and their stored ``form`` in the target."""
+    """The number of ``objects`` to copy at most (None: not known), and their stored ``form`` in the target.
+
+    ``names`` are the versions and tags of the source that come too.
+    """
 
     options: TransferOptions
     source: Engine
     form: StoredFormPolicy
     objects: int | None
+    names: tuple[NamedVersion, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class TransferReport:
+class TransferReport(ShownAsTable):
     """The result of a transfer, which took ``seconds``.
 
     ``objects`` of ``size`` raw bytes were stored, ``copied`` of them byte for byte. ``known`` objects were in the
     target before (not counted where the hashes differ). ``rescued`` are the keys of objects whose first copy in the
     source is damaged, and that were read from another one. ``damaged`` has the keys of unreadable objects, each with
     the reason. ``missing`` has the keys of objects that were listed, and were deleted or lost before they were copied.
+    ``names`` are the versions and tags that are new in the target.
     """
 
     objects: int = 0
@@ -66,6 +103,7 @@ class TransferReport:
     damaged: tuple[tuple[str, str], ...] = ()
     missing: tuple[str, ...] = ()
     seconds: float = 0.0
+    names: tuple[NamedVersion, ...] = ()
 
 
 def plan(engine: Engine, source: Engine, options: TransferOptions) -> TransferPlan:
@@ -80,7 +118,11 @@ def plan(engine: Engine, source: Engine, options: TransferOptions) -> TransferPl
         The number of objects to copy at most, and their stored form.
 
     Raises:
-        InvalidOption: both are the same container, or the target cannot store the compression.
+        InvalidOption: both are the same container, the target cannot store the compression, or it has no snapshots and
+            the source has.
+        RefNotFound: the source has no such branch, version, tag or snapshot.
+        RefExists: a name is there, and means something else.
+        DamagedTree: the newest refs of one of both cannot be read.
     """
     if source.layout.root == engine.layout.root:
         raise InvalidOption("a container cannot be transferred into itself")
@@ -89,8 +131,23 @@ def plan(engine: Engine, source: Engine, options: TransferOptions) -> TransferPl
         raise InvalidOption(f"not all programs that read this container can read {options.compression}")
     kept = StoredFormPolicy.kept(engine.packed, engine.config.codec)
     form = kept if compression is None else StoredFormPolicy.encoded(Encoding.anew(options.compress, compression))
-    objects = len(source.objects) if options.keys is None else None
-    return TransferPlan(options, source, form, objects)
+    objects = len(source.objects) if options.has_all else None
+    return TransferPlan(options, source, form, objects, _names(engine, source, options))
+
+
+def _names(engine: Engine, source: Engine, options: TransferOptions) -> tuple[NamedVersion, ...]:
+    """Return the names that come too, after a check that they can."""
+    if options.keys is not None:
+        if options.refs:
+            raise InvalidOption("give either keys, or branches and tags")
+        return ()
+    if options.has_all and (options.snapshots is SnapshotPolicy.LEAVE_BEHIND or not source.packed.live().refs):
+        return ()
+    names = names_to_bring(source, options.refs or None, options.name)
+    if names:
+        _ = engine.packed.publisher  # Raises where the target has no snapshots.
+        with_names(read_refs(engine)[0], names, (), "")
+    return names
 
 
 def execute(
@@ -104,6 +161,8 @@ def execute(
     another key. Damaged and missing objects are reported and skipped. A run that is killed at any moment is continued
     by the next run: batches of 262,144 objects or 1 GiB are committed.
 
+    Branches and tags come with all that they lead to. They are published at the end, in one operation.
+
     Args:
         engine: the open target.
         plan: what `plan` returned.
@@ -115,6 +174,8 @@ def execute(
 
     Raises:
         ObjectNotFound: the source has no object of one of the ``keys``.
+        RefExists: a name has come to mean something else in the target.
+        DamagedObject, DamagedTree: what a branch or tag leads to cannot be read in the source. No name is published.
         Busy: other processes delete the copied objects again and again.
         ReadOnlyContainer: the target cannot be written.
         OSError: a system call failed.
@@ -130,6 +191,8 @@ def execute(
         for digests in _digest_chunks(plan):
             (_copy_chunk if same else _insert_chunk)(engine, plan, digests, stats, tell)
             progress.advance(len(digests))
+        # Last: what was inserted by key in the source as well is not stored twice.
+        names = bring(engine, plan.source, plan.names, stats, progress) if plan.names else ()
     return TransferReport(
         stats.objects,
         stats.size,
@@ -139,10 +202,13 @@ def execute(
         tuple(stats.damaged.items()),
         tuple(stats.missing),
         watch.seconds,
+        names,
     )
 
 
 def _digest_chunks(plan: TransferPlan) -> Iterator[Sequence[bytes]]:
+    if plan.options.refs:
+        return
     if plan.options.keys is None:
         yield from in_storage_order(plan.source)
         return
@@ -191,12 +257,14 @@ def _insert_chunk(engine: Engine, plan: TransferPlan, digests: Sequence[bytes], 
         for digest in digests:
             key = digest.hex()
             try:
-                size = objects.meta(key).size
-                name = writer.add_parts(hashed(objects.parts(key), digest, objects.hash), plan.form.packed)
+                with reading_source():
+                    size = objects.meta(key).size
+                    parts = objects.parts(key)
+                name = writer.add_parts(of_source(hashed(parts, digest, objects.hash)), plan.form.packed)
             except ObjectNotFound:
                 stats.missing.append(key)
-            except (DamagedObject, DamagedContainer, DecodeError) as error:
-                stats.damaged[key] = str(error)
+            except SourceDamage as error:
+                stats.damaged[key] = error.reason
             else:
                 ours[key] = name.hex()
                 stats.objects += 1

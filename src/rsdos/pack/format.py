@@ -15,7 +15,8 @@ offset  size  what
 10      6     zero
 16      16    container id
 32      8     pack id
-40      8     zero
+40      1     kind: 0 plain, 1 held, 2 trees
+41      7     zero
 48      16    first 16 bytes of the SHA-256 of bytes 0 to 48
 ======  ====  =====================================================
 
@@ -37,7 +38,7 @@ offset  size  what
               bytes 0 to 48 of this footer
 ======  ====  =====================================================
 
-The footer's checksum covers where it stands: a pack that is stored as an object inside a pack has footers of another
+The footer's checksum covers its offset: a pack that is stored as an object inside a pack has footers of another
 container, another pack or another offset, and is never taken for structure. Because footers end on a 4096-byte
 boundary, a scan for them looks at one place in 4096.
 """
@@ -48,6 +49,8 @@ import struct
 from hashlib import sha256
 from typing import NamedTuple
 
+from rsdos.model import PackKind
+
 ALIGNMENT = 4096
 SEGMENT_ALIGNMENT = 64
 HEADER_SIZE = 64
@@ -56,10 +59,11 @@ VERSION = 2
 
 _HEADER_MAGIC = b"RSDOSPAK"
 _FOOTER_MAGIC = b"RSDOSFTR"
-_HEADER = struct.Struct("<8sHHI16sQQ")
+_HEADER = struct.Struct("<8sHHI16sQB7x")
 _FOOTER = struct.Struct("<8sHHIQQQQ")
 _PLACE = struct.Struct("<QQ")
 _CHECKED = 48
+_KINDS = frozenset(PackKind)
 assert _HEADER.size == _FOOTER.size == _CHECKED
 
 
@@ -89,9 +93,9 @@ def batch_end(segment_offset: int, segment_length: int) -> int:
     return align(segment_offset + segment_length + FOOTER_SIZE)
 
 
-def encode_header(container_id: bytes, pack_id: int) -> bytes:
+def encode_header(container_id: bytes, pack_id: int, kind: PackKind = PackKind.PLAIN) -> bytes:
     """The header with the zeros behind it: the first `ALIGNMENT` bytes of a pack."""
-    head = _HEADER.pack(_HEADER_MAGIC, VERSION, 0, 0, container_id, pack_id, 0)
+    head = _HEADER.pack(_HEADER_MAGIC, VERSION, 0, 0, container_id, pack_id, kind)
     return (head + sha256(head).digest()[:16]).ljust(ALIGNMENT, b"\0")
 
 
@@ -100,13 +104,15 @@ def header_fault(data: bytes, container_id: bytes, pack_id: int) -> str | None:
     head = data[:_CHECKED]
     if len(data) < HEADER_SIZE or sha256(head).digest()[:16] != data[_CHECKED:HEADER_SIZE]:
         return "the header is damaged"
-    magic, version, _, _, container, number, _ = _HEADER.unpack(head)
+    magic, version, _, _, container, number, kind = _HEADER.unpack(head)
     if magic != _HEADER_MAGIC or version != VERSION:
         return "not a pack of version 2"
     if container != container_id:
         return "it belongs to another container"
     if number != pack_id:
         return f"it is pack {number}, under a false name"
+    if kind not in _KINDS:
+        return f"pack kind {kind} is not known"
     return None
 
 
@@ -117,6 +123,11 @@ def named_by(data: bytes, container_id: bytes) -> int | None:
         return None
     number: int = _HEADER.unpack(head)[5]
     return number if header_fault(data, container_id, number) is None else None
+
+
+def header_kind(data: bytes) -> PackKind:
+    """The kind of the pack that begins with ``data``, in which `header_fault` finds none."""
+    return PackKind(_HEADER.unpack(data[:_CHECKED])[6])
 
 
 def encode_footer(batch: Batch, container_id: bytes, pack_id: int) -> bytes:
@@ -135,7 +146,7 @@ def encode_footer(batch: Batch, container_id: bytes, pack_id: int) -> bytes:
 
 
 def decode_footer(data: bytes, container_id: bytes, pack_id: int, offset: int) -> Batch | None:
-    """The batch whose footer stands at ``offset``, or None when ``data`` is no footer, or not one of that place."""
+    """The batch whose footer is at ``offset``, or None when ``data`` is no footer, or not one of that place."""
     if len(data) != FOOTER_SIZE or not data.startswith(_FOOTER_MAGIC):
         return None
     head = data[:_CHECKED]

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rsdos import names
 from rsdos.errors import DamagedContainer
-from rsdos.pack.format import HEADER_SIZE, header_fault, named_by
-from rsdos.storage.base import RandomAccess, Storage
+from rsdos.model import PackKind
+from rsdos.pack.format import HEADER_SIZE, header_fault, header_kind, named_by
+from rsdos.storage.base import Storage
+
+if TYPE_CHECKING:
+    from rsdos.storage.opened import RandomAccess
 
 
 class PackFile:
@@ -40,6 +46,11 @@ def check_header(file: RandomAccess, pack_id: int, container_id: bytes) -> None:
         head = b""
     if fault := header_fault(head, container_id, pack_id):
         raise DamagedContainer(file.path, fault)
+
+
+def kind_of(pack: PackFile) -> PackKind:
+    """Return the kind of an open pack, whose header is good."""
+    return header_kind(pack.read(0, HEADER_SIZE))
 
 
 def true_id(file: RandomAccess, container_id: bytes) -> int | None:

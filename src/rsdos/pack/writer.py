@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rsdos.codecs.checksum import crc32_of_each
 from rsdos.errors import DamagedContainer, WriterPoisoned
-from rsdos.model import BytesLike
+from rsdos.model import BytesLike, PackKind
 from rsdos.pack.format import (
     ALIGNMENT,
     FOOTER_SIZE,
@@ -19,6 +19,7 @@ from rsdos.pack.format import (
     encode_footer,
     encode_header,
     header_fault,
+    header_kind,
 )
 from rsdos.storage.base import Storage
 
@@ -26,15 +27,24 @@ from rsdos.storage.base import Storage
 class PackWriter:
     """Appends to one pack, from its committed length on. The caller holds the pack's lock; one thread.
 
-    What stands beyond ``committed`` is a dead writer's tail and is cut off. Nothing here decides what is committed:
+    What is beyond ``committed`` is a dead writer's tail and is cut off. Nothing here decides what is committed:
     the manifest does. After a failure, and in a forked child, the writer is poisoned and raises `WriterPoisoned`.
     Raises `Busy` when the file has a writer although the caller could lock it.
     """
 
-    def __init__(self, storage: Storage, name: str, pack_id: int, container_id: bytes, committed: int) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        name: str,
+        pack_id: int,
+        container_id: bytes,
+        committed: int,
+        kind: PackKind = PackKind.PLAIN,
+    ) -> None:
         self.path = storage.path(name)
         self.pack_id = pack_id
         self._container_id = container_id
+        self._kind = kind
         self._failed = False
         self._highest = 0
         self._start = self.position = committed
@@ -48,11 +58,13 @@ class PackWriter:
 
     def _begin(self, committed: int) -> int:
         if committed == 0:
-            self._file.write(0, (encode_header(self._container_id, self.pack_id),))
+            self._file.write(0, (encode_header(self._container_id, self.pack_id, self._kind),))
             return ALIGNMENT
         head = self._file.read(0, HEADER_SIZE)
         if fault := header_fault(head, self._container_id, self.pack_id):
             raise DamagedContainer(self.path, fault)
+        if header_kind(head) is not self._kind:
+            raise DamagedContainer(self.path, "it is a pack of another kind than the manifest says")
         size = self._file.size()
         if size < committed:
             raise DamagedContainer(self.path, f"shorter than the {committed} bytes that were committed")
@@ -122,7 +134,7 @@ class PackWriter:
         self._failed = False
 
     def cut(self, committed: int) -> None:
-        """Give the space beyond ``committed`` back, if anything stands there: where not, it took 11 ms on ext4.
+        """Give the space beyond ``committed`` back, if anything is there: where not, it took 11 ms on ext4.
 
         The file itself goes where nothing is committed. What is closed is left alone.
         """

@@ -20,13 +20,15 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
-from types import TracebackType
-from typing import NamedTuple, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from rsdos.errors import ReadOnlyContainer
 from rsdos.model import BytesLike
+
+if TYPE_CHECKING:
+    from rsdos.storage.opened import AppendFile, HeldLock, RandomAccess
 
 Version: TypeAlias = tuple[int, ...]
 """Distinguishes an object from every other one of its name, and from itself before a change. Only compare it."""
@@ -67,6 +69,18 @@ class Traits(NamedTuple):
     files: bool = False
     """The medium is a directory of this machine: objects can have files of their own, and damaged files can be moved to
     quarantine."""
+    new_is_exclusive: bool = True
+    """Guarantee 3 holds. Without it the medium can only be read: see ADR 46."""
+    lists_in_order: bool = True
+    """`Storage.list` starts where it is asked to, and costs what it returns. Without it the medium lists everything."""
+    etag_is_md5: bool = False
+    """`FileInfo.etag` is the MD5 of the bytes, or of the MD5s of the parts."""
+    is_remote: bool = False
+    """Each verb is a request to another machine. An object that was removed cannot be read any more."""
+    deletes: bool = True
+    """`Storage.remove` works."""
+    is_shared: bool = False
+    """Other processes, and other machines, can open the same storage: they get it by a pickle."""
 
 
 class FileInfo(NamedTuple):
@@ -78,6 +92,12 @@ class FileInfo(NamedTuple):
     version: Version
     names: int = 1
     """The number of its names. A copy by hard links has more than one, and a change through one name shows in all."""
+    time: float = 0.0
+    """When the object was last changed, in seconds since 1970 of the medium's clock; 0.0 if that is not known."""
+    etag: str = ""
+    """The medium's own mark of the bytes; "" if there is none."""
+    is_versioned: bool | None = None
+    """Whether the medium keeps this version when another one is put over it; None if that is not known."""
 
 
 class Span(NamedTuple):
@@ -86,125 +106,6 @@ class Span(NamedTuple):
     name: str
     offset: int
     length: int
-
-
-class View(Protocol):
-    """A range of an object as a buffer. Immutable objects only."""
-
-    data: memoryview
-    """The whole range. Bytes for which `need` was never called may be zeros."""
-    keeps_open: bool
-    """Whether the object stays open for as long as this view exists."""
-
-    def need(self, start: int, end: int) -> None:
-        """Make the bytes from ``start`` to ``end`` present. Raise OSError."""
-
-    def let_go(self, start: int, end: int) -> None:
-        """Give back memory for bytes that are not needed soon. They stay as present as they were."""
-
-
-class RandomAccess(Protocol):
-    """An open object, read at any offset by any number of threads. It stays readable after its name was removed."""
-
-    path: str
-    """The path of the object, for messages."""
-
-    @property
-    def version(self) -> Version:
-        """The version of the object when it was opened, see `FileInfo.version`."""
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the object can be read: it is not closed yet."""
-
-    def size(self) -> int:
-        """Return the present length of the object in bytes."""
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Return ``length`` bytes from ``offset``. Raise `DamagedContainer` if the object is too short, and OSError."""
-
-    def read_into(self, offset: int, buffer: memoryview) -> int:
-        """Fill ``buffer`` from ``offset`` and return the number of bytes. Raise what `read` raises."""
-
-    def view(self, offset: int, length: int) -> View:
-        """Return a range as a buffer. Raise OSError, and ValueError, OverflowError or MemoryError for lack of room."""
-
-    def is_cached(self, offset: int) -> bool | None:
-        """Return whether this byte is read without waiting for the medium; None if that is not known.
-
-        If not, and only then, `will_need` should fetch it.
-        """
-
-    def will_need(self, offset: int, length: int) -> None:
-        """Begin to fetch a range that will be read soon, and do not wait. This is a hint."""
-
-    def close(self) -> None:
-        """Close the object. Idempotent; the last reference does it too."""
-
-
-class AppendFile(Protocol):
-    """An object that one writer holds exclusively, to append to it. One thread. Every method raises OSError."""
-
-    @property
-    def is_open(self) -> bool:
-        """Whether this process may write the object: it is not closed, and not inherited by a fork."""
-
-    def size(self) -> int:
-        """Return the length of the object in bytes."""
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Return up to ``length`` bytes from ``offset``; fewer only at the end of the object."""
-
-    def write(
-        self,
-        offset: int,
-        buffers: Sequence[BytesLike],
-        lengths: Iterable[int] | None = None,
-        each: Callable[[Sequence[BytesLike]], object] | None = None,
-    ) -> int:
-        """Write all ``buffers``, one after another, from ``offset``. Return the number of bytes.
-
-        ``lengths`` are the lengths of the buffers, if the caller has them. ``each`` is called with groups of buffers,
-        each buffer in one group.
-        """
-
-    def cut(self, length: int) -> None:
-        """Drop all bytes from ``length`` on."""
-
-    def sync(self) -> None:
-        """Put the bytes on stable storage. After a failure the caller must not trust any of them."""
-
-    def remove(self) -> None:
-        """Remove the name of the object."""
-
-    def end(self) -> None:
-        """Close the object, and let others append to it. Idempotent."""
-
-
-class HeldLock(Protocol):
-    """A held lock; a context manager that releases it. It is also released when its holder dies."""
-
-    @property
-    def is_held(self) -> bool:
-        """Whether this process holds the lock: it is not released, and not inherited by a fork."""
-
-    def describe(self, holder: str) -> None:
-        """Leave a text that says who holds the lock, for callers that are refused; see `Storage.holder`."""
-
-    def write_note(self, data: bytes) -> None:
-        """Leave a short note in the lock, see `Storage.read_note`. Raise OSError."""
-
-    def is_in_place(self) -> bool:
-        """Return whether the lock still keeps others out: nobody has removed the file that is locked."""
-
-    def release(self) -> None:
-        """Release the lock. Idempotent."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
 
 
 class Storage(Protocol):
@@ -239,8 +140,12 @@ class Storage(Protocol):
                 raise OSError(errno.EFBIG, f"larger than {most} bytes", file.path)
             return file.read(0, size), file.version
 
-    def open(self, name: str) -> RandomAccess:
-        """Open an object for reading at any offset. Links are never followed."""
+    def open(self, name: str, length: int | None = None) -> RandomAccess:
+        """Open an object for reading at any offset. Links are never followed.
+
+        ``length`` is what the caller knows of an object that never changes: a remote medium then need not be asked for
+        it. A missing object is told by the first read in this case. Other media ignore it.
+        """
         ...
 
     def read_spans(self, spans: Iterable[Span]) -> Iterator[bytes]:
@@ -258,6 +163,16 @@ class Storage(Protocol):
         the medium has directories, and this one is missing.
         """
         ...
+
+    def list_infos(self, directory: str, after: str = "", most: int | None = None) -> Iterator[FileInfo]:
+        """Return what `stat` returns of the objects directly in a directory, in order, as `list` does.
+
+        The infos have whole names. Objects that are removed in between are left out. A medium that has directories
+        lists those too. This default calls `stat` for each name; on object stores a list has all of it.
+        """
+        for name in self.list(directory, after, most):
+            if info := self.stat(f"{directory}/{name}"):
+                yield info
 
     def stat(self, name: str) -> FileInfo | None:
         """Return what is known of an object without reading it; None for a missing one."""
@@ -309,8 +224,18 @@ class Storage(Protocol):
         ...
 
     def remove(self, name: str) -> bool:
-        """Remove an object. Return whether it was there. Readers that have it open can still read it."""
+        """Remove an object. Return whether it was there; a remote medium, which is not told, returns True.
+
+        Readers that have it open can still read it, except on a remote medium.
+        """
         ...
+
+    def link(self, name: str, new: str) -> bool:
+        """Give an object that never changes a second name. Return False if that is taken, and is not of this object.
+
+        A medium with the trait ``appends`` has this verb. The name is stable after `sync_names`.
+        """
+        raise unsupported(self, "link")
 
     # Verbs that not every medium has; see `Traits`.
 
@@ -348,6 +273,19 @@ class Storage(Protocol):
     def read_note(self, name: str, most: int) -> bytes:
         """Return the note in a lock, up to ``most`` bytes; b"" if there is none, or it cannot be read."""
         return b""
+
+    def drop_copy(self, name: str) -> bool:
+        """Drop the copy of an object that is kept on this machine, as it is damaged. Return whether there was one.
+
+        The next reader gets the object from the medium.
+        """
+        return False
+
+    # Connections.
+
+    def close(self) -> None:
+        """Give back connections and threads, if there are any. Idempotent; the next verb makes new ones."""
+        return
 
 
 class _closing:

@@ -17,7 +17,9 @@ from types import TracebackType
 from rsdos.errors import WriterPoisoned
 
 
-def opening(path: str | os.PathLike[str], flags: int, mode: int = 0o777, dir_fd: int | None = None) -> Iterator[int]:
+def opening(
+    path: str | bytes | os.PathLike[str], flags: int, mode: int = 0o777, dir_fd: int | None = None
+) -> Iterator[int]:
     """Return an iterator that opens a file when its one item is taken: a descriptor, for a `Descriptor` or a loop.
 
     ``for fd in opening(…)`` opens and assigns in one step. With a ``try`` right after it, and a ``finally`` that closes

@@ -305,13 +305,48 @@ def set_owner(fd: int, user: int, group: int) -> None:
     os.fchown(fd, user, group)
 
 
-def remove_own(path: str, dir_fd: int | None = None) -> bool:
+def remove_own(path: str | bytes, dir_fd: int | None = None) -> bool:
     """Unlink a file that the caller has made itself, or is about to make. Return whether it was there."""
     try:
         os.unlink(path, dir_fd=dir_fd)
     except FileNotFoundError:
         return False
     return True
+
+
+def remove_entry(name: bytes, directory: int) -> bool:
+    """Unlink a file or a link of a user's working directory, which is open. Return whether it was there.
+
+    The caller has compared it with what was recorded there, or the user has said that it may go. Of a link the link
+    itself is removed. Raise OSError, also for a directory, and `NotOurs` for a name that leads anywhere else.
+    """
+    try:
+        os.unlink(_one_name(name), dir_fd=directory)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def remove_empty_directory(name: bytes, directory: int) -> bool:
+    """Remove an empty directory of a user's working directory. Return False if it is not empty, or not there.
+
+    Raise OSError, and `NotOurs` as `remove_entry` does.
+    """
+    try:
+        os.rmdir(_one_name(name), dir_fd=directory)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if error.errno in _NOT_EMPTY:
+            return False
+        raise
+    return True
+
+
+def _one_name(name: bytes) -> bytes:
+    if name in (b"", b".", b"..") or b"/" in name or b"\0" in name:
+        raise NotOurs(os.fsdecode(name), "not the name of a file in this directory")
+    return name
 
 
 @contextmanager

@@ -20,10 +20,11 @@ from rsdos.storage.directory import Form, open_at
 from rsdos.storage.mounts import is_local, is_prompt
 from rsdos.storage.permissions import make_directories
 
-_WRITE = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
-
 READ_BELOW = 1 << 18
 """Ranges shorter than this are read, not mapped: a ``pread`` of 256 KiB costs as much as a mapping and its faults."""
+
+HINTED_FROM = 1 << 22
+"""Ranges from which on the system is told what is read of a mapping: of a shorter one it may as well read all."""
 
 if TYPE_CHECKING:
     from rsdos.storage.local_append import LocalAppendFile, LocalNewFile
@@ -125,6 +126,7 @@ class LocalView:
 
     def __init__(self, fd: int, offset: int, length: int) -> None:
         self._mapped: mmap.mmap | None = None
+        self._is_hinted = False
         if length < READ_BELOW:
             self.data = memoryview(posix.read_at(fd, offset, length))
             return
@@ -132,9 +134,23 @@ class LocalView:
         self._before = offset - start
         self._mapped = mmap.mmap(fd, offset + length - start, access=mmap.ACCESS_READ, offset=start)
         self.data = memoryview(self._mapped)[offset - start :].toreadonly()
+        self._is_hinted = length >= HINTED_FROM and hasattr(mmap, "MADV_RANDOM")
+        if self._is_hinted:
+            # Else a fault reads as much around it as the device's read-ahead says: up to megabytes for 8 bytes.
+            self._mapped.madvise(mmap.MADV_RANDOM)
 
     def need(self, start: int, end: int) -> None:
-        """Do nothing: all bytes are there."""
+        """Do `will_need`: the bytes are there, and page by page the first use would wait for each."""
+        self.will_need(start, end)
+
+    def will_need(self, start: int, end: int) -> None:
+        """Let the system begin to read the pages, if they are mapped, by one request where it can."""
+        if self._is_hinted:
+            first = (self._before + start) // mmap.PAGESIZE * mmap.PAGESIZE
+            length = self._before + end - first
+            if length > 0:
+                with suppress(OSError):
+                    self._mapped.madvise(mmap.MADV_WILLNEED, first, length)  # type: ignore[union-attr]
 
     def let_go(self, start: int, end: int) -> None:
         """Unmap pages, as far as they are mapped: they stay in the system's cache, and the next use maps them again."""
@@ -163,6 +179,9 @@ class LazyView:
         """Read the bytes from ``start`` to ``end``. Raises OSError."""
         data = posix.read_at(self._file.fd, self._offset + start, min(end, len(self.data)) - start)
         self._buffer[start : start + len(data)] = data
+
+    def will_need(self, start: int, end: int) -> None:
+        """Do nothing: the bytes would be read again where they are needed."""
 
     def let_go(self, start: int, end: int) -> None:
         """Do nothing: the bytes would have to be read again."""
@@ -200,7 +219,7 @@ class LocalStorage(Storage):
         data, status = posix.read_with_status(self._prefix + (name if name in _known else _checked(name)), most)
         return data, file_version(status)
 
-    def open(self, name: str) -> LocalFile:
+    def open(self, name: str, length: int | None = None) -> LocalFile:
         return LocalFile(self._prefix + (name if name in _known else _checked(name)))
 
     def list(self, directory: str, after: str = "", most: int | None = None) -> Iterator[str]:
@@ -217,7 +236,7 @@ class LocalStorage(Storage):
             status = os.lstat(self.path(name))
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return FileInfo(name, status.st_size, file_version(status), status.st_nlink)
+        return FileInfo(name, status.st_size, file_version(status), status.st_nlink, status.st_mtime)
 
     def version(self, name: str) -> Version | None:
         try:
@@ -297,7 +316,7 @@ class LocalStorage(Storage):
 
     def empty(self, name: str) -> None:
         path = self.path(name)
-        with Working(opening(path, _WRITE | os.O_NONBLOCK)) as fd:
+        with Working(opening(path, posix.WRITE | os.O_NONBLOCK)) as fd:
             posix.refuse_irregular(os.fstat(fd), path)
             os.ftruncate(fd, 0)
             posix.sync_file(fd)
@@ -309,6 +328,11 @@ class LocalStorage(Storage):
                 return directory.remove(last)
         except FileNotFoundError:
             return False
+
+    def link(self, name: str, new: str) -> bool:
+        old, target = self.path(name), self.path(new)
+        # If the answer was lost, a network file system may report the link that it made itself as existing.
+        return _link(old, target) or os.path.samestat(os.lstat(old), os.lstat(target))
 
     # What only a file system has.
 

@@ -11,8 +11,6 @@ from rsdos.storage import locks, posix
 from rsdos.storage.descriptors import Working, opening
 from rsdos.storage.permissions import inherit
 
-_WRITE = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
-
 
 class LocalAppendFile(Working):
     """A file that its one writer has locked: see `AppendFile`. In a forked child it is closed."""
@@ -27,7 +25,7 @@ class LocalAppendFile(Working):
                 self.take(posix.opening_new(path))
                 inherit(path, self.fd)
             else:
-                self.take(opening(path, _WRITE))
+                self.take(opening(path, posix.WRITE))
             self._lock()
         except BaseException:
             if new and self.fd >= 0:
@@ -92,7 +90,7 @@ class LocalNewFile(LocalAppendFile):
 def _remove_left(path: str) -> None:
     """Remove a file of a dead writer. Raise `Busy` if the writer is alive."""
     try:
-        file = Working(opening(path, _WRITE | os.O_NONBLOCK))
+        file = Working(opening(path, posix.WRITE | os.O_NONBLOCK))
     except FileNotFoundError:
         return
     except OSError:

@@ -8,37 +8,41 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count, islice
-from types import TracebackType
-from typing import Self
 
 from rsdos.errors import Busy, DamagedContainer
 from rsdos.model import BytesLike
 from rsdos.storage.base import FileInfo, Put, PutResult, Storage, Traits, Version, check_name, unsupported
+from rsdos.storage.process_locks import ProcessLock, ProcessLocks
 
 _numbers = count(1)
 """Gives each object of this process a number of its own."""
-
-_OWN_THREAD = "this thread itself, which would wait for ever"
 
 
 class _Object:
     """The bytes of one object. They outlive its name while a reader or writer has it open."""
 
-    __slots__ = ("changes", "data", "number", "writer")
+    __slots__ = ("changes", "data", "number", "time", "writer")
 
-    def __init__(self, data: BytesLike = b"") -> None:
+    def __init__(self, now: float, data: BytesLike = b"") -> None:
         self.data = bytearray(data)
         self.number = next(_numbers)
         self.changes = 0
+        self.time = now
         self.writer: int | None = None
         """The process of its writer, if it has one."""
 
     @property
     def version(self) -> Version:
         return self.number, self.changes, len(self.data)
+
+    def change(self, now: float) -> None:
+        """Count a change of the bytes."""
+        self.changes += 1
+        self.time = now
 
 
 class MemoryView:
@@ -50,6 +54,9 @@ class MemoryView:
         self.data = memoryview(data)
 
     def need(self, start: int, end: int) -> None:
+        """Do nothing: all bytes are there."""
+
+    def will_need(self, start: int, end: int) -> None:
         """Do nothing: all bytes are there."""
 
     def let_go(self, start: int, end: int) -> None:
@@ -126,7 +133,7 @@ class MemoryAppendFile:
         data.extend(bytes(max(offset - len(data), 0)))
         parts = b"".join(buffers)
         data[offset : offset + len(parts)] = parts
-        self._object.changes += 1
+        self._object.change(self._storage.clock())
         return len(parts)
 
     def cut(self, length: int) -> None:
@@ -134,7 +141,7 @@ class MemoryAppendFile:
         data = self._object.data
         data.extend(bytes(max(length - len(data), 0)))
         del data[length:]
-        self._object.changes += 1
+        self._object.change(self._storage.clock())
 
     def sync(self) -> None:
         self._storage.admit("sync", self._name)
@@ -151,96 +158,22 @@ class MemoryAppendFile:
         self.end()
 
 
-class MemoryLock:
-    """A held lock: see `rsdos.storage.base.HeldLock`."""
-
-    def __init__(self, held: _Locks, name: str, shared: bool) -> None:
-        self._locks = held
-        self.name = name
-        self.shared = shared
-        self.thread = threading.get_ident()
-        self._process = os.getpid()
-
-    @property
-    def is_held(self) -> bool:
-        return self._process == os.getpid()
-
-    def describe(self, holder: str) -> None:
-        self._locks.holders[self.name] = holder
-
-    def write_note(self, data: bytes) -> None:
-        self._locks.notes[self.name] = data
-
-    def is_in_place(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        if self.is_held:
-            self._process = 0
-            self._locks.give_back(self)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
-
-    def __del__(self) -> None:
-        self.release()
-
-
-class _Locks:
-    """The locks of one storage, of all threads. In a forked child the locks of the parent do not count."""
-
-    def __init__(self) -> None:
-        self.holders: dict[str, str] = {}
-        self.notes: dict[str, bytes] = {}
-        self._begin()
-
-    def _begin(self) -> None:
-        self._process = os.getpid()
-        # Reentrant: a finalizer may take it in the thread that holds it.
-        self._changed = threading.Condition(threading.RLock())
-        self._held: dict[str, list[int]] = {}
-        self._known: dict[int, tuple[int, bool]] = {}
-        """The thread of each held lock, by ``id``, and whether the lock is shared."""
-
-    def take(self, name: str, shared: bool, wait: bool) -> MemoryLock | None:
-        if self._process != os.getpid():
-            self._begin()
-        with self._changed:
-            while others := [self._known[at] for at in self._held.get(name, ()) if not (shared and self._known[at][1])]:
-                if not wait:
-                    return None
-                if any(thread == threading.get_ident() for thread, _ in others):
-                    raise Busy(name, _OWN_THREAD)
-                self._changed.wait()
-            lock = MemoryLock(self, name, shared)
-            self._held.setdefault(name, []).append(id(lock))
-            self._known[id(lock)] = lock.thread, shared
-            return lock
-
-    def give_back(self, lock: MemoryLock) -> None:
-        with self._changed:
-            if id(lock) in self._known:
-                del self._known[id(lock)]
-                self._held[lock.name].remove(id(lock))
-                self._changed.notify_all()
-
-
 class MemoryStorage(Storage):
     """Objects in the memory of this process, and gone with it. Any number of threads; a forked child has a copy."""
 
     traits = Traits("memory", appends=True, locks=True)
 
-    def __init__(self, name: str = "store", traits: Traits = traits) -> None:
-        """``name`` is for messages; fewer ``traits`` show how a store works without the others."""
+    def __init__(self, name: str = "store", traits: Traits = traits, clock: Callable[[], float] = time.time) -> None:
+        """Make an empty storage. ``name`` is for messages.
+
+        Fewer ``traits`` show how a store works without the others. ``clock`` is the medium's, see `FileInfo.time`; a
+        test may also set the attribute.
+        """
         self.root = f"memory:{name}"
         self.traits = traits
+        self.clock = clock
         self._objects: dict[str, _Object] = {}
-        self._locks = _Locks()
+        self._locks = ProcessLocks()
         self._swapping = threading.RLock()
         self._refused: frozenset[str] = frozenset()
         self._lost: deque[bool] = deque()
@@ -270,17 +203,20 @@ class MemoryStorage(Storage):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), f"{self.root}/{name}")
         return kept
 
-    def open(self, name: str) -> MemoryFile:
+    def open(self, name: str, length: int | None = None) -> MemoryFile:
         return MemoryFile(self.path(name), self._get(self.admit("open", name)))
 
     def list(self, directory: str, after: str = "", most: int | None = None) -> Iterator[str]:
         prefix = f"{self.admit('list', directory)}/"
-        below = (name.removeprefix(prefix) for name in list(self._objects) if name.startswith(prefix))
+        known = {*list(self._objects), *list(self._locks.notes)}  # A lock that has a note has a name.
+        below = (name.removeprefix(prefix) for name in known if name.startswith(prefix))
         return islice(sorted(name for name in below if "/" not in name and name > after), most)
 
     def stat(self, name: str) -> FileInfo | None:
         kept = self._objects.get(self.admit("stat", name))
-        return None if kept is None else FileInfo(name, len(kept.data), kept.version)
+        if kept is None:
+            return None
+        return FileInfo(name, len(kept.data), kept.version, time=kept.time)
 
     # Writing.
 
@@ -293,7 +229,7 @@ class MemoryStorage(Storage):
         with self._swapping:
             is_taken = name in self._objects
             if is_stored and not is_taken:
-                self._objects[name] = _Object(data)
+                self._objects[name] = _Object(self.clock(), data)
         if is_lost:
             return PutResult(Put.UNKNOWN)
         return PutResult(Put.TAKEN) if is_taken else PutResult(Put.OURS, self._get(name).version)
@@ -309,15 +245,22 @@ class MemoryStorage(Storage):
         with self._swapping:
             if name in self._objects:
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self.path(name))
-            return self._objects.setdefault(name, _Object(data))
+            return self._objects.setdefault(name, _Object(self.clock(), data))
 
     def empty(self, name: str) -> None:
         with self._swapping:
             self._get(self.admit("empty", name))
-            self._objects[name] = _Object()
+            self._objects[name] = _Object(self.clock())
 
     def remove(self, name: str) -> bool:
         return self._objects.pop(self.admit("remove", name), None) is not None
+
+    def link(self, name: str, new: str) -> bool:
+        if not self.traits.appends:
+            raise unsupported(self, "link")
+        kept = self._get(self.admit("link", name))
+        with self._swapping:
+            return self._objects.setdefault(new, kept) is kept
 
     # Verbs that not every medium has.
 
@@ -344,7 +287,7 @@ class MemoryStorage(Storage):
             raise unsupported(self, "append")
         return MemoryAppendFile(self, name, self._add(self.admit("create", name)))
 
-    def lock(self, name: str, *, shared: bool = False, wait: bool = True) -> MemoryLock | None:
+    def lock(self, name: str, *, shared: bool = False, wait: bool = True) -> ProcessLock | None:
         if not self.traits.locks:
             raise unsupported(self, "lock")
         return self._locks.take(self.admit("lock", name), shared, wait)

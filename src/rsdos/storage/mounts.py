@@ -39,6 +39,11 @@ def is_prompt(device: int, path: str) -> bool:
     return kind in _LOCAL or kind in _SHARED or kind.partition(".")[0] == "fuse"
 
 
+def file_system_of(path: str) -> str:
+    """Return the type of the file system that a directory is on, such as ``ext4``; "" if it is not known."""
+    return _type_of(os.stat(path).st_dev, path) if sys.platform == "linux" else ""
+
+
 @lru_cache(64)
 def _type_of(device: int, directory: str) -> str:
     """Return the type of a file system; "" if it is not known."""

@@ -30,6 +30,9 @@ not used since the machine started, or that a virtual machine has given back to 
 (ext4, Linux 6.18).
 """
 
+WRITE = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+"""The flags to open a file of ours that is there already, to write it."""
+
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -74,7 +77,7 @@ def opener_in(dir_fd: int) -> Callable[..., int]:
     return partial(os.open, dir_fd=dir_fd)
 
 
-def opening_by(opener: Callable[..., int], name: str) -> Iterator[int]:
+def opening_by(opener: Callable[..., int], name: str | bytes) -> Iterator[int]:
     """Return `opening_for_reading` in the directory of an `opener_in`, or by a path with ``os.open``."""
     return map(opener, (name,), _FLAGS_TO_READ)
 
@@ -97,18 +100,18 @@ class NewFile(Working):
     Raise FileExistsError.
     """
 
-    __slots__ = ("_path",)
+    __slots__ = ("path",)
 
     def __init__(self, path: str) -> None:
         super().__init__(iter(()))
-        self._path = path
+        self.path = path
 
     def __enter__(self) -> int:
         try:
-            self.take(opening_new(self._path))
-            inherit(self._path, self.fd)
+            self.take(opening_new(self.path))
+            inherit(self.path, self.fd)
         except BaseException:
-            self._undo()
+            self.undo()
             raise
         return self.fd
 
@@ -118,11 +121,12 @@ class NewFile(Working):
         if kind is None:
             self.close()
         else:
-            self._undo()
+            self.undo()
 
-    def _undo(self) -> None:
+    def undo(self) -> None:
+        """Remove the file and close it, in the process that began it. Idempotent."""
         if self.fd >= 0:
-            remove(self._path)
+            remove(self.path)
             self.close()
 
 

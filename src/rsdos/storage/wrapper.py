@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 from rsdos.model import BytesLike
-from rsdos.storage.base import AppendFile, FileInfo, HeldLock, PutResult, RandomAccess, Storage, Traits, Version, View
+from rsdos.storage.base import FileInfo, PutResult, Storage, Traits, Version
+from rsdos.storage.opened import AppendFile, HeldLock, RandomAccess, View
 
 _T = TypeVar("_T")
 
@@ -23,7 +24,7 @@ class StorageCall(NamedTuple):
 
 
 CHANGING = frozenset(
-    ("put_new", "put_stream", "empty", "remove", "append", "create", "write", "cut", "sync", "sync_names")
+    ("put_new", "put_stream", "empty", "remove", "link", "append", "create", "write", "cut", "sync", "sync_names")
 )
 """The verbs that change stored objects, or make them durable."""
 
@@ -49,14 +50,23 @@ class StorageWrapper(Storage):
     def path(self, name: str) -> str:
         return self.inner.path(name)
 
+    def read(self, name: str, most: int) -> bytes:
+        # Recorded as what most media make of it: "read" is the verb of open objects, with a range.
+        return self.call(StorageCall("read_with_version", name), lambda: self.inner.read(name, most))
+
     def read_with_version(self, name: str, most: int) -> tuple[bytes, Version]:
         return self.call(StorageCall("read_with_version", name), lambda: self.inner.read_with_version(name, most))
 
-    def open(self, name: str) -> RandomAccess:
-        return _WrappedReader(self, name, self.call(StorageCall("open", name), lambda: self.inner.open(name)))
+    def open(self, name: str, length: int | None = None) -> RandomAccess:
+        file = self.call(StorageCall("open", name), lambda: self.inner.open(name, length))
+        return _WrappedReader(self, name, file)
 
     def list(self, directory: str, after: str = "", most: int | None = None) -> Iterator[str]:
         return self.call(StorageCall("list", directory), lambda: self.inner.list(directory, after, most))
+
+    def list_infos(self, directory: str, after: str = "", most: int | None = None) -> Iterator[FileInfo]:
+        call = StorageCall("list_infos", directory)
+        return self.call(call, lambda: self.inner.list_infos(directory, after, most))
 
     def stat(self, name: str) -> FileInfo | None:
         return self.call(StorageCall("stat", name), lambda: self.inner.stat(name))
@@ -88,6 +98,9 @@ class StorageWrapper(Storage):
     def remove(self, name: str) -> bool:
         return self.call(StorageCall("remove", name), lambda: self.inner.remove(name))
 
+    def link(self, name: str, new: str) -> bool:
+        return self.call(StorageCall("link", new), lambda: self.inner.link(name, new))
+
     def sync(self, name: str) -> None:
         self.call(StorageCall("sync", name), lambda: self.inner.sync(name))
 
@@ -110,6 +123,12 @@ class StorageWrapper(Storage):
 
     def read_note(self, name: str, most: int) -> bytes:
         return self.call(StorageCall("read_note", name), lambda: self.inner.read_note(name, most))
+
+    def drop_copy(self, name: str) -> bool:
+        return self.inner.drop_copy(name)
+
+    def close(self) -> None:
+        self.inner.close()
 
 
 class _WrappedReader:
@@ -165,6 +184,10 @@ class _WrappedView:
     def need(self, start: int, end: int) -> None:
         call = StorageCall("need", self._name, self._offset + start, end - start)
         self._outer.call(call, lambda: self._view.need(start, end))
+
+    def will_need(self, start: int, end: int) -> None:
+        call = StorageCall("will_need", self._name, self._offset + start, end - start)
+        self._outer.call(call, lambda: self._view.will_need(start, end))
 
     def let_go(self, start: int, end: int) -> None:
         self._view.let_go(start, end)

@@ -326,7 +326,7 @@ def _has_twice(keys: Sequence[str], digests: Sequence[bytes]) -> bool:
     """Return whether any key is given twice; it may return True if none is."""
     if len(keys) <= _FEW:
         return len(set(keys)) < len(keys)
-    from rsdos.index.entries import all_differ
+    from rsdos.index.digests import all_differ
 
     return not all_differ(digests)
 

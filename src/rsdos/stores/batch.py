@@ -1,4 +1,4 @@
-"""Inserting into packs, whatever the container version: duplicates, and the limits of a batch."""
+"""Inserting into packs, for both container versions: duplicates, and the limits of a batch."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ BUFFER = 8 << 20
 """Raw bytes of small objects that a bulk insert holds at a time."""
 
 GROUP = 1 << 13
-"""Objects that are hashed, compressed and written together; beyond it the calls around them no longer show."""
+"""Objects that are hashed, compressed and written together. With more of them the calls around that cost no less."""
 
 MOST_ENTRIES = 1 << 18
 """Entries in one batch: 200 bytes each until it is committed, 50 MB."""
 
 MOST_BATCH = 1 << 30
-"""Stored bytes in one batch: what a writer that is killed has to do again, at most."""
+"""Stored bytes in one batch: a writer that is killed repeats no more than that."""
 
 MOST_DUPLICATES = 8 << 20
-"""Raw bytes of small duplicates that are kept until their last look; with more than that it comes at once."""
+"""Raw bytes of small duplicates that wait for their last lookup. Beyond it the lookup comes at once."""
 
 
 class Large(NamedTuple):
-    """An object of more than a frame, written in full behind all else in the pack."""
+    """An object of more than a frame that was written in full at the end of the pack, and not recorded yet."""
 
     digest: bytes
     start: int
@@ -46,54 +46,58 @@ class Large(NamedTuple):
 
 
 class Duplicates:
-    """Objects that the container has already, kept until the last look at the copies that they lean on."""
+    """Objects that the container has already. Their bytes are kept until the last lookup of the copies they rely on."""
 
     def __init__(self) -> None:
         self.small: dict[bytes, bytes] = {}
-        """The raw bytes of those of at most a frame, by digest."""
+        """The raw bytes of the objects of at most a frame, by digest."""
         self.size = 0
         self.large: Large | None = None
-        """One of more than a frame: its bytes wait at the end of the pack."""
+        """An object of more than a frame. Its bytes are at the end of the pack."""
 
     def __bool__(self) -> bool:
         return bool(self.small) or self.large is not None
 
     def digests(self) -> list[bytes]:
-        """The digest of each."""
+        """Return the digest of each."""
         return [*self.small, *([self.large.digest] if self.large else ())]
 
     def add(self, small: Mapping[bytes, bytes]) -> None:
-        """Keep these small ones too."""
+        """Keep more small objects."""
         self.small.update(small)
         self.size += sum(map(len, small.values()))
 
     def keep(self, small: dict[bytes, bytes]) -> None:
-        """Keep these small ones, and no others."""
+        """Keep these small objects, and forget the other small ones."""
         self.small = small
         self.size = sum(map(len, small.values()))
 
+    def keep_some(self, digests: Collection[bytes]) -> None:
+        """Forget the small objects that are not among these."""
+        self.keep({digest: data for digest, data in self.small.items() if digest in digests})
+
     def take_large(self) -> Large | None:
-        """Return the large one, and keep it no longer."""
+        """Return the large object, and forget it."""
         large, self.large = self.large, None
         return large
 
 
 class Absent(NamedTuple):
-    """The duplicates that are not packed; and of those that are, the ones whose copy a power loss may take."""
+    """The duplicates that are not packed, and those whose packed copy a power loss may take (``unsafe``)."""
 
     digests: Sequence[bytes]
     unsafe: Collection[bytes] = ()
 
 
 class OpenBatch(Protocol):
-    """What one writer has appended to a pack and not committed yet, in the way of one container version. One thread.
+    """What one writer has appended to packs and not committed yet, in one container version. One thread.
 
-    When the block of the context manager raises, everything since the last commit is undone, its space is given back,
-    and all else raises `WriterPoisoned`.
+    When the block of the context manager raises, everything since the last commit is undone and its space is given
+    back. Every later call raises `WriterPoisoned`.
     """
 
     keys: set[str]
-    """The keys of what is in the batch."""
+    """The keys of the objects in the batch."""
     damaged: set[bytes]
     """The objects in the batch of which the container has a damaged copy."""
     pack_ids: list[int]
@@ -110,10 +114,10 @@ class OpenBatch(Protocol):
         """Stored bytes until the pack has reached its target; at least 1. Opens none."""
 
     def begin(self) -> None:
-        """Do what comes before a look for duplicates."""
+        """Prepare a lookup of duplicates."""
 
     def open(self) -> int:
-        """Lock a pack, where none is locked, for the next object; return its room."""
+        """Lock a pack for the next object, unless one is locked. Return its `room`."""
 
     @property
     def is_full(self) -> bool:
@@ -125,21 +129,21 @@ class OpenBatch(Protocol):
     def takes(self, dictionary: Dictionary, saved: int) -> bool:
         """Return whether forms that need a dictionary are better put as they are than encoded anew.
 
-        They are ``saved`` bytes shorter than the raw objects: that pays where the pack has the dictionary already, or
-        where it is worth writing. `begin` was called before.
+        The forms are ``saved`` bytes shorter than the raw objects. That pays if the pack has the dictionary already,
+        or if it is worth writing there. `begin` was called before.
         """
 
     def put(self, digests: Sequence[bytes], forms: Forms, sizes: Sequence[int]) -> None:
         """Write objects, and record them in the batch."""
 
     def put_large(self, large: Large) -> None:
-        """Record in the batch what was written last."""
+        """Record the large object that was written last."""
 
     def write_large(self, source: Iterator[BytesLike], encoding: Encoding) -> Large:
-        """Write an object of more than one frame, and do not record it; when ``source`` raises, take it back."""
+        """Write an object of more than one frame without recording it. When ``source`` raises, remove it again."""
 
     def write_stored(self, digest: bytes, stored: Stored, parts: Iterable[BytesLike]) -> Large:
-        """Write an object in a stored form that is there already, and do not record it."""
+        """Write an object that is encoded already, without recording it."""
 
     def rewind(self, offset: int) -> None:
         """Forget what was written from ``offset`` on."""
@@ -148,27 +152,24 @@ class OpenBatch(Protocol):
         """Return which of the objects are not packed, by the newest state of the index."""
 
     def settle(self, digests: Sequence[bytes]) -> Absent:
-        """`absent`, with the packed copies as durable as they should be. Nothing is in the batch."""
+        """Do `absent`, after making the packed copies as durable as the writer promises. The batch is empty."""
 
     def commit(self, duplicates: Duplicates) -> None:
-        """Commit the batch, and give the duplicates that are packed their last look within the commit.
-
-        See `settle_packed`.
-        """
+        """Commit the batch. The last lookup of packed duplicates comes within the commit; see `settle_packed`."""
 
 
 def settle_packed(batch: OpenBatch, duplicates: Duplicates, absent: Collection[bytes]) -> None:
-    """Give the duplicates of a batch their last look within its commit, given those that are not packed.
+    """Settle the duplicates of a batch within its commit, while nobody else commits. ``absent`` are not packed.
 
-    Nobody else commits. Small ones that are not packed are looked for elsewhere once all is committed, which takes
-    time; a large one is recorded, since its bytes cannot wait for that.
+    Small duplicates that are not packed are looked up in the other store after the commit, because that takes time. A
+    large one is recorded at once: its bytes cannot wait.
     """
-    duplicates.keep({digest: data for digest, data in duplicates.small.items() if digest in absent})
-    _end_large(batch, duplicates, absent)
+    duplicates.keep_some(absent)
+    end_large(batch, duplicates, absent)
 
 
-def _end_large(batch: OpenBatch, duplicates: Duplicates, lost: Collection[bytes]) -> None:
-    """Record the large duplicate if it is lost, and take its bytes back otherwise."""
+def end_large(batch: OpenBatch, duplicates: Duplicates, lost: Collection[bytes]) -> None:
+    """Record the large duplicate if it is lost. Otherwise remove its bytes."""
     large = duplicates.take_large()
     if large and large.digest in lost:
         batch.put_large(large)
@@ -177,15 +178,16 @@ def _end_large(batch: OpenBatch, duplicates: Duplicates, lost: Collection[bytes]
 
 
 class BatchWriter:
-    """One writer's way into the packs; a context manager. One thread.
+    """Appends objects to packs, and commits them together. A context manager. One thread.
 
-    Objects are appended, and committed together: `commit` has to be called before the block ends. When the block
-    raises, everything since the last commit is undone and the space given back; the writer accepts nothing more.
+    `commit` must be called before the block ends. When the block raises, everything since the last commit is undone and
+    the space given back; the writer accepts nothing more.
 
-    What the container has already, a **duplicate**, is not recorded, but kept until the last look at the copy that it
-    leans on (`rsdos.stores.order`); one that was deleted by then is recorded after all. That look comes at the commit,
-    within the lock or the transaction of it, and for a loose copy behind it; sooner, when 8 MiB of small ones are kept,
-    and for a large one, whose bytes wait in the pack, when anything else is to be written behind it.
+    A **duplicate**, an object that the container has already, is not recorded. Its bytes are kept until the last lookup
+    of the copy it relies on (`rsdos.stores.order`). If that copy was deleted by then, the duplicate is recorded after
+    all. The last lookup comes within the lock or the transaction of the commit, and for loose copies after it. It comes
+    sooner when 8 MiB of small duplicates are kept, and for a large one, whose bytes are at the end of the pack, before
+    anything else is written behind it.
     """
 
     def __init__(self, batch: OpenBatch, hash_type: HashType, known: KnownCheck, trust: Trust) -> None:
@@ -195,7 +197,7 @@ class BatchWriter:
         self._trust = trust
         self._duplicates = Duplicates()
         self._encoding: Encoding | None = None
-        """How the small duplicates are to be stored if they have to be."""
+        """How the small duplicates are stored if their copies are gone."""
 
     def __enter__(self) -> Self:
         self._batch.__enter__()
@@ -209,8 +211,13 @@ class BatchWriter:
 
     @property
     def pack_ids(self) -> Sequence[int]:
-        """The packs that objects of this writer went to, ascending."""
+        """The packs that this writer has committed objects to, ascending."""
         return self._batch.pack_ids
+
+    @property
+    def pending(self) -> int:
+        """The number of objects that were appended and are not committed yet."""
+        return len(self._batch.keys)
 
     def group_size(self) -> int:
         """Return the raw bytes after which a group of small objects ends."""
@@ -219,7 +226,7 @@ class BatchWriter:
     # Small objects.
 
     def add_many(self, payloads: Sequence[bytes], encoding: Encoding) -> JoinedDigests:
-        """`add_group` of a few objects, of at most one frame each; return all digests."""
+        """Append a few objects of at most one frame each, as `add_group` does. Return all digests."""
         group = Group.of(self.hash, payloads)
         self.add_group(group, encoding)
         return group.digests()
@@ -240,9 +247,9 @@ class BatchWriter:
             self._remember(known, encoding)
 
     def unknown(self, digests: Sequence[bytes], raws: Sequence[BytesLike] | None = None) -> Sequence[int]:
-        """Return the positions of the digests that nobody has, ascending, the first of each digest.
+        """Return the positions of the digests that neither the batch nor the container has, ascending, each once.
 
-        ``raws`` are the bytes of the objects, where the caller has them.
+        ``raws`` are the bytes of the objects, if the caller has them.
         """
         self._batch.begin()
         # 3. Look for duplicates: in this batch, in the index, in the other store.
@@ -273,7 +280,7 @@ class BatchWriter:
     def append(self, digests: Sequence[bytes], forms: Forms, sizes: Sequence[int]) -> None:
         """Append objects of at most one frame each, which `unknown` has named, in their stored form.
 
-        The object that brings a pack to its target is the last one in it; what is behind goes to the next.
+        The object that brings a pack to its target is the last in it. The objects after it go to the next pack.
         """
         # 4. Write. A version 2 batch gets its segment and footer when it is full or ends.
         stored = forms.stored
@@ -298,9 +305,9 @@ class BatchWriter:
     # Large objects.
 
     def add_frames(self, source: Iterator[BytesLike], encoding: Encoding) -> bytes:
-        """Append one object of more than one frame, unless the container has it; return its digest.
+        """Append one object of more than one frame, unless the container has it. Return its digest.
 
-        It is taken back when ``source`` raises; the writer stays usable then.
+        When ``source`` raises, the object is removed again, and the writer stays usable.
         """
         self._settle_large()
         # 4. Before 3: the digest is known only when all is written.
@@ -314,10 +321,9 @@ class BatchWriter:
         return large.digest
 
     def add_parts(self, parts: Iterable[BytesLike], encoding: Encoding) -> bytes:
-        """Append one object of any size, unless the container has it; return its digest.
+        """Append one object of any size, unless the container has it. Return its digest.
 
-        An error that ``parts`` raises goes to the caller. Nothing of the object is stored then, and the writer stays
-        usable.
+        When ``parts`` raise, nothing of the object is stored, and the writer stays usable.
         """
         frames = in_frames(parts)
         first = next(frames, b"")
@@ -328,10 +334,10 @@ class BatchWriter:
         return digest
 
     def add_stored(self, digest: bytes, stored: Stored, parts: Iterable[BytesLike]) -> bool:
-        """Append one object in a stored form that is there already, unless the container has it; return whether.
+        """Append one object that is encoded already, unless the container has it. Return whether it was appended.
 
-        ``parts`` are its stored bytes, which the caller has verified. It is taken back when they raise, and the writer
-        stays usable.
+        ``parts`` are its stored bytes, which the caller has verified. When they raise, the object is removed again, and
+        the writer stays usable.
         """
         if not self.unknown([digest]):
             return False
@@ -353,34 +359,34 @@ class BatchWriter:
             self._settle_now()
 
     def _settle_large(self) -> None:
-        """See to it that nothing is written behind a large duplicate."""
+        """Settle a large duplicate before anything is written behind it."""
         if self._duplicates.large:
             self._settle_now()
 
     def _settle_now(self) -> None:
-        """Give the duplicates their last look by the newest state, and keep none of them."""
+        """Settle all duplicates by the newest state of the index."""
         if digests := self._duplicates.digests():
             self._settle(self._batch.absent(digests))
 
     def _settle(self, absent: Absent) -> None:
-        """Record the duplicates that are nowhere any more, and forget the others. Commits nothing."""
-        # One that came again is in the batch by now.
+        """Record the duplicates that are gone everywhere, and forget the others. Commit nothing."""
+        # A duplicate may have come again, and is in the batch then.
         digests = [digest for digest in (*absent.digests, *absent.unsafe) if digest.hex() not in self._batch.keys]
         copies = zip(digests, self._known(digests, self._trust) if digests else (), strict=True)
         there = {digest for digest, copy in copies if copy is Copy.GOOD and digest not in absent.unsafe}
         lost = order.lost(digests, there)
         small = {digest: self._duplicates.small[digest] for digest in lost if digest in self._duplicates.small}
         self._duplicates.keep({})
-        _end_large(self._batch, self._duplicates, lost)
+        end_large(self._batch, self._duplicates, lost)
         if small:
             assert self._encoding is not None
             payloads = list(small.values())
             self._batch.put(list(small), self._encode(payloads, self._encoding), array("Q", map(len, payloads)))
 
     def commit(self) -> None:
-        """Make what was appended visible to all, and durable. Then, and only then, may its keys be acknowledged.
+        """Make the appended objects visible and durable. Their keys may be acknowledged only then.
 
-        Raises `Busy` when duplicates are deleted again and again as soon as they were recorded.
+        Raise `Busy` when other processes delete the duplicates again and again, as soon as they are recorded.
         """
         for _ in range(order.MOST_ROUNDS):
             small = self._duplicates.small
@@ -391,7 +397,7 @@ class BatchWriter:
                 if self._duplicates:
                     self._settle(absent)
             if self._batch.keys:
-                # What is in the batch by now was lost. Its commit takes time: the others are looked for behind it.
+                # Lost duplicates are in the batch now. Its commit takes time: look the others up after it.
                 keys = self._batch.keys
                 self._duplicates.keep({digest: data for digest, data in small.items() if digest.hex() not in keys})
             elif not self._duplicates:
@@ -400,11 +406,11 @@ class BatchWriter:
 
 
 def insert_many(sources: Iterable[Source], writer: BatchWriter, encoding: Encoding) -> list[str]:
-    """Append many objects to packs; return their keys in the order given, once all are durable. Closes the writer.
+    """Append many objects to packs. Return their keys, in the order given, once all are durable. Close the writer.
 
-    One sync for every 262,144 objects or GiB. Memory: 8 MiB of small objects at a time (twice that while they are
-    compressed), three frames of one that is larger, and 200 bytes for every object of the batch. When it raises, what
-    an earlier batch of the call committed stays, and the rest has left nothing behind.
+    It syncs once for every 262,144 objects or GiB. Memory: 8 MiB of small objects at a time (twice that while they are
+    compressed), three frames of a larger object, and 200 bytes for each object of the batch. When it raises, the
+    earlier batches of the call stay committed, and the rest leaves nothing behind.
     """
     keys: list[str] = []
     with writer:

@@ -1,4 +1,4 @@
-"""From raw to stored: what a store does with the bytes of an object before it writes them."""
+"""From raw to stored bytes: how a store encodes an object before it writes it."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ RAW = Compression(Codec.RAW)
 
 
 class Framing(Enum):
-    """What a store has for an object of more than one frame."""
+    """How a store encodes an object of more than one frame."""
 
     NONE = "none"
-    """One stream of a codec: container version 1."""
+    """As one stream of a codec: container version 1."""
     UNIFORM = "uniform"
-    """Frames of one codec: loose objects."""
+    """As frames of one codec: loose objects."""
     MIXED = "mixed"
-    """Frames of one codec, or raw and zstd frames: packs of version 2."""
+    """As frames of one codec, or as raw and zstd frames: packs of version 2."""
 
 
 class Sink(Protocol):
@@ -58,18 +58,18 @@ class Sink(Protocol):
     position: int
 
     def write(self, buffers: Sequence[BytesLike]) -> int:
-        """Append; returns the offset of the first byte."""
+        """Append some bytes. Return the offset of the first."""
 
     def read(self, offset: int, length: int) -> bytes:
-        """Read back."""
+        """Read back what was written."""
 
     def rewind(self, offset: int) -> None:
-        """Append from ``offset`` on."""
+        """Cut what was written from ``offset`` on: the next bytes go there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A streamed object in a sink: its stored form, from ``offset`` on; ``crc`` is that of its stored bytes."""
+    """An object that was streamed into a sink. Its stored form begins at ``offset``; ``crc`` is of the stored bytes."""
 
     digest: bytes
     offset: int
@@ -80,8 +80,8 @@ class Written:
 class Forms(NamedTuple):
     """The stored forms of objects of at most one frame, as columns.
 
-    A codec from `FIRST_DICTIONARY` on names a dictionary of ``dictionaries``, counted from there. Where the forms are
-    written it becomes the codec that names the same dictionary in that pack.
+    A codec of `FIRST_DICTIONARY` + i names ``dictionaries[i]``. The writer replaces it with the codec that names the
+    same dictionary in its pack.
     """
 
     stored: Sequence[bytes]
@@ -95,7 +95,7 @@ class Forms(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """A compression and when to use it."""
+    """A compression, and which objects get it."""
 
     mode: CompressMode
     compression: Compression
@@ -108,23 +108,24 @@ class Encoding:
 
     @classmethod
     def anew(cls, mode: CompressMode, compression: Compression) -> Encoding:
-        """Return the encoding of an operation that a compression was given to; that of ``none`` is to store raw."""
+        """Return the encoding of an operation with its own compression. With ``none`` everything is stored raw."""
         return cls(CompressMode.NO if compression.codec is Codec.RAW else mode, compression)
 
     @property
     def is_raw(self) -> bool:
-        """Whether nothing is ever compressed."""
+        """Whether it compresses nothing."""
         return self.mode in (CompressMode.NO, CompressMode.KEEP) or self.compression.codec is Codec.RAW
 
     @property
     def can_use_dictionaries(self) -> bool:
-        """Whether a dictionary makes a difference."""
+        """Whether it compresses with zstd, so that a dictionary helps."""
         return self.compression.codec is Codec.ZSTD and not self.is_raw
 
     def encode_many(self, payloads: Sequence[bytes], dictionary: Dictionary | None = None) -> Forms:
         """Return the stored forms of objects of at most one frame.
 
-        With zstd a dictionary is used for small ones that it makes smaller; the others are stored as without one.
+        With zstd, small objects that the dictionary makes smaller are compressed with it. The others are stored as
+        without a dictionary.
         """
         if self.is_raw:
             return Forms(payloads, [Codec.RAW] * len(payloads))
@@ -152,7 +153,7 @@ class Encoding:
     def write_frames(
         self, source: Iterable[BytesLike], sink: Sink, hash_type: HashType, framing: Framing = Framing.MIXED
     ) -> Written:
-        """Append an object of more than one frame to a sink, in the memory of a few frames."""
+        """Append an object of more than one frame to a sink. It takes the memory of a few frames."""
         start = sink.position
         hasher = hash_type.new()
         size = crc = 0
@@ -185,7 +186,7 @@ class Encoding:
         return self.compression
 
     def _by_frame(self, framing: Framing) -> Compression:
-        """Return the compression of an object that is not compressed as a whole: only single frames of it may be."""
+        """Return the compression of an object that is not worth it as a whole: at most single frames are compressed."""
         is_mixed = framing is Framing.MIXED and self.compression.codec is Codec.ZSTD
         return Compression(Codec.MIXED, self.compression.level) if is_mixed else RAW
 
@@ -195,9 +196,10 @@ def _encoder(compression: Compression, framing: Framing) -> FrameEncoder | Seque
 
 
 def _rewrite(written: Written, sink: Sink, encoder: FrameEncoder | SequenceEncoder) -> Written:
-    """Put another form in the place of a compressed one that turned out not to be clearly smaller.
+    """Replace a compressed form that turned out not to be clearly smaller.
 
-    The source may be gone, so it is decoded from what was written: behind it first, then moved down over it.
+    The source may be gone. So the object is decoded from the sink, encoded anew behind its first form, and moved down
+    over that.
     """
     start, end = written.offset, sink.position
     crc = 0
@@ -216,7 +218,7 @@ def _rewrite(written: Written, sink: Sink, encoder: FrameEncoder | SequenceEncod
 
 
 def _read_back(written: Written, sink: Sink) -> Iterator[BytesLike]:
-    """Yield the frames of what was written."""
+    """Yield the raw frames of an object that was written."""
     stored = written.stored
 
     def fetch(offset: int, length: int) -> bytes:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeAlias
 
-from rsdos.model import BytesLike, Codec
+from rsdos.model import BytesLike, Codec, PackKind
 from rsdos.storage.descriptors import Descriptor
 
 if TYPE_CHECKING:
@@ -207,6 +207,26 @@ class Rebuilt:
     unknown: int = 0
 
 
+class CopyKinds(NamedTuple):
+    """The kinds of the packs that have copies of an object, and of those that have good ones."""
+
+    present: frozenset[PackKind]
+    good: frozenset[PackKind]
+
+
+class IntactObject(NamedTuple):
+    """An object of at most one frame in its stored form, which has the checksum that it was written with.
+
+    ``size`` is that of its raw bytes. ``dictionary`` is what a zstd frame needs, if it needs one.
+    """
+
+    digest: bytes
+    size: int
+    codec: Codec | None
+    stored: bytes
+    dictionary: Dictionary | None = None
+
+
 class VerifiedObject(NamedTuple):
     """An object of at most one frame, decoded and hashed, together with its stored form.
 
@@ -218,3 +238,8 @@ class VerifiedObject(NamedTuple):
     codec: Codec | None
     stored: bytes
     dictionary: Dictionary | None = None
+
+    @property
+    def size(self) -> int:
+        """The raw bytes of the object."""
+        return len(self.raw)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from rsdos.index.manifest import PackEntry
-from rsdos.model import Counts
+from rsdos.index.pack_entry import PackEntry
+from rsdos.index.packs import Packs
+from rsdos.model import LISTED, Counts, PackKind
 
 MIN_DEAD = 0.2
 """The share of dead bytes from which on a repack is worth it. At a fifth it writes four bytes to free one, as
@@ -51,36 +52,36 @@ def _gain(pack: PackEntry) -> int:
 class PackedStats(NamedTuple):
     """The packed side of a container, each key counted once. ``index_length`` are the bytes of the index's files.
 
-    ``is_recovered`` says that the index was read from the packs, because a part of it is damaged; ``damage`` describes
-    damage in one of these packs, "" for none. ``manifest`` is the number of the newest manifest, ``segments`` the
-    number of live segments; both are 0 in version 1.
+    ``is_recovered`` says that the index was read from the packs, because a part of it is damaged or of a later release;
+    ``damage`` says which release, or describes damage in one of these packs; "" for neither. ``manifest`` is the number
+    of the newest manifest, ``segments`` the number of live segments; both are 0 in version 1. ``refs`` is the key of
+    the newest refs document, "" for none.
     """
 
-    packs: tuple[PackEntry, ...]
+    packs: Packs
     index_length: int
     manifest: int = 0
     segments: int = 0
     is_recovered: bool = False
     damage: str = ""
+    refs: str = ""
 
     @property
     def live(self) -> Counts:
-        """The packed objects that keys lead to."""
-        total, dead = self._sums()
-        return total - dead
+        """The packed objects that keys lead to and that are listed."""
+        return self.counts(*LISTED)
+
+    def counts(self, *kinds: PackKind) -> Counts:
+        """Return the objects in packs of some kinds that keys lead to."""
+        sums = self.packs.sums(kinds)
+        return sums.total - sums.dead
 
     @property
     def dead(self) -> Counts:
         """The packed objects that no key leads to any more."""
-        return self._sums()[1]
+        return self.packs.sums().dead
 
     @property
     def overhead(self) -> int:
         """The bytes in packs that are of no object."""
-        return sum(pack.overhead for pack in self.packs)
-
-    def _sums(self) -> tuple[Counts, Counts]:
-        # By columns: adding the counts of 3,000 packs one by one takes 4.7 ms, and this 0.5.
-        columns = list(zip(*self.packs, strict=True)) or [()] * len(PackEntry._fields)
-        objects, size, stored, dead_objects, dead_size, dead_stored = map(sum, columns[4:10])
-        return Counts(objects, size, stored), Counts(dead_objects, dead_size, dead_stored)
+        return self.packs.sums().overhead

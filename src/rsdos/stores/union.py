@@ -11,10 +11,29 @@ from functools import partial
 from itertools import islice
 from typing import TypeVar
 
-from rsdos.errors import DamagedContainer, DamagedObject, ReadOnlyContainer, RsdosError, log_warning
-from rsdos.model import FRAME_SIZE, BytesLike, CompressMode, Copy, Durability, ObjectMeta, Place, Source, Trust, choice
+from rsdos.errors import (
+    DamagedContainer,
+    DamagedObject,
+    InvalidOption,
+    ReadOnlyContainer,
+    RsdosError,
+    log_warning,
+)
+from rsdos.model import (
+    FRAME_SIZE,
+    BytesLike,
+    CompressMode,
+    Copy,
+    Durability,
+    ObjectMeta,
+    PackKind,
+    Place,
+    Source,
+    Trust,
+    choice,
+)
 from rsdos.storage import locks
-from rsdos.stores import batch
+from rsdos.stores import batch, lifetime
 from rsdos.stores.base import CHUNK, Store, ask_for_rest, first_good, rest_of
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.findings import Reclaimed
@@ -135,6 +154,10 @@ class Objects(Store):
             for at, data in self.loose.read_many([digests[at] for at in rest]):
                 yield (rest[at],), (data,)
 
+    def packed_lists(self, digests: Sequence[bytes]) -> Iterator[tuple[Sequence[int], Sequence[bytes]]]:
+        """Do `read_lists` for what packs give in bulk. Large, loose, damaged and missing objects are left out."""
+        return self.packed.read_lists(digests, leave_out)
+
     def check_copies(
         self,
         digests: Sequence[bytes],
@@ -234,17 +257,23 @@ class Objects(Store):
         to: Place | str = Place.PACKED,
         compress: CompressMode | str = CompressMode.AUTO,
         trust: Trust | str = Trust.VERIFY,
+        kind: PackKind = PackKind.PLAIN,
     ) -> list[str]:
         """Store many objects, in a pack unless ``to`` says otherwise. Return their keys in order.
 
         See `rsdos.stores.batch.insert_many` and `LooseInsert.insert_many`; ``compress`` and ``trust`` are for packs.
+        Of another ``kind`` than plain the objects are stored for snapshots, in packs alone: a loose copy is none for
+        them, because removing a file is no commit.
         """
         with self.writing():
             place, mode, trusted = choice(Place, to), choice(CompressMode, compress), choice(Trust, trust)
             if place is Place.LOOSE:
+                if kind is not PackKind.PLAIN:
+                    raise InvalidOption("what snapshots need is stored in packs, not loose")
                 return self.loose_writer.insert_many(sources)
             encoding = Encoding(mode, self.packed.compression)
-            return batch.insert_many(sources, self.packed.writer(self._known, trust=trusted), encoding)
+            known = self._known if lifetime.takes_loose(kind) else None
+            return batch.insert_many(sources, self.packed.writer(known, trust=trusted, kind=kind), encoding)
 
     def collect_garbage(self) -> Reclaimed:
         """See `PackMaintenance.collect_garbage`. A copy in either store counts as safe."""
@@ -259,7 +288,8 @@ class Objects(Store):
             yield chunk
 
     def _not_packed(self, keys: Sequence[str]) -> list[str]:
-        present = self.packed.contains_many(self.hash.parse_keys(keys))
+        """Return the keys that are not among the listed ones of the packs."""
+        present = self.packed.contains_many(self.hash.parse_keys(keys), PackKind.HELD)
         return [key for key, packed in zip(keys, present, strict=True) if not packed]
 
     def key_lists(self) -> Iterator[Sequence[str]]:
@@ -307,3 +337,7 @@ class Objects(Store):
             if self.is_latest(version):
                 break
         return packed + loose
+
+
+def leave_out(digest: bytes) -> None:
+    """Return None for an object that cannot be read in bulk."""

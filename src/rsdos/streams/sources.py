@@ -13,7 +13,6 @@ from typing import Self
 
 from rsdos.errors import InvalidSource, SourceChanged, UnreadableSource
 from rsdos.model import FRAME_SIZE, BytesLike, Source
-from rsdos.storage.descriptors import opening
 from rsdos.streams.buffers import Buffers
 
 # O_NONBLOCK: opening a FIFO without a writer must not hang.
@@ -194,7 +193,8 @@ def _take_file(path: str | os.PathLike[str]) -> bytes | Frames:
     before: os.stat_result | None = None
     file: io.FileIO | None = None
     try:
-        for descriptor in opening(path, _OPEN_FLAGS):
+        # It opens and assigns in one step, as `rsdos.storage.descriptors.opening` does, without another call.
+        for descriptor in map(os.open, (path,), (_OPEN_FLAGS,)):
             try:
                 # Six system calls: for a file of 1 KB they are half the time of an insert.
                 before = os.fstat(descriptor)
@@ -226,7 +226,7 @@ def _take_file(path: str | os.PathLike[str]) -> bytes | Frames:
 
 def _take_open_file(path: str | os.PathLike[str], opened: io.FileIO, before: os.stat_result) -> bytes | Frames:
     """Read a file that has more than a frame, whose read was cut short, or that has no size (/proc)."""
-    frames = Frames(_file_frames(path, opened, before), opened)
+    frames = Frames(frames_of_file(path, opened, before), opened)
     if before.st_size > FRAME_SIZE:
         return frames
     opened.seek(0)
@@ -237,7 +237,11 @@ def _take_open_file(path: str | os.PathLike[str], opened: io.FileIO, before: os.
     return Frames(chain((first, second), frames), opened)
 
 
-def _file_frames(path: str | os.PathLike[str], opened: io.FileIO, before: os.stat_result) -> Iterator[BytesLike]:
+def frames_of_file(path: str | os.PathLike[str], opened: io.FileIO, before: os.stat_result) -> Iterator[BytesLike]:
+    """Yield the frames of an open file, from its position on. ``before`` is its status before anything was read.
+
+    Raise `UnreadableSource`, and `SourceChanged` at the end if the file has changed since ``before``.
+    """
     total, length = 0, FRAME_SIZE
     buffers = Buffers()
     try:

@@ -31,7 +31,7 @@ class _Nameless(io.RawIOBase):
     counts as closed, so that the child's copy of the buffer is never written.
     """
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str | None) -> None:
         self._position = 0
         with tempfile.TemporaryFile(dir=directory, buffering=0) as file:
             self._file = Working(map(os.dup, (file.fileno(),)))
@@ -78,8 +78,11 @@ class _Nameless(io.RawIOBase):
 class ObjectWriter(io.BufferedIOBase):
     """See `rsdos.Container.writer`. For one thread at a time."""
 
-    def __init__(self, insert: Callable[[IO[bytes]], str], directory: str) -> None:
-        """``insert`` stores a stream and returns its key. ``directory`` is for the file of a large object."""
+    def __init__(self, insert: Callable[[IO[bytes]], str], directory: str | None) -> None:
+        """``insert`` stores a stream and returns its key.
+
+        ``directory`` is for the file of a large object; None: that of the system for temporary files.
+        """
         self._key: str | None = None
         self._insert: Callable[[IO[bytes]], str] | None = insert
         # A forked child must not store the object of its parent.

@@ -16,6 +16,7 @@ from rsdos.errors import DamagedContainer
 from rsdos.index.commits import KEPT
 from rsdos.index.manifest import Manifest, encode_manifest
 from rsdos.index.merge import MOST_SEGMENTS
+from rsdos.index.packs import Packs
 from rsdos.storage.memory import MemoryStorage
 from rsdos.storage.wrapper import StorageCall
 from rsdos.testing import FaultyStorage
@@ -31,7 +32,7 @@ def test_the_last_sixteen_are_kept_and_segments_merged(container: Container) -> 
         contents[container.insert(data, to=Place.PACKED)] = data
     index = container.path / "index"
     assert len(list(index.glob("manifest-*.json"))) == KEPT
-    manifest = native(container.engine).index.snapshot.manifest
+    manifest = native(container.engine).index.view.manifest
     assert manifest.number == 61
     assert len(manifest.segments) <= MOST_SEGMENTS
     assert sum(segment.count for segment in manifest.segments) == 60
@@ -56,7 +57,7 @@ def test_an_insert_and_a_merge_each_night_do_not_grow_the_index(container: Conta
 
 def test_a_merge_without_room_says_so(tmp_path: Path) -> None:
     def full(call: StorageCall) -> Exception | None:
-        is_segment = call.verb == "create" and call.name.endswith(".seg")
+        is_segment = call.verb == "create" and call.name.startswith("index/merged-")
         return OSError(errno.ENOSPC, "No space left on device") if is_segment else None
 
     inner = MemoryStorage()
@@ -173,7 +174,7 @@ def test_behind_the_last_pack_no_other_is_begun(container: Container) -> None:
     key = container.insert(b"there", to=Place.PACKED)
     newest = manifest_of(container.path)
     sealed = newest.packs[0]._replace(sealed=True)
-    put(container.path, newest._replace(number=newest.number + 1, next_pack_id=1 << 32, packs=(sealed,)))
+    put(container.path, newest._replace(number=newest.number + 1, next_pack_id=1 << 32, packs=Packs.of([sealed])))
     foreign = container.path / "packed" / f"{1 << 32:010d}.pack"
     foreign.write_bytes(b"somebody's")
     with Container(container.path) as opened:

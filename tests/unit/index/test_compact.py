@@ -19,7 +19,8 @@ from rsdos.errors import DamagedContainer
 from rsdos.index.compact import MOST_ENTRIES, CompactTable, compact_parts, open_table
 from rsdos.index.dictionaries import UNKNOWN, PackDictionary, numbered
 from rsdos.index.entries import Entries
-from rsdos.index.segment import Segment, encode_segment
+from rsdos.index.segment import Segment
+from rsdos.index.segment_layout import encode_segment
 from rsdos.model import Record, RecordFlag
 from rsdos.storage.local import LocalFile
 

@@ -5,7 +5,8 @@ import random
 import pytest
 
 from rsdos.hashing import SHA1, SHA256, HashType
-from rsdos.index.entries import Entries, all_differ
+from rsdos.index.digests import all_differ
+from rsdos.index.entries import Entries
 from rsdos.model import Record
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from rsdos import Container, DamagedContainer, Place
-from rsdos.index import commits
-from rsdos.index.commits import LastCommit, read_committed
+from rsdos.index import last_commit
+from rsdos.index.last_commit import LastCommit, read_committed
 from rsdos.storage.local import LocalStorage
 from tests.data import key_of
 from tests.helpers import flip, manifest_of
@@ -74,7 +74,7 @@ def test_a_relaxed_commit_counts_until_the_machine_starts_again(
     with Container(container.path) as other, pytest.raises(DamagedContainer, match="committed last, and is missing"):
         assert other.extract(key_of(b"relaxed")) == b"relaxed"
         other.insert(b"more", to=Place.PACKED)
-    monkeypatch.setattr(commits, "_boot_id", lambda: "0" * 36)
+    monkeypatch.setattr(last_commit, "_boot_id", lambda: "0" * 36)
     with Container(container.path) as other:
         assert other.extract(key_of(b"packed")) == b"packed"
         other.insert(b"more", to=Place.PACKED)
@@ -83,7 +83,7 @@ def test_a_relaxed_commit_counts_until_the_machine_starts_again(
     for durability in ("full", "relaxed"):
         with Container(container.path, durability=durability) as some:
             some.insert(durability.encode(), to=Place.PACKED)
-    monkeypatch.setattr(commits, "_boot_id", lambda: "1" * 36)
+    monkeypatch.setattr(last_commit, "_boot_id", lambda: "1" * 36)
     assert committed(line).number == 4
     _newest(container).unlink()
     _newest(container).unlink()
@@ -92,7 +92,7 @@ def test_a_relaxed_commit_counts_until_the_machine_starts_again(
 
 
 def test_where_no_machine_says_when_it_was_started(container: Container, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commits, "_boot_id", lambda: commits._NO_BOOT)
+    monkeypatch.setattr(last_commit, "_boot_id", lambda: last_commit._NO_BOOT)
     with Container(container.path, durability="relaxed") as relaxed:
         relaxed.insert(b"relaxed", to=Place.PACKED)
         _newest(container).unlink()

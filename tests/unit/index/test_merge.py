@@ -11,7 +11,9 @@ from rsdos import names
 from rsdos.index.entries import Entries
 from rsdos.index.manifest import SegmentEntry
 from rsdos.index.merge import MOST_SEGMENTS, due_for_merge, merged, write_merged
-from rsdos.index.segment import Segment, encode_segment
+from rsdos.index.opening import open_segment_file
+from rsdos.index.segment import Segment
+from rsdos.index.segment_layout import encode_segment
 from rsdos.model import RecordFlag
 from rsdos.storage.local import LocalFile, LocalStorage
 
@@ -36,7 +38,7 @@ def write(directory: Path, segments: list[Segment], packs: Sequence[int]) -> lis
     (directory / "index").mkdir(exist_ok=True)
     merged = []
     for entry in write_merged(storage, 1, segments, packs):
-        merged.append(Segment(storage.open(names.segment(entry.number))))
+        merged.append(open_segment_file(storage.open(names.segment(entry.number))))
         assert (merged[-1].count, merged[-1].tombstones) == (entry.count, entry.tombstones)
     return merged
 
@@ -143,7 +145,7 @@ def test_each_entry_is_merged_a_few_times_only() -> None:
     copied = 0
     for number in range(1, 5001):
         live = (*live, SegmentEntry(100, 0, number=number))
-        due = due_for_merge(live)
+        due = due_for_merge(live, MOST_SEGMENTS)
         if due:
             total = sum(entry.count for entry in due)
             copied += total

@@ -8,6 +8,7 @@ import pytest
 
 from rsdos.model import BytesLike
 from rsdos.storage import posix
+from tests.helpers import descriptors
 
 
 @pytest.fixture
@@ -78,11 +79,11 @@ def test_only_regular_files_are_read(path: str, tmp_path: Path) -> None:
     (tmp_path / "real").write_bytes(b"x")
     link.symlink_to(tmp_path / "real")
     gc.collect()  # What other tests have left is not to go in between.
-    before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    before = len(descriptors())
     for wrong in (path, str(link), str(tmp_path), "/dev/null"):
         with pytest.raises(OSError):
             posix.open_for_reading(wrong)
-    after = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    after = len(descriptors())
     assert after <= before
 
 

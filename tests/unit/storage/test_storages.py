@@ -13,9 +13,10 @@ import pytest
 
 from rsdos.errors import NotOurs, ReadOnlyContainer
 from rsdos.model import BytesLike
-from rsdos.storage.base import FileInfo, Put, PutResult, RandomAccess, Storage, Traits, check_name, require
+from rsdos.storage.base import FileInfo, Put, PutResult, Storage, Traits, check_name, require
 from rsdos.storage.local import LocalStorage
 from rsdos.storage.memory import MemoryStorage
+from rsdos.storage.opened import RandomAccess
 from rsdos.storage.wrapper import CHANGING, READING, StorageCall, StorageWrapper
 from rsdos.testing import FaultyStorage, RecordingStorage, StorageConformance, WaitingStorage
 from tests.patience import HANG
@@ -65,7 +66,7 @@ class OneFilePerPut(Storage):
         except KeyError:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name) from None
 
-    def open(self, name: str) -> RandomAccess:
+    def open(self, name: str, length: int | None = None) -> RandomAccess:
         return self._files.open(self._file_of(name))
 
     def list(self, directory: str, after: str = "", most: int | None = None) -> Iterator[str]:
@@ -320,3 +321,18 @@ def test_what_a_medium_lacks_is_refused_by_its_name() -> None:
     require(MemoryStorage(), "appends", "locks")
     with pytest.raises(ReadOnlyContainer, match="a poor memory has no 'locks'"):
         require(MemoryStorage(traits=Traits("a poor memory", appends=True)), "appends", "locks")
+
+
+def test_the_clock_of_a_memory_is_set_by_a_test() -> None:
+    storage = MemoryStorage(clock=lambda: 1000.0)
+    storage.put_new("one", b"")
+    storage.clock = lambda: 2000.0
+    storage.put_new("two", b"")
+    file = storage.append("grows", new=True)
+    storage.clock = lambda: 3000.0
+    file.write(0, [b"abc"])
+    file.end()
+    assert [info and info.time for info in map(storage.stat, ("one", "two", "grows"))] == [1000.0, 2000.0, 3000.0]
+    storage.empty("one")
+    info = storage.stat("one")
+    assert info is not None and info.time == 3000.0

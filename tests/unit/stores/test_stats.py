@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rsdos.index.manifest import PackEntry
+from rsdos.index.pack_entry import PackEntry
+from rsdos.index.packs import NO_PACKS, Packs
 from rsdos.model import Counts
 from rsdos.stores.stats import PackedStats, is_worth_a_repack
 
@@ -29,7 +30,7 @@ def test_a_pack_of_dead_empty_objects_is_worth_a_repack_though_no_byte_is_dead()
 
 
 def test_the_sums_count_living_and_dead_apart() -> None:
-    stats = PackedStats((pack(1000, 200, 10, 2), pack(500, 0)), 99)
+    stats = PackedStats(Packs.of([pack(1000, 200, 10, 2), pack(500, 0)._replace(id=2)]), 99)
     assert stats.live == Counts(18, 2600, 1300)
     assert stats.dead == Counts(2, 400, 200)
-    assert PackedStats((), 0).live == Counts()
+    assert PackedStats(NO_PACKS, 0).live == Counts()

@@ -32,7 +32,8 @@ def _as_it_was() -> Iterator[None]:
 
 
 def ours() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("rsdos")]
+    """The threads of pipelines: one that lists buckets is there for the rest of its process."""
+    return [thread for thread in threading.enumerate() if thread.name == "rsdos-worker"]
 
 
 def encoders(spec: str) -> Iterator[FrameEncoder | SequenceEncoder]:

@@ -16,6 +16,7 @@ import pytest
 from rsdos.errors import InvalidSource, SourceChanged, UnreadableSource
 from rsdos.model import FRAME_SIZE, Source
 from rsdos.streams.sources import Frames, take
+from tests import helpers
 
 PATTERN = os.urandom(3 * FRAME_SIZE + 77)
 SIZES = [
@@ -87,9 +88,9 @@ def make() -> Iterator[Make]:
         yield make
 
 
-def descriptors() -> list[str]:
+def descriptors() -> list[int]:
     gc.collect()  # Of the tests before this one.
-    return sorted(os.listdir("/dev/fd"))
+    return sorted(helpers.descriptors())
 
 
 @pytest.mark.parametrize("size", SIZES)

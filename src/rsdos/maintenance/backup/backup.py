@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rsdos.engine.engine import Engine
-from rsdos.errors import InvalidOption
+from rsdos.errors import InvalidOption, log_warning
 from rsdos.maintenance.backup.generations import Generations
 from rsdos.maintenance.backup.last_backup import LastBackup, write_note
 from rsdos.maintenance.backup.mirror import Mirror
 from rsdos.maintenance.check.verify_all import Verified, bad_files, verify_all
 from rsdos.maintenance.copies import Rights
+from rsdos.notebook import ShownAsTable
 from rsdos.progress import SILENCE, Stopwatch
 from rsdos.protocols import Progress
 from rsdos.storage import posix
@@ -49,7 +50,7 @@ class BackupPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class BackupReport:
+class BackupReport(ShownAsTable):
     """The result of a backup, which took ``seconds``.
 
     The new ``generation`` has ``files`` of ``length`` bytes. ``linked`` files of ``linked_length`` bytes are hard links
@@ -116,8 +117,9 @@ def execute(engine: Engine, plan: BackupPlan, progress: Progress = SILENCE) -> B
 
     Readers, writers and maintenance are not blocked. The backup contains every object that exists at the beginning and
     is not deleted while it runs. In the destination only files that a backup of this container has made are removed,
-    and no link is followed. A run that is killed, or ends with a full disk or any other error, leaves the earlier
-    generations as they were, and the next run continues with the files that were copied.
+    and no link is followed. Of a lazy clone only what is here is backed up, which the log says. A run that is killed,
+    or ends with a full disk or any other error, leaves the earlier generations as they were, and the next run continues
+    with the files that were copied.
 
     Args:
         engine: the open container.
@@ -136,6 +138,7 @@ def execute(engine: Engine, plan: BackupPlan, progress: Progress = SILENCE) -> B
     """
     watch = Stopwatch()
     options = plan.options
+    warn_of_lazy(engine)
     generations = Generations(options.destination)
     container_id = engine.config.container_id
     with generations.locked(engine.when_busy):
@@ -165,6 +168,12 @@ def execute(engine: Engine, plan: BackupPlan, progress: Progress = SILENCE) -> B
         mirror.linked_length,
         watch.seconds,
     )
+
+
+def warn_of_lazy(engine: Engine) -> None:
+    """Log that a backup of a lazy clone is not whole."""
+    if engine.is_lazy:
+        log_warning("%s: a lazy clone: only what is here is backed up. Pull first", engine.layout.root)
 
 
 @contextmanager

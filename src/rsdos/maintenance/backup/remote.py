@@ -11,13 +11,13 @@ from hashlib import sha256
 
 from rsdos.engine.engine import Engine
 from rsdos.errors import Busy, InvalidOption
-from rsdos.maintenance.backup.backup import BackupOptions, BackupPlan, BackupReport
+from rsdos.maintenance.backup.backup import BackupOptions, BackupPlan, BackupReport, warn_of_lazy
 from rsdos.maintenance.backup.copy_file import stage_file
 from rsdos.maintenance.backup.generations import next_name
 from rsdos.maintenance.backup.last_backup import LastBackup, write_note
 from rsdos.maintenance.backup.remote_generations import RemoteGenerations
 from rsdos.maintenance.backup.rsync import SILENCE as SILENCE_LIMIT
-from rsdos.maintenance.backup.rsync import Remote
+from rsdos.maintenance.backup.rsync import OtherMachine
 from rsdos.maintenance.copies import CONFIG, LIVE, LOCK, MARK, MARKED, MOST_CONFIG, Rights, backup_mark
 from rsdos.model import WhenBusy
 from rsdos.progress import SILENCE, Stopwatch, step
@@ -60,7 +60,7 @@ def plan(engine: Engine, options: BackupOptions, ways: RemotePrograms) -> Backup
     engine.need_files("backup")
     if options.keep < 0:
         raise InvalidOption(f"keep is 0 or more, not {options.keep}")
-    there = RemoteGenerations(Remote(options.destination, ways.rsync, ways.shell, ways.silence))
+    there = RemoteGenerations(OtherMachine(options.destination, ways.rsync, ways.shell, ways.silence))
     names = there.names()
     there.check(names, engine.config.container_id)
     loose = list(map(posix.length_of, engine.loose.names.paths()))
@@ -93,7 +93,8 @@ def execute(engine: Engine, plan: BackupPlan, ways: RemotePrograms, progress: Pr
         OSError: rsync, the remote shell or a system call failed.
     """
     watch = Stopwatch()
-    remote = Remote(plan.options.destination, ways.rsync, ways.shell, ways.silence)
+    warn_of_lazy(engine)
+    remote = OtherMachine(plan.options.destination, ways.rsync, ways.shell, ways.silence)
     with suppress(OSError):
         engine.layout.make(engine.layout.locks)
     path = engine.layout.backup_lock
@@ -133,7 +134,7 @@ def execute(engine: Engine, plan: BackupPlan, ways: RemotePrograms, progress: Pr
 class _RemoteBackup:
     """One backup. ``stage`` is a local directory for files that are copied before they are sent: mainly the index."""
 
-    def __init__(self, engine: Engine, remote: Remote, stage: str, previous: str | None) -> None:
+    def __init__(self, engine: Engine, remote: OtherMachine, stage: str, previous: str | None) -> None:
         self._engine = engine
         self._root = engine.layout.root
         self._remote = remote

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from rsdos.errors import NotOurs
 from rsdos.maintenance.backup.generations import names_among, refuse_another
-from rsdos.maintenance.backup.rsync import Remote
+from rsdos.maintenance.backup.rsync import OtherMachine
 from rsdos.maintenance.copies import (
     CONFIG,
     COPY,
@@ -35,7 +35,7 @@ _SAFE = re.compile(r"[\w./-]+", re.ASCII).fullmatch
 class RemoteGenerations:
     """The backups in a directory of another machine. Every method raises OSError when the machine cannot be reached."""
 
-    def __init__(self, remote: Remote) -> None:
+    def __init__(self, remote: OtherMachine) -> None:
         self._remote = remote
 
     def names(self) -> list[str]:

@@ -15,6 +15,7 @@ from rsdos.maintenance.backup.generations import Generations
 from rsdos.maintenance.backup.mirror import Mirror
 from rsdos.maintenance.check.verify_all import Verified, verify_all
 from rsdos.maintenance.copies import CONFIG, COPY, MARKED, MOST_CONFIG, WHOLE, Rights, quarantine_directory
+from rsdos.notebook import ShownAsTable
 from rsdos.progress import SILENCE, Stopwatch
 from rsdos.protocols import Progress
 from rsdos.storage import locks, posix
@@ -46,7 +47,7 @@ class RestorePlan:
 
 
 @dataclass(frozen=True, slots=True)
-class RestoreReport:
+class RestoreReport(ShownAsTable):
     """The result of a restore, which took ``seconds``: ``files`` of ``length`` bytes came from the ``generation``.
 
     ``unreadable`` are files of the backup that are missing, too short or on a bad sector: the readable part was copied.

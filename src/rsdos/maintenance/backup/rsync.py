@@ -40,7 +40,7 @@ class Transferred:
     written: int
 
 
-class Remote:
+class OtherMachine:
     """The directory ``place``, in the form ``[user@]host:path``. Every method raises OSError when a program fails.
 
     The other machine expands ``~`` in the path. After ``silence`` seconds without any output it is given up. The login

@@ -7,16 +7,22 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from rsdos.engine.engine import Engine
-from rsdos.errors import DamagedContainer, InvalidOption
+from rsdos.engine.workers import Jobs, jobs_of
+from rsdos.errors import DamagedContainer, InvalidOption, UnsupportedContainer
 from rsdos.maintenance.backup.last_backup import VALIDATION
 from rsdos.maintenance.check.resume import ValidationState, discard_state, load_state, save_state
 from rsdos.maintenance.check.team import Team, workers_for
+from rsdos.notebook import ShownAsTable
 from rsdos.progress import SILENCE, Stopwatch, step
 from rsdos.protocols import Progress
 from rsdos.storage import posix
 from rsdos.stores.findings import Checked, Depth, Finding, PacksCheck, Part, Sample
+
+if TYPE_CHECKING:
+    from rsdos.maintenance.check.executor_team import ExecutorTeam
 
 __all__ = ["Depth", "ValidateOptions", "ValidatePlan", "ValidateReport", "check_all", "execute", "plan"]
 
@@ -29,14 +35,15 @@ class ValidateOptions:
     """The ``depth`` of a validation, and the ``share`` of the keys to check, from 0 to 1: always the same keys.
 
     ``resume`` continues an interrupted run of the same depth and share, if there is one. After ``seconds`` no further
-    object is begun (None: no limit); the next run can resume. ``jobs`` processes check at the same time.
+    object is begun (None: no limit); the next run can resume. ``jobs`` processes check at the same time, or those of
+    an executor.
     """
 
     depth: Depth = Depth.QUICK
     share: float = 1.0
     resume: bool = False
     seconds: float | None = None
-    jobs: int = 1
+    jobs: Jobs = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +57,7 @@ class ValidatePlan:
 
 
 @dataclass(frozen=True, slots=True)
-class ValidateReport:
+class ValidateReport(ShownAsTable):
     """The findings of a validation, together with those of the runs that it resumed.
 
     ``objects`` copies of ``length`` stored bytes were checked: every copy of an object that is loose and packed, or in
@@ -102,8 +109,8 @@ def plan(engine: Engine, options: ValidateOptions) -> ValidatePlan:
         InvalidOption: the share is not between 0 and 1, ``jobs`` is below 1, or the run to resume has another depth or
             share.
     """
-    if options.jobs < 1:
-        raise InvalidOption(f"jobs is 1 or more, not {options.jobs!r:.40}")
+    if jobs_of(options.jobs) is None:
+        raise InvalidOption("jobs is 1 or more, or an executor")
     if not 0 < options.share <= 1:
         raise InvalidOption(f"share is above 0 and at most 1, not {options.share!r:.40}")
     state = _resumed(engine, options)
@@ -125,7 +132,7 @@ def _resumed(engine: Engine, options: ValidateOptions) -> ValidationState | None
 
 
 def execute(engine: Engine, plan: ValidatePlan, progress: Progress = SILENCE) -> ValidateReport:
-    """Check the index, then each pack in the order of its bytes, then the loose objects.
+    """Check the index, then each pack in the order of its bytes, then the loose objects, then the live snapshots.
 
     Everything that exists at the beginning is checked. Readers, writers and maintenance are not blocked, and nothing
     that they do becomes a finding. No pack is unlinked during the run. The position is saved every 30 seconds, and the
@@ -207,20 +214,27 @@ class _Validation:
     def run(self, progress: Progress) -> ValidateReport:
         """Check all that the state does not cover."""
         options = self._plan.options
-        workers = workers_for(self._engine, options.jobs, options.depth, options.share)
+        depth, share = options.depth, options.share
+        jobs, executor = (options.jobs, None) if isinstance(options.jobs, int) else (1, options.jobs)
+        workers = workers_for(self._engine, jobs, depth, share)
         with self._engine.protect_packs(), workers:
             # After the workers were started: that takes less time as long as numpy is not imported.
-            check = self._engine.packed.maintenance.check(options.depth, Sample(options.share))
-            team = Team(workers, check)
+            check = self._engine.packed.maintenance.check(depth, Sample(share))
+            team: Team | ExecutorTeam = Team(workers, check)
+            if executor is not None:
+                from rsdos.maintenance.check.executor_team import ExecutorTeam
+
+                team = ExecutorTeam(executor, self._engine, depth, share, check)
             is_finished = self._check_packs(team, check, progress) and self._check_loose(team, progress)
             if is_finished:
+                self._check_snapshots(progress)
                 self._state.add(check.leftovers())
                 has_files = self._engine.layout.storage.traits.files
                 if has_files and not posix.sync_directory(self._engine.layout.root):
                     self._state.add((_NO_SYNC,))
         return self._report(is_finished, workers.shortage)
 
-    def _check_packs(self, team: Team, check: PacksCheck, progress: Progress) -> bool:
+    def _check_packs(self, team: Team | ExecutorTeam, check: PacksCheck, progress: Progress) -> bool:
         """Check the index and the packs. Return whether all are done."""
         # Every run checks the index: the findings of an earlier run may have been repaired since.
         with step(progress, "Checking the index", None, "entries"):
@@ -261,7 +275,7 @@ class _Validation:
                 if not start or start < length:
                     yield from ((pack_id, one) for one in check.pack(pack_id, start))
 
-    def _check_loose(self, team: Team, progress: Progress) -> bool:
+    def _check_loose(self, team: Team | ExecutorTeam, progress: Progress) -> bool:
         """Check the loose objects. Return whether all are done."""
         options = self._plan.options
         check = self._engine.loose.check(options.depth, Sample(options.share))
@@ -274,6 +288,20 @@ class _Validation:
                 if checked.objects and self._is_up():
                     return False
         return True
+
+    def _check_snapshots(self, progress: Progress) -> None:
+        """Check that all that the live snapshots lead to is there, whatever the share."""
+        try:
+            if not self._engine.packed.live().refs:
+                return
+        except (DamagedContainer, UnsupportedContainer):
+            return  # The check of the index has said so.
+        from rsdos.maintenance.check.trees import check_snapshots  # Only where there are any.
+
+        with step(progress, "Checking snapshots", None, "steps"):
+            for checked in check_snapshots(self._engine, self._plan.options.depth):
+                self._add(checked)
+                progress.advance(1)
 
     def _add(self, checked: Checked) -> None:
         self._state.objects += checked.objects

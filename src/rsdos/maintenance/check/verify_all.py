@@ -66,6 +66,7 @@ def bad_files(root: str, found: Verified) -> list[str]:
                 files.update(engine.layout.pack(extent.pack_id) for extent in extents if extent is not None)
         if found.reason:
             files.update(engine.layout.segment(number) for number in engine.layout.segment_numbers())
+            files.update(engine.layout.pack_table(number) for number in engine.layout.table_numbers())
     finally:
         engine.close()
     return sorted(engine.layout.relative(file) for file in files)

@@ -24,7 +24,9 @@ from rsdos.maintenance.migrate.cleanup import clean_up
 from rsdos.maintenance.migrate.to_v1 import ToVersion1
 from rsdos.maintenance.migrate.to_v2 import ToVersion2
 from rsdos.maintenance.repair.quarantine import copy_damaged
+from rsdos.maintenance.transfer import SnapshotPolicy
 from rsdos.model import Codec, CompressMode, Durability
+from rsdos.notebook import ShownAsTable
 from rsdos.progress import SILENCE, Stopwatch
 from rsdos.protocols import Progress
 from rsdos.stores.quarantine import Quarantine
@@ -35,13 +37,15 @@ class MigrateOptions:
     """The options of a migration: to the container version ``to``, in place or to a new directory ``destination``.
 
     ``compression`` is a specification to compress all objects with; with ``compress`` AUTO only those that become
-    clearly smaller. None copies stored bytes unchanged where the other version supports them.
+    clearly smaller. None copies stored bytes unchanged where the other version supports them. ``snapshots`` that are
+    left behind are gone in place.
     """
 
     to: int = VERSION
     destination: str | None = None
     compression: str | None = None
     compress: CompressMode = CompressMode.YES
+    snapshots: SnapshotPolicy = SnapshotPolicy.BRING
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ class MigratePlan:
 
 
 @dataclass(frozen=True, slots=True)
-class MigrateReport:
+class MigrateReport(ShownAsTable):
     """The result of a migration, which took ``seconds``.
 
     This run moved ``objects`` of ``size`` raw bytes, ``copied`` of them byte for byte; an earlier run moved ``known``
@@ -92,14 +96,17 @@ def plan(engine: Engine, options: MigrateOptions) -> MigratePlan:
         The new configuration, and the objects and bytes to move.
 
     Raises:
-        InvalidOption: the version is not known, cannot store the compression or the keys, or a directory of the
-            container is a symbolic link.
+        InvalidOption: the version is not known, cannot store the compression, the keys or the snapshots, or a directory
+            of the container is a symbolic link.
     """
     engine.need_files("migrate")
     config = _target_config(engine.config, options)
     if options.destination is None:
         _refuse_links(engine.layout.root)
     sums = engine.packed.maintenance.stats()
+    if sums.refs and options.to == VERSION_1 and options.snapshots is SnapshotPolicy.BRING:
+        reason = "container version 1 has no snapshots: leave them behind (--without-snapshots), or keep version 2"
+        raise InvalidOption(reason)
     length = sum(pack.length for pack in sums.packs)
     return MigratePlan(options, config, engine.config.version, len(engine.objects), length)
 
@@ -216,7 +223,8 @@ def _to_directory(engine: Engine, plan: MigratePlan, root: str, stats: CopyStats
             raise ContainerExists(root, f"is a copy of this container in version {there.version}, not {wanted}")
     target = Engine(root)
     try:
-        options = transfer.TransferOptions(None, plan.options.compression, plan.options.compress)
+        given = plan.options
+        options = transfer.TransferOptions(None, given.compression, given.compress, snapshots=given.snapshots)
         report = transfer.execute(target, transfer.plan(target, engine, options), progress)
         stats.objects, stats.size, stats.copied, stats.known = (
             report.objects,

@@ -17,14 +17,15 @@ from rsdos.engine.create import write_config
 from rsdos.engine.engine import Engine
 from rsdos.engine.formats import format_of
 from rsdos.errors import Busy, DamagedObject
-from rsdos.index.snapshot import Snapshot
+from rsdos.index.commits import CommitLog
+from rsdos.index.view import IndexView
 from rsdos.layout import V1Layout
 from rsdos.maintenance.copier import CopyStats
 from rsdos.maintenance.copies import WHOLE, quarantine_directory
 from rsdos.maintenance.migrate.rows import row_of
 from rsdos.maintenance.repair.quarantine import copy_damaged
 from rsdos.migration import begin_migration
-from rsdos.model import Codec, CompressMode, Copy, Durability, Record, Trust
+from rsdos.model import Codec, CompressMode, Copy, Durability, PackKind, Record, Trust
 from rsdos.progress import step
 from rsdos.protocols import Progress
 from rsdos.storage import locks, posix
@@ -80,22 +81,25 @@ class ToVersion1:
         self._recode()
         # 3. Decompress loose objects.
         self._expand_loose()
-        # 4. Write the rows of one snapshot, and hash every object.
-        snapshot = self._packed.index.refresh()
-        if not self._write_rows(snapshot):
+        # 4. Write the rows of one view, and hash every object. What snapshots hold stays behind.
+        view = self._packed.index.refresh().for_kind(PackKind.PLAIN)
+        if not self._write_rows(view):
             return False
         # 5. Without a commit in between: link the packs, rename the index to its name, and write the configuration.
         with locks.acquire(self._engine.layout.commit_lock) as lock:
-            if self._packed.index.commits.newest().number != snapshot.manifest.number:
+            if self._packed.index.commits.newest().number != view.manifest.number:
                 return False
-            for pack_id in self._engine.layout.pack_ids():
+            left = self._packed.inspection.kinds()
+            for pack_id in set(self._engine.layout.pack_ids()) - left.keys():
                 self._link(self._engine.layout.pack(pack_id), self._layout.pack(pack_id))
             posix.sync_directory(self._layout.packed)
             os.rename(self._new_database, self._layout.database)
             posix.sync_directory(self._layout.root)
             write_config(self._layout, self._config)
             # Readers of the old index see from now on that it is not the newest, and check the configuration.
-            self._packed.index.commits.pass_over(lock)
+            commits = self._packed.index.commits
+            assert isinstance(commits, CommitLog)
+            commits.pass_over(lock)
         return True
 
     def _link(self, pack: str, name: str) -> None:
@@ -112,8 +116,8 @@ class ToVersion1:
     def _recode(self) -> None:
         encoding = Encoding(CompressMode.AUTO, self._config.codec)
         for pack in self._packed.maintenance.stats().packs:
-            if self._has_other_codecs(pack.id):
-                self._recoded += self._packed.maintenance.rewrite(pack.id, encoding, lambda _: None).objects
+            if pack.kind is PackKind.PLAIN and self._has_other_codecs(pack.id):
+                self._recoded += self._packed.maintenance.rewrite((pack.id,), encoding, lambda _: None).objects
 
     def _has_other_codecs(self, pack_id: int) -> bool:
         for digests in self._packed.inspection.digests_of(pack_id):
@@ -138,7 +142,7 @@ class ToVersion1:
     def _new_database(self) -> str:
         return f"{self._layout.database}.new"
 
-    def _write_rows(self, snapshot: Snapshot) -> bool:
+    def _write_rows(self, view: IndexView) -> bool:
         """Write the rows to a new database. Return False when an object appears that version 1 cannot store."""
         layout = V1Layout(self._layout.root, self._config.loose_prefix_len)
         layout.database = self._new_database
@@ -146,13 +150,16 @@ class ToVersion1:
         database = Database(layout)
         # Without the counts of an earlier attempt.
         self._stats.objects = self._stats.size = 0
-        for pack in snapshot.manifest.packs:
-            for entries in snapshot.in_storage_order(pack):
+        for pack in view.manifest.packs:
+            for entries in view.in_storage_order(pack):
                 if not len(entries):
                     continue
                 answers = self._check(entries.digests())
+                if None in answers:
+                    database.close()
+                    return False
                 good = list(entries.take(answers))
-                if self._drop_bad_copies(snapshot, good) or any(record.codec not in _ALLOWED for record in good):
+                if self._drop_bad_copies(view, good) or any(record.codec not in _ALLOWED for record in good):
                     database.close()
                     return False
                 with database.writing() as transaction:
@@ -161,12 +168,12 @@ class ToVersion1:
         self._stats.copied = max(self._stats.objects - self._recoded, 0)
         return True
 
-    def _drop_bad_copies(self, snapshot: Snapshot, records: Sequence[Record]) -> bool:
+    def _drop_bad_copies(self, view: IndexView, records: Sequence[Record]) -> bool:
         """Delete damaged copies of objects that have a good one. Return whether there were any.
 
         A row names one copy of an object, the first.
         """
-        copies = snapshot.live_copies([record.digest for record in records])
+        copies = view.live_copies([record.digest for record in records])
         if len(copies) == len(records):
             return False
         several = {digest for digest, count in Counter(copies.digests()).items() if count > 1}
@@ -178,20 +185,37 @@ class ToVersion1:
             self._packed.maintenance.drop_damaged(bad)
         return bool(bad)
 
-    def _check(self, digests: Sequence[bytes]) -> list[bool]:
-        """Return which packed copies are good. Count the others, and copy their bytes to quarantine."""
-        answers = self._packed.verify_many(digests)
-        for digest, is_good in zip(digests, answers, strict=True):
-            if not is_good and not self._is_loose(digest):
+    def _check(self, digests: Sequence[bytes]) -> list[bool | None]:
+        """Return which packed copies are good. Count the others, and copy their bytes to quarantine.
+
+        None stands for an object of which a good copy was written just now.
+        """
+        answers: list[bool | None] = [*self._packed.verify_many(digests, PackKind.PLAIN)]
+        for at, digest in enumerate(digests):
+            is_good = answers[at]
+            if not is_good and not self._is_loose(digest) and self._write_again(digest):
+                answers[at] = None
+                self._stats.rescued.append(digest.hex())
+            elif not is_good and not self._is_loose(digest):
                 self._stats.damaged[digest.hex()] = "its packed copy is damaged, and there is no other"
                 reason = self._stats.damaged[digest.hex()]
                 copy_damaged(self._engine, digest.hex(), reason, Quarantine(self._layout))
             elif not is_good:
                 self._stats.rescued.append(digest.hex())
-        good = sum(answers)
+        good = answers.count(True)
         self._stats.objects += good
         self._progress.advance(len(digests))
         return answers
+
+    def _write_again(self, digest: bytes) -> bool:
+        """Write an object to a plain pack, if only a copy that snapshots hold is good. Return whether it is."""
+        parts = self._packed.frames(digest) if self._packed.has_hash(digest) else None
+        if parts is None:
+            return False
+        with self._packed.writer(durability=Durability.FULL) as writer:
+            writer.add_parts(parts, Encoding(CompressMode.AUTO, self._config.codec))
+            writer.commit()
+        return True
 
     def _is_loose(self, digest: bytes) -> bool:
         return self._engine.loose.check_copies((digest,), Trust.VERIFY, Durability.FULL) == [Copy.GOOD]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from rsdos.engine.engine import Engine
 from rsdos.errors import InvalidOption
+from rsdos.maintenance.repair.refs import RefsFinder
+from rsdos.notebook import ShownAsTable
 from rsdos.progress import SILENCE, Stopwatch, step
 from rsdos.protocols import Progress
 from rsdos.stores.findings import Finding
@@ -21,13 +23,14 @@ class RepairIndexPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class RepairIndexReport:
+class RepairIndexReport(ShownAsTable):
     """The result of a repair of the index, which took ``seconds``. ``is_changed`` is False if there was nothing to do.
 
     ``packs`` damaged packs were rewritten. ``moved`` are the paths of replaced files in quarantine, and ``described``
     the path of their report, all relative to the container. ``lost`` are the keys of objects whose bytes are gone:
     they are damaged objects now, which a repair of objects may restore. ``unknown`` counts objects that are gone and
     whose keys are not known. ``left`` are the faults that remain.
+    ``dropped`` are versions of branches, and tags, whose publication was never finished, and whose objects are gone.
     """
 
     is_changed: bool = False
@@ -38,6 +41,7 @@ class RepairIndexReport:
     unknown: int = 0
     left: tuple[Finding, ...] = ()
     seconds: float = 0.0
+    dropped: tuple[str, ...] = ()
 
     @property
     def is_good(self) -> bool:
@@ -57,18 +61,20 @@ def plan(engine: Engine) -> RepairIndexPlan:
     Raises:
         InvalidOption: a migration was interrupted. Finish it first.
     """
-    engine.need_files("repair index")
-    if os.path.lexists(engine.layout.migration):
+    if engine.packed.packs_grow:
+        engine.need_files("repair index")
+    if engine.directory and os.path.lexists(engine.layout.migration):
         raise InvalidOption("a migration was interrupted: run rsdos migrate again first")
     with engine.telling_of_another():
-        return RepairIndexPlan(tuple(engine.packed.maintenance.index_faults()))
+        return RepairIndexPlan(tuple(engine.packed.maintenance.index_faults(RefsFinder(engine))))
 
 
 def execute(engine: Engine, plan: RepairIndexPlan, progress: Progress = SILENCE) -> RepairIndexReport:
     """Rebuild the index. See `rsdos.stores.packs.PackMaintenance.rebuild_index`.
 
-    Every complete batch of every pack counts, committed or not, and deletes are honoured. A replaced file is moved to
-    ``quarantine/`` only after its successor is in place. A run that is killed at any moment can be run again.
+    Every complete batch of every pack counts, committed or not, and deletes are honoured; but not, where the newest
+    manifest is whole, what a delete that died before its commit has left at the end of a pack. A replaced file is moved
+    to ``quarantine/`` only after its successor is in place. A run that is killed at any moment can be run again.
 
     Args:
         engine: the open container.
@@ -88,8 +94,11 @@ def execute(engine: Engine, plan: RepairIndexPlan, progress: Progress = SILENCE)
     quarantine = Quarantine(engine.layout, "index")
     with engine.maintenance("repair"):
         with step(progress, "Repairing the index", None, "objects"):
-            rebuilt = engine.packed.maintenance.rebuild_index(quarantine)
-        left = tuple(engine.packed.maintenance.index_faults()) if rebuilt.is_changed else ()
+            finder = RefsFinder(engine)
+            rebuilt = engine.packed.maintenance.rebuild_index(quarantine, finder)
+            # Each time: a repair that was killed before it got here is over by now, as far as the index goes.
+            dropped = finder.settle()
+        left = tuple(engine.packed.maintenance.index_faults(finder)) if rebuilt.is_changed else ()
         described = None
         if quarantine.is_used:
             what = {
@@ -108,4 +117,5 @@ def execute(engine: Engine, plan: RepairIndexPlan, progress: Progress = SILENCE)
         rebuilt.unknown,
         left,
         watch.seconds,
+        tuple(map(str, dropped)),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -12,13 +12,14 @@ from rsdos.engine.engine import Engine
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError, InvalidOption
 from rsdos.maintenance.check.validate import check_all
 from rsdos.maintenance.repair.quarantine import copy_damaged
-from rsdos.model import BytesLike, CompressMode, Copy, Durability, Trust
+from rsdos.model import BytesLike, CompressMode, Copy, Durability, PackKind, Trust
+from rsdos.notebook import ShownAsTable
 from rsdos.progress import SILENCE, Stopwatch, step
 from rsdos.protocols import Progress
 from rsdos.stores.base import Store
 from rsdos.stores.batch import BatchWriter
 from rsdos.stores.encoding import Encoding
-from rsdos.stores.findings import Depth, Finding
+from rsdos.stores.findings import CopyKinds, Depth, Finding
 from rsdos.stores.quarantine import Quarantine
 from rsdos.streams.plain import hashed
 
@@ -76,7 +77,7 @@ class RepairObjectsPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class RepairObjectsReport:
+class RepairObjectsReport(ShownAsTable):
     """The result of a repair of objects, which took ``seconds``.
 
     ``repaired`` objects are good now. ``beyond_help`` objects have no good copy: they were left as they were or, with
@@ -109,10 +110,12 @@ def plan(engine: Engine, options: RepairObjectsOptions, progress: Progress = SIL
         The damaged objects, and the source of a good copy of each.
 
     Raises:
-        InvalidOption: a source has another hash, or is the container itself.
+        InvalidOption: a source has another hash, or is the container itself; or objects would go to quarantine, and the
+            container has no files.
         OSError: a system call failed.
     """
-    engine.need_files("repair objects")
+    if engine.packed.packs_grow or options.beyond_help is Unrepairable.QUARANTINE:
+        engine.need_files("repair objects")
     for source in options.sources:
         if source.config.hash is not engine.config.hash:
             raise InvalidOption(f"{source.layout.root} has another hash: its keys name other objects")
@@ -225,21 +228,23 @@ class _Repair:
         packed, loose = self._engine.packed, self._engine.loose
         digests = [bytes.fromhex(remedy.key) for remedy in remedies]
         in_files = loose.check_copies(digests, Trust.VERIFY, Durability.FULL)
+        lacking = list(map(_lacking, packed.maintenance.kinds_of(digests), in_files))
+        # 1. Append a good copy, from here or another container, for each kind that has none; commit them together.
+        sources: dict[bytes, str | None] = {}
+        for kind in PackKind:
+            wanted = [digest for digest, kinds in zip(digests, lacking, strict=True) if kind in kinds]
+            if wanted:
+                self._append(wanted, kind, sources)
         good_in_files, good_in_packs, helped, helpless = _RepairGroup(), _RepairGroup(), _RepairGroup(), _RepairGroup()
-        # 1. Append the good copy of another container for each object that has none here; commit them together.
-        # The copies here are known to be damaged, so the writer need not check for duplicates.
-        with packed.writer(_always_damaged, Durability.FULL) as writer:
-            for remedy, digest, copy in zip(remedies, digests, in_files, strict=True):
-                if copy is Copy.GOOD:
-                    good_in_files.add(remedy, digest, HERE)
-                elif _is_readable(packed, digest):
-                    good_in_packs.add(remedy, digest, HERE)
-                elif (source := self._take(writer, digest)) is not None:
-                    helped.add(remedy, digest, source)
-                else:
-                    helpless.add(remedy, digest, None)
-                progress.advance(1)
-            writer.commit()
+        for remedy, digest, copy in zip(remedies, digests, in_files, strict=True):
+            source = sources.get(digest, HERE)
+            if source is None:
+                helpless.add(remedy, digest, None)
+            elif source != HERE:
+                helped.add(remedy, digest, source)
+            else:
+                (good_in_files if copy is Copy.GOOD else good_in_packs).add(remedy, digest, HERE)
+            progress.advance(1)
         # 2. Only now, when each has a good copy that is committed and on stable storage: remove the damaged ones.
         packed.maintenance.drop_damaged([*good_in_packs.digests, *helped.digests])
         packed.maintenance.drop_damaged(good_in_files.digests, even_the_last=True)
@@ -270,16 +275,25 @@ class _Repair:
     def _clear_loose(self, digest: bytes) -> None:
         self._engine.loose.quarantine_damaged(digest, self._quarantine)
 
+    def _append(self, digests: Sequence[bytes], kind: PackKind, sources: dict[bytes, str | None]) -> None:
+        """Append objects to packs of a kind, and commit them; note where each came from, unless that is noted."""
+        # The copies that count are known to be damaged, so the writer need not check for duplicates.
+        with self._engine.packed.writer(_always_damaged, Durability.FULL, kind=kind) as writer:
+            for digest in digests:
+                source = self._take(writer, digest)
+                sources[digest] = sources.get(digest) or source
+            writer.commit()
+
     def _take(self, writer: BatchWriter, digest: bytes) -> str | None:
-        """Append an object from the first container with a good copy. Return the path of that container."""
-        for source in self._plan.options.sources:
+        """Append an object from the first container with a good copy. Return the path of that container, or `HERE`."""
+        for source in (self._engine, *self._plan.options.sources):
             for store in (source.packed, source.loose):
                 # Read to the end first: an error below is then not of the source, and must not be ignored.
                 parts = _parts(store, digest) if _is_readable(store, digest) else None
                 if parts is None:
                     continue
                 writer.add_parts(parts, self._encoding)
-                return source.layout.root
+                return HERE if source is self._engine else source.layout.root
         return None
 
     def describe(self) -> str | None:
@@ -292,6 +306,15 @@ class _Repair:
         }
         path = self._quarantine.report("report.json", what)
         return self._engine.layout.relative(path)
+
+
+def _lacking(kinds: CopyKinds, loose: Copy) -> Collection[PackKind]:
+    """Return the kinds of packs that need a good copy of an object. Plain: to be read by its key."""
+    lacking = {kind for kind in kinds.present if kinds.good.isdisjoint(kind.stand_ins)}
+    if loose is Copy.GOOD:
+        return lacking - {PackKind.PLAIN}
+    is_by_key = loose is Copy.DAMAGED or not kinds.present
+    return lacking | {PackKind.PLAIN} if is_by_key and PackKind.PLAIN not in kinds.good else lacking
 
 
 def _always_damaged(digests: Sequence[bytes], _: Trust, /, raws: object = None) -> Sequence[Copy]:

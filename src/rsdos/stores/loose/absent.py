@@ -33,7 +33,7 @@ class _NoLooseNames(LooseNames):
     def may_have(self, digest: bytes) -> bool:
         return False
 
-    def possible(self, digests: Sequence[bytes]) -> Sequence[int]:
+    def possible(self, keys: Sequence[str]) -> Sequence[int]:
         return ()
 
     def with_prefix(self, prefix: str) -> Iterator[str]:

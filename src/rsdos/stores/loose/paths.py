@@ -96,10 +96,10 @@ class LooseNames:
 
         Asking for a name takes a third of the time of opening a missing file. Raise `NotOurs`.
         """
-        possible = self.possible(digests)
+        keys, path_of = spell_digests(digests), self.raw_path
+        possible = self.possible(keys)
         if not possible:
             return []
-        keys, path_of = spell_digests(digests), self.raw_path
         suffixes = [SUFFIXES[codec] for codec in self._codecs]
         if suffixes == [""]:
             found = [at for at in possible if os.access(path_of(keys[at]), os.F_OK)]
@@ -109,12 +109,12 @@ class LooseNames:
             self._layout.check_loose(directory)
         return found
 
-    def possible(self, digests: Sequence[bytes]) -> Sequence[int]:
-        """Return the positions of the digests that may have a file; all others have none.
+    def possible(self, keys: Sequence[str]) -> Sequence[int]:
+        """Return the positions of the keys that may have a file; all others have none.
 
-        Most bulk lookups are for objects that are not loose: one listing answers that for all digests of a directory.
+        Most bulk lookups are for objects that are not loose: one listing answers that for all keys of a directory.
         """
-        count = len(digests)
+        count = len(keys)
         if count < _LIST_FROM:
             return range(count)
         names: set[str] = set()
@@ -128,7 +128,7 @@ class LooseNames:
                 names.update(prefix + self._stem(name) for name in some)
         except PermissionError:  # The files of a directory may be readable when the directory is not.
             return range(count)
-        return [at for at, key in enumerate(spell_digests(digests)) if key in names] if names else ()
+        return [at for at, key in enumerate(keys) if key in names] if names else ()
 
     def digest_lists(self) -> Iterator[Sequence[bytes]]:
         """Yield the objects that have a file, each once, in a list for each directory; foreign names are left out."""

@@ -139,12 +139,12 @@ class LooseStore(Store):
 
     def contains_many(self, digests: Sequence[bytes]) -> list[bool]:
         answers = [False] * len(digests)
-        for at in self.names.possible(digests):
+        for at in self.names.possible(spell_digests(digests)):
             answers[at] = self.names.has(digests[at])
         return answers
 
     def read_many(self, digests: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
-        for at in self.names.possible(digests):
+        for at in self.names.possible(spell_digests(digests)):
             data = self.read(digests[at])
             if data is not None:
                 yield at, data

@@ -8,13 +8,14 @@ from types import TracebackType
 from typing import Self
 
 from rsdos import names
-from rsdos.errors import Busy, ContainerReplaced, DamagedContainer, log_warning
+from rsdos.errors import Busy, ContainerReplaced, DamagedContainer, UnsupportedContainer, log_warning
 from rsdos.index import compact
 from rsdos.index.dictionaries import MOST_DICTIONARIES, PackDictionary
 from rsdos.index.entries import Entries
-from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry, SegmentName, segment_name
-from rsdos.index.segment import segment_parts
-from rsdos.model import BytesLike, Durability
+from rsdos.index.manifest import Manifest, SegmentEntry, SegmentName, segment_name
+from rsdos.index.pack_entry import PackEntry
+from rsdos.index.segment_layout import segment_parts
+from rsdos.model import BytesLike, Durability, PackKind
 from rsdos.names import LAST_PACK
 from rsdos.pack.writer import PackWriter
 from rsdos.storage.base import require
@@ -29,8 +30,9 @@ class ActivePack:
     of the block's bytes were committed nevertheless. Raises `DamagedContainer` when the newest manifest is damaged.
     """
 
-    def __init__(self, context: PackedContext, refused: Iterable[int] = ()) -> None:
-        """Take any pack that is not among ``refused``."""
+    def __init__(self, context: PackedContext, refused: Iterable[int] = (), kind: PackKind = PackKind.PLAIN) -> None:
+        """Take any pack of this kind that is not among ``refused``."""
+        self._kind = kind
         self._layout = context.layout
         self._storage = context.layout.storage
         require(self._storage, "appends", "locks")
@@ -49,17 +51,19 @@ class ActivePack:
             lock = self._storage.lock(names.pack_lock(pack_id), wait=False)
             try:
                 # 2. Only now look whether it is still one to append to.
-                self._index.refresh()
-                manifest = self._index.writable().manifest
+                manifest = self._look()
                 if not manifest.number:
                     self._index.commits.newest_number()  # Raises, and says which manifest is missing.
+                    with suppress(DamagedContainer):
+                        self._index.commits.newest()  # Raises where it is of a later release.
                     reason = "the newest manifest; nothing is written before a repair"
                     raise DamagedContainer(self._layout.index, reason)
-                pack = manifest.pack(pack_id) or PackEntry(pack_id, 0, 0)
+                pack = manifest.pack(pack_id) or PackEntry(pack_id, 0, 0, kind=self._kind)
                 if pack.length:
-                    fits = bool(lock) and not pack.sealed and self._open(pack)
+                    # It may have been a new id when it was chosen, and have become a pack of another kind since.
+                    fits = bool(lock) and not pack.sealed and pack.kind is self._kind and self._open(pack)
                 else:
-                    fits = pack_id >= manifest.next_pack_id
+                    fits = self._index.is_free(manifest, pack_id)
             except BaseException:
                 if self.opened:
                     self.opened.end()
@@ -82,6 +86,11 @@ class ActivePack:
             if lock:
                 lock.release()
 
+    def _look(self) -> Manifest:
+        """Return the newest manifest."""
+        self._index.refresh()
+        return self._index.writable().manifest
+
     def __enter__(self) -> Self:
         return self
 
@@ -94,18 +103,17 @@ class ActivePack:
             self._abandon()
 
     def _candidate(self, manifest: Manifest, refused: set[int]) -> int:
-        """Return the first pack that has room, or the first id that was never given out; none that was refused.
+        """Return the first pack of the kind that has room, or the first id that was never given out; none refused.
 
         A file of two names is in another container too, a backup or a copy by ``cp -al``, and stays as it is (ADR 10).
         Names are counted before the pack is locked: a file that gets a second name later only grows, in one of the two
         containers.
         """
-        for pack in manifest.packs:
-            if not pack.sealed and pack.id not in refused and not self._has_other_names(pack.id):
+        for pack in manifest.packs.unsealed() if self._index.appends else ():
+            is_open = pack.kind is self._kind and pack.id not in refused
+            if is_open and not self._has_other_names(pack.id):
                 return pack.id
-        pack_id = manifest.next_pack_id
-        while pack_id in refused:
-            pack_id += 1
+        pack_id = self._index.free_pack_id(manifest, refused)
         if pack_id > LAST_PACK:
             raise DamagedContainer(self._layout.packed, "no id is left for another pack")
         return pack_id
@@ -141,7 +149,7 @@ class ActivePack:
         return writer
 
     def _new_writer(self, pack: PackEntry) -> PackWriter:
-        return PackWriter(self._storage, names.pack(pack.id), pack.id, self._container_id, pack.length)
+        return PackWriter(self._storage, names.pack(pack.id), pack.id, self._container_id, pack.length, pack.kind)
 
     def finish_batch(self, entries: Entries, dictionaries: Sequence[PackDictionary] = ()) -> SegmentEntry:
         """Close a batch with its entries, in any order; return the entry of its table for a manifest.
@@ -150,7 +158,7 @@ class ActivePack:
         `dictionaries`.
         """
         writer = self.opened or self.writer
-        count = len(entries)
+        count, tombstones = len(entries), entries.tombstones
         is_compact = count >= compact.COMPACT_FROM or bool(dictionaries)
         if is_compact:
             parts: Sequence[BytesLike] = compact.compact_parts(entries, dictionaries, len(self.dictionaries))
@@ -159,7 +167,7 @@ class ActivePack:
         batch = writer.finish_batch(parts, count)
         self.dictionaries += tuple(dictionaries)
         place = self.pack.id, batch.segment_offset, batch.segment_length
-        segment = SegmentEntry(count, entries.tombstones, 0, *place)
+        segment = SegmentEntry(count, tombstones, 0, *place)
         if is_compact:
             self._keep_entries(segment, entries.sort())
         return segment
@@ -187,7 +195,7 @@ class ActivePack:
 
         Raises `ContainerReplaced` when others have committed to the pack.
         """
-        pack = newest.pack(self.pack.id) or PackEntry(self.pack.id, 0, 0)
+        pack = newest.pack(self.pack.id) or PackEntry(self.pack.id, 0, 0, kind=self._kind)
         if pack.length != self.pack.length:
             reason = "others have committed to it while it was locked, and nothing was stored: open the container anew"
             raise ContainerReplaced(self._layout.pack(self.pack.id), reason)
@@ -196,7 +204,7 @@ class ActivePack:
             length=end,
             synced=max(pack.synced, synced),
             # Without a number for another dictionary, it takes those of a later batch no more.
-            sealed=end >= self._target or len(self.dictionaries) >= MOST_DICTIONARIES,
+            sealed=not self._index.appends or end >= self._target or len(self.dictionaries) >= MOST_DICTIONARIES,
             dictionaries=self.dictionaries,
         )
 
@@ -219,8 +227,9 @@ class ActivePack:
         """Give the pack back after a failure, which may have been the last sync of a commit that was published."""
         # What the newest manifest covers is not cut. When that cannot be read, the next writer cuts the tail.
         try:
-            with suppress(OSError):
-                pack = self._index.newest().pack(self.pack.id)
+            with suppress(OSError, UnsupportedContainer):
+                # What was uploaded whole stays anyway, and a medium that does not answer is not asked for each pack.
+                pack = self._index.newest().pack(self.pack.id) if self._index.appends else None
                 if self.opened:
                     self.opened.cut(pack.length if pack else 0)
         finally:

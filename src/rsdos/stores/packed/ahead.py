@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from time import perf_counter
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from rsdos.index.snapshot import ReadRange
-from rsdos.storage.base import RandomAccess
+from rsdos.index.view import ReadRange
+from rsdos.storage.opened import RandomAccess
+from rsdos.stores.packs import GAP, WINDOW
+
+if TYPE_CHECKING:
+    from rsdos.codecs.workers import Job, Workers
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 IN_FLIGHT = 16
 """Requests that threads have under way at once."""
+
+_QUEUED = 2 * IN_FLIGHT
+"""Requests that are under way, wait for a thread, or are done before their turn: a slow one stops no thread."""
+
+MOST_SPAN = 8 << 20
+"""Bytes of one request to a remote: more make it no faster, and a lost answer costs no more than this."""
 
 _MOST_RUNS = 256
 """Ranges that are asked for together, more than any disk reads at a time, ..."""
@@ -18,10 +34,7 @@ _MOST_RUNS = 256
 _MOST_OBJECTS = 2048
 """... unless they have more objects than this: a few MiB of neighbours come fast enough."""
 
-_MOST_BYTES = 8 << 20
-"""Bytes that threads read together: they are in memory until they are used."""
-
-_PART = 1 << 20
+PART = 1 << 20
 """Bytes of a long range that one thread reads in a call."""
 
 _TIMED_EACH = 8
@@ -32,6 +45,21 @@ WAIT = 0.0005
 
 _BYTES_PER_SECOND = 1 << 30
 """What a read from memory has at least."""
+
+
+class Reach(NamedTuple):
+    """How far one bulk read reaches. All are bytes."""
+
+    gap: int
+    """Between two wanted ranges of one request, at most."""
+    window: int
+    """Of a pack in which the ranges of one request begin."""
+    held: int
+    """Under way, and read but not used yet, where threads read."""
+
+
+LOCAL = Reach(GAP, WINDOW, 8 << 20)
+"""For packs on this machine. A remote has that of its `rsdos.stores.packed.pace.Pace`."""
 
 
 def span_of(run: ReadRange) -> int:
@@ -53,39 +81,75 @@ def in_batches(runs: Iterator[ReadRange]) -> Iterator[list[ReadRange]]:
         yield batch
 
 
-def at_once(runs: Sequence[ReadRange], first: int) -> list[int]:
-    """Return the positions of the ranges from ``first`` on that threads read together, framed objects left out."""
-    chosen: list[int] = []
-    length = 0
-    for at in range(first, len(runs)):
-        if not runs[at].flags:
-            length += span_of(runs[at])
-            if chosen and length > _MOST_BYTES:
-                break
-            chosen.append(at)
-    return chosen
+def under_way(
+    do: Callable[[_T], _R], items: Iterable[_T], length_of: Callable[[_T], int], held: int
+) -> Iterator[tuple[_T, _R | None]]:
+    """Yield each item in order with what ``do`` returns for it, while threads do those behind it.
 
-
-def with_threads(read: Callable[[int], None], those: Sequence[int]) -> None:
-    """Call ``read`` for each, with many calls under way at once. Raise the first error after all have ended."""
+    Of an item that has no bytes by ``length_of`` nothing is done, and None comes with it. Items whose bytes together
+    are at most ``held`` are begun before their turn, or one that is larger. Raise the error of an item at its turn.
+    """
     # Most programs never get here.
     from rsdos.codecs.cores import most_waiting
-    from rsdos.codecs.workers import Threads
+    from rsdos.codecs.workers import Workers
 
-    with Threads(most_waiting(IN_FLIGHT)) as threads:
-        threads.each(read, those)
+    ahead: deque[tuple[_T, Job[_R] | None, int]] = deque()
+    total = 0
+    with Workers(most_waiting(IN_FLIGHT)) as workers:
+        for item in items:
+            length = length_of(item)
+            while ahead and (total + length > held or len(ahead) >= _QUEUED):
+                before, job, done = ahead.popleft()
+                yield before, job.result() if job else None
+                total -= done
+            total += length
+            if length:
+                workers.start(len(ahead) + 1)
+            ahead.append((item, _begun(workers, do, item) if length else None, length))
+        while ahead:
+            before, job, _ = ahead.popleft()
+            yield before, job.result() if job else None
 
 
-def read_parts(file: RandomAccess, offset: int, length: int) -> bytes:
-    """Read one long range with threads, each a part of it. Raise what the reads raise."""
-    starts = range(0, length, _PART)
-    parts = [b""] * len(starts)
+def read_parts(
+    file: RandomAccess, offset: int, length: int, part: int = PART, held: int = 2 * IN_FLIGHT * PART
+) -> Iterator[bytes]:
+    """Yield the bytes of one long range in parts, which threads read ahead. Raise what the reads raise."""
 
-    def read(at: int) -> None:
-        parts[at] = file.read(offset + starts[at], min(_PART, length - starts[at]))
+    def read(start: int) -> bytes:
+        return file.read(offset + start, min(part, length - start))
 
-    with_threads(read, range(len(starts)))
-    return b"".join(parts)
+    starts = range(0, length, part)
+    for _, data in under_way(read, starts, lambda start: min(part, length - start), held):
+        assert data is not None
+        yield data
+
+
+class InSequence:
+    """The bytes of one long range, which are mostly fetched one after another. One thread."""
+
+    def __init__(self, parts: Iterator[bytes], read: Callable[[int, int], bytes]) -> None:
+        """``parts`` are the bytes in order. ``read`` reads what is fetched from anywhere else."""
+        self._parts = parts
+        self._read = read
+        self._part = b""
+        self._used = 0
+        self._at = 0
+        """Where in the range the next bytes of the parts are."""
+
+    def fetch(self, offset: int, length: int) -> bytes:
+        """Return bytes of the range. Raise what the reads raise."""
+        if offset != self._at:
+            return self._read(offset, length)
+        self._at += length
+        pieces = []
+        while length > len(self._part) - self._used:
+            pieces.append(self._part[self._used :])
+            length -= len(pieces[-1])
+            self._part, self._used = next(self._parts), 0
+        pieces.append(self._part[self._used : self._used + length])
+        self._used += length
+        return b"".join(pieces) if len(pieces) > 1 else pieces[0]
 
 
 class ReadAhead:
@@ -95,20 +159,33 @@ class ReadAhead:
     - If the medium says that it is not, the system is told of all ranges of a batch. 4,000 objects of 1 KB from all
       over a pack of 100 MB: 240 ms without, 60 with.
     - If the medium does not know, and a range had to be waited for, threads read those behind it (ADR 20).
+    - Of a remote threads read all ranges, and each request is counted (ADR 37).
     """
 
     clock: Callable[[], float] = staticmethod(perf_counter)
     """Seconds."""
 
     def __init__(
-        self, open_pack: Callable[[int], RandomAccess], read: Callable[[ReadRange], list[bytes] | None]
+        self,
+        open_pack: Callable[[int], RandomAccess],
+        read: Callable[[ReadRange], list[bytes] | None],
+        count: Callable[[int, float], object] | None = None,
+        held: int = LOCAL.held,
     ) -> None:
-        """``open_pack`` opens a pack. ``read`` returns the bytes of a range, and raises no OSError; any thread."""
+        """``open_pack`` opens a pack. ``read`` returns the bytes of a range; any thread. What it raises is raised.
+
+        ``count``, of a remote, gets the bytes and the seconds of each request. ``held``: see `Reach`.
+        """
         self._open_pack = open_pack
         self._read = read
+        self._count = count
+        self._held = held
 
     def read(self, runs: Iterator[ReadRange]) -> Iterator[tuple[ReadRange, list[bytes] | None]]:
         """Yield each range with what ``read`` returns; with None if it is a framed object, which is not read."""
+        if self._count is not None:
+            yield from under_way(partial(self._counted, self._count), runs, _length_of, self._held)
+            return
         read = self._read
         for batch in in_batches(runs):
             is_cached = self._is_cached(batch)
@@ -138,15 +215,9 @@ class ReadAhead:
     def _read_and_time(self, batch: Sequence[ReadRange]) -> Iterator[tuple[ReadRange, list[bytes] | None]]:
         """Read a batch one by one; once a read had to be waited for, those behind it with threads."""
         read = self._read
-        waits = False
-        done: dict[int, list[bytes] | None] = {}
         for at, run in enumerate(batch):
             if run.flags:
                 yield run, None
-            elif waits:
-                if at not in done:
-                    done = self._read_all(batch, at)
-                yield run, done.pop(at)
             elif at % _TIMED_EACH:
                 yield run, read(run)
             else:
@@ -154,12 +225,22 @@ class ReadAhead:
                 stored = read(run)
                 waits = self.clock() - begin > WAIT + span_of(run) / _BYTES_PER_SECOND
                 yield run, stored
+                if waits:
+                    yield from under_way(read, batch[at + 1 :], _length_of, self._held)
+                    return
 
-    def _read_all(self, batch: Sequence[ReadRange], first: int) -> dict[int, list[bytes] | None]:
-        done: dict[int, list[bytes] | None] = {}
+    def _counted(self, count: Callable[[int, float], object], run: ReadRange) -> list[bytes] | None:
+        begin = self.clock()
+        stored = self._read(run)
+        if stored is not None:
+            count(span_of(run), self.clock() - begin)
+        return stored
 
-        def read(at: int) -> None:
-            done[at] = self._read(batch[at])
 
-        with_threads(read, at_once(batch, first))
-        return done
+def _length_of(run: ReadRange) -> int:
+    """Return the bytes to read of a range: a framed object is not read with others."""
+    return 0 if run.flags else max(span_of(run), 1)
+
+
+def _begun(workers: Workers, do: Callable[[_T], _R], item: _T) -> Job[_R]:
+    return workers.submit(partial(do, item))

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 from rsdos import names
 from rsdos.errors import DamagedContainer
-from rsdos.index.compact import open_table
 from rsdos.index.entries import Entries
-from rsdos.index.manifest import Manifest, SegmentEntry
+from rsdos.index.fingerprint import FINGERPRINTS, add_fingerprints, fingerprints
+from rsdos.index.manifest import Manifest
 from rsdos.index.segment import KEY_SPACE
-from rsdos.index.snapshot import Snapshot
+from rsdos.index.view import IndexView
+from rsdos.model import PackKind
 from rsdos.pack.format import Batch
-from rsdos.pack.reader import PackFile
+from rsdos.pack.reader import PackFile, kind_of
 from rsdos.pack.scanning import scan
 from rsdos.stores.findings import Checked, Depth, Finding, PacksCheck, Part, Sample, Steps
 from rsdos.stores.packed.check_objects import ObjectCheck
+from rsdos.stores.packed.check_tables import TableCheck
 from rsdos.stores.packed.context import PackedContext
 
 _INDEX_PART = 1 << 21
@@ -27,6 +32,9 @@ _INDEX_PART = 1 << 21
 _PART_LENGTH = 1 << 24
 _PART_BATCHES = 256
 """Batches that are checked at once: of at least so many bytes together, or so many of them."""
+
+_MOST_MAPPED = 1 << 28
+"""Bytes of an index that may stay mapped from one part to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +67,26 @@ class _Rest(Part):
 
 
 class _Counts(NamedTuple):
-    """The objects of each pack, by the entries of a part of the index; None if these cannot be read."""
+    """The objects of each pack, by the entries of a part of the index, and the fingerprints of these.
+
+    ``objects`` is None if the entries cannot be read.
+    """
 
     objects: Mapping[int, int] | None
+    fingerprints: Mapping[int, int]
 
 
 class _Table(NamedTuple):
-    """The table of a batch that could be read: from where to where it covers the pack, and how many objects live."""
+    """The table of a batch that could be read: from where to where it covers the pack, and how many objects live.
+
+    ``fingerprint`` is that of its entries where none of them was looked up in the index; None where all were.
+    """
 
     pack_id: int
     start: int
     end: int
     objects: int
+    fingerprint: int | None
 
 
 class NativeCheck(PacksCheck):
@@ -82,50 +98,54 @@ class NativeCheck(PacksCheck):
         self._index = context.index
         self._extra: dict[str, tuple[int, str]] = {}
         if isinstance(moment, Manifest):
-            self._snapshot: Snapshot = self._index.open_sound(moment)
+            self._view: IndexView = self._index.open_sound(moment)
         else:
-            self._snapshot = self._index.sound()
+            self._view = self._index.sound()
             self._extra.update(self._extras())
             state = self._index.state
             # Another process cannot open what was made from the packs, in memory.
-            if state.snapshot is self._snapshot and not (state.is_recovered or state.lost):
-                self.moment = self._snapshot.manifest
-        self._manifest = self._snapshot.manifest
-        self._objects = ObjectCheck(context, self._snapshot, depth, sample)
-        self._at = self._objects.finding
+            if state.view is self._view and not (state.is_recovered or state.lost):
+                self.moment = self._view.manifest
+        self._manifest = self._view.manifest
+        self._objects = ObjectCheck(context, self._view, depth, sample)
+        self._contents = TableCheck(self._view, self._objects)
+        self._at, self._damage = self._objects.finding, self._objects.damage
         self._counts: dict[int, int] | None = {}
         """The objects of each pack by the entries of the index; None if not all of these can be read."""
+        self._fingerprints: dict[int, int] = {}
+        """Of the entries that the index has of each pack."""
         self._tables: dict[int, list[_Table]] = {}
         """The tables of each pack that could be read."""
+        self._wholly_live = frozenset(pack.id for pack in self._manifest.packs if not pack.dead_objects)
+        """The packs of which the index should have every entry, and only once."""
         self._opened: PackFile | None = None
 
     @property
     def lengths(self) -> Mapping[int, int]:
         return {pack.id: pack.length for pack in self._manifest.packs}
 
-    def _of(self, error: DamagedContainer) -> Finding:
-        return Finding(self._layout.relative(error.path), error.reason, offset=error.offset)
-
     # The index.
 
     def index(self) -> Steps:
         yield Checked(findings=(*self._manifests(), *self._segments()))
-        parts = sum(segment.count for segment in self._snapshot.segments) // _INDEX_PART + 1
+        parts = sum(segment.count for segment in self._view.segments) // _INDEX_PART + 1
         for number in range(parts):
             yield _IndexPart(KEY_SPACE * number // parts, KEY_SPACE * (number + 1) // parts)
 
     def _count_range(self, part: _IndexPart) -> Iterator[Checked]:
         """Count the objects of each pack, by the entries of a range of keys."""
         counts: dict[int, int] = {}
+        prints: dict[int, int] = {}
         try:
-            for table in self._snapshot.live_tables(part.start, part.end):
+            for table in self._view.live_tables(part.start, part.end):
                 for pack_id, (objects, _, _) in table.counts().items():
                     counts[pack_id] = counts.get(pack_id, 0) + objects
-            yield Checked(told=_Counts(counts))
+                add_fingerprints(prints, fingerprints(table))
+            yield Checked(told=_Counts(counts, prints))
         except DamagedContainer as error:
-            finding = self._of(error)
+            finding = self._damage(error)
             is_of_pack = os.path.dirname(finding.path) == self._layout.relative(self._layout.packed)
-            yield Checked(findings=() if is_of_pack else (finding,), told=_Counts(None))  # A pack's is met there.
+            yield Checked(findings=() if is_of_pack else (finding,), told=_Counts(None, {}))  # A pack's is met there.
 
     def note(self, told: object) -> int:
         if isinstance(told, _Table):
@@ -137,6 +157,7 @@ class NativeCheck(PacksCheck):
             if self._counts is not None:
                 for pack_id, objects in told.objects.items():
                     self._counts[pack_id] = self._counts.get(pack_id, 0) + objects
+            add_fingerprints(self._fingerprints, told.fingerprints)
             return sum(told.objects.values())
         return 0
 
@@ -144,14 +165,14 @@ class NativeCheck(PacksCheck):
         try:
             self._index.commits.newest_number()
         except DamagedContainer as error:
-            yield self._of(error)
+            yield self._damage(error)
         for number in self._layout.manifest_numbers():
             try:
                 self._index.commits.read(number)
             except FileNotFoundError:
                 continue  # Commits drop the oldest during the check.
             except DamagedContainer as error:
-                yield self._of(error)
+                yield self._damage(error)
 
     def _segments(self) -> Iterator[Finding]:
         try:
@@ -160,7 +181,7 @@ class NativeCheck(PacksCheck):
             manifest = self._manifest
         for entry in manifest.segments:
             try:
-                segment = self._snapshot.segment(entry) or self._index.sound_segment(entry)
+                segment = self._view.segment(entry) or self._index.sound_segment(entry)
                 segment.verify()
                 if entry.is_of_batch and segment.is_decoded and self._index.commits.is_newest(manifest.number):
                     reason = "it is damaged or missing; its pack has the same, and the next commit writes it anew"
@@ -174,7 +195,7 @@ class NativeCheck(PacksCheck):
                     )
             except DamagedContainer as error:
                 if entry.number:
-                    yield self._of(error)
+                    yield self._damage(error)
 
     # A pack.
 
@@ -221,6 +242,8 @@ class NativeCheck(PacksCheck):
         if file.size() < length:
             reason = f"the pack is cut short: it has {file.size()} of {length} bytes"
             yield Checked(findings=(self._at(pack_id, reason, file.size()),))
+        if kind_of(file) is not self._view.kinds.get(pack_id, PackKind.PLAIN):
+            yield Checked(findings=(self._at(pack_id, "it is a pack of another kind than the manifest says", 0),))
         result = scan(file, length)
         lost = [self._at(pack_id, f"no footer covers the bytes to {to}", at) for at, to in result.uncovered]
         yield Checked(findings=tuple(lost))
@@ -240,24 +263,44 @@ class NativeCheck(PacksCheck):
         try:
             file = self._open(pack_id)
         except (DamagedContainer, OSError) as error:  # It was there a moment ago.
-            yield Checked(findings=(self._at(pack_id, _reason(error)),), position=part.batches[-1].end)
+            yield Checked(findings=(self._at(pack_id, _reason(error)),), position=part.batches[-1].end - 1)
             return
         for batch in part.batches:
-            findings, own = self._table(file, batch)
+            findings, own = self._contents.read(file, batch)
             yield Checked(findings=tuple(findings))
             if own is None:
                 continue
-            live = self._living(own)
-            told = _Table(pack_id, batch.start, batch.segment_offset, len(live))
-            yield Checked(findings=tuple(self._unlike(pack_id, own, live)), told=told)
-            if batch.end > part.start:
-                yield from self._objects.objects(pack_id, live)
-                yield Checked(position=batch.end)
+            if pack_id in self._wholly_live:
+                # Looked up only if the tables of the pack together are not what the index has of it: see `_rest`.
+                live, fingerprint = own, fingerprints(own).get(pack_id, 0)
+            else:
+                live, fingerprint = self._contents.living(own), None
+            unlike = () if live is own else tuple(self._contents.unlike(pack_id, own, live))
+            told = _Table(pack_id, batch.start, batch.segment_offset, len(live), fingerprint)
+            yield Checked(findings=unlike, told=told)
+            # A byte before its end: a pack is done, and not taken up again, only behind its `_rest`.
+            if batch.end - 1 > part.start:
+                steps = self._objects.objects(pack_id, live)
+                yield from steps if fingerprint is None else map(partial(self._by_index, own), steps)
+                yield Checked(position=batch.end - 1)
+        if pack_id not in self._wholly_live:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Give back the memory of an index that is large: lookups of a few batches have mapped all of it."""
+        if sum(segment.length for segment in self._view.segments) > _MOST_MAPPED:
+            for segment in self._view.segments:
+                segment.let_go(0, segment.count)
 
     def _rest(self, rest: _Rest) -> Iterator[Checked]:
         """Check what no table of the pack has."""
         pack_id = rest.pack_id
         tables = self._tables.pop(pack_id, [])
+        if not self._is_like_index(pack_id, tables):
+            tables = []
+            for table, found in self._looked_up(pack_id, rest.length):
+                tables.append(table)
+                yield Checked(findings=found)
         missing = self._count(pack_id) - sum(table.objects for table in tables)
         if self._counts is not None and missing > 0:
             covered = [(table.start, table.end) for table in tables]
@@ -268,6 +311,36 @@ class NativeCheck(PacksCheck):
             yield Checked(findings=(self._at(pack_id, reason, objects=missing),))
         yield Checked(position=rest.length)
 
+    def _is_like_index(self, pack_id: int, tables: Sequence[_Table]) -> bool:
+        """Return whether the index has the entries of these tables and no others, or each was looked up already."""
+        prints = [table.fingerprint for table in tables if table.fingerprint is not None]
+        if len(prints) < len(tables):
+            return True
+        return self._counts is not None and sum(prints) % FINGERPRINTS == self._fingerprints.get(pack_id, 0)
+
+    def _by_index(self, own: Entries, step: Checked) -> Checked:
+        """Return a step in which objects were checked by their table, with those findings that hold by the index."""
+        if not step.findings:
+            return step
+        bad = own.of_digests([bytes.fromhex(finding.key) for finding in step.findings if finding.key])
+        checked = self._objects.objects(int(bad.records["pack_id"][0]), self._contents.living(bad))
+        return replace(step, findings=tuple(finding for again in checked for finding in again.findings))
+
+    def _looked_up(self, pack_id: int, length: int) -> Iterator[tuple[_Table, tuple[Finding, ...]]]:
+        """Yield each table of a pack, and where the index says other things of its objects, and what is wrong there."""
+        try:
+            file = self._open(pack_id)
+        except (DamagedContainer, OSError):  # It was there a moment ago, and that was told.
+            return
+        for batch in scan(file, length).batches:
+            own = self._contents.read(file, batch)[1]
+            if own is not None:
+                live = self._contents.living(own)
+                unlike = tuple(self._contents.unlike(pack_id, own, live))
+                other = live.of_digests([bytes.fromhex(finding.key) for finding in unlike if finding.key])
+                bad = [finding for step in self._objects.objects(pack_id, other) for finding in step.findings]
+                yield _Table(pack_id, batch.start, batch.segment_offset, len(live), None), (*unlike, *bad)
+
     def _count(self, pack_id: int) -> int:
         """Return how many objects live in a pack: by its entries, or by the manifest where these cannot be read."""
         if self._counts is not None:
@@ -275,48 +348,11 @@ class NativeCheck(PacksCheck):
         pack = self._manifest.pack(pack_id)
         return pack.live.objects if pack else 0
 
-    def _table(self, file: PackFile, batch: Batch) -> tuple[list[Finding], Entries | None]:
-        """Return what is wrong with the table of a batch, and its entries of objects if it can be read at all."""
-        try:
-            entries = open_table(file.file, batch.segment_offset, batch.segment_length).verify()
-        except DamagedContainer as error:
-            return [self._of(error)], None
-        own = entries.take(~entries.is_tombstone())
-        findings = []
-        if len(entries) != batch.entries:
-            findings.append(self._at(file.pack_id, "a footer counts other entries than there are", batch.footer_offset))
-        inside = own.in_extent(file.pack_id, batch.start, batch.segment_offset + 1) & own.ends_before(
-            batch.segment_offset
-        )
-        for record in own.take(~inside):
-            reason = "a table names bytes that are not of its own batch"
-            findings.append(self._at(file.pack_id, reason, record.offset, record.key))
-        good = own.take(inside)
-        for record in good.take(good.overlapping()):
-            findings.append(self._at(file.pack_id, "it overlaps another object", record.offset, record.key))
-        return findings, good
-
-    def _living(self, own: Entries) -> Entries:
-        """Return what the index says of those entries that live: readers go by the index."""
-        try:
-            copies = self._snapshot.copies_like(own)
-        except DamagedContainer:
-            return own
-        return copies.take(copies.of_extents(own))
-
-    def _unlike(self, pack_id: int, own: Entries, live: Entries) -> Iterator[Finding]:
-        """Yield where index and table say different things of an object: a rebuild believes the table."""
-        mine = own if len(own) == len(live) else own.take(own.of_extents(live))
-        if len(mine) == len(live):  # Else an extent is named twice, which is told as an overlap.
-            for record in live.take(live.differing(mine)):
-                reason = "the index says something else of it than the table of its batch"
-                yield self._at(pack_id, reason, record.offset, record.key)
-
     def _strangers(self, pack_id: int, covered: Sequence[tuple[int, int]], is_explained: bool) -> Iterator[Checked]:
         """Check the objects that the index knows, and no table of the pack."""
         pack = self._manifest.pack(pack_id)
         assert pack is not None
-        for table in self._snapshot.copies_in(pack):
+        for table in self._view.copies_in(pack):
             strange = table.take(~table.of_ranges({pack_id: covered}))
             if not is_explained:
                 reason = "the index names bytes that no table of the pack names"
@@ -339,21 +375,22 @@ class NativeCheck(PacksCheck):
             if extra > 0:
                 what = "is not in the manifest" if pack is None else "is behind what was committed"
                 yield path, (extra, f"{extra} bytes: it {what} (a writer is at work, or has died)")
-        named = {segment.number for number in self._layout.manifest_numbers() for segment in self._named(number)}
-        for number in self._layout.segment_numbers():
-            if number not in named:
-                path = self._layout.segment(number)
-                yield path, (self._length(names.segment(number)), "no manifest names it")
+        named = {name for number in self._layout.manifest_numbers() for name in self._named(number)}
+        files = map(names.segment, self._layout.segment_numbers()), map(names.pack_table, self._layout.table_numbers())
+        for name in chain.from_iterable(files):
+            if name not in named:
+                yield self._layout.storage.path(name), (self._length(name), "no manifest names it")
 
     def _length(self, name: str) -> int:
         info = self._layout.storage.stat(name)
         return info.length if info else 0
 
-    def _named(self, number: int) -> Sequence[SegmentEntry]:
-        try:
-            return self._index.commits.read(number).segments
-        except (FileNotFoundError, DamagedContainer):
-            return ()
+    def _named(self, number: int) -> Iterator[str]:
+        """Yield the names of the files of the index that a manifest names."""
+        with suppress(FileNotFoundError, DamagedContainer):
+            manifest = self._index.commits.read(number)
+            yield from (names.segment(segment.number) for segment in manifest.segments)
+            yield from (names.pack_table(table.number) for table in manifest.packs.tables.entries)
 
     def leftovers(self) -> Iterator[Finding]:
         for path, (extra, what) in self._extras():

@@ -6,14 +6,13 @@ from collections.abc import Iterator, Mapping
 
 from rsdos import names
 from rsdos.codecs.checksum import crc32_of_each
-from rsdos.errors import DamagedObject, DecodeError
+from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
 from rsdos.index.entries import Entries
-from rsdos.index.snapshot import ReadRange, Snapshot, coalesce
+from rsdos.index.view import IndexView, ReadRange, coalesce
 from rsdos.model import FIRST_DICTIONARY, Codec, Record
 from rsdos.stores.findings import Checked, Depth, Finding, Sample, Shares
 from rsdos.stores.packed.context import PackedContext
 from rsdos.stores.packed.reader import codec_of_record, read_run
-from rsdos.stores.packs import GAP, WINDOW
 
 _OTHER_CRC = "its stored bytes have another CRC-32 than when they were written"
 _OTHER_HASH = "its bytes have another hash than its key"
@@ -24,11 +23,11 @@ _CODECS = frozenset(Codec) - {Codec.MIXED}
 class ObjectCheck:
     """Reads objects and dictionaries by one state of the index, and says what is wrong with them. One thread."""
 
-    def __init__(self, context: PackedContext, snapshot: Snapshot, depth: Depth, sample: Sample) -> None:
+    def __init__(self, context: PackedContext, view: IndexView, depth: Depth, sample: Sample) -> None:
         self._layout = context.layout
         self._hash = context.config.hash
         self._reader = context.records
-        self._snapshot = snapshot
+        self._view = view
         self._depth = depth
         self._sample = sample
         self._lost: dict[int, frozenset[int]] = {}
@@ -40,11 +39,15 @@ class ObjectCheck:
         """Return what is wrong at a place of a pack."""
         return Finding(self._layout.relative(self._layout.pack(pack_id)), reason, key, offset, objects=objects)
 
+    def damage(self, error: DamagedContainer) -> Finding:
+        """Return what is wrong with a file of the container."""
+        return Finding(self._layout.relative(error.path), error.reason, offset=error.offset)
+
     def dictionaries(self, pack_id: int) -> Iterator[Finding]:
         """Check both copies of each dictionary of a pack."""
         dictionaries = self._reader.dictionaries
         lost = set()
-        for codec, place in enumerate(self._snapshot.dictionaries.get(pack_id, ()), FIRST_DICTIONARY):
+        for codec, place in enumerate(self._view.dictionaries_of(pack_id), FIRST_DICTIONARY):
             bad = [offset for offset in place.offsets if not dictionaries.is_good(pack_id, place, offset)]
             if len(bad) == len(place.offsets) and not dictionaries.is_anywhere(place.digest):
                 lost.add(codec)
@@ -55,7 +58,8 @@ class ObjectCheck:
     def objects(self, pack_id: int, live: Entries) -> Iterator[Checked]:
         """Check objects of a pack, of the sample, a step for each range or frame that is read."""
         live = live.take(live.sampled(self._sample.bound)) if self._sample.share < 1 else live
-        for run in coalesce(live, GAP, WINDOW):
+        reach = self._reader.reach
+        for run in coalesce(live, reach.gap, reach.window):
             told = 0
             if run.flags:
                 bad = {}
@@ -117,7 +121,7 @@ class ObjectCheck:
             list(self.dictionaries(pack_id))  # The findings are told with the pack, in whatever process.
         if codec in self._lost[pack_id]:
             return "the dictionary that it needs is damaged"
-        count = len(self._snapshot.dictionaries.get(pack_id, ()))
+        count = len(self._view.dictionaries_of(pack_id))
         is_known = codec in _CODECS or FIRST_DICTIONARY <= codec < FIRST_DICTIONARY + count
         return "" if is_known else f"codec {codec} is not known"
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from rsdos.codecs.dictionary import Dictionary, cached, remember
 from rsdos.errors import DecodeError, log_warning
 from rsdos.index.dictionaries import PackDictionary
-from rsdos.index.snapshot import Snapshot
+from rsdos.index.view import IndexView
 from rsdos.model import FIRST_DICTIONARY
 from rsdos.stores.packed.open_packs import OpenPacks
 
@@ -35,11 +35,11 @@ class PackDictionaries:
         self._intact: set[tuple[int, bytes]] = set()
         """The (pack, digest) of which a good copy was read."""
 
-    def _snapshot(self) -> Snapshot:
+    def _view(self) -> IndexView:
         index = self._index()
         if index is None:
             raise DecodeError("the store that this reader was made for is gone")
-        return index.snapshot
+        return index.view
 
     def named(self, pack_id: int, codec: int) -> Dictionary:
         """Return the dictionary that a codec names in a pack.
@@ -47,7 +47,7 @@ class PackDictionaries:
         Raise `DecodeError` where the pack has none of this number, or no pack has a good copy of it: the entry is
         damaged, or of a state that is not the newest.
         """
-        places = self._snapshot().dictionaries.get(pack_id, ())
+        places = self._view().dictionaries_of(pack_id)
         number = codec - FIRST_DICTIONARY
         if not 0 <= number < len(places):
             raise DecodeError(f"codec {codec} is not known in pack {pack_id}")
@@ -59,7 +59,7 @@ class PackDictionaries:
         found = self.intact(pack_id, place)
         if found is not None:
             return found
-        for pack in self._snapshot().manifest.packs:
+        for pack in self._view().manifest.packs.with_dictionaries():
             for other in pack.dictionaries if pack.id != pack_id else ():
                 found = self.intact(pack.id, other) if other.digest == place.digest else None
                 if found is not None:
@@ -117,6 +117,6 @@ class PackDictionaries:
 
     def places(self) -> Iterator[tuple[int, PackDictionary]]:
         """Yield the pack and the place of every dictionary, the newest first."""
-        for pack in reversed(self._snapshot().manifest.packs):
+        for pack in self._view().manifest.packs.with_dictionaries():
             for place in reversed(pack.dictionaries):
                 yield pack.id, place

@@ -15,9 +15,9 @@ from rsdos.errors import DecodeError
 from rsdos.index.entries import Entries
 from rsdos.index.manifest import Manifest
 from rsdos.index.merge import Table
-from rsdos.index.snapshot import ReadRange, coalesce
+from rsdos.index.view import ReadRange, coalesce
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, Record, RecordFlag
-from rsdos.storage.base import RandomAccess
+from rsdos.storage.opened import RandomAccess
 from rsdos.stores.packed.active_pack import ActivePack
 from rsdos.stores.packed.context import PackedContext
 from rsdos.stores.packed.recovery import tombstones_of
@@ -47,11 +47,12 @@ class DamagedPackRewrite:
         """
         # 1. From here on nobody appends to it.
         with lock_pack(self._context, pack_id):
-            if self._index.refresh().manifest.pack(pack_id) is None:
+            pack = self._index.refresh().manifest.pack(pack_id)
+            if pack is None:
                 return
             refused = {*damaged, *crowded(self._context, pack_id)}
-            with ActivePack(self._context, refused=refused) as target:
-                rewrite = PackRewrite(self._context, pack_id, target)
+            with ActivePack(self._context, refused=refused, kind=pack.kind) as target:
+                rewrite = PackRewrite(self._context, (pack_id,), target)
                 # 3. Copy.
                 self._copy(pack_id, rewrite)
                 self._copy_tombstones(pack_id, tables, rewrite)
@@ -63,17 +64,17 @@ class DamagedPackRewrite:
             unlink_rewritten(self._context, pack_id)
 
     def _with_dead_counted(self, _: Manifest, manifest: Manifest) -> Manifest:
-        return manifest._replace(packs=self._index.open(manifest).with_dead_counted())
+        return manifest.with_packs(self._index.open(manifest).with_dead_counted())
 
     def _copy(self, pack_id: int, rewrite: PackRewrite) -> None:
-        snapshot = self._index.snapshot
-        pack = snapshot.manifest.pack(pack_id)
+        view = self._index.view
+        pack = view.manifest.pack(pack_id)
         assert pack is not None
         try:
             self._file = self._context.layout.storage.open(names.pack(pack_id))
         except OSError:
             self._file = None
-        for entries in snapshot.copies_in(pack):
+        for entries in view.copies_in(pack):
             for run in coalesce(entries, GAP, WINDOW):
                 rewrite.make_room(len(run.offset))
                 self._copy_run(entries, run, rewrite)
@@ -148,5 +149,5 @@ class DamagedPackRewrite:
     def _copy_tombstones(self, pack_id: int, tables: Sequence[Table], rewrite: PackRewrite) -> None:
         """Copy those in the pack, and those that only the index knows: a rebuild must not miss them."""
         present = [other for other in self._context.layout.pack_ids() if other != pack_id]
-        dead = tombstones_of([*tables, *(s for s in self._index.snapshot.segments if s.tombstones)])
+        dead = tombstones_of([*tables, *(s for s in self._index.view.segments if s.tombstones)])
         rewrite.add_tombstones(dead.take(dead.of_packs(present)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rsdos import names
 from rsdos.index.manifest import Manifest
+from rsdos.index.merge_lock import collect_unfinished
 from rsdos.layout import Layout
 from rsdos.stores.findings import Reclaimed
 from rsdos.stores.packed.context import PackedContext
@@ -13,11 +14,14 @@ from rsdos.stores.packs import unlink_pack
 def collect_garbage(context: PackedContext) -> Reclaimed:
     """Remove packs that the newest manifest does not have, and bytes behind the committed length of those it has.
 
+    And the files of merges that died.
+
     See `rsdos.stores.packs.PackMaintenance.collect_garbage`. A live writer holds the lock of its pack, and a long
     reader that of all that may go.
     """
     layout, index = context.layout, context.index
-    files = length = 0
+    files, length = collect_unfinished(layout.storage), 0
+    has_gone = False
     manifest = index.commits.newest()
     for pack_id in layout.pack_ids():
         if _leftover(layout, manifest, pack_id) is None:
@@ -26,8 +30,9 @@ def collect_garbage(context: PackedContext) -> Reclaimed:
             with lock:
                 # Look once more, now that nobody writes to it.
                 freed = _collect_pack(layout, index.commits.newest(), pack_id)
-            files, length = files + (freed is not None), length + (freed or 0)
-    if files:
+            if freed is not None:
+                files, length, has_gone = files + 1, length + freed, True
+    if has_gone:
         # A tombstone may be forgotten when the pack it points into is gone for good.
         layout.storage.sync_names(names.PACKED)
     return Reclaimed(files, length)

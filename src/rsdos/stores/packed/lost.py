@@ -12,7 +12,8 @@ from itertools import pairwise
 
 from rsdos import names
 from rsdos.errors import DamagedContainer
-from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry, SegmentName, segment_name
+from rsdos.index.manifest import Manifest, SegmentEntry, SegmentName, segment_name
+from rsdos.index.pack_entry import PackEntry
 from rsdos.index.segment import Segment
 from rsdos.layout import Layout
 from rsdos.pack.format import FOOTER_SIZE, batch_end, decode_footer
@@ -32,7 +33,7 @@ def without_cut(layout: Layout, manifest: Manifest) -> Manifest:
     Three calls for each pack of which a part may be unsynced. The pack is opened to ask for its length: another machine
     may have made it longer (NFS), and only opening a file shows that.
     """
-    for pack in unsynced(manifest):
+    for pack in manifest.packs.behind:
         length = _length(layout.storage, pack.id)
         if pack.synced <= length < pack.length:
             lost = [segment.offset for segment in _tail(manifest, pack) if _end(segment) > length]
@@ -48,17 +49,12 @@ def without_unwritten(
     What was not written reads as zeros, of a batch and of all that follow it. Reads all tables that may be unsynced,
     but those of the ``known`` segments, which are whole.
     """
-    for pack in unsynced(manifest):
+    for pack in manifest.packs.behind:
         tail = [segment for segment in _tail(manifest, pack) if segment_name(segment) not in known]
         lost = _first_unwritten(layout.storage, container_id, pack, tail) if tail or not known else None
         if lost is not None:
             manifest = _shortened(manifest, pack, lost)
     return manifest
-
-
-def unsynced(manifest: Manifest) -> list[PackEntry]:
-    """Return the packs of which a part may not be on stable storage."""
-    return [pack for pack in manifest.packs if pack.synced < pack.length]
 
 
 def _length(storage: Storage, pack_id: int) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Container
 
 from rsdos import names
 from rsdos.layout import Layout
 from rsdos.pack.reader import check_header
-from rsdos.storage.base import RandomAccess
+from rsdos.storage.opened import RandomAccess
 from rsdos.stores.packs import MOST_OPEN
 
 
@@ -17,6 +17,8 @@ class OpenPacks:
     def __init__(self, layout: Layout, container_id: bytes) -> None:
         self._layout = layout
         self._container_id = container_id
+        self._has_hash = layout.storage.traits.is_remote
+        """Whether all that is read of a pack is compared with its hash: no header can say more, and it is a request."""
         self.known: dict[int, RandomAccess] = {}
         """Those that were opened; one may be closed by now. Replaced, and never emptied: other threads read it."""
 
@@ -24,7 +26,7 @@ class OpenPacks:
         """Close all packs."""
         self.known = {}
 
-    def keep(self, live: Collection[int]) -> None:
+    def keep(self, live: Container[int]) -> None:
         """Close all packs but these: the space of a pack that is gone is not free as long as it is open."""
         packs = list(self.known.items())  # In one step: another thread may be opening one.
         self.known = {pack_id: pack for pack_id, pack in packs if pack_id in live}
@@ -39,7 +41,8 @@ class OpenPacks:
         # It is closed in a container that is garbage and still works.
         if pack is None or not pack.is_open:
             pack = self._layout.storage.open(names.pack(pack_id))
-            check_header(pack, pack_id, self._container_id)
+            if not self._has_hash:
+                check_header(pack, pack_id, self._container_id)
             if len(self.known) >= MOST_OPEN:
                 self.known = {}
             self.known[pack_id] = pack

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import struct
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from io import BytesIO
@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, cast
 
 from rsdos.codecs.checksum import crc32, crc32_of_each
 from rsdos.codecs.coding import decode, decode_many
-from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
+from rsdos.errors import DamagedContainer, DamagedObject, DecodeError, Refused, Unavailable
 from rsdos.hashing import HashType
-from rsdos.index.snapshot import ReadRange
+from rsdos.index.view import Found, ReadRange
 from rsdos.layout import Layout
 from rsdos.model import (
     FIRST_DICTIONARY,
@@ -31,10 +31,11 @@ from rsdos.model import (
     Record,
     RecordFlag,
     Stored,
+    Verify,
 )
 from rsdos.pack.reader import PackFile
-from rsdos.storage.base import RandomAccess
-from rsdos.stores.packed.ahead import WAIT, ReadAhead, read_parts
+from rsdos.storage.opened import RandomAccess
+from rsdos.stores.packed.ahead import LOCAL, MOST_SPAN, WAIT, InSequence, Reach, ReadAhead, read_parts
 from rsdos.stores.packed.open_packs import OpenPacks
 from rsdos.streams.buffers import AT_ONCE, join_parts, room_for
 from rsdos.streams.frames import frames, read_table
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from rsdos.index.entries import Entries
     from rsdos.index.index import Index
     from rsdos.stores.packed.dictionaries import PackDictionaries
+    from rsdos.stores.packed.pace import Pace
 
 _OTHER_CRC = "its stored bytes have another CRC-32 than when they were written"
 
@@ -64,18 +66,30 @@ class RecordReader:
         self._index = index
         self._packs = OpenPacks(layout, container_id)
         self._dictionaries: PackDictionaries | None = None
-        self.hashes = False
-        """Whether everything that is read is hashed too; see `rsdos.model.Verify`."""
+        self._pace = _new_pace() if layout.storage.traits.is_remote else None
+        self.hashes = self._pace is not None
+        """Whether whole objects that are read are hashed too; see `rsdos.model.Verify`. A remote's always are."""
+        self._hashes_ranges = False
 
     clock: Callable[[], float] = staticmethod(perf_counter)
     """Seconds."""
+
+    def verify(self, verify: Verify) -> None:
+        """Set what reads compare from now on."""
+        self._hashes_ranges = verify is Verify.HASH
+        self.hashes = self._hashes_ranges or self._pace is not None
+
+    @property
+    def reach(self) -> Reach:
+        """How far a bulk read reaches now."""
+        return LOCAL if self._pace is None else self._pace.reach
 
     def close(self) -> None:
         """Close all packs."""
         self._packs.close()
         self._dictionaries = None
 
-    def keep(self, live: Collection[int]) -> None:
+    def keep(self, live: Container[int]) -> None:
         """Close all packs but these; see `OpenPacks`."""
         self._packs.keep(live)
 
@@ -122,16 +136,14 @@ class RecordReader:
     def _large_raw(self, record: Record) -> bytes:
         """`read_object` of raw frames, which follow one another."""
         pack = self._packs.get(record.pack_id)
-
-        def fetch(offset: int, length: int) -> bytes:
-            return pack.read(record.offset + offset, length)
+        fetch = self._fetch(pack, record)
 
         def fetch_parts(offset: int, length: int) -> bytes:
-            return read_parts(pack, record.offset + offset, length)
+            return b"".join(read_parts(pack, record.offset + offset, length))
 
         begin = self.clock()
         table = read_table(fetch, _stored(record))
-        waits = self.clock() - begin > WAIT and pack.is_cached(record.offset) is None
+        waits = self._pace is None and self.clock() - begin > WAIT and pack.is_cached(record.offset) is None
         raw = table.read_raw(fetch_parts if waits else fetch, 0)
         if crc32(fetch(len(raw), record.length - len(raw)), crc32(raw)) ^ _key_word(record.digest) != record.crc:
             raise DecodeError(_OTHER_CRC)
@@ -145,12 +157,12 @@ class RecordReader:
         return hashed(parts, record.digest, self._hash) if self.hashes else parts
 
     def _checked_frames(self, record: Record) -> Iterator[BytesLike]:
-        pack = self._packs.get(record.pack_id)
+        read = self._fetch(self._packs.get(record.pack_id), record)
         crc = done = 0
 
         def fetch(offset: int, length: int) -> bytes:
             nonlocal crc, done
-            data = pack.read(record.offset + offset, length)
+            data = read(offset, length)
             if offset == done:
                 crc, done = crc32(data, crc), done + length
             return data
@@ -161,8 +173,8 @@ class RecordReader:
             raise DecodeError(_OTHER_CRC)
 
     def stream(self, record: Record) -> io.BufferedReader:
-        """Return a seekable stream of a framed object; where everything is hashed, it is read once before."""
-        if self.hashes:
+        """Return a seekable stream of a framed object; where ranges are hashed too, it is read once before."""
+        if self._hashes_ranges:
             for _ in self.frames(record):
                 pass
         pack = self._packs.get(record.pack_id)
@@ -176,13 +188,18 @@ class RecordReader:
         return io.BufferedReader(FramedReader(fetch, fill, _stored(record), partial(DamagedObject, record.key)))
 
     def stored_run(self, run: ReadRange) -> list[bytes] | None:
-        """Return the stored bytes of a run, or None when one of them is not what was written."""
+        """Return the stored bytes of a run, or None when one of them is not what was written.
+
+        Raise `Unavailable` and `Refused` of a remote: to ask for each object by itself would be refused as well.
+        """
         try:
             pack = self._packs.get(run.pack_id)
             if len(run.crc) == 1:  # 6 us instead of 7: most runs of scattered objects have one.
                 data = pack.read(run.offset[0], run.length[0])
                 return [data] if crc32(data) == run.crc[0] else None
             stored, _ = read_run(pack, run)
+        except (Unavailable, Refused):
+            raise
         except OSError:
             return None
         return stored if crc32_of_each(stored) == run.crc else None
@@ -226,21 +243,42 @@ class RecordReader:
 
     def stored_runs(self, runs: Iterator[ReadRange]) -> Iterator[tuple[ReadRange, list[bytes] | None]]:
         """Yield each run with its `stored_run`; with None if it is a framed object. See `ReadAhead`."""
-        return ReadAhead(self._packs.get, self.stored_run).read(runs)
+        if self._pace is None:
+            return ReadAhead(self._packs.get, self.stored_run).read(runs)
+        return ReadAhead(self._packs.get, self.stored_run, self._pace.add, self._pace.reach.held).read(runs)
+
+    def found_runs(self, found: Found) -> Iterator[tuple[ReadRange, list[bytes] | None]]:
+        """Do `stored_runs` for what a bulk lookup found."""
+        reach = self.reach
+        return self.stored_runs(found.runs(reach.gap, reach.window))
 
     def stored_form(self, record: Record) -> tuple[Stored, Iterator[bytes]]:
         """Return the stored form and the stored bytes of a copy. At their end their CRC-32 is verified."""
         return _stored(record), self._stored_parts(record)
 
     def _stored_parts(self, record: Record) -> Iterator[bytes]:
-        pack = self._packs.get(record.pack_id)
+        fetch = self._fetch(self._packs.get(record.pack_id), record)
         crc = 0
         for at in range(0, record.length, FRAME_SIZE):
-            part = pack.read(record.offset + at, min(FRAME_SIZE, record.length - at))
+            part = fetch(at, min(FRAME_SIZE, record.length - at))
             crc = crc32(part, crc)
             yield part
         if crc ^ _key_word(record.digest) != record.crc:
             raise DecodeError(_OTHER_CRC)
+
+    def _fetch(self, pack: RandomAccess, record: Record) -> Callable[[int, int], bytes]:
+        """Return what reads bytes of a record. Those of a remote come in spans, which threads read ahead."""
+
+        def fetch(offset: int, length: int) -> bytes:
+            return pack.read(record.offset + offset, length)
+
+        if self._pace is None:
+            return fetch
+        if record.length <= MOST_SPAN:
+            whole = fetch(0, record.length)
+            return lambda offset, length: whole[offset : offset + length]
+        parts = read_parts(pack, record.offset, record.length, MOST_SPAN, self.reach.held)
+        return InSequence(parts, fetch).fetch
 
     def is_intact(self, record: Record) -> bool:
         """Return whether the stored bytes of a copy are those that were written, and what they need is there."""
@@ -268,6 +306,12 @@ class RecordReader:
         return hasher.digest() == record.digest
 
 
+def _new_pace() -> Pace:
+    from rsdos.stores.packed.pace import Pace  # Packs on this machine have none.
+
+    return Pace()
+
+
 _read_word = struct.Struct(">I").unpack_from
 
 
@@ -283,6 +327,14 @@ def codec_of_record(record: Record) -> Codec:
         return Codec(record.codec)
     except ValueError:
         raise DecodeError(f"codec {record.codec} is not known") from None
+
+
+_PLAIN_CODECS = {int(codec): codec for codec in Codec}
+
+
+def codec_or_none(number: int) -> Codec | None:
+    """Return the codec of a number that names no dictionary; None for one that is not known."""
+    return _PLAIN_CODECS.get(number)
 
 
 def meta_of(record: Record) -> ObjectMeta:

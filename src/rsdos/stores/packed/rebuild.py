@@ -14,11 +14,14 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, suppress
 
 from rsdos import names
-from rsdos.errors import DamagedContainer
-from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry
+from rsdos.errors import DamagedContainer, UnsupportedContainer
+from rsdos.index.manifest import Manifest, NamedFiles, SegmentEntry, files_of
 from rsdos.index.merge import Table, write_merged
+from rsdos.index.pack_entry import PackEntry
+from rsdos.index.packs import Packs
 from rsdos.index.segment import Segment
-from rsdos.index.snapshot import Snapshot
+from rsdos.index.table_files import folded
+from rsdos.index.view import IndexView
 from rsdos.names import LAST_PACK
 from rsdos.pack.reader import true_id
 from rsdos.storage import posix
@@ -27,6 +30,7 @@ from rsdos.stores.findings import Finding, Rebuilt
 from rsdos.stores.packed.context import PackedContext
 from rsdos.stores.packed.evacuate import DamagedPackRewrite
 from rsdos.stores.packed.recovery import PackScan, ScannedPacks, scan_packs
+from rsdos.stores.packs import FindRefs, keep_refs
 from rsdos.stores.quarantine import Quarantine
 
 _TOGETHER = 1 << 21
@@ -36,8 +40,9 @@ _TOGETHER = 1 << 21
 class Rebuild:
     """One rebuild. The caller holds the maintenance lock to `run` it."""
 
-    def __init__(self, context: PackedContext) -> None:
+    def __init__(self, context: PackedContext, find_refs: FindRefs = keep_refs) -> None:
         self._context = context
+        self._find_refs = find_refs
         self._layout = context.layout
         self._config = context.config
         self._index = context.index
@@ -45,6 +50,7 @@ class Rebuild:
         self._base: Manifest | None = None
         self._gone: list[str] = []
         self._fresh: list[SegmentEntry] = []
+        self._tables: Collection[int] = ()
 
     # What there is to do.
 
@@ -53,8 +59,12 @@ class Rebuild:
         if missing := self._missing_directories():
             return [Finding(self._layout.relative(directory), "the directory is missing") for directory in missing]
         found = [Finding(self._layout.relative(path), reason) for path, reason, _ in self._misnamed()]
-        result = scan_packs(self._layout, self._config.container_id, self._index, self._layout.pack_ids())
+        result = scan_packs(self._layout, self._config.container_id, self._index, self._pack_ids())
         return [*found, *self._index_faults(), *self._pack_faults(result)]
+
+    def _pack_ids(self) -> list[int]:
+        """Return the ids of the packs that count if the newest manifest does not."""
+        return self._layout.pack_ids()
 
     def _missing_directories(self) -> list[str]:
         return [path for path in (self._layout.index, self._layout.packed) if not os.path.isdir(path)]
@@ -104,12 +114,18 @@ class Rebuild:
         path = self._layout.relative(self._layout.manifest(base.number))
         for pack_id in sorted({*base.pack_ids} - {*result.packs}):
             yield Finding(path, f"pack {pack_id} was written anew, and should not be there any more")
+        for pack in base.packs:
+            found = result.packs.get(pack.id)
+            if found and found.kind is not pack.kind:
+                yield Finding(path, f"pack {pack.id} is of another kind than it says")
         if not result.gone:
             with suppress(DamagedContainer, FileNotFoundError):
-                counted = self._index.open(base).counted()
-                for is_now, was in zip(counted, base.packs, strict=True):
+                view = self._index.open(base)
+                for is_now, was in zip(view.counted(), base.packs, strict=True):
                     if is_now.live.objects != was.live.objects:
                         yield Finding(path, f"it counts other objects in pack {was.id} than there are")
+                if self._find_refs(base, view) != base.refs:
+                    yield Finding(path, "it names a refs document that is not the newest, or cannot be read")
 
     # Doing it.
 
@@ -143,22 +159,29 @@ class Rebuild:
             rescue.run(pack.id, pack.tables, {other.id for other in self._damaged})
             lost += rescue.lost
         # 6. Only now: until here a run that is killed and begins again needs them.
+        self._put_aside(quarantine)
+        return Rebuilt(True, len(self._damaged), tuple(quarantine.moved), tuple(lost), unknown)
+
+    def _put_aside(self, quarantine: Quarantine) -> None:
+        """Put damaged files of the index into quarantine."""
         bad = [path for path, _ in self._bad_manifests()]
         for path in bad + self._gone:
             if os.path.lexists(path):
                 quarantine.move(path)
         if bad or self._gone:
             posix.sync_directory(self._layout.index)
-        return Rebuilt(True, len(self._damaged), tuple(quarantine.moved), tuple(lost), unknown)
 
     def _undo(self) -> None:
-        """Remove the segments that were written, unless the manifest is there and only its last sync failed."""
-        with suppress(OSError):
+        """Remove the files that were written, unless the manifest is there and only its last sync failed."""
+        with suppress(OSError, UnsupportedContainer):
             manifest = self._index.commits.readable()
-            named = {segment.number for segment in manifest.segments} if manifest else set()
+            named = files_of(manifest) if manifest else NamedFiles((), ())
             for segment in self._fresh:
-                if segment.number not in named:
+                if segment.number not in named.segments:
                     self._layout.storage.remove(names.segment(segment.number))
+            for number in self._tables:
+                if number not in named.tables:
+                    self._layout.storage.remove(names.pack_table(number))
 
     def _give_names(self, quarantine: Quarantine) -> None:
         # 1. Out of each other's way first, so that two that were exchanged find their places free.
@@ -183,7 +206,7 @@ class Rebuild:
         # 2. Look.
         newest, missing = self._index.commits.latest()
         # A pack that is not there yet belongs to a writer that is alive.
-        ids = self._layout.pack_ids()
+        ids = self._pack_ids()
         result = scan_packs(
             self._layout, self._config.container_id, self._index, ids, self._lock_out_writers(held, ids)
         )
@@ -198,7 +221,8 @@ class Rebuild:
             if pack.is_there:
                 self._layout.storage.sync(names.pack(pack.id))
         self._layout.storage.sync_names(names.PACKED)
-        number = max([0, *self._layout.segment_numbers(), result.base.next_segment - 1 if result.base else 0]) + 1
+        number = self._free_number(result)
+        self._fresh = []
         for tables in _groups(result.tables):
             self._fresh += write_merged(self._layout.storage, number + len(self._fresh), tables, list(result.packs))
         segments = self._fresh
@@ -206,7 +230,15 @@ class Rebuild:
             self._layout.storage.sync(names.segment(segment.number))
         # Their names too, before that of the manifest: only they have the entries of a damaged pack.
         self._layout.storage.sync_names(names.INDEX)
-        return self._manifest(result, [segment._replace(synced=True) for segment in segments], number)
+        manifest = self._manifest(result, [segment._replace(synced=True) for segment in segments], number)
+        if self._index.appends:
+            manifest = folded(self._layout, manifest)
+        self._tables = files_of(manifest).tables
+        return manifest
+
+    def _free_number(self, result: ScannedPacks) -> int:
+        """Return the first number of new segment files."""
+        return max([0, *self._layout.segment_numbers(), result.base.next_segment - 1 if result.base else 0]) + 1
 
     def _lock_out_writers(self, held: ExitStack, ids: Collection[int]) -> set[int]:
         """Lock the packs that somebody could append to; return those that somebody does append to."""
@@ -226,7 +258,7 @@ class Rebuild:
 
     def _manifest(self, result: ScannedPacks, segments: list[SegmentEntry], number: int) -> Manifest:
         base = result.base or Manifest(0, self._config.container_id)
-        packs = tuple(self._entry(pack, base.pack(pack.id)) for pack in result.packs.values())
+        packs = Packs.of(self._entry(pack, base.pack(pack.id)) for pack in result.packs.values())
         ids = [pack_id for pack_id in self._layout.locked_ids() if pack_id <= LAST_PACK]
         ids += [*self._layout.pack_ids(), *result.packs, *(pack.most_named for pack in result.packs.values())]
         manifest = Manifest(
@@ -237,9 +269,13 @@ class Rebuild:
             packs,
             tuple(segments),
             base.notes,
+            base.refs,
         )
-        opened = [self._open(segment) for segment in segments]
-        return manifest._replace(packs=Snapshot(manifest, opened).with_dead_counted())
+        view = IndexView(manifest, [self._open(segment) for segment in segments])
+        manifest = manifest.with_packs(view.with_dead_counted())._replace(refs=self._find_refs(manifest, view))
+        # Never one that was before: each epoch is that of a commit, and no higher than its number.
+        newest = max(self._index.commits.latest())
+        return manifest._replace(epoch=newest + 1 if base.epoch or manifest.refs or manifest.packs.kinds else 0)
 
     def _open(self, entry: SegmentEntry) -> Segment:
         return self._index.open_segment(entry)
@@ -247,7 +283,8 @@ class Rebuild:
     def _entry(self, pack: PackScan, was: PackEntry | None) -> PackEntry:
         is_full = pack.length >= self._config.pack_size_target
         sealed = bool(pack.faults) or is_full or (was is not None and was.sealed)
-        return PackEntry(pack.id, pack.length, pack.length, sealed, *pack.total, dictionaries=pack.dictionaries)
+        entry = PackEntry(pack.id, pack.length, pack.length, sealed, *pack.total)
+        return entry._replace(dictionaries=pack.dictionaries, kind=pack.kind)
 
 
 def _groups(tables: Sequence[Table]) -> Iterator[list[Table]]:

@@ -6,19 +6,22 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import NamedTuple
 
 from rsdos.errors import DamagedContainer
 from rsdos.index.compact import CompactTable, open_table
 from rsdos.index.dictionaries import UNKNOWN, PackDictionary, numbered
 from rsdos.index.entries import Entries
 from rsdos.index.index import Index
-from rsdos.index.manifest import WHOLE_PACK, Manifest, PackEntry, SegmentEntry
+from rsdos.index.manifest import WHOLE_PACK, Manifest, SegmentEntry
 from rsdos.index.merge import Table
+from rsdos.index.pack_entry import PackEntry
+from rsdos.index.packs import Packs
 from rsdos.index.segment import Segment
-from rsdos.index.snapshot import Snapshot
+from rsdos.index.view import IndexView
 from rsdos.layout import Layout
-from rsdos.model import DIGEST_BYTES, Counts
-from rsdos.pack.reader import PackFile, check_header, open_pack
+from rsdos.model import DIGEST_BYTES, Counts, PackKind
+from rsdos.pack.reader import PackFile, check_header, kind_of, open_pack
 from rsdos.pack.scanning import scan
 
 MOST_PACK_ID = (1 << 32) - 2
@@ -30,6 +33,8 @@ class PackScan:
     """One pack. Whole batches cover ``length`` bytes of it; ``faults`` say why it cannot stay as it is."""
 
     id: int
+    kind: PackKind = PackKind.PLAIN
+    """That of its header; where this is damaged, that of the manifest."""
     length: int = 0
     is_there: bool = False
     faults: list[str] = field(default_factory=list)
@@ -38,6 +43,7 @@ class PackScan:
     """The ranges of the payloads of ``tables``, ascending."""
     replaces: set[int] = field(default_factory=set)
     """The packs that it replaces, by its tombstones."""
+    tombstones: int = 0
     most_named: int = 0
     """The highest id of a pack that a tombstone in it names."""
     total: Counts = field(default_factory=Counts)
@@ -49,6 +55,13 @@ class PackScan:
     def dictionaries(self) -> tuple[PackDictionary, ...]:
         """Those of the pack, in the order of their numbers."""
         return numbered(self.brought, self.length)
+
+    def is_uncommitted(self, gone: Collection[int]) -> bool:
+        """Return whether a pack that no manifest has may be that of a delete or a repack that was never committed.
+
+        Not if it replaces a pack that is ``gone``: that was removed after the commit.
+        """
+        return self.tombstones > 0 and self.replaces.isdisjoint(gone)
 
 
 @dataclass(slots=True)
@@ -73,9 +86,15 @@ def scan_packs(
     """Look at the packs ``ids``, those of the newest manifest, and at the index. Nothing is written.
 
     Every batch that is whole counts, also one behind what the manifest calls committed: an older manifest may have
-    come back. But not in ``busy`` packs, whose writers are alive and will commit for themselves.
+    come back. But not in ``busy`` packs, whose writers are alive and will commit for themselves. Nor, where the newest
+    manifest is whole, what a delete or a repack that died before its commit has left at the end of a pack (see
+    `_is_unfinished`): an insert since then may have found what its tombstones would kill, and acknowledged it. In
+    version 3 such a batch is a pack of its own, which no readable manifest has: it is left out.
     """
     base = index.readable()
+    newest, missing = index.commits.latest()
+    is_newest = base is not None and not missing and base.number == newest
+    gone = {*base.pack_ids} - {*ids} if base and is_newest else None
     result = ScannedPacks(base, {})
     known = base.pack_ids if base else ()
     for pack_id in sorted({*ids, *known}):
@@ -83,7 +102,9 @@ def scan_packs(
         if entry is None and pack_id in busy:
             continue
         limit = entry.length if entry and pack_id in busy else None
-        found = _pack(layout, bytes.fromhex(container_id), pack_id, entry, limit)
+        found = _pack(layout, bytes.fromhex(container_id), pack_id, entry, _Trust(limit, gone))
+        if base and entry is None and not index.appends and found.is_uncommitted({*base.pack_ids} - {*ids}):
+            continue
         if found.tables or found.faults or entry:
             result.packs[pack_id] = found
     for pack in list(result.packs.values()):
@@ -94,8 +115,20 @@ def scan_packs(
     return result
 
 
-def _pack(layout: Layout, container_id: bytes, pack_id: int, entry: PackEntry | None, limit: int | None) -> PackScan:
+class _Trust(NamedTuple):
+    """Which batches of a pack count: up to ``limit`` bytes; None: all.
+
+    ``gone`` are the packs that the newest manifest has and that are not there. None: it is not whole, and no tombstones
+    are doubted.
+    """
+
+    limit: int | None
+    gone: Collection[int] | None
+
+
+def _pack(layout: Layout, container_id: bytes, pack_id: int, entry: PackEntry | None, trust: _Trust) -> PackScan:
     found = PackScan(pack_id, brought=[(0, entry.dictionaries)] if entry else [])
+    found.kind = entry.kind if entry else PackKind.PLAIN
     committed = entry.length if entry else 0
     try:
         file = open_pack(layout.storage, pack_id, container_id, any_header=True)
@@ -106,10 +139,11 @@ def _pack(layout: Layout, container_id: bytes, pack_id: int, entry: PackEntry | 
         return found
     found.is_there = True
     with suppress(DamagedContainer):
-        _read(found, file, limit)
+        _read(found, file, committed, trust)
     header = None
     try:
         check_header(file.file, pack_id, container_id)
+        found.kind = kind_of(file)
     except DamagedContainer as error:
         header = error.reason.removeprefix("damaged: ")
     if header and (found.length or committed):
@@ -134,19 +168,22 @@ def _bad_dictionaries(file: PackFile, dictionaries: Sequence[PackDictionary]) ->
                 yield f"a copy of dictionary {place.key} is damaged at byte {offset}"
 
 
-def _read(found: PackScan, file: PackFile, limit: int | None) -> None:
-    result = scan(file, limit)
-    found.length = result.batches[-1].end if result.batches else 0
-    # The bytes behind the last batch are a dead writer's.
-    found.faults += [f"no footer covers bytes {at} to {end}" for at, end in result.uncovered if at < found.length]
+def _read(found: PackScan, file: PackFile, committed: int, trust: _Trust) -> None:
+    """Add the batches of a pack that count."""
+    result = scan(file, trust.limit)
     for batch in result.batches:
         try:
             table = open_table(file.file, batch.segment_offset, batch.segment_length)
             entries = table.verify()
         except DamagedContainer as error:
+            found.length = batch.end
             found.faults.append(error.reason)
             continue
         tombstone = entries.is_tombstone()
+        is_last = batch is result.batches[-1] and batch.start >= committed
+        if is_last and _is_unfinished(file.pack_id, entries.take(tombstone), trust.gone):
+            break
+        found.length = batch.end
         inside = entries.in_extent(file.pack_id, batch.start, batch.segment_offset + 1)
         inside &= entries.ends_before(batch.segment_offset)
         good = tombstone | inside
@@ -156,9 +193,22 @@ def _read(found: PackScan, file: PackFile, limit: int | None) -> None:
         found.brought.append((table.first_dictionary, table.dictionaries))
         if table.tombstones:
             dead = entries.take(tombstone)
+            found.tombstones += len(dead)
             named = (pack_id for pack_id in dead.counts() if pack_id <= MOST_PACK_ID)
             found.most_named = max(found.most_named, *named, 0)
             found.replaces |= _replaced_by(file.pack_id, dead)
+    # The bytes behind the last batch are a dead writer's.
+    found.faults += [f"no footer covers bytes {at} to {end}" for at, end in result.uncovered if at < found.length]
+
+
+def _is_unfinished(pack_id: int, tombstones: Entries, gone: Collection[int] | None) -> bool:
+    """Return whether a delete or a repack died before it had committed these tombstones, the last batch of a pack.
+
+    The next writer cuts such a batch off. So one with others behind it was committed, and an older index has come back,
+    with the number of its commit; or it is of a repack, and kills what is dead. One that replaces a pack that is gone
+    was committed, too: the pack is removed after that.
+    """
+    return gone is not None and len(tombstones) > 0 and _replaced_by(pack_id, tombstones).isdisjoint(gone)
 
 
 def _add_index(layout: Layout, index: Index, result: ScannedPacks) -> None:
@@ -196,14 +246,14 @@ def tombstones_of(tables: Sequence[Table]) -> Entries:
     return Entries.joined(entries.take(entries.is_tombstone()) for entries in some)
 
 
-def snapshot_from_packs(layout: Layout, container_id: str, manifest: Manifest | None) -> Snapshot:
-    """Return a snapshot of the segments inside the packs. Nothing is written.
+def view_from_packs(layout: Layout, container_id: str, manifest: Manifest | None) -> IndexView:
+    """Return a view of the segments inside the packs. Nothing is written.
 
     Of the live packs of ``manifest``, each up to its committed length, when there is one. Without it, of every pack
     that is there: a batch whose footer is whole was written whole, so nothing that was acknowledged is missed. The
-    manifest of the returned snapshot then counts what was found.
+    manifest of the returned view then counts what was found.
     """
-    packs = manifest.packs if manifest else tuple(PackEntry(pack_id, 0, 0) for pack_id in layout.pack_ids())
+    packs = manifest.packs if manifest else Packs.of(PackEntry(pack_id, 0, 0) for pack_id in layout.pack_ids())
     found = _Found()
     entries = [found.take(layout, container_id, pack) for pack in packs]
     replaced = set() if manifest else _replaced(found)
@@ -212,10 +262,10 @@ def snapshot_from_packs(layout: Layout, container_id: str, manifest: Manifest | 
         found = _Found()
         entries = [found.take(layout, container_id, pack) for pack in packs if pack.id not in replaced]
     if manifest:
-        return Snapshot(manifest._replace(segments=tuple(found.entries)), found.segments, found.damage)
-    whole = Manifest(0, container_id, packs=tuple(entries), segments=tuple(found.entries))
-    snapshot = Snapshot(whole, found.segments, found.damage)
-    return Snapshot(whole._replace(packs=snapshot.counted()), found.segments, found.damage)
+        return IndexView(manifest._replace(segments=tuple(found.entries)), found.segments, found.damage)
+    whole = Manifest(0, container_id, packs=Packs.of(entries), segments=tuple(found.entries))
+    view = IndexView(whole, found.segments, found.damage)
+    return IndexView(whole.with_packs(view.counted()), found.segments, found.damage)
 
 
 def _replaced(found: _Found) -> set[int]:
@@ -261,7 +311,7 @@ class _Found:
         for start, _ in result.uncovered:
             # Behind the last batch of a pack that no manifest names are the bytes of a dead writer.
             if pack.length or start < length:
-                self.damage = self.damage or DamagedContainer(path, "no footer covers what stands here", start)
+                self.damage = self.damage or DamagedContainer(path, "no footer covers the bytes here", start)
         brought: list[tuple[int, Sequence[PackDictionary]]] = [(0, pack.dictionaries)]
         for batch in result.batches:
             try:
@@ -281,4 +331,4 @@ class _Found:
                     length=batch.segment_length,
                 )
             )
-        return pack._replace(length=length, dictionaries=numbered(brought, length))
+        return pack._replace(length=length, dictionaries=numbered(brought, length), kind=kind_of(file))

@@ -1,8 +1,9 @@
-"""Writing a pack of version 2 anew: the objects that live in it go to another. See `rsdos.stores.packed.rewrite`."""
+"""Writing packs of version 2 and 3 anew: what lives in them goes to another. See `rsdos.stores.packed.rewrite`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import accumulate
 
@@ -12,9 +13,10 @@ from rsdos.errors import Busy, DamagedContainer, DamagedObject, DecodeError
 from rsdos.index.compact import open_table
 from rsdos.index.entries import Entries
 from rsdos.index.liveness import with_dead_counts
-from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry, segment_name
-from rsdos.index.snapshot import ReadRange, Snapshot, coalesce
-from rsdos.model import FIRST_DICTIONARY, FRAME_SIZE, CompressMode, Durability, RecordFlag
+from rsdos.index.manifest import Manifest, SegmentEntry, segment_name
+from rsdos.index.pack_entry import PackEntry
+from rsdos.index.view import IndexView, ReadRange, coalesce
+from rsdos.model import FIRST_DICTIONARY, FRAME_SIZE, CompressMode, Durability, PackKind, RecordFlag
 from rsdos.pack.reader import PackFile
 from rsdos.pack.scanning import scan
 from rsdos.stores.batch import BUFFER, GROUP, MOST_ENTRIES
@@ -36,8 +38,21 @@ _EVERY = range(1 << 8)
 """All codecs."""
 
 
+MOST_TRIES = 3
+"""Times that a pack is copied because deletes or repacks of other machines were faster. The next run tries again."""
+
+
+class Overtaken(Busy):
+    """A commit of another machine has deleted what was copied, or moved it, or the copy that it was left out for."""
+
+
 class Repack:
-    """The repack of one pack. The caller holds the maintenance lock: nobody else deletes or repacks."""
+    """The repack of a pack, or of several into one. The caller holds the maintenance lock: nobody else deletes or
+    repacks.
+
+    Other machines do, where locks do not reach them. The commit then looks up all that it moves in the newest state,
+    and raises `Overtaken` unless all of it is as it was: a tombstone names a place, and not a key.
+    """
 
     def __init__(self, context: PackedContext, encoding: Encoding | None, advance: Callable[[int], None]) -> None:
         self._context = context
@@ -46,65 +61,81 @@ class Repack:
         self._advance = advance
         self._shared: list[bytes] = []
         """Objects that have live copies elsewhere too: which of the copies counts is decided at the commit."""
+        self._left_out: set[bytes] = set()
+        """Objects that are not copied, since another pack has a good copy."""
         self._damaged: list[str] = []
         self._living_count = 0
+        self._leaving: tuple[int, ...] = ()
+        """The packs that are rewritten."""
+        self._moving: list[Entries] | None = None if context.index.appends else []
+        """All that lives in the old packs, where others may kill or move it until the commit."""
         self._chooser = context.new_chooser()
         self._pending: dict[bytes, bytes] = {}
         """Objects that are encoded anew, decoded, until there are enough to be compressed together."""
         self._pending_size = 0
 
-    def run(self, pack_id: int, spared: Collection[int] = ()) -> Rewritten:
-        """Rewrite one pack; see `PackMaintenance.rewrite`."""
-        # 1. From here on nobody appends to it.
-        with lock_pack(self._context, pack_id):
-            self._seal(pack_id)
-            refused = (pack_id, *spared, *crowded(self._context, pack_id))
-            with ActivePack(self._context, refused=refused) as target:
+    def run(self, pack_ids: Sequence[int], spared: Collection[int] = ()) -> Rewritten:
+        """Rewrite some packs into one; see `PackMaintenance.rewrite`."""
+        self._leaving = tuple(pack_ids)
+        with ExitStack() as held:
+            for pack_id in pack_ids:
+                # 1. From here on nobody appends to it.
+                held.enter_context(lock_pack(self._context, pack_id))
+                self._seal(pack_id)
+            refused = {*pack_ids, *spared, *(full for own in pack_ids for full in crowded(self._context, own))}
+            with ActivePack(self._context, refused=refused, kind=self._kind_of(pack_ids[0])) as target:
                 before = target.pack.length
                 # The state in which the new pack was locked. Nobody appends to the old one, and nobody deletes.
-                snapshot = self._index.snapshot
-                pack = snapshot.manifest.pack(pack_id)
-                if pack is None:
-                    raise Busy(self._context.layout.pack(pack_id))  # Somebody else has repacked it.
-                rewrite = PackRewrite(self._context, pack_id, target)
-                # 3. Copy.
-                self._copy(pack, snapshot, rewrite)
+                view = self._index.view
+                packs = [self._entry(view.manifest, pack_id) for pack_id in pack_ids]
+                rewrite = PackRewrite(self._context, pack_ids, target)
+                for pack in packs:
+                    # 3. Copy.
+                    rewrite.source = pack.id
+                    self._copy(pack, view, rewrite)
                 # 4 to 6.
-                finish = partial(self._finish, pack, snapshot.manifest, target.pack.id)
+                finish = partial(self._finish, packs, view.manifest, target.pack.id)
                 rewrite.commit(finish)
-                grown = target.pack.length - before
+                freed = sum(pack.length for pack in packs) - (target.pack.length - before)
             # 7. Only now, and only if nobody reads it for long.
-            is_gone = unlink_rewritten(self._context, pack_id)
-        return Rewritten(rewrite.total.objects, rewrite.total.size, pack.length - grown, is_gone, tuple(self._damaged))
+            gone = [unlink_rewritten(self._context, pack_id) for pack_id in pack_ids]
+        return Rewritten(rewrite.total.objects, rewrite.total.size, freed, all(gone), tuple(self._damaged))
+
+    def _entry(self, manifest: Manifest, pack_id: int) -> PackEntry:
+        pack = manifest.pack(pack_id)
+        if pack is None:
+            raise Busy(self._context.layout.pack(pack_id))  # Somebody else has repacked it.
+        return pack
+
+    def _kind_of(self, pack_id: int) -> PackKind:
+        return self._entry(self._index.view.manifest, pack_id).kind
 
     def _seal(self, pack_id: int) -> None:
         def change(newest: Manifest) -> Manifest:
-            pack = newest.pack(pack_id)
-            if pack is None:
-                raise Busy(self._context.layout.pack(pack_id))  # Somebody else has repacked it.
-            return newest.with_pack(pack._replace(sealed=True))
+            return newest.with_pack(self._entry(newest, pack_id)._replace(sealed=True))
 
-        pack = self._index.snapshot.manifest.pack(pack_id)
+        pack = self._index.view.manifest.pack(pack_id)
         if pack is None or not pack.sealed:
             # 2. Seal it.
             self._index.commit(change, Durability.FULL)
 
     # 3. Copying.
 
-    def _copy(self, pack: PackEntry, snapshot: Snapshot, rewrite: PackRewrite) -> None:
+    def _copy(self, pack: PackEntry, view: IndexView, rewrite: PackRewrite) -> None:
         """Copy what lives in the pack, by a state of the index."""
         path = self._context.layout.pack(pack.id)
         file = self._context.open_pack(pack.id)
+        self._living_count = 0
         found = scan(file, pack.length)
         if found.uncovered or (found.batches[-1].end if found.batches else 0) != pack.length:
             raise DamagedContainer(path, "its batches cannot all be told apart; nothing is repacked before a repair")
         # A tombstone is forgotten when the file that it points into is gone for good: a rebuild cannot meet it then.
-        present = [pack_id for pack_id in self._context.layout.pack_ids() if pack_id != pack.id]
+        present = list({*self._context.layout.pack_ids(), *view.manifest.pack_ids} - {*self._leaving})
         self._context.layout.storage.sync_names(names.PACKED)
         group: list[Entries] = []
         tombstones: list[Entries] = []
         for batch in found.batches:
-            segment = snapshot.of_batch(pack.id, batch.segment_offset)
+            segment = view.of_batch(pack.id, batch.segment_offset)
             # Its table is read where it was merged.
             table = segment or open_table(file.file, batch.segment_offset, batch.segment_length)
             entries = table.entries()
@@ -116,40 +147,49 @@ class Repack:
                 raise DamagedContainer(path, "a batch names bytes that are not its own", batch.start)
             group.append(own)
             if sum(map(len, group)) >= _GROUP:
-                self._copy_group(file, self._living(pack, Entries.joined(group), snapshot), rewrite)
+                self._copy_group(file, self._living(pack, Entries.joined(group), view), rewrite)
                 group = []
             if sum(map(len, tombstones)) >= _GROUP:
                 rewrite.add_tombstones(Entries.joined(tombstones))
                 tombstones = []
-        self._copy_group(file, self._living(pack, Entries.joined(group), snapshot), rewrite)
+        self._copy_group(file, self._living(pack, Entries.joined(group), view), rewrite)
         rewrite.add_tombstones(Entries.joined(tombstones))
         if self._living_count < pack.live.objects:
             raise DamagedContainer(path, "the index has fewer objects of it than the manifest counts")
 
-    def _living(self, pack: PackEntry, entries: Entries, snapshot: Snapshot) -> Entries:
+    def _living(self, pack: PackEntry, entries: Entries, view: IndexView) -> Entries:
         """Return those entries of the pack's own that are to be copied."""
-        alive = snapshot.copies_like(entries)
+        alive = view.copies_like(entries)
         mine = alive.of_packs((pack.id,))
         own = alive.take(mine)
         self._living_count += len(own)
+        if self._moving is not None:
+            self._moving.append(own)
         first = own.distinct()
         # Copies in other packs, and further ones in this.
         others = Entries.joined((alive.take(~mine), own.take(~first)))
-        return self._without_doubles(own.take(first), others.sort()) if len(others) else own
+        return self._without_doubles(own.take(first), others.sort(), pack.kind) if len(others) else own
 
-    def _without_doubles(self, live: Entries, others: Entries) -> Entries:
-        """Leave out objects with other good copies; keep those of which this pack has the only good one."""
+    def _without_doubles(self, live: Entries, others: Entries, kind: PackKind) -> Entries:
+        """Leave out objects with other good copies; keep those of which this pack has the only good one.
+
+        A copy elsewhere that does not stand in for one in this pack is none: it may be deleted before this one.
+        """
         shared = live.of_keys(others)
         kept = [live.take(~shared)]
         is_intact = self._context.records.is_intact
+        stand_ins = self._index.view.manifest.of_kinds(kind.stand_ins).packs.live
         for record in live.take(shared):
             copies = self._index.find_all(record.digest)
-            elsewhere = [copy for copy in copies if copy.pack_id != record.pack_id]
+            # One in a pack that goes as well is copied from there: which of the two counts is said by the commit.
+            elsewhere = [copy for copy in copies if copy.pack_id not in self._leaving]
             here = [copy for copy in copies if copy.pack_id == record.pack_id]
-            if elsewhere:
+            if len(copies) > len(here):
                 self._shared.append(record.digest)
-            if not any(map(is_intact, elsewhere)):
+            if not any(map(is_intact, (copy for copy in elsewhere if copy.pack_id in stand_ins))):
                 kept.append(Entries.of_records([next(filter(is_intact, here), here[0])]))
+            else:
+                self._left_out.add(record.digest)
         return Entries.joined(kept).sort()
 
     def _copy_group(self, file: PackFile, live: Entries, rewrite: PackRewrite) -> None:
@@ -295,18 +335,46 @@ class Repack:
     # 6. The commit.
 
     def _finish(
-        self, pack: PackEntry, base: Manifest, target_id: int, newest: Manifest, manifest: Manifest
+        self, packs: Sequence[PackEntry], base: Manifest, target_id: int, newest: Manifest, manifest: Manifest
     ) -> Manifest:
         """Refuse what the commit must not pass over, and count the dead bytes anew."""
-        now = newest.pack(pack.id)
-        if now is None or now.length != pack.length:
-            raise DamagedContainer(self._context.layout.pack(pack.id), "somebody wrote to it while it was locked")
+        if self._moving is not None:
+            return self._finish_beside(packs, base, target_id, newest, manifest)
+        for pack in packs:
+            now = newest.pack(pack.id)
+            if now is None or now.length != pack.length:
+                raise DamagedContainer(self._context.layout.pack(pack.id), "somebody wrote to it while it was locked")
         fresh = _fresh_segments(base, newest)
         if any(segment.tombstones for segment in fresh):
             raise Busy("the container, by a delete that took no notice of the maintenance lock,")
         if not fresh and not self._shared:
             return manifest
         return self._recounted(newest, manifest, fresh, target_id)
+
+    def _finish_beside(
+        self, packs: Sequence[PackEntry], base: Manifest, target_id: int, newest: Manifest, manifest: Manifest
+    ) -> Manifest:
+        """`_finish` beside other machines."""
+        path = self._context.layout.pack(packs[0].id)
+        if any(newest.pack(pack.id) is None for pack in packs):
+            raise Overtaken(path, "another repack, which was faster")
+        if newest.number != base.number:
+            moving = Entries.joined(self._moving or ()).sort()
+            view = self._index.open(newest)
+            alive = view.copies_like(moving)
+            others = alive.take(~alive.of_packs(self._leaving))
+            stand_ins = view.manifest.of_kinds(packs[0].kind.stand_ins).pack_ids
+            if self.is_overtaken(moving, alive, others.take(others.of_packs(stand_ins))):
+                raise Overtaken(path, "a delete or another repack, which was faster")
+            self._shared += others.digests()
+        return self._recounted(newest, manifest, (), target_id) if self._shared else manifest
+
+    def is_overtaken(self, moving: Entries, alive: Entries, others: Entries) -> bool:
+        """Return whether something that this repack copies, or leaves out for another copy, is not there any more.
+
+        ``alive`` are all living copies of the keys of what is moved, ``others`` those that stand in for it.
+        """
+        return not moving.of_extents(alive).all() or not self._left_out.issubset(others.digests())
 
     def _recounted(
         self, newest: Manifest, manifest: Manifest, fresh: Sequence[SegmentEntry], target_id: int
@@ -329,8 +397,45 @@ class Repack:
         moved = moved.take(~moved.of_extents(old))
         pack = manifest.pack(target_id)
         if pack is not None:
-            manifest = manifest.with_pack(pack.counting(pack.total, pack.dead + moved.total))
-        return with_dead_counts(manifest, old, new)
+            manifest = manifest.with_pack(pack.with_dead(moved.total))
+        return with_dead_counts(newest, manifest, old, new)
+
+
+def rewrite(
+    context: PackedContext,
+    encoding: Encoding | None,
+    advance: Callable[[int], None],
+    pack_ids: Sequence[int],
+    spared: Collection[int] = (),
+) -> Rewritten:
+    """Rewrite some packs; see `PackMaintenance.rewrite`. Begin again where that was overtaken.
+
+    A segment file that a power loss has taken is no reason not to: the pack has its table.
+    """
+
+    def run_once() -> Rewritten:
+        try:
+            return Repack(context, encoding, advance).run(pack_ids, spared)
+        except DamagedContainer:
+            view = context.index.view
+            if context.index.sound() is view:
+                raise  # It is no segment file that is damaged.
+        return Repack(context, encoding, advance).run(pack_ids, spared)
+
+    def attempt() -> Rewritten:
+        try:
+            return run_once()
+        except FileNotFoundError as error:
+            if set(context.index.refresh().manifest.pack_ids).issuperset(pack_ids):
+                raise
+            # Collected, a week after that repack: this machine slept.
+            raise Overtaken(context.layout.pack(pack_ids[0]), "another repack, which was faster") from error
+
+    for _ in range(MOST_TRIES - 1):
+        with suppress(Overtaken):
+            return attempt()
+        context.index.refresh()
+    return attempt()
 
 
 def _fresh_segments(base: Manifest, newest: Manifest) -> list[SegmentEntry]:

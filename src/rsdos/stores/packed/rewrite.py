@@ -1,11 +1,12 @@
 """Writing what is in a pack of version 2 to another pack, and taking the old one out of the index: one transaction.
 
 A repack (`rsdos.stores.packed.repack`) and the rescue of a damaged pack (`rsdos.stores.packed.evacuate`) differ in what
-they copy, and go through these steps, each of which has a crash test:
+they copy, and go through these steps, each of which has a crash test; where packs cannot grow, several go to a new one:
 
 1. lock the old pack against writers; (a repack: 2. seal it;) 3. copy, group by group, to a pack of our own, and with
 it the tombstones that the old one holds for other packs; 4. sync that; 5. write a tombstone for the whole old pack, and
-sync it: a rebuild from the packs alone then knows which of the two counts; 6. commit a manifest that has the new
+sync it: a rebuild from the packs alone then knows which of the two counts (where a pack is uploaded whole, 4 and 5 are
+one step); 6. commit a manifest that has the new
 extents and not the old pack; 7. unlink the old pack, if no long reader is at work, and sync the directory.
 """
 
@@ -17,15 +18,16 @@ from rsdos import names
 from rsdos.errors import Busy
 from rsdos.index.dictionaries import MOST_DICTIONARIES
 from rsdos.index.entries import Entries
-from rsdos.index.manifest import Manifest, PackEntry, SegmentEntry
+from rsdos.index.manifest import Manifest, SegmentEntry
+from rsdos.index.pack_entry import PackEntry
 from rsdos.index.segment_files import without_dead
 from rsdos.model import FIRST_DICTIONARY, Counts, Durability
 from rsdos.pack.writer import PackWriter
-from rsdos.storage.base import HeldLock
+from rsdos.storage.opened import HeldLock
 from rsdos.stores.batch import MOST_BATCH, MOST_ENTRIES
 from rsdos.stores.packed.active_pack import ActivePack
 from rsdos.stores.packed.context import PackedContext
-from rsdos.stores.packed.delete import tombstone_of_pack
+from rsdos.stores.packed.delete import tombstones_of_packs
 from rsdos.stores.packed.dictionary_writer import DictionaryWriter
 from rsdos.stores.packs import unlink_pack
 
@@ -40,9 +42,11 @@ def lock_pack(context: PackedContext, pack_id: int) -> HeldLock:
 
 def crowded(context: PackedContext, pack_id: int) -> list[int]:
     """Return the packs that have no numbers left for the dictionaries of a pack."""
-    packs = context.index.snapshot.dictionaries
-    count = len(packs.get(pack_id, ()))
-    return [other for other, places in packs.items() if count and len(places) + count > MOST_DICTIONARIES]
+    packs = context.index.view.manifest.packs
+    most = MOST_DICTIONARIES - len(packs.dictionaries_of(pack_id))
+    if most == MOST_DICTIONARIES:
+        return []
+    return [other.id for other in packs.with_dictionaries() if len(other.dictionaries) > most]
 
 
 def unlink_rewritten(context: PackedContext, pack_id: int) -> bool:
@@ -54,11 +58,13 @@ def unlink_rewritten(context: PackedContext, pack_id: int) -> bool:
 
 
 class PackRewrite:
-    """Step 3 to 6: the batches that take the place of a pack. One thread; the caller holds the lock of the old pack."""
+    """Step 3 to 6: the batches that take the place of packs. One thread; the caller holds the locks of these."""
 
-    def __init__(self, context: PackedContext, pack_id: int, target: ActivePack) -> None:
+    def __init__(self, context: PackedContext, pack_ids: Sequence[int], target: ActivePack) -> None:
         self._context = context
-        self._pack_id = pack_id
+        self._pack_ids = pack_ids
+        self.source = pack_ids[0]
+        """The old pack that is copied from."""
         self.target = target
         self._tables: list[Entries] = []
         self._count = 0
@@ -99,7 +105,7 @@ class PackRewrite:
         """
         own = {}
         for codec in sorted(codec for codec in set(codecs) if codec >= FIRST_DICTIONARY):
-            named = self.dictionaries.codec_of(self._context.records.dictionaries.named(self._pack_id, codec))
+            named = self.dictionaries.codec_of(self._context.records.dictionaries.named(self.source, codec))
             if named is None:
                 raise Busy(self._context.layout.pack(self.target_id), "others, which brought dictionaries into it")
             own[codec] = named
@@ -135,14 +141,18 @@ class PackRewrite:
         """
         self.finish_batch()
         if self.total.objects:
-            # 4. All of it is on the disk before anything says that the old pack does not count.
-            self.target.sync(Durability.FULL)
+            if self._context.index.appends:
+                # 4. All of it is on the disk before anything says that the old pack does not count.
+                self.target.sync(Durability.FULL)
             # 5. The manifest does not list this batch: it says the same by not having the pack.
-            self.target.finish_batch(tombstone_of_pack(self._pack_id))
+            self.target.finish_batch(tombstones_of_packs(self._pack_ids))
         synced = self.target.sync(Durability.FULL) if self._segments else 0
 
         def change(newest: Manifest) -> Manifest:
-            manifest = newest.without_pack(self._pack_id).with_segments((), *self._segments)
+            manifest = newest
+            for pack_id in self._pack_ids:
+                manifest = manifest.without_pack(pack_id)
+            manifest = manifest.with_segments((), *self._segments)
             if synced:
                 manifest = manifest.with_pack(self._entry_after(newest, synced))
             manifest = without_dead(manifest, self._context.index.open_segment)
@@ -155,4 +165,4 @@ class PackRewrite:
 
     def _entry_after(self, newest: Manifest, synced: int) -> PackEntry:
         entry = self.target.entry_after(newest, synced)
-        return entry.counting(entry.total + self.total, entry.dead)
+        return entry.with_appended(self.total)

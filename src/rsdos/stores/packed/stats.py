@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING
 
 from rsdos import names
 from rsdos.config import Config
+from rsdos.errors import DamagedContainer, UnsupportedContainer
 from rsdos.index.index import Index
 from rsdos.index.manifest import Manifest, SegmentName
-from rsdos.index.snapshot import Snapshot
-from rsdos.index.state import Losses
+from rsdos.index.state import CheckPack, Losses, Recover
+from rsdos.index.view import IndexView
 from rsdos.layout import Layout
-from rsdos.storage.base import RandomAccess
 from rsdos.stores.stats import PackedStats
 
+if TYPE_CHECKING:
+    from rsdos.storage.opened import RandomAccess
 
-def open_index(layout: Layout, config: Config) -> Index:
-    """Return the index of a container of version 2; nothing is opened yet."""
+
+def recoverers(layout: Layout, config: Config) -> tuple[Recover, CheckPack, Losses]:
+    """Return what an index asks where a file is damaged, or may be."""
     container_id = bytes.fromhex(config.container_id)
 
     # Imported only where they are needed: most lookups need neither.
-    def recovered(manifest: Manifest | None) -> Snapshot:
-        from rsdos.stores.packed.recovery import snapshot_from_packs
+    def recovered(manifest: Manifest | None) -> IndexView:
+        from rsdos.stores.packed.recovery import view_from_packs
 
-        return snapshot_from_packs(layout, config.container_id, manifest)
+        return view_from_packs(layout, config.container_id, manifest)
 
     def check_pack(file: RandomAccess, pack_id: int) -> None:
         from rsdos.pack.reader import check_header
@@ -40,33 +44,56 @@ def open_index(layout: Layout, config: Config) -> Index:
 
         return without_unwritten(layout, container_id, manifest, known)
 
-    return Index(layout, config.container_id, recovered, check_pack, Losses(without_cut, without_unwritten))
+    return recovered, check_pack, Losses(without_cut, without_unwritten)
+
+
+def open_index(layout: Layout, config: Config) -> Index:
+    """Return the index of a container of version 2; nothing is opened yet."""
+    return Index(layout, config.container_id, *recoverers(layout, config))
 
 
 def stats_of(layout: Layout, index: Index) -> PackedStats:
     """Return the newest state of an index, counted."""
-    snapshot = index.refresh()
-    manifest = snapshot.manifest
+    view = index.refresh()
+    manifest = view.manifest
     return PackedStats(
         manifest.packs,
-        _length_of_index(layout),
+        _length_of_files(layout) if index.appends else _length_of_live(layout, manifest),
         manifest.number,
         len(manifest.segments),
         index.is_recovered,
-        str(snapshot.damage or ""),
+        str(view.damage or "") or _unsupported(index),
+        manifest.refs,
     )
 
 
-def _length_of_index(layout: Layout) -> int:
-    try:
-        found = (layout.storage.stat(f"{names.INDEX}/{name}") for name in layout.storage.list(names.INDEX))
-        return sum(info.length for info in found if info)
-    except FileNotFoundError:
-        layout.refuse_gone()
-        raise
+def _unsupported(index: Index) -> str:
+    """Return what is said of a newest manifest that a later release has written, "" for any other."""
+    if index.is_recovered:
+        try:
+            index.commits.newest()
+        except UnsupportedContainer as error:
+            return str(error)
+        except DamagedContainer:
+            pass
+    return ""
 
 
-def read_stats(layout: Layout, config: Config) -> tuple[PackedStats, Mapping[str, object]]:
-    """Return the counts of a container of version 2, and its notes; see `PackMaintenance`."""
-    index = open_index(layout, config)
-    return stats_of(layout, index), index.snapshot.manifest.notes
+def _length_of_live(layout: Layout, manifest: Manifest) -> int:
+    """Return the bytes of a manifest and its segment files: where every manifest that ever was is still there."""
+    files = (names.segment(segment.number) for segment in manifest.segments if segment.number)
+    asked = (names.manifest(manifest.number), *files) if manifest.number else ()
+    return sum(info.length for info in map(layout.storage.stat, asked) if info)
+
+
+def _length_of_files(layout: Layout) -> int:
+    found = (layout.storage.stat(f"{names.INDEX}/{name}") for name in layout.index_names())
+    return sum(info.length for info in found if info)
+
+
+def read_stats(
+    layout: Layout, config: Config, opening: Callable[[Layout, Config], Index] = open_index
+) -> tuple[PackedStats, Mapping[str, object]]:
+    """Return the counts of a container of version 2 or 3, and its notes; see `PackMaintenance`."""
+    index = opening(layout, config)
+    return stats_of(layout, index), index.view.manifest.notes

@@ -5,29 +5,46 @@ from __future__ import annotations
 import errno
 import io
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import repeat
-from operator import add
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from rsdos.config import Config
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError, log_warning
-from rsdos.index.snapshot import Found, ReadRange
-from rsdos.index.state import IndexState
+from rsdos.index.view import key_range
 from rsdos.layout import Layout
-from rsdos.model import BytesLike, Codec, Copy, Durability, ObjectMeta, Record, Stored, Trust, Verify
-from rsdos.stores.base import LOOKUPS, MOST_LOOKUPS, KnownCheck, first_good
-from rsdos.stores.findings import VerifiedObject
-from rsdos.stores.packed.reader import RecordReader, meta_of, metas_of
+from rsdos.model import (
+    FIRST_DICTIONARY,
+    BytesLike,
+    Codec,
+    Copy,
+    Durability,
+    ObjectMeta,
+    PackKind,
+    Record,
+    Stored,
+    Trust,
+    Verify,
+)
+from rsdos.stores.base import MOST_LOOKUPS, KnownCheck, first_good
+from rsdos.stores.findings import IntactObject, VerifiedObject
+from rsdos.stores.head import Head
+from rsdos.stores.lifetime import Live
+from rsdos.stores.packed.copy_check import CopyCheck
+from rsdos.stores.packed.reader import RecordReader, codec_or_none, meta_of, metas_of
 from rsdos.stores.packed.stats import open_index
-from rsdos.stores.packs import GAP, WINDOW, PackStore
+from rsdos.stores.packs import PackStore
 
 if TYPE_CHECKING:
+    from rsdos.index.digests import Digests, Positions
+    from rsdos.index.entries import Entries
+    from rsdos.index.index import Index
     from rsdos.stores.batch import BatchWriter
     from rsdos.stores.packed.context import PackedContext
     from rsdos.stores.packed.inspection import PackedInspection
     from rsdos.stores.packed.maintenance import PackedMaintenance
+    from rsdos.stores.publisher import Publisher
+    from rsdos.stores.remote.collect import CollectOptions, Collector
 
 _T = TypeVar("_T")
 
@@ -38,12 +55,19 @@ _DESCRIBED = 1 << 8
 class PackedStore(PackStore):
     """The packed objects of a container of version 2; `rsdos.stores.packed.writer` has the commit protocol."""
 
-    def __init__(self, layout: Layout, config: Config, durability: Durability) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        config: Config,
+        durability: Durability,
+        opening: Callable[[Layout, Config], Index] = open_index,
+    ) -> None:
+        """``opening`` opens the index; nothing is read yet."""
         super().__init__(layout, config, durability)
         self._layout = layout
         self._config = config
         self._container_id = bytes.fromhex(config.container_id)
-        self.index = open_index(layout, config)
+        self.index = opening(layout, config)
         self.records = RecordReader(layout, self._container_id, self.hash, weakref.ref(self.index))
         self.index.commits.original = self.original
         self.index.replaced = self.records.close
@@ -60,6 +84,20 @@ class PackedStore(PackStore):
 
             self._context = PackedContext(self._layout, self._config, self._container_id, self.index, self.records)
         return self._context
+
+    @property
+    def packs_grow(self) -> bool:
+        return self.index.appends
+
+    def collector(self, options: CollectOptions) -> Collector:
+        from rsdos.index.remote_index import RemoteIndex
+        from rsdos.stores.remote.collect import Collector
+        from rsdos.stores.remote.placed import PlacedStorage
+
+        storage = self._layout.storage
+        if not isinstance(storage, PlacedStorage) or not isinstance(self.index, RemoteIndex):
+            return super().collector(options)
+        return Collector(storage.inner, self.index.commits, options)
 
     @property
     def maintenance(self) -> PackedMaintenance:
@@ -89,7 +127,7 @@ class PackedStore(PackStore):
         return self.index.is_latest(version)
 
     def refresh(self) -> None:
-        self.records.keep(set(self.index.refresh().manifest.pack_ids))
+        self.records.keep(self.index.refresh().manifest.packs.live)
 
     def rest(self) -> None:
         self.records.close()
@@ -174,13 +212,18 @@ class PackedStore(PackStore):
         except DamagedContainer:
             return True
 
-    def contains_many(self, digests: Sequence[bytes]) -> list[bool]:
+    def contains_many(self, digests: Sequence[bytes], kind: PackKind | None = None) -> list[bool]:
         if len(digests) == 1:
-            return [self.index.find(digests[0]) is not None]
+            digest = digests[0]
+            return [(self.index.find(digest) if kind is None else self.index.find_for(kind, digest)) is not None]
         present = bytearray(b"\1") * len(digests)
-        for at in self.index.find_many(digests).missing.tolist():
+        for at in self.index.find_many(digests, kind).missing.tolist():
             present[at] = 0
         return list(map(bool, present))
+
+    def storage_order(self, digests: Sequence[bytes]) -> list[int]:
+        found = self.index.find_many(digests)
+        return [*found.positions[found.entries.storage_order()].tolist(), *found.missing.tolist()]
 
     def read_many(
         self, digests: Sequence[bytes], read: Callable[[bytes], bytes | None] | None = None
@@ -191,7 +234,7 @@ class PackedStore(PackStore):
     def read_lists(
         self, digests: Sequence[bytes], read: Callable[[bytes], bytes | None] | None = None
     ) -> Iterator[tuple[Sequence[int], Sequence[bytes]]]:
-        for run, stored in self.records.stored_runs(self.index.find_many(digests).runs(GAP, WINDOW)):
+        for run, stored in self.records.found_runs(self.index.find_many(digests)):
             raws = [None] * len(run.positions) if stored is None else self.records.decoded(run, stored)
             if self.records.hashes and not self.records.are_good(digests, run, raws):
                 raws = [None] * len(run.positions)
@@ -209,109 +252,19 @@ class PackedStore(PackStore):
         trust: Trust,
         durability: Durability,
         raws: Sequence[BytesLike] | None = None,
+        kind: PackKind = PackKind.PLAIN,
     ) -> list[Copy]:
         """As promised. Nothing is known of a damaged part of the index: what it may have had counts as missing.
 
         So does what is in doubt because others commit all the time while the copies are read.
         """
-        for _ in range(LOOKUPS):
-            state = self.index.state
-            answers = self._visible_copies(state, digests, trust, durability, raws)
-            if Copy.GOOD not in answers:
-                return answers
-            if durability is Durability.FULL:
-                self.index.make_durable()
-            # What was found may have been deleted since this state was loaded.
-            if self.index.is_latest(state):
-                return answers
-            self.index.refresh()
-        return [Copy.MISSING] * len(digests)
-
-    def _visible_copies(
-        self,
-        state: IndexState,
-        digests: Sequence[bytes],
-        trust: Trust,
-        durability: Durability,
-        raws: Sequence[BytesLike] | None,
-    ) -> list[Copy]:
-        count = len(digests)
-        # How much of each pack is on stable storage.
-        synced = {pack.id: pack.synced for pack in state.snapshot.manifest.packs}
-        try:
-            if count == 1:  # A tenth of the cost of what follows.
-                record = self.index.find(digests[0])
-                if record is None:
-                    return [Copy.MISSING]
-                is_safe = durability is Durability.RELAXED or record.offset + record.length <= synced.get(
-                    record.pack_id, 0
-                )
-                if trust is Trust.INDEX and is_safe:
-                    return [Copy.GOOD]
-                return [self._copy(digests[0], synced, durability)]
-            found = self.index.find_many(digests)
-        except DamagedContainer:
-            return [self._copy(digest, synced, durability) for digest in digests]
-        if len(found.missing) == count:
-            return [Copy.MISSING] * count
-        good = partial(self._are_good, digests, raws) if trust is Trust.VERIFY else None
-        return self._copies_of(found, digests, good, synced, durability)
-
-    def _copies_of(
-        self,
-        found: Found,
-        digests: Sequence[bytes],
-        are_good: Callable[[ReadRange, list[bytes] | None], bool] | None,
-        synced: Mapping[int, int],
-        durability: Durability,
-    ) -> list[Copy]:
-        answers = [Copy.MISSING] * len(digests)
-        runs = found.runs(GAP, WINDOW)
-        for run, stored in self.records.stored_runs(runs) if are_good else zip(runs, repeat(None)):
-            good = are_good is None or are_good(run, stored)
-            ends = map(add, run.offset, run.length)
-            if good and (durability is Durability.RELAXED or max(ends) <= synced.get(run.pack_id, 0)):
-                for at in run.positions:
-                    answers[at] = Copy.GOOD
-            else:
-                for at in run.positions:
-                    answers[at] = self._copy(digests[at], synced, durability)
-        return answers
-
-    def _are_good(
-        self,
-        digests: Sequence[bytes],
-        raws: Sequence[BytesLike] | None,
-        run: ReadRange,
-        stored: list[bytes] | None,
-    ) -> bool:
-        """Whether the stored bytes of a run are those of their keys: a checksum alone does not do here (ADR 12)."""
-        if stored is None:
-            return False
-        if raws is None:
-            return self.records.are_good(digests, run, self.records.decoded(run, stored))
-        return self.records.decoded(run, stored) == [raws[at] for at in run.positions]
-
-    def _copy(self, digest: bytes, synced: Mapping[int, int], durability: Durability) -> Copy:
-        """Return the best of the copies of one object; under full durability one that a power loss may take is none."""
-        try:
-            records = self.index.find_all(digest)
-        except DamagedContainer:
-            return Copy.MISSING
-        best = Copy.MISSING
-        for record in records:
-            if durability is Durability.FULL and record.offset + record.length > synced.get(record.pack_id, 0):
-                continue
-            if self.records.is_good(record):
-                return Copy.GOOD
-            best = Copy.DAMAGED
-        return best
+        return CopyCheck(self.index, self.records, durability, kind).check(digests, trust, raws)
 
     def verify(self, verify: Verify) -> None:
-        self.records.hashes = verify is Verify.HASH
+        self.records.verify(verify)
 
     def read_verified_many(self, digests: Sequence[bytes]) -> Iterator[VerifiedObject]:
-        for run, stored in self.records.stored_runs(self.index.find_many(digests).runs(GAP, WINDOW)):
+        for run, stored in self.records.found_runs(self.index.find_many(digests)):
             if stored is None:
                 continue
             dictionaries = self.records.dictionaries_of(run)
@@ -322,45 +275,118 @@ class PackedStore(PackStore):
                     own = Codec.ZSTD if dictionary is not None else Codec(codec)
                     yield VerifiedObject(digests[at], raw, own, form, dictionary)
 
+    def read_intact_many(self, digests: Sequence[bytes]) -> Iterator[IntactObject]:
+        for run, stored in self.records.found_runs(self.index.find_many(digests)):
+            if stored is None:
+                continue
+            dictionaries = self.records.dictionaries_of(run)
+            for at, size, codec, form in zip(run.positions, run.size, run.codec, stored, strict=True):
+                if codec < FIRST_DICTIONARY:
+                    yield IntactObject(digests[at], size, codec_or_none(codec), form)
+                elif codec in dictionaries:
+                    yield IntactObject(digests[at], size, Codec.ZSTD, form, dictionaries[codec])
+
+    def intact_frames(self, digest: bytes) -> tuple[Stored, Iterator[BytesLike]] | None:
+        try:
+            record = self.index.find(digest)
+        except DamagedContainer as error:
+            raise DecodeError(str(error)) from error
+        return self.records.stored_form(record) if record is not None and record.flags else None
+
     def stored_frames(self, digest: bytes) -> tuple[Stored, Iterator[BytesLike]] | None:
         record = self.index.find(digest)
         if record is None or not record.flags or not self.records.is_good(record):
             return None
         return self.records.stored_form(record)
 
-    def verify_many(self, digests: Sequence[bytes]) -> list[bool]:
+    def verify_many(self, digests: Sequence[bytes], kind: PackKind | None = None) -> list[bool]:
         good = [False] * len(digests)
-        for run, stored in self.records.stored_runs(self.index.find_many(digests).runs(GAP, WINDOW)):
+        for run, stored in self.records.found_runs(self.index.find_many(digests, kind)):
             raws = () if stored is None else self.records.decoded(run, stored)
             if stored is None or None in raws:
                 continue
             for at, key in zip(run.positions, self.hash.keys_of(cast(Sequence[bytes], raws)), strict=True):
                 good[at] = digests[at].hex() == key
-        return [hit or self.has_hash(digest) for hit, digest in zip(good, digests, strict=True)]
+        is_good = self.has_hash if kind is None else partial(self._has_good, kind=kind)
+        return [hit or is_good(digest) for hit, digest in zip(good, digests, strict=True)]
+
+    def _has_good(self, digest: bytes, kind: PackKind) -> bool:
+        """Return whether any copy that stands in for one of a kind decodes to the bytes of its key."""
+        for _ in self.look_again(MOST_LOOKUPS, self.never_still):
+            if any(map(self.records.is_good, self.index.find_all(digest, kind))):
+                return True
+        return False
 
     # Inserting.
 
     def writer(
-        self, known: KnownCheck | None = None, durability: Durability | None = None, trust: Trust = Trust.VERIFY
+        self,
+        known: KnownCheck | None = None,
+        durability: Durability | None = None,
+        trust: Trust = Trust.VERIFY,
+        kind: PackKind = PackKind.PLAIN,
     ) -> BatchWriter:
         from rsdos.stores.batch import BatchWriter
         from rsdos.stores.packed.writer import PackedBatch
 
-        batch = PackedBatch(self.context, durability or self.durability)
-        return BatchWriter(batch, self.hash, known or self.own_copies, trust)
+        if self.packs_grow:
+            batch = PackedBatch(self.context, durability or self.durability, kind)
+        else:
+            from rsdos.stores.remote.batch import RemoteBatch
+
+            batch = RemoteBatch(self.context, self.packing, kind)
+        return BatchWriter(batch, self.hash, known or partial(self.own_copies, kind=kind), trust)
 
     def own_copies(
-        self, digests: Sequence[bytes], trust: Trust, /, raws: Sequence[BytesLike] | None = None
+        self,
+        digests: Sequence[bytes],
+        trust: Trust,
+        /,
+        raws: Sequence[BytesLike] | None = None,
+        kind: PackKind = PackKind.PLAIN,
     ) -> list[Copy]:
-        return self.check_copies(digests, trust, Durability.RELAXED, raws)
+        return self.check_copies(digests, trust, Durability.RELAXED, raws, kind)
+
+    # Snapshots.
+
+    @property
+    def publisher(self) -> Publisher:
+        from rsdos.stores.packed.publisher import PackedPublisher
+
+        return PackedPublisher(self.context, self.durability, partial(self.own_copies, kind=PackKind.TREES))
+
+    def live(self) -> Live:
+        newest = self.index.newest()
+        return Live(newest.refs, newest.epoch)
+
+    # Beside another container.
+
+    def head(self) -> Head:
+        return Head.of(self.index.newest())
+
+    def head_of_lookups(self) -> Head:
+        return Head.of(self.index.view.manifest)
+
+    def commit_of(self, number: int) -> str | None:
+        try:
+            remote = self.index.commits.read(number).remote
+        except (FileNotFoundError, DamagedContainer):
+            return None  # It was emptied, or pruned; or nobody can tell.
+        return None if remote is None else remote.commit
+
+    def tables(self, kind: PackKind, prefix: str = "") -> Callable[[], Iterator[Entries]]:
+        return partial(self.index.tables_of, self.index.refresh(), *key_range(prefix), kind)
+
+    def lacking(self, keys: Digests, kind: PackKind) -> Positions:
+        return self.index.find_keys(keys, kind).missing
 
     # The whole.
 
     def key_lists(self) -> Iterator[Sequence[str]]:
-        return self.index.key_lists()
+        return self.index.key_lists(kind=PackKind.HELD)
 
     def meta_lists(self) -> Iterator[Sequence[ObjectMeta | DamagedObject]]:
-        for entries in self.index.tables():
+        for entries in self.index.tables(kind=PackKind.HELD):
             for at in range(0, len(entries), _DESCRIBED):
                 yield metas_of(entries.take(slice(at, at + _DESCRIBED)))
 
@@ -369,4 +395,8 @@ class PackedStore(PackStore):
             yield from keys
 
     def count(self) -> int:
-        return self.index.snapshot.manifest.objects
+        return self.index.view.manifest.objects
+
+    def count_held(self) -> int:
+        sums = self.index.view.manifest.packs.sums((PackKind.HELD,))
+        return (sums.total - sums.dead).objects

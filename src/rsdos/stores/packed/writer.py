@@ -1,4 +1,4 @@
-"""Appending objects to packs: the commit protocol of an insert (design, section 3), its steps numbered here.
+"""Appending objects to packs: the commit protocol of an insert (docs/design.md, section 4), its steps numbered here.
 
 Step 3 is in `rsdos.stores.batch`, step 5 and 6 are in `rsdos.index.commits`. The caller of `BatchWriter.commit` does
 step 7: only then are keys returned.
@@ -21,9 +21,9 @@ from rsdos.hashing import spell_digests
 from rsdos.index.entries import Entries
 from rsdos.index.liveness import with_dead_counts
 from rsdos.index.manifest import Manifest, SegmentEntry
-from rsdos.index.snapshot import Snapshot
-from rsdos.model import BytesLike, Codec, Durability, RecordFlag, Stored
-from rsdos.stores.batch import MOST_BATCH, MOST_ENTRIES, Absent, Duplicates, Large, settle_packed
+from rsdos.index.view import IndexView
+from rsdos.model import BytesLike, Codec, Durability, PackKind, RecordFlag, Stored
+from rsdos.stores.batch import MOST_BATCH, MOST_ENTRIES, Absent, Duplicates, Large, end_large
 from rsdos.stores.encoding import Encoding, Forms
 from rsdos.stores.packed.active_pack import ActivePack
 from rsdos.stores.packed.context import PackedContext
@@ -34,7 +34,7 @@ from rsdos.stores.packs import GAP, WINDOW
 class PackedBatch:
     """The batch of a writer of container version 2; see `rsdos.stores.batch.OpenBatch`."""
 
-    def __init__(self, context: PackedContext, durability: Durability) -> None:
+    def __init__(self, context: PackedContext, durability: Durability, kind: PackKind = PackKind.PLAIN) -> None:
         self.keys: set[str] = set()
         self.damaged: set[bytes] = set()
         self.pack_ids: list[int] = []
@@ -42,6 +42,7 @@ class PackedBatch:
         self._index = context.index
         self._target = context.config.pack_size_target
         self._durability = durability
+        self._kind = kind
         self._pack: ActivePack | None = None
         self._dictionaries: DictionaryWriter | None = None
         """Of the pack, once any is asked for."""
@@ -77,9 +78,12 @@ class PackedBatch:
         if self._failed:
             raise WriterPoisoned("this writer has failed before")
         if self._pack is None:
-            # 1 and 2.
-            self._pack = ActivePack(self._context)
+            self._pack = self._new_pack()
         return self._pack
+
+    def _new_pack(self) -> ActivePack:
+        # 1 and 2.
+        return ActivePack(self._context, kind=self._kind)
 
     @property
     def room(self) -> int:
@@ -187,7 +191,7 @@ class PackedBatch:
 
     def absent(self, digests: Sequence[bytes]) -> Absent:
         try:
-            return Absent(_missing_in(self._index.refresh(), digests))
+            return Absent(_missing_in(self._index.refresh().for_kind(self._kind), digests))
         except DamagedContainer:
             return Absent(digests)  # Nobody knows: they are looked for elsewhere, and recorded after all.
 
@@ -207,16 +211,17 @@ class PackedBatch:
         Not safe is what a relaxed writer has committed since this commit's syncs, which went up to ``behind``.
         """
         try:
-            found = self._index.open(newest).find_many(digests)
+            found = self._index.open(newest).for_kind(self._kind).find_many(digests)
         except (DamagedContainer, FileNotFoundError):
             return Absent(digests)  # Nobody knows: they are looked for elsewhere, and recorded after all.
         unsafe: set[bytes] = set()
         if self._durability is Durability.FULL:
-            safe = {pack.id: max(pack.synced, behind.get(pack.id, 0)) for pack in newest.packs}
+            synced_of = newest.packs.synced_of
             for run in found.runs(GAP, WINDOW):
+                safe = max(synced_of(run.pack_id), behind.get(run.pack_id, 0))
                 ends = map(add, run.offset, run.length)
                 columns = zip(run.positions, ends, strict=True)
-                unsafe.update(digests[at] for at, end in columns if end > safe.get(run.pack_id, 0))
+                unsafe.update(digests[at] for at, end in columns if end > safe)
         return Absent([digests[at] for at in found.missing.tolist()], unsafe)
 
     def _sync_behind(self) -> dict[int, int]:
@@ -224,8 +229,8 @@ class PackedBatch:
 
         These are the packs of the manifest that lookups go to: it has all that a duplicate of this batch was found in.
         """
-        manifest = self._index.snapshot.manifest
-        behind = {pack.id: pack.length for pack in manifest.packs if pack.synced < pack.length}
+        manifest = self._index.view.manifest
+        behind = {pack.id: pack.length for pack in manifest.packs.behind}
         for pack_id in behind:
             with suppress(FileNotFoundError):  # It was repacked, and its objects have been synced.
                 self._context.layout.storage.sync(names.pack(pack_id))
@@ -236,11 +241,15 @@ class PackedBatch:
     # 5 and 6. The commit.
 
     def commit(self, duplicates: Duplicates) -> None:
+        if duplicates.large and not self._index.appends:
+            # The pack is uploaded whole, before the commit.
+            end_large(self, duplicates, self.absent([duplicates.large.digest]).digests)
         behind = self._sync_behind() if self._durability is Durability.FULL else {}
         pack = self._open()
         segments: list[SegmentEntry] = []
         written: list[Entries] = []
         synced = pack.pack.synced
+        gone: set[bytes] = set()
 
         def finish() -> None:
             nonlocal synced
@@ -251,17 +260,19 @@ class PackedBatch:
             synced = pack.sync(self._durability)
 
         def change(newest: Manifest) -> Manifest:
-            if duplicates.small or duplicates.large:
-                # 5. What was deleted since step 3 is recorded after all.
+            nonlocal gone
+            if duplicates:
+                # 5. What was deleted since step 3 is recorded after all. Where another commit is faster, all are looked
+                # up again.
                 absent = self._absent_from(newest, duplicates.digests(), behind)
-                settle_packed(self, duplicates, {*absent.digests, *absent.unsafe})
+                gone = {*absent.digests, *absent.unsafe}
+                end_large(self, duplicates, gone)
             if self._tables:
                 finish()
             entries = written[0] if len(written) == 1 else Entries.joined(written)
-            entry = pack.entry_after(newest, synced)
-            entry = entry.counting(entry.total + entries.total, entry.dead)
+            entry = pack.entry_after(newest, synced).with_appended(entries.total)
             manifest = newest.with_pack(entry).with_segments((), *segments)
-            return self._count_dead(_mark_synced(manifest, behind), newest, entries)
+            return self.next_after(newest, self._count_dead(_mark_synced(manifest, behind), newest, entries))
 
         if duplicates.large is None:
             finish()
@@ -270,6 +281,7 @@ class PackedBatch:
             pack.writer.sync()
         manifest = self._index.commit(change, self._durability, pack.fresh)
         pack.committed(manifest)
+        duplicates.keep_some(gone)
         if pack.pack.id not in self.pack_ids:
             self.pack_ids.append(pack.pack.id)
         self.keys.clear()
@@ -277,13 +289,22 @@ class PackedBatch:
         if pack.pack.sealed:
             self._leave()
 
+    def next_after(self, newest: Manifest, manifest: Manifest) -> Manifest:
+        """Return the manifest to commit after the newest one, given the one with this batch. Under the lock on commits.
+
+        A batch that publishes anything overrides this. It may raise: nothing is committed then, and the batch fails.
+        """
+        return manifest
+
     def _count_dead(self, manifest: Manifest, newest: Manifest, entries: Entries) -> Manifest:
         """Count as dead bytes one copy of each key that the index has twice from now on.
 
         There are two where another writer has committed the key since step 3 (which, for what did not fit into the
-        pack before, is older than step 2), or where the copy that was there is damaged.
+        pack before, is older than step 2), where the copy that was there is damaged, or where it does not stand in for
+        one of this kind.
         """
-        if newest.number == self._looked_at and not self.damaged:
+        is_known = newest.number == self._looked_at and not self.damaged
+        if is_known and newest.of_kinds(self._kind.stand_ins) is newest:
             return manifest
         try:
             before = self._index.open(newest).copies_like(entries)
@@ -293,19 +314,20 @@ class PackedBatch:
         if not twice:
             return manifest
         mine = entries.take([digest in twice for digest in entries.digests()])
-        pack = manifest.pack(self._open().pack.id)
-        assert pack is not None
-        pack = pack.counting(pack.total, pack.dead + mine.total)
-        return with_dead_counts(manifest.with_pack(pack), before, Entries.joined((before, mine)).sort())
+        for pack_id, counts in mine.counts().items():
+            pack = manifest.pack(pack_id)
+            assert pack is not None
+            manifest = manifest.with_pack(pack.with_dead(counts))
+        return with_dead_counts(newest, manifest, before, Entries.joined((before, mine)).sort())
 
 
-def _missing_in(snapshot: Snapshot, digests: Sequence[bytes]) -> list[bytes]:
-    return [digests[at] for at in snapshot.find_many(digests).missing.tolist()]
+def _missing_in(view: IndexView, digests: Sequence[bytes]) -> list[bytes]:
+    return [digests[at] for at in view.find_many(digests).missing.tolist()]
 
 
 def _mark_synced(manifest: Manifest, lengths: Mapping[int, int]) -> Manifest:
     """Return the manifest with these lengths of its packs on stable storage."""
     if not lengths:
         return manifest
-    packs = (pack._replace(synced=max(pack.synced, lengths.get(pack.id, 0))) for pack in manifest.packs)
-    return manifest._replace(packs=tuple(packs))
+    packs = filter(None, map(manifest.pack, lengths))
+    return manifest.with_packs([pack._replace(synced=max(pack.synced, lengths[pack.id])) for pack in packs])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from rsdos.index.dictionaries import PackDictionary
-from rsdos.model import Extent, ObjectMeta
+from rsdos.model import Extent, ObjectMeta, PackKind
 from rsdos.pack.scanning import Scan
 from rsdos.stores.base import CHUNK
 from rsdos.stores.packs import Listed
@@ -22,7 +22,7 @@ class V1Inspection:
         self._database = context.database
         self._describe = describe
 
-    def listed(self) -> Iterator[Listed]:
+    def listed(self, kind: PackKind | None = None) -> Iterator[Listed]:
         # All rows at once, as for `snapshot_keys`: without a write-ahead log an open query keeps writers out.
         packs: dict[int, bytearray] = {}
         for pack_id, key in self._database.in_storage_order():
@@ -41,6 +41,9 @@ class V1Inspection:
     def digests_of(self, pack_id: int) -> Iterator[list[bytes]]:
         for rows in self._database.rows(pack_id):
             yield [bytes.fromhex(row.key) for row in rows if self._hash.is_key(row.key)]
+
+    def kinds(self) -> Mapping[int, PackKind]:
+        return {}
 
     def copies_of(self, digest: bytes) -> list[ObjectMeta]:
         meta = self._describe(digest)

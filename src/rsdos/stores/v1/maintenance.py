@@ -6,15 +6,17 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from rsdos.index.manifest import PackEntry
+from rsdos.index.pack_entry import PackEntry
+from rsdos.index.packs import Packs
 from rsdos.layout import V1Layout
-from rsdos.model import BytesLike, Copy, Trust
+from rsdos.model import BytesLike, Copy, PackKind, Trust
 from rsdos.storage import posix
 from rsdos.stores import order
 from rsdos.stores.base import CHUNK, KnownCheck
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.findings import (
     Checkpoint,
+    CopyKinds,
     Depth,
     FilePrefix,
     Finding,
@@ -24,6 +26,7 @@ from rsdos.stores.findings import (
     Rewritten,
     Sample,
 )
+from rsdos.stores.packs import FindRefs, keep_refs
 from rsdos.stores.quarantine import Quarantine
 from rsdos.stores.stats import PackedStats
 from rsdos.stores.v1.check import V1PacksCheck
@@ -63,7 +66,7 @@ class V1Maintenance:
             is_full = length >= self._context.config.pack_size_target
             synced = self._context.synced.get(pack_id, 0)
             packs.append(PackEntry(pack_id, length, synced, is_full, objects, size, stored + dead, 0, 0, dead))
-        return PackedStats(tuple(packs), sum(map(posix.length_of, self._layout.database_files)))
+        return PackedStats(Packs.of(packs), sum(map(posix.length_of, self._layout.database_files)))
 
     def note(self, name: str, note: object) -> None:
         write_notes(self._layout, {**self.notes(), name: note})
@@ -73,7 +76,7 @@ class V1Maintenance:
 
     # Deleting.
 
-    def delete(self, digests: Sequence[bytes], seen: object = None) -> list[bytes]:
+    def delete(self, digests: Sequence[bytes], seen: object = None, refs: str = "") -> list[bytes]:
         # Synced: otherwise the next garbage collection could publish a duplicate that a power loss has brought back.
         if sum(map(self._layout.remove, of_keys(self._layout, {digest.hex() for digest in digests}))):
             posix.sync_directory(self._layout.duplicates)
@@ -86,6 +89,14 @@ class V1Maintenance:
             there = sorted(row.key for row in rows)
             transaction.delete(there)
         return list(map(bytes.fromhex, there))
+
+    def kinds_of(self, digests: Sequence[bytes]) -> list[CopyKinds]:
+        rows = {row.key for row in self._database.find_many([digest.hex() for digest in digests])}
+        none, plain = frozenset[PackKind](), frozenset({PackKind.PLAIN})
+        return [
+            CopyKinds(plain if digest.hex() in rows else none, plain if self._has_hash(digest) else none)
+            for digest in digests
+        ]
 
     def drop_damaged(self, digests: Sequence[bytes], *, even_the_last: bool = False) -> None:
         if even_the_last:  # There is never more than one copy.
@@ -107,12 +118,13 @@ class V1Maintenance:
 
     def rewrite(
         self,
-        pack_id: int,
+        pack_ids: Sequence[int],
         encoding: Encoding | None,
         advance: Callable[[int], None],
         spared: Collection[int] = (),
     ) -> Rewritten:
         repack = V1Repack(self._layout, self._context.config, self._database, self._frames, encoding, advance)
+        (pack_id,) = pack_ids
         rewritten = repack.run(pack_id)
         self._context.reader.forget(pack_id)
         return rewritten
@@ -133,10 +145,10 @@ class V1Maintenance:
         # Sorts the rows again, and frees the space of deleted ones (issue 94 of disk-objectstore).
         self._database.vacuum()
 
-    def index_faults(self) -> list[Finding]:
+    def index_faults(self, find_refs: FindRefs = keep_refs) -> list[Finding]:
         return faults(self._layout, self._database, self._hash)
 
-    def rebuild_index(self, quarantine: Quarantine) -> Rebuilt:
+    def rebuild_index(self, quarantine: Quarantine, find_refs: FindRefs = keep_refs) -> Rebuilt:
         self._context.reader.close()
         return rebuild(self._layout, self._database, self._hash, quarantine)
 

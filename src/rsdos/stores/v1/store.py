@@ -11,9 +11,9 @@ from itertools import chain
 from typing import TypeVar
 
 from rsdos.config import Config
-from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
+from rsdos.errors import DamagedContainer, DamagedObject, DecodeError, InvalidOption
 from rsdos.layout import V1Layout
-from rsdos.model import FRAME_SIZE, BytesLike, Codec, Copy, Durability, Extent, ObjectMeta, Place, Trust
+from rsdos.model import FRAME_SIZE, BytesLike, Codec, Copy, Durability, Extent, ObjectMeta, PackKind, Place, Trust
 from rsdos.storage import posix
 from rsdos.stores.base import LOOKUPS, MOST_LOOKUPS, KnownCheck
 from rsdos.stores.batch import BatchWriter
@@ -165,7 +165,7 @@ class V1PackStore(PackStore):
 
     # Reading many.
 
-    def contains_many(self, digests: Sequence[bytes]) -> list[bool]:
+    def contains_many(self, digests: Sequence[bytes], kind: PackKind | None = None) -> list[bool]:
         if len(digests) == 1:
             return [self.database.find(digests[0].hex()) is not None]
         found = {row.key for row in self._rows(digests)}
@@ -204,6 +204,7 @@ class V1PackStore(PackStore):
         trust: Trust,
         durability: Durability,
         raws: Sequence[BytesLike] | None = None,
+        kind: PackKind = PackKind.PLAIN,
     ) -> list[Copy]:
         rows: dict[bytes, Row] = {}
         for _ in range(LOOKUPS):
@@ -248,14 +249,25 @@ class V1PackStore(PackStore):
     # Inserting.
 
     def writer(
-        self, known: KnownCheck | None = None, durability: Durability | None = None, trust: Trust = Trust.VERIFY
+        self,
+        known: KnownCheck | None = None,
+        durability: Durability | None = None,
+        trust: Trust = Trust.VERIFY,
+        kind: PackKind = PackKind.PLAIN,
     ) -> BatchWriter:
+        if kind is not PackKind.PLAIN:
+            raise InvalidOption("a container of version 1 has no snapshots: migrate it to version 2 first")
         durability = durability or self.durability
         batch = V1Batch(self._layout, self._context.config, self.database, durability, self._make_durable)
         return BatchWriter(batch, self.hash, known or partial(self._own_copies, durability), trust)
 
     def own_copies(
-        self, digests: Sequence[bytes], trust: Trust, /, raws: Sequence[BytesLike] | None = None
+        self,
+        digests: Sequence[bytes],
+        trust: Trust,
+        /,
+        raws: Sequence[BytesLike] | None = None,
+        kind: PackKind = PackKind.PLAIN,
     ) -> list[Copy]:
         return self.check_copies(digests, trust, self.durability)
 

@@ -17,6 +17,7 @@ from rsdos.errors import WriterPoisoned
 from rsdos.layout import Layout
 from rsdos.storage import posix
 from rsdos.stores.sandbox import LoneFile, Sandbox
+from tests.helpers import descriptors
 
 WRITER = """
 import sys, signal
@@ -190,14 +191,14 @@ def test_a_file_that_cannot_be_removed_is_closed_all_the_same(
     with Container.create(tmp_path / "container") as container:
         container.insert(b"first", to=Place.LOOSE)
         container.insert(b"second", to=Place.LOOSE)
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(descriptors())
         with monkeypatch.context() as patch:
             patch.setattr(posix, "remove", broken)
             patch.setattr(posix, "write_at", full)
             for number in range(5):
                 with pytest.raises(OSError, match=r"Input|space"):
                     container.insert(b"%d" % number, to=Place.LOOSE)
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(descriptors()) == before
 
 
 @pytest.mark.parametrize("error", [errno.EINVAL, errno.ENOTSUP])

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from rsdos import Container, Durability
+from rsdos import Container, Durability, names
 from rsdos.index.entries import Entries
 from rsdos.index.manifest import Manifest
-from rsdos.model import Codec, RecordFlag
+from rsdos.model import Codec, PackKind, RecordFlag
 from rsdos.stores.packed.active_pack import ActivePack
 from rsdos.stores.packed.context import PackedContext
 from tests.data import key_of, noise
@@ -90,3 +91,47 @@ def test_a_new_pack_that_nothing_was_committed_to_leaves_no_file(container: Cont
         append(pack)
         assert Path(pack.writer.path).exists()
     assert [path.name for path in (container.path / "packed").iterdir()] == ["0000000001.pack"]
+
+
+def test_a_new_pack_that_became_one_of_another_kind_while_it_was_locked_is_left_alone(
+    container: Container, context: PackedContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The id was free when it was chosen; by the time of the lock another writer has made a held pack of it."""
+    storage = context.layout.storage
+    lock = storage.lock
+
+    def lock_late(name: str, **how: bool) -> object:
+        monkeypatch.undo()
+        assert name == names.pack_lock(2)
+        Container(container.path).engine.objects.insert_many([b"held"], kind=PackKind.HELD)
+        return lock(name, **how)
+
+    container.engine.packed.refresh()
+    monkeypatch.setattr(storage, "lock", lock_late)
+    with ActivePack(context, refused=[1]) as pack:
+        assert (pack.pack.id, pack.pack.kind) == (3, PackKind.PLAIN)
+    assert [entry.kind for entry in manifest_of(container.path).packs] == [PackKind.PLAIN, PackKind.HELD]
+
+
+def test_a_pack_whose_header_says_another_kind_is_not_written_to(container: Container, context: PackedContext) -> None:
+    first = manifest_of(container.path).packs[0]
+    context.index.commit(lambda newest: newest.with_pack(first._replace(kind=PackKind.HELD)), Durability.FULL)
+    before = length(container)
+    container.engine.objects.insert_many([b"held"], kind=PackKind.HELD)
+    assert length(container) == before
+    assert [*manifest_of(container.path).pack_ids] == [1, 2]
+
+
+def test_what_a_writer_of_another_kind_left_of_a_pack_that_was_never_committed_is_written_over(
+    container: Container, context: PackedContext
+) -> None:
+    with suppress(ZeroDivisionError), ActivePack(context, kind=PackKind.HELD) as pack:
+        append(pack)
+        left = (container.path / "packed" / "0000000002.pack").read_bytes()
+        raise ZeroDivisionError
+    (container.path / "packed" / "0000000002.pack").write_bytes(left)
+    (container.path / "packed" / "0000000001.pack").rename(container.path / "elsewhere")
+    container.insert_many([DATA])
+    assert [(entry.id, entry.kind) for entry in manifest_of(container.path).packs][1:] == [(2, PackKind.PLAIN)]
+    (container.path / "elsewhere").rename(container.path / "packed" / "0000000001.pack")
+    assert_holds(Container(container.path), {key_of(data): data for data in (b"first", DATA)})

@@ -10,12 +10,12 @@ import pytest
 
 import rsdos
 from rsdos import CompressMode, Container, DamagedObject, Place, names
-from rsdos.index.snapshot import ReadRange
-from rsdos.storage.base import RandomAccess
+from rsdos.index.view import ReadRange
 from rsdos.storage.memory import MemoryStorage
+from rsdos.storage.opened import RandomAccess
 from rsdos.storage.wrapper import StorageCall, StorageWrapper
 from rsdos.stores.packed import ahead
-from rsdos.stores.packed.ahead import IN_FLIGHT, ReadAhead, at_once, in_batches
+from rsdos.stores.packed.ahead import IN_FLIGHT, InSequence, ReadAhead, in_batches, under_way
 from rsdos.stores.packed.reader import RecordReader
 from rsdos.testing import RecordingStorage, WaitingStorage
 from tests.data import noise
@@ -34,8 +34,8 @@ def run_of(number: int, length: int = LENGTH, objects: int = 1, flags: int = 0) 
 class Unknowing(StorageWrapper):
     """Does not know what is in a cache, as FUSE does not."""
 
-    def open(self, name: str) -> RandomAccess:
-        file = super().open(name)
+    def open(self, name: str, length: int | None = None) -> RandomAccess:
+        file = super().open(name, length)
         file.is_cached = lambda offset: None  # type: ignore[method-assign]
         return file
 
@@ -77,12 +77,50 @@ def test_batches_have_all_ranges_in_order_and_are_bounded() -> None:
     assert [len(batch) for batch in found] == [256, 256, 90, 2, 1]
 
 
-def test_together_threads_read_what_fits_in_memory_and_no_framed_object() -> None:
-    runs = [run_of(number, length=1 << 20, flags=number in (3, 5)) for number in range(20)]
-    assert at_once(runs, 2) == [2, 4, 6, 7, 8, 9, 10, 11]
-    # One that is larger than the room is read alone.
-    assert at_once([run_of(0, 1 << 30), run_of(1, 1 << 30)], 0) == [0]
-    assert at_once(runs, 20) == []
+def test_threads_do_what_fits_in_memory_before_its_turn_and_results_come_in_order() -> None:
+    begun: list[int] = []
+    lengths = [3, 3, 0, 3, 3, 20, 1, 1, 1]
+
+    def do(at: int) -> int:
+        begun.append(at)
+        return at * at
+
+    results = under_way(do, range(len(lengths)), lambda at: lengths[at], 10)
+    seen = []
+    for at, result in results:
+        assert result == (at * at if lengths[at] else None)
+        seen.append(at)
+        # What was begun and has not had its turn; and what has it now, which may still be in use.
+        assert sum(lengths[other] for other in {*begun, at} - set(seen[:-1])) <= max(10, lengths[5] + 1)
+    assert seen == list(range(len(lengths)))
+    assert sorted(begun) == [at for at, length in enumerate(lengths) if length]
+
+
+def test_an_error_is_raised_at_its_turn() -> None:
+    def do(at: int) -> int:
+        return 10 // (at - 3)
+
+    results = under_way(do, range(6), lambda _: 1, 100)
+    assert [next(results)[0] for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
+def test_bytes_in_sequence_come_from_the_parts_and_others_from_the_medium() -> None:
+    data = noise(1000)
+    read: list[tuple[int, int]] = []
+
+    def fetch(offset: int, length: int) -> bytes:
+        read.append((offset, length))
+        return data[offset : offset + length]
+
+    range_ = InSequence(iter([data[:300], data[300:310], data[310:1000]]), fetch)
+    assert range_.fetch(900, 100) == data[900:]
+    for offset, length in ((0, 100), (100, 300), (400, 0), (400, 500)):
+        assert range_.fetch(offset, length) == data[offset : offset + length]
+    assert range_.fetch(50, 10) == data[50:60]
+    assert range_.fetch(900, 100) == data[900:]
+    assert read == [(900, 100), (50, 10)]
 
 
 # What is under way at once.
@@ -127,7 +165,7 @@ def test_where_nothing_is_waited_for_there_are_no_threads(
     medium: MemoryStorage, wanted: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ReadAhead, "clock", staticmethod(lambda: 0.0))
-    monkeypatch.setattr(ahead, "with_threads", None)
+    monkeypatch.setattr(ahead, "under_way", None)
     for storage in (medium, Unknowing(medium)):
         assert list(Container(storage).extract_many(wanted)) == list(wanted.items())
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from rsdos import Container, DamagedContainer, Place
-from rsdos.index.snapshot import Snapshot
-from rsdos.stores.packed.recovery import ScannedPacks, scan_packs, snapshot_from_packs
+from rsdos.index.view import IndexView
+from rsdos.stores.packed.recovery import ScannedPacks, scan_packs, view_from_packs
 from rsdos.stores.packed.store import PackedStore
 from tests.data import key_of
 from tests.helpers import flip
@@ -33,12 +33,12 @@ def scanned(container: Container, busy: tuple[int, ...] = ()) -> ScannedPacks:
     return scan_packs(engine.layout, engine.config.container_id, packed.index, ids, busy)
 
 
-def recovered(container: Container) -> Snapshot:
-    return snapshot_from_packs(container.engine.layout, container.engine.config.container_id, None)
+def recovered(container: Container) -> IndexView:
+    return view_from_packs(container.engine.layout, container.engine.config.container_id, None)
 
 
-def keys(snapshot: Snapshot) -> set[str]:
-    return {key for entries in snapshot.tables() for key in entries.hex_keys()}
+def keys(view: IndexView) -> set[str]:
+    return {key for entries in view.tables() for key in entries.hex_keys()}
 
 
 def the_pack(container: Container) -> Path:
@@ -65,10 +65,10 @@ def test_an_undamaged_pack_has_no_faults_and_counts_what_the_manifest_counts(con
 def test_without_any_manifest_the_packs_give_every_object_and_the_counts(container: Container) -> None:
     counts = [(pack.total, pack.dead) for pack in container.engine.packed.maintenance.stats().packs]
     older_manifest(container, 10)
-    snapshot = recovered(container)
-    assert keys(snapshot) == set(map(key_of, (ONE, TWO, THREE)))
-    assert [(pack.total, pack.dead) for pack in snapshot.manifest.packs] == counts
-    assert snapshot.damage is None
+    view = recovered(container)
+    assert keys(view) == set(map(key_of, (ONE, TWO, THREE)))
+    assert [(pack.total, pack.dead) for pack in view.manifest.packs] == counts
+    assert view.damage is None
 
 
 def test_deleted_objects_stay_deleted_without_the_index(container: Container) -> None:
@@ -95,11 +95,11 @@ def test_a_damaged_footer_is_a_fault_and_hides_only_its_own_batch(container: Con
     flip(path, end - 60)
     (pack,) = scanned(container).packs.values()
     assert pack.faults and "no footer" in pack.faults[0]
-    snapshot = recovered(container)
-    record = snapshot.find(bytes.fromhex(key_of(THREE)))
+    view = recovered(container)
+    record = view.find(bytes.fromhex(key_of(THREE)))
     assert record is not None
     with pytest.raises(DamagedContainer):
-        snapshot.find(bytes.fromhex(key_of(ONE)))
+        view.find(bytes.fromhex(key_of(ONE)))
 
 
 def test_a_pack_that_is_cut_into_its_committed_bytes_is_damaged_and_a_tail_beyond_them_is_not(
@@ -130,6 +130,6 @@ def test_a_pack_that_a_repack_has_replaced_is_left_out(container: Container) -> 
     assert not old.exists()
     old.write_bytes(data)  # It was killed before it could unlink the pack.
     older_manifest(container, 20)
-    snapshot = recovered(container)
-    assert keys(snapshot) == {key_of(ONE), key_of(THREE)}
-    assert 1 not in snapshot.manifest.pack_ids
+    view = recovered(container)
+    assert keys(view) == {key_of(ONE), key_of(THREE)}
+    assert 1 not in view.manifest.pack_ids

@@ -1,0 +1,176 @@
+"""The tables of `benchmarks.datasets`, and what they must show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from statistics import median
+
+from benchmarks.datasets import DatasetFigures, DatasetResults, DatasetSample
+from benchmarks.datasets_sides import DATASET_SIDES
+from benchmarks.report import verdict
+
+_MB = 1e6
+_Of = Callable[[DatasetSample], float]
+
+STEPS = {
+    "first": "first save",
+    "status": "status, unchanged",
+    "unchanged": "save, unchanged",
+    "status-10": "status, 10 changed",
+    "save-10": "save, 10 changed",
+    "restore": "get it back",
+    "list": "list all",
+    "diff": "diff of two versions",
+}
+
+
+def _cpu(sample: DatasetSample) -> float:
+    return sample.cpu
+
+
+def _seconds(sample: DatasetSample) -> float:
+    return sample.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetTarget:
+    """How many times what another side takes rsdos may take, of processor time and of wall time."""
+
+    title: str
+    step: str
+    other: str
+    bound: float
+    other_step: str = ""
+    least: int = 100_000
+    """The number of files from which on the bound counts: below, start-up is most of it."""
+    of: tuple[tuple[str, _Of], ...] = (("CPU", _cpu), ("wall", _seconds))
+
+    def rows(self, results: DatasetResults, files: int) -> Iterator[str]:
+        """The lines of the page."""
+        for name, of in self.of:
+            mine = middle(results.of(files, "rsdos", self.step), of)
+            its = middle(results.of(files, self.other, self.other_step or self.step), of)
+            if mine is not None and its:
+                figure = mine / its
+                shown = verdict(figure <= self.bound) if files >= self.least else "–"
+                yield f"| {self.title}, {files:,} files | {name} | {figure:.2f} × (≤ {self.bound:g}) | {shown} |"
+
+
+CPU_ONLY: tuple[tuple[str, _Of], ...] = (("CPU", _cpu),)
+WALL_ONLY: tuple[tuple[str, _Of], ...] = (("wall", _seconds),)
+
+TARGETS = (
+    DatasetTarget("first save, times restic's", "first", "restic", 0.8),
+    DatasetTarget("first save, times `git add` and commit", "first", "git", 0.6),
+    DatasetTarget("first save, times `dvc add`", "first", "dvc", 0.2, least=20_000),
+    DatasetTarget("first save, times `add-files -r`", "first", "add-files", 1.2),
+    DatasetTarget("status, times `find -printf`", "status", "floors", 3),
+    DatasetTarget("save, unchanged, times `find -printf`", "unchanged", "floors", 3, "status"),
+    DatasetTarget("save, unchanged, times restic's", "unchanged", "restic", 0.2),
+    DatasetTarget("status, times DVC's", "status", "dvc", 0.4, least=20_000),
+    DatasetTarget("status, times git's", "status", "git", 3, of=CPU_ONLY),
+    DatasetTarget("status, times git's", "status", "git", 1.5, of=WALL_ONLY),
+    DatasetTarget("save of 10 changes, times status", "save-10", "rsdos", 1.1, "status-10"),
+    DatasetTarget("checkout, times restic's restore", "restore", "restic", 0.7),
+    DatasetTarget("checkout, times `git checkout`", "restore", "git", 1.2),
+    DatasetTarget("checkout, times `tar -x`", "restore", "floors", 2.5),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FigureTarget:
+    """A figure of rsdos itself."""
+
+    title: str
+    of: Callable[[DatasetResults, int], float | None]
+    bound: float
+    unit: str
+    least: int = 20_000
+
+    def row(self, results: DatasetResults, files: int) -> str | None:
+        """The line of the page."""
+        figure = self.of(results, files)
+        if figure is None:
+            return None
+        shown = verdict(figure <= self.bound) if files >= self.least else "–"
+        return f"| {self.title}, {files:,} files | | {figure:.3g} {self.unit} (≤ {self.bound:g}) | {shown} |"
+
+
+def _figure(of: Callable[[DatasetFigures], float]) -> Callable[[DatasetResults, int], float | None]:
+    def read(results: DatasetResults, files: int) -> float | None:
+        found = [of(figure) for figure in results.figures if figure.files == files]
+        return median(found) if found else None
+
+    return read
+
+
+def _sample(step: str, of: _Of) -> Callable[[DatasetResults, int], float | None]:
+    return lambda results, files: middle(results.of(files, "rsdos", step), of)
+
+
+FIGURES = (
+    FigureTarget("diff of 10 changes, behind start-up", _figure(lambda figure: figure.diff_ms), 20, "ms"),
+    FigureTarget("`ls` of one directory of 100", _figure(lambda figure: figure.listing_ms), 5, "ms"),
+    FigureTarget("one path", _figure(lambda figure: figure.entry_us / 1000), 0.3, "ms"),
+    FigureTarget("tree on disk, an entry", _figure(lambda figure: figure.tree_bytes), 42, "B"),
+    FigureTarget("marking for gc", _figure(lambda figure: figure.mark_seconds), 3, "s"),
+    FigureTarget("written by a save of 10 changes", _sample("save-10", lambda one: one.written / 1000), 200, "KB"),
+    FigureTarget("files of the container", _sample("first", lambda one: one.stored), 40, ""),
+    FigureTarget("memory of save", _sample("first", lambda one: one.memory / _MB), 200, "MB"),
+    FigureTarget("memory of status", _sample("status", lambda one: one.memory / _MB), 200, "MB"),
+    FigureTarget("memory of checkout", _sample("restore", lambda one: one.memory / _MB), 200, "MB"),
+)
+
+
+def middle(samples: list[DatasetSample], of: _Of) -> float | None:
+    """The median of what finished; None if nothing did."""
+    found = [of(sample) for sample in samples if not sample.is_stopped]
+    return median(found) if found else None
+
+
+def datasets_section(results: DatasetResults) -> Iterator[str]:
+    """Yield the part of docs/performance.md."""
+    counts = sorted({sample.files for sample in results.samples})
+    yield "## Directories\n"
+    yield (
+        "By `make bench-datasets`: files of 1.1 KB on average, half of which compress, in directories of 100. Every "
+        "side does the same with the same files in the page cache, by its command line; start-up is counted. Seconds "
+        "of processor time with all processes, in brackets those of the user, and wall seconds. restic encrypts. git "
+        "with `core.fsync=none` syncs nothing; the others sync as they do by themselves. Memory is that of the largest "
+        "process. The bounds are those of 100,000 files and more (DVC: 20,000), where start-up is little of it.\n"
+    )
+    yield f"- level: {results.level}"
+    yield from (f"- {name}: {value}" for name, value in results.machine.items())
+    yield from (f"- {DATASET_SIDES[side].title} did not take part: {fault}" for side, fault in results.missing.items())
+    yield "\n| what | | figure | |\n|---|---|---|---|"
+    for files in counts:
+        for target in TARGETS:
+            yield from target.rows(results, files)
+        yield from filter(None, (line.row(results, files) for line in FIGURES))
+    for files in counts:
+        yield f"\n### {files:,} files\n"
+        yield from _table(results, files)
+    yield ""
+
+
+def _table(results: DatasetResults, files: int) -> Iterator[str]:
+    sides = list(dict.fromkeys(sample.side for sample in results.samples if sample.files == files))
+    yield "| |" + "".join(f" {title} |" for title in STEPS.values()) + " on disk | memory |"
+    yield "|---|" + "---|" * (len(STEPS) + 2)
+    for side in sides:
+        cells = [_cell(results.of(files, side, step)) for step in STEPS]
+        first = results.of(files, side, "first")
+        length, stored = middle(first, lambda one: one.length), middle(first, lambda one: one.stored)
+        disk = "–" if length is None or stored is None else f"{length / _MB:,.0f} MB, {stored:,.0f} files"
+        memory = max(sample.memory for sample in results.samples if (sample.files, sample.side) == (files, side))
+        yield f"| {DATASET_SIDES[side].title} | {' | '.join(cells)} | {disk} | {memory / _MB:.0f} MB |"
+
+
+def _cell(samples: list[DatasetSample]) -> str:
+    if not samples:
+        return "–"
+    cpu, user, seconds = (middle(samples, of) for of in (_cpu, lambda one: one.user, _seconds))
+    if cpu is None or user is None or seconds is None:
+        return f"stopped after {samples[0].seconds:.0f} s"
+    return f"{cpu:.3g} ({user:.3g}), {seconds:.3g}"

@@ -1,0 +1,91 @@
+"""The table of `benchmarks.remote`, and what it must show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from benchmarks.remote import RemoteResults
+from benchmarks.report import verdict
+
+_Of = Callable[[dict[str, float]], float]
+
+
+class RemoteTarget(NamedTuple):
+    """A figure, and its bound: at least, or at most."""
+
+    title: str
+    of: _Of
+    bound: float
+    unit: str = "×"
+    is_most: bool = False
+
+    def row(self, results: RemoteResults) -> str:
+        """The line of the page."""
+        sign = "≤" if self.is_most else "≥"
+        try:
+            figure = self.of(results.figures)
+        except KeyError as error:
+            return f"| {self.title} | – ({sign} {self.bound:g}) | not measured: {error.args[0]} |"
+        is_reached = figure <= self.bound if self.is_most else figure >= self.bound
+        return f"| {self.title} | {figure:.3g} {self.unit} ({sign} {self.bound:g}) | {verdict(is_reached)} |"
+
+
+def _ratio(one: str, other: str) -> _Of:
+    return lambda figures: figures[one] / figures[other]
+
+
+def _plain(name: str) -> _Of:
+    return lambda figures: figures[name]
+
+
+TARGETS = (
+    RemoteTarget("push, time a file: DVC's, times ours", _ratio("push DVC, s a file", "push, s a file"), 100),
+    RemoteTarget("push: rclone's with 16 transfers", _ratio("push rclone, s a file", "push, s a file"), 50),
+    RemoteTarget("push: boto3's with 16 threads", _ratio("push boto3, s a file", "push, s a file"), 50),
+    RemoteTarget("push, requests beside one a pack", _plain("push, requests beside one a pack"), 10, "", is_most=True),
+    RemoteTarget("push, memory", _plain("push, memory MiB"), 250, "MiB", is_most=True),
+    RemoteTarget(
+        "pull, stored durably: rate, times boto3's GETs with 16 threads",
+        _ratio("pull, files a second", "pull boto3, files a second"),
+        40,
+    ),
+    RemoteTarget("random read, verified, times a raw range GET", _ratio("read, ms", "raw GET, ms"), 1.5, is_most=True),
+    RemoteTarget(
+        "bulk read of 1 MiB objects, hashed, times raw 8 MiB GETs",
+        _ratio("bulk read 1 MiB, MB a second", "raw 8 MiB GETs, MB a second"),
+        0.7,
+    ),
+    RemoteTarget(
+        "bulk read of 1 KB objects, hashed, times the same in a local container",
+        _ratio("bulk read 1 KB, objects a second", "bulk read 1 KB local, objects a second"),
+        0.5,
+    ),
+    RemoteTarget(
+        "open and first read, nothing cached, times a raw GET",
+        _ratio("open and first read, ms", "raw GET, ms"),
+        6,
+        is_most=True,
+    ),
+    RemoteTarget("the same, requests", _plain("open and first read, requests"), 8, "", is_most=True),
+    RemoteTarget("16 writers, each insert a commit: a second", _plain("16 writers, inserts a second"), 15, ""),
+    RemoteTarget("the same, objects lost", _plain("16 writers, lost"), 0, "", is_most=True),
+)
+
+
+def remote_section(results: RemoteResults) -> Iterator[str]:
+    """Yield the part of docs/performance.md."""
+    yield "## On object storage\n"
+    yield (
+        "By `make bench-remote`: a Ceph RGW of one node on the same machine, by HTTP on loopback, so that clients and "
+        f"store share its cores: read the ratios. {results.files:,} files of 1.1 KB; the peers, which make an object "
+        "of each, get a part of them, and their time is that of a file. Raw GETs are boto3's, with its own costs.\n"
+    )
+    yield f"- level: {results.level}"
+    yield from (f"- {name}: {value}" for name, value in results.machine.items())
+    yield from (f"- {name} did not take part: {fault}" for name, fault in results.missing.items())
+    yield "\n| what | figure | |\n|---|---|---|"
+    yield from (target.row(results) for target in TARGETS)
+    yield "\n| measured | |\n|---|---|"
+    yield from (f"| {name} | {figure:.4g} |" for name, figure in results.figures.items())
+    yield ""

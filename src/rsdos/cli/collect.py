@@ -1,0 +1,57 @@
+"""``rsdos collect``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from rsdos.cli.options import CommonOptions, pass_session, report_options
+from rsdos.cli.paths import many
+from rsdos.cli.render import human
+from rsdos.cli.session import Session
+from rsdos.cli.types import Duration
+
+if TYPE_CHECKING:
+    from rsdos.maintenance.collect import CollectReport
+
+
+@click.command()
+@click.option("--grace", type=Duration(), default="24h", show_default=True, help="After this time a writer is dead.")
+@click.option("--keep", type=Duration(), default="7d", show_default=True, help="Readers may be behind by this time.")
+@report_options
+@pass_session
+def command(session: Session, grace: float, keep: float, run: CommonOptions) -> int:
+    """Remove what is dead from object storage: what repacks and merges have replaced, and what dead writers have left.
+
+    Any number of machines may do this at the same time, beside readers and writers. `optimize` does it too. All times
+    are those of the store. A writer that took longer than --grace between two commits has to run again.
+
+    \b
+    Example: rsdos -p s3://lab/data collect
+    """
+    from rsdos.maintenance import collect
+    from rsdos.stores.remote.collect import CollectOptions
+
+    engine = run.engine(session)
+    plan = collect.plan(engine, CollectOptions(grace, keep))
+    if run.dry_run:
+        run.show(
+            plan,
+            f"{many(plan.retired, 'object')} out of use, {many(plan.reservations, 'reservation')}, of any age",
+        )
+        return 0
+    with run.bar() as bar:
+        report = collect.execute(engine, plan, bar)
+    run.show(report, collected_sentence(report))
+    run.show_stats(report.collected.objects, report.collected.length, report.seconds)
+    return 0
+
+
+def collected_sentence(report: CollectReport) -> str:
+    """Return what was collected."""
+    collected = report.collected
+    return (
+        f"Removed {many(collected.objects, 'dead object')} of the store, {human(collected.length)}; "
+        f"{many(collected.reservations, 'reservation')} lapsed, {many(collected.emptied, 'old manifest')} emptied"
+    )

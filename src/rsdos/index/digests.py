@@ -1,0 +1,117 @@
+"""Digests as columns, and the search for many of them in a sorted table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from rsdos.hashing import join_digests
+from rsdos.model import DIGEST_BYTES
+
+PREFIX = np.dtype("<u8")
+"""The first 8 bytes of a key: their big-endian value as a number, so that a dense array of them is searched."""
+
+DIGEST = np.dtype([("prefix", ">u8"), ("tail", "V24")])
+assert PREFIX.itemsize == 8 and DIGEST.itemsize == DIGEST_BYTES
+
+Positions: TypeAlias = npt.NDArray[np.intp]
+Records: TypeAlias = npt.NDArray[Any]
+Prefixes: TypeAlias = npt.NDArray[np.uint64]
+Mask: TypeAlias = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """Many digests as columns, for searching."""
+
+    prefixes: Prefixes
+    tails: Records
+
+    @classmethod
+    def of(cls, digests: Sequence[bytes]) -> Self:
+        raw = digest_table(digests)
+        return cls(raw["prefix"].astype(PREFIX), raw["tail"])
+
+    def __len__(self) -> int:
+        return len(self.prefixes)
+
+    def take(self, at: Positions) -> Digests:
+        return Digests(self.prefixes[at], self.tails[at])
+
+
+def digest_table(digests: Sequence[bytes]) -> Records:
+    """Return digests as a table of `DIGEST`."""
+    return np.frombuffer(join_digests(digests), DIGEST) if digests else np.empty(0, DIGEST)
+
+
+_SLICE = 1 << 13
+"""Digests that are searched together: what the search makes stays in a core's caches, and takes no fresh memory."""
+
+_IN_ORDER_FROM = 1 << 16
+"""Prefixes of a table from which on it is searched in their order: 512 KiB, about what a core keeps near it."""
+
+
+def places(prefixes: Prefixes, wanted: Prefixes) -> Positions:
+    """Where each wanted prefix belongs; of 5 million 0.4 us each in their order, the sort included, and 0.9 without."""
+    if len(prefixes) < _IN_ORDER_FROM:
+        return np.searchsorted(prefixes, wanted)
+    order = np.argsort(wanted)
+    at = np.empty(len(wanted), np.intp)
+    at[order] = np.searchsorted(prefixes, wanted[order])
+    return at
+
+
+def search(
+    prefixes: Prefixes,
+    records: Records,
+    wanted: Digests,
+    touch: Callable[[Positions], None],
+    find: Callable[[Prefixes, Prefixes], Positions] = places,
+) -> Positions:
+    """For each wanted digest the position of its first entry in a sorted table, or -1.
+
+    ``touch`` is told the positions of the records before they are looked at. ``find`` is `places`, or like it.
+    """
+    found = np.full(len(wanted), -1, np.intp)
+    for start in range(0, len(wanted) if len(prefixes) else 0, _SLICE):
+        part = slice(start, start + _SLICE)
+        _search(prefixes, records, Digests(wanted.prefixes[part], wanted.tails[part]), touch, find, found[part])
+    return found
+
+
+def _search(
+    prefixes: Prefixes,
+    records: Records,
+    wanted: Digests,
+    touch: Callable[[Positions], None],
+    find: Callable[[Prefixes, Prefixes], Positions],
+    found: Positions,
+) -> None:
+    """`search` in a table that is not empty: fills in what is ``found``."""
+    count = len(prefixes)
+    at = find(prefixes, wanted.prefixes)
+    todo = np.flatnonzero(prefixes[np.minimum(at, count - 1)] == wanted.prefixes)
+    todo = todo[at[todo] < count]
+    while len(todo):
+        here = at[todo]
+        touch(here)
+        match = records["tail"][here] == wanted.tails[todo]
+        found[todo[match]] = here[match]
+        # Another key with the same first 8 bytes is here: look one further.
+        todo = todo[~match]
+        at[todo] += 1
+        todo = todo[at[todo] < count]
+        todo = todo[prefixes[at[todo]] == wanted.prefixes[todo]]
+
+
+def all_differ(digests: Sequence[bytes]) -> bool:
+    """Whether no digest is there twice, or two that begin with the same 8 bytes: 0.04 us each, a set takes 0.18."""
+    if not digests:
+        return True
+    row = np.dtype([("prefix", PREFIX), ("tail", "V", len(digests[0]) - PREFIX.itemsize)])
+    prefixes = np.sort(np.frombuffer(join_digests(digests), row)["prefix"])
+    return not (prefixes[1:] == prefixes[:-1]).any()

@@ -1,0 +1,226 @@
+"""A fenced segment: a large file of entries, of which a lookup reads one place, and for most absent keys nothing.
+
+The first key bytes of every 256th entry, the fences, are in memory: 8 bytes for 256 entries. They say between which two
+of them a key belongs. Of the 256 entries there the part behind the first key bytes, 14.5 KiB, is read by one request,
+and searched for the other 24 bytes of the key. (To make another key with these 24 bytes and between the same fences
+would be to break SHA-256.)
+
+Entries whose blocks are checked are searched in the mapping, as those of any segment. Where the index is larger than
+memory (`wait`), they are read by one request each time: a mapping is read page by page, by two or three.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from contextlib import suppress
+from math import inf
+from typing import TYPE_CHECKING
+
+from rsdos.errors import DamagedContainer
+from rsdos.index.key_filter import KeyFilter
+from rsdos.index.segment import Segment, make, read_prefix
+from rsdos.index.segment_layout import FENCE, PREFIX_SIZE, RECORD, RECORD_SIZE, FencedLayout
+from rsdos.model import Record
+from rsdos.storage.opened import RandomAccess, View
+
+if TYPE_CHECKING:
+    from rsdos.index.digests import Digests, Positions, Prefixes
+    from rsdos.index.entries import Entries
+
+_SPARSE = 2048
+"""A bulk lookup of fewer than one in so many entries reads a block for each key, and not all first key bytes."""
+
+
+_BYTES = 1 << 16
+"""Bytes that are checked in the 4 us that a lookup takes longer as long as not all is checked."""
+
+_FILTER_BYTES = 1 << 18
+"""Bytes of a filter that are read in the 0.4 ms of a lookup that waits for a disk."""
+
+_FEW = 64
+"""Keys of one bulk lookup below which the filter costs more than a search of entries that are in memory: 60 us."""
+
+_WITHOUT = 4
+"""Lookups that no filter is read for: a program that wants one object has it sooner without."""
+
+
+class FencedSegment(Segment):
+    """See the module. Any number of threads."""
+
+    _form = FencedLayout
+    _layout: FencedLayout
+
+    def __init__(
+        self, file: RandomAccess, offset: int = 0, length: int | None = None, view: View | None = None
+    ) -> None:
+        super().__init__(file, offset, length, view)
+        layout = self._layout
+        self._fences = self._data[layout.table_end : layout.fences_end].cast("Q")
+        self._filter: KeyFilter | None = None
+        """There once it was read, and is whole."""
+        self._until_filter = (
+            (layout.length - layout.filter) // _FILTER_BYTES + _WITHOUT if layout.filter_blocks else inf
+        )
+        """Lookups until it is read. A damaged one never is: then every key may be there."""
+        self._until_all: float = self.length // _BYTES
+        """Lookups until all is checked."""
+        self._waits = False
+
+    def wait(self) -> None:
+        self._fences = memoryview(bytes(self._fences)).cast("Q")
+        self._waits = True
+        self._is_at_hand = False
+
+    def _count_checked(self) -> None:
+        super()._count_checked()
+        if self._waits:
+            self._is_at_hand = False
+
+    def first_of_several(self, digest: bytes) -> Record | None:
+        if not self._is_at_hand:
+            return self._first_checked(digest)
+        (prefix,) = read_prefix(digest)
+        known = self._filter or self._filter_after(1)
+        return None if known and not known.may_have(prefix) else self.first(digest)
+
+    def _filter_after(self, lookups: int) -> KeyFilter | None:
+        """Return the filter, if there was one, or is now, with these lookups counted."""
+        self._until_filter -= lookups
+        if self._until_filter < 0 and self._filter is None:
+            self._until_filter = inf
+            read = KeyFilter(self._source, self._layout.filter, self._layout.length)
+            if read.is_whole(self._filter_crc):
+                self._filter = read
+        return self._filter
+
+    def _first_checked(self, digest: bytes) -> Record | None:
+        (prefix,) = read_prefix(digest)
+        known = self._filter or self._filter_after(1)
+        if known and not known.may_have(prefix):
+            return None
+        self._until_all -= 1
+        if self._until_all < 0 and not self._waits:
+            self._until_all = inf
+            with suppress(DamagedContainer):  # A lookup that meets the damage tells it, and no other.
+                self.check_all()
+        return self._first_near(prefix, digest)
+
+    def _first_near(self, prefix: int, digest: bytes) -> Record | None:
+        """`first`, by the fences: it is between two of them, or is the upper one."""
+        fences = self._fences
+        behind = bisect_left(fences, prefix)
+        is_fence = behind < len(fences) and fences[behind] == prefix
+        low = (behind - 1) * FENCE if behind else 0
+        high = min(behind * FENCE, self._count)
+        base = self._count * PREFIX_SIZE
+        start, end = base + low * RECORD_SIZE, base + (high + is_fence) * RECORD_SIZE
+        size = self._form.block_size
+        first, last = start // size, (end - 1) // size + 1
+        is_checked = self._checked.find(0, first, last) < 0
+        if is_checked and not self._waits:
+            self._check(low * PREFIX_SIZE, high * PREFIX_SIZE)
+            at = bisect_left(self._prefixes, prefix, low, high)
+            if not (is_fence if at == high else self._prefixes[at] == prefix):
+                return None
+            found = RECORD.unpack_from(self._records, at * RECORD_SIZE)
+            if found[0] != digest[8:]:
+                return next(self._entries_of(digest), None)
+        else:
+            if is_checked:
+                self._source.will_need(self._layout.start + start, self._layout.start + end)
+            else:
+                self._check_blocks(first, last)
+            records = bytes(self._columns[start:end])
+            place = records.find(digest[8:])
+            while place % RECORD_SIZE and place > 0:
+                place = records.find(digest[8:], place + 1)
+            if place < 0:
+                # Another key that begins like this one may be the fence.
+                return next(self._entries_of(digest), None) if is_fence else None
+            found = RECORD.unpack_from(records, place)
+        _, offset, length, size, pack_id, crc, codec, flags = found
+        return make(Record, (digest, pack_id, offset, length, size, crc, codec, flags))
+
+    def _bisect(self, prefix: int) -> int:
+        low = max(bisect_left(self._fences, prefix) - 1, 0) * FENCE
+        high = min(low + FENCE, self._count)
+        self._check(low * PREFIX_SIZE, high * PREFIX_SIZE)
+        return bisect_left(self._prefixes, prefix, low, high)
+
+    def _prefix_near(self, at: int) -> int:
+        return self._fences[at // FENCE]
+
+    def find_many(self, wanted: Digests) -> Positions:
+        import numpy as np
+
+        known = self._filter or self._filter_after(len(wanted))
+        is_worth_it = len(wanted) >= _FEW or not self._is_at_hand
+        if self.count and len(wanted) and known and is_worth_it:
+            mask = known.among(wanted.prefixes)
+            if mask is not None:
+                found = np.full(len(wanted), -1, np.intp)
+                some = np.flatnonzero(mask)
+                found[some] = super().find_many(wanted.take(some))
+                return found
+        return super().find_many(wanted)
+
+    def _search(self, wanted: Digests) -> Positions:
+        if self._is_at_hand or (len(wanted) * _SPARSE > self._count and not self._waits):
+            return super()._search(wanted)
+        return self._search_near(wanted)
+
+    def _search_near(self, wanted: Digests) -> Positions:
+        """`find_many`, by the fences: what is needed is asked for at once, and nothing else is read."""
+        from rsdos.index.digests import search
+
+        entries = self.unchecked_entries()
+        return search(entries.prefixes, entries.records, wanted, self._fetch_entries, self._places_near)
+
+    def _places_near(self, column: Prefixes, wanted: Prefixes) -> Positions:
+        """Where each wanted prefix belongs; what is there is checked."""
+        import numpy as np
+
+        last = self._count - 1
+        behind = np.searchsorted(np.frombuffer(self._fences, column.dtype), wanted)
+        low = np.maximum(behind - 1, 0) * FENCE
+        high = np.minimum(low + FENCE, self._count)
+        self._fetch_each(low * PREFIX_SIZE, FENCE * PREFIX_SIZE)
+        for _ in range(FENCE.bit_length()):
+            middle = low + high >> 1
+            is_less = (column[np.minimum(middle, last)] < wanted) & (low < high)
+            low, high = np.where(is_less, middle + 1, low), np.where(is_less, high, middle)
+        # It may be the entry of the next fence.
+        self._check_each(np.minimum(low, last) * PREFIX_SIZE, PREFIX_SIZE)
+        return low
+
+    def _fetch_entries(self, at: Positions) -> None:
+        """Read the records at some positions; and the prefixes behind them, which may be of the same keys."""
+        import numpy as np
+
+        self._fetch_each(self._count * PREFIX_SIZE + at * RECORD_SIZE, RECORD_SIZE)
+        self._check_each(np.minimum(at + 1, self._count - 1) * PREFIX_SIZE, PREFIX_SIZE)
+
+    def _fetch_each(self, starts: Positions, length: int) -> None:
+        """Check the blocks of the ``length`` bytes from each of the ``starts`` on; ask for all of them first."""
+        import numpy as np
+
+        if self._waits:
+            # What was checked may have left the memory since then; what was not is asked for when it is.
+            checked = np.frombuffer(self._checked, np.bool_)
+            begin, size = self._layout.start, self._form.block_size
+            for start in np.unique(starts[checked[starts // size]]).tolist():
+                self._source.will_need(begin + start, begin + min(start + length, len(self._columns)))
+        self._check_each(starts, length)
+
+    def verify(self) -> Entries:
+        """Check the fences and the filter too."""
+        import numpy as np
+
+        entries = super().verify()
+        if not np.array_equal(entries.prefixes[::FENCE], np.frombuffer(self._fences, entries.prefixes.dtype)):
+            raise self._damage("the fences of a segment are not those of its entries")
+        if self._layout.filter_blocks:
+            read = KeyFilter(self._source, self._layout.filter, self._layout.length)
+            if not read.is_whole(self._filter_crc) or not read.has_all(entries.prefixes):
+                raise self._damage("the filter of a segment is damaged")
+        return entries

@@ -1,0 +1,63 @@
+"""The note in the lock on commits: the number of the last commit. A manifest that is lost is known from it."""
+
+from __future__ import annotations
+
+from functools import cache, lru_cache
+
+from rsdos import names
+from rsdos.codecs.checksum import crc32
+from rsdos.storage.base import Storage
+
+_LENGTH = 68
+_NO_BOOT = "-" * 36
+"""For a machine that does not tell its boot: relaxed commits are not noted there."""
+
+
+class LastCommit:
+    """The numbers in the lock's note; 0 where it has none. Immutable; no dataclass: every short command imports it."""
+
+    __slots__ = ("boot", "durable", "last")
+
+    def __init__(self, durable: int = 0, last: int = 0, boot: str = _NO_BOOT) -> None:
+        self.durable = durable
+        self.last = last
+        self.boot = boot
+
+    @property
+    def number(self) -> int:
+        """The highest number that is known to be committed: no older manifest is the newest."""
+        return self.last if self.last > self.durable and self.boot == _boot_id() != _NO_BOOT else self.durable
+
+    def followed_by(self, number: int) -> LastCommit:
+        """Return the note for after a relaxed commit of this number."""
+        return LastCommit(self.durable, number, _boot_id())
+
+    def encode(self) -> bytes:
+        line = b"%010d %010d %s " % (self.durable, self.last, self.boot.encode())
+        return line + b"%08x\n" % crc32(line)
+
+
+def read_committed(storage: Storage) -> LastCommit:
+    """Return what the lock on commits says; nothing, when it is not there or cannot be read."""
+    return _decode(storage.read_note(names.COMMIT_LOCK, _LENGTH))
+
+
+@lru_cache(8)
+def _decode(line: bytes) -> LastCommit:
+    """Decode the line. Cached: every miss reads the same line again, and decoding is half of that cost."""
+    try:
+        durable, last, boot, _ = line.decode("ascii").split(" ")
+        committed = LastCommit(int(durable), int(last), boot)
+    except ValueError:
+        return LastCommit()
+    # Written again it is the same line, its checksum and its form too.
+    return committed if committed.encode() == line else LastCommit()
+
+
+@cache
+def _boot_id() -> str:
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read(36).ljust(36, "-")
+    except OSError:
+        return _NO_BOOT

@@ -1,0 +1,215 @@
+"""Merging segments beside the commits of others, in a container of version 2 (ADR 38). The steps are numbered.
+
+1. Take ``locks/merge``: one merge runs at a time. Remove the files that dead ones have left.
+2. Under the lock on commits choose the segments, and write their names into the lock: commits merge others.
+3. Write what is needed of them to new files in ``index/``, under names that no manifest gives out, and sync these.
+4. Commit: if one of the segments is not live any more, nothing. Else link the files to the next numbers, and publish
+   the newest manifest with them in the place of the segments.
+5. Remove the names of step 3.
+6. Remove the files of the segments, unless there is a long reader: then a later commit does.
+
+What a merge writes says the same as what it has read, whatever others commit in between: an insert and a delete add
+segments of their own, and a tombstone kills one extent, in whichever segment that is. An entry of a pack that has gone
+since does not count. So step 4 needs only to know that all it has read is live; it does not go by the lock of step 1.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+
+from rsdos import names
+from rsdos.errors import DamagedContainer, RsdosError
+from rsdos.index import merge
+from rsdos.index.committing import Commits
+from rsdos.index.manifest import Manifest, SegmentEntry, files_of
+from rsdos.index.merge import Table, due_for_merge, write_merged
+from rsdos.index.merge_lock import note_segments, remove_unfinished
+from rsdos.index.segment_files import free_number
+from rsdos.index.settling import settled, with_synced
+from rsdos.layout import Layout
+from rsdos.model import Durability
+from rsdos.names import LAST_NUMBER
+from rsdos.storage.opened import HeldLock
+
+_MOST_TRIES = 3
+"""Times that a merge begins anew because another has merged what it was merging: one whose lock file was removed."""
+
+_FILES = 2
+"""Files that a merge writes at most: entries, and tombstones."""
+
+Choose = Callable[[Manifest], Sequence[SegmentEntry]]
+
+
+class SegmentMerge:
+    """Merges beside commits. Any number of threads and processes."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        commits: Commits,
+        newest: Callable[[], Manifest],
+        open_segment: Callable[[SegmentEntry], Table],
+        commit: Callable[[Callable[[Manifest], Manifest], Durability], Manifest],
+    ) -> None:
+        """``commit`` makes the next manifest, and no merge by itself."""
+        self._layout = layout
+        self._storage = layout.storage
+        self._commits = commits
+        self._newest = newest
+        self._open_segment = open_segment
+        self._commit = commit
+
+    def merge_all(self, durability: Durability) -> None:
+        """Merge all segments into one, and one of tombstones if any are still needed. Wait for a merge that runs.
+
+        Nothing is merged where a segment is damaged: a repair comes first. Raise what a commit raises, and OSError.
+        """
+        with self._wait_for(names.MERGE_LOCK) as lock:
+            for _ in range(_MOST_TRIES):
+                if self._merge(lock, lambda manifest: manifest.segments, durability):
+                    break
+
+    def merge_due(self, durability: Durability) -> None:
+        """Merge the smallest segments if there are too many, and no merge runs. A later commit tries what fails."""
+        with suppress(OSError, RsdosError):
+            if lock := self._storage.lock(names.MERGE_LOCK, wait=False):
+                with lock:
+                    self._merge(
+                        lock, lambda manifest: due_for_merge(manifest.segments, merge.MOST_SEGMENTS), durability
+                    )
+
+    def _merge(self, lock: HeldLock, choose: Choose, durability: Durability) -> bool:
+        """Do the steps from the first to the last. Return False if another was faster, and all is to be done again."""
+        # 1. It is taken.
+        remove_unfinished(self._storage)
+        with self._wait_for(names.COMMIT_LOCK):
+            # 2. Choose.
+            self._commits.check()
+            base = self._newest()
+            due = choose(base)
+            if not due or base.next_segment + _FILES > LAST_NUMBER:
+                return True
+            note_segments(lock, due)
+        named = partial(names.unfinished_segment, os.urandom(8).hex())
+        written: list[SegmentEntry] = []
+        try:
+            # 3. Write and sync. (Packs too, as far as others have left that: the commit has less to sync then.)
+            try:
+                written = write_merged(self._storage, 0, list(map(self._open_segment, due)), base.pack_ids, named)
+                for entry in written:
+                    self._storage.sync(named(entry.number))
+            except (DamagedContainer, FileNotFoundError):
+                return are_live(due, base, self._newest())  # A repair comes first; else others have merged it.
+            for pack in base.packs.behind:
+                if pack.id in {entry.pack_id for entry in due}:
+                    with suppress(FileNotFoundError):
+                        self._storage.sync(names.pack(pack.id))
+            # 4. Commit.
+            replacement = _Replacement(self._layout, lock, base, due, written, named, durability)
+            self._commit(replacement, durability)
+        finally:
+            if lock.is_held:  # In a forked child the files are the parent's.
+                # 5. Remove the names.
+                for entry in written:
+                    with suppress(OSError):
+                        self._storage.remove(named(entry.number))
+        if replacement.is_made and durability is Durability.FULL:
+            # 6. Remove the files.
+            self._remove_replaced([entry.number for entry in due if entry.number])
+        return replacement.is_made
+
+    def _wait_for(self, name: str) -> HeldLock:
+        lock = self._storage.lock(name)
+        if lock is None:
+            raise AssertionError("unreachable")
+        return lock
+
+    def _remove_replaced(self, numbers: Sequence[int]) -> None:
+        """Remove segment files that the newest manifest does not need. Each keeps others from a commit for a moment."""
+        with suppress(OSError, RsdosError):
+            for number in numbers:
+                with self._wait_for(names.COMMIT_LOCK):
+                    self._commits.check()
+                    readers = self._storage.lock(names.READERS_LOCK, wait=False)
+                    if readers is None:
+                        return
+                    with readers:
+                        if number not in files_of(self._newest()).segments:
+                            self._storage.remove(names.segment(number))
+
+
+class _Replacement:
+    """Step 4: the change of a commit that puts the files of a merge in the place of the segments that it has read."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        lock: HeldLock,
+        base: Manifest,
+        due: Sequence[SegmentEntry],
+        written: Sequence[SegmentEntry],
+        named: names.Named,
+        durability: Durability,
+    ) -> None:
+        self._layout = layout
+        self._storage = layout.storage
+        self._lock = lock
+        self._base = base
+        self._due = due
+        self._written = written
+        self._named = named
+        self._durability = durability
+        self.is_made = False
+        """Whether the last call has made a manifest with the files."""
+
+    def __call__(self, newest: Manifest) -> Manifest:
+        self.is_made = False
+        if not are_live(self._due, self._base, newest):
+            return newest
+        first = free_number(self._layout, newest)
+        linked: list[str] = []
+        try:
+            for entry in self._written:
+                name = names.segment(first + entry.number)
+                if not self._is_linked(self._named(entry.number), name):
+                    return self._undone(linked, newest)
+                linked.append(name)
+            fresh = [entry._replace(number=first + entry.number) for entry in self._written]
+            manifest = newest.with_segments(self._due, *fresh)
+            # A table that is in a pack says where its batch ends, if a power loss takes that.
+            named = {entry.pack_id for entry in self._due}
+            behind = [pack for pack in manifest.packs.behind if pack.id in named]
+            manifest = with_synced(self._storage, manifest, behind)
+            if self._durability is Durability.FULL:
+                manifest = settled(self._storage, manifest)
+        except BaseException:
+            self._undone(linked, newest)
+            raise
+        self.is_made = True
+        return manifest
+
+    def _is_linked(self, unfinished: str, name: str) -> bool:
+        """Give a file its name. Return False where its lock files were removed, and others were faster."""
+        try:
+            return self._storage.link(unfinished, name)
+        except FileNotFoundError:
+            return False
+
+    def _undone(self, linked: Sequence[str], newest: Manifest) -> Manifest:
+        for name in linked if self._lock.is_held else ():  # In a forked child the files are the parent's.
+            with suppress(OSError):
+                self._storage.remove(name)
+        return newest
+
+
+def are_live(due: Sequence[SegmentEntry], base: Manifest, newest: Manifest) -> bool:
+    """Return whether segments of one manifest are live in a newer one.
+
+    In a container that was set back others may have their names: the whole entries are compared, with a part of the
+    hash of each file.
+    """
+    live = {entry._replace(synced=True) for entry in newest.segments}
+    return newest.number >= base.number and live.issuperset(entry._replace(synced=True) for entry in due)

@@ -1,0 +1,292 @@
+"""The chain of manifests of a container of version 3: finding the newest, and reading them.
+
+Step 1 of a commit (`rsdos.index.remote_commits`), and all that a reader needs.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from typing import NamedTuple, Protocol
+
+from rsdos import names
+from rsdos.codecs.sealed import unseal
+from rsdos.config import REMOTE_VERSION
+from rsdos.errors import DamagedContainer, DecodeError, RemoteDiverged, UnsupportedContainer
+from rsdos.index import reservations
+from rsdos.index.manifest import Manifest, Published, UnknownManifest, decode_manifest
+from rsdos.index.pack_table import TableEntry
+from rsdos.index.table_reader import TableReader, read_pack_table
+from rsdos.layout import Layout
+from rsdos.migration import Original
+from rsdos.storage.base import Version
+
+MOST_BYTES = 1 << 24
+"""Of a manifest, decoded."""
+
+_READS = 4
+"""Manifests that are read one after another to find the newest, before a listing is asked for."""
+
+_MOST_VERSIONS = 64
+"""Versions of manifests that are remembered."""
+
+
+class Places(Protocol):
+    """Knows the random parts of the names of objects on the medium."""
+
+    def learn(self, manifest: Manifest) -> None:
+        """Learn the names of what a manifest leads to."""
+
+    def learn_table(self, entry: TableEntry) -> None:
+        """Learn the name of a pack table, before it is read."""
+
+    def suffix_of(self, kind: str, number: int) -> str:
+        """Return the random part of the name of an object that was made here, or learned."""
+
+    def first_manifest(self) -> int:
+        """Return the newest manifest in a listing, which may be an old one; 0 if there is none."""
+
+    def refuse_two_winners(self) -> None:
+        """Raise `ReadOnlyContainer` if the medium gives a name twice."""
+
+
+class StoredManifest(NamedTuple):
+    """The bytes of a manifest, as they are stored. None at all: it was emptied."""
+
+    number: int
+    data: bytes
+    version: Version
+
+
+class RemoteChain:
+    """Finds and reads manifests, and remembers the newest. Any number of threads, processes and machines."""
+
+    def __init__(self, layout: Layout, container_id: str, places: Places) -> None:
+        self._layout = layout
+        self._storage = layout.storage
+        self._container_id = container_id
+        self._places = places
+        self.original: Original | None = Original(layout, REMOTE_VERSION, container_id)
+        self._known: Published | None = None
+        """The newest manifest that was read or made here."""
+        self._raw: StoredManifest | None = None
+        """The newest manifest's bytes, which may be damaged."""
+        self._versions: dict[int, Version] = {}
+        """Of manifests that were read or made here: they do not change as long as anybody needs them."""
+        self._tables = TableReader(self._read_table)
+
+    @property
+    def known(self) -> Manifest | None:
+        """The newest manifest that was read or made here, if any was. No request."""
+        return self._known and self._known.manifest
+
+    def check(self) -> None:
+        """Raise `ContainerReplaced` or `NotAContainer` where the container is not the one that was opened any more."""
+        if self.original is not None:
+            self.original.check()
+
+    def check_again(self) -> None:
+        """Do nothing: each manifest names its container."""
+
+    def committed(self) -> int:
+        """Return 0: no note says which number was the last. A manifest cannot be lost and another be the newest."""
+        return 0
+
+    # 1. Finding the newest manifest.
+
+    def latest(self) -> tuple[int, int]:
+        """Return the number of the newest manifest, 0 if there is none; and 0: none is known to be missing."""
+        raw = self._newest_stored()
+        return (raw.number if raw else 0), 0
+
+    def newest_number(self) -> int:
+        """Return the newest manifest's number. Raise `DamagedContainer` if there is none."""
+        number, _ = self.latest()
+        if not number:
+            self.check()
+            raise DamagedContainer(self._layout.index, "there is no manifest (see: rsdos repair index)")
+        return number
+
+    def newest(self) -> Manifest:
+        """Return the newest manifest. Raise `DamagedContainer`, `UnsupportedContainer`, OSError."""
+        return self.read(self.newest_number())
+
+    def _newest_stored(self) -> StoredManifest | None:
+        """Do step 1: from the newest one that is known read on to where none is; with none known, begin with a listing.
+
+        Usually one request. An empty manifest is far behind the newest: then, and where there are many to read, the
+        listing is asked for. Where it shows an old state, reading continues from there.
+        """
+        raw = self._raw or self._from(self._listed())
+        if raw is None:
+            return None
+        reads = 0
+        while True:
+            if not raw.data or reads == _READS:
+                raw = self._beyond(raw)
+                reads = 0
+            following = self._read_raw(raw.number + 1)
+            if following is None:
+                break
+            raw = following
+            reads += 1
+        if not raw.data:
+            raise DamagedContainer(self._layout.manifest(raw.number), "it was emptied, and is the newest one")
+        return self._see(raw)
+
+    def _see(self, raw: StoredManifest) -> StoredManifest:
+        """Remember a manifest's bytes, unless a newer one is known; return the newer one."""
+        known = self._raw
+        if known is None or raw.number > known.number:
+            self._raw = known = raw
+        return known
+
+    def _listed(self) -> int:
+        """Return the newest manifest in a listing; where that is empty or refused, the one that galloping finds.
+
+        A listing may be an old one: that of a new container is empty then.
+        """
+        try:
+            return self._places.first_manifest() or self._galloped(0)
+        except PermissionError as refusal:
+            try:
+                return self._galloped(0)
+            except PermissionError:
+                # Without the right to list, some media answer 403 for a missing name: that right is what is lacking.
+                raise refusal from None
+
+    def _galloped(self, known: int) -> int:
+        """Return the newest manifest by asking for single ones from a known one on: numbers have no holes."""
+        step = 1
+        while self._storage.exists(names.manifest(known + step)):
+            known, step = known + step, step * 2
+        while step > 1:
+            step //= 2
+            if self._storage.exists(names.manifest(known + step)):
+                known += step
+        return known
+
+    def _from(self, number: int) -> StoredManifest | None:
+        return self._read_raw(number) if number else None
+
+    def _beyond(self, raw: StoredManifest) -> StoredManifest:
+        """Return a later manifest than this one by a listing, or if that does not help by galloping; else the same."""
+        number = self._listed()
+        if number <= raw.number and not raw.data:
+            number = self._galloped(raw.number)
+        return (self._read_raw(number) if number > raw.number else None) or raw
+
+    def _read_raw(self, number: int) -> StoredManifest | None:
+        """Return the bytes of one manifest; None where there is none."""
+        if number > names.LAST_NUMBER:
+            return None
+        try:
+            data = self._storage.read(names.manifest(number), MOST_BYTES)
+        except FileNotFoundError:
+            return None
+        return StoredManifest(number, data, version_by(data))
+
+    # Reading.
+
+    def read(self, number: int) -> Manifest:
+        """Return one manifest. Raise FileNotFoundError, `DamagedContainer`, `UnsupportedContainer`."""
+        return self.read_with_file(number).manifest
+
+    def read_with_file(self, number: int) -> Published:
+        """Return one manifest, and the version of its object. Raise what `read` does; FileNotFoundError if emptied."""
+        if self._known is not None and self._known.manifest.number == number:
+            return self._known
+        raw = self._raw if self._raw is not None and self._raw.number == number else self._read_raw(number)
+        if raw is None or not raw.data:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self._layout.manifest(number))
+        try:
+            manifest = self._decoded(raw)
+        except DamagedContainer:
+            # A bit may have flipped on its way: it is read once more.
+            again = self._read_raw(number)
+            if again is None or not again.data:
+                raise
+            if raw is self._raw:
+                self._raw = again
+            raw, manifest = again, self._decoded(again)
+        return self._keep(manifest, raw.version)
+
+    def _decoded(self, raw: StoredManifest) -> Manifest:
+        path = self._layout.manifest(raw.number)
+        try:
+            manifest = decode_manifest(unseal(raw.data, MOST_BYTES), self._tables)
+        except FileNotFoundError as error:
+            # Tables go after the manifests that name them.
+            if self._storage.exists(names.manifest(raw.number + 1)):
+                raise
+            raise DamagedContainer(path, f"a pack table is missing: {error.filename}") from None
+        except UnknownManifest as error:
+            reason = f"{error}: a later release of rsdos has written it, which can also read it"
+            raise UnsupportedContainer(path, reason) from None
+        except (ValueError, DecodeError) as error:
+            raise DamagedContainer(path, str(error)) from None
+        if manifest.number != raw.number or manifest.container_id != self._container_id or manifest.remote is None:
+            self.check()
+            raise DamagedContainer(path, "it is a manifest of another number or another container")
+        return manifest
+
+    def _read_table(self, entry: TableEntry) -> bytes:
+        self._places.learn_table(entry)
+        return read_pack_table(self._storage, entry)
+
+    def _keep(self, manifest: Manifest, version: Version) -> Published:
+        """Remember a manifest if it is newer than the known one. Raise `RemoteDiverged` if it cannot come of that."""
+        self._versions[manifest.number] = version
+        for number in list(self._versions)[:-_MOST_VERSIONS]:
+            self._versions.pop(number, None)
+        known = self._known
+        # Also what is older than the known one: a program that was suspended may have read it before.
+        if known is not None and (reason := reservations.contradiction(*_in_order(known.manifest, manifest))):
+            raise RemoteDiverged(self._storage.root, f"{reason}: it was set back, or written in two regions")
+        self._places.learn(manifest)
+        published = Published(manifest, version)
+        if known is None or known.manifest.number < manifest.number:
+            self._known = published
+        return published
+
+    def let_go(self) -> None:
+        """Do nothing: a manifest never changes, and the newest that was seen must stay known."""
+
+    def file_of(self, number: int) -> Version | None:
+        """Return the version of a manifest; None when it is missing. No request for one that was read here."""
+        if known := self._versions.get(number):
+            return known
+        raw = self._read_raw(number)
+        return raw and raw.version
+
+    def is_newest(self, number: int, known: Version | None = None) -> bool:
+        """Return whether no manifest follows this one, and it is the ``known`` one. One request."""
+        if self._storage.exists(names.manifest(number + 1)):
+            return False
+        now = self.file_of(number)
+        return now is not None and (known is None or known == now)
+
+    def readable(self) -> Manifest | None:
+        """Return the newest manifest that is not damaged; None when there is none. Raise `UnsupportedContainer`."""
+        for number in range(self.latest()[0], 0, -1):
+            try:
+                return self.read(number)
+            except FileNotFoundError:
+                return None
+            except DamagedContainer:
+                continue
+        return None
+
+    def never_there(self, number: int) -> DamagedContainer:
+        """Return the error for a manifest that was gone each time it was read."""
+        return DamagedContainer(self._layout.manifest(number), "listed again and again, and never there")
+
+
+def version_by(data: bytes) -> Version:
+    """Return the version of a manifest of these bytes: to ask the medium for its own would take a request."""
+    return len(data), int.from_bytes(hashlib.blake2b(data, digest_size=8).digest())
+
+
+def _in_order(one: Manifest, other: Manifest) -> tuple[Manifest, Manifest]:
+    return (one, other) if one.number <= other.number else (other, one)

@@ -1,0 +1,403 @@
+"""One state of the index: the live segments of one manifest, open for lookups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+from rsdos.errors import DamagedContainer
+from rsdos.index.manifest import Manifest, SegmentEntry, segment_name
+from rsdos.index.pack_entry import PackEntry
+from rsdos.index.segment import KEY_SPACE, Segment
+from rsdos.model import Counts, PackKind, Record, RecordFlag
+
+if TYPE_CHECKING:
+    from rsdos.index.dictionaries import PackDictionary
+    from rsdos.index.digests import Digests, Mask, Positions
+    from rsdos.index.entries import Entries
+
+_LISTED = 1 << 12
+"""Entries that become lists together, and no run has more: 1 MB, and all that is made of them stays in the caches."""
+
+_COLUMNS = ("offset", "length", "size", "crc", "codec")
+"""Of a `ReadRange`, in its order."""
+
+_PASS = 1 << 20
+"""Objects of one pack that are put in storage order together: 66 MB."""
+
+_MOST_IN_PASS = 3 * _PASS
+"""Objects that a pass may find: where a few large ones are most of a pack it finds a batch or two of small ones."""
+
+_SEVERAL = 8
+"""Segments from which on their filters are asked, where all is in memory: 0.5 us for a key that is not there, which
+takes 0.6 to 1.3 without, and 0.8 more for one that is. With fewer, what is there would be found later (ADR 26)."""
+
+_TOMBSTONE = int(RecordFlag.TOMBSTONE)
+"""As a number: to ask a member of an enumeration takes 0.8 us, of the 5 that a look and a read take."""
+
+
+class ReadRange(NamedTuple):
+    """Neighbours in one pack, as columns; ``crc`` is that of the stored bytes alone, without the key."""
+
+    positions: list[int]
+    pack_id: int
+    flags: int
+    offset: list[int]
+    length: list[int]
+    size: list[int]
+    crc: list[int]
+    codec: list[int]
+
+    def part(self, at: Sequence[int]) -> ReadRange:
+        """Some of the neighbours."""
+        columns = (self.positions, self.offset, self.length, self.size, self.crc, self.codec)
+        positions, offset, length, size, crc, codec = ([column[i] for i in at] for column in columns)
+        return ReadRange(positions, self.pack_id, self.flags, offset, length, size, crc, codec)
+
+
+def coalesce(entries: Entries, gap: int, window: int) -> Iterator[ReadRange]:
+    """All entries of a table in storage order, in runs; see `Found.runs`."""
+    import numpy as np
+
+    return Found(entries, np.arange(len(entries)), np.empty(0, np.intp)).runs(gap, window)
+
+
+class Found(NamedTuple):
+    """The answer to a bulk lookup: ``entries[i]`` answers the digest at ``positions[i]``; the others are missing."""
+
+    entries: Entries
+    positions: Positions
+    missing: Positions
+
+    def runs(self, gap: int, window: int) -> Iterator[ReadRange]:
+        """The hits in storage order, in runs that are worth one read each.
+
+        The extents of a run stand in one pack, begin in one ``window`` bytes of it, and have at most ``gap`` unwanted
+        bytes between them. A framed object is a run of its own.
+        """
+        import numpy as np
+
+        order = self.entries.storage_order()
+        for start in range(0, len(order), _LISTED):
+            at = order[start : start + _LISTED]
+            records = self.entries.take(at).keyed().records
+            pack_ids, offsets, flags = records["pack_id"], records["offset"], records["flags"]
+            ends, windows = offsets + records["length"], offsets // np.uint64(window)
+            breaks = (
+                (pack_ids[1:] != pack_ids[:-1])
+                | (offsets[1:] > ends[:-1] + np.uint64(gap))
+                | (windows[1:] != windows[:-1])
+                | (flags[1:] != 0)
+                | (flags[:-1] != 0)
+            )
+            edges = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(at)]
+            positions, of_pack, of_flags = self.positions[at].tolist(), pack_ids.tolist(), flags.tolist()
+            columns = [records[name].tolist() for name in _COLUMNS]
+            for begin, end in pairwise(edges):
+                part = slice(begin, end)
+                yield ReadRange(positions[part], of_pack[begin], of_flags[begin], *[column[part] for column in columns])
+
+
+class IndexView:
+    """The entries of the segments of one manifest, given in its order. Immutable; any number of threads.
+
+    A segment that is damaged is passed over; if the key is in no other, the lookup raises `DamagedContainer`: damage
+    never reads as "not there".
+    """
+
+    def __init__(self, manifest: Manifest, segments: Sequence[Segment], damage: DamagedContainer | None = None) -> None:
+        """``damage`` says that entries are missing here: what is not found then raises it."""
+        self.manifest = manifest
+        self.segments = tuple(segments)
+        self.named = dict(zip(map(segment_name, manifest.segments), self.segments, strict=True))
+        self.damage = damage
+        several = len(self.segments) >= _SEVERAL
+        self._firsts = [segment.first_of_several if several else segment.first for segment in self.segments]
+        self._killing = [segment for segment in self.segments if segment.tombstones]
+        # An id that is not there any more is of a pack that was repacked, and merged segments may still name it.
+        self._all_live = not self._killing and len(manifest.packs) == manifest.next_pack_id - 1
+        self._packs = manifest.packs.live
+        self._kinds: Mapping[int, PackKind] | None = None
+        self._parts: dict[PackKind, IndexView] = {}
+
+    @property
+    def kinds(self) -> Mapping[int, PackKind]:
+        """The kinds of the packs that are not plain, by their ids."""
+        if self._kinds is None:
+            self._kinds = self.manifest.packs.kinds
+        return self._kinds
+
+    def of_kinds(self, kinds: Collection[PackKind]) -> IndexView:
+        """What there is in the packs of some kinds alone."""
+        manifest = self.manifest.of_kinds(kinds)
+        return self if manifest is self.manifest else IndexView(manifest, self.segments, self.damage)
+
+    def for_kind(self, kind: PackKind | None) -> IndexView:
+        """What stands in for copies of a kind, see `PackKind.stand_ins`; without a kind, everything."""
+        if kind is None or (kind is PackKind.PLAIN and not self.kinds):
+            return self
+        part = self._parts.get(kind)
+        if part is None:
+            part = self._parts[kind] = self.of_kinds(kind.stand_ins)
+        return part
+
+    def counting(self, entries: Entries) -> Mask:
+        """A mask of the copies that count, one of each key, in a sorted table with all living copies of its keys."""
+        from rsdos.index.liveness import counting_mask
+
+        return counting_mask(entries, self.kinds)
+
+    def dictionaries_of(self, pack_id: int) -> Sequence[PackDictionary]:
+        """Return the dictionaries of a pack; none where there is no such pack."""
+        return self.manifest.packs.dictionaries_of(pack_id)
+
+    def _is_live(self, record: Record) -> bool:
+        if record.flags & _TOMBSTONE or record.pack_id not in self._packs:
+            return False
+        return not self._killing or not any(
+            other.flags & _TOMBSTONE and other.pack_id == record.pack_id and other.offset == record.offset
+            for segment in self._killing
+            if segment.first(record.digest)  # Most have none of this key, and say so sooner than `find`.
+            for other in segment.find(record.digest)
+        )
+
+    def segment(self, entry: SegmentEntry) -> Segment | None:
+        """The open segment of a manifest's entry, if it is one of these."""
+        return self.named.get(segment_name(entry))
+
+    def of_batch(self, pack_id: int, offset: int) -> Segment | None:
+        """The open segment with the entries of the batch whose table is there, unless it was merged with others."""
+        place = pack_id, offset
+        return next((segment for name, segment in self.named.items() if name[1:] == place), None)
+
+    def find(self, digest: bytes) -> Record | None:
+        """The entry of a key, or None. Raises `DamagedContainer`."""
+        damage = self.damage
+        for first in self._firsts:
+            try:
+                record = first(digest)
+                if record is None:
+                    continue
+                if self._all_live or self._is_live(record):
+                    return record
+                return self._find_living_one(digest)
+            except DamagedContainer as error:
+                damage = error
+        if damage:
+            raise damage
+        return None
+
+    def _find_living_one(self, digest: bytes) -> Record | None:
+        """`find`, where the first entry of a key in a segment is dead."""
+        damage = self.damage
+        for segment in self.segments:
+            try:
+                record = next(filter(self._is_live, segment.find(digest)), None)
+                if record is not None:
+                    return record
+            except DamagedContainer as error:
+                damage = error
+        if damage:
+            raise damage
+        return None
+
+    def find_all(self, digest: bytes) -> list[Record]:
+        """The entries of all copies of a key, each extent once. Raises `DamagedContainer`."""
+        found = (record for segment in self.segments for record in segment.find(digest))
+        records = {record.extent: record for record in found if not record.flags & _TOMBSTONE}
+        return [record for record in records.values() if self._all_live or self._is_live(record)]
+
+    def find_many(self, digests: Sequence[bytes]) -> Found:
+        """The entries of many keys. Raises `DamagedContainer`."""
+        from rsdos.index.digests import Digests
+
+        return self.find_keys(Digests.of(digests))
+
+    def find_keys(self, wanted: Digests) -> Found:
+        """`find_many`, of keys that are columns already."""
+        import numpy as np
+
+        from rsdos.index.entries import Entries
+
+        if not self._all_live:
+            return self._find_living(wanted)
+        todo = np.arange(len(wanted))
+        tables: list[Entries] = []
+        positions = [todo[:0]]
+        damage = self.damage
+        for segment in self.segments:
+            if not len(todo):
+                break
+            try:
+                at = segment.find_many(wanted.take(todo))
+            except DamagedContainer as error:
+                damage = error
+                continue
+            hit = at >= 0
+            tables.append(segment.unchecked_entries().take(at[hit]))
+            positions.append(todo[hit])
+            todo = todo[~hit]
+        if damage is not None and len(todo):
+            raise damage
+        return Found(Entries.joined(tables), np.concatenate(positions), todo)
+
+    def _find_living(self, wanted: Digests) -> Found:
+        import numpy as np
+
+        from rsdos.index.digests import search
+
+        copies, damage = self._copies(wanted)
+        at = search(copies.prefixes, copies.records, wanted, lambda _: None)
+        hit = at >= 0
+        if damage is not None and not hit.all():
+            raise damage
+        return Found(copies.take(at[hit]), np.flatnonzero(hit), np.flatnonzero(~hit))
+
+    def _copies(self, wanted: Digests) -> tuple[Entries, DamagedContainer | None]:
+        """All living copies of some keys, sorted, and why there may be more of them."""
+        from rsdos.index.entries import Entries
+        from rsdos.index.liveness import live_mask
+
+        tables = []
+        damage = self.damage
+        for segment in self.segments:
+            try:
+                tables.append(segment.find_all_many(wanted))
+            except DamagedContainer as error:
+                if segment.tombstones:
+                    raise  # Nobody knows now what is dead.
+                damage = error
+        copies = Entries.joined(tables).sort()
+        return copies.take(live_mask(copies, self.manifest.pack_ids)), damage
+
+    def live_copies(self, digests: Sequence[bytes]) -> Entries:
+        """The entries of all copies of many keys, sorted; each key is looked for once. Raises `DamagedContainer`."""
+        from rsdos.index.digests import Digests
+
+        return self._all_copies(Digests.of(digests))
+
+    def copies_like(self, entries: Entries) -> Entries:
+        """`live_copies` of the keys of some entries."""
+        return self._all_copies(entries.keys())
+
+    def _all_copies(self, wanted: Digests) -> Entries:
+        copies, damage = self._copies(wanted)
+        if damage is not None:
+            raise damage
+        return copies
+
+    def tables(self, start: int = 0, end: int = KEY_SPACE) -> Iterator[Entries]:
+        """One live entry of each key, sorted, in tables of bounded size. Raises `DamagedContainer` at the first.
+
+        Only of keys whose first 8 bytes, as a number, are from ``start`` to before ``end``.
+        """
+        if self.damage:
+            raise self.damage
+        for entries in self.live_tables(start, end):
+            yield entries.take(self.counting(entries))
+
+    def live_tables(self, start: int = 0, end: int = KEY_SPACE) -> Iterator[Entries]:
+        """`tables`, but with all copies of each key."""
+        from rsdos.index.liveness import live_mask
+        from rsdos.index.merge import merged
+
+        if self.damage:
+            raise self.damage
+        for entries in merged(self.segments, start, end):
+            yield entries if self._all_live else entries.take(live_mask(entries, self.manifest.pack_ids))
+
+    def in_storage_order(self, pack: PackEntry) -> Iterator[Entries]:
+        """One live entry of each key of which that one is in ``pack``, by offset, in tables of bounded size.
+
+        Every million of objects costs a pass over the whole index. Raises `DamagedContainer`.
+        """
+        return self._by_offset(pack, self.tables)
+
+    def copies_in(self, pack: PackEntry) -> Iterator[Entries]:
+        """`in_storage_order`, but every live entry of the pack, whether or not its key has another copy."""
+        return self._by_offset(pack, self.live_tables)
+
+    def _by_offset(self, pack: PackEntry, tables: Callable[[], Iterator[Entries]]) -> Iterator[Entries]:
+        most = sum(segment.count for segment in self.segments)
+        path = self.segments[0].path if self.segments else ""
+        return _in_storage_order(pack, tables, most, path)
+
+    def counted(self) -> tuple[PackEntry, ...]:
+        """The packs of the manifest with their objects counted anew, what is there of them."""
+        from rsdos.index.liveness import live_mask
+        from rsdos.index.merge import merged
+
+        none = Counts()
+        every: dict[int, Counts] = {}
+        alive: dict[int, Counts] = {}
+        for entries in merged(self.segments):
+            live = entries.take(live_mask(entries, self.manifest.pack_ids))
+            for total, part in (
+                (every, entries.take(~entries.is_tombstone())),
+                (alive, live.take(self.counting(live))),
+            ):
+                for pack_id, counts in part.counts().items():
+                    total[pack_id] = total.get(pack_id, none) + counts
+        return tuple(
+            pack.counting(every.get(pack.id, none), every.get(pack.id, none) - alive.get(pack.id, none))
+            for pack in self.manifest.packs
+        )
+
+    def with_dead_counted(self) -> tuple[PackEntry, ...]:
+        """The packs of the manifest with what is dead in them counted anew, as the rest of what they count."""
+        alive = self.counted()
+        return tuple(_with_dead(was, now) for was, now in zip(self.manifest.packs, alive, strict=True))
+
+    def readable_tables(self, start: int = 0, end: int = KEY_SPACE) -> Iterator[Entries]:
+        """`tables`, as far as there are entries to be read; then raises the `DamagedContainer` that hides others."""
+        whole, damage = [], self.damage
+        for entry, segment in zip(self.manifest.segments, self.segments, strict=True):
+            try:
+                segment.entries()
+                whole.append((entry, segment))
+            except DamagedContainer as error:
+                damage = error
+        entries, segments = tuple(entry for entry, _ in whole), [segment for _, segment in whole]
+        yield from IndexView(self.manifest._replace(segments=entries), segments).tables(start, end)
+        if damage:
+            raise damage
+
+
+def key_lists(prefix: str, tables: Callable[[int, int], Iterator[Entries]]) -> Iterator[list[str]]:
+    """Yield the keys of some tables that begin with ``prefix``; ``tables`` is `IndexView.tables`, or like it."""
+    for entries in tables(*key_range(prefix)):
+        keys = entries.hex_keys()
+        yield [key for key in keys if key.startswith(prefix)] if len(prefix) > 16 else keys
+
+
+def key_range(prefix: str) -> tuple[int, int]:
+    """Return the first 8 bytes of a key, as numbers, between which all keys with a prefix are."""
+    return int(prefix[:16].ljust(16, "0"), 16), int(prefix[:16].ljust(16, "f"), 16) + 1
+
+
+def _in_storage_order(
+    pack: PackEntry, tables: Callable[[], Iterator[Entries]], most: int, path: str
+) -> Iterator[Entries]:
+    from rsdos.index.entries import Entries
+
+    # What the manifest counts may be anything; what the tables have is bounded by their files.
+    passes = min(pack.objects, most) // _PASS + 1
+    for number in range(passes):
+        start = pack.length * number // passes
+        end = pack.length * (number + 1) // passes if number + 1 < passes else KEY_SPACE - 1
+        parts, count = [], 0
+        for table in tables():
+            parts.append(table.take(table.in_extent(pack.id, start, end)))
+            count += len(parts[-1])
+            if count > _MOST_IN_PASS:
+                raise DamagedContainer(path, "more objects in a part of a pack than the manifest counts in all of it")
+        found = Entries.joined(parts)
+        yield found.take(found.storage_order())
+
+
+def _with_dead(was: PackEntry, now: PackEntry) -> PackEntry:
+    """Return ``was``, at least as large as what lives in it by ``now``, and the rest of it dead."""
+    objects, size, length = map(max, was.total, now.total)
+    total = Counts(objects, size, length)
+    return was.counting(total, total - now.live)

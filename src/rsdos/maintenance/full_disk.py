@@ -1,0 +1,30 @@
+"""Deleting on a full disk: the reserve is given up, and the tombstones are written in smaller commits."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import TypeVar
+
+from rsdos.engine.engine import Engine
+from rsdos.engine.reserve import give_up
+
+_R = TypeVar("_R")
+
+CHUNK = 1 << 15
+"""Objects that are deleted by one commit: 2 MB of tombstones."""
+
+_FEW = 1 << 12
+"""The same on a full disk, where the reserve must have room for them."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def with_reserve(engine: Engine, count: int, delete: Callable[[slice], _R]) -> list[_R]:
+    """Delete ``count`` objects, by a call of ``delete`` for all of them or, on a full disk, for some at a time."""
+    try:
+        return [delete(slice(0, count))]
+    except OSError as error:
+        if error.errno not in _FULL or not give_up(engine.layout.reserve):
+            raise
+    return [delete(slice(at, at + _FEW)) for at in range(0, count, _FEW)]

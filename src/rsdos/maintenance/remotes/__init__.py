@@ -1,0 +1,1 @@
+"""Named other containers: push, pull, fetch, clone and compare."""

@@ -1,0 +1,76 @@
+"""Compare: count what is here and there, and what is only here or only there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rsdos.engine.engine import Engine
+from rsdos.engine.publish import read_refs
+from rsdos.maintenance.forget import NamedVersion, versions_of
+from rsdos.maintenance.remotes.connect import RemoteConnection, note_head
+from rsdos.maintenance.remotes.difference import EVERYTHING, KeyListing, ObjectDifference
+from rsdos.model import Counts
+from rsdos.notebook import ShownAsTable
+from rsdos.storage.counted import Requests
+
+
+@dataclass(frozen=True, slots=True)
+class CompareReport(ShownAsTable):
+    """The objects stored by key that are in this container (``here``), in a remote (``there``), and in one of both.
+
+    Each is a number of objects, their raw bytes (``size``) and stored bytes (``length``) there; of ``here`` and
+    ``there`` the objects alone are counted. ``held_here`` and ``held_there`` count the objects that are stored for
+    snapshots, and not by key: they are not compared, since they come and go with the names. ``names_here`` and
+    ``names_there`` are the versions and tags that are in one of both. ``number`` is that of the remote's newest commit.
+    """
+
+    remote: str
+    url: str
+    number: int
+    here: int
+    there: int
+    only_here: Counts
+    only_there: Counts
+    names_here: tuple[NamedVersion, ...]
+    names_there: tuple[NamedVersion, ...]
+    requests: Requests
+    held_here: int = 0
+    held_there: int = 0
+
+    @property
+    def is_same(self) -> bool:
+        """Whether both have the same objects and names."""
+        return not (self.only_here.objects or self.only_there.objects or self.names_here or self.names_there)
+
+
+def compare_remote(engine: Engine, there: RemoteConnection) -> CompareReport:
+    """Compare a container with a remote. No object is read.
+
+    Args:
+        engine: the open container.
+        there: the remote, from `connected`.
+
+    Raises:
+        InvalidOption: one of both containers has version 1, or another hash.
+        DamagedContainer, DamagedTree: the newest state of one of both cannot be read.
+        OSError: a system call or a request failed.
+    """
+    ours = ObjectDifference(KeyListing(engine, EVERYTHING), there.engine)
+    theirs = ObjectDifference(KeyListing(there.engine, EVERYTHING), engine)
+    names = dict.fromkeys(versions_of(read_refs(engine)[0]))
+    others = dict.fromkeys(versions_of(read_refs(there.engine)[0]))
+    note_head(engine, there, there.head)
+    return CompareReport(
+        there.remote.name,
+        there.remote.url,
+        there.head.number,
+        ours.known + ours.counts.objects,
+        theirs.known + theirs.counts.objects,
+        ours.counts,
+        theirs.counts,
+        tuple(version for version in names if version not in others),
+        tuple(version for version in others if version not in names),
+        there.requests,
+        engine.packed.count_held(),
+        there.engine.packed.count_held(),
+    )

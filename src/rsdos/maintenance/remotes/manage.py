@@ -1,0 +1,94 @@
+"""Adding, removing and adopting remotes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from rsdos.engine.engine import Engine
+from rsdos.errors import InvalidOption
+from rsdos.maintenance.remotes.connect import open_remote
+from rsdos.maintenance.remotes.table import (
+    Remote,
+    Remotes,
+    Seen,
+    change_remotes,
+    check_remote_name,
+    find_remote,
+    normal_url,
+    seen_of,
+)
+from rsdos.notebook import ShownAsTable
+from rsdos.storage.url import OptionValue, is_url, parse_url
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptReport(ShownAsTable):
+    """What was seen of a remote ``before`` (None: nothing), and what is there ``now``."""
+
+    remote: str
+    before: Seen | None
+    now: Seen
+
+
+def make_remote(
+    name: str, url: str | os.PathLike[str], options: Mapping[str, OptionValue] | None = None, *, lazy: bool = False
+) -> Remote:
+    """Return a remote that is not written down yet.
+
+    Raise `InvalidOption` for a bad name, a URL with a user or password, an unknown option or one that is a secret.
+    """
+    text = normal_url(url)
+    given = dict(options or {})
+    if is_url(text):
+        parsed = parse_url(text, given)
+        return Remote(check_remote_name(name), parsed.url, dict(parsed.options), lazy=lazy)
+    if given:
+        raise InvalidOption(f"{text}: options are for a URL, and this is a directory")
+    return Remote(check_remote_name(name), text, lazy=lazy)
+
+
+def add_remote(engine: Engine, remote: Remote) -> None:
+    """Write a remote down. No request is made. Raise `InvalidOption` if the name is taken by another URL."""
+
+    def change(remotes: dict[str, Remote]) -> Remotes:
+        before = remotes.get(remote.name)
+        if before is None:
+            return remotes | {remote.name: remote}
+        if before.url != remote.url or dict(before.options) != dict(remote.options):
+            raise InvalidOption(f"{remote.name}: is a remote already, {before.url}; remove it first, or choose a name")
+        return remotes
+
+    change_remotes(engine, change)
+
+
+def remove_remote(engine: Engine, name: str) -> None:
+    """Forget a remote. Nothing in it is changed. Raise `InvalidOption` if there is none of this name."""
+    find_remote(engine, check_remote_name(name))
+    change_remotes(engine, lambda remotes: {other: remotes[other] for other in remotes if other != name})
+
+
+def adopt(engine: Engine, name: str = "") -> AdoptReport:
+    """Take a remote as it is now for the one to go on with, whatever was seen of it before.
+
+    Objects that it had and that are here are sent again by the next push; those that are not here are gone with it.
+
+    Args:
+        engine: the open container.
+        name: the remote; "": `table.ORIGIN`, or the only one.
+
+    Raises:
+        InvalidOption: there is no such remote, or it has version 1.
+        NotAContainer: nothing is there any more.
+    """
+    remote = find_remote(engine, name)
+    with open_remote(remote) as there:
+        now = seen_of(there.head)
+
+    def change(remotes: dict[str, Remote]) -> Remotes:
+        newest = remotes.get(remote.name)
+        return remotes if newest is None else remotes | {remote.name: replace(newest, seen=now)}
+
+    change_remotes(engine, change)
+    return AdoptReport(remote.name, remote.seen, now)

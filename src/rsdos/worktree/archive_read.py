@@ -1,0 +1,52 @@
+"""Reads the files of a tree in tree order, a few MiB at a time: in storage order within that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from rsdos.errors import DamagedContainer
+from rsdos.model import FRAME_SIZE
+from rsdos.trees.entry import TreeEntry
+
+if TYPE_CHECKING:
+    from rsdos.engine.engine import Engine
+
+_MOST_BYTES = 16 << 20
+_MOST_ENTRIES = 1 << 13
+"""Bytes of files, as the tree says, and entries that are taken together."""
+
+_MOST_READ = 4 * _MOST_BYTES
+"""Bytes that are kept at a time, whatever the tree says."""
+
+
+def entry_batches(entries: Iterator[TreeEntry]) -> Iterator[list[TreeEntry]]:
+    """Yield entries in order, in lists whose small files are read together."""
+    batch: list[TreeEntry] = []
+    size = 0
+    for entry in entries:
+        batch.append(entry)
+        size += entry.size if entry.size <= FRAME_SIZE else 0
+        if size >= _MOST_BYTES or len(batch) >= _MOST_ENTRIES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def read_together(engine: Engine, entries: Sequence[TreeEntry]) -> dict[bytes, bytes]:
+    """Return the contents of small files by their digests, as far as the packs give them in bulk.
+
+    The rest is large, loose, damaged or missing, and read one by one.
+    """
+    digests = list({entry.key: None for entry in entries if entry.key and entry.size <= FRAME_SIZE})
+    found: dict[bytes, bytes] = {}
+    size = 0
+    with suppress(DamagedContainer):
+        for positions, payloads in engine.objects.packed_lists(digests):
+            found.update(zip([digests[at] for at in positions], payloads, strict=True))
+            size += sum(map(len, payloads))
+            if size > _MOST_READ:
+                break
+    return found
