@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,28 @@ def test_what_a_dead_merge_has_left_goes_and_what_a_live_one_writes_stays(path: 
         merge(path)
     assert not left.exists()
     assert len(manifest_of(path).segments) == 1
+    assert_holds(Container(path), objects)
+
+
+@pytest.mark.parametrize("call", ["open", "unlink"])
+def test_an_interrupted_merge_leaves_no_file(path: Path, call: str) -> None:
+    """As a file was made, and before its name is removed: `make storm` met the first."""
+    objects = fill(path)
+    interrupted = False
+
+    def hook(name: str, call_it: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        nonlocal interrupted
+        if interrupted or name != call or "merged-" not in str(arguments[0]):
+            return call_it(*arguments)
+        interrupted = True
+        if call == "open":
+            os.close(call_it(*arguments))
+        raise KeyboardInterrupt
+
+    with intercepted(hook), pytest.raises(KeyboardInterrupt):
+        merge(path)
+    assert not list((path / "index").glob("*.new"))
+    merge(path)
     assert_holds(Container(path), objects)
 
 

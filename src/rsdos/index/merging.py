@@ -94,7 +94,6 @@ class SegmentMerge:
                 return True
             note_segments(lock, due)
         named = partial(names.unfinished_segment, os.urandom(8).hex())
-        written: list[SegmentEntry] = []
         try:
             # 3. Write and sync. (Packs too, as far as others have left that: the commit has less to sync then.)
             try:
@@ -111,15 +110,21 @@ class SegmentMerge:
             replacement = _Replacement(self._layout, lock, base, due, written, named, durability)
             self._commit(replacement, durability)
         finally:
-            if lock.is_held:  # In a forked child the files are the parent's.
-                # 5. Remove the names.
-                for entry in written:
-                    with suppress(OSError):
-                        self._storage.remove(named(entry.number))
+            # 5. Remove the names. `written` does not have them yet where an interrupt came as a file was made.
+            try:
+                self._remove_named(lock, named)
+            except BaseException:  # An interrupt between the two.
+                self._remove_named(lock, named)
+                raise
         if replacement.is_made and durability is Durability.FULL:
             # 6. Remove the files.
             self._remove_replaced([entry.number for entry in due if entry.number])
         return replacement.is_made
+
+    def _remove_named(self, lock: HeldLock, named: names.Named) -> None:
+        for number in range(_FILES) if lock.is_held else ():  # In a forked child the files are the parent's.
+            with suppress(OSError):
+                self._storage.remove(named(number))
 
     def _wait_for(self, name: str) -> HeldLock:
         lock = self._storage.lock(name)
