@@ -198,7 +198,7 @@ changelog: ## move the files of changes/ into CHANGELOG.md as a release; VERSION
 	@'$(PYTHON)' packaging/changelog.py '$(VERSION)'
 
 clean: ## remove .venv, caches and build products
-	rm -rf $(VENV) .venv-* .bench .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) .venv-* .bench .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is missing: begin afresh (first run, an interrupted one, a moved directory). It is only older than
