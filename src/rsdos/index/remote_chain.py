@@ -131,8 +131,6 @@ class RemoteChain:
                 break
             raw = following
             reads += 1
-        if not raw.data:
-            raise DamagedContainer(self._layout.manifest(raw.number), "it was emptied, and is the newest one")
         return self._see(raw)
 
     def _see(self, raw: StoredManifest) -> StoredManifest:
@@ -194,10 +192,15 @@ class RemoteChain:
         return self.read_with_file(number).manifest
 
     def read_with_file(self, number: int) -> Published:
-        """Return one manifest, and the version of its object. Raise what `read` does; FileNotFoundError if emptied."""
+        """Return one manifest, and the version of its object. Raise what `read` does.
+
+        An emptied manifest is FileNotFoundError where another follows, and damage where it is the newest one.
+        """
         if self._known is not None and self._known.manifest.number == number:
             return self._known
         raw = self._raw if self._raw is not None and self._raw.number == number else self._read_raw(number)
+        if raw is not None and not raw.data and not self._storage.exists(names.manifest(number + 1)):
+            raise DamagedContainer(self._layout.manifest(number), "it was emptied, and is the newest one")
         if raw is None or not raw.data:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self._layout.manifest(number))
         try:
