@@ -101,8 +101,9 @@ def objects_command(
     """Validate everything, and replace each damaged object by a good copy.
 
     Good copies come from the container itself, and then from the --from containers, in their order. These may be of any
-    version, and backups. Objects without a good copy are listed, and the exit code is 1. They are kept for a run with
-    another --from; with --quarantine they go to quarantine/. Repair the index first.
+    version, and backups. A page of a dataset that leads to other pages is made anew from these where it has no good
+    copy. Objects without a good copy are listed, and the exit code is 1. They are kept for a run with another --from;
+    with --quarantine they go to quarantine/. Repair the index first.
 
     \b
     Example: rsdos repair objects --from backups/last-backup

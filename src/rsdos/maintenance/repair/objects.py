@@ -11,6 +11,7 @@ from enum import Enum
 from rsdos.engine.engine import Engine
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError, InvalidOption
 from rsdos.maintenance.check.validate import check_all
+from rsdos.maintenance.repair.pages import rebuilt_pages
 from rsdos.maintenance.repair.quarantine import copy_damaged
 from rsdos.model import BytesLike, CompressMode, Copy, Durability, PackKind, Trust
 from rsdos.notebook import ShownAsTable
@@ -28,6 +29,9 @@ _BATCH = 1 << 12
 
 HERE = "here"
 """The source of a good copy that is in the container itself."""
+
+PAGES = "pages"
+"""The source of an inner page of a tree that is made anew from the pages below it."""
 
 
 class Unrepairable(Enum):
@@ -55,7 +59,10 @@ class RepairObjectsOptions:
 
 @dataclass(frozen=True, slots=True)
 class RepairAction:
-    """The repair of one damaged object: ``source`` is the container with a good copy; None if there is none."""
+    """The repair of one damaged object.
+
+    ``source`` is the container with a good copy, `HERE`, or `PAGES`; None if there is none.
+    """
 
     key: str
     reason: str
@@ -127,6 +134,9 @@ def plan(engine: Engine, options: RepairObjectsOptions, progress: Progress = SIL
     for key, reason in reasons.items():
         if engine.config.hash.is_key(key):
             remedies.append(RepairAction(key, reason, _source_of(engine, options.sources, bytes.fromhex(key))))
+    helpless = {bytes.fromhex(remedy.key) for remedy in remedies if remedy.source is None}
+    made = {digest.hex() for digest in rebuilt_pages(engine, helpless)}
+    remedies = [replace(remedy, source=PAGES) if remedy.key in made else remedy for remedy in remedies]
     rows = [finding for finding in report.damaged if not engine.config.hash.is_key(finding.key)]
     return RepairObjectsPlan(options, tuple(remedies), (*report.files, *rows), report.unlisted)
 
@@ -220,6 +230,8 @@ class _Repair:
         self._plan = plan
         self._encoding = Encoding(CompressMode.AUTO, engine.config.codec)
         self._quarantine = Quarantine(engine.layout, "objects")
+        made = {bytes.fromhex(remedy.key) for remedy in plan.remedies if remedy.source == PAGES}
+        self._pages = rebuilt_pages(engine, made)
         self.repaired: list[RepairAction] = []
         self.beyond_help: list[RepairAction] = []
 
@@ -230,6 +242,10 @@ class _Repair:
         in_files = loose.check_copies(digests, Trust.VERIFY, Durability.FULL)
         lacking = list(map(_lacking, packed.maintenance.kinds_of(digests), in_files))
         # 1. Append a good copy, from here or another container, for each kind that has none; commit them together.
+        lacking = [
+            (PackKind.TREES,) if digest in self._pages else kinds
+            for digest, kinds in zip(digests, lacking, strict=True)
+        ]
         sources: dict[bytes, str | None] = {}
         for kind in PackKind:
             wanted = [digest for digest, kinds in zip(digests, lacking, strict=True) if kind in kinds]
@@ -294,6 +310,9 @@ class _Repair:
                     continue
                 writer.add_parts(parts, self._encoding)
                 return HERE if source is self._engine else source.layout.root
+        if page := self._pages.get(digest):
+            writer.add_parts([page], self._encoding)
+            return PAGES
         return None
 
     def describe(self) -> str | None:

@@ -1,0 +1,79 @@
+"""Inner pages of trees that are lost: a repair makes them anew from the pages below them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from rsdos import Container
+from rsdos.maintenance.repair import objects as repair_objects
+from rsdos.maintenance.repair.objects import PAGES, RepairObjectsOptions, RepairObjectsReport, Unrepairable
+from rsdos.trees.page import Inner, decode_page
+from tests.data import key_of
+from tests.snapshots.saving import Files, pages_of, save
+from tests.snapshots.test_damage import damage, drop, validated
+from tests.snapshots.test_publish import assert_whole, fresh
+
+MANY = {f"dir/{number:05d}": b"%d" % number for number in range(1500)}
+NEXT = MANY | {"dir/00700": b"other", "dir/new": b"new"}
+
+
+def root_of(files: Files) -> str:
+    """Return the key of the root page, which leads to leaves."""
+    root, pages = pages_of(files)
+    page = next(page for page in pages if key_of(page) == root.key.hex())
+    assert isinstance(decode_page(page), Inner)
+    return root.key.hex()
+
+
+def leaf_of(files: Files) -> str:
+    _, pages = pages_of(files)
+    return key_of(pages[0])
+
+
+def repaired(store: Container, beyond_help: Unrepairable = Unrepairable.KEEP) -> RepairObjectsReport:
+    engine = fresh(store)
+    return repair_objects.execute(engine, repair_objects.plan(engine, RepairObjectsOptions(beyond_help=beyond_help)))
+
+
+@pytest.mark.parametrize("lose", [damage, drop])
+@pytest.mark.parametrize("files", [MANY, NEXT], ids=["older", "newer"])
+def test_a_lost_inner_page_is_made_anew(store: Container, lose: Callable[..., None], files: Files) -> None:
+    snapshots = {save(store.engine, "flowers", version): version for version in (MANY, NEXT)}
+    lose(store, root_of(files))
+    assert not validated(store).is_good
+    report = repaired(store, Unrepairable.QUARANTINE)
+    assert [(one.key, one.source) for one in report.repaired] == [(root_of(files), PAGES)]
+    assert report.is_good
+    assert validated(store, "full").is_good
+    for snapshot, version in snapshots.items():
+        assert_whole(store, snapshot, version)
+
+
+def test_pages_of_all_versions_at_once(store: Container) -> None:
+    save(store.engine, "flowers", MANY)
+    damage(store, root_of(MANY))
+    snapshot = save(store.engine, "trees", NEXT)
+    damage(store, root_of(NEXT))
+    report = repaired(store)
+    assert {one.key for one in report.repaired} == {root_of(MANY), root_of(NEXT)}
+    assert validated(store, "full").is_good
+    assert_whole(store, snapshot, NEXT)
+
+
+def test_a_lost_leaf_cannot_be_made_anew_nor_what_leads_to_it(store: Container) -> None:
+    save(store.engine, "flowers", MANY)
+    damage(store, leaf_of(MANY))
+    damage(store, root_of(MANY))
+    report = repaired(store)
+    assert not report.repaired
+    assert root_of(MANY) in {one.key for one in report.beyond_help}
+
+
+def test_a_page_that_no_live_snapshot_leads_to_is_not_made_anew(store: Container) -> None:
+    key = store.insert_many([pages_of(MANY)[1][-1]])[0]
+    save(store.engine, "flowers", {"a": b"a"})
+    damage(store, key)
+    report = repaired(store)
+    assert [one.key for one in report.beyond_help] == [key]
