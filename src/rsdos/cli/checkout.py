@@ -109,9 +109,8 @@ def _show(report: CheckoutReport, label: str, run: CommonOptions, refused: bool)
         if number
     )
     verb = "Would write" if run.dry_run else "Wrote"
-    run.tell(
-        f"{verb} {many(report.written, 'file')}, {human(report.bytes)} to {one_line(report.directory)} ({label}){more}"
-    )
+    what = many(report.written - report.links, "file") + (f" and {many(report.links, 'link')}" if report.links else "")
+    run.tell(f"{verb} {what}, {human(report.bytes)} to {one_line(report.directory)} ({label}){more}")
     run.show_stats(report.written, report.bytes, report.seconds)
 
 
@@ -124,4 +123,4 @@ def _json(path: bytes, reason: str) -> dict[str, object]:
     return {**path_members(os.fsdecode(path)), "reason": reason}
 
 
-_MEMBERS = ("snapshot", "directory", "written", "bytes", "removed", "kept", "adopted")
+_MEMBERS = ("snapshot", "directory", "written", "links", "bytes", "removed", "kept", "adopted")

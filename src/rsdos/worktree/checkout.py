@@ -72,6 +72,7 @@ class CheckoutReport(ShownAsTable):
     snapshot: str
     directory: str
     written: int
+    """Files and links."""
     bytes: int
     removed: int
     kept: int
@@ -81,6 +82,8 @@ class CheckoutReport(ShownAsTable):
     conflicts: tuple[PathReason, ...]
     failed: tuple[PathReason, ...]
     seconds: float
+    links: int = 0
+    """Those of `written` that are symbolic links."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +183,7 @@ def _report(options: CheckoutOptions, tree: NamedTree, outcome: Outcome, seconds
         tuple(outcome.conflicts),
         tuple(outcome.failed),
         seconds,
+        outcome.links,
     )
 
 

@@ -116,6 +116,7 @@ class Outcome:
     """What a checkout has done so far."""
 
     written: int = 0
+    links: int = 0
     size: int = 0
     removed: int = 0
     kept: int = 0

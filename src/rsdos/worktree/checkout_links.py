@@ -128,6 +128,7 @@ class LinkWriter:
                     continue
                 self._rows.put(number, row)
                 self._outcome.written += 1
+                self._outcome.links += 1
         self._pending.clear()
 
     def _link(self, directory: int, name: bytes, target: bytes, replaces: bytes, mtime: int | None) -> bytes:

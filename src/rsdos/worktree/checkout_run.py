@@ -191,6 +191,7 @@ class Planner:
         for kind, action, size in zip(listing.kinds, plan.actions, listing.sizes, strict=True):
             if kind != EntryKind.DIRECTORY and action in _TO_WRITE:
                 outcome.written += 1
+                outcome.links += kind == EntryKind.LINK
                 outcome.size += size if kind != EntryKind.LINK else 0
         return directories_to_visit(visit, plan, present)
 
