@@ -168,7 +168,8 @@ def test_a_dry_run_writes_nothing(run: Run, flowers: Path, tmp_path: Path) -> No
     assert (
         "Would save flowers@2: 1 modified, 1 added, 1 removed" in run("save", "flowers", "flowers", "--dry-run").stdout
     )
-    assert run("checkout", "flowers", "out", "--dry-run").stdout.startswith("[info] Would write 4 files and 1 link, 32 B")
+    would = run("checkout", "flowers", "out", "--dry-run").stdout
+    assert would == "[info] Would write 4 files and 1 link, 32 B to out (flowers@1)\n"
     assert not (tmp_path / "out").exists()
     run("tag", "v1", "flowers")
     assert "forget  v1" in run("forget", "v1", "--dry-run").stdout
