@@ -1,4 +1,4 @@
-"""Writes the pages of the site into ``build/pages``: those of the checkout, and three that are generated.
+"""Writes the pages of the site into ``build/pages``: those of the checkout, and four that are generated.
 
 Run by `make docs`, which builds the site from them, strictly. What fails: a link or an anchor that leads nowhere, and a
 public name without a docstring.
@@ -7,17 +7,21 @@ public name without a docstring.
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import shutil
 from collections.abc import Iterator
 from functools import cached_property, partial
 from pathlib import Path
 from pydoc import locate
+from typing import Any
 
 import click
 
 import rsdos
 from rsdos import errors
+from rsdos.cli.json_documents import DOCUMENTS
+from rsdos.cli.json_schema import commands_with_json, schema_of_command
 from rsdos.cli.main import rsdos as command_line
 
 ROOT = Path(__file__).parents[1]
@@ -58,6 +62,18 @@ ERRORS_BEGIN = """# Errors
 Generated from `rsdos.errors`, grouped by what a caller should do. Each is an `RsdosError` and also a builtin one,
 so that `except KeyError` or `except OSError` work. The command line prints the message in one line that begins with
 `rsdos: error:`, and ends with an [exit code](command-line.md#exit-codes).
+"""
+
+JSON_BEGIN = """# JSON output
+
+Generated from the types that commands print with `--json`. Each command has a JSON Schema (draft 2020-12) as a file:
+of its documents, or of each line if it prints one document a line. A later release may add members, and
+[keeps those that are here](compatibility.md).
+
+Sizes and lengths are bytes, **size** is raw and **length** is stored; times without a date are seconds. Keys are hex. A
+path that is no UTF-8 has its bytes in base64 besides, as `path_base64`. A member without a text of its own is explained
+above its table. What is printed on standard error, and the [exit code](command-line.md#exit-codes), is no part of a
+document.
 """
 
 ROW = re.compile(r"^\|.*$", re.MULTILINE)
@@ -210,6 +226,57 @@ def _rows(text: str) -> Iterator[tuple[str, str]]:
     yield begun[0], begun[1]
 
 
+def json_page(schemas: dict[str, dict[str, Any]]) -> str:
+    """Return the page of what commands print with ``--json``: tables of the schemas of `json_schemas`."""
+    parts = [JSON_BEGIN]
+    inside: dict[str, dict[str, Any]] = {}
+    for name, schema in schemas.items():
+        inside |= schema.get("$defs", {})
+        parts.append(f"## rsdos {name}\n\n[Schema](schemas/{_schema_name(name)})\n")
+        for document, described in zip(schema.get("anyOf", [schema]), DOCUMENTS[name], strict=True):
+            when = re.sub(r"(--[a-z-]+|DIR)", r"`\1`", described.when)
+            parts.append((f"**{when}**: " if when else "") + _table_of(document))
+    parts += ["## Objects inside of documents\n"]
+    parts += [f"### {name}\n\n{_table_of(schema)}" for name, schema in sorted(inside.items())]
+    return "\n".join(parts)
+
+
+def json_schemas() -> dict[str, dict[str, Any]]:
+    """Return the schemas of all commands that have ``--json``."""
+    return {name: schema_of_command(name, command) for name, command in commands_with_json(command_line).items()}
+
+
+def _schema_name(command: str) -> str:
+    return f"{command.replace(' ', '-')}.json"
+
+
+def _table_of(schema: dict[str, Any]) -> str:
+    """Return the text and the members of an object."""
+    rows = [f"{schema['description']}\n\n| member | type | |\n|---|---|---|"]
+    for name, member in schema["properties"].items():
+        optional = "" if name in schema["required"] else "; may be absent"
+        rows.append(f"| `{name}` | {_type_of(member)}{optional} | {member.get('description', '')} |")
+    return "\n".join(rows) + "\n"
+
+
+def _type_of(schema: dict[str, Any]) -> str:
+    """Return the type of a member as text, with links to the objects inside."""
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if "enum" in schema:
+        return ", ".join(f"`{json.dumps(value)}`" for value in schema["enum"])
+    if "anyOf" in schema:
+        return " or ".join(map(_type_of, schema["anyOf"]))
+    if "prefixItems" in schema:
+        return f"array: {', '.join(map(_type_of, schema['prefixItems']))}"
+    if schema.get("type") == "array":
+        return f"array of {_type_of(schema['items'])}"
+    if isinstance(schema.get("type"), list):
+        return " or ".join(schema["type"])
+    return str(schema.get("type", "any"))
+
+
 def main() -> None:
     """Write everything anew."""
     if missing := sorted(set(undocumented())):
@@ -221,6 +288,11 @@ def main() -> None:
     (PAGES / "commands.md").write_text(f"# Commands\n\nThe help of every command, as `--help` prints it.\n\n{helps}")
     (PAGES / "api.md").write_text(api_page())
     (PAGES / "errors.md").write_text(errors_page())
+    schemas = json_schemas()
+    (PAGES / "json.md").write_text(json_page(schemas))
+    (PAGES / "schemas").mkdir()
+    for name, schema in schemas.items():
+        (PAGES / "schemas" / _schema_name(name)).write_text(json.dumps(schema, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -102,6 +102,18 @@ def test_the_page_of_errors_has_every_public_error() -> None:
     assert "| `ObjectNotFound` | `KeyError` | The container has no object of this key. | `key` |" in page
 
 
+def test_the_page_of_json_has_every_command_and_every_object_that_it_links_to() -> None:
+    schemas = site().json_schemas()
+    page = site().json_page(schemas)
+    headings = re.findall(r"^#+ (.+)$", page, re.MULTILINE)
+    assert {f"rsdos {name}" for name in schemas} <= set(headings)
+    assert set(re.findall(r"\]\(#(\w+)\)", page)) <= {heading.lower() for heading in headings}
+    assert "| `is_finished` | boolean |" in page
+    assert '| `depth` | `"quick"`, `"full"` |' in page
+    assert "| `damaged` | array of [Finding](#finding) |" in page
+    assert "may be absent | With `--stats`" in page
+
+
 def test_every_page_is_in_the_navigation_of_the_site() -> None:
     navigation = (ROOT / "zensical.toml").read_text()
     pages = {site().place_of(page.relative_to(ROOT)).as_posix() for page in (ROOT / "docs").rglob("*.md")}

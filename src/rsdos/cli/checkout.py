@@ -92,7 +92,7 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
 def _show(report: CheckoutReport, label: str, run: CommonOptions, refused: bool) -> None:
     if run.as_json:
         rows = {name: [_json(*row) for row in getattr(report, name)] for name in ("conflicts", "failed")}
-        run.show({**{member: getattr(report, member) for member in _MEMBERS}, **rows, "seconds": report.seconds}, "")
+        run.show({**{member: getattr(report, member) for member in WRITTEN}, **rows, "seconds": report.seconds}, "")
     for path, reason in report.conflicts:
         hint = "save it" if reason.startswith("modified") else "move it"
         _refuse(report.directory, path, f"{reason}; {hint}, or --force" if refused else reason)
@@ -123,4 +123,4 @@ def _json(path: bytes, reason: str) -> dict[str, object]:
     return {**path_members(os.fsdecode(path)), "reason": reason}
 
 
-_MEMBERS = ("snapshot", "directory", "written", "links", "bytes", "removed", "kept", "adopted")
+WRITTEN = ("snapshot", "directory", "written", "links", "bytes", "removed", "kept", "adopted")

@@ -117,7 +117,7 @@ def _hint(snapshot: str, directory: str) -> str:
 def show_saved(report: SaveReport, run: CommonOptions, directory: str = "") -> int:
     """Print what was saved, and return the exit code."""
     if run.as_json:
-        members = {name: getattr(report, name) for name in _MEMBERS}
+        members = {name: getattr(report, name) for name in SAVED}
         run.show(members, "")
     else:
         run.tell(_sentence(report, run.dry_run))
@@ -137,7 +137,7 @@ def show_saved(report: SaveReport, run: CommonOptions, directory: str = "") -> i
     return 1 if report.unreadable else 0
 
 
-_MEMBERS = (
+SAVED = (
     "snapshot", "tree", "name", "version", "parent", "changed", "files", "size", "stored", "skipped", "unchanged",
     "seconds",
 )  # fmt: skip

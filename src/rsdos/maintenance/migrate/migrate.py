@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from rsdos.codecs.spec import parse_compression
@@ -50,10 +50,10 @@ class MigrateOptions:
 
 @dataclass(frozen=True, slots=True)
 class MigratePlan:
-    """The number of ``objects`` to move, the ``length`` of their packs in bytes, and the new ``config``."""
+    """The number of ``objects`` to move out of ``version``, and the ``length`` of their packs in bytes."""
 
     options: MigrateOptions
-    config: Config
+    config: Config = field(repr=False)
     version: int
     objects: int
     length: int
