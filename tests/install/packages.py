@@ -80,6 +80,11 @@ def look_inside(wheel: Path, source: Path) -> None:
     need({"src", "tests", "docs", "packaging", "LICENSE"} <= tops, f"{source.name}: {sorted(tops)}")
     rubbish = [name for name in entries if re.search(r"__pycache__|\.pyc$|/\.venv|\.new$", name)]
     need(not rubbish, f"{source.name}: {rubbish}")
+    (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+    told = zipfile.ZipFile(wheel).read(metadata).decode()
+    need("## Sixty seconds of Python" in told, f"{wheel.name}: README.md is not its long description")
+    lost = re.findall(r"\]\((?!https?:)[^)]*\)", told)
+    need(not lost, f"{wheel.name}: links of the long description that lead nowhere: {lost}")
 
 
 def try_install(python: str, package: Path, resolution: str) -> None:
