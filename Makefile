@@ -48,7 +48,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 # One step after the other, also under `make -j`: the summary of pytest is in one piece.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-remote test lint format unit aiida test-lowest test-newest test-install ceph ceph-stop crash damage interleave protocol soak storm hostile bench bench-aiida bench-quick bench-scale bench-cold bench-profile bench-size bench-datasets bench-datasets-quick bench-remote visit walks docs doors examples dist zipapp standalone changelog clean
+.PHONY: help demo demo-remote test lint format unit aiida test-lowest test-newest test-install ceph ceph-stop crash damage interleave protocol soak storm hostile bench bench-aiida bench-quick bench-scale bench-cold bench-profile bench-size bench-datasets bench-datasets-quick bench-remote visit walks docs doors examples dist zipapp test-zipapp standalone changelog clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -191,6 +191,9 @@ dist: $(STAMP) $(UV) ## source distribution and wheel in dist/, looked into and 
 
 zipapp: $(STAMP) ## one file in dist/ that runs wherever this version of Python is
 	@$(BIN)/python packaging/build.py zipapp
+
+test-zipapp: zipapp ## build that file, and play the session of README.md with it where nothing is installed
+	@$(BIN)/python -m tests.install.zipapp
 
 standalone: $(STAMP) ## a program in dist/ that needs no Python, by PyInstaller
 	@$(BIN)/python packaging/build.py standalone

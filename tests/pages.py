@@ -24,6 +24,13 @@ VARIES = (
 )
 """What is another each time, and what it may be: keys, seconds, times, files that had just changed, stored bytes."""
 
+FLOWERS = {
+    "labels.csv": "rose,1\n",
+    **{f"train/rose/{number}.jpg": f"a rose, {number}\n" for number in (1, 2, 3)},
+    **{f"train/tulip/{number}.jpg": f"a tulip, {number}\n" for number in (1, 2)},
+}
+"""The directory that the pages save."""
+
 MARK = "\x1e"
 """Is printed between what two commands print."""
 
@@ -33,6 +40,13 @@ class Step(NamedTuple):
 
     command: str
     shown: str
+
+
+def write_flowers(place: Path) -> None:
+    """Write the directory that the pages save."""
+    for name, text in FLOWERS.items():
+        (place / "flowers" / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / "flowers" / name).write_text(text)
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -57,18 +71,23 @@ def pattern_of(shown: str) -> str:
 
 
 def play(
-    page: Sequence[Step], directory: Path, environment: Mapping[str, str], roots: Sequence[str] = ()
+    page: Sequence[Step],
+    directory: Path,
+    environment: Mapping[str, str],
+    roots: Sequence[str] = (),
+    program: Sequence[str] = (sys.executable, "-m", "rsdos"),
 ) -> list[tuple[Step, str]]:
     """Type all commands into one shell, in ``directory``; return those that print something else than is shown.
 
     Args:
         page: the commands, and what is shown below each.
-        directory: where they are typed. ``rsdos`` there is that of this Python.
+        directory: where they are typed.
         environment: the environment of the shell.
         roots: directories in the page's absolute paths, which are below ``directory`` here: "/data".
+        program: what ``rsdos`` is there.
     """
     python = shlex.quote(sys.executable)
-    lines = [f'rsdos() {{ {python} -m rsdos "$@"; }}', f'python() {{ {python} "$@"; }}', "exec 2>&1"]
+    lines = [f'rsdos() {{ {shlex.join(program)} "$@"; }}', f'python() {{ {python} "$@"; }}', "exec 2>&1"]
     for step in page:
         lines += [step.command, f"printf '{MARK}'"]
     script = "\n".join(lines)

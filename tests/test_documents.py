@@ -30,7 +30,7 @@ from rsdos.stores.loose import file
 from rsdos.streams.frames import FrameEncoder
 from tests.data import noise
 from tests.helpers import ROOT, child_environment
-from tests.pages import pattern_of
+from tests.pages import pattern_of, write_flowers
 from tests.test_house import homes
 
 PAGES = ["README.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md")))]
@@ -59,22 +59,12 @@ def test_the_older_names_are_shown_and_one_link_away_from_the_readme() -> None:
     assert "(docs/python.md#the-names-of-rsdos-01)" in (ROOT / "README.md").read_text()
 
 
-FLOWERS = {
-    "labels.csv": "rose,1\n",
-    **{f"train/rose/{number}.jpg": f"a rose, {number}\n" for number in (1, 2, 3)},
-    **{f"train/tulip/{number}.jpg": f"a tulip, {number}\n" for number in (1, 2)},
-}
-"""The directory that the pages save."""
-
-
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "console") and page != DOORS])
 def test_console_blocks_run(page: str, tmp_path: Path) -> None:
     """All of a page one after another, to the letter but for what varies, and for lines that follow at the end."""
     (tmp_path / "mydata1.txt").write_bytes(noise(1_200_000, 1))
     (tmp_path / "mydata2.bin").write_bytes(noise(3_400_000, 2))
-    for name, text in FLOWERS.items():
-        (tmp_path / "flowers" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "flowers" / name).write_text(text)
+    write_flowers(tmp_path)
     environment = console()
     for step in "".join(blocks(page, "console")).removeprefix("$ ").split("\n$ "):
         command, _, shown = step.partition("\n")

@@ -39,6 +39,18 @@ def test_what_a_workflow_makes_is_a_target() -> None:
             assert set(line.split()) <= targets, line
 
 
+def test_a_release_gives_the_packages_alone_to_pypi_and_the_zipapp_too_to_github() -> None:
+    text = (ROOT / ".github" / "workflows" / "release.yml").read_text()
+    build, publish, attach = re.split(r"^  (?:publish|attach):$", text, flags=re.MULTILINE)
+    named = re.findall(r"name: (\w+).*\n +path: (?:\|\n)?((?:\s*dist/\S+)+)", build)
+    assert {name: files.split() for name, files in named} == {
+        "dist": ["dist/*.whl", "dist/*.tar.gz"],
+        "zipapp": ["dist/*.pyz"],
+    }
+    assert "name: dist\n" in publish and "merge-multiple" not in publish
+    assert "merge-multiple: true" in attach and "gh release create" in attach and "contents: write" in attach
+
+
 def test_each_python_of_the_workflows_is_one_that_the_package_supports() -> None:
     text = (ROOT / ".github" / "workflows" / "test.yml").read_text()
     for versions in re.findall(r"python: \[(.*)\]", text):
