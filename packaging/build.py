@@ -109,7 +109,8 @@ def build_standalone(place: Path) -> None:
     target = DIST / f"rsdos-{sys.platform}-{os.uname().machine}.tar.gz"
     with tarfile.open(target, "w:gz") as archive:
         archive.add(built, "rsdos")
-    length = sum(path.stat().st_size for path in built.rglob("*") if path.is_file())
+    # The archive keeps symbolic links: the files that they lead to are counted once.
+    length = sum(path.lstat().st_size for path in built.rglob("*") if path.is_file())
     print(f"  {target.name}: {target.stat().st_size / 1e6:.1f} MB, unpacked {length / 1e6:.1f} MB")
 
 
