@@ -76,9 +76,9 @@ class RemoteContainers:
         remove_remote(self._container.engine, name)
 
     def adopt(self, name: str = "") -> AdoptReport:
-        """Take a remote as it is now for the one to go on with, whatever was seen of it before.
+        """Accept the present state of a remote, although it does not follow from the state that was seen before.
 
-        What it has lost and this container has is sent by the next push.
+        The next push sends what the remote has lost and this container still has.
         """
         from rsdos.maintenance.remotes.manage import adopt
 

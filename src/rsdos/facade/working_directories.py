@@ -61,7 +61,7 @@ class WorkingDirectories(SnapshotNames):
             message: what to say about this version.
             metadata: a JSON object to keep with it.
             derived_from: snapshots, here or in other containers, that the content was computed from.
-            author: who made it; "": nobody.
+            author: the author of the version; "": none is recorded.
             time: when; None: now.
             at: save the directory as this directory of the branch's tree, and keep the rest of the tree; "": what was
                 checked out, or the whole tree.

@@ -1,7 +1,7 @@
 """The manifests of a container: the highest number is the truth, and a commit makes the next one.
 
-A commit is a put of the next number, which has one winner. Where there are locks it holds one, so that nobody does its
-work in vain; where there are none, the one who lost reads the newest manifest and makes its change anew.
+A commit is a put of the next number, which only one process wins. Where there are locks a commit holds one, so that no
+process works in vain. Where there are none, the process that lost reads the newest manifest and makes its change anew.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _ANOTHER_TIME = 2_000_000_000
 """Nanoseconds: the coarsest times of files that a file system stores are two seconds apart (FAT)."""
 
 _MOST_CONFLICTS = 100
-"""The same where there are no locks: each of them is a commit of somebody else."""
+"""The same where there are no locks: each time another process has committed first."""
 
 _MOST_PUTS = 10
 """Times that a manifest is put again because the answer was lost, and it is not there."""

@@ -70,7 +70,7 @@ class Entries:
         codec: Column,
         flags: Column,
     ) -> Self:
-        """A table from columns; one number stands for a column of equal ones."""
+        """A table from columns; a single number is a column of equal numbers."""
         raw = digest_table(digests)
         table = np.empty(len(digests), RECORD)
         table["tail"] = raw["tail"]

@@ -60,7 +60,7 @@ class Ids:
         return self._token
 
     def take(self) -> int:
-        """Return an id that nobody else has or gets. Commit a reservation when there is none left."""
+        """Return an id that no other process has or gets. Commit a reservation when none is left."""
         return self.take_run(1)
 
     def take_run(self, count: int) -> int:

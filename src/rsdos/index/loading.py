@@ -68,7 +68,7 @@ class IndexLoader:
     """Seconds."""
 
     def _unlock(self) -> None:
-        """Have a lock that nobody holds. One that signals' handlers may take again in the thread that holds it."""
+        """Make a new lock that is free. A signal handler may take it again in the thread that holds it."""
         self._swapping = threading.RLock()
 
     @property
@@ -92,11 +92,11 @@ class IndexLoader:
         return self.state.is_recovered
 
     def is_latest(self, state: object) -> bool:
-        """Whether ``state`` is still what lookups go to, and nobody has committed since it was loaded.
+        """Whether lookups still use ``state``, and it is still the newest state of the same container.
 
-        Nor put another container, or another state of this one, in its place. Two calls of the storage, and once in
-        `_MOST_AGE` a third, for a manifest that was committed and is lost. It comes each time where the first two may
-        be answered from what this machine knew before.
+        It is not after a commit, or when another container or an older state was put in its place. Takes two calls of
+        the storage, and once in `_MOST_AGE` a third, which finds a committed manifest that was lost. The third call is
+        made each time where the first two may be answered from what this machine knew before.
         """
         now = self._state
         if now is None or not isinstance(state, IndexState) or not state.is_of(now):

@@ -1,7 +1,7 @@
 """The lock of a merge that runs beside commits: its note says which segments commits leave alone (ADR 38).
 
-It protects progress alone. Where it is lost, because somebody removed the files in ``locks/``, a commit may merge what
-a merge is merging; that is seen when the merge is committed, and what it has written is dropped.
+It protects progress alone. If the files in ``locks/`` were removed, a commit may merge segments that a merge is
+merging. The merge notices that when it commits, and drops what it has written.
 """
 
 from __future__ import annotations

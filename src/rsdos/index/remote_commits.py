@@ -29,7 +29,7 @@ from rsdos.storage.base import Put, Version
 from rsdos.storage.checked_json import decode_document
 
 DEADLINE = 300.0
-"""Seconds after which a commit whose outcome is not known, or which others outrun all the time, is given up."""
+"""Seconds after which a commit is given up: its outcome is not known, or other processes always committed first."""
 
 CROWDED = 1 << 11
 """Reservations from which on a writer keeps no ids for later: each program that inserts and ends would leave some."""
@@ -232,7 +232,7 @@ class RemoteCommits(RemoteChain):
         state = RemoteState(commit)
         if readable and before:
             next_id = max(next_id, readable.next_pack_id)
-            # Writers that are at work go on. The chain begins anew behind a damaged manifest, whose name nobody knows.
+            # Writers at work continue. The chain begins anew after a damaged manifest: its random name is not known.
             state = before._replace(commit=commit, parent="", history=())
             if readable.number == number - 1:
                 state = state._replace(parent=before.commit, history=reservations.history_after(readable))

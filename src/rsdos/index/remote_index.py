@@ -1,4 +1,4 @@
-"""The index of a container of version 3, in which nothing is appended to, and nobody is kept out of a commit."""
+"""The index of a container of version 3: no file is appended to, and no lock keeps other processes from committing."""
 
 from __future__ import annotations
 

@@ -45,8 +45,8 @@ def without_dead(manifest: Manifest, open_segment: Callable[[SegmentEntry], Tabl
 def free_number(layout: Layout, manifest: Manifest) -> int:
     """Return the next number for a segment file of a commit; the one behind it is free as well.
 
-    What has a number that no manifest has given out is a dead writer's, and goes by and by; or that of one who is
-    at work beside this one, its lock file having been removed. It is not touched, nor are files made again.
+    A file with a number that no manifest has given out is of a dead writer, and is removed later; or of a writer that
+    works at the same time, because its lock file was removed. Such a file is neither touched nor written again.
     """
     taken = set(layout.segment_numbers())
     return next(n for n in count(manifest.next_segment) if n not in taken and n + 1 not in taken)

@@ -15,7 +15,7 @@ LEVELS = 12
 
 
 def directory_seed(directory: bytes) -> int:
-    """Return the CRC-32 of a directory, from which those of its names go on: ``crc32(name, seed)``."""
+    """Return the CRC-32 of a directory. That of a name in it continues from there: ``crc32(name, seed)``."""
     return crc32(directory.replace(b"/", b"\0") + b"\0")
 
 

@@ -11,7 +11,7 @@ class Parents:
     """Holds the names of the directories in each directory on the way to the present one."""
 
     def __init__(self, top: bytes = b"") -> None:
-        """Of what is below ``top``, whose own listing comes first if it has one."""
+        """Check what is below ``top``. Its own listing comes first, if there is one."""
         self._above: list[tuple[bytes, set[bytes]]] = [(top, set())]
 
     def fault(self, run: Listing) -> str:

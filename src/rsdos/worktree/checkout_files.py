@@ -87,7 +87,7 @@ class OnDamage(Enum):
     STOP = "stop"
     """Raise the error."""
     CONTINUE = "continue"
-    """Name it in the report, and go on."""
+    """Name it in the report, and continue."""
 
 
 class PendingFile(NamedTuple):

@@ -1,7 +1,7 @@
 """Compare a directory with a tree, a run of entries at a time.
 
-A run whose names are those of the tree and whose rows are those of the state is as the tree says: there is no Python
-object for each of its entries. Only where a run differs are its entries looked at one by one.
+If a run has the names of the tree and the rows of the state, it is equal to the tree, and no Python object is made for
+each of its entries. Only the entries of a run that differs are compared one by one.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class Filler:
         self._jobs = jobs
         self._tell = tell
         self._head: list[FilledRun] = []
-        """Runs with files to be read that nobody reads yet."""
+        """Runs with files to be read that no reader has begun."""
 
     def __iter__(self) -> Iterator[FilledRun]:
         jobs = self._jobs

@@ -92,7 +92,7 @@ class DirectoryScan:
             waiting += reversed(self._found)
 
     def refuse(self, path: bytes, error: OSError) -> None:
-        """Leave out an entry that cannot be read. Raise `UnreadableSource` unless the options say to go on."""
+        """Leave out an entry that cannot be read. Raise `UnreadableSource` unless the options say to continue."""
         self.leave_out(path, error.errno or errno.EIO)
 
     def leave_out(self, path: bytes, number: int) -> None:

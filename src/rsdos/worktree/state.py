@@ -220,7 +220,7 @@ class StateWriter:
 
 
 def _remove_leftovers(directory: str) -> None:
-    """Remove what killed processes have left: files that nobody has locked."""
+    """Remove what killed processes have left: files without a lock."""
     for name in os.listdir(directory):
         if name.endswith(".new"):
             with Working(opening(f"{directory}/{name}", _LOCK)) as fd:

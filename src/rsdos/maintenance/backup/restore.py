@@ -28,7 +28,7 @@ class RestoreOptions:
 
     ``backup`` is one generation, or the directory of all of them: then the newest is restored. ``verify`` reads
     and hashes every object afterwards. ``owner`` are the numbers of the user and group that own the files, which needs
-    root; None stands for those of the generation's directory when root restores.
+    root; None means those of the generation's directory if root restores.
     """
 
     backup: str

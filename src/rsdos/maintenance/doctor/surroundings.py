@@ -103,7 +103,7 @@ def _inodes(path: str) -> Answer:
 
 
 def _quota(path: str, kind: str) -> Answer:
-    """Ask the kernel; of a network file system, whose server knows, the program ``quota``."""
+    """Ask the kernel. For a network file system ask the program ``quota``, because only the server knows."""
     found = quotas(path)
     if found is None or (not found and kind.startswith(_NETWORK)):
         return _asked_quota()

@@ -188,7 +188,7 @@ class ToVersion1:
     def _check(self, digests: Sequence[bytes]) -> list[bool | None]:
         """Return which packed copies are good. Count the others, and copy their bytes to quarantine.
 
-        None stands for an object of which a good copy was written just now.
+        None means that a good copy of the object was written just now.
         """
         answers: list[bool | None] = [*self._packed.verify_many(digests, PackKind.PLAIN)]
         for at, digest in enumerate(digests):

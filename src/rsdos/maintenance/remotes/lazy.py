@@ -1,7 +1,7 @@
-"""A lazy clone: a container that reads what it has not from its remote, and keeps it.
+"""A lazy clone: a container that reads objects that it lacks from its remote, and keeps them.
 
 1. Make the container, and write the remote down as the one that objects are read from. 2. Make the directory for files
-of the remote's index: from here on, reads go on to the remote. 3. Publish the branches and tags of the remote, without
+of the remote's index: from here on, objects that are missing here are read from the remote. 3. Publish the branches and tags of the remote, without
 what they lead to. 4. Note what was seen of the remote. A call that is killed between any two of these is continued by
 the next.
 """
@@ -26,7 +26,7 @@ from rsdos.storage.url import is_url, open_storage
 
 
 def clone_lazily(options: CloneOptions) -> FetchReport:
-    """Make a container without objects, whose reads go on to the remote. It has the names of the remote.
+    """Make a container without objects that reads them from the remote. It has the names of the remote.
 
     Args:
         options: a `CloneOptions`. Nothing is copied that could be limited.

@@ -70,9 +70,9 @@ def remove_remote(engine: Engine, name: str) -> None:
 
 
 def adopt(engine: Engine, name: str = "") -> AdoptReport:
-    """Take a remote as it is now for the one to go on with, whatever was seen of it before.
+    """Accept the present state of a remote, although it does not follow from the state that was seen before.
 
-    Objects that it had and that are here are sent again by the next push; those that are not here are gone with it.
+    The next push sends again the objects that the remote has lost and this container has. Others are lost.
 
     Args:
         engine: the open container.

@@ -1,8 +1,8 @@
 """Bringing back what live snapshots need and a tombstone has killed.
 
-Between writing its tombstones to a pack and committing the manifest a gc, or a delete, may die. What they kill is
-alive, and a save may find it. But where the newest manifest is damaged or missing, a repair believes each whole batch,
-since nobody can tell which were committed.
+A gc, or a delete, may die between writing its tombstones to a pack and committing the manifest. The objects are still
+alive then, and a save may find them. But if the newest manifest is damaged or missing, a repair applies each whole
+batch, because it cannot tell which ones were committed.
 """
 
 from __future__ import annotations

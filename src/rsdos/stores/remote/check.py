@@ -14,7 +14,7 @@ from rsdos.stores.packed.context import PackedContext
 class RemoteCheck(NativeCheck):
     """See `PacksCheck`. What no manifest names is no finding: `rsdos.stores.remote.collect` knows what is dead.
 
-    Nor is a damaged manifest before the newest one: it leads nobody anywhere.
+    Nor is a damaged manifest before the newest one: no reader uses it.
     """
 
     def __init__(self, context: PackedContext, depth: Depth, sample: Sample, moment: object = None) -> None:

@@ -144,7 +144,7 @@ class PlacedStorage(Storage):
         """Return the random part of the name of an object that was made here, or learned. Raise KeyError."""
         found = self._suffixes.get((kind, number))
         if found is None and kind == PACK:
-            # Most packs of a container with many are in tables, of which nobody asks for all.
+            # Most packs of a container with many are in tables, and no caller needs all of these.
             for tables in self._tables:
                 if pack := tables.find(number):
                     return self._learn_pack(pack)

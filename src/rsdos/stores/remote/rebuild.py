@@ -1,13 +1,13 @@
 """Rebuilding the index of version 3 from the packs; the steps are those of `rsdos.stores.packed.rebuild`.
 
-While the newest manifest is whole the packs that it names count, and no others. Where it is damaged the packs that are
-listed do, but for those that are dead by the newest manifest that can be read: dead is for ever, and a collector may be
-about to remove them. In doubt more is found, never less: packs with tombstones that this manifest does not have do not
-count, since nobody knows whether they were committed, and what they replace is still there. (Where no manifest can be
+While the newest manifest is whole, the packs that it names count, and no others. If it is damaged, all listed packs
+count except those that are dead by the newest readable manifest: a dead pack stays dead, and a collector may be about
+to remove it. In doubt the rebuild finds more objects, never fewer: packs with tombstones that this manifest does not
+have do not count, because it is not known whether they were committed, and what they replace is still there. (Where no manifest can be
 read, all of them count.)
 
-Nothing is moved or removed. A manifest keeps its number, and what the new one leaves out is retired or dead, and goes
-when it is collected. Nobody is kept out: another commit at the same time makes this one begin again.
+Nothing is moved or removed. A manifest keeps its number. What the new one leaves out is retired or dead, and `collect`
+removes it. No process is kept out: another commit at the same time makes this one begin again.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class RemoteRebuild(Rebuild):
         return set()
 
     def _bad_manifests(self) -> Iterator[tuple[str, str]]:
-        """Yield the newest one, if it is damaged: older ones lead nobody anywhere."""
+        """Yield the newest one, if it is damaged: no reader uses older ones."""
         try:
             self._index.commits.newest()
         except DamagedContainer as error:
