@@ -97,7 +97,7 @@ class Rights:
             set_mode(fd, self.directory if is_directory else self.file)
 
     def close(self, fd: int) -> None:
-        """Lock all other users out of a directory until `give`, so that no other user moves files in it while it is filled."""
+        """Lock all other users out of a directory until `give`: none of them moves files in it while it is filled."""
         with _best_effort():
             if os.geteuid() == 0:
                 set_owner(fd, 0, 0)

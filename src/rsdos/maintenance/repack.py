@@ -239,7 +239,7 @@ def rewrite_beside(
     others: Sequence[int],
     advance: Callable[[int], None] = lambda length: None,
 ) -> _Outcome:
-    """Do one part of a repack, while other processes do other parts. It continues if the process that asked for it dies."""
+    """Do one part of a repack, while other processes do other parts. It continues if the calling process dies."""
     with engine.maintenance_of_many():
         return _rewrite(engine, pack_ids, encoding, others, advance)
 

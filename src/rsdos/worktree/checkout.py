@@ -135,8 +135,8 @@ def execute_checkout(engine: Engine, plan: CheckoutPlan, progress: Progress = SI
     """Make the directory what the snapshot says.
 
     A file appears whole or not at all, with verified content. When this returns, all of it is on stable storage. Raise
-    `Conflicts` before anything is written; `Busy`; `DamagedObject` and `DamagedTree`, unless the options say to continue;
-    OSError. After an error or a kill repeat it.
+    `Conflicts` before anything is written; `Busy`; OSError; `DamagedObject` and `DamagedTree`, unless the options say
+    to continue. After an error or a kill repeat it.
     """
     if plan.conflicts:
         raise Conflicts(plan.options.directory, plan.conflicts)

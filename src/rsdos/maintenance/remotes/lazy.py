@@ -1,9 +1,9 @@
 """A lazy clone: a container that reads objects that it lacks from its remote, and keeps them.
 
-1. Make the container, and write the remote down as the one that objects are read from. 2. Make the directory for files
-of the remote's index: from here on, objects that are missing here are read from the remote. 3. Publish the branches and tags of the remote, without
-what they lead to. 4. Note what was seen of the remote. A call that is killed between any two of these is continued by
-the next.
+1. Make the container, and record the remote as the one that objects are read from. 2. Make the directory for files
+of the remote's index: from now on, missing objects are read from the remote. 3. Publish the branches and tags of the
+remote, without what they lead to. 4. Note what was seen of the remote. The next call continues one that was killed
+between any two of these.
 """
 
 from __future__ import annotations

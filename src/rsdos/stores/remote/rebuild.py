@@ -3,8 +3,8 @@
 While the newest manifest is whole, the packs that it names count, and no others. If it is damaged, all listed packs
 count except those that are dead by the newest readable manifest: a dead pack stays dead, and a collector may be about
 to remove it. In doubt the rebuild finds more objects, never fewer: packs with tombstones that this manifest does not
-have do not count, because it is not known whether they were committed, and what they replace is still there. (Where no manifest can be
-read, all of them count.)
+have do not count, because it is not known whether they were committed, and what they replace is still there. (If no
+manifest can be read, all of them count.)
 
 Nothing is moved or removed. A manifest keeps its number. What the new one leaves out is retired or dead, and `collect`
 removes it. No process is kept out: another commit at the same time makes this one begin again.
