@@ -1,4 +1,4 @@
-"""The compact table: the contents of a batch in its pack, in little room. It is read whole, and never searched.
+"""The compact table: the contents of a batch in its pack, in little space. It is read whole, and never searched.
 
 A batch of `COMPACT_FROM` entries or more, or one that brings dictionaries into its pack, ends with one. Its entries are
 in a segment file too, where lookups find them (`rsdos.index.segment`); the table is for what reads packs alone: a

@@ -1,4 +1,4 @@
-"""A fenced segment: a large file of entries, of which a lookup reads one place, and for most absent keys nothing.
+"""A fenced segment: a large file of entries. A lookup reads one place of it, and for most absent keys nothing.
 
 The first key bytes of every 256th entry, the fences, are in memory: 8 bytes for 256 entries. They say between which two
 of them a key belongs. Of the 256 entries there the part behind the first key bytes, 14.5 KiB, is read by one request,

@@ -1,4 +1,4 @@
-"""Folding: the rows of packs leave a manifest for tables, so that each commit writes a few of them (ADR 31).
+"""Folding: the rows of packs move from a manifest to tables, so that each commit writes few rows (ADR 31).
 
 A fold is planned from the packs of a manifest, and is a change of the newest one like any other. Tables have no id in
 common, and are in the order of their ids: the rows go into the tables in whose ranges they are, which are written anew,

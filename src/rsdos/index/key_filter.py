@@ -1,4 +1,4 @@
-"""The filter of a fenced segment: it tells of most absent keys that they are, without a look at the entries.
+"""The filter of a fenced segment: it excludes most absent keys without reading the entries.
 
 A blocked Bloom filter. ``p`` is the first 8 key bytes as a number; keys are SHA-256, so no hash is needed. The bits of
 a key are in block ``p * m >> 64`` of the m blocks of 4096 bits: bit ``(p + i * (p >> 12 | 1)) mod 4096`` for i from 0

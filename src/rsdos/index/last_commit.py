@@ -1,4 +1,4 @@
-"""The note in the lock on commits: the number of the last commit. A manifest that is lost is known from it."""
+"""The note in the lock on commits: the number of the last commit. It shows that a manifest was lost."""
 
 from __future__ import annotations
 

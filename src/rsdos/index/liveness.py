@@ -1,4 +1,4 @@
-"""Which entries are alive: a tombstone kills one extent of its key, and a pack that is gone takes all of its own along.
+"""Which entries are alive: a tombstone kills one extent of its key, and the entries of a removed pack are dead.
 
 Everything is decided within a sorted table that has all entries of the keys in it: a tombstone has the key of what it
 kills, and so is right beside it, in whatever segment each of them was.

@@ -1,4 +1,4 @@
-"""The manifest: the one file that says which packs and segments are live.
+"""The manifest: the file that says which packs and segments are live.
 
 It is a document with a checksum (`rsdos.storage.checked_json`); its members are the fields of `Manifest` (``notes``
 may be missing), its packs and segments those of `PackEntry` and `SegmentEntry`. What can be added up from the packs is

@@ -1,4 +1,4 @@
-"""Merging segments beside the commits of others, in a container of version 2 (ADR 38). The steps are numbered.
+"""Merging segments while other processes commit, in a container of version 2 (ADR 38). The steps are numbered.
 
 1. Take ``locks/merge``: one merge runs at a time. Remove the files that dead ones have left.
 2. Under the lock on commits choose the segments, and write their names into the lock: commits merge others.

@@ -1,4 +1,4 @@
-"""What a manifest says of a pack, and of several together."""
+"""The members of a manifest for a pack, and for several together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pack tables: files with the rows of packs that manifests have folded out of themselves (docs/format.md, ADR 31).
+"""Pack tables: files with rows of packs that were moved out of manifests (docs/format.md, ADR 31).
 
 A table never changes. It is read whole and verified when a manifest that names it is read, and its rows become entries
 when they are asked for. No numpy here: a short command that opens a container of many packs does not import it.

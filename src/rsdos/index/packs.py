@@ -1,4 +1,4 @@
-"""The live packs of a manifest: a collection that shares what a commit does not change with the one before it.
+"""The live packs of a manifest: a collection that shares its unchanged parts with that of the manifest before.
 
 Most packs of a container with many are rows of pack tables (`rsdos.index.pack_table`), files that never change. Beside
 these are the rows of packs that are in no table yet, or have changed since, and the ids of rows that no longer count. A

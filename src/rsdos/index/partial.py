@@ -1,4 +1,4 @@
-"""A manifest of which segments are opened one after another, as lookups need them.
+"""A manifest whose segments are opened one after another, as lookups need them.
 
 A program that opens a container and reads one object finds it in one of up to sixteen segments, most often in the
 largest. To open the others takes two or three requests each, 40 ms of 60 on a medium that takes 2 ms for one.

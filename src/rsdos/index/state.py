@@ -1,4 +1,4 @@
-"""The state that lookups in an index use, and how a power loss that took a part of it is found."""
+"""The state that lookups in an index use, and how the loss of a part of it by a power loss is found."""
 
 from __future__ import annotations
 

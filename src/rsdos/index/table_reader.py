@@ -1,4 +1,4 @@
-"""The pack tables that a manifest names: opening them, and the members of the manifest that tell of them."""
+"""The pack tables that a manifest names: opening them, and the members of the manifest that describe them."""
 
 from __future__ import annotations
 

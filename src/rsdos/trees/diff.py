@@ -1,4 +1,4 @@
-"""What differs between two trees, or between two streams of entries. Equal pages are not read."""
+"""The differences between two trees, or between two streams of entries. Equal pages are not read."""
 
 from __future__ import annotations
 

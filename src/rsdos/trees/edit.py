@@ -1,4 +1,4 @@
-"""Changes of a tree: the pages that they touch are written anew, all others are taken as they are.
+"""Changes of a tree: the pages that they touch are written anew, and all others are reused.
 
 The result is that of building the changed entries: pages end where names say, so that the old ones fit again as soon as
 an old page begins where a new one does.

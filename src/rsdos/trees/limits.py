@@ -1,4 +1,4 @@
-"""What a name, a path and a target may be: asked of what is put into a tree, and of what is read from one.
+"""The rules for names, paths and targets, checked for what is put into a tree and for what is read from one.
 
 Each function returns what is wrong in words, or "". An answer for a whole page costs as much as one for a name.
 """

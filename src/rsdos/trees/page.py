@@ -1,4 +1,4 @@
-"""The bytes of a page: docs/format.md says them. A page that decodes has nothing in it that a tree may not have.
+"""The bytes of a page, as in docs/format.md. A page that decodes has only entries that a tree may have.
 
 What a page alone cannot show, its place and that directories have entries, is checked by `reader` and `parents`.
 """

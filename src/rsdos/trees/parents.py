@@ -1,4 +1,4 @@
-"""The rule that each directory has an entry in its parent, checked while a tree passes by in its order."""
+"""The rule that each directory has an entry in its parent, checked while a tree is read in its order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All that trees reach: what garbage collection marks, a transfer copies, and a validation looks up."""
+"""The objects that trees reach: garbage collection marks them, a transfer copies them, a validation looks them up."""
 
 from __future__ import annotations
 

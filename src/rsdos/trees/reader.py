@@ -1,4 +1,4 @@
-"""Reads pages, and checks that each is the one that the page above it speaks of."""
+"""Reads pages, and checks that each is the one that the page above it names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes an inner page that is lost anew from the pages below it. Its hash shows that it is the one."""
+"""Rebuilds a lost inner page from the pages below it. Its hash shows that it is the same page."""
 
 from __future__ import annotations
 

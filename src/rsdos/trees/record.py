@@ -1,4 +1,4 @@
-"""A snapshot as bytes: which tree, where it came from, and what its author says of it."""
+"""A snapshot as bytes: its tree, its origin, and its author's description."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an archive has, put into the order of a tree. Names are those of a stranger: none may lead out of the tree."""
+"""The members of an archive in the order of a tree. Their names are untrusted: none may lead out of the tree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads the files of a tree in tree order, a few MiB at a time: in storage order within that."""
+"""Reads the files of a tree in tree order, a few MiB at a time, and each of these parts in storage order."""
 
 from __future__ import annotations
 

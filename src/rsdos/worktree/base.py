@@ -1,4 +1,4 @@
-"""What a working directory is compared with: a tree, and the state that knows its entries on the disk."""
+"""The base of a comparison with a working directory: a tree, and the state that has recorded its entries."""
 
 from __future__ import annotations
 

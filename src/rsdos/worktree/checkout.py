@@ -1,4 +1,4 @@
-"""Check out: make a directory what a snapshot says. Options → plan → execute → report.
+"""Check out: make a directory equal to a snapshot. Options → plan → execute → report.
 
 The plan is complete before anything is written: what has been modified, or is unknown, and is in the way is a conflict;
 all conflicts are named, and nothing is written. A checkout that was killed is repeated: what it wrote is found by its

@@ -1,4 +1,4 @@
-"""The contents of what a checkout finds on the disk: read only where names and times do not tell."""
+"""The contents of files that a checkout finds on the disk: read only if names and times do not suffice."""
 
 from __future__ import annotations
 

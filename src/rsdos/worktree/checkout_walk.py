@@ -1,4 +1,4 @@
-"""The way through a checkout: directory by directory in tree order, through the tree and what was recorded at once.
+"""Goes through a checkout directory by directory in tree order, through the tree and the recorded entries together.
 
 Memory: the entries of one directory, and the names of the directories that are still to be visited.
 """

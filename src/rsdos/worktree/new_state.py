@@ -1,4 +1,4 @@
-"""The state that a scan leaves: the old one as long as nothing differs from it, else a new file."""
+"""The state after a scan: the old one if nothing differs from it, else a new file."""
 
 from __future__ import annotations
 

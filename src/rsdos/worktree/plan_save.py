@@ -1,4 +1,4 @@
-"""What a save would do: the plan of `rsdos.worktree.save`, for a dry run."""
+"""The plan of `rsdos.worktree.save`, for a dry run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is in one directory now: the names, and what ``lstat`` says of each."""
+"""The present entries of one directory: their names, and the result of ``lstat`` for each."""
 
 from __future__ import annotations
 

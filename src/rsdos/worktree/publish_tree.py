@@ -1,4 +1,4 @@
-"""Publishes a tree as the next version of a branch: steps 5 and 6 of a save, for trees from anywhere."""
+"""Publishes a tree as the next version of a branch: steps 5 and 6 of a save, for a tree of any origin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows: what ``lstat`` said of an entry, in 40 bytes. Two runs of entries are compared by comparing their rows.
+"""Rows: the result of ``lstat`` for an entry, in 40 bytes. Two runs of entries are compared by comparing their rows.
 
 A row is size, mtime, ctime (both in ns), inode number, mode and flags, little-endian, of 8, 8, 8, 8, 4 and 4 bytes.
 """

@@ -1,8 +1,9 @@
 """Save: makes a working directory the next version of a branch. Options → execute → report.
 
 1. Take a save lock; remember the epoch. 2. Read the refs; choose the parent. 3. Scan the directory; take the keys of
-what is as it was from the tree of its state. 4. Store the other files. 5. Write the new pages, the snapshot and the
-refs document. 6. Publish them, if nobody has deleted or published since. 7. Only now write the state, and say the key.
+unchanged files from the tree of its state. 4. Store the other files. 5. Write the new pages, the snapshot and the
+refs document. 6. Publish them, if no process has deleted or published since. 7. Only now write the state, and return
+the key.
 The steps are those of docs/concurrency.md; 5 and 6 are in `rsdos.engine.publish`.
 """
 

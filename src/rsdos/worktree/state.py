@@ -1,4 +1,4 @@
-"""The state of a working directory: what ``lstat`` said of each entry when its content was last known. A cache.
+"""The state of a working directory: the result of ``lstat`` for each entry when its content was last known. A cache.
 
 It is a file ``checkouts/<id>.state`` of the container, or of a directory that the caller gives where the container
 cannot be written. The id is that of the directory's real path and inode. The file has a row (`rows`) for each entry, in

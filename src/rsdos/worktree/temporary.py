@@ -1,4 +1,4 @@
-"""Names of files that rsdos makes in a user's directory for a moment. Every scan passes over them."""
+"""Names of temporary files that rsdos makes in a user's directory. Every scan leaves them out."""
 
 from __future__ import annotations
 
