@@ -7,7 +7,7 @@ whole container in `rsdos.facade.maintenance`, those between containers and dire
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias
 
@@ -16,6 +16,7 @@ from rsdos.engine.create import clear_container, make_container, make_container_
 from rsdos.engine.engine import Engine
 from rsdos.errors import InvalidOption, RsdosError
 from rsdos.facade.exchange import Exchange
+from rsdos.facade.keywords import refuse_mistyped
 from rsdos.facade.old_names import OldNames
 from rsdos.facade.part import LazyRemote
 from rsdos.facade.verbs import ObjectVerbs
@@ -43,21 +44,25 @@ if TYPE_CHECKING:
 
 
 def _place(
-    path: str | os.PathLike[str] | Storage | StorageUrl, options: Mapping[str, OptionValue]
+    function: Callable[..., object],
+    path: str | os.PathLike[str] | Storage | StorageUrl,
+    options: Mapping[str, OptionValue],
 ) -> str | Storage | StorageUrl:
-    """Return the path of a directory, a checked URL, or a storage as it is. Raise `InvalidOption`."""
-    if not isinstance(path, str | os.PathLike):
-        return path
-    path = os.fspath(path)
-    if not options and "://" not in path:
-        return path
-    from rsdos.storage.url import is_url, parse_url
+    """Return the path of a directory, a checked URL, or a storage as it is. Raise `InvalidOption`, and TypeError.
 
-    if is_url(path):
-        return parse_url(path, options)
+    ``function`` was given these ``options``.
+    """
+    place = os.fspath(path) if isinstance(path, str | os.PathLike) else path
+    if isinstance(place, str) and "://" in place:
+        from rsdos.storage.url import is_url, parse_url
+
+        if is_url(place):
+            refuse_mistyped(function, options, url=True)
+            return parse_url(place, options)
     if options:
+        refuse_mistyped(function, options, url=False)
         raise TypeError(f"{next(iter(options))!r}: only a container at a URL has such an argument")
-    return path
+    return place
 
 
 class Container(ObjectVerbs, Exchange, OldNames):
@@ -127,7 +132,7 @@ class Container(ObjectVerbs, Exchange, OldNames):
 
     def _locate(self, path: str | os.PathLike[str] | Storage | StorageUrl, options: Mapping[str, OptionValue]) -> str:
         """Return the path of a directory. Of anything else open the storage, and return its path for messages."""
-        path = _place(path, options)
+        path = _place(type(self), path, options)
         if isinstance(path, str):
             return path
         if isinstance(path, tuple):
@@ -177,7 +182,7 @@ class Container(ObjectVerbs, Exchange, OldNames):
             InvalidOption: a setting makes no sense. Nothing was written.
             ReadOnlyContainer: the file system lacks locks, hard links or syncs; the error says which.
         """
-        container = cls(_place(path, options))
+        container = cls(_place(cls.create, path, options))
         container.init_container(
             pack_size_target=pack_size_target,
             loose_prefix_len=loose_prefix_len,

@@ -149,8 +149,8 @@ class RefMoved(RsdosError, BlockingIOError):
 class NotAContainer(RsdosError, FileNotFoundError):
     """There is no container at this path."""
 
-    def __init__(self, path: str | os.PathLike[str], reason: str = "no config.json there") -> None:
-        super().__init__(f"{os.fspath(path)}: not a container ({reason})")
+    def __init__(self, path: str | os.PathLike[str], reason: str = "not a container (no config.json there)") -> None:
+        super().__init__(f"{os.fspath(path)}: {reason}")
         self.errno = errno.ENOENT
         self.path = path
 

@@ -14,6 +14,7 @@ import click
 
 from rsdos import __version__
 from rsdos.cli.exit_codes import DONE, FAILED, INTERRUPTED, USAGE
+from rsdos.cli.group import Group
 from rsdos.cli.options import CommandWanted, want_command
 from rsdos.cli.process import guarded, prepare_streams, say
 from rsdos.cli.render import echo, echo_error
@@ -71,7 +72,7 @@ _SNAPSHOTS = {
 _SECTIONS = {"Commands": _COMMANDS, "Remotes": _REMOTES, "Snapshots": _SNAPSHOTS}
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     """Imports a command when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -183,9 +184,16 @@ def _explain(error: BaseException) -> int | None:
             return USAGE
         case click.UsageError():
             help_of = error.ctx.command_path if error.ctx else "rsdos"
-            say(f"{' '.join(error.format_message().split())} (see '{help_of} --help')")
+            say(f"{_misplaced(error) or ' '.join(error.format_message().split())} (see '{help_of} --help')")
             return USAGE
         case click.ClickException():
             say(error.format_message())
             return FAILED
     return None
+
+
+def _misplaced(error: click.UsageError) -> str:
+    """Return what is said of an option that was given behind a command, and not in front of it; "" for any other."""
+    if not isinstance(error, click.NoSuchOption) or not any(error.option_name in one.opts for one in rsdos.params):
+        return ""
+    return f"{error.option_name} goes in front of the command, as in: rsdos {error.option_name} …"

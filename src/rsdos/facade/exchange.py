@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from rsdos.config import VERSION
+from rsdos.facade.keywords import refuse_mistyped
 from rsdos.facade.part import FacadePart, engine_of
 from rsdos.model import CompressMode, Place, choice
 from rsdos.progress import SILENCE
@@ -216,6 +217,7 @@ class Exchange(FacadePart):
         """
         from rsdos.maintenance.remotes import clone
 
+        refuse_mistyped(Exchange.clone, options, url="://" in os.fspath(url))
         given = clone.CloneOptions(os.fspath(url), os.fspath(directory), options, name, limit)
         return clone.clone(given, progress)
 
@@ -248,6 +250,7 @@ class Exchange(FacadePart):
         from rsdos.maintenance.remotes.clone import CloneOptions
         from rsdos.maintenance.remotes.lazy import clone_lazily
 
+        refuse_mistyped(Exchange.clone_lazily, options, url="://" in os.fspath(url))
         return clone_lazily(CloneOptions(os.fspath(url), os.fspath(directory), options, name))
 
     def migrate(

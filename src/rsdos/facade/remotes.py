@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from rsdos.errors import InvalidOption
+from rsdos.facade.keywords import refuse_mistyped
 from rsdos.progress import SILENCE
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class RemoteContainers:
         """
         from rsdos.maintenance.remotes.manage import add_remote, make_remote
 
+        refuse_mistyped(self.add, options, url="://" in os.fspath(url))
         remote = make_remote(name, url, options)
         add_remote(self._container.engine, remote)
         return remote

@@ -136,6 +136,9 @@ _OPTIONS: Mapping[str, Mapping[str, Callable[[str], str]]] = {
 }
 """The schemes, and for each the options that it has and what checks their values."""
 
+OPTION_NAMES = frozenset(name for options in _OPTIONS.values() for name in options)
+"""The options of all schemes."""
+
 
 def parse_url(url: str, options: Mapping[str, OptionValue] | None = None) -> StorageUrl:
     """Check a URL and its options. Raise `InvalidOption`, which never shows a password or the value of an option.

@@ -98,7 +98,8 @@ def _generation(path: str) -> str:
         return os.path.realpath(path)
     last = Generations(path).last
     if last is None:
-        raise NotAContainer(path, "there is no backup")
+        what = "no finished backup is in this directory" if os.path.lexists(path) else "there is no such directory"
+        raise NotAContainer(path, f"{what}; name a backup, or a directory of backups")
     return last
 
 
