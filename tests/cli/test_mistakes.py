@@ -25,7 +25,7 @@ from tests.cli.conftest import Run
 )
 def test_a_mistyped_command_is_answered_with_the_commands_like_it(run: Run, typed: str, meant: str) -> None:
     done = run(*typed.split(), code=2)
-    assert f"No such command '{typed.split()[-1]}'. Did you mean {meant}?" in done.stderr
+    assert f"No such command '{typed.rsplit(maxsplit=1)[-1]}'. Did you mean {meant}?" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
@@ -39,7 +39,9 @@ def test_a_mistyped_option_is_answered_with_the_options_like_it(run: Run, typed:
     assert "did you mean" in run(*typed.split(), code=2).stderr.lower()
 
 
-@pytest.mark.parametrize("typed", ["status -p x", "status --path=x", "init --durability relaxed", "status --cache none"])
+@pytest.mark.parametrize(
+    "typed", ["status -p x", "status --path=x", "init --durability relaxed", "status --cache none"]
+)
 def test_an_option_behind_its_command_is_said_to_go_in_front(run: Run, typed: str) -> None:
     message = run(*typed.split(), code=2).stderr
     option = typed.split()[1].partition("=")[0]
@@ -56,3 +58,13 @@ def test_a_restore_says_that_the_backup_is_not_there(run: Run, tmp_path: Path) -
         f"rsdos: error: empty: no finished backup is in this directory{advice}"
     )
     assert not (tmp_path / "new").exists()
+
+
+def test_a_forget_of_all_versions_says_how_many_there_are(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    run("init")
+    for number in range(2):
+        (tmp_path / "data" / f"{number}.csv").write_text("1\n")
+        run("save", "exp", "data")
+        versions = ("the only version", "all 2 versions")[number]
+        assert f"this forgets {versions} of exp: name some (exp@N)" in run("forget", "exp", code=2).stderr

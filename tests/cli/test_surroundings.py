@@ -44,7 +44,7 @@ STATUS = {
     "rsdos", "rsdos.cli", "rsdos.cli.entry", "rsdos.cli.exit_codes", "rsdos.cli.fast_path", "rsdos.cli.process",
     "rsdos.cli.render", "rsdos.cli.session", "rsdos.cli.show_status", "rsdos.codecs", "rsdos.codecs.checksum",
     "rsdos.codecs.spec", "rsdos.config", "rsdos.cpu", "rsdos.engine", "rsdos.engine.engine", "rsdos.engine.formats",
-    "rsdos.errors", "rsdos.hashing", "rsdos.index", "rsdos.index.cache", "rsdos.index.commits",
+    "rsdos.errors", "rsdos.figures", "rsdos.hashing", "rsdos.index", "rsdos.index.cache", "rsdos.index.commits",
     "rsdos.index.index", "rsdos.index.last_commit", "rsdos.index.loading",
     "rsdos.index.manifest", "rsdos.index.opening", "rsdos.index.pack_entry",
     "rsdos.index.packs", "rsdos.index.partial",

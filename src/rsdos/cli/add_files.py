@@ -17,9 +17,10 @@ from rsdos.cli.dask import dask_option, workers_of
 from rsdos.cli.exit_codes import DONE, FAILED
 from rsdos.cli.options import pass_session, quiet_option, show_stats
 from rsdos.cli.progress_bar import Bar
-from rsdos.cli.render import count, echo, echo_error, echo_now, human, one_line, short
+from rsdos.cli.render import echo, echo_error, echo_now, one_line, short
 from rsdos.cli.session import Session
 from rsdos.engine.workers import MOST_JOBS
+from rsdos.figures import count, human
 from rsdos.ingest.add import WORKERS_FROM, AddOptions, add_walk
 from rsdos.ingest.files import ChunkResult
 from rsdos.ingest.walk import IS_DIRECTORY, Directories, FileSource, RefusedFile, Skipped, Stream, Walk, size_of

@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from rsdos.cli.options import CommonOptions, pass_session, run_options
-from rsdos.cli.render import copies, count, echo_error, human, name
+from rsdos.cli.render import echo_error, name
 from rsdos.cli.session import Session
+from rsdos.figures import copies, count, figure, human
 
 
 @click.command()
@@ -65,9 +66,9 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
     run.show(
         report,
         f"Backed up {count(report.files, 'file')}, {human(report.length)}, to {name(report.generation)}: "
-        f"{report.linked} linked{_of_length(report.linked_length)}, {human(report.written)} written"
+        f"{figure(report.linked)} linked{_of_length(report.linked_length)}, {human(report.written)} written"
         + (f"; {count(report.objects, 'file') if ways else copies(report.objects)} verified" if verify else "")
-        + (f"; removed the {count(len(report.deleted), 'oldest backup')} (--keep)" if report.deleted else ""),
+        + (f"; removed {_oldest(len(report.deleted))} (--keep)" if report.deleted else ""),
     )
     for path in report.renewed:
         echo_error(
@@ -81,6 +82,10 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
 
 def _of_length(length: int) -> str:
     return f" ({human(length)})" if length else ""
+
+
+def _oldest(backups: int) -> str:
+    return "the oldest backup" if backups == 1 else f"the {count(backups, 'oldest backup')}"
 
 
 def show_damage(unreadable: tuple[str, ...], damaged: tuple[str, ...]) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rsdos.cli.paths import echo_all, echo_null, json_line, path_members
-from rsdos.cli.render import echo, human, one_line
+from rsdos.cli.render import echo, one_line
+from rsdos.figures import figure, human
 
 if TYPE_CHECKING:
     from rsdos.facade.differences import Difference
@@ -77,8 +78,8 @@ class ChangeOutput:
     def summary(self) -> str:
         """Return the counts as a phrase: ``1 modified, 1 added, 1 removed``."""
         always = ("modified", "added", "removed")
-        more = [f"{self._counts[kind]:,} {name}" for kind, name in _RARE if self._counts[kind]]
-        return ", ".join([f"{self._counts[kind]:,} {kind}" for kind in always] + more)
+        more = [f"{figure(self._counts[kind])} {name}" for kind, name in _RARE if self._counts[kind]]
+        return ", ".join([f"{figure(self._counts[kind])} {kind}" for kind in always] + more)
 
     def finish(self, more: dict[str, Any] | None = None) -> None:
         """Print the summary: the last document of JSON, with ``more`` members, or the totals of ``--stat``."""

@@ -9,10 +9,11 @@ import click
 
 from rsdos.cli.exit_codes import DONE, FAILED
 from rsdos.cli.options import CommonOptions, pass_session, report_options
-from rsdos.cli.paths import many, path_members
-from rsdos.cli.render import echo_error, human, one_line
+from rsdos.cli.paths import path_members
+from rsdos.cli.render import echo_error, one_line
 from rsdos.cli.session import Session
 from rsdos.cli.snapshot_options import state_directory
+from rsdos.figures import count, figure, human
 
 if TYPE_CHECKING:
     from rsdos.worktree.checkout import CheckoutReport
@@ -101,15 +102,15 @@ def _show(report: CheckoutReport, label: str, run: CommonOptions, refused: bool)
     if run.as_json:
         return
     if refused:
-        run.tell(f"Nothing was written: {many(len(report.conflicts), 'conflict')}")
+        run.tell(f"Nothing was written: {count(len(report.conflicts), 'conflict')}")
         return
     more = "".join(
-        f"; {verb} {number:,}"
+        f"; {verb} {figure(number)}"
         for verb, number in (("removed", report.removed), ("already there", report.kept + report.adopted))
         if number
     )
     verb = "Would write" if run.dry_run else "Wrote"
-    what = many(report.written - report.links, "file") + (f" and {many(report.links, 'link')}" if report.links else "")
+    what = count(report.written - report.links, "file") + (f" and {count(report.links, 'link')}" if report.links else "")
     run.tell(f"{verb} {what}, {human(report.bytes)} to {one_line(report.directory)} ({label}){more}")
     run.show_stats(report.written, report.bytes, report.seconds)
 

@@ -8,7 +8,7 @@ from rsdos.cli.exit_codes import DONE
 from rsdos.cli.options import CommonOptions, outcome_options
 from rsdos.cli.remote import options_of
 from rsdos.cli.remote_options import limit_option, show_report, telling_what_is_done
-from rsdos.cli.render import count
+from rsdos.figures import count
 
 
 @click.command()

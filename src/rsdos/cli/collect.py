@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from rsdos.cli.options import CommonOptions, pass_session, report_options
-from rsdos.cli.paths import many
-from rsdos.cli.render import human
 from rsdos.cli.session import Session
 from rsdos.cli.types import Duration
+from rsdos.figures import count, human
 
 if TYPE_CHECKING:
     from rsdos.maintenance.collect import CollectReport
@@ -38,7 +37,7 @@ def command(session: Session, grace: float, keep: float, run: CommonOptions) -> 
     if run.dry_run:
         run.show(
             plan,
-            f"{many(plan.retired, 'object')} out of use, {many(plan.reservations, 'reservation')}, of any age",
+            f"{count(plan.retired, 'object')} out of use, {count(plan.reservations, 'reservation')}, of any age",
         )
         return 0
     with run.bar() as bar:
@@ -52,6 +51,6 @@ def collected_sentence(report: CollectReport) -> str:
     """Return what was collected."""
     collected = report.collected
     return (
-        f"Removed {many(collected.objects, 'dead object')} of the store, {human(collected.length)}; "
-        f"{many(collected.reservations, 'reservation')} lapsed, {many(collected.emptied, 'old manifest')} emptied"
+        f"Removed {count(collected.objects, 'dead object')} of the store, {human(collected.length)}; "
+        f"{count(collected.reservations, 'reservation')} lapsed, {count(collected.emptied, 'old manifest')} emptied"
     )

@@ -11,8 +11,9 @@ from rsdos.cli.exit_codes import DONE, FAILED
 from rsdos.cli.key_file import KeyFile
 from rsdos.cli.keys import whole_keys
 from rsdos.cli.options import CommonOptions, pass_session, run_options
-from rsdos.cli.render import count, echo_error
+from rsdos.cli.render import echo_error
 from rsdos.cli.session import Session
+from rsdos.figures import count, figure
 
 _SHOWN = 20
 """So many missing keys are printed one by one."""
@@ -69,7 +70,7 @@ def _delete(
     plan = delete.plan(engine, delete.DeleteOptions(keys))
     if run.dry_run:
         report = delete.DeleteReport(plan.objects, plan.keys - plan.objects + len(absent))
-        run.show(report, f"{count(plan.objects, 'object')} to delete; missing: {report.missing}")
+        run.show(report, f"{count(plan.objects, 'object')} to delete; missing: {figure(report.missing)}")
         return report.missing
     unknown = list(absent[:_SHOWN])
 
@@ -79,7 +80,9 @@ def _delete(
     with run.bar() as bar:
         report = delete.execute(engine, plan, bar, tell)
     report = replace(report, missing=report.missing + len(absent))
-    run.show(report, f"Deleted {count(report.deleted, 'object')}; missing: {report.missing}{_held(report.held)}")
+    run.show(
+        report, f"Deleted {count(report.deleted, 'object')}; missing: {figure(report.missing)}{_held(report.held)}"
+    )
     for key in unknown:
         echo_error(f"rsdos: {kind}: no such object: {key}")
     if report.missing > len(unknown):
@@ -104,4 +107,4 @@ def _collect(session: Session, kept: str, run: CommonOptions) -> None:
 
 def _held(objects: int) -> str:
     """Return what is said of objects that snapshots need: they stay readable until gc."""
-    return f"; kept for snapshots: {objects}" if objects else ""
+    return f"; kept for snapshots: {figure(objects)}" if objects else ""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 
 from rsdos.cli.changes import ChangeForm, ChangeOutput
-from rsdos.cli.paths import many
 from rsdos.cli.progress_bar import Bar
 from rsdos.cli.render import echo, echo_error, one_line
 from rsdos.cli.session import Session
 from rsdos.cli.snapshot_options import state_directory
 from rsdos.facade.differences import difference_of
+from rsdos.figures import count, figure
 
 
 def show_directory(
@@ -31,10 +31,10 @@ def show_directory(
         output.finish({"snapshot": status.snapshot, "unchanged": summary.unchanged, "read": summary.read})
     else:
         what = output.summary() if output.number else "no differences"
-        read = f"{summary.read:,} read" if summary.read else "none read"
-        echo(f"[info] against {against}: {what}; {summary.unchanged:,} unchanged, {read}")
+        read = f"{figure(summary.read)} read" if summary.read else "none read"
+        echo(f"[info] against {against}: {what}; {figure(summary.unchanged)} unchanged, {read}")
     for path, reason in status.unreadable:
         echo_error(f"rsdos: error: {one_line(os.path.join(directory, os.fsdecode(path)))}: {reason}")
     if special:
-        echo_error(f"rsdos: note: {many(special, 'special file')} passed over: FIFOs, sockets, devices")
+        echo_error(f"rsdos: note: {count(special, 'special file')} passed over: FIFOs, sockets, devices")
     return output.number, len(status.unreadable)

@@ -13,9 +13,10 @@ from rsdos.cli.key_file import KeyFile
 from rsdos.cli.keys import whole_keys
 from rsdos.cli.options import pass_session, show_stats
 from rsdos.cli.progress_bar import Bar
-from rsdos.cli.render import count, echo, echo_error, echo_json, human, name, one_line
+from rsdos.cli.render import echo, echo_error, echo_json, name, one_line
 from rsdos.cli.session import Session
 from rsdos.errors import DamagedContainer, DamagedObject, ObjectNotFound
+from rsdos.figures import count, human
 from rsdos.model import FRAME_SIZE
 from rsdos.progress import Stopwatch, step
 from rsdos.stores.base import write_out

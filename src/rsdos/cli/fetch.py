@@ -6,8 +6,8 @@ import click
 
 from rsdos.cli.options import CommonOptions, outcome_options, pass_session
 from rsdos.cli.remote_options import name_argument
-from rsdos.cli.render import count
 from rsdos.cli.session import Session
+from rsdos.figures import count
 
 
 @click.command()

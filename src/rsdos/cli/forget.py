@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from rsdos.cli.options import pass_session, quiet_option
-from rsdos.cli.paths import many
 from rsdos.cli.render import echo, echo_json
 from rsdos.cli.session import Session
+from rsdos.figures import count
 
 if TYPE_CHECKING:
     from rsdos.maintenance.forget import ForgetPlan, ForgetReport, NamedVersion
@@ -77,16 +77,20 @@ def _want_yes(session: Session, names: Iterable[str]) -> None:
     for name in names:
         if name in branches:
             raise click.UsageError(
-                f"this forgets all {many(len(branches[name]), 'version')} of {name}: name some ({name}@N), keep some "
+                f"this forgets {_all(len(branches[name]))} of {name}: name some ({name}@N), keep some "
                 "(--keep-last 3), or give --yes"
             )
+
+
+def _all(versions: int) -> str:
+    return f"all {count(versions, 'version')}" if versions > 1 else "the only version"
 
 
 def _sentence(rows: Iterable[NamedVersion]) -> str:
     labels = [str(row) for row in rows]
     if not labels:
         return "Nothing to forget"
-    shown = ", ".join(labels[:_SHOWN]) + (f" and {many(len(labels) - _SHOWN, 'other')}" if labels[_SHOWN:] else "")
+    shown = ", ".join(labels[:_SHOWN]) + (f" and {count(len(labels) - _SHOWN, 'other')}" if labels[_SHOWN:] else "")
     return f"Forgot {shown} (undo brings {'it' if len(labels) == 1 else 'them'} back until gc)"
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from rsdos.cli.options import CommonOptions, pass_session, run_options
-from rsdos.cli.paths import many
-from rsdos.cli.render import echo_error, human, one_line
+from rsdos.cli.render import echo_error, one_line
 from rsdos.cli.session import Session
+from rsdos.figures import count, human
 
 
 @click.command()
@@ -29,13 +29,13 @@ def command(session: Session, repack: bool, run: CommonOptions) -> int:
     plan = gc.plan(engine)
     if run.dry_run:
         run.show(
-            plan, f"{many(plan.objects, 'object')} to delete, {human(plan.size)}; {many(plan.live, 'object')} kept"
+            plan, f"{count(plan.objects, 'object')} to delete, {human(plan.size)}; {count(plan.live, 'object')} kept"
         )
         return 0
     with run.bar() as bar:
         report = gc.execute(engine, plan, bar)
     hint = "" if repack or not report.objects else "; `rsdos optimize repack` gives the space back"
-    run.show(report, f"Deleted {many(report.objects, 'object')}, {human(report.size)}{hint}")
+    run.show(report, f"Deleted {count(report.objects, 'object')}, {human(report.size)}{hint}")
     for save in report.running:
         host = one_line(save.host)
         echo_error(f"rsdos: note: a save is running, process {save.pid} on {host}; what it has stored was kept")
@@ -51,7 +51,7 @@ def _repack(session: Session, run: CommonOptions) -> int:
     with run.bar() as bar:
         report = repack.execute(engine, plan, bar)
     if not run.as_json:
-        run.tell(f"Repacked {many(len(report.pack_ids), 'pack')}, freed {human(max(report.freed, 0))}")
+        run.tell(f"Repacked {count(len(report.pack_ids), 'pack')}, freed {human(max(report.freed, 0))}")
     for number in report.unreadable:
         echo_error(f"rsdos: error: pack {number} is damaged, and was not changed")
     for key in report.damaged:

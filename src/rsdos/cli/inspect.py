@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
-from rsdos.cli.object_names import object_key
 from rsdos.cli.group import Group
+from rsdos.cli.object_names import object_key
 from rsdos.cli.options import pass_session, want_command
-from rsdos.cli.render import count, echo, echo_json, human
+from rsdos.cli.render import echo, echo_json
 from rsdos.cli.session import Session
+from rsdos.figures import count, figure, human
 from rsdos.model import PackKind
 
 _STORED_FOR = {"key": "inserted by key", "snapshots": "held by snapshots"}
@@ -62,7 +63,7 @@ def packed_command(session: Session, as_json: bool) -> None:
     for pack in view.packs:
         echo(
             f"pack {pack.id}: {count(pack.objects, 'object')}, {human(pack.size)} raw, {human(pack.stored)} stored, "
-            f"{pack.dead_objects} dead ({human(pack.dead_stored)}), {human(pack.length)} committed, "
+            f"{figure(pack.dead_objects)} dead ({human(pack.dead_stored)}), {human(pack.length)} committed, "
             f"{human(pack.synced)} synced{', sealed' if pack.sealed else ''}{_kind(pack.kind)}"
         )
 
@@ -81,12 +82,13 @@ def inspect_pack_command(session: Session, number: int, as_json: bool) -> None:
     if as_json:
         echo_json(view, indent=2)
         return
-    committed = "in no manifest" if view.entry is None else f"{view.entry.length} of them committed"
-    echo(f"{view.path}: {view.length} bytes, {committed}")
+    committed = "in no manifest" if view.entry is None else f"{figure(view.entry.length)} of them committed"
+    echo(f"{view.path}: {count(view.length, 'byte')}, {committed}")
     for batch in view.batches:
         echo(
-            f"batch at {batch.start}: {batch.entries} entries, payloads {batch.start} to {batch.segment_offset}, "
-            f"segment {batch.segment_length} bytes, footer at {batch.footer_offset}"
+            f"batch at {batch.start}: {count(batch.entries, 'entry', 'entries')}, "
+            f"payloads {batch.start} to {batch.segment_offset}, "
+            f"segment {count(batch.segment_length, 'byte')}, footer at {batch.footer_offset}"
         )
     for start, end in view.uncovered:
         echo(f"bytes {start} to {end} belong to no batch")
@@ -115,7 +117,7 @@ def object_command(session: Session, key: str, as_json: bool) -> None:
         if copy.extent is not None:
             place = f"pack {copy.extent.pack_id}, byte {copy.extent.offset}{_kind(kind)}"
         codec = copy.codec.name.lower() + (f" with dictionary {dictionary}" if dictionary else "")
-        echo(f"  {place}: {copy.size} bytes raw, {copy.length} stored, {codec}")
+        echo(f"  {place}: {count(copy.size, 'byte')} raw, {figure(copy.length)} stored, {codec}")
 
 
 def _kind(kind: PackKind | None) -> str:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from rsdos.cli.options import pass_session
-from rsdos.cli.paths import echo_all, json_line, many
-from rsdos.cli.render import human, one_line
+from rsdos.cli.paths import echo_all, json_line
+from rsdos.cli.render import one_line
 from rsdos.cli.session import Session
+from rsdos.figures import count, human
 
 if TYPE_CHECKING:
     from rsdos.facade.history import LoggedOperation, LoggedVersion
@@ -50,7 +51,7 @@ def _lines(found: Iterator[LoggedVersion]) -> Iterator[str]:
             version.label,
             version.snapshot.key[:8],
             record.time,
-            f"{many(record.files, 'file')}, {human(record.size)}",
+            f"{count(record.files, 'file')}, {human(record.size)}",
             *([f"[{', '.join(tags)}]"] if tags else []),
             *([one_line(first)] if first else []),
         ]

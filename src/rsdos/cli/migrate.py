@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from rsdos.cli.options import CommonOptions, compress_option, first_path, pass_session, run_options
-from rsdos.cli.render import count, echo_error, human, name
+from rsdos.cli.render import echo_error, name
 from rsdos.cli.session import Session
 from rsdos.cli.transfer import show_missing
+from rsdos.figures import count, figure, human
 
 
 @click.command()
@@ -76,7 +77,7 @@ def command(
     run.show(
         report,
         f"{name(report.path)} is a container of version {to}: {count(report.objects, 'object')} moved, "
-        f"{report.copied} of them byte for byte; {human(report.before)} before, {human(report.after)} now, "
+        f"{figure(report.copied)} of them byte for byte; {human(report.before)} before, {human(report.after)} now, "
         f"{report.seconds:.1f} s",
     )
     for key in report.rescued:

@@ -11,9 +11,10 @@ from rsdos.cli.collect import collected_sentence
 from rsdos.cli.dask import dask_option, workers_of
 from rsdos.cli.group import Group
 from rsdos.cli.options import CommonOptions, compress_option, pass_session, run_options
-from rsdos.cli.render import count, echo_error, human
+from rsdos.cli.render import echo_error
 from rsdos.cli.session import Session
 from rsdos.cli.types import Duration, Share
+from rsdos.figures import count, human
 
 if TYPE_CHECKING:
     from rsdos.maintenance.clean import CleanReport
@@ -183,8 +184,8 @@ def repack_command(
 
 
 def _repacked(report: RepackReport) -> str:
-    skipped = f"; {len(report.skipped)} in use were skipped" if report.skipped else ""
-    kept = f"; {len(report.kept)} are kept for readers, until a later run" if report.kept else ""
+    skipped = f"; {count(len(report.skipped), 'pack')} in use skipped" if report.skipped else ""
+    kept = f"; {count(len(report.kept), 'old pack')} kept for readers, until a later run" if report.kept else ""
     change = f"freed {human(report.freed)}" if report.freed >= 0 else f"grew by {human(-report.freed)}"
     return f"Repacked {count(len(report.pack_ids), 'pack')}, {change}{skipped}{kept}"
 
@@ -232,7 +233,9 @@ def pack_command(session: Session, compress: str, no_compress: bool, no_clean: b
 
 def _sentence(report: PackReport) -> str:
     if not report.objects:
-        known = f"; removed {report.cleaned} that were packed before" if report.cleaned else ""
+        known = (
+            f"; removed {count(report.cleaned, 'loose object')} that had been packed before" if report.cleaned else ""
+        )
         return f"No loose objects to pack{known}"
     numbers = ", ".join(f"#{pack_id}" for pack_id in report.pack_ids)
     return f"Packed {count(report.objects, 'loose object')} into pack file{'s' * (len(report.pack_ids) != 1)} {numbers}"

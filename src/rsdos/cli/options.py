@@ -10,8 +10,9 @@ import click
 from click.core import ParameterSource
 
 from rsdos.cli.progress_bar import Bar
-from rsdos.cli.render import count, echo, echo_error, echo_json, human
+from rsdos.cli.render import echo, echo_error, echo_json
 from rsdos.cli.session import Session
+from rsdos.figures import count, figure, human
 
 if TYPE_CHECKING:
     from rsdos.engine.engine import Engine
@@ -76,8 +77,8 @@ def show_stats(objects: int, size: int, seconds: float) -> None:
     rate = objects / seconds if seconds else 0.0
     speed = human(int(size / seconds)) if seconds else "0 B"
     echo_error(
-        f"[stats] {count(objects, 'object')}, {human(size)} in {seconds:.2f} s: {rate:.0f} objects/s, {speed}/s; "
-        f"peak memory {human(_peak_memory())}"
+        f"[stats] {count(objects, 'object')}, {human(size)} in {seconds:.2f} s: "
+        f"{figure(round(rate))} objects/s, {speed}/s; peak memory {human(_peak_memory())}"
     )
 
 

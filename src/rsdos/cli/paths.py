@@ -16,11 +16,6 @@ _TOGETHER = 1 << 10
 """Lines that are printed together."""
 
 
-def many(number: int, noun: str) -> str:
-    """Return a number with its noun: ``1 file``, ``102,400 files``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def path_members(path: str, name: str = "path") -> dict[str, Any]:
     """Return the members of JSON for a path. One that is no UTF-8 has its bytes besides, in base64."""
     if path.isascii():

@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import Self
 
-from rsdos.cli.render import human
+from rsdos.figures import figure, human
 from rsdos.standard import STATUS_LINE
 
 _QUIET_SECONDS = 1.0
@@ -53,7 +53,7 @@ class Bar:
             parts.append(f"[{'#' * int(share * _WIDTH):{_WIDTH}}] {share:4.0%}")
         parts.append(self._amount(done) + (f" of {self._amount(self._total)}" if self._total else f" {self._unit}"))
         if self._files:
-            parts.append(f"{self._files / seconds:,.0f} files/s")
+            parts.append(f"{figure(round(self._files / seconds))} files/s")
         parts.append(f"{self._amount(int(rate))}/s")
         if self._total and rate:
             left = int(max(self._total - done, 0) / rate)
@@ -61,7 +61,7 @@ class Bar:
         return "  ".join(parts)
 
     def _amount(self, number: int) -> str:
-        return human(number) if self._unit == "bytes" else f"{number:,}"
+        return human(number) if self._unit == "bytes" else figure(number)
 
     def finish(self) -> None:
         STATUS_LINE.hide()

@@ -11,8 +11,9 @@ import click
 from rsdos.cli.key_file import KeyFile
 from rsdos.cli.object_names import object_key
 from rsdos.cli.options import CommonOptions
-from rsdos.cli.render import count, echo_error, human
+from rsdos.cli.render import echo_error
 from rsdos.cli.types import Size
+from rsdos.figures import count, figure, human
 
 if TYPE_CHECKING:
     from rsdos.container import Container
@@ -77,7 +78,7 @@ def show_estimate(run: CommonOptions, estimate: RemoteEstimate, verb: str) -> No
         f"{count(estimate.objects, 'object')} to {verb}, {human(estimate.size)} "
         f"({human(estimate.length)} stored){held}: "
         f"{count(estimate.packs, 'pack')}, about {_requests(estimate.requests)}, {ways}; "
-        f"{estimate.known} there already{names}",
+        f"{figure(estimate.known)} there already{names}",
     )
 
 
@@ -88,7 +89,7 @@ def show_report(run: CommonOptions, report: RemoteReport, verb: str) -> int:
     run.show(
         report,
         f"{verb} {count(report.objects, 'object')}, {human(report.size)} ({human(report.length)} stored); "
-        f"there already: {report.known}{names}{made}",
+        f"there already: {figure(report.known)}{names}{made}",
     )
     for key, reason in report.damaged:
         echo_error(f"rsdos: error: object {key} is damaged, and was left out: {reason}")
@@ -99,4 +100,7 @@ def show_report(run: CommonOptions, report: RemoteReport, verb: str) -> int:
 
 
 def _requests(requests: Requests) -> str:
-    return f"{count(requests.total, 'request')} ({requests.put} PUT, {requests.get} GET, {requests.list} LIST)"
+    return (
+        f"{count(requests.total, 'request')} ({figure(requests.put)} PUT, "
+        f"{figure(requests.get)} GET, {figure(requests.list)} LIST)"
+    )

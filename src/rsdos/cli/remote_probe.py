@@ -10,9 +10,10 @@ import click
 from rsdos.cli.exit_codes import DONE, FAILED
 from rsdos.cli.options import pass_session
 from rsdos.cli.progress_bar import Bar
-from rsdos.cli.render import echo, echo_json, human, one_line
+from rsdos.cli.render import echo, echo_json, one_line
 from rsdos.cli.session import Session
 from rsdos.cli.url_options import given_options, url_options
+from rsdos.figures import count, human
 
 if TYPE_CHECKING:
     from rsdos.maintenance.doctor.diagnosis import Answer
@@ -89,7 +90,7 @@ def _show_plan(plan: ProbePlan, url: str, as_json: bool) -> int:
     if as_json:
         echo_json(plan, indent=2)
     else:
-        sent = f"about {plan.requests} requests, {human(plan.length)} each way, below {plan.directory}/"
+        sent = f"about {count(plan.requests, 'request')}, {human(plan.length)} each way, below {plan.directory}/"
         echo(f"[probe] {one_line(url)}: {sent}")
     return DONE
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from rsdos.cli.render import count, echo, echo_json, human, one_line
+from rsdos.cli.render import echo, echo_json, one_line
 from rsdos.cli.session import Session
+from rsdos.figures import count, figure, human
 
 
 def show_remote(session: Session, name: str, as_json: bool) -> bool:
@@ -20,8 +21,8 @@ def show_remote(session: Session, name: str, as_json: bool) -> bool:
         f"\n[remote.objects]\n"
         f"Here = {_objects(report.here, report.held_here)}\n"
         f"There = {_objects(report.there, report.held_there)}\n"
-        f"Only here = {report.only_here.objects}, {human(report.only_here.size)}\n"
-        f"Only there = {report.only_there.objects}, {human(report.only_there.size)}"
+        f"Only here = {figure(report.only_here.objects)}, {human(report.only_here.size)}\n"
+        f"Only there = {figure(report.only_there.objects)}, {human(report.only_there.size)}"
     )
     if report.names_here or report.names_there:
         echo(
@@ -36,4 +37,4 @@ def show_remote(session: Session, name: str, as_json: bool) -> bool:
 
 def _objects(by_key: int, held: int) -> str:
     """Return the figure of one side. Objects of snapshots are not compared, and get a figure of their own."""
-    return f"{by_key} by key, and {held} for snapshots" if held else str(by_key)
+    return f"{figure(by_key)} by key, and {figure(held)} for snapshots" if held else figure(by_key)

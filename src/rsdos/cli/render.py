@@ -1,4 +1,4 @@
-"""The text of figures, names and reports, and printing them."""
+"""The text of names and reports, and printing them."""
 
 from __future__ import annotations
 
@@ -12,33 +12,8 @@ from typing import Any
 from rsdos.model import BytesLike
 from rsdos.standard import BLOCK
 
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
-_STEP = 1000
-
 _UNSAFE = "[\x00-\x1f\x7f-\x9f\u2028\u2029\\\\]"
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\u2028": "\\u2028", "\u2029": "\\u2029"}
-
-
-def human(size: int) -> str:
-    """Return bytes as text: ``0 B``, ``1.2 MB``."""
-    if size < _STEP:
-        return f"{size} B"
-    amount = float(size)
-    unit = 0
-    while amount >= _STEP - 0.05 and unit < len(_UNITS) - 1:
-        amount /= _STEP
-        unit += 1
-    return f"{amount:.1f} {_UNITS[unit]}"
-
-
-def count(number: object, noun: str) -> str:
-    """Return a number with its noun: ``1 object``, ``2 loose objects``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def copies(number: object) -> str:
-    """Return a number of copies. An object may have several: loose and packed, or in two packs."""
-    return "1 copy of an object" if number == 1 else f"{number} copies of objects"
 
 
 def name(path: str) -> str:

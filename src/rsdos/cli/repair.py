@@ -9,8 +9,9 @@ import click
 
 from rsdos.cli.group import Group
 from rsdos.cli.options import CommonOptions, pass_session, run_options, want_command
-from rsdos.cli.render import count, echo_error, one_line
+from rsdos.cli.render import echo_error, one_line
 from rsdos.cli.session import Session
+from rsdos.figures import count, figure
 
 if TYPE_CHECKING:
     from rsdos.maintenance.repair.objects import RepairAction, RepairObjectsPlan, RepairObjectsReport
@@ -60,14 +61,14 @@ def index_command(session: Session, run: CommonOptions) -> int:
     if not report.is_changed:
         sentence = "Nothing to repair"
     else:
-        sentence = f"Rebuilt the index; damaged packs that were emptied: {report.packs}"
+        sentence = f"Rebuilt the index; damaged packs that were emptied: {figure(report.packs)}"
         sentence += f"; the replaced files are listed in {report.described}" if report.described else ""
     run.show(report, sentence)
     if not run.as_json:
         for key in report.lost[:_SHOWN]:
             echo_error(f"rsdos: error: the bytes of object {key} are lost")
         if len(report.lost) > _SHOWN:
-            echo_error(f"rsdos: error: and those of {len(report.lost) - _SHOWN} more objects")
+            echo_error(f"rsdos: error: and those of {count(len(report.lost) - _SHOWN, 'more object')}")
         if report.unknown:
             echo_error(
                 f"rsdos: error: {count(report.unknown, 'object')} lost, with their keys (to copy them from a backup: "
@@ -142,7 +143,7 @@ def objects_command(
 
 
 def _rest(beyond_help: Sequence[RepairAction], outcome: RepairObjectsPlan | RepairObjectsReport) -> str:
-    return f"{len(beyond_help)} {'wait for the repair of the index' if outcome.files else 'without a good copy'}"
+    return f"{figure(len(beyond_help))} {'left for after repair index' if outcome.files else 'without a good copy'}"
 
 
 def _show_rest(beyond_help: Sequence[RepairAction], outcome: RepairObjectsPlan | RepairObjectsReport) -> None:
@@ -153,7 +154,7 @@ def _show_rest(beyond_help: Sequence[RepairAction], outcome: RepairObjectsPlan |
     for remedy in beyond_help[:_SHOWN]:
         echo_error(f"rsdos: error: object {remedy.key} {state}: {one_line(remedy.reason)}")
     if len(beyond_help) > _SHOWN:
-        echo_error(f"rsdos: error: and {len(beyond_help) - _SHOWN} more; --json has them all")
+        echo_error(f"rsdos: error: and {figure(len(beyond_help) - _SHOWN)} more; --json has them all")
     for fault in outcome.files[:_SHOWN]:
         echo_error(f"rsdos: error: {one_line(fault.path)}: {one_line(fault.reason)} (see: rsdos repair index)")
     if outcome.unlisted:

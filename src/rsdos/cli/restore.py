@@ -6,8 +6,9 @@ import click
 
 from rsdos.cli.backup import show_damage
 from rsdos.cli.options import CommonOptions, first_path, pass_session, run_options
-from rsdos.cli.render import copies, count, human, name
+from rsdos.cli.render import name
 from rsdos.cli.session import Session
+from rsdos.figures import copies, count, human
 
 
 @click.command()

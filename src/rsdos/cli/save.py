@@ -9,9 +9,8 @@ import click
 
 from rsdos.cli.exit_codes import FAILED
 from rsdos.cli.options import CommonOptions, pass_session, report_options
-from rsdos.cli.paths import many
 from rsdos.cli.process import say
-from rsdos.cli.render import echo_error, human, one_line
+from rsdos.cli.render import echo_error, one_line
 from rsdos.cli.session import Session
 from rsdos.cli.snapshot_options import (
     described,
@@ -21,6 +20,7 @@ from rsdos.cli.snapshot_options import (
     state_directory,
 )
 from rsdos.errors import RefMoved
+from rsdos.figures import count, figure, human
 
 if TYPE_CHECKING:
     from rsdos.worktree.save import SaveReport
@@ -132,7 +132,7 @@ def show_saved(report: SaveReport, run: CommonOptions, directory: str = "") -> i
     if report.unreadable:
         echo_error("rsdos: note: what could not be read is not in the new version, even if the one before had it")
     if report.skipped.special:
-        echo_error(f"rsdos: note: {many(report.skipped.special, 'special file')} passed over: FIFOs, sockets, devices")
+        echo_error(f"rsdos: note: {count(report.skipped.special, 'special file')} passed over: FIFOs, sockets, devices")
     run.show_stats(report.files, report.size, report.seconds)
     return 1 if report.unreadable else 0
 
@@ -144,13 +144,13 @@ SAVED = (
 
 
 def _sentence(report: SaveReport, dry_run: bool) -> str:
-    total = f"{many(report.files, 'file')}, {human(report.size)}"
+    total = f"{count(report.files, 'file')}, {human(report.size)}"
     label = f"{report.name}@{report.version}" + (f" {report.snapshot[:8]}" if report.snapshot else "")
     if report.unchanged:
         return f"{label}: nothing changed; {total}, in {report.seconds:.1f} s"
-    changed = ", ".join(f"{getattr(report.changed, kind):,} {kind}" for kind in ("modified", "added", "removed"))
+    changed = ", ".join(f"{figure(getattr(report.changed, kind))} {kind}" for kind in ("modified", "added", "removed"))
     what = changed if report.parent else total
     if dry_run:
         return f"Would save {label}: {what}; {total}"
-    stored = f"{many(report.stored.objects, 'new object')}, {many(report.stored.pages, 'page')}"
+    stored = f"{count(report.stored.objects, 'new object')}, {count(report.stored.pages, 'page')}"
     return f"{label}: {what}; {stored}, in {report.seconds:.1f} s"

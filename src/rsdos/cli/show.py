@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from rsdos.cli.options import pass_session
-from rsdos.cli.paths import many
-from rsdos.cli.render import echo, echo_json, human, one_line
+from rsdos.cli.render import echo, echo_json, one_line
 from rsdos.cli.session import Session
+from rsdos.figures import count, figure, human
 
 if TYPE_CHECKING:
     from rsdos.facade.snapshot import Snapshot
@@ -50,9 +50,8 @@ def command(session: Session, ref: str, as_json: bool) -> None:
         "Author": record.author,
         "Parents": ", ".join(record.parents),
         "Derived from": ", ".join(record.derived_from),
-        "Entries": f"{many(record.entries, 'entry').replace('entrys', 'entries')}, {many(record.files, 'file')}, "
-        f"{human(record.size)}",
-        "Objects": f"{many(totals.objects, 'object')}, {many(totals.pages, 'page')}",
+        "Entries": f"{count(record.entries, 'entry', 'entries')}, {count(record.files, 'file')}, {human(record.size)}",
+        "Objects": f"{count(totals.objects, 'object')}, {count(totals.pages, 'page')}",
         "Attributes": ", ".join(sorted(snapshot.attributes)),
         "Skipped": _skipped(snapshot),
         "Metadata": json.dumps(dict(record.metadata)) if record.metadata else "",
@@ -65,4 +64,4 @@ def command(session: Session, ref: str, as_json: bool) -> None:
 
 
 def _skipped(snapshot: Snapshot) -> str:
-    return ", ".join(f"{number} {name}" for name, number in snapshot.record.skipped.items() if number)
+    return ", ".join(f"{figure(number)} {name}" for name, number in snapshot.record.skipped.items() if number)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from rsdos.cli.render import copies, count, echo, echo_error, echo_json, human, name, one_line
+from rsdos.cli.render import echo, echo_error, echo_json, name, one_line
 from rsdos.cli.session import Session
+from rsdos.figures import copies, count, figure, human
 from rsdos.maintenance.status import SnapshotCounts, StatusReport, status
 
 
@@ -21,9 +22,9 @@ def show(session: Session, as_json: bool) -> StatusReport:
         f"Id = {report.container_id}\n"
         f"ZipAlgo = {report.compression}\n"
         f"\n[container.count]\n"
-        f"Loose = {report.loose_objects}\n"
-        f"Packs = {report.packed_objects}\n"
-        f"Pack Files = {report.packs}\n"
+        f"Loose = {figure(report.loose_objects)}\n"
+        f"Packs = {figure(report.packed_objects)}\n"
+        f"Pack Files = {figure(report.packs)}\n"
         f"\n[container.size]\n"
         f"Loose = {human(report.loose_length)}\n"
         f"Packs = {human(report.packed_size)}\n"
@@ -35,14 +36,15 @@ def show(session: Session, as_json: bool) -> StatusReport:
     )
     total = report.loose_objects + report.packed_objects
     echo(
-        f"\n[container.objects]\nTotal = {count(total, 'object')}: {report.loose_objects} in files of their own, "
-        f"{report.packed_objects} in {count(report.packs, 'pack file')}"
+        f"\n[container.objects]\nTotal = {count(total, 'object')}: "
+        f"{figure(report.loose_objects)} in files of their own, "
+        f"{figure(report.packed_objects)} in {count(report.packs, 'pack file')}"
     )
     if report.snapshots:
         _show_snapshots(report.snapshots)
     due = [f"pack {count(report.pack, 'loose object')}"] if report.pack else []
     due += [f"repack {count(len(report.repack), 'pack')}"] if report.repack else []
-    due += [f"merge {report.merge} tables of the index"] if report.merge else []
+    due += [f"merge {count(report.merge, 'table')} of the index"] if report.merge else []
     echo(f"\n[optimize]\nDue = {', '.join(due) or 'nothing'}")
     if backup := report.last_backup:
         state = {None: "not verified", True: "verified", False: "with damaged objects"}[backup.verified]
@@ -55,8 +57,8 @@ def show(session: Session, as_json: bool) -> StatusReport:
         rest = f", and {count(unreadable, 'object')} that cannot be read because of it" if unreadable else ""
         echo(one_line(f"Found = {count(damaged, 'damaged object')}, {count(files, 'damaged file')}{rest}"))
     for pack in report.short:
-        is_left = f"is cut short: it has {pack.length} of {pack.committed} bytes"
-        what = f"is missing; it had {pack.committed} bytes" if pack.length is None else is_left
+        is_left = f"is cut short: it has {figure(pack.length)} of {count(pack.committed, 'byte')}"
+        what = f"is missing; it had {count(pack.committed, 'byte')}" if pack.length is None else is_left
         echo_error(f"rsdos: warning: {pack.path} {what}; these figures include its objects (see: rsdos validate)")
     if report.damage and not report.short:
         echo_error(f"rsdos: warning: {one_line(report.damage)}; these figures include its objects")
@@ -66,12 +68,12 @@ def show(session: Session, as_json: bool) -> StatusReport:
 
 
 def _show_snapshots(counts: SnapshotCounts) -> None:
-    branches = "1 branch" if counts.branches == 1 else f"{counts.branches} branches"
     echo(
         f"\n[container.snapshots]\n"
-        f"Names = {branches} with {count(counts.versions, 'version')}, {count(counts.tags, 'tag')}\n"
+        f"Names = {count(counts.branches, 'branch', 'branches')} with {count(counts.versions, 'version')}, "
+        f"{count(counts.tags, 'tag')}\n"
         f"Held = {count(counts.held_objects, 'object')}, {human(counts.held_size)}\n"
-        f"Pages = {counts.pages}, {human(counts.pages_length)}"
+        f"Pages = {figure(counts.pages)}, {human(counts.pages_length)}"
     )
     if counts.damage:
         echo_error(
@@ -95,7 +97,9 @@ def attention(report: StatusReport, max_loose: int, max_dead: float) -> list[str
     if report.last_backup is not None and report.last_backup.verified is False:
         found.append(one_line(f"the last backup, {report.last_backup.time}, has damaged objects"))
     if report.loose_objects > max_loose:
-        found.append(f"{count(report.loose_objects, 'loose object')}, more than {max_loose} (see: rsdos optimize)")
+        found.append(
+            f"{count(report.loose_objects, 'loose object')}, more than {figure(max_loose)} (see: rsdos optimize)"
+        )
     stored = report.packed_length + report.dead_length
     if report.dead_length > max_dead * stored:
         found.append(f"{human(report.dead_length)} of {human(stored)} in packs are dead (see: rsdos optimize)")

@@ -10,8 +10,9 @@ import click
 from rsdos.cli.key_file import KeyFile
 from rsdos.cli.object_names import may_be_ref, object_key
 from rsdos.cli.options import CommonOptions, compress_option, first_path, pass_session, run_options
-from rsdos.cli.render import count, echo, echo_error
+from rsdos.cli.render import echo, echo_error
 from rsdos.cli.session import Session
+from rsdos.figures import count, figure
 
 if TYPE_CHECKING:
     from rsdos.container import Container
@@ -88,8 +89,8 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
         report = transfer.execute(engine, plan, bar, tell)
     run.show(
         report,
-        f"Copied {count(report.objects, 'object')}, {report.copied} of them byte for byte; "
-        f"already there: {report.known}"
+        f"Copied {count(report.objects, 'object')}, {figure(report.copied)} of them byte for byte; "
+        f"already there: {figure(report.known)}"
         + (f"; new names: {', '.join(map(str, report.names))}" if report.names else ""),
     )
     for key, reason in report.damaged:

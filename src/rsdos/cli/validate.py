@@ -9,9 +9,10 @@ import click
 
 from rsdos.cli.dask import dask_option, workers_of
 from rsdos.cli.options import CommonOptions, pass_session, run_options
-from rsdos.cli.render import copies, count, echo_error, human, one_line
+from rsdos.cli.render import echo_error, one_line
 from rsdos.cli.session import Session
 from rsdos.cli.types import Duration, Share
+from rsdos.figures import copies, count, figure, human
 
 if TYPE_CHECKING:
     from rsdos.maintenance.check.validate import ValidateReport
@@ -94,7 +95,7 @@ def _show(findings: tuple[Finding, ...], kind: str) -> None:
         what = f"object {finding.key} ({where})" if finding.key else where
         echo_error(f"rsdos: {kind}: {one_line(what)}: {one_line(finding.reason)}")
     if len(findings) > _SHOWN:
-        echo_error(f"rsdos: {kind}: and {len(findings) - _SHOWN} more; --json has them all")
+        echo_error(f"rsdos: {kind}: and {figure(len(findings) - _SHOWN)} more; --json has them all")
 
 
 def _sentence(report: ValidateReport) -> str:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from rsdos.engine.engine import Engine
 from rsdos.errors import RsdosError
+from rsdos.figures import count, figure
 from rsdos.maintenance.doctor.diagnosis import Answer, Diagnosis, Verdict
 from rsdos.maintenance.doctor.machine import examine_machine
 from rsdos.maintenance.doctor.surroundings import examine_clock, examine_surroundings
@@ -110,7 +111,7 @@ def _index(report: StatusReport) -> Answer:
     if report.damage or report.is_recovered:
         message = report.damage or "a file of the index is damaged or missing; the packs are read in its place"
         return Answer("index", Verdict.FAULT, message, "rsdos validate, then rsdos repair index", figures)
-    message = f"{report.packed_objects} packed and {report.loose_objects} loose objects"
+    message = f"{figure(report.packed_objects)} packed and {count(report.loose_objects, 'loose object')}"
     return Answer("index", Verdict.GOOD, message, "", figures)
 
 
@@ -118,9 +119,9 @@ def _packs(report: StatusReport) -> Answer:
     figures = {"packs": report.packs, "length": report.packs_length}
     if report.short:
         names = ", ".join(pack.path for pack in report.short[:3])
-        message = f"{len(report.short)} of {report.packs} packs are cut short or missing: {names}"
+        message = f"{figure(len(report.short))} of {count(report.packs, 'pack')} cut short or missing: {names}"
         return Answer("packs", Verdict.FAULT, message, "rsdos validate, then rsdos repair objects", figures)
-    return Answer("packs", Verdict.GOOD, f"{report.packs} packs, as long as they should be", "", figures)
+    return Answer("packs", Verdict.GOOD, f"{count(report.packs, 'pack')} of the right length", "", figures)
 
 
 def _validation(report: StatusReport) -> Answer:
@@ -160,9 +161,9 @@ def _aged(name: str, message: str, when: str, advice: str, figures: dict[str, ob
 
 def _optimize(report: StatusReport) -> Answer:
     figures = {"pack": report.pack, "merge": report.merge, "repack": len(report.repack), "dead": report.dead_length}
-    due = [f"pack {report.pack} loose objects"] if report.pack else []
-    due += [f"rewrite {len(report.repack)} packs"] if report.repack else []
-    due += [f"merge {report.merge} tables of the index"] if report.merge else []
+    due = [f"pack {count(report.pack, 'loose object')}"] if report.pack else []
+    due += [f"rewrite {count(len(report.repack), 'pack')}"] if report.repack else []
+    due += [f"merge {count(report.merge, 'table')} of the index"] if report.merge else []
     if due:
         return Answer("optimize", Verdict.NOTE, f"it would {', '.join(due)}", "rsdos optimize", figures)
     return Answer("optimize", Verdict.GOOD, "nothing is due", "", figures)

@@ -9,6 +9,7 @@ import resource
 from collections.abc import Iterator
 
 from rsdos.codecs.cores import threads
+from rsdos.figures import count
 from rsdos.maintenance.doctor.diagnosis import Answer, Verdict
 from rsdos.version import __version__
 
@@ -56,6 +57,7 @@ def _open_files() -> Answer:
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     figures = {"limit": None if limit == resource.RLIM_INFINITY else limit}
     if limit != resource.RLIM_INFINITY and limit < _FEW_FILES:
-        message = f"a process may have {limit} files open"
+        message = f"a process may have {count(limit, 'file')} open"
         return Answer("open files", Verdict.WARNING, message, f"ulimit -n {_FEW_FILES} or more", figures)
-    return Answer("open files", Verdict.GOOD, f"a process may have {limit} files open", "", figures)
+    most = "any number of files" if limit == resource.RLIM_INFINITY else count(limit, "file")
+    return Answer("open files", Verdict.GOOD, f"a process may have {most} open", "", figures)

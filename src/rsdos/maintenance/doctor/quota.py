@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from rsdos.figures import count, human
 from rsdos.maintenance.doctor.diagnosis import FEW_INODES, LEAST_FREE, PACKING, Answer, Verdict
 from rsdos.storage.syscalls import ask_quota
 
@@ -53,8 +54,8 @@ class Quota(NamedTuple):
         return 0 < self.soft < self.used or 0 < self.files_soft < self.files_used
 
     def __str__(self) -> str:
-        parts = [] if self.left is None else [f"{self.left >> 20} MiB"]
-        parts += [] if self.files_left is None else [f"{self.files_left} files"]
+        parts = [] if self.left is None else [human(self.left)]
+        parts += [] if self.files_left is None else [count(self.files_left, "file")]
         return f"{' and '.join(parts) or 'any number of bytes and files'} left of the quota of your {self.of}"
 
 

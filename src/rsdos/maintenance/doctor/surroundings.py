@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
+from rsdos.figures import count, figure, human
 from rsdos.maintenance.doctor.diagnosis import FEW_INODES, LEAST_FREE, PACKING, Answer, Verdict
 from rsdos.maintenance.doctor.quota import judge_quota, quotas
 from rsdos.storage.locks import UNSUPPORTED
@@ -78,7 +79,7 @@ def _space(path: str) -> Answer:
     status = os.statvfs(path)
     free, total = status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
     figures = {"free": free, "total": total}
-    message = f"{free >> 20} MiB of {total >> 20} MiB are free"
+    message = f"{human(free)} of {human(total)} are free"
     if free < LEAST_FREE:
         return Answer("space", Verdict.FAULT, message, "free some: nothing can be stored", figures)
     if free < _LITTLE_FREE:
@@ -94,7 +95,7 @@ def _inodes(path: str) -> Answer:
     if not total:
         return Answer("inodes", Verdict.GOOD, "the file system does not count files")
     figures = {"free": free, "total": total}
-    message = f"{free} of {total} files are free"
+    message = f"{figure(free)} of {count(total, 'file')} are free"
     if free < FEW_INODES:
         return Answer("inodes", Verdict.FAULT, message, f"remove files; {PACKING}", figures)
     if free < total * _LITTLE_SHARE:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rsdos.figures import count, human
 from rsdos.maintenance.doctor.diagnosis import Answer, Verdict
 from rsdos.maintenance.probe.report import Create, ProbeReport
 
@@ -42,7 +43,7 @@ def _judge(report: ProbeReport) -> Iterator[Answer]:
             "speed",
             Verdict.GOOD,
             f"put {_ms(speed.put)}, get {_ms(speed.get)}, list {_ms(speed.list)}; "
-            f"one connection: {speed.upload / 1e6:.0f} MB/s up, {speed.download / 1e6:.0f} MB/s down",
+            f"one connection: {human(int(speed.upload))}/s up, {human(int(speed.download))}/s down",
         )
     for text in report.refused:
         yield Answer("refused", Verdict.WARNING, text)
@@ -109,7 +110,12 @@ def _maintenance(report: ProbeReport) -> Iterator[Answer]:
         text = "the bucket keeps old versions: what is removed costs space until a rule of the bucket expires it"
         yield Answer("versions", Verdict.NOTE, text, "set NoncurrentVersionExpiration, never Expiration")
     if report.leftovers:
-        yield Answer("leftovers", Verdict.NOTE, f"{len(report.leftovers)} objects of this probe stay", "remove probe/")
+        yield Answer(
+            "leftovers",
+            Verdict.NOTE,
+            f"left behind below probe/: {count(len(report.leftovers), 'object')}",
+            "remove probe/",
+        )
 
 
 def _clock(report: ProbeReport) -> Iterator[Answer]:
