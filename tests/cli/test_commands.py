@@ -348,7 +348,7 @@ def test_interrupted_in_the_middle(run: Run, tmp_path: Path) -> None:
     with suppress(BrokenPipeError):
         stdin.close()
     note, last = stderr.splitlines()
-    assert note.startswith(b"rsdos: note: 16384 files stored so far, ")
+    assert note.startswith(b"rsdos: note: 16,384 files stored so far, ")
     assert last == b"rsdos: error: interrupted"
     stored = set(run("list").stdout.split())
     assert {line[:64] for line in (first + stdout).decode().splitlines()} <= stored
@@ -449,7 +449,7 @@ def test_a_container_is_not_made_where_nothing_can_be_made(run: Run) -> None:
 def test_a_backup_says_how_many_it_has_removed(run: Run) -> None:
     run("init")
     said = [run("backup", "--keep", "1", "backups").stdout for _ in range(4)]
-    assert ["removed the 1 oldest" in text for text in said] == [False, False, True, True]
+    assert ["removed the oldest backup" in text for text in said] == [False, False, True, True]
 
 
 def _all_missing(digests: Sequence[bytes], _: object, /, raws: object = None) -> list[Copy]:

@@ -32,7 +32,7 @@ def test_a_note_without_a_number_is_shown_as_it_is() -> None:
 def test_no_command_spells_a_count_beside_a_noun_by_itself() -> None:
     """Each would have to think of "1 objects" and of the separators."""
     nouns = "objects|files|versions|packs|pages|tags|branches|entries|bytes|tables|names|copies|requests|conflicts"
-    by_hand = re.compile(rf"\{{(?!count|figure|human)[^{{}}]*\}} (?:\w+ )?(?:{nouns})\b")
+    by_hand = re.compile(rf"\{{(?!count|figure|human)[^{{}}]*\}} (?!of )(?:\w+ )?(?:{nouns})\b")
     sources = [
         *Path(rsdos.cli.__path__[0]).glob("*.py"),
         *Path(rsdos.cli.__path__[0], "../maintenance/doctor").glob("*"),

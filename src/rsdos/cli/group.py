@@ -8,7 +8,7 @@ _ALIKE = 0.7
 """How much of two names must be the same, from 0 to 1. With 0.6, difflib's default, "pack" would be like "backup"."""
 
 
-class Group(click.Group):
+class CommandGroup(click.Group):
     """Names the commands that a mistyped one may mean.
 
     click 8.1 does so for options alone, and click 8.5 not for commands that are imported when they are used.

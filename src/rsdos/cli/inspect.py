@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rsdos.cli.group import Group
+from rsdos.cli.group import CommandGroup
 from rsdos.cli.object_names import object_key
 from rsdos.cli.options import pass_session, want_command
 from rsdos.cli.render import echo, echo_json
@@ -19,7 +19,7 @@ _json_option = click.option(
 )
 
 
-@click.group(cls=Group, invoke_without_command=True)
+@click.group(cls=CommandGroup, invoke_without_command=True)
 @click.pass_context
 def command(ctx: click.Context) -> None:
     """Show the inside of a container: loose objects, packs, one pack, or one object.

@@ -14,7 +14,7 @@ import click
 
 from rsdos import __version__
 from rsdos.cli.exit_codes import DONE, FAILED, INTERRUPTED, USAGE
-from rsdos.cli.group import Group
+from rsdos.cli.group import CommandGroup
 from rsdos.cli.options import CommandWanted, want_command
 from rsdos.cli.process import guarded, prepare_streams, say
 from rsdos.cli.render import echo, echo_error
@@ -72,7 +72,7 @@ _SNAPSHOTS = {
 _SECTIONS = {"Commands": _COMMANDS, "Remotes": _REMOTES, "Snapshots": _SNAPSHOTS}
 
 
-class _Commands(Group):
+class _Commands(CommandGroup):
     """Imports a command when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

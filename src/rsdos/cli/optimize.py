@@ -9,7 +9,7 @@ import click
 
 from rsdos.cli.collect import collected_sentence
 from rsdos.cli.dask import dask_option, workers_of
-from rsdos.cli.group import Group
+from rsdos.cli.group import CommandGroup
 from rsdos.cli.options import CommonOptions, compress_option, pass_session, run_options
 from rsdos.cli.render import echo_error
 from rsdos.cli.session import Session
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rsdos.maintenance.repack import RepackReport
 
 
-@click.group(cls=Group, invoke_without_command=True)
+@click.group(cls=CommandGroup, invoke_without_command=True)
 @click.option("--budget", type=Duration(), help="Begin no further step after this time: 90s, 10m, 2h.")
 @run_options
 @pass_session

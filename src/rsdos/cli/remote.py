@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rsdos.cli.group import Group
+from rsdos.cli.group import CommandGroup
 from rsdos.cli.options import pass_session, want_command
 from rsdos.cli.render import echo, echo_json, one_line
 from rsdos.cli.session import Session
@@ -19,7 +19,7 @@ _ELSEWHERE: dict[str, str] = {"probe": "remote_probe"}
 """Commands of modules of their own, by their names."""
 
 
-class _RemoteCommands(Group):
+class _RemoteCommands(CommandGroup):
     """Imports the commands of other modules when they are used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

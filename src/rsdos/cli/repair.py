@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rsdos.cli.group import Group
+from rsdos.cli.group import CommandGroup
 from rsdos.cli.options import CommonOptions, pass_session, run_options, want_command
 from rsdos.cli.render import echo_error, one_line
 from rsdos.cli.session import Session
@@ -20,7 +20,7 @@ _SHOWN = 50
 """So many keys are printed one by one. ``--json`` has all."""
 
 
-@click.group(cls=Group, invoke_without_command=True)
+@click.group(cls=CommandGroup, invoke_without_command=True)
 @click.pass_context
 def command(ctx: click.Context) -> None:
     """Repair what validate has found. Repair the index first, then the objects.
