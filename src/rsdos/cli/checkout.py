@@ -110,7 +110,9 @@ def _show(report: CheckoutReport, label: str, run: CommonOptions, refused: bool)
         if number
     )
     verb = "Would write" if run.dry_run else "Wrote"
-    what = count(report.written - report.links, "file") + (f" and {count(report.links, 'link')}" if report.links else "")
+    what = count(report.written - report.links, "file") + (
+        f" and {count(report.links, 'link')}" if report.links else ""
+    )
     run.tell(f"{verb} {what}, {human(report.bytes)} to {one_line(report.directory)} ({label}){more}")
     run.show_stats(report.written, report.bytes, report.seconds)
 
