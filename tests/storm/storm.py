@@ -281,14 +281,14 @@ class Storm:
     # The oracle.
 
     def look(self, what: str, before: list[str], threads: int) -> None:
+        for thread in threading.enumerate():
+            if thread is not threading.current_thread() and thread.is_alive():
+                thread.join(HANG)  # It was told to end; an operation that was interrupted has not waited for that.
         gc.collect()
         self.container.close()
         now = opened()
         assert now == before, f"{what}: descriptors {set(now) ^ set(before)}"
         self.wait_for(children() - self.before)
-        for thread in threading.enumerate():
-            if thread is not threading.current_thread():
-                thread.join(HANG)  # It was told to end; who was interrupted has not waited for that.
         assert threading.active_count() == threads, f"{what}: threads"
         held = [name for name in os.listdir(self.path / "locks") if self.is_held(str(self.path / "locks" / name))]
         assert held == [], f"{what}: {held} are held"

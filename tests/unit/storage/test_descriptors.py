@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gc
 import os
+import random
 import signal
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -14,8 +17,10 @@ from typing import Any
 import pytest
 
 from rsdos import WriterPoisoned
+from rsdos.maintenance.backup.rsync import start_program
 from rsdos.storage.descriptors import Descriptor, Opened, Working, opening
 from tests.helpers import descriptors
+from tests.patience import HANG
 
 
 @pytest.fixture
@@ -111,6 +116,31 @@ def at_every_step(work: Callable[[], object]) -> int:
                 return steps
     finally:
         signal.signal(signal.SIGUSR1, before)
+
+
+def test_interrupts_while_programs_are_started_leak_nothing() -> None:
+    """A timer interrupts each start at some moment, as users do: `subprocess` itself cannot stand that."""
+    gc.collect()  # Of the tests before this one.
+    before = descriptors()
+    chance = random.Random(1)
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    handler = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for _ in range(300):
+            with suppress(KeyboardInterrupt):
+                signal.setitimer(signal.ITIMER_REAL, chance.uniform(1e-5, 5e-3))
+                with start_program(["true"]):
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        signal.signal(signal.SIGALRM, handler)
+    end = time.monotonic() + HANG
+    while descriptors() != before and time.monotonic() < end:
+        gc.collect()  # Threads are ending what they had begun to start.
+    assert descriptors() == before
 
 
 def test_an_interrupt_at_any_step_leaks_nothing(path: str) -> None:

@@ -9,6 +9,7 @@ import secrets
 import select
 import shlex
 import subprocess
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -96,8 +97,7 @@ class OtherMachine:
         lock = f"flock {no_wait} {name} sh -c {shlex.quote(keep)} || {{ echo {mark} busy; cat {name}; }}"
         none = f"echo {mark} none; exec cat"
         command = self._command(f"if command -v flock > /dev/null; then echo {mark} begun; {lock}; else {none}; fi")
-        pipe = subprocess.PIPE
-        with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as shell:
+        with start_program(command) as shell:
             assert shell.stdin
             # A child that is forked now would keep the pipe open, and with it the lock.
             keeping = Working(map(os.dup, (shell.stdin.fileno(),)))
@@ -143,8 +143,7 @@ class OtherMachine:
     def _call(
         self, command: Sequence[str], stdin: str, good: Sequence[int] = (0,), silence: float | None = None
     ) -> str:
-        pipe = subprocess.PIPE
-        with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        with start_program(command) as process:
             talk = _Talk(process, stdin.encode(errors="surrogateescape"))
             try:
                 output = talk.rest(silence)
@@ -176,6 +175,55 @@ class OtherMachine:
     def _failed(self, command: Sequence[str], code: int, errors: str) -> OSError:
         lines = errors.strip().splitlines()[-_LAST_LINES:] or ["without any output"]
         return OSError(errno.EIO, f"{command[0]} ended with code {code}: {'; '.join(lines)}", self.place)
+
+
+def start_program(command: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Start a program, with pipes to it. Raise what `subprocess.Popen` does.
+
+    A thread does it: handlers of signals run in the main thread, and one that raised in the middle of `Popen` would
+    leave some of the pipes open (`make storm` met it).
+    """
+    starter = _Starter(command)
+    try:
+        starter.start()
+        starter.join()
+    except BaseException:
+        starter.abandon()
+        raise
+    if starter.error is not None:
+        raise starter.error
+    assert starter.process is not None
+    return starter.process
+
+
+class _Starter(threading.Thread):
+    """Starts one program, and ends it if nobody wants it any more."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        super().__init__(name="rsdos-start")
+        self._command = command
+        self._is_abandoned = False
+        self.process: subprocess.Popen[bytes] | None = None
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        pipe = subprocess.PIPE
+        try:
+            self.process = subprocess.Popen(self._command, stdin=pipe, stdout=pipe, stderr=pipe)
+        except Exception as error:  # noqa: BLE001  it is raised where the program is wanted
+            self.error = error
+        if self._is_abandoned:
+            self._end()
+
+    def abandon(self) -> None:
+        """End the program, now or once it has started."""
+        self._is_abandoned = True
+        self._end()
+
+    def _end(self) -> None:
+        if self.process is not None:
+            with self.process as process:
+                process.kill()
 
 
 class _Silent(TimeoutError):
