@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
 import os
 import re
@@ -9,7 +10,6 @@ import secrets
 import select
 import shlex
 import subprocess
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -97,7 +97,7 @@ class OtherMachine:
         lock = f"flock {no_wait} {name} sh -c {shlex.quote(keep)} || {{ echo {mark} busy; cat {name}; }}"
         none = f"echo {mark} none; exec cat"
         command = self._command(f"if command -v flock > /dev/null; then echo {mark} begun; {lock}; else {none}; fi")
-        with start_program(command) as shell:
+        with running(command) as shell:
             assert shell.stdin
             # A child that is forked now would keep the pipe open, and with it the lock.
             keeping = Working(map(os.dup, (shell.stdin.fileno(),)))
@@ -143,7 +143,7 @@ class OtherMachine:
     def _call(
         self, command: Sequence[str], stdin: str, good: Sequence[int] = (0,), silence: float | None = None
     ) -> str:
-        with start_program(command) as process:
+        with running(command) as process:
             talk = _Talk(process, stdin.encode(errors="surrogateescape"))
             try:
                 output = talk.rest(silence)
@@ -177,50 +177,68 @@ class OtherMachine:
         return OSError(errno.EIO, f"{command[0]} ended with code {code}: {'; '.join(lines)}", self.place)
 
 
-def start_program(command: Sequence[str]) -> subprocess.Popen[bytes]:
-    """Start a program, with pipes to it. Raise what `subprocess.Popen` does.
+@contextmanager
+def running(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program, with pipes to it, and wait for its end behind the block. An exception ends it at once.
 
-    A thread does it: handlers of signals run in the main thread, and one that raised in the middle of `Popen` would
-    leave some of the pipes open (`make storm` met it).
+    A thread starts it: handlers of signals run in the main thread, and one that raised in the middle of `Popen` would
+    leave some of the pipes open (`make storm` met it). Raise what `subprocess.Popen` does.
     """
     starter = _Starter(command)
     try:
         starter.start()
-        starter.join()
+        starter.wait()
+        if starter.error is not None:
+            raise starter.error
+        assert starter.process is not None
+        with starter.process:
+            yield starter.process
     except BaseException:
         starter.abandon()
         raise
-    if starter.error is not None:
-        raise starter.error
-    assert starter.process is not None
-    return starter.process
 
 
-class _Starter(threading.Thread):
-    """Starts one program, and ends it if nobody wants it any more."""
+class _Starter:
+    """Starts one program in a thread.
+
+    It is no `threading.Thread`: one whose start or join is interrupted passes for stopped while it runs.
+    """
 
     def __init__(self, command: Sequence[str]) -> None:
-        super().__init__(name="rsdos-start")
         self._command = command
-        self._is_abandoned = False
+        self._is_begun = False
+        self._working = _thread.allocate_lock()
+        self._working.acquire()
         self.process: subprocess.Popen[bytes] | None = None
         self.error: Exception | None = None
 
-    def run(self) -> None:
+    def start(self) -> None:
+        """Begin. Raise RuntimeError where no thread can be had."""
+        self._is_begun = True  # Before: the handler of a signal may run as the next call ends.
+        try:
+            _thread.start_new_thread(self._run, ())
+        except RuntimeError:
+            self._is_begun = False
+            raise
+
+    def _run(self) -> None:
         pipe = subprocess.PIPE
         try:
             self.process = subprocess.Popen(self._command, stdin=pipe, stdout=pipe, stderr=pipe)
         except Exception as error:  # noqa: BLE001  it is raised where the program is wanted
             self.error = error
-        if self._is_abandoned:
-            self._end()
+        finally:
+            self._working.release()
+
+    def wait(self) -> None:
+        """Wait until the program has started, or could not be."""
+        with self._working:
+            pass
 
     def abandon(self) -> None:
-        """End the program, now or once it has started."""
-        self._is_abandoned = True
-        self._end()
-
-    def _end(self) -> None:
+        """End the program, once it has started."""
+        if self._is_begun:
+            self.wait()
         if self.process is not None:
             with self.process as process:
                 process.kill()
