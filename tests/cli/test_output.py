@@ -166,7 +166,8 @@ def test_a_list_of_keys_from_a_non_blocking_pipe_is_read_to_its_end(filled: Path
         assert process.stdout is not None
         said = process.stdout.read()
     assert process.returncode == 0
-    assert f"Deleted {0 if 'keep' in option else len(keys)} objects".encode() in said
+    count = 0 if "keep" in option else len(keys)
+    assert f"Deleted {count:,} objects".encode() in said
 
 
 def test_names_of_files_from_a_non_blocking_pipe_are_read_to_their_end(run: Run, filled: Path) -> None:
