@@ -62,6 +62,17 @@ def test_pages_of_all_versions_at_once(store: Container) -> None:
     assert_whole(store, snapshot, NEXT)
 
 
+def test_a_page_that_was_inserted_by_its_key_as_well_is_still_listed(store: Container) -> None:
+    """Else gc would take it with the snapshot."""
+    save(store.engine, "flowers", MANY)
+    _, pages = pages_of(MANY)
+    store.insert_many([page for page in pages if key_of(page) == root_of(MANY)])
+    damage(store, root_of(MANY))
+    assert [one.source for one in repaired(store).repaired] == [PAGES]
+    assert root_of(MANY) in list(Container(store.path))
+    assert validated(store, "full").is_good
+
+
 def test_a_lost_leaf_cannot_be_made_anew_nor_what_leads_to_it(store: Container) -> None:
     save(store.engine, "flowers", MANY)
     damage(store, leaf_of(MANY))

@@ -13,11 +13,11 @@ from rsdos.trees.entry import Attributes
 from rsdos.trees.page import Child, Leaf, Page, encode_inner
 
 _MOST_SUMS = 1 << 12
-"""Different sums of rows that end with one page. Twelve changed pages of two versions have so many: what more versions
-with more changes have is not all looked at, and the memory stays below 100 MB."""
+"""Different sums of rows that end with one page: those of twelve pages that two versions have each. What more versions
+with more changes have is not all looked at, so that time and memory are bounded."""
 
 _MOST_ROWS = 1 << 12
-"""Rows whose hash is compared: 40 us each."""
+"""Rows whose hash is compared."""
 
 
 class LostPage(NamedTuple):

@@ -240,12 +240,11 @@ class _Repair:
         packed, loose = self._engine.packed, self._engine.loose
         digests = [bytes.fromhex(remedy.key) for remedy in remedies]
         in_files = loose.check_copies(digests, Trust.VERIFY, Durability.FULL)
-        lacking = list(map(_lacking, packed.maintenance.kinds_of(digests), in_files))
-        # 1. Append a good copy, from here or another container, for each kind that has none; commit them together.
         lacking = [
-            (PackKind.TREES,) if digest in self._pages else kinds
-            for digest, kinds in zip(digests, lacking, strict=True)
+            _lacking(kinds, loose, needed=PackKind.TREES if digest in self._pages else PackKind.PLAIN)
+            for digest, kinds, loose in zip(digests, packed.maintenance.kinds_of(digests), in_files, strict=True)
         ]
+        # 1. Append a good copy, from here or another container, for each kind that has none; commit them together.
         sources: dict[bytes, str | None] = {}
         for kind in PackKind:
             wanted = [digest for digest, kinds in zip(digests, lacking, strict=True) if kind in kinds]
@@ -327,13 +326,19 @@ class _Repair:
         return self._engine.layout.relative(path)
 
 
-def _lacking(kinds: CopyKinds, loose: Copy) -> Collection[PackKind]:
-    """Return the kinds of packs that need a good copy of an object. Plain: to be read by its key."""
+def _lacking(kinds: CopyKinds, loose: Copy, needed: PackKind) -> Collection[PackKind]:
+    """Return the kinds of packs that need a good copy of an object. Plain: to be read by its key.
+
+    ``needed`` is the kind of an object of which no copy is left.
+    """
     lacking = {kind for kind in kinds.present if kinds.good.isdisjoint(kind.stand_ins)}
     if loose is Copy.GOOD:
         return lacking - {PackKind.PLAIN}
-    is_by_key = loose is Copy.DAMAGED or not kinds.present
-    return lacking | {PackKind.PLAIN} if is_by_key and PackKind.PLAIN not in kinds.good else lacking
+    if not kinds.present and needed not in kinds.good:
+        lacking.add(needed)
+    if loose is Copy.DAMAGED and PackKind.PLAIN not in kinds.good:
+        lacking.add(PackKind.PLAIN)
+    return lacking
 
 
 def _always_damaged(digests: Sequence[bytes], _: Trust, /, raws: object = None) -> Sequence[Copy]:

@@ -19,8 +19,8 @@ from rsdos.trees.rebuild import FoundPage, LostPage, found_page, rebuilt_page
 def rebuilt_pages(engine: Engine, digests: Collection[bytes]) -> dict[bytes, bytes]:
     """Return those of some lost objects that are inner pages of live snapshots and can be made anew, with their bytes.
 
-    Read all pages of the container, and hold 300 bytes of each. A page of which a page below it is lost as well is made
-    anew by a later call, when that one is there.
+    Read all pages of the container, and hold the paths, sums and key of each. Where a page below a lost one is lost as
+    well, a later call makes the upper one, when the lower one is there.
     """
     # Version 1 has no snapshots; a lazy clone has pages from its remote.
     if not digests or engine.is_lazy or not isinstance(engine.packed, PackedStore):
