@@ -49,6 +49,11 @@ class Always:
         self.asked.append(payloads)
         return self._dictionaries[(len(self.asked) - 1) % len(self._dictionaries)]
 
+    def choose_anew(
+        self, payloads: Sequence[bytes], lengths: Sequence[int], level: int, known: KnownDictionaries
+    ) -> Dictionary | None:
+        return None
+
 
 class Reusing(Always):
     """A chooser that prefers what the pack has, and then what other packs have."""

@@ -7,11 +7,14 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+from zstandard import train_dictionary
 
 from benchmarks.corpora import CORPORA
 from rsdos import CompressMode, Container, Place
+from rsdos.codecs.dictionary import Dictionary
 from tests.data import key_of, noise
-from tests.helpers import assert_holds
+from tests.dictionaries import using
+from tests.helpers import assert_holds, flip
 
 
 @cache
@@ -101,6 +104,61 @@ def test_a_repack_trains_anew_when_the_content_has_changed(container: Container)
     container.insert_many(records(4000), compress=CompressMode.NO)
     container.repack(compression="zstd")
     assert stored(container) < 0.3 < before
+
+
+@pytest.mark.parametrize("made_for", [None, "structures"])
+def test_a_repack_by_itself_trains_anew_where_that_saves_a_tenth(container: Container, made_for: str | None) -> None:
+    objects = records(4000)
+    with using(made_for and Dictionary(train_dictionary(8192, list(corpus(made_for, 600))).as_bytes())):
+        container.insert_many(objects, compress=CompressMode.YES)
+    kept = {key_of(data): data for data in objects[100:]}
+    container.delete(map(key_of, objects[:100]))
+    before = stored(container)
+    assert container.repack(pack_id=1).objects == len(kept)
+    assert stored(container) < 0.3 and before > 0.7
+    assert_holds(container, kept)
+    assert container.validate("full").is_good
+    # And not again.
+    assert lengths_after_a_repack(container, kept) == {key: container.meta(key).length for key in kept}
+
+
+def test_a_repack_by_itself_keeps_what_a_new_dictionary_would_hardly_make_smaller(container: Container) -> None:
+    objects = {key_of(data): data for data in records(6000)}
+    container.insert_many(objects.values())
+    before = {key: container.meta(key).length for key in objects}
+    assert lengths_after_a_repack(container, objects) == before
+
+
+def test_a_repack_by_itself_compresses_nothing_that_is_raw(container: Container) -> None:
+    objects = {key_of(data): data for data in records(4000)}
+    container.insert_many(objects.values(), compress=CompressMode.NO)
+    assert lengths_after_a_repack(container, objects) == {key: len(data) for key, data in objects.items()}
+
+
+def test_a_repack_by_itself_goes_round_damaged_objects(container: Container) -> None:
+    objects = {key_of(data): data for data in records(4000)}
+    with using(None):
+        container.insert_many(objects.values(), compress=CompressMode.YES)
+    damaged = set(list(objects)[::9])
+    (path,) = (container.path / "packed").iterdir()
+    for key in damaged:
+        extent = container.meta(key).extent
+        assert extent is not None
+        flip(path, extent.offset + extent.length // 2)
+    container.close()
+    assert set(container.repack(pack_id=1).damaged) == damaged
+    assert stored(container) < 0.45
+    rest = {key: data for key, data in objects.items() if key not in damaged}
+    assert dict(container.extract_many(rest)) == rest
+    assert {finding.key for finding in container.validate("full").damaged} == damaged
+
+
+def lengths_after_a_repack(container: Container, objects: dict[str, bytes]) -> dict[str, int]:
+    """Return what each object takes when the only pack was rewritten."""
+    (pack,) = container.inspect_packed().packs
+    assert container.repack(pack_id=pack.id).objects == len(objects)
+    assert_holds(container, objects)
+    return {key: container.meta(key).length for key in objects}
 
 
 def test_what_gains_nothing_brings_no_dictionary_in(container: Container) -> None:

@@ -16,10 +16,13 @@ from tests.crash.judge import in_child
 from tests.crash.power import lose
 from tests.crash.subject import subject
 from tests.crash.sweep import Result, sweep
+from tests.crash.warm import import_operations
 
 
 def main(name: str, operation: str, directory: str, *ways: str) -> None:
     """Break off and print."""
+    if name == "rsdos":
+        import_operations()
     template = Path(directory) / "template"
     own = subject(name).operations[operation]
     assert not in_child(lambda: own.prepare(template) or {})  # type: ignore[func-returns-value]

@@ -23,6 +23,7 @@ from typing import NamedTuple
 from tests.crash.judge import Verdicts, in_child
 from tests.crash.subject import Subject, Wrong, subject
 from tests.crash.sweep import Result
+from tests.crash.warm import import_operations
 
 _MEMORY = 512 << 20
 """Bytes of address space that reading a container of 20 KB may want more than there was."""
@@ -225,6 +226,8 @@ def _name(damage: Damage) -> str:
 
 def main(name: str, directory: str, share: str, seed: str) -> None:
     """Damage and print."""
+    if name.startswith("rsdos, "):
+        import_operations()
     print(json.dumps(asdict(Sweep(subject(name), Path(directory)).run(int(share), int(seed)))))
 
 

@@ -9,7 +9,6 @@ import gc
 import json
 import logging
 import os
-import pkgutil
 import random
 import shutil
 import sys
@@ -17,13 +16,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from importlib import import_module
 from pathlib import Path
 
 import rsdos
 from rsdos.codecs.workers import Threads
 from tests.crash.judge import in_child
 from tests.crash.replay import write
+from tests.crash.warm import import_operations
 from tests.interleave import oracle
 from tests.interleave.acts import ACTS, Act, act_of
 from tests.interleave.power import losses
@@ -185,12 +184,8 @@ def one_thread() -> None:
 
 
 def warm_up() -> None:
-    """Import what actors would import each for itself: 200 ms of which 190 are numpy's."""
-    for module in pkgutil.walk_packages(rsdos.__path__, "rsdos."):
-        if not module.name.startswith(("rsdos.cli", "rsdos.compat", "rsdos.integrations", "rsdos.__main__")):
-            import_module(module.name)
-    gc.collect()
-    gc.freeze()
+    """Import what actors would import each for itself."""
+    import_operations()
     logging.disable()  # What is wrong is judged.
 
 

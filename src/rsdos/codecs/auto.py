@@ -123,7 +123,7 @@ def looks_compressible(sample: BytesLike) -> bool:
     return clearly_smaller(len(zstd.compressor(1).compress(slices)), len(slices))
 
 
-def clearly_smaller(length: int, size: int) -> bool:
+def clearly_smaller(length: float, size: int) -> bool:
     """Return whether the stored form is at most 9/10 of the raw one, as in disk-objectstore.
 
     Objects that shrink by less are 1.5 % of all, with 0.4 % of all savings.

@@ -158,6 +158,14 @@ class DictionaryChooser(Protocol):
         ``payloads`` have at most one frame each, and 8 MiB or 8,192 objects in all. ``level`` is zstd's.
         """
 
+    def choose_anew(
+        self, payloads: Sequence[bytes], lengths: Sequence[int], level: int, known: KnownDictionaries
+    ) -> Dictionary | None:
+        """Return one for objects that are stored already; None where it would save less than a tenth of their lengths.
+
+        A sample of ``payloads`` is read, by their places. ``lengths`` are what each takes now.
+        """
+
 
 _cached: dict[bytes, Dictionary] = {}
 """By digest. Never changed, but replaced: threads need no lock, and a fork finds it whole."""

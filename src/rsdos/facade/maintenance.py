@@ -148,8 +148,9 @@ class Maintenance(FacadePart):
         backup, an open `extract_many`) is removed by the next run.
 
         Args:
-            compression: "keep" copies stored bytes as they are; "none", "zstd", "zstd:+3", "zlib+1" and so on decode
-                and encode every object of every pack.
+            compression: "keep" copies stored bytes as they are, and gives small compressed objects a new dictionary
+                where that saves a tenth; "none", "zstd", "zstd:+3", "zlib+1" and so on decode and encode every object
+                of every pack.
             compress: which objects get that compression: "yes": all, also those that inserts left raw; "auto": those
                 that become clearly smaller, as by an insert.
             min_dead: rewrite only packs with at least this share of dead stored bytes, from 0 to 1.

@@ -34,8 +34,13 @@ class DictionaryWriter:
     def is_here(self, dictionary: Dictionary) -> bool:
         return self._number(dictionary.digest) is not None
 
+    @property
+    def room(self) -> int:
+        """How many more dictionaries the pack can have."""
+        return MOST_DICTIONARIES - len(self._pack.dictionaries) - len(self._brought)
+
     def has_room(self) -> bool:
-        return len(self._pack.dictionaries) + len(self._brought) < MOST_DICTIONARIES
+        return self.room > 0
 
     def elsewhere(self) -> Iterator[Dictionary]:
         seen: set[bytes] = set()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
-from itertools import accumulate
 
 from rsdos import names
 from rsdos.codecs.checksum import crc32, crc32_of_each
@@ -16,15 +15,16 @@ from rsdos.index.liveness import with_dead_counts
 from rsdos.index.manifest import Manifest, SegmentEntry, segment_name
 from rsdos.index.pack_entry import PackEntry
 from rsdos.index.view import IndexView, ReadRange, coalesce
-from rsdos.model import FIRST_DICTIONARY, FRAME_SIZE, CompressMode, Durability, PackKind, RecordFlag
+from rsdos.model import FRAME_SIZE, Durability, PackKind
 from rsdos.pack.reader import PackFile
 from rsdos.pack.scanning import scan
-from rsdos.stores.batch import BUFFER, GROUP, MOST_ENTRIES
-from rsdos.stores.encoding import Encoding, Forms
+from rsdos.stores.batch import MOST_ENTRIES
+from rsdos.stores.encoding import Encoding
 from rsdos.stores.findings import Rewritten
 from rsdos.stores.packed.active_pack import ActivePack
 from rsdos.stores.packed.context import PackedContext
 from rsdos.stores.packed.reader import read_run
+from rsdos.stores.packed.recode import Recoder
 from rsdos.stores.packed.rewrite import PackRewrite, crowded, lock_pack, unlink_rewritten
 from rsdos.stores.packs import GAP, WINDOW
 
@@ -33,10 +33,6 @@ _GROUP = MOST_ENTRIES // 2
 
 _COPIED = 1 << 20
 """Bytes that are read, checked and written at once."""
-
-_EVERY = range(1 << 8)
-"""All codecs."""
-
 
 MOST_TRIES = 3
 """Times that a pack is copied because deletes or repacks of other machines were faster. The next run tries again."""
@@ -69,10 +65,7 @@ class Repack:
         """The packs that are rewritten."""
         self._moving: list[Entries] | None = None if context.index.appends else []
         """All that lives in the old packs, where others may kill or move it until the commit."""
-        self._chooser = context.new_chooser()
-        self._pending: dict[bytes, bytes] = {}
-        """Objects that are encoded anew, decoded, until there are enough to be compressed together."""
-        self._pending_size = 0
+        self._recoder = Recoder(context, encoding)
 
     def run(self, pack_ids: Sequence[int], spared: Collection[int] = ()) -> Rewritten:
         """Rewrite some packs into one; see `PackMaintenance.rewrite`."""
@@ -99,7 +92,9 @@ class Repack:
                 freed = sum(pack.length for pack in packs) - (target.pack.length - before)
             # 7. Only now, and only if nobody reads it for long.
             gone = [unlink_rewritten(self._context, pack_id) for pack_id in pack_ids]
-        return Rewritten(rewrite.total.objects, rewrite.total.size, freed, all(gone), tuple(self._damaged))
+        return Rewritten(
+            rewrite.total.objects, rewrite.total.size, freed, all(gone), (*self._damaged, *self._recoder.damaged)
+        )
 
     def _entry(self, manifest: Manifest, pack_id: int) -> PackEntry:
         pack = manifest.pack(pack_id)
@@ -193,35 +188,17 @@ class Repack:
         return Entries.joined(kept).sort()
 
     def _copy_group(self, file: PackFile, live: Entries, rewrite: PackRewrite) -> None:
-        anew = self._codecs_anew(file, live, rewrite)
+        self._recoder.begin(file, live, rewrite)
         for run in coalesce(live, GAP, min(WINDOW, _COPIED)):
             rewrite.make_room(len(run.offset))
             if run.flags:
                 self._copy_large(file, live, run, rewrite)
             else:
-                self._copy_run(file, live, run, anew, rewrite)
+                self._copy_run(file, live, run, rewrite)
             self._advance(sum(run.length))
-        self._write_pending(rewrite)
+        self._recoder.write(rewrite)
 
-    def _codecs_anew(self, file: PackFile, live: Entries, rewrite: PackRewrite) -> Collection[int]:
-        """Return the codecs whose objects are encoded anew: all, or those of dictionaries that do not pay any more.
-
-        Raise `DamagedContainer` where a dictionary that is needed is lost.
-        """
-        anew = set()
-        for codec, saved in live.saved().items():
-            if codec >= FIRST_DICTIONARY:
-                try:
-                    dictionary = self._context.records.dictionaries.named(file.pack_id, codec)
-                except DecodeError as error:
-                    raise DamagedContainer(file.path, f"{error}; nothing is repacked before a repair") from error
-                if not rewrite.dictionaries.takes(dictionary, saved):
-                    anew.add(codec)
-        return anew if self._encoding is None else _EVERY
-
-    def _copy_run(
-        self, file: PackFile, live: Entries, run: ReadRange, anew: Collection[int], rewrite: PackRewrite
-    ) -> None:
+    def _copy_run(self, file: PackFile, live: Entries, run: ReadRange, rewrite: PackRewrite) -> None:
         stored, whole = read_run(file, run)
         crcs = crc32_of_each(stored)
         bad: set[int] = set()
@@ -229,69 +206,19 @@ class Repack:
             bad = {at for at, (one, two) in enumerate(zip(crcs, run.crc, strict=True)) if one != two}
             self._note_damage(live, [run.positions[at] for at in bad])
         moved, needed = run.positions, run.codec
-        if anew:
-            wanted = [at for at, codec in enumerate(run.codec) if codec in anew and at not in bad]
-            taken = self._decode(live, run, stored, wanted)
+        wanted = [at for at in self._recoder.wanted(run) if at not in bad]
+        if wanted:
+            taken = self._recoder.take(live, run, stored, wanted)
             rest = [at for at in range(len(stored)) if at not in taken]
             moved, needed = [run.positions[at] for at in rest], [run.codec[at] for at in rest]
             stored, whole = [stored[at] for at in rest], None
-            if self._pending_size >= BUFFER or len(self._pending) >= GROUP:
-                self._write_pending(rewrite)
+            if self._recoder.is_full:
+                self._recoder.write(rewrite)
         if moved:
             codecs = rewrite.carry(needed)
             # In one write where nothing between them is dead.
             start = rewrite.writer.write(stored if whole is None else [whole])
             rewrite.add_moved(live, moved, start, codecs)
-
-    def _decode(self, live: Entries, run: ReadRange, stored: list[bytes], wanted: Sequence[int]) -> set[int]:
-        """Decode some objects of a run, to be written later; return which of them were good."""
-        taken = set()
-        decoded = self._context.records.decoded
-        digest_of = self._context.config.hash.digest_of
-        digests = live.take([run.positions[at] for at in wanted]).digests()
-        raws = decoded(run.part(wanted), [stored[at] for at in wanted]) if wanted else ()
-        for at, digest, raw in zip(wanted, digests, raws, strict=True):
-            # One that does not decode spoils those that are decoded with it.
-            own = decoded(run.part([at]), [stored[at]])[0] if raw is None else raw
-            if own is not None and digest_of(own) == digest:
-                taken.add(at)
-                self._pending[digest] = own
-                self._pending_size += len(own)
-            else:
-                self._damaged.append(digest.hex())
-        return taken
-
-    def _write_pending(self, rewrite: PackRewrite) -> None:
-        """Encode and write what was decoded."""
-        if not self._pending:
-            return
-        digests, payloads = list(self._pending), list(self._pending.values())
-        rewrite.make_room(len(digests))
-        sizes = list(map(len, payloads))
-        stored, codecs = rewrite.dictionaries.placed(self._encoded(payloads, rewrite), sizes)
-        lengths = list(map(len, stored))
-        table = Entries.of(
-            digests,
-            pack_id=rewrite.target_id,
-            offset=list(accumulate(lengths[:-1], initial=rewrite.writer.write(stored))),
-            length=lengths,
-            size=sizes,
-            crc=crc32_of_each(stored),
-            codec=codecs,
-            flags=RecordFlag.NONE,
-        )
-        rewrite.add(table.keyed())
-        self._pending.clear()
-        self._pending_size = 0
-
-    def _encoded(self, payloads: Sequence[bytes], rewrite: PackRewrite) -> Forms:
-        if self._encoding is None:
-            # Without the dictionary that did not pay.
-            return Encoding(CompressMode.AUTO, self._context.config.codec).encode_many(payloads)
-        dictionary = None
-        if self._encoding.can_use_dictionaries:
-            dictionary = self._chooser.choose(payloads, self._encoding.compression.level, rewrite.dictionaries)
-        return self._encoding.encode_many(payloads, dictionary)
 
     def _copy_large(self, file: PackFile, live: Entries, run: ReadRange, rewrite: PackRewrite) -> None:
         """Copy an object of more than a frame, a run of its own; encode it anew if that is wanted and it is whole."""
