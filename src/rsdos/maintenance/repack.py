@@ -35,10 +35,10 @@ class RepackOptions:
     ``compression`` "keep" copies stored bytes unchanged, but for small objects that zstd has compressed: where a sample
     says that a new dictionary saves a tenth of what they take, they are encoded with that. Any other specification
     ("none", "zstd:3") decodes and encodes every object of every pack: all are compressed, also those that inserts left
-    raw; with ``compress`` AUTO only those that become clearly smaller, as by an insert. ``min_dead``, from 0 to 1, is the share of dead bytes from which on a
-    pack is rewritten; ``min_overhead``, from 0 to 1, the share of bytes that are of no object, and that a large batch
-    would not have (1: none is rewritten for these). ``pack_id`` rewrites only this pack, whatever its shares. ``jobs``
-    processes rewrite packs at the same time, or those of an executor.
+    raw; with ``compress`` AUTO only those that become clearly smaller, as by an insert. ``min_dead``, from 0 to 1, is
+    the share of dead bytes from which on a pack is rewritten; ``min_overhead``, from 0 to 1, the share of bytes that
+    are of no object, and that a large batch would not have (1: none is rewritten for these). ``pack_id`` rewrites only
+    this pack, whatever its shares. ``jobs`` processes rewrite packs at the same time, or those of an executor.
     """
 
     compression: str = KEEP
