@@ -109,7 +109,8 @@ def test_a_repack_trains_anew_when_the_content_has_changed(container: Container)
 @pytest.mark.parametrize("made_for", [None, "structures"])
 def test_a_repack_by_itself_trains_anew_where_that_saves_a_tenth(container: Container, made_for: str | None) -> None:
     objects = records(4000)
-    with using(made_for and Dictionary(train_dictionary(8192, list(corpus(made_for, 600))).as_bytes())):
+    other = Dictionary(train_dictionary(8192, list(corpus(made_for, 600))).as_bytes()) if made_for else None
+    with using(other):
         container.insert_many(objects, compress=CompressMode.YES)
     kept = {key_of(data): data for data in objects[100:]}
     container.delete(map(key_of, objects[:100]))
