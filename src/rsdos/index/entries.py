@@ -7,7 +7,7 @@ Memory: 66 bytes an entry, nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypeAlias
 
@@ -337,6 +337,12 @@ class Entries:
                 at = np.searchsorted(bounds[:, 0], offsets, side="right")
                 inside = (at > 0) & (offsets <= bounds[np.maximum(at, 1) - 1, 1])
                 mask[mine] = inside
+        return mask
+
+    def of_codecs(self, codecs: Collection[int], most: int) -> Mask:
+        """Whether each entry is an object of at most ``most`` bytes, of one of the codecs and one frame."""
+        records = self.records
+        mask: Mask = np.isin(records["codec"], list(codecs)) & (records["size"] <= most) & (records["flags"] == 0)
         return mask
 
     def sampled(self, bound: int) -> Mask:

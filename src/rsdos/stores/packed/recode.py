@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from itertools import accumulate
 
-import numpy as np
-
 from rsdos.codecs.auto import DICTIONARY_MOST_SIZE
 from rsdos.codecs.checksum import crc32_of_each
 from rsdos.codecs.dictionary import Dictionary
@@ -55,9 +53,11 @@ class Recoder:
         if self._encoding is not None:
             self._codecs = _EVERY
             return
-        self._new = self._chosen_anew(file.pack_id, live, rewrite)
+        compressed = {codec for codec in live.saved() if codec == Codec.ZSTD or codec >= FIRST_DICTIONARY}
+        small = live.take(live.of_codecs(compressed, DICTIONARY_MOST_SIZE))
+        self._new = self._chosen_anew(file.pack_id, small, rewrite)
         if self._new is not None:
-            self._codecs = {codec for codec in live.saved() if _is_zstd(codec)}
+            self._codecs = compressed
 
     def _left_behind(self, file: PackFile, live: Entries, rewrite: PackRewrite) -> set[int]:
         """Return the codecs of dictionaries that save less in the new pack than they take there."""
@@ -72,13 +72,12 @@ class Recoder:
                     left.add(codec)
         return left
 
-    def _chosen_anew(self, pack_id: int, live: Entries, rewrite: PackRewrite) -> Dictionary | None:
+    def _chosen_anew(self, pack_id: int, small: Entries, rewrite: PackRewrite) -> Dictionary | None:
         compression = self._context.config.codec
         old = self._context.index.view.manifest.packs.dictionaries_of(pack_id)
         # What stays as it is may need all the old ones.
         if compression.codec is not Codec.ZSTD or rewrite.dictionaries.room <= len(old):
             return None
-        small = live.take(_small_compressed(live))
         payloads = _Payloads(self._context, small)
         lengths = small.records["length"].tolist()
         return self._chooser.choose_anew(payloads, lengths, compression.level, rewrite.dictionaries)
@@ -148,18 +147,6 @@ class Recoder:
         if self._encoding.can_use_dictionaries:
             dictionary = self._chooser.choose(payloads, self._encoding.compression.level, rewrite.dictionaries)
         return self._encoding.encode_many(payloads, dictionary)
-
-
-def _is_zstd(codec: int) -> bool:
-    return codec == Codec.ZSTD or codec >= FIRST_DICTIONARY
-
-
-def _small_compressed(live: Entries) -> np.ndarray:
-    """Return the places of objects that zstd has compressed, and that are small enough for a dictionary."""
-    records = live.records
-    codec, size = records["codec"], records["size"]
-    is_small = (size <= DICTIONARY_MOST_SIZE) & (records["flags"] == 0)
-    return np.flatnonzero(is_small & ((codec == Codec.ZSTD) | (codec >= FIRST_DICTIONARY)))
 
 
 class _Payloads(Sequence[bytes]):
