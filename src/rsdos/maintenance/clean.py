@@ -62,8 +62,8 @@ def collect_garbage(engine: Engine) -> Leftovers:
 def remove_safe(engine: Engine, digests: Sequence[bytes]) -> list[bytes]:
     """Remove the loose files of objects whose packed copy is good. Return the digests of the other objects.
 
-    The caller has committed and synced the packed copies. A copy that is held for snapshots is none: it goes when no
-    snapshot needs it.
+    The caller has committed and synced the packed copies. A copy that is held for snapshots does not count: gc deletes
+    it when no snapshot needs it.
     """
     # A packed copy is read back, decoded and hashed; only then is the loose file removed.
     whole = engine.packed.verify_many(digests, PackKind.PLAIN)
@@ -132,7 +132,7 @@ def execute(engine: Engine, plan: CleanPlan, progress: Progress = SILENCE) -> Cl
 
 
 def _packed(writer: BatchWriter, digests: Sequence[bytes]) -> list[bytes]:
-    """Return the objects that are packed, after putting them on stable storage: a relaxed writer may not have."""
+    """Put the packed objects on stable storage, which a relaxed writer may not have done, and return them."""
     fresh = set(writer.unknown(digests))
     writer.commit()
     return [digest for at, digest in enumerate(digests) if at not in fresh]

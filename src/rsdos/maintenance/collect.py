@@ -14,10 +14,10 @@ from rsdos.stores.remote.collect import DEFAULTS, Collected, CollectOptions
 
 @dataclass(frozen=True, slots=True)
 class CollectPlan:
-    """What is due, or will be: ``reservations`` of writers, alive or dead, and ``retired`` packs and index files.
+    """What may be collected, now or later: ``reservations`` of writers, and ``retired`` packs and index files.
 
-    Which of these are old enough only the medium's clock says, when the run begins; objects that no manifest has ever
-    named are found then, too.
+    The run finds out which of these are old enough, by the medium's clock. It also finds objects that no manifest has
+    ever named.
     """
 
     options: CollectOptions
@@ -57,7 +57,7 @@ def execute(engine: Engine, plan: CollectPlan, progress: Progress = SILENCE) -> 
 
     Takes no lock: any number of machines may collect at the same time, beside readers, writers and other maintenance.
     A run that is killed at any moment, or sleeps for a week, harms nothing, and the next run continues. A writer whose
-    reservation lapsed gets `Expired`, and runs again; what it had committed stays.
+    reservation lapsed gets `Expired`, and its operation has to be run again; objects that it had committed stay.
 
     Args:
         engine: the open container.

@@ -24,10 +24,10 @@ from rsdos.streams.plain import hashed
 from rsdos.streams.sources import in_frames
 
 _GROUP = 1 << 13
-"""Objects that are appended together, at most, ..."""
+"""The most objects that are appended together."""
 
 GROUP_SIZE = 8 << 20
-"""... and their raw bytes, but for the last: a bulk read holds as many."""
+"""Raw bytes from which on objects are appended together. A bulk read holds as many."""
 
 _LIST = 1 << 15
 """Objects that are committed together, with one sync."""
@@ -60,7 +60,7 @@ class StoredFormPolicy:
 
     @property
     def takes_frames(self) -> bool:
-        """Whether frames are copied unchanged: the target has those of all codecs, mixed ones included."""
+        """Whether frames are copied unchanged: the target supports frames of all codecs, mixed ones included."""
         return Codec.MIXED in self.codecs
 
     @classmethod
@@ -88,7 +88,7 @@ class CopyStats:
 
 
 class SourceDamage(Exception):
-    """An object cannot be read in the source of a copy. An error of the target is never one."""
+    """An object cannot be read in the source of a copy. It is never raised for an error of the target."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -105,7 +105,7 @@ def reading_source() -> Iterator[None]:
 
 
 def of_source(parts: Iterable[BytesLike]) -> Iterator[BytesLike]:
-    """Yield what is read of the source. Raise what `reading_source` raises."""
+    """Yield parts that are read from the source. Raise the errors of `reading_source`."""
     with reading_source():
         yield from parts
 
@@ -123,9 +123,9 @@ class ObjectCopier:
         self._form = form
         self.stats = stats
         self.pace: Callable[[int], None] = _no_limit
-        """Is told how many bytes are appended next, and may wait."""
+        """Called with the number of bytes that are appended next. It may wait."""
         self.group_size = GROUP_SIZE
-        """Raw bytes of small objects that are appended together, but for the last."""
+        """Raw bytes from which on small objects are appended together."""
         self.believed: list[bytes] = []
         """The objects that the target had at the lookup. They are looked up once more after the commit, before they are
         acknowledged."""
@@ -143,7 +143,7 @@ class ObjectCopier:
         rest = self._copy_in_bulk(todo)
         packed = self._source.packed
         if rest and not packed.is_latest(packed.version()):
-            # Many may have been packed or repacked since they were listed.
+            # Objects may have been packed or repacked since they were listed.
             packed.refresh()
             rest = self._copy_in_bulk(rest)
         for digest in rest:
@@ -247,7 +247,7 @@ class ObjectCopier:
     def _small(self, digest: bytes) -> bytes | None:
         """Return the bytes of the packed or the loose copy; None when no copy is visible. Raise `DamagedObject`.
 
-        A lazy clone asks its remote at last, one request for each object.
+        A lazy clone asks its remote last, with one request for each object.
         """
         damage: DamagedObject | None = None
         try:
@@ -266,9 +266,9 @@ class ObjectCopier:
 
 
 class IntactCopier(ObjectCopier):
-    """Copies stored bytes that have the checksum they were written with, and decodes none of them.
+    """Copies stored bytes that have the checksum they were written with, without decoding them.
 
-    What must be encoded anew, and what is damaged or loose, is read and hashed.
+    Objects that must be encoded anew, and damaged and loose objects, are read and hashed.
     """
 
     def _copy_in_bulk(self, digests: Sequence[bytes]) -> list[bytes]:
@@ -291,7 +291,7 @@ class IntactCopier(ObjectCopier):
 
 
 def _sound(parts: Iterator[BytesLike]) -> Iterator[BytesLike]:
-    """Yield the parts. Raise `DecodeError` for each error of a copy that another copy may not have."""
+    """Yield the parts. Raise `DecodeError` for an error of this copy that another copy may not have."""
     try:
         yield from parts
     except OSError as error:
@@ -301,7 +301,7 @@ def _sound(parts: Iterator[BytesLike]) -> Iterator[BytesLike]:
 
 
 def _grouped(wholes: Iterator[_Whole], most: int) -> Iterator[list[_Whole]]:
-    """Yield the objects in lists of about ``most`` raw bytes, and of `_GROUP` objects at most."""
+    """Yield the objects in lists of about ``most`` raw bytes, and at most `_GROUP` objects."""
     group: list[_Whole] = []
     size = 0
     for whole in wholes:
@@ -315,7 +315,7 @@ def _grouped(wholes: Iterator[_Whole], most: int) -> Iterator[list[_Whole]]:
 
 
 def _forms_of(wholes: Sequence[VerifiedObject | IntactObject]) -> Forms:
-    """Return the stored forms as they are, with the dictionaries that they need."""
+    """Return the stored forms, unchanged, with the dictionaries that they need."""
     needed = dict.fromkeys(whole.dictionary for whole in wholes if whole.dictionary is not None)
     codecs = {dictionary: FIRST_DICTIONARY + at for at, dictionary in enumerate(needed)}
     return Forms(
@@ -326,7 +326,7 @@ def _forms_of(wholes: Sequence[VerifiedObject | IntactObject]) -> Forms:
 
 
 def in_storage_order(engine: Engine) -> Iterator[list[bytes]]:
-    """Yield the objects that were inserted by key before, each once: the packed ones pack by pack, then the loose ones.
+    """Yield the objects that were inserted by key, each once: the packed ones pack by pack, then the loose ones.
 
     The lists have a bounded size. Memory: 100 bytes for each loose object.
     """

@@ -1,7 +1,7 @@
 """Copies of a container, finished or not: the names that are ours in and beside them, and the owner of their files.
 
-Every directory that a backup makes contains a mark from its first moment to its last. Nothing is removed from a
-directory without the mark.
+Every directory that a backup makes has a mark. It is the first file that is written, and the last that is removed when
+the directory is deleted. Nothing is removed from a directory without the mark.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ MARKED = CONFIG + ".new"
 """The name of the configuration in a copy that is not finished."""
 
 MARK = ".rsdos-backup"
-"""The mark: a file that says that a backup has made the directory, and of which container."""
+"""The mark: a file that says that a backup has made the directory, and names its container."""
 
 LIVE = "live-backup"
 LAST = "last-backup"
 NEW_LAST = f".{LAST}.new"
 LOCK = ".rsdos-lock"
-"""The lock file of a directory of backups: one backup at a time, of all machines."""
+"""The lock file of a directory of backups: of all machines, one makes a backup at a time."""
 QUARANTINE = "quarantine"
 DYING = ".deleting-"
 GENERATION = r"backup_(\d{14})_[0-9A-Za-z]{1,32}"
@@ -58,7 +58,7 @@ PLACE = Form(
 """The names that are ours in a directory of backups."""
 
 REFUSED = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EROFS)
-"""The errors of file systems that have no owners, modes or times, or do not allow to set them."""
+"""The errors of file systems that have no owners, modes or times, or do not allow setting them."""
 
 _SHARED = stat.S_ISGID | stat.S_IWGRP
 
@@ -86,7 +86,7 @@ class Rights:
         return cls(mode | (stat.S_ISGID if is_shared else 0), mode & 0o666, user, group)
 
     def give(self, fd: int) -> None:
-        """Set modes and, with permission to, the owner of an open file or directory."""
+        """Set the mode of an open file or directory and, if the process may, its owner."""
         is_directory = stat.S_ISDIR(os.fstat(fd).st_mode)
         with _best_effort():
             if os.geteuid() == 0:
@@ -97,7 +97,7 @@ class Rights:
             set_mode(fd, self.directory if is_directory else self.file)
 
     def close(self, fd: int) -> None:
-        """Lock all other users out of a directory until `give`: none of them moves files in it while it is filled."""
+        """Lock all other users out of a directory until `give`, so that none of them moves files while it is filled."""
         with _best_effort():
             if os.geteuid() == 0:
                 set_owner(fd, 0, 0)

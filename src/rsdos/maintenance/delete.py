@@ -82,19 +82,19 @@ def execute(
 ) -> DeleteReport:
     """Delete the objects in chunks of 32,768. A chunk is deleted for good when ``tell`` is called with it.
 
-    What a live snapshot reaches stays readable until gc: a copy of it is written to a pack of held objects first. The
-    pages of all live snapshots are read for that, once.
+    An object that a live snapshot reaches stays readable until gc: a copy is written to a pack of held objects first.
+    The pages of all live snapshots are read for that, once.
 
-    In each chunk the loose files are removed first; then one commit writes tombstones for the packed copies, whose
-    space is dead bytes until a repack. After the commit no file is touched. An insert of the same object whose last
-    lookup comes after the commit stores the object again, and so does an insert that stores it while the chunk is being
-    deleted: such an object stays (docs/concurrency.md). A run that is killed at any moment has deleted a part of the
-    objects, of one of them perhaps only the loose copy. The next run continues.
+    In each chunk the loose files are removed first. Then one commit writes tombstones for the packed copies, whose
+    space is dead bytes until a repack. After the commit no file is touched. An object stays if an insert stores it
+    while the chunk is being deleted, or if the last lookup of an insert comes after the commit, which then stores it
+    again (docs/concurrency.md). A run that is killed at any moment has deleted a part of the objects, and perhaps only
+    the loose copy of one of them. The next run continues.
 
-    For one second, other processes may still report a deleted object as present: `has`, `in`, `has_many` and `meta`
-    use a state that is at most so old. The object's bytes can be read as long as its pack is open.
+    Other processes may report a deleted object as present for one more second: `has`, `in`, `has_many` and `meta` use
+    a state that is at most one second old. The object's bytes can be read as long as its pack is open.
 
-    On a full disk the reserve is given up to make room for the tombstones.
+    On a full disk the reserve is removed to make room for the tombstones.
 
     Args:
         engine: the open container.
@@ -107,7 +107,7 @@ def execute(
 
     Raises:
         Busy: another maintenance operation is running.
-        DamagedContainer, DamagedTree: it is not known what snapshots need. Nothing more is deleted.
+        DamagedContainer, DamagedTree: rsdos cannot tell which objects snapshots need. Nothing more is deleted.
         DamagedObject: an object that a snapshot needs is damaged. Nothing more is deleted.
         ReadOnlyContainer: the container cannot be written.
         OSError: a system call failed.

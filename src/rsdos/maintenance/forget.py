@@ -20,7 +20,7 @@ from rsdos.trees.refs import Branch, Refs, Version
 
 
 class NamedVersion(NamedTuple):
-    """A version of a branch, or a tag (``version`` is None). ``reason`` says why it stays, or goes."""
+    """A version of a branch, or a tag (``version`` is None). ``reason`` says why it is kept or forgotten."""
 
     name: str
     version: int | None
@@ -33,9 +33,10 @@ class NamedVersion(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ForgetOptions:
-    """What to forget: versions (``NAME@N``, ``NAME@DATE``), tags and branches; or what a policy keeps not of branches.
+    """What to forget: versions (``NAME@N``, ``NAME@DATE``), tags and branches.
 
-    Without a policy a branch goes with all of its versions. Raise `InvalidOption` where nothing is named.
+    With a ``policy`` the names are branches, and the versions that the policy does not keep are forgotten. Without one,
+    all versions of a branch are forgotten. Raise `InvalidOption` if nothing is named.
     """
 
     names: Sequence[str]
@@ -81,7 +82,7 @@ def plan(engine: Engine, options: ForgetOptions) -> ForgetPlan:
 
     Raises:
         RefNotFound: there is no version, tag or branch of one of the names.
-        InvalidOption: a policy is given for something else than a branch.
+        InvalidOption: a policy is given for a name that is not a branch.
         DamagedTree: the newest refs document is damaged.
     """
     refs, _ = read_refs(engine)
@@ -96,14 +97,14 @@ def plan(engine: Engine, options: ForgetOptions) -> ForgetPlan:
 
 
 def _planned(refs: Refs, name: str, policy: Policy | None) -> Iterator[tuple[NamedVersion, bool]]:
-    """Yield what one name means, and whether it goes."""
+    """Yield the versions and tags that one name means, and whether each is forgotten."""
     branch = refs.branches.get(name)
     if branch is not None and branch.versions:
         yield from _of_branch(refs, name, branch, policy)
         return
     if policy is not None:
         refs.resolve(name)
-        raise InvalidOption(f"{name}: a policy is for a branch, and this is none")
+        raise InvalidOption(f"{name}: a policy is for branches, and this is not a branch")
     resolved = refs.resolve(name)
     if not resolved.name:
         raise RefNotFound(name)  # A key: versions are forgotten by name.
@@ -120,11 +121,11 @@ def _of_branch(refs: Refs, name: str, branch: Branch, policy: Policy | None) -> 
 
 
 class _NothingLeft(Exception):
-    """All of it was forgotten already."""
+    """Everything in the plan was forgotten already."""
 
 
 def execute(engine: Engine, plan: ForgetPlan) -> ForgetReport:
-    """Publish the refs without the versions of the plan. Durable. `undo` brings them back until gc takes their objects.
+    """Publish the refs without the versions of the plan. Durable. Until gc deletes their objects, `undo` restores them.
 
     Versions that others have forgotten since the plan are left out.
 
@@ -136,7 +137,7 @@ def execute(engine: Engine, plan: ForgetPlan) -> ForgetReport:
         The versions that were forgotten, and those that were kept.
 
     Raises:
-        Busy: others publish all the time.
+        Busy: other processes publish all the time.
         ReadOnlyContainer: the container cannot be written.
     """
     watch = Stopwatch()

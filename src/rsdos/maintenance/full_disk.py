@@ -1,4 +1,4 @@
-"""Deleting on a full disk: the reserve is given up, and the tombstones are written in smaller commits."""
+"""Deleting on a full disk: the reserve is removed, and the tombstones are written in smaller commits."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ CHUNK = 1 << 15
 """Objects that are deleted by one commit: 2 MB of tombstones."""
 
 _FEW = 1 << 12
-"""The same on a full disk, where the reserve must have room for them."""
+"""The same on a full disk: the tombstones must fit into the space of the reserve."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def with_reserve(engine: Engine, count: int, delete: Callable[[slice], _R]) -> list[_R]:
-    """Delete ``count`` objects, by a call of ``delete`` for all of them or, on a full disk, for some at a time."""
+    """Delete ``count`` objects: by one call of ``delete`` or, on a full disk, by several calls for some of them."""
     try:
         return [delete(slice(0, count))]
     except OSError as error:

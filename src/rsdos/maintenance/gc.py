@@ -30,8 +30,8 @@ from rsdos.stores.publisher import Outdated
 class GcPlan:
     """What would be deleted: held ``objects`` of ``size`` raw bytes, and ``pages`` (snapshots and refs documents too).
 
-    ``live`` is the number of keys that the live snapshots reach, ``running`` are the saves that are at work: what they
-    have stored stays.
+    ``live`` is the number of keys that the live snapshots reach. ``running`` are the saves that are at work: objects
+    that they have stored are kept.
     """
 
     objects: int
@@ -64,7 +64,7 @@ def plan(engine: Engine) -> GcPlan:
         The counts, and the marks, which `execute` continues with.
 
     Raises:
-        DamagedTree: a live snapshot or the newest refs document is damaged: what it reaches is not known.
+        DamagedTree: a live snapshot or the newest refs document is damaged, so rsdos cannot tell what it reaches.
         DamagedContainer: the newest manifest is damaged.
         ReadOnlyContainer: the container cannot be written.
     """
@@ -72,7 +72,8 @@ def plan(engine: Engine) -> GcPlan:
     with engine.protect_packs():
         # 1 and 2.
         _mark(engine, marks)
-        # 3. The locks are read after the view was loaded: what is in it was stored by a save whose lock is seen.
+        # 3. The locks are read after the view was loaded, so the lock of every running save that stored into the view
+        # is seen.
         seen = engine.packed.publisher.present()
         running = running_saves(engine)
         counted = _Counted()
@@ -84,9 +85,9 @@ def plan(engine: Engine) -> GcPlan:
 def execute(engine: Engine, plan: GcPlan, progress: Progress = SILENCE) -> GcReport:
     """Delete the held objects that no live snapshot reaches. An object that was inserted by key is never touched.
 
-    Saves, inserts and readers are not blocked. What a running save has stored stays; what it has found, and is deleted
-    here, it stores again. A run that is killed at any moment has deleted a part; the next run continues. The space is
-    dead bytes of packs until a repack.
+    Saves, inserts and readers are not blocked. Objects that a running save has stored are kept. If an object is deleted
+    that a running save has found, the save stores it again. A run that is killed at any moment has deleted a part; the
+    next run continues. The space is dead bytes of packs until a repack.
 
     Args:
         engine: the open container.
@@ -121,13 +122,13 @@ def execute(engine: Engine, plan: GcPlan, progress: Progress = SILENCE) -> GcRep
 
 
 def _mark(engine: Engine, marks: Marks) -> None:
-    """Mark what the newest refs lead to, and the newest documents."""
+    """Mark the objects that the newest refs lead to, and the newest refs documents."""
     newest = newest_refs(engine)
     while True:
         try:
             marks.add(newest)
         except DamagedTree:
-            # Without the maintenance lock another gc may take what was forgotten since.
+            # The plan has no maintenance lock: another gc may have deleted objects of versions forgotten since.
             before, newest = newest, newest_refs(engine)
             if newest.live.refs == before.live.refs:
                 raise

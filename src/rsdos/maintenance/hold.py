@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class HoldingDelete:
     """Deletes plain copies in packs, and keeps what snapshots need. One thread, with the maintenance lock.
 
-    The live snapshots are marked at the first object that has no held copy: a container without snapshots costs a look
-    at the manifest.
+    The live snapshots are marked at the first object that has no held copy. In a container without snapshots only the
+    manifest is read.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -32,10 +32,10 @@ class HoldingDelete:
         self._refs = engine.packed.live().refs
 
     def hold(self, digests: Sequence[bytes]) -> None:
-        """Write a held copy of those of the objects that a live snapshot reaches, durably.
+        """Write a held copy of each object that a live snapshot reaches and that has none. Durable.
 
-        Raise `DamagedTree` if it is not known what a snapshot reaches, and `DamagedObject` for an object that is needed
-        and has no good copy.
+        Raise `DamagedTree` if the pages of a snapshot cannot be read, and `DamagedObject` for an object that a snapshot
+        needs and that has no good copy.
         """
         if not self._refs or not digests:
             return
@@ -63,7 +63,7 @@ class HoldingDelete:
             return
         packed = self._engine.packed
         form = StoredFormPolicy.kept(packed, self._engine.config.codec)
-        # Durable, whatever the container's setting is: a power loss must not take these, and leave the deletion.
+        # Durable, whatever the container's setting is: a power loss must not take these copies and keep the deletion.
         with packed.writer(packed.publisher.held_copies, Durability.FULL, kind=PackKind.HELD) as writer:
             copier = ObjectCopier(self._engine, writer, form, CopyStats())
             copier.copy(digests)
@@ -74,13 +74,13 @@ class HoldingDelete:
             writer.commit()
 
     def delete(self, digests: Sequence[bytes], seen: object = None) -> list[bytes]:
-        """Delete the plain copies in packs, of those in ``seen`` if that is given. Return the objects that had one."""
+        """Delete the plain copies in packs, if ``seen`` is given those in it. Return the objects that had one."""
         while True:
             self.hold(digests)
             try:
                 return self._delete(digests, seen)
             except Outdated:
-                # A snapshot was published since: it may need what is about to go.
+                # A snapshot was published since then: it may need the objects that are to be deleted.
                 newest = newest_refs(self._engine)
                 if self._marks is not None:
                     self._marks.add(newest)

@@ -1,4 +1,4 @@
-"""Inspect: shows how a container is stored. Nothing is written."""
+"""Inspect: show how a container is stored. Nothing is written."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class PackView:
 class ObjectView:
     """Every copy of one object, loose and packed. Reads use the first.
 
-    ``dictionaries`` has the key of the dictionary that each copy needs; None for one that needs none. ``kinds`` has the
-    kind of the pack of each copy; None for a loose one. ``stored_for`` is "key", "snapshots" or both: a snapshot may
-    need an object that was inserted by key, and have no copy of its own.
+    ``dictionaries`` has the key of the dictionary that each copy needs; None for a copy that needs none. ``kinds`` has
+    the kind of the pack of each copy; None for a loose copy. ``stored_for`` is "key", "snapshots" or both: a snapshot
+    may need an object that was inserted by key and has no held copy.
     """
 
     key: str

@@ -16,9 +16,10 @@ from rsdos.trees.refs import Refs
 
 
 class Marks:
-    """The keys of all that the live snapshots of some refs reach: 8 bytes a key, 16 while they are read. One thread.
+    """The keys of all objects that the live snapshots of some refs reach. One thread.
 
-    One key in 10^12 is taken for a marked one of ten million, and is kept.
+    Memory: 8 bytes a key, 16 while they are read. With ten million marked keys, one unmarked key in 10^12 counts as
+    marked, and its object is kept.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -32,10 +33,10 @@ class Marks:
         return sum(map(len, self._sets))
 
     def add(self, newest: NewestRefs) -> None:
-        """Mark what refs reach that is not marked yet. What the refs before them reached stays marked.
+        """Mark the objects that refs reach. Objects that were marked for earlier refs stay marked.
 
-        Every page is read once. Raise `DamagedTree`, also for a page or a snapshot that is missing: what that leads to
-        is not known, so nothing may be deleted. Of a lazy clone the pages that are here are read.
+        Every page is read once. Raise `DamagedTree`, also if a page or a snapshot is missing: the objects that it leads
+        to are not known, so nothing may be deleted. In a lazy clone only the pages that are here are read.
         """
         fresh = newest.refs.snapshots() - self._snapshots
         self._sets.append(KeySet.of_joined(self._reached(fresh)))
@@ -78,4 +79,4 @@ def _documents(engine: Engine, newest: NewestRefs) -> Iterator[bytes]:
         try:
             refs = read_document(engine, key)
         except (ObjectNotFound, DamagedTree):
-            refs = Refs(engine.config.container_id)  # It is the last that is known.
+            refs = Refs(engine.config.container_id)  # The documents before this one cannot be found.

@@ -24,7 +24,7 @@ class MergePlan:
 
 @dataclass(frozen=True, slots=True)
 class MergeReport(ShownAsTable):
-    """The number of tables before and after: more than one are left if some hold tombstones. It took ``seconds``."""
+    """The number of tables before and after. More than one is left if some have tombstones. It took ``seconds``."""
 
     before: int = 0
     after: int = 0

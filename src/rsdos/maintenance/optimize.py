@@ -31,10 +31,10 @@ class OptimizeOptions:
 
 @dataclass(frozen=True, slots=True)
 class OptimizePlan:
-    """The work that there is, due or not (see `StatusReport`).
+    """The work that a run would do, due or not (see `StatusReport`).
 
-    ``loose_objects`` to pack, files of ``loose_length`` bytes; ``segments``, the tables of the index; ``pack_ids`` to
-    repack, with ``dead`` bytes in them, and ``overhead`` bytes that are of no object.
+    ``loose_objects`` in files of ``loose_length`` bytes are to be packed. The index has ``segments``, its tables. The
+    packs ``pack_ids`` are to be repacked: ``dead`` bytes in them are dead, and ``overhead`` bytes belong to no object.
     """
 
     options: OptimizeOptions
@@ -48,9 +48,9 @@ class OptimizePlan:
 
 @dataclass(frozen=True, slots=True)
 class OptimizeReport(ShownAsTable):
-    """The report of each step; None for a step that was not begun because the time was up. All took ``seconds``.
+    """The report of each step; None for a step that was not begun because the time was up. The run took ``seconds``.
 
-    Only a container of version 3 has something to collect.
+    ``collect`` is None in a container of version 1 or 2: only version 3 has anything to collect.
     """
 
     clean: clean.CleanReport | None = None
@@ -84,9 +84,9 @@ def plan(engine: Engine, options: OptimizeOptions) -> OptimizePlan:
 def execute(engine: Engine, plan: OptimizePlan, progress: Progress = SILENCE) -> OptimizeReport:
     """Clean, pack, repack, merge and collect, in this order.
 
-    Cleaning comes first because it makes room, the merge behind the rest because the index is smallest then.
-    Each step is an operation of its own: other maintenance may run between two of them. The budget of time is checked
-    before each step and before each pack to repack, so it is exceeded by one of these at most.
+    Cleaning comes first because it makes room. The merge comes after the repack because the index is smallest then.
+    Each step is an operation of its own: other maintenance may run between two steps. The time is checked before each
+    step and before each pack to repack, so a run takes longer than ``seconds`` by at most one of these.
 
     Args:
         engine: the open container.

@@ -18,19 +18,19 @@ from rsdos.stores.encoding import Encoding, Forms
 from rsdos.stores.loose.file import LooseFile
 
 _GROUP = 4096
-"""Loose objects that are read, encoded and appended together: about 1 MiB of small ones, ..."""
+"""The most loose objects that are read, encoded and appended together: about 1 MiB of small objects."""
 
 _GROUP_BYTES = 8 << 20
-"""... and never more than this many bytes of their files."""
+"""Bytes of files from which on they are appended together."""
 
 
 @dataclass(frozen=True, slots=True)
 class PackOptions:
     """The options of a pack run.
 
-    ``compress`` AUTO and KEEP copy the stored form of an object that is compressed already; YES compresses it anew,
-    unless packs and loose objects have the same compression; NO decodes it. ``clean`` removes the loose files of
-    objects that are safely packed.
+    ``compress`` says what happens to loose objects that are compressed. AUTO and KEEP copy their stored form. YES
+    compresses them anew, unless packs and loose objects have the same compression. NO decodes them. ``clean`` removes
+    the loose files of objects that are safely packed.
     """
 
     compress: CompressMode = CompressMode.AUTO
@@ -91,7 +91,7 @@ def plan(engine: Engine, options: PackOptions) -> PackPlan:
 def pack_all(engine: Engine, options: PackOptions, progress: Progress = SILENCE) -> PackReport:
     """Call `plan` and `execute`.
 
-    Without a progress callback the files are not counted first: that takes as long as reading a third of them.
+    Without a progress callback the files are not counted first: counting takes as long as reading a third of them.
     """
     if progress is not SILENCE:
         return execute(engine, plan(engine, options), progress)

@@ -25,20 +25,22 @@ from rsdos.stores.stats import MIN_DEAD, worth_a_repack
 KEEP = "keep"
 
 _MOST_TOGETHER = 64
-"""Packs that go into one: their entries are in memory until the commit."""
+"""The most packs that are rewritten into one: their entries are in memory until the commit."""
 
 
 @dataclass(frozen=True, slots=True)
 class RepackOptions:
     """The options of a repack.
 
-    ``compression`` "keep" copies stored bytes unchanged, but for small objects that zstd has compressed: where a sample
-    says that a new dictionary saves a tenth of what they take, they are encoded with that. Any other specification
-    ("none", "zstd:3") decodes and encodes every object of every pack: all are compressed, also those that inserts left
-    raw; with ``compress`` AUTO only those that become clearly smaller, as by an insert. ``min_dead``, from 0 to 1, is
-    the share of dead bytes from which on a pack is rewritten; ``min_overhead``, from 0 to 1, the share of bytes that
-    are of no object, and that a large batch would not have (1: none is rewritten for these). ``pack_id`` rewrites only
-    this pack, whatever its shares. ``jobs`` processes rewrite packs at the same time, or those of an executor.
+    ``compression`` "keep" copies stored bytes unchanged, except for small objects that zstd has compressed: if a sample
+    shows that a new dictionary saves a tenth of their stored bytes, they are encoded with it. Any other specification
+    ("none", "zstd:3") decodes and encodes every object of every pack. Then all objects are compressed, also those that
+    inserts left raw; with ``compress`` AUTO only those that become clearly smaller, as by an insert.
+
+    A pack is rewritten if its share of dead bytes is at least ``min_dead``, or if its share of overhead is at least
+    ``min_overhead``; both are from 0 to 1. Overhead is bytes that belong to no object and that a large batch would not
+    have. With ``min_overhead`` 1 no pack is rewritten for its overhead. ``pack_id`` rewrites only this pack, whatever
+    its shares. ``jobs`` is the number of processes that rewrite packs at the same time, or an executor.
     """
 
     compression: str = KEEP
@@ -53,8 +55,8 @@ class RepackOptions:
 class RepackPlan:
     """The packs to rewrite, the largest gain first.
 
-    In them are ``length`` live and ``dead`` stored bytes, and ``overhead`` bytes that are of no object. The packs of
-    each of the ``groups`` go to one pack together.
+    They have ``length`` live and ``dead`` stored bytes, and ``overhead`` bytes that belong to no object. The packs of
+    each of the ``groups`` are rewritten into one pack.
     """
 
     options: RepackOptions
@@ -69,10 +71,10 @@ class RepackPlan:
 class RepackReport(ShownAsTable):
     """The result of a repack, which took ``seconds``.
 
-    ``objects`` of ``size`` raw bytes were moved out of the packs ``pack_ids``. ``freed`` bytes of disk were released;
-    for the packs ``kept`` because a long reader has them open, the next run releases them. ``skipped`` packs had a
-    writer. ``unreadable`` packs have a damaged structure. ``damaged`` are the keys of damaged objects, which were
-    copied as they are.
+    ``objects`` of ``size`` raw bytes were moved out of the packs ``pack_ids``. ``freed`` bytes of disk were released.
+    The files of the packs ``kept`` are still there, because a long reader runs; the next run removes them. ``skipped``
+    packs had a writer. ``unreadable`` packs have a damaged structure. ``damaged`` are the keys of damaged objects,
+    whose stored bytes were copied unchanged.
     """
 
     objects: int = 0
@@ -97,7 +99,7 @@ def plan(engine: Engine, options: RepackOptions) -> RepackPlan:
         The packs, and their live and dead bytes.
 
     Raises:
-        InvalidOption: an option makes no sense, there is no such pack, or the container cannot store the compression.
+        InvalidOption: an option is out of range, there is no such pack, or the container cannot store the compression.
     """
     for name in ("min_dead", "min_overhead"):
         if not 0 <= getattr(options, name) <= 1:
@@ -124,7 +126,7 @@ def plan(engine: Engine, options: RepackOptions) -> RepackPlan:
 
 
 def _small(packs: Sequence[PackEntry], target: int) -> set[int]:
-    """Return the packs that can never grow and are below a quarter of the target, where there are several of a kind."""
+    """Return the packs, which can never grow, that are below a quarter of the target, if a kind has several of them."""
     small = [pack for pack in packs if pack.length < target // 4]
     kinds = [pack.kind for pack in small]
     return {pack.id for pack in small if kinds.count(pack.kind) > 1}
@@ -135,7 +137,7 @@ def _length_of(pack: PackEntry) -> int:
 
 
 def _groups(engine: Engine, packs: Sequence[PackEntry]) -> tuple[tuple[int, ...], ...]:
-    """Return the packs that are rewritten together: one by one, or as many of a kind as go into a new pack."""
+    """Return the packs that are rewritten together: one by one, or as many of one kind as fit into a new pack."""
     if engine.packed.packs_grow:
         return tuple((pack.id,) for pack in packs)
     groups: list[list[int]] = []
@@ -160,8 +162,8 @@ def _encoding(engine: Engine, options: RepackOptions) -> Encoding | None:
 
 
 def execute(engine: Engine, plan: RepackPlan, progress: Progress = SILENCE, until: float | None = None) -> RepackReport:
-    """Rewrite the packs, one at a time, so that the extra disk space is that of one pack; or as many as there are jobs.
-    On object storage, where packs cannot grow, a new pack takes the objects of as many as go into it.
+    """Rewrite the packs: one at a time, so that the extra disk space is that of one pack, or as many as there are jobs.
+    On object storage, where packs cannot grow, a new pack takes the objects of several packs.
 
     Readers, writers and deletes are not blocked, and other maintenance may run between two packs. A run that is killed
     at any moment loses nothing, and the next run continues. See `rsdos.stores.packs.PackMaintenance.rewrite`.
@@ -192,14 +194,14 @@ def execute(engine: Engine, plan: RepackPlan, progress: Progress = SILENCE, unti
 
 
 class _Outcome(NamedTuple):
-    """What became of some packs that were rewritten together, and of those of them that could only be so alone."""
+    """The result for packs that were rewritten together. ``alone`` has the results of packs that had to be tried alone."""
 
     pack_ids: tuple[int, ...]
     rewritten: Rewritten | None = None
     is_busy: bool = False
-    """Whether a writer has one of them. If not, and they were not rewritten, they are damaged."""
+    """Whether one of them has a writer. If none has, and they were not rewritten, they are damaged."""
     length: int = 0
-    """Stored bytes that were gone through."""
+    """Stored bytes that were processed."""
     alone: tuple[_Outcome, ...] = ()
 
 
@@ -227,7 +229,7 @@ def _rewrite(
     except DamagedContainer:
         if len(pack_ids) == 1:
             return _Outcome(pack_ids, length=total)
-        # Which of them it is.
+        # Find out which of them is damaged.
         alone = tuple(_rewrite(engine, (pack_id,), encoding, others, count) for pack_id in pack_ids)
         return _Outcome((), length=total, alone=alone)
     return _Outcome(pack_ids, rewritten, length=total)
@@ -240,7 +242,7 @@ def rewrite_beside(
     others: Sequence[int],
     advance: Callable[[int], None] = lambda length: None,
 ) -> _Outcome:
-    """Do one part of a repack, while other processes do other parts. It continues if the calling process dies."""
+    """Do one part of a repack while other processes do other parts. The part continues if the calling process dies."""
     with engine.maintenance_of_many():
         return _rewrite(engine, pack_ids, encoding, others, advance)
 

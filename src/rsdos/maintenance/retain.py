@@ -29,7 +29,7 @@ class RetainOptions:
 
 @dataclass(frozen=True, slots=True)
 class RetainPlan:
-    """The number of ``objects`` to delete: all that existed when the plan began, but those of the ``named`` keys."""
+    """The number of ``objects`` to delete: those that existed when the plan began, except those of ``named`` keys."""
 
     objects: int
     named: int
@@ -49,14 +49,15 @@ class RetainReport(ShownAsTable):
 
 
 class Contents:
-    """The content of a container at one moment, and the objects of it that are to be deleted.
+    """The content of a container at one moment, and which of its objects are to be deleted.
 
     Memory: 8 bytes for each key to keep (16 while they are read), 49 bytes for each loose object, and in version 1 as
     many for each packed object.
     """
 
     def __init__(self, engine: Engine, keep: Iterable[str]) -> None:
-        # Before the list of keys is read, which may take long: objects inserted during that time are not deleted.
+        # List the container before the list of keys is read, which may take long: objects inserted during that time are
+        # not deleted.
         hash_type = engine.config.hash
         self.seen = engine.packed.maintenance.snapshot_keys()
         self._engine = engine
@@ -115,8 +116,8 @@ def execute(engine: Engine, plan: RetainPlan, progress: Progress = SILENCE) -> R
     """Delete the listed copies; see `rsdos.maintenance.delete`.
 
     Only copies that existed when the plan began are deleted: the same file, or the same place in a pack. Copies made
-    since then are kept, also of an object that was deleted and inserted again, and so are copies that were moved by
-    packing or a repack: the next run lists those. An insert that found its object present, or that began before the
+    since then are kept, also those of an object that was deleted and inserted again. Copies that packing or a repack
+    has moved are kept too; the next run lists them. An insert that found its object present, or that began before the
     plan, does not protect the object: put its key on the list first. A run that is killed at any moment has deleted a
     part; the next run continues.
 

@@ -1,4 +1,4 @@
-"""Status: counts what a container holds, without reading an object."""
+"""Status: count the objects and files of a container, without reading an object."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rsdos.index.pack_entry import PackEntry
 
 PACK_DUE = 100
-"""Loose objects from which on packing is due. `add-files` writes so many at a time directly to a pack."""
+"""Loose objects from which on packing is due. `add-files` writes this many files or more directly to a pack."""
 
 MERGE_DUE = 12
 """Tables of the index from which on a merge is due. A commit that leaves more than 16 merges some by itself."""
@@ -31,11 +31,11 @@ class ShortPack(NamedTuple):
 
 
 class SnapshotCounts(NamedTuple):
-    """The snapshots of a container. They have ``versions`` of ``branches``, and ``tags``.
+    """The snapshots of a container: the numbers of ``branches``, of their ``versions``, and of ``tags``.
 
     ``held_objects`` of ``held_size`` raw and ``held_length`` stored bytes are stored for snapshots, and not for their
-    keys; what gc would free of them is not known. ``pages`` counts the objects that trees, snapshots and refs consist
-    of, ``pages_length`` their stored bytes. ``damage`` says why the newest refs cannot be read, "" for none.
+    keys. How many of them gc would delete is not known. ``pages`` counts the objects that trees, snapshots and refs
+    consist of, ``pages_length`` their stored bytes. ``damage`` says why the newest refs cannot be read, "" for none.
     """
 
     branches: int = 0
@@ -52,12 +52,12 @@ class SnapshotCounts(NamedTuple):
 class StatusReport(NamedTuple):
     """The figures of a container. Sizes are raw bytes; lengths are stored bytes or bytes of files.
 
-    ``packed_objects`` and ``packed_size`` count each key once. ``dead_length`` are the stored bytes in packs that no
-    key leads to, ``overhead_length`` the bytes in packs that are of no object: alignment, tables of contents.
-    ``packs_length`` and ``index_length`` are the bytes of the files on disk, including the tail of an
-    unfinished batch. ``is_recovered`` is True when a part of the index is damaged and the index was read from the
-    packs instead; ``damage`` describes damage in the packs that this found, "" for none. ``short`` lists packs that are
-    cut or missing; the figures still count their objects. ``snapshots`` is None in a container that never had any.
+    ``packed_objects`` and ``packed_size`` count each key once. ``dead_length`` are the stored bytes in packs to which
+    no key leads, ``overhead_length`` the bytes in packs that belong to no object: alignment, tables of contents.
+    ``packs_length`` and ``index_length`` are the bytes of the files on disk, including the tail of an unfinished batch.
+    ``is_recovered`` is True if a part of the index is damaged and the index was read from the packs instead; ``damage``
+    describes damage in the packs that was found then, "" for none. ``short`` lists packs that are cut or missing; the
+    figures still count their objects. ``snapshots`` is None in a container that never had any.
 
     Three fields say what is due, that is, worth a run of ``optimize``: ``pack`` is the number of loose objects (0 below
     `PACK_DUE`), ``merge`` the number of tables of the index (0 below `MERGE_DUE`), and ``repack`` the packs to rewrite.
@@ -101,7 +101,7 @@ class StatusReport(NamedTuple):
 def status(engine: Engine) -> StatusReport:
     """Count the objects and files of a container.
 
-    All loose files are listed; of the packed store one small file is read. Nothing is written, and no lock is waited
+    All loose files are listed. Of the packed store only the manifest is read. Nothing is written, and no lock is waited
     for.
 
     Returns:

@@ -27,15 +27,15 @@ def tag(engine: Engine, name: str, ref: str, existing: Existing = Existing.REFUS
     Args:
         engine: the open container.
         name: the tag.
-        ref: the snapshot: the name of a version or a tag, or a key, also of a snapshot that is not live any more.
-        existing: whether a tag of this name is moved.
+        ref: the snapshot: the name of a version or a tag, or a key, even of a snapshot that is not live any more.
+        existing: whether an existing tag of this name is moved.
 
     Raises:
-        InvalidName: the name is no name of a tag.
+        InvalidName: a tag cannot have this name.
         RefExists: the name is taken.
-        RefNotFound: there is no such snapshot, or gc has taken objects of it.
+        RefNotFound: there is no such snapshot, or gc has deleted objects of it.
         DamagedTree: the newest refs document, or the snapshot, is damaged.
-        Busy: others publish all the time.
+        Busy: other processes publish all the time.
         ReadOnlyContainer: the container cannot be written.
     """
     check_ref_name(name)
@@ -59,9 +59,9 @@ def branch(engine: Engine, name: str, ref: str) -> Refs:
 
 
 def found(engine: Engine, refs: Refs, ref: str) -> str:
-    """Return the key of a snapshot that refs may name from now on: one that is live, or all of whose objects are there.
+    """Return the key of a snapshot that new refs may name: it is live, or all of its objects are there.
 
-    For a `make` of `publish`: when anything is deleted after the lookup, publish calls that again.
+    Call it in the ``make`` of `publish`, which is called again if anything was deleted after the lookup.
     """
     snapshot = refs.find(ref)
     if snapshot not in refs.snapshots():
@@ -70,7 +70,7 @@ def found(engine: Engine, refs: Refs, ref: str) -> str:
 
 
 def need_whole(engine: Engine, ref: str, snapshot: str) -> None:
-    """Raise `RefNotFound` if objects of a snapshot are missing, by the newest state; the error says ``ref``."""
+    """Raise `RefNotFound`, which names ``ref``, if objects of a snapshot are missing in the newest state."""
     engine.packed.refresh()
     try:
         record = read_record(engine, snapshot)
@@ -78,4 +78,4 @@ def need_whole(engine: Engine, ref: str, snapshot: str) -> None:
         raise RefNotFound(ref) from None
     missing = next(missing_of(engine, [bytes.fromhex(record.tree)]), None)
     if missing is not None:
-        raise RefNotFound(ref, f"gc has taken objects of this snapshot: {missing.hex()}")
+        raise RefNotFound(ref, f"gc has deleted objects of this snapshot: {missing.hex()}")

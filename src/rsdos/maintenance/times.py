@@ -1,4 +1,4 @@
-"""Times of modification: how precisely a file system stores them."""
+"""The times of modification of files: how precisely a file system stores them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Times:
     """The precision of times in a directory: ``step`` nanoseconds, 0 if times are not stored."""
 
     def __init__(self, place: Directory, name: str) -> None:
-        """``name`` is a file of ours in the directory; its time is changed."""
+        """Find the precision out. ``name`` is a file of ours in the directory, whose time is changed for that."""
         self.step = 0
         fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=place.fd)
         try:
@@ -37,7 +37,7 @@ class Times:
 
     @property
     def tell(self) -> bool:
-        """Whether files of the same length and time are the same; if not, their bytes must be compared."""
+        """Whether files of the same length and time are certainly the same. If not, their bytes must be compared."""
         return 0 < self.step <= _FINE
 
     def agree(self, kept: int, given: int) -> bool:

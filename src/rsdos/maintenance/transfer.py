@@ -38,23 +38,25 @@ Tell = Callable[[Sequence[str], Sequence[str]], None]
 
 
 class SnapshotPolicy(Enum):
-    """What becomes of the snapshots of a container when everything of it is copied."""
+    """What a transfer of everything does with the snapshots of the source."""
 
     BRING = "bring"
-    """They come too. Raise `InvalidOption` for a target of version 1, which can have none."""
+    """Copy them too. Raise `InvalidOption` for a target of version 1, which cannot have snapshots."""
     LEAVE_BEHIND = "leave behind"
-    """Only what was inserted by key is copied."""
+    """Copy only objects that were inserted by key."""
 
 
 @dataclass(frozen=True, slots=True)
 class TransferOptions:
     """The options of a transfer.
 
-    ``keys`` of the source are copied, or all (None), with all branches and tags. ``refs`` are branches, versions, tags
-    or snapshots of the source: instead of all, what they lead to is copied and named here; one of them gets the name
-    ``name``, if that is given. ``compression`` is a specification to compress all copied objects
-    with; with ``compress`` AUTO only those that become clearly smaller. None copies stored bytes unchanged where the
-    target supports them. ``snapshots`` is for a transfer of everything.
+    The objects of ``keys`` are copied; None means all objects, with all branches and tags. ``refs`` are branches,
+    versions, tags or snapshots of the source: if given, only what they lead to is copied, and gets these names in the
+    target. A single ref gets the name ``name``, if that is given.
+
+    ``compression`` is a specification with which all copied objects are compressed; with ``compress`` AUTO only those
+    that become clearly smaller. None copies stored bytes unchanged where the target supports them. ``snapshots`` is for
+    a transfer of everything.
     """
 
     keys: Iterable[str] | None = None
@@ -74,7 +76,7 @@ class TransferOptions:
 class TransferPlan:
     """The number of ``objects`` to copy at most (None: not known), and their stored ``form`` in the target.
 
-    ``names`` are the versions and tags of the source that come too.
+    ``names`` are the versions and tags of the source that are copied too.
     """
 
     options: TransferOptions
@@ -121,8 +123,8 @@ def plan(engine: Engine, source: Engine, options: TransferOptions) -> TransferPl
         InvalidOption: both are the same container, the target cannot store the compression, or it has no snapshots and
             the source has.
         RefNotFound: the source has no such branch, version, tag or snapshot.
-        RefExists: a name is there, and means something else.
-        DamagedTree: the newest refs of one of both cannot be read.
+        RefExists: the target has one of the names for something else.
+        DamagedTree: the newest refs of one of the containers cannot be read.
     """
     if source.layout.root == engine.layout.root:
         raise InvalidOption("a container cannot be transferred into itself")
@@ -136,7 +138,7 @@ def plan(engine: Engine, source: Engine, options: TransferOptions) -> TransferPl
 
 
 def _names(engine: Engine, source: Engine, options: TransferOptions) -> tuple[NamedVersion, ...]:
-    """Return the names that come too, after a check that they can."""
+    """Return the names that are copied too, after a check that the target can take them."""
     if options.keys is not None:
         if options.refs:
             raise InvalidOption("give either keys, or branches and tags")
@@ -156,12 +158,12 @@ def execute(
     """Copy the objects into packs of the target, and hash each on the way.
 
     Readers, writers and maintenance of both containers are not blocked. Every object that exists in the source at the
-    beginning is copied or named in the report, also when it is packed or repacked before it is copied. An object that
-    the target has is not copied; this is looked up once more after the commit. If the hashes differ, every object gets
+    beginning is copied or named in the report, also if it is packed or repacked before it is copied. An object that
+    the target has is not copied; it is looked up once more after the commit. If the hashes differ, every object gets
     another key. Damaged and missing objects are reported and skipped. A run that is killed at any moment is continued
     by the next run: batches of 262,144 objects or 1 GiB are committed.
 
-    Branches and tags come with all that they lead to. They are published at the end, in one operation.
+    Branches and tags are copied with all objects that they lead to. They are published at the end, in one operation.
 
     Args:
         engine: the open target.

@@ -1,7 +1,7 @@
-"""Bringing branches and tags from another container, with all that they lead to: the part of a transfer for snapshots.
+"""Copying branches and tags from another container, with all that they lead to: the part of a transfer for snapshots.
 
-For the target it is a save (`rsdos.engine.publish`): a save lock is held, what is missing is stored for snapshots, and
-the names are published at the end. Until then no name leads anywhere.
+In the target this is a save (`rsdos.engine.publish`): it holds a save lock, stores the missing objects for snapshots,
+and publishes the names at the end. Until then none of the names is there.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _TOGETHER = 1 << 4
 
 
 def names_to_bring(source: Engine, refs: Sequence[str] | None, name: str = "") -> tuple[NamedVersion, ...]:
-    """Return the versions and tags of another container that some refs of it mean; None means all.
+    """Return the versions and tags of another container that some of its refs mean; None means all.
 
-    A branch is all of its versions, with their numbers; their times are the ``reason``. ``name`` is the name that one
-    of them gets here; a key becomes a tag of this name. Raise `RefNotFound`; `InvalidOption` for a key without a name,
-    and a name for more than one.
+    A branch means all of its versions, with their numbers; the ``reason`` of each is its time. ``name`` is the name that
+    a single ref gets here; a key becomes a tag of this name. Raise `RefNotFound`; raise `InvalidOption` for a key
+    without a name, and for a name with several refs.
     """
     theirs, _ = read_refs(source)
     refs = theirs.names() if refs is None else refs
@@ -65,10 +65,10 @@ def _meant(source: Engine, theirs: Refs, ref: str, name: str) -> Iterator[NamedV
 
 
 def with_names(refs: Refs, names: Sequence[NamedVersion], fresh: Collection[NamedVersion], by: str) -> Refs:
-    """Return refs with the ``fresh`` ones of versions and tags of another container.
+    """Return refs with those of the versions and tags of another container that are ``fresh``.
 
-    Raise `RefExists` for one of the names that means something else here: a tag of another snapshot, a branch that has
-    another snapshot under one of the numbers, or none of these versions.
+    Raise `RefExists` if one of the names means something else here: a tag of another snapshot, a branch that has another
+    snapshot under one of the numbers, or a branch that has none of these versions.
     """
     tags, branches = dict(refs.tags), dict(refs.branches)
     brought: dict[str, list[NamedVersion]] = {}
@@ -82,7 +82,7 @@ def with_names(refs: Refs, names: Sequence[NamedVersion], fresh: Collection[Name
     for name, versions in brought.items():
         branches[name] = _joined(name, branches.get(name, NEW_BRANCH), versions, fresh)
     for name in tags.keys() & {name for name, branch in branches.items() if branch.versions}:
-        raise RefExists(name, "a tag and a branch would have this name: give another name")
+        raise RefExists(name, "a tag and a branch would both have this name: give another name")
     changed = tuple(dict.fromkeys(version.name for version in fresh))
     return replace(
         refs, tags=tags, branches=branches, operation=Operation("transfer", changed, utc_text(time.time()), by)
@@ -106,11 +106,11 @@ def _joined(name: str, branch: Branch, versions: Sequence[NamedVersion], fresh: 
 
 
 MakeCopier = Callable[[BatchWriter, CopyStats], ObjectCopier]
-"""Makes what copies objects of the source through a writer of the target."""
+"""Makes the copier of objects of the source, which uses a writer of the target."""
 
 
 class NearPages:
-    """Reads pages from the container that has them: of two, the near one first. Any number of threads."""
+    """Reads pages from two containers: from the near one if it has them. Any number of threads."""
 
     def __init__(self, near: Engine, far: Engine) -> None:
         self._packed = near.packed
@@ -131,7 +131,7 @@ class NearPages:
 def fresh_names(engine: Engine, names: Sequence[NamedVersion]) -> tuple[NamedVersion, ...]:
     """Return those of some versions of another container that are new here.
 
-    Raise `RefExists` for one that means something else here; see `with_names`.
+    Raise `RefExists` for a name that means something else here; see `with_names`.
     """
     refs = read_refs(engine)[0]
     with_names(refs, names, (), "")
@@ -144,7 +144,7 @@ def names_to_fill(
 ) -> Sequence[NamedVersion]:
     """Return those of some versions of another container whose objects may be missing here: the ``fresh`` ones.
 
-    A lazy clone has names without what they lead to: there it is all of them.
+    A lazy clone has names whose objects are missing, so there it returns all versions.
     """
     return names if engine.is_lazy else fresh
 
@@ -158,11 +158,11 @@ def bring(
     make: MakeCopier | None = None,
     pages: ReadPages | None = None,
 ) -> tuple[NamedVersion, ...]:
-    """Copy what some versions of another container lead to, and publish them. Return those that are new here.
+    """Copy the objects that some versions of another container lead to, and publish the versions. Return the new ones.
 
-    ``make`` makes the copier of files, ``pages`` reads the pages of the source, if not in the usual way. Raise
-    `RefExists`, before anything is copied if that can be told; `DamagedObject`, `DamagedTree` or `ObjectNotFound` if
-    any of it cannot be read: nothing is published then.
+    ``make`` makes the copier of files and ``pages`` reads the pages of the source; both have defaults. Raise `RefExists`
+    if a name means something else here, if possible before anything is copied. Raise `DamagedObject`, `DamagedTree` or
+    `ObjectNotFound` if an object cannot be read: then nothing is published.
     """
     fresh = fresh_names(engine, names)
     lacking = names_to_fill(engine, names, fresh)
@@ -187,7 +187,7 @@ def bring(
 def count_absent(
     engine: Engine, source: Engine, fresh: Sequence[NamedVersion], pages: ReadPages | None = None
 ) -> Counts:
-    """Return what `bring` would copy for versions that are new here. A page counts as its stored bytes are here."""
+    """Return the counts of what `bring` would copy for new versions. A page counts with its raw bytes as its length."""
     engine.packed.refresh()
     records, roots = _records_of(source, fresh)
     total = Counts(len(records), *[sum(map(len, records))] * 2)
@@ -212,7 +212,7 @@ def _place(version: NamedVersion) -> tuple[str, int | None, str]:
 
 
 def _absent_of(engine: Engine, roots: Iterable[bytes], pages: ReadPages) -> Iterator[tuple[list[bytes], list[bytes]]]:
-    """Yield the pages and the files that some trees reach, and that the target has in no pack."""
+    """Yield the pages and files that some trees reach and that are in no pack of the target."""
     reached = keys_by_kind(roots, pages)
     while some := list(islice(reached, _TOGETHER)):
         yield (
@@ -224,7 +224,7 @@ def _absent_of(engine: Engine, roots: Iterable[bytes], pages: ReadPages) -> Iter
 def _copy(
     engine: Engine, roots: Iterable[bytes], pages: ReadPages, make: MakeCopier, stats: CopyStats, progress: Progress
 ) -> None:
-    """Store what the target has in no pack of what some trees of the source reach. Durable."""
+    """Store the objects that some trees of the source reach and that are in no pack of the target. Durable."""
     engine.packed.refresh()
     counted = CopyStats()
     with engine.packed.writer(kind=PackKind.HELD) as writer:
@@ -236,7 +236,7 @@ def _copy(
             for key, reason in counted.damaged.items():
                 raise DamagedObject(key, reason)
             for key in counted.missing:
-                raise DamagedTree(key, "a snapshot of the source leads to this object, and the source has not got it")
+                raise DamagedTree(key, "a snapshot of the source leads to this object, which the source does not have")
             progress.advance(len(absent) + len(files))
         writer.commit()
     stats.objects += counted.objects

@@ -20,7 +20,7 @@ from rsdos.trees.refs import Operation, Refs
 
 @dataclass(frozen=True, slots=True)
 class UndoPlan:
-    """The ``operation`` that is undone, the versions and tags that it made, and those that it took away."""
+    """The ``operation`` to undo. Versions and tags that it made are ``forgotten``, removed ones are ``restored``."""
 
     operation: Operation
     forgotten: tuple[NamedVersion, ...]
@@ -45,8 +45,8 @@ def plan(engine: Engine) -> UndoPlan:
 
     Raises:
         InvalidOption: there is nothing to undo: no operation, or the document before it is gone.
-        RefNotFound: gc has taken objects of a version that would be restored.
-        DamagedTree: one of both documents is damaged.
+        RefNotFound: gc has deleted objects of a version that would be restored.
+        DamagedTree: one of the two documents is damaged.
     """
     refs, live = newest_refs(engine)
     if not refs.number:
@@ -64,7 +64,7 @@ def plan(engine: Engine) -> UndoPlan:
 
 
 def execute(engine: Engine, plan: UndoPlan) -> UndoReport:
-    """Publish the refs of before, as a new operation: `undo` again undoes that. Durable.
+    """Publish the earlier refs as a new operation, which a second `undo` undoes. Durable.
 
     Args:
         engine: the open container.
@@ -74,9 +74,9 @@ def execute(engine: Engine, plan: UndoPlan) -> UndoReport:
         What was undone.
 
     Raises:
-        RefMoved: others have published since the plan.
-        RefNotFound: gc has taken objects of a version since the plan.
-        Busy: others delete all the time.
+        RefMoved: another process has published since the plan.
+        RefNotFound: gc has deleted objects of a version since the plan.
+        Busy: other processes delete all the time.
         ReadOnlyContainer: the container cannot be written.
     """
     watch = Stopwatch()
@@ -84,7 +84,7 @@ def execute(engine: Engine, plan: UndoPlan) -> UndoReport:
     def make(refs: Refs) -> Refs:
         if refs.number != plan.number:
             raise RefMoved(
-                ", ".join(refs.operation.names), "others have published since: look what there is to undo now"
+                ", ".join(refs.operation.names), "another process has published since: plan the undo again"
             )
         for version in plan.restored:
             need_whole(engine, str(version), version.snapshot)
