@@ -49,9 +49,10 @@ def _page(figures: Path, results: Results, scale: ScaleResults | None) -> Iterat
     yield "# Performance\n"
     yield "<!-- Written by `make bench` (benchmarks/page.py) from docs/performance/*.json. Do not edit. -->\n"
     yield (
-        "All sides ran in turn, in child processes of one invocation, on the same data, with warm caches. The figures "
-        "are medians of the rounds. Machines drift: read the ratios, not the rates. `make bench` writes this page; "
-        "[benchmarks/README.md](../benchmarks/README.md) says what is measured and how.\n"
+        "All sides ran in turn, in child processes of one run, on the same data, with warm caches. The figures are "
+        "medians of the rounds. The speed of a machine changes with time: compare the ratios, not the rates. "
+        "`make bench` writes this page; [benchmarks/README.md](../benchmarks/README.md) says what is measured and "
+        "how.\n"
     )
     rounds = {len(sides["ours"]) for sides in results.samples.values() if "ours" in sides} or {0}
     yield f"- level: {results.level}, rounds: {min(rounds)} to {max(rounds)}, more for short cases"
@@ -102,8 +103,8 @@ def _targets(results: Results, scale: ScaleResults | None) -> Iterator[str]:
 def _profiles(profiles: Sequence[Profile]) -> Iterator[str]:
     yield "### Profiles of rsdos\n"
     yield (
-        "Measured by `make bench-profile`, which samples where the processor is, 2,000 times a second of its time: in "
-        "parts of the program and in functions. Sampling slows everything down, the start of processes most of all.\n"
+        "`make bench-profile` samples the program 2,000 times per second of processor time, and counts the samples by "
+        "part of the program and by function. Sampling slows everything down, most of all the start of processes.\n"
     )
     yield "| case | each | parts | functions |\n|---|---|---|---|"
     for profile in profiles:

@@ -77,9 +77,10 @@ def remote_section(results: RemoteResults) -> Iterator[str]:
     """Yield the part of docs/performance.md."""
     yield "## On object storage\n"
     yield (
-        "By `make bench-remote`: a Ceph RGW of one node on the same machine, by HTTP on loopback, so that clients and "
-        f"store share its cores: read the ratios. {results.files:,} files of 1.1 KB; the peers, which make an object "
-        "of each, get a part of them, and their time is that of a file. Raw GETs are boto3's, with its own costs.\n"
+        "`make bench-remote` uses a Ceph RGW of one node on the same machine, by HTTP on loopback. Clients and store "
+        f"share its cores: compare the ratios. rsdos keeps {results.files:,} files of 1.1 KB. The peers make an object "
+        "of each file; they get a part of the files, and their times are per file. Raw GETs are boto3's, with its own "
+        "costs.\n"
     )
     yield f"- level: {results.level}"
     yield from (f"- {name}: {value}" for name, value in results.machine.items())

@@ -118,11 +118,11 @@ def size_section(results: SizeResults) -> Iterator[str]:
     """Yield the part of docs/performance.md."""
     yield "## Size on disk\n"
     yield (
-        "By `make bench-size`: each corpus in one call into each side, compressed as the side does it by itself, and "
-        "then made as small as the side makes it (rsdos: `optimize`; git: one pack with deltas). What an empty store "
-        "takes (rsdos: a reserve of 1 MiB) is not counted. Records, structures, notebooks and pictures are made by a "
-        "script (`benchmarks/corpora.py`). *zstd:1 of each* is a file of frames, and nothing that finds them; "
-        "*tar.zst* is the limit: nothing in it can be read alone.\n"
+        "`make bench-size` stores each corpus in each side by one call, compressed as the side does it by default. "
+        "Then it makes each store as small as the side can (rsdos: `optimize`; git: one pack with deltas). The bytes "
+        "of an empty store (rsdos: a reserve of 1 MiB) are not counted. A script (`benchmarks/corpora.py`) makes the "
+        "records, structures, notebooks and pictures. *zstd:1 of each* is a file of frames, without an index to find "
+        "one; *tar.zst* is the limit: no object in it can be read alone.\n"
     )
     yield from (f"- {name}: {value}" for name, value in results.machine.items())
     for side in results.missing:
