@@ -194,7 +194,7 @@ def execute(engine: Engine, plan: RepackPlan, progress: Progress = SILENCE, unti
 
 
 class _Outcome(NamedTuple):
-    """The result for packs that were rewritten together. ``alone`` has the results of packs that had to be tried alone."""
+    """The result for packs that were rewritten together. ``alone`` has those of packs that were tried one by one."""
 
     pack_ids: tuple[int, ...]
     rewritten: Rewritten | None = None

@@ -34,8 +34,8 @@ _TOGETHER = 1 << 4
 def names_to_bring(source: Engine, refs: Sequence[str] | None, name: str = "") -> tuple[NamedVersion, ...]:
     """Return the versions and tags of another container that some of its refs mean; None means all.
 
-    A branch means all of its versions, with their numbers; the ``reason`` of each is its time. ``name`` is the name that
-    a single ref gets here; a key becomes a tag of this name. Raise `RefNotFound`; raise `InvalidOption` for a key
+    A branch means all of its versions, with their numbers; the ``reason`` of each is its time. ``name`` is the name
+    that a single ref gets here; a key becomes a tag of this name. Raise `RefNotFound`; raise `InvalidOption` for a key
     without a name, and for a name with several refs.
     """
     theirs, _ = read_refs(source)
@@ -67,8 +67,8 @@ def _meant(source: Engine, theirs: Refs, ref: str, name: str) -> Iterator[NamedV
 def with_names(refs: Refs, names: Sequence[NamedVersion], fresh: Collection[NamedVersion], by: str) -> Refs:
     """Return refs with those of the versions and tags of another container that are ``fresh``.
 
-    Raise `RefExists` if one of the names means something else here: a tag of another snapshot, a branch that has another
-    snapshot under one of the numbers, or a branch that has none of these versions.
+    Raise `RefExists` if one of the names means something else here: a tag of another snapshot, a branch that has
+    another snapshot under one of the numbers, or a branch that has none of these versions.
     """
     tags, branches = dict(refs.tags), dict(refs.branches)
     brought: dict[str, list[NamedVersion]] = {}
@@ -160,9 +160,9 @@ def bring(
 ) -> tuple[NamedVersion, ...]:
     """Copy the objects that some versions of another container lead to, and publish the versions. Return the new ones.
 
-    ``make`` makes the copier of files and ``pages`` reads the pages of the source; both have defaults. Raise `RefExists`
-    if a name means something else here, if possible before anything is copied. Raise `DamagedObject`, `DamagedTree` or
-    `ObjectNotFound` if an object cannot be read: then nothing is published.
+    ``make`` makes the copier of files and ``pages`` reads the pages of the source; both have defaults. Raise
+    `RefExists` if a name means something else here, if possible before anything is copied. Raise `DamagedObject`,
+    `DamagedTree` or `ObjectNotFound` if an object cannot be read: then nothing is published.
     """
     fresh = fresh_names(engine, names)
     lacking = names_to_fill(engine, names, fresh)

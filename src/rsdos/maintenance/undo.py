@@ -83,9 +83,7 @@ def execute(engine: Engine, plan: UndoPlan) -> UndoReport:
 
     def make(refs: Refs) -> Refs:
         if refs.number != plan.number:
-            raise RefMoved(
-                ", ".join(refs.operation.names), "another process has published since: plan the undo again"
-            )
+            raise RefMoved(", ".join(refs.operation.names), "another process has published since: plan the undo again")
         for version in plan.restored:
             need_whole(engine, str(version), version.snapshot)
         return refs.undone(plan.before, utc_text(time.time()), this_process())

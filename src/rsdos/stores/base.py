@@ -1,12 +1,12 @@
 """The base of all stores: the verbs by key, made from a few lookups by digest that each store has in its own way.
 
 A **lookup** answers from the loaded version of the store, its *visible* objects; for an object that is not visible it
-returns None. If a lookup finds nothing, the verbs check whether that version is still the latest; if not, they look up
-again in the next. An object is missing only when the answer is stable (docs/design.md, section 4).
+returns None. If a lookup finds nothing, the verbs check whether that version is still the latest. If it is not, they
+look up again in the latest version. An object is missing only when the answer is stable (docs/design.md, section 4).
 
 Beside writers that commit without a pause no answer would ever be stable, and none has to be. Assume that an object
-exists all the time, and a lookup does not find it. Then the object was in a pack when that lookup searched the loose
-files, so it is in the version that is loaded next. `LOOKUPS` is more than the two lookups that this takes.
+exists all the time, and that a lookup does not find it. Then the object was in a pack when that lookup searched the
+loose files, so it is in the version that is loaded next. That takes two lookups; `LOOKUPS` is more.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ CHUNK = 1 << 17
 """Keys of a bulk call that are looked up together. They take 30 MB."""
 
 LOOKUPS = 4
-"""Lookups, each in a newer version, after which an object that was never found is missing."""
+"""Lookups, each in a newer version, after which an object that none of them found is missing."""
 
 MOST_LOOKUPS = 100
-"""Lookups, each in a newer version, that may find a pack removed: each time a repack has run between two calls."""
+"""Lookups, each in a newer version, that may find a pack removed. Each time a repack has run between two calls."""
 
 _T = TypeVar("_T")
 
 
 class KnownCheck(Protocol):
-    """The question which objects the container has already, in good copies that are as durable as they should be."""
+    """Says which objects the container has already, in good copies that are durable enough."""
 
     def __call__(
         self, digests: Sequence[bytes], trust: Trust, /, raws: Sequence[BytesLike] | None = None
@@ -67,7 +67,7 @@ class Store(ABC):
         """Return the verified bytes of one object, in parts of at most one frame; a smaller object is one part."""
 
     def has_hash(self, digest: bytes) -> bool:
-        """Return whether an object is visible and its bytes have the hash of its key. Read it to its end."""
+        """Return whether an object is visible and its bytes have the hash of its key. The whole object is read."""
         hasher = self.hash.new()
         try:
             parts = self.frames(digest)
@@ -85,7 +85,7 @@ class Store(ABC):
 
     @abstractmethod
     def describe(self, digest: bytes) -> ObjectMeta | None:
-        """Return what is known of one object without reading it."""
+        """Return the metadata of one object without reading it."""
 
     @abstractmethod
     def read_many(self, digests: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
@@ -119,7 +119,7 @@ class Store(ABC):
 
         ``raws`` are their bytes, if the caller has them: a comparison takes a tenth of the time of a hash.
 
-        Under full durability a good copy is on stable storage: this call puts it there, or says that it is missing.
+        With full durability a good copy is on stable storage: this call puts it there, or returns that it is missing.
         """
 
     def version(self) -> object:
@@ -145,7 +145,9 @@ class Store(ABC):
     """The time of the last check whether the loaded version is the latest."""
 
     def _keep_current(self) -> None:
-        """Load a newer version, if there is one, before the loaded one alone answers. Once a second at most."""
+        """Load a newer version, if there is one. Check at most once a second. Call it before a lookup whose answer may
+        come from the loaded version alone.
+        """
         now = self.clock()
         if order.is_due(self._asked, now):
             # If none is loaded yet, this lookup loads the latest.
@@ -184,7 +186,7 @@ class Store(ABC):
 
     def extract(self, key: str) -> bytes:
         """Return the bytes of one object. Raise `ObjectNotFound`, `DamagedObject`, `InvalidKey`."""
-        # As `lookup`, with one call less if the first lookup finds the object.
+        # Like `lookup`, but with one call less if the first lookup finds the object.
         data = self.read(self.hash.parse_key(key))
         return self.lookup(self.read, key) if data is None else data
 
@@ -251,7 +253,7 @@ class Store(ABC):
     def has(self, key: str) -> bool:
         """Return whether there is an object of this key; True may be a second old. Raise `InvalidKey`.
 
-        Another process may delete it at any time: to be sure of an object, insert it, whatever this returns.
+        Another process may delete the object at any time. To be sure that it is there, insert it in any case.
         """
         return self.has_many((key,))[0]
 
@@ -267,7 +269,8 @@ class Store(ABC):
                 self._asked, due = now, False  # The lookup loads the latest.
             version = self.version()
             present = self.contains_many(digests)
-            # That all are there may be a second old. If any is absent, one question after the lookup is for all.
+            # The answer that all are there may be a second old. If any is absent, one check after the lookup serves
+            # all keys.
             if due or not all(present):
                 present = self._present_now(digests, version, present)
                 self._asked = now
@@ -294,7 +297,7 @@ class Store(ABC):
         """Yield every key once, in lists of bounded size. Raise `DamagedContainer` at the end if damage hides some."""
 
     def meta_lists(self) -> Iterator[Sequence[ObjectMeta | DamagedObject]]:
-        """`key_lists`, with the metadata of each object, or the error that says why they are not known."""
+        """Do `key_lists` with the metadata of each object, or the error that says why they are not known."""
         for keys in self.key_lists():
             yield self.metas_of(keys)
 
@@ -319,7 +322,7 @@ class Store(ABC):
 
 
 _FEW = 1 << 10
-"""For so many keys or fewer numpy is not imported."""
+"""For this many keys or fewer numpy is not imported."""
 
 
 def _has_twice(keys: Sequence[str], digests: Sequence[bytes]) -> bool:
@@ -352,7 +355,7 @@ def rest_of(count: int, found: Sequence[Sequence[int]]) -> list[int]:
 def ask_for_rest(
     answers: list[Copy], digests: Sequence[bytes], copies: Callable[[Sequence[bytes]], Sequence[Copy]]
 ) -> list[Copy]:
-    """Return ``answers``, completed by those of another store for the objects without a good copy."""
+    """Return ``answers``, with the answers of another store for the objects without a good copy."""
     if answers.count(Copy.MISSING) == len(answers):
         return list(copies(digests)) if answers else answers
     rest = [at for at, copy in enumerate(answers) if copy is not Copy.GOOD]
@@ -363,7 +366,7 @@ def ask_for_rest(
 
 
 def first_good(digest: bytes, copies: Iterable[Callable[[], Iterator[BytesLike]]]) -> Iterator[BytesLike]:
-    """Yield the parts of an object from the first of its copies. Where that is damaged, continue with the next.
+    """Yield the parts of an object from the first of its copies. Where that copy is damaged, continue with the next.
 
     Each copy yields only verified parts. Raise `DamagedObject` if the last copy is damaged as well.
     """

@@ -24,7 +24,7 @@ BUFFER = 8 << 20
 """Raw bytes of small objects that a bulk insert holds at a time."""
 
 GROUP = 1 << 13
-"""Objects that are hashed, compressed and written together. With more of them the calls around that cost no less."""
+"""Objects that are hashed, compressed and written together. More objects at a time would not be faster."""
 
 MOST_ENTRIES = 1 << 18
 """Entries in one batch: 200 bytes each until it is committed, 50 MB."""
@@ -33,7 +33,7 @@ MOST_BATCH = 1 << 30
 """Stored bytes in one batch: a writer that is killed repeats no more than that."""
 
 MOST_DUPLICATES = 8 << 20
-"""Raw bytes of small duplicates that wait for their last lookup. Beyond it the lookup comes at once."""
+"""Raw bytes of small duplicates that wait for their last lookup. When there are more, the lookup is made at once."""
 
 
 class Large(NamedTuple):
@@ -83,14 +83,14 @@ class Duplicates:
 
 
 class Absent(NamedTuple):
-    """The duplicates that are not packed, and those whose packed copy a power loss may take (``unsafe``)."""
+    """The duplicates that are not packed, and (``unsafe``) those whose packed copy a power loss may take."""
 
     digests: Sequence[bytes]
     unsafe: Collection[bytes] = ()
 
 
 class OpenBatch(Protocol):
-    """What one writer has appended to packs and not committed yet, in one container version. One thread.
+    """The objects that one writer has appended to packs and not committed yet. One class per version. One thread.
 
     When the block of the context manager raises, everything since the last commit is undone and its space is given
     back. Every later call raises `WriterPoisoned`.
@@ -111,7 +111,7 @@ class OpenBatch(Protocol):
 
     @property
     def room(self) -> int:
-        """Stored bytes until the pack has reached its target; at least 1. Opens none."""
+        """Stored bytes until the pack has reached its target; at least 1. This opens no pack."""
 
     def begin(self) -> None:
         """Prepare a lookup of duplicates."""
@@ -127,7 +127,7 @@ class OpenBatch(Protocol):
         """Return the dictionary to compress some objects with; None for none. `begin` was called before."""
 
     def takes(self, dictionary: Dictionary, saved: int) -> bool:
-        """Return whether forms that need a dictionary are better put as they are than encoded anew.
+        """Return whether forms that need a dictionary are better written unchanged than encoded anew.
 
         The forms are ``saved`` bytes shorter than the raw objects. That pays if the pack has the dictionary already,
         or if it is worth writing there. `begin` was called before.
@@ -159,10 +159,10 @@ class OpenBatch(Protocol):
 
 
 def settle_packed(batch: OpenBatch, duplicates: Duplicates, absent: Collection[bytes]) -> None:
-    """Settle the duplicates of a batch within its commit, while nobody else commits. ``absent`` are not packed.
+    """Settle the duplicates of a batch within its commit, while no other process commits. ``absent`` are not packed.
 
     Small duplicates that are not packed are looked up in the other store after the commit, because that takes time. A
-    large one is recorded at once: its bytes cannot wait.
+    large duplicate that is not packed is recorded at once, because its bytes are at the end of the pack.
     """
     duplicates.keep_some(absent)
     end_large(batch, duplicates, absent)
@@ -184,10 +184,11 @@ class BatchWriter:
     the space given back; the writer accepts nothing more.
 
     A **duplicate**, an object that the container has already, is not recorded. Its bytes are kept until the last lookup
-    of the copy it relies on (`rsdos.stores.order`). If that copy was deleted by then, the duplicate is recorded after
-    all. The last lookup comes within the lock or the transaction of the commit, and for loose copies after it. It comes
-    sooner when 8 MiB of small duplicates are kept, and for a large one, whose bytes are at the end of the pack, before
-    anything else is written behind it.
+    of the copy that it relies on (`rsdos.stores.order`). If that copy was deleted by then, the duplicate is recorded.
+
+    The last lookup comes within the lock or the transaction of the commit, and for loose copies after the commit. It
+    comes sooner in two cases: when 8 MiB of small duplicates are kept, and before anything is written after a large
+    duplicate, whose bytes are at the end of the pack.
     """
 
     def __init__(self, batch: OpenBatch, hash_type: HashType, known: KnownCheck, trust: Trust) -> None:
@@ -310,7 +311,7 @@ class BatchWriter:
         When ``source`` raises, the object is removed again, and the writer stays usable.
         """
         self._settle_large()
-        # 4. Before 3: the digest is known only when all is written.
+        # 4 comes before 3: the digest is known only when the whole object is written.
         large = self._batch.write_large(source, encoding)
         if self.unknown([large.digest]):
             self._put_large(large)
@@ -350,7 +351,7 @@ class BatchWriter:
         if self._batch.is_full:
             self.commit()
 
-    # The last look at duplicates.
+    # The last lookup of duplicates.
 
     def _remember(self, small: Mapping[bytes, bytes], encoding: Encoding) -> None:
         self._encoding = encoding
@@ -359,7 +360,7 @@ class BatchWriter:
             self._settle_now()
 
     def _settle_large(self) -> None:
-        """Settle a large duplicate before anything is written behind it."""
+        """Settle a large duplicate before anything is written after it."""
         if self._duplicates.large:
             self._settle_now()
 
@@ -370,7 +371,7 @@ class BatchWriter:
 
     def _settle(self, absent: Absent) -> None:
         """Record the duplicates that are gone everywhere, and forget the others. Commit nothing."""
-        # A duplicate may have come again, and is in the batch then.
+        # A duplicate may have been inserted again; then it is in the batch.
         digests = [digest for digest in (*absent.digests, *absent.unsafe) if digest.hex() not in self._batch.keys]
         copies = zip(digests, self._known(digests, self._trust) if digests else (), strict=True)
         there = {digest for digest, copy in copies if copy is Copy.GOOD and digest not in absent.unsafe}
@@ -386,7 +387,7 @@ class BatchWriter:
     def commit(self) -> None:
         """Make the appended objects visible and durable. Their keys may be acknowledged only then.
 
-        Raise `Busy` when other processes delete the duplicates again and again, as soon as they are recorded.
+        Raise `Busy` if other processes delete the duplicates again and again, as soon as they are recorded.
         """
         for _ in range(order.MOST_ROUNDS):
             small = self._duplicates.small

@@ -61,10 +61,10 @@ class Sink(Protocol):
         """Append some bytes. Return the offset of the first."""
 
     def read(self, offset: int, length: int) -> bytes:
-        """Read back what was written."""
+        """Read back bytes that were written."""
 
     def rewind(self, offset: int) -> None:
-        """Cut what was written from ``offset`` on: the next bytes go there."""
+        """Cut the file at ``offset``: the next bytes are written there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class Encoding:
 
     @classmethod
     def anew(cls, mode: CompressMode, compression: Compression) -> Encoding:
-        """Return the encoding of an operation with its own compression. With ``none`` everything is stored raw."""
+        """Return the encoding of an operation with a compression of its own. With ``none`` all objects are raw."""
         return cls(CompressMode.NO if compression.codec is Codec.RAW else mode, compression)
 
     @property
@@ -186,7 +186,7 @@ class Encoding:
         return self.compression
 
     def _by_frame(self, framing: Framing) -> Compression:
-        """Return the compression of an object that is not worth it as a whole: at most single frames are compressed."""
+        """Return the compression of an object that does not compress as a whole: single frames, or nothing."""
         is_mixed = framing is Framing.MIXED and self.compression.codec is Codec.ZSTD
         return Compression(Codec.MIXED, self.compression.level) if is_mixed else RAW
 
@@ -198,8 +198,8 @@ def _encoder(compression: Compression, framing: Framing) -> FrameEncoder | Seque
 def _rewrite(written: Written, sink: Sink, encoder: FrameEncoder | SequenceEncoder) -> Written:
     """Replace a compressed form that turned out not to be clearly smaller.
 
-    The source may be gone. So the object is decoded from the sink, encoded anew behind its first form, and moved down
-    over that.
+    The source may be gone. So the object is decoded from the sink and encoded anew after its first form. Then the new
+    form is moved over the first one.
     """
     start, end = written.offset, sink.position
     crc = 0

@@ -28,9 +28,9 @@ class Depth(Enum):
 class Finding:
     """A finding about the file ``path``, relative to the container.
 
-    ``key`` is that of the damaged object, if the finding is about one. ``is_damage`` is False for leftovers and foreign
-    files. ``objects`` is the number of objects that cannot be read because of it, and that no other finding names; some
-    may have another copy.
+    ``key`` is the key of the damaged object, if the finding is about one. ``is_damage`` is False for leftovers and
+    foreign files. ``objects`` is the number of objects that cannot be read because of the damage, and that no other
+    finding names. Some of them may have another copy.
     """
 
     path: str
@@ -60,11 +60,12 @@ class Part:
     """A part of a check, small enough to be done at once. It can be sent to another process."""
 
     in_turn: ClassVar[bool] = False
-    """Whether the check itself does it, after `PacksCheck.note` has received the steps of all parts before."""
+    """Whether the check's own process does this part, after `PacksCheck.note` has received the steps of all parts
+    before."""
 
 
 Steps: TypeAlias = Iterator[Checked | Part]
-"""Steps of a check in their order, and parts that become more of them."""
+"""Steps of a check in their order, and parts that become more steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,8 @@ class PacksCheck(ABC):
     """A check of the packed objects as they were when this object was made. One thread; it writes nothing.
 
     The caller keeps packs in place (`Engine.protect_packs`) from before the check is made until it is done. Changes by
-    others in that time are no findings: committed bytes do not change, and moved objects are looked up again.
+    other processes in that time do not become findings: committed bytes do not change, and moved objects are looked up
+    again.
 
     A check of the same ``moment`` in another process does the same parts with the same steps.
     """
@@ -132,12 +134,12 @@ class PacksCheck(ABC):
         """Do a part."""
 
     def note(self, told: object) -> int:
-        """Receive the ``told`` of a step, in the order of the steps. Return how many entries of the index it covers."""
+        """Receive the ``told`` of a step, in the order of the steps. Return the number of index entries it covers."""
         return 0
 
     @abstractmethod
     def leftovers(self) -> Iterator[Finding]:
-        """Yield the files and tails that belonged to nothing from the beginning until now. Called once, at the end."""
+        """Yield the files and tails that have belonged to nothing since the check began. Called once, at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,7 @@ class Rewritten:
     """The result of rewriting a pack: ``objects`` of ``size`` raw bytes were copied, ``freed`` bytes of disk are free.
 
     ``damaged`` are the keys of objects with damaged bytes, which were copied unchanged. ``is_gone`` says whether the
-    old pack is unlinked; if a long reader was in the way, the next garbage collection does it.
+    old pack is unlinked. If not, a long reader was running, and the next garbage collection unlinks it.
     """
 
     objects: int

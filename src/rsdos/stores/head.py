@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 
 class Head(NamedTuple):
-    """What tells the newest state of a container from any other: of this container, and of a copy that went its own
-    way.
+    """Identifies the newest state of a container: no other state of it has the same head, nor has one of a copy that
+    was changed separately.
 
-    ``commit`` is the name of the commit that made the manifest of this ``number``, "" in version 2, which has none.
-    ``history`` has the numbers and names of the commits before, as far as the manifest has them.
+    ``commit`` is the name of the commit that made the manifest of this ``number``; "" in version 2, whose commits have
+    no names. ``history`` has the numbers and names of earlier commits, as far as the manifest has them.
     """
 
     container_id: str
@@ -21,11 +21,11 @@ class Head(NamedTuple):
     commit: str = ""
     history: tuple[tuple[int, str], ...] = ()
     epoch: int = 0
-    """Grows with each commit that deletes; 0: deletes are not counted."""
+    """Grows with each commit that deletes objects; 0 if deletes are not counted."""
 
     @classmethod
     def of(cls, manifest: Manifest) -> Head:
-        """Return that of a manifest."""
+        """Return the head of the state of a manifest."""
         remote = manifest.remote
         if remote is None:
             return cls(manifest.container_id, manifest.number, epoch=manifest.epoch)

@@ -1,8 +1,8 @@
 """Objects that were read from a remote, kept in packs on this machine: in a cache, or in a lazy clone.
 
-The near packs are those of an ordinary container of version 2, so many processes share them, and a process may be
-killed at any time. What is given to a keeper was compared with its hash. Small objects are gathered, and committed
-together: those of a process that is killed before are read from the remote again.
+The near packs, those on this machine, are the packs of an ordinary container of version 2. So many processes share
+them, and a process may be killed at any time. The caller of a keeper has compared each object with its hash. Small
+objects are gathered and committed together. If a process is killed before, they are read from the remote again.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ _MOST_GATHERED = 8 << 20
 """Bytes of small objects that wait to be committed."""
 
 _MOST_OBJECTS = 1 << 12
-"""Objects that do: the commit of so many takes 10 ms."""
+"""Small objects that wait to be committed: the commit of this many takes 10 ms."""
 
 _MOST_UNFINISHED = 4
-"""Keepers of a process that have gathered objects: each has up to 8 MiB of them."""
+"""Keepers of a process that may have gathered objects: each has up to 8 MiB of them."""
 
 PACKS = 16
-"""A cache has so many packs, more or less: the oldest goes, a sixteenth of the budget."""
+"""A cache has about this many packs. When it is full, the oldest is removed: a sixteenth of the budget."""
 
 
 class Keeper:
     """See the module. Any number of threads. A failure of the near packs is a warning in the log, never an error."""
 
     def __init__(self, near: PackedStore, budget: int | None = None) -> None:
-        """``budget``: stored bytes beyond which the oldest packs go; None: nothing ever goes."""
+        """``budget``: stored bytes beyond which the oldest packs are removed; None: no pack is ever removed."""
         self._near = near
         self._budget = budget
         self._encoding = Encoding(CompressMode.AUTO, near.compression)
         self._gathered: dict[bytes, tuple[bytes, PackKind]] = {}
         self._committed: dict[bytes, tuple[bytes, PackKind]] = {}
-        """What another thread is committing now."""
+        """The objects that another thread is committing now."""
         self._length = 0
         self._changing = threading.RLock()
         self._committing = threading.RLock()
         self._has_failed = False
         self._old = old_packs(near.context, budget) if budget is not None else frozenset[int]()
-        """The oldest quarter of the packs, once the cache is nearly full: what is read there is kept anew."""
+        """The oldest quarter of the packs, once the cache is nearly full: objects that are read there are kept anew."""
 
     # Reading.
 
@@ -110,7 +110,7 @@ class Keeper:
     # Keeping.
 
     def takes(self, size: int) -> bool:
-        """Return whether an object of this size is kept; others pass by."""
+        """Return whether an object of this size is kept."""
         return not self._has_failed and (self._budget is None or size <= self._budget // PACKS)
 
     def keep(self, digest: bytes, data: bytes, kind: PackKind = PackKind.PLAIN) -> None:
@@ -145,7 +145,7 @@ class Keeper:
         return True
 
     def commit(self) -> None:
-        """Commit what is gathered."""
+        """Commit the gathered objects."""
         _unfinished.pop(id(self), None)
         with self._committing:
             with self._changing:
@@ -180,7 +180,7 @@ class Keeper:
             self._old = old_packs(self._near.context, self._budget)
 
     def close(self) -> None:
-        """Commit what is gathered, and close the near packs. They are opened again by the next use."""
+        """Commit the gathered objects, and close the near packs. The next use opens them again."""
         self.commit()
         self._near.let_go()
 
@@ -193,11 +193,11 @@ class Keeper:
 
 
 _unfinished: dict[int, Keeper] = {}
-"""By ``id``: those that have gathered objects. A command drops its container, and does not close it."""
+"""The keepers that have gathered objects, by ``id``. A command drops its container without closing it."""
 
 
 def _finish_later(keeper: Keeper) -> None:
-    """Have what a keeper gathers committed when the process ends, or when there are many such keepers."""
+    """Commit the objects of a keeper when the process ends, or when there are many such keepers."""
     _unfinished[id(keeper)] = keeper
     for oldest in list(_unfinished.values())[:-_MOST_UNFINISHED]:
         oldest.commit()
@@ -213,7 +213,7 @@ os.register_at_fork(after_in_child=_unfinished.clear)
 
 
 class Keeping(Protocol):
-    """Where what is read of a remote is kept on this machine."""
+    """The place on this machine where objects and index files of a remote are kept."""
 
     def index_files(self, container_id: str) -> Storage:
         """Return the storage of the remote's index files."""
@@ -223,7 +223,7 @@ class Keeping(Protocol):
 
 
 class _Watched:
-    """Parts of an object, that remember whether they raised."""
+    """The parts of an object. Remembers whether reading them raised an error."""
 
     def __init__(self, parts: Iterable[BytesLike]) -> None:
         self._parts = iter(parts)
@@ -243,5 +243,5 @@ class _Watched:
 
 
 def _none_known(digests: Sequence[bytes], trust: Trust, /, raws: Sequence[BytesLike] | None = None) -> Sequence[Copy]:
-    """Every object is written: one that is there is in the oldest packs, or two threads have read it."""
+    """Write every object. If it is there already, it is in the oldest packs, or two threads have read it."""
     return [Copy.MISSING] * len(digests)

@@ -1,7 +1,7 @@
-"""The objects of a lazy clone: those that are here, and beyond them those of its remote.
+"""The objects of a lazy clone: those that are here, and those of its remote.
 
-What is read of the remote is kept in the clone's own packs, see `rsdos.stores.keeper`. What is listed and counted, and
-what maintenance works on, is what is here.
+Objects that are read from the remote are kept in the clone's own packs (`rsdos.stores.keeper`). Lists, counts and
+maintenance cover only the objects that are here.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ class LazyObjects(Objects):
         return self._beyond
 
     def _ask(self, digest: bytes, verb: Callable[[Store], Callable[[bytes], _T | None]]) -> _T | None:
-        """Return what a verb of the remote says of an object, or None for one that it does not have."""
+        """Return the answer of a verb of the remote for an object; None if the remote does not have the object."""
         try:
             far = self._far()
-            # Not its truth: that counts the objects of the remote.
+            # `is None`, because `bool(far)` would count the objects of the remote.
             return None if far is None else far.lookup(verb(far), digest.hex())
         except ObjectNotFound:
             return None

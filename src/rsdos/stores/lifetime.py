@@ -1,4 +1,4 @@
-"""The rules by which saving snapshots and deleting objects go together: what publishes, what may be deleted, and when.
+"""The rules for saving snapshots beside deleting objects: when refs may be published, and what may be deleted when.
 
 **The rule.** An object that the newest refs lead to is there, and an object that was inserted by key stays until it is
 deleted by key. Publishing refs and deleting objects are commits of one chain. If the deletion comes first, the
@@ -6,7 +6,7 @@ publisher sees another epoch and looks its objects up again; if the publication 
 and marks again (docs/concurrency.md).
 
 Everything here is a table or a pure function. The stores and maintenance use them, and so does the model in
-``tests/model``, which tries all interleavings of savers, inserters and deleters, and fails if any of them is missing.
+``tests/model``, which tries all interleavings of savers, inserters and deleters, and fails if any rule is missing.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ class Live(NamedTuple):
 
 
 COLLECTED_KINDS = (PackKind.HELD, PackKind.TREES)
-"""The kinds of packs that gc takes copies from: never those of objects that were inserted by key."""
+"""The kinds of packs in which gc deletes copies: never those of objects that were inserted by key."""
 
 DELETED_KINDS = (PackKind.PLAIN,)
-"""The kinds of packs that a delete by key takes copies from, beside loose files: never what snapshots hold."""
+"""The kinds of packs in which a delete by key deletes copies, beside loose files: never those held for snapshots."""
 
 KEPT_DOCUMENTS = 100
-"""The newest refs documents that gc leaves, for undo and repair: of 1,000 versions 11 MB."""
+"""The newest refs documents, which gc keeps for undo and repair. With 1,000 versions they take 11 MB."""
 
 
 def begun(epoch: int) -> int:
-    """Return the epoch of a container in which a save begins: from the first save on, deletes count themselves."""
+    """Return the epoch of a container in which a save begins: from the first save on, deletes raise the epoch."""
     return epoch or 1
 
 
@@ -52,23 +52,23 @@ def may_delete(marked: str, newest: str) -> bool:
 
 
 def after_delete(epoch: int) -> int:
-    """Return the epoch after a commit that deletes. Where no save ever began nobody compares it."""
+    """Return the epoch after a commit that deletes. It stays 0 if no save ever began, because nothing compares it."""
     return epoch + 1 if epoch else 0
 
 
 def collectable(length: int, saves: Iterable[Mapping[int, int]], pack_id: int) -> int:
-    """Return the length of a pack up to which gc may take copies: what is behind it a running save may have stored.
+    """Return the length of a pack up to which gc may delete copies: a running save may have stored copies beyond it.
 
     ``length`` is that of the pack. ``saves`` are the committed lengths of the packs when each running save began, by
-    pack id. A pack that is not among them was made since.
+    pack id. A pack that is not among them was made later.
     """
     return min((lengths.get(pack_id, 0) for lengths in saves), default=length)
 
 
 def to_hold(reached: Sequence[_T], held: Collection[_T]) -> list[_T]:
-    """Return those objects, of which a delete takes the plain copy away, that get a held copy first.
+    """Return the objects that need a held copy before a delete removes their plain copy.
 
-    ``reached`` are those that a live snapshot reaches, ``held`` those that have a held copy already.
+    ``reached`` are the objects that a live snapshot reaches, ``held`` those that have a held copy already.
     """
     return [one for one in reached if one not in held]
 
@@ -76,6 +76,6 @@ def to_hold(reached: Sequence[_T], held: Collection[_T]) -> list[_T]:
 def takes_loose(kind: PackKind) -> bool:
     """Return whether a loose file counts as a copy for an insert into packs of a kind.
 
-    Not for what snapshots hold: removing a loose file is no commit, and no publisher could see it.
+    It does not count for held objects and pages: removing a loose file is no commit, so no publisher would notice it.
     """
     return kind is PackKind.PLAIN

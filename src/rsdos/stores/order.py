@@ -1,11 +1,11 @@
 """The order of an insert beside a delete: which copy still counts, what may be removed, and the order of the steps.
 
-**The rule.** An insert whose last lookup comes after the commit of a delete stores the object again, and the object
-stays. That lookup comes after all steps that take time: reading the source, writing, syncing. A delete removes only
-copies that existed at its commit or, if it follows a plan, when the plan began (docs/concurrency.md).
+**The rule.** Every insert ends with a last lookup, after all steps that take time: reading the source, writing,
+syncing. If it comes after the commit of a delete, the insert stores the object again, and the object stays. A delete
+removes only copies that existed at its commit or, if it follows a plan, when the plan began (docs/concurrency.md).
 
 Everything here is a table or a pure function. The stores use them, and so does the model in ``tests/model``, which
-tries all interleavings of up to five operations, and fails if any one of them is missing.
+tries all interleavings of up to five operations, and fails if any one of these rules is missing.
 """
 
 from __future__ import annotations
@@ -31,21 +31,22 @@ class Step(Enum):
 DELETE_ORDER = (Place.LOOSE, Place.PACKED)
 """A delete removes loose files first, and the tombstones are its commit.
 
-No name is touched after the commit: a file that appears later is that of an insert whose last lookup came later.
+No file is touched after the commit: a file that appears later belongs to an insert whose last lookup came later.
 """
 
 SETTLE_ORDER = (Step.SYNC, Step.LOOK, Step.STORE)
 """The end of every insert. The lookup comes after the syncs, because a whole delete may run while they take place."""
 
 MOST_ROUNDS = 100
-"""Times that an insert goes through `SETTLE_ORDER`. Each further round takes a delete of this very object."""
+"""Times that an insert goes through `SETTLE_ORDER`. Each further round means that this object was deleted again."""
 
 MOST_AGE = 1.0
 """Seconds for which the loaded state of the index answers without a check whether it is the newest."""
 
 
 class FileId(NamedTuple):
-    """The identity of a file: another file with its name later differs. Inode numbers alone are soon reused (ext4)."""
+    """The identity of a file: a later file of the same name has another one. Inode numbers alone are soon reused
+    (ext4)."""
 
     inode: int
     mtime_ns: int
@@ -86,7 +87,7 @@ def lost(duplicates: Iterable[bytes], there: Collection[bytes]) -> list[bytes]:
 def removable(digests: Sequence[bytes], is_packed: Sequence[bool]) -> list[bytes]:
     """Return the loose objects that may be removed: their packed copies were read, are good and on stable storage.
 
-    It does not matter which file has the name by then: the caller keeps deletes away from the packed copy.
+    It does not matter if another file has the name by then: the caller keeps deletes away from the packed copy.
     """
     return [digest for digest, good in zip(digests, is_packed, strict=True) if good]
 

@@ -1,4 +1,4 @@
-"""What publishes refs, and takes away what they do not lead to: the seam between snapshots and packs."""
+"""Publishes refs, and deletes objects that they do not lead to: the interface between snapshots and packs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Moment(NamedTuple):
     """The state of a container when a save begins: what to compare later, and the lengths of packs by their ids.
 
-    The packs are those that gc takes copies from.
+    The packs are those in which gc deletes copies.
     """
 
     live: Live
@@ -23,7 +23,7 @@ class Moment(NamedTuple):
 
 
 class Outdated(Exception):
-    """Others have published or deleted since: `newest` is what to compare from now on."""
+    """Another process has published or deleted since then. Compare with `newest` from now on."""
 
     def __init__(self, newest: Live) -> None:
         super().__init__(newest)
@@ -43,22 +43,21 @@ class Publisher(Protocol):
         """Store objects in packs of trees, the last of which are the new refs, and name those in the manifest. Durable.
 
         Every packed object that a lookup of this store has found before is durable then, too. Raise `Outdated` if the
-        newest state is not ``expected``: nothing is published then, and mostly nothing stored.
+        newest state is not ``expected``. Then nothing is published, and usually nothing is stored.
         """
 
     def held_copies(
         self, digests: Sequence[bytes], trust: Trust, /, raws: Sequence[BytesLike] | None = None
     ) -> Sequence[Copy]:
-        """Do `KnownCheck` by the packs of held objects alone, by the newest state."""
+        """Do a `KnownCheck` in the packs of held objects alone, in the newest state."""
 
     def present(self) -> object:
         """Return the present copies, for `collectable`."""
 
     def collectable(self, seen: object, saves: Sequence[Mapping[int, int]]) -> Iterator[tuple[PackKind, Entries]]:
-        """Yield the copies that gc may take, each time of packs of one kind, in tables of bounded size.
+        """Yield the copies that gc may delete, in tables of bounded size, each with the kind of its packs.
 
-        ``seen`` is from `present`. ``saves`` are the lengths of packs at the beginning of each
-        running save.
+        ``seen`` is from `present`. ``saves`` are the lengths of packs at the beginning of each running save.
         """
 
     def collect(self, copies: Entries, refs: str) -> None:

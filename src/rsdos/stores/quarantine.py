@@ -1,4 +1,4 @@
-"""Quarantine: a directory for files that a repair replaces or gives up. Nothing in it is removed or overwritten."""
+"""Quarantine: a directory for files that a repair replaces or drops. Nothing in it is removed or overwritten."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Quarantine:
     """
 
     def __init__(self, layout: Layout, name: str = "") -> None:
-        """``name``: for a new directory ``quarantine/<name>-<number>``; without it, ``quarantine/`` itself is used."""
+        """Use a new directory ``quarantine/<name>-<number>`` or, without a ``name``, ``quarantine/`` itself."""
         self._layout = layout
         self._name = name
         self._directory = ""
@@ -106,7 +106,7 @@ class Quarantine:
                 posix.sync_file(fd)
 
     def copy_once(self, path: str, offset: int, length: int, name: str) -> None:
-        """`copy`, unless this run has copied something to that name."""
+        """Do `copy`, unless this run has copied a file to that name already."""
         if name not in self._copied:
             self.copy(path, offset, length, name)
             self._copied.add(name)

@@ -10,7 +10,7 @@ from rsdos.index.packs import Packs
 from rsdos.model import LISTED, Counts, PackKind
 
 MIN_DEAD = 0.2
-"""The share of dead bytes from which on a repack is worth it. At a fifth it writes four bytes to free one, as
+"""The share of dead bytes from which on a repack is worth it. At a fifth a repack writes four bytes to free one, as
 log-structured stores commonly do."""
 
 
@@ -22,19 +22,19 @@ def is_worth_a_repack(pack: PackEntry, min_dead: float = MIN_DEAD) -> bool:
 
 
 MIN_OVERHEAD = 0.5
-"""The share of a pack that a repack gives back of its overhead, from which on `optimize` rewrites it."""
+"""`optimize` rewrites a pack if a repack would free at least this share of the pack, of its overhead."""
 
 _LEAST_GAIN = 64 << 10
-"""Bytes that such repacks give back together, at least: sixteen batches of one object each. Fewer are not worth it."""
+"""The least bytes of overhead that all such repacks must free together: those of sixteen batches of one object."""
 
 _OF_AN_OBJECT = 40
 """Bytes of overhead that an object has in a large batch: 38 in the table of contents."""
 
 
 def worth_a_repack(packs: Iterable[PackEntry], min_dead: float, min_overhead: float) -> tuple[int, ...]:
-    """Return the ids of the packs to rewrite: enough of them is dead, or is overhead that a repack gives back.
+    """Return the ids of the packs to rewrite: those with enough dead bytes, or enough overhead that a repack frees.
 
-    1 as ``min_overhead`` rewrites none for its overhead.
+    With ``min_overhead`` 1 no pack is rewritten for its overhead.
     """
     packs = list(packs)
     gains = {pack.id: _gain(pack) for pack in packs}
@@ -45,7 +45,7 @@ def worth_a_repack(packs: Iterable[PackEntry], min_dead: float, min_overhead: fl
 
 
 def _gain(pack: PackEntry) -> int:
-    """Return how many bytes of overhead a pack has more than its live objects have in a large batch."""
+    """Return the bytes of overhead of a pack, minus those that its live objects would have in a large batch."""
     return pack.overhead - _OF_AN_OBJECT * (pack.objects - pack.dead_objects)
 
 
@@ -83,5 +83,5 @@ class PackedStats(NamedTuple):
 
     @property
     def overhead(self) -> int:
-        """The bytes in packs that are of no object."""
+        """The bytes in packs that belong to no object."""
         return self.packs.sums().overhead
