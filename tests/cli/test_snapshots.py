@@ -77,8 +77,9 @@ def test_the_way_of_a_directory_through_its_versions(run: Run, flowers: Path, tm
     done = run("checkout", "flowers@1", "./old", "--include", "train/rose/**").stdout
     assert done == "[info] Wrote 2 files, 18 B to ./old (flowers@1)\n"
     assert sorted(path.name for path in (tmp_path / "old/train/rose").iterdir()) == ["1.jpg", "2.jpg"]
-    for option, verb in (("--dry-run", "Would write"), ("--force", "Wrote")):
-        done = run("checkout", "flowers@1", "./whole", option).stdout
+    for options, verb in ((("--dry-run", "-j2"), "Would write"), (("--force",), "Wrote"), (("-j", "2"), "Wrote")):
+        shutil.rmtree(tmp_path / "whole", ignore_errors=True)
+        done = run("checkout", "flowers@1", "./whole", *options).stdout
         assert done == f"[info] {verb} 4 files and 1 link, 32 B to ./whole (flowers@1)\n"
     write(flowers, {"labels.csv": b"mine\n"})
     failed = run("checkout", "flowers@1", "./flowers", code=1)

@@ -46,9 +46,14 @@ EVERYTHING: Things = {
 }
 
 
+JOBS = 1
+"""Processes that write files: `test_checkout_jobs` has some of these tests with two."""
+
+
 def out(container: Container, directory: Path, reference: str = "flowers", **options: object) -> CheckoutReport:
     """Check out."""
-    return checkout(container.engine, CheckoutOptions(reference, str(directory), **options))  # type: ignore[arg-type]
+    given = {"jobs": JOBS} | options
+    return checkout(container.engine, CheckoutOptions(reference, str(directory), **given))  # type: ignore[arg-type]
 
 
 def test_everything_is_there_again(container: Container, tmp_path: Path) -> None:

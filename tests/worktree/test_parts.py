@@ -47,6 +47,7 @@ def test_a_part_that_did_not_change_changes_nothing(
     container: Container, whole: dict[str, object], tmp_path: Path
 ) -> None:
     several: list[dict[str, Any]] = [{"include": ("train/rose/**",)}, {"exclude": ("*.txt",)}, {"under": b"train"}]
+    several += [options | {"jobs": 2} for options in several]
     for number, options in enumerate(several):
         part = checked_out(container, tmp_path / f"part{number}", **options)
         assert status_of(container, part) == {}

@@ -35,6 +35,12 @@ if TYPE_CHECKING:
 )
 @click.option("--sparse", is_flag=True, help="Make runs of zeros holes.")
 @click.option("--keep-going", is_flag=True, help="Write what is whole if something is damaged.")
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(1, 64),
+    help="Processes that write files. Default: for 8,192 files or more as many as there are cores.",
+)
 @report_options
 @pass_session
 def command(  # noqa: PLR0913, PLR0917  one for each option
@@ -48,6 +54,7 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
     links: str,
     sparse: bool,
     keep_going: bool,
+    jobs: int | None,
     run: CommonOptions,
 ) -> int:
     """Write the snapshot REF, or the directory PATH of it, to the directory DIR.
@@ -78,6 +85,7 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
         Holes.MAKE if sparse else Holes.FILL,
         OnDamage.CONTINUE if keep_going else OnDamage.STOP,
         state_directory(),
+        jobs,
     )
     engine = container.engine
     session.refuse_own(directory)

@@ -162,6 +162,7 @@ class WorkingDirectories(SnapshotNames):
         links: Literal["all", "inside", "none"] = "all",
         sparse: bool = False,
         keep_going: bool = False,
+        jobs: int | None = 1,
         state_directory: str | None = None,
         progress: Progress = SILENCE,
     ) -> CheckoutReport:
@@ -181,6 +182,8 @@ class WorkingDirectories(SnapshotNames):
             links: symbolic links: "all" as they are; "inside": refuse those that lead out of the directory; "none".
             sparse: make runs of zeros holes.
             keep_going: write what can be written when objects or pages are damaged.
+            jobs: processes that write files at the same time; None: as many as the machine has cores, 4 at most, for
+                8,192 files to write or more.
             state_directory: where to remember the files' times if the container cannot be written.
             progress: receives the progress, in raw bytes.
 
@@ -190,6 +193,7 @@ class WorkingDirectories(SnapshotNames):
         Raises:
             Conflicts: the ``paths`` are in the way. Nothing was written.
             Busy: another checkout into this directory is running.
+            WorkerDied: a process that wrote files has died. Repeat the call.
         """
         from rsdos.worktree.checkout import CheckoutOptions, checkout
         from rsdos.worktree.checkout_files import Holes, OnDamage
@@ -209,6 +213,7 @@ class WorkingDirectories(SnapshotNames):
             Holes.MAKE if sparse else Holes.FILL,
             OnDamage.CONTINUE if keep_going else OnDamage.STOP,
             state_directory,
+            jobs,
         )
         return checkout(self._container.engine, wanted, progress)
 

@@ -226,8 +226,17 @@ def try_lock(fd: int) -> bool:
 
     If its lock file is removed while it is held, this still keeps others out of the file.
     """
+    return _try_lock(fd, fcntl.LOCK_EX)
+
+
+def try_lock_shared(fd: int) -> bool:
+    """Do `try_lock`, for a lock that others may share. A lock that is held already is exchanged, not in one step."""
+    return _try_lock(fd, fcntl.LOCK_SH)
+
+
+def _try_lock(fd: int, kind: int) -> bool:
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in _TAKEN:
             return False
@@ -243,7 +252,7 @@ def _refuse_unsupported(error: OSError) -> None:
 
 
 def unlock(fd: int) -> None:
-    """Undo `try_lock`, even if a forked child has the file open as well."""
+    """Undo `try_lock` and `try_lock_shared`, even if a forked child has the file open as well."""
     fcntl.flock(fd, fcntl.LOCK_UN)
 
 

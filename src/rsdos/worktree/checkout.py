@@ -17,19 +17,22 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from rsdos.errors import Busy, Conflicts, InvalidOption
+from rsdos.engine.workers import default_jobs
+from rsdos.errors import Conflicts, InvalidOption
 from rsdos.notebook import ShownAsTable
-from rsdos.progress import SILENCE, Stopwatch, step
+from rsdos.progress import SILENCE, Stopwatch, by_files, step
 from rsdos.root import is_inside
-from rsdos.storage import locks, syscalls
+from rsdos.storage import syscalls
 from rsdos.trees.entry import Listing
 from rsdos.trees.tree import Tree
 from rsdos.worktree.checkout_contents import KnownContents
-from rsdos.worktree.checkout_files import FileWriter, Holes, OnDamage, Outcome, Trouble
+from rsdos.worktree.checkout_files import Holes, OnDamage, Outcome, Trouble, Writing
 from rsdos.worktree.checkout_links import NO_LINKS, LinkWriter, TreeLinks, refusals
+from rsdos.worktree.checkout_lock import lock
 from rsdos.worktree.checkout_rows import RowSpool
 from rsdos.worktree.checkout_rules import Obstacles, Rules, Unknown
 from rsdos.worktree.checkout_run import Ground, Planner, Worker
+from rsdos.worktree.checkout_team import file_writer
 from rsdos.worktree.checkout_walk import RecordedEntries, Visitor, WantedEntries, visit_all
 from rsdos.worktree.ignore import Ignore, Selection
 from rsdos.worktree.named_tree import NamedTree, check_under, named_tree, tree_of
@@ -41,6 +44,11 @@ from rsdos.worktree.state import State, StateHead, read_state, write_state
 if TYPE_CHECKING:
     from rsdos.engine.engine import Engine
     from rsdos.protocols import Progress
+
+
+WORKERS_FROM = 8192
+"""Without a choice, so many files or more get workers: one process takes 0.5 s for them. With 20,000 files of 1 KB two
+workers took 0.6 (stored raw) and 0.8 (compressed) of its time; with 2,000 of 50 KB no less than one process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,8 @@ class CheckoutOptions:
     on_damage: OnDamage = OnDamage.STOP
     state_directory: str | None = None
     """Where the state is kept if the container cannot be written."""
+    jobs: int | None = 1
+    """Processes that write files; None: as many as the machine has cores, 4 at most, for many files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +145,8 @@ def execute_checkout(engine: Engine, plan: CheckoutPlan, progress: Progress = SI
     """Make the directory what the snapshot says.
 
     A file appears whole or not at all, with verified content. When this returns, all of it is on stable storage. Raise
-    `Conflicts` before anything is written; `Busy`; OSError; `DamagedObject` and `DamagedTree`, unless the options say
-    to continue. After an error or a kill repeat it.
+    `Conflicts` before anything is written; `Busy`; OSError; `WorkerDied`; `DamagedObject` and `DamagedTree`, unless the
+    options say to continue. After an error or a kill repeat it.
     """
     if plan.conflicts:
         raise Conflicts(plan.options.directory, plan.conflicts)
@@ -148,12 +158,14 @@ def execute_checkout(engine: Engine, plan: CheckoutPlan, progress: Progress = SI
         stack.enter_context(step(progress, "Writing", plan.outcome.size, "bytes"))
         ground = _ground(engine, stack, options, plan.known)
         top = ground.directories.top
-        _lock(stack, top, options.directory)
+        lock(stack, top, options.directory)
         rules, state = _rules(engine, stack, options, ground)
         rows = stack.enter_context(RowSpool())
         trouble = Trouble(options.on_damage, outcome)
-        files = FileWriter(
-            engine, ground.directories, options.holes, options.obstacles, trouble, outcome, rows, progress
+        writing = Writing(options.holes, options.obstacles, options.on_damage)
+        jobs = _jobs(engine, plan)
+        files = stack.enter_context(
+            file_writer(engine, ground.directories, writing, jobs, outcome, rows, by_files(progress))
         )
         links = LinkWriter(ground.directories, options.obstacles, trouble, outcome, rows)
         worker = Worker(ground, rules, files, links, trouble, outcome, rows)
@@ -185,6 +197,16 @@ def _report(options: CheckoutOptions, tree: NamedTree, outcome: Outcome, seconds
         seconds,
         outcome.links,
     )
+
+
+def _jobs(engine: Engine, plan: CheckoutPlan) -> int:
+    """Return how many processes write files. For a remote, and where no file is to be written, it is this one."""
+    files = plan.outcome.written - plan.outcome.links
+    if engine.directory is None or not files:
+        return 1
+    if plan.options.jobs is not None:
+        return plan.options.jobs
+    return default_jobs() if files >= WORKERS_FROM else 1
 
 
 def _ground(engine: Engine, stack: ExitStack, options: CheckoutOptions, known: KnownContents) -> Ground:
@@ -240,17 +262,6 @@ def _visit(
     visit_all(wanted, RecordedEntries(state, before, selection), exists, visitor)
     trouble.refuse(refused for refused in wanted.refused if refused.reason != NO_LINKS)
     return wanted.is_whole
-
-
-def _lock(stack: ExitStack, top: int, directory: str) -> None:
-    """Keep other checkouts out of the directory. Where directories cannot be locked (NFS), nothing does."""
-    try:
-        locked = locks.try_lock(top)
-    except OSError:
-        return
-    if not locked:
-        raise Busy(f"the directory {directory}", "another checkout")
-    stack.callback(locks.unlock, top)
 
 
 def _write_state(engine: Engine, plan: CheckoutPlan, ground: Ground, rows: RowSpool) -> None:

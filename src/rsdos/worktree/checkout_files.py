@@ -17,24 +17,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from rsdos.errors import DamagedContainer, DamagedObject, ObjectNotFound, RsdosError
 from rsdos.model import BytesLike
-from rsdos.progress import by_files
 from rsdos.storage import directory as place
 from rsdos.storage import posix, syscalls
 from rsdos.stores.base import rest_of
 from rsdos.worktree.checkout_rules import Obstacles
 from rsdos.worktree.open_directories import OpenDirectories
 from rsdos.worktree.options import PathReason
-from rsdos.worktree.rows import ROW_BYTES, SETTLED, pack_row, pack_rows
+from rsdos.worktree.rows import SETTLED, pack_row, pack_rows
 from rsdos.worktree.temporary import temporary_name
 
 if TYPE_CHECKING:
     from rsdos.engine.engine import Engine
-    from rsdos.protocols import Progress
-    from rsdos.worktree.checkout_rows import RowSpool
 
 MOST_FILES = 1 << 15
 """Files that are read together in storage order: 10 MB of names and keys."""
@@ -111,6 +108,15 @@ class PendingFile(NamedTuple):
         return self.directory + b"/" + self.name if self.directory else self.name
 
 
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """How files are written."""
+
+    holes: Holes
+    obstacles: Obstacles
+    on_damage: OnDamage
+
+
 @dataclass(slots=True)
 class Outcome:
     """What a checkout has done so far."""
@@ -157,6 +163,23 @@ class Trouble:
         self._outcome.failed += refused
 
 
+class TakesRows(Protocol):
+    """Takes the rows of files that were written."""
+
+    def put_all(self, numbers: Sequence[int], rows: bytes) -> None:
+        """Take joined rows, with the number of each."""
+
+
+class WritesFiles(Protocol):
+    """Writes the files of a checkout."""
+
+    def add(self, file: PendingFile) -> None:
+        """Write a file soon: with the next `flush` at the latest."""
+
+    def flush(self) -> None:
+        """Write all files that were added."""
+
+
 class FileWriter:
     """Writes files in batches. One thread."""
 
@@ -164,21 +187,22 @@ class FileWriter:
         self,
         engine: Engine,
         directories: OpenDirectories,
-        holes: Holes,
-        obstacles: Obstacles,
-        trouble: Trouble,
+        writing: Writing,
         outcome: Outcome,
-        rows: RowSpool,
-        progress: Progress,
+        rows: TakesRows,
+        tell: Callable[[int, int], None],
     ) -> None:
+        """``tell`` receives the files and the bytes that were written."""
         self._engine = engine
         self._directories = directories
-        self._sparse = holes is Holes.MAKE
-        self._looks_again = obstacles is Obstacles.REFUSE
-        self._trouble = trouble
+        self._sparse = writing.holes is Holes.MAKE
+        self._looks_again = writing.obstacles is Obstacles.REFUSE
+        self._trouble = Trouble(writing.on_damage, outcome)
         self._outcome = outcome
         self._rows = rows
-        self._told = by_files(progress)
+        self._tell = tell
+        self._streamed = 0
+        """Bytes of files without a row that were told already."""
         self._temporary = os.fsencode(temporary_name())
         """The name of the file that is being written: it is free again as soon as that has its own."""
         self._directory: bytes | None = None
@@ -267,14 +291,12 @@ class FileWriter:
 
     def _keep_rows(self) -> None:
         """Make rows of the files that were written since the last call: together that takes a third of the time."""
-        rows, size = pack_rows(self._statuses), 0
-        for at, (number, status) in enumerate(zip(self._numbers, self._statuses, strict=True)):
-            self._rows.put(number, rows[at * ROW_BYTES : (at + 1) * ROW_BYTES])
-            size += status.st_size
+        self._rows.put_all(self._numbers, pack_rows(self._statuses))
+        size = sum(status.st_size for status in self._statuses)
         self._outcome.written += len(self._numbers)
         self._outcome.size += size
-        self._told(len(self._numbers), size)
-        self._statuses, self._numbers = [], []
+        self._tell(len(self._numbers), max(size - self._streamed, 0))
+        self._statuses, self._numbers, self._streamed = [], [], 0
 
     def _fill(self, fd: int, file: PendingFile, data: bytes | None) -> None:
         """Write the content, and set what the tree has of times and modes."""
@@ -309,6 +331,8 @@ class FileWriter:
             else:
                 posix.write_at(fd, size, part)
             size += len(part)
+            self._streamed += len(part)
+            self._tell(0, len(part))
         if size != file.size:
             raise _other_size(file, size)
         if self._sparse:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from tempfile import SpooledTemporaryFile
 from types import TracebackType
 from typing import Self
@@ -56,6 +56,11 @@ class RowSpool:
         else:
             self._file.seek(number * ROW_BYTES)
             self._file.write(row)
+
+    def put_all(self, numbers: Sequence[int], rows: bytes) -> None:
+        """Replace rows that were added: joined, with the number of each."""
+        for at, number in enumerate(numbers):
+            self.put(number, rows[at * ROW_BYTES : (at + 1) * ROW_BYTES])
 
     def settle(self, directory: int, path: str) -> None:
         """Wait until the clock of the file system has moved on, so that later changes get other times than these.

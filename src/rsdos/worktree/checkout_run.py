@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from rsdos.storage import directory as place
 from rsdos.trees.entry import EntryKind, Listing
 from rsdos.worktree.checkout_contents import DirectoryContents, KnownContents
-from rsdos.worktree.checkout_files import FileWriter, Outcome, PendingFile, Trouble
+from rsdos.worktree.checkout_files import Outcome, PendingFile, Trouble, WritesFiles
 from rsdos.worktree.checkout_links import LinkWriter
 from rsdos.worktree.checkout_rows import RowSpool
 from rsdos.worktree.checkout_rules import (
@@ -206,7 +206,7 @@ class Worker:
         self,
         ground: Ground,
         rules: Rules,
-        files: FileWriter,
+        files: WritesFiles,
         links: LinkWriter,
         trouble: Trouble,
         outcome: Outcome,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
-from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from rsdos.engine.workers import WorkerProcesses, wait_for
@@ -17,6 +16,7 @@ from rsdos.worktree.file_store import FileStore
 from rsdos.worktree.filled import FilledRun
 from rsdos.worktree.open_directories import OpenDirectories
 from rsdos.worktree.options import PathReason, Unreadable
+from rsdos.worktree.reports import Reports, Told
 from rsdos.worktree.run_files import RunFiles
 from rsdos.worktree.run_queue import RunQueue
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from rsdos.engine.engine import Engine
-
-_TOLD = 0.1
-"""Seconds between two reports of a worker on what it has read."""
 
 
 class _Ask(NamedTuple):
@@ -99,7 +96,7 @@ class StoringTeam:
                 message = workers.receive(pipe)
                 if isinstance(message, _Stored):
                     self._take(pipe, message)
-                elif isinstance(message, _Told):
+                elif isinstance(message, Told):
                     self._tell(*message)
                 elif message is not None:
                     idle.append(pipe)
@@ -163,7 +160,7 @@ def serve(engine: Engine, pipe: Connection, top: str, unreadable: Unreadable) ->
         left_out.append(PathReason(path, os.strerror(number)))
 
     with OpenDirectories(top) as directories:
-        reports = _Reports(pipe)
+        reports = Reports(pipe)
         store = FileStore(engine, directories, refuse, reports.add)
         asked = _Asked(pipe)
         while not asked.is_over:
@@ -212,27 +209,3 @@ class _Asked:
         return [
             (number, b"".join([key or empty for key in run.keys]), run.sizes, list(run.dropped)) for number, run in done
         ]
-
-
-class _Told(NamedTuple):
-    """A worker's word for: so many files and bytes were read."""
-
-    files: int
-    size: int
-
-
-class _Reports:
-    """Reports how many files and bytes were read, ten times a second at most."""
-
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe = pipe
-        self._files = self._size = 0
-        self._said = monotonic()
-
-    def add(self, files: int, size: int) -> None:
-        self._files += files
-        self._size += size
-        now = monotonic()
-        if now - self._said > _TOLD:
-            self._pipe.send(_Told(self._files, self._size))
-            self._files, self._size, self._said = 0, 0, now

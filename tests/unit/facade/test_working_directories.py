@@ -61,6 +61,10 @@ def test_what_is_saved_comes_back(container: Container, directory: Path, tmp_pat
     done = container.snapshots.checkout("mine", tmp_path / "back", progress=written)
     assert contents(tmp_path / "back") == FILES and done.written == 5
     assert (written.files, written.size) == (5, snapshot.size)
+    both = Counter()
+    done = container.snapshots.checkout("mine", tmp_path / "both", jobs=2, progress=both)
+    assert contents(tmp_path / "both") == FILES and done.written == 5
+    assert (both.files, both.size) == (5, snapshot.size)
     assert (tmp_path / "back/train/rose/1.jpg").stat().st_mode & 0o777 == 0o755
     assert (snapshot / "labels.csv").stat().st_mtime_ns == (directory / "labels.csv").stat().st_mtime_ns
 
