@@ -287,13 +287,13 @@ def test_workers_write_nothing_into_a_directory_that_took_the_place_of_the_first
 ) -> None:
     save(container, "flowers", MANY)
     code = """
-share = checkout_team.share
+share_lock = checkout_team.share_lock
 def exchange(*arguments):
     if os.getpid() == main:
         os.rename(top, top + "-before")
         os.mkdir(top)
-    share(*arguments)
-checkout_team.share = exchange
+    share_lock(*arguments)
+checkout_team.share_lock = exchange
 try:
     go()
 except OSError as error:

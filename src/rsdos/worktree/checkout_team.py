@@ -19,10 +19,10 @@ from rsdos.engine.workers import WorkerProcesses, wait_for
 from rsdos.errors import WorkerDied
 from rsdos.trees.entry import tree_order
 from rsdos.worktree.checkout_files import FileWriter, Outcome, PendingFile, TakesRows, WritesFiles, Writing
-from rsdos.worktree.checkout_lock import share
+from rsdos.worktree.checkout_lock import share_lock
 from rsdos.worktree.open_directories import OpenDirectories
 from rsdos.worktree.options import PathReason
-from rsdos.worktree.reports import Reports, Told
+from rsdos.worktree.reports import Reports, ToldFiles
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -56,8 +56,8 @@ def file_writer(
     if jobs == 1 or identity != _identity(directories.path):
         yield alone
         return
-    share(directories.top, directories.path)
-    work = partial(serve, top=directories.path, identity=identity, writing=writing)
+    share_lock(directories.top, directories.path)
+    work = partial(write_runs, top=directories.path, identity=identity, writing=writing)
     with WorkerProcesses(engine, jobs, work) as workers:
         yield WritingTeam(workers, outcome, rows, tell) if workers.pipes else alone
 
@@ -136,7 +136,7 @@ class WritingTeam:
         """Wait for messages of the workers that have files."""
         for pipe in wait_for([pipe for pipe in self._workers.pipes if pipe not in self._idle]):
             message = self._workers.receive(pipe)
-            if isinstance(message, Told):
+            if isinstance(message, ToldFiles):
                 self._tell(*message)
             else:
                 self._take(message)
@@ -154,7 +154,7 @@ def _order(entry: PathReason) -> bytes:
     return tree_order(entry.path)
 
 
-def serve(engine: Engine, pipe: Connection, top: str, identity: tuple[int, int] | None, writing: Writing) -> None:
+def write_runs(engine: Engine, pipe: Connection, top: str, identity: tuple[int, int] | None, writing: Writing) -> None:
     """Work: write the files of each run, and report their rows, until the pipe is closed.
 
     If it is closed in the middle of a run, because the other process has failed, was interrupted or killed, the next
@@ -163,7 +163,7 @@ def serve(engine: Engine, pipe: Connection, top: str, identity: tuple[int, int] 
     with engine.protect_packs(), OpenDirectories(top) as directories:
         if _identity(directories.top) != identity:
             raise OSError(errno.ESTALE, "another directory has its name now", top)
-        share(directories.top, top)
+        share_lock(directories.top, top)
         reports = Reports(pipe)
         pipe.send(WrittenRun(array("q"), b"", 0, (), ()))
         while True:

@@ -12,7 +12,7 @@ _TOLD = 0.1
 """Seconds between two reports of a worker on what it has read."""
 
 
-class Told(NamedTuple):
+class ToldFiles(NamedTuple):
     """A worker's word for: so many files and bytes were read or written."""
 
     files: int
@@ -35,5 +35,5 @@ class Reports:
 
     def send(self) -> None:
         """Report what was not reported yet."""
-        self._pipe.send(Told(self._files, self._size))
+        self._pipe.send(ToldFiles(self._files, self._size))
         self._files, self._size, self._said = 0, 0, monotonic()

@@ -16,7 +16,7 @@ from rsdos.worktree.file_store import FileStore
 from rsdos.worktree.filled import FilledRun
 from rsdos.worktree.open_directories import OpenDirectories
 from rsdos.worktree.options import PathReason, Unreadable
-from rsdos.worktree.reports import Reports, Told
+from rsdos.worktree.reports import Reports, ToldFiles
 from rsdos.worktree.run_files import RunFiles
 from rsdos.worktree.run_queue import RunQueue
 
@@ -96,7 +96,7 @@ class StoringTeam:
                 message = workers.receive(pipe)
                 if isinstance(message, _Stored):
                     self._take(pipe, message)
-                elif isinstance(message, Told):
+                elif isinstance(message, ToldFiles):
                     self._tell(*message)
                 elif message is not None:
                     idle.append(pipe)
