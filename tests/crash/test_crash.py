@@ -40,5 +40,5 @@ def test_broken_off(name: str, in_memory: Path) -> None:
     "name", ["insert packed", "insert loose", "pack", "repack", "v1: insert packed", "v1: pack", "v1: insert loose"]
 )
 def test_the_rig_is_not_blind(name: str, in_memory: Path) -> None:
-    result = break_off("rsdos", name, in_memory, ["unsynced:2:1"])["unsynced"]
+    result = break_off("rsdos", name, in_memory, ["unsynced:5:1"])["unsynced"]
     assert {"lost", "unreadable"} & result.bad.keys()
