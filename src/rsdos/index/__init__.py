@@ -1,4 +1,4 @@
-"""Where packed objects are: segments of entries, manifests of segments, and lookups in both.
+"""The index: where packed objects are. Segments of entries, manifests that list segments, and lookups.
 
-What needs numpy is imported when it is asked for: a single lookup does without.
+Modules that need numpy are imported when they are first used: a single lookup does without.
 """

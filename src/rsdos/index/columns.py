@@ -14,10 +14,10 @@ from rsdos.model import DIGEST_BYTES, BytesLike
 
 CRC_BYTES = 4
 _COLUMNS = (("offset", 8), ("length", 8), ("size", 8), ("pack_id", 4), ("codec", 1), ("flags", 1))
-"""Those that are compressed, in their order; in the place of the offset is the gap."""
+"""The compressed columns, in their order. The gap takes the place of the offset."""
 
 SHUFFLED_BYTES = sum(width for _, width in _COLUMNS)
-"""Of an entry, that are compressed."""
+"""The bytes of an entry in the compressed columns."""
 
 assert PREFIX.itemsize + RECORD.itemsize == DIGEST_BYTES + CRC_BYTES + SHUFFLED_BYTES
 
@@ -28,11 +28,11 @@ class Columns(NamedTuple):
     keys: BytesLike
     crcs: BytesLike
     shuffled: BytesLike
-    """The others, raw: of each the first bytes of all entries, then the second bytes, and so on."""
+    """The other columns, not compressed. Each has the first bytes of all entries, then the second bytes, and so on."""
 
 
 def columns_of(entries: Entries) -> Columns:
-    """Return the columns of some entries, given in any order; in storage order they take the least time."""
+    """Return the columns of some entries, in any order. Entries in storage order take the least time."""
     table = _in_storage_order(entries)
     keys = np.empty(len(table), DIGEST)
     keys["prefix"], keys["tail"] = table.prefixes, table.records["tail"]
@@ -61,7 +61,7 @@ def _shuffled(records: Records) -> memoryview:
 
 
 def _gaps(records: Records) -> npt.NDArray[np.uint64]:
-    """Return how far behind the end of the entry before it each begins, modulo 2^64."""
+    """Return the distance of each entry from the end of the entry before it, modulo 2^64."""
     offsets, lengths = np.ascontiguousarray(records["offset"]), np.ascontiguousarray(records["length"])
     gaps = offsets.copy()
     gaps[1:] -= offsets[:-1] + lengths[:-1]

@@ -1,7 +1,7 @@
-"""The manifests of a container: the highest number is the truth, and a commit makes the next one.
+"""The manifests of a container: the highest number counts, and a commit makes the next one.
 
-A commit is a put of the next number, which only one process wins. Where there are locks a commit holds one, so that no
-process works in vain. Where there are none, the process that lost reads the newest manifest and makes its change anew.
+A commit is a put of the next number, which only one process wins. If the storage has locks, a commit holds one, so that
+no process works in vain. If it has none, the process that lost reads the newest manifest and makes its change again.
 """
 
 from __future__ import annotations
@@ -39,25 +39,26 @@ if TYPE_CHECKING:
     from rsdos.storage.opened import HeldLock
 
 KEPT = 16
-"""Manifests that stay: a reader that listed ``index/`` has this many commits of time to open what it saw."""
+"""Manifests that are kept. A reader that has listed ``index/`` can open what it saw until this many commits later."""
 
 MOST_LOOKUPS = 100
-"""Times that what a listing showed may be gone when it is opened. One is a matter of 16 commits in a millisecond."""
+"""Times that a listed manifest may be gone when it is opened. Each time, 16 commits have run in a millisecond."""
 
 _MOST_TRIES = 10
-"""Times that a commit begins anew because ``locks/commit`` is not the file any more that it has locked."""
+"""Times that a commit begins again because ``locks/commit`` is no longer the file that it has locked."""
 
 _ANOTHER_TIME = 2_000_000_000
 """Nanoseconds: the coarsest times of files that a file system stores are two seconds apart (FAT)."""
 
 _MOST_CONFLICTS = 100
-"""The same where there are no locks: each time another process has committed first."""
+"""Times that a commit begins again where there are no locks: each time another process has committed first."""
 
 _MOST_PUTS = 10
-"""Times that a manifest is put again because the answer was lost, and it is not there."""
+"""Times that a manifest is put again because the answer was lost and the manifest is not there."""
 
 _MOST_BYTES = 1 << 24
-"""Of a manifest: that of 60,000 packs, 240 TB at the usual target. Read, it takes up to twenty times that of memory."""
+"""The most bytes of a manifest: of 60,000 packs, 240 TB at the usual target. Reading it takes up to twenty times as
+much memory."""
 
 
 class CommitLog:
@@ -68,14 +69,14 @@ class CommitLog:
         self._storage = layout.storage
         self._container_id = container_id
         self.original: Original | None = None
-        """What `check` goes by; made when it is asked for the first time."""
+        """The identity that `check` compares. The first check makes it."""
         self._known: Published | None = None
-        """The manifest that was read or made here last: a file under a manifest's name does not change."""
+        """The manifest that was read or made here last. The file of a manifest does not change."""
         self._tables: TableReader | None = None
-        """Made by the first manifest that has pack tables."""
+        """Reads pack tables. The first manifest that has any makes it."""
 
     def check(self) -> None:
-        """Raise `ContainerReplaced` or `NotAContainer` where the container is not the one that was opened any more."""
+        """Raise `ContainerReplaced` or `NotAContainer` if the container is no longer the one that was opened."""
         if self.original is None:
             from rsdos.migration import Original  # A program that only reads does not need it.
 
@@ -83,7 +84,7 @@ class CommitLog:
         self.original.check()
 
     def check_again(self) -> None:
-        """Do `check`: a manifest of the same number may be of another container."""
+        """Do `check`: a manifest of the same number may belong to another container."""
         self.check()
 
     def committed(self) -> int:
@@ -101,7 +102,7 @@ class CommitLog:
         return (committed, 0) if self._storage.exists(names.manifest(committed)) else (number, committed)
 
     def newest_number(self) -> int:
-        """Return the newest manifest's number, from a fresh listing. Raises `DamagedContainer` if it is missing."""
+        """Return the newest manifest's number, from a fresh listing. Raise `DamagedContainer` if it is missing."""
         number, missing = self.latest()
         if missing or not number:
             self.check()
@@ -112,22 +113,23 @@ class CommitLog:
         return number
 
     def newest(self) -> Manifest:
-        """Return the newest manifest, from a fresh listing. Raises `DamagedContainer` if it is damaged or missing.
+        """Return the newest manifest, from a fresh listing.
 
-        And `UnsupportedContainer` if a later release has written it.
+        Raise `DamagedContainer` if it is damaged or missing, and `UnsupportedContainer` if a later release has written
+        it.
         """
         number = 0
         for _ in range(MOST_LOOKUPS):
             number = self.newest_number()
             known = self._known
             if known is not None and known.manifest.number == number and known.version == self.file_of(number):
-                return known.manifest  # 20 us for each pack that it has are saved.
+                return known.manifest  # This saves 20 us for each pack.
             try:
                 return self.read(number)
             except NotAContainer:
-                raise  # Which is a FileNotFoundError.
+                raise  # This is a FileNotFoundError, too.
             except FileNotFoundError:
-                pass  # Sixteen commits went by since the listing.
+                pass  # Sixteen commits have run since the listing.
         raise self.never_there(number)
 
     def never_there(self, number: int) -> DamagedContainer:
@@ -135,17 +137,17 @@ class CommitLog:
         return DamagedContainer(self._layout.manifest(number), f"listed {MOST_LOOKUPS} times, and never there")
 
     def read(self, number: int) -> Manifest:
-        """Return one manifest. Raises FileNotFoundError, `DamagedContainer`, `UnsupportedContainer`."""
+        """Return one manifest. Raise FileNotFoundError, `DamagedContainer`, `UnsupportedContainer`."""
         return self.read_with_file(number).manifest
 
     def read_with_file(self, number: int) -> Published:
-        """Return one manifest, and the version of its file. Raises what `read` does."""
+        """Return one manifest, and the version of its file. Raise what `read` does."""
         path = self._layout.manifest(number)
         data, version = self._storage.read_with_version(names.manifest(number), _MOST_BYTES)
         try:
             manifest = decode_manifest(data, self._open_tables)
         except FileNotFoundError as error:
-            # Tables go after the manifests that name them.
+            # Tables are removed after the manifests that name them.
             if self.file_of(number) != version:
                 raise
             raise DamagedContainer(path, f"a pack table is missing: {error.filename}") from None
@@ -161,7 +163,7 @@ class CommitLog:
         return self._known
 
     def _open_tables(self, entries: tuple[TableEntry, ...]) -> PackTables:
-        """Return the pack tables of a manifest. Raise FileNotFoundError, and ValueError for what is none of them."""
+        """Return the pack tables of a manifest. Raise FileNotFoundError, and ValueError for a damaged table."""
         if self._tables is None:
             from rsdos.index.table_reader import TableReader, read_pack_table  # Most containers have none.
 
@@ -179,12 +181,13 @@ class CommitLog:
     def is_newest(self, number: int, known: Version | None = None) -> bool:
         """Return whether this manifest was the newest when this call began, and is still there as ``known``. Two calls.
 
-        1. The next one is looked for: every commit that ended before this call is seen, unless its manifest is pruned.
-        2. This one is looked for. Manifests are pruned oldest first, so while it is there, the next one was not pruned
-           at step 1. It may also be another file: if a copy is restored over the container, numbers come again.
+        1. Look for the next manifest. This finds every commit that ended before this call, unless its manifest was
+           pruned.
+        2. Look for this manifest. Manifests are pruned oldest first: if this one is there, the next one was not pruned
+           at step 1. Its file may be another one: after a copy is restored over the container, numbers repeat.
 
-        In the other order `KEPT` commits between the two looks would not be seen. A manifest that was lost, and none of
-        these, is known from `committed` alone.
+        In the other order, `KEPT` commits between the two steps would not be noticed. That a manifest was lost is known
+        from `committed` alone.
         """
         if self._storage.exists(names.manifest(number + 1)):
             return False
@@ -192,12 +195,12 @@ class CommitLog:
         return now is not None and (known is None or known == now)
 
     def commit(self, change: Callable[[Manifest], Manifest], durability: Durability) -> Published:
-        """Publish what ``change`` makes of the newest manifest, and return it. Waits for other commits.
+        """Publish what ``change`` makes of the newest manifest, and return it. Wait for other commits.
 
-        When it has returned under full durability the new manifest survives a power loss. When it raises, the new
-        manifest may be there nevertheless if only the last sync failed: look at `newest` before you undo anything.
-        ``change`` is called again if files in ``locks/`` were removed and another commit was faster.
-        Raises `ContainerReplaced`, `NotAContainer`, `DamagedContainer`, `UnsupportedContainer`, OSError.
+        After a return with full durability the new manifest survives a power loss. After an error the new manifest may
+        still be there, if only the last sync failed: look at `newest` before you undo anything. ``change`` is called
+        again if files in ``locks/`` were removed and another commit was faster.
+        Raise `ContainerReplaced`, `NotAContainer`, `DamagedContainer`, `UnsupportedContainer`, OSError.
         """
         for _ in range(_MOST_TRIES if self._storage.traits.locks else _MOST_CONFLICTS):
             # 5. From here to the end of the block no other process commits.
@@ -223,13 +226,13 @@ class CommitLog:
         try:
             file = self._publish(lock, manifest, durability)
         except BaseException as error:
-            # The manifest may be there, if only its last sync failed. In a forked child nothing is undone.
+            # If only its last sync failed, the manifest is there. In a forked child nothing is undone.
             is_gone = isinstance(error, _Outrun) or self._is_absent(manifest.number)
             if is_gone and lock.is_held:
                 self.undo_merge(newest, manifest)
             raise
         self._note(lock, manifest.number, durability)
-        # The commit is valid; what could not be dropped is dropped by a later one.
+        # The commit is valid. A later one drops the files that could not be dropped.
         with suppress(OSError, UnsupportedContainer):
             self._drop_replaced(newest, manifest, durability)
             self._prune(manifest)
@@ -237,20 +240,20 @@ class CommitLog:
         return self._known
 
     def _after(self, number: int) -> int:
-        """The next number. Raises `DamagedContainer` when there is none: no name of more digits would be found."""
+        """Return the next number. Raise `DamagedContainer` if there is none: no name of more digits would be found."""
         if number >= names.LAST_NUMBER:
             raise DamagedContainer(self._layout.manifest(number), "no number is left for a manifest after this one")
         return number + 1
 
     def readable(self) -> Manifest | None:
-        """Return the newest manifest that is not damaged; None when there is none. Raises `UnsupportedContainer`."""
+        """Return the newest manifest that is not damaged; None when there is none. Raise `UnsupportedContainer`."""
         for number in reversed(self._layout.manifest_numbers()):
             with suppress(FileNotFoundError, DamagedContainer):
                 return self.read(number)
         return None
 
     def restore(self, make: Callable[[], Manifest | None]) -> Manifest | None:
-        """Publish durably what ``make`` returns, whatever the newest manifest is; nothing when that is None.
+        """Publish durably the manifest that ``make`` returns, whatever the newest one is. For None publish nothing.
 
         Other commits wait. The manifest that was the newest stays where it is.
         """
@@ -273,7 +276,7 @@ class CommitLog:
         return manifest
 
     def _note(self, lock: HeldLock | _NoLock, number: int, durability: Durability) -> None:
-        # Behind the syncs: a power loss must not leave the number of a commit that it takes.
+        # After the syncs: a power loss that takes the commit must not leave its number.
         if durability is Durability.FULL:
             committed = LastCommit(number, number)
         else:
@@ -282,28 +285,28 @@ class CommitLog:
             lock.write_note(committed.encode())
 
     def pass_over(self, lock: HeldLock) -> None:
-        """Give an index up: note a commit after its newest, so that no program takes what is there for the newest.
+        """Give an index up: note a commit after its newest one, so that no program takes that for the newest.
 
-        And change the time of the newest: `is_newest` says no from now on to programs that have it loaded. The caller
-        holds the lock on commits, and `check` has something to say from now on.
+        Also change the time of the newest manifest: programs that have it loaded then get False from `is_newest`.
+        The caller holds the lock on commits, and from now on `check` raises an error.
         """
         with suppress(DamagedContainer):
             number = self.newest_number()
             self._note(lock, self._after(number), Durability.FULL)
-            with suppress(OSError):  # Not every file system can: then the note is found within a second.
+            with suppress(OSError):  # Some file systems cannot do this. Then programs find the note within a second.
                 path = self._layout.manifest(number)
                 status = os.lstat(path)
                 os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + _ANOTHER_TIME), follow_symlinks=False)
 
     def forget(self) -> None:
-        """Forget durably what was committed to an index that is gone. There is no manifest yet."""
+        """Forget durably the last commit to an index that is gone. There is no manifest yet."""
         if self.committed():
             with self._lock() as lock:
                 lock.write_note(LastCommit().encode())
             self._storage.sync(names.COMMIT_LOCK)
 
     def _publish(self, lock: HeldLock | _NoLock, manifest: Manifest, durability: Durability) -> Version:
-        # 6. Put it under its number, unless that is taken or the lock is not held any more; sync the name.
+        # 6. Put it under its number, unless the number is taken or the lock is lost. Sync the name.
         data = encode_manifest(manifest)
         if len(data) > _MOST_BYTES:
             raise OSError(errno.EFBIG, f"a manifest of more than {_MOST_BYTES} bytes: too many packs, or long notes")
@@ -313,11 +316,10 @@ class CommitLog:
         return version
 
     def _put(self, name: str, data: bytes, lock: HeldLock | _NoLock) -> Version:
-        """Put a manifest, and return its version. Raises `_Outrun` when another is there.
+        """Put a manifest, and return its version. Raise `_Outrun` when another is there.
 
-        Where the answer was lost the name tells: a manifest is the whole state, so one of the same bytes is this
-        commit, even if another process put it. Where nothing is there the same bytes are put again; there are never
-        two candidates.
+        If the answer was lost, read the name. A manifest is the whole state, so one with the same bytes is this commit,
+        even if another process put it. If nothing is there, put the same bytes again: there are never two candidates.
         """
         for _ in range(_MOST_PUTS):
             result = self._storage.put_new(name, data, lock.is_in_place)
@@ -340,7 +342,7 @@ class CommitLog:
             return False
 
     def undo_merge(self, newest: Manifest, manifest: Manifest) -> None:
-        """Remove the segment files and pack tables of a manifest that are not the newest one's. Raises no OSError."""
+        """Remove the segment files and pack tables that a manifest names and the newest does not. Raise no OSError."""
         with suppress(OSError):
             made, there = files_of(manifest), files_of(newest)
             for number in {*made.segments} - {*there.segments}:
@@ -351,9 +353,10 @@ class CommitLog:
     def _drop_replaced(self, before: Manifest, newest: Manifest, durability: Durability) -> None:
         """Remove segment files that a merge or a repack has replaced.
 
-        The files of batches at once, since the tables in the packs have the same: of a million objects they are 66 MB.
-        Merged ones when they are replaced in turn, by a commit that survives a power loss: an insert and a merge each
-        night would else keep sixteen indices. A reader that comes too late for them takes the newest manifest.
+        The files of batches are removed at once, since the tables in the packs have the same entries: for a million
+        objects they take 66 MB. Merged files are removed by the next such commit that survives a power loss. Without
+        this, an insert and a merge each night would keep sixteen indices. A reader that misses such a file loads the
+        newest manifest.
         """
         needed = {segment.number for segment in newest.segments}
         replaced = {segment.number: segment for segment in before.segments if segment.number not in needed}
@@ -364,15 +367,15 @@ class CommitLog:
             self._drop_segments({*needed, *replaced}, newest)
 
     def _drop_segments(self, needed: Collection[int], newest: Manifest) -> None:
-        """Remove the segment files that are not needed; those of writers that are at work have higher numbers."""
+        """Remove the segment files that are not needed. The files of running writers have higher numbers, and stay."""
         for number in self._layout.segment_numbers():
             if number not in needed and number < newest.next_segment:
                 self._storage.remove(names.segment(number))
 
     def _prune(self, newest: Manifest) -> None:
-        """Drop the manifests beyond the last `KEPT`, oldest first, and the files of the index that no kept one needs.
+        """Drop the manifests beyond the last `KEPT`, oldest first, and index files that none of the kept ones needs.
 
-        And the unfinished manifests of writers that died.
+        Also drop the unfinished manifests of dead writers.
         """
         listed = list(self._storage.list(names.INDEX))
         for name in filter(names.is_unfinished, listed):
@@ -389,7 +392,7 @@ class CommitLog:
                     self._storage.remove(names.pack_table(number))
 
     def _files_of(self, number: int) -> NamedFiles:
-        """Return the files that a manifest names. To read sixteen of them whole would take 60 ms of some commits."""
+        """Return the files that a manifest names. Decoding sixteen whole manifests would add 60 ms to some commits."""
         try:
             return files_in(self._storage.read(names.manifest(number), _MOST_BYTES))
         except ValueError as error:
@@ -397,7 +400,7 @@ class CommitLog:
 
 
 class _NoLock:
-    """In the place of a lock where there are none: nothing but the put keeps others out."""
+    """Takes the place of a lock where there are none: the put alone keeps other commits out."""
 
     is_held = True
 
@@ -415,4 +418,4 @@ class _NoLock:
 
 
 class _Outrun(Exception):
-    """Another commit was faster: this one is made anew."""
+    """Another commit was faster. This one is made again."""

@@ -1,4 +1,4 @@
-"""What an index and maintenance ask of the commits of a container: the seam between the two protocols."""
+"""What an index and maintenance need from the commits of a container: the interface of both commit protocols."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Commits(Protocol):
     original: Original | None
 
     def check(self) -> None:
-        """Raise `ContainerReplaced` or `NotAContainer` where the container is not the one that was opened any more."""
+        """Raise `ContainerReplaced` or `NotAContainer` if the container is no longer the one that was opened."""
 
     def check_again(self) -> None:
-        """Do `check` before what is loaded is loaded again, if a manifest would not show it."""
+        """Do `check` before a state is loaded again, if a manifest would not show that the container was replaced."""
 
     def committed(self) -> int:
         """Return the highest number that is known to be committed, 0 if none is. No older manifest is the newest."""
@@ -49,7 +49,7 @@ class Commits(Protocol):
         """Return one manifest, and the version of its file. Raise what `read` does."""
 
     def let_go(self) -> None:
-        """Read what is known of manifests again the next time."""
+        """Read manifests again the next time."""
 
     def file_of(self, number: int) -> Version | None:
         """Return the version of a manifest's file; None when it is missing."""

@@ -1,8 +1,8 @@
 """The compact table: the contents of a batch in its pack, in little space. It is read whole, and never searched.
 
-A batch of `COMPACT_FROM` entries or more, or one that brings dictionaries into its pack, ends with one. Its entries are
-in a segment file too, where lookups find them (`rsdos.index.segment`); the table is for what reads packs alone: a
-rebuild, a repack, a check. All numbers are little-endian and unsigned; n is the number of entries.
+A batch of `COMPACT_FROM` entries or more, or one that brings dictionaries into its pack, ends with a compact table.
+Lookups find the same entries in a segment file (`rsdos.index.segment`). The table is for operations that read packs
+alone: a rebuild, a repack, a check. All numbers are little-endian and unsigned; n is the number of entries.
 
 ======  ====  ====================================================================
 offset  size  what
@@ -25,11 +25,10 @@ offset  size  what
 ======  ====  ====================================================================
 
 The columns of the stream, one after another: gap (8 bytes an entry), length (8), size (8), pack id (4), codec (1),
-flags (1). The gap is the offset of an entry less the end of the one before it, modulo 2^64: 0 where they follow one
-another. Of each column the first bytes of all entries come first, then the second bytes of all, and so on: most are
-zeros.
+flags (1). The gap is the offset of an entry minus the end of the entry before it, modulo 2^64: 0 if they follow one
+another. Each column has the first bytes of all entries, then the second bytes of all, and so on: most are zeros.
 
-An entry takes about 38 bytes, of which 32 are its key. numpy is imported by what encodes or decodes one.
+An entry takes about 38 bytes, of which 32 are its key. numpy is imported only where a table is encoded or decoded.
 """
 
 from __future__ import annotations
@@ -52,16 +51,16 @@ if TYPE_CHECKING:
     from rsdos.index.entries import Entries
 
 COMPACT_FROM = 8192
-"""Entries of a batch from which on its table is compact. Those of a smaller one are looked up in the pack itself: a
-segment file more costs a commit 0.5 ms, 10 % of one of 2,000 objects."""
+"""Entries of a batch from which on its table is compact. The entries of a smaller batch are looked up in the pack
+itself: one more segment file costs a commit 0.5 ms, 10 % of a commit of 2,000 objects."""
 
 MOST_ENTRIES = 1 << 19
-"""Entries of a table, at most: twice those of the largest batch that is written. Decoding takes 100 MB then."""
+"""The most entries of a table: twice those of the largest batch that is written. Decoding so many takes 100 MB."""
 
 _COPIES = 16
 _COPIES_FROM = 1024
-"""A table of so many entries has at most `_COPIES` of them for each key. One that is a hole in a sparse file, of keys
-that are all the same, asks for much memory, and takes a few bytes of the disk."""
+"""A table of this many entries or more has at most `_COPIES` entries for each key. A hole in a sparse file, with keys
+that are all the same, would ask for much memory and take a few bytes of the disk."""
 
 _LEVEL = 1
 _HEADER = struct.Struct("<8sHHIQQIII4x")
@@ -75,7 +74,7 @@ assert _HEADER.size == _CHECKED
 def compact_parts(entries: Entries, dictionaries: Sequence[PackDictionary] = (), first: int = 0) -> list[BytesLike]:
     """Return the table of some entries, in any order, as parts that follow one another.
 
-    ``dictionaries`` are those that the batch brings into its pack, ``first`` is the number of the first of them there.
+    ``dictionaries`` are those that the batch brings into its pack. ``first`` is the number of the first of these.
     """
     from rsdos.codecs.deflate import compress
     from rsdos.index.columns import columns_of
@@ -99,9 +98,9 @@ class CompactTable:
     """
 
     def __init__(self, file: RandomAccess, offset: int, length: int, view: View | None = None) -> None:
-        """Of ``length`` bytes at ``offset`` of an open pack, which may be closed afterwards.
+        """Read ``length`` bytes at ``offset`` of an open pack, which may be closed afterwards.
 
-        ``view`` is that of these bytes, if there is one.
+        ``view`` is a view of these bytes, if there is one.
         """
         self.path = file.path
         self.offset = offset
@@ -116,7 +115,7 @@ class CompactTable:
         if magic != MAGIC or version != COMPACT_VERSION or count > MOST_ENTRIES:
             raise self._damage(f"not a table of version 3, of up to {MOST_ENTRIES} entries")
         self.count: int = count
-        """How many entries there are."""
+        """The number of entries."""
         self.tombstones: int = tombstones
         self._keys = HEADER_SIZE + DIGEST_BYTES * count
         self._crcs = self._keys + _CRC_BYTES * count
@@ -126,9 +125,9 @@ class CompactTable:
         if crc32(self._data[HEADER_SIZE:]) != crc:
             raise self._damage("a table is damaged")
         self.dictionaries = self._dictionaries()
-        """Those that the batch brings into its pack."""
+        """The dictionaries that the batch brings into its pack."""
         self.first_dictionary: int = first
-        """The number in the pack of the first of them."""
+        """The number in the pack of the first of these."""
         if brought and first + brought > MOST_DICTIONARIES:
             raise self._damage(f"a table names more than {MOST_DICTIONARIES} dictionaries of a pack")
 
@@ -146,9 +145,9 @@ class CompactTable:
         return self.count
 
     def entries(self) -> Entries:
-        """Decode the entries, sorted as those of a segment. Takes 66 bytes of memory for each, thrice that while at it.
+        """Decode the entries, and sort them as in a segment. Memory: 66 bytes an entry, three times that meanwhile.
 
-        Raises `DamagedContainer`.
+        Raise `DamagedContainer`.
         """
         from rsdos.codecs.deflate import decompress_many
         from rsdos.index.columns import Columns, entries_of
@@ -164,14 +163,14 @@ class CompactTable:
         return entries
 
     def verify(self) -> Entries:
-        """Decode the entries, and count the tombstones. Raises `DamagedContainer`."""
+        """Decode the entries, and count the tombstones. Raise `DamagedContainer`."""
         entries = self.entries()
         if entries.tombstones != self.tombstones:
             raise self._damage("a table has another number of tombstones than its header says")
         return entries
 
     def as_segment(self) -> DecodedTable:
-        """Return the entries as a segment in memory, for lookups: 66 bytes for each. Raises `DamagedContainer`."""
+        """Return the entries as a segment in memory, for lookups: 66 bytes for each. Raise `DamagedContainer`."""
         return DecodedTable(self.path, self._version, encode_segment(self.entries()))
 
 
@@ -225,7 +224,7 @@ class _Bytes:
 
 
 def open_table(file: RandomAccess, offset: int, length: int) -> Segment | CompactTable:
-    """Open the table of contents of a batch, in whichever form it is. Raise `DamagedContainer`."""
+    """Open the table of contents of a batch, in either form. Raise `DamagedContainer`."""
     try:
         return Segment(file, offset, length)
     except CompactFound:

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from rsdos.model import DIGEST_BYTES
 
 MOST_DICTIONARIES = 240
-"""Dictionaries of one pack: those that one byte of an entry, its codec, can name from 16 on."""
+"""The most dictionaries of one pack: the codec of an entry, one byte, names them by the numbers from 16 on."""
 
 MOST_LENGTH = 1 << 20
-"""Bytes of a dictionary, at most: those that zstd trains have 112,640 unless told otherwise."""
+"""The most bytes of a dictionary. Those that zstd trains have 112,640 by default."""
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 
@@ -31,12 +31,12 @@ class PackDictionary(NamedTuple):
 
     @property
     def end(self) -> int:
-        """The offset behind its last copy."""
+        """The offset of the end of its last copy."""
         return max(self.offsets) + self.length
 
 
 UNKNOWN = PackDictionary(bytes(DIGEST_BYTES), 1, (0, 0))
-"""In the place of a dictionary of which the table that brought it in is lost: no bytes have its hash."""
+"""Takes the place of a dictionary whose table is lost: no bytes have its hash."""
 
 
 def dictionary_rows(dictionaries: Iterable[PackDictionary]) -> list[dict[str, object]]:
@@ -45,7 +45,7 @@ def dictionary_rows(dictionaries: Iterable[PackDictionary]) -> list[dict[str, ob
 
 
 def dictionaries_of(rows: object, end: int) -> tuple[PackDictionary, ...]:
-    """Return the dictionaries of a pack of ``end`` bytes from what a manifest has. Raise ValueError for nonsense."""
+    """Return the dictionaries of a pack of ``end`` bytes from the rows of a manifest. Raise ValueError for bad rows."""
     if not isinstance(rows, list) or len(rows) > MOST_DICTIONARIES:
         raise ValueError(f"dictionaries is not a list of at most {MOST_DICTIONARIES}")
     return tuple(_dictionary(row, end) for row in rows)
@@ -64,15 +64,15 @@ def _dictionary(row: object, end: int) -> PackDictionary:
 
 
 def is_in_bounds(dictionary: PackDictionary, end: int) -> bool:
-    """Return whether a dictionary is no longer than one may be, and within the first ``end`` bytes of its pack."""
+    """Return whether a dictionary has an allowed length, and is within the first ``end`` bytes of its pack."""
     return 0 < dictionary.length <= MOST_LENGTH and min(dictionary.offsets) >= 0 and dictionary.end <= end
 
 
 def numbered(brought: Iterable[tuple[int, Iterable[PackDictionary]]], end: int) -> tuple[PackDictionary, ...]:
     """Return the dictionaries of a pack of ``end`` bytes, in the order of their numbers.
 
-    From the number of the first, and the dictionaries, of each batch. What none of them has, or is not in the pack, is
-    `UNKNOWN`.
+    ``brought`` has, for each batch, the number of its first dictionary, and its dictionaries. A number that no batch
+    has, or whose dictionary is not within the pack, gets `UNKNOWN`.
     """
     found = {number: one for first, some in brought for number, one in enumerate(some, first) if is_in_bounds(one, end)}
     return tuple(found.get(number, UNKNOWN) for number in range(max(found, default=-1) + 1))

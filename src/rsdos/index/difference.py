@@ -1,7 +1,7 @@
 """The difference of two indices: the entries of one whose keys the other lacks, in the storage order of the first.
 
-Both sides are sorted by key, so one search answers for a whole table: of a million entries 0.1 s. Memory is that of
-about `_MOST` entries: if more are missing they are found again, pass by pass, each for some of the packs.
+Both sides are sorted by key, so one search answers for a whole table: 0.1 s for a million entries. Memory is that of
+about `_MOST` entries. If more are missing, they are found again in several passes, each for some of the packs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MOST = 1 << 20
 """Missing entries that are held at a time: 66 MB."""
 
 _END = KEY_SPACE - 1
-"""Behind the last byte of any pack."""
+"""An offset beyond the last byte of any pack."""
 
 
 class Chunk(NamedTuple):
@@ -56,11 +56,11 @@ class _Part(NamedTuple):
 
 
 class IndexDifference:
-    """What one index has and another lacks, found once, when this is made. One thread.
+    """The entries that one index has and another lacks. They are found when this object is made. One thread.
 
-    ``tables`` yields the one index, sorted by key; ``lacking`` returns the positions of the keys that the other has
-    not; all 32 bytes of a key are compared. Raises what the two raise. The entries are looked for again if there are
-    more of them than fit into memory: what has changed in between then shows or not.
+    ``tables`` yields the one index, sorted by key. ``lacking`` returns the positions of the keys that the other index
+    does not have; all 32 bytes of a key are compared. Errors of both are passed on. If there are more entries than fit
+    into memory, `chunks` looks for them again; changes since the first time may show or not.
     """
 
     def __init__(self, tables: Callable[[], Iterator[Entries]], lacking: Callable[[Digests], Positions]) -> None:
@@ -102,9 +102,9 @@ class IndexDifference:
             self._ends[pack_id] = max(self._ends.get(pack_id, 0), int(mine["offset"].max()) + 1)
 
     def chunks(self, most_objects: int, most_length: int) -> Iterator[Chunk]:
-        """Yield the missing objects in storage order, in chunks of at most so many, and so many stored bytes.
+        """Yield the missing objects in storage order, in chunks of limited numbers of objects and of stored bytes.
 
-        An object that is longer is a chunk of its own.
+        An object that is longer than ``most_length`` is a chunk of its own.
         """
         if self._held is not None:
             yield from _chunks(self._held, most_objects, most_length)

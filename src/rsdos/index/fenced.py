@@ -1,12 +1,12 @@
 """A fenced segment: a large file of entries. A lookup reads one place of it, and for most absent keys nothing.
 
-The first key bytes of every 256th entry, the fences, are in memory: 8 bytes for 256 entries. They say between which two
-of them a key belongs. Of the 256 entries there the part behind the first key bytes, 14.5 KiB, is read by one request,
-and searched for the other 24 bytes of the key. (To make another key with these 24 bytes and between the same fences
-would be to break SHA-256.)
+The first key bytes of every 256th entry, the fences, are in memory: 8 bytes for 256 entries. A lookup finds the two
+fences between which a key belongs. One request reads the second column of the 256 entries there, 14.5 KiB, which is
+searched for the other 24 bytes of the key. (Another key with the same 24 bytes between the same fences would break
+SHA-256.)
 
-Entries whose blocks are checked are searched in the mapping, as those of any segment. Where the index is larger than
-memory (`wait`), they are read by one request each time: a mapping is read page by page, by two or three.
+Entries whose blocks are checked are searched in the mapping, as in any segment. If the index is larger than memory
+(`wait`), each lookup reads them by one request; a mapping would be read page by page, by two or three.
 """
 
 from __future__ import annotations
@@ -28,20 +28,21 @@ if TYPE_CHECKING:
     from rsdos.index.entries import Entries
 
 _SPARSE = 2048
-"""A bulk lookup of fewer than one in so many entries reads a block for each key, and not all first key bytes."""
+"""A bulk lookup of fewer keys than one in this many entries reads a block for each key, and not the whole first
+column."""
 
 
 _BYTES = 1 << 16
-"""Bytes that are checked in the 4 us that a lookup takes longer as long as not all is checked."""
+"""Bytes that can be checked in 4 us: a lookup takes that much longer while not all blocks are checked."""
 
 _FILTER_BYTES = 1 << 18
-"""Bytes of a filter that are read in the 0.4 ms of a lookup that waits for a disk."""
+"""Bytes of a filter that can be read in 0.4 ms, the time of a lookup that waits for a disk."""
 
 _FEW = 64
 """Keys of one bulk lookup below which the filter costs more than a search of entries that are in memory: 60 us."""
 
 _WITHOUT = 4
-"""Lookups that no filter is read for: a program that wants one object has it sooner without."""
+"""Lookups that are made before the filter is read: a program that wants one object gets it sooner without."""
 
 
 class FencedSegment(Segment):
@@ -57,13 +58,13 @@ class FencedSegment(Segment):
         layout = self._layout
         self._fences = self._data[layout.table_end : layout.fences_end].cast("Q")
         self._filter: KeyFilter | None = None
-        """There once it was read, and is whole."""
+        """The filter, once it was read and is whole."""
         self._until_filter = (
             (layout.length - layout.filter) // _FILTER_BYTES + _WITHOUT if layout.filter_blocks else inf
         )
-        """Lookups until it is read. A damaged one never is: then every key may be there."""
+        """Lookups until the filter is read. A damaged filter is not used: then every key may be there."""
         self._until_all: float = self.length // _BYTES
-        """Lookups until all is checked."""
+        """Lookups until all blocks are checked."""
         self._waits = False
 
     def wait(self) -> None:
@@ -84,7 +85,7 @@ class FencedSegment(Segment):
         return None if known and not known.may_have(prefix) else self.first(digest)
 
     def _filter_after(self, lookups: int) -> KeyFilter | None:
-        """Return the filter, if there was one, or is now, with these lookups counted."""
+        """Count these lookups. Return the filter, if it was read before or is read now."""
         self._until_filter -= lookups
         if self._until_filter < 0 and self._filter is None:
             self._until_filter = inf
@@ -101,12 +102,12 @@ class FencedSegment(Segment):
         self._until_all -= 1
         if self._until_all < 0 and not self._waits:
             self._until_all = inf
-            with suppress(DamagedContainer):  # A lookup that meets the damage tells it, and no other.
+            with suppress(DamagedContainer):  # Only a lookup that meets the damage raises it.
                 self.check_all()
         return self._first_near(prefix, digest)
 
     def _first_near(self, prefix: int, digest: bytes) -> Record | None:
-        """`first`, by the fences: it is between two of them, or is the upper one."""
+        """Do `first` by the fences: the entry is between two of them, or is the upper one."""
         fences = self._fences
         behind = bisect_left(fences, prefix)
         is_fence = behind < len(fences) and fences[behind] == prefix
@@ -170,14 +171,14 @@ class FencedSegment(Segment):
         return self._search_near(wanted)
 
     def _search_near(self, wanted: Digests) -> Positions:
-        """`find_many`, by the fences: what is needed is asked for at once, and nothing else is read."""
+        """Do `find_many` by the fences: ask for the needed blocks at once, and read nothing else."""
         from rsdos.index.digests import search
 
         entries = self.unchecked_entries()
         return search(entries.prefixes, entries.records, wanted, self._fetch_entries, self._places_near)
 
     def _places_near(self, column: Prefixes, wanted: Prefixes) -> Positions:
-        """Where each wanted prefix belongs; what is there is checked."""
+        """Return where each wanted prefix belongs. The prefixes there are checked."""
         import numpy as np
 
         last = self._count - 1
@@ -194,7 +195,7 @@ class FencedSegment(Segment):
         return low
 
     def _fetch_entries(self, at: Positions) -> None:
-        """Read the records at some positions; and the prefixes behind them, which may be of the same keys."""
+        """Read the records at some positions, and the following prefixes, which may belong to the same keys."""
         import numpy as np
 
         self._fetch_each(self._count * PREFIX_SIZE + at * RECORD_SIZE, RECORD_SIZE)
@@ -205,7 +206,7 @@ class FencedSegment(Segment):
         import numpy as np
 
         if self._waits:
-            # What was checked may have left the memory since then; what was not is asked for when it is.
+            # Checked blocks may have left the memory since then: ask for these. The others are asked for by the check.
             checked = np.frombuffer(self._checked, np.bool_)
             begin, size = self._layout.start, self._form.block_size
             for start in np.unique(starts[checked[starts // size]]).tolist():

@@ -23,7 +23,7 @@ from rsdos.index.segment_layout import (
 from rsdos.model import BytesLike
 
 _TOGETHER = 16
-"""Blocks of a filter that are made together, of 6,500 entries: a byte for each bit is 64 KiB."""
+"""Blocks of a filter that are made together, for 6,500 entries: with a byte for each bit they take 64 KiB."""
 
 
 def file_parts(entries: Entries) -> list[BytesLike]:
@@ -43,7 +43,7 @@ def fenced_segment_parts(entries: Entries) -> list[BytesLike]:
 
 
 def crc_of(parts: Iterable[BytesLike], crc: int = 0) -> int:
-    """Return the CRC-32 of some parts together; ``crc`` is that of what comes before them."""
+    """Return the CRC-32 of some parts together; ``crc`` is the CRC-32 of the bytes before them."""
     for part in parts:
         crc = crc32(part, crc)
     return crc
@@ -52,7 +52,7 @@ def crc_of(parts: Iterable[BytesLike], crc: int = 0) -> int:
 def fenced_ends(
     layout: FencedLayout, table: bytes, fences: bytes, filter_crc: int, tombstones: int
 ) -> tuple[bytes, bytes]:
-    """Return what belongs before the columns, and what belongs between them and the filter."""
+    """Return the bytes before the columns, and the bytes between the columns and the filter."""
     tail = table + fences
     tail += bytes(layout.filter - layout.table - len(tail))
     counts = layout.block_size, layout.count, tombstones
@@ -61,7 +61,7 @@ def fenced_ends(
 
 
 def filter_parts(blocks: int, tables: Iterable[Prefixes]) -> Iterator[bytes]:
-    """Yield the bytes of a filter of so many blocks, in parts. The ``tables`` have all prefixes, in their order."""
+    """Yield the bytes of a filter of ``blocks`` blocks, in parts. The ``tables`` have all prefixes, in their order."""
     first = 0
     rest = np.empty(0, PREFIX)
     for table in tables:
@@ -70,13 +70,13 @@ def filter_parts(blocks: int, tables: Iterable[Prefixes]) -> Iterator[bytes]:
         until = first + (last - first) // _TOGETHER * _TOGETHER
         cut = yield from _blocks(prefixes, blocks, first, until)
         first, rest = until, prefixes[cut:]
-    if blocks:  # Of fewer than 410 entries there is none.
+    if blocks:  # With fewer than 410 entries there are none.
         yield from _blocks(rest, blocks, first, blocks)
 
 
 def _blocks(prefixes: Prefixes, blocks: int, first: int, last: int) -> Generator[bytes, None, int]:
-    """Yield the blocks from ``first`` to before ``last``. The prefixes begin with theirs; return how many those are."""
-    # All arrays are small, and used again: fresh memory would take as long as all else.
+    """Yield the blocks from ``first`` to before ``last``. Return how many prefixes they took."""
+    # All arrays are small and used again: fresh memory would take as long as everything else.
     bits = np.empty(_TOGETHER * BITS, np.uint8)
     starts = range(first, last, _TOGETHER)
     if not starts:
@@ -86,7 +86,7 @@ def _blocks(prefixes: Prefixes, blocks: int, first: int, last: int) -> Generator
     cuts = [0, *(len(prefixes) if bound >> 64 else int(prefixes.searchsorted(np.uint64(bound))) for bound in bounds)]
     for number, start in enumerate(starts):
         part = prefixes[cuts[number] : cuts[number + 1]]
-        # As the numbers that numpy indexes with: of shorter ones it makes these first.
+        # Use the type that numpy indexes with: it would convert shorter numbers first.
         at = part.astype(np.intp)
         base = (block_of(part, blocks).astype(np.intp) - start) << 12
         step = at >> 12 & (BITS - 1) | 1

@@ -23,16 +23,16 @@ _NUMBERS = ("offset", "length", "size", "pack_id", "crc", "codec", "flags")
 def fingerprints(entries: Entries) -> dict[int, int]:
     """Return the fingerprint of the entries of each pack, a number below 2^64.
 
-    It is the sum of a hash of each entry. So the order of entries is of no matter, and tables are added up: that of
-    two parts is the sum of both, modulo 2^64. 0.05 us an entry, where a lookup takes 0.5. It finds damage and mistakes,
-    and no forgery.
+    It is the sum of a hash of each entry, modulo 2^64. So the order of entries does not matter, and the fingerprint of
+    two parts together is the sum of both. It takes 0.05 us an entry, where a lookup takes 0.5. It finds damage and
+    mistakes, but not forgery.
     """
     hashes = _hashes(entries)
     return {pack_id: int(hashes[at].sum(dtype=np.uint64)) for pack_id, at in entries.by_pack()}
 
 
 def add_fingerprints(total: dict[int, int], part: Mapping[int, int]) -> None:
-    """Add the fingerprints of more entries to those of some."""
+    """Add the fingerprints of more entries to ``total``."""
     for pack_id, number in part.items():
         total[pack_id] = (total.get(pack_id, 0) + number) % FINGERPRINTS
 

@@ -1,8 +1,8 @@
 """Folding: the rows of packs move from a manifest to tables, so that each commit writes few rows (ADR 31).
 
-A fold is planned from the packs of a manifest, and is a change of the newest one like any other. Tables have no id in
-common, and are in the order of their ids: the rows go into the tables in whose ranges they are, which are written anew,
-and those behind all others into the last table until that is full.
+A fold is planned from the packs of a manifest, and is a change of the newest manifest like any other. Tables have no id
+in common, and are in the order of their ids. A row goes into the table whose range has its id, and that table is
+written anew. Rows after all tables go into the last table until it is full.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from rsdos.index.pack_table import (
 from rsdos.index.packs import Packs, PackTables
 
 _SMALL = 4
-"""A table that is no more than this part full is joined with one beside it that is written anew."""
+"""A table that is less than a fourth full is joined with a neighbour that is written anew."""
 
 _DICTIONARY = f"V{DICTIONARY.size}"
 
 _Column: TypeAlias = "np.ndarray[Any, Any]"
 
 _Columns = tuple[_Column, _Column, _Column, _Column]
-"""The ids, the columns of 8 bytes and those of one, as the rows of a matrix each, and the dictionaries of all packs."""
+"""The ids, the columns of 8 bytes and those of 1 byte, each as the rows of a matrix, and all dictionaries."""
 
 
 class Fold(NamedTuple):
-    """Tables to take the place of some rows, see `plan_fold`: the packs of ``tables``, and ``folded`` ones beside them.
+    """Tables that will take the place of some rows, see `plan_fold`: of ``tables``, and of the rows ``folded``.
 
-    ``pieces`` are the tables that are to be, in order: one that stays, or the bytes of a new one.
+    ``pieces`` are the tables after the fold, in order: a table that stays, or the bytes of a new one.
     """
 
     tables: PackTables
@@ -55,7 +55,7 @@ class Fold(NamedTuple):
         return [piece for piece in self.pieces if isinstance(piece, bytes)]
 
     def onto(self, newest: Packs, names: Sequence[tuple[int, str]]) -> Packs | None:
-        """Return the same packs as ``newest``, with these tables; None where another fold was committed since.
+        """Return the packs of ``newest`` with these tables; None if another fold was committed since the plan.
 
         ``names`` are the numbers and suffixes of the new tables, which are stored by now.
         """
@@ -73,9 +73,9 @@ class Fold(NamedTuple):
 
 
 def plan_fold(packs: Packs, most: int) -> Fold | None:
-    """Return what to fold so that ``most`` rows and ids are left; None where there are no more, or none can be.
+    """Return a fold after which at most ``most`` rows and ids are left. Return None if no more are there, or none fold.
 
-    Packs that may change soon stay, if these are few: those that are written to, or not synced.
+    Packs that may change soon are not folded if they are few: those that are written to, or not synced.
     """
     if len(packs.changed) + len(packs.gone) <= most:
         return None
@@ -89,7 +89,7 @@ def plan_fold(packs: Packs, most: int) -> Fold | None:
 
 
 def _pieces(tables: PackTables, folded: Mapping[int, PackEntry], dropped: frozenset[int]) -> list[PackTable | bytes]:
-    """Return the tables with some rows added, and without those that are dropped, which may be added ones of before."""
+    """Return the tables with some rows added and without the ``dropped`` ones. A row that is replaced is in both."""
     rows: dict[int, list[PackEntry]] = {}
     for pack_id, pack in folded.items():
         rows.setdefault(_place_of(tables, pack_id), []).append(pack)
@@ -112,7 +112,7 @@ def _pieces(tables: PackTables, folded: Mapping[int, PackEntry], dropped: frozen
 
 
 def _place_of(tables: PackTables, pack_id: int) -> int:
-    """Return which table a pack goes to; their number for a new one behind them."""
+    """Return which table a pack goes to; the number of tables for a new one after them."""
     at = tables.of(pack_id)
     is_last = at == len(tables.tables) > 0
     return at - 1 if is_last and tables.tables[-1].entry.count < pack_table.MOST_ROWS else at
@@ -123,11 +123,11 @@ def _is_small(table: PackTable) -> bool:
 
 
 def _written(run: Sequence[_Columns], dropped: frozenset[int]) -> Iterator[bytes]:
-    """Yield tables of the rows of neighbours. Those that are dropped are left out where no row is added for them."""
+    """Yield tables of the rows of neighbouring tables, with added rows, and without the old rows of dropped ids."""
     if not run:
         return
     ids, wide, narrow, dictionaries = (np.concatenate(columns, axis=-1) for columns in zip(*run, strict=True))
-    # Of two rows of an id the added one counts, which is behind: those of tables come first in each part of the run.
+    # Of two rows of an id the added one counts. In the run, the rows of a table and added rows take turns.
     is_old = np.concatenate([np.full(len(part[0]), at % 2 == 0) for at, part in enumerate(run)])
     kept = np.flatnonzero(~(is_old & np.isin(ids, np.fromiter(dropped, ids.dtype, len(dropped)))))
     order = kept[np.argsort(ids[kept], kind="stable")]
@@ -171,7 +171,7 @@ def _of_rows(packs: Sequence[PackEntry]) -> _Columns:
 
 
 def _wide(pack: PackEntry) -> tuple[int, ...]:
-    # Within bounds, whatever was counted before: a manifest that contradicts itself is read, and a table is not.
+    # Keep the counts within bounds: a manifest that contradicts itself can be read, but such a table cannot.
     dead = pack.dead.within(pack.total)
     suffix = int(pack.suffix or "0", 16)
     return (suffix, pack.synced, pack.length - pack.synced, *(pack.total - dead), *dead)

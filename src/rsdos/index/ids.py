@@ -14,11 +14,11 @@ from rsdos.model import Durability
 from rsdos.storage import chance
 
 RESERVED_AT_ONCE = 16
-"""Ids that a writer asks for by one commit, at least."""
+"""The least number of ids that a writer reserves by one commit."""
 
 
 class Reserving(Protocol):
-    """What commits a reservation."""
+    """Commits reservations."""
 
     @property
     def known(self) -> Manifest | None:
@@ -29,9 +29,9 @@ class Reserving(Protocol):
 
 
 class Ids:
-    """The ids that are reserved for this object, which gives each out once. Any number of threads.
+    """The ids that are reserved for this object, which gives each id out once. Any number of threads.
 
-    In a forked child it begins anew: the parent still gives out its own.
+    In a forked child the object starts without ids: the parent still gives out its own.
     """
 
     def __init__(self, commits: Reserving) -> None:
@@ -47,24 +47,24 @@ class Ids:
         self._token = chance.token(128)
 
     def _lock(self) -> threading.RLock:
-        """Return what is held while ids change hands. Another thread of the parent may have held it at a fork."""
+        """Return the lock on the ids. After a fork make a new one: a thread of the parent may hold the old one."""
         if self._process != os.getpid():
             self._begin()
         return self._giving
 
     @property
     def token(self) -> str:
-        """What the reservations are known by."""
+        """The token that names the reservations."""
         if self._process != os.getpid():
             self._begin()
         return self._token
 
     def take(self) -> int:
-        """Return an id that no other process has or gets. Commit a reservation when none is left."""
+        """Return an id that no other process has or gets. Commit a reservation if none is left."""
         return self.take_run(1)
 
     def take_run(self, count: int) -> int:
-        """Return the first of so many ids that follow one another. Commit a reservation when there are none such."""
+        """Return the first of ``count`` ids that follow one another. Commit a reservation if there are none."""
         with self._lock():
             token = self._token
             self._forget_expired()
@@ -75,7 +75,7 @@ class Ids:
             return free[0]
 
     def reserve(self, count: int) -> None:
-        """Commit a reservation if fewer ids than so many are left."""
+        """Commit a reservation if fewer than ``count`` ids are left."""
         with self._lock():
             token = self._token
             self._forget_expired()
@@ -83,18 +83,18 @@ class Ids:
                 self._reserve(count, token)
 
     def drop(self) -> None:
-        """Give no id out any more that was reserved until now: the reservation was taken back."""
+        """Forget all reserved ids: the reservation was taken back."""
         with self._lock():
             self._free = []
 
     def give_up(self) -> Sequence[range]:
-        """Return the ids that were reserved and not given out, and give none of them out any more."""
+        """Return the ids that were reserved and not given out, and forget them."""
         with self._lock():
             free, self._free = self._free, []
         return free
 
     def _forget_expired(self) -> None:
-        """Forget ids that were taken back, as far as is known: a process may have done nothing for days."""
+        """Forget ids that were taken back, by the newest known manifest: a process may have done nothing for days."""
         if self._free and (newest := self._commits.known):
             rows = reservations.reserved_under(newest, self._token)
             self._free = [free for free in self._free if any(row.has(free) for row in rows)]

@@ -26,28 +26,28 @@ _NOTHING: Mapping[SegmentName, None] = MappingProxyType({})
 
 
 class Index(IndexLoader):
-    """Looks up and commits. Any number of threads; a view that was handed out stays as it is.
+    """Looks up and commits. Any number of threads; a view that was handed out never changes.
 
-    A manifest or a segment file that is damaged or missing, or of a later release, is replaced, in memory, by what
-    ``recover`` finds inside the packs. Nothing is written but by `commit`, which refuses when the newest manifest is
-    damaged, missing or of a later release.
+    If a manifest or a segment file is damaged, missing or of a later release, the index uses in its place, in memory,
+    what ``recover`` finds inside the packs. Only `commit` writes. It refuses if the newest manifest is damaged, missing
+    or of a later release.
 
-    A lookup for a ``kind`` sees only the copies that stand in for one of that kind; without, all of them.
+    A lookup for a ``kind`` finds only copies that stand in for one of that kind. Without a kind it finds all copies.
     """
 
     appends = True
-    """Whether packs grow by later commits. Else each pack is new, and sealed by its first commit."""
+    """Whether later commits append to packs. If not, each pack is new, and sealed by its first commit."""
 
     _durable: Version | None = None
-    """The manifest of which this process has synced the name."""
+    """The manifest whose name this process has synced."""
     _sync_failed = False
 
     def newest(self) -> Manifest:
-        """The newest manifest, see `CommitLog.newest`, without the batches that a power loss has taken."""
+        """Return the newest manifest, see `CommitLog.newest`, without the batches that a power loss has taken."""
         return self._whole(self.commits.newest())
 
     def readable(self) -> Manifest | None:
-        """The newest manifest that is whole, if there is one, without the batches that a power loss has taken."""
+        """Return the newest whole manifest, if there is one, without the batches that a power loss has taken."""
         manifest = self.commits.readable()
         return manifest and self._opener.left_of(manifest)
 
@@ -63,7 +63,7 @@ class Index(IndexLoader):
         return pack_id >= manifest.next_pack_id
 
     def find(self, digest: bytes) -> Record | None:
-        """The entry of a key in `view`, or None."""
+        """Return the entry of a key in `view`, or None."""
         try:
             state = self._state
             if state is None:
@@ -76,42 +76,42 @@ class Index(IndexLoader):
             return self._recovery().find(digest)
 
     def find_for(self, kind: PackKind, digest: bytes) -> Record | None:
-        """`find` for a kind."""
+        """Do `find` for a kind."""
         try:
             return (self._state or self._load()).view.for_kind(kind).find(digest)
         except DamagedContainer:
             return self._recovery().for_kind(kind).find(digest)
 
     def find_all(self, digest: bytes, kind: PackKind | None = None) -> list[Record]:
-        """The entries of all copies of a key."""
+        """Return the entries of all copies of a key."""
         try:
             return self.view.for_kind(kind).find_all(digest)
         except DamagedContainer:
             return self._recovery().for_kind(kind).find_all(digest)
 
     def live_copies(self, digests: Sequence[bytes], kind: PackKind | None = None) -> Entries:
-        """The entries of all copies of many keys, sorted."""
+        """Return the entries of all copies of many keys, sorted."""
         try:
             return self.view.for_kind(kind).live_copies(digests)
         except DamagedContainer:
             return self._recovery().for_kind(kind).live_copies(digests)
 
     def find_many(self, digests: Sequence[bytes], kind: PackKind | None = None) -> Found:
-        """The entries of many keys."""
+        """Return the entries of many keys."""
         try:
             return self.view.for_kind(kind).find_many(digests)
         except DamagedContainer:
             return self._recovery().for_kind(kind).find_many(digests)
 
     def find_keys(self, keys: Digests, kind: PackKind | None = None) -> Found:
-        """The entries of many keys that are columns already."""
+        """Return the entries of many keys that are columns already."""
         try:
             return self.view.for_kind(kind).find_keys(keys)
         except DamagedContainer:
             return self._recovery().for_kind(kind).find_keys(keys)
 
     def digests_of(self, pack_id: int) -> Iterator[list[bytes]]:
-        """The objects of one pack of the newest state, by offset, in lists of bounded size."""
+        """Yield the objects of one pack of the newest state, by offset, in lists of bounded size."""
         view = self.refresh()
         pack = view.manifest.pack(pack_id)
         if pack:
@@ -119,21 +119,21 @@ class Index(IndexLoader):
                 yield entries.digests()
 
     def key_lists(self, prefix: str = "", kind: PackKind | None = None) -> Iterator[list[str]]:
-        """Every key of the newest state that begins with ``prefix``, once, sorted, in lists of bounded size.
+        """Yield every key of the newest state that begins with ``prefix``, once, sorted, in lists of bounded size.
 
-        Raises `DamagedContainer` at the end, when there are others that cannot be told.
+        Raise `DamagedContainer` at the end if damage hides other keys.
         """
         yield from key_lists(prefix, partial(self.tables, kind=kind))
 
     def tables(self, start: int = 0, end: int = KEY_SPACE, kind: PackKind | None = None) -> Iterator[Entries]:
-        """`IndexView.tables` of the newest state, made from the packs where a part of it is damaged.
+        """Do `IndexView.tables` for the newest state. Where a part of it is damaged, read the packs instead.
 
-        Raises `DamagedContainer` at the end, when there are entries that cannot be told.
+        Raise `DamagedContainer` at the end if damage hides other entries.
         """
         yield from self.tables_of(self.refresh(), start, end, kind)
 
     def tables_of(self, view: IndexView, start: int, end: int, kind: PackKind | None = None) -> Iterator[Entries]:
-        """`tables` of a view that this index has handed out."""
+        """Do `tables` for a view that this index has handed out."""
         tables = view.for_kind(kind).tables(start, end)
         try:
             first = next(tables, None)
@@ -145,7 +145,7 @@ class Index(IndexLoader):
             yield from tables
 
     def _recovery(self) -> IndexView:
-        """The view of the same manifest, made from the packs."""
+        """Return the view of the same manifest, made from the packs."""
         state = self.state
         if state.is_recovered:
             return state.view
@@ -165,9 +165,9 @@ class Index(IndexLoader):
     ) -> Manifest:
         """Make the next manifest from the newest by ``change``; see `CommitLog.commit`.
 
-        A commit that would leave too many segments merges the smallest of them. If these have many entries it is
-        followed by a merge, for which no other commit waits. Of the new segments those that are ``fresh`` are compact
-        tables: their entries, given where they are in memory, are written to segment files.
+        A commit that would leave too many segments merges the smallest of them. If these have many entries, a merge
+        follows the commit instead, and no other commit waits for it. The new segments ``fresh`` are compact tables.
+        Their entries, which are given if they are in memory, are written to segment files.
         """
 
         # A program that only reads does not need it.
@@ -194,7 +194,7 @@ class Index(IndexLoader):
         return manifest
 
     def _publish(self, change: Callable[[Manifest], Manifest], durability: Durability) -> Manifest:
-        """Make the next manifest, and let lookups go to it."""
+        """Make the next manifest, and let lookups use it."""
         try:
             manifest, file = self.commits.commit(change, durability)
         except OSError:
@@ -209,7 +209,7 @@ class Index(IndexLoader):
         return manifest
 
     def _whole(self, manifest: Manifest) -> Manifest:
-        """A manifest without the batches that a power loss has taken."""
+        """Return a manifest without the batches that a power loss has taken."""
         if not manifest.packs.behind and all(segment.synced for segment in manifest.segments):
             return manifest
         try:
@@ -220,10 +220,10 @@ class Index(IndexLoader):
             return rebuilt.manifest if rebuilt else left
 
     def writable(self) -> IndexView:
-        """Return `view`, after committing what is left if a power loss was found to have taken anything.
+        """Return `view`. If a power loss has taken batches, first commit a manifest without them.
 
-        Before a pack is written: else the bytes of others would be in places where, by the manifest on the disk, the
-        lost bytes are.
+        Call it before a pack is written. Otherwise new bytes would be written to places where, by the manifest on the
+        disk, the lost bytes are.
         """
         state = self._state or self._load()
         if state.lost:
@@ -232,9 +232,9 @@ class Index(IndexLoader):
         return state.view
 
     def make_durable(self) -> None:
-        """Make the manifest that lookups go to survive a power loss, even if its writer died before it did so.
+        """Make the manifest that lookups use survive a power loss, even if its writer died before it did so.
 
-        A directory of which a sync has failed is not believed the second time: a new manifest is made then.
+        If a sync of the directory has failed, a second sync proves nothing. Then commit a new manifest.
         """
         file = self.state.file
         if file is not None and file == self._durable:
@@ -250,7 +250,7 @@ class Index(IndexLoader):
         self._durable = file
 
     def _decoded(self, manifest: Manifest) -> dict[SegmentName, None]:
-        """Compact tables of a manifest that are open in memory: they have no segment file, or it is damaged."""
+        """Return the compact tables of a manifest that are decoded in memory, for lack of a good segment file."""
         state = self._state
         opened = state.view.named if state else {}
         segment_names = map(segment_name, manifest.segments)

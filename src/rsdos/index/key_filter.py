@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from rsdos.storage.opened import View
 
 BITS = 8 * FILTER_BLOCK
-"""Of a block."""
+"""The bits of a block."""
 
 ROUND = range(5)
-"""The bits of a key."""
+"""Counts the bits of a key."""
 
 _LAST_BYTE = FILTER_BLOCK - 1
 
@@ -29,17 +29,17 @@ _TOGETHER = 8 << 20
 """Bytes that are checked before their memory is given back."""
 
 _MASKED_TOGETHER = 1 << 16
-"""Keys that are asked for together, where there are many."""
+"""The most keys that the filter checks together."""
 
 _SAMPLE = 256
-"""Keys of which the filter is asked first, ..."""
+"""Keys that the filter checks first, as a sample."""
 
 _MOST_PASS = 3 / 4
-"""... and of no others if more than this part of them passes: asking then costs more than it saves."""
+"""If more than this part of the sample passes, the other keys are not checked: that would cost more than it saves."""
 
 
 class KeyFilter:
-    """A filter, to be asked once it was found whole. Any number of threads."""
+    """A filter. Use it only after `is_whole` has returned True. Any number of threads."""
 
     def __init__(self, source: View, start: int, end: int) -> None:
         """``source`` is the view of the segment; the filter is its bytes from ``start`` to ``end``."""
@@ -50,7 +50,7 @@ class KeyFilter:
         self._blocks = (end - start) // FILTER_BLOCK
 
     def is_whole(self, crc: int) -> bool:
-        """Read the filter, and return whether it is the one of this checksum; False if it cannot be read."""
+        """Read the filter, and return whether it has this checksum; False if it cannot be read."""
         read = 0
         try:
             for start in range(self._start, self._end, _TOGETHER):
@@ -64,13 +64,13 @@ class KeyFilter:
         return read == crc
 
     def has_all(self, prefixes: Prefixes) -> bool:
-        """Return whether it lets all of these keys pass."""
+        """Return whether all of these keys pass the filter."""
         parts = range(0, len(prefixes), _MASKED_TOGETHER)
         return all(self.mask(prefixes[start : start + _MASKED_TOGETHER]).all() for start in parts)
 
     def may_have(self, prefix: int) -> bool:
-        """Return whether a key that begins so may be there."""
-        # Written out: as a loop it takes 1.0 us instead of 0.75 for a key that is there.
+        """Return whether a key that begins with ``prefix`` may be there."""
+        # The loop is written out: as a loop it takes 1.0 us instead of 0.75 for a key that is there.
         data = self._data
         base = (prefix * self._blocks >> 64) * FILTER_BLOCK
         at, step = prefix & 4095, prefix >> 12 & 4095 | 1
@@ -89,7 +89,7 @@ class KeyFilter:
         return data[base + (at >> 3)] >> (at & 7) & 1 > 0
 
     def among(self, prefixes: Prefixes) -> Mask | None:
-        """Return a mask of the keys that may be there; None if that leaves out too few to be worth asking."""
+        """Return a mask of the keys that may be there; None if the filter would exclude too few."""
         sample = self.mask(prefixes[:_SAMPLE])
         return None if sample.mean() > _MOST_PASS else self.mask(prefixes)
 

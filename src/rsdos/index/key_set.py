@@ -1,4 +1,4 @@
-"""A set of keys that takes 8 bytes for each: for questions in bulk where "yes" is the safe answer."""
+"""A set of keys that takes 8 bytes for each: for bulk lookups where "yes" is the safe answer."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from rsdos.model import DIGEST_BYTES
 
 
 class KeySet:
-    """Knows keys by their first 8 bytes: one in 10^19 / n is taken for a member that is none.
+    """Knows keys by their first 8 bytes. With n members, one other key in 10^19 / n counts as a member.
 
-    Memory: 8 bytes a key, twice that while it is made: 160 MB for ten million.
+    Memory: 8 bytes a key, twice that while the set is made: 160 MB for ten million.
     """
 
     def __init__(self, digests: Iterable[Sequence[bytes]]) -> None:
-        """Of digests, in lists of any size."""
+        """Make the set of digests, which are given in lists of any size."""
         self._fill([_prefixes(some) for some in digests])
 
     @classmethod
     def of_joined(cls, joined: Iterable[bytes], digest_bytes: int = DIGEST_BYTES) -> Self:
-        """Return the set of digests that are given one behind another, in pieces of any size. A key may come twice."""
+        """Return the set of digests that follow one another in pieces of any size. A key may come twice."""
         made = cls(())
         made._fill([_prefixes_in(piece, digest_bytes) for piece in joined])
         return made
@@ -39,12 +39,12 @@ class KeySet:
         return len(self._known)
 
     def without(self, digests: Sequence[bytes]) -> list[bytes]:
-        """Those of the digests that are no members, in their order."""
+        """Return those of the digests that are not members, in their order."""
         members = self._members(_prefixes(digests)).tolist()
         return [digest for digest, member in zip(digests, members, strict=True) if not member]
 
     def others(self, entries: Entries) -> Entries:
-        """Those of the entries whose keys are no members."""
+        """Return those of the entries whose keys are not members."""
         return entries.take(~self._members(entries.prefixes))
 
     def _members(self, wanted: Prefixes) -> Mask:

@@ -1,4 +1,4 @@
-"""The note in the lock on commits: the number of the last commit. It shows that a manifest was lost."""
+"""The note in the lock on commits: the number of the last commit. With it a lost manifest is noticed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from rsdos.storage.base import Storage
 
 _LENGTH = 68
 _NO_BOOT = "-" * 36
-"""For a machine that does not tell its boot: relaxed commits are not noted there."""
+"""The boot id of a machine that does not have one: relaxed commits are not noted there."""
 
 
 class LastCommit:
-    """The numbers in the lock's note; 0 where it has none. Immutable; no dataclass: every short command imports it."""
+    """The numbers in the lock's note; 0 if it has none. No dataclass, which takes time to import. Immutable."""
 
     __slots__ = ("boot", "durable", "last")
 
@@ -29,7 +29,7 @@ class LastCommit:
         return self.last if self.last > self.durable and self.boot == _boot_id() != _NO_BOOT else self.durable
 
     def followed_by(self, number: int) -> LastCommit:
-        """Return the note for after a relaxed commit of this number."""
+        """Return the note after a relaxed commit of this number."""
         return LastCommit(self.durable, number, _boot_id())
 
     def encode(self) -> bytes:
@@ -38,7 +38,7 @@ class LastCommit:
 
 
 def read_committed(storage: Storage) -> LastCommit:
-    """Return what the lock on commits says; nothing, when it is not there or cannot be read."""
+    """Return the note of the lock on commits; without numbers if it is missing or cannot be read."""
     return _decode(storage.read_note(names.COMMIT_LOCK, _LENGTH))
 
 
@@ -50,7 +50,7 @@ def _decode(line: bytes) -> LastCommit:
         committed = LastCommit(int(durable), int(last), boot)
     except ValueError:
         return LastCommit()
-    # Written again it is the same line, its checksum and its form too.
+    # Encoded again, a good line is the same, including its checksum and its form.
     return committed if committed.encode() == line else LastCommit()
 
 

@@ -1,7 +1,7 @@
 """Which entries are alive: a tombstone kills one extent of its key, and the entries of a removed pack are dead.
 
-Everything is decided within a sorted table that has all entries of the keys in it: a tombstone has the key of what it
-kills, and so is right beside it, in whatever segment each of them was.
+Everything is decided within a sorted table that has all entries of its keys. A tombstone has the key of the entry that
+it kills. So the two are neighbours, whatever segments they come from.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rsdos.model import Counts, PackKind
 
 
 def live_mask(table: Entries, packs: Sequence[int]) -> Mask:
-    """The entries that no tombstone of this table kills, and whose pack is one of ``packs``; the table is sorted."""
+    """Return a mask of the entries of ``packs`` that no tombstone of this table kills; the table is sorted."""
     here = np.isin(table.records["pack_id"], packs)
     tombstone = table.is_tombstone()
     if not tombstone.any():
@@ -30,10 +30,10 @@ def live_mask(table: Entries, packs: Sequence[int]) -> Mask:
 
 
 def kept_by_merge(table: Entries, packs: Sequence[int]) -> Mask:
-    """What a merge of the segments that this table is from keeps of it: what lives, and tombstones of what may.
+    """Return a mask of what a merge keeps of its segments' table: live entries, and tombstones that are still needed.
 
-    An entry goes together with the tombstone that kills it; a tombstone of an entry that is not in this table stays,
-    once, because the entry is in another segment, unless its pack is gone.
+    An entry is dropped together with the tombstone that kills it. A tombstone whose entry is not in this table is kept,
+    once, because the entry is in another segment. Entries and tombstones of packs that are gone are dropped.
     """
     here = np.isin(table.records["pack_id"], packs)
     tombstone = table.is_tombstone()
@@ -48,7 +48,7 @@ def kept_by_merge(table: Entries, packs: Sequence[int]) -> Mask:
 
 
 def _extents(table: Entries) -> Positions:
-    """For each entry the number of its extent: neighbours that have key, pack and offset in common are of one."""
+    """Return the number of the extent of each entry: neighbours with the same key, pack and offset have one number."""
     same = table.prefixes[1:] == table.prefixes[:-1]
     for name in ("tail", "pack_id", "offset"):
         same &= table.records[name][1:] == table.records[name][:-1]
@@ -56,7 +56,7 @@ def _extents(table: Entries) -> Positions:
 
 
 def counting_mask(table: Entries, kinds: Mapping[int, PackKind]) -> Mask:
-    """The copies that count, one of each key: that of the smallest (kind, pack_id, offset). The others are dead bytes.
+    """Return a mask of the copies that count: of each key the one with the smallest (kind, pack_id, offset).
 
     The table is sorted, and has all living copies of its keys. ``kinds`` are those of the packs that are not plain.
     """
@@ -65,7 +65,7 @@ def counting_mask(table: Entries, kinds: Mapping[int, PackKind]) -> Mask:
         return mask
     first = np.flatnonzero(mask)
     key = np.cumsum(mask) - 1
-    # By the column's own numbers, since few packs are not plain.
+    # Kind by kind, since few packs are not plain.
     rank = np.zeros(len(table), np.uint8)
     for kind in set(kinds.values()):
         rank[table.of_packs([pack_id for pack_id, own in kinds.items() if own is kind])] = kind
@@ -76,7 +76,7 @@ def counting_mask(table: Entries, kinds: Mapping[int, PackKind]) -> Mask:
 
 
 def with_dead_counts(newest: Manifest, manifest: Manifest, before: Entries, after: Entries) -> Manifest:
-    """``manifest`` with its packs' dead bytes as they are once ``after`` lives where, in ``newest``, ``before`` did.
+    """Return ``manifest`` with new counts of dead bytes: ``before`` lived in ``newest``, and ``after`` lives now.
 
     Both are sorted tables with all living copies of the same keys; see `counting_mask`.
     """
@@ -90,5 +90,5 @@ def with_dead_counts(newest: Manifest, manifest: Manifest, before: Entries, afte
 
 
 def _recount_dead(pack: PackEntry, gone: Counts, come: Counts) -> PackEntry:
-    # Within bounds, whatever was counted before: a manifest that contradicts itself counts as damaged.
+    # Keep the counts within bounds, whatever was counted before: a manifest that contradicts itself counts as damaged.
     return pack.counting(pack.total, (pack.dead + gone - come).within(pack.total))

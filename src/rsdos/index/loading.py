@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from rsdos.index.committing import Commits
 
 _MOST_AGE = 1.0
-"""Seconds for which the note of the last commit is not read again. Only after damage it says more than the names do."""
+"""Seconds for which the note of the last commit is not read again. It tells more than the names only after damage."""
 
 
 class IndexLoader:
-    """Loads states of an index. Any number of threads; a view that was handed out stays as it is.
+    """Loads states of an index. Any number of threads; a view that was handed out never changes.
 
-    A manifest or a segment file that is damaged or missing, or of a later release, is replaced, in memory, by what
-    ``recover`` finds inside the packs. Nothing is written.
+    If a manifest or a segment file is damaged, missing or of a later release, the state has in its place, in memory,
+    what ``recover`` finds inside the packs. Nothing is written.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class IndexLoader:
         losses: Losses,
         commits: Commits | None = None,
     ) -> None:
-        """Without ``commits`` those are of a container of version 2."""
+        """Without ``commits`` the container is of version 2."""
         self.commits: Commits = commits or CommitLog(layout, container_id)
         self._layout = layout
         self._storage = layout.storage
@@ -54,15 +54,15 @@ class IndexLoader:
         self._opener = SegmentOpener(layout.storage, check_pack, losses)
         self._state: IndexState | None = None
         self._part: PartialView | None = None
-        """Where `find` looks as long as nothing else needed more: while it is there, there is no state."""
+        """The part in which `find` looks until another call needs the whole state. Then `_state` is None."""
         self._last: tuple[int, Version | None] | None = None
         """Number and file of the newest manifest that any thread has loaded, also after `close`."""
         self._unlock()
         _indexes[id(self)] = self
         self.replaced: Callable[[], None] = lambda: None
-        """Called when what is loaded does not come from what was loaded before: what is open may be of other files."""
+        """Called when a state is loaded that does not follow from the last one: open files may be other files now."""
         self._read_note = -inf
-        """The time at which `is_latest` has last read the note of the last commit."""
+        """The time at which `is_latest` last read the note of the last commit."""
 
     clock: Callable[[], float] = staticmethod(monotonic)
     """Seconds."""
@@ -73,17 +73,17 @@ class IndexLoader:
 
     @property
     def state(self) -> IndexState:
-        """What was looked at last, loaded at the first use."""
+        """The state that lookups use. The first use loads it."""
         return self._state or self._load()
 
     @property
     def is_loaded(self) -> bool:
-        """Whether there is a state that was looked at, or a part of one."""
+        """Whether a state is loaded, or a part of one."""
         return self._state is not None or self._part is not None
 
     @property
     def view(self) -> IndexView:
-        """The newest state that was looked at, loaded at the first use."""
+        """The view of the state that lookups use. The first use loads it."""
         return self.state.view
 
     @property
@@ -92,11 +92,11 @@ class IndexLoader:
         return self.state.is_recovered
 
     def is_latest(self, state: object) -> bool:
-        """Whether lookups still use ``state``, and it is still the newest state of the same container.
+        """Return whether lookups still use ``state``, and it is still the newest state of the same container.
 
-        It is not after a commit, or when another container or an older state was put in its place. Takes two calls of
-        the storage, and once in `_MOST_AGE` a third, which finds a committed manifest that was lost. The third call is
-        made each time where the first two may be answered from what this machine knew before.
+        Return False after a commit, or if another container or an older state was put in its place. This takes two
+        calls of the storage, and once in `_MOST_AGE` a third, which notices that a committed manifest was lost. If the
+        machine may answer the first two calls from its memory, the third is made each time.
         """
         now = self._state
         if now is None or not isinstance(state, IndexState) or not state.is_of(now):
@@ -111,24 +111,24 @@ class IndexLoader:
         return self.commits.is_newest(state.number, state.file)
 
     def refresh(self) -> IndexView:
-        """Load the newest state. Raises `ContainerReplaced` and `NotAContainer`, see `CommitLog.check`."""
+        """Load the newest state. Raise `ContainerReplaced` and `NotAContainer`, see `CommitLog.check`."""
         return self._load().view
 
     def _load(self, seen: _Seen | None = None) -> IndexState:
-        """Load the newest state; ``seen`` is what was seen of it a moment ago."""
+        """Load the newest state. ``seen`` is the part of it that was read a moment ago."""
         if seen is None:
             if self._state is None and self._part is None and (kept := self._kept()):
                 if isinstance(kept, IndexState):
                     return self._keep(kept)
                 self._part = kept
-            if self._last is not None:  # Else it was opened a moment ago.
+            if self._last is not None:  # Otherwise the container was opened a moment ago.
                 self.commits.check_again()
         number = 0
         for _ in range(MOST_LOOKUPS):
             number, missing = seen[:2] if seen else self.commits.latest()
             read, seen = seen and seen.read, None
             if missing:
-                # What an older manifest leads to may be gone: all that the packs have.
+                # Files that an older manifest names may be gone: use everything that the packs have.
                 self.commits.check()
                 file = self.commits.file_of(number)
                 return self._keep(
@@ -141,14 +141,14 @@ class IndexLoader:
         raise self.commits.never_there(number)
 
     def _loaded(self, number: int) -> IndexState | None:
-        """The state that lookups go to, if it is of this manifest: to read that again takes 100 us."""
+        """Return the state that lookups use, if it is of this manifest: reading that again takes 100 us."""
         state = self._state
         if state is None or state.number != number or state.is_recovered or state.lost or state.file is None:
             return None
         return state if self.commits.file_of(number) == state.file else None
 
     def _opened(self, number: int, read: Published | None) -> IndexState | None:
-        """The state of this manifest; None when commits went by since the listing, and took away what it showed.
+        """Return the state of this manifest; None if later commits have removed files that the listing showed.
 
         ``read`` is the manifest, if it was read already.
         """
@@ -163,7 +163,7 @@ class IndexLoader:
                 return None
         except (DamagedContainer, UnsupportedContainer):
             pass
-        # It may be damage of another container, or of what a migration has left.
+        # The damage may belong to another container, or to the remains of a migration.
         self.commits.check()
         file = file or self.commits.file_of(number)
         left = manifest and self._opener.left_of(manifest)
@@ -172,10 +172,9 @@ class IndexLoader:
         return IndexState(self._recover(left), number, is_recovered=True, file=file)
 
     def _keep(self, state: IndexState) -> IndexState:
-        """Make this what lookups go to, unless a newer one is that; returns what they go to.
+        """Let lookups use this state, unless they use a newer one. Return the state that they use.
 
-        A thread that was slow to load its state must not put it over that of another: what others have deleted since
-        would be there again.
+        A thread that was slow to load its state must not replace a newer one: deleted objects would be there again.
         """
         with self._swapping:
             if self._last is not None and self._last != (state.number, state.file):
@@ -190,9 +189,10 @@ class IndexLoader:
         return state
 
     def _find_in_part(self, digest: bytes) -> Record | None:
-        """`find` where nothing is loaded: open segments until one of them has the key.
+        """Do `find` while nothing is loaded: open segments until one of them has the key.
 
-        None when none has, and where that cannot be done. Then all is loaded, or `_load` does it.
+        Return None if no segment has the key, or if segments cannot be opened one by one. Then the whole state is
+        loaded, or `_load` loads it.
         """
         part = self._part or self._begin()
         if part is None:
@@ -212,7 +212,7 @@ class IndexLoader:
         return self._last is None
 
     def _begin(self) -> PartialView | None:
-        """Begin to load the newest state; None where all of it is loaded, or is to be."""
+        """Begin to load the newest state. Return None if all of it is loaded, or has to be."""
         if not self._is_first:
             return None
         kept = self._kept()
@@ -236,15 +236,16 @@ class IndexLoader:
         return self._part
 
     def _kept(self) -> IndexState | PartialView | None:
-        """What is kept since the container was closed last, if it is still the newest."""
+        """Return the state that was kept when the container was closed last, if it is still the newest."""
         kept = kept_state(self._storage)
         return kept if kept and self.commits.is_newest(kept.number, kept.file) else None
 
     def _shared(self) -> IndexView | PartialView | None:
-        """The view whose segments are those of the same names now; None when they may be others.
+        """Return the view whose open segments can be used again; None if their names may mean other segments now.
 
-        Places come again in a container that was put in the place of this one. While the manifest is there, so is what
-        was committed to it. One ``stat``; it may be gone for being old, too, and all is opened anew then.
+        In a container that was put in the place of this one, names and places repeat. While the manifest of the view is
+        there, its segments are the same. This takes one ``stat``. An old manifest may have been removed as well; then
+        all segments are opened anew.
         """
         state, part = self._state, self._part
         opened = part if state is None else state
@@ -253,21 +254,21 @@ class IndexLoader:
         return part if state is None else state.view
 
     def open(self, manifest: Manifest) -> IndexView:
-        """Return a view of this manifest; segments that are open already are shared. Raises FileNotFoundError."""
+        """Return a view of this manifest; segments that are open already are shared. Raise FileNotFoundError."""
         return self._opener.view(manifest, self._shared())
 
     def open_segment(self, entry: SegmentEntry) -> Segment:
-        """Return a segment of a manifest. Raises FileNotFoundError, `DamagedContainer`."""
+        """Return a segment of a manifest. Raise FileNotFoundError, `DamagedContainer`."""
         shared = self._shared()
         opened = shared.named.get(segment_name(entry)) if shared else None
         return self._opener.segment(entry) if opened is None else opened
 
     def sound_segment(self, entry: SegmentEntry) -> Segment:
-        """Return a segment all of which was verified, and in the place of a damaged file of a batch its table."""
+        """Return a segment that was verified as a whole; in the place of a damaged file of a batch, its table."""
         return self._opener.verified(entry, self.open_segment(entry))
 
     def sound(self) -> IndexView:
-        """Load the newest state, verify its segments, and return it without the damaged files of batches."""
+        """Load the newest state, verify its segments, and return its view without the damaged files of batches."""
         state = self._load()
         mended = None if state.is_recovered else self._opener.mended(state.view)
         return self._swap(state, state._replace(view=mended)) if mended else state.view
@@ -278,39 +279,39 @@ class IndexLoader:
         return self._opener.mended(view) or view
 
     def _swap(self, state: IndexState, better: IndexState) -> IndexView:
-        """Put a better state of the same manifest in the place of one, unless that was replaced already."""
+        """Replace a state by a better one of the same manifest, unless it was replaced already."""
         with self._swapping:
             if self._state is state:
                 self._state = better
         return better.view
 
     def _rebuilt(self, left: Manifest) -> IndexView | None:
-        """A view of the tables in the packs, where a segment file may be what was lost, and nothing else is."""
+        """Return a view of the tables in the packs, if only segment files may be lost, and nothing else."""
         if all(segment.synced for segment in left.segments):
             return None
         recovered = self._recover(left)
         return None if recovered.damage else counted(recovered)
 
     def rest(self) -> None:
-        """`let_go`, but what is small is kept for the next lookup, see `park`."""
+        """Do `let_go`, but keep a small state for the next lookup, see `rsdos.index.cache.keep`."""
         loaded = self._state or self._part
-        self._state = self._part = None  # Another thread may be at it as well.
+        self._state = self._part = None  # Another thread may do this at the same time.
         if loaded and loaded.number:
             keep(self._storage, loaded)
 
     def let_go(self) -> None:
-        """Let go of the mappings; the next lookup loads them again."""
+        """Drop the loaded state and its mappings. The next lookup loads them again."""
         self._state = self._part = None
 
     def close(self) -> None:
-        """`let_go`, also of what was kept."""
+        """Do `let_go`, and also drop the kept state."""
         self._state = self._part = None
         self.commits.let_go()
         forget(self._storage)
 
 
 class _Seen(NamedTuple):
-    """What was seen of the newest state: what `CommitLog.latest` returned, and the manifest if it was read."""
+    """The part of the newest state that was read: what `CommitLog.latest` returned, and the manifest if it was read."""
 
     number: int
     missing: int
@@ -318,11 +319,11 @@ class _Seen(NamedTuple):
 
 
 _indexes: weakref.WeakValueDictionary[int, IndexLoader] = weakref.WeakValueDictionary()
-"""By ``id``: all that there are."""
+"""All loaders of this process, by ``id``."""
 
 
 def _unlock_all() -> None:
-    """In a forked child: what another thread of the parent was about to swap is never swapped here."""
+    """Make new locks in a forked child: a thread of the parent may have held one, and does not run here."""
     for reference in _indexes.valuerefs():
         if index := reference():
             index._unlock()

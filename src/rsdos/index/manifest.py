@@ -1,8 +1,8 @@
 """The manifest: the file that says which packs and segments are live.
 
-It is a document with a checksum (`rsdos.storage.checked_json`); its members are the fields of `Manifest` (``notes``
-may be missing), its packs and segments those of `PackEntry` and `SegmentEntry`. What can be added up from the packs is
-not stored a second time.
+It is a document with a checksum (`rsdos.storage.checked_json`). Its members are the fields of `Manifest` (``notes`` may
+be missing). The rows of its packs and segments have the fields of `PackEntry` and `SegmentEntry`. Sums over the packs
+are not stored.
 """
 
 from __future__ import annotations
@@ -25,43 +25,44 @@ if TYPE_CHECKING:
     from rsdos.storage.base import Version
 
 VERSION = 4
-"""Written where there are refs, an epoch, or packs of another kind than plain; else `_PLAIN_VERSION` is."""
+"""Written if there are refs, an epoch, or packs that are not plain. Otherwise `_PLAIN_VERSION` is written."""
 
 _PLAIN_VERSION = 3
-"""2, which is read as well, had no dictionaries, and no segment files with a place in a pack."""
+"""Version 2, which is read as well, had no dictionaries, and no segment files with a place in a pack."""
 
 TABLES_VERSION = 5
-"""Written where there are pack tables, which a container has from some hundred packs on."""
+"""Written if there are pack tables, which a container has from some hundred packs on."""
 
 REMOTE_VERSION = 6
-"""Of containers of version 3."""
+"""Written in containers of version 3."""
 
 _READ = (2, _PLAIN_VERSION, VERSION, TABLES_VERSION, REMOTE_VERSION)
 
 _KINDS = {int(kind): kind for kind in PackKind}
 
 WHOLE_PACK = 0
-"""The offset of a tombstone that kills a whole pack, whatever its key: a header is there, and never an object."""
+"""The offset of a tombstone that kills a whole pack, whatever its key. No object is there, but the header."""
 
 _MOST = 1 << 62
-"""No number in a manifest is larger: sums of them stay far from 2^64."""
+"""No number in a manifest is larger, so that sums stay far from 2^64."""
 
 _Entry = TypeVar("_Entry", "PackEntry", "SegmentEntry")
 
 
 class UnknownManifest(ValueError):
-    """The version of a manifest is not known: it is of a later release, and no damage."""
+    """The version of a manifest is not known: a later release has written it. This is not damage."""
 
 
 class SegmentEntry(NamedTuple):
     """A live segment: the file ``index/<number>.seg``, or a range of a pack (``number`` is 0 then).
 
-    A file that has the entries of one batch names that as well, by the place of the table that the batch has in its
-    pack (``pack_id`` is 0 otherwise): where the batch goes, the file does. The table may be a compact one. Such a file
-    is never synced, and where it is lost or damaged, the table is read: it counts as ``synced``.
+    The entry of a file that belongs to one batch also has the place of the batch's table in its pack (``pack_id`` is 0
+    otherwise). If the batch is removed, the file is too. The table may be a compact one. Such a file is never synced,
+    and if it is lost or damaged, the table is read. So it counts as ``synced``.
 
-    ``synced`` tells whether a segment file is on stable storage; one in a pack is where its pack is. ``check`` tells a
-    segment file from any other that is put in its place: the first bytes of its header's hash (0: not known).
+    ``synced`` says whether a segment file is on stable storage; for a segment in a pack, the ``synced`` of its pack
+    says so. ``check`` shows whether another file was put in the place of a segment file: it is the first bytes of its
+    header's hash (0: not known).
     """
 
     count: int  # type: ignore[assignment]  # a tuple's method of this name is of no use here
@@ -85,10 +86,10 @@ class SegmentEntry(NamedTuple):
 
 
 SegmentName = tuple[int, int, int]
-"""The number, pack and offset of a segment: what tells it from all others. Its bytes never change."""
+"""The number, pack and offset of a segment. No two segments have the same, and the bytes of a segment never change."""
 
 segment_name: Callable[[SegmentEntry], SegmentName] = itemgetter(2, 3, 4)
-"""Returns the name of a segment: each commit asks all of them for it, several times."""
+"""Returns the name of a segment. Fast, because each commit needs the name of each segment several times."""
 
 
 class Manifest(NamedTuple):
@@ -105,9 +106,9 @@ class Manifest(NamedTuple):
     refs: str = ""
     """The key of the newest refs document; "" for none."""
     epoch: int = 0
-    """Grows with each commit that deletes what a snapshot may need: a snapshot in the making looks again then."""
+    """Grows with each commit that deletes what a snapshot may need. A running save then looks its objects up again."""
     remote: RemoteState | None = None
-    """Of containers of version 3 alone: what `rsdos.index.remote_state` says."""
+    """The part that only containers of version 3 have, see `rsdos.index.remote_state`."""
 
     @property
     def pack_ids(self) -> Sequence[int]:
@@ -125,34 +126,34 @@ class Manifest(NamedTuple):
         return sums.total.objects - sums.dead.objects
 
     def of_kinds(self, kinds: Collection[PackKind]) -> Manifest:
-        """Return the same without the packs of other kinds; itself where there are none."""
+        """Return the same without the packs of other kinds; itself if there are none."""
         packs = self.packs.of_kinds(kinds)
         return self if packs is self.packs else self._replace(packs=packs)
 
     @property
     def packs_length(self) -> int:
-        """Committed bytes of all pack files."""
+        """The committed bytes of all pack files."""
         return self.packs.sums().length
 
     def with_note(self, name: str, note: object) -> Manifest:
-        """The same with this note, in the place of the one of its name."""
+        """Return the same with this note, in the place of the one of its name."""
         return self._replace(notes={**self.notes, name: note})
 
     def with_pack(self, pack: PackEntry) -> Manifest:
-        """The same with this pack, new or in place of the one of its id; its id is never given out again."""
+        """Return the same with this pack, new or in place of the one of its id. Its id is never given out again."""
         return self._replace(packs=self.packs.with_entries((pack,)), next_pack_id=max(self.next_pack_id, pack.id + 1))
 
     def with_packs(self, packs: Iterable[PackEntry]) -> Manifest:
-        """Return the same with these in the place of the packs of their ids."""
+        """Return the same with these packs in the place of those of the same ids."""
         return self._replace(packs=self.packs.with_entries(packs))
 
     def without_pack(self, pack_id: int) -> Manifest:
-        """The same without a pack and the segments inside it; merged segments may still have entries of it."""
+        """Return the same without a pack and its own segments. Merged segments may still have entries of the pack."""
         segments = tuple(segment for segment in self.segments if segment.pack_id != pack_id)
         return self._replace(packs=self.packs.without((pack_id,)), segments=segments)
 
     def with_segments(self, gone: Iterable[SegmentEntry], *fresh: SegmentEntry) -> Manifest:
-        """The same with some segments replaced by others."""
+        """Return the same with some segments replaced by others."""
         names = set(map(segment_name, gone))
         kept = (segment for segment in self.segments if segment_name(segment) not in names)
         after = max((segment.number + 1 for segment in fresh), default=0)
@@ -160,14 +161,14 @@ class Manifest(NamedTuple):
 
 
 class Published(NamedTuple):
-    """A manifest, and which file it is."""
+    """A manifest, and the version of its file."""
 
     manifest: Manifest
     version: Version
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """The bytes of a manifest file."""
+    """Return the bytes of a manifest file."""
     members = manifest._asdict()
     remote = members.pop("remote")
     tables = manifest.packs.tables.count
@@ -185,7 +186,7 @@ def encode_manifest(manifest: Manifest) -> bytes:
             from rsdos.index.dictionaries import dictionary_rows
 
             row["dictionaries"] = dictionary_rows(dictionaries)
-    # Sixteen manifests of as many segments stay: half of each row is what most segments have.
+    # Sixteen manifests stay, each with many segments. Half of each row would be the usual values.
     members["segments"] = [
         {name: value for name, value in row.items() if value != _MOST_HAVE.get(name)} for row in members["segments"]
     ]
@@ -200,7 +201,7 @@ def encode_manifest(manifest: Manifest) -> bytes:
 
         version = REMOTE_VERSION
         members |= encode_state(remote)
-    # One of version 3 is compressed, and one with tables is long: programs alone read them.
+    # A manifest of version 3 is compressed, and one with tables is long: only programs read them.
     encode = encode_compact if tables or remote else encode_document
     return encode({"manifest_version": version, **members, "notes": {**manifest.notes}})
 
@@ -214,10 +215,10 @@ def _no_tables(entries: tuple[TableEntry, ...]) -> PackTables:
 
 
 def decode_manifest(data: bytes, open_tables: OpenTables = _no_tables) -> Manifest:
-    """Return the manifest in a file. Raise ValueError with the reason when it is not whole or makes no sense.
+    """Return the manifest in a file. Raise ValueError with the reason if it is damaged or contradicts itself.
 
-    Raise `UnknownManifest` for a whole one of a version that is not known. ``open_tables`` is called if it names any
-    pack tables; what that raises is raised.
+    Raise `UnknownManifest` for an undamaged manifest of an unknown version. ``open_tables`` is called if the manifest
+    names pack tables; its errors are passed on.
     """
     members = decode_document(data)
     version = members.pop("manifest_version", None)
@@ -267,7 +268,7 @@ def files_of(manifest: Manifest) -> NamedFiles:
 
 
 def files_in(data: bytes) -> NamedFiles:
-    """Return `files_of` of the manifest in a file, without making anything of its packs. Raise what decoding does."""
+    """Return `files_of` of the manifest in a file, without decoding its packs. Raise as `decode_manifest` does."""
     members = decode_document(data)
     if members.get("manifest_version") not in _READ:
         raise UnknownManifest("not known")
@@ -290,14 +291,14 @@ def _packs(members: dict[str, Any], open_tables: OpenTables | None) -> Packs:
 
 
 def _members(kind: type[Any]) -> tuple[tuple[str, ...], int]:
-    """The names of an entry's plain members in order, and which of them is the only one that is no number."""
+    """Return the names of an entry's plain members in order, and the position of the only one that is no number."""
     names = tuple(name for name in kind._fields if name not in ("dictionaries", "kind", "suffix"))
     (flag,) = (at for at, name in enumerate(names) if isinstance(kind._field_defaults.get(name), bool))
     return names, flag
 
 
 _MOST_HAVE: dict[str, Any] = SegmentEntry._field_defaults
-"""What a row of a segment that lacks a member means by it."""
+"""The values that members have if they are missing in the row of a segment."""
 
 _MEMBERS: dict[type[Any], tuple[tuple[str, ...], int]] = {kind: _members(kind) for kind in (PackEntry, SegmentEntry)}
 
@@ -339,7 +340,7 @@ def _entry(kind: type[_Entry], row: dict[str, Any]) -> _Entry:
     names: tuple[str, ...] = _MEMBERS[kind][0]
     flag: int = _MEMBERS[kind][1]
     values: tuple[Any, ...] = tuple(map(row.get, names))
-    # All at once, and one by one only to say which it is: a manifest may have thousands.
+    # Check all at once, and one by one only for the error: a manifest may have thousands.
     numbers = (*values[:flag], *values[flag + 1 :])
     if set(map(type, numbers)) != {int} or not 0 <= min(numbers) <= max(numbers) <= _MOST:
         for name, value in zip(names, values, strict=True):

@@ -34,16 +34,17 @@ from rsdos.storage.base import Storage
 from rsdos.storage.opened import AppendFile
 
 MOST_SEGMENTS = 16
-"""Live segments that a commit may leave: a single lookup searches each (2 µs)."""
+"""The most live segments that a commit leaves: a single lookup searches each (2 µs)."""
 
 _COST = 1 << 12
-"""Entries that are copied in the time that a merge takes beside copying them: a millisecond."""
+"""The fixed cost of a merge, a millisecond, as the number of entries that are copied in this time."""
 
 _RANGE = 1 << 16
 _MOST_IN_RANGE = 16 * _RANGE
-"""Entries in a range of as many as `_RANGE` keys: digests spread to a few hundred more; one key may have many copies.
+"""The most entries in a range that should have `_RANGE` keys. Digests spread to a few hundred more, and one key may
+have many copies.
 
-A million are 70 MB, three times that while they are sorted. A table that was made of one key range asks for any number.
+A million entries are 70 MB, three times that while they are sorted. A hostile table may have all keys in one range.
 """
 
 _KEPT_RANGES = 8
@@ -53,15 +54,15 @@ _MOVED = 4 << 20
 """Bytes of a new table that are moved together."""
 
 _READ_BACK = 1 << 20
-"""Bytes that are read back together: they are still in the processor's caches when their checksum is made."""
+"""Bytes that are read back together: they stay in the processor's caches until their checksum is made."""
 
 
 def due_for_merge(segments: Sequence[SegmentEntry], most: int, cost: int = _COST) -> tuple[SegmentEntry, ...]:
-    """Return the segments that are to be merged into one where there are more than ``most``; else none.
+    """Return the segments to merge into one if there are more than ``most``; otherwise none.
 
-    Of the smallest so many that the work for each segment that goes is the least: the entries that are copied, and
-    ``cost`` beside them. Then on while the next is no larger than all before it together, so that each entry is copied
-    O(log n) times (ADR 38).
+    Take the smallest segments, so many that the work for each merged segment is least: the entries that are copied,
+    plus ``cost``. Then add the next segment while it is no larger than all before it together, so that each entry is
+    copied O(log n) times (ADR 38).
     """
     if len(segments) <= most:
         return ()
@@ -78,17 +79,17 @@ class Table(Protocol):
 
     @property
     def count(self) -> int:
-        """How many entries there are."""
+        """The number of entries."""
 
     def entries(self) -> Entries:
-        """All of them."""
+        """Return all entries."""
 
 
 def merged(segments: Sequence[Table], start: int = 0, end: int = KEY_SPACE) -> Iterator[Entries]:
-    """All entries of some segments in the order of their keys, in tables of bounded size.
+    """Yield all entries of some segments in the order of their keys, in tables of bounded size.
 
-    Only of keys whose first 8 bytes, as a number, are from ``start`` to before ``end``. Raises `DamagedContainer` where
-    the keys do not spread as digests do.
+    Only keys whose first 8 bytes, as a number, are from ``start`` to before ``end``. Raise `DamagedContainer` if the
+    keys do not spread as digests do.
     """
     tables = [segment.entries() for segment in segments]
     cuts = [_cut(table, start) for table in tables]
@@ -121,18 +122,18 @@ def _ask_for(segments: Sequence[Table], tables: Sequence[Entries], cuts: Sequenc
 
 
 def _cut(table: Entries, bound: int) -> int:
-    """The position of the first entry whose key is not below ``bound``."""
+    """Return the position of the first entry whose key is not below ``bound``."""
     return len(table) if bound >= KEY_SPACE else int(np.searchsorted(table.prefixes, np.uint64(bound)))
 
 
 def write_merged(
     storage: Storage, number: int, segments: Sequence[Table], packs: Sequence[int], named: Named = names.segment
 ) -> list[SegmentEntry]:
-    """Write what is needed of some segments to new segment files, from ``number`` on, and return them. Not synced.
+    """Write the needed entries of some segments to new segment files, from ``number`` on. Return them. Not synced.
 
-    ``named`` makes the names of the files from their numbers. Entries and the tombstones that no entry among them was
-    waiting for go to a file each: so a lookup reads all tombstones without reading all entries. Nothing is written of
-    what is dead, or of packs that are not ``packs``.
+    ``named`` makes the names of the files from their numbers. Live entries go to one file. Tombstones that kill none of
+    the given entries go to another, so that a lookup reads all tombstones without reading all entries. Dead entries,
+    and entries of other packs than ``packs``, are not written.
     """
     most = sum(segment.count for segment in segments)
     files: list[_SegmentFile] = []
@@ -204,7 +205,7 @@ class _SegmentFile:
 
     def finish(self, tombstones: int) -> SegmentEntry:
         layout, file = self._form(self.count), self._file
-        # The second column begins behind the first, which may have become shorter than there was space for.
+        # The second column follows the first, which may have become shorter than the space for it.
         shift = self._space.records - layout.records
         for at in range(layout.records, layout.table if shift else 0, _MOVED):
             file.write(at, (file.read(at + shift, min(_MOVED, layout.table - at)),))

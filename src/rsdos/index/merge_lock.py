@@ -1,7 +1,7 @@
-"""The lock of a merge that runs beside commits: its note says which segments commits leave alone (ADR 38).
+"""The lock of a merge that runs beside commits: its note lists the segments that commits do not merge (ADR 38).
 
-It protects progress alone. If the files in ``locks/`` were removed, a commit may merge segments that a merge is
-merging. The merge notices that when it commits, and drops what it has written.
+It protects progress alone. If the files in ``locks/`` were removed, a commit may merge segments that a running merge
+has read. The merge notices that when it commits, and drops what it has written.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rsdos.storage.checked_json import decode_document, encode_document
 from rsdos.storage.opened import HeldLock
 
 _MOST_BYTES = 1 << 20
-"""Of the note."""
+"""The most bytes of the note."""
 
 
 def note_segments(lock: HeldLock, segments: Iterable[SegmentEntry]) -> None:
@@ -25,7 +25,7 @@ def note_segments(lock: HeldLock, segments: Iterable[SegmentEntry]) -> None:
 
 
 def segments_in_merge(storage: Storage) -> Collection[SegmentName]:
-    """Return the names of the segments that a merge which runs has noted."""
+    """Return the names of the segments that a running merge has noted."""
     lock = storage.lock(names.MERGE_LOCK, wait=False)
     if lock is not None:
         lock.release()
@@ -38,7 +38,7 @@ def segments_in_merge(storage: Storage) -> Collection[SegmentName]:
 
 
 def remove_unfinished(storage: Storage) -> int:
-    """Remove the files that merges which died have left, and return how many. The caller holds ``locks/merge``."""
+    """Remove the files that dead merges have left, and return how many. The caller holds ``locks/merge``."""
     try:
         left = [name for name in storage.list(names.INDEX) if names.is_unfinished_segment(name)]
     except FileNotFoundError:

@@ -1,16 +1,17 @@
 """Merging segments while other processes commit, in a container of version 2 (ADR 38). The steps are numbered.
 
-1. Take ``locks/merge``: one merge runs at a time. Remove the files that dead ones have left.
-2. Under the lock on commits choose the segments, and write their names into the lock: commits merge others.
-3. Write what is needed of them to new files in ``index/``, under names that no manifest gives out, and sync these.
-4. Commit: if one of the segments is not live any more, nothing. Else link the files to the next numbers, and publish
-   the newest manifest with them in the place of the segments.
+1. Take ``locks/merge``: one merge runs at a time. Remove the files that dead merges have left.
+2. Under the lock on commits choose the segments, and write their names into the lock: commits leave these alone.
+3. Write their needed entries to new files in ``index/``, under names that no manifest gives out, and sync the files.
+4. Commit. If one of the segments is not live any more, commit nothing. Otherwise link the files to the next numbers,
+   and publish the newest manifest with the files in the place of the segments.
 5. Remove the names of step 3.
-6. Remove the files of the segments, unless there is a long reader: then a later commit does.
+6. Remove the files of the segments. If there is a long reader, a later commit removes them.
 
-What a merge writes says the same as what it has read, whatever others commit in between: an insert and a delete add
-segments of their own, and a tombstone kills one extent, in whichever segment that is. An entry of a pack that has gone
-since does not count. So step 4 needs only to know that all it has read is live; it does not go by the lock of step 1.
+The merged files mean the same as the segments, whatever other processes commit in between. An insert and a delete add
+segments of their own, and a tombstone kills one extent, in whichever segment it is. An entry of a pack that was removed
+since then does not count. So step 4 needs to know only that all segments are live. It does not rely on the lock of
+step 1.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ from rsdos.names import LAST_NUMBER
 from rsdos.storage.opened import HeldLock
 
 _MOST_TRIES = 3
-"""Times that a merge begins anew because another has merged what it was merging: one whose lock file was removed."""
+"""Times that a merge begins again because another has merged its segments, after its lock file was removed."""
 
 _FILES = 2
-"""Files that a merge writes at most: entries, and tombstones."""
+"""The most files that a merge writes: one of entries, one of tombstones."""
 
 Choose = Callable[[Manifest], Sequence[SegmentEntry]]
 
@@ -54,7 +55,7 @@ class SegmentMerge:
         open_segment: Callable[[SegmentEntry], Table],
         commit: Callable[[Callable[[Manifest], Manifest], Durability], Manifest],
     ) -> None:
-        """``commit`` makes the next manifest, and no merge by itself."""
+        """``commit`` makes the next manifest, and does not merge."""
         self._layout = layout
         self._storage = layout.storage
         self._commits = commits
@@ -63,9 +64,9 @@ class SegmentMerge:
         self._commit = commit
 
     def merge_all(self, durability: Durability) -> None:
-        """Merge all segments into one, and one of tombstones if any are still needed. Wait for a merge that runs.
+        """Merge all segments into one, and one of tombstones if any are still needed. Wait for a running merge.
 
-        Nothing is merged where a segment is damaged: a repair comes first. Raise what a commit raises, and OSError.
+        If a segment is damaged, nothing is merged: a repair comes first. Raise the errors of a commit, and OSError.
         """
         with self._wait_for(names.MERGE_LOCK) as lock:
             for _ in range(_MOST_TRIES):
@@ -73,7 +74,7 @@ class SegmentMerge:
                     break
 
     def merge_due(self, durability: Durability) -> None:
-        """Merge the smallest segments if there are too many, and no merge runs. A later commit tries what fails."""
+        """Merge the smallest segments if there are too many and no merge runs. A later commit repeats what fails."""
         with suppress(OSError, RsdosError):
             if lock := self._storage.lock(names.MERGE_LOCK, wait=False):
                 with lock:
@@ -82,8 +83,8 @@ class SegmentMerge:
                     )
 
     def _merge(self, lock: HeldLock, choose: Choose, durability: Durability) -> bool:
-        """Do the steps from the first to the last. Return False if another was faster, and all is to be done again."""
-        # 1. It is taken.
+        """Do all steps. Return False if another merge was faster, and all steps have to be done again."""
+        # 1. The lock is taken.
         remove_unfinished(self._storage)
         with self._wait_for(names.COMMIT_LOCK):
             # 2. Choose.
@@ -95,13 +96,13 @@ class SegmentMerge:
             note_segments(lock, due)
         named = partial(names.unfinished_segment, os.urandom(8).hex())
         try:
-            # 3. Write and sync. (Packs too, as far as others have left that: the commit has less to sync then.)
+            # 3. Write and sync. (Also sync packs that other writers have left unsynced: the commit syncs less then.)
             try:
                 written = write_merged(self._storage, 0, list(map(self._open_segment, due)), base.pack_ids, named)
                 for entry in written:
                     self._storage.sync(named(entry.number))
             except (DamagedContainer, FileNotFoundError):
-                return are_live(due, base, self._newest())  # A repair comes first; else others have merged it.
+                return are_live(due, base, self._newest())  # True: a repair comes first. False: others merged them.
             for pack in base.packs.behind:
                 if pack.id in {entry.pack_id for entry in due}:
                     with suppress(FileNotFoundError):
@@ -110,7 +111,7 @@ class SegmentMerge:
             replacement = _Replacement(self._layout, lock, base, due, written, named, durability)
             self._commit(replacement, durability)
         finally:
-            # 5. Remove the names. `written` does not have them yet where an interrupt came as a file was made.
+            # 5. Remove the names. After an interrupt `written` may lack a file that was just made.
             try:
                 self._remove_named(lock, named)
             except BaseException:  # An interrupt between the two.
@@ -133,7 +134,7 @@ class SegmentMerge:
         return lock
 
     def _remove_replaced(self, numbers: Sequence[int]) -> None:
-        """Remove segment files that the newest manifest does not need. Each keeps others from a commit for a moment."""
+        """Remove segment files that the newest manifest does not need. Each removal delays other commits briefly."""
         with suppress(OSError, RsdosError):
             for number in numbers:
                 with self._wait_for(names.COMMIT_LOCK):
@@ -184,7 +185,7 @@ class _Replacement:
                 linked.append(name)
             fresh = [entry._replace(number=first + entry.number) for entry in self._written]
             manifest = newest.with_segments(self._due, *fresh)
-            # A table that is in a pack says where its batch ends, if a power loss takes that.
+            # A table in a pack shows whether a power loss has taken its batch: sync the pack before the table goes.
             named = {entry.pack_id for entry in self._due}
             behind = [pack for pack in manifest.packs.behind if pack.id in named]
             manifest = with_synced(self._storage, manifest, behind)
@@ -197,7 +198,7 @@ class _Replacement:
         return manifest
 
     def _is_linked(self, unfinished: str, name: str) -> bool:
-        """Give a file its name. Return False where its lock files were removed, and others were faster."""
+        """Give a file its name. Return False if lock files were removed and another process was faster."""
         try:
             return self._storage.link(unfinished, name)
         except FileNotFoundError:
@@ -213,8 +214,8 @@ class _Replacement:
 def are_live(due: Sequence[SegmentEntry], base: Manifest, newest: Manifest) -> bool:
     """Return whether segments of one manifest are live in a newer one.
 
-    In a container that was set back others may have their names: the whole entries are compared, with a part of the
-    hash of each file.
+    In a container that was set back, other segments may have the same names. So the whole entries are compared, with a
+    part of the hash of each file.
     """
     live = {entry._replace(synced=True) for entry in newest.segments}
     return newest.number >= base.number and live.issuperset(entry._replace(synced=True) for entry in due)

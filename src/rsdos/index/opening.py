@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from rsdos.storage.opened import RandomAccess, View
 
 _LARGE = 1 << 20
-"""Entries, 69 MB, of which an index may be too large for the memory: no program runs with less than twice that."""
+"""Entries, 69 MB, from which on an index may be too large for the memory: no program runs with less than twice that."""
 
 _PART = 2
-"""The part of the memory that an index may take: what else there is, packs and the program itself, needs some too."""
+"""An index may take one part in so many of the memory: packs and the program itself need some, too."""
 
 
 _AT_ONCE = 16
-"""Segments of a remote that are opened at once."""
+"""Segments of a remote that are opened at the same time."""
 
 
 _MOST_TABLE = 1 << 25
-"""Bytes of a table in a pack: of a batch with the most entries it has half as many."""
+"""The most bytes of a table in a pack: the table of the largest batch has half as many."""
 
 
 class _Shared(Protocol):
@@ -39,14 +39,14 @@ class _Shared(Protocol):
 
     @property
     def named(self) -> Mapping[SegmentName, Segment]:
-        """Those, by their names."""
+        """The open segments, by their names."""
 
 
 class SegmentOpener:
     """Opens segments. Any number of threads.
 
-    The methods raise FileNotFoundError and `DamagedContainer`. In the place of a file of a batch that is missing or
-    damaged the table in the pack is opened: it has the same entries.
+    The methods raise FileNotFoundError and `DamagedContainer`. If the file of a batch is missing or damaged, they open
+    the table in the pack instead: it has the same entries.
     """
 
     def __init__(self, storage: Storage, check_pack: CheckPack, losses: Losses) -> None:
@@ -66,7 +66,7 @@ class SegmentOpener:
         return IndexView(manifest, [opened[name] if name in opened else open_segment(entry) for name, entry in named])
 
     def segment_of(self, manifest: Manifest) -> Callable[[SegmentEntry], Segment]:
-        """Return `segment` for a manifest: its segments are read for each lookup if they do not fit into memory."""
+        """Return a method like `segment`: if the manifest's segments do not fit into memory, lookups read them."""
         return self._waiting if _is_too_large(manifest) else self.segment
 
     def _waiting(self, entry: SegmentEntry) -> Segment:
@@ -89,17 +89,17 @@ class SegmentOpener:
             raise
 
     def _fetched_anew(self, entry: SegmentEntry) -> Segment:
-        """Open a segment of a remote once more: its copy here may be damaged, or what came over the network was."""
+        """Open a segment of a remote again: its copy here may be damaged, or the bytes from the network were."""
         self._storage.drop_copy(names.table(entry.number, entry.pack_id))
         return self._listed(entry)
 
     def _table(self, entry: SegmentEntry) -> Segment:
         """Open the table in the pack in the place of a file of its batch."""
-        # The check is that of the file, which is another where it has fences: the header of the pack is looked at here.
+        # The check belongs to the file, whose header differs if it has fences. So compare the header of the pack.
         return self._listed(entry._replace(number=0, check=0))
 
     def _known_length(self, entry: SegmentEntry) -> int | None:
-        """Return the length of a segment file of a remote, which then is not asked for it; None for any other."""
+        """Return the length of a segment file of a remote, which saves a request for it; None for any other segment."""
         return file_length(entry.count) if self._storage.traits.is_remote and entry.number else None
 
     def _listed(self, entry: SegmentEntry, length: int | None = None) -> Segment:
@@ -108,10 +108,10 @@ class SegmentOpener:
             if entry.number:
                 segment = open_segment_file(file)
             elif self._storage.traits.is_remote:
-                # There is no other pack of this name: to read its header would be a request.
+                # There is no other pack of this name, and reading its header would be a request.
                 segment = _segment_in(file, entry, _fetched(file, entry))
             else:
-                # In another pack there may be a segment as well, of other keys: those of this one would be missing.
+                # Another pack may have a segment at this place, of other keys. Keys of this pack would be missing.
                 self._check_pack(file, entry.pack_id)
                 segment = _segment_in(file, entry)
         finally:
@@ -123,7 +123,7 @@ class SegmentOpener:
         return segment
 
     def verified(self, entry: SegmentEntry, segment: Segment) -> Segment:
-        """Verify all of an open segment. Return it, or the table in the pack in the place of a damaged file."""
+        """Verify an open segment as a whole. Return it or, if the file is damaged, the table in the pack."""
         try:
             segment.entries()
         except DamagedContainer:
@@ -138,9 +138,9 @@ class SegmentOpener:
         return segment
 
     def mended(self, view: IndexView) -> IndexView | None:
-        """Return a view with the tables in packs in the place of damaged files of batches. Raise nothing.
+        """Return a view in which the tables in packs replace damaged files of batches. Raise nothing.
 
-        None if no such file is damaged, or something else is.
+        Return None if no such file is damaged, or if anything else is.
         """
         opened = zip(view.manifest.segments, view.segments, strict=True)
         with suppress(FileNotFoundError, DamagedContainer):
@@ -159,7 +159,7 @@ class SegmentOpener:
             return self.view(manifest, shared)
         left = self._losses.cut(manifest)
         if any(segment.number and segment.pack_id for segment in left.segments):
-            # Their files are whole, and say nothing of the batches. Each is asked for once in a process.
+            # Their files may be whole although the batches are lost. Each batch is checked once in a process.
             known: Collection[SegmentName] = shared.named if shared else ()
             left = self._losses.unwritten(left, known)
         try:
@@ -200,7 +200,7 @@ def _is_too_large(manifest: Manifest) -> bool:
 
 
 def open_segment_file(file: RandomAccess) -> Segment:
-    """Return the segment in an open file, in whichever form it is. Raise `DamagedContainer`."""
+    """Return the segment in an open file, in either form. Raise `DamagedContainer`."""
     view = view_of(file, 0, file.size(), (0, HEADER_SIZE))
     if version_of(view.data) == FENCED_VERSION:
         from rsdos.index.fenced import FencedSegment
@@ -210,9 +210,9 @@ def open_segment_file(file: RandomAccess) -> Segment:
 
 
 def _segment_in(file: RandomAccess, entry: SegmentEntry, view: View | None = None) -> Segment:
-    """Return the segment at the place of an entry in an open pack. A compact table is decoded, in memory.
+    """Return the segment at the place of an entry in an open pack. A compact table is decoded in memory.
 
-    ``view`` is that of these bytes, if there is one.
+    ``view`` is a view of these bytes, if there is one.
     """
     try:
         return Segment(file, entry.offset, entry.length, view)
@@ -223,7 +223,7 @@ def _segment_in(file: RandomAccess, entry: SegmentEntry, view: View | None = Non
 
 
 def _fetched(file: RandomAccess, entry: SegmentEntry) -> View:
-    """Return a view of all bytes of a table in a pack of a remote: one request, where each part would be one."""
+    """Return a view of all bytes of a table in a pack of a remote: one request, instead of one for each part."""
     from rsdos.storage.memory import MemoryView
 
     if entry.length > _MOST_TABLE:

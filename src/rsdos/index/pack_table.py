@@ -1,7 +1,7 @@
 """Pack tables: files with rows of packs that were moved out of manifests (docs/format.md, ADR 31).
 
-A table never changes. It is read whole and verified when a manifest that names it is read, and its rows become entries
-when they are asked for. No numpy here: a short command that opens a container of many packs does not import it.
+A table never changes. It is read whole and verified when a manifest that names it is read. A row becomes an entry when
+it is needed. This module does without numpy, so a short command in a container of many packs does not import it.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ CHECKED = 20
 """Bytes of the header before its CRC."""
 
 WIDE = ("suffix", "synced", "unsynced", "objects", "size", "stored", "dead_objects", "dead_size", "dead_stored")
-"""The columns of 8 bytes, one after another; ``objects``, ``size`` and ``stored`` without the dead ones. Ids of 4 bytes
-follow, and three columns of one byte: the kind, 1 where the pack is sealed, and the number of its dictionaries."""
+"""The columns of 8 bytes, one after another. ``objects``, ``size`` and ``stored`` count live objects only. Then come
+the ids of 4 bytes, and three columns of 1 byte: the kind, 1 if the pack is sealed, the number of its dictionaries."""
 
 ROW = 8 * len(WIDE) + 4 + 3
 
@@ -38,13 +38,13 @@ DICTIONARY = struct.Struct("<32sIQQ")
 MOST_ROWS = 4096
 
 MOST_DICTIONARIES = 1 << 16
-"""Dictionaries of all packs of a table together."""
+"""The most dictionaries of all packs of a table together."""
 
 MOST_LENGTH = HEADER.size + MOST_ROWS * ROW + MOST_DICTIONARIES * DICTIONARY.size
-"""Bytes of a table, 3.7 MB: the most that a manifest can make a reader take for one."""
+"""The most bytes of a table, 3.7 MB: a reader allocates no more for one, whatever a manifest says."""
 
 LIMIT = 1 << 61
-"""Larger numbers are in no table: that of all objects is the sum of two of them."""
+"""All numbers but suffixes are below this: the total of a count is the sum of two of them."""
 
 _LAST_HIGH = LIMIT.to_bytes(8, "big")[0] - 1
 _TOO_HIGH = bytes(range(_LAST_HIGH + 1, 256))
@@ -109,7 +109,7 @@ class PackTable:
     # One row.
 
     def at(self, pack_id: int) -> int | None:
-        """Return which row is that of a pack; None for none."""
+        """Return the position of the row of a pack; None if there is none."""
         low, high = 0, len(self.ids)
         while low < high:
             middle = (low + high) // 2
@@ -120,7 +120,7 @@ class PackTable:
         return low if low < len(self.ids) and self.ids[low] == pack_id else None
 
     def find(self, pack_id: int) -> PackEntry | None:
-        """Return the row of a pack; None for none."""
+        """Return the row of a pack; None if there is none."""
         at = self.at(pack_id)
         return None if at is None else self._row(at)
 
@@ -136,7 +136,7 @@ class PackTable:
     def _rows(self, start: int, stop: int) -> Iterator[PackEntry]:
         part = slice(start, stop)
         suffix, synced, unsynced, objects, size, stored, *dead = (column[part] for column in self._wide)
-        # By columns, 0.6 us for each of many.
+        # By columns: 0.6 us for each of many rows.
         columns = (
             self.ids[part],
             map(add, synced, unsynced),
@@ -152,7 +152,7 @@ class PackTable:
 
     @cached_property
     def _starts(self) -> list[int]:
-        """Where the dictionaries of each row begin, and where they end."""
+        """The offsets at which the dictionaries of each row begin and end."""
         return [DICTIONARY.size * number for number in accumulate(self._counts, initial=0)]
 
     def _dictionaries_of(self, start: int, stop: int) -> Iterator[Any]:
@@ -177,7 +177,7 @@ class PackTable:
         return {pack_id: _KINDS[kind] for pack_id, kind in zip(self.ids, self._kinds, strict=True) if kind}
 
     def behind(self) -> Iterator[PackEntry]:
-        """Yield the packs of which a part may not be on stable storage."""
+        """Yield the packs that may not be completely on stable storage."""
         if any(self._wide[2]):
             yield from map(self._row, compress(range(self.entry.count), self._wide[2]))
 
@@ -193,7 +193,7 @@ class PackTable:
 
     @cached_property
     def sums(self) -> Mapping[PackKind, PackSums]:
-        """What the packs of each kind have together."""
+        """The sums of the packs of each kind."""
         return {_KINDS[kind]: self._sums_of(kind) for kind in set(self._kinds)}
 
     def _sums_of(self, kind: int) -> PackSums:
@@ -215,7 +215,7 @@ def _spelled(suffix: int) -> str:
 
 
 def _verified_header(data: bytes, entry: TableEntry) -> tuple[int, int]:
-    """Return the number of rows, and of dictionaries, of a table whose bytes are those that were written."""
+    """Verify the bytes of a table. Return the numbers of its rows and dictionaries."""
     name = f"pack table {entry.number}"
     if len(data) != entry.length or len(data) < HEADER.size:
         raise ValueError(f"{name}: it has {len(data)} bytes, and not {entry.length}")

@@ -1,8 +1,8 @@
 """The live packs of a manifest: a collection that shares its unchanged parts with that of the manifest before.
 
-Most packs of a container with many are rows of pack tables (`rsdos.index.pack_table`), files that never change. Beside
-these are the rows of packs that are in no table yet, or have changed since, and the ids of rows that no longer count. A
-commit copies those alone, and a container with few packs has no tables.
+In a container with many packs, most are rows of pack tables (`rsdos.index.pack_table`), files that never change. A
+manifest also has rows of packs that are in no table yet or have changed since, and the ids of rows that no longer
+count. A commit copies only these rows and ids. A container with few packs has no tables.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ class PackTables:
 
     @cached_property
     def entries(self) -> tuple[TableEntry, ...]:
-        """What a manifest says of them."""
+        """The entries of the tables in a manifest."""
         return tuple(table.entry for table in self.tables)
 
     def of(self, pack_id: int) -> int:
-        """Return which table may have a pack: the first that ends with it or behind it. Their number for none."""
+        """Return which table may have a pack: the first that ends with or after it. The number of tables for none."""
         return bisect_left(self._lasts, pack_id)
 
     def find(self, pack_id: int) -> PackEntry | None:
-        """Return the row of a pack; None where no table has it."""
+        """Return the row of a pack; None if no table has it."""
         at = bisect_left(self._lasts, pack_id)
         return self.tables[at].find(pack_id) if at < len(self._lasts) else None
 
@@ -66,21 +66,21 @@ class PackTables:
 
     @cached_property
     def kinds(self) -> dict[int, PackKind]:
-        """The kinds of those that are not plain."""
+        """The kinds of the packs that are not plain."""
         return {pack_id: kind for table in self.tables for pack_id, kind in table.kinds().items()}
 
     @cached_property
     def behind(self) -> tuple[PackEntry, ...]:
-        """Those of which a part may not be on stable storage."""
+        """The packs that may not be completely on stable storage."""
         return tuple(row for table in self.tables for row in table.behind())
 
     @cached_property
     def unsealed(self) -> tuple[PackEntry, ...]:
-        """Those that may be appended to."""
+        """The packs that may be appended to."""
         return tuple(row for table in self.tables for row in table.unsealed())
 
     def with_dictionaries(self) -> Iterator[PackEntry]:
-        """Yield those that have dictionaries, the newest first."""
+        """Yield the packs that have dictionaries, the newest first."""
         for table in reversed(self.tables):
             yield from table.with_dictionaries()
 
@@ -113,8 +113,8 @@ class _LiveIds(Container[int]):
 class Packs(Sequence[PackEntry]):
     """Packs, ascending by id. Immutable; equal to any other sequence of the same entries.
 
-    `find`, `has`, `with_entries` and `without` take the time of what has changed since the tables were written. To
-    iterate, and an index, make an entry of each row of the tables: for maintenance alone.
+    The time of `find`, `has`, `with_entries` and `without` depends only on what has changed since the tables were
+    written. Iterating and indexing make an entry of each row of the tables: they are for maintenance alone.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class Packs(Sequence[PackEntry]):
     # Asking for one.
 
     def find(self, pack_id: int) -> PackEntry | None:
-        """Return the pack of an id; None for none."""
+        """Return the pack of an id; None if there is none."""
         found = self.changed.get(pack_id)
         if found is not None or pack_id in self.hidden:
             return found
@@ -152,16 +152,16 @@ class Packs(Sequence[PackEntry]):
 
     @property
     def live(self) -> Container[int]:
-        """The ids, for ``in`` alone."""
+        """The ids, for use with ``in`` alone."""
         return _LiveIds(self) if self.tables.count else self.changed.keys()
 
     def dictionaries_of(self, pack_id: int) -> Sequence[PackDictionary]:
-        """Return the dictionaries of a pack; none where there is no such pack."""
+        """Return the dictionaries of a pack; none if there is no such pack."""
         found = self.find(pack_id)
         return found.dictionaries if found else ()
 
     def synced_of(self, pack_id: int) -> int:
-        """Return how many bytes of a pack are on stable storage; 0 where there is no such pack."""
+        """Return how many bytes of a pack are on stable storage; 0 if there is no such pack."""
         found = self.find(pack_id)
         return found.synced if found else 0
 
@@ -237,18 +237,18 @@ class Packs(Sequence[PackEntry]):
 
     @cached_property
     def behind(self) -> Sequence[PackEntry]:
-        """Those of which a part may not be on stable storage, ascending."""
+        """The packs that may not be completely on stable storage, ascending."""
         return self._with_those_of(self.tables.behind, [pack for pack in self.changed.values() if pack[2] < pack[1]])
 
     def unsealed(self) -> Sequence[PackEntry]:
-        """Return those that may be appended to, ascending."""
+        """Return the packs that may be appended to, ascending."""
         return self._with_those_of(self.tables.unsealed, [pack for pack in self.changed.values() if not pack.sealed])
 
     def _with_those_of(self, rows: Sequence[PackEntry], mine: list[PackEntry]) -> Sequence[PackEntry]:
         return sorted([*(row for row in rows if row.id not in self.hidden), *mine]) if rows else mine
 
     def with_dictionaries(self) -> Iterator[PackEntry]:
-        """Yield those that have dictionaries, the newest first but for what has changed in tables."""
+        """Yield the packs that have dictionaries, the newest first, except that changed rows come before the tables."""
         yield from (pack for pack in reversed([*self.changed.values()]) if pack.dictionaries)
         yield from (row for row in self.tables.with_dictionaries() if row.id not in self.hidden)
 
@@ -261,7 +261,7 @@ class Packs(Sequence[PackEntry]):
         return self.tables.sums(kinds) + mine - sums_of([row for row in rows if row and row.kind in kinds])
 
     def of_kinds(self, kinds: Collection[PackKind]) -> Packs:
-        """Return the same without the packs of other kinds; itself where there are none."""
+        """Return the same without the packs of other kinds; itself if there are none."""
         others = [pack_id for pack_id, pack in self.changed.items() if pack.kind not in kinds]
         of_tables = self.tables.others(kinds) if self.tables.count else frozenset()
         if not others and of_tables <= self.hidden:
@@ -270,7 +270,7 @@ class Packs(Sequence[PackEntry]):
         return Packs(self.tables, changed, self.hidden | of_tables)
 
     def new_since(self, before: Packs) -> Sequence[PackEntry]:
-        """Return those whose ids are not among the packs of an earlier manifest, ascending."""
+        """Return the packs whose ids an earlier manifest does not have, ascending."""
         touched = {*self.changed, *before.hidden}
         if self.tables is not before.tables:
             for table in self.tables.tables:
@@ -282,7 +282,7 @@ class Packs(Sequence[PackEntry]):
     # Others, made of these.
 
     def with_entries(self, entries: Iterable[PackEntry]) -> Packs:
-        """Return the same with these packs, new or in the place of those of their ids."""
+        """Return the same with these packs, new or in the place of packs of the same ids."""
         others = {pack.id: pack for pack in entries}
         changed = {**self.changed, **others}
         if len(changed) > len(self.changed):

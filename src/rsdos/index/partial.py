@@ -1,7 +1,7 @@
 """A manifest whose segments are opened one after another, as lookups need them.
 
 A program that opens a container and reads one object finds it in one of up to sixteen segments, most often in the
-largest. To open the others takes two or three requests each, 40 ms of 60 on a medium that takes 2 ms for one.
+largest. Opening the others takes two or three requests each: 40 ms of 60, on a medium that takes 2 ms for a request.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from rsdos.storage.base import Version
 
 
 class PartialView:
-    """Finds what is there, and does not say that anything is absent. Any number of threads."""
+    """Finds objects that are there, and never says that an object is absent. Any number of threads."""
 
     def __init__(self, manifest: Manifest, file: Version, open_segment: Callable[[SegmentEntry], Segment]) -> None:
-        """``manifest`` is one that `may_be_partial`, and ``file`` the version of its file."""
+        """``manifest`` is one that `may_be_partial`, and ``file`` is the version of its file."""
         self.manifest = manifest
         self.number = manifest.number
         self.file = file
         self._open: dict[SegmentName, Segment] = {}
-        """Segments are added one by one, each in one step: other threads add some too."""
+        """The open segments. Each is added in one step, because other threads add some too."""
         self._open_segment = open_segment
         self._entries = sorted(manifest.segments, key=lambda entry: entry.count, reverse=True)
         self._packs = manifest.packs.live
@@ -35,9 +35,9 @@ class PartialView:
         return dict(self._open)
 
     def find(self, digest: bytes) -> Record | None:
-        """Return the entry of a key; None when no segment has a living one, and then all are open.
+        """Return the live entry of a key. Return None if no segment has one; then all segments are open.
 
-        Raise FileNotFoundError and `DamagedContainer` where a segment cannot be opened or read.
+        Raise FileNotFoundError and `DamagedContainer` if a segment cannot be opened or read.
         """
         opened = self.named
         for segment in opened.values():
@@ -52,7 +52,7 @@ class PartialView:
         record = segment.first(digest)
         if record is None or record.pack_id in self._packs:
             return record
-        # An id that is not there any more is of a pack that was repacked: merged segments may still name it.
+        # A missing id belongs to a pack that was repacked. Merged segments may still name it.
         return next((copy for copy in segment.find(digest) if copy.pack_id in self._packs), None)
 
     def _opened(self, entry: SegmentEntry) -> Segment:
@@ -64,9 +64,9 @@ class PartialView:
 
 
 def may_be_partial(manifest: Manifest) -> bool:
-    """Return whether one segment can say that an object is there, whatever the others have.
+    """Return whether one segment is enough to say that an object is there, whatever the others have.
 
-    Not where a tombstone may kill it, or a power loss may have taken its batch.
+    It is not if a tombstone may kill the entry, or if a power loss may have taken its batch.
     """
     return len(manifest.segments) > 1 and not (
         bool(manifest.packs.behind) or any(entry.tombstones for entry in manifest.segments)

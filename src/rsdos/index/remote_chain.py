@@ -1,6 +1,6 @@
-"""The chain of manifests of a container of version 3: finding the newest, and reading them.
+"""The chain of manifests of a container of version 3: finding the newest manifest, and reading manifests.
 
-Step 1 of a commit (`rsdos.index.remote_commits`), and all that a reader needs.
+This is step 1 of a commit (`rsdos.index.remote_commits`), and all that a reader needs.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from rsdos.migration import Original
 from rsdos.storage.base import Version
 
 MOST_BYTES = 1 << 24
-"""Of a manifest, decoded."""
+"""The most bytes of a decoded manifest."""
 
 _READS = 4
-"""Manifests that are read one after another to find the newest, before a listing is asked for."""
+"""Manifests that are read one after another to find the newest. After these, a listing is requested."""
 
 _MOST_VERSIONS = 64
-"""Versions of manifests that are remembered."""
+"""The most versions of manifests that are remembered."""
 
 
 class Places(Protocol):
     """Knows the random parts of the names of objects on the medium."""
 
     def learn(self, manifest: Manifest) -> None:
-        """Learn the names of what a manifest leads to."""
+        """Learn the names of the objects that a manifest names."""
 
     def learn_table(self, entry: TableEntry) -> None:
         """Learn the name of a pack table, before it is read."""
@@ -52,7 +52,7 @@ class Places(Protocol):
 
 
 class StoredManifest(NamedTuple):
-    """The bytes of a manifest, as they are stored. None at all: it was emptied."""
+    """The bytes of a manifest, as they are stored. An emptied manifest has no bytes."""
 
     number: int
     data: bytes
@@ -73,7 +73,7 @@ class RemoteChain:
         self._raw: StoredManifest | None = None
         """The newest manifest's bytes, which may be damaged."""
         self._versions: dict[int, Version] = {}
-        """Of manifests that were read or made here: they do not change as long as anybody needs them."""
+        """The versions of manifests that were read or made here. A manifest does not change while anybody needs it."""
         self._tables = TableReader(self._read_table)
 
     @property
@@ -82,7 +82,7 @@ class RemoteChain:
         return self._known and self._known.manifest
 
     def check(self) -> None:
-        """Raise `ContainerReplaced` or `NotAContainer` where the container is not the one that was opened any more."""
+        """Raise `ContainerReplaced` or `NotAContainer` if the container is no longer the one that was opened."""
         if self.original is not None:
             self.original.check()
 
@@ -90,13 +90,13 @@ class RemoteChain:
         """Do nothing: each manifest names its container."""
 
     def committed(self) -> int:
-        """Return 0: no note says which number was the last. A manifest cannot be lost and another be the newest."""
+        """Return 0: there is no note of the last number. Without its newest manifest a chain has no other newest."""
         return 0
 
     # 1. Finding the newest manifest.
 
     def latest(self) -> tuple[int, int]:
-        """Return the number of the newest manifest, 0 if there is none; and 0: none is known to be missing."""
+        """Return the number of the newest manifest, 0 if there is none. The second 0 means that none is missing."""
         raw = self._newest_stored()
         return (raw.number if raw else 0), 0
 
@@ -113,10 +113,10 @@ class RemoteChain:
         return self.read(self.newest_number())
 
     def _newest_stored(self) -> StoredManifest | None:
-        """Do step 1: from the newest one that is known read on to where none is; with none known, begin with a listing.
+        """Do step 1: starting at the newest known manifest, read the next ones until one is missing.
 
-        Usually one request. An empty manifest is far behind the newest: then, and where there are many to read, the
-        listing is asked for. Where it shows an old state, reading continues from there.
+        If no manifest is known, begin with a listing. Usually this is one request. An empty manifest is far behind the
+        newest. Then, and if there are many to read, request a listing. If that shows an old state, read on from there.
         """
         raw = self._raw or self._from(self._listed())
         if raw is None:
@@ -141,9 +141,9 @@ class RemoteChain:
         return known
 
     def _listed(self) -> int:
-        """Return the newest manifest in a listing; where that is empty or refused, the one that galloping finds.
+        """Return the newest manifest in a listing; if that is empty or refused, the one that `_galloped` finds.
 
-        A listing may be an old one: that of a new container is empty then.
+        A listing may be old: for a new container it may be empty.
         """
         try:
             return self._places.first_manifest() or self._galloped(0)
@@ -151,11 +151,11 @@ class RemoteChain:
             try:
                 return self._galloped(0)
             except PermissionError:
-                # Without the right to list, some media answer 403 for a missing name: that right is what is lacking.
+                # Without the permission to list, some media answer 403 for a missing name. So report that permission.
                 raise refusal from None
 
     def _galloped(self, known: int) -> int:
-        """Return the newest manifest by asking for single ones from a known one on: numbers have no holes."""
+        """Return the newest manifest, found by requests for numbers beyond a known one: these have no holes."""
         step = 1
         while self._storage.exists(names.manifest(known + step)):
             known, step = known + step, step * 2
@@ -169,14 +169,14 @@ class RemoteChain:
         return self._read_raw(number) if number else None
 
     def _beyond(self, raw: StoredManifest) -> StoredManifest:
-        """Return a later manifest than this one by a listing, or if that does not help by galloping; else the same."""
+        """Return a later manifest, from a listing or else by `_galloped`. If there is none, return this one."""
         number = self._listed()
         if number <= raw.number and not raw.data:
             number = self._galloped(raw.number)
         return (self._read_raw(number) if number > raw.number else None) or raw
 
     def _read_raw(self, number: int) -> StoredManifest | None:
-        """Return the bytes of one manifest; None where there is none."""
+        """Return the bytes of one manifest; None if it is missing."""
         if number > names.LAST_NUMBER:
             return None
         try:
@@ -194,7 +194,7 @@ class RemoteChain:
     def read_with_file(self, number: int) -> Published:
         """Return one manifest, and the version of its object. Raise what `read` does.
 
-        An emptied manifest is FileNotFoundError where another follows, and damage where it is the newest one.
+        An emptied manifest raises FileNotFoundError if another follows it, and is damage if it is the newest one.
         """
         if self._known is not None and self._known.manifest.number == number:
             return self._known
@@ -206,7 +206,7 @@ class RemoteChain:
         try:
             manifest = self._decoded(raw)
         except DamagedContainer:
-            # A bit may have flipped on its way: it is read once more.
+            # A bit may have flipped on the network: read it once more.
             again = self._read_raw(number)
             if again is None or not again.data:
                 raise
@@ -220,7 +220,7 @@ class RemoteChain:
         try:
             manifest = decode_manifest(unseal(raw.data, MOST_BYTES), self._tables)
         except FileNotFoundError as error:
-            # Tables go after the manifests that name them.
+            # Tables are removed after the manifests that name them.
             if self._storage.exists(names.manifest(raw.number + 1)):
                 raise
             raise DamagedContainer(path, f"a pack table is missing: {error.filename}") from None
@@ -239,12 +239,12 @@ class RemoteChain:
         return read_pack_table(self._storage, entry)
 
     def _keep(self, manifest: Manifest, version: Version) -> Published:
-        """Remember a manifest if it is newer than the known one. Raise `RemoteDiverged` if it cannot come of that."""
+        """Remember a manifest if it is newer than the known one. Raise `RemoteDiverged` if they contradict."""
         self._versions[manifest.number] = version
         for number in list(self._versions)[:-_MOST_VERSIONS]:
             self._versions.pop(number, None)
         known = self._known
-        # Also what is older than the known one: a program that was suspended may have read it before.
+        # Check older manifests, too: a program that was suspended may have read one before.
         if known is not None and (reason := reservations.contradiction(*_in_order(known.manifest, manifest))):
             raise RemoteDiverged(self._storage.root, f"{reason}: it was set back, or written in two regions")
         self._places.learn(manifest)
@@ -287,7 +287,7 @@ class RemoteChain:
 
 
 def version_by(data: bytes) -> Version:
-    """Return the version of a manifest of these bytes: to ask the medium for its own would take a request."""
+    """Return a version made from the bytes of a manifest. The medium's own version would take a request."""
     return len(data), int.from_bytes(hashlib.blake2b(data, digest_size=8).digest())
 
 

@@ -1,10 +1,10 @@
 """The commits of a container of version 3: put-if-absent of numbered manifests, without locks (docs/concurrency.md).
 
-The steps of a commit are numbered here, and each number has a crash test. What a machine that stops between any two of
-them leaves is a manifest that is there, whole, or none; and objects that no manifest names, which are the collector's.
+The steps of a commit are numbered here, and each number has a crash test. A machine that stops between any two steps
+leaves a whole manifest or none. It may also leave objects that no manifest names; the collector removes these.
 
-*A number that is taken is never free again.* Nobody deletes a manifest: the collector empties old ones. So a machine
-that was suspended between step 1 and 4 finds its number taken whenever it wakes.
+*A number that is taken is never free again.* No program deletes a manifest; the collector empties old ones. So a
+machine that was suspended between steps 1 and 4 finds its number taken whenever it wakes.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from rsdos.storage.base import Put, Version
 from rsdos.storage.checked_json import decode_document
 
 DEADLINE = 300.0
-"""Seconds after which a commit is given up: its outcome is not known, or other processes always committed first."""
+"""Seconds after which a commit gives up: its outcome is not known, or other processes always committed first."""
 
 CROWDED = 1 << 11
-"""Reservations from which on a writer keeps no ids for later: each program that inserts and ends would leave some."""
+"""Reservations from which on a writer keeps no ids for later. Otherwise each program that inserts would leave some."""
 
 _LONGEST_PAUSE = 0.4
 _FIRST_PAUSE = 0.004
-"""Seconds: a commit that lost a race waits for a random part of twice as long each time."""
+"""Seconds: a commit that lost a race waits for a random part of a time that doubles with each loss."""
 
 
 class _Attempts(NamedTuple):
@@ -53,18 +53,18 @@ class RemoteCommits(RemoteChain):
         super().__init__(layout, container_id, places)
         self.ids = Ids(self)
         self._is_exclusive = False
-        """Whether the medium gives a name once although it keeps old versions: that was tried out here."""
+        """Whether this process has tested that the medium gives a name only once although it keeps old versions."""
 
     def commit(self, change: Callable[[Manifest], Manifest], durability: Durability) -> Published:
         """Publish what ``change`` makes of the newest manifest, and return it. Durable, whatever ``durability`` says.
 
-        ``change`` is called for each attempt, with the newest manifest; it must look up again what it goes by. When it
-        returns that very manifest there is nothing to do, and nothing is committed. New packs and segment files use up
-        ids of `ids`. 2. They are uploaded before: ``change`` does no I/O of size.
+        ``change`` is called for each attempt, with the newest manifest. It must look up again everything that it relies
+        on. If it returns the same manifest, there is nothing to do, and nothing is committed. New packs and segment
+        files use up ids of `ids`. 2. They were uploaded before: ``change`` does no large I/O.
 
-        Raise `CommitUnknown` when it is not known whether the commit was stored, `Expired` when the reservation was
-        taken back, `Busy` when others were faster for `DEADLINE` seconds, `DamagedContainer`, `UnsupportedContainer`,
-        OSError. Nothing is undone in any case.
+        Raise `CommitUnknown` if it is not known whether the commit was stored, `Expired` if the reservation was taken
+        back, `Busy` if others were faster for `DEADLINE` seconds, `DamagedContainer`, `UnsupportedContainer`, OSError.
+        Nothing is undone in any case.
         """
         ends = chance.now() + DEADLINE
         # 3. One name for this commit, for all attempts.
@@ -97,10 +97,10 @@ class RemoteCommits(RemoteChain):
     def _commit_at_once(
         self, change: Callable[[Manifest], Manifest], attempts: _Attempts, ends: float
     ) -> Published | None:
-        """Do steps 3 to 6 with the newest manifest that is known, without step 1: a request less in the usual case.
+        """Do steps 3 to 6 with the newest known manifest, without step 1: one request less in the usual case.
 
-        There may be a newer one, so nothing but a successful step 4 says anything: then this was the newest. Return
-        None otherwise, also where ``change`` has nothing to do or raises: the newest manifest may have it otherwise.
+        There may be a newer manifest. Only a successful step 4 shows that there was none. Otherwise return None, also
+        if ``change`` has nothing to do or raises: the result may differ with the newest manifest.
         """
         if self._known is None or self._raw is None or self._raw.number != self._known.manifest.number:
             return None
@@ -116,13 +116,12 @@ class RemoteCommits(RemoteChain):
         return self._publish(manifest, ends)
 
     def _look_at(self, number: int) -> None:
-        """Ask for a manifest that was read or made before. One request, which refuses two kinds of storages.
+        """Check, by one request, that a manifest is still there. This detects two kinds of unusable storages.
 
-        Raise `RemoteWentBack` if it is not there any more. None follows it, which says nothing where the storage was
-        set back to an older state: a commit would leave a hole in the numbers. Raise `ReadOnlyContainer` if it is kept
-        as an old version when another is put over it, and that can be done although its name is taken: versioning was
-        switched on since the container was made. The first commit of a process reserves ids, so what it stores is not
-        committed then; one that had ids may lose its first commit to another's.
+        Raise `RemoteWentBack` if the manifest is gone: the storage was set back to an older state, and a commit would
+        leave a hole in the numbers. Raise `ReadOnlyContainer` if the storage keeps old versions and lets two writers
+        put the same name: versioning was switched on after the container was made. The first commit of a process
+        usually reserves ids, so no objects are lost then. A process that has ids already may lose its first commit.
         """
         info = self._storage.stat(names.manifest(number))
         if info is None:
@@ -142,7 +141,7 @@ class RemoteCommits(RemoteChain):
         return reservations.committed_after(newest, changed, attempts.commit, self.ids.token, self._places.suffix_of)
 
     def _publish(self, manifest: Manifest, ends: float) -> Published | None:
-        """Do step 4 to 6. Return None when another commit has the number."""
+        """Do steps 4 to 6. Return None if another commit has the number."""
         name = names.manifest(manifest.number)
         plain = encode_manifest(manifest)
         if len(plain) > MOST_BYTES:
@@ -151,7 +150,7 @@ class RemoteCommits(RemoteChain):
         is_unknown = False
         pauses = 0
         while True:
-            # 4. Put it under its number unless that is taken: one request, which nothing repeats underneath.
+            # 4. Put it under its number unless that is taken: one request, which no layer below repeats.
             refused: OSError | None = None
             try:
                 result = self._storage.put_new(name, data)
@@ -161,7 +160,7 @@ class RemoteCommits(RemoteChain):
                 if result.outcome is Put.OURS:
                     return self._published(manifest, data, version_by(data))
                 is_unknown = is_unknown or result.outcome is not Put.TAKEN
-            # 5. Anything else: read that number.
+            # 5. After any other answer read that number.
             try:
                 raw = self._read_raw(manifest.number)
             except OSError as error:
@@ -203,9 +202,9 @@ class RemoteCommits(RemoteChain):
         return published
 
     def restore(self, make: Callable[[], Manifest | None]) -> Manifest | None:
-        """Publish what ``make`` returns after the newest manifest, whatever that is; nothing when it is None.
+        """Publish the manifest that ``make`` returns, after the newest one, whatever that is. For None publish nothing.
 
-        What it leads to need not be reserved. Raise what `commit` does.
+        The ids that it names need not be reserved. Raise the errors of `commit`.
         """
         ends = chance.now() + DEADLINE
         commit = chance.token(128)
@@ -232,7 +231,8 @@ class RemoteCommits(RemoteChain):
         state = RemoteState(commit)
         if readable and before:
             next_id = max(next_id, readable.next_pack_id)
-            # Writers at work continue. The chain begins anew after a damaged manifest: its random name is not known.
+            # Keep the reservations of running writers. After a damaged manifest, whose random name is not known, the
+            # chain begins anew.
             state = before._replace(commit=commit, parent="", history=())
             if readable.number == number - 1:
                 state = state._replace(parent=before.commit, history=reservations.history_after(readable))
@@ -240,5 +240,5 @@ class RemoteCommits(RemoteChain):
 
 
 def _tables_of(manifest: Manifest) -> OpenTables:
-    """Return what opens the tables of a manifest that has them open."""
+    """Return a function that returns the tables of a manifest, which are open."""
     return lambda _: manifest.packs.tables

@@ -1,4 +1,4 @@
-"""The index of a container of version 3: no file is appended to, and no lock keeps other processes from committing."""
+"""The index of a container of version 3: no file grows, and no lock keeps other processes from committing."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 _NOTHING: Mapping[SegmentName, None] = MappingProxyType({})
 
 MOST_SEGMENTS = 64
-"""Live segments that a commit leaves without a merge: a lookup searches each, and opening them is as many requests."""
+"""The most live segments that a commit leaves without a merge. A lookup searches each; opening each is a request."""
 
 MOST_UNMERGED = 256
-"""Live segments beyond which nothing is committed before a merge."""
+"""Live segments from which on a merge comes before the next commit."""
 
 MERGE_COST = 1 << 18
-"""Entries, 18 MB, that are sent in the time that a merge takes beside that: a few requests, and a commit."""
+"""The fixed cost of a merge, a few requests and a commit, as the number of entries (18 MB) that are sent meanwhile."""
 
 _MERGED_FILES = 2
-"""Segment files that a merge writes at most: entries, and tombstones."""
+"""The most segment files that a merge writes: one of entries, one of tombstones."""
 
 
 class _Opened(NamedTuple):
@@ -48,8 +48,8 @@ class _Opened(NamedTuple):
 class RemoteIndex(Index):
     """Looks up and commits; see `Index`. Any number of threads, processes and machines.
 
-    Segment files are uploaded before the commit that names them, once, however many attempts that takes. A merge is a
-    commit of its own.
+    Segment files are uploaded once, before the commit that names them, however many attempts the commit takes. A merge
+    is a commit of its own.
     """
 
     appends = False
@@ -69,13 +69,14 @@ class RemoteIndex(Index):
         commits = RemoteCommits(layout, container_id, places)
         super().__init__(layout, container_id, recover, check_pack, losses, commits)
         self._attempted: Mapping[SegmentName, Segment] | None = None
-        """During a commit: the segments that its attempts have opened; see `open`."""
+        """The segments that the attempts of the running commit have opened; see `open`."""
 
     def open(self, manifest: Manifest) -> IndexView:
-        """Return a view of this manifest; segments that are open already are shared. Raises FileNotFoundError.
+        """Return a view of this manifest; segments that are open already are shared. Raise FileNotFoundError.
 
-        So are those that an earlier attempt of a commit has opened. Each is a request: where many machines commit, a
-        writer that opened them anew at each attempt would never catch up. No other segment ever gets their names.
+        Segments that an earlier attempt of the running commit has opened are shared, too. Opening each is a request: if
+        many machines commit, a writer that opened them anew at each attempt would never catch up. No other segment ever
+        gets their names.
         """
         shared = self._shared()
         attempted = self._attempted
@@ -99,9 +100,9 @@ class RemoteIndex(Index):
     ) -> Manifest:
         """Make the next manifest from the newest by ``change``; see `RemoteCommits.commit`, also for what it raises.
 
-        ``change`` is called again when another commit was faster. The entries of ``fresh`` tables are uploaded as
-        segment files. A commit that leaves too many segments is followed by a merge of the smallest, which may fail; at
-        `MOST_UNMERGED` one comes before it, and must not.
+        ``change`` is called again if another commit was faster. The entries of ``fresh`` tables are uploaded as segment
+        files. A commit that leaves too many segments is followed by a merge of the smallest, which may fail. From
+        `MOST_UNMERGED` segments on a merge comes before the commit. If that fails, the commit fails.
         """
         state = self._state
         if state and len(state.view.manifest.segments) >= MOST_UNMERGED:
@@ -118,9 +119,9 @@ class RemoteIndex(Index):
         self.merge_of(newest, due_for_merge(newest.segments, MOST_SEGMENTS, MERGE_COST))
 
     def _fold_due(self, newest: Manifest) -> None:
-        """Fold rows of packs into tables where there are too many, as a commit of its own; see `rsdos.index.folding`.
+        """Fold rows of packs into tables if there are too many, as a commit of its own; see `rsdos.index.folding`.
 
-        Nothing is committed if others have folded since. What was uploaded is the collector's then.
+        If another process has folded since then, nothing is committed, and the collector removes the uploaded tables.
         """
         packs = newest.packs
         if len(packs.changed) + len(packs.gone) <= table_files.MOST_CHANGED:
@@ -158,7 +159,7 @@ class RemoteIndex(Index):
         durability: Durability,
         fresh: Mapping[SegmentName, Entries | None] = _NOTHING,
     ) -> Manifest:
-        # Taken before: that may be a commit itself.
+        # Take the ids before the commit: taking them may be a commit itself.
         numbers = {name: self.commits.ids.take() for name in fresh}
         filed: dict[SegmentName, SegmentEntry] = {}
 
@@ -191,7 +192,7 @@ class RemoteIndex(Index):
         return written
 
     def _uploaded(self, written: Sequence[SegmentEntry]) -> list[SegmentEntry]:
-        """Upload segment files that were written, or give all of them up."""
+        """Upload segment files that were written. If one fails, remove all of them."""
         try:
             for segment in written:
                 self._storage.sync(names.segment(segment.number))
@@ -202,7 +203,7 @@ class RemoteIndex(Index):
         return [segment._replace(synced=True) for segment in written]
 
     def _follow(self, manifest: Manifest) -> None:
-        """Let lookups go to a manifest that was made here."""
+        """Let lookups use a manifest that was made here."""
         try:
             file = self.commits.file_of(manifest.number)
             self._keep(IndexState(self.open(manifest), manifest.number, file=file))
@@ -212,7 +213,8 @@ class RemoteIndex(Index):
     def merge(self, durability: Durability) -> Manifest:
         """Merge all segments into one, and one of tombstones if any are still needed: a commit of its own.
 
-        Nothing is committed if others have merged some of them in the meantime; what was written is the collector's.
+        If another process has merged some of them since then, nothing is committed, and the collector removes the
+        uploaded files.
         """
         newest = self.newest()
         try:
@@ -221,7 +223,7 @@ class RemoteIndex(Index):
             now = self.newest()
             if set(map(segment_name, now.segments)).issuperset(map(segment_name, newest.segments)):
                 raise
-            return now  # Collected, a week after others have replaced them: this machine slept.
+            return now  # This machine slept: others have replaced the segments, and collected them a week later.
 
     def merge_of(self, newest: Manifest, due: Sequence[SegmentEntry]) -> Manifest:
         """Merge some segments of the newest manifest; see `merge`."""
@@ -238,5 +240,5 @@ class RemoteIndex(Index):
         return self._commit(change, Durability.FULL)
 
     def rest(self) -> None:
-        """Do `let_go`: what is kept in one process does not know the names on the medium."""
+        """Do `let_go`: a kept state would not know the names on the medium."""
         self.let_go()

@@ -1,6 +1,6 @@
-"""What the manifest of a container of version 3 has beside that of version 2: the chain of commits, and reservations.
+"""The members that only manifests of version 3 have: the chain of commits, and reservations.
 
-What commits do with it is in `rsdos.index.reservations`.
+`rsdos.index.reservations` has the rules by which commits change them.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _TOKEN = re.compile(r"[0-9a-f]{16,64}")
 
 
 class Reservation(NamedTuple):
-    """Ids that a commit has given to a writer, which were not used up yet.
+    """Ids that a commit has given to a writer and that are not used up yet.
 
-    ``first`` is the first of ``count`` ids that follow one another (no count of a tuple), ``number`` that of the
-    commit, and ``token`` is known to the writer alone.
+    ``first`` is the first of ``count`` ids that follow one another. ``number`` is the number of the commit. ``token``
+    is the writer's own.
     """
 
     first: int
@@ -35,16 +35,16 @@ class Reservation(NamedTuple):
 
     @property
     def end(self) -> int:
-        """The first id behind it."""
+        """The first id after the reservation."""
         return self.first + self.count
 
     def has(self, ids: range) -> bool:
-        """Return whether all of some ids are in it, which follow one another."""
+        """Return whether all of these ids, which follow one another, are in it."""
         return self.first <= ids.start and ids.stop <= self.end
 
 
 class Retired(NamedTuple):
-    """What the commit ``number`` took out of use: a pack, a segment file or a table. It may still be there."""
+    """A pack, segment file or table that the commit ``number`` took out of use. Its object may still be there."""
 
     kind: str
     id: int
@@ -55,8 +55,8 @@ class Retired(NamedTuple):
 class RemoteState(NamedTuple):
     """The part of a manifest that only containers of version 3 have.
 
-    ``commit`` names this commit by 128 random bits, ``parent`` is that of the one before. ``history`` has the numbers
-    and names of the last commits before this one, ascending. Manifests below ``emptied_below`` are empty.
+    ``commit`` is the name of this commit, 128 random bits; ``parent`` is the name of the commit before. ``history`` has
+    the numbers and names of the last commits before this one, ascending. Manifests below ``emptied_below`` are empty.
     """
 
     commit: str
@@ -83,9 +83,9 @@ def encode_state(state: RemoteState) -> dict[str, Any]:
 
 
 def decode_state(members: Mapping[str, Any], number: int, next_id: int) -> RemoteState:
-    """Return the state in the members of a document. Raise ValueError with the reason where they make no sense.
+    """Return the state in the members of a document. Raise ValueError with the reason if they contradict each other.
 
-    ``number`` is that of the manifest, ``next_id`` larger than every id that was given out.
+    ``number`` is the number of the manifest, ``next_id`` is larger than every id that was given out.
     """
     history = tuple((_of(row[0], LAST_NUMBER), _text(row[1], _COMMIT)) for row in _rows(members, "history", 2))
     if [row[0] for row in history] != list(range(number - len(history), number)):

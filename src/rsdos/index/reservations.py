@@ -1,13 +1,14 @@
-"""What a commit of version 3 does with reservations and with the chain of commits. Everything here is pure.
+"""The rules by which a commit of version 3 changes reservations and the chain of commits. Everything here is pure.
 
-**Reservations.** Packs, segment files and tables have ids of one number space, and an id is given out by a commit and
-never again. A writer reserves ids by a commit, and its last commit uses them up: it adds packs and takes their ids out
-of the reservation in one step, and fails with `Expired` where an id is not reserved under its token any more. So ids
-are unique with any number of writers; a commit that landed unnoticed cannot land twice; and what a dead writer left is
-taken back without a clock, by a commit that removes its reservation: either the writer was first, and its packs are
-live, or it gets `Expired` whenever it wakes.
+**Reservations.** Packs, segment files and tables share one sequence of ids, and each id is given out once, by a commit.
+A writer reserves ids by a commit, and a later commit uses them up: it adds packs and takes their ids out of the
+reservation in one step. If an id is not reserved under the writer's token any more, this commit fails with `Expired`.
 
-An id is **dead** when it was given out and is neither live, reserved nor retired. Dead is for ever.
+So ids are unique with any number of writers, and a commit that was stored unnoticed cannot be stored twice. No clock is
+needed to take back the ids of a dead writer: a commit removes the reservation. Either the writer was first, and its
+packs are live, or it gets `Expired` whenever it wakes.
+
+An id is **dead** if it was given out and is neither live, reserved nor retired. It stays dead for ever.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from rsdos.index.remote_state import PACK, SEGMENT, TABLE, RemoteState, Reservat
 from rsdos.names import LAST_PACK
 
 KEPT_HISTORY = 16
-"""Commits before the newest one that a manifest names: so far a program that fell behind can tell a fork."""
+"""Earlier commits that a manifest names. A program that is no more than this far behind notices a fork."""
 
 MOST_RETIRED = 1 << 16
-"""Rows of what commits took out of use; the oldest go first."""
+"""The most rows of retired objects. The oldest are dropped first."""
 
 MOST_RESERVED = 1 << 12
-"""Reservations at a time: each process that has ever inserted leaves one, until it is collected."""
+"""The most reservations at a time. Each process that has ever inserted leaves one, until it is collected."""
 
 
 def state_of(manifest: Manifest) -> RemoteState:
@@ -42,9 +43,9 @@ def committed_after(
 ) -> Manifest:
     """Return the manifest to commit after the newest one, given what a change made of that.
 
-    New packs, segment files and pack tables use their ids up. Packs and segment files get the suffix of their names:
-    ``suffix_of`` returns it for a kind and an id. What is gone is retired. Raise `Expired` if an id is not reserved
-    under the token.
+    New packs, segment files and pack tables use their ids up. Packs and segment files get the suffix of their names,
+    which ``suffix_of`` returns for a kind and an id. Those that the change has removed are retired. Raise `Expired` if
+    an id is not reserved under the token.
     """
     before = state_of(newest)
     state = state_of(changed)
@@ -73,7 +74,7 @@ def history_after(newest: Manifest) -> tuple[tuple[int, str], ...]:
 
 
 def take_reserved(reserved: Sequence[Reservation], ids: Collection[int], token: str) -> tuple[Reservation, ...]:
-    """Return the reservations without some ids. Raise `Expired` if one of these is not reserved under the token."""
+    """Return the reservations without some ids. Raise `Expired` if one of the ids is not reserved under the token."""
     left = tuple(reserved)
     for number in sorted(ids):
         for at, row in enumerate(left):
@@ -90,7 +91,7 @@ def take_reserved(reserved: Sequence[Reservation], ids: Collection[int], token: 
 
 
 def without_ids(changed: Manifest, ids: Collection[range], token: str) -> Manifest:
-    """Return a manifest in which some ids of a writer are not reserved any more, as far as they are."""
+    """Return a manifest in which some ids of a writer are not reserved any more. Skip ids that are not reserved."""
     if not ids:
         return changed
     state = state_of(changed)
@@ -113,7 +114,7 @@ def reserve(newest: Manifest, count: int, token: str) -> Manifest:
 
 
 def is_full(manifest: Manifest) -> bool:
-    """Return whether there are so many reservations that none is made any more."""
+    """Return whether there are so many reservations that no more can be made."""
     return len(state_of(manifest).reserved) >= MOST_RESERVED
 
 
@@ -130,14 +131,14 @@ def without_reservations(newest: Manifest, up_to: int) -> Manifest:
 
 
 def without_retired(newest: Manifest, up_to: int) -> Manifest:
-    """Return the newest manifest without what the commit ``up_to`` and earlier ones have retired."""
+    """Return the newest manifest without the rows of what the commit ``up_to`` and earlier ones have retired."""
     state = state_of(newest)
     left = tuple(row for row in state.retired if row.number > up_to)
     return newest if left == state.retired else newest._replace(remote=state._replace(retired=left))
 
 
 def contradiction(known: Manifest, newer: Manifest) -> str:
-    """Return why a manifest cannot have come of an earlier one; "" where it can have, or is too far from it to tell."""
+    """Return why a manifest cannot follow from an earlier one; "" if it can, or if they are too far apart to tell."""
     one, other = state_of(known), state_of(newer)
     said = {known.number: one.commit, **dict(one.history)}
     says = {newer.number: other.commit, newer.number - 1: other.parent, **dict(other.history)}

@@ -2,15 +2,15 @@
 
 `rsdos.index.segment_layout` has its bytes. A large file is a `rsdos.index.fenced.FencedSegment`.
 
-SHA-256 keys are uniform, so the entry of a key is at about ``key / 2^64 * n``, within a few sqrt(n); what is
-there tells the place within a few times the fourth root of n, and a single lookup bisects that window only. A block's
-CRC is checked when the block is first touched, so that damage never reads as "not there". 16 GB/s for the check (isal),
-once per block and process.
+SHA-256 keys are uniform, so the entry of a key is at about ``key / 2^64 * n``, within a few sqrt(n). The entry there
+tells the place within a few times the fourth root of n. A single lookup bisects only that window. A block's CRC is
+checked when the block is first read, so damage never looks like "not there". The check runs at 16 GB/s (isal), once per
+block and process.
 
-Segments are mapped, but for small ones and those on other machines, which are read.
+Segments are mapped, except small ones and those on other machines, which are read.
 
-A single lookup works on a ``memoryview``. numpy is imported by what works on many entries: it takes 90 ms, twice as
-long as all else that a short command does.
+A single lookup works on a ``memoryview``. numpy is imported only for work on many entries: importing it takes 90 ms,
+twice as long as everything else that a short command does.
 """
 
 from __future__ import annotations
@@ -47,29 +47,29 @@ if TYPE_CHECKING:
     from rsdos.storage.opened import RandomAccess, View
 
 _TOGETHER = 8 << 20
-"""Bytes that are read together, and checked before their memory is given back. 100 million entries have 6.6 GB."""
+"""Bytes that are read and checked together before their memory is given back. 100 million entries have 6.6 GB."""
 
 KEY_SPACE = 1 << 64
-"""How many values the first 8 bytes of a key have."""
+"""The number of values of the first 8 bytes of a key."""
 
 UNEVEN = "the keys of a segment do not spread as digests do"
 EVEN_FROM = 1 << 20
-"""Entries from which on a table's keys are asked whether they spread: what is less takes 70 MB."""
+"""Entries from which on a table is checked for keys that spread evenly. A smaller table takes at most 70 MB."""
 
 read_prefix = struct.Struct(">Q").unpack_from
 make = tuple.__new__
-"""What `Record` itself does in the end: 0.2 us less."""
+"""Makes a `Record`, 0.2 us faster than a call of the class."""
 
 _VERIFIED = 1 << 18
-"""Entries of which the order is checked together: 17 MB."""
+"""Entries whose order is checked together: 17 MB."""
 
 
 class CompactFound(DamagedContainer):
-    """What is read as a segment is a compact table, which `rsdos.index.compact` reads."""
+    """The bytes are not a segment but a compact table, which `rsdos.index.compact` reads."""
 
 
 def view_of(file: RandomAccess, offset: int, length: int, *needed: tuple[int, int]) -> View:
-    """Return the bytes of a table in an open file; the ``needed`` ranges are there. Raise `DamagedContainer`."""
+    """Return the bytes of a table in an open file. The ``needed`` ranges are read. Raise `DamagedContainer`."""
     path = file.path
     if length < HEADER_SIZE or offset + length > file.size():
         raise DamagedContainer(path, "a segment is cut short", offset)
@@ -90,7 +90,7 @@ class Segment:
     """A segment opened for lookups, by any number of threads. Raises `DamagedContainer` where it is not whole."""
 
     dictionaries: tuple[PackDictionary, ...] = ()
-    """Those that its batch brings into its pack: none, else the table would be compact."""
+    """The dictionaries that its batch brings into its pack: none, otherwise the table would be compact."""
     first_dictionary = 0
     is_decoded = False
     """Whether it is in memory, decoded from a compact table."""
@@ -100,9 +100,9 @@ class Segment:
     def __init__(
         self, file: RandomAccess, offset: int = 0, length: int | None = None, view: View | None = None
     ) -> None:
-        """Of ``length`` bytes at ``offset`` of an open file (default: all of it), which may be closed afterwards.
+        """Read ``length`` bytes at ``offset`` of an open file (default: all of it), which may be closed afterwards.
 
-        ``view`` is that of these bytes, if there is one; its header is there.
+        ``view`` is a view of these bytes, if there is one. The header in it was read.
         """
         self.path = file.path
         self.offset = offset
@@ -128,18 +128,18 @@ class Segment:
         self._checked = bytearray(len(self._table))
         self._unchecked = len(self._table)
         self._is_at_hand = not self._unchecked
-        """Whether a lookup reads the entries without a look at what was checked."""
+        """Whether a lookup can read the entries without checking blocks first."""
         self._spread = 4 * isqrt(self.count) + 8
         self._reach = 2 * isqrt(self._spread)
 
     @property
     def length(self) -> int:
-        """Bytes in the segment."""
+        """The bytes of the segment."""
         return len(self._data)
 
     @property
     def keeps_open(self) -> bool:
-        """Whether its file is open for as long as this is."""
+        """Whether its file stays open for as long as this object."""
         return self._source.keeps_open
 
     @property
@@ -184,7 +184,7 @@ class Segment:
             self._count_checked()
 
     def _count_checked(self) -> None:
-        """Count anew: two threads may have checked the same block."""
+        """Count the unchecked blocks anew: two threads may have checked the same block."""
         self._unchecked = self._checked.count(0)
         self._is_at_hand = not self._unchecked
 
@@ -198,14 +198,14 @@ class Segment:
 
     @property
     def count(self) -> int:
-        """How many entries there are."""
+        """The number of entries."""
         return self._count
 
     def __len__(self) -> int:
         return self._count
 
     def first(self, digest: bytes) -> Record | None:
-        """The first entry of one key."""
+        """Return the first entry of one key."""
         if not self._is_at_hand:
             return self._first_checked(digest)
         (prefix,) = read_prefix(digest)
@@ -214,7 +214,7 @@ class Segment:
             return None
         prefixes = self._prefixes
         guess = prefix * count >> 64
-        # The entry there says how far off it is: a bisection from here waits for memory half as often.
+        # The entry there tells how far off the guess is. A bisection around it waits for memory half as often.
         guess += (prefix - prefixes[guess]) * count >> 64
         low, high = guess - self._reach, guess + self._reach
         if low < 0:  # noqa: PLR1730  min and max take 0.1 us each, of 5
@@ -232,18 +232,18 @@ class Segment:
         return make(Record, (digest, pack_id, offset, length, size, crc, codec, flags))
 
     def first_of_several(self, digest: bytes) -> Record | None:
-        """`first`, where other segments are asked for the same key: most of them do not have it."""
+        """Do `first` when several segments are searched for the key: most of them do not have it."""
         return self.first(digest)
 
     def wait(self) -> None:
-        """Be read for each lookup, as the index is larger than memory. A plain segment is small, and stays there."""
+        """From now on read for each lookup: the index is larger than memory. A plain segment is small: do nothing."""
 
     def _first_checked(self, digest: bytes) -> Record | None:
-        """`first`, as long as not all is checked."""
+        """Do `first` as long as not all blocks are checked."""
         return next(self._entries_of(digest), None)
 
     def find(self, digest: bytes) -> list[Record]:
-        """All entries of one key."""
+        """Return all entries of one key."""
         return list(self._entries_of(digest))
 
     def _entries_of(self, digest: bytes) -> Iterator[Record]:
@@ -263,23 +263,23 @@ class Segment:
             at += 1
 
     def _bisect(self, prefix: int) -> int:
-        """Where the first entry of a key is, or would be."""
+        """Return where the first entry of a key is, or would be."""
         count = self._count
         guess = prefix * count >> 64
         low, high = max(guess - self._spread, 0), min(guess + self._spread, count)
         self._check(low * PREFIX_SIZE, high * PREFIX_SIZE)
         at = bisect_left(self._prefixes, prefix, low, high)
         if (at == low and low) or (at == high and high < count):
-            # It may stand outside of the window, or begin there: not where uniform keys have it.
+            # The first entry may be outside of the window: the keys are not uniform here.
             self._check(0, count * PREFIX_SIZE)
             at = bisect_left(self._prefixes, prefix)
         return at
 
     def _refuse_uneven(self) -> None:
-        """Look at seven entries of a large table: of one with a hole in it nothing else is to be read.
+        """Check seven entries of a large table, so that no more is read of a table that is a hole in a sparse file.
 
-        A file of 4 KB may be said to hold four million keys, 264 MB, all zeros. Of a million digests the n-th is at
-        n / 1,000,000 of all there are, give or take 0.0005; an eighth is allowed.
+        A file of 4 KB on disk may claim four million keys, 264 MB of zeros. The n-th of a million digests is at
+        n / 1,000,000 of the key space, within 0.0005; an eighth is allowed.
         """
         if self._count >= EVEN_FROM:
             for eighth in range(1, 8):
@@ -291,7 +291,7 @@ class Segment:
         return self._prefixes[at]
 
     def find_many(self, wanted: Digests) -> Positions:
-        """For each wanted digest the position of its first entry, or -1."""
+        """Return for each wanted digest the position of its first entry, or -1."""
         import numpy as np
 
         if not self.count:
@@ -300,7 +300,7 @@ class Segment:
         return self._search(wanted)
 
     def _search(self, wanted: Digests) -> Positions:
-        """`find_many` in a table that is not empty."""
+        """Do `find_many` in a table that is not empty."""
         from rsdos.index.digests import search
 
         self._check(0, self.count * PREFIX_SIZE)
@@ -308,7 +308,7 @@ class Segment:
         return search(entries.prefixes, entries.records, wanted, self._check_records)
 
     def find_all_many(self, wanted: Digests) -> Entries:
-        """All entries of the wanted digests, in no particular order; each once, however often it is wanted."""
+        """Return all entries of the wanted digests, each once, in no particular order."""
         import numpy as np
 
         # Not ``np.unique``: it takes 0.18 us each, and this 0.04.
@@ -317,7 +317,7 @@ class Segment:
         entries = self.unchecked_entries()
         found = [at]
         while len(at):
-            # Another copy of the same key, or a tombstone of one, is right behind.
+            # Another copy of the same key, or a tombstone of one, follows immediately.
             at = at[at + 1 < self.count] + 1
             self._check_each(at * PREFIX_SIZE, PREFIX_SIZE)
             at = at[entries.prefixes[at] == entries.prefixes[at - 1]]
@@ -343,7 +343,7 @@ class Segment:
         self._check_some(blocks.tolist())
 
     def _check_some(self, blocks: Sequence[int]) -> None:
-        """Check some blocks, in their order; ask for all of them first."""
+        """Check some blocks, in their order. Announce all of them to the system first."""
         size, begin = self._form.block_size, self._layout.start
         for block in blocks:
             self._source.will_need(begin + block * size, min(begin + (block + 1) * size, self._layout.table))
@@ -351,7 +351,7 @@ class Segment:
             self._check(block * size, block * size + 1)
 
     def entries(self) -> Entries:
-        """The whole table, without a copy where it is mapped."""
+        """Return the whole table, without a copy if it is mapped."""
         self.check_all()
         return self.unchecked_entries()
 
@@ -373,7 +373,7 @@ class Segment:
         self._source.will_need(layout.record(start), layout.record(end))
 
     def let_go(self, start: int, end: int) -> None:
-        """Give back the memory of the entries from ``start`` to before ``end``, where they are mapped."""
+        """Give back the memory of the entries from ``start`` to before ``end``, if they are mapped."""
         layout = self._layout
         self._source.let_go(layout.prefix(start), layout.prefix(end))
         self._source.let_go(layout.record(start), layout.record(end))
@@ -394,7 +394,7 @@ class Segment:
         return entries
 
     def unchecked_entries(self) -> Entries:
-        """The table as it is on disk: for entries that `find_many` has returned, and so checked."""
+        """Return the table without checking it: for entries that `find_many` has returned, and so checked."""
         import numpy as np
 
         from rsdos.index.digests import PREFIX

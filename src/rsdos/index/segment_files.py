@@ -1,4 +1,4 @@
-"""Writing segment files in a commit: of segments that are merged, and of the entries of large batches."""
+"""Writing segment files in a commit: for merged segments, and for the entries of large batches."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 
 MOST_MERGED = 1 << 17
-"""Entries that a commit merges, 50 ms. More are merged beside the commits of others, see `rsdos.index.merging`."""
+"""The most entries that a commit merges, 50 ms. More are merged beside other commits (`rsdos.index.merging`)."""
 
 _SMALL = 1 << 16
-"""Entries of a segment that is read to see whether any of them lives: 4 MB."""
+"""The most entries of a segment that is read to find out whether any of them is alive: 4 MB."""
 
 
 def without_dead(manifest: Manifest, open_segment: Callable[[SegmentEntry], Table]) -> Manifest:
-    """Return the manifest without small merged segments of which all entries are in packs that are gone.
+    """Return the manifest without small merged segments whose entries are all in packs that are gone.
 
-    A merge drops such entries too. Of a container that was one pack, and was rewritten, nothing is left to merge.
+    A merge drops such entries too. After a repack of a container with one pack, nothing is left to merge.
     """
     dead = []
     for entry in manifest.segments:
@@ -43,10 +43,10 @@ def without_dead(manifest: Manifest, open_segment: Callable[[SegmentEntry], Tabl
 
 
 def free_number(layout: Layout, manifest: Manifest) -> int:
-    """Return the next number for a segment file of a commit; the one behind it is free as well.
+    """Return the next number for a segment file of a commit. The number after it is free as well.
 
-    A file with a number that no manifest has given out is of a dead writer, and is removed later; or of a writer that
-    works at the same time, because its lock file was removed. Such a file is neither touched nor written again.
+    A file may have a number that no manifest has given out. It belongs to a dead writer, and is removed later; or to a
+    writer that runs at the same time because its lock file was removed. Such a file is not touched.
     """
     taken = set(layout.segment_numbers())
     return next(n for n in count(manifest.next_segment) if n not in taken and n + 1 not in taken)
@@ -61,7 +61,7 @@ class SegmentFiles:
         open_segment: Callable[[SegmentEntry], Table],
         fresh: Mapping[SegmentName, Entries | None],
     ) -> None:
-        """``fresh`` are compact tables that have no segment file, and their entries if they are in memory."""
+        """``fresh`` are compact tables without a segment file, each with its entries if they are in memory."""
         self._layout = layout
         self._storage = layout.storage
         self._open_segment = open_segment
@@ -69,15 +69,15 @@ class SegmentFiles:
         self._written: list[int] = []
 
     def merged(self, manifest: Manifest) -> Manifest:
-        """Return the manifest with the smallest segments merged into a file, if there are too many, and these are few.
+        """Return the manifest with the smallest segments merged into a file, if there are too many segments.
 
-        The same where that cannot be done: a later commit tries again.
+        Return the same manifest if these have too many entries, or cannot be merged: a later commit tries again.
         """
         due = self._due(manifest.segments)
         if not due:
             return manifest
         try:
-            # A table that is in a pack says where its batch ends, if a power loss takes that.
+            # A table in a pack shows whether a power loss has taken its batch: sync the pack before the table goes.
             named = {entry.pack_id for entry in due}
             behind = [pack for pack in manifest.packs.behind if pack.id in named]
             manifest = with_synced(self._storage, manifest, behind)
@@ -92,7 +92,7 @@ class SegmentFiles:
         return manifest.with_segments(due, *written)
 
     def _due(self, segments: Sequence[SegmentEntry]) -> Sequence[SegmentEntry]:
-        """Return what a commit merges."""
+        """Return the segments that this commit merges."""
         if len(segments) <= merge.MOST_SEGMENTS:
             return ()
         apart = segments_in_merge(self._storage)
@@ -115,7 +115,8 @@ class SegmentFiles:
                 except OSError:
                     return manifest
                 self._written.append(number)
-                # Not synced, ever: 13 to 40 ms of a commit of 2,000 to 10,000 objects. The table in the pack is.
+                # Never synced: that would take 13 to 40 ms of a commit of 2,000 to 10,000 objects. The table in the
+                # pack is synced.
                 written = written.of_batch(entry)
                 manifest = manifest.with_segments([entry], written)
         return manifest
@@ -124,7 +125,7 @@ class SegmentFiles:
         return self._fresh.get(segment_name(entry)) or self._open_segment(entry)
 
     def undo(self) -> None:
-        """Remove what was written. Raises no OSError."""
+        """Remove the files that were written. Raise no OSError."""
         for number in self._written:
             with suppress(OSError):
                 self._storage.remove(names.segment(number))

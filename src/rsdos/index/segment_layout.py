@@ -77,7 +77,7 @@ COMPACT_VERSION = 3
 """The version of a compact table: `rsdos.index.compact`."""
 
 FENCED_FROM = 1 << 12
-"""Entries of a file from which on it is fenced: 270 KB. What is less is in memory whole once it is open."""
+"""Entries of a file from which on it is fenced: 270 KB. A smaller file is in memory whole once it is open."""
 
 FENCE = 1 << 8
 """Entries from one fence to the next."""
@@ -86,7 +86,7 @@ FILTER_BITS = 10
 """Bits of the filter for each entry."""
 
 FILTER_BLOCK = 512
-"""Bytes of the filter that the bits of one key are in."""
+"""Bytes of a block of the filter: the bits of one key are in one block."""
 
 PREFIX_SIZE = 8
 RECORD_SIZE = 58
@@ -107,30 +107,30 @@ class SegmentLayout:
     version = VERSION
     block_size = BLOCK_SIZE
     start = HEADER_SIZE
-    """Of the columns: of the prefix of the first entry."""
+    """The offset of the columns: of the prefix of the first entry."""
 
     def __init__(self, count: int) -> None:
         self.count = count
         self.records = self.start + count * PREFIX_SIZE
-        """Of the rest of the first entry."""
+        """The offset of the rest of the first entry."""
         self.table = self.start + count * ENTRY_SIZE
-        """Of the block table, and the end of the columns."""
+        """The offset of the block table, and the end of the columns."""
         self.table_end = self.table + 4 * -(-count * ENTRY_SIZE // self.block_size)
         self.tail_end = self.table_end
-        """The end of what the checksum in the header covers: the block table, and the fences."""
+        """The end of the bytes that the checksum in the header covers: the block table, and the fences."""
         self.length = self.tail_end
 
     def prefix(self, at: int) -> int:
-        """Offset of the prefix of entry ``at``."""
+        """Return the offset of the prefix of entry ``at``."""
         return self.start + at * PREFIX_SIZE
 
     def record(self, at: int) -> int:
-        """Offset of the rest of entry ``at``."""
+        """Return the offset of the rest of entry ``at``."""
         return self.records + at * RECORD_SIZE
 
 
 class FencedLayout(SegmentLayout):
-    """The same of a fenced segment: behind the block table are the fences, and behind them the filter."""
+    """The layout of a fenced segment: after the block table come the fences, and then the filter."""
 
     version = FENCED_VERSION
     block_size = FENCED_BLOCK
@@ -150,7 +150,7 @@ def file_length(count: int) -> int:
 
 
 class SegmentHeader(NamedTuple):
-    """What the header of a segment says, whatever its version."""
+    """The fields in the header of a segment of any version."""
 
     magic: bytes
     version: int
@@ -162,35 +162,35 @@ class SegmentHeader(NamedTuple):
     filter_crc: int
 
     def encode(self) -> bytes:
-        """The bytes of the header."""
+        """Return the bytes of the header."""
         head = HEADER.pack(*self)
         return head + sha256(head).digest()[:16]
 
 
 def decode_header(head: bytes) -> SegmentHeader | None:
-    """Return what a header says; None when its hash is not that of its bytes."""
+    """Return the fields of a header; None if its hash does not match."""
     if sha256(head[:CHECKED]).digest()[:16] != head[CHECKED:]:
         return None
     return SegmentHeader(*HEADER.unpack(head[:CHECKED]))
 
 
 def version_of(data: memoryview) -> int:
-    """Return the version that a segment says it has: of bytes of which nothing is checked."""
+    """Return the version in the header of a segment. Nothing is checked."""
     return int.from_bytes(data[8:10], "little")
 
 
 def check_of(head: bytes) -> int:
-    """What a header says in six bytes of its hash, which covers the table of checksums and so all entries."""
+    """Return six bytes of the hash in a header as a number. It covers the block checksums, and so all entries."""
     return int.from_bytes(head[CHECKED : CHECKED + 6], "little")
 
 
 def encode_segment(entries: Entries) -> bytes:
-    """The bytes of a plain segment with these entries, which are sorted."""
+    """Return the bytes of a plain segment with these entries, which are sorted."""
     return b"".join(segment_parts(entries))
 
 
 def segment_parts(entries: Entries) -> tuple[BytesLike, ...]:
-    """The same in parts, which stand one after another: the columns are those of the entries, not copies."""
+    """Return the same in parts that follow one another. The columns are those of the entries, not copies."""
     count, tombstones = len(entries), entries.tombstones
     columns, layout = column_bytes(entries), SegmentLayout(count)
     head, table = plain_ends(layout, block_table(columns, layout.block_size), tombstones)
@@ -198,7 +198,7 @@ def segment_parts(entries: Entries) -> tuple[BytesLike, ...]:
 
 
 def column_bytes(entries: Entries) -> tuple[memoryview, memoryview]:
-    """The columns of some entries as bytes, not copied."""
+    """Return the columns of some entries as bytes, not copied."""
     import numpy as np
 
     prefixes, records = (np.ascontiguousarray(column).view("u1").data for column in (entries.prefixes, entries.records))
@@ -206,13 +206,13 @@ def column_bytes(entries: Entries) -> tuple[memoryview, memoryview]:
 
 
 def plain_ends(layout: SegmentLayout, table: bytes, tombstones: int) -> tuple[bytes, bytes]:
-    """The header and the block table of a plain segment, which belong around the columns."""
+    """Return the header and the block table of a plain segment, which come before and after the columns."""
     header = SegmentHeader(MAGIC, VERSION, 0, layout.block_size, layout.count, tombstones, crc32(table), 0)
     return header.encode(), table
 
 
 def block_table(columns: Iterable[memoryview], block_size: int) -> bytes:
-    """The CRC-32 of each block of the columns."""
+    """Return the CRC-32 of each block of the columns."""
     blocks = []
     crc = room = 0
     for part in columns:

@@ -1,4 +1,4 @@
-"""Syncs what relaxed commits have left unsynced: before a full commit, and before a merge."""
+"""Syncs the files that relaxed commits have left unsynced: before a full commit, and before a merge."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from rsdos.storage.base import Storage
 def settled(storage: Storage, manifest: Manifest) -> Manifest:
     """Sync all packs and segment files of a manifest, and their names. Return the manifest with them marked as synced.
 
-    So a manifest that survives a power loss names nothing that does not. This comes before the manifest gets its own
-    name: a power loss may keep one name of a directory, and lose another that was made before it. The entries of a
-    lost segment file would have to be read from the packs, and a pack may be damaged.
+    So a manifest that survives a power loss names nothing that does not survive. The sync comes before the manifest
+    gets its own name, because a power loss may keep one name of a directory and lose another that was made before it.
+    The entries of a lost segment file would have to be read from the packs, and a pack may be damaged.
     """
     if all(segment.synced for segment in manifest.segments) and not manifest.packs.behind:
         return manifest
@@ -30,7 +30,7 @@ def with_synced(storage: Storage, manifest: Manifest, behind: Iterable[PackEntry
     """Sync some packs of a manifest and their names. Return the manifest with them marked as synced."""
     synced = []
     for pack in behind:
-        with suppress(FileNotFoundError):  # The missing pack is damage, and stays damage.
+        with suppress(FileNotFoundError):  # A missing pack is damage, which a sync does not change.
             storage.sync(names.pack(pack.id))
             synced.append(pack._replace(synced=pack.length))
     if synced:

@@ -18,27 +18,30 @@ if TYPE_CHECKING:
     from rsdos.index.entries import Entries
 
 _LISTED = 1 << 12
-"""Entries that become lists together, and no run has more: 1 MB, and all that is made of them stays in the caches."""
+"""Entries that become lists together, and the most of a run: 1 MB, so that everything made of them stays in the
+processor's caches."""
 
 _COLUMNS = ("offset", "length", "size", "crc", "codec")
-"""Of a `ReadRange`, in its order."""
+"""The columns of a `ReadRange`, in its order."""
 
 _PASS = 1 << 20
 """Objects of one pack that are put in storage order together: 66 MB."""
 
 _MOST_IN_PASS = 3 * _PASS
-"""Objects that a pass may find: where a few large ones are most of a pack it finds a batch or two of small ones."""
+"""Objects that a pass may find. If a few large objects fill most of a pack, one pass finds a batch or two of small
+ones."""
 
 _SEVERAL = 8
-"""Segments from which on their filters are asked, where all is in memory: 0.5 us for a key that is not there, which
-takes 0.6 to 1.3 without, and 0.8 more for one that is. With fewer, what is there would be found later (ADR 26)."""
+"""Segments from which on lookups use their filters, if all is in memory. With filters an absent key takes 0.5 us
+instead of 0.6 to 1.3, and a present key 0.8 us more. With fewer segments the filters would cost more than they save
+(ADR 26)."""
 
 _TOMBSTONE = int(RecordFlag.TOMBSTONE)
-"""As a number: to ask a member of an enumeration takes 0.8 us, of the 5 that a look and a read take."""
+"""As a number: using the member of the enumeration takes 0.8 us, of the 5 us of a lookup and a read."""
 
 
 class ReadRange(NamedTuple):
-    """Neighbours in one pack, as columns; ``crc`` is that of the stored bytes alone, without the key."""
+    """Neighbours in one pack, as columns. ``crc`` is the CRC-32 of the stored bytes alone, without the key."""
 
     positions: list[int]
     pack_id: int
@@ -50,14 +53,14 @@ class ReadRange(NamedTuple):
     codec: list[int]
 
     def part(self, at: Sequence[int]) -> ReadRange:
-        """Some of the neighbours."""
+        """Return some of the neighbours."""
         columns = (self.positions, self.offset, self.length, self.size, self.crc, self.codec)
         positions, offset, length, size, crc, codec = ([column[i] for i in at] for column in columns)
         return ReadRange(positions, self.pack_id, self.flags, offset, length, size, crc, codec)
 
 
 def coalesce(entries: Entries, gap: int, window: int) -> Iterator[ReadRange]:
-    """All entries of a table in storage order, in runs; see `Found.runs`."""
+    """Yield all entries of a table in storage order, in runs; see `Found.runs`."""
     import numpy as np
 
     return Found(entries, np.arange(len(entries)), np.empty(0, np.intp)).runs(gap, window)
@@ -71,10 +74,10 @@ class Found(NamedTuple):
     missing: Positions
 
     def runs(self, gap: int, window: int) -> Iterator[ReadRange]:
-        """The hits in storage order, in runs that are worth one read each.
+        """Yield the hits in storage order, in runs that are worth one read each.
 
-        The extents of a run stand in one pack, begin in one ``window`` bytes of it, and have at most ``gap`` unwanted
-        bytes between them. A framed object is a run of its own.
+        The extents of a run are in one pack, begin within the same ``window`` bytes of it, and have at most ``gap``
+        unwanted bytes between them. A framed object is a run of its own.
         """
         import numpy as np
 
@@ -102,12 +105,12 @@ class Found(NamedTuple):
 class IndexView:
     """The entries of the segments of one manifest, given in its order. Immutable; any number of threads.
 
-    A segment that is damaged is passed over; if the key is in no other, the lookup raises `DamagedContainer`: damage
-    never reads as "not there".
+    A lookup skips a damaged segment. If no other segment has the key, the lookup raises `DamagedContainer`: damage
+    never looks like "not there".
     """
 
     def __init__(self, manifest: Manifest, segments: Sequence[Segment], damage: DamagedContainer | None = None) -> None:
-        """``damage`` says that entries are missing here: what is not found then raises it."""
+        """``damage`` says that entries are missing here: a lookup that finds nothing raises it."""
         self.manifest = manifest
         self.segments = tuple(segments)
         self.named = dict(zip(map(segment_name, manifest.segments), self.segments, strict=True))
@@ -115,7 +118,7 @@ class IndexView:
         several = len(self.segments) >= _SEVERAL
         self._firsts = [segment.first_of_several if several else segment.first for segment in self.segments]
         self._killing = [segment for segment in self.segments if segment.tombstones]
-        # An id that is not there any more is of a pack that was repacked, and merged segments may still name it.
+        # A missing id belongs to a pack that was repacked. Merged segments may still name it.
         self._all_live = not self._killing and len(manifest.packs) == manifest.next_pack_id - 1
         self._packs = manifest.packs.live
         self._kinds: Mapping[int, PackKind] | None = None
@@ -129,12 +132,12 @@ class IndexView:
         return self._kinds
 
     def of_kinds(self, kinds: Collection[PackKind]) -> IndexView:
-        """What there is in the packs of some kinds alone."""
+        """Return a view of the packs of some kinds alone."""
         manifest = self.manifest.of_kinds(kinds)
         return self if manifest is self.manifest else IndexView(manifest, self.segments, self.damage)
 
     def for_kind(self, kind: PackKind | None) -> IndexView:
-        """What stands in for copies of a kind, see `PackKind.stand_ins`; without a kind, everything."""
+        """Return a view of the copies that stand in for a kind (`PackKind.stand_ins`); for None, of all copies."""
         if kind is None or (kind is PackKind.PLAIN and not self.kinds):
             return self
         part = self._parts.get(kind)
@@ -143,7 +146,7 @@ class IndexView:
         return part
 
     def counting(self, entries: Entries) -> Mask:
-        """A mask of the copies that count, one of each key, in a sorted table with all living copies of its keys."""
+        """Return a mask of the copies that count, one of each key. The table is sorted, with all living copies."""
         from rsdos.index.liveness import counting_mask
 
         return counting_mask(entries, self.kinds)
@@ -158,21 +161,21 @@ class IndexView:
         return not self._killing or not any(
             other.flags & _TOMBSTONE and other.pack_id == record.pack_id and other.offset == record.offset
             for segment in self._killing
-            if segment.first(record.digest)  # Most have none of this key, and say so sooner than `find`.
+            if segment.first(record.digest)  # Most have no entry of this key, and `first` is faster than `find`.
             for other in segment.find(record.digest)
         )
 
     def segment(self, entry: SegmentEntry) -> Segment | None:
-        """The open segment of a manifest's entry, if it is one of these."""
+        """Return the open segment of a manifest's entry, if it is in this view."""
         return self.named.get(segment_name(entry))
 
     def of_batch(self, pack_id: int, offset: int) -> Segment | None:
-        """The open segment with the entries of the batch whose table is there, unless it was merged with others."""
+        """Return the open segment of the batch whose table is at this place, unless it was merged with others."""
         place = pack_id, offset
         return next((segment for name, segment in self.named.items() if name[1:] == place), None)
 
     def find(self, digest: bytes) -> Record | None:
-        """The entry of a key, or None. Raises `DamagedContainer`."""
+        """Return the entry of a key, or None. Raise `DamagedContainer`."""
         damage = self.damage
         for first in self._firsts:
             try:
@@ -189,7 +192,7 @@ class IndexView:
         return None
 
     def _find_living_one(self, digest: bytes) -> Record | None:
-        """`find`, where the first entry of a key in a segment is dead."""
+        """Do `find` after the first entry of a key in a segment was found to be dead."""
         damage = self.damage
         for segment in self.segments:
             try:
@@ -203,19 +206,19 @@ class IndexView:
         return None
 
     def find_all(self, digest: bytes) -> list[Record]:
-        """The entries of all copies of a key, each extent once. Raises `DamagedContainer`."""
+        """Return the entries of all copies of a key, each extent once. Raise `DamagedContainer`."""
         found = (record for segment in self.segments for record in segment.find(digest))
         records = {record.extent: record for record in found if not record.flags & _TOMBSTONE}
         return [record for record in records.values() if self._all_live or self._is_live(record)]
 
     def find_many(self, digests: Sequence[bytes]) -> Found:
-        """The entries of many keys. Raises `DamagedContainer`."""
+        """Return the entries of many keys. Raise `DamagedContainer`."""
         from rsdos.index.digests import Digests
 
         return self.find_keys(Digests.of(digests))
 
     def find_keys(self, wanted: Digests) -> Found:
-        """`find_many`, of keys that are columns already."""
+        """Do `find_many` for keys that are columns already."""
         import numpy as np
 
         from rsdos.index.entries import Entries
@@ -255,7 +258,7 @@ class IndexView:
         return Found(copies.take(at[hit]), np.flatnonzero(hit), np.flatnonzero(~hit))
 
     def _copies(self, wanted: Digests) -> tuple[Entries, DamagedContainer | None]:
-        """All living copies of some keys, sorted, and why there may be more of them."""
+        """Return all living copies of some keys, sorted, and the damage that may hide more of them, if any."""
         from rsdos.index.entries import Entries
         from rsdos.index.liveness import live_mask
 
@@ -266,19 +269,19 @@ class IndexView:
                 tables.append(segment.find_all_many(wanted))
             except DamagedContainer as error:
                 if segment.tombstones:
-                    raise  # Nobody knows now what is dead.
+                    raise  # Its tombstones cannot be read, so dead entries would count as alive.
                 damage = error
         copies = Entries.joined(tables).sort()
         return copies.take(live_mask(copies, self.manifest.pack_ids)), damage
 
     def live_copies(self, digests: Sequence[bytes]) -> Entries:
-        """The entries of all copies of many keys, sorted; each key is looked for once. Raises `DamagedContainer`."""
+        """Return the entries of all copies of many keys, sorted; a key given twice counts once. Raise as `find`."""
         from rsdos.index.digests import Digests
 
         return self._all_copies(Digests.of(digests))
 
     def copies_like(self, entries: Entries) -> Entries:
-        """`live_copies` of the keys of some entries."""
+        """Do `live_copies` for the keys of some entries."""
         return self._all_copies(entries.keys())
 
     def _all_copies(self, wanted: Digests) -> Entries:
@@ -288,7 +291,7 @@ class IndexView:
         return copies
 
     def tables(self, start: int = 0, end: int = KEY_SPACE) -> Iterator[Entries]:
-        """One live entry of each key, sorted, in tables of bounded size. Raises `DamagedContainer` at the first.
+        """Yield one live entry of each key, sorted, in tables of bounded size. Raise `DamagedContainer` at the first.
 
         Only of keys whose first 8 bytes, as a number, are from ``start`` to before ``end``.
         """
@@ -298,7 +301,7 @@ class IndexView:
             yield entries.take(self.counting(entries))
 
     def live_tables(self, start: int = 0, end: int = KEY_SPACE) -> Iterator[Entries]:
-        """`tables`, but with all copies of each key."""
+        """Do `tables`, but yield all copies of each key."""
         from rsdos.index.liveness import live_mask
         from rsdos.index.merge import merged
 
@@ -308,14 +311,14 @@ class IndexView:
             yield entries if self._all_live else entries.take(live_mask(entries, self.manifest.pack_ids))
 
     def in_storage_order(self, pack: PackEntry) -> Iterator[Entries]:
-        """One live entry of each key of which that one is in ``pack``, by offset, in tables of bounded size.
+        """Yield the live entries that count and are in ``pack``, by offset, in tables of bounded size.
 
-        Every million of objects costs a pass over the whole index. Raises `DamagedContainer`.
+        Each million objects of the pack costs a pass over the whole index. Raise `DamagedContainer`.
         """
         return self._by_offset(pack, self.tables)
 
     def copies_in(self, pack: PackEntry) -> Iterator[Entries]:
-        """`in_storage_order`, but every live entry of the pack, whether or not its key has another copy."""
+        """Do `in_storage_order`, but yield every live entry of the pack, whether or not its key has another copy."""
         return self._by_offset(pack, self.live_tables)
 
     def _by_offset(self, pack: PackEntry, tables: Callable[[], Iterator[Entries]]) -> Iterator[Entries]:
@@ -324,7 +327,7 @@ class IndexView:
         return _in_storage_order(pack, tables, most, path)
 
     def counted(self) -> tuple[PackEntry, ...]:
-        """The packs of the manifest with their objects counted anew, what is there of them."""
+        """Return the packs of the manifest, with counts of only the objects that the segments have."""
         from rsdos.index.liveness import live_mask
         from rsdos.index.merge import merged
 
@@ -345,12 +348,12 @@ class IndexView:
         )
 
     def with_dead_counted(self) -> tuple[PackEntry, ...]:
-        """The packs of the manifest with what is dead in them counted anew, as the rest of what they count."""
+        """Return the packs of the manifest, with every object counted as dead that is not alive in the segments."""
         alive = self.counted()
         return tuple(_with_dead(was, now) for was, now in zip(self.manifest.packs, alive, strict=True))
 
     def readable_tables(self, start: int = 0, end: int = KEY_SPACE) -> Iterator[Entries]:
-        """`tables`, as far as there are entries to be read; then raises the `DamagedContainer` that hides others."""
+        """Do `tables` for the readable segments. At the end raise the `DamagedContainer` that hides other entries."""
         whole, damage = [], self.damage
         for entry, segment in zip(self.manifest.segments, self.segments, strict=True):
             try:
@@ -372,7 +375,7 @@ def key_lists(prefix: str, tables: Callable[[int, int], Iterator[Entries]]) -> I
 
 
 def key_range(prefix: str) -> tuple[int, int]:
-    """Return the first 8 bytes of a key, as numbers, between which all keys with a prefix are."""
+    """Return the range, as numbers, of the first 8 bytes of all keys with a prefix."""
     return int(prefix[:16].ljust(16, "0"), 16), int(prefix[:16].ljust(16, "f"), 16) + 1
 
 
@@ -381,7 +384,7 @@ def _in_storage_order(
 ) -> Iterator[Entries]:
     from rsdos.index.entries import Entries
 
-    # What the manifest counts may be anything; what the tables have is bounded by their files.
+    # The count in the manifest may be any number. The entries of the tables are bounded by the lengths of their files.
     passes = min(pack.objects, most) // _PASS + 1
     for number in range(passes):
         start = pack.length * number // passes
@@ -397,7 +400,7 @@ def _in_storage_order(
 
 
 def _with_dead(was: PackEntry, now: PackEntry) -> PackEntry:
-    """Return ``was``, at least as large as what lives in it by ``now``, and the rest of it dead."""
+    """Return ``was`` with the live counts of ``now``, and the rest dead. Its total is at least the live counts."""
     objects, size, length = map(max, was.total, now.total)
     total = Counts(objects, size, length)
     return was.counting(total, total - now.live)
