@@ -117,9 +117,10 @@ def execute(engine: Engine, plan: BackupPlan, progress: Progress = SILENCE) -> B
 
     Readers, writers and maintenance are not blocked. The backup contains every object that exists at the beginning and
     is not deleted while it runs. In the destination only files that a backup of this container has made are removed,
-    and no link is followed. Of a lazy clone only what is here is backed up, which the log says. A run that is killed,
-    or ends with a full disk or any other error, leaves the earlier generations as they were, and the next run continues
-    with the files that were copied.
+    and no link is followed. Of a lazy clone only the objects that are here are backed up; a warning in the log says so.
+
+    A run that is killed, or ends with a full disk or any other error, leaves the earlier generations as they were. The
+    next run continues with the files that were copied.
 
     Args:
         engine: the open container.
@@ -171,7 +172,7 @@ def execute(engine: Engine, plan: BackupPlan, progress: Progress = SILENCE) -> B
 
 
 def warn_of_lazy(engine: Engine) -> None:
-    """Log that a backup of a lazy clone is not whole."""
+    """Log that a backup of a lazy clone is not complete."""
     if engine.is_lazy:
         log_warning("%s: a lazy clone: only what is here is backed up. Pull first", engine.layout.root)
 

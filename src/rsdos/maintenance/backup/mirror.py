@@ -93,7 +93,7 @@ class Mirror:
             try:
                 # 1. Loose files first: objects that are packed from now on are copied with the packs.
                 self._copy_loose()
-                # 2. The index, as it is now; 3. the bytes that it leads to. No pack is removed, or gets shorter.
+                # 2. The present index; 3. the bytes that it leads to. No pack is removed or gets shorter.
                 with self._engine.packed.maintenance.checkpoint(self._place.path) as pin:
                     for piece in pin.pieces:
                         self._pieces[piece.name] = piece.length
@@ -154,7 +154,7 @@ class Mirror:
             self._directory(self._engine.layout.relative(directory))
 
     def _read_config(self) -> bytes:
-        # Where the container was cleared since it was opened, its index may be read on, beside another configuration.
+        # If the container was cleared since it was opened, the old index may be read beside the new configuration.
         self._engine.packed.original.check()
         try:
             return posix.read_file(self._engine.layout.config, MOST_CONFIG)

@@ -37,7 +37,7 @@ class RemotePrograms:
     rsync: str = "rsync"
     shell: str = "ssh"
     silence: float = SILENCE_LIMIT
-    """Seconds without any output after which the other machine is given up."""
+    """Seconds without any output after which the backup gives up."""
 
 
 def plan(engine: Engine, options: BackupOptions, ways: RemotePrograms) -> BackupPlan:

@@ -1,4 +1,4 @@
-"""The directory of backups on another machine: `Generations` with the means of a shell.
+"""The directory of backups on another machine: like `Generations`, but through a shell.
 
 Only regular files and directories with names of ours are removed. No link is followed.
 """
@@ -102,7 +102,7 @@ class RemoteGenerations:
     def begin(self, mark: bytes) -> None:
         """Make the directory of the unfinished backup with its mark, and without a configuration.
 
-        rsync would write the mark under a name of its own first, and killed there leave a directory of a stranger's.
+        rsync would write the mark under another name first. Killed there, it would leave a directory without a mark.
         """
         new = f'rm -f {LIVE}/{MARK}; set -C; read -r m; printf %s "$m" > {LIVE}/{MARK}'
         has_mark = f"[ -s {LIVE}/{MARK} ] && [ ! -L {LIVE}/{MARK} ]"
@@ -146,7 +146,7 @@ class RemoteGenerations:
 def _rmdir(name: str, foreign: str) -> str:
     """Return a script that removes a directory, or runs ``foreign`` when something is in it.
 
-    An empty one that cannot be removed is an error, which rmdir tells the second time.
+    If an empty directory cannot be removed, that is an error, which the second rmdir reports.
     """
     has_rest = f'[ -n "$(ls -A "{name}")" ]'
     return f'if ! rmdir "{name}" 2> /dev/null; then if {has_rest}; then {foreign}; else rmdir "{name}"; fi; fi'

@@ -29,7 +29,7 @@ _LAST_LINES = 3
 """Lines of a program's error output that are reported: a banner comes first, the cause last."""
 
 SILENCE = 600.0
-"""Seconds without any output after which another machine is given up. Hashing a file of 4 GiB takes 200."""
+"""Seconds without any output after which a run gives up. Hashing a file of 4 GiB takes 200."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ class OtherMachine:
 
 @contextmanager
 def running(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program, with pipes to it, and wait for its end behind the block. An exception ends it at once.
+    """Run a program with pipes to it. Wait for its end after the block. An exception ends the program at once.
 
     A thread starts it: handlers of signals run in the main thread, and one that raised in the middle of `Popen` would
     leave some of the pipes open (`make storm` met it). Raise what `subprocess.Popen` does.

@@ -1,4 +1,4 @@
-"""Doing the parts of a check with an executor: in processes of others, on this machine or on many."""
+"""Doing the parts of a check with the caller's executor, in its processes on one machine or on many."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ class ExecutorTeam:
 
 
 def _check(engine: Engine, part: Part, depth: Depth, share: float, moment: object) -> list[Checked] | None:
-    """Do one part; None if what was to be checked cannot be opened any more. This runs in a worker."""
+    """Do one part. Return None if the index of that moment cannot be opened any more. This runs in a worker."""
     sample = Sample(share)
     if isinstance(part, LoosePart):
         return list(engine.loose.check(depth, sample).part(part))
     try:
         packs = engine.packed.maintenance.check(depth, sample, moment)
     except (FileNotFoundError, DamagedContainer):
-        return None  # Sixteen commits have gone by: the segments of that moment are not there any more.
+        return None  # Sixteen commits have run since: the segments of that moment are gone.
     return list(packs.part(part))

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from rsdos.stores.loose.check import LooseCheck
 
 _MORE = "more"
-"""A worker's word for: send the next part. All steps of the part before were sent."""
+"""The message of a worker that asks for the next part. It has sent all steps of the part before."""
 
 _AHEAD = 4
-"""Parts for each worker that may be begun, and done, while the first of them is not."""
+"""Parts for each worker that may be begun and done before the first of them is done."""
 
 _Of = TypeVar("_Of")
 
@@ -51,7 +51,7 @@ class Team:
         """
         if self._workers.pipes:
             yield from self._share_out(steps, check.part)
-        # Without workers, or after all have ended because they could not open what was to be checked.
+        # Without workers, or after all have ended because they could not open the index of that moment.
         for of, step in steps:
             for checked in (step,) if isinstance(step, Checked) else check.part(step):
                 yield of, checked
@@ -129,7 +129,7 @@ def _serve(engine: Engine, pipe: Connection, depth: Depth, share: float) -> None
     try:
         packs = engine.packed.maintenance.check(depth, sample, moment)
     except (FileNotFoundError, DamagedContainer):
-        return  # Sixteen commits have gone by: the segments of that moment are not there any more.
+        return  # Sixteen commits have run since: the segments of that moment are gone.
     loose = engine.loose.check(depth, sample)
     while True:
         pipe.send(_MORE)

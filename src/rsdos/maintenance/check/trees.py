@@ -1,6 +1,6 @@
-"""The check of snapshots: every live page decodes, is canonical, and all that it leads to is in packs.
+"""The check of snapshots: every live page decodes and is canonical, and all objects that it leads to are in packs.
 
-Of a lazy clone the pages that are here are read: what is not here is in its remote, which is not asked.
+In a lazy clone only the pages that are here are read. The others are in its remote, which is not asked.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _MOST_NAMED = 1000
 """Missing objects that are named with the path that leads to them."""
 
 _MOST_ROUNDS = 8
-"""Times that the check is made again because others have published since: what it found missing may be forgotten."""
+"""Times that the check is made again because others have published since: the missing objects may not be needed."""
 
 
 def check_snapshots(engine: Engine, depth: Depth) -> Iterator[Checked]:
     """Yield a step for each part of the live snapshots, and their findings at the end.
 
-    A quick check reads each page once and looks its keys up. A full one also builds each tree anew and compares the
-    keys: 1 s for a million entries.
+    A quick check reads each page once and looks its keys up. A full check also builds each tree anew and compares the
+    keys, which takes 1 s for a million entries.
     """
     newest: NewestRefs | None = None
     findings: list[Finding] = []
@@ -89,7 +89,7 @@ class _SnapshotCheck:
         self._name_missing(roots)
 
     def run_lazily(self) -> Iterator[Checked]:
-        """Check what is here of a lazy clone; yield the steps, without findings."""
+        """Check the pages of a lazy clone that are here. Yield the steps, without findings."""
         roots: dict[bytes, str] = {}
         yield from self._read_records(roots)
         read_pages = pages_here(self._engine)
@@ -119,12 +119,12 @@ class _SnapshotCheck:
         try:
             made = canonical_root(Tree(root, self._pages))
         except (DamagedTree, DamagedObject, ObjectNotFound):
-            return  # The lookup says so.
+            return  # The lookup reports it.
         if made.key != root:
             self._note(root.hex(), f"{self._named(snapshot)}: the tree is not in the one form that its entries have")
 
     def _look_up(self, roots: dict[bytes, str]) -> Iterator[Checked]:
-        """Read every page, and look up what it leads to. Pages that snapshots share are read once."""
+        """Read every page, and look up the objects that it leads to. Pages that snapshots share are read once."""
         packed = self._engine.packed
         packed.refresh()
         try:

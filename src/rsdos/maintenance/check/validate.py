@@ -35,8 +35,8 @@ class ValidateOptions:
     """The ``depth`` of a validation, and the ``share`` of the keys to check, from 0 to 1: always the same keys.
 
     ``resume`` continues an interrupted run of the same depth and share, if there is one. After ``seconds`` no further
-    object is begun (None: no limit); the next run can resume. ``jobs`` processes check at the same time, or those of
-    an executor.
+    object is begun (None: no limit); the next run can resume. ``jobs`` is the number of processes that check at the
+    same time, or an executor.
     """
 
     depth: Depth = Depth.QUICK
@@ -62,9 +62,9 @@ class ValidateReport(ShownAsTable):
 
     ``objects`` copies of ``length`` stored bytes were checked: every copy of an object that is loose and packed, or in
     two packs. ``damaged`` are objects with a damaged copy, ``files`` is damage in files of the container itself, and
-    ``unlisted`` counts further damage that is not listed. ``leftovers`` are no damage: files of dead writers, and
-    foreign files. ``is_finished`` is False when the time was up. All runs together took ``seconds``. ``shortage``
-    says why fewer processes were used than asked for, "" if that is not so.
+    ``unlisted`` counts further damage that is not listed. ``leftovers`` are not damage: files of dead writers, and
+    foreign files. ``is_finished`` is False if the time was up. All runs together took ``seconds``. ``shortage`` says
+    why fewer processes were used than asked for; it is "" otherwise.
     """
 
     depth: Depth
@@ -134,9 +134,9 @@ def _resumed(engine: Engine, options: ValidateOptions) -> ValidationState | None
 def execute(engine: Engine, plan: ValidatePlan, progress: Progress = SILENCE) -> ValidateReport:
     """Check the index, then each pack in the order of its bytes, then the loose objects, then the live snapshots.
 
-    Everything that exists at the beginning is checked. Readers, writers and maintenance are not blocked, and nothing
+    All objects that exist at the beginning are checked. Readers, writers and maintenance are not blocked, and nothing
     that they do becomes a finding. No pack is unlinked during the run. The position is saved every 30 seconds, and the
-    outcome at the end; nothing else is written, and in a read-only container nothing at all. Memory: 40 MB, and the
+    result at the end. Nothing else is written, and in a read-only container nothing at all. Memory: 40 MB, and the
     findings.
 
     Args:

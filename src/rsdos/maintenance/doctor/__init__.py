@@ -1,1 +1,1 @@
-"""What is wrong around a container: the machine, the file system, and the container itself. Changes nothing."""
+"""Doctor: finds problems of the machine, of the file system, and of the container. Changes nothing."""

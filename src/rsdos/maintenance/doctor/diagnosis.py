@@ -33,7 +33,7 @@ class Verdict(Enum):
 class Answer:
     """The answer to one question about a container: ``name`` says which. ``advice`` is what to do; "" for nothing.
 
-    ``figures`` are the numbers and names behind it. Lengths are bytes.
+    ``figures`` are the numbers and names that support it. Lengths are bytes.
     """
 
     name: str

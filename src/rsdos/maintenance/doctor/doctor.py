@@ -1,4 +1,4 @@
-"""Examining a container and what is around it."""
+"""Examining a container, its file system and the machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OLD = 90
 
 
 def examine(path: str, links: Links = Links.REFUSE) -> Diagnosis:
-    """Ask what can be asked about a directory without changing anything: the machine, the file system, the container.
+    """Examine the machine, the file system and the container of a directory, without changing anything.
 
     A container that cannot be opened is an answer, and no exception. No object is read: see `validate`. Of a directory
     that is not there the one is examined that `init` would make it in.

@@ -28,7 +28,7 @@ _NONE_HERE = (errno.ESRCH, errno.ENOENT, errno.EPERM)
 
 
 class Quota(NamedTuple):
-    """The limits of a user or a group on one file system, 0 for none, and what is in use. Bytes, and files."""
+    """The limits of a user or a group on one file system (0 for none), and its use. In bytes, and in files."""
 
     of: str
     hard: int

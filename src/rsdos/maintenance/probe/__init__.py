@@ -1,1 +1,1 @@
-"""What a storage can do, found out by using it: nothing is decided by a vendor's name or by what a client claims."""
+"""Probe: finds out what a storage can do by using it, and not from a vendor's name or the claims of a client."""

@@ -31,7 +31,7 @@ class ProbeOptions:
 
 @dataclass(frozen=True, slots=True)
 class ProbePlan:
-    """What a probe will send: about so many ``requests``, and ``length`` bytes each way, below ``directory``."""
+    """A probe will send about ``requests`` requests, and ``length`` bytes each way, below ``directory``."""
 
     directory: str
     requests: int
@@ -59,7 +59,7 @@ def execute(storage: Storage, plan: ProbePlan, progress: Progress = SILENCE) -> 
 
     Nothing else in the storage is read or changed, and any number of probes may run beside each other, and beside
     containers. All objects are removed at the end, also after an error; a probe that is killed leaves them.
-    What the credentials do not allow is an answer, and no error.
+    If the credentials do not allow an action, that is an answer, and not an error.
 
     Args:
         storage: the storage, with its root where the container is or will be.
@@ -67,7 +67,7 @@ def execute(storage: Storage, plan: ProbePlan, progress: Progress = SILENCE) -> 
         progress: receives the number of steps.
 
     Returns:
-        What the storage did.
+        The answers of the storage.
 
     Raises:
         Unavailable: the storage cannot be reached.

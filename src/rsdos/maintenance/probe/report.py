@@ -42,12 +42,12 @@ class ListingAnswers:
     in_order: bool
     """Names come in the order of their bytes."""
     after: bool
-    """A listing can begin behind a name, and end after a number of names."""
+    """A listing can begin after a name, and end after a number of names."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeReport(ShownAsTable):
-    """What a storage did. None: not found out, because an action was refused before, or the storage does not tell."""
+    """The answers of a storage. None: not known, because an action was refused before, or the storage does not say."""
 
     create: Create
     most_winners: int | None = None
@@ -71,7 +71,7 @@ class ProbeReport(ShownAsTable):
     """Seconds by which the clock of the storage is ahead of this machine's; most storages tell whole seconds."""
     speed: Speed = Speed()
     refused: tuple[str, ...] = ()
-    """What was refused, each as the storage's error said it."""
+    """The refused actions, each with the text of the storage's error."""
     leftovers: tuple[str, ...] = ()
     """The names that could not be removed."""
     seconds: float = 0.0

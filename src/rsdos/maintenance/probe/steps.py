@@ -48,7 +48,7 @@ class Race(NamedTuple):
     is_read: bool
     """The object was read at once, or no put was acknowledged."""
     is_kept: bool
-    """What was read is what the winner put, or without one of the puts whose answer was lost."""
+    """Whether the bytes that were read are those of the winner or, without a winner, of a put whose answer was lost."""
 
     @property
     def has_one_winner(self) -> bool:
@@ -134,7 +134,7 @@ def listing(storage: Storage, names: Names) -> ListingAnswers:
 
 
 class Told(NamedTuple):
-    """What a storage tells of an object that was just put."""
+    """The metadata that a storage returns of an object that was just put."""
 
     info: FileInfo | None = None
     clock_offset: float | None = None
@@ -145,7 +145,7 @@ CLOCK = b"clock"
 
 
 def put_and_ask(storage: Storage, names: Names) -> Told:
-    """Put an object; return what the storage tells of it. Raise OSError."""
+    """Put an object. Return the metadata that the storage returns. Raise OSError."""
     name, before = names.new(), time.time()
     storage.put_new(name, CLOCK)
     after = time.time()

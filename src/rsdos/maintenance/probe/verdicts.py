@@ -19,7 +19,7 @@ def judge(report: ProbeReport) -> tuple[Answer, ...]:
 
 
 def judge_place(scheme: str, endpoint: str) -> tuple[Answer, ...]:
-    """Return what can be said of a storage without using it: of the way to it, and of its bucket's rules."""
+    """Return the verdicts that need no use of the storage: about the way to it, and the rules of its bucket."""
     answers = []
     if endpoint.lower().startswith("http://"):
         text = "http:// is not encrypted: anybody on the way can read and change what is sent"

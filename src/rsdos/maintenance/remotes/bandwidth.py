@@ -8,7 +8,7 @@ from collections.abc import Callable
 from rsdos.errors import InvalidOption
 
 MOST_SECONDS = 5
-"""What a pack may take at most at the limit: no longer does another program wait for the line, or a retry repeat."""
+"""The most seconds that a pack may take at the limit: another program waits no longer, and a retry repeats no more."""
 
 
 class TokenBucket:
@@ -32,7 +32,7 @@ class TokenBucket:
         self._filled = self._clock()
 
     def take(self, length: int) -> None:
-        """Wait until so many bytes may go. More than a second's bytes go as a debt, which the next call waits for."""
+        """Wait until so many bytes may be sent. Bytes beyond one second's are a debt, which the next call waits for."""
         now = self._clock()
         self._tokens = min(self._tokens + (now - self._filled) * self.rate, float(self.rate))
         self._filled = now

@@ -1,4 +1,4 @@
-"""Compare: count what is here and there, and what is only here or only there."""
+"""Compare: count the objects of a container and of a remote, and those that only one of them has."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rsdos.storage.counted import Requests
 
 @dataclass(frozen=True, slots=True)
 class CompareReport(ShownAsTable):
-    """The objects stored by key that are in this container (``here``), in a remote (``there``), and in one of both.
+    """The objects stored by key that are in this container (``here``), in a remote (``there``), and in only one.
 
     Each is a number of objects, their raw bytes (``size``) and stored bytes (``length``) there; of ``here`` and
     ``there`` the objects alone are counted. ``held_here`` and ``held_there`` count the objects that are stored for

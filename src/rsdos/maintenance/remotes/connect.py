@@ -1,4 +1,4 @@
-"""Opening a remote, and comparing it with what was seen of it before."""
+"""Opening a remote, and comparing its state with the one that was seen before."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def _own(packing: Packing) -> Packing:
 
 @contextmanager
 def connected(engine: Engine, name: str = "", packing: MakePacking = _own) -> Iterator[RemoteConnection]:
-    """Open a remote of a container for the length of a block, if it is what was seen of it before.
+    """Open a remote of a container for the length of a block, if its state follows from the one that was seen before.
 
     ``packing`` returns how packs are made that are written through this connection, given the remote's own way. Raise
-    `RemoteChanged`, `RemoteWentBack` or `RemoteDiverged` if it is not, `InvalidOption` for an unknown name or a remote
-    of version 1, and what opening a container raises.
+    `RemoteChanged`, `RemoteWentBack` or `RemoteDiverged` if the state does not follow, `InvalidOption` for an unknown
+    name or a remote of version 1, and the errors of opening a container.
     """
     with open_remote(find_remote(engine, name), engine, packing) as there:
         if there.engine.layout.root == engine.layout.root:
@@ -58,7 +58,7 @@ def connected(engine: Engine, name: str = "", packing: MakePacking = _own) -> It
 
 @contextmanager
 def open_remote(remote: Remote, near: Engine | None = None, packing: MakePacking = _own) -> Iterator[RemoteConnection]:
-    """Open a remote for the length of a block, whatever was seen of it before.
+    """Open a remote for the length of a block, whatever state was seen before.
 
     ``near`` is the container on this machine that keeps the files of the remote's index, if there is one.
     """
@@ -84,7 +84,7 @@ def note_head(engine: Engine, there: RemoteConnection, head: Head) -> None:
 
 
 def compare_seen(remote: Remote, head: Head, commit_of: Callable[[int], str | None]) -> None:
-    """Raise unless a remote is, or came from, the state that was seen of it last.
+    """Raise unless a remote is in the state that was seen last, or in one that follows from it.
 
     ``commit_of`` returns the name of the commit of an older number, None if that cannot be known any more.
     """

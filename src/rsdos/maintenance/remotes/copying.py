@@ -1,9 +1,10 @@
-"""Copying what one container has and another lacks: the part that push and pull share.
+"""Copying the objects that one container has and another lacks: the part that push and pull share.
 
 1. List the objects of the source. 2. Look all of them up in the target, in bulk. 3. Copy the missing ones in storage
-order; the writer of the target commits every so many packs. 4. If the target has deleted anything since step 2, go to
-2: what counted as there may be gone. 5. Copy what new names lead to (into a lazy clone: what any name leads to), and
-publish the names. There is no journal: after a kill at any moment step 2 of the next run finds what was committed.
+order; the writer of the target commits after a number of packs. 4. If the target has deleted objects since step 2, go
+to 2: objects that were found there may be gone. 5. Copy the objects that new names lead to (into a lazy clone: that any
+name leads to), and publish the names. There is no journal: after a kill, step 2 of the next run finds the committed
+objects.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class RemoteOptions:
 
 @dataclass(frozen=True, slots=True)
 class RemotePlan:
-    """What a push or a pull has found out before it copies anything.
+    """The result of a push or a pull before it copies anything.
 
     ``objects`` stored by key, of ``size`` raw and ``length`` stored bytes, are to be copied; ``known`` ones are there.
     ``names`` are the versions and tags that are new there.
@@ -125,7 +126,7 @@ class RemoteReport(ShownAsTable):
 
 
 class Copying:
-    """A copy of what is missing from ``source`` to ``target``, with names. One thread.
+    """A copy of objects from ``source`` that are missing in ``target``, with names. One thread.
 
     ``kind`` is the class of copiers. ``pages`` reads the pages of trees of the source. The caller protects the packs of
     the source. Raise what `KeyListing` and `ObjectDifference` raise, and `RefExists`, `DamagedTree`.
@@ -149,7 +150,7 @@ class Copying:
         # 1.
         self._listing = KeyListing(source, options.selection)
         self.head = target.packed.head() if head is None else head
-        """The newest state of the target that was seen. What is there is looked up later, and so counts as of it."""
+        """The newest state of the target that was seen. Objects are looked up later, and count as found in it."""
         # 2.
         self.difference = ObjectDifference(self._listing, target)
         """As of the beginning."""
@@ -176,7 +177,7 @@ class Copying:
                 try:
                     is_committed = self._copy(difference, progress)
                 except Expired:
-                    pass  # What was committed before is found now; the rest is sent again.
+                    pass  # The objects that were committed before are found now. The others are sent again.
                 else:
                     # 4. A commit has told the newest state. An epoch of 0 counts nothing: it is looked for again until
                     # nothing is missing.

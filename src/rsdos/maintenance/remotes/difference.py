@@ -14,10 +14,10 @@ from rsdos.index.entries import Entries
 from rsdos.model import Counts, ObjectMeta, PackKind
 
 MOST_OBJECTS = 1 << 15
-"""Objects of a chunk, ..."""
+"""The most objects of a chunk."""
 
 MOST_LENGTH = 64 << 20
-"""... and their stored bytes: progress is told after each."""
+"""The most stored bytes of a chunk: progress is reported after each chunk."""
 
 _FEW = 1 << 10
 """Objects of a chunk of loose or named ones, which are read one by one."""
@@ -78,7 +78,7 @@ class KeyListing:
 class ObjectDifference:
     """The objects of a listing that ``target`` lacks when this is made. One thread.
 
-    What only snapshots hold does not count: it comes with its names. All 32 bytes of a key are compared. Raise
+    Objects that only snapshots hold do not count: they come with names. All 32 bytes of a key are compared. Raise
     `InvalidOption` for containers of different hashes and of version 1, `DamagedContainer` if damage hides objects.
     """
 

@@ -67,7 +67,7 @@ def _publish_names(engine: Engine, source: Engine) -> None:
 
 
 def open_beyond(clone: Engine) -> Engine | None:
-    """Open the remote that a lazy clone reads from, if it has one. What is read there is kept in the clone.
+    """Open the remote that a lazy clone reads from, if it has one. Objects that are read there are kept in the clone.
 
     Raise `RemoteChanged`, `RemoteWentBack` or `RemoteDiverged` if the remote is not what was seen of it, and what
     opening a container raises; `RemoteUnavailable` for a directory where no container is: a share that is not mounted.

@@ -25,7 +25,7 @@ from rsdos.storage.url import OptionValue, is_url, parse_url
 
 @dataclass(frozen=True, slots=True)
 class AdoptReport(ShownAsTable):
-    """What was seen of a remote ``before`` (None: nothing), and what is there ``now``."""
+    """The state of a remote that was seen ``before`` (None: none), and its state ``now``."""
 
     remote: str
     before: Seen | None

@@ -22,7 +22,7 @@ from rsdos.storage.checked_json import decode_document, encode_document
 from rsdos.stores.head import Head
 
 ORIGIN = "origin"
-"""The name that a clone gives to its source, and that is meant where no name is given."""
+"""The name that a clone gives to its source. It is used if no name is given."""
 
 VERSION = 1
 """Of the document."""
@@ -83,7 +83,7 @@ def read_remotes(engine: Engine) -> dict[str, Remote]:
 
 
 def lazy_remote(directory: str) -> Remote | None:
-    """Return the remote that objects are read from which the container in a directory has not; None without one."""
+    """Return the remote from which the container in a directory reads objects that it lacks; None if there is none."""
     return next((remote for remote in read_remotes_file(f"{directory}/remotes.json").values() if remote.lazy), None)
 
 
@@ -162,12 +162,12 @@ def note_probe(engine: Engine, name: str, answers: Mapping[str, Any]) -> None:
 
 
 def seen_of(head: Head) -> Seen:
-    """Return what is noted of a state."""
+    """Return the row that notes a state."""
     return Seen(head.container_id, head.number, head.commit)
 
 
 def normal_url(url: str | os.PathLike[str]) -> str:
-    """Return a URL as it is, and a path as an absolute one."""
+    """Return a URL unchanged, and a path as an absolute path."""
     text = os.fspath(url)
     return text if "://" in text else os.path.abspath(text)
 

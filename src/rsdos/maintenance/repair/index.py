@@ -72,8 +72,8 @@ def plan(engine: Engine) -> RepairIndexPlan:
 def execute(engine: Engine, plan: RepairIndexPlan, progress: Progress = SILENCE) -> RepairIndexReport:
     """Rebuild the index. See `rsdos.stores.packs.PackMaintenance.rebuild_index`.
 
-    Every complete batch of every pack counts, committed or not, and deletes are honoured; but not, where the newest
-    manifest is whole, what a delete that died before its commit has left at the end of a pack. A replaced file is moved
+    Every complete batch of every pack counts, committed or not, and so do deletes. If the newest manifest is whole,
+    batches that a delete has left at the end of a pack before its commit do not count. A replaced file is moved
     to ``quarantine/`` only after its successor is in place. A run that is killed at any moment can be run again.
 
     Args:

@@ -1,4 +1,4 @@
-"""Lost pages of trees, and those that can be made anew: an inner page says nothing that the pages below it do not."""
+"""Lost pages of trees, and those that can be made anew: the pages below an inner page have all that it says."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _lost_below(reader: PageReader, page: Page, after: bytes) -> Iterator[LostPa
 
 
 def _found_pages(engine: Engine, led_to: set[bytes]) -> Iterator[FoundPage]:
-    """Yield what can be read of all pages, once each; add to ``led_to`` what they lead to."""
+    """Yield all pages that can be read, each once. Add the keys that they lead to to ``led_to``."""
     packed = engine.packed
     assert isinstance(packed, PackedStore)
     seen: set[bytes] = set()

@@ -1,4 +1,4 @@
-"""Quarantine: keeps the bytes of damaged objects, and all that is known of them, before they are deleted."""
+"""Quarantine: keeps the bytes and the index entries of damaged objects before these are deleted."""
 
 from __future__ import annotations
 

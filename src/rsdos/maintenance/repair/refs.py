@@ -1,4 +1,4 @@
-"""Which refs a repaired index leads to: those of the newest manifest, or else the newest that the packs have."""
+"""The refs that a repaired index leads to: those of the newest manifest, or else the newest refs in the packs."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ class RefsFinder:
         self._others: tuple[Refs, ...] = ()
 
     def __call__(self, manifest: Manifest, view: IndexView) -> str:
-        """Return the key of the newest document. That of the newest manifest is believed, if it can be read.
+        """Return the key of the newest document: the one that the newest manifest names, if it can be read.
 
-        Otherwise all packs of trees are read. Of several documents with the highest number one is named, and `settle`
-        publishes the union: of two one may be of a writer that died before it was published.
+        Otherwise read all packs of trees. If several documents have the highest number, return one of them; `settle`
+        publishes the union. One of two may belong to a writer that died before it was published.
         """
         if self._is_newest(manifest) and (not manifest.refs or self._document(view, manifest.refs)):
             return manifest.refs
@@ -92,10 +92,10 @@ class RefsFinder:
                             yield _Document(key, refs)
 
     def settle(self) -> tuple[NamedVersion, ...]:
-        """Publish what the newest document should be, after the repair, and return the versions that it is without.
+        """Publish the refs that the newest document should have, after the repair. Return the versions left out.
 
-        Without those of an operation that was never finished, and whose objects gc has taken since. What snapshots need
-        and tombstones that were perhaps never committed have killed is brought back before.
+        Versions are left out if their operation was never finished and gc has deleted their objects since. Before that,
+        objects are brought back that snapshots need, and that perhaps uncommitted tombstones have killed.
         """
         engine = self._engine
         with suppress(DamagedTree, DamagedContainer):
@@ -122,7 +122,7 @@ class RefsFinder:
             before.update(versions_of(read_document(self._engine, previous)))
         for version in versions_of(refs):
             if version not in before:
-                # What cannot be told without the remote of a lazy clone is believed.
+                # In a lazy clone, versions count as whole if only its remote could tell.
                 with suppress(RemoteUnavailable):
                     try:
                         need_whole(self._engine, str(version), version.snapshot)

@@ -1,4 +1,4 @@
-"""Bringing back what live snapshots need and a tombstone has killed.
+"""Bringing back objects that live snapshots need and a tombstone has killed.
 
 A gc, or a delete, may die between writing its tombstones to a pack and committing the manifest. The objects are still
 alive then, and a save may find them. But if the newest manifest is damaged or missing, a repair applies each whole
@@ -32,7 +32,7 @@ class Reviver:
         self._dead: DeadCopies | None = None
 
     def run(self, snapshots: Iterable[str]) -> None:
-        """Bring back all that some snapshots need, as far as packs have it. Durable. Readers are not blocked."""
+        """Bring back the objects that some snapshots need, if packs have them. Durable. Readers are not blocked."""
         roots = []
         for snapshot in snapshots:
             self._bring([bytes.fromhex(snapshot)], PackKind.TREES)
