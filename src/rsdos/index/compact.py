@@ -145,7 +145,7 @@ class CompactTable:
         return self.count
 
     def entries(self) -> Entries:
-        """Decode the entries, and sort them as in a segment. Memory: 66 bytes an entry, three times that meanwhile.
+        """Decode the entries, and sort them as in a segment. Memory: 66 bytes an entry, three times that while it runs.
 
         Raise `DamagedContainer`.
         """

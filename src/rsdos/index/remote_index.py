@@ -33,7 +33,7 @@ MOST_UNMERGED = 256
 """Live segments from which on a merge comes before the next commit."""
 
 MERGE_COST = 1 << 18
-"""The fixed cost of a merge, a few requests and a commit, as the number of entries (18 MB) that are sent meanwhile."""
+"""The fixed cost of a merge, a few requests and a commit, as the entries (18 MB) that are sent in this time."""
 
 _MERGED_FILES = 2
 """The most segment files that a merge writes: one of entries, one of tombstones."""
