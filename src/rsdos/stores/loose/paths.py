@@ -23,10 +23,10 @@ SUFFIXES = {Codec.RAW: "", Codec.ZLIB: ".zz", Codec.ZSTD: ".zst"}
 """The suffix of a file's name for each codec; see `rsdos.stores.loose.file`."""
 
 _LIST_FROM = 256
-"""For at least so many digests, directories are listed, ..."""
+"""The least digests for which directories are listed."""
 
 _LISTED_PER_LOOK = 16
-"""... unless a directory has more entries for each digest than this. Then each file is asked for.
+"""If a directory has more entries for each digest than this, it is not listed: each file is asked for.
 
 Listing costs 0.3 us for each name, and 5 us to open the directory, as much as 16 names. Asking for a missing file costs
 6 us.

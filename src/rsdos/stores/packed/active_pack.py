@@ -1,4 +1,4 @@
-"""A pack that one writer has to itself, to append batches to: steps 1 and 2 of every commit protocol."""
+"""A pack that one writer has locked, to append batches to: steps 1 and 2 of every commit protocol."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ class ActivePack:
                 self._lock = lock
                 self._has_safe_name = pack.synced > 0
                 self.pack = pack
-                """The pack as it was committed last."""
+                """The row of the pack in the newest manifest."""
                 self.base = manifest
-                """The newest manifest at the time."""
+                """The newest manifest when the pack was locked or last committed."""
                 self.dictionaries = pack.dictionaries
                 """Those of the pack, with those of the batches that were finished since."""
                 self.fresh: dict[SegmentName, Entries | None] = {}

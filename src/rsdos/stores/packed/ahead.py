@@ -23,28 +23,28 @@ IN_FLIGHT = 16
 """Requests that threads have under way at once."""
 
 _QUEUED = 2 * IN_FLIGHT
-"""Requests that are under way, wait for a thread, or are done before their turn: a slow one stops no thread."""
+"""Requests that are under way, wait for a thread, or are done before their turn: a slow request stops no thread."""
 
 MOST_SPAN = 8 << 20
-"""Bytes of one request to a remote: more make it no faster, and a lost answer costs no more than this."""
+"""The most bytes of one request to a remote: more would not be faster, and a lost answer costs at most this."""
 
 _MOST_RUNS = 256
-"""Ranges that are asked for together, more than any disk reads at a time, ..."""
+"""The most ranges that are asked for together: more than any disk reads at a time."""
 
 _MOST_OBJECTS = 2048
-"""... unless they have more objects than this: a few MiB of neighbours come fast enough."""
+"""The most objects of ranges that are asked for together: a few MiB of neighbours are read fast enough."""
 
 PART = 1 << 20
 """Bytes of a long range that one thread reads in a call."""
 
 _TIMED_EACH = 8
-"""Of so many reads one is timed."""
+"""One of so many reads is timed."""
 
 WAIT = 0.0005
-"""Seconds: a read that takes longer waited for a medium. To start the threads takes as long as two such reads."""
+"""Seconds: a read that takes longer has waited for a medium. Starting the threads takes as long as two such reads."""
 
 _BYTES_PER_SECOND = 1 << 30
-"""What a read from memory has at least."""
+"""The least bytes per second of a read from memory."""
 
 
 class Reach(NamedTuple):
@@ -84,7 +84,7 @@ def in_batches(runs: Iterator[ReadRange]) -> Iterator[list[ReadRange]]:
 def under_way(
     do: Callable[[_T], _R], items: Iterable[_T], length_of: Callable[[_T], int], held: int
 ) -> Iterator[tuple[_T, _R | None]]:
-    """Yield each item in order with what ``do`` returns for it, while threads do those behind it.
+    """Yield each item in order with the result of ``do`` for it, while threads do the next items.
 
     Of an item that has no bytes by ``length_of`` nothing is done, and None comes with it. Items whose bytes together
     are at most ``held`` are begun before their turn, or one that is larger. Raise the error of an item at its turn.
@@ -153,9 +153,9 @@ class InSequence:
 
 
 class ReadAhead:
-    """Reads ranges in order, and asks for those behind early. One thread.
+    """Reads ranges in order, and asks for the next ones early. One thread.
 
-    - What is in the system's cache is read one by one: that costs nothing more.
+    - Ranges in the system's cache are read one by one: that costs nothing more.
     - If the medium says that it is not, the system is told of all ranges of a batch. 4,000 objects of 1 KB from all
       over a pack of 100 MB: 240 ms without, 60 with.
     - If the medium does not know, and a range had to be waited for, threads read those behind it (ADR 20).
@@ -213,7 +213,7 @@ class ReadAhead:
                 self._open_pack(run.pack_id).will_need(run.offset[0], span_of(run))
 
     def _read_and_time(self, batch: Sequence[ReadRange]) -> Iterator[tuple[ReadRange, list[bytes] | None]]:
-        """Read a batch one by one; once a read had to be waited for, those behind it with threads."""
+        """Read a batch one by one. After a read that had to wait, read the others with threads."""
         read = self._read
         for at, run in enumerate(batch):
             if run.flags:

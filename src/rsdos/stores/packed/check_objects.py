@@ -21,7 +21,7 @@ _CODECS = frozenset(Codec) - {Codec.MIXED}
 
 
 class ObjectCheck:
-    """Reads objects and dictionaries by one state of the index, and says what is wrong with them. One thread."""
+    """Reads objects and dictionaries by one state of the index, and returns findings. One thread."""
 
     def __init__(self, context: PackedContext, view: IndexView, depth: Depth, sample: Sample) -> None:
         self._layout = context.layout
@@ -36,11 +36,11 @@ class ObjectCheck:
     def finding(
         self, pack_id: int, reason: str, offset: int | None = None, key: str | None = None, objects: int = 0
     ) -> Finding:
-        """Return what is wrong at a place of a pack."""
+        """Return a finding about a place in a pack."""
         return Finding(self._layout.relative(self._layout.pack(pack_id)), reason, key, offset, objects=objects)
 
     def damage(self, error: DamagedContainer) -> Finding:
-        """Return what is wrong with a file of the container."""
+        """Return a finding about a file of the container."""
         return Finding(self._layout.relative(error.path), error.reason, offset=error.offset)
 
     def dictionaries(self, pack_id: int) -> Iterator[Finding]:

@@ -52,7 +52,7 @@ class TableCheck:
         return copies.take(copies.of_extents(own))
 
     def unlike(self, pack_id: int, own: Entries, live: Entries) -> Iterator[Finding]:
-        """Yield where index and table say different things of an object: a rebuild believes the table."""
+        """Yield findings where index and table differ about an object: a rebuild would use the table."""
         mine = own if len(own) == len(live) else own.take(own.of_extents(live))
         if len(mine) == len(live):  # Else an extent is named twice, which is told as an overlap.
             for record in live.take(live.differing(mine)):

@@ -17,7 +17,7 @@ from rsdos.stores.findings import Checkpoint, FilePrefix
 
 @contextmanager
 def open_checkpoint(layout: Layout, index: Index, root: str) -> Iterator[Checkpoint]:
-    """See `PackMaintenance.checkpoint`. Segment files and pack tables are open: they may go in sixteen commits."""
+    """See `PackMaintenance.checkpoint`. Segment files and pack tables are open, as sixteen commits may remove them."""
     manifest, segments = _open_newest(layout, index)
     try:
         target = Layout(root).manifest(manifest.number)

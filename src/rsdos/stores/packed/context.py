@@ -14,7 +14,7 @@ from rsdos.stores.packed.reader import RecordReader
 
 @dataclass(frozen=True, slots=True)
 class PackedContext:
-    """What the packed store hands to its writers and its maintenance. Any number of threads."""
+    """The parts of the packed store for its writers and its maintenance. Any number of threads."""
 
     layout: Layout
     config: Config

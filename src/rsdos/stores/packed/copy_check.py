@@ -1,4 +1,4 @@
-"""What the packs have of objects that are about to be inserted: good copies, damaged ones, or none."""
+"""Finds the copies that packs have of objects that are about to be inserted: good copies, damaged copies, or none."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rsdos.stores.packs import GAP, WINDOW
 
 
 class CopyCheck:
-    """Judges the copies that stand in for those of a kind. Under full durability none counts that may yet be lost.
+    """Judges the copies that stand in for those of a kind. With full durability no copy counts that may still be lost.
 
     See `rsdos.stores.packs.PackStore.check_copies`.
     """

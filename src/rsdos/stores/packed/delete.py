@@ -25,7 +25,7 @@ def _as_is(newest: Manifest, manifest: Manifest) -> Manifest:
 
 
 def while_marked(refs: str) -> Callable[[Manifest, Manifest], Manifest]:
-    """Return the last step of a commit that deletes what the refs of this key do not lead to; see `lifetime`.
+    """Return the last step of a commit that deletes objects to which these refs do not lead; see `lifetime`.
 
     It raises `Outdated` if others are the newest.
     """
@@ -45,7 +45,7 @@ def live_of(manifest: Manifest) -> Live:
 
 
 class _Moved(Exception):
-    """Repacks have moved some of the copies to be killed, and committed that first."""
+    """Repacks have moved some of the copies to be killed, and have committed first."""
 
     def __init__(self, copies: Entries) -> None:
         super().__init__()

@@ -27,7 +27,7 @@ _GONE = (errno.EIO, errno.ENOENT, errno.EBADF)
 
 
 class PackDictionaries:
-    """Finds dictionaries by the state of the index that lookups go to. Any number of threads."""
+    """Finds dictionaries by the state of the index that lookups use. Any number of threads."""
 
     def __init__(self, packs: OpenPacks, index: Callable[[], Index | None]) -> None:
         self._packs = packs

@@ -1,8 +1,8 @@
-"""Emptying a damaged pack: whatever the index knows of it goes to another pack, and the file into quarantine.
+"""Emptying a damaged pack: its objects that the index knows go to another pack, and the file goes to quarantine.
 
-The steps are those of `rsdos.stores.packed.rewrite`, but nothing in the old pack is believed, and it is not unlinked
-before it has another name. Bytes that are damaged are copied as they are; an object of which the bytes are gone gets an
-entry that says so: it stays damaged, and never becomes one that was never there.
+The steps are those of `rsdos.stores.packed.rewrite`, but nothing in the old pack is trusted, and it is not unlinked
+before it has another name. Damaged bytes are copied unchanged. An object whose bytes are gone gets an entry that says
+so: it stays damaged, and never looks like an object that was never there.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Dropping the oldest packs of a cache, whose objects can be read again from elsewhere.
 
-1. lock the pack against writers; 2. commit a manifest without it; 3. unlink it, if no long reader is at work. A process
-that is killed behind 2 leaves a file that `rsdos.stores.packed.garbage` removes, and `evict` of any process before it.
+1. lock the pack against writers; 2. commit a manifest without it; 3. unlink it, if no long reader runs. A process that
+is killed after 2 leaves a file, which the next `evict` or `rsdos.stores.packed.garbage` removes.
 """
 
 from __future__ import annotations

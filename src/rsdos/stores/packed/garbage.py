@@ -1,4 +1,4 @@
-"""Removing what dead writers, and repacks beside a long reader, left among the packs of version 2."""
+"""Removing the files that dead writers, and repacks beside a long reader, have left among the packs of version 2."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from rsdos.stores.packs import unlink_pack
 
 
 def collect_garbage(context: PackedContext) -> Reclaimed:
-    """Remove packs that the newest manifest does not have, and bytes behind the committed length of those it has.
+    """Remove packs that the newest manifest does not have, and bytes beyond the committed length of those it has.
 
-    And the files of merges that died.
+    Also remove the files of dead merges.
 
     See `rsdos.stores.packs.PackMaintenance.collect_garbage`. A live writer holds the lock of its pack, and a long
     reader that of all that may go.

@@ -1,4 +1,4 @@
-"""Looking at packs and index of version 2 entry by entry."""
+"""Inspecting packs and index of version 2 entry by entry."""
 
 from __future__ import annotations
 

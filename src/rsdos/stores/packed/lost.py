@@ -1,8 +1,8 @@
-"""Finding out what a power loss has taken from packs of relaxed writers, when a manifest is opened (ADR 11).
+"""Finds the batches that a power loss has taken from packs of relaxed writers, when a manifest is opened (ADR 11).
 
-A relaxed writer commits before its bytes are on stable storage. After a power loss the manifest may be there and the
-ends of its packs not: by whole batches they are no part of the container any more then. What is damaged otherwise, or
-was on stable storage, stays damage: it is never read as "not there".
+A relaxed writer commits before its bytes are on stable storage. After a power loss the manifest may be there without
+the ends of its packs. Then these batches, as a whole, do not belong to the container any more. Other damage, and damage
+to bytes that were on stable storage, stays damage: it never looks like "not there".
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rsdos.pack.reader import PackFile, check_header, open_pack
 from rsdos.storage.base import Storage
 
 _SECTOR = 512
-"""Bytes that a device writes as one."""
+"""Bytes that a device writes in one piece."""
 
 _TELLING = 16
 """No table and no footer has so many zeros in a row: a third of each entry is its key."""

@@ -1,4 +1,4 @@
-"""What maintenance does to the packs of version 2. Each operation has a module, imported when it is first needed."""
+"""The maintenance of the packs of version 2. Each operation has a module, which is imported when it is first used."""
 
 from __future__ import annotations
 
@@ -166,5 +166,5 @@ class PackedMaintenance:
 
 
 def _with_next_epoch(newest: Manifest, manifest: Manifest) -> Manifest:
-    """Have a snapshot in the making look again for what it needs."""
+    """Make running saves look their objects up again."""
     return manifest._replace(epoch=lifetime.after_delete(newest.epoch))

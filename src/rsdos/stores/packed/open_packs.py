@@ -27,7 +27,7 @@ class OpenPacks:
         self.known = {}
 
     def keep(self, live: Container[int]) -> None:
-        """Close all packs but these: the space of a pack that is gone is not free as long as it is open."""
+        """Close all packs but these: the space of a removed pack is not freed while it is open."""
         packs = list(self.known.items())  # In one step: another thread may be opening one.
         self.known = {pack_id: pack for pack_id, pack in packs if pack_id in live}
 

@@ -1,7 +1,7 @@
 """How far a bulk read of packs reaches: over which gaps it reads, in which spans, and how many bytes it holds.
 
-A request to a medium costs a wait and its bytes. Two wanted ranges are worth one request where the bytes between them
-take less time than the wait of a second one: `gap_of` finds that length from the requests that were made.
+A request to a medium costs a wait and the time of its bytes. Two wanted ranges are read by one request if the bytes
+between them take less time than the wait of a second request. `gap_of` finds this length from earlier requests.
 
 Measured on a Ceph of one machine, of 256 MB of objects of 1 KB, 16 requests under way: 1,000 objects were read at 847 a
 second without gaps, at 1,557 with gaps of 256 KiB and at 826 with 1 MiB; 10,000 objects at 7,432 and 8,449.

@@ -1,4 +1,4 @@
-"""Publishing refs in a container of version 2: steps 5 and 6 of `rsdos.engine.publish`. And what gc takes away."""
+"""Publishing refs in a container of version 2: steps 5 and 6 of `rsdos.engine.publish`; and deleting for gc."""
 
 from __future__ import annotations
 

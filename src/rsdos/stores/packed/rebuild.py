@@ -4,7 +4,7 @@
 segment files, and sync packs, segments and their names; 4. publish a manifest that names them; 5. copy what is in each
 damaged pack to another, and put the file into quarantine; 6. put damaged files of the index there.
 
-Killed at any moment, nothing is lost, and the next run does what is left.
+If it is killed at any moment, nothing is lost, and the next run does the rest.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class Rebuild:
     # Doing it.
 
     def run(self, quarantine: Quarantine) -> Rebuilt:
-        """Do what there is to do; what is replaced goes into quarantine."""
+        """Do all steps. Replaced files go to quarantine."""
         missing = self._missing_directories()
         for directory in missing:
             make_directory(directory)

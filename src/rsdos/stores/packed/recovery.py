@@ -1,4 +1,4 @@
-"""Reading what the packs of version 2 say of themselves, and what of it is damaged: the source of a rebuild."""
+"""Reads the tables in the packs of version 2, and finds damage in them: the source of a rebuild."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from rsdos.stores.packed.rewrite import PackRewrite, crowded, lock_pack, unlink_
 from rsdos.stores.packs import GAP, WINDOW
 
 _GROUP = MOST_ENTRIES // 2
-"""Entries of the old pack that are looked up and copied together, by whole batches: 26 MB at most, a few times."""
+"""Entries of the old pack that are looked up and copied together, by whole batches: a few times 26 MB at most."""
 
 _COPIED = 1 << 20
 """Bytes that are read, checked and written at once."""
@@ -117,7 +117,7 @@ class Repack:
     # 3. Copying.
 
     def _copy(self, pack: PackEntry, view: IndexView, rewrite: PackRewrite) -> None:
-        """Copy what lives in the pack, by a state of the index."""
+        """Copy the live objects of the pack, by a state of the index."""
         path = self._context.layout.pack(pack.id)
         file = self._context.open_pack(pack.id)
         self._living_count = 0
@@ -335,9 +335,9 @@ def rewrite(
     pack_ids: Sequence[int],
     spared: Collection[int] = (),
 ) -> Rewritten:
-    """Rewrite some packs; see `PackMaintenance.rewrite`. Begin again where that was overtaken.
+    """Rewrite some packs; see `PackMaintenance.rewrite`. If another machine was faster, begin again.
 
-    A segment file that a power loss has taken is no reason not to: the pack has its table.
+    If a power loss has taken a segment file, the table in the pack is read instead.
     """
 
     def run_once() -> Rewritten:

@@ -1,13 +1,13 @@
-"""Writing what is in a pack of version 2 to another pack, and taking the old one out of the index: one transaction.
+"""Writing the objects of a pack of version 2 to another pack, and removing the old one from the index: a transaction.
 
 A repack (`rsdos.stores.packed.repack`) and the rescue of a damaged pack (`rsdos.stores.packed.evacuate`) differ in what
 they copy, and go through these steps, each of which has a crash test; where packs cannot grow, several go to a new one:
 
-1. lock the old pack against writers; (a repack: 2. seal it;) 3. copy, group by group, to a pack of our own, and with
-it the tombstones that the old one holds for other packs; 4. sync that; 5. write a tombstone for the whole old pack, and
-sync it: a rebuild from the packs alone then knows which of the two counts (where a pack is uploaded whole, 4 and 5 are
-one step); 6. commit a manifest that has the new
-extents and not the old pack; 7. unlink the old pack, if no long reader is at work, and sync the directory.
+1. lock the old pack against writers; (a repack: 2. seal it;) 3. copy, group by group, to a new pack, and with the
+objects the tombstones that the old pack has for other packs; 4. sync the new pack; 5. write a tombstone for the whole
+old pack, and sync it: a rebuild from the packs alone then knows which of the two counts (where a pack is uploaded
+whole, 4 and 5 are one step); 6. commit a manifest that has the new extents and not the old pack; 7. unlink the old
+pack, if no long reader runs, and sync the directory.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def unlink_rewritten(context: PackedContext, pack_id: int) -> bool:
 
 
 class PackRewrite:
-    """Step 3 to 6: the batches that take the place of packs. One thread; the caller holds the locks of these."""
+    """Steps 3 to 6: the batches that replace some packs. One thread; the caller holds the locks of these packs."""
 
     def __init__(self, context: PackedContext, pack_ids: Sequence[int], target: ActivePack) -> None:
         self._context = context

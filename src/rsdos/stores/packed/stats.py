@@ -1,4 +1,4 @@
-"""Counting what the packed side of a container holds, without the rest of the store."""
+"""Counting the packed objects of a container, without the rest of the store."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _unsupported(index: Index) -> str:
 
 
 def _length_of_live(layout: Layout, manifest: Manifest) -> int:
-    """Return the bytes of a manifest and its segment files: where every manifest that ever was is still there."""
+    """Return the bytes of a manifest and its segment files, for a medium that keeps every manifest."""
     files = (names.segment(segment.number) for segment in manifest.segments if segment.number)
     asked = (names.manifest(manifest.number), *files) if manifest.number else ()
     return sum(info.length for info in map(layout.storage.stat, asked) if info)

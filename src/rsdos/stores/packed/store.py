@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _DESCRIBED = 1 << 8
-"""Objects whose metadata are made together. Each takes 0.6 us; of 131,072, which Python searches for cycles, 1.8."""
+"""Objects whose metadata are made together. Each takes 0.6 us; with 131,072, which Python searches for cycles, 1.8."""
 
 
 class PackedStore(PackStore):
@@ -78,7 +78,7 @@ class PackedStore(PackStore):
 
     @property
     def context(self) -> PackedContext:
-        """What writers and maintenance work on."""
+        """The parts of the store for writers and maintenance."""
         if self._context is None:
             from rsdos.stores.packed.context import PackedContext
 
@@ -153,7 +153,7 @@ class PackedStore(PackStore):
             return self._from_good_copy(digest, self.records.read_object)
 
     def _from_good_copy(self, digest: bytes, use: Callable[[Record], _T]) -> _T | None:
-        """Return what ``use`` makes of the first good copy; None when there is no copy at all."""
+        """Return the result of ``use`` for the first good copy; None if there is no copy at all."""
         reason = ""
         for _ in self.look_again(MOST_LOOKUPS, self.never_still):
             reason = ""
@@ -185,7 +185,7 @@ class PackedStore(PackStore):
         return None if data is None else iter((data,))
 
     def _all_copies(self, digest: bytes) -> Iterator[Record]:
-        """Yield all visible copies; when none of them will do, those of the latest version, if that is another."""
+        """Yield all visible copies, and after them those of the latest version, if it differs."""
         for _ in self.look_again(MOST_LOOKUPS, self.never_still):
             yield from self.index.find_all(digest)
 

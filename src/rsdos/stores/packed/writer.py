@@ -206,9 +206,9 @@ class PackedBatch:
         return self._absent_from(self._index.refresh().manifest, digests, behind) if digests else Absent(())
 
     def _absent_from(self, newest: Manifest, digests: Sequence[bytes], behind: Mapping[int, int]) -> Absent:
-        """Return what the newest manifest has no copy of, and those of which it has one that is not safe.
+        """Return the objects of which the newest manifest has no copy, and those of which it has only an unsafe copy.
 
-        Not safe is what a relaxed writer has committed since this commit's syncs, which went up to ``behind``.
+        A copy is unsafe if a relaxed writer has committed it since this commit's syncs, which went up to ``behind``.
         """
         try:
             found = self._index.open(newest).for_kind(self._kind).find_many(digests)
@@ -299,9 +299,9 @@ class PackedBatch:
     def _count_dead(self, manifest: Manifest, newest: Manifest, entries: Entries) -> Manifest:
         """Count as dead bytes one copy of each key that the index has twice from now on.
 
-        There are two where another writer has committed the key since step 3 (which, for what did not fit into the
-        pack before, is older than step 2), where the copy that was there is damaged, or where it does not stand in for
-        one of this kind.
+        There are two copies if another writer has committed the key since step 3 (for objects that did not fit into the
+        pack before, step 3 is older than step 2), if the other copy is damaged, or if it does not stand in for one of
+        this kind.
         """
         is_known = newest.number == self._looked_at and not self.damaged
         if is_known and newest.of_kinds(self._kind.stand_ins) is newest:

@@ -29,13 +29,13 @@ from rsdos.stores.packs import Packing
 from rsdos.stores.remote.in_flight import InFlight
 
 MOST_PACKS = 64
-"""Packs in one commit, and bytes of as many in fewer: a writer that is killed uploads no more than that again."""
+"""The most packs in one commit, and their bytes if it has fewer: a killed writer uploads no more than that again."""
 
 _FEW = RESERVED_AT_ONCE - 2
 """Packs that need, with one more and their segment, no more ids than are reserved for any writer."""
 
 MOST_SECONDS = 600.0
-"""After this time a full pack is committed with those before it: of a slow line no more than that is lost either."""
+"""After this time a full pack is committed with those before it, so that on a slow line no more than that is lost."""
 
 
 @dataclass(slots=True)

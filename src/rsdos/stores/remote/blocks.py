@@ -18,7 +18,7 @@ _SPAN = MOST_SPAN // BLOCK
 _HELD = 16 * MOST_SPAN
 
 _PART = 4
-"""When one in so many blocks is there, or needed, the whole object is fetched: faster than the rest one by one."""
+"""When one in so many blocks is there, or needed, the whole object is fetched: faster than the others one by one."""
 
 
 def spans_of(blocks: Sequence[int], gap: int = GAP, most: int = _SPAN) -> Iterator[range]:

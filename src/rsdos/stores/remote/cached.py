@@ -1,8 +1,8 @@
 """The index files of a remote: in a cache on this machine, and block by block as long as they are large and new.
 
-A segment or a table of a bucket has a name that is never used again, so a whole copy of it is right for ever. All
-processes of this machine share the copies. A copy is put under a temporary name and linked, so it is whole or absent;
-what is in it is checked when it is used, as in any segment, and a damaged copy is dropped (`CachedStorage.drop_copy`).
+A segment or a table of a bucket has a name that is never used again, so a whole copy of it never becomes outdated. All
+processes of this machine share the copies. A copy is put under a temporary name and linked, so it is whole or absent.
+Its bytes are checked when they are used, as in any segment, and a damaged copy is dropped (`CachedStorage.drop_copy`).
 
 Manifests are not kept: a bucket that is set back to an older state has other manifests of the same names.
 """
@@ -25,7 +25,7 @@ KEPT = ("segments", "tables")
 """Directories of a bucket whose objects are never changed, and have a random suffix in their names."""
 
 WHOLE = 8 << 20
-"""Bytes up to which an index file is fetched whole: one request, that takes as long as five small ones."""
+"""The most bytes of an index file that is fetched whole, by one request that takes as long as five small ones."""
 
 _MOST_WRITTEN = 2
 """Files that a merge writes at most: one of entries, and one of tombstones."""
@@ -35,9 +35,9 @@ NEVER_CHANGES: Version = (0,)
 
 
 class CachedStorage(StorageWrapper):
-    """A bucket, whose index files are fetched once. Any number of threads; processes share ``cache``.
+    """A bucket whose index files are fetched once. Any number of threads; processes share ``cache``.
 
-    A cache that cannot be written is a warning in the log, and never an error: the bytes come from the bucket then.
+    If the cache cannot be written, the log has a warning, and the bytes come from the bucket. That is never an error.
     """
 
     def __init__(self, inner: Storage, cache: Storage | None) -> None:

@@ -12,9 +12,9 @@ from rsdos.stores.packed.context import PackedContext
 
 
 class RemoteCheck(NativeCheck):
-    """See `PacksCheck`. What no manifest names is no finding: `rsdos.stores.remote.collect` knows what is dead.
+    """See `PacksCheck`. Objects that no manifest names are no findings: `rsdos.stores.remote.collect` removes them.
 
-    Nor is a damaged manifest before the newest one: no reader uses it.
+    A damaged manifest before the newest one is no finding either: no reader uses it.
     """
 
     def __init__(self, context: PackedContext, depth: Depth, sample: Sample, moment: object = None) -> None:

@@ -1,12 +1,12 @@
-"""Collecting what is dead in a container of version 3, and emptying old manifests. Any number of collectors, anywhere.
+"""Removing dead objects of a container of version 3, and emptying old manifests. Any number of collectors at once.
 
-1. Commit a manifest that changes nothing: its time, by the medium, is now. 2. Of the listed manifests find the newest
+1. Commit a manifest that changes nothing: its time, by the medium, is now. 2. List the manifests, and find the newest
 ones that are old enough. 3. Commit a manifest without the reservations and retired rows of those and earlier ones.
 4. List packs, segments and tables, and remove those that are dead in that manifest. 5. Empty old manifests, and commit
-up to where.
+the number up to which that was done.
 
-A collector that is killed between any two steps, or sleeps there for a week, harms nothing: what is dead in a manifest
-is dead for ever (`rsdos.stores.remote.dead`), and a manifest that was to be emptied is older still. A writer that was
+A collector that is killed between any two steps, or sleeps there for a week, harms nothing. A dead object stays dead
+for ever (`rsdos.stores.remote.dead`), and a manifest that was to be emptied has only become older. A writer that was
 too slow gets `Expired` from its own commit. No lock is taken, and no clock of this machine is read.
 """
 
@@ -30,7 +30,7 @@ GRACE = 24 * 3600.0
 """Seconds after which a reservation lapses: a writer commits every ten minutes, so this one is dead or asleep."""
 
 KEEP = 7 * 24 * 3600.0
-"""Seconds for which a reader can read by an old manifest without finding out."""
+"""Seconds for which a reader with an old manifest finds all of its objects."""
 
 AT_ONCE = 16
 """Removals that are under way at the same time: each is a request of its own."""
@@ -38,7 +38,7 @@ AT_ONCE = 16
 
 @dataclass(frozen=True, slots=True)
 class CollectOptions:
-    """After how many seconds reservations lapse (``grace``), and what was taken out of use goes (``keep``)."""
+    """Seconds after which reservations lapse (``grace``), and after which retired objects are removed (``keep``)."""
 
     grace: float = GRACE
     keep: float = KEEP
@@ -49,10 +49,10 @@ DEFAULTS = CollectOptions()
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What a collector has done.
+    """The result of a collector.
 
-    ``reservations`` lapsed, and ``retired`` rows were dropped; ``objects`` of ``length`` bytes were removed from the
-    medium, and ``emptied`` manifests got empty.
+    ``reservations`` lapsed, and ``retired`` rows were dropped. ``objects`` of ``length`` bytes were removed from the
+    medium, and ``emptied`` manifests were emptied.
     """
 
     reservations: int = 0

@@ -19,7 +19,7 @@ from rsdos.stores.remote.placed import DIRECTORIES, MANIFESTS, placed_manifest
 _FIRST = placed_manifest(1)
 
 _MOST_PUTS = 10
-"""Times that an object is put again because the answer was lost, and it is not there."""
+"""Times that an object is put again because the answer was lost and the object is not there."""
 
 
 def make_remote_container(storage: Storage, config: Config) -> None:

@@ -1,13 +1,13 @@
 """Which objects of a container of version 3 are dead, by its manifests and by times of its medium: a pure rule.
 
-An id is given out by a commit, once. It is *reserved* for a writer, then *live* in manifests, then *retired*; and
-afterwards, or if its writer never came back, it is *dead*. A dead name never becomes live again: only a reserved id
+An id is given out by a commit, once. It is *reserved* for a writer, then *live* in manifests, then *retired*.
+Afterwards, or if its writer never came back, it is *dead*. A dead name never becomes live again: only a reserved id
 can, and no commit reserves an id twice. So the object of a dead name may be removed at any moment, by a manifest of any
-age, and twice.
+age, and more than once.
 
-Times decide when reservations and retired rows are dropped, and never what is safe: a writer whose reservation was
-dropped gets `Expired` when it commits. All times are those that the medium gave the manifests, so no clock of a client
-counts.
+Times decide when reservations and retired rows are dropped, but safety does not depend on them: a writer whose
+reservation was dropped gets `Expired` when it commits. All times are those that the medium gave the manifests, so no
+clock of a client counts.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The packed store of a remote, with what was read of it on this machine.
+"""The packed store of a remote, with the objects that were read from it and are kept on this machine.
 
-The remote's index is asked first: what was deleted there is not found, whatever is kept here.
+The remote's index is asked first: an object that was deleted there is not found, even if it is kept here.
 """
 
 from __future__ import annotations

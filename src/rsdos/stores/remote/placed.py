@@ -50,7 +50,7 @@ DIRECTORIES = (PACKS, SEGMENTS, TABLES, MANIFESTS)
 
 _LAST_MANIFEST = 10**16 - 1
 DEADLINE = 300.0
-"""Seconds for which an object is put again that is not there: the medium cannot be reached, or answers are lost."""
+"""Seconds for which a missing object is put again: the medium cannot be reached, or answers are lost."""
 
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 5.0
@@ -94,11 +94,11 @@ def object_of(name: str) -> tuple[str, int, str] | None:
 class PlacedStorage(Storage):
     """A medium under the names of version 2. Any number of threads.
 
-    It appends to objects that it makes itself, in memory, and uploads each whole (`SpooledFile`). It has locks that are
-    seen by this object alone: ids are reserved, so no other process can write under one of this process.
+    It appends to objects that it makes itself, in memory, and uploads each whole (`SpooledFile`). Its locks are seen by
+    this object alone: ids are reserved, so no other process can write under one of this process.
 
-    The suffix of a name is known of what a manifest names (`learn`), what was listed, and what was made here. An object
-    whose suffix is not known is missing.
+    The suffix of a name is known for objects that a manifest names (`learn`), that were listed, or that were made here.
+    An object whose suffix is not known is missing.
     """
 
     def __init__(self, inner: Storage) -> None:
@@ -110,7 +110,7 @@ class PlacedStorage(Storage):
         self._lengths: dict[int, int] = {}
         """Of packs, which never change: a request less for each that is opened."""
         self._spools: dict[str, SpooledFile] = {}
-        """What was not uploaded yet, by its name here."""
+        """The objects that are not uploaded yet, by their names here."""
         self._tables: tuple[PackTables, ...] = ()
         """Those of the manifests that were learned last, the newest first."""
         self._locks = ProcessLocks()
@@ -118,7 +118,7 @@ class PlacedStorage(Storage):
     # Names.
 
     def learn(self, manifest: Manifest) -> None:
-        """Learn the names of what a manifest leads to."""
+        """Learn the names of the objects that a manifest names."""
         packs = manifest.packs
         for pack in packs.changed.values():
             self._learn_pack(pack)
