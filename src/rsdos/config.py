@@ -21,6 +21,7 @@ from rsdos.errors import ContainerExists, DamagedContainer, InvalidOption, NotAC
 from rsdos.hashing import SHA256, HashType, hash_type
 from rsdos.model import Codec, Compression, Durability, ReadableBy
 from rsdos.names import CONFIG
+from rsdos.root import no_container
 from rsdos.storage import posix
 from rsdos.storage.base import Storage, Version
 from rsdos.storage.checked_json import decode_document, encode_document
@@ -213,7 +214,10 @@ def read_config(path: str) -> Config:
 
 
 def read_config_from(storage: Storage) -> tuple[Config, Version]:
-    """Return the configuration of the container in a storage, and which file it was. Raises as `read_config` does."""
+    """Return the configuration of the container in a storage, and which file it was.
+
+    Raises as `read_config` does; `NotAContainer` says what is there instead, and what to do.
+    """
     try:
         data, version = storage.read_with_version(CONFIG, _MOST_BYTES)
         try:
@@ -225,7 +229,7 @@ def read_config_from(storage: Storage) -> tuple[Config, Version]:
             data, version = storage.read_with_version(CONFIG, _MOST_BYTES)
             return _config_of(storage.path(CONFIG), data), version
     except (FileNotFoundError, NotADirectoryError):
-        raise NotAContainer(storage.root) from None
+        raise no_container(storage.root, is_directory=storage.traits.files) from None
 
 
 def refuse_inside(path: str) -> None:

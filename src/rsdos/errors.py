@@ -147,12 +147,19 @@ class RefMoved(RsdosError, BlockingIOError):
 
 
 class NotAContainer(RsdosError, FileNotFoundError):
-    """There is no container at this path."""
+    """There is no container at this path. ``advice`` is what to do, where that is known."""
 
-    def __init__(self, path: str | os.PathLike[str], reason: str = "not a container (no config.json there)") -> None:
-        super().__init__(f"{os.fspath(path)}: {reason}")
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        reason: str = "not a container (no config.json there)",
+        advice: str = "",
+    ) -> None:
+        super().__init__(f"{os.fspath(path)}: {reason}{advice and '; '}{advice}")
         self.errno = errno.ENOENT
         self.path = path
+        self.reason = reason
+        self.advice = advice
 
 
 class ContainerExists(RsdosError, FileExistsError):

@@ -1,13 +1,17 @@
-"""The directory of a container on a disk: the names in it that are ours, and the check of their kinds."""
+"""The directory of a container on a disk: the names in it that are ours, the check of their kinds, and what to do
+where there is no container."""
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 import time
 
-from rsdos.errors import NotOurs
+from rsdos.errors import NotAContainer, NotOurs
 from rsdos.model import Links
+from rsdos.names import CONFIG
+from rsdos.storage import posix
 from rsdos.storage.directory import Form
 
 _LOOSE = Form(r"[0-9a-f]{1,64}(\.zz|\.zst)?")
@@ -141,3 +145,92 @@ def is_inside(path: str, root: str) -> bool:
         at, below = os.path.dirname(at), at
         if at == below:
             return False
+
+
+_BACKUP = r"backup_\d{14}_[0-9A-Za-z]{1,32}"
+_UNFINISHED_BACKUP = "live-backup"
+_FOUND = "lost+found"
+_MOST_CONFIG = 1 << 20
+_MOST_LISTED = 1000
+"""Names in a directory that are looked at for a container: an error comes at once, whatever the directory has."""
+
+
+def no_container(root: str, *, is_directory: bool = True) -> NotAContainer:
+    """Return the error for a path, or a URL, where no container is: what is there instead, and what to do."""
+    url = f"file://{root}" if root.startswith("/") and not is_directory else root
+    make = f"make one with `rsdos init {_quoted(url)}` (Container.create), or name another with --path"
+    if not is_directory:
+        return NotAContainer(root, advice=make if "://" in url else "")
+    if above := _container_above(root):
+        return _inside(root, above)
+    try:
+        names = set(os.listdir(root))
+    except FileNotFoundError:
+        return NotAContainer(root, "not a container (there is no such directory)", make)
+    except NotADirectoryError:
+        return NotAContainer(root, "not a container (a file)", "name its directory with --path")
+    except OSError:
+        return NotAContainer(root)
+    return _among(root, names, make)
+
+
+def _inside(root: str, above: str) -> NotAContainer:
+    """Return the error for a path inside a container."""
+    if re.fullmatch(_BACKUP, os.path.basename(above)):
+        advice = f"`rsdos restore {_quoted(above)} NEW` makes a container of it"
+        return NotAContainer(root, "not a container, but inside a backup", advice)
+    return NotAContainer(root, "not a container, but inside one", f"name that: --path {_quoted(above)}")
+
+
+def _among(root: str, names: set[str], make: str) -> NotAContainer:
+    """Return the error for a directory with these names in it."""
+    if advice := _of_backups(root, names):
+        return NotAContainer(root, "not a container, but a directory of backups", advice)
+    if not names - {_FOUND}:
+        return NotAContainer(root, "not a container (the directory is empty)", make)
+    if len(left := sorted(names & _OF_ALL)) > 1:
+        reason = f"not a container (no config.json there, but {', '.join(left)})"
+        return NotAContainer(root, reason, "take config.json from a backup; docs/how-to/recover.md has other ways")
+    below = (os.path.join(root, name) for name in sorted(names)[:_MOST_LISTED])
+    if found := next(filter(_is_container, below), None):
+        return NotAContainer(root, advice=f"there is one in it: --path {_quoted(found)}")
+    advice = make.replace(_quoted(root), _quoted(os.path.join(root, "container")))
+    return NotAContainer(root, "not a container (no config.json there, but other files)", advice)
+
+
+def _of_backups(root: str, names: set[str]) -> str:
+    """Return what to do about a directory of backups, or an unfinished one; "" for any other."""
+    parent, own = os.path.split(root)
+    if any(re.fullmatch(_BACKUP, name) for name in names):
+        return f"`rsdos restore {_quoted(root)} NEW` makes a container of the newest"
+    if own == _UNFINISHED_BACKUP or _UNFINISHED_BACKUP in names:
+        return f"none is finished: run `rsdos backup {_quoted(parent if own == _UNFINISHED_BACKUP else root)}` again"
+    return ""
+
+
+_OF_ALL = frozenset({"loose", "packed", "packs", "index", "packs.idx"})
+"""Names of which a container has several, and hardly anything else has two."""
+
+
+def _container_above(path: str) -> str | None:
+    """Return the nearest container that a path is inside of."""
+    at = os.path.realpath(path)
+    while at != (at := os.path.dirname(at)):
+        if _is_container(at):
+            return at
+    return None
+
+
+def _is_container(path: str) -> bool:
+    """Return whether a directory looks like a container. Other programs have a ``config.json`` as well."""
+    try:
+        return b'"container_version"' in posix.read_file(os.path.join(path, CONFIG), _MOST_CONFIG)
+    except (OSError, ValueError):
+        return False
+
+
+def _quoted(path: str) -> str:
+    """Return a path as a shell takes it."""
+    import shlex
+
+    return shlex.quote(path)

@@ -223,6 +223,13 @@ def test_the_schema_of_a_command_is_one_and_takes_what_the_command_prints(printe
         jsonschema.validate({**printed[name, document.when][0], "member of a later release": 1}, schema)
 
 
+@pytest.mark.parametrize("name", sorted(DOCUMENTS))
+def test_what_was_asked_for_is_no_part_of_the_answer(printed: Printed, name: str) -> None:
+    """Its names would be a promise, and are those of Python. The options of a remote are those of its URL."""
+    for (command, _), documents in printed.items():
+        assert command != name or name == "remote list" or all("options" not in document for document in documents)
+
+
 def test_what_is_no_such_document_is_refused(printed: Printed) -> None:
     schema = schema_of_command("save", commands_with_json(rsdos)["save"])
     (first, *_) = printed["save", ""]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 
+from rsdos import Container, NotAContainer
 from tests.cli.conftest import Run
 
 
@@ -46,6 +49,89 @@ def test_an_option_behind_its_command_is_said_to_go_in_front(run: Run, typed: st
     message = run(*typed.split(), code=2).stderr
     option = typed.split()[1].partition("=")[0]
     assert f"{option} goes in front of the command" in message and "Did you mean" not in message
+
+
+@pytest.fixture
+def places(run: Run, tmp_path: Path) -> Path:
+    """A directory with a container, a backup of it, and what else people name instead of a container."""
+    run("-p", "lab/data", "init")
+    run("-p", "lab/data", "backup", "backups")
+    (tmp_path / "begun" / "live-backup").mkdir(parents=True)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "sp ace").mkdir()
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "notes.txt").write_text("text")
+    (tmp_path / "config.json").write_text('{"theirs": 1}')
+    (tmp_path / "a file").write_text("text")
+    (tmp_path / "lost" / "packed").mkdir(parents=True)
+    (tmp_path / "lost" / "index").mkdir()
+    return tmp_path
+
+
+NEXT = {
+    "missing": "(there is no such directory); make one with `rsdos init {}/missing` (Container.create), or name ",
+    "empty": "(the directory is empty); make one with `rsdos init {}/empty`",
+    "sp ace": "; make one with `rsdos init '{}/sp ace'`",
+    "foreign": "other files); make one with `rsdos init {}/foreign/container`",
+    "a file": "(a file); name its directory with --path",
+    "lab/data/packed": ", but inside one; name that: --path {}/lab/data\n",
+    "lab/data/loose/ab": ", but inside one; name that: --path {}/lab/data\n",
+    "lab": "; there is one in it: --path {}/lab/data\n",
+    "backups": ", but a directory of backups; `rsdos restore {}/backups NEW`",
+    "backups/last-backup/index": ", but inside a backup; `rsdos restore {}/backups/backup_",
+    "begun": "; none is finished: run `rsdos backup {}/begun` again",
+    "begun/live-backup": "; none is finished: run `rsdos backup {}/begun` again",
+    "lost": "but index, packed); take config.json from a backup",
+}
+
+
+def test_a_path_without_a_container_is_answered_with_what_to_do(run: Run, places: Path) -> None:
+    for path, advice in NEXT.items():
+        message = run("-p", path, "list", code=1).stderr
+        assert message.startswith(f"rsdos: error: {places / path}: not a container"), path
+        assert advice.format(places) in message and message.count("\n") == 1, path
+        with pytest.raises(NotAContainer) as raised:
+            len(Container(places / path))
+        assert f"rsdos: error: {raised.value}\n" == message
+
+
+def test_the_advice_is_good(run: Run, places: Path) -> None:
+    """Each command that a message names works as it is written there."""
+    for path in ("missing", "empty", "sp ace", "foreign", "backups"):
+        (command,) = re.findall("`rsdos (.*?)`", run("-p", path, "list", code=1).stderr)
+        run(*shlex.split(command))
+    (found,) = re.findall("--path (.*)", run("-p", "lab/data/packed", "list", code=1).stderr)
+    run("--path", found, "list")
+    (url,) = re.findall("`rsdos init (.*?)`", run("-p", f"file://{places}/bucket", "list", code=1).stderr)
+    assert url == f"file://{places}/bucket"
+    run("init", url)
+    run("-p", url, "list")
+
+
+def test_a_pipe_above_a_path_is_not_waited_for(run: Run, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config.json")
+    assert "there is no such directory" in run("-p", "below", "list", code=1).stderr
+
+
+def test_a_remote_where_nothing_is_yet_is_added_with_a_warning(run: Run, tmp_path: Path) -> None:
+    run("init")
+    added = run("remote", "add", "other", "nothing-here")
+    (make,) = re.findall("`rsdos (.*?)`", added.stderr)
+    assert added.stderr.startswith("rsdos: warning: ") and added.stdout.startswith("[info] Added other")
+    assert run("push", "other", code=1).stderr.endswith(added.stderr.removeprefix("rsdos: warning: "))
+    run(*shlex.split(make))
+    assert "[info] Pushed" in run("push", "other").stdout
+    assert run("remote", "add", "third", "nothing-here").stderr == ""
+
+
+def test_a_remote_that_was_there_before_is_to_be_mounted_and_not_made_again(run: Run, tmp_path: Path) -> None:
+    run("init")
+    run("init", "usb")
+    run("remote", "add", "disk", "usb")
+    run("push")
+    (tmp_path / "usb").rename(tmp_path / "elsewhere")
+    message = run("push", code=1).stderr
+    assert "a container was there before: mount it" in message and "rsdos init" not in message
 
 
 def test_a_restore_says_that_the_backup_is_not_there(run: Run, tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_both_ways_say_the_same(run: Run, tmp_path: Path, flags: list[str]) -> N
         assert (plain.stdout, plain.stderr) == (by_click.stdout, by_click.stderr)
         return plain.stdout, plain.stderr
 
-    assert twice(code=1)[1].endswith("here: not a container (no config.json there)\n")
+    assert "here: not a container (there is no such directory); make one with" in twice(code=1)[1]
     run("-p", "here", "init")
     (tmp_path / "data").write_bytes(b"data")
     run("-p", "here", "add-files", "--to", "packed", "data")

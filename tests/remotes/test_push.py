@@ -276,10 +276,21 @@ def test_containers_of_version_1_are_refused_with_a_way_out(here: Container, on_
         old.remotes.push()
 
 
-def test_a_container_is_not_pushed_into_itself(here: Container) -> None:
-    here.remotes.add("origin", here.path)
+def test_a_container_is_no_remote_of_itself(here: Container, tmp_path: Path) -> None:
     with pytest.raises(InvalidOption, match="itself"):
-        here.remotes.push()
+        here.remotes.add("origin", here.path)
+    assert here.remotes.list() == []
+    (tmp_path / "other").symlink_to(here.path)
+    with pytest.raises(InvalidOption, match="itself"):
+        here.remotes.add("origin", tmp_path / "other")
+
+
+def test_a_container_that_has_come_to_be_its_own_remote_is_not_pushed_into(here: Container, tmp_path: Path) -> None:
+    here.remotes.add("origin", tmp_path / "later")
+    here.close()
+    here.path.rename(tmp_path / "later")
+    with pytest.raises(InvalidOption, match="itself"):
+        Container(tmp_path / "later").remotes.push()
 
 
 def test_a_selection_is_of_keys_or_of_a_prefix() -> None:

@@ -23,6 +23,7 @@ PARTS = {
     "path": Path("/some/where"),
     "number": 13,
     "reason": "for a reason",
+    "advice": "do this",
     "offset": 7,
     "what": "a lock",
     "holder": "process 5",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import click
 
 from rsdos.cli.group import CommandGroup
 from rsdos.cli.options import pass_session, want_command
-from rsdos.cli.render import echo, echo_json, one_line
+from rsdos.cli.render import echo, echo_error, echo_json, one_line
 from rsdos.cli.session import Session
 
 if TYPE_CHECKING:
@@ -55,13 +56,21 @@ def command(ctx: click.Context) -> None:
 def add_command(session: Session, name: str, url: str, options: tuple[str, ...], endpoint: str | None) -> None:
     """Give the name NAME to the container at URL, a URL or the path of a container of version 2.
 
-    No request is made. Credentials are never written down: they come from the environment, the profile files or the
+    No request is made. A path where no container is yet is added with a warning: make one there with `rsdos init PATH`,
+    or mount its disk, and `rsdos push NAME` fills it. Credentials are never written down: they come from the environment, the profile files or the
     machine's role. The names are in remotes.json, which can be shared.
 
     \b
     Example: rsdos remote add disk /mnt/usb/container
     """
-    remote = session.container().remotes.add(name, url, **options_of(options, endpoint))
+    from rsdos.maintenance.remotes.manage import add_remote, check_place, make_remote
+
+    remote = make_remote(name, url, options_of(options, endpoint))
+    with closing(session.engine()) as engine:
+        missing = check_place(engine, remote)
+        add_remote(engine, remote)
+    if missing:
+        echo_error(f"rsdos: warning: {one_line(missing)}")
     echo(f"[info] Added {remote.name}: {one_line(remote.url)}")
 
 

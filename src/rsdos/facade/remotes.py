@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from rsdos.errors import InvalidOption
+from rsdos.errors import InvalidOption, log_warning
 from rsdos.facade.keywords import refuse_mistyped
 from rsdos.progress import SILENCE
 
@@ -53,6 +53,9 @@ class RemoteContainers:
     def add(self, name: str, url: str | os.PathLike[str], **options: OptionValue) -> Remote:
         """Give a name to another container. No request is made. Again, it changes nothing.
 
+        A directory without a container is added as well: its disk may not be mounted yet. The log has a warning then,
+        with what to do.
+
         The ``options`` go with the URL (docs/remote.md). They are never a secret: credentials come from the
         environment, the profile files or the machine's role.
 
@@ -61,14 +64,17 @@ class RemoteContainers:
             url: ``s3://…`` and so on, or the path of a container of version 2.
 
         Raises:
-            InvalidOption: the name is that of another URL, or an option makes no sense.
+            InvalidOption: the name is that of another URL, an option makes no sense, or it is the container itself.
             ReadOnlyContainer: the container cannot be written.
         """
-        from rsdos.maintenance.remotes.manage import add_remote, make_remote
+        from rsdos.maintenance.remotes.manage import add_remote, check_place, make_remote
 
         refuse_mistyped(self.add, options, url="://" in os.fspath(url))
         remote = make_remote(name, url, options)
+        missing = check_place(self._container.engine, remote)
         add_remote(self._container.engine, remote)
+        if missing:
+            log_warning("remote %s: %s", remote.name, missing)
         return remote
 
     def remove(self, name: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rsdos.engine.engine import Engine
 from rsdos.errors import InvalidOption
@@ -20,7 +20,7 @@ class CollectPlan:
     ever named.
     """
 
-    options: CollectOptions
+    options: CollectOptions = field(repr=False)
     reservations: int
     retired: int
 

@@ -37,7 +37,7 @@ class OptimizePlan:
     packs ``pack_ids`` are to be repacked: ``dead`` bytes in them are dead, and ``overhead`` bytes belong to no object.
     """
 
-    options: OptimizeOptions
+    options: OptimizeOptions = field(repr=False)
     loose_objects: int
     loose_length: int
     segments: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rsdos.engine.engine import Engine
 from rsdos.errors import DamagedObject, DecodeError
@@ -41,7 +41,7 @@ class PackOptions:
 class PackPlan:
     """The number of loose ``objects`` to pack, and the ``length`` of their files in bytes."""
 
-    options: PackOptions
+    options: PackOptions = field(repr=False)
     objects: int
     length: int
 

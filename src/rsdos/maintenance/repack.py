@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import takewhile
 from time import monotonic
@@ -59,7 +59,7 @@ class RepackPlan:
     each of the ``groups`` are rewritten into one pack.
     """
 
-    options: RepackOptions
+    options: RepackOptions = field(repr=False)
     pack_ids: tuple[int, ...] = ()
     length: int = 0
     dead: int = 0

@@ -73,7 +73,12 @@ class Folder:
         if engine is None:
             try:
                 engine = Engine(self._path, when_busy=WhenBusy.WAIT)
-            except (NotAContainer, DamagedContainer) as error:
+            except NotAContainer as error:
+                missing = f"{error.path}: {error.reason}"
+                raise IndexNotFound(
+                    f"The container is not initialised yet - use .init_container() first: {missing}"
+                ) from error
+            except DamagedContainer as error:
                 raise IndexNotFound(f"The container is not initialised yet: {error}") from error
             if not engine.layout.has_directories():
                 raise IndexNotFound("The container is not initialised yet - use .init_container() first")

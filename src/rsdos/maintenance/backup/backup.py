@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from rsdos.engine.engine import Engine
@@ -42,7 +42,7 @@ class BackupPlan:
     ``resumes`` is True when an unfinished backup is continued.
     """
 
-    options: BackupOptions
+    options: BackupOptions = field(repr=False)
     files: int
     length: int
     previous: str | None

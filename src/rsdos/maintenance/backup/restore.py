@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from rsdos.config import refuse_inside
@@ -41,7 +41,7 @@ class RestoreOptions:
 class RestorePlan:
     """The ``generation`` to restore, and the ``length`` of its packs and loose files in bytes."""
 
-    options: RestoreOptions
+    options: RestoreOptions = field(repr=False)
     generation: str
     length: int
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -50,7 +50,7 @@ class ValidateOptions:
 class ValidatePlan:
     """The number of ``packs`` to check, and the ``length`` of their bytes that were not checked yet."""
 
-    options: ValidateOptions
+    options: ValidateOptions = field(repr=False)
     packs: int
     length: int
     is_resumed: bool = False

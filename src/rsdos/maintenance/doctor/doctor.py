@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 
 from rsdos.engine.engine import Engine
-from rsdos.errors import RsdosError
+from rsdos.errors import NotAContainer, RsdosError
 from rsdos.figures import count, figure
 from rsdos.maintenance.doctor.diagnosis import Answer, Diagnosis, Verdict
 from rsdos.maintenance.doctor.machine import examine_machine
@@ -85,7 +85,10 @@ def _examine_container(path: str, opened: Callable[[], Engine]) -> Iterator[Answ
     try:
         engine = opened()
     except (RsdosError, OSError) as error:
-        yield Answer("container", Verdict.FAULT, _reason(path, error), "see docs/checks.md")
+        if isinstance(error, NotAContainer):
+            yield Answer("container", Verdict.FAULT, error.reason, error.advice or "rsdos init makes a container")
+        else:
+            yield Answer("container", Verdict.FAULT, _reason(path, error), "see docs/checks.md")
         return
     config = engine.config
     figures = {"id": config.container_id, "version": config.version}

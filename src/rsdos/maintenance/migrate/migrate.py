@@ -52,7 +52,7 @@ class MigrateOptions:
 class MigratePlan:
     """The number of ``objects`` to move out of ``version``, and the ``length`` of their packs in bytes."""
 
-    options: MigrateOptions
+    options: MigrateOptions = field(repr=False)
     config: Config = field(repr=False)
     version: int
     objects: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from rsdos.maintenance.probe import steps
@@ -36,7 +36,7 @@ class ProbePlan:
     directory: str
     requests: int
     length: int
-    options: ProbeOptions
+    options: ProbeOptions = field(repr=False)
 
 
 def plan(options: ProbeOptions = ProbeOptions()) -> ProbePlan:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rsdos.engine.engine import Engine
 from rsdos.engine.keeping import IndexInClone
-from rsdos.errors import InvalidOption, RemoteChanged, RemoteDiverged, RemoteWentBack, log_warning
+from rsdos.errors import InvalidOption, NotAContainer, RemoteChanged, RemoteDiverged, RemoteWentBack, log_warning
 from rsdos.maintenance.remotes.table import Remote, Seen, find_remote, note_seen
 from rsdos.model import Durability
 from rsdos.storage.counted import CountingStorage, Requests
@@ -66,13 +66,24 @@ def open_remote(remote: Remote, near: Engine | None = None, packing: MakePacking
     with closing(counter) if counter else nullcontext():
         # Also in a directory: objects that another machine relies on are as durable as those behind a URL.
         keeping = IndexInClone(near) if near and counter else None
-        engine = Engine(counter.root if counter else remote.url, Durability.FULL, storage=counter, keeping=keeping)
+        engine = _opened(remote, counter, keeping)
         with closing(engine):
             # Of this process alone: a pack is full when its writer says so.
             made = packing(Packing(engine.config.pack_size_target))
             engine.config = engine.config.changed(pack_size_target=made.target)
             engine.packed.packing = made
             yield RemoteConnection(remote, engine, engine.packed.head(), counter)
+
+
+def _opened(remote: Remote, counter: CountingStorage | None, keeping: IndexInClone | None) -> Engine:
+    try:
+        return Engine(counter.root if counter else remote.url, Durability.FULL, storage=counter, keeping=keeping)
+    except NotAContainer as error:
+        if remote.seen is None:
+            raise
+        # A new container there would be another one, which `compare_seen` refuses.
+        advice = f"a container was there before: mount it, or add its new place under another name"
+        raise NotAContainer(error.path, error.reason, advice) from error
 
 
 def note_head(engine: Engine, there: RemoteConnection, head: Head) -> None:

@@ -79,7 +79,7 @@ def open_beyond(clone: Engine) -> Engine | None:
     try:
         engine = Engine(storage.root if storage else remote.url, storage=storage, keeping=InClone(clone))
     except NotAContainer as error:
-        raise RemoteUnavailable(remote.url, str(error)) from error
+        raise RemoteUnavailable(remote.url, error.reason) from error
     try:
         compare_seen(remote, engine.packed.head(), engine.packed.commit_of)
     except BaseException:

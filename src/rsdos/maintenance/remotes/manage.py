@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from rsdos.engine.engine import Engine
-from rsdos.errors import InvalidOption
+from rsdos.errors import InvalidOption, NotAContainer, RsdosError
 from rsdos.maintenance.remotes.connect import open_remote
 from rsdos.maintenance.remotes.table import (
     Remote,
@@ -61,6 +61,24 @@ def add_remote(engine: Engine, remote: Remote) -> None:
         return remotes
 
     change_remotes(engine, change)
+
+
+def check_place(engine: Engine, remote: Remote) -> str:
+    """Return what is to be done before a push to a remote in a directory; "" for nothing, and for a URL.
+
+    A disk that is not mounted yet has no container either. Raise `InvalidOption` if it is the container itself.
+    """
+    if is_url(remote.url):
+        return ""
+    if os.path.realpath(remote.url) == os.path.realpath(engine.layout.root):
+        raise InvalidOption(f"{remote.name}: this is the container itself")
+    try:
+        Engine(remote.url).close()
+    except NotAContainer as error:
+        return str(error)
+    except (RsdosError, OSError):
+        pass  # A push says more of it.
+    return ""
 
 
 def remove_remote(engine: Engine, name: str) -> None:
