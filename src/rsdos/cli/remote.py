@@ -57,8 +57,8 @@ def add_command(session: Session, name: str, url: str, options: tuple[str, ...],
     """Give the name NAME to the container at URL, a URL or the path of a container of version 2.
 
     No request is made. A path where no container is yet is added with a warning: make one there with `rsdos init PATH`,
-    or mount its disk, and `rsdos push NAME` fills it. Credentials are never written down: they come from the environment, the profile files or the
-    machine's role. The names are in remotes.json, which can be shared.
+    or mount its disk, and `rsdos push NAME` fills it. Credentials are never written down: they come from the
+    environment, the profile files or the machine's role. The names are in remotes.json, which can be shared.
 
     \b
     Example: rsdos remote add disk /mnt/usb/container

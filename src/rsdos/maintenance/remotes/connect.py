@@ -82,7 +82,7 @@ def _opened(remote: Remote, counter: CountingStorage | None, keeping: IndexInClo
         if remote.seen is None:
             raise
         # A new container there would be another one, which `compare_seen` refuses.
-        advice = f"a container was there before: mount it, or add its new place under another name"
+        advice = "a container was there before: mount it, or add its new place under another name"
         raise NotAContainer(error.path, error.reason, advice) from error
 
 
