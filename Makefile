@@ -109,11 +109,10 @@ test-lowest: $(UV) ## command line and codecs with the lowest versions allowed; 
 test-newest: $(UV) ## the same with the newest
 	@UV=$(UV) ARGS="-n $(WORKERS) $(ARGS)" '$(PYTHON)' tests/install/versions.py newest $(PYTHONS)
 
-test-install: $(UV) ## by pip from the checkout, by uv from wheels, the wheel looked into; WAYS=all, or AIIDA_CORE="2.8 2.9"
+test-install: $(UV) ## by pip from the checkout, by uv from wheels; WAYS=all, or AIIDA_CORE="2.8 2.9"
 	@UV=$(UV) '$(PYTHON)' tests/install/run.py $(if $(filter all,$(WAYS)),all) $(AIIDA_CORE)
-	@UV=$(UV) '$(PYTHON)' tests/install/packages.py
 
-crash: $(STAMP) ## every operation broken off at every call, and power lost behind it (ten minutes); prints the counts
+crash: $(STAMP) ## every operation broken off at every call, and power lost behind it (an hour); prints the counts
 	@$(BIN)/python -m tests.crash.run $(ARGS)
 
 damage: $(STAMP) ## more than 20,000 damaged containers of both versions; SHARE=1 takes all 240,000

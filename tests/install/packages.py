@@ -1,9 +1,8 @@
 """The source distribution and the wheel, looked into, and installed in new environments as a user does it.
 
-``python packages.py DIST PYTHON …`` takes those in DIST (``make dist``): the wheel with the lowest and with the newest
-versions that pyproject.toml allows, and the source distribution, on each Python. ``python packages.py`` builds them,
-and tries the wheel with the lowest and the source distribution with the newest versions on this Python (``make
-test-install``). uv is needed, for only it resolves to the lowest; it is named by $UV.
+``python packages.py DIST PYTHON …``, run by ``make dist``: the wheel with the lowest and with the newest versions that
+pyproject.toml allows, and the source distribution, on each Python. uv is needed, for only it resolves to the lowest; it
+is named by $UV.
 """
 
 from __future__ import annotations
@@ -145,25 +144,18 @@ def only(files: list[Path]) -> Path:
     return file
 
 
-def main(arguments: list[str]) -> None:
-    with tempfile.TemporaryDirectory() as directory:
-        if arguments:
-            dist, pythons = Path(arguments[0]), arguments[1:] or [sys.executable]
-            ways = [("wheel", "lowest"), ("wheel", "highest"), ("source", "highest")]
-        else:
-            dist, pythons = Path(directory), [sys.executable]
-            ways = [("wheel", "lowest"), ("source", "highest")]
-            run(UV, "build", "--quiet", "--python", sys.executable, "-o", dist, ROOT, place=dist)
-        packages = {
-            "wheel": only(list(dist.glob("rsdos-*.whl"))),
-            "source": only(list(dist.glob("rsdos-[0-9]*.tar.gz"))),
-        }
-        print(f"== {', '.join(package.name for package in packages.values())}", flush=True)
-        look_inside(packages["wheel"], packages["source"])
-        for python in pythons:
-            for kind, resolution in ways:
-                try_install(python, packages[kind].resolve(), resolution)
+def main(directory: str, *pythons: str) -> None:
+    dist = Path(directory)
+    packages = {
+        "wheel": only(list(dist.glob("rsdos-*.whl"))),
+        "source": only(list(dist.glob("rsdos-[0-9]*.tar.gz"))),
+    }
+    print(f"== {', '.join(package.name for package in packages.values())}", flush=True)
+    look_inside(packages["wheel"], packages["source"])
+    for python in pythons:
+        for kind, resolution in (("wheel", "lowest"), ("wheel", "highest"), ("source", "highest")):
+            try_install(python, packages[kind].resolve(), resolution)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(*sys.argv[1:])
