@@ -216,18 +216,19 @@ def read_config(path: str) -> Config:
 def read_config_from(storage: Storage) -> tuple[Config, Version]:
     """Return the configuration of the container in a storage, and which file it was.
 
-    Raises as `read_config` does; `NotAContainer` says what is there instead, and what to do.
+    Behind a network the version is (), of no file: to ask for it would be a second request. Raises as `read_config`
+    does; `NotAContainer` says what is there instead, and what to do.
     """
+    path = storage.path(CONFIG)
     try:
-        data, version = storage.read_with_version(CONFIG, _MOST_BYTES)
-        try:
-            return _config_of(storage.path(CONFIG), data), version
-        except DamagedContainer:
-            if not storage.traits.is_remote:
-                raise
-            # A bit may have flipped on its way.
+        if not storage.traits.is_remote:
             data, version = storage.read_with_version(CONFIG, _MOST_BYTES)
-            return _config_of(storage.path(CONFIG), data), version
+            return _config_of(path, data), version
+        try:
+            return _config_of(path, storage.read(CONFIG, _MOST_BYTES)), ()
+        except DamagedContainer:
+            # A bit may have flipped on its way.
+            return _config_of(path, storage.read(CONFIG, _MOST_BYTES)), ()
     except (FileNotFoundError, NotADirectoryError):
         raise no_container(storage.root, is_directory=storage.traits.files) from None
 

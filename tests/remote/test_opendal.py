@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from rsdos import Container
 from rsdos.errors import DamagedContainer, Refused, StorageMismatch, Unavailable
 from rsdos.storage import opendal as door
 from rsdos.storage.base import Put, Storage
@@ -282,14 +283,31 @@ def test_other_threads_run_while_a_list_waits(little: LittleS3, patient: Storage
     assert found == ["0", "1", "2"]
 
 
-def test_a_long_list_comes_in_pages_and_a_short_one_asks_for_few_names(little: LittleS3, storage: Storage) -> None:
+def test_a_long_list_comes_in_pages_and_a_short_one_is_one_request(little: LittleS3, storage: Storage) -> None:
     for at in range(2500):
         little.usual(Asked("PUT", f"store/packs/{at:05}", {}, {}, b""))
     assert list(storage.list("packs")) == [f"{at:05}" for at in range(2500)]
     assert [info.name for info in storage.list_infos("packs", "00007", 2)] == ["packs/00008", "packs/00009"]
-    (first, *_) = [asked for asked in little.asked if "start-after" in asked.query]
-    assert (first.query["max-keys"], first.query["start-after"]) == ("2", "store/packs/00007")
+    (only,) = [asked for asked in little.asked if "start-after" in asked.query]
+    # Of shorter pages the library asks for the next one beforehand.
+    assert (only.query["max-keys"], only.query["start-after"]) == ("66", "store/packs/00007")
     assert list(storage.list("packs", most=0)) == []
+
+
+# Requests of an opening.
+
+
+def test_an_opening_and_a_first_read_ask_for_nothing_twice(little: LittleS3) -> None:
+    url, options = f"s3://{BUCKET}/container", {"endpoint": little.url}
+    with Container.create(url, container_version=3, **options) as container:
+        keys = [container.insert_many([b"%d" % number])[0] for number in range(3)]
+    little.asked.clear()
+    with Container(url, **options) as container:
+        assert container.extract(keys[0]) == b"0"
+    asked = [(one.method, one.name.removeprefix("container/").partition("/")[0]) for one in little.asked]
+    # The newest manifest, and that there is no newer one; and of a pack its table, and the object.
+    manifests = [("GET", ""), ("GET", "manifests"), ("GET", "manifests")]
+    assert asked == [("GET", "config.json"), *manifests, *[("GET", "packs")] * 2]
 
 
 # Refusals.

@@ -114,6 +114,10 @@ class IndexLoader:
         """Load the newest state. Raise `ContainerReplaced` and `NotAContainer`, see `CommitLog.check`."""
         return self._load().view
 
+    def load(self, number: int) -> IndexView:
+        """Load the state of a manifest that was the newest a moment ago, or a newer one. Raises as `refresh` does."""
+        return self._load(_Seen(number, 0, None)).view
+
     def _load(self, seen: _Seen | None = None) -> IndexState:
         """Load the newest state. ``seen`` is the part of it that was read a moment ago."""
         if seen is None:

@@ -53,6 +53,7 @@ bytes XORed with the first 4 key bytes as a big-endian number (4), codec (1: `mo
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -147,6 +148,13 @@ class FencedLayout(SegmentLayout):
 def file_length(count: int) -> int:
     """Return the bytes of a segment file of so many entries."""
     return (FencedLayout if count >= FENCED_FROM else SegmentLayout)(count).length
+
+
+def layout_of(length: int) -> FencedLayout | None:
+    """Return the layout of a fenced file of so many bytes, as far as these tell; None where no such file has them."""
+    count = bisect_left(range(length // ENTRY_SIZE), length, key=lambda count: FencedLayout(count).length)
+    layout = FencedLayout(count)
+    return layout if layout.length == length else None
 
 
 class SegmentHeader(NamedTuple):

@@ -6,7 +6,8 @@ What was found by running OpenDAL 0.47, and is built against here (each has a te
   closed after its last part, and only then.
 - A service that checks the MD5 of a put refuses uploads in parts. So there are two operators.
 - A timeout must be below the retries: above them, it would end all tries together. Without one a server that stalls
-  holds a call for ever. The library's 10 seconds for a request would end a put of 32 MiB on a slow line.
+  holds a call for ever. The library's 10 seconds for a request would end a put of 32 MiB on a slow line. Of a read it
+  is that of each piece that comes: all reads have one operator, whose credentials are looked for once.
 - Retries must not be above conditional puts: the second try of a put that was stored finds its own object in the way.
 - After a fork any operator waits for ever, if the parent ever made one.
 - The lister holds Python's lock while it waits. Lists go through the asynchronous operator, on a thread of its own.
@@ -55,6 +56,10 @@ _PIECE = 1 << 16
 
 _PAGE = 1000
 """Names that a request lists: the most that S3 gives."""
+
+_AHEAD = 64
+"""Names of a page that are left over where no further page is wanted: the library asks for that once it has given out,
+or keeps for later, all but some fifty."""
 
 
 class _Process:
@@ -201,7 +206,7 @@ class OpendalStorage(RangedStorage):
     def read(self, name: str, most: int) -> bytes:
         """See `Storage.read`. One request, whatever the length; of an object that is too large no more is kept."""
         path = self.path(name)
-        operator = self._operator(_Use.AGAIN, most)
+        operator = self._operator(_Use.AGAIN)
         pieces, length = [], 0
         try:
             file = operator.open(name, "rb")
@@ -216,7 +221,7 @@ class OpendalStorage(RangedStorage):
 
     def read_range(self, name: str, offset: int, length: int) -> bytes:
         path = self.path(name)
-        operator = self._operator(_Use.AGAIN, length)
+        operator = self._operator(_Use.AGAIN)
         try:
             data: bytes = operator.read(name, offset=offset, size=length)
         except Exception as error:  # noqa: BLE001  the library's errors have no common base
@@ -261,8 +266,8 @@ class OpendalStorage(RangedStorage):
     def _listed(self, prefix: str, after: str, most: int | None) -> Iterator[FileInfo]:
         """Yield the objects directly below a prefix, page by page."""
         operator = self._operator(_Use.AGAIN).to_async_operator()
-        # While a page is used the library asks for the next one, wanted or not: short ones cost a second request.
-        limit = _PAGE if most is None else max(1, min(most, _PAGE))
+        count = _PAGE if most is None else max(1, min(most, _PAGE - _AHEAD))
+        limit = count if most is None else count + _AHEAD
         options = {"start_after": prefix + after} if after else {}
         loop = _Process.lists()
         entries: AsyncIterator[Any] | None = None
@@ -274,7 +279,7 @@ class OpendalStorage(RangedStorage):
             found = []
             async for entry in entries:
                 found.append(entry)
-                if len(found) >= limit:
+                if len(found) >= count:
                     break
             return found
 
@@ -288,7 +293,7 @@ class OpendalStorage(RangedStorage):
                 own = name.removeprefix(prefix)
                 if own > after and "/" not in own and is_name(name):
                     yield _info(name, entry.metadata)
-            if len(found) < limit:
+            if len(found) < count:
                 return
 
     # Writing.

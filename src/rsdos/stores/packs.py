@@ -148,6 +148,10 @@ class PackStore(Store):
         """Return what tells the state that lookups go to: behind a commit of this object it is that, or a newer one."""
         return self.head()
 
+    def load(self, head: Head) -> None:
+        """Load the state that `head` has just told, or a newer one."""
+        self.refresh()
+
     def commit_of(self, number: int) -> str | None:
         """Return the name of the commit that made the manifest of a number; None if that is not known any more."""
         return None

@@ -55,7 +55,7 @@ def compare_remote(engine: Engine, there: RemoteConnection) -> CompareReport:
         DamagedContainer, DamagedTree: the newest state of one of both cannot be read.
         OSError: a system call or a request failed.
     """
-    ours = ObjectDifference(KeyListing(engine, EVERYTHING), there.engine)
+    ours = ObjectDifference(KeyListing(engine, EVERYTHING), there.engine, there.head)
     theirs = ObjectDifference(KeyListing(there.engine, EVERYTHING), engine)
     names = dict.fromkeys(versions_of(read_refs(engine)[0]))
     others = dict.fromkeys(versions_of(read_refs(there.engine)[0]))

@@ -150,9 +150,9 @@ class Copying:
         # 1.
         self._listing = KeyListing(source, options.selection)
         self.head = target.packed.head() if head is None else head
-        """The newest state of the target that was seen. Objects are looked up later, and count as found in it."""
+        """The newest state of the target that was seen. What is there is looked up in it, or in a later one."""
         # 2.
-        self.difference = ObjectDifference(self._listing, target)
+        self.difference = ObjectDifference(self._listing, target, head)
         """As of the beginning."""
         self._names: Sequence[NamedVersion] = ()
         if options.selection.has_all and source.packed.live().refs:

@@ -12,6 +12,7 @@ from rsdos.index.difference import Chunk, DigestSet, IndexDifference
 from rsdos.index.digests import Digests, Positions
 from rsdos.index.entries import Entries
 from rsdos.model import Counts, ObjectMeta, PackKind
+from rsdos.stores.head import Head
 
 MOST_OBJECTS = 1 << 15
 """The most objects of a chunk."""
@@ -82,12 +83,16 @@ class ObjectDifference:
     `InvalidOption` for containers of different hashes and of version 1, `DamagedContainer` if damage hides objects.
     """
 
-    def __init__(self, listing: KeyListing, target: Engine) -> None:
+    def __init__(self, listing: KeyListing, target: Engine, head: Head | None = None) -> None:
+        """``head`` is the newest state of the target, if the caller has just read it."""
         if listing.engine.config.hash is not target.config.hash:
             raise InvalidOption("the two containers have different hashes: rsdos transfer copies between them")
         self._source, self._target = listing.engine, target
         self._loose_there = DigestSet(loose_digests(target))
-        target.packed.refresh()
+        if head is None:
+            target.packed.refresh()
+        else:
+            target.packed.load(head)
         self._index = None if listing.tables is None else IndexDifference(listing.tables, self._lacking)
         self._others = self._described(listing.others)
         parts = [self._index.counts] if self._index else []

@@ -367,6 +367,9 @@ class PackedStore(PackStore):
     def head_of_lookups(self) -> Head:
         return Head.of(self.index.view.manifest)
 
+    def load(self, head: Head) -> None:
+        self.records.keep(self.index.load(head.number).manifest.packs.live)
+
     def commit_of(self, number: int) -> str | None:
         try:
             remote = self.index.commits.read(number).remote

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable, Iterator, Sequence
+from math import inf
 
 from rsdos.storage.opened import RandomAccess
 from rsdos.stores.packed.ahead import MOST_SPAN, under_way
@@ -42,8 +43,19 @@ class BlockView:
 
     keeps_open = True
 
-    def __init__(self, file: RandomAccess, offset: int, length: int, copied: Callable[[], RandomAccess | None]) -> None:
-        """``copied`` fetches the whole object and returns its copy on this machine, or None. It is called once."""
+    def __init__(
+        self,
+        file: RandomAccess,
+        offset: int,
+        length: int,
+        copied: Callable[[], RandomAccess | None],
+        patience: int | None = None,
+    ) -> None:
+        """``copied`` fetches the whole object and returns its copy on this machine, or None. It is called once.
+
+        After ``patience`` fetches all that is missing is fetched at once; None: never.
+        """
+        self._left = inf if patience is None else patience
         self._file = file
         self._offset = offset
         self._copied: Callable[[], RandomAccess | None] | None = copied
@@ -59,6 +71,9 @@ class BlockView:
             return
         hinted, self._hinted = self._hinted, set()
         hinted.update(range(first, last))
+        self._left -= 1
+        if self._left < 0:
+            hinted.update(range(len(self._is_there)))
         missing = [block for block in sorted(hinted) if not self._is_there[block]]
         if self._copied and (self._is_there.count(1) + len(missing)) * _PART >= len(self._is_there):
             copied, self._copied = self._copied, None

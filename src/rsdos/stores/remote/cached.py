@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from rsdos.errors import log_warning
+from rsdos.index.segment_layout import layout_of
 from rsdos.model import BytesLike
 from rsdos.storage.base import Put, PutResult, Storage, Version
 from rsdos.storage.memory import MemoryView
@@ -25,7 +26,15 @@ KEPT = ("segments", "tables")
 """Directories of a bucket whose objects are never changed, and have a random suffix in their names."""
 
 WHOLE = 8 << 20
-"""The most bytes of an index file that is fetched whole, by one request that takes as long as five small ones."""
+"""Bytes up to which an index file is fetched whole into the cache: one request, that takes as long as five small ones
+or more, for all programs that come after."""
+
+WHOLE_WITHOUT = 1 << 20
+"""The same where there is no cache: a longer one is fetched for one process, which may read a single object. By blocks
+that is two waits of small requests; 6.7 MB took ten of them on a Ceph on loopback."""
+
+PATIENCE = 5
+"""Fetches of blocks of a file up to `WHOLE` after which the rest of it is fetched: it has cost as much by then."""
 
 _MOST_WRITTEN = 2
 """Files that a merge writes at most: one of entries, and one of tombstones."""
@@ -50,14 +59,16 @@ class CachedStorage(StorageWrapper):
 
     def open(self, name: str, length: int | None = None) -> RandomAccess:
         if not _is_kept(name):
-            return self.inner.open(name, length)
+            file = self.inner.open(name, length)
+            # Of an object that never changes no version is asked: each table in a pack would be a request more.
+            return file if length is None else _Unchanging(file)
         if copy := self.copy_of(name):
             return copy
         if written := self._written.pop(name, None):
             return _BytesFile(self.path(name), written)
         far = self.inner.open(name, length)
         size = far.size() if length is None else length
-        if size > WHOLE:
+        if size > (WHOLE_WITHOUT if self._cache is None else WHOLE):
             return _BlockFile(self, name, far, size)
         data = far.read(0, size)
         self.keep(name, (data,), size)
@@ -95,7 +106,7 @@ class CachedStorage(StorageWrapper):
         """Return the copy of an index file, open; None if there is none, or it cannot be read."""
         if self._cache is not None:
             try:
-                return _CopyFile(self._cache.open(name))
+                return _Unchanging(self._cache.open(name))
             except FileNotFoundError:
                 pass
             except OSError as error:
@@ -168,25 +179,25 @@ class _BytesFile:
         return
 
 
-class _CopyFile:
-    """The copy of an index file, which is the same as the index file."""
+class _Unchanging:
+    """An object whose name is never used again, or a copy of one."""
 
     version = NEVER_CHANGES
 
-    def __init__(self, copy: RandomAccess) -> None:
-        self._copy = copy
-        self.path = copy.path
-        self.size = copy.size
-        self.read = copy.read
-        self.read_into = copy.read_into
-        self.view = copy.view
-        self.is_cached = copy.is_cached
-        self.will_need = copy.will_need
-        self.close = copy.close
+    def __init__(self, file: RandomAccess) -> None:
+        self._file = file
+        self.path = file.path
+        self.size = file.size
+        self.read = file.read
+        self.read_into = file.read_into
+        self.view = file.view
+        self.is_cached = file.is_cached
+        self.will_need = file.will_need
+        self.close = file.close
 
     @property
     def is_open(self) -> bool:
-        return self._copy.is_open
+        return self._file.is_open
 
 
 class _BlockFile:
@@ -213,7 +224,12 @@ class _BlockFile:
         return self._file.read_into(offset, buffer)
 
     def view(self, offset: int, length: int) -> View:
-        return BlockView(self._file, offset, length, self._copied)
+        view = BlockView(self._file, offset, length, self._copied, PATIENCE if self._size <= WHOLE else None)
+        # Wanted with the header, which names no place: both are fetched at once.
+        layout = layout_of(self._size)
+        if layout and not offset:
+            view.will_need(layout.table, layout.tail_end)
+        return view
 
     def _copied(self) -> RandomAccess | None:
         """Fetch all of it into the cache. Return the copy; None if that is not possible, or was tried already."""

@@ -26,7 +26,10 @@ class Asked:
         self.storage = RecordingStorage(medium)
         self.copies = 0
         self.copy: RandomAccess | None = None
-        self.view = BlockView(self.storage.open("segments/large"), 0, len(DATA), self._copied)
+        self.view = self.viewed()
+
+    def viewed(self, patience: int | None = None) -> BlockView:
+        return BlockView(self.storage.open("segments/large"), 0, len(DATA), self._copied, patience)
 
     def _copied(self) -> RandomAccess | None:
         self.copies += 1
@@ -107,6 +110,21 @@ def test_without_a_copy_blocks_are_fetched_as_before(asked: Asked) -> None:
     assert asked.copies == 1
     assert asked.view.data == DATA
     assert sum(length for _, length in asked.reads()) == len(DATA)
+
+
+def test_after_some_fetches_all_that_is_missing_is_fetched_at_once(asked: Asked) -> None:
+    view = asked.viewed(3)
+    for block in (5, 20, 40):
+        view.need(block * BLOCK, block * BLOCK + 1)
+        view.need(block * BLOCK, block * BLOCK + 1)
+    assert [length for _, length in asked.reads()] == [BLOCK] * 3
+    view.need(60 * BLOCK, 60 * BLOCK + 1)
+    # One request, which a block here and there that is there already does not divide.
+    assert asked.reads() == [(0, len(DATA))]
+    for block in range(BLOCKS):
+        view.need(block * BLOCK, block * BLOCK + 1)
+    assert asked.reads() == []
+    assert view.data == DATA
 
 
 def test_an_error_of_the_medium_is_raised_and_the_next_need_asks_again(asked: Asked) -> None:
