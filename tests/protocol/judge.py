@@ -191,10 +191,14 @@ class Judge:
         self._fail("raised", f"{type(error).__name__} by {operation}: {error}")
 
     def collected(self) -> None:
-        """Judge the bucket after all reservations have lapsed, and a collector has run alone."""
+        """Judge the bucket after all reservations have lapsed, and a collector has run alone.
+
+        What a repair has put that was overtaken or killed has an id that was not given out yet, and stays until it is.
+        """
         for directory in documents.DIRECTORIES:
             for name in self.bucket.names(directory, "", None):
-                if f"{directory}/{name}" not in self._named:
+                is_given_out = int(name.partition("-")[0]) < self.manifest.next_segment
+                if is_given_out and f"{directory}/{name}" not in self._named:
                     self._fail("left", f"{directory}/{name} is not named, and not collected")
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
+from unittest.mock import patch
 
 from rsdos import Container
 from rsdos.errors import Busy, CommitUnknown, Expired, Unavailable
 from rsdos.maintenance import collect, merge
+from rsdos.maintenance.repair import index as repair_index
+from rsdos.stores.findings import Finding
 from rsdos.stores.remote.collect import CollectOptions
+from rsdos.stores.remote.rebuild import RemoteRebuild
 from tests.protocol.client import Client
 from tests.protocol.judge import Judge, Operation
 from tests.protocol.scheduler import Actor, Killed, Scheduler
@@ -104,6 +108,14 @@ def empty_manifests(machine: Machine) -> None:
         collector.empty_manifests(collector.old_since(collector.tell_time()))
 
 
+def repair(machine: Machine) -> None:
+    """Make the index anew from the packs, as if a fault had been found in it."""
+    fault = Finding("index", "it is simulated")
+    # There is one such machine, so that nobody else takes the fault away or brings it back.
+    with machine.doing("repair"), patch.object(RemoteRebuild, "_pack_faults", lambda *_: iter((fault,))):
+        repair_index.execute(machine.container.engine, repair_index.RepairIndexPlan())
+
+
 def read(machine: Machine) -> None:
     """Read all objects, by an index that may be old."""
     with machine.doing("read") as operation:
@@ -124,6 +136,7 @@ CREW: Sequence[tuple[str, int, int, _Work]] = (
     ("repacker", 2, 3, repack),
     ("collector", 2, 3, collect_dead),
     ("emptier", 1, 4, empty_manifests),
+    ("repairer", 1, 2, repair),
     ("reader", 1, 5, read),
 )
 """The kinds of machines, how many there are of each, how many operations each does, and which."""

@@ -11,6 +11,8 @@ from unittest.mock import patch
 from rsdos.errors import Expired
 from rsdos.index import ids, remote_commits, remote_index, reservations
 from rsdos.index.loading import IndexLoader
+from rsdos.index.manifest import Manifest
+from rsdos.index.remote_commits import RemoteCommits
 from rsdos.index.remote_state import Reservation
 from rsdos.storage import chance
 from rsdos.stores.base import Store
@@ -75,12 +77,24 @@ def _reservations_not_respected() -> AbstractContextManager[object]:
     return patch.object(dead.DeadNames, "__init__", begin_without)
 
 
+def _repairs_of_an_older_state() -> AbstractContextManager[object]:
+    """A repair publishes what it has made, whatever others have committed since it looked."""
+    restore = RemoteCommits.restore
+
+    def restore_whatever(commits: RemoteCommits, make: Callable[[], Manifest | None]) -> Manifest | None:
+        made = make()
+        return restore(commits, lambda: made)
+
+    return patch.object(RemoteCommits, "restore", restore_whatever)
+
+
 MUTANTS: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "without reservations": _without_reservations,
     "manifests deleted": _manifests_deleted,
     "no second look at duplicates": _no_second_look,
     "deletes passed over by a repack": _deletes_passed_over,
     "a collector that does not respect reservations": _reservations_not_respected,
+    "a repair of an older state": _repairs_of_an_older_state,
 }
 
 

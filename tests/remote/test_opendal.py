@@ -298,11 +298,11 @@ def test_a_long_list_comes_in_pages_and_a_short_one_is_one_request(little: Littl
 
 
 def test_an_opening_and_a_first_read_ask_for_nothing_twice(little: LittleS3) -> None:
-    url, options = f"s3://{BUCKET}/container", {"endpoint": little.url}
-    with Container.create(url, container_version=3, **options) as container:
+    url = f"s3://{BUCKET}/container"
+    with Container.create(url, container_version=3, endpoint=little.url) as container:
         keys = [container.insert_many([b"%d" % number])[0] for number in range(3)]
     little.asked.clear()
-    with Container(url, **options) as container:
+    with Container(url, endpoint=little.url) as container:
         assert container.extract(keys[0]) == b"0"
     asked = [(one.method, one.name.removeprefix("container/").partition("/")[0]) for one in little.asked]
     # The newest manifest, and that there is no newer one; and of a pack its table, and the object.

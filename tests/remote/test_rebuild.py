@@ -265,3 +265,23 @@ def test_a_repair_beside_others(bucket: Bucket, work: str) -> None:
     with before(bucket, is_commit, act) as storage:
         repair(storage)
     assert_has(bucket, objects)
+
+
+@pytest.mark.parametrize("work", ["insert", "delete"])
+def test_what_others_commit_while_a_repair_reads_the_packs_is_kept(bucket: Bucket, work: str) -> None:
+    objects = insert(bucket, *range(60))
+    (name,) = bucket.names("segments")
+    bucket.remove(name)
+
+    def act() -> None:
+        if work == "insert":
+            objects.update(insert(bucket, 70))
+        else:
+            (gone, *_) = objects
+            del objects[gone]
+            Container(bucket).delete([gone])
+
+    # The repair has read all packs when it puts the segment that it made of them.
+    with before(bucket, lambda call: call.verb == "put_new" and call.name.startswith("segments/"), act) as storage:
+        repair(storage)
+    assert_has(bucket, objects)

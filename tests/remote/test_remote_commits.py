@@ -302,6 +302,28 @@ def test_a_refusal_behind_a_lost_answer_does_not_say_that_nothing_is_stored() ->
         commit(opened(FaultyStorage(storage, fault)), "mine")
 
 
+def test_a_commit_that_was_emptied_before_its_lost_answer_was_looked_for_is_not_known() -> None:
+    """As a machine does that sleeps for a week right after the put."""
+    storage = bucket()
+    Container.create(storage)
+    other = opened(storage)
+    asked: list[str] = []
+
+    def fault(call: StorageCall) -> None:
+        if call.verb == "put_new" and not asked:
+            asked.append("put")
+            storage.lose_answer(stored=True)
+        elif call.verb == "read_with_version" and asked == ["put"]:
+            asked.append("read")
+            commit(other, "other")
+            storage.empty(placed_manifest(2))
+
+    with pytest.raises(CommitUnknown) as raised:
+        commit(opened(FaultyStorage(storage, fault)), "mine")
+    assert raised.value.number == 2
+    assert notes(storage) == {"mine", "other"}
+
+
 def test_others_that_are_always_faster_are_told_at_the_deadline() -> None:
     storage = bucket()
     Container.create(storage)

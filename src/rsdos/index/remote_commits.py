@@ -173,6 +173,9 @@ class RemoteCommits(RemoteChain):
             if raw is not None:
                 if self._is_ours(raw, manifest):
                     return self._published(manifest, data, raw.version)
+                if is_unknown and not raw.data:
+                    # Whose it was cannot be told any more: this machine slept for as long as manifests are kept.
+                    raise CommitUnknown(self._storage.root, manifest.number)
                 self._see(raw)
                 return None
             if refused is not None and not is_unknown:
@@ -204,27 +207,33 @@ class RemoteCommits(RemoteChain):
     def restore(self, make: Callable[[], Manifest | None]) -> Manifest | None:
         """Publish the manifest that ``make`` returns, after the newest one, whatever that is. For None publish nothing.
 
-        The ids that it names need not be reserved. Raise the errors of `commit`.
+        The ids that it names need not be reserved. ``make`` is called again when another commit was faster: the
+        manifest that it made lacks the packs of that commit. Raise the errors of `commit`.
         """
         ends = chance.now() + DEADLINE
         commit = chance.token(128)
         while True:
-            made = make()
-            if made is None:
-                return None
-            manifest = self._restored(made, commit)
+            # Before ``make`` looks: a commit that it does not know has taken this number then.
+            number = self.latest()[0] + 1
             try:
-                decode_manifest(encode_manifest(manifest), _tables_of(manifest))
-            except ValueError as error:
-                raise DamagedContainer(self._layout.packed, f"what the packs say makes no manifest: {error}") from None
-            if self._publish(manifest, ends):
-                return manifest
+                made = make()
+            except FileNotFoundError:
+                # It may have been collected since the manifest of then was overtaken.
+                if self.latest()[0] < number:
+                    raise
+            else:
+                if made is None:
+                    return None
+                readable = self.readable()
+                if readable is None or readable.number < number:
+                    manifest = self._restored(made, commit, number, readable)
+                    if self._publish(manifest, ends):
+                        return manifest
             if chance.now() > ends:
                 raise Busy(self._layout.index, "others, who commit all the time")
 
-    def _restored(self, made: Manifest, commit: str) -> Manifest:
-        number = self.latest()[0] + 1
-        readable = self.readable()
+    def _restored(self, made: Manifest, commit: str, number: int, readable: Manifest | None) -> Manifest:
+        """Return what was made as the manifest of a number; ``readable`` is the newest one before it that is whole."""
         before = readable and reservations.state_of(readable)
         ids = [*(pack.id for pack in made.packs), *(segment.number for segment in made.segments)]
         next_id = max(made.next_pack_id, made.next_segment, *(number + 1 for number in ids), 1)
@@ -236,7 +245,12 @@ class RemoteCommits(RemoteChain):
             state = before._replace(commit=commit, parent="", history=())
             if readable.number == number - 1:
                 state = state._replace(parent=before.commit, history=reservations.history_after(readable))
-        return made._replace(number=number, next_pack_id=next_id, next_segment=next_id, remote=state)
+        manifest = made._replace(number=number, next_pack_id=next_id, next_segment=next_id, remote=state)
+        try:
+            decode_manifest(encode_manifest(manifest), _tables_of(manifest))
+        except ValueError as error:
+            raise DamagedContainer(self._layout.packed, f"what the packs say makes no manifest: {error}") from None
+        return manifest
 
 
 def _tables_of(manifest: Manifest) -> OpenTables:

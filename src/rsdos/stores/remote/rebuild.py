@@ -7,7 +7,8 @@ have do not count, because it is not known whether they were committed, and what
 manifest can be read, all of them count.)
 
 Nothing is moved or removed. A manifest keeps its number. What the new one leaves out is retired or dead, and `collect`
-removes it. No process is kept out: another commit at the same time makes this one begin again.
+removes it. No process is kept out: another commit at the same time makes this one begin again. The segments of a
+rebuild that was overtaken or killed have ids that were not given out: they stay until a later rebuild has passed them.
 """
 
 from __future__ import annotations
