@@ -46,6 +46,8 @@ class Operation:
     """The one that ``wanted`` is in, and what is acknowledged."""
     resumes: bool = False
     """What it has done when it fails stays, for the next attempt to go on from."""
+    relaxed: bool = False
+    """Stores with relaxed durability: after a loss of power what it has not acknowledged may be damaged (ADR 11)."""
     check: Callable[[Path], None] = lambda path: None
     """Asserts what else has to hold at every moment."""
     settle: Callable[[Path], None] | None = None

@@ -165,7 +165,12 @@ def _checked(prepare: Callable[[Path], None], run: Callable[[Path, Ack], None], 
 OPERATIONS = {
     "save, the first": _checked(_plain, _first, before=PLAIN, wanted=PLAIN | _by_key(FIRST), least=30),
     "save, relaxed": _checked(
-        partial(_plain, durability="relaxed"), _first, before=PLAIN, wanted=PLAIN | _by_key(FIRST), least=30
+        partial(_plain, durability="relaxed"),
+        _first,
+        before=PLAIN,
+        wanted=PLAIN | _by_key(FIRST),
+        least=30,
+        relaxed=True,
     ),
     "save, the next version": _checked(_saved, _second, before=PLAIN | _by_key(FIRST), wanted=_ALL, least=20),
     "tag": _checked(_again_and_again, _tag, before=_ALL, wanted=_ALL),

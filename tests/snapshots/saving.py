@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from rsdos.engine.engine import Engine
 from rsdos.engine.publish import publish, read_refs
 from rsdos.engine.save_lock import hold_save_lock
-from rsdos.model import PackKind, Place
+from rsdos.model import Copy, PackKind, Place, Trust
 from rsdos.trees.build import TreeRoot, build_tree
 from rsdos.trees.entry import Attributes, EntryKind, TreeEntry, listings_of, tree_order
 from rsdos.trees.record import SnapshotRecord, encode_record
@@ -78,7 +78,9 @@ def save(engine: Engine, name: str, files: Files, at: Callable[[str], object] = 
 
 
 def _absent(engine: Engine, payloads: Iterable[bytes]) -> list[bytes]:
+    """Return what has no good copy: as in `rsdos.worktree.file_store`, a damaged one does not count."""
     payloads = list(payloads)
     engine.packed.refresh()
-    present = engine.packed.contains_many([bytes.fromhex(key_of(data)) for data in payloads])
-    return [data for data, is_there in zip(payloads, present, strict=True) if not is_there]
+    digests = [bytes.fromhex(key_of(data)) for data in payloads]
+    copies = engine.packed.own_copies(digests, Trust.VERIFY, payloads, kind=PackKind.HELD)
+    return [data for data, copy in zip(payloads, copies, strict=True) if copy is not Copy.GOOD]
