@@ -251,6 +251,7 @@ def test_a_worker_ends_in_the_middle_of_a_large_file(container: Container, tmp_p
 def test_an_interrupt_ends_all_and_leaves_whole_files_alone(container: Container, tmp_path: Path) -> None:
     save(container, "flowers", MANY)
     code = """
+signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell that starts tests behind `&` has it ignored.
 filled(lambda: os.killpg(0, signal.SIGINT))
 try:
     go()
