@@ -27,6 +27,7 @@ from rsdos.stores.remote.blocks import BLOCK
 from rsdos.stores.remote.cached import PATIENCE
 from rsdos.testing import FaultyStorage, RecordingStorage
 from tests.data import noise
+from tests.dictionaries import records, using
 from tests.helpers import ABSENT, native
 
 REMOTE = Traits("memory", is_remote=True)
@@ -325,3 +326,19 @@ def test_a_commit_that_others_outrun_opens_each_of_their_tables_once() -> None:
         # 9 attempts. Of each other commit the manifest and its table are read, and the table of its own.
         assert made["read packs"] == 9 and made["put_new manifests"] == 9
         assert len(container) == 11
+
+
+# Repack.
+
+
+def test_a_repack_by_itself_reads_no_object_alone() -> None:
+    """To look whether a new dictionary would pay takes hundreds of objects: behind a network a request each."""
+    medium = MemoryStorage(traits=REMOTE)
+    with Container.create(medium, container_version=3) as container, using(None):
+        keys = container.insert_many(records(1000), compress=CompressMode.YES)
+    storage = Requests(medium)
+    with Container(storage) as container:
+        container.delete(keys[:10])
+        storage.forget()
+        assert container.repack(min_dead=0).objects == len(keys) - 10
+    assert storage.made()["read packs"] <= 10

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import accumulate
 
 from rsdos.codecs.auto import DICTIONARY_MOST_SIZE
@@ -27,7 +27,8 @@ class Recoder:
 
     With an encoding of its own all of them are. Without one (``encoding`` None) stored bytes are copied, except where a
     dictionary of the old pack does not pay in the new one, and where the small compressed objects of a group would
-    become a tenth smaller with a dictionary of today.
+    become a tenth smaller with a new dictionary. Behind a network it does not look for that: each object of
+    the sample would be a request.
     """
 
     def __init__(self, context: PackedContext, encoding: Encoding | None) -> None:
@@ -49,20 +50,24 @@ class Recoder:
 
         Raise `DamagedContainer` where a dictionary that is needed is lost.
         """
-        self._new, self._codecs = None, self._left_behind(file, live, rewrite)
+        saved = live.saved()
+        self._new, self._codecs = None, self._left_behind(file, saved, rewrite)
         if self._encoding is not None:
             self._codecs = _EVERY
-            return
-        compressed = {codec for codec in live.saved() if codec == Codec.ZSTD or codec >= FIRST_DICTIONARY}
+        elif self._context.index.appends:
+            self._choose_anew(file.pack_id, live, saved, rewrite)
+
+    def _choose_anew(self, pack_id: int, live: Entries, codecs: Iterable[int], rewrite: PackRewrite) -> None:
+        compressed = {codec for codec in codecs if codec == Codec.ZSTD or codec >= FIRST_DICTIONARY}
         small = live.take(live.of_codecs(compressed, DICTIONARY_MOST_SIZE))
-        self._new = self._chosen_anew(file.pack_id, small, rewrite)
+        self._new = self._chosen_anew(pack_id, small, rewrite)
         if self._new is not None:
             self._codecs = compressed
 
-    def _left_behind(self, file: PackFile, live: Entries, rewrite: PackRewrite) -> set[int]:
+    def _left_behind(self, file: PackFile, saved_by: Mapping[int, int], rewrite: PackRewrite) -> set[int]:
         """Return the codecs of dictionaries that save less in the new pack than they take there."""
         left = set()
-        for codec, saved in live.saved().items():
+        for codec, saved in saved_by.items():
             if codec >= FIRST_DICTIONARY:
                 try:
                     dictionary = self._context.records.dictionaries.named(file.pack_id, codec)
@@ -141,7 +146,7 @@ class Recoder:
 
     def _encoded(self, payloads: Sequence[bytes], rewrite: PackRewrite) -> Forms:
         if self._encoding is None:
-            # With the dictionary of today, or without the one that did not pay.
+            # With the new dictionary, or without the one that did not pay.
             return Encoding(CompressMode.AUTO, self._context.config.codec).encode_many(payloads, self._new)
         dictionary = None
         if self._encoding.can_use_dictionaries:
