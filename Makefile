@@ -144,9 +144,9 @@ bench: $(STAMP) $(PEERS) ## the whole suite, under twenty minutes; writes docs/p
 	@$(BIN)/python -m benchmarks.run --level full --json docs/performance/full.json $(ARGS)
 	@$(BIN)/python -m benchmarks.page
 
-bench-cold: $(STAMP) ## reads that wait: caches dropped, and a medium of 2 ms a request (FUSE, root); prints a table
-	@$(BIN)/python -m benchmarks.cold $(ARGS)
-	@$(BIN)/python -m benchmarks.cold_index $(ARGS)
+bench-cold: $(STAMP) $(PEERS) ## reads that wait, beside its peers: caches dropped, a medium of 2 ms, little memory (FUSE, root); writes docs/performance.md
+	@$(BIN)/python -m benchmarks.cold --json docs/performance/cold.json $(ARGS)
+	@$(BIN)/python -m benchmarks.page
 
 bench-profile: $(STAMP) ## where the time goes, with Linux's perf; writes docs/performance.md
 	@$(BIN)/python -m benchmarks.profile --json docs/performance/profile.json $(ARGS)

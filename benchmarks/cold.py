@@ -1,134 +1,70 @@
-"""Reads that have to wait for their medium: with nothing in the system's cache, and 2 ms away; beside a warm cache.
+"""Reads that have to wait: nothing in the system's cache, a medium of 2 ms a request, little memory, and the peers.
 
-The container has 4,000 objects of 1 KB, each behind one of 24 KB, in 20 commits, and an object of 20 MiB.
+``python -m benchmarks.cold`` needs 6 GB of disk; FUSE, cgroups and root for all of it.
 """
 
 from __future__ import annotations
 
-import gc
-import os
-import random
-import subprocess
-import sys
+import argparse
+import json
+import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
 
-# What else the first bulk read would load is no part of what is measured.
-import rsdos.index.entries  # noqa: F401
-from rsdos import CompressMode, Container, Place
+from benchmarks.cold_cache import may_drop_all
+from benchmarks.cold_index import measure_index
+from benchmarks.cold_media import measure_media
+from benchmarks.cold_report import cold_section
+from benchmarks.cold_results import ColdResults
+from benchmarks.cold_sides import SIDES, NotMade, measure_side
+from benchmarks.measure import ROOT
+from benchmarks.results import describe_machine
 
-OBJECTS = 4000
-COMMITS = 20
-WANTED = 2000
-SECONDS = 0.002
-"""That the slow medium waits before each answer."""
-
-ROUNDS = 3
-ABSENT = 20
-PROGRAM = Path(__file__).with_name("slow_medium.py")
-
-
-class Kept(NamedTuple):
-    """The container, and keys of its objects in random order."""
-
-    path: Path
-    keys: list[str]
-    large: str
-
-
-def make(path: Path) -> Kept:
-    """Make the container."""
-    chance = random.Random(18)
-    keys: list[str] = []
-    with Container.create(path) as container:
-        for _ in range(COMMITS):
-            objects = [chance.randbytes(size) for _ in range(OBJECTS // COMMITS) for size in (1000, 24_000)]
-            keys += container.insert_many(objects, to=Place.PACKED, compress=CompressMode.NO)[::2]
-        large = container.insert(chance.randbytes(20 << 20), to=Place.PACKED)
-    chance.shuffle(keys)
-    return Kept(path, keys, large)
-
-
-def drop(path: Path) -> None:
-    """Let the system forget the files below a path, as far as it does."""
-    for file in path.rglob("*"):
-        if file.is_file():
-            fd = os.open(file, os.O_RDONLY)
-            try:
-                os.fsync(fd)
-                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-            finally:
-                os.close(fd)
-
-
-@contextmanager
-def slow(root: Path, place: Path, cache: str) -> Iterator[Path]:
-    """Show a directory through FUSE as a medium that is far away, for one block."""
-    place.mkdir()
-    process = subprocess.Popen([sys.executable, PROGRAM, root, place, str(SECONDS), cache])
-    try:
-        while not os.path.ismount(place):
-            if process.poll() is not None:
-                raise SystemExit("the slow medium could not be mounted: it needs FUSE, mfusepy and root")
-            time.sleep(0.01)
-        yield place
-    finally:
-        gc.collect()
-        subprocess.run(["umount", place], check=True)
-        process.wait()
-        place.rmdir()
-
-
-def milliseconds(do: Callable[[], object]) -> float:
-    """Return how long a call takes."""
-    begin = time.perf_counter()
-    do()
-    return (time.perf_counter() - begin) * 1000
-
-
-def measured(path: Path, kept: Kept, forget: Callable[[], None]) -> dict[str, float]:
-    """Return milliseconds, each line with nothing in the cache before it if ``forget`` sees to that."""
-    found: dict[str, float] = {}
-    forget()
-    container = Container(path)
-    found["open and first read"] = milliseconds(lambda: container.extract(kept.keys[0]))
-    forget()
-    reads = kept.keys[1 : ABSENT + 1]
-    found["one read"] = milliseconds(lambda: [container.extract(key) for key in reads]) / len(reads)
-    absent = [f"{number:064x}" for number in range(ABSENT)]
-    found["absent"] = milliseconds(lambda: [container.has(key) for key in absent]) / len(absent)
-    forget()
-    wanted = kept.keys[-WANTED:]
-    found["extract_many, each"] = milliseconds(lambda: list(container.extract_many(wanted))) / WANTED
-    forget()
-    found["extract of 20 MiB"] = milliseconds(lambda: container.extract(kept.large))
-    container.close()
-    return found
+_COUNT = 1_000_000
 
 
 def main() -> None:
-    """Measure, and print a table of the best of some rounds."""
-    with tempfile.TemporaryDirectory(prefix="rsdos-cold-") as directory:
-        root = Path(directory) / "root"
-        kept = make(root / "container")
-        columns: dict[str, list[dict[str, float]]] = {
-            "warm": [measured(kept.path, kept, lambda: None) for _ in range(ROUNDS)],
-            "disk, cold": [measured(kept.path, kept, lambda: drop(kept.path)) for _ in range(ROUNDS)],
-        }
-        for name, cache in (("2 ms", ""), ("2 ms, no cache", "direct")):
-            columns[name] = []
-            for _ in range(ROUNDS):
-                with slow(root, Path(directory) / "place", cache) as place:
-                    seen = place / "container"
-                    columns[name].append(measured(seen, kept, lambda seen=seen: drop(seen)))  # type: ignore[misc]
-        print(f"| milliseconds | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
-        for line in columns["warm"][0]:
-            best = (min(round_[line] for round_ in rounds) for rounds in columns.values())
-            print(f"| {line} | {' | '.join(f'{value:.3f}' for value in best)} |")
+    """Measure; print the tables, and write the figures where that is asked for."""
+    options = _options()
+    options.work.mkdir(parents=True, exist_ok=True)
+    results = ColdResults(describe_machine(options.work), options.count, may_drop_all())
+    with tempfile.TemporaryDirectory(prefix="rsdos-cold-", dir=options.work) as directory:
+        place = Path(directory)
+        with _emptied(place):
+            results.media = measure_media(place)
+        with _emptied(place):
+            results.index = measure_index(place)
+        for name in SIDES:
+            with _emptied(place):
+                try:
+                    results.sides[name] = measure_side(name, place, options.count, options.peers)
+                except NotMade as error:
+                    results.missing[name] = str(error)
+    print("\n".join(cold_section(results)))
+    if options.json:
+        options.json.write_text(json.dumps(asdict(results), indent=1) + "\n")
+
+
+@contextmanager
+def _emptied(directory: Path) -> Iterator[None]:
+    """Have nothing in a directory after a block."""
+    yield
+    shutil.rmtree(directory)
+    directory.mkdir()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="benchmarks.cold", description=__doc__)
+    parser.add_argument("--count", type=int, default=_COUNT, help="Objects of 1 KB in each of the peers.")
+    parser.add_argument("--work", type=Path, default=ROOT / ".bench", help="Where the containers are.")
+    parser.add_argument(
+        "--peers", type=Path, default=ROOT / ".venv-peers", help="The virtual environment of the peers."
+    )
+    parser.add_argument("--json", type=Path, help="Write all figures to this file.")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Lookups in an index of 10 million entries that has to be read: with nothing in the system's cache, and in 250 MB.
 
-`python -m benchmarks.cold_index [directory]` needs 0.7 GB there. The limit is a cgroup, of version 1 or 2, which needs
-root; where none can be made the second column is left out, and that is said.
+It needs 0.7 GB of disk. The limit is a cgroup, of version 1 or 2, which needs root.
 """
 
 from __future__ import annotations
@@ -12,13 +11,14 @@ import random
 import resource
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.cold_cache import drop_caches
+from benchmarks.measure import ROOT
 from rsdos.index.digests import PREFIX, Digests
 from rsdos.index.entries import RECORD, Entries
 from rsdos.index.fenced import FencedSegment
@@ -85,18 +85,12 @@ def _measured(count: int, do: Callable[[], object]) -> tuple[float, float, float
     return seconds / count * 1000, (_read_bytes() - length) / 1024 / count, waited / count
 
 
-def _drop(path: Path, length: int = 0) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    os.posix_fadvise(fd, 0, length, os.POSIX_FADV_DONTNEED)
-    os.close(fd)
-
-
 def measure(path: Path, keys: list[bytes], is_limited: bool) -> Row:
     """Look up with nothing in the cache; if memory is limited, after more was read than fits into it."""
     chance = random.Random(1)
     absent = [chance.randbytes(32) for _ in range(LOOKUPS)]
     found: Row = {}
-    _drop(path)
+    drop_caches(path)
 
     def open_it() -> FencedSegment:
         return FencedSegment(LocalFile(str(path)))
@@ -116,33 +110,31 @@ def measure(path: Path, keys: list[bytes], is_limited: bool) -> Row:
     return found
 
 
+def measure_index(directory: Path) -> dict[str, Row]:
+    """Measure in processes of their own. The column of little memory is missing where none can be set."""
+    path = directory / "index.seg"
+    path.with_suffix(".keys").write_bytes(b"".join(make(path)))
+    columns = {"cold": _measured_apart(path, "")}
+    limited = group(LIMIT)
+    if limited:
+        columns[f"in {LIMIT >> 20} MB"] = _measured_apart(path, str(limited))
+        limited.rmdir()
+    return columns
+
+
+def _measured_apart(path: Path, place: str) -> Row:
+    command = (sys.executable, "-m", "benchmarks.cold_index", str(path), place)
+    return json.loads(subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.PIPE).stdout)  # type: ignore[no-any-return]
+
+
 def main() -> None:
-    """Measure in processes of their own, and print a table."""
-    if sys.argv[1:2] == ["--measure"]:
-        path, place = Path(sys.argv[2]), sys.argv[3]
-        if place:
-            (Path(place) / "cgroup.procs").write_text(str(os.getpid()))
-        data = path.with_suffix(".keys").read_bytes()
-        keys = [data[at : at + 32] for at in range(0, len(data), 32)]
-        print(json.dumps(measure(path, keys, bool(place))))
-        return
-    with tempfile.TemporaryDirectory(prefix="rsdos-index-", dir=sys.argv[1] if sys.argv[1:] else None) as directory:
-        path = Path(directory) / "index.seg"
-        path.with_suffix(".keys").write_bytes(b"".join(make(path)))
-        limited = group(LIMIT)
-        columns: dict[str, Row] = {}
-        for name, place in (("cold", ""), (f"in {LIMIT >> 20} MB", str(limited or ""))):
-            if name == "cold" or limited:
-                command = [sys.executable, __file__, "--measure", str(path), place]
-                columns[name] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-        if limited:
-            limited.rmdir()
-        else:
-            print("No limit of memory could be set: that needs cgroups, and root.\n")
-    print(f"| {COUNT:,} entries: ms, KiB, waiting faults a key | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
-    for line in columns["cold"]:
-        cells = ("{:.3f}, {:.1f}, {:.2f}".format(*column[line]) for column in columns.values())
-        print(f"| {line} | {' | '.join(cells)} |")
+    """Measure a table in this process; print the row as JSON."""
+    path, place = Path(sys.argv[1]), sys.argv[2]
+    if place:
+        (Path(place) / "cgroup.procs").write_text(str(os.getpid()))
+    data = path.with_suffix(".keys").read_bytes()
+    keys = [data[at : at + 32] for at in range(0, len(data), 32)]
+    print(json.dumps(measure(path, keys, bool(place))))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from itertools import islice
 from pathlib import Path
 
 from benchmarks.cases import BY_NAME, CASES, Case
+from benchmarks.cold_report import cold_section
+from benchmarks.cold_results import read_cold
 from benchmarks.comparison import BEGIN, END, figures_of
 from benchmarks.datasets import read_datasets
 from benchmarks.datasets_report import datasets_section
@@ -76,6 +78,9 @@ def _page(figures: Path, results: Results, scale: ScaleResults | None) -> Iterat
             yield from _case(results, case)
     if scale:
         yield from _scale(scale)
+    cold = figures / "cold.json"
+    if cold.exists():
+        yield from cold_section(read_cold(cold))
     sizes = figures / "size.json"
     if sizes.exists():
         yield from size_section(read_sizes(sizes))
