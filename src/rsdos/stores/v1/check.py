@@ -17,9 +17,9 @@ from rsdos.stores.v1.database import Database
 from rsdos.stores.v1.row import Row
 
 _GROUP = 1 << 12
-"""Rows that are checked together, at most, ..."""
+"""The most rows that are checked together."""
 _GROUP_LENGTH = 1 << 25
-"""... and stored bytes, at least one row."""
+"""The most stored bytes that are checked together; a longer row is checked alone."""
 
 Wholes = Callable[[list[Row]], Iterator[list[VerifiedObject]]]
 Frames = Callable[[bytes], Iterator[BytesLike] | None]
@@ -61,7 +61,7 @@ class V1PacksCheck(PacksCheck):
     @property
     def lengths(self) -> Mapping[int, int]:
         if not self._damage:
-            # Also packs to which objects were moved since: their rows lead there, and nowhere else.
+            # Add the packs to which a repack has moved objects since: the rows of these objects lead only there.
             with suppress(DamagedContainer):
                 self._ids.update(pack_id for pack_id in self._database.pack_ids() if pack_id >= -1)
         return {pack_id: posix.length_of(self._layout.pack(pack_id)) for pack_id in sorted(self._ids)}
@@ -146,10 +146,10 @@ class V1PacksCheck(PacksCheck):
         yield Checked(len(rows), length - told, tuple(findings), position)
 
     def _reason_of(self, row: Row, error: DamagedObject) -> str:
-        # The reader does not look up again a large object that was moved while it was read.
+        # If a large object was moved while it was read, the reader does not look it up again.
         moved = self._database.find(row.key) if row.size and not self._is_still(row) else row
         if moved is None:
-            return ""  # It is gone by now.
+            return ""  # The object was deleted during the check.
         if moved == row:
             return error.reason
         try:

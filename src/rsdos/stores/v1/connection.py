@@ -31,17 +31,17 @@ _PATIENCE = 60.0
 """Seconds to wait for another program's lock: disk-objectstore commits a whole pack at once."""
 
 _MOST_VALUE = 1 << 20
-"""The most bytes of a value, of which a key is the longest, and of a statement, which may have a thousand values."""
+"""The most bytes of a value (the longest ones are keys) and of a statement (which may have a thousand values)."""
 
 _STEPS = 1 << 20
 """Steps of SQLite's machine (10 to 20 ms) between two checks whether a statement may continue."""
 
 _PATIENT = 50
-"""The number of checks that every statement may reach, ..."""
+"""The number of checks after which every statement may still continue, whatever the size of the file."""
 
 _STEPS_PER_BYTE = 4
-"""... and the steps that it may take beyond, for each byte of the file. A row has 170 bytes, and takes 30 steps in the
-longest statement."""
+"""The steps that a statement may take besides, for each byte of the file. A row has 170 bytes, and takes 30 steps in
+the longest statement."""
 
 _log = logging.getLogger("rsdos")
 
@@ -57,7 +57,7 @@ class Connection:
     patience = _PATIENT
 
     _getpid = staticmethod(os.getpid)
-    """An attribute of the class: when the interpreter ends, the module's names go before the last connections."""
+    """An attribute of the class: at its end the interpreter removes a module's names before the last connections."""
 
     def __init__(self, path: str, how: str, *, is_immutable: bool = False) -> None:
         self.path = path
@@ -120,11 +120,11 @@ class Connection:
         return self.sqlite.execute(query, values)
 
     def all(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """Return all answers."""
+        """Return all rows of the result."""
         return self.execute(query, values).fetchall()
 
     def one(self, query: str, values: Sequence[object] = ()) -> Any:
-        """Return the first answer, None if there is none."""
+        """Return the first row of the result, or None."""
         return self.execute(query, values).fetchone()
 
     def change(self, query: str, rows: Iterable[Sequence[object]]) -> int:
@@ -174,7 +174,7 @@ def _keep_for_ever(connection: sqlite3.Connection) -> None:
 
 
 class CachedConnections:
-    """The last few connections that the ends of ``with`` blocks have kept.
+    """The connections that were kept when their containers were closed, the last few of them.
 
     A program that opens and closes a container for each object (AiiDA does) pays 350 us for a connection, mostly
     because SQLite removes its log with the last connection and makes it again for the next. A kept one costs 5 us.
@@ -182,7 +182,7 @@ class CachedConnections:
 
     def __init__(self) -> None:
         self._connections: dict[tuple[str, int], Connection] = {}
-        """The connections of all threads, by path and thread. Taking one out, or listing them, is one step."""
+        """The connections of all threads, by path and thread. Taking one out, or listing them, is atomic."""
 
     def put(self, connection: Connection) -> None:
         """Keep a connection, and drop the oldest kept one if there are too many."""
@@ -237,7 +237,7 @@ def _create(path: str, journal: str) -> None:
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             (mode,) = connection.execute(f"PRAGMA journal_mode={journal}").fetchone()
             if mode != journal:
-                raise sqlite3.OperationalError(f"its journal is {mode}, and not {journal}")
+                raise sqlite3.OperationalError(f"its journal mode is {mode}, not {journal}")
             connection.execute("BEGIN")
             for statement in SCHEMA:
                 connection.execute(statement)
@@ -268,11 +268,11 @@ def connect(layout: V1Layout) -> Connection:
             raise
         if (
             writable and not is_lockless and not posix.has_other_names(path)
-        ):  # Another container shares the index: nothing is changed in it.
+        ):  # An index that another container shares is not changed.
             _need_descriptors(path)
             return without_shared_memory(path)
         if _has_log(path):
-            reason = "its log has changes that only a user with write permission can bring in"
+            reason = "its log has changes that only a user with write permission can add to the index"
             raise ReadOnlyContainer(layout.root, NO_RANGE_LOCKS if is_lockless else reason) from error
     return _opened(path, "mode=ro&immutable=1", is_immutable=True)
 
@@ -338,7 +338,7 @@ def without_shared_memory(path: str) -> Connection:
 def copy_alone(path: str, target: str) -> None:
     """Write a copy of an index with its log to a new file. Raise sqlite3.OperationalError if any program has it open.
 
-    That program would continue to use the old file, which then belongs only to the other container.
+    That program would continue to use the old file, which will belong only to the other container.
     """
     with (
         closing(sqlite3.connect(f"file:{quote(path)}?mode=rw", uri=True, timeout=0, isolation_level=None)) as old,

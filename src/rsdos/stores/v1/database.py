@@ -32,10 +32,10 @@ _IN = 1000
 """Keys of one IN list. 100,000 of 500,000 keys, sorted: 4.4 us each with 950, 5.6 with 10,000. Unsorted: 8.9."""
 
 SHARED = "has another name, in a copy of the container that was made with hard links"
-"""The reason for which an index with a second name is not written."""
+"""Why an index with a second name is not written."""
 
-REPLACED = "another index was put in its place since it was opened: open it anew"
-"""The reason for which a write fails whose index was replaced since it began."""
+REPLACED = "it was replaced by another index after it was opened: open the container again"
+"""Why a write fails if its index was replaced after the write began."""
 
 
 class Sums(NamedTuple):
@@ -47,7 +47,7 @@ class Sums(NamedTuple):
 
 
 class Sight(NamedTuple):
-    """The state that a connection saw. Two equal ones of the same connection have seen the same rows."""
+    """The state that a connection saw. Two equal states have the same rows."""
 
     connection: int
     version: object
@@ -58,7 +58,7 @@ class Database:
 
     Every method raises `DamagedContainer` if the file is not such an index, `Busy` if another program keeps it locked,
     `ContainerReplaced` if another container is at the path by now, and `ReadOnlyContainer` for a write without
-    permission, or to a file that another container shares. Reads never write, and need no permission to write.
+    permission, or to a file that another container shares. Reads change no row, and need no permission to write.
     """
 
     def __init__(self, layout: V1Layout, original: Original | None = None) -> None:
@@ -89,7 +89,7 @@ class Database:
                 query = f"SELECT {COLUMNS} FROM db_object WHERE hashkey IN ({','.join('?' * len(some))})"
                 rows += self._connection().all(query, tuple(some))
         if not {row[0] for row in rows} <= set(keys):
-            raise DamagedContainer(self._path, "the index of the keys leads to rows of other keys")
+            raise DamagedContainer(self._path, "SQLite's index of the keys leads to rows with other keys")
         return list(map(checked, rows))
 
     def keys(self, prefix: str = "") -> Iterator[list[str]]:
@@ -101,10 +101,10 @@ class Database:
             with self._errors():
                 rows = self._connection().all(query, (last, PAGE))
             if query is later and rows and not (isinstance(rows[0][0], str) and rows[0][0] > last):
-                raise DamagedContainer(self._path, "the index of the keys is not in order")
+                raise DamagedContainer(self._path, "SQLite's index of the keys is not in order")
             keys = [key for (key,) in rows if isinstance(key, str) and key.startswith(prefix)]
             if keys and not last <= keys[0] <= keys[-1]:
-                raise DamagedContainer(self._path, "the index of the keys is not in their order")
+                raise DamagedContainer(self._path, "SQLite's index of the keys is not in the order of the keys")
             yield keys
             if len(keys) < PAGE or keys[-1] == last:
                 return
@@ -145,12 +145,12 @@ class Database:
         """Yield (key, fault) of rows that cannot be used, in lists of bounded size; most lists are empty."""
         for rows in self._hostile(hash_type):
             yield [
-                (str(key), "its row makes no sense" if hash_type.is_key(key) else "the key of a row is none")
+                (str(key), "its row makes no sense" if hash_type.is_key(key) else "its row has no valid key")
                 for _, key, *_ in rows
             ]
 
     def hostile_rows(self, hash_type: HashType) -> Iterator[tuple[object, ...]]:
-        """Yield (id, columns) of those rows, unchanged."""
+        """Yield (id, columns) of the rows that `hostile` reports, unchanged."""
         for rows in self._hostile(hash_type):
             yield from rows
 
@@ -174,7 +174,7 @@ class Database:
         query = f"SELECT pack_id, COUNT(*), {size}, {length} FROM db_object GROUP BY pack_id ORDER BY pack_id"
         with self._errors():
             rows = self._scanning().all(query, (MOST - 1, MOST - 1))
-        # Rows with a number that no pack can have are not counted.
+        # Rows whose pack id is not an integer are not counted.
         return {row[0]: Sums(row[1], int(row[2]), int(row[3])) for row in rows if type(row[0]) is int}
 
     def count(self) -> int:
@@ -207,7 +207,7 @@ class Database:
         return sorted(self.stats())
 
     def version(self) -> Sight:
-        """Return what this thread's connection sees now."""
+        """Return the state that this thread's connection sees now."""
         with self._errors():
             connection = self._connection()
             return Sight(id(connection), connection.version())
@@ -252,12 +252,12 @@ class Database:
             if connection.is_immutable:
                 if lacks_locks(self._layout.root):
                     raise ReadOnlyContainer(self._layout.root, NO_RANGE_LOCKS)
-                reason = f"{os.strerror(errno.ENOSPC)}: SQLite needs {LOG_ROOM >> 10} KiB; free these"
+                reason = f"{os.strerror(errno.ENOSPC)}: SQLite needs {LOG_ROOM >> 10} KiB; free that much"
                 raise OSError(errno.ENOSPC, reason, self._path)
         if connection.sqlite.in_transaction:
             if connection.writer and connection.writer():
                 raise Busy(self._path, OWN_THREAD)
-            connection.undo()  # Also the rest of a block whose end was interrupted.
+            connection.undo()  # The end of its block was interrupted.
         connection.look_at_size()
         connection.execute(f"PRAGMA synchronous={'FULL' if durability is Durability.FULL else 'NORMAL'}")
         # Registered before it begins: an interrupt may come right after.
@@ -273,9 +273,10 @@ class Database:
             self._begin(transaction, durability)
 
     def _own_connection(self) -> Connection:
-        """Return a connection for writing, to the file that has the index's name now, and only if it has no other name.
+        """Return a connection for writing, to the file that now has the index's name.
 
-        A copy by ``cp -al`` shares the file, and would get our rows without our packs.
+        Raise `ReadOnlyContainer` if the file has a second name: a copy of the container by ``cp -al`` shares it, and
+        would get our rows without our packs.
         """
         connection = self._connection()
         try:
@@ -298,7 +299,7 @@ class Database:
         return own is not None and own.is_usable
 
     def is_in_place(self) -> bool:
-        """Return whether this thread reads the file that has the index's name. One ``stat``."""
+        """Return whether this thread reads the file that now has the index's name. It costs one ``stat``."""
         try:
             status = os.stat(self._path)
         except FileNotFoundError:
@@ -338,9 +339,9 @@ class Database:
             transaction.touch()
 
     def sync_log(self) -> bool:
-        """Put the visible rows on stable storage, also those of relaxed writers. Return False if that was done already.
+        """Put the visible rows on stable storage, also those of relaxed writers. Return False if they already were.
 
-        Closing the log releases no lock of SQLite's: those are on the index and the shared memory.
+        Opening and closing the log here releases no lock of SQLite's: its locks are on the index and the shared memory.
         """
         seen = self.version(), self._relaxed
         if getattr(self._local, "synced", None) == seen:
@@ -379,7 +380,7 @@ class Database:
                 target.close()
 
     def copy_alone(self, path: str) -> None:
-        """Do `copy_to`, after this object has closed the index. Raise `Busy` if any other program has it open."""
+        """Do `copy_to` after `close`. Raise `Busy` if any program has the index open."""
         with self._errors():
             copy_alone(self._path, path)
 
@@ -387,7 +388,7 @@ class Database:
 
     def _connection(self) -> Connection:
         own: Connection | None = getattr(self._local, "connection", None)
-        # It is closed in a forked child, and if the garbage collector has closed the container while a finalizer reads.
+        # Unusable in a forked child, or if Python's garbage collector has closed the container while a finalizer reads.
         if own is None or not own.is_usable:
             own = self._local.connection = parked.take(self._path) or connect(self._layout)
             self._local.synced = None
@@ -400,7 +401,7 @@ class Database:
         return own
 
     def _scanning(self) -> Connection:
-        """Return the connection, for a statement that goes through all rows."""
+        """Return this thread's connection, for a statement that reads all rows."""
         connection = self._connection()
         connection.look_at_size()
         return connection
@@ -441,4 +442,4 @@ class Database:
             raise DamagedContainer(self._path, "the index is missing") from error
         except UnicodeDecodeError as error:
             # Not SQLite's own message, which quotes the data.
-            raise DamagedContainer(self._path, "not the index of a container: its schema is no text") from error
+            raise DamagedContainer(self._path, "not the index of a container: its schema is not text") from error

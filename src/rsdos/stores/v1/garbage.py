@@ -55,7 +55,7 @@ def _remove_old_locks(layout: V1Layout) -> int:
 
 
 def _remove_own(layout: V1Layout, pack_id: int) -> bool:
-    """Remove a lock file that rsdos has made and left, unless its holder is alive: that has the kernel's lock too."""
+    """Remove a lock file that rsdos has left, unless its holder is alive: a living holder has the kernel's lock too."""
     lock = locks.try_acquire(layout.pack_lock(pack_id)) if pack_id >= 0 else None
     if lock is None:
         return False
@@ -64,7 +64,7 @@ def _remove_own(layout: V1Layout, pack_id: int) -> bool:
 
 
 def _finish_repack(layout: V1Layout, database: Database) -> int:
-    """Give a pack ``-1`` an id, or remove it if no row leads to it.
+    """Give the pack ``-1`` an id, or remove the pack if no row leads to it.
 
     disk-objectstore writes ``packs/-1``, points the rows to it, removes the old pack, links ``-1`` to that one's id,
     points the rows there and removes ``-1``. It may have died after each of these; afterwards it opens nothing.
@@ -75,7 +75,7 @@ def _finish_repack(layout: V1Layout, database: Database) -> int:
     if any(database.rows(layout.REPACKED)):
         pack_id = _linked(layout, path)
         if pack_id is None:
-            # A number that no pack has had: a reader may still have the repacked one open.
+            # Not the id of the repacked pack: a reader may still have that pack open.
             pack_id = max([-1, *layout.pack_ids(), *database.stats()]) + 1
             os.link(path, layout.pack(pack_id))
         posix.sync_path(path)
@@ -88,7 +88,7 @@ def _finish_repack(layout: V1Layout, database: Database) -> int:
 
 
 def _linked(layout: V1Layout, path: str) -> int | None:
-    """Return the id of the pack that is the same file already; None without one."""
+    """Return the id of the pack that is already the same file, or None."""
     own = os.stat(path, follow_symlinks=False)
     for pack_id in layout.pack_ids():
         try:
@@ -101,7 +101,7 @@ def _linked(layout: V1Layout, path: str) -> int | None:
 
 
 def collect_unused_packs(layout: V1Layout, database: Database) -> Reclaimed:
-    """Unlink packs without a writer to which no row leads, after a repack or a delete. Not synced."""
+    """Unlink packs that no row leads to and no writer has, after a repack or a delete. Do not sync."""
     files = length = 0
     used = database.stats()
     for pack_id in layout.pack_ids():

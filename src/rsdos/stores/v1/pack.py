@@ -32,7 +32,7 @@ class V1Pack:
         self._peer_lock = peer_lock
         self.is_new = not os.path.lexists(self.path)
         self.is_kept = False
-        """Whether a commit may have reached the disk, and may not. Then nothing is cut off."""
+        """Whether it is unknown if a commit has reached the disk. If so, `close` cuts nothing off."""
         self._file = Working(iter(()))
         try:
             self._file.take(opening(self.path, _FLAGS, 0o666))
@@ -112,7 +112,7 @@ class V1Pack:
 
 
 def _lock_out_peers(path: str, own: str) -> Working:
-    """Make the lock file by which disk-objectstore is locked out. Raise FileExistsError if that program holds it.
+    """Make the lock file that locks disk-objectstore out. Raise FileExistsError if that program holds it.
 
     Lock files that disk-objectstore makes are empty. One with the mark of rsdos was left by a process of rsdos that
     died, because the caller holds the lock of rsdos, on the file ``own``. The new lock file is a second name of that
@@ -140,7 +140,7 @@ def _lock_out_peers(path: str, own: str) -> Working:
 
 
 def is_ours(path: str) -> bool:
-    """Return whether rsdos made this lock file of disk-objectstore's kind. False for one that has just gone."""
+    """Return whether rsdos made this lock file of disk-objectstore's kind. False if it was just removed."""
     try:
         return posix.read_file(path, len(_OURS)) == _OURS
     except OSError:
@@ -148,7 +148,7 @@ def is_ours(path: str) -> bool:
 
 
 def _let_in_peers(path: str, file: Working) -> None:
-    """Remove the lock file that `_lock_out_peers` made, but not another one, if disk-objectstore has deleted ours."""
+    """Remove the lock file that `_lock_out_peers` made, unless disk-objectstore has replaced it by its own."""
     try:
         if file.fd >= 0 and os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(file.fd)):
             posix.remove(path)
@@ -164,9 +164,9 @@ def fresh_ids(layout: V1Layout, database: Database) -> Iterator[int]:
 
 
 def try_pack(layout: V1Layout, pack_id: int) -> V1Pack | None:
-    """Lock a pack by both its locks, and return it. Make it if it is missing. Return None if another has a lock.
+    """Lock a pack by both its locks, and return it. Make it if it is missing. Return None if another writer has a lock.
 
-    Return None also if a foreign directory has its name, or if our lock file was removed and keeps nobody out.
+    Return None also if a foreign directory has its name, or if our lock file was removed and so keeps nobody out.
     """
     lock = locks.try_acquire(layout.pack_lock(pack_id))
     if lock is None:

@@ -22,7 +22,7 @@ from rsdos.streams.buffers import AT_ONCE, join_parts, room_for
 from rsdos.streams.plain import PlainReader, plain_parts
 
 _MOST_AT_ONCE = 8 << 20
-"""Raw bytes of small objects that are kept at a time: a run of objects that compress well may have a gigabyte."""
+"""The most raw bytes of small objects that are kept at a time: a run of well compressed ones may be a gigabyte."""
 
 
 class RowReader:
@@ -50,7 +50,7 @@ class RowReader:
 
     def _pack(self, pack_id: int) -> LocalFile:
         pack = self._packs.get(pack_id)
-        # A closed one is that of a container that the garbage collector has closed while a finalizer reads.
+        # A kept pack is closed if Python's garbage collector has closed the container while a finalizer reads.
         if pack is None or pack.fd < 0:
             pack = LocalFile(self._layout.pack(pack_id))
             if len(self._packs) >= MOST_OPEN:
@@ -107,7 +107,7 @@ class RowReader:
         return io.BufferedReader(reader, 1 << 16)
 
     def wholes(self, rows: list[Row]) -> Iterator[list[VerifiedObject]]:
-        """Yield the good ones among objects of at most one frame. They are read in runs, in storage order."""
+        """Yield those objects of at most one frame that are good. Read them in runs, in storage order."""
         room = bytearray()
         for run in _runs([row for row in rows if row.size <= FRAME_SIZE and 0 <= row.length <= 2 * FRAME_SIZE]):
             start = run[0].offset

@@ -35,7 +35,7 @@ class V1Repack:
     1. Lock the pack, and a new one with an id that no pack has had, against writers, also those of disk-objectstore.
     2. Copy the objects that rows lead to.
     3. Sync the new pack.
-    4. In one transaction point the rows that still exist to the new places.
+    4. In one transaction, point the rows that still exist to their new places.
     5. Unlink the old pack, if there is no long reader, and sync the directory. A pack to which no row leads is garbage.
     """
 
@@ -165,7 +165,7 @@ class V1Repack:
     # 4. The rows.
 
     def _move_rows(self, transaction: Transaction, pack_id: int, other: int) -> None:
-        """Point rows to their new places. Deleted rows stay deleted; if a row came since the copy, undo everything."""
+        """Point rows to their new places. Deleted rows stay deleted. Raise `Busy` if a row was added since the copy."""
         for rows in transaction.rows(pack_id):
             transaction.place([(number, *self._placed(offset, length), other) for number, offset, length in rows])
 

@@ -41,13 +41,13 @@ def faults(layout: V1Layout, database: Database, hash_type: HashType) -> list[Fi
     """Return the faults that `rebuild` would repair, and those that it cannot."""
     name = os.path.basename(layout.database)
     if os.path.lexists(layout.salvaged):
-        return [Finding(name, "it was being salvaged when that was broken off")]
+        return [Finding(name, "an earlier repair of it was interrupted")]
     try:
         database.check()
         bad = sum(len(rows) for rows in database.hostile(hash_type))
     except DamagedContainer as error:
         return [Finding(name, error.reason)]
-    found = [Finding(name, f"{bad} rows that nobody can use")] if bad else []
+    found = [Finding(name, f"{bad} rows that cannot be used")] if bad else []
     return [Finding(name, f"it {SHARED}"), *found] if posix.has_other_names(layout.database) else found
 
 
@@ -81,7 +81,7 @@ def rebuild(layout: V1Layout, database: Database, hash_type: HashType, quarantin
 
 
 def _make_own(layout: V1Layout, database: Database) -> None:
-    """Replace an index that another container shares by a copy."""
+    """Replace an index that is shared with another container by a copy of its own."""
     database.close()
     new = _free_new(layout)
     database.copy_alone(new)
@@ -133,9 +133,7 @@ def _salvage(layout: V1Layout, hash_type: HashType, quarantine: Quarantine) -> i
             else:
                 hostile.append(tuple(values))
         if not saved:
-            raise DamagedContainer(
-                layout.database, "not one row of the index can be read: it has to come from a backup"
-            )
+            raise DamagedContainer(layout.database, "no row of the index can be read: restore the index from a backup")
         target.execute("COMMIT")
         target.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if hostile:

@@ -16,7 +16,7 @@ _PLACE = struct.Struct("<qQ")
 class RowPlace(NamedTuple):
     """The identity of a row: a later row of the same object has another place, because no place is written twice.
 
-    The row's id would not do: SQLite gives the id of a deleted row to the next one.
+    The row's id does not identify it: SQLite gives the id of a deleted row to the next one.
     """
 
     digest: bytes

@@ -14,13 +14,13 @@ from rsdos.layout import V1Layout
 LOG_ROOM = 128 << 10
 """Bytes that a commit needs besides the index: 32 KiB that processes share, and a log of a few pages."""
 
-NO_RANGE_LOCKS = "its file system has no locks of a range of bytes (fcntl), which SQLite and so version 1 needs"
+NO_RANGE_LOCKS = "its file system has no locks of a range of bytes (fcntl), which SQLite, and so version 1, needs"
 
 _OTHERS = frozenset(
     {
         sqlite3.SQLITE_BUSY,
         sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_PROTOCOL,  # The log was never free: a stopped process holds its lock.
+        sqlite3.SQLITE_PROTOCOL,  # The log stayed locked: a stopped process holds the lock.
         sqlite3.SQLITE_SCHEMA,  # The schema changed each time that the statement was prepared again.
     }
 )
@@ -47,11 +47,11 @@ _IO_OF_LOCKS = frozenset(
         sqlite3.SQLITE_IOERR_UNLOCK,
     }
 )
-"""SQLite's errors of the disk that come from a lock: a server of locks does not answer."""
+"""Disk errors of SQLite that come from a lock: a lock server does not answer."""
 
 
 def primary(error: sqlite3.Error) -> int:
-    """Return the primary code of an error."""
+    """Return SQLite's primary error code."""
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
 
 
@@ -74,7 +74,7 @@ def translated(error: sqlite3.Error, layout: V1Layout) -> Exception:
     if code == sqlite3.SQLITE_NOLFS:
         return OSError(errno.EFBIG, os.strerror(errno.EFBIG), layout.database)
     if code == sqlite3.SQLITE_INTERRUPT:
-        return DamagedContainer(layout.database, "a look takes more steps than a file of its size gives reason for")
+        return DamagedContainer(layout.database, "a query takes more steps than an index of this size needs")
     return no_room(layout.database, error) or DamagedContainer(layout.database, str(error))
 
 
@@ -83,13 +83,13 @@ def not_made(path: str, error: sqlite3.Error) -> OSError:
     if full := no_room(path, error):
         return full
     root = os.path.dirname(path)
-    return ReadOnlyContainer(root, NO_RANGE_LOCKS if lacks_locks(root) else f"SQLite makes no index here: {error}")
+    return ReadOnlyContainer(root, NO_RANGE_LOCKS if lacks_locks(root) else f"SQLite can make no index here: {error}")
 
 
 def lacks_locks(directory: str) -> bool:
-    """Return whether the file system lacks locks of byte ranges, which SQLite needs also for reading. Try it on a file.
+    """Return whether the file system lacks locks of byte ranges, which SQLite needs even for reading. Try it on a file.
 
-    Return False if a server of locks does not answer, or if the directory cannot be written.
+    Return False if a lock server does not answer, or if the directory cannot be written.
     """
     try:
         with tempfile.TemporaryFile(dir=directory, buffering=0) as file:
@@ -100,10 +100,10 @@ def lacks_locks(directory: str) -> bool:
 
 
 def no_room(path: str, error: sqlite3.Error) -> OSError | None:
-    """Return the error of a full disk or quota that has caused an error of SQLite's; None if there is no such cause.
+    """Return the error of a full disk or quota that has caused an error of SQLite's, or None.
 
-    For a quota SQLite says "disk I/O error", or that it cannot open a file. So some bytes are written beside the index
-    to find out.
+    Over a quota, SQLite says "disk I/O error", or that it cannot open a file. So some bytes are written beside the
+    index to find out.
     """
     code = primary(error)
     if code not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
@@ -120,5 +120,5 @@ def no_room(path: str, error: sqlite3.Error) -> OSError | None:
     else:
         if code != sqlite3.SQLITE_FULL:
             return None
-    reason = f"{os.strerror(number)}: to write, SQLite needs {LOG_ROOM >> 10} KiB; free these"
+    reason = f"{os.strerror(number)}: to write, SQLite needs {LOG_ROOM >> 10} KiB; free that much"
     return OSError(number, reason, path)

@@ -106,7 +106,7 @@ class V1PackStore(PackStore):
             except (DecodeError, OSError) as error:
                 if isinstance(error, OSError) and error.errno not in (errno.EIO, errno.ENOENT):
                     raise
-                # After a repack a pack's name has other bytes, and its objects have other places.
+                # After a repack the pack's name has other bytes, and its objects have other places.
                 self.reader.forget(row.pack_id)
                 now = self.database.find(digest.hex())
                 if now == row and fresh:
@@ -128,7 +128,7 @@ class V1PackStore(PackStore):
         return None if parts is None else self._named(digest, parts)
 
     def _named(self, digest: bytes, parts: Iterator[BytesLike]) -> Iterator[BytesLike]:
-        """Yield the same parts. An error of damage gets the object's key."""
+        """Yield the same parts. Add the object's key to an error of damage."""
         try:
             yield from parts
         except (DecodeError, DamagedContainer, FileNotFoundError) as error:
@@ -220,7 +220,7 @@ class V1PackStore(PackStore):
             if is_durable and (not rows or self.database.is_of_now()):
                 return answers
             # A sync takes time, and the index may have been replaced: look up once more.
-        # No stable answer: others have appended all the time, or a pack is missing. A new copy replaces the row.
+        # No stable answer: others never stopped writing, or a pack is missing. A new copy will replace the row.
         return [Copy.DAMAGED if digest in rows else Copy.MISSING for digest in digests]
 
     def _copy(self, digest: bytes, is_good: bool) -> Copy:
@@ -229,7 +229,7 @@ class V1PackStore(PackStore):
     def _make_durable(self, rows: Iterable[Row]) -> bool:
         """Sync the packs of some objects (on Linux disk-objectstore does not), and the rows of relaxed writers.
 
-        Return whether the rows must be looked up again: a pack was not synced yet, or is gone after a repack.
+        Return whether the rows must be looked up again: something had to be synced, or a pack is gone after a repack.
         """
         synced = False
         ends: dict[int, int] = {}

@@ -39,7 +39,7 @@ class Transaction:
         return self.connection.change(query, rows)
 
     def replace(self, rows: Iterable[Row]) -> None:
-        """Add rows, and replace rows with the same key."""
+        """Replace the rows that have the same keys. Add no row."""
         query = 'UPDATE db_object SET compressed=?, size=?, "offset"=?, length=?, pack_id=? WHERE hashkey=?'
         self.connection.change(query, ((*row[1:], row.key) for row in rows))
 
@@ -65,7 +65,7 @@ class Transaction:
         self.connection.change("DELETE FROM db_object WHERE id=?", ((number,) for number in numbers))
 
     def delete_exactly(self, row: Row) -> None:
-        """Remove a row, unless it leads to another place by now. Remove a row that makes no sense in any case."""
+        """Remove a row, unless it now leads to another place. A row that makes no sense is always removed."""
         query = "DELETE FROM db_object WHERE hashkey=?"
         if row.makes_sense:
             query += ' AND compressed=? AND size=? AND "offset"=? AND length=? AND pack_id=?'
