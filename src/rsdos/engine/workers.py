@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _TOO_MANY = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 """Errors of a system that allows no more processes, or no more memory or descriptors for them."""
+
+_DIED = "a worker has died"
 
 MOST_JOBS = 4
 """Processes that are used by default, at most. More of them wait for the disk and for each other's commits."""
@@ -96,12 +98,21 @@ class WorkerProcesses:
             process.close()
         self._processes.clear()
 
+    def send(self, pipe: Connection, message: object) -> None:
+        """Send a message to a worker. If it has ended without reading it, raise its error, or `WorkerDied`."""
+        with suppress(BrokenPipeError, ConnectionResetError):
+            pipe.send(message)
+            return
+        while self.receive(pipe) is not None:
+            pass
+        raise WorkerDied(_DIED)
+
     def receive(self, pipe: Connection) -> Any:
         """Return the next message of a worker; None when it has ended its work. Raise its error, or `WorkerDied`."""
         try:
             message = pipe.recv()
-        except (EOFError, ConnectionResetError):
-            raise WorkerDied("a worker has died") from None
+        except (EOFError, OSError):  # An OSError without a number if it was killed in the middle of a message.
+            raise WorkerDied(_DIED) from None
         if isinstance(message, Exception):
             raise message
         if message is None:

@@ -72,7 +72,7 @@ class WorkerPool:
                 message = workers.receive(pipe)
                 if message == _MORE:
                     names, streams = _portion(rest, portions[pipe].size())
-                    pipe.send(names)
+                    workers.send(pipe, names)
                     if streams:
                         yield from store_files(self._engine, streams, self._form, tell)
                 elif isinstance(message, ChunkResult):

@@ -16,7 +16,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from rsdos.engine.workers import WorkerProcesses, wait_for
-from rsdos.errors import WorkerDied
 from rsdos.trees.entry import tree_order
 from rsdos.worktree.checkout_files import FileWriter, Outcome, PendingFile, TakesRows, WritesFiles, Writing
 from rsdos.worktree.checkout_lock import share_lock
@@ -126,10 +125,7 @@ class WritingTeam:
         """Give the files to the first worker that has none."""
         while not self._idle:
             self._receive()
-        try:
-            self._idle.pop(0).send(self._run)
-        except (BrokenPipeError, ConnectionResetError):
-            raise WorkerDied("a worker has died") from None
+        self._workers.send(self._idle.pop(0), self._run)
         self._run, self._size = [], 0
 
     def _receive(self) -> None:

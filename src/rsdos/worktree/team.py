@@ -114,10 +114,10 @@ class StoringTeam:
         run = self._run
         if run is None:
             if self._held.get(pipe):
-                pipe.send(_Files(0, b""))
+                self._workers.send(pipe, _Files(0, b""))
                 return True
             if self._queue.is_over:
-                pipe.send(_Over())
+                self._workers.send(pipe, _Over())
                 return True
             # Runs that are complete were in the way, or too many wait for those that other workers have.
             return False
@@ -129,7 +129,8 @@ class StoringTeam:
         self._given[self._number] = run, positions
         self._held[pipe] = self._held.get(pipe, 0) + len(positions)
         columns = ([column[at] for at in positions] for column in (run.names, run.sizes, run.mtimes, run.ctimes))
-        pipe.send(_Files(self._number, run.directory, *columns))  # type: ignore[arg-type]  # a column has one type
+        files = _Files(self._number, run.directory, *columns)  # type: ignore[arg-type]  # a column has one type
+        self._workers.send(pipe, files)
         return True
 
     def _take(self, pipe: Connection, stored: _Stored) -> None:

@@ -40,7 +40,7 @@ class Team:
         self._workers = workers
         self._idle: list[Connection] = []
         for pipe in workers.pipes:
-            pipe.send(check.moment)
+            workers.send(pipe, check.moment)
 
     def steps(
         self, steps: Iterator[tuple[_Of, Checked | Part]], check: PacksCheck | LooseCheck
@@ -73,7 +73,7 @@ class Team:
                 queue.append((of, doing))
                 if isinstance(step, Part) and not step.in_turn:
                     pipe = self._idle.pop()
-                    pipe.send(step)
+                    self._workers.send(pipe, step)
                     working[pipe] = doing
             while queue:
                 of, doing = queue[0]
