@@ -28,7 +28,7 @@ from rsdos.model import CompressMode, Place, Readable
 from rsdos.standard import OutputClosed, standard_input
 
 _LINES = 16
-"""Lines that are printed together: 2 KB, which a pipe takes whole or, when the user interrupts, not at all."""
+"""Lines that are printed together: 2 KB, which reach a pipe whole, or not at all if the user interrupts."""
 
 _READ = 1 << 16
 """Bytes of a list of names that are read at a time."""
@@ -44,7 +44,7 @@ _STREAM = re.compile(r"-|/dev/stdin|/dev/fd/\d+|/proc/self/fd/\d+")
     "patterns",
     multiple=True,
     metavar="PATTERN",
-    help="With -r: leave out files and directories with such names; see below. May be given more than once.",
+    help="With -r: leave out files and directories that match; see below. May be given more than once.",
 )
 @click.option("--from-file", type=click.Path(), help="Read more names from this file. - is standard input.")
 @click.option("-0", "--null", is_flag=True, help="The names end with NUL. Default: if the first 64 KiB contain one.")
@@ -53,22 +53,22 @@ _STREAM = re.compile(r"-|/dev/stdin|/dev/fd/\d+|/proc/self/fd/\d+")
     type=click.Choice(["loose", "packed", "auto"]),
     default="auto",
     show_default=True,
-    help="Where to store the files. auto: in a pack for 100 files or more, and with --compress yes.",
+    help="Where to store the files. auto: in packs if there are 100 files or more, or with --compress yes.",
 )
 @click.option(
     "--compress",
     type=click.Choice(["no", "yes", "auto", "keep"]),
     default="auto",
     show_default=True,
-    help="Whether to compress files that go to a pack. Loose files follow the container's --loose-compression. What is "
-    "stored already stays as it is.",
+    help="Whether to compress files that go to a pack. Loose files follow the container's --loose-compression. Objects "
+    "that are stored already stay as they are.",
 )
 @click.option(
     "-j",
     "--jobs",
     type=click.IntRange(1, 64),
-    help="Processes that store at the same time, each in a pack of its own. Lines come as files are done. Default: 1, "
-    f"and with -r as many as there are cores, {MOST_JOBS} at most, for {WORKERS_FROM} files or more that go to packs.",
+    help="Processes that store at the same time, each in a pack of its own. Lines come as files are done. Default: 1; "
+    f"with -r, as many as there are cores, {MOST_JOBS} at most, for {WORKERS_FROM} files or more that go to packs.",
 )
 @dask_option
 @click.option("--dry-run", is_flag=True, help="Only print the names and sizes of the files that would be stored.")
@@ -94,8 +94,8 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
 ) -> int:
     """Store files and directories, and print the key, the name and the size of each. "-" is standard input.
 
-    A line is printed when its object is durable. In packs 16,384 files, or 256 MiB, become durable together. After an
-    interruption run the same command again: what is stored already is read, but not written again.
+    A line is printed when its object is durable. In packs, up to 16,384 files or 256 MiB become durable together. After
+    an interruption run the same command again: what is stored already is read, but not written again.
 
     A file that cannot be read is named on standard error, the others are stored, and the exit code is 1. A symbolic
     link is followed when it is named on the command line, and skipped when -r finds it. The container itself is always
@@ -103,8 +103,8 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
 
     A PATTERN is as in a .gitignore: *, ? and [a-z] match any characters but the slash, ** matches directories. A
     pattern without a slash matches a name anywhere; one with a slash begins at the directory that -r was given; one
-    that ends with a slash matches directories only. One that begins with ! takes back in what an earlier one leaves
-    out; what is in a directory that is left out stays out.
+    that ends with a slash matches directories only. One that begins with ! includes again what an earlier one leaves
+    out, except in a directory that is left out.
 
     \b
     Example: rsdos add-files -r data --exclude '*.tmp' --exclude .git/ --json > keys.jsonl
@@ -121,10 +121,10 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
         output.tell_skipped(walk.skipped)
         return FAILED if output.failed else DONE
     if jobs is None and not recursive:
-        jobs = 1  # The lines of a list of names are wanted in its order.
+        jobs = 1  # A list of names gets its lines in its own order.
     place = None if to == "auto" else Place(to)
     total = None if recursive or from_file is not None else size_of(files)
-    is_forced = compress == "yes"  # They go to packs: what these do not grow by was there.
+    is_forced = compress == "yes"  # All files go to packs: those that add no object to the packs were there already.
     before = len(engine.packed) if is_forced else 0
     with workers_of(scheduler, jobs) as workers, Bar(quiet=quiet) as bar, output:
         report = add_walk(engine, walk, AddOptions(place, CompressMode(compress), workers), bar, output.show, total)
@@ -269,7 +269,7 @@ class _Output:
 
 
 def _line_of(path: str, size: int | None, as_json: bool) -> str:
-    """What is printed of a file that is not stored yet; a stream has no size before it is read."""
+    """Return the line of a file that is not stored yet. A stream has no size before it is read."""
     if as_json:
         return json.dumps({"path": short(path), "size": size})
     return _shown(path) if size is None else f"{_shown(path)}: {_human(size)}"

@@ -37,7 +37,7 @@ def size_alone(container: Container, key: str) -> None:
 
 
 def size_and_bytes(container: Container, key: str) -> None:
-    """Print the same line, then the bytes and a newline, as ``git cat-file --batch`` does.
+    """Print the line of `size_alone`, then the bytes and a newline, as ``git cat-file --batch`` does.
 
     A damaged object ends the output. Part of it may be written already, if it is larger than a frame.
     """

@@ -74,7 +74,7 @@ def command(
     or REF, the snapshot's own record (see `rsdos show --help`).
 
     With --batch each line of standard input is a KEY, and is answered before the next line is read: '<key> blob
-    <size>', a newline, the bytes, a newline; or '<KEY> missing', or '<KEY> ambiguous'. So does git cat-file --batch.
+    <size>', a newline, the bytes, a newline; or '<KEY> missing', or '<KEY> ambiguous', as by git cat-file --batch.
 
     \b
     Example: rsdos list | rsdos cat-file --batch-check

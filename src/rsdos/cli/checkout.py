@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("ref", metavar="REF[:PATH]")
 @click.argument("directory", metavar="DIR", type=click.Path())
-@click.option("--include", multiple=True, metavar="GLOB", help="Write only such paths, as in a .gitignore.")
-@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out such paths.")
+@click.option("--include", multiple=True, metavar="GLOB", help="Write only paths that match, as in a .gitignore.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out paths that match.")
 @click.option("--force", is_flag=True, help="Overwrite what is in the way.")
 @click.option("--delete", is_flag=True, help="Remove what the snapshot does not have.")
 @click.option(
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     type=click.Choice(["all", "inside", "none"]),
     default="all",
     show_default=True,
-    help="Which symbolic links to write: all as they are, none, or all, refusing those that lead out of DIR.",
+    help="Which symbolic links to write: all as they are; inside: those that stay in DIR, refusing others; or none.",
 )
-@click.option("--sparse", is_flag=True, help="Make runs of zeros holes.")
-@click.option("--keep-going", is_flag=True, help="Write what is whole if something is damaged.")
+@click.option("--sparse", is_flag=True, help="Write long runs of zeros as holes.")
+@click.option("--keep-going", is_flag=True, help="If something is damaged, write the rest.")
 @click.option(
     "-j",
     "--jobs",
     type=click.IntRange(1, 64),
-    help="Processes that write files. Default: for 8,192 files or more as many as there are cores.",
+    help="Processes that write files. Default: as many as there are cores, 4 at most, for 8,192 files or more.",
 )
 @report_options
 @pass_session
@@ -59,9 +59,10 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
 ) -> int:
     """Write the snapshot REF, or the directory PATH of it, to the directory DIR.
 
-    What is there already and equal is left alone. Files that are as they were saved or checked out are replaced or
-    removed. Anything else in the way is a conflict: all conflicts are named, nothing is written, and the exit code is
-    1. Each file is verified, and appears whole or not at all. After an interruption run the same command again.
+    Entries that are there already and equal are left alone. Files that are unchanged since they were saved or checked
+    out are replaced or removed. Anything else in the way is a conflict: all conflicts are named, nothing is written,
+    and the exit code is 1. Each file is verified, and appears whole or not at all. After an interruption run the same
+    command again.
 
     \b
     Example: rsdos checkout flowers@1 ./old --include 'train/rose/**'

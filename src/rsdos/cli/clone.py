@@ -14,12 +14,10 @@ from rsdos.figures import count
 @click.command()
 @click.argument("url")
 @click.argument("directory", metavar="DIR", type=click.Path())
-@click.option(
-    "--option", "options", multiple=True, metavar="KEY=VALUE", help="What goes with the URL, such as endpoint."
-)
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of the URL, such as endpoint.")
 @click.option("--endpoint", help="The same as --option endpoint=URL.")
 @click.option("--name", default="origin", show_default=True, help="The name of the remote.")
-@click.option("--lazy", is_flag=True, help="Bring no objects: each is read from URL when it is needed, and then kept.")
+@click.option("--lazy", is_flag=True, help="Copy no objects: each is read from URL when it is needed, and then kept.")
 @limit_option
 @outcome_options
 def command(
@@ -32,9 +30,9 @@ def command(
     limit: int | None,
     run: CommonOptions,
 ) -> int:
-    """Make a container in DIR with all that the container at URL has, and give that the name origin there.
+    """Make a container in DIR with everything that the container at URL has. URL becomes its remote origin.
 
-    URL is also the path of a container of version 2. After an interruption the same command continues.
+    URL may also be the path of a container of version 2. After an interruption the same command continues.
 
     \b
     Example: rsdos clone s3://lab/data ./data --endpoint https://rgw.example.org

@@ -16,15 +16,21 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--grace", type=Duration(), default="24h", show_default=True, help="After this time a writer is dead.")
-@click.option("--keep", type=Duration(), default="7d", show_default=True, help="Readers may be behind by this time.")
+@click.option(
+    "--grace",
+    type=Duration(),
+    default="24h",
+    show_default=True,
+    help="A writer that commits nothing for so long is dead.",
+)
+@click.option("--keep", type=Duration(), default="7d", show_default=True, help="How old the state of a reader may be.")
 @report_options
 @pass_session
 def command(session: Session, grace: float, keep: float, run: CommonOptions) -> int:
-    """Remove what is dead from object storage: what repacks and merges have replaced, and what dead writers have left.
+    """Remove dead objects from object storage: those that repacks and merges have replaced or dead writers have left.
 
     Any number of machines may do this at the same time, beside readers and writers. `optimize` does it too. All times
-    are those of the store. A writer that took longer than --grace between two commits has to run again.
+    are those of the store. A writer that took longer than --grace between two commits must be run again.
 
     \b
     Example: rsdos -p s3://lab/data collect

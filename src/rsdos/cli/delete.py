@@ -16,7 +16,7 @@ from rsdos.cli.session import Session
 from rsdos.figures import count, figure
 
 _SHOWN = 20
-"""So many missing keys are printed one by one."""
+"""The most missing keys that are printed one by one."""
 
 
 @click.command()
@@ -27,7 +27,7 @@ _SHOWN = 20
 @click.option(
     "--keep-from-file", "kept", type=click.Path(), help="Delete all objects except those whose keys are in this file."
 )
-@click.option("--ignore-missing", is_flag=True, help="A missing object is no failure.")
+@click.option("--ignore-missing", is_flag=True, help="Do not fail if an object is missing.")
 @run_options
 @pass_session
 def command(
@@ -106,5 +106,5 @@ def _collect(session: Session, kept: str, run: CommonOptions) -> None:
 
 
 def _held(objects: int) -> str:
-    """Return what is said of objects that snapshots need: they stay readable until gc."""
+    """Return the part of the sentence about objects that snapshots need: they stay readable until gc."""
     return f"; kept for snapshots: {figure(objects)}" if objects else ""

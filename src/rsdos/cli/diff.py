@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 def command(
     session: Session, old: str, new: str, stat: bool, name_only: bool, null: bool, exit_code: bool, as_json: bool
 ) -> int:
-    """List what differs from A to B. Each is REF[:PATH], or one of them is a directory.
+    """List the differences from A to B. Each is REF[:PATH]; one of them may be a directory.
 
     M is modified, A added, D removed, T another kind (a file that became a directory), R renamed: the same content at
-    another path. A directory is named by ./DIR, or DIR where no REF has that name.
+    another path. A directory is named by ./DIR, or by DIR if no REF has that name.
 
     \b
     Example: rsdos diff flowers@1 flowers --exit-code
@@ -52,7 +52,7 @@ def _differences(container: Container, old: str, new: str) -> Iterable[Differenc
 
     directories = [_is_directory(container, text) for text in (old, new)]
     if all(directories):
-        raise click.UsageError("A and B are directories, and none is a snapshot: `diff -r` compares these")
+        raise click.UsageError("A and B are both directories, and neither is a snapshot: use `diff -r`")
     if directories[1]:
         return _against(container, new, old)
     if directories[0]:

@@ -14,9 +14,9 @@ from rsdos.cli.session import Session
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with lengths in bytes.")
 @pass_session
 def command(session: Session, as_json: bool) -> int:
-    """Say what is wrong around the container: versions, file system, space, locks, clock, index, backup.
+    """Check the surroundings of the container: versions, file system, space, locks, clock, index, backup.
 
-    Nothing is changed, and no object is read: see validate. The exit code is 1 if anything fails or is damaged.
+    Nothing is changed, and no object is read (validate does that). The exit code is 1 if anything fails or is damaged.
 
     \b
     Example: rsdos doctor --json

@@ -28,7 +28,9 @@ from rsdos.cli.session import Session
     show_default=True,
     help="list: one JSON document a line, with path, key and size, as `add-files --json` prints.",
 )
-@click.option("--times", is_flag=True, help="In a tar: the times of files, if the tree has them, else the snapshot's.")
+@click.option(
+    "--times", is_flag=True, help="Write times into a tar: the files' if the tree has them, else the snapshot's."
+)
 @click.option("--keep-going", is_flag=True, help="Leave out what is damaged; the exit code is 1.")
 @quiet_option
 @click.option("--stats", is_flag=True, help="Print files/s, bytes/s and peak memory to stderr at the end.")

@@ -24,7 +24,7 @@ _keep = click.IntRange(min=0)
 @click.option("--keep-daily", type=_keep, default=0, metavar="N", help="Keep the newest version of each of N days.")
 @click.option("--keep-weekly", type=_keep, default=0, metavar="N", help="Keep the newest version of each of N weeks.")
 @click.option("--keep-monthly", type=_keep, default=0, metavar="N", help="Keep the newest version of each of N months.")
-@click.option("--keep-within", metavar="TIME", help="Keep what is younger than this before the newest: 90d, 1y6m.")
+@click.option("--keep-within", metavar="TIME", help="Keep versions up to so much older than the newest: 90d, 1y6m.")
 @click.option("--yes", is_flag=True, help="Forget all versions of a NAME without a policy.")
 @click.option("--dry-run", is_flag=True, help="Only print what would be forgotten, and what would be kept and why.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -95,4 +95,4 @@ def _sentence(rows: Iterable[NamedVersion]) -> str:
 
 
 _SHOWN = 5
-"""So many versions are named in the sentence."""
+"""The most versions that are named in the sentence."""

@@ -11,11 +11,11 @@ from rsdos.figures import count, human
 
 
 @click.command()
-@click.option("--repack", is_flag=True, help="Rewrite the packs afterwards, so that the space is free.")
+@click.option("--repack", is_flag=True, help="Rewrite the packs afterwards, to free the space.")
 @run_options
 @pass_session
 def command(session: Session, repack: bool, run: CommonOptions) -> int:
-    """Delete the objects that were stored for snapshots, and that no name leads to any more.
+    """Delete objects that were stored for snapshots and that no name leads to any more.
 
     What was inserted by key (`add-files`, `insert`) stays. A save that is running keeps what it has stored. Readers,
     writers and saves are not blocked. After an interruption the next run continues.

@@ -11,7 +11,7 @@ _ALIKE = 0.7
 class CommandGroup(click.Group):
     """Names the commands that a mistyped one may mean.
 
-    click 8.1 does so for options alone, and click 8.5 not for commands that are imported when they are used.
+    click 8.1 does this only for options, and click 8.5 not for commands that are imported when they are used.
     """
 
     def resolve_command(

@@ -30,17 +30,17 @@ from rsdos.model import ReadableBy, Sharing
 @click.option(
     "--compression",
     default="",
-    help="Compression of packed objects: none, zstd, zstd:+3, zlib+1, ...  [default: zstd, in format 1 zlib+1]",
+    help="Compression of packed objects: none, zstd, zstd:+3, zlib+1, ...  [default: zstd, with --format 1 zlib+1]",
 )
 @click.option(
     "--readers",
     type=click.Choice([readers.value for readers in ReadableBy]),
     default="all",
     show_default=True,
-    help="Programs that must be able to read a container of format 1. rsdos allows zstd there.",
+    help="With --format 1: programs that must be able to read the container. rsdos allows zstd.",
 )
 @click.option(
-    "--hash", "hash_type", default="sha256", show_default=True, help="Hash of the keys. In format 1 also sha1."
+    "--hash", "hash_type", default="sha256", show_default=True, help="Hash of the keys. With --format 1 also sha1."
 )
 @click.option("--loose-compression", default="none", show_default=True, help="Compression of loose objects.")
 @click.option(
@@ -75,7 +75,7 @@ def command(  # noqa: PLR0913, PLR0917  an argument for each option
 ) -> None:
     """Make a container in the directory PATH (default: that of -p), which must be missing or empty, or at a URL.
 
-    `rsdos --durability relaxed init` makes a container that syncs nothing.
+    `rsdos --durability relaxed init` makes a container that does not sync its commits.
 
     \b
     Example: rsdos init --pack-size 1GiB /data/store

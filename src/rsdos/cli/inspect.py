@@ -99,7 +99,7 @@ def inspect_pack_command(session: Session, number: int, as_json: bool) -> None:
 @_json_option
 @pass_session
 def object_command(session: Session, key: str, as_json: bool) -> None:
-    """List every copy of one object, and what it is stored for: its key, or snapshots, which it goes with.
+    """List every copy of one object, and why the object is stored: inserted by its key, held by snapshots, or both.
 
     KEY may be a unique beginning of 6 characters or more, or REF:PATH.
 

@@ -1,4 +1,4 @@
-"""The documents that commands print with ``--json``. Read by what writes the page of them, and by its test.
+"""The documents that commands print with ``--json``. The script that writes their page reads this, and its test.
 
 Most are reports and plans, as `rsdos.cli.render.echo_json` prints them. The others are described here. No command
 imports this module: it imports what all of them need.
@@ -186,7 +186,7 @@ class DirectorySummary(TypedDict):
 
 
 class RefusedPath(_Path):
-    """A path, and what is the matter with it."""
+    """A path, and why it was not written."""
 
     reason: str
 

@@ -9,7 +9,7 @@ from rsdos.errors import ObjectNotFound
 
 
 def whole_keys(session: Session, keys: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Return whole keys for ``keys``, which may be beginnings of 6 characters or more, and the beginnings of no key.
+    """Return whole keys for ``keys``, which may be beginnings of 6 characters or more, and those that match no key.
 
     Lists in files must have whole keys, because a line that was cut must not name an object. Raise `InvalidKey`,
     `AmbiguousKey`.

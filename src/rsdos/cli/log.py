@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def command(session: Session, name: str | None, limit: int | None, operations: bool, as_json: bool) -> None:
     """List the versions of NAME, the newest first; or all names with their newest version, then the tags.
 
-    NAME@N begins with that version. The last 100 operations are there, and older ones until a gc.
+    With NAME@N the list begins with that version. --operations lists at least the last 100: a gc removes older ones.
 
     \b
     Example: rsdos log flowers -n 10

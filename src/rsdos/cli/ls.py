@@ -33,8 +33,8 @@ def command(
 ) -> None:
     """List a directory of a snapshot, or name a file of one.
 
-    Names are those below PATH. A link is shown with its target by -l. Names that the terminal would act on are escaped;
-    -0 and --json have them as they are.
+    Names are relative to PATH. -l shows the target of a link. Characters that a terminal would act on are escaped; -0
+    and --json print names unchanged.
 
     \b
     Example: rsdos ls -r -0 flowers@1:train | xargs -0 -n1 echo
@@ -42,7 +42,7 @@ def command(
     if as_json and null:
         raise click.UsageError("give either --json, or -0")
     if long and directories:
-        raise click.UsageError("-d has totals in place of -l's kind, size and key")
+        raise click.UsageError("give either -d or -l: -d prints totals, -l prints kind, size and key")
     top = session.container().snapshots.path(name)
     if directories:
         _print_totals(top, recursive, null, as_json)

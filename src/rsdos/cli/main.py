@@ -25,10 +25,10 @@ _COMMANDS = {
     "add-files": ("add_files", "Store files and directories."),
     "backup": ("backup", "Copy the container beside its earlier backups, here or to another machine."),
     "cat-file": ("cat_file", "Write an object, or a range of it, to stdout or a file."),
-    "collect": ("collect", "Remove what is dead from object storage."),
+    "collect": ("collect", "Remove dead objects from object storage."),
     "completion": ("completion", "Print the completion script of a shell."),
     "delete": ("delete", "Delete objects, or all except those of a list."),
-    "doctor": ("doctor", "Say what is wrong around the container: file system, space, clock, index."),
+    "doctor": ("doctor", "Check the surroundings of the container: file system, space, clock, index."),
     "extract": ("extract", "Write many objects, or all, to files in a directory."),
     "init": ("init", "Make a container."),
     "inspect": ("inspect", "Show the inside: loose objects, packs, one pack, one object."),
@@ -124,7 +124,7 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 @click.option(
     "--cache",
     metavar="DIR|none",
-    help="Where what is read of a URL is kept on this machine; none: nowhere. Default: $XDG_CACHE_HOME/rsdos.",
+    help="Where to keep what is read from a URL; none: keep nothing. Default: $XDG_CACHE_HOME/rsdos.",
 )
 @click.option(
     "--durability", type=click.Choice(["full", "relaxed"]), help="Use this durability instead of the container's own."
@@ -132,7 +132,7 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 @click.option(
     "--verify",
     type=click.Choice(["checksum", "hash"]),
-    help="What a read of a packed object compares. Default: checksum; hash if another user owns the container.",
+    help="What a read of a packed object verifies. Default: checksum; hash if another user owns the container.",
 )
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
@@ -193,7 +193,7 @@ def _explain(error: BaseException) -> int | None:
 
 
 def _misplaced(error: click.UsageError) -> str:
-    """Return what is said of an option that was given behind a command, and not in front of it; "" for any other."""
+    """Return the message for an option that belongs in front of the command, and was given behind it; "" for others."""
     if not isinstance(error, click.NoSuchOption) or not any(error.option_name in one.opts for one in rsdos.params):
         return ""
     return f"{error.option_name} goes in front of the command, as in: rsdos {error.option_name} …"

@@ -27,7 +27,7 @@ from rsdos.figures import count, figure, human
 @click.option(
     "--without-snapshots",
     is_flag=True,  # A `flag_value` with a default is always taken by click 8.1.
-    help="Move what was inserted by key alone. Container version 1 has no snapshots.",
+    help="Move only what was inserted by key, and no snapshots. Container version 1 has none.",
 )
 @run_options
 @pass_session

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 @pass_session
 @click.pass_context
 def command(ctx: click.Context, session: Session, budget: float | None, run: CommonOptions) -> int:
-    """Do maintenance. Without a command: clean, pack, repack and merge the index, as far as there is anything to do.
-    On object storage also collect what is dead.
+    """Do maintenance. Without a command: clean, pack, repack and merge the index, as far as each is needed.
+    On object storage, also remove dead objects (see `rsdos collect`).
 
     Readers and writers are not blocked. After an interruption the next run continues.
 
@@ -138,7 +138,7 @@ def _cleaned(report: CleanReport) -> str:
     type=click.IntRange(1, 64),
     default=1,
     show_default=True,
-    help="Processes that rewrite a pack each at the same time. They need the extra space of so many packs.",
+    help="Processes that rewrite packs at the same time. Each needs the extra space of one pack.",
 )
 @dask_option
 @run_options
@@ -155,9 +155,10 @@ def repack_command(
 ) -> int:
     """Rewrite packs without their dead bytes, or with another compression.
 
-    Stored bytes are copied unchanged, unless --compression names one: then all objects get it, also those that were
-    stored raw because they hardly shrink. One pack is rewritten at a time, and needs the extra space of one pack. The
-    next run removes a pack that a long reader (a backup, for example) still needs.
+    Stored bytes are copied unchanged, except where a new dictionary makes small objects clearly smaller. --compression
+    encodes all objects anew, also those that were stored raw because they hardly shrink. One pack is rewritten at a
+    time, and needs the extra space of one pack. A pack that a long reader (such as a backup) still needs is removed by
+    the next run.
 
     \b
     Example: rsdos optimize repack --min-dead 10%
@@ -196,7 +197,7 @@ def _repacked(report: RepackReport) -> str:
     type=click.Choice(["no", "yes", "auto", "keep"]),
     default="auto",
     show_default=True,
-    help="auto: compress objects that become clearly smaller. keep: only those stay compressed that are.",
+    help="auto: compress objects that become clearly smaller. keep: leave compressed what is compressed.",
 )
 @click.option("--no-compress", is_flag=True, help="The same as --compress keep.")
 @click.option("--no-clean", is_flag=True, help="Keep the loose files.")

@@ -35,7 +35,7 @@ def command(
     """Bring the objects of the remote NAME that are missing here, with all branches and tags.
 
     Without NAME it is origin, or the only remote. With KEYs (whole ones), --from-file or --prefix only these objects
-    come, and no names. A name that means something else here is refused.
+    are copied, and no names. A name that means something else here is refused.
 
     Every object is hashed on the way. Damaged ones are listed and left out, and the exit code is 1. After an
     interruption run it again.

@@ -44,9 +44,9 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
     Without NAME it is origin, or the only remote. With KEYs, --from-file or --prefix only these objects are sent, and
     no names. A name that means something else there is refused.
 
-    Objects go as they are stored, after a check of their checksums. Damaged ones are listed and left out, and the exit
-    code is 1. Deletes are not sent, and what the remote has deleted is sent again. After an interruption run it again:
-    what was committed, every 64 packs, is found. --dry-run counts packs, requests and bytes.
+    Objects are sent as they are stored, after a check of their checksums. Damaged ones are listed and left out, and the
+    exit code is 1. Deletes are not sent, and objects that the remote has deleted are sent again. After an interruption
+    run it again: each 64 packs are committed, and not sent again. --dry-run counts packs, requests and bytes.
 
     \b
     Example: rsdos push --dry-run && rsdos push --bwlimit 5MB

@@ -48,9 +48,7 @@ def command(ctx: click.Context) -> None:
 @command.command("add")
 @click.argument("name")
 @click.argument("url")
-@click.option(
-    "--option", "options", multiple=True, metavar="KEY=VALUE", help="What goes with the URL, such as endpoint."
-)
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option of the URL, such as endpoint.")
 @click.option("--endpoint", help="The same as --option endpoint=URL.")
 @pass_session
 def add_command(session: Session, name: str, url: str, options: tuple[str, ...], endpoint: str | None) -> None:
@@ -109,11 +107,11 @@ def remove_command(session: Session, name: str) -> None:
 @click.argument("name", required=False, default="")
 @pass_session
 def adopt_command(session: Session, name: str) -> None:
-    """Go on with the remote NAME as it is now, although it is not what was seen of it before.
+    """Accept the present state of the remote NAME, although it does not follow from the state that was seen before.
 
-    For a remote that was restored from an older backup, or made anew. What it has lost and this container has is sent
-    by the next push. What is not here is gone: look first for another copy, and make sure that no other store answers
-    at the URL by mistake.
+    For a remote that was restored from an older backup, or made anew. The next push sends what the remote has lost and
+    this container has. The rest is lost: first look for another copy, and make sure that no other store answers at the
+    URL by mistake.
 
     \b
     Example: rsdos remote adopt origin && rsdos push origin

@@ -27,7 +27,7 @@ limit_option = click.option(
     "--bwlimit",
     "limit",
     type=Size(),
-    help="Copy at most so much a second, such as 500kB or 2MiB. A bare number is MiB.",
+    help="The most to copy in a second, such as 500kB or 2MiB. A bare number is MiB.",
 )
 
 
@@ -44,9 +44,9 @@ def selection_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def selected(container: Container | None, keys: tuple[str, ...], listed: str | None, prefix: str) -> KeySelection:
-    """Return the objects that a command line means.
+    """Return the objects that a command line names.
 
-    The beginnings of keys are those of objects of ``container``; without one keys must be whole.
+    A KEY may be the beginning of a key of ``container``. Without a container keys must be whole.
     """
     from rsdos.maintenance.remotes.difference import KeySelection
 

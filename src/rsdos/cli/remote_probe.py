@@ -41,7 +41,7 @@ def command(
     printed, and need no container. The exit code is 1 if the store, with these credentials, is not safe for many
     writers.
 
-    What it cannot find out: rules of the bucket that expire or archive objects. These destroy a container.
+    It cannot find rules of the bucket that expire or archive objects. Such rules destroy a container.
 
     \b
     Example: rsdos remote probe origin

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rsdos.maintenance.repair.objects import RepairAction, RepairObjectsPlan, RepairObjectsReport
 
 _SHOWN = 50
-"""So many keys are printed one by one. ``--json`` has all."""
+"""The most keys that are printed one by one. ``--json`` has all."""
 
 
 @click.group(cls=CommandGroup, invoke_without_command=True)
@@ -103,9 +103,9 @@ def objects_command(
     """Validate everything, and replace each damaged object by a good copy.
 
     Good copies come from the container itself, and then from the --from containers, in their order. These may be of any
-    version, and backups. A page of a dataset that leads to other pages is made anew from these where it has no good
-    copy. Objects without a good copy are listed, and the exit code is 1. They are kept for a run with another --from;
-    with --quarantine they go to quarantine/. Repair the index first.
+    version, and backups. A page of a dataset that leads to other pages is made anew from them if it has no good copy.
+    Objects without a good copy are listed, and the exit code is 1. They are kept for a run with another --from; with
+    --quarantine they go to quarantine/. Repair the index first.
 
     \b
     Example: rsdos repair objects --from backups/last-backup

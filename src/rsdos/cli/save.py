@@ -33,13 +33,14 @@ if TYPE_CHECKING:
 @kept_options
 @click.option("--at", default="", metavar="SUBDIR", help="Save DIR as this directory of the tree, and keep the rest.")
 @scan_options
-@click.option("--portable", is_flag=True, help="Refuse names that differ only in case, or that other systems lack.")
-@click.option("--force", is_flag=True, help="Save although NAME has a newer version than the one DIR came from.")
+@click.option("--portable", is_flag=True, help="Refuse names that differ only in case, or that other systems forbid.")
+@click.option("--force", is_flag=True, help="Save even if NAME has a newer version than the one DIR came from.")
 @click.option(
     "-j",
     "--jobs",
     type=click.IntRange(1, 64),
-    help="Processes that read and store. Default: as many as there are cores.",
+    help="Processes that read and store. Default: as many as there are cores, 4 at most, for 16,384 files or more "
+    "to be read.",
 )
 @report_options
 @pass_session
@@ -68,7 +69,7 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
 
     Names, contents, directories, links and the x bit are kept; times and the other modes with --times and --modes.
     Owners, ACLs and extended attributes are not. Files that have not changed since the last save are not read. Nothing
-    is written into DIR. FIFOs, sockets and devices are passed over. What .rsdosignore files in DIR name is left out.
+    is written into DIR. FIFOs, sockets and devices are passed over, and so is what .rsdosignore files in DIR name.
 
     If a file cannot be read, nothing is saved, and the exit code is 1; with --keep-going the others are saved. After an
     interruption run the same command again: what is stored already is not written again.
@@ -122,7 +123,7 @@ def show_saved(report: SaveReport, run: CommonOptions, directory: str = "") -> i
     else:
         run.tell(_sentence(report, run.dry_run))
     if report.is_part and not report.unchanged:
-        echo_error("rsdos: note: this is a checkout of a part: what that left out is in the new version as it was")
+        echo_error("rsdos: note: this is a checkout of a part: the new version has the other parts unchanged")
     if report.dropped and not report.unchanged:
         kept = [str(flag.name).lower() for flag in report.dropped]
         options = " ".join(f"--{name}" for name in kept)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rsdos.storage.url import StorageUrl
 
 NO_CACHE = "none"
-"""Said instead of a directory: nothing that is read of a URL is kept."""
+"""Given instead of a directory: nothing that is read from a URL is kept."""
 
 DEFAULT_PATH = "./container"
 PATH_VARIABLE = "RSDOS_PATH"
@@ -34,7 +34,7 @@ class Session(NamedTuple):
     options: tuple[tuple[str, str], ...] = ()
     """Of the URL's storage."""
     cache: str | None = None
-    """Where what is read of a URL is kept; "none": nowhere; None: where the user's other caches are."""
+    """Where to keep what is read from a URL; "none": nowhere; None: where the user's other caches are."""
 
     @property
     def is_url(self) -> bool:
@@ -84,7 +84,7 @@ class Session(NamedTuple):
 
 
 def cache_directory(given: str | None) -> str | None:
-    """Return where what is read of a URL is kept: the directory that is given, or the user's; None for "none"."""
+    """Return where to keep what is read from a URL: the directory that is given, or the user's; None for "none"."""
     if given == NO_CACHE:
         return None
     home = os.environ.get("XDG_CACHE_HOME", "")

@@ -77,7 +77,7 @@ def _show_snapshots(counts: SnapshotCounts) -> None:
     )
     if counts.damage:
         echo_error(
-            f"rsdos: warning: {one_line(counts.damage)}; nothing is saved or collected before: rsdos repair index"
+            f"rsdos: warning: {one_line(counts.damage)}; no save and no gc before it is repaired: rsdos repair index"
         )
 
 

@@ -37,7 +37,7 @@ class Metadata(Parameter):
         try:
             return name, json.loads(text)
         except ValueError:
-            self.fail(f"""{text!r} is no JSON; a text has quotes: '{name}="{text}"'""", param, ctx)
+            self.fail(f"""{text!r} is not JSON; a text needs quotes: '{name}="{text}"'""", param, ctx)
 
 
 class TimeOption(Parameter):
@@ -93,7 +93,7 @@ scan_options = _together(
         "patterns",
         multiple=True,
         metavar="GLOB",
-        help="Leave out such names, as in a .gitignore. May be given more than once.",
+        help="Leave out what matches, as in a .gitignore. May be given more than once.",
     ),
     click.option("--one-file-system", is_flag=True, help="Leave out what is on other file systems."),
     click.option("--keep-going", is_flag=True, help="Leave out what cannot be read; the exit code is 1 all the same."),

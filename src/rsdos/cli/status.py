@@ -44,7 +44,7 @@ _OF_THE_CONTAINER = ("as_format", "check", "max_loose", "max_dead", "remote")
     is_flag=False,
     flag_value="",
     metavar="[NAME]",
-    help="Compare with a remote, origin without NAME: what is here, there, only here, only there.",
+    help="Compare with the remote NAME (default: origin): what is here, there, only here, only there.",
 )
 @click.option("--rehash", is_flag=True, help="With DIR: read every file, also those that seem unchanged.")
 @click.option("--keep-going", is_flag=True, help="With DIR: pass over what cannot be read; the exit code is 1.")
@@ -72,8 +72,8 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
     is read: see validate. With --check everything that needs attention is named on standard error: damage that status
     sees, damage that the last validation or backup has found, and maintenance that is due beyond the limits.
 
-    With DIR: M is modified, A added, D removed, T another kind. The snapshot is REF, or that which DIR was saved as or
-    checked out from. Only files whose size or times have changed since then are read.
+    With DIR: M is modified, A added, D removed, T another kind. The snapshot is REF, or the one that DIR was saved as
+    or checked out from. Only files whose size or times have changed since then are read.
 
     With --remote no object is read either, and with --exit-code the code is 3 if one has what the other lacks.
 

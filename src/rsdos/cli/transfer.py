@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     "--from-file", "listed", type=click.Path(), help="Copy only the objects whose keys are in this file, one a line."
 )
 @click.option(
-    "--as", "as_name", metavar="NAME", help="The name that the one REF gets here; of a snapshot's key, as a tag."
+    "--as", "as_name", metavar="NAME", help="The name that the REF gets in DEST. A snapshot's key gets a tag."
 )
 @click.option(
     "--compression", help="Compress everything again: zstd, zlib+6, none, ...  [default: copy stored bytes unchanged]"
@@ -50,7 +50,7 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
     `rsdos -p DEST transfer SOURCE [KEY|REF]...` does the same. A KEY may be its first 6 characters, or REF:PATH.
 
     Everything includes all branches and tags with all that they lead to. A REF (a branch with all of its versions,
-    NAME@N, a tag) brings what it leads to, and its name; a name that means something else here is refused: --as NAME
+    NAME@N, a tag) brings what it leads to, and its name; a name that means something else in DEST is refused: --as NAME
     gives another.
 
     The containers may be of any version and hash. With another hash each object gets another key, and both keys are

@@ -14,14 +14,14 @@ _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*(%)?")
 
 
 class Duration(Parameter):
-    """``90`` (seconds), ``90s``, ``10m``, ``2h``, as seconds."""
+    """``90`` (seconds), ``90s``, ``10m``, ``2h``, ``7d``, as seconds."""
 
     name = "time"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
         match = _DURATION.fullmatch(str(value).strip())
         if match is None:
-            self.fail(f"{value!r} is not a time such as 90s, 10m or 2h", param, ctx)
+            self.fail(f"{value!r} is not a time such as 90s, 10m, 2h or 7d", param, ctx)
         return float(match[1]) * _SECONDS[match[2] or "s"]
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rsdos.stores.findings import Finding
 
 _SHOWN = 50
-"""So many findings of a kind are printed one by one. ``--json`` has all."""
+"""The most findings of a kind that are printed one by one. ``--json`` has all."""
 
 
 @click.command()
