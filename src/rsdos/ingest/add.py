@@ -28,9 +28,9 @@ WORKERS_FROM = 16384
 class AddOptions(NamedTuple):
     """How to store files.
 
-    ``to``: where; None: to a pack for `PACKED_FROM` files or more, and with ``compress`` YES, to loose files otherwise.
-    ``compress`` is for packs; what the container has already stays in its form.
-    ``kind``: of the packs; none but plain objects can be loose.
+    ``to``: where; None: to packs for `PACKED_FROM` files or more, or with ``compress`` YES; otherwise to loose files.
+    ``compress`` is for packs; objects that the container has already stay in their form.
+    ``kind``: of the packs; only plain objects can be loose.
     ``jobs``: processes that store at the same time; None: as many as the machine has cores, 4 at most, for
     `WORKERS_FROM` files or more that go to packs. Below `PACKED_FROM` files there is one process in any case. Or an
     executor, whose processes see the same files and the same container.
@@ -46,7 +46,7 @@ class AddReport(NamedTuple):
     """What was stored: ``files`` of ``size`` raw bytes, in ``seconds``.
 
     ``refused`` could not be read; ``skipped`` counts the names that the walk left out. ``shortage`` says why fewer
-    workers were started than asked for, "" if that is not so.
+    workers were started than asked for, "" if all were.
     """
 
     files: int = 0
@@ -106,7 +106,7 @@ def add_walk(
 def _store(
     engine: Engine, sources: Iterator[FileSource], options: AddOptions, progress: Progress, stack: ExitStack
 ) -> tuple[Iterator[ChunkResult], str]:
-    """Choose place and workers where the options leave that open. Return the chunks, and the shortage of workers."""
+    """Choose place and workers if the options leave them open. Return the chunks, and the shortage of workers."""
     head = list(islice(sources, PACKED_FROM))
     # A loose object is compressed as the container says, not as the caller does.
     is_packed = len(head) >= PACKED_FROM or options.compress is CompressMode.YES or engine.directory is None

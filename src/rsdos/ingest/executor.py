@@ -1,4 +1,4 @@
-"""Store files with an executor: in processes of others, on this machine or on many that see the same files."""
+"""Store files with an executor: in its processes, on this machine or on many that see the same files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ExecutorPool:
         """Do `store_files`. Yield chunks in the order in which they are done. ``tell`` receives the bytes of each part.
 
         This process stores the streams. Each part commits for itself: what was yielded is stored. Raise the error of a
-        worker, and `WorkerDied`; run it again then.
+        worker, or `WorkerDied`; then the caller runs it again.
         """
         streams: list[Stream] = []
         handed_out = HandedOut(self._executor, self._engine)
@@ -65,7 +65,7 @@ def _parts(sources: Iterable[FileSource], streams: list[Stream]) -> Iterator[lis
 
 
 def _size_of(path: str) -> int:
-    """Return the bytes of a file; 0 if it cannot be told: the worker says why."""
+    """Return the size of a file; 0 if it cannot be found out: the worker reports why."""
     try:
         return os.stat(path).st_size
     except (OSError, ValueError):

@@ -14,8 +14,8 @@ class Excluded:
     ``*``, ``?`` and ``[a-z]`` match any characters but the slash, ``**`` matches directories; a backslash takes the
     meaning from the next character. A pattern without a slash matches a name in any directory; one with a slash begins
     at the directory that the walk begins at. A pattern that ends with a slash matches directories only. The last
-    pattern that matches decides, and one that begins with ``!`` takes a name back in; what is in a directory that is
-    left out stays out, because it is not visited.
+    pattern that matches decides, and one that begins with ``!`` includes a name again, except in a directory that is
+    left out, because that is not visited.
     """
 
     def __init__(self, patterns: Iterable[str]) -> None:
@@ -38,7 +38,7 @@ class Excluded:
         return self.decide_directory(path) is True
 
     def decide_file(self, path: str) -> bool | None:
-        """Return whether a file is left out (True) or taken back in (False); None if no pattern matches it."""
+        """Return whether a file is left out (True) or included again (False); None if no pattern matches it."""
         for group in self._groups:
             if group.files is not None and group.files.fullmatch(path):
                 return not group.takes_in
@@ -70,7 +70,7 @@ class _Rule(NamedTuple):
 
 
 class _Group(NamedTuple):
-    """Patterns one behind the other that decide in the same way, as one expression each for files and directories."""
+    """Consecutive patterns that decide in the same way, as one expression each for files and directories."""
 
     takes_in: bool
     files: re.Pattern[str] | None
@@ -99,7 +99,7 @@ _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 def _expression(pattern: str) -> str:
     """Return the regular expression of a pattern.
 
-    A pattern with a slash before its end is anchored where the walk begins; another matches a name in any directory.
+    A pattern with a slash before its end is anchored where the walk begins; any other matches a name in any directory.
     """
     pattern = _ESCAPED.sub(lambda match: "/" if match[1] == "/" else match[0], pattern)
     anchored = "/" in pattern
@@ -126,12 +126,12 @@ def _piece(match: re.Match[str]) -> str:
 
 
 def expression(pattern: str) -> re.Pattern[str]:
-    """Return an expression that matches the whole paths which a pattern matches."""
+    """Return an expression that matches exactly the paths that a pattern matches."""
     return re.compile(_expression(pattern), re.DOTALL)
 
 
 def _set(inner: str) -> str:
-    """Return the expression of a set of characters. A range that goes down has its first character alone, as in git."""
+    """Return the expression of a set of characters. A descending range has only its first character, as in git."""
     no = "^" if inner[:1] in ("!", "^") else ""
     rest = inner[len(no) :]
     parts = []

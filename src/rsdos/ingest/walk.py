@@ -18,7 +18,7 @@ _LIST = 1024
 """Files of one directory that are listed together: 150 KB of names."""
 
 IS_DIRECTORY = "is a directory"
-"""The reason for which a name is refused under `Directories.REFUSE`."""
+"""Why a name is refused under `Directories.REFUSE`."""
 
 
 class Stream(NamedTuple):
@@ -157,7 +157,7 @@ class Walk:
 
 
 def size_of(names: Iterable[FileSource]) -> int:
-    """Return the bytes in the files of these paths, without those that cannot be read: for a progress bar."""
+    """Return the bytes in the files of these paths, without those that cannot be read. It is for a progress bar."""
     size = 0
     for name in names:
         if isinstance(name, str):

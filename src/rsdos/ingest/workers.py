@@ -22,11 +22,11 @@ _MOST_NAMES = 1024
 """Names that a worker gets at a time: at 10 us a file it asks every 10 ms, and waits for 0.1."""
 
 _SLOW = 0.1
-"""Seconds. A worker that needed more time for its names gets half as many the next time, so that large files are
-shared out one by one."""
+"""Seconds. A worker that needs more time for its names gets half as many the next time, so that large files are
+handed out one by one."""
 
 _MORE = "more"
-"""A worker's word for: send the next names."""
+"""The message of a worker: send the next names."""
 
 
 class WorkerPool:
@@ -82,7 +82,7 @@ class WorkerPool:
 
 
 def _portion(rest: Iterator[FileSource], size: int) -> tuple[list[str], list[Stream]]:
-    """Take the next names, none only at the end, and the streams among them."""
+    """Take the next names (none only at the end), and the streams among them."""
     names: list[str] = []
     streams: list[Stream] = []
     while not names and (some := list(islice(rest, size))):
@@ -100,7 +100,7 @@ class Portion:
         self._asked = monotonic()
 
     def size(self) -> int:
-        """Return that number. It grows while the worker is quick, and shrinks when it is slow."""
+        """Return the number of names. It grows while the worker is quick, and shrinks when it is slow."""
         now = monotonic()
         slow, self._asked = now - self._asked > _SLOW, now
         self._size = max(self._size // 2, 1) if slow else min(self._size * 2, _MOST_NAMES)

@@ -23,30 +23,31 @@ from rsdos.model import PackKind
 from rsdos.trees.policy import Policy
 
 _SHA256 = re.compile(r"SHA256E?(?:-s\d+)?(?:-m\d+)?--([0-9a-f]{64})(?:\.[^/]*)?")
-"""A key whose object has the hash in it. Those with -S and -C are chunks: the hash is that of the whole file."""
+"""A key that has the hash of its object. Keys with -S and -C are chunks: their hash is that of the whole file."""
 
 _CHUNK = 1 << 20
 """Bytes that are copied between two reports of the progress."""
 
 _VERSIONS = 100
-"""Versions of the branch of other keys, until all but the newest are forgotten. Each is 100 bytes of every commit."""
+"""Versions of the branch for other keys, after which all but the newest are forgotten. Each adds 100 bytes to every
+commit."""
 
 _ATTEMPTS = 1000
-"""Times that a change of the branch is made again because another process was first."""
+"""How often a change of the branch is tried: another process may have changed it first."""
 
 
 class AnnexRemote:
     """A container as a special remote: answers the requests of one git-annex. One thread.
 
-    An object counts as present if it was inserted by key: a copy that is held for snapshots alone goes with them.
+    An object counts as present if it was inserted by key: a copy held only for snapshots is deleted with them.
     """
 
     def __init__(self, requests: IO[bytes], answers: IO[bytes]) -> None:
         """Begin a conversation.
 
         Args:
-            requests: what git-annex writes to.
-            answers: what git-annex reads.
+            requests: the stream that git-annex writes to.
+            answers: the stream that git-annex reads.
         """
         self._requests = requests
         self._answers = answers
@@ -88,7 +89,7 @@ class AnnexRemote:
         return os.fsdecode(line.rstrip(b"\n")) if line else None
 
     def _say(self, *words: str) -> None:
-        """Write one line. A message is made to fit in one."""
+        """Write one line. Line breaks in a message become spaces."""
         self._answers.write(os.fsencode(" ".join(words).replace("\n", " ")) + b"\n")
         self._answers.flush()
 
@@ -129,16 +130,16 @@ class AnnexRemote:
             self._say("PREPARE-SUCCESS")
 
     def _open(self) -> Container:
-        """Open the container that the settings name. Raise `InvalidOption` for another one than when it was set up."""
+        """Open the container that the settings name. Raise `InvalidOption` if it is not the one of the set-up."""
         path = self._ask("GETCONFIG", "container")
         if not os.path.isabs(path):
             raise InvalidOption(f"set container=DIRECTORY to the absolute path of a container, not {path!r:.100}")
         container = Container(path, when_busy="wait")
         if container.config.hash is not SHA256:
-            raise InvalidOption(f"{path}: its keys are no SHA-256")
+            raise InvalidOption(f"{path}: its keys are not SHA-256")
         expected = self._ask("GETCONFIG", "container-id")
         if expected not in ("", container.container_id):
-            raise InvalidOption(f"{path}: is another container than the one that the remote was set up with")
+            raise InvalidOption(f"{path}: is not the container that the remote was set up with")
         return container
 
     def _opened(self) -> Container:
@@ -168,8 +169,8 @@ class AnnexRemote:
             return
         inserted = container.insert(path, to="packed")
         if inserted != wanted:
-            # What was inserted stays: it may have been there before, for somebody else.
-            raise InvalidOption(f"the content has the hash {inserted}, and not that of its key")
+            # The inserted object stays: it may have been there before, for another purpose.
+            raise InvalidOption(f"the content has the hash {inserted}, not that of its key")
 
     def _retrieve(self, key: str, path: str) -> None:
         wanted = _object_key(key) or self._file_key(key)
@@ -214,7 +215,7 @@ class AnnexRemote:
         engine, digests = self._opened().engine, [bytes.fromhex(key)]
         if engine.loose.contains_many(digests)[0]:
             return True
-        engine.packed.refresh()  # Behind the other lookup: an object that is being packed is in one of both.
+        engine.packed.refresh()  # After the loose lookup: an object that is being packed is found by one of both.
         return engine.packed.contains_many(digests, PackKind.PLAIN)[0]
 
     # --- keys of other backends -------------------------------------------------------------------------------------
@@ -241,7 +242,7 @@ class AnnexRemote:
             except RefMoved:
                 continue
         else:
-            raise RefMoved(self._branch, f"was changed by others at each of {_ATTEMPTS} attempts")
+            raise RefMoved(self._branch, f"was changed by others during each of {_ATTEMPTS} attempts")
         if len(names.branches().get(self._branch, ())) > _VERSIONS:
             names.forget(self._branch, policy=Policy(last=1))
 
@@ -253,7 +254,7 @@ def _object_key(key: str) -> str | None:
 
 
 def _file_name(key: str) -> str:
-    """Return the name of the file for a key, which may have slashes, and be longer than a name."""
+    """Return the name of the file for a key, which may have slashes and be longer than a file name may be."""
     name = quote(key, safe="%&=,+:@")
     return name if len(name) < 256 else f"sha256-{hashlib.sha256(os.fsencode(key)).hexdigest()}"
 

@@ -21,10 +21,10 @@ except ImportError:
 def dask_executor(address: str) -> Iterator[Executor]:
     """Yield an executor whose work is done by the workers of a scheduler.
 
-    What a worker does that dies is done by another one.
+    If a worker dies, another one does its work.
 
     Args:
-        address: that of the scheduler, "tcp://host:8786".
+        address: the address of the scheduler, "tcp://host:8786".
 
     Raises:
         InvalidOption: there are no workers, or one has no rsdos, or another release.

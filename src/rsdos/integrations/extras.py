@@ -1,4 +1,4 @@
-"""What a door says when its library is not installed."""
+"""The error of a door whose library is not installed."""
 
 from __future__ import annotations
 

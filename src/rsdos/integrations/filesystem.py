@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rsdos.facade.snapshot import Snapshot
 
 _WHOLE = 1 << 20
-"""Bytes up to which a file is read whole for any range of it: a frame, of which every byte is decompressed anyway."""
+"""The largest file that is read whole for any range of it: one frame, which is decompressed whole anyway."""
 
 
 class _Place(NamedTuple):
@@ -52,10 +52,10 @@ class RsdosFileSystem(AbstractFileSystem):
         """Name a container; it is opened at the first use. Other options are those of fsspec itself.
 
         Args:
-            container: its directory. fsspec's configuration is asked if the caller gives none.
+            container: its directory. Default: the one in fsspec's configuration.
 
         Raises:
-            InvalidOption: there is no ``container``.
+            InvalidOption: neither names a ``container``.
         """
         if container is None:
             raise InvalidOption('rsdos:// needs storage_options={"container": DIRECTORY}, or FSSPEC_RSDOS_CONTAINER')
@@ -82,9 +82,9 @@ class RsdosFileSystem(AbstractFileSystem):
         return _Place(name, rest)
 
     def _found(self, path: str, opened: dict[str, Snapshot] | None = None) -> tuple[Snapshot, SnapshotEntry]:
-        """Return what a path that is not the root leads to. Raise FileNotFoundError.
+        """Return the snapshot and the entry that a path other than the root leads to. Raise FileNotFoundError.
 
-        ``opened`` keeps snapshots for the length of a bulk call: the refs are then read once, and not for each path.
+        ``opened`` keeps snapshots during a bulk call: the refs are then read once, and not for each path.
         """
         name, inner = self._place(path)
         snapshot = None if opened is None else opened.get(name)
@@ -116,14 +116,14 @@ class RsdosFileSystem(AbstractFileSystem):
         return _info(name, entry, snapshot, link if link is not None and link.is_link else None)
 
     def _listed(self, name: str, entry: SnapshotEntry, snapshot: Snapshot) -> dict[str, Any]:
-        """Return the info of an entry of a listing: of a link to a file that of the file."""
+        """Return the info of an entry of a listing; for a link to a file, that of the file."""
         if not entry.is_link:
             return _info(name, entry, snapshot)
         target = snapshot.resolve(entry.path)
         return _info(name, target if target is not None and target.is_file else entry, snapshot, entry)
 
     def ls(self, path: str, detail: bool = True, **kwargs: Any) -> list[Any]:
-        """Return the infos, or the names, of a directory; of a file its own. The root has all branches and tags."""
+        """Return the infos, or the names, of a directory, or of one file. The root has all branches and tags."""
         name = self._strip_protocol(path)
         if not name:
             refs = self._newest.names()
@@ -147,7 +147,7 @@ class RsdosFileSystem(AbstractFileSystem):
         return {each: found[each] for each in sorted(found)} if detail else sorted(found)
 
     def _below(self, name: str, withdirs: bool) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield what `find` returns, by one walk over the pages in place of a listing for each directory."""
+        """Yield what `find` returns, by one walk over the pages instead of a listing for each directory."""
         try:
             snapshot, top = self._found(name)
         except FileNotFoundError:
@@ -162,7 +162,7 @@ class RsdosFileSystem(AbstractFileSystem):
                     yield full, self._listed(full, entry, snapshot)
 
     def exists(self, path: str, **kwargs: Any) -> bool:
-        """Return whether a path leads to anything. Damage is raised, and is not False."""
+        """Return whether a path leads to anything. Damage raises an error, and does not count as missing."""
         try:
             self.info(path)
         except FileNotFoundError:
@@ -176,7 +176,7 @@ class RsdosFileSystem(AbstractFileSystem):
     created = modified
 
     def ukey(self, path: str) -> str:
-        """Return what changes whenever the content does: the key of a file's object."""
+        """Return the key of a file's object, which changes whenever the content does."""
         info = self.info(path)
         return str(info["sha256"]) if "sha256" in info else str(super().ukey(path))
 
@@ -202,7 +202,7 @@ class RsdosFileSystem(AbstractFileSystem):
         return self._ranges(entry, [(start, end)])[0]
 
     def cat(self, path: Any, recursive: bool = False, on_error: str = "raise", **kwargs: Any) -> Any:
-        """Return the bytes of a file; for several a dict of them. All are read in one bulk read, in storage order.
+        """Return the bytes of a file, or a dict for several. All are read in one bulk read, in storage order.
 
         Args:
             path: a path, a pattern, or a list of these.
@@ -234,7 +234,7 @@ class RsdosFileSystem(AbstractFileSystem):
             paths: the files, one for each range.
             starts: the first bytes, or one for all; negative numbers count from the end, None is 0.
             ends: the bytes behind the last ones, or one for all; None is the end.
-            max_gap: taken for other file systems' sake, and not needed.
+            max_gap: accepted because other file systems need it; it has no effect.
             on_error: "raise", or "return" the exception in place of the bytes.
         """
         if not isinstance(paths, list):
@@ -288,7 +288,7 @@ class RsdosFileSystem(AbstractFileSystem):
         return read
 
     def _whole(self, keys: Sequence[str]) -> Iterable[tuple[str, bytes | RsdosError]]:
-        """Yield the bytes of objects; of each that cannot be read, its error, behind the others."""
+        """Yield the bytes of objects, and then the errors of those that cannot be read."""
         rest = dict.fromkeys(keys)
         try:
             for key, data in self.container.extract_many(keys):
@@ -302,7 +302,7 @@ class RsdosFileSystem(AbstractFileSystem):
                     yield key, error
 
     def _ranges(self, entry: SnapshotEntry, ranges: Sequence[tuple[int | None, int | None]]) -> list[bytes]:
-        """Return ranges of one object by one stream."""
+        """Return ranges of one object, read by one stream."""
         with self.container.open(entry.key) as stream:
             parts = []
             for part in ranges:

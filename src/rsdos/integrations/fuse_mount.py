@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rsdos.facade.snapshot import Snapshot
 
 _WHOLE = 1 << 20
-"""Bytes up to which a file is read whole at the first read of it: a frame, which is decompressed whole anyway."""
+"""The largest file that is read whole at its first read: one frame, which is decompressed whole anyway."""
 
 _FOREVER = 86_400
 """Seconds for which the kernel keeps what it knows of a snapshot, which never changes."""
@@ -46,9 +46,9 @@ class Serving(Enum):
     """Which process serves a mount."""
 
     FOREGROUND = "foreground"
-    """The one that mounts, until it is unmounted or gets Ctrl-C."""
+    """The process that mounts, until the snapshots are unmounted or it gets Ctrl-C."""
     BACKGROUND = "background"
-    """A child in a session of its own. The process that mounts ends, with exit code 0 when the mount is there."""
+    """A child in a session of its own. The process that mounts ends: with exit code 0 once the mount works."""
 
 
 def mount(
@@ -98,7 +98,7 @@ def mount(
 
 
 def _with_errors(call: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Let errors of the store reach the caller as an I/O error; mfusepy makes EINVAL of what is no OSError."""
+    """Turn errors of the store into I/O errors: mfusepy turns any error that is not an OSError into EINVAL."""
 
     @wraps(call)
     def wrapped(*arguments: _P.args, **named: _P.kwargs) -> _T:
@@ -111,7 +111,7 @@ def _with_errors(call: Callable[_P, _T]) -> Callable[_P, _T]:
 
 
 class MountedSnapshots(mfusepy.Operations):
-    """What the kernel asks of the mount. Any thread."""
+    """Answers the kernel's requests to the mount. Any thread."""
 
     use_ns = True
 
@@ -125,7 +125,7 @@ class MountedSnapshots(mfusepy.Operations):
         self._owner = {"st_uid": os.getuid(), "st_gid": os.getgid()}
 
     def init(self, path: str) -> None:
-        """Keep all packs from now on: in the process that serves, which is a fork of the one that mounts."""
+        """Keep all packs from now on. This runs in the process that serves, a fork of the one that mounts."""
         self._stack.enter_context(self._container.engine.protect_packs())
 
     def destroy(self, path: str) -> None:
@@ -173,7 +173,7 @@ class MountedSnapshots(mfusepy.Operations):
 
     @_with_errors
     def readlink(self, path: str) -> str:
-        """Return the target of a link, unless it may lead out of the snapshot: then it is EACCES."""
+        """Return the target of a link. Raise PermissionError if it may lead out of the snapshot."""
         entry = self._find(path).entry
         if not entry.is_link:
             raise OSError(errno.EINVAL, "is no link", path)
@@ -202,7 +202,7 @@ class MountedSnapshots(mfusepy.Operations):
         return 0
 
     def statfs(self, path: str) -> dict[str, int]:
-        """Return the size of the snapshot as that of a full disk."""
+        """Return the numbers of a full disk that is as large as the snapshot."""
         size = 0 if self._snapshot is None else self._snapshot.size
         files = 0 if self._snapshot is None else self._snapshot.entries
         return {
@@ -215,7 +215,7 @@ class MountedSnapshots(mfusepy.Operations):
 
 
 class _Found(NamedTuple):
-    """An entry, and the snapshot that it is of; None for the directory of all names."""
+    """An entry and its snapshot; None for the directory of all names."""
 
     snapshot: Snapshot | None
     entry: SnapshotEntry

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rsdos.facade.snapshot import Snapshot
 
 _KEPT = 64
-"""Snapshots that are kept open: each is a record and no page."""
+"""Snapshots that are kept open: of each only the record is in memory, and no page."""
 
 
 class NewestSnapshots:
@@ -27,7 +27,7 @@ class NewestSnapshots:
         self._opened: dict[str, Snapshot] = {}
 
     def at(self, name: str) -> Snapshot:
-        """Return the snapshot that a name means now. Raise FileNotFoundError."""
+        """Return the snapshot that a name leads to now. Raise FileNotFoundError."""
         names, ref = self._container.snapshots, unquote(name)
         try:
             key = names.find(ref)

@@ -36,8 +36,8 @@ class SnapshotDataset(Dataset):
 
     An item is a `FileSample`, or what ``transform`` makes of path and bytes. A `torch.utils.data.DataLoader` reads
     each of its batches with one bulk read, verified. Names and keys are in three flat buffers, 40 bytes and the path
-    for each file: workers that are forked share them, where a list of a million strings would be copied into each
-    of them by its reference counts. Workers may be forked or spawned, or be threads.
+    for each file: forked workers share them, while the reference counts of a list of a million strings would copy it
+    into each worker. Workers may be forked or spawned, or be threads.
 
     Reads may raise `DamagedObject` and, after a forget and a gc by another process, `ObjectNotFound`.
 
@@ -72,7 +72,7 @@ class SnapshotDataset(Dataset):
         self.container = Container(path)
         snapshot = self.container.snapshots[ref]
         self.snapshot_key = snapshot.key
-        """The key of the snapshot: what to note down beside a model that was trained with it."""
+        """The key of the snapshot, to be noted beside a model that was trained with it."""
         self.transform = transform
         self._keys, self._paths, self._ends = _columns(snapshot, pattern)
 
@@ -115,7 +115,7 @@ class SnapshotDataset(Dataset):
         return FileSample(path, data) if self.transform is None else self.transform(path, data)
 
     def storage_order(self) -> array[int]:
-        """Return the numbers of all files in the order of their objects in the packs: what is fastest to read."""
+        """Return the numbers of all files in the order of their objects in the packs, the fastest order to read."""
         digests = [self._keys[at : at + DIGEST_BYTES] for at in range(0, len(self._keys), DIGEST_BYTES)]
         return array("Q", self.container.engine.packed.storage_order(digests))
 
@@ -125,14 +125,14 @@ class PackLocalSampler(Sampler):
 
     A wholly random order reads one place of the disk for each file. Here the storage order is cut into blocks of
     neighbours, the blocks are shuffled, and then the files of ``mix`` blocks with one another, so that a batch is drawn
-    from ``mix`` random places. Each epoch has another order, and the same seed and epoch the same one.
+    from ``mix`` random places. Each epoch has another order. The same seed and epoch always give the same order.
 
     Examples:
         >>> sampler = PackLocalSampler(dataset, seed=1)
     """
 
     def __init__(self, dataset: SnapshotDataset, *, block: int = 256, mix: int = 16, seed: int = 0) -> None:
-        """Look the places of all files up.
+        """Look up the places of all files.
 
         Args:
             dataset: the data set.
@@ -141,7 +141,7 @@ class PackLocalSampler(Sampler):
             seed: another seed gives other orders.
 
         Raises:
-            InvalidOption: ``block`` or ``mix`` is no positive number.
+            InvalidOption: ``block`` or ``mix`` is less than 1.
         """
         if block < 1 or mix < 1:
             raise InvalidOption(f"block and mix are 1 or more, not {block} and {mix}")
@@ -152,7 +152,7 @@ class PackLocalSampler(Sampler):
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the number of the next epoch; each iteration is one. For a run that continues after it was broken off."""
+        """Set the number of the next epoch; each iteration is one. Call it to continue an interrupted run."""
         self._epoch = epoch
 
     def __len__(self) -> int:

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from rsdos.facade.snapshot_path import SnapshotPath
 
 _WHOLE = 1 << 20
-"""Bytes up to which an object is read whole for any range of it: a frame, which is decompressed whole anyway."""
+"""The largest object that is read whole for any range of it: one frame, which is decompressed whole anyway."""
 
 
 class _TreeStore(Store):
-    """What the two stores share: keys of zarr are the paths of files below a directory of a tree."""
+    """The common part of the two stores: keys of zarr are the paths of files below a directory of a tree."""
 
     supports_listing: ClassVar[bool] = True
 
@@ -110,10 +110,10 @@ class SnapshotStore(_TreeStore):
 
         Args:
             where: the snapshot or directory.
-            read_only: True; other stores take False.
+            read_only: must be True; zarr's other stores also take False.
 
         Raises:
-            InvalidOption: ``read_only`` is False. A `DraftStore` is written to.
+            InvalidOption: ``read_only`` is False. Write to a `DraftStore` instead.
         """
         if not read_only:
             raise InvalidOption("a snapshot never changes: write to a DraftStore over `container.snapshots.edit(…)`")
@@ -122,7 +122,7 @@ class SnapshotStore(_TreeStore):
         self._snapshot = root.snapshot
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        """Return the bytes of a file, or a range of them; None for nothing."""
+        """Return the bytes of a file, or a range of them; None if there is no such file."""
         data = await asyncio.to_thread(self._read, key, byte_range)
         return None if data is None else prototype.buffer.from_bytes(data)
 
@@ -186,18 +186,18 @@ class DraftStore(_TreeStore):
 
         Args:
             draft: the draft.
-            directory: the directory in it, "" for the root. It need not be there.
-            read_only: refuse what writes.
+            directory: the directory in it, "" for the root. It need not exist.
+            read_only: refuse to write.
         """
         super().__init__(draft, directory, read_only=read_only)
         self._draft = draft
 
     def with_read_only(self, read_only: bool = False) -> DraftStore:
-        """Return a store for the same directory that is read-only, or is not."""
+        """Return a store for the same directory, read-only or not."""
         return DraftStore(self._draft, self._directory, read_only=read_only)
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        """Return the bytes of a file as the draft has it now, or a range of them; None for nothing."""
+        """Return the bytes of a file as the draft has it now, or a range of them; None if there is no such file."""
         await self._ensure_open()
         entry = self._file(key)
         if entry is None:
@@ -232,7 +232,7 @@ class DraftStore(_TreeStore):
         directory = self._draft.entry(self._path(prefix.strip("/")))
         if directory is None or not directory.is_dir:
             return
-        # The root of a draft is no entry of it: its entries are.
+        # The root of a draft is not an entry itself: remove the entries in it.
         for path in [directory.path] if directory.path else [entry.path for entry in self._draft.listing()]:
             del self._draft[path]
 
@@ -260,7 +260,7 @@ def _bytes_of(value: Buffer) -> bytes:
 
 
 def _slice(size: int, byte_range: ByteRequest | None) -> slice:
-    """Return the bytes that a request of zarr means."""
+    """Return the range of bytes that zarr asks for."""
     match byte_range:
         case None:
             return slice(0, size)
