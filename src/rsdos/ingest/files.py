@@ -102,7 +102,7 @@ def store_files(
 
 
 class _Reading:
-    """The sources of one chunk, and the ``paths`` and ``sizes`` of what was read. The sizes are known when it is stored.
+    """The sources of one chunk, and the ``paths`` and ``sizes`` that were read. Sizes are known once it is stored.
 
     ``later`` is the source that begins the next chunk.
     """

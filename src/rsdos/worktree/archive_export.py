@@ -1,7 +1,7 @@
 """Export: a tree as a tar archive or a list of its files, written to a stream. The same tree gives the same bytes.
 
-An archive is of the kind that every program reads (ustar; pax headers where a name, a link or a time needs them). It
-has no owners; its times are 0 unless they are asked for.
+An archive has the form that every program reads (ustar; pax headers where a name, a link or a time needs them). It has
+no owners, and its times are 0 unless the caller asks for times.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class ExportTimes(Enum):
     """The times in an archive."""
 
     ZERO = "zero"
-    """None: the same tree gives the same bytes."""
+    """No times: the same tree gives the same bytes."""
     KEPT = "kept"
-    """Those that the tree has; in a tree without times, that of the snapshot."""
+    """The times of the tree; if it has none, the time of the snapshot."""
 
 
 class Target(Protocol):
@@ -75,13 +75,13 @@ class ExportReport(ShownAsTable):
     files: int
     size: int
     failed: tuple[PathReason, ...]
-    """What is left out, because it is damaged or missing."""
+    """The entries that were left out, because they are damaged or missing."""
     seconds: float
 
 
 _BLOCK = 512
 _RECORD = 20 * _BLOCK
-"""Bytes: an archive is filled up to a multiple of this, as tar does."""
+"""Bytes: an archive is padded to a multiple of this, as by tar."""
 
 _TYPES = {
     EntryKind.FILE: tarfile.REGTYPE,
@@ -98,7 +98,7 @@ def export(engine: Engine, options: ExportOptions, target: Target, progress: Pro
     """Write an archive to a stream, in the memory of some MiB.
 
     Raise `RefNotFound`, FileNotFoundError and NotADirectoryError for ``under``, `DamagedObject` and `DamagedTree`, and
-    what the stream raises. What was written before an error is no whole archive.
+    what the stream raises. After an error the stream has an incomplete archive.
     """
     watch = Stopwatch()
     with engine.protect_packs():

@@ -1,4 +1,4 @@
-"""Import: an archive, or a list of stored files, becomes the next version of a branch. Without temporary files.
+"""Import: make an archive, or a list of stored files, the next version of a branch, without temporary files.
 
 A tar archive is read once, from its beginning to its end, and may be compressed with gzip, bzip2 or xz. Each file is
 stored as it comes; the tree is built at the end, and published as a save does it. An import that is killed has
@@ -46,17 +46,17 @@ class ImportFormat(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """What an archive becomes."""
+    """What to make of an archive."""
 
     description: Description
     format: ImportFormat = ImportFormat.TAR
     attributes: Attributes = Attributes.NONE
-    """What the tree keeps of the archive besides: times, modes."""
+    """What else the tree keeps of the archive: times, modes."""
 
 
 _CHUNK = 1 << 14
 _CHUNK_BYTES = 256 << 20
-"""Files, and bytes of them, that are stored together: after an interruption no more are read for nothing."""
+"""The most files, and bytes of files, that are stored together: an interruption wastes no more reads than these."""
 
 
 def import_archive(
@@ -189,6 +189,6 @@ def _publish(
 
 
 def _recheck(engine: Engine, root: TreeRoot, pages: PageWriter) -> None:
-    """Look all objects of the tree up again. Raise `Busy` if one was collected: an archive is read once."""
+    """Look up all objects of the tree again. Raise `Busy` if one was collected: an archive is read only once."""
     if any(not pages.is_waiting(digest) for digest in missing_of(engine, [root.key], pages.read)):
         raise Busy("what the archive has", "gc, which deleted a part of it: import it again")

@@ -29,7 +29,7 @@ def path_in_tree(name: bytes) -> bytes:
 
 
 class Members:
-    """The members of an archive as columns: 200 bytes for each. One thread."""
+    """The members of an archive as columns, 200 bytes a member. One thread."""
 
     def __init__(self) -> None:
         self._paths: list[bytes] = []
@@ -69,7 +69,7 @@ class Members:
         self._sizes[number] = size
 
     def add_link(self, path: bytes, to: bytes) -> tuple[int, int]:
-        """Add another name of a file that is there already. Return the numbers of both. Raise `InvalidName`."""
+        """Add another name of a file that was added before. Return the numbers of both. Raise `InvalidName`."""
         if self._at is None:
             self._at = {path: number for number, path in enumerate(self._paths)}
         first = self._at.get(to, -1)
@@ -83,9 +83,9 @@ class Members:
         self.set_content(number, self.key(first), self._sizes[first])
 
     def entries(self) -> Iterator[TreeEntry]:
-        """Yield the entries in tree order. Of members of one name the last one counts; missing directories are added.
+        """Yield the entries in tree order. If members have the same name, the last counts. Add missing directories.
 
-        Raise `InvalidName` if something is below a member that is no directory.
+        Raise `InvalidName` if the archive has a name below a member that is not a directory.
         """
         order = sorted(range(len(self._paths)), key=lambda number: tree_order(self._paths[number]))
         last = {self._paths[number]: number for number in order} if self._has_twice(order) else None

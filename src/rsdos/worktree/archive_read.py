@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 _MOST_BYTES = 16 << 20
 _MOST_ENTRIES = 1 << 13
-"""Bytes of files, as the tree says, and entries that are taken together."""
+"""The most bytes of files, by the sizes in the tree, and the most entries that are taken together."""
 
 _MOST_READ = 4 * _MOST_BYTES
-"""Bytes that are kept at a time, whatever the tree says."""
+"""The most bytes that are kept at a time, whatever sizes the tree has."""
 
 
 def entry_batches(entries: Iterator[TreeEntry]) -> Iterator[list[TreeEntry]]:
@@ -36,9 +36,9 @@ def entry_batches(entries: Iterator[TreeEntry]) -> Iterator[list[TreeEntry]]:
 
 
 def read_together(engine: Engine, entries: Sequence[TreeEntry]) -> dict[bytes, bytes]:
-    """Return the contents of small files by their digests, as far as the packs give them in bulk.
+    """Return the contents of small files by their digests, of those that a bulk read of the packs yields.
 
-    The rest is large, loose, damaged or missing, and read one by one.
+    The other files are large, loose, damaged or missing, and are read one by one.
     """
     digests = list({entry.key: None for entry in entries if entry.key and entry.size <= FRAME_SIZE})
     found: dict[bytes, bytes] = {}

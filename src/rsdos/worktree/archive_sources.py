@@ -34,7 +34,7 @@ _DAMAGE = (
     UnicodeError,
     NotImplementedError,
 )
-"""Errors by which Python says that an archive is damaged, or (the last) compressed in a way that it does not know."""
+"""Python's errors for a damaged archive, and (the last one) for a compression that it does not know."""
 
 
 _M = TypeVar("_M")
@@ -44,7 +44,7 @@ class ArchiveFile(NamedTuple):
     """A file of an archive. Open it before the next one is taken."""
 
     number: int
-    """That of its member."""
+    """The number of its member."""
     size: int
     open: Callable[[], Readable]
 
@@ -72,11 +72,11 @@ class Archive:
         return self._readable(self._zip)
 
     def list(self) -> Iterator[ArchiveFile]:
-        """Read a list. It has no file that is still to be stored."""
+        """Read a list. It yields no file: all of them are stored already."""
         return self._readable(self._list)
 
     def finish(self) -> None:
-        """Give hard links the contents of the files that they are links to, when those are stored."""
+        """Give hard links the contents of their files. Call this when all files are stored."""
         for first, number in self._links:
             self._members.copy_content(first, number)
 
@@ -173,7 +173,7 @@ class Archive:
 
 
 _UNIX = 3
-"""The system that a zip member says that it was made on, of which it has the mode."""
+"""The `create_system` of zip members that were made on Unix: only these have a mode."""
 
 _MOST_TARGET = 4096
 
@@ -206,7 +206,7 @@ def _mtime(member: tarfile.TarInfo) -> int:
 
 
 def _zip_mtime(member: zipfile.ZipInfo) -> int:
-    """Return the mtime in ns; 0 where it is no date: some programs write zeros."""
+    """Return the mtime in ns, or 0 if it is not a date: some programs write zeros."""
     try:
         return _clamped(timegm((*member.date_time, 0, 0, 0)) * _SECOND)
     except ValueError:

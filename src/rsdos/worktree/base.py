@@ -48,8 +48,8 @@ class Base:
     def beside(self, paths: Sequence[bytes]) -> dict[bytes, TreeEntry]:
         """Return what the tree has at some paths below ``under`` that `listings` did not yield.
 
-        A working directory may have more than the checkout of a part has written: that is compared too. A directory has
-        no times and no mode here: it may be there for what is below it alone, with those of the moment.
+        A working directory may have more than a checkout of a part has written, and that is compared too. Directories
+        get no times and no mode here: a checkout may have made them only for entries below.
         """
         if self.tree is None or self.selection is None or not paths:
             return {}
@@ -69,7 +69,7 @@ def _has_entries(listing: Listing) -> bool:
 
 
 def tree_of_state(engine: Engine, state: State | None) -> Tree | None:
-    """Return the tree of a state; None if there is none, or its root cannot be read any more."""
+    """Return the tree of a state, or None without a state or if the root cannot be read any more."""
     if state is None:
         return None
     tree = Tree(bytes.fromhex(state.head.tree), StoredPages(engine))
@@ -81,7 +81,7 @@ def tree_of_state(engine: Engine, state: State | None) -> Tree | None:
 
 
 def selection_of(state: State | None) -> Selection | None:
-    """Return what the checkout of a part covers; None if the state is that of a whole tree."""
+    """Return the entries that a checkout of a part covers; None if the state is that of a whole tree."""
     if state is None:
         return None
     return Selection(state.head.include, state.head.exclude) or None
@@ -97,7 +97,7 @@ def open_top(engine: Engine, directory: str | os.PathLike[str]) -> OpenDirectori
 
 
 def scan_of(engine: Engine, top: OpenDirectories, options: ScanOptions) -> DirectoryScan:
-    """Return a scan of a working directory, which passes over the container."""
+    """Return a scan of a working directory. The scan passes over the container."""
     own: tuple[int, int] | None = None
     if engine.directory is not None:
         status = os.stat(engine.directory)

@@ -1,8 +1,8 @@
 """Check out: make a directory equal to a snapshot. Options → plan → execute → report.
 
-The plan is complete before anything is written: what has been modified, or is unknown, and is in the way is a conflict;
-all conflicts are named, and nothing is written. A checkout that was killed is repeated: what it wrote is found by its
-content and adopted, and its temporary names are removed.
+The plan is complete before anything is written. A modified or unknown entry in the way is a conflict: all conflicts are
+named, and nothing is written. If a checkout was killed, repeat it: the next one finds what was written by its content,
+adopts it, and removes the temporary names.
 
 Nothing outside of the directory is touched: it is reached by descriptors, part by part, and no link below it is
 followed. Two checkouts never work in one directory at the same time (`Busy`).
@@ -53,7 +53,7 @@ of the time of one for 20,000 files of 1 KB, and threads 0.85; for 2,000 files o
 
 @dataclass(frozen=True, slots=True)
 class CheckoutOptions:
-    """What to check out, where to, and what to do about what is in the way."""
+    """What to check out and where to, and what to do with entries in the way."""
 
     reference: str
     """The snapshot: ``NAME``, ``NAME@N``, ``NAME@DATE``, a tag, or a key."""
@@ -63,7 +63,7 @@ class CheckoutOptions:
     """The directory of the tree that is checked out; b"": the whole tree."""
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
-    """Patterns of what is covered; see `Selection`. What is not covered is left alone."""
+    """Patterns of the covered entries; see `Selection`. Other entries are left alone."""
     obstacles: Obstacles = Obstacles.REFUSE
     unknown: Unknown = Unknown.KEEP
     links: TreeLinks = TreeLinks.ALL
@@ -86,14 +86,14 @@ class CheckoutReport(ShownAsTable):
     bytes: int
     removed: int
     kept: int
-    """Entries that were there as they were recorded."""
+    """Entries that were there, as recorded."""
     adopted: int
-    """Entries that were there with the wanted content, which was read."""
+    """Entries that were there, and whose content was read and is the wanted one."""
     conflicts: tuple[PathReason, ...]
     failed: tuple[PathReason, ...]
     seconds: float
     links: int = 0
-    """Those of `written` that are symbolic links."""
+    """The symbolic links among `written`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +110,16 @@ class CheckoutPlan:
 
     @property
     def conflicts(self) -> tuple[PathReason, ...]:
-        """What is in the way, in tree order."""
+        """The entries in the way, in tree order."""
         return tuple(self.outcome.conflicts)
 
     def report(self) -> CheckoutReport:
-        """Return it as a report, for a dry run."""
+        """Return the plan as a report, for a dry run."""
         return _report(self.options, self.tree, self.outcome, self.seconds)
 
 
 def plan_checkout(engine: Engine, options: CheckoutOptions, progress: Progress = SILENCE) -> CheckoutPlan:
-    """Return what a checkout would do. Read only: the tree, the directory, and files whose content is in doubt.
+    """Return what a checkout would do. Write nothing; read the tree, the directory, and files of unknown content.
 
     Raise `RefNotFound`, `DamagedTree`, `InvalidOption` for a directory inside of the container, FileNotFoundError and
     NotADirectoryError for ``under``, and OSError.
@@ -146,7 +146,7 @@ def execute_checkout(engine: Engine, plan: CheckoutPlan, progress: Progress = SI
 
     A file appears whole or not at all, with verified content. When this returns, all of it is on stable storage. Raise
     `Conflicts` before anything is written; `Busy`; OSError; `WorkerDied`; `DamagedObject` and `DamagedTree`, unless the
-    options say to continue. After an error or a kill repeat it.
+    options say to continue. After an error or a kill, repeat the call.
     """
     if plan.conflicts:
         raise Conflicts(plan.options.directory, plan.conflicts)
@@ -200,7 +200,7 @@ def _report(options: CheckoutOptions, tree: NamedTree, outcome: Outcome, seconds
 
 
 def _jobs(engine: Engine, plan: CheckoutPlan) -> int:
-    """Return how many processes write files. For a remote, and where no file is to be written, it is this one."""
+    """Return how many processes write files. Return 1 for a remote, and if there is no file to write."""
     files = plan.outcome.written - plan.outcome.links
     if engine.directory is None or not files:
         return 1
@@ -224,7 +224,7 @@ def _ground(engine: Engine, stack: ExitStack, options: CheckoutOptions, known: K
 def _rules(
     engine: Engine, stack: ExitStack, options: CheckoutOptions, ground: Ground | None
 ) -> tuple[Rules, State | None]:
-    """Return the rules of a checkout, and the state of its directory, if there is one of the same part of a tree."""
+    """Return the rules of a checkout, and the state of its directory if that is of the same part of a tree."""
     state = None
     if ground is not None:
         state = read_state(engine, options.directory, options.state_directory)
@@ -252,7 +252,7 @@ def _visit(
     visitor: Visitor,
     trouble: Trouble,
 ) -> bool:
-    """Visit all directories. Return False if a part of the tree is lost: its entries cannot be counted."""
+    """Visit all directories. Return False if a part of the tree is lost, so that its entries cannot be counted."""
     selection = Selection(options.include, options.exclude)
 
     wanted = WantedEntries(tree, options.under, selection, partial(refusals, options.links), trouble.lose)

@@ -14,13 +14,13 @@ _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _PART = 1 << 20
 
 _NEAR = 1 << 10
-"""Files among which one is searched: more than change between the two passes. Each that is not found costs 5 us."""
+"""Files that one search looks at: more than change between the two passes. A search in vain costs 5 us."""
 
 
 class KnownContents:
     """The digests of files that were read, by row. A checkout plans twice, and reads once.
 
-    They come in the same order both times, so a list is searched from where the last one was found: 72 bytes a file.
+    Files come in the same order both times, so each search in the list begins at the last hit. 72 bytes a file.
     """
 
     def __init__(self, digest_bytes: int) -> None:
@@ -39,7 +39,7 @@ class KnownContents:
         self._next = 0
 
     def find(self, row: bytes) -> bytes:
-        """Return the digest of a file of this row; b"" if it was not read, or not near the one that was found last."""
+        """Return the digest of the file with this row; b"" if it was not read, or is not near the last hit."""
         at = self._next
         if at < 0:
             return b""
@@ -56,7 +56,7 @@ class DirectoryContents:
     """`FoundContents` of one open directory."""
 
     def __init__(self, directory: int, present: Present, hash_type: HashType, known: KnownContents, clock: int) -> None:
-        """``clock`` is a time of the file system before anything was looked at, in ns."""
+        """``clock`` is the time of the file system before the checkout looked at any entry, in ns."""
         self._directory = directory
         self._present = present
         self._hash = hash_type

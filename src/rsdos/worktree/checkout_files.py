@@ -1,12 +1,12 @@
 """Writes the files of a checkout: in storage order, many directories at once, each file whole or not at all.
 
-The steps of one file; a kill behind any of them leaves the old file or the new one, and at most a temporary name, which
+The steps of one file. A kill after any of them leaves the old file or the new one, and at most a temporary name, which
 the next checkout removes:
 
-1. make a file of a temporary name in the directory, by a descriptor that no link led to;
+1. make a file with a temporary name in the directory, by a descriptor that was opened without following links;
 2. write the content, which the store has verified, and set times and modes;
-3. give it its name: what has appeared under that name since it was planned is never replaced;
-4. take the row of the open file, which is the one that was written, whatever has its name by now.
+3. give the file its name: an entry that has appeared under that name since the plan is never replaced;
+4. take the row of the open file, which is certainly the written one, whatever has the name by now.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from rsdos.engine.engine import Engine
 
 MOST_FILES = 1 << 15
-"""Files that are read together in storage order: 10 MB of names and keys."""
+"""The most files that are read together in storage order: 10 MB of names and keys."""
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 _MODES = (0o666, 0o777)
-"""The modes of new files by their kinds, from which the umask is taken."""
+"""The modes of new files by their kinds, before the umask."""
 
 _HOLE = 1 << 16
 """Bytes of zeros that become a hole: on ext4 and XFS a block has 4 KiB, on Btrfs compressed extents have 128."""
@@ -63,19 +63,19 @@ OF_ONE_ENTRY = frozenset(
         errno.EFBIG,
     }
 )
-"""Errors of the file system that concern one entry: a name that it cannot have, a directory that was exchanged."""
+"""Errors of the file system that concern only one entry: a name that it refuses, a directory that was replaced."""
 
-APPEARED = "it has appeared since the checkout began, or the file system takes two names for one"
-CHANGED = "it was modified since the checkout began"
+APPEARED = "it appeared after the checkout began, or the file system takes two names for one"
+CHANGED = "it was modified after the checkout began"
 
 
 class Holes(Enum):
-    """What becomes of long runs of zeros in files."""
+    """How long runs of zeros in files are written."""
 
     FILL = "fill"
-    """They are written."""
+    """As zeros."""
     MAKE = "make"
-    """They are left out: the file is sparse."""
+    """As holes: the file is sparse."""
 
 
 class OnDamage(Enum):
@@ -91,14 +91,14 @@ class PendingFile(NamedTuple):
     """A file that is to be written."""
 
     number: int
-    """That of its row."""
+    """The number of its row."""
     directory: bytes
     name: bytes
     kind: int
     size: int
     key: bytes
     replaces: bytes = b""
-    """The row of what is there and may be replaced; b"" if nothing is."""
+    """The row of the entry that is there and may be replaced; b"" if there is none."""
     mtime: int | None = None
     mode: int | None = None
 
@@ -153,7 +153,7 @@ class Trouble:
         self._outcome.failed.append(PathReason(path, reason))
 
     def lose(self, lost: PathReason, error: Exception) -> None:
-        """Name what a damaged tree has lost. Raise the error if the checkout stops."""
+        """Name the part that a damaged tree has lost. Raise the error if the checkout stops."""
         if self._on_damage is OnDamage.STOP:
             raise error
         self._outcome.failed.append(lost)
@@ -202,9 +202,9 @@ class FileWriter:
         self._rows = rows
         self._tell = tell
         self._streamed = 0
-        """Bytes of files without a row that were told already."""
+        """Bytes that were reported already, of files that have no row yet."""
         self._temporary = os.fsencode(temporary_name())
-        """The name of the file that is being written: it is free again as soon as that has its own."""
+        """The temporary name of the file that is being written: free again as soon as the file has its own name."""
         self._directory: bytes | None = None
         self._fd = -1
         self._opener: Callable[..., int] = os.open
@@ -212,7 +212,7 @@ class FileWriter:
         self._queue: list[PendingFile] = []
         self._statuses: list[os.stat_result] = []
         self._numbers: list[int] = []
-        """What was written, and has no row yet."""
+        """The files that were written, and have no row yet."""
 
     def add(self, file: PendingFile) -> None:
         """Write a file soon: with the next `flush` at the latest."""
@@ -233,7 +233,10 @@ class FileWriter:
         self._keep_rows()
 
     def _write_small(self, files: Mapping[bytes, Sequence[PendingFile]]) -> list[bytes]:
-        """Write what the packs give in bulk. Return the digests of the rest: large, loose, damaged and missing ones."""
+        """Write the files that a bulk read of the packs yields. Return the digests of the others.
+
+        Those are large, loose, damaged or missing.
+        """
         digests = list(files)
         found: list[Sequence[int]] = []
         write = self._write
@@ -245,11 +248,11 @@ class FileWriter:
                         write(file, data)
                 self._keep_rows()
         except DamagedContainer:
-            pass  # What the index cannot tell is asked for one by one, where the damage is reported.
+            pass  # The files are then read one by one, which reports the damage.
         return [digests[at] for at in rest_of(len(digests), found)]
 
     def _write(self, file: PendingFile, data: bytes | None) -> None:
-        """Do the four steps, or name the file that fails. Without ``data`` the content is streamed."""
+        """Do the four steps. If they fail, name the file. Without ``data`` the content is streamed."""
         temporary = self._temporary
         try:
             if file.directory is not self._directory:
@@ -273,14 +276,14 @@ class FileWriter:
             self._trouble.tell(file.path, error)
 
     def _enter(self, directory: bytes) -> None:
-        """Open the directory of the next files: most come from the one before, for which nothing is asked again."""
+        """Open the directory of the next file, unless it is that of the file before, as for most files."""
         self._directory = None
         self._fd = self._directories.open(directory)
         self._opener = posix.opener_in(self._fd)
         self._directory = directory
 
     def _undo(self, file: PendingFile, error: BaseException) -> None:
-        """Remove the temporary file, and use another name from now on: perhaps it cannot be removed."""
+        """Remove the temporary file, and use another temporary name from now on: the removal may have failed."""
         self._directory = None
         with suppress(OSError):
             place.remove_own(self._temporary, self._directories.open(file.directory))
@@ -290,7 +293,7 @@ class FileWriter:
             error.filename2 = None
 
     def _keep_rows(self) -> None:
-        """Make rows of the files that were written since the last call: together that takes a third of the time."""
+        """Make the rows of files written since the last call: making them together takes a third of the time."""
         self._rows.put_all(self._numbers, pack_rows(self._statuses))
         size = sum(status.st_size for status in self._statuses)
         self._outcome.written += len(self._numbers)
@@ -299,7 +302,7 @@ class FileWriter:
         self._statuses, self._numbers, self._streamed = [], [], 0
 
     def _fill(self, fd: int, file: PendingFile, data: bytes | None) -> None:
-        """Write the content, and set what the tree has of times and modes."""
+        """Write the content, and set the times and modes that the tree has."""
         if data is None:
             self._write_parts(file, fd)
         elif len(data) != file.size:

@@ -22,14 +22,14 @@ from rsdos.worktree.temporary import TEMPORARY, TemporaryNames
 
 
 class TreeLinks(Enum):
-    """What becomes of the symbolic links of a tree. They are never followed."""
+    """Which symbolic links of a tree are written. They are never followed."""
 
     ALL = "all"
-    """They are written as they are."""
+    """All, as they are."""
     INSIDE = "inside"
-    """Those that may lead out of the working directory are refused: for the data of a stranger."""
+    """Those that certainly stay in the working directory; others are refused. For the data of a stranger."""
     NONE = "none"
-    """None is written."""
+    """None."""
 
 
 LEADS_OUT = "the link may lead out of the directory"
@@ -40,8 +40,8 @@ RESERVED = "rsdos uses such names for unfinished files"
 def leads_inside(directory: bytes, target: bytes) -> bool:
     """Return whether a link in a directory of the tree certainly leads to a place in the tree.
 
-    It is relative, leads up only at its beginning, and not above the top. A path that leads up behind a name is not
-    certain: that name may be a link itself.
+    Such a link is relative, and leads up only at its beginning and not above the top. A path that leads up after a name
+    is not certain: that name may be a link itself.
     """
     if target.startswith(b"/"):
         return False
@@ -55,7 +55,7 @@ def leads_inside(directory: bytes, target: bytes) -> bool:
 
 
 def refusals(links: TreeLinks, listing: Listing) -> Sequence[str]:
-    """Return for each entry why it is not written, or ""; nothing at all if all are."""
+    """Return for each entry why it is not written, or "". Return an empty sequence if all are written."""
     reserved = any(name.startswith(TEMPORARY) for name in listing.names)
     if not reserved and (links is TreeLinks.ALL or EntryKind.LINK not in listing.kinds):
         return ()
@@ -80,9 +80,9 @@ class PendingLinks(NamedTuple):
     names: bytes
     targets: bytes
     replaces: bytes
-    """The rows of what may be replaced; `NO_ROW` if nothing is there."""
+    """The rows of entries that may be replaced; `NO_ROW` if there is none."""
     mtimes: array[int]
-    """In a tree without times: none."""
+    """Empty for a tree without times."""
 
 
 class LinkWriter:

@@ -21,7 +21,7 @@ def lock(stack: ExitStack, top: int, directory: str) -> None:
 def share_lock(top: int, directory: str) -> None:
     """Lock an open directory together with the workers of this checkout, which do the same. Raise `Busy`.
 
-    So a worker that outlives the process that it works for keeps the next checkout out until it has ended.
+    So a worker that outlives its checkout keeps the next checkout out until the worker ends.
     """
     _try(locks.try_lock_shared, top, directory)
 

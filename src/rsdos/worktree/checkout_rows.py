@@ -17,7 +17,7 @@ _IN_MEMORY = 64 << 20
 """Bytes of rows in memory: those of 1.6 million entries."""
 
 _RECENT = 4 << 20
-"""Bytes of rows that are changed in place before they go to the file: more than those of the files of one batch."""
+"""Bytes of rows that stay changeable in memory before they go to the file: more than one batch of files has."""
 
 _RUN = ROW_BYTES << 15
 """Bytes of rows that are read together: 1.3 MB."""
@@ -37,9 +37,9 @@ class RowSpool:
         self._base = 0
         """The number of the first recent row."""
         self._last = NO_ROW
-        """The row that was put last."""
+        """The last row that was put."""
         self._clock = 1 << 62
-        """What `settle` compares times with, in ns: without written files, every row keeps the flag that it has."""
+        """The time that `settle` compares with, in ns. If no file was written, every row keeps its flag."""
 
     def add(self, rows: BytesLike) -> None:
         """Append rows."""
@@ -63,11 +63,11 @@ class RowSpool:
             self.put(number, rows[at * ROW_BYTES : (at + 1) * ROW_BYTES])
 
     def settle(self, directory: int, path: str) -> None:
-        """Wait until the clock of the file system has moved on, so that later changes get other times than these.
+        """Wait until the clock of the file system has moved on, so that later changes get later times.
 
-        The row of a written file is of the file that this process has made and named itself. Within the same tick of
-        the clock another process might change it unnoticed; once the tick is over, a change shows in its ctime. Where
-        the file system counts whole seconds, what is younger than two is compared by its content the next time.
+        This process has made and named the written files itself. Within the same tick of the clock another process
+        might change one of them unnoticed; after the tick, a change shows in the ctime. If the file system counts whole
+        seconds, a file younger than two seconds is compared by its content the next time.
         """
         if self._last == NO_ROW:
             return

@@ -1,6 +1,6 @@
-"""What a checkout does with one directory: a function of the tree, of what was recorded, and of what is there.
+"""What a checkout does with one directory: a function of the tree, the recorded entries, and the entries on the disk.
 
-It reads nothing itself. Where names and times do not tell, it asks for the content of a file (`FoundContents`).
+It reads nothing itself. If names and times do not suffice, it asks for the content of a file (`FoundContents`).
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ class Obstacles(Enum):
     """What a checkout does with modified files, and with unknown ones, that are in its way."""
 
     REFUSE = "refuse"
-    """They are conflicts: all are named, and nothing is written."""
+    """Report them as conflicts: all are named, and nothing is written."""
     OVERWRITE = "overwrite"
-    """They are replaced."""
+    """Replace them."""
 
 
 class Unknown(Enum):
-    """What a checkout does with things that no tree knows, and that are not in its way."""
+    """What a checkout does with entries that no tree knows, and that are not in its way."""
 
     KEEP = "keep"
     DELETE = "delete"
@@ -45,29 +45,29 @@ class Action(IntEnum):
     ADOPT = 3
     """It is there: its content was read and compared."""
     CLEAR = 4
-    """A directory has its name, and is removed with what is known of its content before the entry is written."""
+    """A directory has its name. It is removed, with its known content, before the entry is written."""
     CONFLICT = 5
 
 
 class Fate(Enum):
-    """What becomes of a directory on the disk."""
+    """What a checkout does with a directory on the disk."""
 
     STAYS = "stays"
     """The tree has it, or has something below it."""
     GOES = "goes"
     """The tree does not have it: it is removed if nothing is left in it."""
     VANISHES = "vanishes"
-    """The tree has something else in its place: what is left in it is in the way."""
+    """The tree has something else in its place: anything left in it is in the way."""
     THROUGH = "through"
-    """The patterns do not cover it, but perhaps something below it, for which it is made."""
+    """The patterns do not cover it, but may cover something below it. Then it is made."""
     BLOCKED = "blocked"
     """It cannot be made or entered, which is reported: nothing is done in it."""
     SHUT = "shut"
-    """It is below such a one that the patterns do not cover: that is reported where they cover something in it."""
+    """A directory above it is blocked, and not covered by the patterns: reported if they cover something in it."""
 
 
 class FoundContents(Protocol):
-    """The contents of what is in a directory."""
+    """The contents of the entries in a directory."""
 
     def key(self, at: int) -> bytes:
         """Return the digest of a file, by its position in `Present`; b"" if it cannot be read or has just changed."""
@@ -93,18 +93,18 @@ class Rules:
 
 @dataclass(slots=True)
 class DirectoryPlan:
-    """What is to be done in one directory."""
+    """What a checkout does in one directory."""
 
     actions: bytearray
     """An `Action` for each entry of the tree."""
     rows: bytearray
     """The row of each entry that is there already, and `NO_ROW` of the others."""
     removals: list[bytes] = field(default_factory=list)
-    """Names of files and links that go."""
+    """Names of files and links to remove."""
     leftovers: list[bytes] = field(default_factory=list)
     """Temporary names of a checkout that was killed."""
     leaving: list[tuple[bytes, Fate]] = field(default_factory=list)
-    """Names of directories that go, after what is in them."""
+    """Names of directories to remove, after their entries."""
     conflicts: list[tuple[bytes, str]] = field(default_factory=list)
     """Names, and the reasons."""
 
@@ -125,7 +125,7 @@ def plan_directory(
 ) -> DirectoryPlan:
     """Return what a checkout does in one directory.
 
-    ``wanted`` are its entries in the tree, ``known`` those of the tree that was recorded there, with their rows.
+    ``wanted`` are its entries in the tree, ``known`` the entries of the recorded tree there, with their rows.
     ``through`` are names of directories that are not covered but hold covered entries.
     """
     count = len(wanted.names)
@@ -148,7 +148,7 @@ def _same(one: Listing, other: Listing, present: Present) -> bool:
 
 
 def _agree(listing: Listing, wanted: list[int], there: list[int], passed_over: Collection[int]) -> bool:
-    """Return whether the times, or the modes, of all entries but those of some kinds are those of the tree."""
+    """Return whether all entries have the times, or the modes, of the tree, except those of some kinds."""
     return wanted == there or all(
         kind in passed_over or one == other for kind, one, other in zip(listing.kinds, wanted, there, strict=True)
     )
@@ -246,7 +246,7 @@ class _Decision:
         if key != self._wanted.keys[at]:
             return None
         if _kind(self._present.modes[there]) != self._wanted.kinds[at] or self._has_other_columns(at, there):
-            return Action.REPLACE  # By the same content: nothing is lost.
+            return Action.REPLACE  # The new file has the same content: nothing is lost.
         return Action.KEEP if recorded else Action.ADOPT
 
     def _has_other_columns(self, at: int, there: int) -> bool:
@@ -272,14 +272,14 @@ class _Decision:
     # What is there.
 
     def _is_recorded(self, name: bytes, there: int) -> bool:
-        """Return whether an entry has the row that was recorded, and that row may be trusted."""
+        """Return whether an entry has the recorded row, and that row may be trusted."""
         known = self._known_at.get(name)
         if known is None:
             return False
         return self._known_rows[known * ROW_BYTES : (known + 1) * ROW_BYTES] == self._present.row(there)
 
     def _is_unmodified(self, name: bytes, there: int) -> bool:
-        """Return whether an entry is what the recorded tree has: by its row, or else by its content."""
+        """Return whether an entry is the one of the recorded tree: by its row, or else by its content."""
         known = self._known_at.get(name)
         if known is None:
             return False

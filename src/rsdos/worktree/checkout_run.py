@@ -1,7 +1,7 @@
 """The two passes of a checkout over the same directories: one that plans, and one that writes.
 
-Both decide by `plan_directory`, so that a plan needs no memory for what it plans. The second pass looks at each
-directory again just before it changes it: what has been modified since the plan becomes a conflict of that file.
+Both decide by `plan_directory`, so that no plan is kept in memory. The second pass looks at each directory again just
+before it changes it: a file that was modified since the plan becomes a conflict.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ class Ground:
     hash: HashType
     known: KnownContents
     clock: int
-    """A time of its file system before anything was looked at, in ns."""
+    """The time of its file system before the checkout looked at any entry, in ns."""
     ignore: Ignore | None
-    """The names that are not deleted although no tree knows them; None: nothing of that kind is deleted."""
+    """The unknown names that are kept when others are deleted; None: no unknown entry is deleted."""
 
 
 class Looked(NamedTuple):
-    """What was found in a directory, and what is to be done."""
+    """The entries of a directory, and what the checkout does in it."""
 
     present: Present
     plan: DirectoryPlan
@@ -107,7 +107,7 @@ def _plan(ground: Ground | None, visit: Visit, rules: Rules, present: Present, f
 
 
 def _keep_surplus(wanted: Listing, plan: DirectoryPlan) -> None:
-    """Remove nothing that the tree may have in a page that is lost."""
+    """Remove no entry that the tree may have in a lost page."""
     names = set(wanted.names)
     plan.removals.clear()
     plan.leaving = [(name, fate) for name, fate in plan.leaving if name in names]
@@ -131,7 +131,7 @@ def _obstacle(ground: Ground, fd: int, fate: Fate) -> str:
 
 
 def directories_to_visit(visit: Visit, plan: DirectoryPlan, present: Present) -> list[Child]:
-    """Return the directories to visit in a directory: those of the tree, and those that go."""
+    """Return the directories to visit in a directory: those of the tree, and those to remove."""
     listing = visit.wanted.listing
     children: list[Child] = []
     if EntryKind.DIRECTORY in listing.kinds:
@@ -196,7 +196,7 @@ class Planner:
         return directories_to_visit(visit, plan, present)
 
     def leave(self, directory: bytes, fate: Fate) -> None:
-        """Nothing is removed by a plan."""
+        """Do nothing: a plan removes nothing."""
 
 
 class Worker:
@@ -220,7 +220,7 @@ class Worker:
         self._outcome = outcome
         self._rows = rows
         self._late: list[PendingFile] = []
-        """Files whose name a directory has that is still to be removed."""
+        """Files whose names still belong to directories that will be removed."""
         self._columns: list[tuple[bytes, int | None, int | None]] = []
         """The directories whose times and modes are set at the end."""
 
@@ -333,7 +333,7 @@ class Worker:
         return True
 
     def _make_directory(self, directory: bytes, name: bytes, replaces: bool) -> bool:
-        """Make a directory. What has its name and may go is removed before. Return False if that failed."""
+        """Make a directory. First remove an entry of its name, if that may be removed. Return False if this failed."""
         try:
             fd = self._ground.directories.open(directory)
             if replaces:
@@ -359,7 +359,7 @@ class Worker:
 
 
 def _count(outcome: Outcome, listing: Listing, plan: DirectoryPlan) -> None:
-    """Count what is there already; directories are not counted."""
+    """Count the entries that are there already, without directories."""
     kept, adopted = plan.actions.count(Action.KEEP), plan.actions.count(Action.ADOPT)
     if kept and EntryKind.DIRECTORY in listing.kinds:
         pairs = zip(listing.kinds, plan.actions, strict=True)
@@ -369,7 +369,7 @@ def _count(outcome: Outcome, listing: Listing, plan: DirectoryPlan) -> None:
 
 
 def _columns(listing: Listing, at: int) -> tuple[int | None, int | None]:
-    """Return the mtime and the mode of an entry, as far as the tree has them."""
+    """Return the mtime and the mode of an entry; None for what the tree does not have."""
     mtime = None if listing.mtimes is None else listing.mtimes[at]
     mode = None if listing.modes is None else listing.modes[at] & 0o777
     return mtime, mode

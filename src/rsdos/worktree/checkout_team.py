@@ -1,7 +1,7 @@
 """The files of a checkout, written by several processes: each writes runs of files as one process alone does.
 
 The process that checks out makes and removes directories, writes links, sets the times and modes of directories, and
-keeps the rows and the outcome. It gives out files whose directories are there.
+keeps the rows and the outcome. It gives out only files whose directories exist.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ def file_writer(
     rows: TakesRows,
     tell: Callable[[int, int], None],
 ) -> Iterator[WritesFiles]:
-    """Yield a writer of files: this process, or so many others, which end with the block.
+    """Yield a writer of files: this process, or several others, which end with the block.
 
-    This process writes if there shall be one only, if the system allows no other, or if another one would not find the
+    This process writes if only one is wanted, if the system allows no other, or if another one would not find the
     directory by its path. The caller has locked the directory. Raise `Busy`.
     """
     alone = FileWriter(engine, directories, writing, outcome, rows, tell)
@@ -62,7 +62,7 @@ def file_writer(
 
 
 def _identity(directory: int | str) -> tuple[int, int] | None:
-    """Return what tells a directory from another one; None if it is not there."""
+    """Return the device and inode number of a directory; None if it does not exist."""
     try:
         status = os.stat(directory)
     except OSError:
@@ -72,10 +72,10 @@ def _identity(directory: int | str) -> tuple[int, int] | None:
 
 @dataclass(frozen=True, slots=True)
 class WrittenRun:
-    """What a worker has done with the files that it got; at first nothing."""
+    """What a worker has done with its files so far."""
 
     numbers: array[int]
-    """The numbers of what was written."""
+    """The numbers of the written files."""
     rows: bytes
     """Their rows."""
     size: int
@@ -87,8 +87,8 @@ class WrittenRun:
 class WritingTeam:
     """Gives files to workers, and gets their rows. One thread.
 
-    Each worker has one run at a time, and is given the next one when it has sent what became of the last. So the two
-    ends of a pipe never wait for each other, and memory holds a run for each worker and one more.
+    Each worker has one run at a time, and gets the next one when it has sent the outcome of the last. So the two ends
+    of a pipe never wait for each other, and memory holds a run for each worker and one more.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class WritingTeam:
         self._failed: list[PathReason] = []
 
     def add(self, file: PendingFile) -> None:
-        """Have a file written soon: with the next `flush` at the latest. Raise what `flush` raises."""
+        """Let a worker write a file soon: with the next `flush` at the latest. Raise what `flush` raises."""
         self._run.append(file)
         self._size += file.size
         if len(self._run) >= RUN_FILES or self._size >= RUN_BYTES:
@@ -153,8 +153,8 @@ def _order(entry: PathReason) -> bytes:
 def write_runs(engine: Engine, pipe: Connection, top: str, identity: tuple[int, int] | None, writing: Writing) -> None:
     """Work: write the files of each run, and report their rows, until the pipe is closed.
 
-    If it is closed in the middle of a run, because the other process has failed, was interrupted or killed, the next
-    report of progress fails, and the work ends with the file that is being written: its temporary name is removed.
+    The pipe is closed in the middle of a run if the other process has failed, or was interrupted or killed. Then the
+    next report of progress fails, the work ends at the present file, and its temporary name is removed.
     """
     with engine.protect_packs(), OpenDirectories(top) as directories:
         if _identity(directories.top) != identity:

@@ -22,31 +22,31 @@ from rsdos.worktree.state import State
 
 
 class Wanted(NamedTuple):
-    """What a tree has in one directory."""
+    """The entries of a tree in one directory."""
 
     listing: Listing
     """The entries that the checkout covers, without those that it refuses."""
     through: tuple[bytes, ...]
-    """Names of directories that are not covered, but may hold something that is."""
+    """Names of directories that are not covered, but may hold covered entries."""
     start: int
-    """How many covered entries of the tree come before these."""
+    """The number of covered entries of the tree that come before these."""
     covered: int
     """Covered entries, refused ones included."""
     places: Sequence[int]
     """The number of each entry of the listing among the covered ones of the whole tree."""
     is_whole: bool
-    """Whether no page was lost so far: if one was, entries of the tree may be missing here."""
+    """Whether no page was lost so far. After a lost page, entries of the tree may be missing here."""
 
 
 class Recorded(NamedTuple):
-    """What the working directory had in one directory, when that was recorded."""
+    """The recorded entries of one directory."""
 
     listing: Listing
     rows: bytes
 
 
 Refuse = Callable[[Listing], Sequence[str]]
-"""Returns for each entry why it is not written, or "". An empty sequence: nothing is refused."""
+"""Returns for each entry why it is not written, or "". An empty sequence refuses none."""
 
 
 class WantedEntries:
@@ -60,7 +60,7 @@ class WantedEntries:
         refuse: Refuse,
         lose: Callable[[PathReason, DamagedTree], None],
     ) -> None:
-        """``lose`` gets what is lost because the tree is damaged; it may raise the error."""
+        """``lose`` gets each part that is lost because the tree is damaged; it may raise the error."""
         self._selection = selection
         self._refuse = refuse
         self._lose = lose
@@ -75,7 +75,7 @@ class WantedEntries:
         self.is_whole = False
 
     def take(self, directory: bytes) -> Wanted:
-        """Return what the tree has in a directory. Raise `DamagedTree`."""
+        """Return the entries of the tree in a directory. Raise `DamagedTree`."""
         whole = listing = self._heads.take(directory, self._passed_over)
         through: tuple[bytes, ...] = ()
         if self._selection and whole.names:
@@ -96,7 +96,7 @@ class WantedEntries:
         return Wanted(listing, through, start, count, places, self.is_whole)
 
     def finish(self) -> None:
-        """Raise `DamagedTree` if anything was not asked for."""
+        """Report covered entries that were not asked for to ``lose``. Raise `DamagedTree`."""
         self._heads.finish(self._passed_over)
 
     def _through(self, listing: Listing) -> Iterator[bytes]:
@@ -120,7 +120,7 @@ class RecordedEntries:
     """
 
     def __init__(self, state: State | None, listings: Iterator[Listing], selection: Selection) -> None:
-        """``selection`` is that of the checkout; what it does not cover is left alone, so it is not known here."""
+        """``selection`` is that of the checkout. Entries that it does not cover are left alone, and not known here."""
         self._state = state
         self._heads = _Directories(_until_damaged(listings), state.head.under if state else b"")
         self._own = Selection(state.head.include, state.head.exclude) if state else Selection()
@@ -128,7 +128,7 @@ class RecordedEntries:
         self._number = 0
 
     def take(self, directory: bytes) -> Recorded:
-        """Return what was recorded of a directory."""
+        """Return the recorded entries of a directory."""
         if self._state is None:
             return Recorded(_empty(directory), b"")
         listing = self._covered(self._heads.take(directory, lambda passed: None, self._skip))
@@ -163,7 +163,7 @@ class Visitor(Protocol):
         """Work on a directory. Return the directories in it to visit: name, fate, and whether it is on the disk."""
 
     def leave(self, directory: bytes, fate: Fate) -> None:
-        """Work on a directory that goes or vanishes, after everything below it."""
+        """Work on a directory whose fate is to go or to vanish, after everything below it."""
 
 
 class Visit(NamedTuple):
@@ -195,7 +195,7 @@ def visit_all(wanted: WantedEntries, recorded: RecordedEntries, exists: bool, vi
 
 
 class _Directories:
-    """The listings of a tree, put together by directory."""
+    """The listings of a tree, joined by directory."""
 
     def __init__(self, listings: Iterator[Listing], under: bytes) -> None:
         self._listings = listings

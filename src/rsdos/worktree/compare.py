@@ -1,7 +1,7 @@
 """Compare a directory with a tree, a run of entries at a time.
 
 If a run has the names of the tree and the rows of the state, it is equal to the tree, and no Python object is made for
-each of its entries. Only the entries of a run that differs are compared one by one.
+any entry of it. Only the entries of a run that differs are compared one by one.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ class ComparedRun(NamedTuple):
 
     directory: bytes
     found: ScannedRun
-    """What is on the disk; no entries where the directory is gone."""
+    """The entries on the disk; none if the directory is gone."""
     old: Listing
-    """What the tree has."""
+    """The entries of the tree."""
     old_rows: bytes
-    """What the state has of the entries of the tree."""
+    """The rows of the state for the entries of the tree."""
 
     @property
     def is_same(self) -> bool:
-        """Whether all is as the tree says, by the state."""
+        """Whether all entries are those of the tree, by the rows of the state."""
         return self.found.rows == self.old_rows and self.found.names == self.old.names
 
     @property
@@ -41,7 +41,7 @@ class ComparedRun(NamedTuple):
         return self.directory + b"/" if self.directory else b""
 
     def positions(self) -> list[int]:
-        """Return for each entry on the disk the position of that name in the tree's entries; -1 if it is not there."""
+        """Return for each entry on the disk the position of its name in the tree's entries, or -1."""
         where = {name: at for at, name in enumerate(self.old.names)}
         return [where.get(name, -1) for name in self.found.names]
 
@@ -58,8 +58,8 @@ def compare(scan: DirectoryScan, listings: Iterable[Listing], state: State | Non
     """Compare a scan with a tree. Yield all entries of both in tree order, in runs of about 1,024.
 
     ``listings`` are the tree's, with paths below the directory that is scanned. ``state`` has a row for each of their
-    entries; without one no entry is trusted. The next run is asked for when the one before is done with: entries of a
-    run are reached by the descriptor of its directory.
+    entries; without a state no entry is trusted. Finish with a run before you take the next one: entries of a run are
+    reached by the descriptor of its directory.
     """
     base = _Base(listings, state)
     for directory in scan:
@@ -113,7 +113,7 @@ class _Base:
         return listing, rows, self.head is None or self.head.directory != listing.directory
 
     def gone(self) -> ComparedRun:
-        """Return the next listing as that of a directory that is gone."""
+        """Return the next listing as a run whose directory is gone."""
         listing, rows, _ = self.take()
         return ComparedRun(listing.directory, _EMPTY_RUN, listing, rows)
 
@@ -127,7 +127,7 @@ def below(listings: Iterable[Listing], under: bytes) -> Iterator[Listing]:
 
 
 def _order(directory: bytes) -> bytes:
-    """Return what directories are sorted by: their parts."""
+    """Return the sort key of a directory: its parts."""
     return directory.replace(b"/", b"\0")
 
 

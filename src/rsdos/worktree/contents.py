@@ -14,7 +14,7 @@ from rsdos.storage.posix import opening_by
 from rsdos.streams.sources import Frames, frames_of_file
 
 TRIES = 3
-"""Times that a file is read which changes while it is read."""
+"""How often a file is read that changes while it is read."""
 
 Opener = Callable[..., int]
 """Opens a name of one directory; see `rsdos.storage.posix.opener_in`."""
@@ -23,10 +23,11 @@ Opener = Callable[..., int]
 def read_content(opener: Opener, name: bytes, path: Callable[[], str]) -> bytes | Frames:
     """Return the content of a regular file: its bytes, or the frames of more than one frame.
 
-    Its status is the same before and after. It is read `TRIES` times at most. ``path`` gives its path for errors.
+    The status of the file is the same before and after. The file is read `TRIES` times at most. ``path`` returns its
+    path for errors.
 
-    Raise `UnreadableSource` (also FileNotFoundError's number), and `SourceChanged` when it changes each time or is no
-    regular file any more; frames raise the latter at their end, after the first try.
+    Raise `UnreadableSource` (also for a missing file), and `SourceChanged` if the file changes each time or is no
+    regular file any more; frames raise `SourceChanged` at their end, after the first try.
     """
     try:
         for _ in range(TRIES):
@@ -43,7 +44,7 @@ def read_content(opener: Opener, name: bytes, path: Callable[[], str]) -> bytes 
 
 
 def read_as_it_was(opener: Opener, name: bytes, size: int, mtime: int, ctime: int) -> bytes | None:
-    """Return the bytes of a small file, if its status after that is what it was before; else None, also for errors.
+    """Return the bytes of a small file if its status is the same before and after; otherwise, and for errors, None.
 
     The caller has looked at the file: four system calls here, where `read_content` needs five and is slower by a third.
     """

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 Beside = Callable[[Sequence[bytes]], Mapping[bytes, TreeEntry]]
-"""Says what the tree has of entries that the runs lack: see `rsdos.worktree.base.Base.beside`."""
+"""Returns the tree's entries that the runs lack: see `rsdos.worktree.base.Base.beside`."""
 
 
 def changed_entries(run: FilledRun, attributes: Attributes, beside: Beside) -> Iterator[Change]:
-    """Yield the entries of a run that differ from those of the tree: what is on the disk first, then what is gone."""
+    """Yield the entries of a run that differ from those of the tree: first those on the disk, then those gone."""
     before, gone = _counterparts(run.compared, run.positions, beside)
     for entry, old in zip(run.listing(attributes).entries(), before, strict=True):
         if old is None or not _is_equal(entry, old):
@@ -38,7 +38,7 @@ def changed_entries(run: FilledRun, attributes: Attributes, beside: Beside) -> I
 def _counterparts(
     run: ComparedRun, positions: Sequence[int], beside: Beside
 ) -> tuple[list[TreeEntry | None], list[TreeEntry]]:
-    """Return what the tree has of each entry on the disk, and what is gone of its run."""
+    """Return the tree's entry for each entry on the disk, and the tree's entries that are gone."""
     prefix, names = run.prefix, run.found.names
     entries = list(run.old.entries())
     others = beside([prefix + name for name, then in zip(names, positions, strict=True) if then < 0])
@@ -50,7 +50,7 @@ def _counterparts(
 
 
 def _is_equal(entry: TreeEntry, old: TreeEntry) -> bool:
-    """Return whether an entry is that of the tree. Sizes are not compared: equal keys and targets have equal ones."""
+    """Return whether an entry is that of the tree. Equal keys or targets have equal sizes, which are not compared."""
     return (
         (entry.kind, entry.key, entry.target) == (old.kind, old.key, old.target)
         and (entry.mtime is None or old.mtime is None or entry.mtime == old.mtime)
@@ -61,8 +61,8 @@ def _is_equal(entry: TreeEntry, old: TreeEntry) -> bool:
 class Differences:
     """The differences of a working directory from a tree, in tree order. Iterate it once; one thread.
 
-    A file is hashed only if it may have the content that the tree says: it has the same size, and is not settled or has
-    other times. The new state gets the rows of what was found to be as the tree says.
+    A file is hashed only if it may have the content in the tree: it has the same size, but other times, or is not
+    settled. The new state gets the rows of all entries that are found to be equal to the tree's.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Differences:
     ) -> None:
         """``attributes`` are those of the tree. ``tell`` receives the raw bytes that were read."""
         self.unchanged = 0
-        """Entries that are as the tree says."""
+        """Entries that are equal to the tree's."""
         self.read = 0
         """Files that were read."""
         self._scan = scan

@@ -1,4 +1,4 @@
-"""The files of one insert, read as the store asks for them."""
+"""The files of one insert, which are read when the store asks for them."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _TOLD_BYTES = 1 << 20
 
 
 NextRun = Callable[[], RunFiles | None]
-"""Returns the next run with files to be read; None if the batch has to end before it."""
+"""Returns the next run with files to be read, or None if the batch must end here."""
 
 
 class FileReader(Protocol):
     """Reads the files of batches."""
 
     def opener(self, run: RunFiles) -> Opener:
-        """Return what opens the names of a run."""
+        """Return the opener for the names of a run."""
 
     def read(self, run: RunFiles, at: int, opener: Opener) -> bytes | Frames | None:
         """Return the content of a file; None if it is gone, or left out because it cannot be read."""
@@ -49,7 +49,7 @@ class FileReader(Protocol):
 
 
 class FileBatch:
-    """The files of one insert. Iterate it, for their contents; again, if the insert failed."""
+    """The files of one insert. Iterate it for their contents, and again if the insert failed."""
 
     def __init__(self, reader: FileReader, run: RunFiles, start: int, next_run: NextRun) -> None:
         """``start`` is the first of the positions in ``run.missing`` that are to be read."""
@@ -134,7 +134,7 @@ class FileBatch:
         return len(self._slots) >= _BATCH or self._bytes >= _BATCH_BYTES
 
     def _read(self, run: RunFiles, at: int, opener: Opener) -> bytes | Frames | None:
-        """Return the content of a file of any size, and of one that has changed since it was looked at."""
+        """Return the content of a file of any size, also of one that has changed since the scan."""
         content = self._reader.read(run, at, opener)
         if content is None:
             return None
@@ -153,7 +153,7 @@ class FileBatch:
         self._tell()
 
     def _tell(self) -> None:
-        """Tell how much was read."""
+        """Report how much was read."""
         files, size = len(self._slots), self._bytes
         self._reader.told(max(files - self._told_files, 0), max(size - self._told, 0))
         self._told_files, self._told = files, size

@@ -37,7 +37,7 @@ class FileStore:
         refuse: Callable[[bytes, OSError], None],
         tell: Callable[[int, int], None],
     ) -> None:
-        """``refuse`` gets the path of a file that cannot be read, and raises if that is the end.
+        """``refuse`` gets the path of a file that cannot be read. It raises an error to end the save.
 
         ``tell`` receives the files and raw bytes that were read.
         """
@@ -53,7 +53,7 @@ class FileStore:
         self._tries: Counter[str] = Counter()
 
     def opener(self, run: RunFiles) -> Opener:
-        """Return what opens the names of a run."""
+        """Return the opener for the names of a run."""
         return opener_in(self._top.open(run.directory))
 
     def read(self, run: RunFiles, at: int, opener: Opener) -> bytes | Frames | None:
@@ -93,10 +93,10 @@ class FileStore:
                 with self._engine.objects.writing():
                     keys = batch.insert_many(cast("Iterator[Source]", iter(files)), writer, self._encoding)
             except (SourceChanged, UnreadableSource) as error:
-                # Frames tell half-way or at their end. The insert has left nothing: its files are read again.
+                # Frames raise half-way or at their end. The insert has stored nothing: its files are read again.
                 path = os.fspath(error.path)
                 if path != files.last_path:
-                    raise  # It was known before the store got anything of the file.
+                    raise  # The error came before the store got any byte of the file.
                 self._tries[path] += 1
                 if isinstance(error, UnreadableSource):
                     files.leave_out_last(error)
@@ -110,13 +110,13 @@ class FileStore:
     def _known(
         self, digests: Sequence[bytes], trust: Trust, /, raws: Sequence[BytesLike] | None = None
     ) -> Sequence[Copy]:
-        """Return the packed copies of objects, and count those that there are none of."""
+        """Return the packed copies of objects, and count the objects without one."""
         copies = self._engine.packed.own_copies(digests, trust, raws, kind=PackKind.HELD)
         new = [at for at, copy in enumerate(copies) if copy is not Copy.GOOD]
         self.objects += len(new)
         if raws is not None:
             self.size += sum([len(raws[at]) for at in new])
         elif new:
-            # A large object comes by itself, once all of it was read: it is the last file of the batch.
+            # A large object comes alone, after it was read to its end: it is the last file of the batch.
             self.size += self._batch.last_size
         return copies

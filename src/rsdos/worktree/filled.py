@@ -13,7 +13,7 @@ from rsdos.worktree.run_files import RunFiles
 
 
 class FilledRun(RunFiles):
-    """A run of a scan with the key of each file. It is complete when it is yielded by `Filler`."""
+    """A run of a scan with the key of each file. It is complete when `Filler` yields it."""
 
     __slots__ = ("compared", "is_same", "positions", "rows", "targets")
 
@@ -21,11 +21,11 @@ class FilledRun(RunFiles):
         old, found = compared.old, compared.found
         self.compared = compared
         self.is_same = is_same
-        """Whether the tree has these entries, with these rows in the state."""
+        """Whether the tree has exactly these entries, and the state these rows."""
         self.positions: Sequence[int] = ()
-        """The position of each entry in the tree's run; -1 if the tree has none of that name. () if it is the same."""
+        """The position of each entry in the tree's run; -1 if the tree has none of that name. () if `is_same`."""
         self.rows = found.rows
-        """What the state shall have of the entries."""
+        """The rows of the entries for the new state."""
         self.targets: list[bytes] = []
         """The targets of links."""
         if is_same:
@@ -50,7 +50,7 @@ class FilledRun(RunFiles):
         return rest
 
     def drop(self) -> None:
-        """Take out the entries that are dropped."""
+        """Remove the dropped entries from the run."""
         if not self.dropped:
             return
         keep = [at not in self.dropped for at in range(len(self.keys))]
@@ -71,7 +71,7 @@ class FilledRun(RunFiles):
         self.dropped = set()
 
     def rows_of(self, selection: Selection, kept: Iterable[bytes]) -> bytes:
-        """Return the rows of what a selection covers. ``kept`` are paths that the tree alone has: `NO_ROW`."""
+        """Return the rows of the covered entries. ``kept`` are paths that only the tree has: they get `NO_ROW`."""
         prefix, found, rows = self.compared.prefix, self.compared.found, self.rows
         covered = {
             prefix + name: rows[at * ROW_BYTES : (at + 1) * ROW_BYTES]
@@ -82,7 +82,7 @@ class FilledRun(RunFiles):
         return b"".join([covered[path] for path in sorted(covered)])
 
     def listing(self, attributes: Attributes) -> Listing:
-        """Return the entries as they are in the new tree."""
+        """Return the entries as the new tree has them."""
         found, old = self.compared.found, self.compared.old
         return Listing(
             self.compared.directory,

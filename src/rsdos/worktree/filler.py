@@ -1,4 +1,4 @@
-"""Fills the runs of a scan with keys: files that are not known are read and stored, in this process or in several."""
+"""Fills the runs of a scan with keys: unknown files are read and stored, in this process or in several."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Filler:
         self.size = 0
         """Their raw bytes."""
         self.shortage = ""
-        """Says why fewer workers were started than asked for; "" if that is not so."""
+        """The reason if fewer workers were started than asked for; otherwise ""."""
         self._engine = engine
         self._scan = scan
         self._top = top
@@ -65,7 +65,7 @@ class Filler:
         yield from self._alone() if jobs == 1 else self._together(jobs)
 
     def _look_ahead(self) -> Iterator[FilledRun]:
-        """Take runs until there are enough files to be read for several processes, or no more."""
+        """Take runs until they have enough files to be read for several processes, or until the scan ends."""
         files = 0
         while files < WORKERS_FROM and not self._queue.is_over and not self._queue.is_full:
             run = self._queue.next_run()
@@ -90,7 +90,7 @@ class Filler:
             self.objects, self.size = store.objects, store.size
 
     def _together(self, jobs: int) -> Iterator[FilledRun]:
-        """Do it in several processes; none is started if there is nothing to be read."""
+        """Fill the runs in several processes. Start none if there is no file to be read."""
         first = None
         while first is None and (self._head or not self._queue.is_over):
             first = self._next_run()

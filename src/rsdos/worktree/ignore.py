@@ -1,4 +1,4 @@
-"""What a scan leaves out, and which entries of a tree a working directory covers. Both by the patterns of a .gitignore.
+"""The names that a scan leaves out, and the entries that a checkout of a part covers: both by patterns of a .gitignore.
 
 The patterns are those of `rsdos.ingest.patterns`, for ``.rsdosignore`` files at any depth, for ``--exclude``, and for
 checkouts of a part of a tree.
@@ -18,7 +18,7 @@ from rsdos.trees.entry import EntryKind, Listing
 IGNORE_FILE = b".rsdosignore"
 
 MOST_BYTES = 1 << 20
-"""Bytes of an ignore file: 20,000 patterns. What is behind them is not read."""
+"""Bytes of an ignore file: 20,000 patterns. Bytes after these are not read."""
 
 _T = TypeVar("_T")
 
@@ -38,7 +38,7 @@ class Ignore:
         self._directory = ""
 
     def enter(self, directory: bytes, text: bytes) -> bool:
-        """Go to a directory. ``text`` is that of its ignore file, up to `MOST_BYTES`: a line that was cut is none.
+        """Go to a directory. ``text`` is the text of its ignore file, up to `MOST_BYTES`: a cut line is dropped.
 
         Return whether anything may be left out there.
         """
@@ -73,14 +73,14 @@ class Selection:
     """The entries of a tree that a checkout of a part covers.
 
     An entry is covered if it, or a directory above it, matches ``include`` (no pattern: all do), and neither it nor a
-    directory above it matches ``exclude``. A directory that is not covered may hold covered entries: it is made for
-    them, and is no entry of the working directory otherwise.
+    directory above it matches ``exclude``. A directory that is not covered may hold covered entries: a checkout makes
+    it for them, but it does not count as an entry of the working directory.
     """
 
     def __init__(self, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
         self._include = Excluded(include)
         self._exclude = Excluded(exclude)
-        # 64 levels, each once: the directories of a path are asked for again by each directory beside it.
+        # Cached for 64 levels, because directories beside each other ask for the same ones above them.
         self._above = lru_cache(64)(self._reach)
 
     def __bool__(self) -> bool:

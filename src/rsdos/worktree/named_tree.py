@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class NamedTree(NamedTuple):
-    """A snapshot, and what it was named by."""
+    """A snapshot and the name that the caller gave."""
 
     reference: str
     """``NAME@N``, a tag, or the key."""
@@ -43,7 +43,7 @@ def tree_of(engine: Engine, root: bytes) -> Tree:
 
 
 def check_under(tree: Tree, under: bytes) -> None:
-    """Raise FileNotFoundError or NotADirectoryError for what is no directory of a tree."""
+    """Raise FileNotFoundError or NotADirectoryError if the tree has no directory at a path."""
     if under and not tree.is_directory(under):
         number = errno.ENOENT if tree.entry(under) is None else errno.ENOTDIR
         raise OSError(number, os.strerror(number), os.fsdecode(under))

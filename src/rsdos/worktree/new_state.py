@@ -1,4 +1,4 @@
-"""The state after a scan: the old one if nothing differs from it, else a new file."""
+"""The state after a scan: the old one if the rows are equal, otherwise a new file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TOGETHER = 1 << 15
 class NewState:
     """The rows of a new state, in order. A context manager; one thread.
 
-    While all rows are those of the old state nothing is written: for a million entries that would be 40 MB each time.
+    As long as all rows are equal to the old state's, nothing is written: a million entries would be 40 MB each time.
     """
 
     def __init__(
@@ -29,22 +29,22 @@ class NewState:
         self._make = partial(StateWriter, engine, directory, state_directory)
         self._old = old
         self._same = 0
-        """Rows at the beginning that are those of the old state."""
+        """The number of rows at the beginning that are equal to the old state's."""
         self._writer: StateWriter | None = None
 
     def keep(self, rows: bytes) -> None:
-        """Append rows that the old state has at the same place, if all rows before them were kept too."""
+        """Append rows of the old state. If all rows before them were kept too, they have the same place there."""
         if self._writer is None and self._old is not None:
             self._same += len(rows) // ROW_BYTES
         else:
             self.add(rows)
 
     def add(self, rows: bytes) -> None:
-        """Append rows; none, if entries of the old state are gone here."""
+        """Append new rows; b"" if entries of the old state are gone here."""
         self._begin().add(rows)
 
     def finish(self, head: StateHead) -> None:
-        """Complete the state, if it is not the old one."""
+        """Complete the state, unless it is equal to the old one."""
         old = self._old
         if self._writer is None and old is not None and old.head == head and old.count == self._same:
             return

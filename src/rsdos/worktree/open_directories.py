@@ -12,8 +12,8 @@ _TOP = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _BELOW = _TOP | os.O_NOFOLLOW
 
 MOST_OPEN = 64
-"""Directories of the chain that are open at the same time. A tree of 1,024 levels would need all descriptors of a
-process, of which systems give 1,024 or even 256."""
+"""The most directories of the chain that are open at the same time. A tree of 1,024 levels would need all descriptors
+of a process: systems allow 1,024, or even 256."""
 
 
 class OpenDirectories:
@@ -28,7 +28,7 @@ class OpenDirectories:
         self.path = os.fspath(top)
         self._top = Opened(opening(self.path, _TOP))
         self._chain: list[tuple[bytes, Opened | None]] = []
-        """The parts of the path that was opened last, each with its descriptor unless that is closed by now."""
+        """The parts of the path that was opened last, each with its descriptor, unless that was closed since."""
 
     @property
     def top(self) -> int:
@@ -77,7 +77,7 @@ class OpenDirectories:
             chain[-MOST_OPEN - 1] = far[0], None
 
     def path_of(self, path: bytes) -> str:
-        """Return the path of an entry for messages: as the top was named."""
+        """Return the path of an entry for messages. It begins with the top's path as the caller gave it."""
         return os.path.join(self.path, os.fsdecode(path)) if path else self.path
 
     def close(self) -> None:

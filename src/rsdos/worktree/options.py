@@ -24,9 +24,9 @@ class Mounts(Enum):
     """What to do about a directory that another file system is mounted on."""
 
     CROSS = "cross"
-    """Go into it."""
+    """Save its entries."""
     STAY = "stay"
-    """Take it as an empty directory."""
+    """Treat it as an empty directory."""
 
 
 class NameRule(Enum):
@@ -35,14 +35,14 @@ class NameRule(Enum):
     ANY = "any"
     """All."""
     PORTABLE = "portable"
-    """Only names that every system can have, and that differ in more than case and Unicode form: else `InvalidName`."""
+    """Names that every system can have, and that differ in more than case and Unicode form. Others: `InvalidName`."""
 
 
 class Rehash(Enum):
     """Which files are read."""
 
     CHANGED = "changed"
-    """Those that are not known to be as they were."""
+    """Files that are not known to be unchanged."""
     ALL = "all"
     """All."""
 
@@ -53,11 +53,11 @@ class WhenMoved(Enum):
     REFUSE = "refuse"
     """Raise `RefMoved`."""
     OVERRIDE = "override"
-    """Make the directory the next version all the same."""
+    """Make the directory the next version nevertheless."""
 
 
 class PathReason(NamedTuple):
-    """A path below the working directory, and what is the matter with it."""
+    """A path below the working directory, and the reason why it is reported."""
 
     path: bytes
     reason: str
@@ -65,7 +65,7 @@ class PathReason(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ScanOptions:
-    """What a scan takes for entries of a directory."""
+    """Which entries of a directory a scan takes."""
 
     exclude: tuple[str, ...] = ()
     """Patterns of a .gitignore, relative to the directory."""
@@ -96,9 +96,9 @@ class SaveOptions:
     description: Description
     directory: str | os.PathLike[str]
     at: str = ""
-    """The directory of the tree that is replaced, "." for all of it; "": the one that was checked out, or all of it."""
+    """The directory of the tree to replace; ".": the whole tree; "": the directory that was checked out, or all."""
     attributes: Attributes = Attributes.NONE
-    """What the tree keeps besides: times, modes."""
+    """What else the tree keeps: times, modes."""
     scan: ScanOptions = ScanOptions()
     rehash: Rehash = Rehash.CHANGED
     when_moved: WhenMoved = WhenMoved.REFUSE
@@ -116,7 +116,7 @@ class StatusOptions:
     reference: str = ""
     """A ref or the key of a snapshot; "": the one that the directory was saved to, or checked out from."""
     under: str = ""
-    """The directory of the tree to compare with; "" with no reference: the one that was saved or checked out."""
+    """The directory of the tree to compare with; "" without a reference: the one that was saved or checked out."""
     scan: ScanOptions = ScanOptions()
     rehash: Rehash = Rehash.CHANGED
     state_directory: str | None = None

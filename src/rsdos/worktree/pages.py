@@ -18,7 +18,7 @@ _MOST_BYTES = 32 << 20
 class PageWriter:
     """Takes the new pages of a tree, and reads them before they are stored. One thread.
 
-    The last of them wait for the commit that publishes the snapshot; only the pages of a large tree are stored before.
+    The last pages wait for the commit that publishes the snapshot; a large tree stores pages before that.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -44,7 +44,7 @@ class PageWriter:
         return list(self._waiting.values())
 
     def is_waiting(self, digest: bytes) -> bool:
-        """Return whether a page is one of them."""
+        """Return whether a page is not stored yet."""
         return digest in self._waiting
 
     def read(self, digests: Sequence[bytes]) -> Sequence[bytes]:

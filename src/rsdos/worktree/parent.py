@@ -43,39 +43,40 @@ class SavePlan:
     """The number of the newest version; 0 if there is none."""
     parents: MadeFrom
     is_older: bool
-    """Whether the directory was made from an older version than the newest: that is refused, unless it is the same."""
+    """Whether the directory was made from an older version than the newest. Then a save is refused, unless the trees
+    are equal."""
     record: SnapshotRecord | None
-    """The parent's."""
+    """The record of the parent."""
     attributes: Attributes
     base: Base
     """What the directory is compared with."""
     are_kept: bool
-    """Whether the objects of that tree cannot be collected."""
+    """Whether gc keeps the objects of the base's tree."""
     target: Tree | None
     """The tree that is changed; None: a new one is built."""
     target_files: int
-    """How many files it has."""
+    """The number of its files."""
     at: bytes
     """The directory of the tree that is replaced; b"": all of it."""
     state: State | None
 
     @property
     def dropped(self) -> Attributes:
-        """What the parent's tree keeps besides, and the new one does not."""
+        """The attributes that the parent's tree keeps and the new one does not."""
         return self.record.attributes & ~self.attributes if self.record is not None else Attributes.NONE
 
     def has_moved(self, directory: str | os.PathLike[str], snapshot: str = "") -> RefMoved:
-        """Return the error of a directory that was made from an older version. ``snapshot`` is what was stored."""
+        """Return the error for a directory that was made from an older version. ``snapshot`` is the stored snapshot."""
         made_from = f"what {os.fspath(directory)} was made from"
         return RefMoved(
             self.name, f"{self.name}@{self.version} is newer than {made_from}: compare them first", snapshot
         )
 
     def makes(self, change: Change) -> bool:
-        """Return whether a change of the working directory is one of the new version.
+        """Return whether a change of the working directory goes into the new version.
 
-        A directory that is gone stays if it has entries that the checkout of a part has left out. Raise `InvalidOption`
-        if something else is in its place.
+        A directory that is gone stays in the tree if the checkout of a part has left out entries of it. Raise
+        `InvalidOption` if something else is in its place.
         """
         old, new = change.old, change.new
         if old is None or old.kind is not EntryKind.DIRECTORY or not self._has_more(change.path):
@@ -88,7 +89,7 @@ class SavePlan:
         return new is not None
 
     def _has_more(self, path: bytes) -> bool:
-        """Return whether a directory of the tree has entries that the checkout of a part did not cover."""
+        """Return whether a directory of the tree has entries that the checkout of a part does not cover."""
         selection = self.base.selection
         path = join(self.at, path)
         if selection is None or self.target is None or not self.target.is_directory(path):
@@ -100,12 +101,12 @@ class SavePlan:
 def plan_of(engine: Engine, options: SaveOptions, refs: Refs, state: State | None, pages: PageWriter) -> SavePlan:
     """Return what a save is made from.
 
-    The parent is the branch's newest version; of a new branch, what the directory was checked out from. The whole tree
-    is replaced, or what the directory was checked out from, if that was a part.
+    The parent is the branch's newest version, or for a new branch the snapshot that the directory was checked out from.
+    The save replaces the whole tree, or the part of it that was checked out.
 
-    If the branch has newer versions than the one that the directory was made from, and the options do not say that it
-    does not matter, the new version is made from that older one: publishing it raises `RefMoved`, unless the newest has
-    the same tree. So a save that was killed before it wrote the state can be repeated.
+    If the branch has newer versions than the one that the directory was made from, and the options do not allow that,
+    the new version is made from the older one. Publishing it raises `RefMoved`, unless the newest version has the same
+    tree. So a save that was killed before it wrote the state can be repeated.
 
     Raise `RefExists`, `InvalidOption`, `InvalidName`, `DamagedTree`.
     """
@@ -134,16 +135,16 @@ def plan_of(engine: Engine, options: SaveOptions, refs: Refs, state: State | Non
     is_due = under == at and not is_newest and options.when_moved is WhenMoved.REFUSE
     older = _older(name, branch, head) if branch is not None and head is not None and is_due else None
     if not at and selection is None:
-        # Without rows nothing of the old tree is of use: a damaged one does no harm.
+        # Without rows the old tree is not used, so that it may be damaged.
         base = Base() if known is None or rows is None else Base(known, under, rows)
-        # A tree that may lack pages is made anew: pages that are there are not stored twice.
+        # A tree that may lack pages is made anew. Pages that the container has are not stored twice.
         is_changed = are_kept and not under and rows is not None and known is not None
         target = known if is_changed and known is not None and known.attributes == attributes else None
         files = read_record(engine, head.snapshot).files if target is not None and head is not None else 0
     else:
         if newest is None and tree is not None and not are_kept:
             _need_all(engine, tree)
-        # What the newest version has is kept, and so is what the state says that it has.
+        # gc keeps the objects of the newest version, and so those that the state knows of it.
         base, are_kept = Base(known if is_newest else tree, at, rows if is_newest else None, selection), True
         files = record.files if record is not None else 0
         target = tree or Tree(build_tree((), attributes, pages.put).key, pages.read)
@@ -155,7 +156,7 @@ def plan_of(engine: Engine, options: SaveOptions, refs: Refs, state: State | Non
         name=name,
         newest=newest.snapshot if newest is not None else None,
         version=newest.number if newest is not None else 0,
-        # To publish it on top of an older version is refused: the branch has moved.
+        # Publishing it on top of an older version is refused: the branch has moved.
         parents=MadeFrom(older, (older,))
         if older is not None
         else MadeFrom(newest.snapshot if newest is not None else None, (parent,) if record and parent else ()),
@@ -198,7 +199,7 @@ def _check_place(tree: Tree, at: bytes) -> None:
 
 
 def _is_equal(known: Tree, tree: Tree, under: bytes, selection: Selection | None, directory: bytes) -> bool:
-    """Return whether two trees are the same in what a working directory covers, and in what else it has."""
+    """Return whether two trees are equal in the covered entries, and in the other entries of a working directory."""
     if known.root == tree.root:
         return True
     if known.attributes != tree.attributes:
@@ -211,7 +212,7 @@ def _is_equal(known: Tree, tree: Tree, under: bytes, selection: Selection | None
             path = entry.path[cut:]
             if selection is None or selection.entry(path, entry.kind):
                 return False
-            # An earlier checkout may have written it: as it is, it would take back what is newer.
+            # An earlier checkout may have written this entry: saving it would undo the newer version's change.
             if entry.kind is not EntryKind.DIRECTORY and os.path.lexists(os.path.join(directory, path)):
                 return False
     except DamagedTree:
@@ -220,7 +221,7 @@ def _is_equal(known: Tree, tree: Tree, under: bytes, selection: Selection | None
 
 
 def _record(engine: Engine, snapshot: str | None, *, is_needed: bool) -> SnapshotRecord | None:
-    """Return a snapshot; None if there is none, or if it is gone and not needed."""
+    """Return a snapshot; None without one, or if it is gone and not needed."""
     if snapshot is None:
         return None
     try:
@@ -232,6 +233,6 @@ def _record(engine: Engine, snapshot: str | None, *, is_needed: bool) -> Snapsho
 
 
 def _need_all(engine: Engine, tree: Tree) -> None:
-    """Raise `DamagedTree` if an object of a tree is gone, which no ref keeps."""
+    """Raise `DamagedTree` if an object of a tree is gone. No ref keeps the tree."""
     if next(missing_of(engine, [tree.root]), None) is not None:
         raise DamagedTree(tree.root.hex(), "objects of what was checked out were collected: save the whole directory")

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 
 def plan_save(engine: Engine, options: SaveOptions, progress: Progress = SILENCE) -> SaveReport:
-    """Return what `rsdos.worktree.save.save` would report. Nothing is written but the state, as by a status.
+    """Return what `rsdos.worktree.save.save` would report. Write nothing but the state, as a status does.
 
-    ``snapshot`` and ``tree`` are "", and ``stored`` is nothing: what the container has already is known only when it is
-    read. Raise what `save` raises before it stores anything, and `RefMoved` if the branch has moved by now.
+    ``snapshot`` and ``tree`` are "", and ``stored`` is zero: only reading the files shows which objects are new. Raise
+    what `save` raises before it stores anything, and `RefMoved` if the branch has moved.
     """
     check_ref_name(options.description.name)
     watch = Stopwatch()
@@ -90,7 +90,7 @@ def plan_save(engine: Engine, options: SaveOptions, progress: Progress = SILENCE
 
 
 class _Tally:
-    """Counts changes, and the files and bytes by which a tree grows by them."""
+    """Counts changes, and the files and bytes by which they make a tree grow."""
 
     def __init__(self) -> None:
         self.added = self.removed = self.modified = 0

@@ -10,11 +10,11 @@ from rsdos.errors import InvalidName
 
 _FORBIDDEN = re.compile(r'[<>:"\\|?*\x00-\x1f]|[. ]$')
 _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?$", re.IGNORECASE)
-"""Windows takes these for devices, whatever extension follows."""
+"""Names that mean devices on Windows, with any extension."""
 
 
 class PortableNames:
-    """The names of one directory. Memory: those that were added."""
+    """The names of one directory. All that were added are in memory."""
 
     def __init__(self, prefix: bytes) -> None:
         """``prefix`` is the path of the directory with a slash, for messages."""
@@ -22,7 +22,7 @@ class PortableNames:
         self._seen: dict[str, bytes] = {}
 
     def add(self, names: Iterable[bytes]) -> None:
-        """Raise `InvalidName` for a name that some systems refuse, or take for one that was added before."""
+        """Raise `InvalidName` for a name that some systems refuse, or do not distinguish from one added before."""
         for name in names:
             try:
                 text = name.decode()

@@ -21,7 +21,7 @@ class Present(NamedTuple):
     modes: list[int]
     """The mode of each, with the kind of the file."""
     rows: bytes
-    """A row of each, with the flag of a settled one, whether it is or not."""
+    """The row of each, with the flag of a settled one, even if it is not settled."""
 
     def row(self, at: int) -> bytes:
         """Return one row."""
@@ -37,12 +37,12 @@ NOTHING = Present([], [], b"")
 
 
 def read_present(directory: int) -> Present:
-    """Return what is in an open directory, all names. Raise OSError."""
+    """Return all entries of an open directory. Raise OSError."""
     statuses: dict[bytes, os.stat_result] = {}
-    # With a descriptor of its own: a listing moves the position of the descriptor that it gets.
+    # Through a descriptor of its own, because a listing moves the position of its descriptor.
     with Descriptor(opening(".", _DIRECTORY, dir_fd=directory)) as fd, os.scandir(fd) as entries:
         for entry in entries:
-            with suppress(FileNotFoundError):  # It was removed since it was listed.
+            with suppress(FileNotFoundError):  # Removed after the listing.
                 statuses[os.fsencode(entry.name)] = entry.stat(follow_symlinks=False)
     names = sorted(statuses)
     ordered = [statuses[name] for name in names]
@@ -50,7 +50,7 @@ def read_present(directory: int) -> Present:
 
 
 def read_named(directory: int, name: bytes, most: int) -> bytes:
-    """Return the first ``most`` bytes of a regular file in an open directory; b"" if it is none."""
+    """Return the first ``most`` bytes of a regular file in an open directory; b"" if there is none."""
     for fd in opening(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory):
         try:
             return posix.read_at(fd, 0, most) if stat.S_ISREG(os.fstat(fd).st_mode) else b""

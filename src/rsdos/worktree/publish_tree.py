@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class NewVersion(NamedTuple):
-    """A snapshot that is a version of a branch now."""
+    """A snapshot that was published as a version of a branch."""
 
     snapshot: str
     name: str

@@ -1,4 +1,4 @@
-"""What a worker says of its progress, to the process that it works for."""
+"""Messages of a worker about its progress, to the process that it works for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TOLD = 0.1
 
 
 class ToldFiles(NamedTuple):
-    """A worker's word for: so many files and bytes were read or written."""
+    """The message of a worker: so many files and bytes were read or written."""
 
     files: int
     size: int
@@ -34,6 +34,6 @@ class Reports:
             self.send()
 
     def send(self) -> None:
-        """Report what was not reported yet."""
+        """Report the files and bytes that were not reported yet."""
         self._pipe.send(ToldFiles(self._files, self._size))
         self._files, self._size, self._said = 0, 0, monotonic()

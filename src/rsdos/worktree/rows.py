@@ -17,15 +17,15 @@ ROW_BYTES = ROW.size
 _WORDS = ROW_BYTES // 8
 
 SETTLED = 1
-"""The flag of an entry whose times were old enough when it was looked at: the next look may trust its row."""
+"""The flag of an entry whose times were old enough when it was scanned: the next scan may trust its row."""
 
 NO_ROW = bytes(ROW_BYTES)
-"""The row of an entry that is not in the directory, or is not to be trusted in any case."""
+"""The row of an entry that is not in the directory, or must never be trusted."""
 
 SETTLING = 2 * 10**9
-"""Nanoseconds after which a change certainly gets another time than the one before, on all file systems.
+"""Nanoseconds after which a change certainly gets a later time than the change before, on all file systems.
 
-The coarsest is FAT, whose times count in steps of 2 s and are cut down to them.
+The coarsest is FAT, whose times are rounded down to multiples of 2 s.
 """
 
 _MODE = itemgetter(0)
@@ -45,9 +45,9 @@ def pack_row(status: os.stat_result, flags: int = SETTLED) -> bytes:
 
 
 def pack_rows(statuses: Sequence[os.stat_result]) -> bytes:
-    """Return the rows of many entries, all with the flag: so they are compared with those of the state.
+    """Return the rows of many entries, all with the flag, to be compared with those of the state.
 
-    Five passes in C take 0.4 us an entry; `pack_row` takes 1.5. Before rows are kept, `settle` takes flags away.
+    Five passes in C take 0.4 us an entry; `pack_row` takes 1.5. Before rows are kept, `settle` removes flags.
     """
     words = array("q", bytes(ROW_BYTES * len(statuses)))
     words[0::_WORDS] = array("q", map(_SIZE, statuses))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 class RunFiles:
-    """Names of one directory, what ``lstat`` said of them, and the keys that they get."""
+    """Names of one directory, their sizes and times by ``lstat``, and the keys that they get."""
 
     __slots__ = ("ctimes", "directory", "dropped", "keys", "left", "missing", "mtimes", "names", "sizes")
 
@@ -17,7 +17,7 @@ class RunFiles:
         self.directory = directory
         self.names = names
         self.sizes = sizes
-        """What was read replaces what ``lstat`` said."""
+        """The sizes by ``lstat``, replaced by the sizes that were read."""
         self.mtimes = mtimes
         self.ctimes = ctimes
         self.keys: list[bytes] = [b""] * len(names)
@@ -25,17 +25,17 @@ class RunFiles:
         self.missing: Sequence[int] = ()
         """Positions of files that have to be read."""
         self.left = 0
-        """How many of them have no key yet, and are not dropped."""
+        """The number of them that have no key yet and are not dropped."""
         self.dropped: set[int] = set()
-        """Positions of what cannot be read, or is gone."""
+        """Positions of entries that cannot be read, or are gone."""
 
     def need(self, missing: Sequence[int]) -> None:
-        """Say which files have to be read."""
+        """Set the positions of the files to be read."""
         self.missing = missing
         self.left = len(missing)
 
     def leave_out(self, at: int) -> None:
-        """Drop a file that had to be read."""
+        """Drop a file that was to be read."""
         self.dropped.add(at)
         self.left -= 1
 

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from rsdos.engine.engine import Engine
 
 _MOST_WAITING = 1 << 18
-"""Entries that wait for a file in front of them to be stored, about: 30 MB."""
+"""About how many entries may wait for a file before them to be stored: 30 MB."""
 
 _LINK = int(EntryKind.LINK)
 
 
 class RunQueue:
-    """Takes runs from a scan, and gives them back in their order, each when all of its keys are known. One thread."""
+    """Takes runs from a scan, and returns them in order, each once all of its keys are known. One thread."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class RunQueue:
         runs: Iterator[ComparedRun],
         are_kept: bool,
     ) -> None:
-        """``are_kept``: objects of the tree that is compared with cannot be collected. Otherwise each is looked up."""
+        """``are_kept``: gc keeps the objects of the tree that is compared with. Otherwise each is looked up."""
         self.is_over = False
         """Whether the scan has no more runs."""
         self._engine = engine
@@ -51,7 +51,10 @@ class RunQueue:
         return self._waiting >= _MOST_WAITING
 
     def next_run(self) -> FilledRun | None:
-        """Return the next run that has files to be read. Return None if there are runs to be taken, or none at all."""
+        """Return the next run that has files to be read.
+
+        Return None if there are complete runs to take, if too many entries wait, or if the scan has ended.
+        """
         while not self.is_full:
             compared = next(self._runs, None)
             if compared is None:
@@ -67,7 +70,7 @@ class RunQueue:
         return None
 
     def complete(self) -> Iterator[FilledRun]:
-        """Yield the runs in front of the first one that is not complete."""
+        """Yield the runs before the first one that is not complete."""
         queue = self._queue
         while queue and not queue[0].left:
             run = queue.popleft()
@@ -76,7 +79,7 @@ class RunQueue:
             yield run
 
     def _begin(self, compared: ComparedRun) -> FilledRun:
-        """Fill a run with what is known of it, and with the targets of its links."""
+        """Fill a run with the known keys, and with the targets of its links."""
         is_same = compared.is_same
         if is_same and self._are_kept:
             return FilledRun(compared, is_same=True)

@@ -47,13 +47,13 @@ if TYPE_CHECKING:
     from rsdos.protocols import Progress
 
 _MOST_TRIES = 10
-"""Times that a save begins anew because gc has taken what the save had found. Each time takes a gc of this moment."""
+"""How often a save begins anew because gc has deleted objects that the save had found. Each time needs another gc."""
 
 _LOOKED_UP = 1 << 17
 """Keys that are looked up together: 30 MB."""
 
 _MOST_NAMED = 1000
-"""Paths of what could not be read that the metadata of a snapshot names."""
+"""The most unreadable paths that the metadata of a snapshot names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class SavedObjects:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """What was found in the directory and is not in the snapshot."""
+    """The entries of the directory that are not in the snapshot."""
 
     special: int = 0
     """FIFOs, sockets and devices."""
@@ -88,7 +88,7 @@ class SaveReport(ShownAsTable):
     """What a save has done."""
 
     snapshot: str
-    """The key of the snapshot; "" if nothing was written (`plan_save`)."""
+    """The key of the snapshot, of the newest version if `unchanged`; "" for a `plan_save`."""
     tree: str
     name: str
     version: int
@@ -101,11 +101,11 @@ class SaveReport(ShownAsTable):
     stored: SavedObjects
     skipped: LeftOut
     is_part: bool
-    """Whether the directory is the checkout of a part: what that left out is in the new version as it was."""
+    """Whether the directory is a checkout of a part. The new version has the rest of the tree unchanged."""
     dropped: Attributes
-    """What the parent's tree keeps besides, times or modes, and the new version does not."""
+    """The attributes (times, modes) that the parent's tree keeps and the new version does not."""
     unchanged: bool
-    """Whether the tree is that of the branch's newest version: nothing was written."""
+    """Whether the tree is that of the branch's newest version: no new version was made."""
     unreadable: tuple[PathReason, ...]
     seconds: float
 
@@ -114,8 +114,8 @@ def save(engine: Engine, options: SaveOptions, progress: Progress = SILENCE) -> 
     """Make a directory the next version of a branch. Always durable. Any number of saves may run at the same time.
 
     A save that is killed at any moment has made the version or not; the files that it has stored are not written again
-    by the next one. What is changed in the directory at the same time is in the snapshot or not, each file as it was at
-    one moment.
+    by the next one. Changes made in the directory during a save may be in the snapshot or not, but each file is as it
+    was at one moment.
 
     Raise `RefMoved` if the branch has got another newest version (``snapshot`` is stored nevertheless), or has a newer
     one than the directory was checked out from; `SourceChanged` for a file that changes each time it is read;
@@ -128,7 +128,7 @@ def save(engine: Engine, options: SaveOptions, progress: Progress = SILENCE) -> 
         try:
             return _save(engine, options, progress, watch)
         except _TreeGone:
-            # What the state says cannot be trusted any more: without it all pages are made and looked up.
+            # The state cannot be trusted any more. Without it all pages are made and looked up.
             options = replace(options, rehash=Rehash.ALL)
         except _ObjectsGone:
             continue
@@ -152,7 +152,7 @@ def _save(engine: Engine, options: SaveOptions, progress: Progress, watch: Stopw
         state = read_state(engine, options.directory, options.state_directory)
         if state is not None:
             stack.enter_context(state)
-        # 2. The refs of now, and what they lead to.
+        # 2. The present refs, and the parent that they lead to.
         engine.packed.refresh()
         pages = PageWriter(engine)
         plan = plan_of(engine, options, read_refs(engine)[0], state, pages)
@@ -186,7 +186,7 @@ def _save(engine: Engine, options: SaveOptions, progress: Progress, watch: Stopw
             seconds=watch.seconds,
         )
         if report.unchanged and plan.record is not None:
-            # Pages of a tree that was built are not stored: they are there.
+            # The pages of an equal tree are in the container already: none was stored.
             parent = next(iter(plan.record.parents), None)
             report = replace(report, parent=parent, stored=replace(report.stored, pages=0))
         else:
@@ -227,7 +227,7 @@ def _publish(
 
 
 def _tree(plan: SavePlan, filler: Filler, new_state: NewState, pages: PageWriter) -> TreeRoot:
-    """Return the new tree: the old one with the changes, or a new one where there is none to be changed."""
+    """Return the new tree: the old one with the changes, or a new one if there is none to change."""
     if plan.target is None:
         return build_tree(_listings(plan, filler, new_state), plan.attributes, pages.put)
     return edit_tree(plan.target, _edits(plan, plan.target, filler, new_state), pages.put, plan.target_files)
@@ -246,7 +246,7 @@ def _listings(plan: SavePlan, runs: Iterable[FilledRun], new_state: NewState) ->
 def _edits(
     plan: SavePlan, target: Tree, runs: Iterable[FilledRun], new_state: NewState
 ) -> Iterator[tuple[bytes, TreeEntry | None]]:
-    """Yield the changes of the tree, with paths in it. Give the rows of what is covered to the new state."""
+    """Yield the changes of the tree, with paths in it. Give the rows of the covered entries to the new state."""
     at, selection = plan.at, plan.base.selection
     if not target.is_directory(at):
         mode = 0o755 if plan.attributes & Attributes.MODES else None
@@ -275,13 +275,13 @@ def changes_since(parent: SnapshotRecord | None, root: TreeRoot, pages: PageWrit
         for change in diff_trees(Tree(bytes.fromhex(parent.tree), pages.read), Tree(root.key, pages.read)):
             counts[change.kind] += 1
     except (DamagedTree, RemoteUnavailable):
-        # The parent is damaged, or out of the reach of a lazy clone. The new version is not.
+        # The parent is damaged, or a lazy clone cannot reach it. The new version is good.
         return SavedChanges(added=root.entries)
     return SavedChanges(counts["added"], counts["removed"], counts["modified"] + counts["kind"])
 
 
 def _recheck(engine: Engine, root: TreeRoot, pages: PageWriter) -> None:
-    """Look all objects of a tree up again. Raise `_ObjectsGone` if one is not there: what it leads to is read anew."""
+    """Look up all objects of a tree again. Raise `_ObjectsGone` if one is gone: the save then begins anew."""
     engine.packed.refresh()
     digests: list[bytes] = []
     try:
@@ -306,7 +306,7 @@ def _need(engine: Engine, digests: list[bytes], kind: PackKind) -> None:
 
 
 def _metadata(options: SaveOptions, unreadable: Sequence[PathReason]) -> Mapping[str, Any]:
-    """Return the user's metadata, and what was left out because it could not be read."""
+    """Return the user's metadata, with the paths that were left out because they could not be read."""
     metadata = dict(options.description.metadata)
     if unreadable:
         named = [left.path.decode(errors="backslashreplace") for left in unreadable[:_MOST_NAMED]]

@@ -1,7 +1,7 @@
 """Scan: reads a directory, and all that is below it, in tree order.
 
-Names are bytes, and sorted. Each directory is reached by descriptors, and no link is followed. There is no object for
-each entry behind a run of them: names, rows and kinds are columns.
+Names are sorted as bytes. Each directory is reached by descriptors, and no link is followed. A run of entries has no
+Python object for each entry: names, rows and kinds are columns.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from rsdos.worktree.settled import Clocks
 from rsdos.worktree.temporary import TEMPORARY
 
 RUN = 1024
-"""Entries that are looked at together: their statuses are 700 KB."""
+"""Entries whose statuses are read together: 700 KB."""
 
 _SPECIAL = len(EntryKind)
 _DIRECTORY = int(EntryKind.DIRECTORY)
 _LISTED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-"""Errors of a directory that was listed, and is gone by now or something else."""
+"""Errors if a listed directory is gone, or something else has its name."""
 
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _AFTER_TEMPORARY = TEMPORARY[:-1] + bytes([TEMPORARY[-1] + 1])
@@ -48,9 +48,9 @@ class ScannedRun(NamedTuple):
 
     names: list[bytes]
     rows: bytes
-    """40 bytes each, with the flag; see `rows.pack_rows`."""
+    """The row of each, 40 bytes, with the flag; see `rows.pack_rows`."""
     kinds: bytes
-    """An `EntryKind` each."""
+    """The `EntryKind` of each."""
     clock: int
     """The file system's time before the entries were looked at, in ns."""
 
@@ -58,8 +58,8 @@ class ScannedRun(NamedTuple):
 class DirectoryScan:
     """The directories at and below a top, in tree order. Iterate it once; one thread.
 
-    The reader takes all entries of a directory before it asks for the next one. Passed over are special files, which
-    are counted, the container itself, temporary names, and what patterns leave out.
+    The reader takes all entries of a directory before it asks for the next one. The scan passes over special files
+    (which it counts), the container itself, temporary names, and names that patterns leave out.
     """
 
     def __init__(
@@ -68,11 +68,11 @@ class DirectoryScan:
         own: tuple[int, int] | None,
         options: ScanOptions,
     ) -> None:
-        """``own`` are the device and the inode of the container's directory; None: it has none."""
+        """``own`` are the device and the inode of the container's directory; None if it has no directory."""
         self.special = 0
         """FIFOs, sockets and devices so far."""
         self.unreadable: list[PathReason] = []
-        """What was left out because it could not be read."""
+        """The entries that were left out because they could not be read."""
         self._top = top
         self._own = own
         self._options = options
@@ -110,7 +110,7 @@ class DirectoryScan:
             if error.errno not in _LISTED or not path:
                 self.refuse(path, error)
             return None
-        # All names are encoded together: one by one that takes 0.25 us each.
+        # All names are encoded together: encoding them one by one takes 0.25 us each.
         names = os.fsencode("\0".join(listed)).split(b"\0") if listed else []
         del listed
         names.sort()
@@ -124,7 +124,7 @@ class DirectoryScan:
         return directory
 
     def _statuses(self, directory: ScannedDirectory, names: list[bytes]) -> tuple[list[bytes], list[os.stat_result]]:
-        """Return the status of each name, and the names without those that are gone by now."""
+        """Return the names that still exist, and the status of each."""
         fd = self._top.open(directory.path)
         try:
             return names, list(map(partial(os.lstat, dir_fd=fd), names))
@@ -162,7 +162,7 @@ class DirectoryScan:
         return ScannedRun(names, pack_rows(statuses), kinds, clock)
 
     def _judge(self, directory: ScannedDirectory, name: bytes, status: os.stat_result, kind: int) -> bool:
-        """Return whether an entry is one of the working directory. A directory is descended into, if it should be."""
+        """Return whether an entry belongs to the working directory. Queue a directory that is to be scanned."""
         if kind != _DIRECTORY:
             if directory.is_picky and self._ignore.file(name):
                 return False
@@ -193,7 +193,7 @@ class ScannedDirectory:
         self.prefix = path + b"/" if path else b""
         self.device = device
         self.names = names
-        """All names but temporary ones, sorted, also those that `take` will pass over."""
+        """All names but temporary ones, sorted, with those that `take` will pass over."""
         self.is_picky = is_picky
         """Whether patterns may leave out an entry."""
         self.portable: PortableNames | None = None
@@ -201,7 +201,7 @@ class ScannedDirectory:
 
     @property
     def at(self) -> int:
-        """How many of the names were taken."""
+        """The number of names that were taken."""
         return self._at
 
     @property
@@ -210,7 +210,7 @@ class ScannedDirectory:
         return self._at >= len(self.names)
 
     def take(self, stop: int) -> ScannedRun:
-        """Return the entries of the names up to ``stop``: fewer, if some are gone or passed over."""
+        """Return the entries of the names up to ``stop``, without those that are gone or passed over."""
         names = self.names[self._at : stop]
         self._at = stop
         return self._scan._look(self, names)
@@ -240,7 +240,7 @@ def _some(column: Iterable[_T], keep: list[bool]) -> list[_T]:
 
 
 def _read_patterns(directory: int) -> bytes:
-    """Return the text of the ignore file of an open directory; nothing if it is no regular file."""
+    """Return the text of the ignore file of an open directory; b"" if there is no such regular file."""
     with suppress(OSError), Descriptor(opening(os.fsdecode(IGNORE_FILE), _READ, dir_fd=directory)) as fd:
         if stat.S_ISREG(os.fstat(fd).st_mode):
             return read_at(fd, 0, MOST_BYTES)

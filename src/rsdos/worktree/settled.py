@@ -1,7 +1,7 @@
 """The clocks of file systems: how recent a change is, by the times that a file system itself gives.
 
-An entry is trusted only if it had not been changed for a while when it was looked at (`rows.SETTLING`): two changes
-within one tick of a clock leave the same times. A time in the future is never settled.
+An entry is trusted only if its last change was some time before the scan (`rows.SETTLING`): two changes within one tick
+of a clock leave the same times. An entry with a time in the future is never settled.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rsdos.storage.mounts import is_local
 from rsdos.worktree.temporary import temporary_name
 
 MARGIN = 60 * 10**9
-"""Nanoseconds that are taken off this machine's clock where a server's clock cannot be asked for."""
+"""Nanoseconds that are subtracted from this machine's clock if a server's clock cannot be read."""
 
 _CREATE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -26,15 +26,16 @@ class Clocks:
     """The clocks of the file systems of some directories. A file system is asked once."""
 
     def __init__(self, is_local: Callable[[int, str], bool] = is_local) -> None:
-        """``is_local`` says whether a device (of ``os.stat``), with a path on it, is certainly of this machine."""
+        """``is_local`` returns whether a device (of ``os.stat``), with a path on it, is certainly on this machine."""
         self._is_local = is_local
         self._known: dict[int, Callable[[], int]] = {}
 
     def now(self, directory: int, device: int, path: str) -> int:
         """Return the time of the file system of an open directory, in ns: rather too early than too late.
 
-        It is this machine's clock on a file system of this machine. Elsewhere a file in the directory tells, once: it
-        has a temporary name, and is removed at once. Where none can be made, it is the machine's clock less `MARGIN`.
+        On a file system of this machine it is this machine's clock. Elsewhere the time of a new file in the directory
+        shows it, once; the file has a temporary name and is removed at once. If no file can be made, it is this
+        machine's clock less `MARGIN`.
         """
         clock = self._known.get(device)
         if clock is None:

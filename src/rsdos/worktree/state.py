@@ -1,10 +1,10 @@
 """The state of a working directory: the result of ``lstat`` for each entry when its content was last known. A cache.
 
-It is a file ``checkouts/<id>.state`` of the container, or of a directory that the caller gives where the container
-cannot be written. The id is that of the directory's real path and inode. The file has a row (`rows`) for each entry, in
-tree order, then a JSON document that says which tree that is and has the checksum of the rows, then the length of that
-document in eight bytes. A file that is damaged, of another directory or container, or too new is ignored: that costs
-time, and nothing else. So it is not synced, and not backed up.
+It is a file ``checkouts/<id>.state`` in the container, or in a directory that the caller gives if the container cannot
+be written. The id is made from the directory's real path and inode. The file has a row (`rows`) for each entry, in tree
+order, then a JSON document with the tree and the checksum of the rows, then the length of that document in eight bytes.
+A file that is damaged, of another directory or container, or too new is ignored, which costs only time. So it is not
+synced, and not backed up.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from rsdos.worktree.rows import NO_ROW, ROW_BYTES
 if TYPE_CHECKING:
     from rsdos.engine.engine import Engine
 
-# Opened for writing: NFS turns flock into a lock that needs that.
+# Opened for writing, because NFS turns flock into a lock that needs it.
 _LOCK = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _TYPE = "rsdos state"
 _VERSION = 1
@@ -45,11 +45,11 @@ _AT_ONCE = ROW_BYTES << 15
 
 @dataclass(frozen=True, slots=True)
 class StateHead:
-    """What the rows of a state are of."""
+    """What a state describes."""
 
     container_id: str
     reference: str
-    """What the directory was saved to or checked out from: ``NAME@N``, a tag or a key."""
+    """The name that the directory was saved to or checked out from: ``NAME@N``, a tag or a key."""
     snapshot: str
     """The key of the snapshot."""
     tree: str
@@ -69,16 +69,16 @@ class State:
         self._file = file
         self.head = head
         self.count = count
-        """How many rows there are."""
+        """The number of rows."""
         self.taken = taken
-        """The machine's time when it was written, in ns."""
+        """The machine's time when the state was written, in ns."""
 
     def rows(self, start: int, stop: int) -> bytes:
         """Return the rows from ``start`` to before ``stop``; `NO_ROW` for those that are not there."""
         wanted = (stop - start) * ROW_BYTES
         data = b""
         if start < self.count:
-            with suppress(OSError):  # Of a server's disk, for example: a state is never an error.
+            with suppress(OSError):  # A read of a server's disk may fail, but a state never raises an error.
                 data = posix.read_at(self._file.fd, start * ROW_BYTES, (min(stop, self.count) - start) * ROW_BYTES)
         if len(data) == wanted:
             return data
@@ -99,7 +99,7 @@ class State:
 
 
 def read_state(engine: Engine, directory: str | os.PathLike[str], state_directory: str | None = None) -> State | None:
-    """Open the state of a working directory; the newer of two. Return None if there is none that is good."""
+    """Open the state of a working directory; of two, the newer one. Return None if there is no good one."""
     found: State | None = None
     for path in _paths(engine, directory, state_directory):
         state = _open(path, engine.config.container_id)
@@ -137,7 +137,7 @@ def drop_state(engine: Engine, directory: str | os.PathLike[str], state_director
 class StateWriter:
     """A new state, row by row. A context manager; what `finish` did not complete is removed. One thread.
 
-    Where no file can be made, and when the disk is full, nothing is written: that is no error.
+    If no file can be made, or the disk is full, nothing is written, and no error is raised.
     """
 
     def __init__(self, engine: Engine, directory: str | os.PathLike[str], state_directory: str | None = None) -> None:
@@ -220,7 +220,7 @@ class StateWriter:
 
 
 def _remove_leftovers(directory: str) -> None:
-    """Remove what killed processes have left: files without a lock."""
+    """Remove the files that killed processes have left: those without a lock."""
     for name in os.listdir(directory):
         if name.endswith(".new"):
             with Working(opening(f"{directory}/{name}", _LOCK)) as fd:
@@ -229,7 +229,7 @@ def _remove_leftovers(directory: str) -> None:
 
 
 def _paths(engine: Engine, directory: str | os.PathLike[str], state_directory: str | None) -> list[str]:
-    """Return the paths that the state may have, the container's first."""
+    """Return the paths that the state may have, first the one in the container."""
     path = os.path.realpath(directory)
     identity = f"{path}\0{os.stat(path).st_ino}"
     name = f"{sha256(os.fsencode(identity)).hexdigest()[:32]}.state"
@@ -241,7 +241,7 @@ def _paths(engine: Engine, directory: str | os.PathLike[str], state_directory: s
 
 
 def _open(path: str, container_id: str) -> State | None:
-    """Open a state. Return None if there is none, or none that is good."""
+    """Open a state. Return None if there is none, or it is not good."""
     try:
         file = posix.open_for_reading(path)
     except OSError:

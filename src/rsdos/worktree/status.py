@@ -1,4 +1,4 @@
-"""Status: compares a working directory with its snapshot, or with any other. Reads only what may have changed."""
+"""Status: compares a working directory with its snapshot, or with any other. Reads only files that may have changed."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ class StatusSummary:
     unchanged: int = 0
     """Entries that are the same."""
     read: int = 0
-    """Files that were read to know that."""
+    """Files that were read for the comparison."""
 
 
 class Status:
     """The differences between a snapshot (old) and a working directory (new), in tree order.
 
-    A context manager; iterate it once. One thread. When it is done the state of the directory is refreshed, so that
-    what was read is known the next time.
+    A context manager; iterate it once. One thread. At the end the state of the directory is refreshed, so that the next
+    status need not read the same files.
     """
 
     def __init__(self, engine: Engine, options: StatusOptions, progress: Progress) -> None:
         self.reference = ""
-        """What the directory is compared with: a ref, or the key of a snapshot."""
+        """The ref, or the key of the snapshot, that the directory is compared with."""
         self.snapshot = ""
         """The key of that snapshot."""
         self.summary = StatusSummary()
-        """The numbers of what was yielded so far."""
+        """The numbers of the differences yielded so far."""
         self._engine = engine
         self._options = options
         self._progress = progress
@@ -75,7 +75,7 @@ class Status:
         return self
 
     def _choose(self, state: State | None) -> None:
-        """Choose what the directory is compared with, and what its entries are known to be."""
+        """Choose the tree that the directory is compared with, and the tree and rows that are known of its entries."""
         engine, options = self._engine, self._options
         known = tree_of_state(engine, state)
         if options.reference:
@@ -105,7 +105,7 @@ class Status:
         self._state = state if self._base.tree is known and known is not None else None
 
     def _is_of(self, state: State, known: Tree) -> bool:
-        """Return whether a state is that of what the directory is compared with."""
+        """Return whether a state is of the same directory of the same tree."""
         return known.root == self._tree.root and state.head.under == self._under
 
     @property
@@ -115,7 +115,7 @@ class Status:
 
     @property
     def unreadable(self) -> tuple[PathReason, ...]:
-        """What was left out so far, because it could not be read."""
+        """The entries that were left out so far because they could not be read."""
         return tuple(self._scan.unreadable)
 
     def __iter__(self) -> Iterator[Change]:
@@ -149,7 +149,7 @@ class Status:
         return max(self._tree.totals(self._under).entries - gone, 0)
 
     def _between(self, known: Tree) -> Iterator[Change]:
-        """Yield the differences between the snapshot and the tree whose entries are known, with paths below both."""
+        """Yield the differences between the snapshot and the known tree, with paths below the compared directories."""
         under, old_under = self._base.under, self._under
         if under == old_under:
             cut = len(under) + 1 if under else 0
@@ -185,7 +185,10 @@ def _moved(entry: TreeEntry | None, cut: int) -> TreeEntry | None:
 
 
 def _against(between: Iterator[Change], changes: Iterator[Change], found: Differences) -> Iterator[Change]:
-    """Yield the differences between a first and a third state, of those between both and a second one."""
+    """Yield the differences from a first to a third state, given those from the first to a second and on to the third.
+
+    Both are in tree order.
+    """
     first, second = next(between, None), next(changes, None)
     while first is not None or second is not None:
         if second is None or (first is not None and tree_order(first.path) < tree_order(second.path)):

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 
 class _Ask(NamedTuple):
-    """A worker's word for: send the next files."""
+    """The message of a worker: send the next files."""
 
 
 class _Files(NamedTuple):
-    """Files for a worker: columns. None at all: what it has is to be stored, and it may ask again."""
+    """Files for a worker, as columns. Without any file, the worker stores what it has and may ask again."""
 
     number: int
     directory: bytes
@@ -42,14 +42,14 @@ class _Files(NamedTuple):
 
 
 class _Over(NamedTuple):
-    """The word to a worker that there are no more files."""
+    """The message to a worker: there are no more files."""
 
 
 class _Stored(NamedTuple):
     """What a worker has stored."""
 
     files: Sequence[tuple[int, bytes, Sequence[int], Sequence[int]]]
-    """The number of each `_Files`, the joined digests, the sizes, and the positions of what was left out."""
+    """The number of each `_Files`, the joined digests, the sizes, and the positions of files that were left out."""
     objects: int
     size: int
     unreadable: Sequence[PathReason]
@@ -73,16 +73,16 @@ class StoringTeam:
         self._queue = queue
         self._tell = tell
         self._run: FilledRun | None = None
-        """The run whose files are given out, from ``_start`` on."""
+        """The run whose files are handed out, from ``_start`` on."""
         self._start = 0
         self._given: dict[int, tuple[FilledRun, Sequence[int]]] = {}
         """The run and the positions of each `_Files` that was given to a worker."""
         self._held: dict[Connection, int] = {}
-        """How many files each worker has that it has not stored."""
+        """The number of files that each worker has and has not stored yet."""
         self._number = 0
 
     def fill(self) -> Iterator[Iterator[FilledRun]]:
-        """Give out all files, and yield iterators of the runs that are complete, in order.
+        """Hand out all files, and yield iterators of the runs that are complete, in order.
 
         Raise the error of a worker, and `WorkerDied`.
         """
@@ -91,7 +91,7 @@ class StoringTeam:
         idle: list[Connection] = []
         while workers.pipes:
             busy = [pipe for pipe in workers.pipes if pipe not in idle]
-            # If all wait, they wait for runs that this loop takes.
+            # If all workers wait, they wait for runs that this loop takes.
             for pipe in wait_for(busy) if busy else ():
                 message = workers.receive(pipe)
                 if isinstance(message, _Stored):
@@ -108,7 +108,7 @@ class StoringTeam:
         yield self._queue.complete()
 
     def _answer(self, pipe: Connection, portion: Portion) -> bool:
-        """Answer a worker that has asked. Return False if it has to wait: others have what is in front."""
+        """Answer a worker that has asked. Return False if it must wait for files that other workers have."""
         if self._run is None:
             self._run, self._start = self._next_run(), 0
         run = self._run
@@ -119,7 +119,7 @@ class StoringTeam:
             if self._queue.is_over:
                 self._workers.send(pipe, _Over())
                 return True
-            # Runs that are complete were in the way, or too many wait for those that other workers have.
+            # There are complete runs to take first, or too many runs wait for files that other workers have.
             return False
         positions = run.missing[self._start : self._start + portion.size()]
         self._start += len(positions)
@@ -187,7 +187,7 @@ class _Asked:
         self._runs: dict[int, RunFiles] = {}
 
     def next_run(self) -> RunFiles | None:
-        """Ask for files. Return None if those that there are must be stored first, or there are no more."""
+        """Ask for files. Return None if the files at hand must be stored first, or if there are no more."""
         # One message at a time, so that the two ends never wait for each other.
         self._pipe.send(_Ask())
         answer = self._pipe.recv()
@@ -202,7 +202,7 @@ class _Asked:
         return run
 
     def take(self) -> list[tuple[int, bytes, Sequence[int], Sequence[int]]]:
-        """Return what there is to say of the files that are all stored, once."""
+        """Return the outcome of each `_Files` whose files are all stored, once."""
         done = [(number, run) for number, run in self._runs.items() if not run.left]
         for number, _ in done:
             del self._runs[number]

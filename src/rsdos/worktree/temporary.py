@@ -9,7 +9,7 @@ _PREFIX = TEMPORARY.decode()
 
 
 def is_temporary(name: bytes) -> bool:
-    """Return whether a name is that of a temporary file, perhaps one that a killed process has left."""
+    """Return whether a name is that of a temporary file, which a killed process may have left."""
     return name.startswith(TEMPORARY)
 
 
@@ -19,13 +19,13 @@ def temporary_name() -> str:
 
 
 class TemporaryNames:
-    """Temporary names, for a process that needs a hundred thousand: one call of the system for all."""
+    """Temporary names for a process that needs a hundred thousand: one system call for all of them."""
 
     def __init__(self) -> None:
         self._prefix = os.fsencode(temporary_name())
         self._number = 0
 
     def next(self) -> bytes:
-        """Return a name that neither this object nor another process has given out."""
+        """Return a name that neither this object nor another process has returned."""
         self._number += 1
         return b"%b-%x" % (self._prefix, self._number)
