@@ -21,6 +21,7 @@ from rsdos.worktree import checkout as checkout_module
 from rsdos.worktree import checkout_team
 from rsdos.worktree.checkout import CheckoutOptions, checkout
 from tests.data import noise
+from tests.helpers import child_environment
 from tests.worktree import test_checkout
 from tests.worktree.saving import Directory, File, Link, Things, read_back, save, with_parents
 from tests.worktree.test_checkout import out
@@ -231,6 +232,53 @@ except WorkerDied as error:
     (half,) = (tmp_path / "new").rglob(".rsdos-tmp-*")
     half.unlink()
     assert 19 <= whole(container, tmp_path / "new") < 303
+
+
+SPAWNED = """
+import multiprocessing, os, signal, sys, threading
+from rsdos import Container, WorkerDied
+from rsdos.worktree import checkout_files, checkout_team
+
+checkout_team.RUN_FILES = 7
+fill, done, mark = checkout_files.FileWriter._fill, [], sys.argv[2] + "-done"
+def fill_or_die(writer, fd, file, data):
+    done.append(file)
+    if len(done) == 20 and not os.path.exists(mark):
+        try:
+            os.mkdir(mark)
+        except FileExistsError:
+            pass
+        else:
+            os.kill(os.getpid(), signal.SIGKILL)
+    fill(writer, fd, file, data)
+if __name__ == "__mp_main__":  # Only in a spawned process.
+    checkout_files.FileWriter._fill = fill_or_die
+if __name__ == "__main__":
+    threading.Thread(target=threading.Event().wait, daemon=True).start()  # Now a fork is not safe.
+    for _ in range(3):
+        try:
+            report = Container(sys.argv[1]).snapshots.checkout("flowers", sys.argv[2], jobs=2)
+            print(report.written, report.kept + report.adopted)
+        except WorkerDied as error:
+            print(error, multiprocessing.active_children())
+"""
+"""A program of two threads. One of its workers is killed when it has written 19 files."""
+
+
+def test_a_spawned_worker_that_is_killed_is_an_error_and_the_same_call_continues(
+    container: Container, tmp_path: Path
+) -> None:
+    save(container, "flowers", MANY)
+    (tmp_path / "program.py").write_text(SPAWNED)
+    call = [sys.executable, str(tmp_path / "program.py"), str(container.path), str(tmp_path / "new")]
+    done = subprocess.run(call, env=child_environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    first, second, third = done.stdout.splitlines()
+    assert first == "a worker has died []"
+    written, there = map(int, second.split())
+    assert written + there == 304 and there >= 19
+    assert third == "0 304"
+    assert read_back(tmp_path / "new") == with_parents(MANY), "and no temporary name is left"
 
 
 def test_workers_end_with_the_process_that_they_work_for(container: Container, tmp_path: Path) -> None:
