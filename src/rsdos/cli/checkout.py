@@ -95,7 +95,7 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
         report = plan.report()
         if not run.dry_run and not plan.conflicts:
             report = checkout.execute_checkout(engine, plan, bar)
-    _show(report, container.snapshots[name_of].label, run, bool(plan.conflicts))
+    _show(report, plan.tree.label, run, bool(plan.conflicts))
     return FAILED if report.conflicts or report.failed else DONE
 
 

@@ -193,6 +193,7 @@ class WorkingDirectories(SnapshotNames):
         Raises:
             Conflicts: the ``paths`` are in the way. Nothing was written.
             Busy: another checkout into this directory is running.
+            RefNotFound: there is no such snapshot; or it was forgotten and collected during the call.
             WorkerDied: a process that wrote files has died. Repeat the call.
         """
         from rsdos.worktree.checkout import CheckoutOptions, checkout

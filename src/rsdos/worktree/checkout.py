@@ -35,7 +35,7 @@ from rsdos.worktree.checkout_run import Ground, Planner, Worker
 from rsdos.worktree.checkout_team import file_writer
 from rsdos.worktree.checkout_walk import RecordedEntries, Visitor, WantedEntries, visit_all
 from rsdos.worktree.ignore import Ignore, Selection
-from rsdos.worktree.named_tree import NamedTree, check_under, named_tree, tree_of
+from rsdos.worktree.named_tree import NamedTree, check_under, named_tree, telling_of_forgotten, tree_of
 from rsdos.worktree.open_directories import OpenDirectories
 from rsdos.worktree.options import PathReason
 from rsdos.worktree.settled import Clocks
@@ -121,13 +121,14 @@ class CheckoutPlan:
 def plan_checkout(engine: Engine, options: CheckoutOptions, progress: Progress = SILENCE) -> CheckoutPlan:
     """Return what a checkout would do. Write nothing; read the tree, the directory, and files of unknown content.
 
-    Raise `RefNotFound`, `DamagedTree`, `InvalidOption` for a directory inside of the container, FileNotFoundError and
-    NotADirectoryError for ``under``, and OSError.
+    Raise `RefNotFound`, also if the snapshot is forgotten and collected during the call; `DamagedTree`, `InvalidOption`
+    for a directory inside of the container, FileNotFoundError and NotADirectoryError for ``under``, and OSError.
     """
     watch = Stopwatch()
     with engine.protect_packs(), step(progress, "Comparing", None, "entries"):
         tree = named_tree(engine, options.reference)
-        check_under(tree.tree, options.under)
+        with telling_of_forgotten(engine, tree):
+            check_under(tree.tree, options.under)
         exists = os.path.lexists(options.directory)
         if engine.directory is not None and is_inside(options.directory, engine.directory):
             raise InvalidOption(f"{options.directory}: is inside of the container")
@@ -136,7 +137,9 @@ def plan_checkout(engine: Engine, options: CheckoutOptions, progress: Progress =
             ground = _ground(engine, stack, options, known) if exists else None
             rules, state = _rules(engine, stack, options, ground)
             planner = Planner(ground, rules)
-            _visit(engine, options, tree.tree, state, exists, planner, Trouble(options.on_damage, planner.outcome))
+            trouble = Trouble(options.on_damage, planner.outcome)
+            with telling_of_forgotten(engine, tree):
+                _visit(engine, options, tree.tree, state, exists, planner, trouble)
     known.begin()
     return CheckoutPlan(options, tree, planner.outcome, exists, known, watch.seconds)
 
@@ -145,8 +148,9 @@ def execute_checkout(engine: Engine, plan: CheckoutPlan, progress: Progress = SI
     """Make the directory what the snapshot says.
 
     A file appears whole or not at all, with verified content. When this returns, all of it is on stable storage. Raise
-    `Conflicts` before anything is written; `Busy`; OSError; `WorkerDied`; `DamagedObject` and `DamagedTree`, unless the
-    options say to continue. After an error or a kill, repeat the call.
+    `Conflicts` before anything is written; `RefNotFound` if the snapshot was forgotten and collected since the plan;
+    `Busy`; OSError; `WorkerDied`; `DamagedObject` and `DamagedTree`, unless the options say to continue. After an error
+    or a kill, repeat the call.
     """
     if plan.conflicts:
         raise Conflicts(plan.options.directory, plan.conflicts)
@@ -155,6 +159,7 @@ def execute_checkout(engine: Engine, plan: CheckoutPlan, progress: Progress = SI
     os.makedirs(options.directory, exist_ok=True)
     with ExitStack() as stack:
         stack.enter_context(engine.protect_packs())
+        stack.enter_context(telling_of_forgotten(engine, plan.tree))
         stack.enter_context(step(progress, "Writing", plan.outcome.size, "bytes"))
         ground = _ground(engine, stack, options, plan.known)
         top = ground.directories.top
