@@ -147,12 +147,21 @@ def is_inside(path: str, root: str) -> bool:
             return False
 
 
+BACKUP_MARK = ".rsdos-backup"
+"""A file that says that a backup has made the directory, and of which container. `rsdos restore` leaves it out."""
+
 _BACKUP = r"backup_\d{14}_[0-9A-Za-z]{1,32}"
 _UNFINISHED_BACKUP = "live-backup"
 _FOUND = "lost+found"
 _MOST_CONFIG = 1 << 20
 _MOST_LISTED = 1000
 """Names in a directory that are looked at for a container: an error comes at once, whatever the directory has."""
+
+
+def is_backup(root: str) -> bool:
+    """Return whether a container is one that `rsdos backup` has made, among the others: no copy of one elsewhere."""
+    own = os.path.basename(os.path.realpath(root))
+    return bool(re.fullmatch(_BACKUP, own)) and os.path.exists(os.path.join(root, BACKUP_MARK))
 
 
 def no_container(root: str, *, is_directory: bool = True) -> NotAContainer:

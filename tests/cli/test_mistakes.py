@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,27 @@ def test_a_remote_that_was_there_before_is_to_be_mounted_and_not_made_again(run:
     (tmp_path / "usb").rename(tmp_path / "elsewhere")
     message = run("push", code=1).stderr
     assert "a container was there before: mount it" in message and "rsdos init" not in message
+
+
+def test_a_write_into_a_backup_gets_a_warning_and_is_in_no_later_backup(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "top").mkdir()
+    (tmp_path / "top" / "a").write_bytes(b"one")
+    run("-p", "data", "init")
+    assert run("-p", "data", "save", "flowers", "top").stderr == ""
+    run("-p", "data", "backup", "backups")
+    shutil.copytree(tmp_path / "backups" / "last-backup", tmp_path / "copied")
+    warning = "rsdos: warning: backups/last-backup: is a backup: later backups have nothing of what is changed here; "
+    for command in ("save flowers top", "tag delivery flowers", "add-files top/a", "gc -q"):
+        said = run("-p", "backups/last-backup", *command.split()).stderr
+        assert said.startswith(warning) and said.count("warning") == 1, command
+    assert run("transfer", "data", "backups/last-backup", "-q").stderr.startswith(warning)
+    for command in ("log", "list", "checkout flowers new", "validate"):
+        assert "warning" not in run("-p", "backups/last-backup", *command.split()).stderr, command
+    assert "warning" not in run("-p", "copied", "tag", "delivery", "flowers").stderr
+    run("restore", "backups", "again")
+    assert "warning" not in run("-p", "again", "tag", "other", "flowers").stderr
+    run("-p", "data", "backup", "--verify", "backups")
+    assert "delivery" not in run("-p", "backups/last-backup", "log").stdout
 
 
 def test_a_restore_says_that_the_backup_is_not_there(run: Run, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import click
 
 from rsdos.cli.dask import dask_option, workers_of
 from rsdos.cli.exit_codes import DONE, FAILED
-from rsdos.cli.options import pass_session, quiet_option, show_stats
+from rsdos.cli.options import pass_session_to_write, quiet_option, show_stats
 from rsdos.cli.progress_bar import Bar
 from rsdos.cli.render import echo, echo_error, echo_now, one_line, short
 from rsdos.cli.session import Session
@@ -75,7 +75,7 @@ _STREAM = re.compile(r"-|/dev/stdin|/dev/fd/\d+|/proc/self/fd/\d+")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document a line.")
 @quiet_option
 @click.option("--stats", is_flag=True, help="Print files/s, bytes/s and peak memory to stderr at the end.")
-@pass_session
+@pass_session_to_write
 def command(  # noqa: PLR0913, PLR0917  one for each option
     session: Session,
     files: tuple[str, ...],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rsdos.cli.options import pass_session
+from rsdos.cli.options import pass_session_to_write
 from rsdos.cli.render import echo
 from rsdos.cli.session import Session
 
@@ -12,7 +12,7 @@ from rsdos.cli.session import Session
 @click.command()
 @click.argument("name")
 @click.argument("ref")
-@pass_session
+@pass_session_to_write
 def command(session: Session, name: str, ref: str) -> None:
     """Begin the branch NAME with the snapshot REF as its first version.
 

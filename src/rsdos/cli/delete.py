@@ -10,7 +10,7 @@ import click
 from rsdos.cli.exit_codes import DONE, FAILED
 from rsdos.cli.key_file import KeyFile
 from rsdos.cli.keys import whole_keys
-from rsdos.cli.options import CommonOptions, pass_session, run_options
+from rsdos.cli.options import CommonOptions, pass_session_to_write, run_options
 from rsdos.cli.render import echo_error
 from rsdos.cli.session import Session
 from rsdos.figures import count, figure
@@ -29,7 +29,7 @@ _SHOWN = 20
 )
 @click.option("--ignore-missing", is_flag=True, help="Do not fail if an object is missing.")
 @run_options
-@pass_session
+@pass_session_to_write
 def command(
     session: Session,
     keys: tuple[str, ...],

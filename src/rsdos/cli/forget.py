@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rsdos.cli.options import pass_session, quiet_option
+from rsdos.cli.options import pass_session_to_write, quiet_option
 from rsdos.cli.render import echo, echo_json
 from rsdos.cli.session import Session
 from rsdos.figures import count
@@ -29,7 +29,7 @@ _keep = click.IntRange(min=0)
 @click.option("--dry-run", is_flag=True, help="Only print what would be forgotten, and what would be kept and why.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @quiet_option
-@pass_session
+@pass_session_to_write
 def command(  # noqa: PLR0913, PLR0917  one for each option
     session: Session,
     names: tuple[str, ...],

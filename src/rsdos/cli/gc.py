@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rsdos.cli.options import CommonOptions, pass_session, run_options
+from rsdos.cli.options import CommonOptions, pass_session_to_write, run_options
 from rsdos.cli.render import echo_error, one_line
 from rsdos.cli.session import Session
 from rsdos.figures import count, human
@@ -13,7 +13,7 @@ from rsdos.figures import count, human
 @click.command()
 @click.option("--repack", is_flag=True, help="Rewrite the packs afterwards, to free the space.")
 @run_options
-@pass_session
+@pass_session_to_write
 def command(session: Session, repack: bool, run: CommonOptions) -> int:
     """Delete objects that were stored for snapshots and that no name leads to any more.
 

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, cast
 
 import click
 
-from rsdos.cli.options import CommonOptions, outcome_options, pass_session
+from rsdos.cli.options import CommonOptions, outcome_options, pass_session_to_write
 from rsdos.cli.save import show_saved
 from rsdos.cli.session import Session
 from rsdos.cli.snapshot_options import described, description_options, kept_options
@@ -29,7 +29,7 @@ _ENDINGS = {".zip": "zip", ".json": "list", ".jsonl": "list"}
 @description_options
 @kept_options
 @outcome_options
-@pass_session
+@pass_session_to_write
 def command(  # noqa: PLR0913, PLR0917  one for each option
     session: Session,
     name: str,

@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from rsdos.cli.progress_bar import Bar
-from rsdos.cli.render import echo, echo_error, echo_json
+from rsdos.cli.render import echo, echo_error, echo_json, name
 from rsdos.cli.session import Session
 from rsdos.figures import count, figure, human
 
@@ -126,6 +126,28 @@ def outcome_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 pass_session = click.make_pass_decorator(Session)
 """Gives a command its `Session`."""
+
+
+def pass_session_to_write(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command that changes what is stored its `Session`. Warn if the container is a backup."""
+
+    @functools.wraps(function)
+    def command(session: Session, *arguments: Any, **options: Any) -> Any:
+        warn_of_backup(session.path)
+        return function(session, *arguments, **options)
+
+    return pass_session(command)
+
+
+def warn_of_backup(path: str) -> None:
+    """Print a warning to stderr if a container that is about to be changed is a backup."""
+    from rsdos.root import is_backup
+
+    if is_backup(path):
+        echo_error(
+            f"rsdos: warning: {name(path)}: is a backup: later backups have nothing of what is changed here; "
+            "`rsdos restore` makes a container of it"
+        )
 
 
 class CommandWanted(click.UsageError):

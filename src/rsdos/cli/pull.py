@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rsdos.cli.options import CommonOptions, pass_session, report_options
+from rsdos.cli.options import CommonOptions, pass_session_to_write, report_options
 from rsdos.cli.remote_options import (
     limit_option,
     name_argument,
@@ -22,7 +22,7 @@ from rsdos.cli.session import Session
 @selection_options
 @limit_option
 @report_options
-@pass_session
+@pass_session_to_write
 def command(
     session: Session,
     name: str,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rsdos.cli.exit_codes import FAILED
-from rsdos.cli.options import CommonOptions, pass_session, report_options
+from rsdos.cli.options import CommonOptions, pass_session_to_write, report_options
 from rsdos.cli.process import say
 from rsdos.cli.render import echo_error, one_line
 from rsdos.cli.session import Session
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     "to be read.",
 )
 @report_options
-@pass_session
+@pass_session_to_write
 def command(  # noqa: PLR0913, PLR0917  one for each option
     session: Session,
     name: str,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rsdos.cli.options import pass_session
+from rsdos.cli.options import pass_session_to_write
 from rsdos.cli.render import echo
 from rsdos.cli.session import Session
 
@@ -13,7 +13,7 @@ from rsdos.cli.session import Session
 @click.argument("tag")
 @click.argument("ref")
 @click.option("--move", is_flag=True, help="Replace a tag of this name.")
-@pass_session
+@pass_session_to_write
 def command(session: Session, tag: str, ref: str, move: bool) -> None:
     """Give the snapshot REF the name TAG, which does not move when the branch gets a new version.
 

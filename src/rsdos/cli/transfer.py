@@ -9,7 +9,7 @@ import click
 
 from rsdos.cli.key_file import KeyFile
 from rsdos.cli.object_names import may_be_ref, object_key
-from rsdos.cli.options import CommonOptions, compress_option, first_path, pass_session, run_options
+from rsdos.cli.options import CommonOptions, compress_option, first_path, pass_session, run_options, warn_of_backup
 from rsdos.cli.render import echo, echo_error
 from rsdos.cli.session import Session
 from rsdos.figures import count, figure
@@ -64,6 +64,7 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
     from rsdos.model import CompressMode
 
     destination, keys = first_path(ctx, session, arguments)
+    warn_of_backup(destination)
     if keys and listed is not None:
         raise click.UsageError("give either KEYs and REFs, or --from-file")
     other = Session(source, None).container()

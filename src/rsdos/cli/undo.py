@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from rsdos.cli.options import pass_session
+from rsdos.cli.options import pass_session_to_write
 from rsdos.cli.render import echo, echo_json
 from rsdos.cli.session import Session
 
@@ -12,7 +12,7 @@ from rsdos.cli.session import Session
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Only print what would be undone.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@pass_session
+@pass_session_to_write
 def command(session: Session, dry_run: bool, as_json: bool) -> None:
     """Undo the last save, tag, branch, forget or undo. A second `undo` brings back what the first undid.
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from rsdos.errors import NotOurs
-from rsdos.root import CONTAINER
+from rsdos.root import BACKUP_MARK, CONTAINER
 from rsdos.storage import posix
 from rsdos.storage.descriptors import Descriptor, Working
 from rsdos.storage.directory import Directory, Form, set_mode, set_owner
@@ -26,8 +26,7 @@ CONFIG = "config.json"
 MARKED = CONFIG + ".new"
 """The name of the configuration in a copy that is not finished."""
 
-MARK = ".rsdos-backup"
-"""The mark: a file that says that a backup has made the directory, and names its container."""
+MARK = BACKUP_MARK
 
 LIVE = "live-backup"
 LAST = "last-backup"
