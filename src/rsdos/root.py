@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import time
+from enum import Enum
 
 from rsdos.errors import NotAContainer, NotOurs
 from rsdos.model import Links
@@ -164,34 +165,47 @@ def is_backup(root: str) -> bool:
     return bool(re.fullmatch(_BACKUP, own)) and os.path.exists(os.path.join(root, BACKUP_MARK))
 
 
-def no_container(root: str, *, is_directory: bool = True) -> NotAContainer:
+class NamedBy(Enum):
+    """How a user has named a container: what to do where none is depends on it."""
+
+    PATH = "--path "
+    """With the option, or as the only container of a program."""
+    OTHER = ""
+    """As another one than that: a remote, or the container that something is copied from."""
+
+    def instead(self, what: str) -> str:
+        """Return how to name another one."""
+        return f"name {what} with --path" if self is NamedBy.PATH else f"name {what}"
+
+
+def no_container(root: str, *, is_directory: bool = True, by: NamedBy = NamedBy.PATH) -> NotAContainer:
     """Return the error for a path, or a URL, where no container is: what is there instead, and what to do."""
     url = f"file://{root}" if root.startswith("/") and not is_directory else root
-    make = f"make one with `rsdos init {_quoted(url)}` (Container.create), or name another with --path"
+    make = f"make one with `rsdos init {_quoted(url)}` (Container.create), or {by.instead('another')}"
     if not is_directory:
         return NotAContainer(root, advice=make if "://" in url else "")
     if above := _container_above(root):
-        return _inside(root, above)
+        return _inside(root, above, by)
     try:
         names = set(os.listdir(root))
     except FileNotFoundError:
         return NotAContainer(root, "not a container (there is no such directory)", make)
     except NotADirectoryError:
-        return NotAContainer(root, "not a container (a file)", "name its directory with --path")
+        return NotAContainer(root, "not a container (a file)", by.instead("its directory"))
     except OSError:
         return NotAContainer(root)
-    return _among(root, names, make)
+    return _among(root, names, make, by)
 
 
-def _inside(root: str, above: str) -> NotAContainer:
+def _inside(root: str, above: str, by: NamedBy) -> NotAContainer:
     """Return the error for a path inside a container."""
     if re.fullmatch(_BACKUP, os.path.basename(above)):
         advice = f"`rsdos restore {_quoted(above)} NEW` makes a container of it"
         return NotAContainer(root, "not a container, but inside a backup", advice)
-    return NotAContainer(root, "not a container, but inside one", f"name that: --path {_quoted(above)}")
+    return NotAContainer(root, "not a container, but inside one", f"name that: {by.value}{_quoted(above)}")
 
 
-def _among(root: str, names: set[str], make: str) -> NotAContainer:
+def _among(root: str, names: set[str], make: str, by: NamedBy) -> NotAContainer:
     """Return the error for a directory with these names in it."""
     if advice := _of_backups(root, names):
         return NotAContainer(root, "not a container, but a directory of backups", advice)
@@ -202,7 +216,7 @@ def _among(root: str, names: set[str], make: str) -> NotAContainer:
         return NotAContainer(root, reason, "take config.json from a backup; docs/how-to/recover.md has other ways")
     below = (os.path.join(root, name) for name in sorted(names)[:_MOST_LISTED])
     if found := next(filter(_is_container, below), None):
-        return NotAContainer(root, advice=f"there is one in it: --path {_quoted(found)}")
+        return NotAContainer(root, advice=f"there is one in it: {by.value}{_quoted(found)}")
     advice = make.replace(_quoted(root), _quoted(os.path.join(root, "container")))
     return NotAContainer(root, "not a container (no config.json there, but other files)", advice)
 

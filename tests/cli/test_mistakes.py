@@ -125,6 +125,27 @@ def test_a_remote_where_nothing_is_yet_is_added_with_a_warning(run: Run, tmp_pat
     assert run("remote", "add", "third", "nothing-here").stderr == ""
 
 
+ANOTHER = {
+    "nothing": "/nothing` (Container.create), or name another",
+    "lab": "; there is one in it: {}/lab/data",
+    "a file": "; name its directory",
+}
+
+
+@pytest.mark.parametrize("url", ["nothing", "file://{}/nothing", "lab", "lab/data/packed", "a file"])
+def test_where_another_container_is_meant_its_name_is_no_path(run: Run, places: Path, url: str) -> None:
+    """--path names the container of the command itself, and not a remote or what is copied from."""
+    there = url.format(places)
+    run("init")
+    said = [run("remote", "add", "other", there).stderr, run("push", "other", code=1).stderr]
+    said += [run(*command, code=1).stderr for command in (["clone", there, "new"], ["transfer", there, "./container"])]
+    said.append(run("repair", "objects", "--from", there, code=1).stderr)
+    for message in said if "://" not in url else said[1:]:
+        assert message.count("not a container") == 1 and "--path" not in message, message
+        if end := ANOTHER.get(url):
+            assert message.endswith(f"{end.format(places)}\n")
+
+
 def test_a_remote_that_was_there_before_is_to_be_mounted_and_not_made_again(run: Run, tmp_path: Path) -> None:
     run("init")
     run("init", "usb")

@@ -10,7 +10,7 @@ import click
 from rsdos.cli.group import CommandGroup
 from rsdos.cli.options import CommonOptions, pass_session, run_options, want_command
 from rsdos.cli.render import echo_error, one_line
-from rsdos.cli.session import Session
+from rsdos.cli.session import Session, other_container
 from rsdos.figures import count, figure
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def objects_command(
     from rsdos.stores.findings import Depth
 
     engine = run.engine(session)
-    there = tuple(Session(source, None).container().engine for source in sources)
+    there = tuple(other_container(source).engine for source in sources)
     depth = Depth.QUICK if is_quick else Depth.FULL
     beyond_help = Unrepairable.QUARANTINE if quarantine else Unrepairable.KEEP
     options = repair_objects.RepairObjectsOptions(there, depth, beyond_help)

@@ -83,6 +83,20 @@ class Session(NamedTuple):
         return Engine(self.path, durability, links=links, verify=Verify(self.verify) if self.verify else None)
 
 
+def other_container(path: str) -> Container:
+    """Open a container that is named as an argument, beside the one of -p. Raise `NotAContainer`, and say so."""
+    from rsdos.errors import NotAContainer
+    from rsdos.root import NamedBy, no_container
+
+    session = Session(path, None)
+    container = session.container()
+    try:
+        container.engine  # noqa: B018  it is opened here
+    except NotAContainer as error:
+        raise no_container(str(error.path), is_directory=not session.is_url, by=NamedBy.OTHER) from None
+    return container
+
+
 def cache_directory(given: str | None) -> str | None:
     """Return where to keep what is read from a URL: the directory that is given, or the user's; None for "none"."""
     if given == NO_CACHE:

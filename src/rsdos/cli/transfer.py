@@ -11,7 +11,7 @@ from rsdos.cli.key_file import KeyFile
 from rsdos.cli.object_names import may_be_ref, object_key
 from rsdos.cli.options import CommonOptions, compress_option, first_path, pass_session, run_options, warn_of_backup
 from rsdos.cli.render import echo, echo_error
-from rsdos.cli.session import Session
+from rsdos.cli.session import Session, other_container
 from rsdos.figures import count, figure
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
     warn_of_backup(destination)
     if keys and listed is not None:
         raise click.UsageError("give either KEYs and REFs, or --from-file")
-    other = Session(source, None).container()
+    other = other_container(source)
     refs, whole = _named(other, keys, as_name)
     there = other.engine
     engine = run.engine(Session(destination, session.durability))

@@ -11,6 +11,7 @@ from rsdos.engine.keeping import IndexInClone
 from rsdos.errors import InvalidOption, NotAContainer, RemoteChanged, RemoteDiverged, RemoteWentBack, log_warning
 from rsdos.maintenance.remotes.table import Remote, Seen, find_remote, note_seen
 from rsdos.model import Durability
+from rsdos.root import NamedBy, no_container
 from rsdos.storage.counted import CountingStorage, Requests
 from rsdos.storage.url import is_url, open_storage
 from rsdos.stores.head import Head
@@ -80,7 +81,8 @@ def _opened(remote: Remote, counter: CountingStorage | None, keeping: IndexInClo
         return Engine(counter.root if counter else remote.url, Durability.FULL, storage=counter, keeping=keeping)
     except NotAContainer as error:
         if remote.seen is None:
-            raise
+            is_directory = counter is None or counter.traits.files
+            raise no_container(str(error.path), is_directory=is_directory, by=NamedBy.OTHER) from None
         # A new container there would be another one, which `compare_seen` refuses.
         advice = "a container was there before: mount it, or add its new place under another name"
         raise NotAContainer(error.path, error.reason, advice) from error

@@ -20,6 +20,7 @@ from rsdos.maintenance.remotes.table import (
     seen_of,
 )
 from rsdos.notebook import ShownAsTable
+from rsdos.root import NamedBy, no_container
 from rsdos.storage.url import OptionValue, is_url, parse_url
 
 
@@ -74,8 +75,8 @@ def check_place(engine: Engine, remote: Remote) -> str:
         raise InvalidOption(f"{remote.name}: this is the container itself")
     try:
         Engine(remote.url).close()
-    except NotAContainer as error:
-        return str(error)
+    except NotAContainer:
+        return str(no_container(remote.url, by=NamedBy.OTHER))
     except (RsdosError, OSError):
         pass  # A push says more of it.
     return ""
