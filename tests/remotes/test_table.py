@@ -55,6 +55,17 @@ def test_a_relative_path_is_written_down_as_an_absolute_one(
     assert here.remotes.add("disk", "there").url == str(tmp_path / "there")
 
 
+def test_adding_a_place_without_a_container_returns_and_logs_what_to_do(
+    here: Container, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    added = here.remotes.add("disk", tmp_path / "usb")
+    assert f"make one with `rsdos init {tmp_path}/usb`" in added.missing
+    assert [record.getMessage() for record in caplog.records] == [f"remote disk: {added.missing}"]
+    Container.create(tmp_path / "usb").close()
+    assert here.remotes.add("disk", tmp_path / "usb").missing == ""
+    assert here.remotes.add("lab", "s3://lab/data").missing == ""
+
+
 def test_a_name_is_of_one_url_and_adding_it_again_changes_nothing(here: Container) -> None:
     here.remotes.add("origin", "s3://lab/data")
     note_seen(here.engine, "origin", Head(ID, 7))

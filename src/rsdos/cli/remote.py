@@ -61,15 +61,14 @@ def add_command(session: Session, name: str, url: str, options: tuple[str, ...],
     \b
     Example: rsdos remote add disk /mnt/usb/container
     """
-    from rsdos.maintenance.remotes.manage import add_remote, check_place, make_remote
+    from rsdos.maintenance.remotes.manage import add
 
-    remote = make_remote(name, url, options_of(options, endpoint))
+    # Not by `Container.remotes`, which logs the warning.
     with closing(session.engine()) as engine:
-        missing = check_place(engine, remote)
-        add_remote(engine, remote)
-    if missing:
-        echo_error(f"rsdos: warning: {one_line(missing)}")
-    echo(f"[info] Added {remote.name}: {one_line(remote.url)}")
+        added = add(engine, name, url, options_of(options, endpoint))
+    if added.missing:
+        echo_error(f"rsdos: warning: {one_line(added.missing)}")
+    echo(f"[info] Added {added.name}: {one_line(added.url)}")
 
 
 @command.command("list")

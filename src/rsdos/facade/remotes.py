@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rsdos.maintenance.remotes.connect import RemoteConnection
     from rsdos.maintenance.remotes.copying import RemoteOptions, RemoteReport
     from rsdos.maintenance.remotes.fetch import FetchReport
-    from rsdos.maintenance.remotes.manage import AdoptReport
+    from rsdos.maintenance.remotes.manage import AddedRemote, AdoptReport
     from rsdos.maintenance.remotes.table import Remote
     from rsdos.protocols import Progress
     from rsdos.storage.url import OptionValue
@@ -50,11 +50,11 @@ class RemoteContainers:
 
         return [remote for _, remote in sorted(read_remotes(self._container.engine).items())]
 
-    def add(self, name: str, url: str | os.PathLike[str], **options: OptionValue) -> Remote:
+    def add(self, name: str, url: str | os.PathLike[str], **options: OptionValue) -> AddedRemote:
         """Give a name to another container. No request is made. Again, it changes nothing.
 
-        A directory without a container is added as well: its disk may not be mounted yet. The log has a warning then,
-        with what to do.
+        A directory without a container is added as well: its disk may not be mounted yet. ``missing`` of the result
+        says then what to do, and so does a warning in the log.
 
         The ``options`` go with the URL (docs/remote.md). They are never a secret: credentials come from the
         environment, the profile files or the machine's role.
@@ -67,15 +67,13 @@ class RemoteContainers:
             InvalidOption: the name is that of another URL, an option makes no sense, or it is the container itself.
             ReadOnlyContainer: the container cannot be written.
         """
-        from rsdos.maintenance.remotes.manage import add_remote, check_place, make_remote
+        from rsdos.maintenance.remotes.manage import add
 
         refuse_mistyped(self.add, options, url="://" in os.fspath(url))
-        remote = make_remote(name, url, options)
-        missing = check_place(self._container.engine, remote)
-        add_remote(self._container.engine, remote)
-        if missing:
-            log_warning("remote %s: %s", remote.name, missing)
-        return remote
+        added = add(self._container.engine, name, url, options)
+        if added.missing:
+            log_warning("remote %s: %s", added.name, added.missing)
+        return added
 
     def remove(self, name: str) -> None:
         """Forget a remote. Nothing in it is changed."""

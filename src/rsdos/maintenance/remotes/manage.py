@@ -33,6 +33,30 @@ class AdoptReport(ShownAsTable):
     now: Seen
 
 
+@dataclass(frozen=True, slots=True)
+class AddedRemote(ShownAsTable):
+    """A remote that has its name now."""
+
+    name: str
+    url: str
+    """The URL, or the absolute path."""
+    missing: str
+    """What is to be done before a push, because no container is there yet; "" for nothing, and for a URL."""
+
+
+def add(
+    engine: Engine, name: str, url: str | os.PathLike[str], options: Mapping[str, OptionValue] | None = None
+) -> AddedRemote:
+    """Give a name to another container, and look whether it is there. No request is made.
+
+    Raise what `make_remote` and `add_remote` raise, and `InvalidOption` if it is the container itself.
+    """
+    remote = make_remote(name, url, options)
+    missing = _missing(engine, remote)
+    add_remote(engine, remote)
+    return AddedRemote(remote.name, remote.url, missing)
+
+
 def make_remote(
     name: str, url: str | os.PathLike[str], options: Mapping[str, OptionValue] | None = None, *, lazy: bool = False
 ) -> Remote:
@@ -64,8 +88,8 @@ def add_remote(engine: Engine, remote: Remote) -> None:
     change_remotes(engine, change)
 
 
-def check_place(engine: Engine, remote: Remote) -> str:
-    """Return what is to be done before a push to a remote in a directory; "" for nothing, and for a URL.
+def _missing(engine: Engine, remote: Remote) -> str:
+    """Return `AddedRemote.missing`.
 
     A disk that is not mounted yet has no container either. Raise `InvalidOption` if it is the container itself.
     """
