@@ -61,7 +61,7 @@ _SNAPSHOTS = {
     "tag": ("tag", "Give a snapshot a name that does not move."),
     "branch": ("branch", "Begin another branch with a snapshot."),
     "forget": ("forget", "Take versions out of the names."),
-    "undo": ("undo", "Undo the last save, tag, branch or forget."),
+    "undo": ("undo", "Undo the last change of the names, such as a save or a forget."),
     "gc": ("gc", "Delete what no snapshot needs any more."),
     "import": ("import_archive", "Save what a tar or zip archive holds."),
     "export": ("export", "Write a snapshot as a tar archive or a list."),

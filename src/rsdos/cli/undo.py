@@ -14,9 +14,9 @@ from rsdos.cli.session import Session
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @pass_session_to_write
 def command(session: Session, dry_run: bool, as_json: bool) -> None:
-    """Undo the last save, tag, branch, forget or undo. A second `undo` brings back what the first undid.
+    """Undo the last change of the names: a save, import, tag, branch, transfer, pull, forget or undo.
 
-    No object is deleted or written: only names change. What a gc has deleted does not come back.
+    A second `undo` brings back what the first undid. Only names change. Objects that a gc has deleted do not come back.
 
     \b
     Example: rsdos undo --dry-run

@@ -176,7 +176,7 @@ class MountedSnapshots(mfusepy.Operations):
         """Return the target of a link. Raise PermissionError if it may lead out of the snapshot."""
         entry = self._find(path).entry
         if not entry.is_link:
-            raise OSError(errno.EINVAL, "is no link", path)
+            raise OSError(errno.EINVAL, "is not a link", path)
         if not leads_inside(os.fsencode(entry.path.rpartition("/")[0]), os.fsencode(entry.target)):
             raise PermissionError(errno.EACCES, "the link may lead out of the snapshot", path)
         return entry.target

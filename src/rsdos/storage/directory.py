@@ -1,9 +1,10 @@
-"""The only module that removes files and directories of the user's disk, moves them to quarantine, and sets modes.
+"""The only module that removes the user's files and directories, moves them to quarantine, and sets modes.
 
 It gets an open directory and a name in it. The directory was opened step by step from the root's descriptor, and no
 step follows a link: nothing outside is reached, even if a directory is exchanged for a link at that moment. The name
 must be one of ours, and its file of the kind that the name says; everything else is refused, and stays. No other module
-calls ``unlink``, ``rmdir``, ``rmtree``, ``chmod`` or ``chown``: ``make lint`` checks that.
+calls ``unlink``, ``rmdir``, ``rmtree``, ``chmod`` or ``chown``: ``make lint`` checks that, except for command lines.
+(`rsdos export` and the writer of `rsdos.compat` remove the temporary files that they have made.)
 """
 
 from __future__ import annotations

@@ -156,7 +156,7 @@ class _Export:
 
     def _lose(self, error: DamagedTree) -> None:
         after, through = error.range or (b"", b"")
-        self._fail(PathReason(after, f"what is behind it, up to {os.fsdecode(through)!r}, is lost: {error}"), error)
+        self._fail(PathReason(after, f"the entries after it, up to {os.fsdecode(through)!r}, are lost: {error}"), error)
 
     def _fail(self, failed: PathReason, error: Exception) -> None:
         if self._options.on_damage is OnDamage.STOP:
@@ -182,7 +182,7 @@ class _Export:
         key = entry.key.hex()
         size = self._engine.objects.meta(key).size if content is None else len(content)
         if size != entry.size:
-            raise DamagedObject(key, f"it has {size} bytes, and the tree says {entry.size}")
+            raise DamagedObject(key, f"it has {size} bytes, but the tree says {entry.size}")
         return iter((content,)) if content is not None else self._engine.objects.parts(key)
 
     def _count(self, entry: TreeEntry) -> None:

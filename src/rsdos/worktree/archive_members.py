@@ -18,7 +18,7 @@ def path_in_tree(name: bytes) -> bytes:
     Raise `InvalidName` for a name that is absolute, leads up, or that no tree can have.
     """
     if name.startswith(b"/"):
-        raise InvalidName(name, "a name in an archive begins with no slash")
+        raise InvalidName(name, "a name in an archive must not begin with a slash")
     parts = [part for part in name.split(b"/") if part not in (b"", b".")]
     if b".." in parts:
         raise InvalidName(name, "the name leads out of the archive")
@@ -74,7 +74,7 @@ class Members:
             self._at = {path: number for number, path in enumerate(self._paths)}
         first = self._at.get(to, -1)
         if first < 0 or not KINDS[self._kinds[first]].is_file:
-            raise InvalidName(to, "a hard link to it is in the archive, and no such file before it")
+            raise InvalidName(to, "the archive has a hard link to it, but no such file before the link")
         kind = KINDS[self._kinds[first]]
         return first, self.add(path, kind, self._sizes[first], b"", self._mtimes[first], self._modes[first])
 
@@ -116,7 +116,7 @@ class Members:
         for number in order:
             if paths[number] in needed:
                 if kinds[number] != EntryKind.DIRECTORY:
-                    raise InvalidName(paths[number], "it is no directory, and the archive has something below it")
+                    raise InvalidName(paths[number], "it is not a directory, but the archive has entries below it")
                 needed.discard(paths[number])
         return needed
 

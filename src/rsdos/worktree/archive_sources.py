@@ -68,7 +68,7 @@ class Archive:
     def zip(self) -> Iterator[ArchiveFile]:
         """Yield the files of a zip archive. Raise `InvalidOption` for a stream that has no positions."""
         if not self._source.seekable():
-            raise InvalidOption("a zip archive is read from a file: its list of members is at its end")
+            raise InvalidOption("a zip archive must be a file: its list of members is at its end")
         return self._readable(self._zip)
 
     def list(self) -> Iterator[ArchiveFile]:
@@ -161,10 +161,10 @@ class Archive:
                 name, key, size = os.fsencode(row["path"]), bytes.fromhex(row["key"]), int(row["size"])
                 kind = EntryKind.EXECUTABLE if row.get("kind") == "executable" else EntryKind.FILE
                 if len(key) != DIGEST_BYTES or not 0 <= size < _BOUND:
-                    raise ValueError("no such key, or size")
+                    raise ValueError("its key or size is not valid")
             except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
                 raise UnreadableSource(
-                    self._name, errno.EINVAL, f"no line of a list: {line!r:.200} ({error})"
+                    self._name, errno.EINVAL, f"not a line of a list: {line!r:.200} ({error})"
                 ) from error
             if path := path_in_tree(name.lstrip(b"/")):
                 number = self._members.add(path, kind, size, b"", 0, 0o755 if kind is EntryKind.EXECUTABLE else 0o644)
@@ -202,7 +202,7 @@ def _mtime(member: tarfile.TarInfo) -> int:
     try:
         return _clamped(sign * (int(whole or "0") * _SECOND + int(fraction[:9].ljust(9, "0") or "0")))
     except ValueError:
-        raise InvalidName(member.name, f"its time is no number: {text!r:.40}") from None
+        raise InvalidName(member.name, f"its time is not a number: {text!r:.40}") from None
 
 
 def _zip_mtime(member: zipfile.ZipInfo) -> int:

@@ -350,4 +350,4 @@ class FileWriter:
 
 
 def _other_size(file: PendingFile, size: int) -> DamagedObject:
-    return DamagedObject(file.key.hex(), f"it has {size} bytes or more, and the tree says {file.size}")
+    return DamagedObject(file.key.hex(), f"it has {size} bytes or more, but the tree says {file.size}")

@@ -71,7 +71,7 @@ class WantedEntries:
 
     def _note(self, error: DamagedTree) -> None:
         after, through = error.range or (b"", b"")
-        self._lose(PathReason(after, f"what is behind it, up to {os.fsdecode(through)!r}, is lost: {error}"), error)
+        self._lose(PathReason(after, f"the entries after it, up to {os.fsdecode(through)!r}, are lost: {error}"), error)
         self.is_whole = False
 
     def take(self, directory: bytes) -> Wanted:
@@ -109,7 +109,7 @@ class WantedEntries:
 
     def _passed_over(self, directory: bytes) -> None:
         if not self._selection.excludes(directory):
-            reason = "the tree has entries below it, and none for the directory itself"
+            reason = "the tree has entries below it, but none for the directory itself"
             self._lose(PathReason(directory, reason), DamagedTree("", f"{directory!r}: {reason}"))
 
 

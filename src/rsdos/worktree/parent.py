@@ -195,7 +195,9 @@ def _check_place(tree: Tree, at: bytes) -> None:
     above = [b"/".join(parts[:length]) for length in range(1, len(parts) + 1)]
     for path, entry in zip(above, tree.find(above), strict=True):
         if entry is not None and entry.kind is not EntryKind.DIRECTORY:
-            raise InvalidName(path, "it is no directory in the tree, and is not replaced by one: remove it first")
+            raise InvalidName(
+                path, "it is not a directory in the tree, and a save does not replace it by one: remove it first"
+            )
 
 
 def _is_equal(known: Tree, tree: Tree, under: bytes, selection: Selection | None, directory: bytes) -> bool:

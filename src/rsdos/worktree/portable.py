@@ -27,7 +27,7 @@ class PortableNames:
             try:
                 text = name.decode()
             except UnicodeDecodeError:
-                raise self._error(name, "is no UTF-8") from None
+                raise self._error(name, "is not UTF-8") from None
             if _FORBIDDEN.search(text) or _DEVICES.match(text):
                 raise self._error(name, "is not allowed on Windows")
             folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())

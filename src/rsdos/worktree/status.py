@@ -95,7 +95,7 @@ class Status:
             self._under = state.head.under
         self._tree = Tree(bytes.fromhex(tree), StoredPages(engine))
         if self._under and not self._tree.is_directory(self._under):
-            raise InvalidOption(f"{options.under}: no directory of {self.reference}")
+            raise InvalidOption(f"{options.under}: is not a directory of {self.reference}")
         selection = selection_of(state)
         if state is None or known is None or (selection is not None and not self._is_of(state, known)):
             self._base = Base(self._tree, self._under, None, selection)

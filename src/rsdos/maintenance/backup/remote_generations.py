@@ -124,7 +124,7 @@ class RemoteGenerations:
         self._remote.run(f"sync; mv {LIVE}/{MARKED} {LIVE}/{CONFIG}; mv {LIVE} {name}; {_link_to(name)}; sync")
 
     def prune(self, names: Sequence[str], keep: int) -> tuple[str, ...]:
-        """Delete all generations except the last ``keep``. Return their names."""
+        """Delete all of these older generations except the last ``keep``. Return the names of the deleted ones."""
         old = tuple(names[: len(names) - keep] if keep else names)
         for gone in old:
             # After a power loss, a half-deleted generation must not have the name of a whole one.
