@@ -121,5 +121,5 @@ def object_command(session: Session, key: str, as_json: bool) -> None:
 
 
 def _kind(kind: PackKind | None) -> str:
-    """Return what is said of a pack that is not plain."""
+    """Return the words for the kind of a pack; "" for a plain one."""
     return f", {kind.name.lower()}" if kind else ""

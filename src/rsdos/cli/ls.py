@@ -59,7 +59,7 @@ def command(
 
 
 def _entries(top: SnapshotPath, recursive: bool) -> tuple[Iterable[SnapshotEntry], int]:
-    """Return what is to be listed, and how much of each path is that of the directory."""
+    """Return the entries to list, and the length of the directory's part of each path."""
     found = top.resolve()
     entry = found.entry
     if not entry.is_dir:

@@ -39,7 +39,7 @@ _COMMANDS = {
     "restore": ("restore", "Make a container from a backup."),
     "status": ("status", "Count objects and bytes, or compare a directory with its snapshot."),
     "transfer": ("transfer", "Copy objects and snapshots from one container to another, of any version."),
-    "validate": ("validate", "Check what is stored, quickly or in full."),
+    "validate": ("validate", "Check all stored objects, quickly or in full."),
 }
 
 _REMOTES = {
@@ -62,7 +62,7 @@ _SNAPSHOTS = {
     "branch": ("branch", "Begin another branch with a snapshot."),
     "forget": ("forget", "Take versions out of the names."),
     "undo": ("undo", "Undo the last change of the names, such as a save or a forget."),
-    "gc": ("gc", "Delete what no snapshot needs any more."),
+    "gc": ("gc", "Delete objects that were held for snapshots and are not needed any more."),
     "import": ("import_archive", "Save what a tar or zip archive holds."),
     "export": ("export", "Write a snapshot as a tar archive or a list."),
     "mount": ("mount", "Mount snapshots as a read-only file system."),

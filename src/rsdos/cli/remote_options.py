@@ -59,7 +59,7 @@ def selected(container: Container | None, keys: tuple[str, ...], listed: str | N
 
 @contextmanager
 def telling_what_is_done() -> Iterator[None]:
-    """Print to stderr, if the block raises, what was committed before."""
+    """If the block raises, print to stderr what was committed before."""
     try:
         yield
     except BaseException as error:

@@ -101,7 +101,7 @@ def _backup(report: StatusReport) -> Iterator[Metric]:
 
 
 def _seconds(when: object) -> float | None:
-    """Return a time as Unix time; None for what is no time. Notes are read from disk unchecked."""
+    """Return a time as Unix time; None if it is not a time. Notes are read from disk unchecked."""
     try:
         then = datetime.fromisoformat(when) if isinstance(when, str) else None
     except ValueError:
@@ -119,6 +119,6 @@ def _sample(name: str, labels: Mapping[str, str], value: float) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return the value of a label, which is UTF-8: a byte of a path that is none becomes U+FFFD."""
+    """Return the value of a label in UTF-8. A byte of a path that is not UTF-8 becomes U+FFFD."""
     plain = os.fsencode(text).decode(errors="replace")
     return plain.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')

@@ -58,9 +58,9 @@ def mount(
 
     With a ref the root is its directory, and stays that version. Without one the root has a directory for each branch
     and tag, which follows its branch (a file that is open stays what it was, and cannot be mapped to memory as shared);
-    ``NAME@3`` and keys are there too, but not listed. Reads are verified; what is
-    damaged is an I/O error. Links that may lead out of the snapshot cannot be read. While it is mounted, packs that
-    maintenance has replaced stay on the disk.
+    ``NAME@3`` and keys are there too, but not listed. Reads are verified: a read of
+    damaged bytes is an I/O error. Links that may lead out of the snapshot cannot be read. While it is mounted, packs
+    that maintenance has replaced stay on the disk.
 
     Args:
         container: the container.

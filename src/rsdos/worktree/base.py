@@ -34,7 +34,7 @@ class Base:
     state: State | None = None
     """The rows of its entries, if they are known."""
     selection: Selection | None = None
-    """What the working directory should have of the tree, if not all."""
+    """The part of the tree that the working directory should have; None: all of it."""
 
     def listings(self) -> Iterator[Listing]:
         """Yield the entries of the tree that are compared, with paths below ``under``."""
@@ -46,7 +46,7 @@ class Base:
         return filter(_has_entries, map(self.selection.listing, listings))
 
     def beside(self, paths: Sequence[bytes]) -> dict[bytes, TreeEntry]:
-        """Return what the tree has at some paths below ``under`` that `listings` did not yield.
+        """Return the tree's entries at some paths below ``under`` that `listings` did not yield.
 
         A working directory may have more than a checkout of a part has written, and that is compared too. Directories
         get no times and no mode here: a checkout may have made them only for entries below.

@@ -64,7 +64,7 @@ def read_as_it_was(opener: Opener, name: bytes, size: int, mtime: int, ctime: in
             ):
                 return data
     except OSError:
-        pass  # `read_content` will tell which.
+        pass  # `read_content` will raise the error.
     return None
 
 

@@ -58,7 +58,7 @@ _MOST_NAMED = 1000
 
 @dataclass(frozen=True, slots=True)
 class SavedChanges:
-    """How many entries differ from the parent's; all are added if there is none."""
+    """The numbers of entries that differ from the parent's. Without a parent, all are added."""
 
     added: int = 0
     removed: int = 0
@@ -315,7 +315,7 @@ def _metadata(options: SaveOptions, unreadable: Sequence[PathReason]) -> Mapping
 
 
 def _head(engine: Engine, plan: SavePlan, report: SaveReport) -> StateHead:
-    """Return what the new state is of."""
+    """Return what the new state describes."""
     old: State | None = plan.state
     return StateHead(
         container_id=engine.config.container_id,
