@@ -271,7 +271,7 @@ def test_a_directory_beside_a_directory_of_a_tree(container: Container, top: Pat
     write(tmp_path / "part", {"c": b"cccc", "deep/e": b"EEEE"})
     assert status_of(container, tmp_path / "part", "flowers", under="sub") == {"d": "removed", "deep/e": "modified"}
     assert status_of(container, top, "flowers", under="sub")["a"] == "added"
-    with pytest.raises(InvalidOption, match="no directory"):
+    with pytest.raises(InvalidOption, match="is not a directory of"):
         status_of(container, top, "flowers", under="nothing")
 
 
