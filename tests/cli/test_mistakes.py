@@ -163,7 +163,7 @@ def test_a_write_into_a_backup_gets_a_warning_and_is_in_no_later_backup(run: Run
     assert run("-p", "data", "save", "flowers", "top").stderr == ""
     run("-p", "data", "backup", "backups")
     shutil.copytree(tmp_path / "backups" / "last-backup", tmp_path / "copied")
-    warning = "rsdos: warning: backups/last-backup: is a backup: later backups have nothing of what is changed here; "
+    warning = "rsdos: warning: backups/last-backup: is a backup: later backups will not have the changes made here; "
     for command in ("save flowers top", "tag delivery flowers", "add-files top/a", "gc -q"):
         said = run("-p", "backups/last-backup", *command.split()).stderr
         assert said.startswith(warning) and said.count("warning") == 1, command

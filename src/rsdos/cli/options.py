@@ -145,7 +145,7 @@ def warn_of_backup(path: str) -> None:
 
     if is_backup(path):
         echo_error(
-            f"rsdos: warning: {name(path)}: is a backup: later backups have nothing of what is changed here; "
+            f"rsdos: warning: {name(path)}: is a backup: later backups will not have the changes made here; "
             "`rsdos restore` makes a container of it"
         )
 

@@ -100,7 +100,7 @@ class Exchange(FacadePart):
         Args:
             directory: where to begin. A symbolic link to a directory is followed.
             exclude: patterns of names to leave out, as in a .gitignore: ``*.tmp``, ``build/``, ``/data/raw``,
-                ``**/cache/*``. ``!keep.tmp`` takes back in what an earlier pattern leaves out.
+                ``**/cache/*``. ``!keep.tmp`` includes again what an earlier pattern leaves out.
             to: as for `add_files`.
             compress: as for `add_files`.
             jobs: as for `add_files`.

@@ -132,7 +132,7 @@ def save(engine: Engine, options: SaveOptions, progress: Progress = SILENCE) -> 
             options = replace(options, rehash=Rehash.ALL)
         except _ObjectsGone:
             continue
-    raise Busy("what the snapshot needs", "gc, which deletes it again and again")
+    raise Busy("data of the snapshot", "gc, which deleted some of it during each attempt")
 
 
 class _ObjectsGone(Exception):
