@@ -524,7 +524,9 @@ def test_one_bad_copy_costs_no_object_is_told_and_repaired(
     assert [place.digest for place in pack(filled, 2).dictionaries] == [trained().digest]
 
 
-def test_two_bad_copies_cost_the_objects_that_need_it_and_no_other(filled: Container) -> None:
+def test_two_bad_copies_cost_the_objects_that_need_it_and_no_other(
+    filled: Container, caplog: pytest.LogCaptureFixture
+) -> None:
     with using(trained(1)):
         filled.insert_many(MORE.values())
     filled.insert_many([noise(500)], compress=CompressMode.NO)
@@ -534,6 +536,9 @@ def test_two_bad_copies_cost_the_objects_that_need_it_and_no_other(filled: Conta
         for read in (filled.extract, lambda key: dict(filled.extract_many([key])), lambda key: filled.open(key).read()):
             with pytest.raises(DamagedObject, match="dictionary"):
                 read(key)
+    # Not once for each object. caplog may have each twice.
+    assert len(set(caplog.messages)) == 2
+    assert len(caplog.messages) < len(SOME)
     assert dict(filled.extract_many([*MORE, key_of(noise(500))])) == MORE | {key_of(noise(500)): noise(500)}
     for depth in ("quick", "full"):
         report = Container(filled.path).validate(depth)

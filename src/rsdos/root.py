@@ -151,6 +151,9 @@ def is_inside(path: str, root: str) -> bool:
 BACKUP_MARK = ".rsdos-backup"
 """A file that says that a backup has made the directory, and of which container. `rsdos restore` leaves it out."""
 
+UNFINISHED_CONFIG = "config.json.new"
+"""The name of the configuration in a copy that is not finished."""
+
 _BACKUP = r"backup_\d{14}_[0-9A-Za-z]{1,32}"
 _UNFINISHED_BACKUP = "live-backup"
 _FOUND = "lost+found"
@@ -211,6 +214,9 @@ def _among(root: str, names: set[str], make: str, by: NamedBy) -> NotAContainer:
         return NotAContainer(root, "not a container, but a directory of backups", advice)
     if not names - {_FOUND}:
         return NotAContainer(root, "not a container (the directory is empty)", make)
+    if UNFINISHED_CONFIG in names and names & _OF_ALL:
+        advice = "run the same command again: rsdos restore, or the other that began it"
+        return NotAContainer(root, "not a container, but an unfinished copy of one", advice)
     if len(left := sorted(names & _OF_ALL)) > 1:
         reason = f"not a container (no config.json there, but {', '.join(left)})"
         return NotAContainer(root, reason, "take config.json from a backup; docs/how-to/recover.md has other ways")

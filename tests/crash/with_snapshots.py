@@ -149,7 +149,7 @@ def _repair(path: Path, ack: Ack) -> None:
     with Container(path) as container:
         report = repair_index.execute(container.engine, repair_index.plan(container.engine))
         assert report.is_good
-        assert not report.dropped
+        assert not report.doubtful
     assert _versions(path) == ["flowers@1", "flowers@2", "trees@1"]
 
 

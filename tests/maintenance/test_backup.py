@@ -189,6 +189,19 @@ def test_restore(store: Container, tmp_path: Path) -> None:
         bring_back(tmp_path / "nothing", tmp_path / "restored")
 
 
+def test_an_unfinished_restore_says_to_run_it_again(store: Container, tmp_path: Path) -> None:
+    """A `config.json` from the backup would make a container of it, without the packs that are not there yet."""
+    run(store, tmp_path / "backups")
+    restored = bring_back(tmp_path / "backups", tmp_path / "restored")
+    restored.close()
+    config = tmp_path / "restored" / "config.json"
+    config.rename(config.with_name("config.json.new"))
+    with pytest.raises(NotAContainer, match=r"unfinished copy .*run the same command again"):
+        Container(tmp_path / "restored").status()
+    bring_back(tmp_path / "backups", tmp_path / "restored")
+    assert_holds(Container(tmp_path / "restored"), PACKED | LOOSE)
+
+
 def test_a_copy_by_hand_is_a_restore(store: Container, tmp_path: Path) -> None:
     report = run(store, tmp_path / "backups")
     subprocess.run(["cp", "-a", report.generation, str(tmp_path / "copy")], check=True)

@@ -287,7 +287,7 @@ def rows(container: Container, statement: str, *values: object) -> None:
         ("pack_id = 77", "missing"),
         ("length = 4611686018427387000", "cut short"),
         ('"offset" = 20', "overlaps"),
-        ("hashkey = 'nonsense'", "none"),
+        ("hashkey = 'nonsense'", "no valid key"),
     ],
 )
 def test_hostile_rows(change: str, reason: str, tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_maintenance_needs_no_remote_and_loses_nothing_of_the_clone(clone: Conta
     clone.optimize()
     assert is_clean(clone)
     assert clone.snapshots["more"].path("file").read_bytes() == b"mine too"
-    assert clone.repair_index().dropped == ()
+    assert clone.repair_index().doubtful == ()
     clone = connect(clone, tmp_path)
     clone.snapshots.checkout("flowers", tmp_path / "all")
     assert files_of(tmp_path / "all") == files_of(tmp_path / "flowers")
@@ -144,7 +144,7 @@ def test_an_edit_reads_few_pages_and_is_pushed(clone: Container, tmp_path: Path)
         del draft["new"]
     clone.close()
     assert len(clone) == 0
-    assert clone.repair_index().dropped == ()
+    assert clone.repair_index().doubtful == ()
     assert next(clone.snapshots.log("flowers")).version == 3
     clone.remotes.push()
     with Container(tmp_path / "there") as there:

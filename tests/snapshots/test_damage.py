@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from rsdos import Container, Durability
 from rsdos.engine.engine import Engine
 from rsdos.engine.publish import NewestRefs, newest_refs, publish, read_refs
-from rsdos.errors import DamagedContainer
+from rsdos.errors import DamagedContainer, DamagedTree
 from rsdos.maintenance import gc, tag
 from rsdos.maintenance.check import validate
 from rsdos.maintenance.repair import index as repair_index
@@ -168,18 +169,63 @@ def test_the_refs_are_found_again_in_the_packs(store: Container) -> None:
     assert_whole(store, snapshot, NEXT)
 
 
-def test_a_damaged_document_gives_way_to_the_one_before(store: Container) -> None:
-    """Attack 12."""
+@pytest.mark.parametrize("lose", [damage, drop])
+def test_a_lost_document_gives_way_to_the_one_before_only_if_that_is_wanted(
+    store: Container, lose: Callable[[Container, str], None]
+) -> None:
+    """Attack 12. Else the second version would be gone without a word, and the next gc would take its files."""
     first = save(store.engine, "flowers", FILES)
     before = manifest_of(store.path).refs
     save(store.engine, "flowers", NEXT)
-    damage(store, manifest_of(store.path).refs)
-    assert repair_index.plan(fresh(store)).faults
-    repaired(store)
+    newest = manifest_of(store.path).refs
+    lose(store, newest)
+    assert repair_index.plan(fresh(store)).lost_names == newest
+    assert repaired(store).lost_names == newest
+    assert manifest_of(store.path).refs == newest
+    with pytest.raises(DamagedTree):
+        gc.plan(fresh(store))
+    assert Container(store.path).repair_index(lost_names="older").is_good
     assert manifest_of(store.path).refs == before
     assert read_refs(fresh(store))[0].find("flowers") == first
     save(fresh(store), "flowers", NEXT)
     assert read_refs(fresh(store))[0].find("flowers@2") != first
+
+
+def _copied(store: Container, tmp_path: Path) -> Container:
+    """A backup of it."""
+    shutil.copytree(store.path, tmp_path / "backup")
+    return Container(tmp_path / "backup")
+
+
+def _lose_pack(store: Container, kind: PackKind) -> None:
+    (pack,) = (pack for pack in manifest_of(store.path).packs if pack.kind is kind)
+    Path(store.engine.layout.pack(pack.id)).unlink()
+
+
+@pytest.mark.parametrize("kind", [PackKind.TREES, PackKind.HELD])
+def test_what_a_lost_pack_had_for_snapshots_comes_back_from_a_backup(
+    store: Container, tmp_path: Path, kind: PackKind
+) -> None:
+    """Names, snapshots, pages and files, in one repair, as what they were: the next gc takes what is forgotten."""
+    save(store.engine, "flowers", MANY)
+    newest = save(store.engine, "flowers", MANY | NEXT)
+    save(store.engine, "trees", {"t": b"t"})
+    listed = sorted(Container(store.path))
+    backup = _copied(store, tmp_path)
+    _lose_pack(store, kind)
+    report = repaired(store)
+    assert not report.is_good
+    assert bool(report.lost_names) is (kind is PackKind.TREES)
+    if kind is PackKind.HELD:
+        assert read_refs(fresh(store))[0].find("flowers") == newest
+    assert Container(store.path).repair_objects([backup]).is_good
+    assert validated(store, "full").is_good
+    assert read_refs(fresh(store))[0].names() == ["flowers", "trees"]
+    assert_whole(store, newest, MANY | NEXT)
+    assert sorted(Container(store.path)) == listed
+    assert gc.plan(fresh(store)).objects == 0
+    forget_named(Container(store.path), "trees")
+    assert gc.execute(fresh(store), gc.plan(fresh(store))).objects == 1
 
 
 def test_a_healthy_container_has_no_faults(store: Container) -> None:
@@ -221,18 +267,21 @@ def test_of_two_documents_with_one_number_the_union_is_published(store: Containe
     winner = save(store.engine, "trees", {"t": b"t"})
     lose_manifests(store)
     report = repaired(store)
-    assert report.dropped == ()
+    assert report.doubtful == ()
     refs, _ = read_refs(fresh(store))
     assert (refs.find("trees"), refs.find("unseen"), refs.number) == (winner, unseen, 3)
     assert_whole(store, unseen, NEXT)
 
 
-def test_what_was_never_published_and_is_not_whole_is_dropped(store: Container) -> None:
+def test_what_is_not_whole_and_was_perhaps_never_published_is_named_and_stays(store: Container) -> None:
     save(store.engine, "flowers", FILES)
     _publish_unseen(store, "unseen", NEXT)
     lose_manifests(store)
-    assert repaired(store).dropped == ("unseen@1",)
-    assert read_refs(fresh(store))[0].names() == ["flowers"]
+    report = repaired(store)
+    assert report.doubtful == ("unseen@1",)
+    assert not report.is_good
+    assert read_refs(fresh(store))[0].names() == ["flowers", "unseen"]
+    forget_named(Container(store.path), "unseen")
     assert validated(store).is_good
 
 
@@ -309,7 +358,7 @@ def test_what_a_gc_that_died_was_about_to_take_is_brought_back(store: Container,
     snapshot = save(fresh(store), "flowers", FILES)
     if lost == "all manifests":
         lose_manifests(store)
-    assert repaired(store).dropped == ()
+    assert repaired(store).doubtful == ()
     assert read_refs(fresh(store))[0].find("flowers") == snapshot
     assert_whole(store, snapshot, FILES)
     assert validated(store, "full").is_good

@@ -14,6 +14,7 @@ from rsdos.cli.session import Session, other_container
 from rsdos.figures import count, figure
 
 if TYPE_CHECKING:
+    from rsdos.maintenance.repair.index import RepairIndexReport
     from rsdos.maintenance.repair.objects import RepairAction, RepairObjectsPlan, RepairObjectsReport
 
 _SHOWN = 50
@@ -32,13 +33,22 @@ def command(ctx: click.Context) -> None:
 
 
 @command.command("index")
+@click.option(
+    "--lost-names",
+    type=click.Choice(["keep", "older"]),
+    default="keep",
+    show_default=True,
+    help="If the list of all branches and tags is lost: keep its place for repair objects, or take an older list.",
+)
 @run_options
 @pass_session
-def index_command(session: Session, run: CommonOptions) -> int:
+def index_command(session: Session, lost_names: str, run: CommonOptions) -> int:
     """Rebuild a damaged index from the packs, and move the objects of damaged packs to other packs.
 
     Deletes are honoured, and complete batches that no manifest names are added. Replaced files go to quarantine/.
-    Without damage nothing is changed. The exit code is 1 if objects are damaged or lost: see repair objects.
+    Without damage nothing is changed. The exit code is 1 if objects or names are damaged or lost: see repair objects.
+
+    With --lost-names older the next gc deletes everything that only lost names led to. Use it if no backup has them.
 
     In version 1 the packs do not describe themselves, and the readable rows of the index are saved. Stop other programs
     first.
@@ -47,15 +57,18 @@ def index_command(session: Session, run: CommonOptions) -> int:
     Example: rsdos repair index --dry-run
     """
     from rsdos.maintenance.repair import index as repair_index
+    from rsdos.maintenance.repair.refs import LostNames
 
     engine = run.engine(session)
-    plan = repair_index.plan(engine)
+    options = repair_index.RepairIndexOptions(LostNames(lost_names))
+    plan = repair_index.plan(engine, options)
     if run.dry_run:
         run.show(plan, f"{count(len(plan.faults), 'fault')} to repair" if plan.faults else "Nothing to repair")
         if not run.as_json:
             for fault in plan.faults[:_SHOWN]:
                 echo_error(f"rsdos: note: {one_line(fault.path)}: {one_line(fault.reason)}")
-        return 1 if plan.faults else 0
+            _show_lost_names(plan.lost_names)
+        return 1 if plan.faults or plan.lost_names else 0
     with run.bar() as bar:
         report = repair_index.execute(engine, plan, bar)
     if not report.is_changed:
@@ -65,20 +78,39 @@ def index_command(session: Session, run: CommonOptions) -> int:
         sentence += f"; the replaced files are listed in {report.described}" if report.described else ""
     run.show(report, sentence)
     if not run.as_json:
-        for key in report.lost[:_SHOWN]:
-            echo_error(f"rsdos: error: the bytes of object {key} are lost")
-        if len(report.lost) > _SHOWN:
-            echo_error(f"rsdos: error: and those of {count(len(report.lost) - _SHOWN, 'more object')}")
-        if report.unknown:
-            echo_error(
-                f"rsdos: error: {count(report.unknown, 'object')} lost, with their keys (to copy them from a backup: "
-                "rsdos transfer BACKUP CONTAINER)"
-            )
-        for version in report.dropped[:_SHOWN]:
-            echo_error(f"rsdos: warning: {version}: it was never published, and objects of it are gone: dropped")
-        for fault in report.left[:_SHOWN]:
-            echo_error(f"rsdos: error: {one_line(fault.path)}: {one_line(fault.reason)}")
+        _show_lost(report)
     return 0 if report.is_good else 1
+
+
+def _show_lost(report: RepairIndexReport) -> None:
+    """Print what a repair of the index could not bring back, and what can."""
+    for key in report.lost[:_SHOWN]:
+        echo_error(f"rsdos: error: the bytes of object {key} are lost")
+    if len(report.lost) > _SHOWN:
+        echo_error(f"rsdos: error: and those of {count(len(report.lost) - _SHOWN, 'more object')}")
+    if report.unknown:
+        echo_error(f"rsdos: error: {count(report.unknown, 'object')} lost, with their keys")
+    if report.lost or report.unknown:
+        echo_error(
+            "rsdos: note: with a backup, rsdos repair objects --from BACKUP brings back damaged objects and all that "
+            "snapshots need; rsdos transfer BACKUP CONTAINER copies everything"
+        )
+    _show_lost_names(report.lost_names)
+    for version in report.doubtful[:_SHOWN]:
+        echo_error(
+            f"rsdos: error: {version}: objects of it are gone: a pack is lost, or it was never published (see: rsdos "
+            "repair objects, rsdos forget)"
+        )
+    for fault in report.left[:_SHOWN]:
+        echo_error(f"rsdos: error: {one_line(fault.path)}: {one_line(fault.reason)}")
+
+
+def _show_lost_names(key: str) -> None:
+    if key:
+        echo_error(
+            f"rsdos: error: the list of all branches and tags is lost (object {key}); no save and no gc without it. "
+            "With a backup: rsdos repair objects --from BACKUP. Without: rsdos repair index --lost-names older"
+        )
 
 
 @command.command("objects")

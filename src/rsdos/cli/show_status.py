@@ -77,7 +77,7 @@ def _show_snapshots(counts: SnapshotCounts) -> None:
     )
     if counts.damage:
         echo_error(
-            f"rsdos: warning: {one_line(counts.damage)}; no save and no gc before it is repaired: rsdos repair index"
+            f"rsdos: warning: {one_line(counts.damage)}; no save and no gc before it is repaired: rsdos repair objects"
         )
 
 
@@ -90,7 +90,7 @@ def attention(report: StatusReport, max_loose: int, max_dead: float) -> list[str
     if not found and (report.damage or report.is_recovered):
         found.append(f"{one_line(report.damage) or 'the index is damaged'} (see: rsdos validate)")
     if report.snapshots and report.snapshots.damage:
-        found.append(f"{one_line(report.snapshots.damage)} (see: rsdos repair index)")
+        found.append(f"{one_line(report.snapshots.damage)} (see: rsdos repair objects)")
     validation = report.validation or {}
     if any(validation.get(name) for name in ("damaged", "files", "unreadable")):
         found.append(one_line(f"the last validation, {validation.get('finished')}, found damage"))

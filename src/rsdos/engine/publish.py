@@ -35,7 +35,7 @@ def read_refs(engine: Engine) -> tuple[Refs, int]:
     """Return the newest refs of a container, and its epoch. They are empty if it has no snapshots.
 
     Raise `DamagedTree` or `DamagedContainer` if the newest refs document or manifest cannot be read: nothing is
-    published, deleted or collected then before ``repair index``.
+    published, deleted or collected then before a repair.
     """
     refs, live = newest_refs(engine)
     return refs, live.epoch
@@ -51,7 +51,7 @@ def newest_refs(engine: Engine) -> NewestRefs:
             # A hundred documents later gc takes one.
             before, live = live, engine.packed.live()
             if before.refs == live.refs:
-                raise DamagedTree(live.refs, "the newest refs document is missing") from None
+                raise DamagedTree(live.refs, "the list of all branches and tags is missing") from None
     raise Busy(engine.layout.root, "others, which publish all the time")
 
 

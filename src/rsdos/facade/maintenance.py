@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rsdos.maintenance.doctor.diagnosis import Diagnosis
     from rsdos.maintenance.repair import index as repair_index
     from rsdos.maintenance.repair import objects as repair_objects
+    from rsdos.maintenance.repair.refs import LostNames
     from rsdos.model import ObjectMeta
     from rsdos.protocols import Progress
     from rsdos.stores.findings import Depth
@@ -296,17 +297,22 @@ class Maintenance(FacadePart):
         options = validate.ValidateOptions(choice(validate.Depth, depth), share, resume, budget, jobs)
         return validate.execute(self.engine, validate.plan(self.engine, options), progress)
 
-    def repair_index(self, *, progress: Progress = SILENCE) -> repair_index.RepairIndexReport:
+    def repair_index(
+        self, *, lost_names: LostNames | str = "keep", progress: Progress = SILENCE
+    ) -> repair_index.RepairIndexReport:
         """Rebuild a damaged index from the packs, and move the objects of damaged packs to other packs.
 
         Deletes are honoured. Replaced files go to ``quarantine/`` in the container. Without damage nothing is changed.
         Repair the index before the objects.
 
         Args:
+            lost_names: what to do if the list of all branches and tags is lost. "keep" its place: `repair_objects` may
+                bring it back from a backup, and until then nothing is saved or collected. "older": take the newest one
+                that can be read; the next gc deletes everything that only the lost one led to.
             progress: receives the beginning and the end.
 
         Returns:
-            What was changed, and the keys of objects whose bytes are lost.
+            What was changed, the keys of objects whose bytes are lost, and whether names are lost.
 
         Raises:
             Busy: another operation is running.
@@ -314,8 +320,10 @@ class Maintenance(FacadePart):
             InvalidOption: a migration was not finished.
         """
         from rsdos.maintenance.repair import index as repair_index
+        from rsdos.maintenance.repair.refs import LostNames
 
-        return repair_index.execute(self.engine, repair_index.plan(self.engine), progress)
+        options = repair_index.RepairIndexOptions(choice(LostNames, lost_names))
+        return repair_index.execute(self.engine, repair_index.plan(self.engine, options), progress)
 
     def repair_objects(
         self,

@@ -16,15 +16,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from rsdos.errors import NotOurs
-from rsdos.root import BACKUP_MARK, CONTAINER
+from rsdos.root import BACKUP_MARK, CONTAINER, UNFINISHED_CONFIG
 from rsdos.storage import posix
 from rsdos.storage.descriptors import Descriptor, Working
 from rsdos.storage.directory import Directory, Form, set_mode, set_owner
 from rsdos.version import __version__
 
 CONFIG = "config.json"
-MARKED = CONFIG + ".new"
-"""The name of the configuration in a copy that is not finished."""
+MARKED = UNFINISHED_CONFIG
 
 MARK = BACKUP_MARK
 

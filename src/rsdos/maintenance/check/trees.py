@@ -54,6 +54,26 @@ def check_snapshots(engine: Engine, depth: Depth) -> Iterator[Checked]:
     yield Checked(findings=tuple(findings))
 
 
+def needed_objects(engine: Engine) -> dict[bytes, PackKind]:
+    """Return what the live snapshots need and no pack has, with the kind of pack that needs it.
+
+    Pages, snapshots and the newest refs document are in it if they cannot be read. What these lead to is not known
+    before they are repaired. A lazy clone needs nothing.
+    """
+    if engine.is_lazy:
+        return {}
+    try:
+        newest = newest_refs(engine)
+    except DamagedTree as error:
+        return {bytes.fromhex(error.key): PackKind.TREES}
+    except (DamagedContainer, Busy):
+        return {}
+    check = _SnapshotCheck(engine, newest, Depth.QUICK)
+    for _ in check.look():
+        pass
+    return check.needed
+
+
 def _finding(engine: Engine, key: str, reason: str) -> Finding:
     """Return a finding about an object of a snapshot, in the file that it is in."""
     path = engine.layout.relative(engine.layout.packed)
@@ -75,6 +95,8 @@ class _SnapshotCheck:
         self._depth = depth
         self._pages = StoredPages(engine)
         self._missing: set[bytes] = set()
+        self.needed: dict[bytes, PackKind] = {}
+        """What is missing or damaged, with the kind of pack that should have it."""
         self.findings: list[Finding] = []
 
     def run(self) -> Iterator[Checked]:
@@ -87,6 +109,12 @@ class _SnapshotCheck:
                 yield Checked(objects=0)
         yield from self._look_up(roots)
         self._name_missing(roots)
+
+    def look(self) -> Iterator[Checked]:
+        """Look for what is needed, and name no paths of it; yield the steps."""
+        roots: dict[bytes, str] = {}
+        yield from self._read_records(roots)
+        yield from self._look_up(roots)
 
     def run_lazily(self) -> Iterator[Checked]:
         """Check the pages of a lazy clone that are here. Yield the steps, without findings."""
@@ -106,6 +134,7 @@ class _SnapshotCheck:
             try:
                 roots[bytes.fromhex(read_record(self._engine, snapshot).tree)] = snapshot
             except (DamagedTree, ObjectNotFound) as error:
+                self.needed[bytes.fromhex(snapshot)] = PackKind.TREES
                 self._note(snapshot, f"{self._named(snapshot)}: {error}")
             yield Checked(objects=0)
 
@@ -144,12 +173,15 @@ class _SnapshotCheck:
                 except DamagedTree as error:
                     lost.append(error)
                 for damage in lost:
+                    self.needed[bytes.fromhex(damage.key)] = PackKind.TREES
                     self._note(damage.key, f"{self._named(snapshot)}: {damage}")
                 yield Checked(objects=0)
 
     def _note_missing(self, digests: Sequence[bytes], kind: PackKind) -> None:
         present = self._engine.packed.contains_many(digests, kind) if digests else ()
-        self._missing.update(digest for digest, is_there in zip(digests, present, strict=True) if not is_there)
+        missing = [digest for digest, is_there in zip(digests, present, strict=True) if not is_there]
+        self._missing.update(missing)
+        self.needed.update(dict.fromkeys(missing, kind))
 
     def _name_missing(self, roots: dict[bytes, str]) -> None:
         """Add a finding for each missing object, with a path of a live snapshot that leads to it."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rsdos.engine.engine import Engine
 from rsdos.errors import InvalidOption
-from rsdos.maintenance.repair.refs import RefsFinder
+from rsdos.maintenance.repair.refs import LostNames, RefsFinder, lost_refs
 from rsdos.notebook import ShownAsTable
 from rsdos.progress import SILENCE, Stopwatch, step
 from rsdos.protocols import Progress
@@ -16,10 +16,22 @@ from rsdos.stores.quarantine import Quarantine
 
 
 @dataclass(frozen=True, slots=True)
-class RepairIndexPlan:
-    """The ``faults`` to repair. Without faults `execute` does nothing."""
+class RepairIndexOptions:
+    """The options of a repair of the index."""
 
+    lost_names: LostNames = LostNames.KEEP
+
+
+@dataclass(frozen=True, slots=True)
+class RepairIndexPlan:
+    """The ``faults`` to repair. Without faults `execute` does nothing.
+
+    ``lost_names`` is the key of the newest refs document if its bytes are lost; "" otherwise.
+    """
+
+    options: RepairIndexOptions = field(default=RepairIndexOptions(), repr=False)
     faults: tuple[Finding, ...] = ()
+    lost_names: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +42,8 @@ class RepairIndexReport(ShownAsTable):
     the path of their report, all relative to the container. ``lost`` are the keys of objects whose bytes are gone:
     they are damaged objects now, which a repair of objects may restore. ``unknown`` counts objects that are gone and
     whose keys are not known. ``left`` are the faults that remain.
-    ``dropped`` are versions of branches, and tags, whose publication was never finished, and whose objects are gone.
+    ``lost_names`` is the key of the refs document, with all branches and tags, if its bytes are lost; a repair of
+    objects may restore it. ``doubtful`` are versions and tags that are not whole, and were perhaps never published.
     """
 
     is_changed: bool = False
@@ -41,19 +54,21 @@ class RepairIndexReport(ShownAsTable):
     unknown: int = 0
     left: tuple[Finding, ...] = ()
     seconds: float = 0.0
-    dropped: tuple[str, ...] = ()
+    lost_names: str = ""
+    doubtful: tuple[str, ...] = ()
 
     @property
     def is_good(self) -> bool:
-        """Whether no fault is left, and no object is lost."""
-        return not (self.lost or self.unknown or self.left)
+        """Whether no fault is left, and no object and no name is lost."""
+        return not (self.lost or self.unknown or self.left or self.lost_names or self.doubtful)
 
 
-def plan(engine: Engine) -> RepairIndexPlan:
-    """Check all footers and tables of contents, and no object.
+def plan(engine: Engine, options: RepairIndexOptions = RepairIndexOptions()) -> RepairIndexPlan:
+    """Check all footers and tables of contents, and no object but the newest refs document.
 
     Args:
         engine: the open container.
+        options: what to do if the newest refs document is lost.
 
     Returns:
         The faults.
@@ -66,7 +81,9 @@ def plan(engine: Engine) -> RepairIndexPlan:
     if engine.directory and os.path.lexists(engine.layout.migration):
         raise InvalidOption("a migration was interrupted: run rsdos migrate again first")
     with engine.telling_of_another():
-        return RepairIndexPlan(tuple(engine.packed.maintenance.index_faults(RefsFinder(engine))))
+        finder = RefsFinder(engine, options.lost_names)
+        faults = tuple(engine.packed.maintenance.index_faults(finder))
+        return RepairIndexPlan(options, faults, lost_refs(engine))
 
 
 def execute(engine: Engine, plan: RepairIndexPlan, progress: Progress = SILENCE) -> RepairIndexReport:
@@ -94,10 +111,10 @@ def execute(engine: Engine, plan: RepairIndexPlan, progress: Progress = SILENCE)
     quarantine = Quarantine(engine.layout, "index")
     with engine.maintenance("repair"):
         with step(progress, "Repairing the index", None, "objects"):
-            finder = RefsFinder(engine)
+            finder = RefsFinder(engine, plan.options.lost_names)
             rebuilt = engine.packed.maintenance.rebuild_index(quarantine, finder)
             # Each time: a repair that was killed before it got here is over by now, as far as the index goes.
-            dropped = finder.settle()
+            doubtful = finder.settle()
         left = tuple(engine.packed.maintenance.index_faults(finder)) if rebuilt.is_changed else ()
         described = None
         if quarantine.is_used:
@@ -117,5 +134,6 @@ def execute(engine: Engine, plan: RepairIndexPlan, progress: Progress = SILENCE)
         rebuilt.unknown,
         left,
         watch.seconds,
-        tuple(map(str, dropped)),
+        lost_refs(engine),
+        tuple(map(str, doubtful)),
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from rsdos.engine.engine import Engine
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError, InvalidOption
+from rsdos.maintenance.check.trees import needed_objects
 from rsdos.maintenance.check.validate import check_all
 from rsdos.maintenance.repair.pages import rebuilt_pages
 from rsdos.maintenance.repair.quarantine import copy_damaged
@@ -29,6 +30,9 @@ _BATCH = 1 << 12
 
 HERE = "here"
 """The source of a good copy that is in the container itself."""
+
+NEEDED = "a snapshot needs it, and it is in no pack"
+"""What is wrong with a missing object."""
 
 PAGES = "pages"
 """The source of an inner page of a tree that is made anew from the pages below it."""
@@ -74,13 +78,14 @@ class RepairObjectsPlan:
     """The damaged objects, and the repair of each (``remedies``).
 
     ``files`` is damage that the repair of the index is for. ``unlisted`` counts further damaged objects, which the next
-    run repairs.
+    run repairs. ``needed`` are the missing objects of snapshots; those below a lost page are found when it is repaired.
     """
 
     options: RepairObjectsOptions
     remedies: tuple[RepairAction, ...] = ()
     files: tuple[Finding, ...] = ()
     unlisted: int = 0
+    needed: Mapping[bytes, PackKind] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,16 +134,24 @@ def plan(engine: Engine, options: RepairObjectsOptions, progress: Progress = SIL
         if os.path.realpath(source.layout.root) == os.path.realpath(engine.layout.root):
             raise InvalidOption("a container cannot be repaired from itself")
     report = check_all(engine, options.depth, progress)
-    reasons = {finding.key: finding.reason for finding in report.damaged if finding.key is not None}
-    remedies = []
-    for key, reason in reasons.items():
-        if engine.config.hash.is_key(key):
-            remedies.append(RepairAction(key, reason, _source_of(engine, options.sources, bytes.fromhex(key))))
+    needed = needed_objects(engine)
+    reasons = {digest.hex(): NEEDED for digest in needed}
+    for finding in report.damaged:
+        if finding.key is not None and engine.config.hash.is_key(finding.key):
+            reasons[finding.key] = finding.reason
+    rows = [finding for finding in report.damaged if not engine.config.hash.is_key(finding.key)]
+    remedies = _remedies(engine, options.sources, reasons)
+    return RepairObjectsPlan(options, remedies, (*report.files, *rows), report.unlisted, needed)
+
+
+def _remedies(engine: Engine, sources: Sequence[Engine], reasons: Mapping[str, str]) -> tuple[RepairAction, ...]:
+    """Return the repair of each object, given what is wrong with it."""
+    remedies = [
+        RepairAction(key, reason, _source_of(engine, sources, bytes.fromhex(key))) for key, reason in reasons.items()
+    ]
     helpless = {bytes.fromhex(remedy.key) for remedy in remedies if remedy.source is None}
     made = {digest.hex() for digest in rebuilt_pages(engine, helpless)}
-    remedies = [replace(remedy, source=PAGES) if remedy.key in made else remedy for remedy in remedies]
-    rows = [finding for finding in report.damaged if not engine.config.hash.is_key(finding.key)]
-    return RepairObjectsPlan(options, tuple(remedies), (*report.files, *rows), report.unlisted)
+    return tuple(replace(remedy, source=PAGES) if remedy.key in made else remedy for remedy in remedies)
 
 
 def _source_of(engine: Engine, sources: Sequence[Engine], digest: bytes) -> str | None:
@@ -199,12 +212,12 @@ def execute(engine: Engine, plan: RepairObjectsPlan, progress: Progress = SILENC
     with engine.maintenance("repair"), ExitStack() as held:
         for source in plan.options.sources:
             held.enter_context(source.protect_packs())
-        with step(progress, "Repairing objects", len(plan.remedies), "objects"):
-            try:
-                for at in range(0, len(plan.remedies), _BATCH):
-                    run.repair(plan.remedies[at : at + _BATCH], progress)
-            finally:
-                described = run.describe()
+        try:
+            run.repair_all(plan.remedies, progress)
+            while remedies := run.led_to():
+                run.repair_all(remedies, progress)
+        finally:
+            described = run.describe()
     return RepairObjectsReport(
         tuple(run.repaired), tuple(run.beyond_help), described, plan.files, plan.unlisted, watch.seconds
     )
@@ -230,18 +243,42 @@ class _Repair:
         self._plan = plan
         self._encoding = Encoding(CompressMode.AUTO, engine.config.codec)
         self._quarantine = Quarantine(engine.layout, "objects")
-        made = {bytes.fromhex(remedy.key) for remedy in plan.remedies if remedy.source == PAGES}
-        self._pages = rebuilt_pages(engine, made)
+        self._pages: dict[bytes, bytes] = {}
+        self._needed = dict(plan.needed)
+        self._tried: set[bytes] = set()
+        self._is_tree_repaired = False
         self.repaired: list[RepairAction] = []
         self.beyond_help: list[RepairAction] = []
 
-    def repair(self, remedies: Sequence[RepairAction], progress: Progress) -> None:
+    def repair_all(self, remedies: Sequence[RepairAction], progress: Progress) -> None:
+        """Repair objects, a batch at a time."""
+        made = {bytes.fromhex(remedy.key) for remedy in remedies if remedy.source == PAGES}
+        self._pages = rebuilt_pages(self._engine, made)
+        self._tried.update(bytes.fromhex(remedy.key) for remedy in remedies)
+        before = len(self.repaired)
+        with step(progress, "Repairing objects", len(remedies), "objects"):
+            for at in range(0, len(remedies), _BATCH):
+                self._repair(remedies[at : at + _BATCH], progress)
+        self._is_tree_repaired = any(
+            self._needed.get(bytes.fromhex(remedy.key)) is PackKind.TREES for remedy in self.repaired[before:]
+        )
+
+    def led_to(self) -> tuple[RepairAction, ...]:
+        """Return the repairs of what is missing below the refs, snapshots and pages that were just repaired."""
+        if not self._is_tree_repaired:
+            return ()
+        needed = needed_objects(self._engine)
+        self._needed.update(needed)
+        reasons = {digest.hex(): NEEDED for digest in needed if digest not in self._tried}
+        return _remedies(self._engine, self._plan.options.sources, reasons)
+
+    def _repair(self, remedies: Sequence[RepairAction], progress: Progress) -> None:
         """Repair some objects together."""
         packed, loose = self._engine.packed, self._engine.loose
         digests = [bytes.fromhex(remedy.key) for remedy in remedies]
         in_files = loose.check_copies(digests, Trust.VERIFY, Durability.FULL)
         lacking = [
-            _lacking(kinds, loose, needed=PackKind.TREES if digest in self._pages else PackKind.PLAIN)
+            _lacking(kinds, loose, self._needed.get(digest, PackKind.PLAIN))
             for digest, kinds, loose in zip(digests, packed.maintenance.kinds_of(digests), in_files, strict=True)
         ]
         # 1. Append a good copy, from here or another container, for each kind that has none; commit them together.
@@ -329,13 +366,14 @@ class _Repair:
 def _lacking(kinds: CopyKinds, loose: Copy, needed: PackKind) -> Collection[PackKind]:
     """Return the kinds of packs that need a good copy of an object. Plain: to be read by its key.
 
-    ``needed`` is the kind of an object of which no copy is left.
+    ``needed`` is the kind that snapshots need, or plain.
     """
     lacking = {kind for kind in kinds.present if kinds.good.isdisjoint(kind.stand_ins)}
+    is_needed = needed is not PackKind.PLAIN or not kinds.present
+    if is_needed and kinds.good.isdisjoint(needed.stand_ins):
+        lacking.add(needed)
     if loose is Copy.GOOD:
         return lacking - {PackKind.PLAIN}
-    if not kinds.present and needed not in kinds.good:
-        lacking.add(needed)
     if loose is Copy.DAMAGED and PackKind.PLAIN not in kinds.good:
         lacking.add(PackKind.PLAIN)
     return lacking

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import suppress
+from enum import Enum
 from typing import NamedTuple
 
 from rsdos.engine.engine import Engine
 from rsdos.engine.publish import newest_refs, publish, read_document
-from rsdos.engine.snapshots import this_process
 from rsdos.errors import (
+    Busy,
     DamagedContainer,
     DamagedObject,
     DamagedTree,
@@ -26,9 +26,29 @@ from rsdos.maintenance.repair.revive import Reviver
 from rsdos.maintenance.tag import need_whole
 from rsdos.model import PackKind
 from rsdos.stores.packed.store import PackedStore
-from rsdos.trees.documents import is_refs, utc_text
+from rsdos.trees.documents import is_refs
 from rsdos.trees.refs import Refs, united
 from rsdos.trees.refs_document import decode_refs
+
+
+class LostNames(Enum):
+    """What to do if the newest refs document is lost: its bytes, or the pack that had it."""
+
+    KEEP = "keep"
+    """Lead to it nevertheless. No name can be read, and nothing is saved or collected, until a repair of objects brings
+    it back from a backup."""
+    OLDER = "older"
+    """Lead to the newest document that can be read. What only the lost one led to is collected by the next gc."""
+
+
+def lost_refs(engine: Engine) -> str:
+    """Return the key of the newest refs document if it cannot be read, else "" (also if the index is damaged)."""
+    with suppress(DamagedContainer, Busy):
+        try:
+            newest_refs(engine)
+        except DamagedTree as error:
+            return error.key
+    return ""
 
 
 class _Document(NamedTuple):
@@ -39,24 +59,35 @@ class _Document(NamedTuple):
 class RefsFinder:
     """Finds the newest refs document that can be read: `rsdos.stores.packs.FindRefs`, of one repair."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, lost_names: LostNames = LostNames.KEEP) -> None:
         self._engine = engine
+        self._lost_names = lost_names
         self._others: tuple[Refs, ...] = ()
+        self._is_found = False
+        """Whether the document was found in the packs, and was perhaps never published."""
 
     def __call__(self, manifest: Manifest, view: IndexView) -> str:
         """Return the key of the newest document: the one that the newest manifest names, if it can be read.
 
         Otherwise read all packs of trees. If several documents have the highest number, return one of them; `settle`
-        publishes the union. One of two may belong to a writer that died before it was published.
+        publishes the union. One of two may belong to a writer that died before it was published. If none has the names
+        of the document that is lost, `LostNames` decides.
         """
-        if self._is_newest(manifest) and (not manifest.refs or self._document(view, manifest.refs)):
+        is_newest = self._is_newest(manifest)
+        if is_newest and (not manifest.refs or self._document(view, manifest.refs)):
             return manifest.refs
+        keeps = self._lost_names is LostNames.KEEP
         found = list(self._documents(view))
+        if is_newest and keeps:
+            found = [document for document in found if document.refs.previous == manifest.refs]
         newest = max((document.refs.number for document in found), default=0)
         best = [document for document in found if document.refs.number == newest]
         best.sort(key=lambda document: (document.key != manifest.refs, document.key))
         self._others = tuple(document.refs for document in best[1:])
-        return best[0].key if best else ""
+        self._is_found = bool(best)
+        if best:
+            return best[0].key
+        return manifest.refs if keeps else ""
 
     def _is_newest(self, manifest: Manifest) -> bool:
         with suppress(DamagedContainer):
@@ -92,10 +123,11 @@ class RefsFinder:
                             yield _Document(key, refs)
 
     def settle(self) -> tuple[NamedVersion, ...]:
-        """Publish the refs that the newest document should have, after the repair. Return the versions left out.
+        """Publish the refs that the newest document should have, after the repair. Return the doubtful versions.
 
-        Versions are left out if their operation was never finished and gc has deleted their objects since. Before that,
-        objects are brought back that snapshots need, and that perhaps uncommitted tombstones have killed.
+        A version is doubtful if it is not whole, and the document that brought it was found in the packs: either its
+        operation was never finished, and gc has deleted its objects since, or a pack is lost. Before they are looked
+        for, objects are brought back that snapshots need, and that perhaps uncommitted tombstones have killed.
         """
         engine = self._engine
         with suppress(DamagedTree, DamagedContainer):
@@ -106,16 +138,12 @@ class RefsFinder:
             for other in self._others:
                 wanted = united(wanted, other)
             Reviver(engine).run(wanted.snapshots())
-            gone = tuple(self._unfinished(wanted, refs.previous))
-            if wanted is refs and not gone:
-                return ()
-            now, by = utc_text(time.time()), this_process()
-            left = wanted.forgotten([version[:2] for version in gone], now, by)
-            publish(engine, live.epoch, lambda newest: left)
-            return gone
+            if wanted is not refs:
+                publish(engine, live.epoch, lambda newest: wanted)
+            return tuple(self._doubtful(wanted, refs.previous)) if self._is_found else ()
         return ()
 
-    def _unfinished(self, refs: Refs, previous: str) -> Iterator[NamedVersion]:
+    def _doubtful(self, refs: Refs, previous: str) -> Iterator[NamedVersion]:
         """Yield the versions that the document before has not, and that are not whole."""
         before: set[NamedVersion] = set()
         with suppress(DamagedTree, ObjectNotFound):

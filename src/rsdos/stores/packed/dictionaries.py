@@ -34,6 +34,8 @@ class PackDictionaries:
         self._index = index
         self._intact: set[tuple[int, bytes]] = set()
         """The (pack, digest) of which a good copy was read."""
+        self._told: set[tuple[int, int]] = set()
+        """The (pack, offset) of damaged copies that were reported: every object of a pack may need one of them."""
 
     def _view(self) -> IndexView:
         index = self._index()
@@ -79,7 +81,9 @@ class PackDictionaries:
         for offset in place.offsets:
             data = self._good_copy(pack_id, place, offset)
             if data is None:
-                log_warning("pack %s: the dictionary at byte %s is damaged", pack_id, offset)
+                if (pack_id, offset) not in self._told:
+                    self._told.add((pack_id, offset))
+                    log_warning("pack %s: the dictionary at byte %s is damaged", pack_id, offset)
                 continue
             try:
                 found = found or remember(Dictionary(data))
