@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
+from rsdos import Container
 from tests.helpers import run_python
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -99,3 +102,20 @@ print(peak.most - peak.idle - count * 121)
 """
     )
     assert int(run_python(code, tmp_path / "container")) <= 128 << 20
+
+
+@pytest.mark.parametrize("to", ["packed", "loose"])
+@pytest.mark.parametrize("codec", ["zstd", "none"])
+def test_the_end_of_a_large_object_takes_no_more_than_a_frame(tmp_path: Path, to: str, codec: str) -> None:
+    """The buffer was made for the whole object: 1 GiB for the last five bytes of 3 GB."""
+    size = 64 << 20
+    with Container.create(tmp_path / "container", compression=codec, loose_compression=codec) as container:
+        (key,) = container.insert_many([bytes(range(256)) * (size >> 8)], to=to)
+        with container.open(key) as stream:
+            stream.seek(-5, os.SEEK_END)
+            tracemalloc.start()
+            try:
+                assert stream.read() == bytes(range(251, 256))
+                assert tracemalloc.get_traced_memory()[1] < size // 4
+            finally:
+                tracemalloc.stop()

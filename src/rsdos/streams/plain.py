@@ -122,7 +122,7 @@ class PlainReader(Seekable):
         try:
             is_next = self._is_next()
             if self._stored.codec is not Codec.RAW or left > AT_ONCE:
-                return join_parts(iter(partial(self.read, FRAME_SIZE), b""), room_for(self._stored))
+                return join_parts(iter(partial(self.read, FRAME_SIZE), b""), min(room_for(self._stored), left))
             data = bytes(self._fetch(self._position, left))
             if len(data) != left:
                 raise self._cut_short()

@@ -52,7 +52,7 @@ class FramedReader(Seekable):
         index, start = divmod(self._position, FRAME_SIZE)
         left = table.size - self._position
         if table.codec is not Codec.RAW or start or not 0 < left <= AT_ONCE:
-            return join_parts(self._parts(), self._room)
+            return join_parts(self._parts(), max(min(self._room, left), 0))
         try:
             data = table.read_raw(self._fetch, index)
         except DecodeError as error:
