@@ -337,8 +337,8 @@ def _run_case(case: Case, template: Template, work: Path, watch: Watch, chance: 
 
 
 def _is_of_a_name(change: str) -> bool:
-    """Whether no more happened than that a file lost a name in the container, or was read by that."""
-    return re.search(r"/a file: (links, changed)?(, )?(read)?$", change) is not None
+    """Whether no more happened than that a file lost a name in the container, got another there, or was read by it."""
+    return re.search(r"/a file: ((links, )?changed)?(, )?(read)?$", change) is not None
 
 
 def _put(place: Path, kind: str, template: Template) -> bool:

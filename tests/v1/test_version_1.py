@@ -34,6 +34,7 @@ from rsdos import (
 from rsdos.config import Config, read_config
 from rsdos.model import FRAME_SIZE
 from rsdos.storage import posix
+from rsdos.stores.v1.connection import parked
 from rsdos.stores.v1.store import V1PackStore
 from tests.data import key_of, noise, text
 from tests.helpers import NOBODY, child_environment, run_python, tree, writable_as_nobody
@@ -516,6 +517,29 @@ with Container.create(sys.argv[1], container_version=1) as container:
     assert set(container) == {key_of(b"first"), key_of(b"second")}
     with closing(sqlite3.connect(container.path / "packs.idx")) as database:
         assert database.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+
+
+def test_a_migration_without_shared_memory(tmp_path: Path) -> None:
+    """The journal was changed below the rows that the migration was reading."""
+    with Container.create(tmp_path / "container", container_version=1) as container:
+        container.insert_many([b"first", b"second"])
+    parked.drop(str(container.path / "packs.idx"))
+    (container.path / "packs.idx-shm").mkdir()
+    Container(container.path).migrate()
+    assert set(Container(container.path)) == {key_of(b"first"), key_of(b"second")}
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal"])
+def test_sqlite_writes_into_no_file_that_has_a_name_elsewhere(tmp_path: Path, suffix: str) -> None:
+    with Container.create(tmp_path / "container", container_version=1) as container:
+        container.insert_many([b"first"])
+    parked.drop(str(container.path / "packs.idx"))
+    (tmp_path / "mine").write_bytes(b"mine")
+    (container.path / f"packs.idx{suffix}").hardlink_to(tmp_path / "mine")
+    for call in (Container.status, lambda container: container.insert_many([b"second"]), Container.optimize, set):
+        with pytest.raises(ReadOnlyContainer, match="has another name"):
+            call(Container(container.path))
+    assert (tmp_path / "mine").read_bytes() == b"mine"
 
 
 def test_for_want_of_descriptors_the_log_is_not_given_up(tmp_path: Path) -> None:

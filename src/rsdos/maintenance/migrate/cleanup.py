@@ -24,13 +24,23 @@ def clean_up(engine: Engine) -> None:
         with Directory(layout.root, WHOLE) as root:
             files, directories = _OLD[engine.config.version]
             for name in files:
-                root.remove(name)
+                _remove_file(root, name)
             for name in directories:
                 _remove_directory(root, name)
             root.sync()
             # Last, when all of them are removed and synced: only this file says that they may be removed.
             root.remove(os.path.basename(layout.migration))
             root.sync()
+
+
+def _remove_file(root: Directory, name: str) -> None:
+    """Remove a file of ours. Move a directory that has its name to quarantine."""
+    try:
+        root.remove(name)
+    except IsADirectoryError:
+        with quarantine_directory(root) as quarantine:
+            root.move_to_quarantine(name, quarantine)
+            quarantine.sync()
 
 
 def _remove_directory(root: Directory, name: str) -> None:

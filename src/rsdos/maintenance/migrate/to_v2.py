@@ -93,6 +93,9 @@ class ToVersion2:
         posix.sync_directory(self._layout_2.root)
         if not self._layout_2.manifest_numbers():
             format_of(self._config).begin(self._layout_2, self._config)
+        # Without shared memory SQLite changes its journal for the first write: not while `_move` reads rows.
+        with self._database.writing():
+            pass
 
     def _waiting(self) -> list[int]:
         """Return the packs with rows that do not lead to an object of version 2."""

@@ -209,6 +209,9 @@ class CachedConnections:
                 self._connections.pop(key, None)
 
 
+BESIDE = ("-wal", "-shm", "-journal")
+"""What SQLite appends to the index's name for its own files."""
+
 _MOST_PARKED = 8
 """Enough for two threads with four containers each. A connection has three descriptors."""
 
@@ -243,15 +246,17 @@ def _create(path: str, journal: str) -> None:
                 connection.execute(statement)
             connection.execute("COMMIT")
     except sqlite3.Error:
-        for suffix in ("", "-wal", "-shm", "-journal"):
+        for suffix in ("", *BESIDE):
             posix.remove(path + suffix)
         raise
 
 
 def connect(layout: V1Layout) -> Connection:
+    """Open the index, for reading at least. Raise `DamagedContainer`, `ReadOnlyContainer`, OSError, `sqlite3.Error`."""
     path = layout.database
     if not os.path.exists(path):
         raise DamagedContainer(path, "the index is missing")
+    _refuse_foreign_files(layout)
     writable = can_write(layout)
     try:
         return _opened(path, "mode=rw" if writable else "mode=ro")
@@ -275,6 +280,18 @@ def connect(layout: V1Layout) -> Connection:
             reason = "its log has changes that only a user with write permission can add to the index"
             raise ReadOnlyContainer(layout.root, NO_RANGE_LOCKS if is_lockless else reason) from error
     return _opened(path, "mode=ro&immutable=1", is_immutable=True)
+
+
+def _refuse_foreign_files(layout: V1Layout) -> None:
+    """Raise `ReadOnlyContainer` if a file that SQLite writes beside the index has another name, and the index has not.
+
+    It could be any file of the user. In a copy by ``cp -al`` of a container that is open, the index has two names too.
+    """
+    for suffix in BESIDE:
+        path = layout.database + suffix
+        if posix.has_other_names(path) and os.path.isfile(path) and not posix.has_other_names(layout.database):
+            reason = f"its {layout.relative(path)} has another name: use a copy of the container made with `cp -a`"
+            raise ReadOnlyContainer(layout.root, reason)
 
 
 def _has_log(path: str) -> bool:

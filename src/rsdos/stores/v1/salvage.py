@@ -23,7 +23,7 @@ from rsdos.layout import V1Layout
 from rsdos.storage import posix
 from rsdos.stores.findings import Finding, Rebuilt
 from rsdos.stores.quarantine import Quarantine
-from rsdos.stores.v1.connection import create_database
+from rsdos.stores.v1.connection import BESIDE, create_database
 from rsdos.stores.v1.database import SHARED, Database
 from rsdos.stores.v1.row import COLUMNS, checked
 from rsdos.stores.v1.schema import check_table
@@ -142,14 +142,10 @@ def _salvage(layout: V1Layout, hash_type: HashType, quarantine: Quarantine) -> i
     return max(len(known) - saved - len(hostile), 0)
 
 
-_BESIDE = ("-wal", "-shm", "-journal")
-"""The suffixes of the files that SQLite makes beside an index."""
-
-
 def _free_new(layout: V1Layout) -> str:
     """Return the path for a new index, after removing what an earlier run has left there."""
     new = f"{layout.database}.new"
-    for suffix in ("", *_BESIDE):
+    for suffix in ("", *BESIDE):
         layout.remove(new + suffix)
     return new
 
@@ -157,7 +153,7 @@ def _free_new(layout: V1Layout) -> str:
 def _finish_new(layout: V1Layout) -> None:
     """Mark the new index, durably, as complete."""
     new = f"{layout.database}.new"
-    for suffix in _BESIDE:
+    for suffix in BESIDE:
         layout.remove(new + suffix)
     posix.sync_path(new)
     os.rename(new, layout.salvaged)
