@@ -66,11 +66,12 @@ def slow(root: Path, place: Path, cache: str) -> Iterator[Path]:
     """Show a directory through FUSE as a medium that is far away, for one block."""
     place.mkdir()
     process = subprocess.Popen([sys.executable, PROGRAM, root, place, str(SECONDS), cache])
+    while not os.path.ismount(place):
+        if process.poll() is not None:
+            place.rmdir()
+            raise NoSlowMedium
+        time.sleep(0.01)
     try:
-        while not os.path.ismount(place):
-            if process.poll() is not None:
-                raise NoSlowMedium("it could not be mounted: that needs FUSE, mfusepy and root")
-            time.sleep(0.01)
         yield place
     finally:
         gc.collect()

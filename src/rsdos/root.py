@@ -215,7 +215,7 @@ def _among(root: str, names: set[str], make: str, by: NamedBy) -> NotAContainer:
     if not names - {_FOUND}:
         return NotAContainer(root, "not a container (the directory is empty)", make)
     if UNFINISHED_CONFIG in names and names & _OF_ALL:
-        advice = "run the same command again: rsdos restore, or the other that began it"
+        advice = "run the same command again, such as `rsdos restore`"
         return NotAContainer(root, "not a container, but an unfinished copy of one", advice)
     if len(left := sorted(names & _OF_ALL)) > 1:
         reason = f"not a container (no config.json there, but {', '.join(left)})"

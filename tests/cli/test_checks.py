@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from rsdos import Container, Place
+from rsdos.model import PackKind
 from tests.cli.conftest import Run
 from tests.data import key_of, noise
 from tests.helpers import flip, manifest_of
@@ -138,6 +139,23 @@ def test_repair_index(run: Run, path: Path) -> None:
     assert json.loads(run("repair", "index", "--json").stdout)["is_changed"] is False
     run("validate", "--full")
     assert len(run("list").stdout.split()) == 4
+
+
+def test_lost_names_are_told_of_and_older_ones_are_taken_only_if_asked_for(run: Run, tmp_path: Path) -> None:
+    run("init")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "file").write_bytes(b"content")
+    run("save", "flowers", "data")
+    container = tmp_path / "container"
+    (trees,) = (pack for pack in manifest_of(container).packs if pack.kind is PackKind.TREES)
+    (container / "packed" / f"{trees.id:010}.pack").unlink()
+    for _ in range(2):
+        assert "repair objects --from BACKUP" in run("repair", "index", code=1).stderr
+        assert json.loads(run("repair", "index", "--dry-run", "--json", code=1).stdout)["lost_names"]
+        for command in (["log"], ["gc"], ["save", "flowers", "data"]):
+            assert "is missing" in run(*command, code=1).stderr
+    run("repair", "index", "--lost-names", "older")
+    assert run("log").stdout == ""
 
 
 def test_stats_say_how_much_how_fast_and_how_much_memory(run: Run, tmp_path: Path) -> None:

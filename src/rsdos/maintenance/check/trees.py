@@ -94,10 +94,16 @@ class _SnapshotCheck:
         self._refs = newest.refs
         self._depth = depth
         self._pages = StoredPages(engine)
-        self._missing: set[bytes] = set()
-        self.needed: dict[bytes, PackKind] = {}
-        """What is missing or damaged, with the kind of pack that should have it."""
+        self._missing: dict[bytes, PackKind] = {}
+        """What is in no pack, with the kind of pack that should have it."""
+        self._unreadable: set[bytes] = set()
+        """Snapshots and pages."""
         self.findings: list[Finding] = []
+
+    @property
+    def needed(self) -> dict[bytes, PackKind]:
+        """What is missing or damaged, with the kind of pack that should have it."""
+        return self._missing | dict.fromkeys(self._unreadable, PackKind.TREES)
 
     def run(self) -> Iterator[Checked]:
         """Check them; yield the steps, without findings."""
@@ -134,7 +140,7 @@ class _SnapshotCheck:
             try:
                 roots[bytes.fromhex(read_record(self._engine, snapshot).tree)] = snapshot
             except (DamagedTree, ObjectNotFound) as error:
-                self.needed[bytes.fromhex(snapshot)] = PackKind.TREES
+                self._unreadable.add(bytes.fromhex(snapshot))
                 self._note(snapshot, f"{self._named(snapshot)}: {error}")
             yield Checked(objects=0)
 
@@ -173,21 +179,19 @@ class _SnapshotCheck:
                 except DamagedTree as error:
                     lost.append(error)
                 for damage in lost:
-                    self.needed[bytes.fromhex(damage.key)] = PackKind.TREES
+                    self._unreadable.add(bytes.fromhex(damage.key))
                     self._note(damage.key, f"{self._named(snapshot)}: {damage}")
                 yield Checked(objects=0)
 
     def _note_missing(self, digests: Sequence[bytes], kind: PackKind) -> None:
         present = self._engine.packed.contains_many(digests, kind) if digests else ()
-        missing = [digest for digest, is_there in zip(digests, present, strict=True) if not is_there]
-        self._missing.update(missing)
-        self.needed.update(dict.fromkeys(missing, kind))
+        self._missing.update((digest, kind) for digest, is_there in zip(digests, present, strict=True) if not is_there)
 
     def _name_missing(self, roots: dict[bytes, str]) -> None:
         """Add a finding for each missing object, with a path of a live snapshot that leads to it."""
         paths: dict[bytes, str] = {}
         for root, snapshot in roots.items():
-            if not self._missing - paths.keys():
+            if not self._missing.keys() - paths.keys():
                 break
             for listing in Tree(root, self._pages).walk(damaged=lambda error: None):
                 for name, key in zip(listing.names, listing.keys, strict=True):

@@ -134,7 +134,7 @@ def plan(engine: Engine, options: RepairObjectsOptions, progress: Progress = SIL
         if os.path.realpath(source.layout.root) == os.path.realpath(engine.layout.root):
             raise InvalidOption("a container cannot be repaired from itself")
     report = check_all(engine, options.depth, progress)
-    needed = needed_objects(engine)
+    needed = needed_objects(engine) if report.damaged else {}
     reasons = {digest.hex(): NEEDED for digest in needed}
     for finding in report.damaged:
         if finding.key is not None and engine.config.hash.is_key(finding.key):
@@ -213,9 +213,9 @@ def execute(engine: Engine, plan: RepairObjectsPlan, progress: Progress = SILENC
         for source in plan.options.sources:
             held.enter_context(source.protect_packs())
         try:
-            run.repair_all(plan.remedies, progress)
-            while remedies := run.led_to():
-                run.repair_all(remedies, progress)
+            remedies = plan.remedies
+            while remedies:
+                remedies = run.led_to(run.repair_all(remedies, progress))
         finally:
             described = run.describe()
     return RepairObjectsReport(
@@ -246,12 +246,11 @@ class _Repair:
         self._pages: dict[bytes, bytes] = {}
         self._needed = dict(plan.needed)
         self._tried: set[bytes] = set()
-        self._is_tree_repaired = False
         self.repaired: list[RepairAction] = []
         self.beyond_help: list[RepairAction] = []
 
-    def repair_all(self, remedies: Sequence[RepairAction], progress: Progress) -> None:
-        """Repair objects, a batch at a time."""
+    def repair_all(self, remedies: Sequence[RepairAction], progress: Progress) -> Sequence[RepairAction]:
+        """Repair objects, a batch at a time. Return the repaired ones."""
         made = {bytes.fromhex(remedy.key) for remedy in remedies if remedy.source == PAGES}
         self._pages = rebuilt_pages(self._engine, made)
         self._tried.update(bytes.fromhex(remedy.key) for remedy in remedies)
@@ -259,13 +258,11 @@ class _Repair:
         with step(progress, "Repairing objects", len(remedies), "objects"):
             for at in range(0, len(remedies), _BATCH):
                 self._repair(remedies[at : at + _BATCH], progress)
-        self._is_tree_repaired = any(
-            self._needed.get(bytes.fromhex(remedy.key)) is PackKind.TREES for remedy in self.repaired[before:]
-        )
+        return self.repaired[before:]
 
-    def led_to(self) -> tuple[RepairAction, ...]:
-        """Return the repairs of what is missing below the refs, snapshots and pages that were just repaired."""
-        if not self._is_tree_repaired:
+    def led_to(self, repaired: Sequence[RepairAction]) -> tuple[RepairAction, ...]:
+        """Return the repairs of what is missing below refs, snapshots and pages that are among the repaired objects."""
+        if not any(self._needed.get(bytes.fromhex(remedy.key)) is PackKind.TREES for remedy in repaired):
             return ()
         needed = needed_objects(self._engine)
         self._needed.update(needed)
