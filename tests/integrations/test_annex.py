@@ -173,7 +173,7 @@ def test_a_place_without_the_container_is_refused(container: Container, tmp_path
         (str(tmp_path / "absent"), "", "not a container"),
         ("relative", "", "absolute path"),
         ("", "", "absolute path"),
-        (str(container.path), "0" * 32, "another container"),
+        (str(container.path), "0" * 32, "is not the container"),
     ]:
         (failure,) = [line for line in _talk(path, known=known) if line.startswith("PREPARE-")]
         assert failure.startswith("PREPARE-FAILURE ")
