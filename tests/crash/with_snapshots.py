@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -10,10 +11,13 @@ from pathlib import Path
 from rsdos import Container
 from rsdos.engine.publish import newest_refs
 from rsdos.engine.snapshots import StoredPages, read_record
-from rsdos.errors import DamagedContainer, RefNotFound
+from rsdos.errors import DamagedContainer, DamagedTree, RefNotFound
 from rsdos.maintenance import delete, forget, gc, tag, undo
+from rsdos.maintenance.check.validate import check_all
 from rsdos.maintenance.repair import index as repair_index
+from rsdos.maintenance.repair import objects as repair_objects
 from rsdos.model import PackKind
+from rsdos.stores.findings import Depth
 from rsdos.trees.tree import Tree
 from tests.crash.operation import Ack, Operation
 from tests.data import key_of, noise, text
@@ -158,6 +162,41 @@ def _whole_if_known(path: Path) -> None:
         assert_refs_are_whole(path)
 
 
+def _lost(path: Path) -> None:
+    """Names, snapshots and pages are lost, and so are the files that only snapshots need. There is a backup."""
+    _again_and_again(path / "container")
+    shutil.copytree(path / "container", path / "backup")
+    with Container(path / "container") as container:
+        for pack in native(container.engine).index.refresh().manifest.packs:
+            if pack.kind is not PackKind.PLAIN:
+                Path(container.engine.layout.pack(pack.id)).unlink()
+    with Container(path / "container") as container:
+        assert container.repair_index().lost_names
+
+
+def _bring_back(path: Path, ack: Ack) -> None:
+    """Round by round: the list of names, the snapshots, their pages, the files."""
+    with Container(path / "container") as container, Container(path / "backup") as backup:
+        options = repair_objects.RepairObjectsOptions([backup.engine])
+        assert repair_objects.execute(container.engine, repair_objects.plan(container.engine, options)).is_good
+    for data in {**FIRST, **SECOND, **OTHER}.values():
+        ack(key_of(data))
+    _is_back(path)
+
+
+def _is_back(path: Path) -> None:
+    assert _versions(path / "container") == ["flowers@1", "flowers@2", "trees@1"]
+    assert_refs_are_whole(path / "container")
+    with Container(path / "container") as container:
+        assert check_all(container.engine, Depth.FULL).is_good
+
+
+def _gc_takes_nothing(path: Path) -> None:
+    """As long as something of a snapshot is missing, a gc refuses; then it has nothing to take."""
+    with Container(path / "container") as container, suppress(DamagedTree):
+        assert not gc.execute(container.engine, gc.plan(container.engine)).objects
+
+
 def _checked(prepare: Callable[[Path], None], run: Callable[[Path, Ack], None], **members: object) -> Operation:
     return Operation(prepare, run, check=assert_refs_are_whole, **members)  # type: ignore[arg-type]
 
@@ -178,6 +217,17 @@ OPERATIONS = {
     "undo": _checked(_again_and_again, _undo, before=_ALL, wanted=_ALL),
     "gc": _checked(_with_garbage, _gc, before=PLAIN | _by_key(SECOND), wanted=PLAIN | _by_key(SECOND), gone=_GONE),
     "repair index, snapshots": Operation(_damaged, _repair, before=_ALL, wanted=_ALL, check=_whole_if_known, least=8),
+    "repair objects, all that snapshots need": Operation(
+        _lost,
+        _bring_back,
+        before=PLAIN,
+        wanted=_ALL | _by_key(OTHER),
+        source="container",
+        target="container",
+        check=_gc_takes_nothing,
+        settle=_is_back,
+        least=40,
+    ),
     "delete, what snapshots need": _checked(
         _again_and_again, _delete, before=_HELD, wanted=_HELD, gone={key_of(b"plain"): b"plain"}, least=20
     ),
