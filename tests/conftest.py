@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -48,6 +49,15 @@ def pytest_configure(config: pytest.Config) -> None:
     is_worker = hasattr(config, "workerinput")
     if not is_worker and not config.option.basetemp:
         config.stash[_MADE] = config.option.basetemp = tempfile.mkdtemp(prefix="rsdos-tests-")
+
+
+def pytest_collection_finish() -> None:
+    """Take what the tests themselves are out of the garbage collector.
+
+    Many tests collect, or fork: with 300,000 objects each collection took a second, and so did each fork's end.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(

@@ -17,6 +17,7 @@ import pytest
 
 from rsdos import Container
 from tests.helpers import ROOT, child_environment
+from tests.warm import warm
 
 PAGES = [
     *(
@@ -134,7 +135,7 @@ def test_a_command_for_a_shell_works(command: str, tmp_path: Path) -> None:
 
 def run_shell(command: str, directory: Path, more: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run what has to be taken by a shell."""
-    function = f'rsdos() {{ {shlex.quote(sys.executable)} -m rsdos "$@"; }}'
+    function = f'rsdos() {{ {shlex.join(warm())} "$@"; }}'
     return subprocess.run(
         ["sh", "-ec", f"{function}\n{command}"],
         cwd=directory,
@@ -153,12 +154,12 @@ def test_a_command_that_is_shown_works(command: str, tmp_path: Path) -> None:
     if program == "rsdos":
         if len(words) == 1 and not words[0].startswith("-"):
             words.append("--help")  # It is spoken of, and not shown how to call it.
-        words = ["-m", "rsdos", *prepared(words, tmp_path)]
+        words = prepared(words, tmp_path)
         environment |= another_machine(tmp_path, words)
     else:
         assert program == "python"
     done = subprocess.run(
-        [sys.executable, *words],
+        [*(warm() if program == "rsdos" else [sys.executable]), *words],
         cwd=tmp_path,
         input=b"",
         capture_output=True,

@@ -33,9 +33,8 @@ SHARED = {
 """Public names that several modules may give to something of their own, with the reason."""
 
 
-@cache
 def modules() -> dict[str, ast.Module]:
-    """The syntax tree of each module, by its dotted name."""
+    """The syntax tree of each module, by its dotted name. Not cached: they are a million Python objects."""
     found = {}
     for path in sorted((SOURCE / "rsdos").rglob("*.py")):
         name = ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
@@ -43,6 +42,7 @@ def modules() -> dict[str, ast.Module]:
     return found
 
 
+@cache
 def homes() -> dict[str, list[str]]:
     """The modules that define each public class and function."""
     found = defaultdict(list)

@@ -17,6 +17,7 @@ from tests.data import noise
 from tests.helpers import ROOT
 from tests.pages import blocks, play, steps, told
 from tests.test_documents import console
+from tests.warm import warm
 
 HOW_TO = ROOT / "docs" / "how-to"
 ROOTS = ("/data", "/backups", "/mnt/new")
@@ -67,7 +68,7 @@ def test_a_how_to_prints_what_it_shows(page: str, tmp_path: Path) -> None:
         damage(tmp_path)
     listed = steps((HOW_TO / page).read_text())
     assert listed
-    differing = play(listed, tmp_path, console(), ROOTS)
+    differing = play(listed, tmp_path, console(), ROOTS, warm())
     assert not differing, told(differing)
 
 

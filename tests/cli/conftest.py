@@ -1,14 +1,15 @@
-"""The command line as a user runs it: a real process."""
+"""The command line in a process of its own: see `tests.warm`."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.warm import warm
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -20,7 +21,7 @@ def run(tmp_path: Path) -> Run:
     def rsdos(*arguments: str, code: int = 0, stdin: bytes | None = None) -> subprocess.CompletedProcess[str]:
         environment = {name: value for name, value in os.environ.items() if name != "RSDOS_PATH"}
         done = subprocess.run(
-            [sys.executable, "-m", "rsdos", *arguments],
+            [*warm(), *arguments],
             cwd=tmp_path,
             input=stdin,
             capture_output=True,

@@ -19,6 +19,7 @@ from rsdos.model import FRAME_SIZE
 from tests.cli.conftest import Run
 from tests.data import key_of, noise
 from tests.helpers import flip, tree
+from tests.warm import warm
 
 
 def keys_in(run: Run, *path: str) -> set[str]:
@@ -343,7 +344,7 @@ def test_a_batch_has_the_framing_of_git(run: Run, tmp_path: Path) -> None:
         for name, key in zip((*names, "0" * 40), (*keys, "0" * 64), strict=True):
             theirs = theirs.replace(name.encode(), key.encode())
         asked = "".join(f"{key}\n" for key in (*keys, "nonsense", "0" * 64)).encode()
-        command = [sys.executable, "-m", "rsdos", "cat-file", option]
+        command = [*warm(), "cat-file", option]
         ours = subprocess.run(command, cwd=tmp_path, input=asked, capture_output=True, check=True).stdout
         assert ours == theirs
 
@@ -352,7 +353,7 @@ def test_a_batch_answers_before_the_next_is_asked(run: Run, tmp_path: Path) -> N
     run("init")
     with Container(tmp_path / "container") as container:
         keys = container.insert_many([b"one", b"two"])
-    command = [sys.executable, "-m", "rsdos", "cat-file", "--batch"]
+    command = [*warm(), "cat-file", "--batch"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=tmp_path, stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdin is not None and process.stdout is not None

@@ -40,6 +40,7 @@ from tests.helpers import (
     writable_as_nobody,
 )
 from tests.patience import HANG
+from tests.warm import warm
 
 PEER = ROOT / ".venv-peers" / "bin" / "python"
 
@@ -345,7 +346,7 @@ def test_loose_files_without_a_prefix(tmp_path: Path) -> None:
 def test_the_command_line(store: Container, tmp_path: Path) -> None:
     def call(*arguments: object) -> str:
         done = subprocess.run(
-            [sys.executable, "-m", "rsdos", *map(str, arguments)],
+            [*warm(), *map(str, arguments)],
             env=child_environment(),
             capture_output=True,
             text=True,

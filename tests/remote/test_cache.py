@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from rsdos import CompressMode, Container, InvalidOption
 from tests.data import noise
 from tests.remote.little_s3 import BUCKET, LittleS3
+from tests.warm import warm
 
 URL = f"s3://{BUCKET}/data"
 SIZE = 1000
@@ -83,7 +83,7 @@ def rsdos(little: LittleS3, tmp_path: Path) -> Callable[..., bytes]:
 
     def run(*arguments: str, **variables: str) -> bytes:
         environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "caches"), "HOME": str(tmp_path)} | variables
-        command = [sys.executable, "-m", "rsdos", "-p", URL, "--endpoint", little.url, *arguments]
+        command = [*warm(), "-p", URL, "--endpoint", little.url, *arguments]
         return subprocess.run(command, capture_output=True, check=True, env=environment).stdout
 
     return run

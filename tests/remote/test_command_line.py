@@ -8,7 +8,6 @@ import json
 import os
 import pickle
 import subprocess
-import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from rsdos.storage.url import StorageUrl, parse_url
 from rsdos.streams.writer import IN_MEMORY
 from tests.patience import HANG
 from tests.remote.little_s3 import BUCKET, LittleS3, refusal
+from tests.warm import warm
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -43,7 +43,7 @@ def run(where: StorageUrl, tmp_path: Path) -> Run:
     environment = {name: value for name, value in os.environ.items() if name != "RSDOS_PATH"}
 
     def rsdos(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "rsdos", "-p", where.url, *front, *arguments]
+        command = [*warm(), "-p", where.url, *front, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=HANG, env=environment)
         assert done.returncode == code, (arguments, done.stdout, done.stderr)
         return done
@@ -97,7 +97,7 @@ def test_the_verbs_of_snapshots_work_on_a_url(run: Run, tree: Path) -> None:
 
 def test_options_are_for_urls_and_urls_are_checked(tmp_path: Path) -> None:
     def rsdos(*arguments: str) -> str:
-        command = [sys.executable, "-m", "rsdos", *arguments]
+        command = [*warm(), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=HANG)
         assert done.returncode == 2 and done.stdout == ""
         return done.stderr
