@@ -26,10 +26,66 @@ _OF_IMPORTS = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
 
 
 class _Command(NamedTuple):
-    """What the process of a command takes over."""
+    """What the process of a command takes over from the client: its standard streams, and the rest."""
 
-    request: dict[str, Any]
     descriptors: list[int]
+    request: dict[str, Any]
+
+
+class _Server:
+    """Accepts clients, and tells each the exit code of its command."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(path)
+        self._listener.listen(64)
+        self._ended, self._wakes = socket.socketpair()
+        self._wakes.setblocking(False)
+        self._running: dict[int, socket.socket] = {}
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.set_wakeup_fd(self._wakes.fileno())
+        self._selector = selectors.DefaultSelector()
+        for source, answer in ((self._listener, self._accept), (self._ended, self._tell_ends), (0, self._stop)):
+            self._selector.register(source, selectors.EVENT_READ, answer)
+
+    def serve(self) -> _Command:
+        """Serve until standard input ends. Return only in the processes that are forked, each with its command."""
+        while True:
+            for key, _ in self._selector.select():
+                command = key.data()
+                if command is not None:
+                    return command  # type: ignore[no-any-return]
+
+    def _accept(self) -> _Command | None:
+        connection, _ = self._listener.accept()
+        _, descriptors, _, _ = socket.recv_fds(connection, 1, 3)
+        command = _Command(descriptors, json.loads(connection.makefile().readline()))
+        child = os.fork()
+        if child:
+            self._running[child] = connection
+            for descriptor in descriptors:
+                os.close(descriptor)
+            return None
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self._selector.close()
+        for ours in (self._listener, self._ended, self._wakes, connection, *self._running.values()):
+            ours.close()
+        return command
+
+    def _tell_ends(self) -> None:
+        self._ended.recv(1 << 10)
+        while self._running:
+            child, status = os.waitpid(-1, os.WNOHANG)
+            if not child:
+                return
+            with self._running.pop(child) as connection, suppress(OSError):
+                connection.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
+
+    def _stop(self) -> NoReturn:
+        shutil.rmtree(os.path.dirname(self._path))
+        os._exit(0)
 
 
 def _import_all() -> None:
@@ -43,69 +99,12 @@ def _import_all() -> None:
     gc.freeze()
 
 
-def _serve(path: str) -> _Command:
-    """Serve until standard input ends. Return in each process that is forked."""
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
-    listener.listen(64)
-    ended, wakes = socket.socketpair()
-    wakes.setblocking(False)
-    ended.setblocking(False)
-    signal.signal(signal.SIGCHLD, lambda number, frame: None)
-    signal.set_wakeup_fd(wakes.fileno())
-    running: dict[int, socket.socket] = {}
-    with selectors.DefaultSelector() as selector:
-        for source in (listener, ended, sys.stdin):
-            selector.register(source, selectors.EVENT_READ)
-        os.write(1, b"ready\n")
-        os.dup2(2, 1)
-        while True:
-            for key, _ in selector.select():
-                if key.fileobj is sys.stdin:
-                    shutil.rmtree(os.path.dirname(path))
-                    os._exit(0)
-                elif key.fileobj is ended:
-                    ended.recv(1 << 10)
-                    _tell_ends(running)
-                else:
-                    connection, _ = listener.accept()
-                    command = _received(connection)
-                    child = os.fork()
-                    if not child:
-                        break
-                    running[child] = connection
-                    for descriptor in command.descriptors:
-                        os.close(descriptor)
-            else:
-                continue
-            break
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    for other in (listener, ended, wakes, connection, *running.values()):
-        other.close()
-    return command
-
-
-def _received(connection: socket.socket) -> _Command:
-    _, descriptors, _, _ = socket.recv_fds(connection, 1, 3)
-    return _Command(json.loads(connection.makefile().readline()), descriptors)
-
-
-def _tell_ends(running: dict[int, socket.socket]) -> None:
-    while running:
-        child, status = os.waitpid(-1, os.WNOHANG)
-        if not child:
-            return
-        with running.pop(child) as connection, suppress(OSError):
-            connection.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
-
-
 def _become(command: _Command) -> None:
     """Take over what the client has. Start Python anew if its start would be another one."""
-    request = command.request
     for number, descriptor in enumerate(command.descriptors):
         os.dup2(descriptor, number)
         os.close(descriptor)
+    request = command.request
     os.chdir(request["directory"])
     environment = request["environment"]
     if _of_start(environment) != _of_start(dict(os.environ)):
@@ -114,6 +113,10 @@ def _become(command: _Command) -> None:
     os.environ.update(environment)
     time.tzset()
     sys.argv = ["rsdos", *request["arguments"]]
+
+
+def _of_start(environment: dict[str, str]) -> dict[str, str]:
+    return {name: environment[name] for name in environment if name.startswith(_AT_START) and name not in _OF_IMPORTS}
 
 
 def _end(code: object) -> NoReturn:
@@ -128,16 +131,13 @@ def _end(code: object) -> NoReturn:
     os._exit(code if isinstance(code, int) else code is not None)
 
 
-def _of_start(environment: dict[str, str]) -> dict[str, str]:
-    return {
-        name: value for name, value in environment.items() if name.startswith(_AT_START) and name not in _OF_IMPORTS
-    }
-
-
 if __name__ == "__main__":
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     _import_all()
-    _become(_serve(sys.argv[1]))
+    server = _Server(sys.argv[1])
+    os.write(1, b"ready\n")
+    os.dup2(2, 1)
+    _become(server.serve())
     from rsdos.cli.entry import main
 
     try:
