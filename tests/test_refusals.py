@@ -26,6 +26,7 @@ from tests.helpers import (
     tree,
     writable_as_nobody,
 )
+from tests.warm import warm
 
 SMALL = {key_of(data): data for data in (b"", b"one", text(5000), noise(5000, 1))}
 LARGE = {key_of(data): data for data in (text(FRAME_SIZE + 1), noise(2 * FRAME_SIZE, 2))}
@@ -257,6 +258,30 @@ def test_a_full_disk_on_the_command_line(tmp_path: Path) -> None:
         (tmp_path / "filler").unlink()
         assert rsdos("add-files", "--to", "packed", "small", "large") == (0, "")
         assert Container(tmp_path / "container").extract(key) == noise(1 << 20, 1)
+
+
+@as_root
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_repack_on_a_full_disk_says_how_much_room_it_needs(tmp_path: Path, jobs: str) -> None:
+    with _mounted(tmp_path, "-t", "tmpfs", "-o", "size=16M", "tmpfs"):
+        with Container.create(tmp_path / "container", compression="none") as container:
+            keys = container.insert_many([noise(1 << 20, seed) for seed in range(8)])
+        with (tmp_path / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+            for _ in range(200):
+                filler.write(bytes(100_000))
+        command = [*warm(), "-p", "container"]
+        assert subprocess.run([*command, "delete", *keys[:5]], cwd=tmp_path, check=False).returncode == 0
+        repack = [*command, "optimize", "repack", "--jobs", jobs]
+        done = subprocess.run(repack, cwd=tmp_path, capture_output=True, text=True, check=False)
+        rest = re.escape(
+            ": No space left on device (nothing that was stored is lost;"
+            " a repack copies the live objects, here 3.1 MB, before it removes the old pack)\n"
+        )
+        assert re.fullmatch(rf"rsdos: error: {tmp_path}/container/packed/\d+\.pack{rest}", done.stderr), done.stderr
+        (tmp_path / "filler").unlink()
+        assert subprocess.run(repack, cwd=tmp_path, check=False).returncode == 0
+        left = {key: noise(1 << 20, seed) for seed, key in enumerate(keys) if seed >= 5}
+        assert_holds(Container(tmp_path / "container"), left)
 
 
 @as_root

@@ -85,7 +85,9 @@ def reason_of(error: OSError) -> str:
         return reason
     # After "no space left" a user worries about the objects that are stored already.
     is_full = error.errno in (errno.ENOSPC, errno.EDQUOT) and not isinstance(error, standard.OutputFailed)
-    rest = " (nothing that was stored is lost)" if is_full else ""
+    # A note of several lines is a worker's traceback.
+    notes = [note for note in getattr(error, "__notes__", ()) if "\n" not in note]
+    rest = f" ({'; '.join(['nothing that was stored is lost', *notes])})" if is_full else ""
     name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename
     return f"{name}: {reason}{rest}"
 

@@ -1,4 +1,8 @@
-"""Deleting on a full disk: the reserve is removed, and the tombstones are written in smaller commits."""
+"""Maintenance on a full disk.
+
+For a delete the reserve is removed, and the tombstones are written in smaller commits. A repack says how much room it
+needs.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +24,16 @@ _FEW = 1 << 12
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
+def is_full(error: OSError) -> bool:
+    """Return whether a disk or a quota is full."""
+    return error.errno in _FULL
+
+
 def with_reserve(engine: Engine, count: int, delete: Callable[[slice], _R]) -> list[_R]:
     """Delete ``count`` objects: by one call of ``delete`` or, on a full disk, by several calls for some of them."""
     try:
         return [delete(slice(0, count))]
     except OSError as error:
-        if error.errno not in _FULL or not give_up(engine.layout.reserve):
+        if not is_full(error) or not give_up(engine.layout.reserve):
             raise
     return [delete(slice(at, at + _FEW)) for at in range(0, count, _FEW)]
