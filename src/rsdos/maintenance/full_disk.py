@@ -24,7 +24,7 @@ _FEW = 1 << 12
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def is_full(error: OSError) -> bool:
+def means_full(error: OSError) -> bool:
     """Return whether a disk or a quota is full."""
     return error.errno in _FULL
 
@@ -34,6 +34,6 @@ def with_reserve(engine: Engine, count: int, delete: Callable[[slice], _R]) -> l
     try:
         return [delete(slice(0, count))]
     except OSError as error:
-        if not is_full(error) or not give_up(engine.layout.reserve):
+        if not means_full(error) or not give_up(engine.layout.reserve):
             raise
     return [delete(slice(at, at + _FEW)) for at in range(0, count, _FEW)]

@@ -15,7 +15,7 @@ from rsdos.engine.workers import Jobs, jobs_of
 from rsdos.errors import Busy, DamagedContainer, InvalidOption
 from rsdos.figures import human
 from rsdos.index.pack_entry import PackEntry
-from rsdos.maintenance.full_disk import is_full
+from rsdos.maintenance.full_disk import means_full
 from rsdos.model import CompressMode, PackKind, WhenBusy
 from rsdos.notebook import ShownAsTable
 from rsdos.progress import SILENCE, Stopwatch, step
@@ -235,7 +235,7 @@ def _rewrite(
         alone = tuple(_rewrite(engine, (pack_id,), encoding, others, count) for pack_id in pack_ids)
         return _Outcome((), length=total, alone=alone)
     except OSError as error:
-        if is_full(error):
+        if means_full(error):
             packs = [pack for pack in engine.packed.maintenance.stats().packs if pack.id in pack_ids]
             room = human(sum(map(_length_of, packs)))
             error.add_note(f"a repack copies the live objects, here {room}, before it removes the old pack")
