@@ -173,15 +173,21 @@ class LooseStore(Store):
         raise Busy(self.names.path(digests[todo[0]], Codec.RAW), "others, which replace it whenever it was read")
 
     def _copies_at(
-        self, digests: Sequence[bytes], positions: Iterable[int], trust: Trust, durability: Durability
+        self, digests: Sequence[bytes], positions: Sequence[int], trust: Trust, durability: Durability
     ) -> dict[int, tuple[Copy, LeantOn | None]]:
         """Return the copies of the objects at some positions and, of a good copy, the file."""
-        answers = {at: self._copy(digests[at], trust, durability) for at in positions}
-        if durability is Durability.FULL:
-            # The writers of these files may not have synced the names yet, or may never do so.
-            directories = {os.path.dirname(leant_on.path) for _, leant_on in answers.values() if leant_on}
-            if directories:
-                with Threads(SYNCS) as threads:
+        answers: dict[int, tuple[Copy, LeantOn | None]] = {}
+
+        def answer(at: int) -> None:
+            answers[at] = self._copy(digests[at], trust, durability)
+
+        # A sync waits for the disk, also of a file that was synced long ago: 32 of them wait together.
+        with Threads(SYNCS if durability is Durability.FULL else 1) as threads:
+            threads.each(answer, positions)
+            if durability is Durability.FULL:
+                # The writers of these files may not have synced the names yet, or may never do so.
+                directories = {os.path.dirname(leant_on.path) for _, leant_on in answers.values() if leant_on}
+                if directories:
                     self._directories.sync(directories, threads)
         return answers
 
