@@ -33,8 +33,12 @@ SHARED = {
 """Public names that several modules may give to something of their own, with the reason."""
 
 
-def modules() -> dict[str, ast.Module]:
-    """The syntax tree of each module, by its dotted name. Not cached: they are a million Python objects."""
+Trees = dict[str, ast.Module]
+"""The syntax tree of each module, by its dotted name."""
+
+
+def modules() -> Trees:
+    """Parse all modules. The trees are a million Python objects, so nothing keeps them for long."""
     found = {}
     for path in sorted((SOURCE / "rsdos").rglob("*.py")):
         name = ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
@@ -63,6 +67,11 @@ def test_every_exception_for_a_shared_name_is_needed() -> None:
     assert SHARED.keys() <= needed
 
 
+@pytest.fixture(scope="module")
+def trees() -> Trees:
+    return modules()
+
+
 def imports(tree: ast.Module, known: set[str]) -> Iterator[str]:
     """The modules that one imports anywhere: in functions and under ``TYPE_CHECKING`` as well."""
     for node in ast.walk(tree):
@@ -74,8 +83,7 @@ def imports(tree: ast.Module, known: set[str]) -> Iterator[str]:
                 yield inner if inner in known else str(node.module)
 
 
-def test_no_modules_import_each_other() -> None:
-    trees = modules()
+def test_no_modules_import_each_other(trees: Trees) -> None:
     graph = {name: set(imports(tree, set(trees))) - {name} for name, tree in trees.items()}
     assert sum(map(len, graph.values())) > len(graph)
     # The package's front door names its exports for type checkers, and gets them when they are asked for.
@@ -86,17 +94,17 @@ def test_no_modules_import_each_other() -> None:
         pytest.fail(f"modules import each other: {' -> '.join(error.args[1])}")
 
 
-def functions() -> Iterator[tuple[str, ast.FunctionDef, str]]:
+def functions(trees: Trees) -> Iterator[tuple[str, ast.FunctionDef, str]]:
     """Each function with its module and its docstring."""
-    for module, tree in modules().items():
+    for module, tree in trees.items():
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):
                 yield module, node, ast.get_docstring(node) or ""
 
 
-def test_an_args_section_names_the_parameters() -> None:
+def test_an_args_section_names_the_parameters(trees: Trees) -> None:
     wrong, seen = [], 0
-    for module, node, text in functions():
+    for module, node, text in functions(trees):
         section = re.search(r"^Args:\n((?:    .*\n?)+)", text, re.MULTILINE)
         if section:
             parameters = {one.arg for one in (*node.args.args, *node.args.kwonlyargs)} - {"self", "cls"}
@@ -108,9 +116,9 @@ def test_an_args_section_names_the_parameters() -> None:
     assert not wrong and seen > 30
 
 
-def test_every_operation_of_maintenance_says_what_it_takes_returns_and_raises() -> None:
+def test_every_operation_of_maintenance_says_what_it_takes_returns_and_raises(trees: Trees) -> None:
     found = 0
-    for module, node, text in functions():
+    for module, node, text in functions(trees):
         if module.startswith("rsdos.maintenance.") and node.name == "execute":
             assert all(f"\n{name}:\n" in text for name in ("Args", "Returns", "Raises")), module
             found += 1
