@@ -14,20 +14,21 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+HERE = Path(__file__).parent
+
 
 @cache
 def warm() -> tuple[str, ...]:
     """Return the words that start the command line by this process's server, which ends with this process."""
     path = os.path.join(tempfile.mkdtemp(prefix="rsdos-warm-"), "socket")
     # Its standard input ends when this process does, however it ends.
-    server = subprocess.Popen(
-        [sys.executable, "-m", "tests.warm.server", path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    command = [sys.executable, "-m", "tests.warm.server", path]
+    server = subprocess.Popen(command, cwd=HERE.parents[1], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert server.stdout is not None
     assert server.stdout.readline() == b"ready\n"
     server.stdout.close()
     _servers.append(server)
-    return (sys.executable, "-I", "-S", str(Path(__file__).with_name("client.py")), path)
+    return (sys.executable, "-I", "-S", str(HERE / "client.py"), path)
 
 
 _servers: list[subprocess.Popen[bytes]] = []
