@@ -6,7 +6,9 @@ import errno
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from itertools import groupby
+from threading import Lock
 from typing import TypeVar
 
 from rsdos.codecs.workers import Threads
@@ -177,9 +179,10 @@ class LooseStore(Store):
     ) -> dict[int, tuple[Copy, LeantOn | None]]:
         """Return the copies of the objects at some positions and, of a good copy, the file."""
         answers: dict[int, tuple[Copy, LeantOn | None]] = {}
+        one_reads = Lock()
 
         def answer(at: int) -> None:
-            answers[at] = self._copy(digests[at], trust, durability)
+            answers[at] = self._copy(digests[at], trust, durability, one_reads)
 
         # A sync waits for the disk, also of a file that was synced long ago: 32 of them wait together.
         with Threads(SYNCS if durability is Durability.FULL else 1) as threads:
@@ -191,15 +194,19 @@ class LooseStore(Store):
                     self._directories.sync(directories, threads)
         return answers
 
-    def _copy(self, digest: bytes, trust: Trust, durability: Durability) -> tuple[Copy, LeantOn | None]:
+    def _copy(
+        self, digest: bytes, trust: Trust, durability: Durability, one_reads: Lock
+    ) -> tuple[Copy, LeantOn | None]:
         try:
-            file = self.file(digest)
-            if file is None:
-                return Copy.MISSING, None
-            with file:
-                if trust is Trust.VERIFY:
-                    for _ in file.frames():
-                        pass
+            with ExitStack() as opened:
+                with one_reads:  # The frames of one file are in memory at a time.
+                    file = self.file(digest)
+                    if file is None:
+                        return Copy.MISSING, None
+                    opened.enter_context(file)
+                    if trust is Trust.VERIFY:
+                        for _ in file.frames():
+                            pass
                 if durability is Durability.FULL:
                     posix.sync_file(file.fd)
                 return Copy.GOOD, LeantOn(file.path, file.id)

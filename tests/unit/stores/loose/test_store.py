@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from rsdos import Container, Place
 from rsdos.codecs.workers import Threads
-from rsdos.model import FRAME_SIZE
+from rsdos.model import FRAME_SIZE, BytesLike, Copy, Durability, Trust
+from rsdos.storage import posix
+from rsdos.stores.loose.file import LooseFile
 from tests.data import key_of, noise, text
 from tests.helpers import flip
+from tests.patience import HANG
 
 
 def file_of(container: Container, key: str) -> Path:
@@ -35,6 +39,37 @@ def test_a_good_copy_stays_and_is_not_written_again(container: Container) -> Non
         assert file_of(container, key).exists() == (place is Place.LOOSE)
         if before:
             assert file_of(container, key).stat().st_ino == before.st_ino
+
+
+@pytest.mark.parametrize("place", Place)
+def test_the_files_of_many_duplicates_are_synced_together(
+    container: Container, monkeypatch: pytest.MonkeyPatch, place: Place
+) -> None:
+    """Each sync waits for the disk. One file is read at a time."""
+    objects = [noise(100, seed) for seed in range(8)]
+    keys = container.insert_many(objects, to=Place.LOOSE)
+    together = threading.Barrier(len(objects))
+    sync = posix.sync_file
+
+    def sync_together(fd: int) -> None:
+        together.wait(HANG)
+        sync(fd)
+
+    monkeypatch.setattr(posix, "sync_file", sync_together)
+    with monkeypatch.context() as here:
+        reading = threading.Lock()
+        frames = LooseFile.frames
+
+        def frames_alone(file: LooseFile) -> Iterator[BytesLike]:
+            assert reading.acquire(blocking=False)
+            yield from frames(file)
+            reading.release()
+
+        here.setattr(LooseFile, "frames", frames_alone)
+        assert container.engine.loose.check_copies(
+            [bytes.fromhex(key) for key in keys], Trust.VERIFY, Durability.FULL
+        ) == [Copy.GOOD] * len(keys)
+    assert container.insert_many(objects, to=place) == keys
 
 
 def test_a_file_that_is_no_copy_is_replaced(container: Container) -> None:
