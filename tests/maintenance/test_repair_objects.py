@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 
 from rsdos import Container, InvalidOption, Place
+from rsdos.maintenance.check.resume import MOST_FINDINGS
+from rsdos.maintenance.check.validate import check_all
 from rsdos.maintenance.repair import index as repair_index
 from rsdos.maintenance.repair import objects as repair_objects
 from rsdos.maintenance.repair.objects import HERE, RepairObjectsOptions, RepairObjectsReport, Unrepairable
 from rsdos.model import FRAME_SIZE
+from rsdos.stores.findings import Depth
 from tests.data import key_of, noise, text
 from tests.helpers import assert_holds, flip
 from tests.maintenance.test_validate import OBJECTS, damaged_keys, filled, loose_file, place, run
@@ -169,6 +172,24 @@ def test_after_a_repair_of_the_index_lost_objects_come_from_a_backup(tmp_path: P
     assert repaired.is_good
     assert_holds(Container(container.path), objects)
     assert run(Container(container.path)).is_good
+
+
+def test_what_is_too_much_for_one_run_is_counted_and_repaired_by_the_next(
+    store: Container, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One run repairs more than a validation lists."""
+    backup = tmp_path / "backup"
+    shutil.copytree(store.path, backup)
+    broken = break_all(store)
+    checked = check_all(Container(store.path).engine, Depth.FULL, most=2)
+    assert (len(checked.damaged), checked.unlisted) == (2, len(broken) - 2)
+    assert repair_objects.MOST_REPAIRED > MOST_FINDINGS
+    monkeypatch.setattr(repair_objects, "MOST_REPAIRED", len(broken) - 1)
+    report = repair(store, backup)
+    assert (len(report.repaired), report.unlisted, report.is_good) == (len(broken) - 1, 1, False)
+    report = repair(store, backup)
+    assert (len(report.repaired), report.unlisted, report.is_good) == (1, 0, True)
+    assert_holds(Container(store.path), {key_of(data): data for data in OBJECTS.values()})
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("damaged") and "config" not in name])

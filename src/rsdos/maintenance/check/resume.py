@@ -26,8 +26,8 @@ class ValidationState:
     """The position and the findings of a validation.
 
     ``packs`` has the byte up to which each pack was checked, ``loose`` the last checked directory of loose objects ("":
-    none yet). ``objects`` of ``length`` stored bytes were checked in ``seconds``. ``unlisted`` findings were only
-    counted.
+    none yet). ``objects`` of ``length`` stored bytes were checked in ``seconds``. ``most`` findings are kept, and
+    ``unlisted`` ones were only counted.
     """
 
     depth: Depth
@@ -39,13 +39,14 @@ class ValidationState:
     seconds: float = 0.0
     unlisted: int = 0
     findings: dict[Finding, None] = field(default_factory=dict)
+    most: int = MOST_FINDINGS
 
     def add(self, findings: Iterable[Finding]) -> None:
         """Add findings, each once."""
         for finding in findings:
             if finding in self.findings:
                 continue
-            if len(self.findings) < MOST_FINDINGS:
+            if len(self.findings) < self.most:
                 self.findings[finding] = None
             else:
                 self.unlisted += finding.is_damage

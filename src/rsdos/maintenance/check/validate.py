@@ -13,7 +13,7 @@ from rsdos.engine.engine import Engine
 from rsdos.engine.workers import Jobs, jobs_of
 from rsdos.errors import DamagedContainer, InvalidOption, UnsupportedContainer
 from rsdos.maintenance.backup.last_backup import VALIDATION
-from rsdos.maintenance.check.resume import ValidationState, discard_state, load_state, save_state
+from rsdos.maintenance.check.resume import MOST_FINDINGS, ValidationState, discard_state, load_state, save_state
 from rsdos.maintenance.check.team import Team, workers_for
 from rsdos.notebook import ShownAsTable
 from rsdos.progress import SILENCE, Stopwatch, step
@@ -166,12 +166,11 @@ def execute(engine: Engine, plan: ValidatePlan, progress: Progress = SILENCE) ->
     return report
 
 
-def check_all(engine: Engine, depth: Depth, progress: Progress = SILENCE) -> ValidateReport:
-    """Validate the whole container to a depth, and write nothing. Raise OSError."""
+def check_all(engine: Engine, depth: Depth, progress: Progress = SILENCE, most: int = MOST_FINDINGS) -> ValidateReport:
+    """Validate the whole container to a depth, and write nothing. List ``most`` findings. Raise OSError."""
     options = ValidateOptions(depth)
-    return _Validation(engine, plan(engine, options), ValidationState(depth, options.share), is_kept=False).run(
-        progress
-    )
+    state = ValidationState(depth, options.share, most=most)
+    return _Validation(engine, plan(engine, options), state, is_kept=False).run(progress)
 
 
 def _validation_note(report: ValidateReport) -> Mapping[str, object]:

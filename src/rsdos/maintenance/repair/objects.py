@@ -28,6 +28,9 @@ from rsdos.streams.plain import hashed
 _BATCH = 1 << 12
 """Objects that are repaired together: one commit for the good copies, and one for the removed ones."""
 
+MOST_REPAIRED = 100_000
+"""Objects that one run repairs (70 MB of memory). Each run validates the whole container."""
+
 HERE = "here"
 """The source of a good copy that is in the container itself."""
 
@@ -133,7 +136,7 @@ def plan(engine: Engine, options: RepairObjectsOptions, progress: Progress = SIL
             raise InvalidOption(f"{source.layout.root} has another hash: its keys name other objects")
         if os.path.realpath(source.layout.root) == os.path.realpath(engine.layout.root):
             raise InvalidOption("a container cannot be repaired from itself")
-    report = check_all(engine, options.depth, progress)
+    report = check_all(engine, options.depth, progress, MOST_REPAIRED)
     needed = needed_objects(engine) if report.damaged else {}
     reasons = {digest.hex(): NEEDED for digest in needed}
     for finding in report.damaged:
