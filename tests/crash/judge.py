@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tests.crash.operation import Operation
 from tests.crash.subject import Reader, Subject
@@ -20,15 +21,15 @@ Verdicts = dict[str, str]
 """What is wrong, each kind with an example; empty when all is well."""
 
 
-def in_child(work: Callable[[], Verdicts]) -> Verdicts:
-    """Do something in a forked process and return its verdicts."""
+def in_child(work: Callable[[], dict[str, Any]], patience: int = HANG) -> dict[str, Any]:
+    """Do something in a forked process and return what it returns, or that it hangs or has crashed."""
     receive, send = os.pipe()
     child = os.fork()
     if child == 0:
         status = 1
         try:
             os.close(receive)
-            signal.alarm(HANG)
+            signal.alarm(patience)
             with open(send, "w") as answer:
                 json.dump(work(), answer)
             status = 0

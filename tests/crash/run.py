@@ -13,41 +13,68 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from tests.crash import shim
 from tests.crash.sweep import DEADLY, WAYS, Result
-from tests.patience import HANG
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PEERS = ROOT / ".venv-peers" / "bin" / "python"
 FULL = (*(f"{way}:1" for way in WAYS), "power:1:4")
 """Every call, and five to seven disk states behind each."""
 
-_PATIENCE = 3 * HANG
-"""Seconds for one operation, of which any point may hang by itself."""
-
 
 def break_off(
     name: str, operation: str, directory: Path, ways: Iterable[str], python: str | Path = sys.executable
 ) -> dict[str, Result]:
     """Break one operation of a store off in a child process; the shim is built in ``directory``. Results by way."""
-    with tempfile.TemporaryDirectory(dir=directory) as place:
-        command = [python, "-m", "tests.crash.child", name, operation, place, *ways]
-        state = Path(place, "state")
-        state.write_bytes(bytes(shim.STATE_LENGTH))
-        own = {"SHIM_STATE": str(state), "TMPDIR": place}
-        done = subprocess.run(
-            command,
-            check=False,
+    with Rig(name, directory, python) as rig:
+        return rig.break_off(operation, ways)
+
+
+class Rig:
+    """A process with the shim, which breaks off one operation of a store after the other. A context manager."""
+
+    def __init__(self, name: str, directory: Path, python: str | Path = sys.executable) -> None:
+        """The shim is built in ``directory``."""
+        self._place = tempfile.TemporaryDirectory(dir=directory)
+        place = Path(self._place.name)
+        (place / "state").write_bytes(bytes(shim.STATE_LENGTH))
+        own = {"SHIM_STATE": str(place / "state"), "TMPDIR": str(place)}
+        self._errors = (place / "errors").open("w+")
+        self._process = subprocess.Popen(
+            [python, "-m", "tests.crash.child", name],
             cwd=ROOT,
             env=_environment(name == "rsdos", shim.build(directory)) | own,
-            capture_output=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
             text=True,
-            timeout=_PATIENCE,
         )
-    assert done.returncode == 0, f"{operation}: {done.stderr[-4000:]}"
-    results = json.loads(done.stdout.splitlines()[-1])
-    return {way: Result(**result) for way, result in results.items()}
+
+    def break_off(self, operation: str, ways: Iterable[str]) -> dict[str, Result]:
+        """Break an operation off. Return the results by way."""
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with tempfile.TemporaryDirectory(dir=self._place.name) as directory:
+            print(json.dumps([operation, directory, *ways]), file=process.stdin, flush=True)
+            answer = process.stdout.readline() or '{"crash": "the rig"}'
+        results = json.loads(answer)
+        assert not results.keys() & {"crash", "hang"}, f"{operation}: {results}\n{self._said()}"
+        return {way: Result(**result) for way, result in results.items()}
+
+    def _said(self) -> str:
+        self._errors.seek(0)
+        return self._errors.read()[-4000:]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+        self._errors.close()
+        self._place.cleanup()
 
 
 def _environment(is_ours: bool, library: Path | None = None) -> dict[str, str]:

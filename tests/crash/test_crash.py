@@ -6,14 +6,17 @@ The steps are numbered in the code (`rsdos.stores.packed.writer`, `rsdos.index.c
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from tests.crash import shim
 from tests.crash.operations import OPERATIONS
-from tests.crash.run import break_off
+from tests.crash.run import Rig
 
 pytestmark = pytest.mark.skipif(not shim.CAN_BUILD, reason="needs gcc and Linux for the shim of the C library")
 
@@ -21,13 +24,23 @@ SHARE = ("kill:14", "torn:14", "short:48", "EIO:48", "ENOSPC:48", "EINTR:99", "E
 """One of so many calls of each kind, and the last. Behind each loss of power are four states of the disk."""
 
 
+@pytest.fixture(scope="module")
+def rig() -> Iterator[Rig]:
+    memory = Path("/dev/shm")
+    with (
+        TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as directory,
+        Rig("rsdos", Path(directory)) as rig,
+    ):
+        yield rig
+
+
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_broken_off(name: str, in_memory: Path) -> None:
+def test_broken_off(name: str, rig: Rig) -> None:
     operation = OPERATIONS[name]
     missing = [program for program in operation.programs if shutil.which(program) is None]
     if missing:
         pytest.skip(f"{', '.join(missing)} is not installed")
-    results = break_off("rsdos", name, in_memory, SHARE)
+    results = rig.break_off(name, SHARE)
     assert not [example for result in results.values() for example in result.examples.values()]
     # Fewer, and the shim would be blind.
     assert results["kill"].calls >= operation.least
@@ -39,6 +52,6 @@ def test_broken_off(name: str, in_memory: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["insert packed", "insert loose", "pack", "repack", "v1: insert packed", "v1: pack", "v1: insert loose"]
 )
-def test_the_rig_is_not_blind(name: str, in_memory: Path) -> None:
-    result = break_off("rsdos", name, in_memory, ["unsynced:5:1"])["unsynced"]
+def test_the_rig_is_not_blind(name: str, rig: Rig) -> None:
+    result = rig.break_off(name, ["unsynced:5:1"])["unsynced"]
     assert {"lost", "unreadable"} & result.bad.keys()
