@@ -35,7 +35,7 @@ STAGES := lint unit aiida
 LOWEST ?=
 # Makes the environments of lowest and newest versions: pip cannot resolve to the lowest.
 UV := .venv-uv/bin/uv
-# What makes all other environments: pip, which knows the user's mirrors, or uv, which takes a third of the time.
+# What makes the other environments, but for those that are made by uv in any case: pip, which knows the user's mirrors, or uv, which takes a third of the time.
 INSTALLER ?= pip
 # The Pythons that those are made for: on the PATH, or pyenv's. A shim of pyenv may be there and not run.
 PYTHONS ?= $(shell for version in 3.11 3.12 3.13 3.14; do \
@@ -242,12 +242,12 @@ $(PEERS): Makefile $(BY_UV)
 	@$(call install,.venv-peers) disk-objectstore==1.5.0 rsdos==0.1.1 lmdb==3.0.0
 	@touch $@
 
-$(DOORS): Makefile pyproject.toml
+$(DOORS): Makefile pyproject.toml $(BY_UV)
 	@echo "== setting up .venv-doors (once)"
-	@test -e $@ || '$(PYTHON)' -m venv --clear .venv-doors
-	@.venv-doors/bin/python -m pip install --quiet --editable '.[fsspec,fuse,upath,zarr]' \
+	@test -e $@ || $(call environment,.venv-doors)
+	@$(call install,.venv-doors) --editable '.[fsspec,fuse,upath,zarr]' \
 	    datasets duckdb hypothesis pandas pyarrow pytest pytest-asyncio pytest-xdist xarray
-	@.venv-doors/bin/python -m pip install --quiet '$(TORCH)' || \
+	@$(call install,.venv-doors) '$(TORCH)' || \
 	    echo "$(TORCH) is not to be had: the tests of its door are skipped"
 	@touch $@
 
@@ -277,17 +277,17 @@ $(SITE): $(STAMP)
 	@touch $@
 
 # DVC has an environment of its own; restic, borg and git-annex are taken from the system. Those that are not there are named.
-$(DATASETS): Makefile
+$(DATASETS): Makefile $(BY_UV)
 	@echo "== setting up .venv-datasets (once)"
-	@test -e $@ || '$(PYTHON)' -m venv --clear .venv-datasets
-	@.venv-datasets/bin/python -m pip install --quiet dvc==3.67.1 || echo "DVC cannot be had; the others are compared"
+	@test -e $@ || $(call environment,.venv-datasets)
+	@$(call install,.venv-datasets) dvc==3.67.1 || echo "DVC cannot be had; the others are compared"
 	@touch $@
 
-$(REMOTE): Makefile
+$(REMOTE): Makefile $(BY_UV)
 	@echo "== setting up .venv-remote (once)"
-	@test -e $@ || '$(PYTHON)' -m venv --clear .venv-remote
-	@.venv-remote/bin/python -m pip install --quiet 'dvc[s3]==3.67.0' || echo "DVC cannot be had; the others are compared"
-	@.venv-remote/bin/python -m pip install --quiet "boto3==$$(.venv-remote/bin/python -c 'import botocore; print(botocore.__version__)' || echo 1.44)"
+	@test -e $@ || $(call environment,.venv-remote)
+	@$(call install,.venv-remote) 'dvc[s3]==3.67.0' || echo "DVC cannot be had; the others are compared"
+	@$(call install,.venv-remote) "boto3==$$(.venv-remote/bin/python -c 'import botocore; print(botocore.__version__)' || echo 1.44)"
 	@touch $@
 
 # The drop-in is installed as a user does it; rsdos itself from the checkout as it is now.

@@ -82,7 +82,7 @@ CODECS = [
 @pytest.mark.parametrize("compression", CODECS)
 def test_every_object_comes_out(tmp_path: Path, compression: str) -> None:
     mode = CompressMode.NO if compression == "none" else CompressMode.YES
-    sizes = [1, 850, 70_000, FRAME_SIZE, FRAME_SIZE + 1, 6 * FRAME_SIZE + 17]
+    sizes = [1, 850, 70_000, FRAME_SIZE, FRAME_SIZE + 1, 3 * FRAME_SIZE, 6 * FRAME_SIZE + 17]
     payloads = [b"", *(text(size, size) for size in sizes), noise(2 * FRAME_SIZE + 5, 1), noise(3000, 2)]
     small = [text(20 + i, i) for i in range(600)]
     with Container.create(tmp_path / "c", compression=compression, pack_size_target=4 * FRAME_SIZE) as container:
@@ -92,7 +92,7 @@ def test_every_object_comes_out(tmp_path: Path, compression: str) -> None:
     shutil.rmtree(tmp_path / "c" / "index")
     (tmp_path / "c" / "config.json").unlink()
     done = rescue(tmp_path / "c", "extract", tmp_path / "out")
-    assert (done.returncode, done.stderr) == (0, f"609 objects written to {tmp_path}/out\n")
+    assert (done.returncode, done.stderr) == (0, f"610 objects written to {tmp_path}/out\n")
     assert rescued(tmp_path / "out") == expected(*payloads, *small)
     assert packs > 1 or compression != "none"
 

@@ -33,6 +33,11 @@ OWN_NUMBERS = "its file system gives each name of a file a number of its own, as
 """Why a container is not written on a file system where two names of one file have different inode numbers."""
 
 
+def means_full(error: OSError) -> bool:
+    """Return whether a disk or a quota is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def _again(kind: type[RsdosError], args: tuple[object, ...]) -> RsdosError:
     """Return an error with its arguments set, and no other attribute."""
     error = kind.__new__(kind)

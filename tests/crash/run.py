@@ -41,7 +41,7 @@ class Rig:
         place = Path(self._place.name)
         (place / "state").write_bytes(bytes(shim.STATE_LENGTH))
         own = {"SHIM_STATE": str(place / "state"), "TMPDIR": str(place)}
-        self._errors = (place / "errors").open("w+")
+        self._errors = (place / "errors").open("a+")
         self._process = subprocess.Popen(
             [python, "-m", "tests.crash.child", name],
             cwd=ROOT,

@@ -1,8 +1,9 @@
 """The command line without the start of Python: a server that has imported rsdos, and forks a process per command.
 
-A start of Python with numpy takes 0.3 s of a processor, a fork 0.02 s, and the tests give thousands of commands. Each
-is still a process of its own, with the caller's files, directory and environment. Signals reach only the client: tests
-of those, and of what a start or an end of Python does, start Python.
+The tests give thousands of commands. With a start of Python `rsdos validate` took 0.55 s of a processor and
+`rsdos status` 0.15 s; by the server they take 0.10 s and 0.06 s. Each is still a process of its own, with the caller's
+files, directory and environment. Signals reach only the client: tests of those, and of what a start or an end of Python
+does, start Python.
 """
 
 from __future__ import annotations

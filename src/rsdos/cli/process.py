@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from collections.abc import Callable
 from rsdos import standard
 from rsdos.cli.exit_codes import DONE, FAILED, INTERRUPTED, USAGE
 from rsdos.cli.render import echo_error, one_line
-from rsdos.errors import AmbiguousKey, InvalidKey, InvalidName, InvalidOption, RsdosError
+from rsdos.errors import AmbiguousKey, InvalidKey, InvalidName, InvalidOption, RsdosError, means_full
 
 
 def prepare_streams() -> bool:
@@ -84,7 +83,7 @@ def reason_of(error: OSError) -> str:
     if not error.filename:
         return reason
     # After "no space left" a user worries about the objects that are stored already.
-    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT) and not isinstance(error, standard.OutputFailed)
+    is_full = means_full(error) and not isinstance(error, standard.OutputFailed)
     # A note of several lines is a worker's traceback.
     notes = [note for note in getattr(error, "__notes__", ()) if "\n" not in note]
     rest = f" ({'; '.join(['nothing that was stored is lost', *notes])})" if is_full else ""

@@ -6,12 +6,12 @@ needs.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from typing import TypeVar
 
 from rsdos.engine.engine import Engine
 from rsdos.engine.reserve import give_up
+from rsdos.errors import means_full
 
 _R = TypeVar("_R")
 
@@ -20,13 +20,6 @@ CHUNK = 1 << 15
 
 _FEW = 1 << 12
 """The same on a full disk: the tombstones must fit into the space of the reserve."""
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-def means_full(error: OSError) -> bool:
-    """Return whether a disk or a quota is full."""
-    return error.errno in _FULL
 
 
 def with_reserve(engine: Engine, count: int, delete: Callable[[slice], _R]) -> list[_R]:

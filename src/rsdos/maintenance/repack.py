@@ -12,10 +12,9 @@ from typing import NamedTuple
 from rsdos.codecs.spec import parse_compression
 from rsdos.engine.engine import Engine
 from rsdos.engine.workers import Jobs, jobs_of
-from rsdos.errors import Busy, DamagedContainer, InvalidOption
+from rsdos.errors import Busy, DamagedContainer, InvalidOption, means_full
 from rsdos.figures import human
 from rsdos.index.pack_entry import PackEntry
-from rsdos.maintenance.full_disk import means_full
 from rsdos.model import CompressMode, PackKind, WhenBusy
 from rsdos.notebook import ShownAsTable
 from rsdos.progress import SILENCE, Stopwatch, step

@@ -18,6 +18,7 @@ from rsdos.errors import (
     ReadOnlyContainer,
     RsdosError,
     log_warning,
+    means_full,
 )
 from rsdos.model import (
     FRAME_SIZE,
@@ -184,7 +185,7 @@ class Objects(Store):
 
     def _refuse(self, error: OSError) -> None:
         """Raise the error that `writing` turns this one into, if any. Give the error of a full disk a path."""
-        if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None:
+        if means_full(error) and error.filename is None:
             error.filename = self._root
         if error.errno in locks.UNSUPPORTED:
             raise ReadOnlyContainer(self._root, NO_LOCKS) from error

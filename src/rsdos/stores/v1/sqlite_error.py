@@ -8,7 +8,7 @@ import os
 import sqlite3
 import tempfile
 
-from rsdos.errors import Busy, DamagedContainer, ReadOnlyContainer
+from rsdos.errors import Busy, DamagedContainer, ReadOnlyContainer, means_full
 from rsdos.layout import V1Layout
 
 LOG_ROOM = 128 << 10
@@ -114,9 +114,9 @@ def no_room(path: str, error: sqlite3.Error) -> OSError | None:
             file.write(os.urandom(LOG_ROOM))
             os.fsync(file.fileno())
     except OSError as found:
-        if found.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not means_full(found):
             return None
-        number = found.errno
+        number = found.errno or number
     else:
         if code != sqlite3.SQLITE_FULL:
             return None
