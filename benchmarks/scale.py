@@ -18,6 +18,9 @@ from benchmarks.measure import ROOT
 from benchmarks.results import describe_machine
 from benchmarks.scale_steps import EACH, LAST, STEPS, Step
 
+SIZES = [10**5, 10**6, 10**7, 10**8]
+"""Objects. At the largest size the container and its backup take 36 GB."""
+
 
 @dataclass(frozen=True, slots=True)
 class ScaleResults:
@@ -26,10 +29,10 @@ class ScaleResults:
     machine: dict[str, str]
     steps: list[Step]
 
-    def figure(self, name: str, which: int = -1) -> float | None:
-        """A step's figure; ``which`` of the sizes that were tried: the first is 0, the last -1."""
-        found = [step.figure for step in self.steps if step.name == name]
-        return found[which] if found else None
+    def figure(self, name: str, objects: int) -> float | None:
+        """Return the last figure of a step with so many objects, None if it was not measured."""
+        found = [step.figure for step in self.steps if step.name == name and step.objects == objects]
+        return found[-1] if found else None
 
 
 def read_scale(path: Path) -> ScaleResults:
@@ -53,7 +56,7 @@ def _in_child(step: str, path: Path, start: int, end: int) -> list[Step]:
 def main() -> None:
     """Fill and measure; print as it goes."""
     parser = argparse.ArgumentParser(prog="benchmarks.scale", description=__doc__)
-    parser.add_argument("--objects", type=int, nargs="*", default=[1_000_000, 10_000_000], help="Measure at so many.")
+    parser.add_argument("--objects", type=int, nargs="*", default=SIZES, help="Measure at so many.")
     parser.add_argument("--work", type=Path, default=ROOT / ".bench", help="Where the container is.")
     parser.add_argument("--json", type=Path, help="Write the figures to this file.")
     parser.add_argument("--step", nargs=4, help=argparse.SUPPRESS)

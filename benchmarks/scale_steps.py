@@ -4,13 +4,17 @@ before the step that fills it, and how many it has then."""
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 _SIZE = 100
 _CALL = 200_000
@@ -46,10 +50,15 @@ def _keys(numbers: Iterator[int]) -> Iterator[str]:
 
 
 class _Memory:
-    """The most anonymous memory of this process while the block lasts, above what it was before."""
+    """The most memory of this process while the block lasts, in MiB.
+
+    ``anonymous`` is what came beyond that of before; ``resident`` is all, with the pages of mapped files.
+    """
 
     def __enter__(self) -> _Memory:
-        self.before = self.most = _anonymous()
+        self.resident = 0.0
+        self._before, _ = _memory()
+        self._most = self._before
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
@@ -57,38 +66,47 @@ class _Memory:
 
     def _look(self) -> None:
         while not self._over.wait(_LOOK_SECONDS):
-            self.most = max(self.most, _anonymous())
+            self._note()
+
+    def _note(self) -> None:
+        anonymous, resident = _memory()
+        self._most = max(self._most, anonymous)
+        self.resident = max(self.resident, resident)
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
+        self._note()
 
     @property
-    def above(self) -> float:
-        """In MiB."""
-        return (self.most - self.before) / _MIB
+    def anonymous(self) -> float:
+        return self._most - self._before
+
+    def steps(self, name: str, objects: int) -> list[Step]:
+        return [
+            Step(f"{name}-memory", "the same: anonymous memory", objects, self.anonymous, "MiB"),
+            Step(f"{name}-resident", "the same: resident memory, with mapped pages", objects, self.resident, "MiB"),
+        ]
 
 
-def _anonymous() -> int:
+def _memory() -> tuple[float, float]:
+    """Return the anonymous and all resident memory of this process, in MiB."""
     with open("/proc/self/status", encoding="ascii") as file:
-        return sum(int(line.split()[1]) << 10 for line in file if line.startswith("RssAnon"))
+        sizes = {line.partition(":")[0]: line.split()[1] for line in file if line.startswith(("RssAnon", "VmRSS"))}
+    return int(sizes["RssAnon"]) / 1024, int(sizes["VmRSS"]) / 1024
 
 
-def _timed(work: Callable[[], object]) -> tuple[float, float]:
-    """Seconds, and MiB of memory."""
-    with _Memory() as memory:
-        begun = time.perf_counter()
-        work()
-        return time.perf_counter() - begun, memory.above
+def _seconds(work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
 
 
 def _took(name: str, title: str, objects: int, work: Callable[[], object]) -> list[Step]:
     """Seconds and memory of one piece of work."""
-    seconds, memory = _timed(work)
-    return [
-        Step(name, title, objects, seconds, "s"),
-        Step(f"{name}-memory", "the same: anonymous memory", objects, memory, "MiB"),
-    ]
+    with _Memory() as memory:
+        seconds = _seconds(work)
+    return [Step(name, title, objects, seconds, "s"), *memory.steps(name, objects)]
 
 
 def insert(path: Path, start: int, end: int) -> list[Step]:
@@ -102,12 +120,10 @@ def insert(path: Path, start: int, end: int) -> list[Step]:
         for at in range(start, end, _CALL):
             container.insert_many(_payloads(at, min(at + _CALL, end)), compress=CompressMode.NO)
 
-    seconds, memory = _timed(work)
-    return [
-        Step("insert", f"insert_many, full, in calls of {_CALL:,}: the part from {start:,}", end,
-             (end - start) / seconds, "objects/s"),
-        Step("insert-memory", "the same: anonymous memory", end, memory, "MiB"),
-    ]  # fmt: skip
+    with _Memory() as memory:
+        seconds = _seconds(work)
+    title = f"insert_many, full, in calls of {_CALL:,}: the part from {start:,}"
+    return [Step("insert", title, end, (end - start) / seconds, "objects/s"), *memory.steps("insert", end)]
 
 
 def status(path: Path, start: int, end: int) -> list[Step]:
@@ -115,7 +131,7 @@ def status(path: Path, start: int, end: int) -> list[Step]:
     from rsdos import Container
 
     Container(path).status()  # Imports.
-    seconds = sorted(_timed(Container(path).engine.packed.maintenance.stats)[0] for _ in range(9))[4]
+    seconds = median(_seconds(Container(path).engine.packed.maintenance.stats) for _ in range(9))
     return [Step("status", "status of the packed side, a fresh container object", end, 1000 * seconds, "ms")]
 
 
@@ -147,6 +163,27 @@ def list_keys(path: Path, start: int, end: int) -> list[Step]:
     return _took("list", "list all keys", end, lambda: sum(1 for _ in container))
 
 
+def list_command(path: Path, start: int, end: int) -> list[Step]:
+    """List on the command line into a pipe, in three forms."""
+    steps = []
+    for name, *options in (("list-plain",), ("list-long", "-l"), ("list-json", "--json")):
+        command = (sys.executable, "-m", "rsdos", "-p", str(path), "list", *options)
+        begun = time.perf_counter()
+        child = subprocess.Popen(command, stdout=subprocess.PIPE)
+        assert child.stdout is not None
+        while child.stdout.read(_MIB):
+            pass
+        _, code, usage = os.wait4(child.pid, 0)
+        assert code == 0
+        title = " ".join(("rsdos list", *options))
+        resident = usage.ru_maxrss / 1024
+        steps += [
+            Step(name, f"{title}, into a pipe", end, time.perf_counter() - begun, "s"),
+            Step(f"{name}-resident", "the same: resident memory, with mapped pages", end, resident, "MiB"),
+        ]
+    return steps
+
+
 def read(path: Path, start: int, end: int) -> list[Step]:
     """Look for and read objects anywhere."""
     from rsdos import Container
@@ -164,14 +201,15 @@ def read(path: Path, start: int, end: int) -> list[Step]:
         for _ in container.extract_many(keys):
             pass
 
-    one, one_memory = _timed(singles)
-    look, look_memory = _timed(lambda: container.has_many(keys))
-    bulk, bulk_memory = _timed(many)
+    with _Memory() as memory:
+        one = _seconds(singles)
+        look = _seconds(lambda: container.has_many(keys))
+        bulk = _seconds(many)
     return [
         Step("extract", "extract of one object, random", end, 1e6 * one / _SINGLES, "µs"),
         Step("has-many", f"has_many of {_CALL:,}", end, len(keys) / look, "objects/s"),
         Step("extract-many", f"extract_many of {_CALL:,}", end, len(set(keys)) / bulk, "objects/s"),
-        Step("read-memory", "all three: anonymous memory", end, max(one_memory, look_memory, bulk_memory), "MiB"),
+        *memory.steps("read", end),
     ]
 
 
@@ -186,6 +224,16 @@ def validate(path: Path, start: int, end: int) -> list[Step]:
         assert container.validate("quick").is_good
 
     return _took("validate", "validate --quick", end, work)
+
+
+def validate_by_two(path: Path, start: int, end: int) -> list[Step]:
+    """The same, by two processes."""
+    from rsdos import Container
+
+    def work() -> None:
+        assert Container(path).validate("quick", jobs=2).is_good
+
+    return [Step("validate-by-two", "validate --quick --jobs 2", end, _seconds(work), "s")]
 
 
 def backup(path: Path, start: int, end: int) -> list[Step]:
@@ -254,9 +302,23 @@ def repack(path: Path, start: int, end: int) -> list[Step]:
 
 
 STEPS = {
-    step.__name__: step for step in (insert, status, merge, list_keys, read, validate, backup, rebuild, collect, repack)
+    step.__name__: step
+    for step in (
+        insert,
+        status,
+        merge,
+        list_keys,
+        list_command,
+        read,
+        validate,
+        validate_by_two,
+        backup,
+        rebuild,
+        collect,
+        repack,
+    )
 }
-EACH = ("insert", "status", "merge", "status", "list_keys", "read", "validate", "backup")
+EACH = ("insert", "status", "merge", "status", "list_keys", "read", "validate")
 """At each size."""
-LAST = ("rebuild", "status", "collect", "status", "repack", "status")
+LAST = ("list_command", "validate_by_two", "backup", "rebuild", "status", "collect", "status", "repack", "status")
 """At the largest size: these change more than the next could be compared with."""

@@ -97,7 +97,7 @@ def test_the_notebook_runs_and_shows_tables(tmp_path: Path) -> None:
     assert texts.count("True") == 1 and any("left_only" in text and "right_only" in text for text in texts)
 
 
-@needs("torch", target="make doors")
+@needs("torch")
 def test_training_learns_from_the_files_of_a_snapshot(tmp_path: Path) -> None:
     printed = run("train.py", tmp_path / "container")
     assert int(re.findall(r"epoch 5: (\d+)% right", printed)[0]) > 85

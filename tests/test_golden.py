@@ -1,4 +1,4 @@
-"""The golden containers: what was once on disk is read for ever, and reading changes nothing."""
+"""The golden containers: what was once on disk is read forever, and reading changes nothing."""
 
 from __future__ import annotations
 

@@ -400,7 +400,7 @@ class RemoteAfterFork(RsdosError, RuntimeError):
     """A parent of this process used a storage behind a network before it forked.
 
     Start workers with spawn or forkserver.
-    Threads and connections of the client library do not survive a fork: a call would wait for ever.
+    Threads and connections of the client library do not survive a fork: a call would wait forever.
     """
 
     def __init__(self, path: str) -> None:

@@ -325,7 +325,7 @@ def test_interrupted_in_the_middle(run: Run, tmp_path: Path) -> None:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        # Where the tests run in the background of a shell, SIGINT is ignored, and so by every child: for ever, then.
+        # Where the tests run in the background of a shell, SIGINT is ignored, and so by every child: forever, then.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509  no threads yet
     )
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None

@@ -1,6 +1,6 @@
 """Calls from signals' handlers, finalizers and ``atexit``, in the middle of another operation of the same thread.
 
-They are right, or `Busy` at once. Nothing waits for ever, and nothing that was acknowledged is lost.
+They are right, or `Busy` at once. Nothing waits forever, and nothing that was acknowledged is lost.
 """
 
 from __future__ import annotations

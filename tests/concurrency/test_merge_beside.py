@@ -164,7 +164,7 @@ def test_commits_of_others_leave_the_tables_of_a_merge_to_it(path: Path) -> None
 
 
 def test_others_commit_while_a_commit_merges_much(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The lock on commits is free where its files are written: else the insert in between would wait for ever."""
+    """The lock on commits is free where its files are written: else the insert in between would wait forever."""
     monkeypatch.setattr(segment_files, "MOST_MERGED", 0)
     objects = fill(path)
     theirs: Objects = {}

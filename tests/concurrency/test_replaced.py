@@ -241,7 +241,7 @@ def test_clearing_does_not_go_on_beside_a_maintenance_run(tmp_path: Path, versio
 def test_a_writer_during_a_clearing_stores_nothing_into_the_new_container(
     tmp_path: Path, version: int, again: int
 ) -> None:
-    """Before, manifests and packs of the old one went into the new one, which was damaged for ever."""
+    """Before, manifests and packs of the old one went into the new one, which was damaged forever."""
 
     def sources() -> Iterator[bytes]:
         yield b"before"

@@ -453,7 +453,7 @@ def test_foreign_files_survive_a_migration_in_place(tmp_path: Path, version: int
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_migration_in_place_beside_a_steady_writer_ends_with_an_error(tmp_path: Path, version: int) -> None:
-    """Before, it went on for ever. It is gone on with when the writer rests."""
+    """Before, it went on forever. It is gone on with when the writer rests."""
     path = tmp_path / "container"
     inserted = {}
     with Container.create(path, container_version=version) as container:

@@ -47,7 +47,7 @@ def search(
 
     ``steps`` gives what may become of an actor, each with what is said of it. ``judge`` raises `Wrong` for a world that
     breaks a promise, ``judge_end`` for one in which all are done and that breaks one. ``reduced`` forgets what nobody
-    asks for any more. Raise `Wrong` with the steps that lead there, also where somebody waits for ever.
+    asks for any more. Raise `Wrong` with the steps that lead there, also where somebody waits forever.
     """
     first = world, tuple(actor.begin() for actor in actors)
     came_from: dict[tuple[_World, States], tuple[tuple[_World, States], str] | None] = {first: None}
@@ -71,7 +71,7 @@ def search(
                         todo.append(fresh)
             judge(now)
             if is_stuck and any(state.at != DONE for state in states):
-                raise Wrong("somebody waits for ever")
+                raise Wrong("somebody waits forever")
             if is_stuck:
                 judge_end(now)
         except Wrong as error:

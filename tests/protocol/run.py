@@ -7,9 +7,9 @@ import os
 import random
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from time import process_time
@@ -127,11 +127,26 @@ class Tally:
         )
 
 
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Keep this process on one core: the threads of a run take turns, and waking one on another core is slow."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {sorted(allowed)[os.getpid() % len(allowed)]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
 def tally(first: int, count: int, mutant: str = "") -> Tally:
     """Play some runs."""
     began, total = process_time(), Tally()
     for seed in range(first, first + count):
-        played = play(seed, mutant)
+        with one_core():
+            played = play(seed, mutant)
         total.runs += 1
         total.commits += played.commits
         total.steps += played.steps
@@ -152,14 +167,8 @@ def _tally_all(count: int, first: int, mutant: str, workers: int) -> Tally:
 
 
 def _begin() -> None:
-    """Begin a process: without a log, since what is wrong is judged, and on one core.
-
-    The threads of a run take turns, and to wake one on another core takes three times as long.
-    """
+    """Begin a process: without a log, since what is wrong is judged."""
     logging.disable()
-    if hasattr(os, "sched_setaffinity"):
-        cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {cores[os.getpid() % len(cores)]})
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -18,7 +18,7 @@ from tests.protocol.run import BEGAN, play, tally
 from tests.protocol.scheduler import Actor, Scheduler
 from tests.protocol.weather import CALM
 
-RUNS = 150
+RUNS = 2000
 _SHARE = 25
 
 

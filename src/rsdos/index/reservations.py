@@ -8,7 +8,7 @@ So ids are unique with any number of writers, and a commit that was stored unnot
 needed to take back the ids of a dead writer: a commit removes the reservation. Either the writer was first, and its
 packs are live, or it gets `Expired` whenever it wakes.
 
-An id is **dead** if it was given out and is neither live, reserved nor retired. It stays dead for ever.
+An id is **dead** if it was given out and is neither live, reserved nor retired. It stays dead forever.
 """
 
 from __future__ import annotations

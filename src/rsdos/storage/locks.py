@@ -2,7 +2,7 @@
 
 Every acquisition opens the file anew, so that two threads of one process exclude each other as two processes do. A
 caller that was refused a lock does not hold it, and so never releases it. A callback, a finalizer or the handler of a
-signal that waited for a lock of its own thread would wait for ever: it gets `Busy` at once.
+signal that waited for a lock of its own thread would wait forever: it gets `Busy` at once.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ a waiting caller try once more. On some FUSE the inode number of a file changes 
 UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 """Errors of file systems on which nothing can be locked."""
 
-OWN_THREAD = "this thread itself, which would wait for ever"
+OWN_THREAD = "this thread itself, which would wait forever"
 """The holder that `Busy` names if a thread asks again for its own lock."""
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC

@@ -6,10 +6,10 @@ What was found by running OpenDAL 0.47, and is built against here (each has a te
   closed after its last part, and only then.
 - A service that checks the MD5 of a put refuses uploads in parts. So there are two operators.
 - A timeout must be below the retries: above them, it would end all tries together. Without one a server that stalls
-  holds a call for ever. The library's 10 seconds for a request would end a put of 32 MiB on a slow line. Of a read it
+  holds a call forever. The library's 10 seconds for a request would end a put of 32 MiB on a slow line. Of a read it
   is that of each piece that comes: all reads have one operator, whose credentials are looked for once.
 - Retries must not be above conditional puts: the second try of a put that was stored finds its own object in the way.
-- After a fork any operator waits for ever, if the parent ever made one.
+- After a fork any operator waits forever, if the parent ever made one.
 - The lister holds Python's lock while it waits. Lists go through the asynchronous operator, on a thread of its own.
 - An operator holds the credentials, and shows them when it is pickled. None is ever pickled.
 """

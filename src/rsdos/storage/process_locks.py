@@ -9,7 +9,7 @@ from typing import Self
 
 from rsdos.errors import Busy
 
-_OWN_THREAD = "this thread itself, which would wait for ever"
+_OWN_THREAD = "this thread itself, which would wait forever"
 
 
 class ProcessLock:

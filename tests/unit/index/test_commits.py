@@ -132,7 +132,7 @@ def put(path: Path, manifest: Manifest) -> None:
 
 
 def test_behind_the_last_number_nothing_is_committed_and_what_is_there_is_read(container: Container) -> None:
-    """Before, the next one had eleven digits, was acknowledged and never found, and a look for more spun for ever."""
+    """Before, the next one had eleven digits, was acknowledged and never found, and a look for more spun forever."""
     key = container.insert(b"there", to=Place.PACKED)
     put(container.path, manifest_of(container.path)._replace(number=LAST))
     for opened in (container, Container(container.path)):
@@ -278,7 +278,7 @@ def test_a_reopened_container_is_not_in_an_older_state(container: Container) -> 
 
 
 def test_an_absent_object_is_an_error_if_a_table_of_the_index_is_damaged(container: Container) -> None:
-    """Before, `has_many` asked for a newer state of it for ever: what was made from the packs counted as another."""
+    """Before, `has_many` asked for a newer state of it forever: what was made from the packs counted as another."""
     keys = [container.insert(noise(50, seed), to=Place.PACKED) for seed in range(MOST_SEGMENTS + 1)]
     (segment,) = (container.path / "index").glob("*.seg")
     data = bytearray(segment.read_bytes())

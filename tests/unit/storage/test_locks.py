@@ -207,7 +207,7 @@ def test_a_lock_that_is_held_stays_the_same_file(path: str) -> None:
 def test_where_the_number_of_a_file_changes_whenever_one_asks_a_lock_is_an_error(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As some file systems in user space do it. Before, it was opened anew for ever."""
+    """As some file systems in user space do it. Before, it was opened anew forever."""
     monkeypatch.setattr(os.path, "samestat", lambda one, other: False)
     with pytest.raises(OSError, match="each time it was another file"):
         locks.acquire(path)

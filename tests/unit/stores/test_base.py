@@ -1,4 +1,4 @@
-"""How often a lookup is made again: until no newer version came in the meantime, and not for ever."""
+"""How often a lookup is made again: until no newer version came in the meantime, and not forever."""
 
 from __future__ import annotations
 

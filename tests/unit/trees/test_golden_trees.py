@@ -1,4 +1,4 @@
-"""The golden trees and documents: what was once written is read for ever, and has the same key for ever."""
+"""The golden trees and documents: what was once written is read forever, and has the same key forever."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ def _rmdir(name: str, foreign: str) -> str:
 def _link_to(name: str) -> str:
     """Return a script that points ``last-backup`` to a generation, atomically where ``mv`` knows ``-T``.
 
-    ``ln -f`` alone, killed before its rename, would leave a link under a temporary name for ever. On a file system
+    ``ln -f`` alone, killed before its rename, would leave a link under a temporary name forever. On a file system
     without links none is made, and a file in the place of the link is left alone.
     """
     # If there is a link already, a failure to make another one is an error: a full disk, for example.

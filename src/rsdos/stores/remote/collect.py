@@ -6,7 +6,7 @@ ones that are old enough. 3. Commit a manifest without the reservations and reti
 the number up to which that was done.
 
 A collector that is killed between any two steps, or sleeps there for a week, harms nothing. A dead object stays dead
-for ever (`rsdos.stores.remote.dead`), and a manifest that was to be emptied has only become older. A writer that was
+forever (`rsdos.stores.remote.dead`), and a manifest that was to be emptied has only become older. A writer that was
 too slow gets `Expired` from its own commit. No lock is taken, and no clock of this machine is read.
 """
 
