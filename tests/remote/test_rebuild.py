@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 
 from rsdos import Container
@@ -284,4 +287,26 @@ def test_what_others_commit_while_a_repair_reads_the_packs_is_kept(bucket: Bucke
     # The repair has read all packs when it puts the segment that it made of them.
     with before(bucket, lambda call: call.verb == "put_new" and call.name.startswith("segments/"), act) as storage:
         repair(storage)
+    assert_has(bucket, objects)
+
+
+@pytest.mark.parametrize("verb", ["open", "read"])
+def test_packs_that_are_replaced_and_collected_while_faults_are_looked_for_are_no_faults(
+    bucket: Bucket, verb: str
+) -> None:
+    objects = insert(bucket, *range(60))
+    (old, *_) = bucket.names("packs")
+
+    def act() -> None:
+        (gone, *_) = objects
+        del objects[gone]
+        with Container(bucket) as container:
+            container.delete([gone])
+            container.repack(min_dead=0)
+        bucket.remove(old)  # As a collector does, some days later.
+        if verb == "read":  # An open pack is read from the medium, and not from the memory.
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), old)
+
+    with before(bucket, lambda call: call.verb == verb and call.name == old, act) as storage:
+        assert not Container(storage).engine.packed.maintenance.index_faults()
     assert_has(bucket, objects)

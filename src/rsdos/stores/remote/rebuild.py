@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 
-from rsdos.errors import DamagedContainer
+from rsdos.errors import Busy, DamagedContainer
 from rsdos.index.manifest import Manifest, SegmentEntry
 from rsdos.index.remote_state import PACK, SEGMENT
 from rsdos.stores.findings import Finding, Rebuilt
@@ -26,12 +26,32 @@ from rsdos.stores.quarantine import Quarantine
 from rsdos.stores.remote.dead import DeadNames
 from rsdos.stores.remote.placed import PlacedStorage
 
+_LOOKS = 3
+"""How often the packs are read for faults, at most, when other machines commit at the same time."""
+
 _SPARE = 1 << 16
 """Ids that are left out: a manifest that cannot be read may have reserved some for writers that are at work."""
 
 
 class RemoteRebuild(Rebuild):
     """One rebuild. Any number of machines may run one at the same time."""
+
+    def faults(self) -> list[Finding]:
+        """Return what a run would put right. Read the packs again if another machine has committed in the meantime.
+
+        Packs that a repack has replaced may have been collected since: they are missing then, and that is no fault.
+        """
+        for look in range(_LOOKS):
+            number, _ = self._index.commits.latest()
+            try:
+                found = super().faults()
+            except FileNotFoundError:
+                if self._index.commits.latest()[0] == number:
+                    raise
+            else:
+                if not found or look == _LOOKS - 1 or self._index.commits.latest()[0] == number:
+                    return found
+        raise Busy(self._layout.index, "others, who commit and collect all the time")
 
     def run(self, quarantine: Quarantine) -> Rebuilt:
         return super().run(_NoQuarantine(self._layout))
