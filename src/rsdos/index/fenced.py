@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from rsdos.errors import DamagedContainer
 from rsdos.index.key_filter import KeyFilter
-from rsdos.index.segment import Segment, make, read_prefix
+from rsdos.index.segment import VERIFIED, Segment, make, read_prefix
 from rsdos.index.segment_layout import FENCE, PREFIX_SIZE, RECORD, RECORD_SIZE, FencedLayout
 from rsdos.model import Record
 from rsdos.storage.opened import RandomAccess, View
@@ -37,6 +37,8 @@ _BYTES = 1 << 16
 
 _FILTER_BYTES = 1 << 18
 """Bytes of a filter that can be read in 0.4 ms, the time of a lookup that waits for a disk."""
+
+_BAD_FILTER = "the filter of a segment is damaged"
 
 _FEW = 64
 """Keys of one bulk lookup below which the filter costs more than a search of entries that are in memory: 60 us."""
@@ -217,11 +219,17 @@ class FencedSegment(Segment):
         """Check the fences and the filter too."""
         import numpy as np
 
-        entries = super().verify()
-        if not np.array_equal(entries.prefixes[::FENCE], np.frombuffer(self._fences, entries.prefixes.dtype)):
-            raise self._damage("the fences of a segment are not those of its entries")
-        if self._layout.filter_blocks:
-            read = KeyFilter(self._source, self._layout.filter, self._layout.length)
-            if not read.is_whole(self._filter_crc) or not read.has_all(entries.prefixes):
-                raise self._damage("the filter of a segment is damaged")
+        entries, layout = super().verify(), self._layout
+        known = KeyFilter(self._source, layout.filter, layout.length) if layout.filter_blocks else None
+        if known and not known.is_whole(self._filter_crc):
+            raise self._damage(_BAD_FILTER)
+        fences = np.frombuffer(self._fences, entries.prefixes.dtype)
+        for start in range(0, self._count, VERIFIED):
+            prefixes = entries.prefixes[start : start + VERIFIED]
+            if not np.array_equal(prefixes[::FENCE], fences[start // FENCE :][: -(-len(prefixes) // FENCE)]):
+                raise self._damage("the fences of a segment are not those of its entries")
+            if known and not known.has_all(prefixes):
+                raise self._damage(_BAD_FILTER)
+            self.let_go(start, start + len(prefixes))
+            self._source.let_go(layout.filter, layout.length)
         return entries

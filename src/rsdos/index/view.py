@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rsdos.errors import DamagedContainer
 from rsdos.index.manifest import Manifest, SegmentEntry, segment_name
+from rsdos.index.mapped_pages import mapped_pages
 from rsdos.index.pack_entry import PackEntry
 from rsdos.index.segment import KEY_SPACE, Segment
 from rsdos.model import Counts, PackKind, Record, RecordFlag
@@ -121,6 +122,7 @@ class IndexView:
         # A missing id belongs to a pack that was repacked. Merged segments may still name it.
         self._all_live = not self._killing and len(manifest.packs) == manifest.next_pack_id - 1
         self._packs = manifest.packs.live
+        self._pages = mapped_pages(self.segments)
         self._kinds: Mapping[int, PackKind] | None = None
         self._parts: dict[PackKind, IndexView] = {}
 
@@ -176,6 +178,8 @@ class IndexView:
 
     def find(self, digest: bytes) -> Record | None:
         """Return the entry of a key, or None. Raise `DamagedContainer`."""
+        if self._pages:
+            self._pages.looked_up()
         damage = self.damage
         for first in self._firsts:
             try:
@@ -225,25 +229,37 @@ class IndexView:
 
         if not self._all_live:
             return self._find_living(wanted)
-        todo = np.arange(len(wanted))
         tables: list[Entries] = []
-        positions = [todo[:0]]
+        positions: list[Positions] = [np.empty(0, np.intp)]
+        missing: list[Positions] = []
         damage = self.damage
-        for segment in self.segments:
-            if not len(todo):
-                break
-            try:
-                at = segment.find_many(wanted.take(todo))
-            except DamagedContainer as error:
-                damage = error
-                continue
-            hit = at >= 0
-            tables.append(segment.unchecked_entries().take(at[hit]))
-            positions.append(todo[hit])
-            todo = todo[~hit]
-        if damage is not None and len(todo):
-            raise damage
-        return Found(Entries.joined(tables), np.concatenate(positions), todo)
+        for part in self._parts_of(wanted):
+            todo = part
+            for segment in self.segments:
+                if not len(todo):
+                    break
+                try:
+                    at = segment.find_many(wanted.take(todo))
+                except DamagedContainer as error:
+                    damage = error
+                    continue
+                hit = at >= 0
+                tables.append(segment.unchecked_entries().take(at[hit]))
+                positions.append(todo[hit])
+                todo = todo[~hit]
+            if damage is not None and len(todo):
+                raise damage
+            missing.append(todo)
+        return Found(Entries.joined(tables), np.concatenate(positions), np.sort(np.concatenate(missing)))
+
+    def _parts_of(self, wanted: Digests) -> Iterator[Positions]:
+        """Yield the positions of keys that are looked up together: those of all, if the index is not large."""
+        import numpy as np
+
+        if self._pages:
+            yield from self._pages.parts(wanted)
+        else:
+            yield np.arange(len(wanted))
 
     def _find_living(self, wanted: Digests) -> Found:
         import numpy as np
@@ -264,13 +280,15 @@ class IndexView:
 
         tables = []
         damage = self.damage
-        for segment in self.segments:
-            try:
-                tables.append(segment.find_all_many(wanted))
-            except DamagedContainer as error:
-                if segment.tombstones:
-                    raise  # Its tombstones cannot be read, so dead entries would count as alive.
-                damage = error
+        for part in self._parts_of(wanted):
+            some = wanted.take(part)
+            for segment in self.segments:
+                try:
+                    tables.append(segment.find_all_many(some))
+                except DamagedContainer as error:
+                    if segment.tombstones:
+                        raise  # Its tombstones cannot be read, so dead entries would count as alive.
+                    damage = error
         copies = Entries.joined(tables).sort()
         return copies.take(live_mask(copies, self.manifest.pack_ids)), damage
 

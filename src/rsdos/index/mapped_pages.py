@@ -1,0 +1,71 @@
+"""Keeping the pages that lookups have mapped within bounds.
+
+The segments are mapped. Lookups anywhere in an index of 6.7 GB would make all of it count as memory of the process, and
+batch systems kill for that. Pages that are given back stay in the system's cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from rsdos.storage.resident import resident_files
+
+if TYPE_CHECKING:
+    from rsdos.index.digests import Digests, Positions
+    from rsdos.index.segment import Segment
+
+LARGE = 1 << 30
+"""Bytes of all segments from which on pages are given back. Mapping one again takes 2 to 5 us, a lookup takes 10."""
+
+_MOST = 192 << 20
+"""Bytes of mapped pages that are kept."""
+
+_LOOKUPS = 1 << 6
+"""Lookups after which the mapped pages are counted. For one page of 4 KiB the system maps 64 KiB to 2 MiB, as the file
+got into its cache: so these are up to 256 MiB."""
+
+_SPAN = 1 << 27
+"""Bytes of the segments among which keys are looked up together. All of them may be mapped then."""
+
+
+class MappedPages:
+    """Those of the segments of a large index. Any number of threads: counts are about right."""
+
+    def __init__(self, segments: Sequence[Segment], length: int) -> None:
+        self._segments = segments
+        self._length = length
+        self._left = _LOOKUPS
+        self._others = resident_files()
+        """Bytes of files that were mapped when those of the segments were not."""
+
+    def looked_up(self, keys: int = 1) -> None:
+        """Count lookups. Give the pages back when there are too many."""
+        self._left -= keys
+        if self._left < 0:
+            self._left = _LOOKUPS
+            if resident_files() > self._others + _MOST:
+                for segment in self._segments:
+                    segment.let_go(0, segment.count)
+                self._others = resident_files()
+
+    def parts(self, wanted: Digests) -> Iterator[Positions]:
+        """Yield the positions of keys to look up together, and count them.
+
+        A part is a range of keys, so that it maps a part of each segment. A key that is given twice is in one part.
+        """
+        import numpy as np
+
+        parts = min(self._length // _SPAN, len(wanted) // _LOOKUPS) + 1
+        order = np.argsort(wanted.prefixes)
+        ordered = wanted.prefixes[order]
+        cuts = np.searchsorted(ordered, ordered[np.arange(1, parts) * len(order) // parts])
+        for part in np.split(order, cuts):
+            yield part
+            self.looked_up(len(part))
+
+
+def mapped_pages(segments: Sequence[Segment]) -> MappedPages | None:
+    """Return those of an index that is large, else None."""
+    length = sum(segment.length for segment in segments)
+    return MappedPages(segments, length) if length >= LARGE else None

@@ -1,0 +1,120 @@
+"""What lookups in a large index leave mapped, and that they find the same whether or not pages are given back."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from rsdos.index import mapped_pages
+from rsdos.index.entries import Entries
+from rsdos.index.fenced import FencedSegment
+from rsdos.index.fenced_parts import fenced_segment_parts
+from rsdos.index.manifest import Manifest, SegmentEntry
+from rsdos.index.pack_entry import PackEntry
+from rsdos.index.packs import Packs
+from rsdos.index.view import IndexView
+from rsdos.storage.local import LocalFile
+
+COUNT = 300_000
+"""Entries of 66 bytes: 20 MB. A lookup maps at least 64 KiB around each page that it meets."""
+
+
+def digests(count: int, seed: int) -> list[bytes]:
+    data = random.Random(seed).randbytes(32 * count)
+    return [data[at : at + 32] for at in range(0, len(data), 32)]
+
+
+@pytest.fixture(scope="module")
+def keys() -> list[bytes]:
+    return digests(COUNT, 18)
+
+
+@pytest.fixture(scope="module")
+def path(keys: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    numbers = range(COUNT)
+    entries = Entries.of(keys, pack_id=1, offset=numbers, length=1, size=1, crc=numbers, codec=0, flags=0)
+    path = tmp_path_factory.mktemp("segment") / "0000000001.seg"
+    path.write_bytes(b"".join(fenced_segment_parts(entries.sort())))
+    return path
+
+
+@pytest.fixture
+def view_of(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], IndexView]]:
+    """Opens the index. It is large if it has at least so many bytes."""
+
+    def view(large: int) -> IndexView:
+        monkeypatch.setattr(mapped_pages, "LARGE", large)
+        monkeypatch.setattr(mapped_pages, "_MOST", 1 << 20)
+        monkeypatch.setattr(mapped_pages, "_LOOKUPS", 1)
+        monkeypatch.setattr(mapped_pages, "_SPAN", 1 << 20)
+        packs = Packs.of([PackEntry(1, 1 << 20, 1 << 20, objects=COUNT)])
+        manifest = Manifest(1, "0" * 32, 2, 2, packs, (SegmentEntry(COUNT, 0, 1),))
+        return IndexView(manifest, [FencedSegment(LocalFile(str(path)))])
+
+    yield view
+
+
+def resident(path: Path) -> int:
+    """Return the bytes of a file that are mapped in this process and count as its memory."""
+    total, is_it = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        first, _, rest = line.partition(" ")
+        if not first.endswith(":"):
+            is_it = line.endswith(path.name)
+        elif is_it and first == "Rss:":
+            total += int(rest.split()[0]) << 10
+    return total
+
+
+LARGE, SMALL = 0, 1 << 60
+
+
+def look(view: IndexView, keys: list[bytes], way: str) -> None:
+    """Look all keys up."""
+    if way == "one by one":
+        assert all(view.find(key) for key in keys)
+    elif way == "together":
+        assert not len(view.find_many(keys).missing)
+    else:
+        assert all(not len(view.find_many(keys[at : at + 10]).missing) for at in range(0, len(keys), 10))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("way", ["one by one", "together", "in tens"])
+def test_lookups_leave_a_bounded_part_of_a_large_index_mapped(
+    way: str, path: Path, keys: list[bytes], view_of: Callable[[int], IndexView]
+) -> None:
+    some = random.Random(3).sample(keys, 3000)
+    large = view_of(LARGE)
+    look(large, some, way)
+    assert resident(path) < path.stat().st_size / 4
+    small = view_of(SMALL)
+    look(small, some, way)
+    assert resident(path) > path.stat().st_size / 2
+    assert large.segments and small.segments  # Both are open until here.
+
+
+def test_many_keys_are_found_in_parts_as_they_are_together(
+    keys: list[bytes], view_of: Callable[[int], IndexView]
+) -> None:
+    chance = random.Random(4)
+    wanted = [*chance.sample(keys, 400), *digests(200, 5)]
+    wanted += wanted[:300]  # Some twice.
+    chance.shuffle(wanted)
+    small, large = view_of(SMALL).find_many(wanted), view_of(LARGE).find_many(wanted)
+    assert large.missing.tolist() == small.missing.tolist()
+    of_small = dict(zip(small.positions.tolist(), small.entries.records["offset"].tolist(), strict=True))
+    of_large = dict(zip(large.positions.tolist(), large.entries.records["offset"].tolist(), strict=True))
+    assert of_large == of_small
+    assert len(of_large) + len(large.missing) == len(wanted)
+
+
+def test_a_key_that_is_wanted_twice_has_its_copies_once(keys: list[bytes], view_of: Callable[[int], IndexView]) -> None:
+    wanted = [*keys[:5], *keys[:500]]
+    copies = view_of(LARGE).live_copies(wanted)
+    assert sorted(copies.records["offset"].tolist()) == list(range(500))
+    assert view_of(LARGE).find_many([]).missing.tolist() == []
