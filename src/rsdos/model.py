@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum, IntEnum, IntFlag
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
@@ -289,3 +289,27 @@ class ObjectMeta(NamedTuple):
     length: int
     codec: Codec
     extent: Extent | None = None
+
+
+class MetaColumns(NamedTuple):
+    """The metadata of objects that are all in one place, as columns; see `ObjectMeta`.
+
+    ``errors`` are of other objects, and say why their metadata are not known.
+    """
+
+    place: Place
+    keys: Sequence[str]
+    sizes: Sequence[int]
+    lengths: Sequence[int]
+    codecs: Sequence[Codec]
+    errors: Sequence[Exception] = ()
+
+    @classmethod
+    def of(cls, metas: Sequence[ObjectMeta | Exception]) -> MetaColumns:
+        """Return the columns of metadata and of errors."""
+        known = [meta for meta in metas if isinstance(meta, ObjectMeta)]
+        errors = [meta for meta in metas if not isinstance(meta, ObjectMeta)]
+        if not known:
+            return cls(Place.PACKED, (), (), (), (), errors)
+        keys, places, sizes, lengths, codecs, _ = zip(*known, strict=True)
+        return cls(places[0], keys, sizes, lengths, codecs, errors)

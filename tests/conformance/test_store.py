@@ -260,6 +260,12 @@ def test_lists_of_metadata_say_what_is_said_one_by_one(tmp_path: Path, settings:
             metas = [cast(ObjectMeta, meta) for metas in store.meta_lists() for meta in metas]
             assert sorted(meta.key for meta in metas) == sorted(store) == sorted(set(store))
             assert [store.meta(meta.key) for meta in metas] == metas
+            rows = [
+                (key, columns.place, size, length, codec)
+                for columns in store.meta_columns()
+                for key, size, length, codec in zip(*columns[1:5], strict=True)
+            ]
+            assert rows == [meta[:5] for meta in metas]
         assert loose in [key for keys in engine.objects.key_lists() for key in keys]
 
 

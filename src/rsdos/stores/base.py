@@ -25,7 +25,7 @@ from typing import Literal, Protocol, TypeVar, overload
 
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError, InvalidOption, ObjectNotFound, log_warning
 from rsdos.hashing import HashType
-from rsdos.model import BytesLike, Copy, Durability, Missing, ObjectMeta, Trust
+from rsdos.model import BytesLike, Copy, Durability, MetaColumns, Missing, ObjectMeta, Trust
 from rsdos.storage import posix
 from rsdos.stores import order
 
@@ -300,6 +300,10 @@ class Store(ABC):
         """Do `key_lists` with the metadata of each object, or the error that says why they are not known."""
         for keys in self.key_lists():
             yield self.metas_of(keys)
+
+    def meta_columns(self) -> Iterator[MetaColumns]:
+        """Do `meta_lists`, as columns."""
+        return map(MetaColumns.of, self.meta_lists())
 
     def metas_of(self, keys: Sequence[str]) -> list[ObjectMeta | DamagedObject]:
         """Return the metadata of those keys that the store has, one by one."""

@@ -26,6 +26,7 @@ from rsdos.model import (
     CompressMode,
     Copy,
     Durability,
+    MetaColumns,
     ObjectMeta,
     PackKind,
     Place,
@@ -305,6 +306,16 @@ class Objects(Store):
             yield self.loose.metas_of(keys)
         for metas in self.packed.meta_lists():
             yield [meta for meta in metas if meta.key not in seen] if seen else metas
+
+    def meta_columns(self) -> Iterator[MetaColumns]:
+        seen: set[str] = set()
+        for keys in self._only_loose(seen):
+            yield MetaColumns.of(self.loose.metas_of(keys))
+        if not seen:
+            yield from self.packed.meta_columns()
+            return
+        for metas in self.packed.meta_lists():
+            yield MetaColumns.of([meta for meta in metas if meta.key not in seen])
 
     def _only_loose(self, seen: set[str]) -> Iterator[list[str]]:
         """Yield the keys of loose objects that are not packed, and add them to ``seen``.

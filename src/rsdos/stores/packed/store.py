@@ -19,6 +19,7 @@ from rsdos.model import (
     Codec,
     Copy,
     Durability,
+    MetaColumns,
     ObjectMeta,
     PackKind,
     Record,
@@ -31,7 +32,7 @@ from rsdos.stores.findings import IntactObject, VerifiedObject
 from rsdos.stores.head import Head
 from rsdos.stores.lifetime import Live
 from rsdos.stores.packed.copy_check import CopyCheck
-from rsdos.stores.packed.reader import RecordReader, codec_or_none, meta_of, metas_of
+from rsdos.stores.packed.reader import RecordReader, codec_or_none, meta_columns_of, meta_of, metas_of
 from rsdos.stores.packed.stats import open_index
 from rsdos.stores.packs import PackStore
 
@@ -392,6 +393,11 @@ class PackedStore(PackStore):
         for entries in self.index.tables(kind=PackKind.HELD):
             for at in range(0, len(entries), _DESCRIBED):
                 yield metas_of(entries.take(slice(at, at + _DESCRIBED)))
+
+    def meta_columns(self) -> Iterator[MetaColumns]:
+        for entries in self.index.tables(kind=PackKind.HELD):
+            for at in range(0, len(entries), _DESCRIBED):
+                yield meta_columns_of(entries.take(slice(at, at + _DESCRIBED)))
 
     def with_prefix(self, prefix: str) -> Iterator[str]:
         for keys in self.index.key_lists(prefix):
