@@ -20,7 +20,7 @@ from tests.crash.run import Rig
 
 pytestmark = pytest.mark.skipif(not shim.CAN_BUILD, reason="needs gcc and Linux for the shim of the C library")
 
-SHARE = ("kill:20", "torn:20", "short:60", "EIO:60", "ENOSPC:60", "EINTR:99", "EMFILE:60", "fsync:20", "power:42:1")
+SHARE = ("kill:28", "torn:28", "short:60", "EIO:60", "ENOSPC:60", "EINTR:99", "EMFILE:60", "fsync:28", "power:54:1")
 """One of so many calls of each kind, and the last. Behind each loss of power are four states of the disk."""
 
 
