@@ -106,7 +106,8 @@ class CompactTable:
         self.offset = offset
         self.length = length
         self._version = file.version
-        self._data = (view or view_of(file, offset, length, (0, length))).data
+        self._source = view or view_of(file, offset, length, (0, length))
+        self._data = self._source.data
         head = bytes(self._data[:HEADER_SIZE])
         fields = head[:_CHECKED]
         if sha256(fields).digest()[:16] != head[_CHECKED:]:
@@ -158,6 +159,7 @@ class CompactTable:
         except DecodeError as error:
             raise self._damage(f"a table does not decode: {error}") from error
         entries = entries_of(Columns(data[HEADER_SIZE : self._keys], data[self._keys : self._crcs], shuffled))
+        self._source.let_go(0, self.length)
         if self.count > _COPIES * max(entries.different_prefixes, _COPIES_FROM // _COPIES):
             raise self._damage(UNEVEN)
         return entries

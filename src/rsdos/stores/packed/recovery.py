@@ -17,7 +17,7 @@ from rsdos.index.manifest import WHOLE_PACK, Manifest, SegmentEntry
 from rsdos.index.merge import Table
 from rsdos.index.pack_entry import PackEntry
 from rsdos.index.packs import Packs
-from rsdos.index.segment import Segment
+from rsdos.index.segment import VERIFIED, Segment
 from rsdos.index.view import IndexView
 from rsdos.layout import Layout
 from rsdos.model import DIGEST_BYTES, Counts, PackKind
@@ -217,11 +217,15 @@ def _add_index(layout: Layout, index: Index, result: ScannedPacks) -> None:
     ranges = {pack_id: result.packs[pack_id].ranges for pack_id in damaged}
     for segment in _segments(layout, index, result):
         entries = segment.entries()
-        wanted = entries.of_packs(damaged) & ~entries.of_ranges(ranges)
-        # (No two live segments have an extent in common: a merge replaces what it has merged.)
-        mine = entries.take(wanted | entries.is_tombstone())
-        if len(mine):
-            result.rest.append(mine)
+        for start in range(0, segment.count, VERIFIED):
+            end = min(start + VERIFIED, segment.count)
+            part = entries.take(slice(start, end))
+            wanted = part.of_packs(damaged) & ~part.of_ranges(ranges)
+            # (No two live segments have an extent in common: a merge replaces what it has merged.)
+            mine = part.take(wanted | part.is_tombstone())
+            if len(mine):
+                result.rest.append(mine)
+            segment.let_go(start, end)
 
 
 def _segments(layout: Layout, index: Index, result: ScannedPacks) -> Sequence[Segment]:
