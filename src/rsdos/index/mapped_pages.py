@@ -32,22 +32,26 @@ _SPAN = 1 << 27
 class MappedPages:
     """Those of the segments of a large index. Any number of threads: counts are about right."""
 
+    _others = -1
+    """Resident bytes of files when those of the segments were given back last. Of the process: a new view of the index,
+    after each commit, must not take the pages of the view before it for those of others."""
+
     def __init__(self, segments: Sequence[Segment], length: int) -> None:
         self._segments = segments
         self._length = length
         self._left = _LOOKUPS
-        self._others = resident_files()
-        """Bytes of files that were mapped when those of the segments were not."""
+        if MappedPages._others < 0:
+            MappedPages._others = resident_files()
 
     def looked_up(self, keys: int = 1) -> None:
         """Count lookups. Give the pages back when there are too many."""
         self._left -= keys
         if self._left < 0:
             self._left = _LOOKUPS
-            if resident_files() > self._others + _MOST:
+            if resident_files() > MappedPages._others + _MOST:
                 for segment in self._segments:
                     segment.let_go(0, segment.count)
-                self._others = resident_files()
+                MappedPages._others = resident_files()
 
     def parts(self, wanted: Digests) -> Iterator[Positions]:
         """Yield the positions of keys to look up together, and count them.

@@ -73,6 +73,16 @@ def resident(path: Path) -> int:
 LARGE, SMALL = 0, 1 << 60
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_new_view_after_each_commit_does_not_let_pages_pile_up(
+    path: Path, keys: list[bytes], view_of: Callable[[int], IndexView]
+) -> None:
+    large = view_of(LARGE)
+    for at in range(0, 3000, 10):
+        look(IndexView(large.manifest, large.segments), keys[at : at + 10], "together")
+    assert resident(path) < path.stat().st_size / 4
+
+
 def look(view: IndexView, keys: list[bytes], way: str) -> None:
     """Look all keys up."""
     if way == "one by one":
