@@ -78,8 +78,9 @@ def test_a_new_view_after_each_commit_does_not_let_pages_pile_up(
     path: Path, keys: list[bytes], view_of: Callable[[int], IndexView]
 ) -> None:
     large = view_of(LARGE)
-    for at in range(0, 3000, 10):
-        look(IndexView(large.manifest, large.segments), keys[at : at + 10], "together")
+    for key in keys[:2000]:
+        view = IndexView(large.manifest, large.segments)
+        assert view.find(key) and view.find(key)
     assert resident(path) < path.stat().st_size / 4
 
 
