@@ -34,8 +34,8 @@ DEADLINE = 300.0
 CROWDED = 1 << 11
 """Reservations from which on a writer keeps no ids for later. Otherwise each program that inserts would leave some."""
 
-_LONGEST_PAUSE = 0.4
-_FIRST_PAUSE = 0.004
+_LONGEST_PAUSE = 2.0
+_FIRST_PAUSE = 0.016
 """Seconds: a commit that lost a race waits for a random part of a time that doubles with each loss."""
 
 
