@@ -65,13 +65,11 @@ def main() -> None:
         step, path, start, end = options.step
         print(json.dumps([asdict(one) for one in STEPS[step](Path(path), int(start), int(end))]))
         return
-    results = _run(options.work.resolve() / "scale", options.objects)
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(asdict(results), indent=1) + "\n")
+    _run(options.work.resolve() / "scale", options.objects, options.json)
 
 
-def _run(path: Path, sizes: list[int]) -> ScaleResults:
+def _run(path: Path, sizes: list[int], file: Path | None) -> None:
+    """Measure; write the figures to the file after each step, since all of them take an hour."""
     from rsdos import Container
 
     shutil.rmtree(path, ignore_errors=True)
@@ -83,10 +81,11 @@ def _run(path: Path, sizes: list[int]) -> ScaleResults:
         for end in sizes:
             for step in EACH + (LAST if end == sizes[-1] else ()):
                 results.steps.extend(_in_child(step, path, start, end))
+                if file:
+                    file.write_text(json.dumps(asdict(results), indent=1) + "\n")
             start = end
     finally:
         shutil.rmtree(path, ignore_errors=True)
-    return results
 
 
 if __name__ == "__main__":
