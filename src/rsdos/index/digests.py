@@ -39,6 +39,13 @@ class Digests:
     def __len__(self) -> int:
         return len(self.prefixes)
 
+    def to_list(self) -> list[bytes]:
+        """Return the digests themselves."""
+        raw = np.empty(len(self), DIGEST)
+        raw["prefix"], raw["tail"] = self.prefixes, self.tails
+        data = raw.tobytes()
+        return [data[at : at + DIGEST_BYTES] for at in range(0, len(data), DIGEST_BYTES)]
+
     def take(self, at: Positions) -> Digests:
         return Digests(self.prefixes[at], self.tails[at])
 

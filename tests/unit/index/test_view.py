@@ -141,3 +141,18 @@ def test_another_pack_another_window_and_a_framed_object_begin_another_read() ->
     assert ranges(100, 64, entry(ONE, 1, 60), entry(TWO, 1, 65)) == [[60], [65]]
     framed = entry(TWO, 1, 5, flags=RecordFlag.FRAMED)
     assert ranges(100, 1 << 20, entry(ONE, 1, 0), framed, entry(THREE, 1, 10)) == [[0], [5], [10]]
+
+
+def test_a_few_keys_have_the_copies_that_they_have_among_many(tmp_path: Path) -> None:
+    state = view(
+        tmp_path,
+        [1, 2],
+        [entry(ONE, 1, 64), entry(TWO, 1, 128)],
+        [entry(ONE, 2, 64), tombstone(TWO, 1, 128)],
+        [entry(THREE, 2, 256), entry(ONE, 3, 0)],  # Pack 3 is gone.
+    )
+    others = [bytes([number]) * 32 for number in range(100, 120)]
+    for few in ([ONE], [TWO], [THREE], [ONE, TWO, THREE], [ONE, ONE], others[:1]):
+        assert places(list(state.live_copies(few))) == places(list(state.live_copies([*few, *others])))
+    assert places(list(state.live_copies([ONE, TWO, THREE]))) == [(1, 64), (2, 64), (2, 256)]
+    assert state.find_many([TWO, ONE]).missing.tolist() == [0]
