@@ -106,8 +106,10 @@ class CompactTable:
         self.offset = offset
         self.length = length
         self._version = file.version
-        self._source = view or view_of(file, offset, length, (0, length))
-        self._data = self._source.data
+        source = view or view_of(file, offset, length, (0, length))
+        self._data = source.data
+        self._mapped = None if source.keeps_open else source
+        """The view, unless it keeps the pack open: of a thousand tables that would be a thousand files."""
         head = bytes(self._data[:HEADER_SIZE])
         fields = head[:_CHECKED]
         if sha256(fields).digest()[:16] != head[_CHECKED:]:
@@ -159,7 +161,8 @@ class CompactTable:
         except DecodeError as error:
             raise self._damage(f"a table does not decode: {error}") from error
         entries = entries_of(Columns(data[HEADER_SIZE : self._keys], data[self._keys : self._crcs], shuffled))
-        self._source.let_go(0, self.length)
+        if self._mapped:
+            self._mapped.let_go(0, self.length)
         if self.count > _COPIES * max(entries.different_prefixes, _COPIES_FROM // _COPIES):
             raise self._damage(UNEVEN)
         return entries

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 import zlib
 from collections.abc import Sequence
 from hashlib import sha256
@@ -23,6 +24,7 @@ from rsdos.index.segment import Segment
 from rsdos.index.segment_layout import encode_segment
 from rsdos.model import Record, RecordFlag
 from rsdos.storage.local import LocalFile
+from tests.helpers import open_descriptors
 
 _NUMBERS = st.integers(0, 2**64 - 1)
 _RECORDS = st.builds(
@@ -217,3 +219,13 @@ def test_the_numbers_of_dictionaries_do_not_shift_where_a_table_is_lost() -> Non
     assert numbered([(0, [one]), (1, [two])], two.end - 1) == (one,)
     assert numbered([], 10_000) == ()
     assert not any(record.flags & RecordFlag.TOMBSTONE for record in neighbours(3))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_table_far_away_keeps_no_file_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A repair holds the tables of all packs at the same time."""
+    monkeypatch.setattr("rsdos.storage.local.is_local", lambda device, path: False)
+    before = len(list(open_descriptors()))
+    tables = [table(tmp_path, Entries.of_records(neighbours(20_000))) for _ in range(3)]
+    assert all(len(one.entries()) == 20_000 for one in tables)
+    assert len(list(open_descriptors())) == before
