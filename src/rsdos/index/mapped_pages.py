@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from rsdos.index.digests import Digests, Positions
     from rsdos.index.segment import Segment
 
-LARGE = 1 << 30
-"""Bytes of all segments from which on pages are given back. Mapping one again takes 2 to 5 us, a lookup takes 10."""
-
 _MOST = 192 << 20
 """Bytes of mapped pages that are kept."""
 
@@ -30,7 +27,7 @@ _SPAN = 1 << 27
 
 
 class MappedPages:
-    """Those of the segments of a large index. Any number of threads: counts are about right."""
+    """Those of the segments of a large index, of ``length`` bytes. Any number of threads: counts are about right."""
 
     _others = -1
     """Resident bytes of files when those of the segments were given back last. Of the process: a new view of the index,
@@ -67,9 +64,3 @@ class MappedPages:
         for part in np.split(order, cuts):
             yield part
             self.looked_up(len(part))
-
-
-def mapped_pages(segments: Sequence[Segment]) -> MappedPages | None:
-    """Return those of an index that is large, else None."""
-    length = sum(segment.length for segment in segments)
-    return MappedPages(segments, length) if length >= LARGE else None

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rsdos.errors import DamagedContainer
 from rsdos.index.manifest import Manifest, SegmentEntry, segment_name
-from rsdos.index.mapped_pages import mapped_pages
 from rsdos.index.pack_entry import PackEntry
 from rsdos.index.segment import KEY_SPACE, Segment
 from rsdos.model import Counts, PackKind, Record, RecordFlag
@@ -17,6 +16,10 @@ if TYPE_CHECKING:
     from rsdos.index.dictionaries import PackDictionary
     from rsdos.index.digests import Digests, Mask, Positions
     from rsdos.index.entries import Entries
+    from rsdos.index.mapped_pages import MappedPages
+
+LARGE = 1 << 30
+"""Bytes of all segments from which on mapped pages are given back. Mapping one again takes 2 to 5 us, a lookup 10."""
 
 _LISTED = 1 << 12
 """Entries that become lists together, and the most of a run: 1 MB, so that everything made of them stays in the
@@ -126,7 +129,12 @@ class IndexView:
         # A missing id belongs to a pack that was repacked. Merged segments may still name it.
         self._all_live = not self._killing and len(manifest.packs) == manifest.next_pack_id - 1
         self._packs = manifest.packs.live
-        self._pages = mapped_pages(self.segments)
+        self._pages: MappedPages | None = None
+        length = sum(segment.length for segment in self.segments)
+        if length >= LARGE:
+            from rsdos.index.mapped_pages import MappedPages
+
+            self._pages = MappedPages(self.segments, length)
         self._kinds: Mapping[int, PackKind] | None = None
         self._parts: dict[PackKind, IndexView] = {}
 

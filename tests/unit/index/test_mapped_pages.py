@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from rsdos.index import mapped_pages
+from rsdos.index import view as index_view
 from rsdos.index.entries import Entries
 from rsdos.index.fenced import FencedSegment
 from rsdos.index.fenced_parts import fenced_segment_parts
@@ -47,7 +48,7 @@ def view_of(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[i
     """Opens the index. It is large if it has at least so many bytes."""
 
     def view(large: int) -> IndexView:
-        monkeypatch.setattr(mapped_pages, "LARGE", large)
+        monkeypatch.setattr(index_view, "LARGE", large)
         monkeypatch.setattr(mapped_pages, "_MOST", 4 << 20)
         monkeypatch.setattr(mapped_pages, "_LOOKUPS", 1)
         monkeypatch.setattr(mapped_pages, "_SPAN", 1 << 20)
