@@ -35,7 +35,8 @@ STAGES := lint unit aiida
 LOWEST ?=
 # Makes the environments of lowest and newest versions: pip cannot resolve to the lowest.
 UV := .venv-uv/bin/uv
-# What makes the other environments, but for those that are made by uv in any case: pip, which knows the user's mirrors, or uv, which takes a third of the time.
+# What makes the other environments, but for those that are made by uv in any case: pip, which knows the user's mirrors,
+# or uv, which takes a third of the time.
 INSTALLER ?= pip
 # The Pythons that those are made for: on the PATH, or pyenv's. A shim of pyenv may be there and not run.
 PYTHONS ?= $(shell for version in 3.11 3.12 3.13 3.14; do \
@@ -87,7 +88,7 @@ lint: $(STAMP) ## ruff, codespell, proselint, mypy, the import contracts, and na
 	@echo "== codespell"
 	@$(BIN)/codespell
 	@echo "== proselint"
-	@$(BIN)/proselint --config .proselintrc.json --output-format compact check *.md */*.md docs/*/*.md
+	@$(BIN)/proselint --config packaging/proselint.json --output-format compact check *.md */*.md docs/*/*.md
 	@echo "== mypy"
 	@$(BIN)/python -m mypy
 	@echo "== import contracts"
@@ -193,7 +194,7 @@ walks: $(STAMP) ## how many calls, and returns to a file that was left, six oper
 bench-aiida: $(STAMP) $(BENCHED) ## AiiDA's own calls, side by side with disk-objectstore; writes docs/aiida.md
 	@$(BIN)/python -m benchmarks.aiida_table $(ARGS)
 
-bench-scale: $(STAMP) ## 10^5 to 10^8 objects, 36 GB of disk, an hour; ARGS="--objects 1000000" for less; writes docs/performance.md
+bench-scale: $(STAMP) ## 10^5 to 10^8 objects, 40 GB of disk, an hour; ARGS="--objects 1000000" for less; writes docs/performance.md
 	@$(BIN)/python -m benchmarks.scale --json docs/performance/scale.json $(ARGS)
 	@$(BIN)/python -m benchmarks.page
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from enum import Enum, IntEnum, IntFlag
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
-from rsdos.errors import InvalidOption
+from rsdos.errors import DamagedObject, InvalidOption
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -302,10 +302,10 @@ class MetaColumns(NamedTuple):
     sizes: Sequence[int]
     lengths: Sequence[int]
     codecs: Sequence[Codec]
-    errors: Sequence[Exception] = ()
+    errors: Sequence[DamagedObject] = ()
 
     @classmethod
-    def of(cls, metas: Sequence[ObjectMeta | Exception]) -> MetaColumns:
+    def of(cls, metas: Sequence[ObjectMeta | DamagedObject]) -> MetaColumns:
         """Return the columns of metadata and of errors."""
         known = [meta for meta in metas if isinstance(meta, ObjectMeta)]
         errors = [meta for meta in metas if not isinstance(meta, ObjectMeta)]

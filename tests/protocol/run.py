@@ -144,14 +144,14 @@ def one_core() -> Iterator[None]:
 def tally(first: int, count: int, mutant: str = "") -> Tally:
     """Play some runs."""
     began, total = process_time(), Tally()
-    for seed in range(first, first + count):
-        with one_core():
+    with one_core():
+        for seed in range(first, first + count):
             played = play(seed, mutant)
-        total.runs += 1
-        total.commits += played.commits
-        total.steps += played.steps
-        if played.wrong:
-            total.failed.append((seed, played.wrong[0]))
+            total.runs += 1
+            total.commits += played.commits
+            total.steps += played.steps
+            if played.wrong:
+                total.failed.append((seed, played.wrong[0]))
     total.seconds = process_time() - began
     return total
 

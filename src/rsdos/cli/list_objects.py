@@ -58,8 +58,8 @@ def _list(store: Store, long: bool, as_json: bool) -> int:
     return failed
 
 
-def _echo_rows(store: Store) -> Iterator[Sequence[Exception]]:
-    """Print objects, and yield the errors of others. One ``%`` spells a block: 0.9 us a row, one for each takes 2.7."""
+def _echo_rows(store: Store) -> Iterator[Sequence[DamagedObject]]:
+    """Print objects, and yield the errors of others. One ``%`` for a block takes 0.65 us a row, one for each 1.2."""
     for columns in store.meta_columns():
         place, keys, sizes, lengths, codecs, errors = columns
         form = f"%s %12d %12d %-5s {_place(place)}\n"
@@ -71,7 +71,7 @@ def _echo_rows(store: Store) -> Iterator[Sequence[Exception]]:
         yield errors
 
 
-def _echo_documents(store: Store) -> Iterator[Sequence[Exception]]:
+def _echo_documents(store: Store) -> Iterator[Sequence[DamagedObject]]:
     for metas in store.meta_lists():
         echo_lines([_json_line(meta) for meta in metas if not isinstance(meta, DamagedObject)])
         yield [meta for meta in metas if isinstance(meta, DamagedObject)]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from rsdos.index.digests import DIGEST, PREFIX, Records
+from rsdos.index.digests import DIGEST, PREFIX, Records, digest_rows
 from rsdos.index.entries import RECORD, Entries
 from rsdos.model import DIGEST_BYTES, BytesLike
 
@@ -34,8 +34,7 @@ class Columns(NamedTuple):
 def columns_of(entries: Entries) -> Columns:
     """Return the columns of some entries, in any order. Entries in storage order take the least time."""
     table = _in_storage_order(entries)
-    keys = np.empty(len(table), DIGEST)
-    keys["prefix"], keys["tail"] = table.prefixes, table.records["tail"]
+    keys = digest_rows(table.prefixes, table.records["tail"])
     crcs = np.ascontiguousarray(table.records["crc"])
     return Columns(keys.view("u1").data, crcs.view("u1").data, _shuffled(table.records))
 

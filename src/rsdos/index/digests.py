@@ -40,14 +40,19 @@ class Digests:
         return len(self.prefixes)
 
     def to_list(self) -> list[bytes]:
-        """Return the digests themselves."""
-        raw = np.empty(len(self), DIGEST)
-        raw["prefix"], raw["tail"] = self.prefixes, self.tails
-        data = raw.tobytes()
+        """Return the digests one by one."""
+        data = digest_rows(self.prefixes, self.tails).tobytes()
         return [data[at : at + DIGEST_BYTES] for at in range(0, len(data), DIGEST_BYTES)]
 
     def take(self, at: Positions) -> Digests:
         return Digests(self.prefixes[at], self.tails[at])
+
+
+def digest_rows(prefixes: Prefixes, tails: Records) -> Records:
+    """Return the columns of digests as a table of `DIGEST`."""
+    rows = np.empty(len(prefixes), DIGEST)
+    rows["prefix"], rows["tail"] = prefixes, tails
+    return rows
 
 
 def digest_table(digests: Sequence[bytes]) -> Records:

@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from rsdos.index.digests import (
-    DIGEST,
     PREFIX,
     Digests,
     Mask,
     Positions,
     Prefixes,
     Records,
+    digest_rows,
     digest_table,
     places,
     search,
@@ -361,19 +361,12 @@ class Entries:
 
     def digests(self) -> list[bytes]:
         """Return the digest of every entry."""
-        data = self._digest_bytes()
-        return [data[at : at + DIGEST_BYTES] for at in range(0, len(data), DIGEST_BYTES)]
+        return self.keys().to_list()
 
     def hex_keys(self) -> list[str]:
         """Return the key of every entry."""
-        text = self._digest_bytes().hex()
+        text = digest_rows(self.prefixes, self.records["tail"]).tobytes().hex()
         return [text[at : at + 2 * DIGEST_BYTES] for at in range(0, len(text), 2 * DIGEST_BYTES)]
-
-    def _digest_bytes(self) -> bytes:
-        raw = np.empty(len(self), DIGEST)
-        raw["prefix"] = self.prefixes
-        raw["tail"] = self.records["tail"]
-        return raw.tobytes()
 
     def __iter__(self) -> Iterator[Record]:
         names = ("pack_id", "offset", "length", "size", "crc", "codec", "flags")

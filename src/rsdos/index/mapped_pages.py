@@ -19,15 +19,17 @@ _MOST = 192 << 20
 """Bytes of mapped pages that are kept."""
 
 _LOOKUPS = 1 << 6
-"""Lookups after which the mapped pages are counted. For one page of 4 KiB the system maps 64 KiB to 2 MiB, as the file
-got into its cache: so these are up to 256 MiB."""
+"""Lookups after which the mapped pages are counted. One mapped 0.2 MiB of a file on tmpfs, and 0.8 of one on ext4."""
 
 _SPAN = 1 << 27
 """Bytes of the segments among which keys are looked up together. All of them may be mapped then."""
 
 
 class MappedPages:
-    """Those of the segments of a large index, of ``length`` bytes. Any number of threads: counts are about right."""
+    """The mapped pages of the segments of a large index, of ``length`` bytes. Any number of threads.
+
+    Threads that count at the same time may lose a count.
+    """
 
     _others = -1
     """Resident bytes of files when those of the segments were given back last. Of the process: a new view of the index,

@@ -21,6 +21,7 @@ from rsdos.index.segment_layout import FENCE, FENCED_FROM, FENCED_VERSION, Fence
 from rsdos.model import Record
 from rsdos.storage.local import LocalFile
 from rsdos.storage.opened import View
+from tests.unit.index.fenced_data import digests, fenced_data
 
 COUNT = 300_000
 """So many that a lookup is far from all of it, and the filter more than what is read for the first lookup."""
@@ -50,11 +51,6 @@ def opened(data: bytes, view: View | None = None) -> FencedSegment:
     return FencedSegment(_Bytes("segment", (), data), view=view)
 
 
-def digests(count: int, seed: int) -> list[bytes]:
-    data = random.Random(seed).randbytes(32 * count)
-    return [data[at : at + 32] for at in range(0, len(data), 32)]
-
-
 @pytest.fixture(scope="module")
 def keys() -> list[bytes]:
     return digests(COUNT, 18)
@@ -62,9 +58,7 @@ def keys() -> list[bytes]:
 
 @pytest.fixture(scope="module")
 def data(keys: list[bytes]) -> bytes:
-    numbers = range(COUNT)
-    entries = Entries.of(keys, pack_id=1, offset=numbers, length=1, size=1, crc=numbers, codec=0, flags=0)
-    return b"".join(fenced_segment_parts(entries.sort()))
+    return fenced_data(keys)
 
 
 def found(segment: FencedSegment, keys: list[bytes]) -> list[int | None]:

@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from rsdos.index import mapped_pages
 from rsdos.index import view as index_view
-from rsdos.index.entries import Entries
 from rsdos.index.fenced import FencedSegment
-from rsdos.index.fenced_parts import fenced_segment_parts
 from rsdos.index.manifest import Manifest, SegmentEntry
 from rsdos.index.pack_entry import PackEntry
 from rsdos.index.packs import Packs
 from rsdos.index.view import IndexView
 from rsdos.storage.local import LocalFile
+from tests.unit.index.fenced_data import digests, fenced_data
 
 COUNT = 500_000
 """Entries of 66 bytes: 33 MB. A lookup maps at least 64 KiB around each page that it meets."""
-
-
-def digests(count: int, seed: int) -> list[bytes]:
-    data = random.Random(seed).randbytes(32 * count)
-    return [data[at : at + 32] for at in range(0, len(data), 32)]
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +30,13 @@ def keys() -> list[bytes]:
 
 @pytest.fixture(scope="module")
 def path(keys: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    numbers = range(COUNT)
-    entries = Entries.of(keys, pack_id=1, offset=numbers, length=1, size=1, crc=numbers, codec=0, flags=0)
     path = tmp_path_factory.mktemp("segment") / "0000000001.seg"
-    path.write_bytes(b"".join(fenced_segment_parts(entries.sort())))
+    path.write_bytes(fenced_data(keys))
     return path
 
 
 @pytest.fixture
-def view_of(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], IndexView]]:
+def view_of(path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], IndexView]:
     """Opens the index. It is large if it has at least so many bytes."""
 
     def view(large: int) -> IndexView:
@@ -56,7 +48,7 @@ def view_of(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[i
         manifest = Manifest(1, "0" * 32, 2, 2, packs, (SegmentEntry(COUNT, 0, 1),))
         return IndexView(manifest, [FencedSegment(LocalFile(str(path)))])
 
-    yield view
+    return view
 
 
 def resident(path: Path) -> int:

@@ -75,6 +75,7 @@ def plan(engine: Engine, options: RepairIndexOptions = RepairIndexOptions()) -> 
 
     Raises:
         InvalidOption: a migration was interrupted. Finish it first.
+        Busy: on object storage, other machines replaced and collected packs each time that the packs were read.
     """
     if engine.packed.packs_grow:
         engine.need_files("repair index")

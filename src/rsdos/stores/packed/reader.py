@@ -362,7 +362,7 @@ def metas_of(entries: Entries) -> list[ObjectMeta | DamagedObject]:
 
 
 def meta_columns_of(entries: Entries) -> MetaColumns:
-    """Return the same as columns, which take a third of the time: 0.3 us an object."""
+    """Return the same as columns: 0.5 us an object instead of 0.7."""
     sizes, lengths, codecs = (entries.records[name].tolist() for name in ("size", "length", "codec"))
     if not set(codecs) <= _CODECS.keys():
         return MetaColumns.of(metas_of(entries))

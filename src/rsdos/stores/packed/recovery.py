@@ -217,6 +217,7 @@ def _add_index(layout: Layout, index: Index, result: ScannedPacks) -> None:
     ranges = {pack_id: result.packs[pack_id].ranges for pack_id in damaged}
     for segment in _segments(layout, index, result):
         entries = segment.entries()
+        # In parts, so that no more than one of them is mapped.
         for start in range(0, segment.count, VERIFIED):
             end = min(start + VERIFIED, segment.count)
             part = entries.take(slice(start, end))

@@ -37,9 +37,10 @@ class RemoteRebuild(Rebuild):
     """One rebuild. Any number of machines may run one at the same time."""
 
     def faults(self) -> list[Finding]:
-        """Return what a run would put right. Read the packs again if another machine has committed in the meantime.
+        """Return what a run would put right. Read the packs again if another machine commits while they are read.
 
-        Packs that a repack has replaced may have been collected since: they are missing then, and that is no fault.
+        Packs that a repack has replaced may be collected while they are read: they are missing then, and that is no
+        fault. Raise `Busy` if this happens each time.
         """
         for look in range(_LOOKS):
             number, _ = self._index.commits.latest()
