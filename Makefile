@@ -88,7 +88,7 @@ lint: $(STAMP) ## ruff, codespell, proselint, mypy, the import contracts, and na
 	@echo "== codespell"
 	@$(BIN)/codespell
 	@echo "== proselint"
-	@$(BIN)/proselint --config packaging/proselint.json --output-format compact check *.md */*.md docs/*/*.md
+	@$(BIN)/proselint check --config packaging/proselint.json --output-format compact *.md */*.md docs/*/*.md
 	@echo "== mypy"
 	@$(BIN)/python -m mypy
 	@echo "== import contracts"

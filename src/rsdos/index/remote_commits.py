@@ -36,8 +36,8 @@ CROWDED = 1 << 11
 
 _LONGEST_PAUSE = 2.0
 _FIRST_PAUSE = 0.016
-"""Seconds. A commit that lost a race, or got no answer, waits for a random part of a time that doubles each time. Sixteen
-writers lost 5.8 races for each commit with pauses of up to 0.4 s, and 2.7 with these."""
+"""Seconds. A commit that lost a race, or got no answer, waits for a random part of a time that doubles each time. Of
+sixteen writers one lost 5.8 races for each commit with pauses of up to 0.4 s, and 2.7 with these."""
 
 
 class _Attempts(NamedTuple):
