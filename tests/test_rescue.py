@@ -577,15 +577,22 @@ def test_a_snapshot_is_restored_by_its_names(tmp_path: Path, directory: Path) ->
     (directory / "link").unlink()
     second = save_tree(container, "data", directory)
     other = save_tree(container, "a/branch", directory)
+    year = save_tree(container, "2024", directory)
     container.close()
     done = rescue(container.path, "refs")
     assert done.stdout.splitlines() == [
+        f"2024@1 {year} 2026-11-26T18:00:00Z",
         f"a/branch@1 {other} 2026-11-26T18:00:00Z",
         f"data@1 {first} 2026-11-26T18:00:00Z",
         f"data@2 {second} 2026-11-26T18:00:00Z",
     ]
     assert (done.returncode, done.stderr) == (0, "")
-    for ref, wanted in (("data@1", before), (first, before), ("data", tree_of(directory))):
+    for ref, wanted in (
+        ("data@1", before),
+        (first, before),
+        ("data", tree_of(directory)),
+        ("2024", tree_of(directory)),
+    ):
         out = tmp_path / f"out {ref}"
         done = rescue(container.path, "restore", ref, out)
         assert (done.returncode, done.stderr.count("\n")) == (0, 1), done.stderr

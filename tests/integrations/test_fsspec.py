@@ -53,6 +53,14 @@ def test_the_container_comes_from_the_configuration_of_fsspec(flowers: Path, opt
     assert done.stdout.strip() == repr(LABELS), done.stderr
 
 
+def test_a_directory_named_by_a_year_is_read(fs: Any, container: Container) -> None:
+    key = container.snapshots["team/flowers"].key
+    for name in ("2024", "20241231", key[:6]):
+        container.snapshots.tag(name, "flowers")
+        assert fs.cat(f"rsdos://{name}/labels.csv") == LABELS
+    assert {"2024", "20241231", key[:6]} < set(fs.ls("", detail=False))
+
+
 @pytest.mark.parametrize("ref", ["flowers", "flowers@1", "v1"])
 def test_every_kind_of_ref_names_a_directory(fs: Any, ref: str) -> None:
     assert fs.cat(f"rsdos://{ref}/labels.csv") == LABELS

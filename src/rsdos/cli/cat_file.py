@@ -71,7 +71,8 @@ def command(
     """Write an object, or a range of it, to stdout or a file.
 
     KEY is a key, or its first 6 characters or more if no other key begins with them; or REF:PATH, a file of a snapshot;
-    or REF, the snapshot's own record (see `rsdos show --help`).
+    or REF, the snapshot's own record (see `rsdos show --help`). If a REF and the beginning of a key are the same text,
+    it is the REF: write more characters of the key.
 
     With --batch each line of standard input is a KEY, and is answered before the next line is read: '<key> blob
     <size>', a newline, the bytes, a newline; or '<KEY> missing', or '<KEY> ambiguous', as by git cat-file --batch.

@@ -104,7 +104,8 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="""Exit codes: 0 success; 1 failure, also of a part; 2 wrong usage; 3 differences, with --exit-code; 130
     interrupted. A reader that closes the pipe early (head) is no failure. Each error is one line on stderr. A KEY may
-    be the first 6 characters or more of a key; lists in files must have whole keys.
+    be the first 6 characters or more of a key; lists in files must have whole keys. A branch or tag whose name is also
+    the beginning of a key comes first.
 
     \b
     Example: rsdos init && rsdos save flowers ./flowers && rsdos log

@@ -18,18 +18,15 @@ def object_key(container: Container, text: str) -> str:
     """
     if container.config.hash.is_key(text):
         return text  # Only a beginning of a key needs a search of the index, which imports numpy.
-    if _HEX.fullmatch(text) or not _may_be_ref(container, text):
-        return container.find(text)
     snapshots = container.snapshots
+    if ":" not in text and (not len(snapshots) or means_key(container, text)):
+        return container.find(text)
     ref, path = snapshots.split(text)
     return snapshots[ref].key if path is None else snapshots[ref].file(path).key
 
 
-def may_be_ref(text: str) -> bool:
-    """Return whether a text can be the name of a snapshot, and no key, beginning of a key, or path."""
-    return ":" not in text and not _HEX.fullmatch(text)
-
-
-def _may_be_ref(container: Container, text: str) -> bool:
-    """Return whether a text that is no key can be the name of a snapshot: it has a path, or there are snapshots."""
-    return ":" in text or len(container.snapshots) > 0
+def means_key(container: Container, text: str) -> bool:
+    """Return whether a text is a key, or the beginning of one: hex digits that are not the name of a branch or tag."""
+    if not _HEX.fullmatch(text):
+        return False
+    return container.config.hash.is_key(text) or not container.snapshots.is_name(text)

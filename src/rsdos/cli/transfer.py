@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rsdos.cli.key_file import KeyFile
-from rsdos.cli.object_names import may_be_ref, object_key
+from rsdos.cli.object_names import means_key, object_key
 from rsdos.cli.options import CommonOptions, compress_option, first_path, pass_session, run_options, warn_of_backup
 from rsdos.cli.render import echo, echo_error
 from rsdos.cli.session import Session, other_container
@@ -107,7 +107,7 @@ def _named(source: Container, names: Sequence[str], as_name: str | None) -> tupl
         if len(names) != 1:
             raise click.UsageError("--as is the name of one REF")
         return [source.snapshots.split(names[0])[0]], []
-    refs = [name for name in names if may_be_ref(name)]
+    refs = [name for name in names if ":" not in name and not means_key(source, name)]
     return refs, [object_key(source, name) for name in names if name not in refs]
 
 

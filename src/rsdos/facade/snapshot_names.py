@@ -30,7 +30,8 @@ class SnapshotNames:
         """Return the snapshot of a ref. Raise `RefNotFound`, a KeyError."""
         from rsdos.facade.history import read_snapshot
 
-        found = self._refs().resolve(self._whole(ref))
+        refs = self._refs()
+        found = refs.resolve(self._whole(ref, refs))
         label = found.name if found.version is None else f"{found.name}@{found.version.number}"
         try:
             return read_snapshot(self._container, found.snapshot, label)
@@ -74,7 +75,12 @@ class SnapshotNames:
 
     def find(self, ref: str) -> str:
         """Return the key of a ref's snapshot, without reading it. Raise `RefNotFound`."""
-        return self._refs().find(self._whole(ref))
+        refs = self._refs()
+        return refs.find(self._whole(ref, refs))
+
+    def is_name(self, text: str) -> bool:
+        """Return whether a branch or a tag has exactly this name. Such a name counts before the beginning of a key."""
+        return self._refs().has(text)
 
     def names_of(self, snapshot: Snapshot) -> list[tuple[str, int | None]]:
         """Return the names that a snapshot has: (branch, number of the version), and (tag, None)."""
@@ -166,9 +172,9 @@ class SnapshotNames:
         ref, path = split_ref(what) if isinstance(what, str) else (what.key, None)
         return self._whole(ref), path
 
-    def _whole(self, ref: str) -> str:
-        """Return a ref with the whole key in place of its first 6 characters or more. No name is all hex digits."""
-        if not _BEGINNING.fullmatch(ref):
+    def _whole(self, ref: str, refs: Refs | None = None) -> str:
+        """Return a ref with the whole key in place of its first 6 characters or more, unless that is also a name."""
+        if not _BEGINNING.fullmatch(ref) or (refs or self._refs()).has(ref):
             return ref
         try:
             return self._container.find(ref)

@@ -47,8 +47,8 @@ def check_ref_name(name: str) -> None:
         raise InvalidName(name, f"a branch or tag has at most {LONGEST_REF} characters")
     if any(part.endswith(".lock") for part in name.split("/")):
         raise InvalidName(name, "no part of the name of a branch or tag ends in .lock")
-    if _pattern("[0-9A-Fa-f]+").fullmatch(name):
-        raise InvalidName(name, "a name of hex digits alone could be a key: add any other character")
+    if SHA256.is_key(name.lower()):
+        raise InvalidName(name, "a name of 64 hex digits is taken for a key: add any other character")
 
 
 def parse_ref(text: str) -> RefText:

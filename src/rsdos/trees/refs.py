@@ -195,6 +195,10 @@ class Refs:
                 return Resolved(ref.name, version, version.snapshot)
         raise RefNotFound(text, f"there is no such version; the newest is {ref.name}@{versions[-1].number}")
 
+    def has(self, name: str) -> bool:
+        """Return whether a tag, or a branch that has versions, has this name."""
+        return name in self.tags or bool(_versions(self, name))
+
     def names(self) -> list[str]:
         """Return the names of all tags, and of the branches that have versions, sorted."""
         return sorted([*self.tags, *[name for name, branch in self.branches.items() if branch.versions]])

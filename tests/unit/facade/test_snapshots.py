@@ -51,6 +51,22 @@ def test_a_snapshot_is_found_by_all_of_its_names(container: Container) -> None:
     assert (snapshots.path("v1.0:train/rose/1.jpg")).read_bytes() == b"a rose"
 
 
+def test_a_name_of_hex_digits_comes_before_the_beginning_of_a_key(container: Container) -> None:
+    snapshots = container.snapshots
+    first = snapshots["flowers"]
+    with snapshots.edit("2026") as draft:
+        draft["a.txt"] = b"a"
+    other = snapshots["2026"]
+    name = first.key[:7]
+    snapshots.tag(name, "2026")
+    assert snapshots[name] == other and snapshots.find(name) == other.key and snapshots.is_name(name)
+    assert snapshots.path(f"{name}:a.txt").read_bytes() == b"a"
+    assert [found.name for found in snapshots.log(name)] == [name]
+    assert snapshots.branch("beef", name) == other
+    assert snapshots[first.key[:8]] == snapshots[first.key] == first
+    assert not snapshots.is_name(first.key[:8]) and not snapshots.is_name("flowers@1")
+
+
 @pytest.mark.parametrize("ref", ["nothing", "flowers@2", "flowers@1970-01-01", "0" * 64, "abcdef", "v1"])
 def test_a_ref_that_is_not_there_is_a_key_error(container: Container, ref: str) -> None:
     with pytest.raises(RefNotFound):
@@ -60,7 +76,7 @@ def test_a_ref_that_is_not_there_is_a_key_error(container: Container, ref: str) 
     assert ref not in container.snapshots and container.snapshots.get(ref) is None
 
 
-@pytest.mark.parametrize("ref", ["", "a b", "../x", "a//b", "x.lock", "@1", "flowers@x", "flowers@0"])
+@pytest.mark.parametrize("ref", ["", "a b", "../x", "a//b", "x.lock", "F" * 64, "@1", "flowers@x", "flowers@0"])
 def test_what_can_be_no_name_is_refused_by_name(container: Container, ref: str) -> None:
     with pytest.raises((InvalidName, RefNotFound)):
         container.snapshots[ref]

@@ -165,7 +165,7 @@ def test_a_ref_that_is_not_there_is_not_found(text: str) -> None:
         ".a",
         "a b",
         "a:b",
-        "9999@9999-12-31",
+        "a@9999-12-32",
     ],
 )
 def test_a_text_that_is_no_ref_is_refused(text: str) -> None:
@@ -174,7 +174,9 @@ def test_a_text_that_is_no_ref_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["a-b", "z", "v1.0", "x/y/z", "A_b", "2026-01", "g" * 200, "beefy", "1.2", "a..b", "lock"]
+    "name",
+    ["a-b", "z", "v1.0", "x/y/z", "A_b", "2026-01", "g" * 200, "beefy", "1.2", "a..b", "lock"]
+    + ["2026", "20261128", "1", "beef", "BEEF", "a" * 40, "a" * 63, "a" * 65, "2026/11"],
 )
 def test_names_that_may_be(name: str) -> None:
     check_ref_name(name)
@@ -182,7 +184,23 @@ def test_names_that_may_be(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", "/a", "a/", "a//b", "-a", ".a", "_a", "a/.b", "..", "a.lock", "a.lock/b", "beef", "1", "BEEF", "g" * 201]
+    [
+        "",
+        "/a",
+        "a/",
+        "a//b",
+        "-a",
+        ".a",
+        "_a",
+        "a/.b",
+        "..",
+        "a.lock",
+        "a.lock/b",
+        "g" * 201,
+        "a" * 64,
+        "A" * 64,
+        "0" * 64,
+    ]
     + ["a b", "a\n", "é", "a\\b", "a:b", "a@b", "a~", "a*", "a\0"],
 )
 def test_names_that_may_not_be(name: str) -> None:
@@ -212,7 +230,15 @@ def test_a_path_behind_a_ref_is_told_from_the_colons_of_a_time(text: str, split:
 
 def test_a_key_is_no_name() -> None:
     assert parse_ref(D) == RefText(D) and parse_ref(D).is_key
-    assert not parse_ref("flowers").is_key
+    assert not parse_ref("flowers").is_key and not parse_ref(D[:63]).is_key
+
+
+def test_a_name_of_digits_has_versions_and_can_be_a_tag() -> None:
+    refs = EMPTY.saved("2026", A, day(1), "me", None).tagged("20261128", A, day(2), "me")
+    refs = decode_refs(encode_refs(refs.after(EMPTY, "")))
+    assert refs.find("2026") == refs.find("2026@1") == refs.find("2026@2026-01-01") == refs.find("20261128") == A
+    assert refs.has("2026") and refs.has("20261128") and not refs.has("2025")
+    assert not refs.forgotten([("2026", None)], day(3), "me").has("2026")
 
 
 # --- bytes
@@ -263,7 +289,7 @@ def branch(*versions: object, following: object = 9) -> dict[str, Any]:
         changed(tags=[]),
         changed(tags={"v1": "beef"}),
         changed(tags={"../v1": A}),
-        changed(tags={"beef": A}),
+        changed(tags={"F" * 64: A}),
         changed(tags={"flowers": A}),
         changed(branches=[]),
         changed(branches={"flowers": []}),
