@@ -264,7 +264,7 @@ def test_a_diff_of_two_snapshots_and_of_a_directory(run: Run, flowers: Path) -> 
     *found, last = rows(run("diff", "flowers@1", "flowers", "--json").stdout)
     assert found[1] == {
         "path": "moved.jpg", "change": "renamed", "kind": "file", "size": 12, "key": key_of(b"another rose"),
-        "old": {"kind": "file", "size": 12, "key": key_of(b"another rose")}, "from": "train/rose/2.jpg",
+        "old": {"kind": "file", "size": 12, "key": key_of(b"another rose")}, "from": "train/rose/2.jpg", "differs": [],
     }  # fmt: skip
     assert last == {"summary": {"modified": 1, "added": 1, "removed": 1, "kind": 0, "renamed": 1, "growth": 8}}
     assert run("diff", "flowers@1", "flowers", "--exit-code", code=3).stdout
@@ -285,6 +285,68 @@ def test_the_status_of_a_directory(run: Run, flowers: Path) -> None:
     run("tag", "v1", "flowers@1")
     assert run("status", "flowers", "v1:train").stdout != ""
     assert "no snapshot" in run("status", ".", code=2).stderr or "container" in run("status", ".", code=2).stderr
+
+
+def test_what_differs_is_behind_the_path(run: Run, flowers: Path) -> None:
+    run("save", "flowers", "flowers")
+    (flowers / "labels.csv").chmod(0o755)
+    (flowers / "train/rose/1.jpg").write_bytes(b"A rose")
+    (flowers / "train/rose/2.jpg").write_bytes(b"longer than before")
+    (flowers / "train/rose/2.jpg").chmod(0o755)
+    (flowers / "train/tulip/1.jpg").unlink()
+    (flowers / "train/tulip/1.jpg").symlink_to("nowhere")
+    (flowers / "latest").unlink()
+    (flowers / "latest").symlink_to("train/tulip")
+    (flowers / "empty").rmdir()
+    (flowers / "empty").write_bytes(b"")
+    shown = (
+        "T  empty  (directory -> file)\nM  labels.csv  (executable)\nM  latest\n"
+        "M  train/rose/1.jpg\nM  train/rose/2.jpg  (content, executable)\nT  train/tulip/1.jpg  (file -> link)\n"
+    )
+    assert run("status", "flowers").stdout.startswith(shown)
+    *found, _ = rows(run("status", "flowers", "--json").stdout)
+    assert [row["differs"] for row in found] == [
+        [], ["executable"], ["target"], ["content"], ["content", "executable"], []
+    ]  # fmt: skip
+    run("save", "flowers", "flowers")
+    assert run("diff", "flowers@1", "flowers").stdout == shown
+    assert "M  labels.csv  (not executable)\n" in run("diff", "flowers", "flowers@1").stdout
+    assert "M  labels.csv  (executable)  7 B -> 7 B\n" in run("diff", "flowers@1", "flowers", "--stat").stdout
+    assert "\0M  labels.csv\0" in run("diff", "flowers@1", "flowers", "-0").stdout
+    (flowers / "train/rose/1.jpg").rename(flowers / "run.sh")
+    (flowers / "run.sh").chmod(0o755)
+    run("save", "flowers", "flowers")
+    assert run("diff", "flowers@2", "flowers").stdout == "R  train/rose/1.jpg -> run.sh  (executable)\n"
+
+
+def test_modes_and_times_that_differ_are_told(run: Run, flowers: Path) -> None:
+    for name, mode in (("labels.csv", 0o644), ("train/rose/1.jpg", 0o644), ("train/rose/2.jpg", 0o755)):
+        (flowers / name).chmod(mode)
+    run("save", "exact", "flowers", "--modes", "--times")
+    (flowers / "labels.csv").chmod(0o600)
+    os.utime(flowers / "train/tulip/1.jpg", (1_000_000_001, 1_000_000_001))
+    (flowers / "train/rose/1.jpg").chmod(0o744)
+    os.utime(flowers / "train/rose/1.jpg", (1_000_000_001, 1_000_000_001))
+    (flowers / "train/rose/2.jpg").write_bytes(b"another time, too")
+    shown = (
+        "M  labels.csv  (mode 644 -> 600)\nM  train/rose/1.jpg  (mode 644 -> 744, time)\n"
+        "M  train/rose/2.jpg\nM  train/tulip/1.jpg  (time)\n"
+    )
+    assert run("status", "flowers").stdout.startswith(shown)
+    *found, _ = rows(run("status", "flowers", "--json").stdout)
+    assert [row["differs"] for row in found] == [
+        ["mode"],
+        ["executable", "mode", "time"],
+        ["content", "time"],
+        ["time"],
+    ]
+    run("save", "exact", "flowers", "--modes", "--times")
+    assert run("diff", "exact@1", "exact").stdout == shown
+    # A tree without modes and times is compared without them.
+    assert (
+        run("diff", "flowers", "exact").stdout
+        == "M  train/rose/1.jpg  (executable)\nM  train/rose/2.jpg  (content, executable)\n"
+    )
 
 
 def test_the_status_of_the_container_is_as_before(run: Run, flowers: Path) -> None:

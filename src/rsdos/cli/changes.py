@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 LETTERS = {"modified": "M", "added": "A", "removed": "D", "kind": "T", "renamed": "R"}
 _KINDS = ("file", "executable", "link", "directory")
+_EXECUTABLE = 1
 
 
 class ChangeForm(Enum):
@@ -112,7 +113,26 @@ def _line(difference: Difference) -> str:
     old = ""
     if difference.change == "renamed" and difference.old is not None:
         old = f"{one_line(difference.old.path)} -> "
-    return f"{LETTERS[difference.change]}  {old}{one_line(difference.path)}"
+    return f"{LETTERS[difference.change]}  {old}{one_line(difference.path)}{_what(difference)}"
+
+
+def _what(difference: Difference) -> str:
+    """Return what differs, to follow a path; "" where it is the content, or the target of a link, alone."""
+    old, new = difference.old, difference.new
+    if old is None or new is None:
+        return ""
+    if difference.change == "kind":
+        return f"  ({_KINDS[old.kind]} -> {_KINDS[new.kind]})"
+    words = {name: name for name in difference.differs}
+    if "executable" in words and new.kind != _EXECUTABLE:
+        words["executable"] = "not executable"
+    if "mode" in words and old.mode is not None and new.mode is not None:
+        words["mode"] = f"mode {old.mode:03o} -> {new.mode:03o}"
+        words.pop("executable", None)  # The mode says it.
+    has_content = not words.keys().isdisjoint(("content", "target"))
+    if has_content:
+        words.pop("time", None)  # Writing a file changes its time.
+    return f"  ({', '.join(words.values())})" if words and (len(words) > 1 or not has_content) else ""
 
 
 def _named(difference: Difference) -> str:
@@ -128,7 +148,7 @@ def _sized(difference: Difference) -> str:
 
 def _json(difference: Difference) -> str:
     document: dict[str, Any] = path_members(difference.path)
-    document |= {"change": difference.change, **_entry(difference.new)}
+    document |= {"change": difference.change, "differs": difference.differs, **_entry(difference.new)}
     document["old"] = None if difference.old is None else _entry(difference.old)
     if difference.change == "renamed" and difference.old is not None:
         document |= path_members(difference.old.path, "from")

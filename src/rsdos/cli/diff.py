@@ -35,7 +35,8 @@ def command(
     """List the differences from A to B. Each is REF[:PATH]; one of them may be a directory.
 
     M is modified, A added, D removed, T another kind (a file that became a directory), R renamed: the same content at
-    another path. A directory is named by ./DIR, or by DIR if no REF has that name.
+    another path. Behind the path is what differs, unless it is only the content: executable, mode, time. A directory is
+    named by ./DIR, or by DIR if no REF has that name.
 
     \b
     Example: rsdos diff flowers@1 flowers --exit-code

@@ -139,10 +139,12 @@ _From = TypedDict("_From", {"from": str | None})
 class ChangedEntry(_Path, _FromBytes, _From):
     """One line for each difference. ``kind``, ``size`` and ``key`` are null for what was removed.
 
-    ``from`` is the old path of what was renamed. ``old`` is null for what was added.
+    ``from`` is the old path of what was renamed. ``old`` is null for what was added. ``differs`` says what of a
+    modified or renamed entry differs; modes and times only if both trees have them.
     """
 
     change: Literal["modified", "added", "removed", "kind", "renamed"]
+    differs: list[Literal["content", "target", "executable", "mode", "time"]]
     kind: _Kind | None
     size: int | None
     key: str | None

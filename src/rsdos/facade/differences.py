@@ -32,6 +32,24 @@ class Difference(NamedTuple):
     new: SnapshotEntry | None
     """The entry here; None for what is removed."""
 
+    @property
+    def differs(self) -> tuple[str, ...]:
+        """What of a modified or renamed entry differs: "content", "target" (of a link), "executable", "mode", "time".
+
+        "mode" and "time" only if both trees have them.
+        """
+        old, new = self.old, self.new
+        if old is None or new is None or self.change == "kind":
+            return ()
+        aspects = {
+            "content": old.is_file and old.key != new.key,
+            "target": old.target != new.target,
+            "executable": old.kind != new.kind,
+            "mode": None not in (old.mode, new.mode) and old.mode != new.mode,
+            "time": None not in (old.mtime, new.mtime) and old.mtime != new.mtime,
+        }
+        return tuple(name for name, is_other in aspects.items() if is_other)
+
 
 def differences(old: SnapshotPath, new: SnapshotPath) -> Iterator[Difference]:
     """Yield what differs between two directories, in tree order; or between two files. Links to them are followed.
