@@ -194,10 +194,13 @@ class NotOurs(RsdosError, OSError):
 
 
 class ReadOnlyContainer(RsdosError, PermissionError):
-    """The container cannot be written: no permission, a read-only mount, or no working ``flock``."""
+    """The container cannot be written: no permission, a read-only mount, or no working ``flock``.
 
-    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
-        super().__init__(f"{os.fspath(path)}: cannot be written ({reason})")
+    Reading works. A container of version 1 may need to be written to be opened at all: then the message says so.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], reason: str, what: str = "written") -> None:
+        super().__init__(f"{os.fspath(path)}: cannot be {what} ({reason})")
         self.errno = errno.EROFS
         self.path = path
 

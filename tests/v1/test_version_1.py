@@ -37,7 +37,7 @@ from rsdos.storage import posix
 from rsdos.stores.v1.connection import parked
 from rsdos.stores.v1.store import V1PackStore
 from tests.data import key_of, noise, text
-from tests.helpers import NOBODY, child_environment, run_python, tree, writable_as_nobody
+from tests.helpers import NOBODY, child_environment, let_others_pass, run_python, tree, writable_as_nobody
 from tests.patience import HANG
 
 SMALL = [noise(3000, seed) for seed in range(5)] + [text(3000, seed) for seed in range(5)]
@@ -488,6 +488,28 @@ def test_a_user_who_may_not_write_reads(tmp_path: Path, is_open: bool) -> None:
     assert tree(container.path) == before
 
 
+@pytest.mark.skipif(not writable_as_nobody(), reason="only root can become somebody else")
+def test_a_log_that_a_user_may_not_add_to_the_index_keeps_the_container_closed(tmp_path: Path) -> None:
+    """Reads are refused as well, so the message says "opened", and pickling keeps it."""
+    let_others_pass(tmp_path)
+    container = Container.create(tmp_path / "container", container_version=1)
+    (key,) = container.insert_many([b"one"])
+    copy = tmp_path / "copy"
+    subprocess.run(["cp", "-a", container.path, copy], check=True)
+    (copy / "packs.idx-shm").unlink()
+    code = """
+import pickle, sys
+from rsdos import Container, ReadOnlyContainer
+try:
+    Container(sys.argv[1]).extract(sys.argv[2])
+except ReadOnlyContainer as error:
+    print(pickle.loads(pickle.dumps(error)))
+"""
+    said = run_python(code, copy, key, user=NOBODY)
+    assert said.startswith(f"{copy}: cannot be opened (its log has changes that only a user with write permission can")
+    assert Container(copy).extract(key) == b"one"
+
+
 def checkpoint(container: Container) -> None:
     container.close()
     copy = container.path.with_name("copy")
@@ -537,7 +559,7 @@ def test_sqlite_writes_into_no_file_that_has_a_name_elsewhere(tmp_path: Path, su
     (tmp_path / "mine").write_bytes(b"mine")
     (container.path / f"packs.idx{suffix}").hardlink_to(tmp_path / "mine")
     for call in (Container.status, lambda container: container.insert_many([b"second"]), Container.optimize, set):
-        with pytest.raises(ReadOnlyContainer, match="has another name"):
+        with pytest.raises(ReadOnlyContainer, match=r"cannot be opened \(its packs.idx.* has another name"):
             call(Container(container.path))
     assert (tmp_path / "mine").read_bytes() == b"mine"
 

@@ -278,7 +278,7 @@ def connect(layout: V1Layout) -> Connection:
             return without_shared_memory(path)
         if _has_log(path):
             reason = "its log has changes that only a user with write permission can add to the index"
-            raise ReadOnlyContainer(layout.root, NO_RANGE_LOCKS if is_lockless else reason) from error
+            raise ReadOnlyContainer(layout.root, NO_RANGE_LOCKS if is_lockless else reason, "opened") from error
     return _opened(path, "mode=ro&immutable=1", is_immutable=True)
 
 
@@ -291,7 +291,7 @@ def _refuse_foreign_files(layout: V1Layout) -> None:
         path = layout.database + suffix
         if posix.has_other_names(path) and os.path.isfile(path) and not posix.has_other_names(layout.database):
             reason = f"its {layout.relative(path)} has another name: use a copy of the container made with `cp -a`"
-            raise ReadOnlyContainer(layout.root, reason)
+            raise ReadOnlyContainer(layout.root, reason, "opened")
 
 
 def _has_log(path: str) -> bool:
