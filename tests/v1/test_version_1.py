@@ -10,6 +10,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -631,8 +632,15 @@ def test_another_connection_takes_no_lock_away(tmp_path: Path) -> None:
     assert run_python(code, first.path, key) == "second\n"
 
 
-def test_an_index_without_room_leaves_none_of_the_batch_in_the_pack(tmp_path: Path) -> None:
-    """On a full disk these bytes are the room that a delete or a clean-up needs."""
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_an_index_without_room_leaves_none_of_the_batch_in_the_pack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """On a full disk, or over a quota, these bytes are the room that a delete or a clean-up needs."""
+
+    def refused(**_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
     with Container.create(tmp_path / "container", container_version=1) as container:
         kept = container.insert_many([b"kept"])
         pack = tmp_path / "container" / "packs" / "0"
@@ -640,9 +648,11 @@ def test_an_index_without_room_leaves_none_of_the_batch_in_the_pack(tmp_path: Pa
         # SQLite has no room for another page: the error is that of a full disk, and as much undone.
         connection = container.engine.packed.database._connection()
         connection.execute("PRAGMA max_page_count=1")
-        with pytest.raises(OSError) as raised:
+        # Which of the two it is, is found out by writing a file.
+        with monkeypatch.context() as patch, pytest.raises(OSError) as raised:
+            patch.setattr(tempfile, "TemporaryFile", refused)
             container.insert_many(noise(100, seed) for seed in range(2000))
-        assert raised.value.errno == errno.ENOSPC
+        assert raised.value.errno == number
         assert pack.read_bytes() == b"kept"
         connection.execute("PRAGMA max_page_count=1000000")
         assert container.insert_many([b"more"]) == [key_of(b"more")]

@@ -13,7 +13,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -23,7 +22,7 @@ from typing import Self
 
 from rsdos.codecs.dictionary import Dictionary
 from rsdos.config import Config
-from rsdos.errors import WriterPoisoned, log_warning
+from rsdos.errors import WriterPoisoned, log_warning, means_full
 from rsdos.hashing import spell_digests
 from rsdos.layout import V1Layout
 from rsdos.model import BytesLike, Codec, Durability, Stored
@@ -231,8 +230,8 @@ class V1Batch:
                 else:
                     transaction.replace(row for row in self._rows if row.key in damaged)
         except OSError as error:
-            # On a full disk there is no commit. Cutting the pack makes the room that a delete needs.
-            pack.is_kept = pack.is_kept and error.errno != errno.ENOSPC
+            # On a full disk, or over a quota, there is no commit. Cutting the pack makes the room that a delete needs.
+            pack.is_kept = pack.is_kept and not means_full(error)
             raise
         if pack.id not in self.pack_ids:
             self.pack_ids.append(pack.id)
