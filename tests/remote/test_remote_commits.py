@@ -324,13 +324,14 @@ def test_a_commit_that_was_emptied_before_its_lost_answer_was_looked_for_is_not_
     assert notes(storage) == {"mine", "other"}
 
 
-def test_others_that_are_always_faster_are_told_at_the_deadline() -> None:
+def test_others_that_are_always_faster_are_told_at_the_deadline(time: list[float]) -> None:
     storage = bucket()
     Container.create(storage)
     other = opened(storage)
 
     def change(newest: Manifest) -> Manifest:
         commit(other, "other")
+        time[0] += 1.0
         return newest.with_note("mine", 1)
 
     with pytest.raises(Busy, match="others, who committed"):

@@ -18,6 +18,7 @@ from rsdos import names
 from rsdos.codecs.sealed import seal, unseal
 from rsdos.errors import Busy, CommitUnknown, DamagedContainer, Expired, RemoteWentBack
 from rsdos.index import reservations
+from rsdos.index.contention import Contention
 from rsdos.index.ids import Ids
 from rsdos.index.manifest import Manifest, OpenTables, Published, decode_manifest, encode_manifest
 from rsdos.index.remote_chain import MOST_BYTES, Places, RemoteChain, StoredManifest, version_by
@@ -36,8 +37,7 @@ CROWDED = 1 << 11
 
 _LONGEST_PAUSE = 2.0
 _FIRST_PAUSE = 0.016
-"""Seconds. A commit that lost a race, or got no answer, waits for a random part of a time that doubles each time. Of
-sixteen writers one lost 5.8 races for each commit with pauses of up to 0.4 s, and 2.7 with these."""
+"""Seconds. A commit that got no answer waits for a random part of a time that doubles each time."""
 
 
 class _Attempts(NamedTuple):
@@ -53,6 +53,7 @@ class RemoteCommits(RemoteChain):
     def __init__(self, layout: Layout, container_id: str, places: Places) -> None:
         super().__init__(layout, container_id, places)
         self.ids = Ids(self)
+        self._contention = Contention()
         self._is_exclusive = False
         """Whether this process has tested that the medium gives a name only once although it keeps old versions."""
 
@@ -72,10 +73,16 @@ class RemoteCommits(RemoteChain):
         attempts = _Attempts(chance.token(128), [])
         losses = 0
         seen = self._raw
+        began = chance.now()
         if published := self._commit_at_once(change, attempts, ends):
             return published
+        if self._raw is not seen:
+            losses = 1
+            self._let_pass(began, losses)
         while True:
+            began = chance.now()
             newest = self.newest()
+            self._contention.see(newest.number, chance.now())
             if seen is not None and seen.number == newest.number:
                 self._look_at(newest.number)
             # 3. Make the next manifest.
@@ -89,11 +96,15 @@ class RemoteCommits(RemoteChain):
                 raise
             if published := self._publish(manifest, ends):
                 return published
-            # 5b. Another was faster: follow, wait, and go to 3.
+            # 5b. Another was faster: wait, follow, and go to 3.
             losses += 1
             if chance.now() > ends:
                 raise Busy(self._layout.index, f"others, who committed {losses} times just before")
-            chance.pause(chance.fraction() * min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(losses, 16)))
+            self._let_pass(began, losses)
+
+    def _let_pass(self, began: float, losses: int) -> None:
+        """Wait after an attempt that was lost, since others are about to commit as well."""
+        chance.pause(chance.fraction() * self._contention.longest_pause(began, chance.now(), losses))
 
     def _commit_at_once(
         self, change: Callable[[Manifest], Manifest], attempts: _Attempts, ends: float
@@ -202,6 +213,7 @@ class RemoteCommits(RemoteChain):
     def _published(self, manifest: Manifest, data: bytes, version: Version) -> Published:
         self._storage.sync_names(names.INDEX)
         published = self._keep(manifest, version)
+        self._contention.win(manifest.number, chance.now())
         self._see(StoredManifest(manifest.number, data, version))
         return published
 
