@@ -31,6 +31,8 @@ EXAMPLES := .venv-examples/installed-$(HERE)
 TORCH ?= torch==2.13.0+cpu
 NODES ?= 1500
 STAGES := lint unit aiida
+# Stages that run beside those. They make environments of their own, and wait for one program after the other.
+BESIDE ?=
 # What pytest is told in `make test-lowest` besides: CI leaves some files out.
 LOWEST ?=
 # Makes the environments of lowest and newest versions: pip cannot resolve to the lowest.
@@ -76,9 +78,16 @@ demo-remote: $(STAMP) ## push, lazy clone, three pushes at once and a kill, on a
 	@$(BIN)/python demo/remote.py
 
 # Each stage runs whatever became of those before it. A closing line says what became of all of them.
-test: ## set up if needed; all checks, then all tests
-	@failed=; for stage in $(STAGES); do $(MAKE) --no-print-directory $$stage || failed="$$failed $$stage"; done; \
-	echo "== stages: $(STAGES); failed:$${failed:- none}"; test -z "$$failed"
+test: ## set up if needed; all checks, then all tests; the stages named by BESIDE at the same time, with their output at the end
+	@beside=; if [ -n '$(BESIDE)' ]; then \
+	    $(MAKE) --no-print-directory $(STAMP) $(UV) || exit 1; log=$$(mktemp); \
+	    $(MAKE) --no-print-directory test STAGES='$(BESIDE)' BESIDE= >"$$log" 2>&1 & beside=$$!; \
+	fi; \
+	failed=; for stage in $(STAGES); do $(MAKE) --no-print-directory $$stage || failed="$$failed $$stage"; done; \
+	if [ -n "$$beside" ]; then \
+	    wait $$beside || failed="$$failed $$(sed -n 's/^== stages.*failed: //p' "$$log")"; cat "$$log"; rm -f "$$log"; \
+	fi; \
+	echo "== stages: $(strip $(STAGES) $(BESIDE)); failed:$${failed:- none}"; test -z "$$failed"
 
 lint: $(STAMP) ## ruff, codespell, proselint, mypy, the import contracts, and names: no circle of imports, no public name with two meanings
 	@echo "== ruff check"
