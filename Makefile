@@ -21,6 +21,8 @@ AIIDA := .venv-aiida/installed-$(HERE)
 BENCHED := .venv-aiida-bench/installed-$(HERE)
 SITE := $(VENV)/site-$(HERE)
 DATASETS := .venv-datasets/installed-$(HERE)
+# LinkChecker is under the GPL: it is run, and is no part of what is built.
+LINKS := .venv-links/installed-$(HERE)
 # boto3 and DVC, beside which containers on object storage are measured.
 REMOTE := .venv-remote/installed-$(HERE)
 # The libraries that the doors of rsdos.integrations are for. PyPI's torch brings gigabytes for graphics cards: the CPU's
@@ -65,7 +67,7 @@ endif
 # One step after the other, also under `make -j`: the summary of pytest is in one piece.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-remote test lint format unit aiida test-lowest test-newest test-install ceph ceph-stop crash damage interleave protocol soak storm hostile bench bench-aiida bench-quick bench-scale bench-cold bench-profile bench-size bench-datasets bench-datasets-quick bench-remote visit walks docs doors examples dist zipapp test-zipapp standalone changelog clean
+.PHONY: help demo demo-remote test lint format unit aiida test-lowest test-newest test-install ceph ceph-stop crash damage interleave protocol soak storm hostile bench bench-aiida bench-quick bench-scale bench-cold bench-profile bench-size bench-datasets bench-datasets-quick bench-remote visit walks docs links doors examples dist zipapp test-zipapp standalone changelog clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -211,6 +213,9 @@ docs: $(SITE) ## the site in build/site: pages, commands and API, strictly
 	@$(BIN)/python packaging/site.py
 	@$(BIN)/zensical build --clean --strict
 
+links: docs $(LINKS) ## all links of the site and of the package metadata, those to other sites too: needs the internet
+	@.venv-links/bin/python packaging/links.py build/site
+
 dist: $(STAMP) $(UV) ## source distribution and wheel in dist/, looked into and tried on each Python of PYTHONS
 	@$(BIN)/python packaging/build.py dist
 	@UV=$(UV) $(BIN)/python tests/install/packages.py dist $(PYTHONS)
@@ -289,6 +294,12 @@ $(BENCHED): Makefile pyproject.toml $(UV)
 
 $(SITE): $(STAMP)
 	@$(call install,$(VENV)) --editable '.[site]'
+	@touch $@
+
+$(LINKS): Makefile $(BY_UV)
+	@echo "== setting up .venv-links (once)"
+	@test -e $@ || $(call environment,.venv-links)
+	@$(call install,.venv-links) linkchecker==10.6.0
 	@touch $@
 
 # DVC has an environment of its own; restic, borg and git-annex are taken from the system. Those that are not there are named.

@@ -6,11 +6,13 @@ import re
 import runpy
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.helpers import ROOT
 
+LINKS = runpy.run_path(str(ROOT / "packaging" / "links.py"))
 CHANGELOG = runpy.run_path(str(ROOT / "packaging" / "changelog.py"))
 
 SCHEMAS = {
@@ -49,6 +51,14 @@ def test_a_release_gives_the_packages_alone_to_pypi_and_the_zipapp_too_to_github
     }
     assert "name: dist\n" in publish and "merge-multiple" not in publish
     assert "merge-multiple: true" in attach and "gh release create" in attach and "contents: write" in attach
+
+
+def test_the_addresses_of_the_metadata_are_among_the_links_that_are_checked(tmp_path: Path) -> None:
+    (tmp_path / ".github" / "workflows").mkdir(parents=True)
+    (tmp_path / "pyproject.toml").write_text('Homepage = "https://rsdos.example/a" # (see http://b.example/c.)\n')
+    (tmp_path / ".github" / "workflows" / "test.yml").write_text("# https://c.example?q=1, https://rsdos.example/a\n")
+    found = LINKS["addresses"](tmp_path)
+    assert found == ["http://b.example/c", "https://c.example?q=1", "https://rsdos.example/a"]
 
 
 def test_each_python_of_the_workflows_is_one_that_the_package_supports() -> None:
