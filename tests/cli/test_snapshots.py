@@ -448,6 +448,7 @@ def test_a_year_is_a_name_as_any_other(run: Run, flowers: Path, tmp_path: Path) 
     assert run("cat-file", "2024:labels.csv").stdout == "rose,1\ntulip,2\n"
     assert run("cat-file", "20241231:labels.csv").stdout == run("cat-file", "2024@1:labels.csv").stdout == "rose,1\n"
     assert json.loads(run("cat-file", "2024").stdout)["type"] == "rsdos snapshot"
+    assert "2023: no such branch or tag" in run("cat-file", "2023", code=1).stderr
     run("checkout", "20241231", "old")
     assert (tmp_path / "old/labels.csv").read_bytes() == FILES["labels.csv"]
     assert "against 2024: no differences" in run("status", "flowers", "2024").stdout

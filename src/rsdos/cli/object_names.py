@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rsdos.container import Container
 
-_HEX = re.compile("[0-9a-f]+")
+_HEX = re.compile("[0-9a-f]{6,}")
 
 
 def object_key(container: Container, text: str) -> str:
@@ -26,7 +26,7 @@ def object_key(container: Container, text: str) -> str:
 
 
 def means_key(container: Container, text: str) -> bool:
-    """Return whether a text is a key, or the beginning of one: hex digits that are not the name of a branch or tag."""
+    """Return whether a text is a key, or 6 characters or more of one, and not the name of a branch or tag."""
     if not _HEX.fullmatch(text):
         return False
     return container.config.hash.is_key(text) or not container.snapshots.is_name(text)
