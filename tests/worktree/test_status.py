@@ -11,6 +11,7 @@ import pytest
 
 from rsdos import Container
 from rsdos.errors import InvalidOption, RefNotFound
+from rsdos.trees.entry import Attributes
 from rsdos.worktree import settled
 from rsdos.worktree.options import Rehash, StatusOptions
 from rsdos.worktree.rows import ROW, ROW_BYTES, SETTLED, SETTLING
@@ -264,6 +265,18 @@ def test_a_directory_beside_another_snapshot_is_read_no_more_than_beside_its_own
     assert changes == {"b": "modified", "sub/c": "modified", "sub/d": "modified"}
     assert summary == StatusSummary(modified=3, unchanged=4, read=2)
     assert status_of(container, top) == {"a": "modified", "new": "removed", "sub/c": "added", "sub/d": "modified"}
+
+
+def test_modes_count_beside_another_snapshot_too(container: Container, top: Path, clock: Clock) -> None:
+    (top / "a").chmod(0o600)
+    saved(container, top, attributes=Attributes.MODES)
+    write(top, {"a": b"AAAA"})
+    (top / "a").chmod(0o640)
+    saved(container, top, attributes=Attributes.MODES)
+    write(top, {"a": b"aaaa"})  # As it was first, but for its mode.
+    assert status_of(container, top, "flowers@1") == {"a": "modified"}
+    (top / "a").chmod(0o600)
+    assert status_of(container, top, "flowers@1") == {}
 
 
 def test_a_directory_beside_a_directory_of_a_tree(container: Container, top: Path, tmp_path: Path) -> None:

@@ -73,8 +73,8 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
     sees, damage that the last validation or backup has found, and maintenance that is due beyond the limits.
 
     With DIR: M is modified, A added, D removed, T another kind; behind the path is what differs, unless it is only the
-    content: executable, mode, time. The snapshot is REF, or the one that DIR was saved as
-    or checked out from. Only files whose size or times have changed since then are read.
+    content: executable, mode, time. The snapshot is REF, or the one that DIR was saved as or checked out from. Only
+    files whose size or times have changed since then are read.
 
     With --remote no object is read either, and with --exit-code the code is 3 if one has what the other lacks.
 

@@ -13,7 +13,7 @@ from rsdos.engine.snapshots import StoredPages, read_record
 from rsdos.errors import InvalidOption, ObjectNotFound, RefNotFound
 from rsdos.progress import SILENCE, step
 from rsdos.trees.diff import Change, diff_entries, diff_trees
-from rsdos.trees.entry import TreeEntry, tree_order
+from rsdos.trees.entry import Attributes, TreeEntry, tree_order
 from rsdos.trees.tree import Tree
 from rsdos.worktree.base import Base, open_top, scan_of, selection_of, tree_of_state
 from rsdos.worktree.compare import below, compare
@@ -134,7 +134,7 @@ class Status:
             found = Differences(self._scan, self._top, runs, base.beside, attributes, new_state, self._progress.advance)
             changes = iter(found)
             if tree.root != self._tree.root or base.under != self._under:
-                changes = _against(self._between(tree), changes, found)
+                changes = _against(self._between(tree), changes, found, self._tree.attributes & attributes)
             for change in changes:
                 counts[change.kind] += 1
                 yield change
@@ -184,10 +184,12 @@ def _moved(entry: TreeEntry | None, cut: int) -> TreeEntry | None:
     return entry._replace(path=entry.path[cut:]) if entry is not None and cut else entry
 
 
-def _against(between: Iterator[Change], changes: Iterator[Change], found: Differences) -> Iterator[Change]:
+def _against(
+    between: Iterator[Change], changes: Iterator[Change], found: Differences, shared: Attributes
+) -> Iterator[Change]:
     """Yield the differences from a first to a third state, given those from the first to a second and on to the third.
 
-    Both are in tree order.
+    Both are in tree order. ``shared`` is what all three have.
     """
     first, second = next(between, None), next(changes, None)
     while first is not None or second is not None:
@@ -200,7 +202,7 @@ def _against(between: Iterator[Change], changes: Iterator[Change], found: Differ
             second = next(changes, None)
         else:
             change = Change(first.path, first.old, _hashed(first.old, second.new, found))
-            if not _are_equal(change.old, change.new):
+            if not _are_equal(change.old, change.new, shared):
                 yield change
             first, second = next(between, None), next(changes, None)
 
@@ -212,7 +214,11 @@ def _hashed(old: TreeEntry | None, new: TreeEntry | None, found: Differences) ->
     return new._replace(key=found.key_of(new.path))
 
 
-def _are_equal(old: TreeEntry | None, new: TreeEntry | None) -> bool:
+def _are_equal(old: TreeEntry | None, new: TreeEntry | None, shared: Attributes) -> bool:
     if old is None or new is None:
         return old is new
+    if shared & Attributes.MODES and old.mode != new.mode:
+        return False
+    if shared & Attributes.TIMES and old.mtime != new.mtime:
+        return False
     return (old.kind, old.key, old.target) == (new.kind, new.key, new.target)
