@@ -27,14 +27,20 @@ class JoinedDigests(Sequence[bytes]):
     An object for each digest would cost 0.12 us and 80 bytes.
     """
 
-    __slots__ = ("_step", "joined", "keys")
+    __slots__ = ("_keys", "_step", "joined")
 
-    def __init__(self, keys: list[str], joined: bytes, digest_bytes: int) -> None:
-        self.keys = keys
-        """The digests in hex."""
+    def __init__(self, joined: bytes, digest_bytes: int, keys: list[str] | None = None) -> None:
+        self._keys = keys
         self.joined = joined
         """The digests, one after another."""
         self._step = digest_bytes
+
+    @property
+    def keys(self) -> list[str]:
+        """The digests in hex."""
+        if self._keys is None:
+            self._keys = list(map(bytes.hex, self))
+        return self._keys
 
     def __len__(self) -> int:
         return len(self.joined) // self._step
@@ -49,7 +55,11 @@ class JoinedDigests(Sequence[bytes]):
     def __getitem__(self, at: slice) -> Sequence[bytes]: ...
     def __getitem__(self, at: int | slice) -> bytes | Sequence[bytes]:
         if isinstance(at, slice):
-            return [self[one] for one in range(*at.indices(len(self)))]
+            start, end, step = at.indices(len(self))
+            if step == 1:
+                keys = self._keys[start:end] if self._keys is not None else None
+                return JoinedDigests(self.joined[start * self._step : end * self._step], self._step, keys)
+            return [self[one] for one in range(start, end, step)]
         start = range(0, len(self.joined), self._step)[at]
         return self.joined[start : start + self._step]
 
@@ -110,7 +120,7 @@ class HashType:
 
     def spelled_by(self, keys: list[str]) -> JoinedDigests:
         """Return the digests of keys that this class made. A key from outside goes through `parse_keys`."""
-        return JoinedDigests(keys, bytes.fromhex("".join(keys)), self.digest_bytes)
+        return JoinedDigests(bytes.fromhex("".join(keys)), self.digest_bytes, keys)
 
     def is_key(self, text: object) -> bool:
         """Return whether ``text`` has the form of a key."""
@@ -151,7 +161,22 @@ class HashType:
                 return [self.parse_key(key) for key in keys]
             if parts[-1].hex() != joined or set(map(len, some)) - {self._characters}:
                 return [self.parse_key(key) for key in keys]
-        return JoinedDigests(keys, b"".join(parts), self.digest_bytes)
+        return JoinedDigests(b"".join(parts), self.digest_bytes, keys)
+
+    def parse_lines(self, text: str) -> Sequence[bytes]:
+        """Return the digests of keys in a text, one a line: 0.1 us each. Blanks around a key and empty lines are left
+        out.
+
+        Raise `InvalidKey` for the first that is not a key.
+        """
+        try:
+            joined = bytes.fromhex(text)  # It skips the ends of lines.
+        except ValueError:
+            joined = b""
+        is_whole = joined and not len(joined) % self.digest_bytes
+        if is_whole and joined.hex("\n", self.digest_bytes) == text.removesuffix("\n"):
+            return JoinedDigests(joined, self.digest_bytes)
+        return self.parse_keys(filter(None, (line.strip() for line in text.split("\n"))))
 
     def parse_prefix(self, prefix: str, shortest: int) -> str:
         """Return the beginning of a key, of at least ``shortest`` characters. Raise `InvalidKey` for anything else."""

@@ -313,6 +313,6 @@ def test_a_duplicate_of_version_1_does_not_bring_a_deleted_object_back(tmp_path:
     disk = Disk(path)
     with disk.watched(), Container(path) as container:
         # Not `Container.delete`: the sweep before it would have settled the duplicate.
-        assert container.engine.packed.maintenance.delete([bytes.fromhex(key)]) == [bytes.fromhex(key)]
+        assert list(container.engine.packed.maintenance.delete([bytes.fromhex(key)])) == [bytes.fromhex(key)]
     disk.lose_power(left)
     assert list((left / "duplicates").iterdir()) == []

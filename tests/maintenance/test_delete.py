@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -219,6 +220,52 @@ def test_an_object_in_both_stores_counts_once(store: Container) -> None:
     assert plan.objects == 2
     assert retain.execute(store.engine, plan).deleted == 2
     assert list(store) == keys[:1]
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_objects_are_deleted_in_many_chunks_each_once(
+    store: Container, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(retain, "CHUNK", most)
+    packed = store.insert_many(b"%d" % number for number in range(20))
+    loose = store.insert_many([b"loose %d" % number for number in range(20)], to=Place.LOOSE)
+    kept = [*packed[::4], *loose[::3], ABSENT]
+    plan = retain.plan(store.engine, retain.RetainOptions(kept))
+    assert (plan.objects, plan.named) == (40 - len(kept) + 1, len(kept))
+    assert retain.execute(store.engine, plan).deleted == plan.objects
+    assert sorted(Container(store.path)) == sorted(kept[:-1])
+
+
+def test_every_copy_of_an_object_that_is_not_named_goes(container: Container) -> None:
+    encoding = Encoding(CompressMode.NO, container.config.codec)
+    with container.engine.packed.writer() as one, Container(container.path).engine.packed.writer() as two:
+        for writer in (one, two):
+            writer.add_many([b"both", b"kept"], encoding)
+            writer.commit()
+    kept = key_of(b"kept")
+    plan = retain.plan(container.engine, retain.RetainOptions([kept, kept]))
+    assert plan.objects == retain.execute(container.engine, plan).deleted == 1
+    assert_holds(Container(container.path), {kept: b"kept"})
+    assert container.retain([kept]).deleted == 0
+
+
+def test_the_length_of_the_list_of_what_to_keep_takes_no_memory(
+    store: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tracemalloc
+
+    store.insert(b"kept")
+    store.insert(b"goes")
+    monkeypatch.setattr("rsdos.index.key_marks._TOGETHER", 1 << 12)
+    absent = (f"{number:064x}" for number in range(200_000))
+    store.retain([key_of(b"kept"), key_of(b"goes")])  # Imports.
+    tracemalloc.start()
+    try:
+        plan = retain.plan(store.engine, retain.RetainOptions(chain(absent, [key_of(b"kept")])))
+        assert tracemalloc.get_traced_memory()[0] < 500_000
+    finally:
+        tracemalloc.stop()
+    assert (plan.objects, plan.named) == (1, 200_001)
 
 
 def test_an_empty_list_deletes_nothing(store: Container) -> None:

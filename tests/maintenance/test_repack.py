@@ -196,7 +196,7 @@ def test_a_rebuild_does_not_resurrect_deleted_objects(container: Container) -> N
         # Not by `delete`, which would sweep the old pack away if the reader were gone by now.
         packed = other.engine.packed
         assert isinstance(packed, PackedStore)
-        assert packed.maintenance.delete([bytes.fromhex(keys[1])]) == [bytes.fromhex(keys[1])]
+        assert list(packed.maintenance.delete([bytes.fromhex(keys[1])])) == [bytes.fromhex(keys[1])]
     assert sorted(packs_of(container)) == [1, 2]
     for path in (container.path / "index").iterdir():
         path.unlink()

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rsdos.errors import InvalidKey, InvalidOption
-from rsdos.hashing import SHA1, SHA256, hash_type
+from rsdos.hashing import SHA1, SHA256, hash_type, spell_digests
 from tests.helpers import BAD_KEYS
 
 digests = st.binary(min_size=32, max_size=32)
@@ -62,3 +62,37 @@ def test_the_hashes_that_are_known() -> None:
     for name in ("md5", "", None):
         with pytest.raises(InvalidOption):
             hash_type(cast(str, name))
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_keys_on_lines_are_read_as_one_by_one(end: str) -> None:
+    keys = [SHA256.digest_of(b"%d" % number).hex() for number in range(100)]
+    wanted = list(map(bytes.fromhex, keys))
+    assert list(SHA256.parse_lines("\n".join(keys) + end)) == wanted
+    assert list(SHA256.parse_lines("\r\n".join(keys) + end)) == wanted
+    assert list(SHA256.parse_lines("\n\n " + "\n\n\t".join(keys) + " \n" + end)) == wanted
+    assert list(SHA256.parse_lines(end)) == []
+
+
+@pytest.mark.parametrize("bad", ["A" * 64, "a" * 62, "a" * 66, "a" * 128, "a" * 32 + " " + "a" * 32, "\ufffd", "xy"])
+def test_a_line_that_is_not_a_key_is_named(bad: str) -> None:
+    keys = [SHA256.digest_of(b"%d" % number).hex() for number in range(3)]
+    for lines in ([bad], [*keys, bad], [bad, *keys], [keys[0], bad, keys[1], "worse"]):
+        with pytest.raises(InvalidKey) as caught:
+            SHA256.parse_lines("\n".join(lines))
+        assert caught.value.key == bad
+
+
+def test_keys_of_half_the_length_are_no_keys_together() -> None:
+    """Without the ends of the lines the text would be one key."""
+    with pytest.raises(InvalidKey):
+        SHA256.parse_lines("a" * 32 + "\n" + "a" * 32)
+
+
+def test_parts_of_joined_digests_are_as_those_of_a_list() -> None:
+    keys = [SHA256.digest_of(b"%d" % number).hex() for number in range(9)]
+    digests = SHA256.parse_keys(keys)
+    for joined in (digests, SHA256.parse_lines("\n".join(keys))):
+        for part in (slice(2, 5), slice(None), slice(5, 2), slice(-3, None), slice(None, None, 2), slice(7, 20)):
+            assert list(joined[part]) == list(map(bytes.fromhex, keys[part]))
+            assert spell_digests(joined[part]) == keys[part]

@@ -245,7 +245,7 @@ class Maintenance(FacadePart):
         not keep it: put it on the list.
 
         Args:
-            keys: the keys of the objects to keep. Memory: 8 bytes for each.
+            keys: the keys of the objects to keep. They take no memory.
             progress: receives the progress, in objects.
 
         Returns:

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from rsdos.hashing import join_digests
+from rsdos.hashing import JoinedDigests, join_digests
 from rsdos.model import DIGEST_BYTES
 
 PREFIX = np.dtype("<u8")
@@ -39,9 +39,13 @@ class Digests:
     def __len__(self) -> int:
         return len(self.prefixes)
 
+    def joined(self) -> JoinedDigests:
+        """Return the digests as one bytes object."""
+        return JoinedDigests(digest_rows(self.prefixes, self.tails).tobytes(), DIGEST_BYTES)
+
     def to_list(self) -> list[bytes]:
         """Return the digests one by one."""
-        data = digest_rows(self.prefixes, self.tails).tobytes()
+        data = self.joined().joined
         return [data[at : at + DIGEST_BYTES] for at in range(0, len(data), DIGEST_BYTES)]
 
     def take(self, at: Positions) -> Digests:

@@ -56,12 +56,14 @@ class MappedPages:
         """Yield the positions of keys to look up together, and count them.
 
         A part is a range of keys, so that it maps a part of each segment. A key that is given twice is in one part.
+        Neighbours are one part: a delete by a listing of the container looks up 32,768 in a small range at a time.
         """
         import numpy as np
 
-        parts = min(self._length // _SPAN, len(wanted) // _LOOKUPS) + 1
         order = np.argsort(wanted.prefixes)
         ordered = wanted.prefixes[order]
+        span = int(ordered[-1]) - int(ordered[0]) if len(ordered) else 0
+        parts = min((self._length * span >> 64) // _SPAN, len(wanted) // _LOOKUPS) + 1
         cuts = np.searchsorted(ordered, ordered[np.arange(1, parts) * len(order) // parts])
         for part in np.split(order, cuts):
             yield part

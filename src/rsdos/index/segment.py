@@ -372,6 +372,10 @@ class Segment:
         self._source.will_need(layout.prefix(start), layout.prefix(end))
         self._source.will_need(layout.record(start), layout.record(end))
 
+    def will_need_keys(self, start: int, end: int) -> None:
+        """Do `will_need` for the first column alone."""
+        self._source.will_need(self._layout.prefix(start), self._layout.prefix(end))
+
     def let_go(self, start: int, end: int) -> None:
         """Give back the memory of the entries from ``start`` to before ``end``, if they are mapped."""
         layout = self._layout

@@ -336,13 +336,17 @@ class IndexView:
 
     def live_tables(self, start: int = 0, end: int = KEY_SPACE) -> Iterator[Entries]:
         """Do `tables`, but yield all copies of each key."""
-        from rsdos.index.liveness import live_mask
         from rsdos.index.merge import merged
 
         if self.damage:
             raise self.damage
-        for entries in merged(self.segments, start, end):
-            yield entries if self._all_live else entries.take(live_mask(entries, self.manifest.pack_ids))
+        yield from map(self.living, merged(self.segments, start, end))
+
+    def living(self, entries: Entries) -> Entries:
+        """Return the live entries of a sorted table, which has all entries of its keys."""
+        from rsdos.index.liveness import live_mask
+
+        return entries if self._all_live else entries.take(live_mask(entries, self.manifest.pack_ids))
 
     def in_storage_order(self, pack: PackEntry) -> Iterator[Entries]:
         """Yield the live entries that count and are in ``pack``, by offset, in tables of bounded size.

@@ -73,8 +73,11 @@ class HoldingDelete:
                 raise ObjectNotFound(key)
             writer.commit()
 
-    def delete(self, digests: Sequence[bytes], seen: object = None) -> list[bytes]:
-        """Delete the plain copies in packs, if ``seen`` is given those in it. Return the objects that had one."""
+    def delete(self, digests: Sequence[bytes], seen: object = None) -> Sequence[bytes]:
+        """Delete the plain copies in packs, if ``seen`` is given those in it. Return the objects that had one.
+
+        See `rsdos.stores.packs.PackMaintenance.delete`.
+        """
         while True:
             self.hold(digests)
             try:
@@ -86,7 +89,7 @@ class HoldingDelete:
                     self._marks.add(newest)
                 self._refs = newest.live.refs
 
-    def _delete(self, digests: Sequence[bytes], seen: object) -> list[bytes]:
+    def _delete(self, digests: Sequence[bytes], seen: object) -> Sequence[bytes]:
         delete = self._engine.packed.maintenance.delete
         deleted = with_reserve(self._engine, len(digests), lambda some: delete(digests[some], seen, self._refs))
-        return list(dict.fromkeys(chain.from_iterable(deleted)))
+        return deleted[0] if len(deleted) == 1 else list(dict.fromkeys(chain.from_iterable(deleted)))

@@ -37,7 +37,7 @@ from rsdos.stores.quarantine import Quarantine
 from rsdos.stores.stats import PackedStats
 
 if TYPE_CHECKING:
-    from rsdos.index.digests import Digests, Positions
+    from rsdos.index.digests import Digests, Positions, Prefixes
     from rsdos.index.entries import Entries
     from rsdos.index.manifest import Manifest
     from rsdos.index.view import IndexView
@@ -331,6 +331,27 @@ class PackInspection(Protocol):
         """
 
 
+class SeenPart(NamedTuple):
+    """Some objects of a `SeenObjects`, in the order of their keys, each once."""
+
+    digests: Sequence[bytes]
+    copies: object
+    """Their copies at that moment, and perhaps others: for `PackMaintenance.delete`."""
+
+
+class SeenObjects(Protocol):
+    """The objects that had a plain copy in a pack at one moment. Some of them can be marked. One thread."""
+
+    def mark(self, keys: Prefixes) -> None:
+        """Mark the objects with these first 8 bytes of their keys, given sorted. Most lead to one object, or to none.
+
+        What is inserted or deleted since that moment changes nothing here.
+        """
+
+    def unmarked(self, most: int) -> Iterator[SeenPart]:
+        """Yield the objects that are not marked, at most ``most`` together."""
+
+
 class PackMaintenance(Protocol):
     """The maintenance of the packs of a container. Any number of threads and processes.
 
@@ -349,11 +370,11 @@ class PackMaintenance(Protocol):
     def notes(self) -> Mapping[str, object]:
         """Return the notes by name. They come from disk: each may be any JSON value."""
 
-    def delete(self, digests: Sequence[bytes], seen: object = None, refs: str = "") -> list[bytes]:
+    def delete(self, digests: Sequence[bytes], seen: object = None, refs: str = "") -> Sequence[bytes]:
         """Delete the plain copies of some objects, durably. Return the objects that had one. Their bytes become dead.
 
-        With ``seen``, from `snapshot_keys`, only copies that existed then are deleted; later ones stay. The caller
-        holds the maintenance lock. A call that is killed has deleted a part of the objects. What the refs of the key
+        With ``seen``, the copies of a `SeenPart`, only these are deleted; later ones stay. The caller holds the
+        maintenance lock. A call that is killed has deleted a part of the objects. What the refs of the key
         ``refs`` lead to has other copies: raise `Outdated` if others are the newest, and delete no more.
         """
 
@@ -368,11 +389,8 @@ class PackMaintenance(Protocol):
         maintenance lock.
         """
 
-    def snapshot_keys(self) -> object:
-        """Return the present plain copies, for `keys_of` and `delete` later."""
-
-    def keys_of(self, seen: object) -> Iterator[list[bytes]]:
-        """Yield the digests of the objects of a `snapshot_keys`, in lists of bounded size."""
+    def present(self) -> SeenObjects:
+        """Return the objects that have a plain copy at this moment."""
 
     def rewrite(
         self,

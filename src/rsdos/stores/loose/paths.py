@@ -145,7 +145,7 @@ class LooseNames:
                 yield self._hash.parse_keys(filter(self._hash.is_key, keys))
 
     def seen(self) -> Iterator[list[SeenFile]]:
-        """Yield the files of loose objects with their identities, in a list for each directory."""
+        """Yield the files of loose objects with their identities, sorted, in a list for each directory."""
         for directory, names in self._directories():
             prefix = os.path.basename(directory) if self._layout.loose_prefix_len else ""
             files = []
@@ -156,7 +156,7 @@ class LooseNames:
                 codec = next(codec for codec in self._codecs if stem + SUFFIXES[codec] == name)
                 if file_id := FileId.at(f"{directory}/{name}"):
                     files.append(SeenFile(bytes.fromhex(prefix + stem), codec, file_id))
-            yield files
+            yield sorted(files)
 
     def _stem(self, name: str) -> str:
         """Return a file's name without the suffix of a codec that this container uses."""
@@ -172,9 +172,9 @@ class LooseNames:
             yield from (f"{directory}/{name}" for name in names if self._hash.is_key(prefix + self._stem(name)))
 
     def _directories(self) -> Iterator[tuple[str, list[str]]]:
-        """Yield the directories that hold loose objects, and the names in each, foreign ones too."""
+        """Yield the directories that hold loose objects, sorted, and the names in each, foreign ones too."""
         try:
-            names = os.listdir(self._layout.loose)
+            names = sorted(os.listdir(self._layout.loose))
         except FileNotFoundError:
             return
         if not self._layout.loose_prefix_len:

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from rsdos.index.manifest import Manifest
-from rsdos.index.view import IndexView
 from rsdos.model import Durability, PackKind, Record
 from rsdos.stores import lifetime
 from rsdos.stores.base import KnownCheck
@@ -25,7 +24,7 @@ from rsdos.stores.findings import (
 )
 from rsdos.stores.packed.context import PackedContext
 from rsdos.stores.packed.stats import stats_of
-from rsdos.stores.packs import FindRefs, keep_refs
+from rsdos.stores.packs import FindRefs, SeenObjects, keep_refs
 from rsdos.stores.quarantine import Quarantine
 from rsdos.stores.stats import PackedStats
 
@@ -53,13 +52,14 @@ class PackedMaintenance:
 
     # Deleting.
 
-    def delete(self, digests: Sequence[bytes], seen: object = None, refs: str = "") -> list[bytes]:
+    def delete(self, digests: Sequence[bytes], seen: object = None, refs: str = "") -> Sequence[bytes]:
+        from rsdos.index.entries import Entries
         from rsdos.stores.packed.delete import MOST_TOMBSTONES, while_marked, write_tombstones
 
         self._index.refresh()
         copies = self._index.live_copies(digests, PackKind.PLAIN)
-        if isinstance(seen, IndexView):
-            copies = copies.take(copies.of_extents(seen.live_copies(digests)))
+        if isinstance(seen, Entries):
+            copies = copies.take(copies.of_extents(seen))
         for at in range(0, len(copies), MOST_TOMBSTONES):
             write_tombstones(
                 self._context,
@@ -68,7 +68,7 @@ class PackedMaintenance:
                 while_marked(refs),
                 (PackKind.PLAIN,),
             )
-        return copies.take(copies.distinct()).digests()
+        return copies.take(copies.distinct()).keys().joined()
 
     def kinds_of(self, digests: Sequence[bytes]) -> list[CopyKinds]:
         self._index.refresh()
@@ -97,13 +97,10 @@ class PackedMaintenance:
 
             write_tombstones(self._context, Durability.FULL, copies.take(dropped), _with_next_epoch)
 
-    def snapshot_keys(self) -> object:
-        return self._index.refresh().for_kind(PackKind.PLAIN)
+    def present(self) -> SeenObjects:
+        from rsdos.stores.packed.seen import SeenCopies
 
-    def keys_of(self, seen: object) -> Iterator[list[bytes]]:
-        assert isinstance(seen, IndexView)
-        for entries in seen.tables():
-            yield entries.digests()
+        return SeenCopies(self._index.refresh())
 
     # Packs and index.
 

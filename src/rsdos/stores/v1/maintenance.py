@@ -12,7 +12,7 @@ from rsdos.layout import V1Layout
 from rsdos.model import BytesLike, Copy, PackKind, Trust
 from rsdos.storage import posix
 from rsdos.stores import order
-from rsdos.stores.base import CHUNK, KnownCheck
+from rsdos.stores.base import KnownCheck
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.findings import (
     Checkpoint,
@@ -106,13 +106,9 @@ class V1Maintenance:
                 for row in bad:
                     transaction.delete_exactly(row)
 
-    def snapshot_keys(self) -> object:
+    def present(self) -> SeenRows:
         self._database.renew()
         return SeenRows(self._hash, self._database.places())
-
-    def keys_of(self, seen: object) -> Iterator[list[bytes]]:
-        assert isinstance(seen, SeenRows)
-        yield from seen.digests(CHUNK)
 
     # Packs and index.
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from rsdos.hashing import HashType
+from rsdos.stores.packs import SeenPart
 from rsdos.stores.v1.row import Row
 
 _PLACE = struct.Struct("<qQ")
@@ -29,10 +30,12 @@ def place_of(row: Row) -> RowPlace:
 
 
 class SeenRows:
-    """The places of all objects, in 36 or 48 bytes each."""
+    """The places of all objects, in 44 or 56 bytes each. See `rsdos.stores.packs.SeenObjects`."""
 
     def __init__(self, hash_type: HashType, rows: Iterable[Sequence[Row]]) -> None:
         """``rows`` are in the order of their keys, in lists of any size."""
+        from rsdos.index.key_marks import RecordMarks  # It imports numpy, which other maintenance does not need.
+
         self._digest_bytes = hash_type.digest_bytes
         self._step = self._digest_bytes + _PLACE.size
         self._records = b"".join(
@@ -40,16 +43,18 @@ class SeenRows:
             for some in ([row for row in rows_of if hash_type.is_key(row.key)] for rows_of in rows)
         )
 
+        self._marks = RecordMarks(self._records, self._step)
+        self.mark = self._marks.mark
+
     def __len__(self) -> int:
         return len(self._records) // self._step
 
     def _digest(self, at: int) -> bytes:
         return self._records[at * self._step : at * self._step + self._digest_bytes]
 
-    def digests(self, most: int) -> Iterator[list[bytes]]:
-        """Yield the objects, in lists of at most ``most``."""
-        for start in range(0, len(self), most):
-            yield [self._digest(at) for at in range(start, min(start + most, len(self)))]
+    def unmarked(self, most: int) -> Iterator[SeenPart]:
+        for some in self._marks.unmarked(most):
+            yield SeenPart(list(map(self._digest, some)), self)
 
     def of(self, digests: Sequence[bytes]) -> set[RowPlace]:
         """Return the places of some objects."""

@@ -1,0 +1,22 @@
+"""The plain copies in packs at one moment, some of them marked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rsdos.index.key_marks import ViewMarks
+from rsdos.index.view import IndexView
+from rsdos.model import PackKind
+from rsdos.stores.packs import SeenPart
+
+
+class SeenCopies:
+    """See `rsdos.stores.packs.SeenObjects`. Memory: one bit for each entry of the index."""
+
+    def __init__(self, view: IndexView) -> None:
+        self._marks = ViewMarks(view.for_kind(PackKind.PLAIN))
+        self.mark = self._marks.mark
+
+    def unmarked(self, most: int) -> Iterator[SeenPart]:
+        for copies in self._marks.unmarked(most):
+            yield SeenPart(copies.take(copies.distinct()).keys().joined(), copies)
