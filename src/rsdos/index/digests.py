@@ -59,6 +59,12 @@ def digest_rows(prefixes: Prefixes, tails: Records) -> Records:
     return rows
 
 
+def prefixes_in(joined: bytes, record_bytes: int) -> Prefixes:
+    """Return the first 8 bytes of records that follow one another, as numbers."""
+    kind = np.dtype([("prefix", ">u8"), ("rest", f"V{record_bytes - 8}")])
+    return np.frombuffer(joined, kind)["prefix"].astype(PREFIX)
+
+
 def digest_table(digests: Sequence[bytes]) -> Records:
     """Return digests as a table of `DIGEST`."""
     return np.frombuffer(join_digests(digests), DIGEST) if digests else np.empty(0, DIGEST)

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from rsdos.hashing import join_digests
-from rsdos.index.digests import PREFIX, Mask, Prefixes
+from rsdos.index.digests import PREFIX, Mask, Prefixes, prefixes_in
 from rsdos.index.entries import Entries
 from rsdos.index.merge import merged
 from rsdos.index.view import IndexView
@@ -44,12 +44,6 @@ def sorted_batches(parts: Iterable[Sequence[bytes]], digest_bytes: int) -> Itera
     rest = batch[:count]
     rest.sort()
     yield rest
-
-
-def prefixes_in(joined: bytes, record_bytes: int) -> Prefixes:
-    """Return the first 8 bytes of each record of a bytes object."""
-    kind = np.dtype([("prefix", ">u8"), ("rest", f"V{record_bytes - 8}")])
-    return np.frombuffer(joined, kind)["prefix"].astype(PREFIX)
 
 
 class KeyMarks:

@@ -11,6 +11,7 @@ import pytest
 
 from rsdos.index import mapped_pages
 from rsdos.index import view as index_view
+from rsdos.index.digests import Digests
 from rsdos.index.fenced import FencedSegment
 from rsdos.index.manifest import Manifest, SegmentEntry
 from rsdos.index.pack_entry import PackEntry
@@ -122,3 +123,13 @@ def test_a_key_that_is_wanted_twice_has_its_copies_once(keys: list[bytes], view_
     copies = view_of(LARGE).live_copies(wanted)
     assert sorted(copies.records["offset"].tolist()) == list(range(500))
     assert view_of(LARGE).find_many([]).missing.tolist() == []
+
+
+def test_neighbours_are_looked_up_together(keys: list[bytes], view_of: Callable[[int], IndexView]) -> None:
+    """A delete by a listing of the container looks up a small range of keys at a time, in few pages."""
+    pages = view_of(LARGE)._pages
+    assert pages is not None
+    ordered = sorted(keys)
+    assert len(list(pages.parts(Digests.of(ordered[1000:3000])))) == 1
+    assert len(list(pages.parts(Digests.of(ordered[::250])))) > 10
+    assert [len(part) for part in pages.parts(Digests.of([]))] == [0]
