@@ -155,3 +155,15 @@ def _make_a_thicket(path: Path, table: str) -> None:
     data[28:32] = struct.pack(">I", len(data) // page)
     path.write_bytes(data)
     assert os.path.getsize(path) % page == 0
+
+
+def test_an_index_of_keys_that_runs_backwards_deletes_nothing_that_is_to_be_kept(path: Path) -> None:
+    """SQLite takes the order of the keys from it: those to keep would be looked for in the wrong places."""
+    with closing(sqlite3.connect(path / "packs.idx")) as index:
+        (sql,) = index.execute("SELECT sql FROM sqlite_master WHERE name = 'ix_db_object_hashkey'").fetchone()
+        index.executescript(
+            "DROP INDEX ix_db_object_hashkey; CREATE UNIQUE INDEX ix_db_object_hashkey ON db_object (hashkey DESC);"
+            f"PRAGMA writable_schema=ON; UPDATE sqlite_master SET sql = '{sql}' WHERE name = 'ix_db_object_hashkey';"
+        )
+    with Container(path) as container, pytest.raises(DamagedContainer, match="not in the order of the keys"):
+        container.retain(list(CONTENTS)[:20])

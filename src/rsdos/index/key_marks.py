@@ -58,6 +58,11 @@ class KeyMarks:
         self._rows = sum(map(len, columns))
         self._bits = np.zeros(self._rows // 8 + 1, np.uint8)
 
+    @property
+    def count(self) -> int:
+        """The number of marked keys."""
+        return int.from_bytes(self._bits.tobytes(), "little").bit_count()
+
     def mark(self, keys: Prefixes) -> None:
         """Mark keys, given sorted, perhaps some of them twice. Those that no column has are left out."""
         if not len(keys) or not self._rows:
@@ -96,11 +101,10 @@ class KeyMarks:
         count = len(prefixes)
         octets = self._bits[row >> 3 : (row + count + 7) >> 3]
         bits = np.unpackbits(octets, bitorder="little")[row & 7 : (row & 7) + count].view(np.bool_)
-        same = prefixes[1:] == prefixes[:-1]
-        if not same.any():
+        first = _first_of(prefixes)
+        if first.all():
             return bits
-        first = np.where(np.append(True, ~same), np.arange(count), 0)
-        return bits[np.maximum.accumulate(first)]
+        return bits[np.maximum.accumulate(np.where(first, np.arange(count), 0))]
 
 
 class ViewMarks(KeyMarks):
@@ -123,16 +127,24 @@ class ViewMarks(KeyMarks):
     def unmarked(self, most: int) -> Iterator[Entries]:
         """Yield the live entries of all keys without a mark, sorted, in tables of at most ``most`` keys."""
         parts: list[Entries] = []
-        row = 0
+        row = marks = 0
         for entries in merged(self._view.segments):
-            others = entries.take(~self.marked(row, entries.prefixes))
+            marked = self.marked(row, entries.prefixes)
             row += len(entries)
-            parts.append(self._view.living(others))
+            marks += int((marked & _first_of(entries.prefixes)).sum())
+            parts.append(self._view.living(entries.take(~marked)))
             if sum(map(len, parts)) > most:
                 *tables, rest = _split(Entries.joined(parts), most)
                 yield from tables
                 parts = [rest]
+        # One entry more or less, and the marks would be those of other keys.
+        assert (row, marks) == (self._rows, self.count), "marks and entries do not belong together"
         yield from _split(Entries.joined(parts), most)
+
+
+def _first_of(prefixes: Prefixes) -> Mask:
+    """Return a mask of the entries before which there is none with the same first 8 bytes. They are sorted."""
+    return np.append(True, prefixes[1:] != prefixes[:-1])[: len(prefixes)]
 
 
 def _split(entries: Entries, most: int) -> list[Entries]:
@@ -147,6 +159,11 @@ class RecordMarks(KeyMarks):
     def __init__(self, records: bytes, record_bytes: int) -> None:
         self._prefixes = prefixes_in(records, record_bytes)
         super().__init__([self._prefixes])
+
+    @property
+    def is_sorted(self) -> bool:
+        """Whether the records are sorted. If they are not, marked ones may be listed as unmarked."""
+        return bool((self._prefixes[1:] >= self._prefixes[:-1]).all())
 
     def unmarked(self, most: int) -> Iterator[list[int]]:
         """Yield the numbers of the records without a mark, in lists of at most ``most``."""

@@ -169,3 +169,18 @@ def test_marks_take_a_bit_for_each_entry(tmp_path: Path) -> None:
     finally:
         tracemalloc.stop()
     assert not list(marks.unmarked(10))
+
+
+def test_records_that_are_not_sorted_are_told() -> None:
+    assert RecordMarks(b"".join(sorted(KEYS)), 32).is_sorted
+    assert not RecordMarks(b"".join(sorted(KEYS, reverse=True)), 32).is_sorted
+
+
+def test_marks_of_other_entries_do_not_list_all(tmp_path: Path) -> None:
+    """What is listed is deleted: the plan must fail before that."""
+    marks = ViewMarks(mixed(tmp_path))
+    mark(marks, KEYS[:500])
+    assert marks.count == 500
+    marks._view = view(tmp_path, [entry(key, 1, at) for at, key in enumerate(KEYS)])
+    with pytest.raises(AssertionError, match="do not belong together"):
+        list(marks.unmarked(100))

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from rsdos.errors import DamagedContainer
 from rsdos.index.pack_entry import PackEntry
 from rsdos.index.packs import Packs
 from rsdos.layout import V1Layout
@@ -108,7 +109,10 @@ class V1Maintenance:
 
     def present(self) -> SeenRows:
         self._database.renew()
-        return SeenRows(self._hash, self._database.places())
+        seen = SeenRows(self._hash, self._database.places())
+        if not seen.is_sorted:  # SQLite takes the order from its index, without a look at the keys.
+            raise DamagedContainer(self._layout.database, "SQLite's index of the keys is not in the order of the keys")
+        return seen
 
     # Packs and index.
 

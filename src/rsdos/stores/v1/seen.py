@@ -42,9 +42,10 @@ class SeenRows:
             b"".join(bytes.fromhex(row.key) + _PLACE.pack(row.pack_id, row.offset) for row in some)
             for some in ([row for row in rows_of if hash_type.is_key(row.key)] for rows_of in rows)
         )
-
         self._marks = RecordMarks(self._records, self._step)
         self.mark = self._marks.mark
+        self.is_sorted = self._marks.is_sorted
+        """Whether the rows were in the order of their keys. If not, neither marks nor places are right."""
 
     def __len__(self) -> int:
         return len(self._records) // self._step
