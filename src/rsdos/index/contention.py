@@ -9,8 +9,8 @@ _SHORTEST_ATTEMPT = 0.016
 """Seconds. A medium may answer within a tick of the clock."""
 
 _WIDTH = 16.0
-"""Attempts of each rival that fit into the longest pause, before it is divided by the losses. With 8, sixteen writers
-lose three races for each commit, with 16 one, with 32 half of one; two writers wait the longer, the more it is."""
+"""Attempts that fit into the longest pause for each rival. With 8, sixteen writers lose three races a commit, with 16
+one, with 32 half of one. Two writers wait the longer, the more it is."""
 
 _MOST_LOSSES = 4
 """Losses that make a pause shorter. With more, all old commits run into one another."""
@@ -20,9 +20,7 @@ class Contention:
     """What one process sees of the commits of others. Threads may share it: they only make a pause less exact.
 
     A pause that doubles with each lost race lets the last winner win again, since it waits least. So the pause follows
-    what all see alike, the rate of commits, and gets shorter with each lost race. Beside pauses of up to 2 s that
-    double, sixteen writers on a busy machine made 10 to 12 commits a second instead of 9 to 10, lost 1.0 races a commit
-    instead of 2.0, and the longest of their 320 inserts took 20 to 28 s instead of 30.
+    what all see alike, the rate of commits, and gets shorter with each lost race (ADR 49).
     """
 
     def __init__(self) -> None:
