@@ -76,7 +76,7 @@ class HoldingDelete:
     def delete(self, digests: Sequence[bytes], seen: object = None) -> Sequence[bytes]:
         """Delete the plain copies in packs, if ``seen`` is given those in it. Return the objects that had one.
 
-        See `rsdos.stores.packs.PackMaintenance.delete`.
+        See `rsdos.stores.pack_maintenance.PackMaintenance.delete`.
         """
         while True:
             self.hold(digests)

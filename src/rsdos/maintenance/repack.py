@@ -167,7 +167,7 @@ def execute(engine: Engine, plan: RepackPlan, progress: Progress = SILENCE, unti
     On object storage, where packs cannot grow, a new pack takes the objects of several packs.
 
     Readers, writers and deletes are not blocked, and other maintenance may run between two packs. A run that is killed
-    at any moment loses nothing, and the next run continues. See `rsdos.stores.packs.PackMaintenance.rewrite`.
+    at any moment loses nothing, and the next run continues. See `PackMaintenance.rewrite`.
 
     Args:
         engine: the open container.

@@ -20,7 +20,7 @@ from rsdos.progress import SILENCE, Stopwatch, step
 from rsdos.protocols import Progress
 from rsdos.stores.loose.paths import SeenFile
 from rsdos.stores.order import FileId
-from rsdos.stores.packs import SeenPart
+from rsdos.stores.pack_maintenance import SeenPart
 
 
 @runtime_checkable

@@ -1,11 +1,10 @@
-"""The packed store of every container version, in three parts: lookups and inserts, inspection, and maintenance."""
+"""The packed store of every container version: lookups and inserts, and inspection; see also `pack_maintenance`."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from rsdos import names
 from rsdos.config import Config
@@ -17,30 +16,17 @@ from rsdos.model import BytesLike, Codec, Copy, Durability, Extent, ObjectMeta, 
 from rsdos.pack.scanning import Scan
 from rsdos.stores.base import MOST_LOOKUPS, KnownCheck, Store
 from rsdos.stores.batch import BatchWriter
-from rsdos.stores.encoding import Encoding
 from rsdos.stores.findings import (
-    Checkpoint,
-    CopyKinds,
-    Depth,
-    Finding,
     IntactObject,
-    PacksCheck,
-    Rebuilt,
-    Reclaimed,
-    Rewritten,
-    Sample,
     VerifiedObject,
 )
 from rsdos.stores.head import Head
 from rsdos.stores.lifetime import Live
-from rsdos.stores.quarantine import Quarantine
-from rsdos.stores.stats import PackedStats
+from rsdos.stores.pack_maintenance import PackMaintenance
 
 if TYPE_CHECKING:
-    from rsdos.index.digests import Digests, Positions, Prefixes
+    from rsdos.index.digests import Digests, Positions
     from rsdos.index.entries import Entries
-    from rsdos.index.manifest import Manifest
-    from rsdos.index.view import IndexView
     from rsdos.stores.publisher import Publisher
     from rsdos.stores.remote.collect import CollectOptions, Collector
 
@@ -76,15 +62,6 @@ class Listed(NamedTuple):
     pack_id: int
     objects: int
     digests: Iterator[list[bytes]]
-
-
-FindRefs: TypeAlias = "Callable[[Manifest, IndexView], str]"
-"""Returns the key of the newest refs document that can be read, "" for none, given a manifest and what it leads to."""
-
-
-def keep_refs(manifest: Manifest, view: IndexView) -> str:
-    """Return the refs that a manifest has."""
-    return manifest.refs
 
 
 class PackStore(Store):
@@ -328,126 +305,6 @@ class PackInspection(Protocol):
 
         A pack of version 1 has no structure: only the ranges that no row leads to are returned. Raise
         FileNotFoundError, `DamagedContainer`.
-        """
-
-
-class SeenPart(NamedTuple):
-    """Some objects of a `SeenObjects`, in the order of their keys, each once."""
-
-    digests: Sequence[bytes]
-    copies: object
-    """Their copies at that moment, and perhaps others: for `PackMaintenance.delete`."""
-
-
-class SeenObjects(Protocol):
-    """The objects that had a plain copy in a pack at one moment. Some of them can be marked. One thread."""
-
-    def mark(self, keys: Prefixes) -> None:
-        """Mark the objects with these first 8 bytes of their keys, given sorted. Most lead to one object, or to none.
-
-        What is inserted or deleted since that moment changes nothing here.
-        """
-
-    def unmarked(self, most: int) -> Iterator[SeenPart]:
-        """Yield the objects that are not marked, at most ``most`` together."""
-
-
-class PackMaintenance(Protocol):
-    """The maintenance of the packs of a container. Any number of threads and processes.
-
-    Where a method says so, the caller must hold the maintenance lock. Every method may be killed at any moment.
-    """
-
-    def stats(self) -> PackedStats:
-        """Return the counts of the newest state, without reading an object."""
-
-    def note(self, name: str, note: object) -> None:
-        """Write a note for operators, durably, in place of an older one of that name.
-
-        Raise `DamagedContainer` if the newest manifest is damaged, and OSError.
-        """
-
-    def notes(self) -> Mapping[str, object]:
-        """Return the notes by name. They come from disk: each may be any JSON value."""
-
-    def delete(self, digests: Sequence[bytes], seen: object = None, refs: str = "") -> Sequence[bytes]:
-        """Delete the plain copies of some objects, durably. Return the objects that had one. Their bytes become dead.
-
-        With ``seen``, the copies of a `SeenPart`, only these are deleted; later ones stay. The caller holds the
-        maintenance lock. A call that is killed has deleted a part of the objects. What the refs of the key
-        ``refs`` lead to has other copies: raise `Outdated` if others are the newest, and delete no more.
-        """
-
-    def kinds_of(self, digests: Sequence[bytes]) -> list[CopyKinds]:
-        """Return which kinds of packs have a copy of each object, and which a good one. Each copy is hashed."""
-
-    def drop_damaged(self, digests: Sequence[bytes], *, even_the_last: bool = False) -> None:
-        """Drop, durably, the damaged copies of some objects. Each copy is read, decoded and hashed.
-
-        A copy stays if no good one here stands in for it, unless ``even_the_last``: then there is a good copy
-        elsewhere, or the object is given up. Copies that are inserted at the same time stay. The caller holds the
-        maintenance lock.
-        """
-
-    def present(self) -> SeenObjects:
-        """Return the objects that have a plain copy at this moment."""
-
-    def rewrite(
-        self,
-        pack_ids: Sequence[int],
-        encoding: Encoding | None,
-        advance: Callable[[int], None],
-        spared: Collection[int] = (),
-    ) -> Rewritten:
-        """Write the live objects of a pack to another pack, and unlink the old one.
-
-        The other pack is of the same kind. Several packs of a kind go to one new pack together, in version 3 alone:
-        there the old ones stay in the medium until they are collected, and a call raises `Busy`, too, if other machines
-        have deleted or moved each time what it has copied.
-        Stored bytes are copied unchanged or, with an ``encoding``, decoded and encoded again. ``advance`` receives the
-        stored bytes that are done. Readers, writers and deletes are not blocked; the caller holds the maintenance lock.
-        In version 2 nothing is written to ``spared`` packs: they are rewritten next. After a kill `collect_garbage`
-        cleans up, and the pack can be rewritten again. Raise `Busy` if a writer has the
-        pack, `DamagedContainer` if its structure is damaged, and OSError; the pack is then unchanged.
-        """
-
-    def collect_garbage(self, known: KnownCheck) -> Reclaimed:
-        """Free the space of dead writers' leftovers, and of repacked packs that a long reader kept in place.
-
-        ``known`` says which objects are safe anywhere in the container, on stable storage. A live writer's files are
-        never touched. The caller holds the maintenance lock. After a kill the next call continues.
-        """
-
-    def merge_index(self) -> None:
-        """Bring the index into its shortest form: merge its segments; in version 1 sort its rows and free their space.
-
-        The caller holds the maintenance lock.
-        """
-
-    def index_faults(self, find_refs: FindRefs = keep_refs) -> list[Finding]:
-        """Return the damage that `rebuild_index` would repair. Read no object, but for ``find_refs``."""
-
-    def rebuild_index(self, quarantine: Quarantine, find_refs: FindRefs = keep_refs) -> Rebuilt:
-        """Repair the index, from the packs alone if they describe themselves, and empty damaged packs.
-
-        Replaced files are not removed: they go to ``quarantine``. The new index leads to the refs document that
-        ``find_refs`` has found. Readers are not blocked, nor are writers that could
-        write before. The caller holds the maintenance lock. After a kill it can be run again. Raise `DamagedContainer`
-        if nothing can be repaired, and OSError.
-        """
-
-    def check(self, depth: Depth, sample: Sample, moment: object = None) -> PacksCheck:
-        """Return a check of the packed objects of this moment, or of that of another check; see `PacksCheck`.
-
-        Raise FileNotFoundError, `DamagedContainer` if the index of that moment cannot be opened any more.
-        """
-
-    def checkpoint(self, root: str) -> AbstractContextManager[Checkpoint]:
-        """Write a synced copy of the present index to its place in ``root``. Return the files of this state.
-
-        The caller is inside `Engine.protect_packs` from before this call until it has copied the files, so that no pack
-        is removed. In a damaged container a file may be missing or shorter. Raise `DamagedContainer` if the index is
-        damaged.
         """
 
 

@@ -88,7 +88,7 @@ def plan(engine: Engine, options: RepairIndexOptions = RepairIndexOptions()) -> 
 
 
 def execute(engine: Engine, plan: RepairIndexPlan, progress: Progress = SILENCE) -> RepairIndexReport:
-    """Rebuild the index. See `rsdos.stores.packs.PackMaintenance.rebuild_index`.
+    """Rebuild the index. See `rsdos.stores.pack_maintenance.PackMaintenance.rebuild_index`.
 
     Every complete batch of every pack counts, committed or not, and so do deletes. If the newest manifest is whole,
     batches that a delete has left at the end of a pack before its commit do not count. A replaced file is moved

@@ -57,7 +57,7 @@ class _Document(NamedTuple):
 
 
 class RefsFinder:
-    """Finds the newest refs document that can be read: `rsdos.stores.packs.FindRefs`, of one repair."""
+    """Finds the newest refs document that can be read: `rsdos.stores.pack_maintenance.FindRefs`, of one repair."""
 
     def __init__(self, engine: Engine, lost_names: LostNames = LostNames.KEEP) -> None:
         self._engine = engine

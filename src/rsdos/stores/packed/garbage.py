@@ -16,8 +16,8 @@ def collect_garbage(context: PackedContext) -> Reclaimed:
 
     Also remove the files of dead merges.
 
-    See `rsdos.stores.packs.PackMaintenance.collect_garbage`. A live writer holds the lock of its pack, and a long
-    reader that of all that may go.
+    See `PackMaintenance.collect_garbage`. A live writer holds the lock of its pack, and a long reader that of all that
+    may go.
     """
     layout, index = context.layout, context.index
     files, length = collect_unfinished(layout.storage), 0

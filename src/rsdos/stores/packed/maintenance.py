@@ -22,9 +22,9 @@ from rsdos.stores.findings import (
     Rewritten,
     Sample,
 )
+from rsdos.stores.pack_maintenance import FindRefs, SeenObjects, keep_refs
 from rsdos.stores.packed.context import PackedContext
 from rsdos.stores.packed.stats import stats_of
-from rsdos.stores.packs import FindRefs, SeenObjects, keep_refs
 from rsdos.stores.quarantine import Quarantine
 from rsdos.stores.stats import PackedStats
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class PackedMaintenance:
-    """See `rsdos.stores.packs.PackMaintenance`."""
+    """See `rsdos.stores.pack_maintenance.PackMaintenance`."""
 
     def __init__(self, context: PackedContext, durability: Durability) -> None:
         self._context = context

@@ -27,10 +27,10 @@ from rsdos.pack.reader import true_id
 from rsdos.storage import posix
 from rsdos.storage.permissions import make_directory
 from rsdos.stores.findings import Finding, Rebuilt
+from rsdos.stores.pack_maintenance import FindRefs, keep_refs
 from rsdos.stores.packed.context import PackedContext
 from rsdos.stores.packed.evacuate import DamagedPackRewrite
 from rsdos.stores.packed.recovery import PackScan, ScannedPacks, scan_packs
-from rsdos.stores.packs import FindRefs, keep_refs
 from rsdos.stores.quarantine import Quarantine
 
 _TOGETHER = 1 << 21

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from rsdos.index.key_marks import ViewMarks
 from rsdos.index.view import IndexView
 from rsdos.model import PackKind
-from rsdos.stores.packs import SeenPart
+from rsdos.stores.pack_maintenance import SeenPart
 
 
 class SeenCopies:
-    """See `rsdos.stores.packs.SeenObjects`. Memory: one bit for each entry of the index."""
+    """See `rsdos.stores.pack_maintenance.SeenObjects`. Memory: one bit for each entry of the index."""
 
     def __init__(self, view: IndexView) -> None:
         self._marks = ViewMarks(view.for_kind(PackKind.PLAIN))

@@ -27,7 +27,7 @@ from rsdos.stores.findings import (
     Rewritten,
     Sample,
 )
-from rsdos.stores.packs import FindRefs, keep_refs
+from rsdos.stores.pack_maintenance import FindRefs, keep_refs
 from rsdos.stores.quarantine import Quarantine
 from rsdos.stores.stats import PackedStats
 from rsdos.stores.v1.check import V1PacksCheck
@@ -44,7 +44,7 @@ Frames = Callable[[bytes], Iterator[BytesLike] | None]
 
 
 class V1Maintenance:
-    """See `rsdos.stores.packs.PackMaintenance`."""
+    """See `rsdos.stores.pack_maintenance.PackMaintenance`."""
 
     def __init__(self, context: V1Context, frames: Frames, has_hash: Callable[[bytes], bool]) -> None:
         """``has_hash`` returns whether there is a packed copy with the bytes of its key."""

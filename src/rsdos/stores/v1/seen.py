@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from rsdos.hashing import HashType
-from rsdos.stores.packs import SeenPart
+from rsdos.stores.pack_maintenance import SeenPart
 from rsdos.stores.v1.row import Row
 
 _PLACE = struct.Struct("<qQ")
@@ -30,7 +30,7 @@ def place_of(row: Row) -> RowPlace:
 
 
 class SeenRows:
-    """The places of all objects, in 44 or 56 bytes each. See `rsdos.stores.packs.SeenObjects`."""
+    """The places of all objects, in 44 or 56 bytes each. See `rsdos.stores.pack_maintenance.SeenObjects`."""
 
     def __init__(self, hash_type: HashType, rows: Iterable[Sequence[Row]]) -> None:
         """``rows`` are in the order of their keys, in lists of any size."""
