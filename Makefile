@@ -79,11 +79,13 @@ demo: $(STAMP) ## set up if needed, and run the demonstration
 demo-remote: $(STAMP) ## push, lazy clone, three pushes at once and a kill, on a Ceph that is started for it (make ceph installs it)
 	@$(BIN)/python demo/remote.py
 
-# Each stage runs whatever became of those before it. A closing line says what became of all of them.
+# Each stage runs whatever became of those before it. A closing line says what became of all of them. What runs in the
+# background ignores Ctrl-C, so that all of the group is ended then.
 test: ## set up if needed; all checks, then all tests; the stages named by BESIDE at the same time, with their output at the end
 	@beside=; if [ -n '$(BESIDE)' ]; then \
 	    $(MAKE) --no-print-directory $(STAMP) $(UV) || exit 1; log=$$(mktemp); \
 	    $(MAKE) --no-print-directory test STAGES='$(BESIDE)' BESIDE= >"$$log" 2>&1 & beside=$$!; \
+	    trap 'trap "" TERM; kill 0; rm -f "$$log"; exit 130' INT TERM; \
 	fi; \
 	failed=; for stage in $(STAGES); do $(MAKE) --no-print-directory $$stage || failed="$$failed $$stage"; done; \
 	if [ -n "$$beside" ]; then \

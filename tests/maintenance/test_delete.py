@@ -28,6 +28,15 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Container:
     return Container.create(tmp_path / "store", container_version=request.param)
 
 
+def insert_twice(container: Container, objects: list[bytes]) -> None:
+    """Store each object in two packs, as two writers do that do not know of each other."""
+    encoding = Encoding(CompressMode.NO, container.config.codec)
+    with container.engine.packed.writer() as one, Container(container.path).engine.packed.writer() as two:
+        for writer in (one, two):
+            writer.add_many(objects, encoding)
+            writer.commit()
+
+
 @pytest.mark.parametrize("place", Place)
 def test_a_deleted_object_is_gone_for_every_reader(store: Container, place: Place) -> None:
     other = Container(store.path)
@@ -95,11 +104,7 @@ def test_dead_bytes_are_counted(container: Container) -> None:
 
 
 def test_every_copy_of_a_key_is_killed_and_counted_once(container: Container) -> None:
-    encoding = Encoding(CompressMode.NO, container.config.codec)
-    with container.engine.packed.writer() as one, Container(container.path).engine.packed.writer() as two:
-        for writer in (one, two):
-            writer.add_many([b"both", b"more"], encoding)
-            writer.commit()
+    insert_twice(container, [b"both", b"more"])
     assert container.status().dead_objects == 2
     assert container.delete([key_of(b"both")]) == [key_of(b"both")]
     assert_holds(Container(container.path), {key_of(b"more"): b"more"})
@@ -237,11 +242,7 @@ def test_objects_are_deleted_in_many_chunks_each_once(
 
 
 def test_every_copy_of_an_object_that_is_not_named_goes(container: Container) -> None:
-    encoding = Encoding(CompressMode.NO, container.config.codec)
-    with container.engine.packed.writer() as one, Container(container.path).engine.packed.writer() as two:
-        for writer in (one, two):
-            writer.add_many([b"both", b"kept"], encoding)
-            writer.commit()
+    insert_twice(container, [b"both", b"kept"])
     kept = key_of(b"kept")
     plan = retain.plan(container.engine, retain.RetainOptions([kept, kept]))
     assert plan.objects == retain.execute(container.engine, plan).deleted == 1

@@ -279,6 +279,17 @@ def test_modes_count_beside_another_snapshot_too(container: Container, top: Path
     assert status_of(container, top, "flowers@1") == {}
 
 
+def test_times_count_beside_another_snapshot_too(container: Container, top: Path, clock: Clock) -> None:
+    set_times(top / "a", 7)
+    saved(container, top, attributes=Attributes.TIMES)
+    write(top, {"a": b"AAAA"})
+    saved(container, top, attributes=Attributes.TIMES)
+    write(top, {"a": b"aaaa"})  # As it was first, but for its time.
+    assert status_of(container, top, "flowers@1") == {"a": "modified"}
+    set_times(top / "a", 7)
+    assert status_of(container, top, "flowers@1") == {}
+
+
 def test_a_directory_beside_a_directory_of_a_tree(container: Container, top: Path, tmp_path: Path) -> None:
     saved(container, top)
     write(tmp_path / "part", {"c": b"cccc", "deep/e": b"EEEE"})
