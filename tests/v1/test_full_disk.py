@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -96,3 +97,52 @@ def test_deleting_makes_room_on_a_full_disk(tmp_path: Path) -> None:
         del container
     finally:
         subprocess.run(["umount", "-l", disk], check=True)
+
+
+UNSYNCED = """
+import os, signal, sys
+from pathlib import Path
+from rsdos import Container
+from tests.crash import shim
+
+path, at, number = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+container = Container(path)
+assert len(container) == 1
+shim.arm(path, shim.Mode.STICKY, at, number, frozenset({shim.Kind.SYNC}))
+try:
+    container.insert_many([b"new" * 100, b"other" * 50])
+except OSError as error:
+    print(error.errno, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_commit_that_was_written_and_not_synced_leads_to_its_bytes_after_a_crash(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, number: int
+) -> None:
+    """SQLite's log has the rows then, and brings them back; the pack must not have been cut."""
+    environment = child_environment() | {"LD_PRELOAD": str(build(tmp_path_factory.mktemp("shim")))}
+    came_back = 0
+    for at in range(1, 20):
+        path = tmp_path / f"{at}"
+        with Container.create(path, container_version=1) as container:
+            container.insert_many([b"kept"])
+        done = subprocess.run(
+            [sys.executable, "-c", UNSYNCED, path, f"{at}", f"{number}"],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        with Container(path) as container:
+            contents = dict(container.extract_many(list(container)))  # It raises for a row without its bytes.
+        if not done.stdout:
+            break
+        assert done.stdout == f"{number}\n"
+        came_back += len(contents) == 3
+    else:
+        raise AssertionError("no sync was the last")
+    assert came_back, "no row came back: nothing was tested"

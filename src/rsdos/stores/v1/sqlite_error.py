@@ -37,6 +37,8 @@ _OWN = frozenset(
 
 _REFUSED = frozenset({sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH})
 
+_IO_OF_SYNCS = frozenset({sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC})
+
 _IO_OF_LOCKS = frozenset(
     {
         sqlite3.SQLITE_IOERR_BLOCKED,
@@ -76,6 +78,15 @@ def translated(error: sqlite3.Error, layout: V1Layout) -> Exception:
     if code == sqlite3.SQLITE_INTERRUPT:
         return DamagedContainer(layout.database, "a query takes more steps than an index of this size needs")
     return no_room(layout.database, error) or DamagedContainer(layout.database, str(error))
+
+
+def left_nothing(error: OSError) -> bool:
+    """Return whether an error of a commit means that no room was left for it, so that none of it was written.
+
+    A disk or a quota may also turn out to be full when written bytes are synced. Then the whole commit is in SQLite's
+    log, and a crash brings it back.
+    """
+    return means_full(error) and getattr(error.__cause__, "sqlite_errorcode", None) not in _IO_OF_SYNCS
 
 
 def not_made(path: str, error: sqlite3.Error) -> OSError:

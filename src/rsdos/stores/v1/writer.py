@@ -22,7 +22,7 @@ from typing import Self
 
 from rsdos.codecs.dictionary import Dictionary
 from rsdos.config import Config
-from rsdos.errors import WriterPoisoned, log_warning, means_full
+from rsdos.errors import WriterPoisoned, log_warning
 from rsdos.hashing import spell_digests
 from rsdos.layout import V1Layout
 from rsdos.model import BytesLike, Codec, Durability, Stored
@@ -33,6 +33,7 @@ from rsdos.stores.encoding import Encoding, Forms, Framing
 from rsdos.stores.v1.database import Database
 from rsdos.stores.v1.pack import V1Pack, fresh_ids, try_pack
 from rsdos.stores.v1.row import Row
+from rsdos.stores.v1.sqlite_error import left_nothing
 
 
 class V1Batch:
@@ -231,7 +232,7 @@ class V1Batch:
                     transaction.replace(row for row in self._rows if row.key in damaged)
         except OSError as error:
             # On a full disk, or over a quota, there is no commit. Cutting the pack makes the room that a delete needs.
-            pack.is_kept = pack.is_kept and not means_full(error)
+            pack.is_kept = pack.is_kept and not left_nothing(error)
             raise
         if pack.id not in self.pack_ids:
             self.pack_ids.append(pack.id)
