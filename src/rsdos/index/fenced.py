@@ -153,19 +153,23 @@ class FencedSegment(Segment):
     def _prefix_near(self, at: int) -> int:
         return self._fences[at // FENCE]
 
-    def find_many(self, wanted: Digests) -> Positions:
+    def passing(self, wanted: Digests) -> Positions | None:
         import numpy as np
 
         known = self._filter or self._filter_after(len(wanted))
         is_worth_it = len(wanted) >= _FEW or not self._is_at_hand
-        if self.count and len(wanted) and known and is_worth_it:
-            mask = known.among(wanted.prefixes)
-            if mask is not None:
-                found = np.full(len(wanted), -1, np.intp)
-                some = np.flatnonzero(mask)
-                found[some] = super().find_many(wanted.take(some))
-                return found
-        return super().find_many(wanted)
+        mask = known.among(wanted.prefixes) if known and len(wanted) and is_worth_it else None
+        return None if mask is None else np.flatnonzero(mask)
+
+    def find_many(self, wanted: Digests) -> Positions:
+        import numpy as np
+
+        some = self.passing(wanted) if self.count else None
+        if some is None:
+            return super().find_many(wanted)
+        found = np.full(len(wanted), -1, np.intp)
+        found[some] = super().find_many(wanted.take(some))
+        return found
 
     def _search(self, wanted: Digests) -> Positions:
         if self._is_at_hand or (len(wanted) * _SPARSE > self._count and not self._waits):

@@ -22,11 +22,11 @@ _LOOKUPS = 1 << 6
 """Lookups after which the mapped pages are counted. One mapped 0.2 MiB of a file on tmpfs, and 0.8 of one on ext4."""
 
 _SPAN = 1 << 27
-"""Bytes of the segments among which keys are looked up together. All of them may be mapped then."""
+"""Bytes of a segment among which keys are looked up together. All of them may be mapped then."""
 
 
 class MappedPages:
-    """The mapped pages of the segments of a large index, of ``length`` bytes. Any number of threads.
+    """The mapped pages of the segments of a large index. Any number of threads.
 
     Threads that count at the same time may lose a count.
     """
@@ -35,9 +35,8 @@ class MappedPages:
     """Resident bytes of files when those of the segments were given back last. Of the process: a new view of the index,
     after each commit, must not take the pages of the view before it for those of others."""
 
-    def __init__(self, segments: Sequence[Segment], length: int) -> None:
+    def __init__(self, segments: Sequence[Segment]) -> None:
         self._segments = segments
-        self._length = length
         self._left = _LOOKUPS
         if MappedPages._others < 0:
             MappedPages._others = resident_files()
@@ -52,19 +51,22 @@ class MappedPages:
                     segment.let_go(0, segment.count)
                 MappedPages._others = resident_files()
 
-    def parts(self, wanted: Digests) -> Iterator[Positions]:
-        """Yield the positions of keys to look up together, and count them.
+    def parts(self, segment: Segment, wanted: Digests) -> Iterator[Positions]:
+        """Yield the positions of keys to look up together in a segment, and count them. Leave out those that its filter
+        excludes.
 
-        A part is a range of keys, so that it maps a part of each segment. A key that is given twice is in one part.
+        A part is a range of keys, so that it maps a part of the segment. A key that is given twice is in one part.
         Neighbours are one part: a delete by a listing of the container looks up 32,768 in a small range at a time.
         """
         import numpy as np
 
-        order = np.argsort(wanted.prefixes)
-        ordered = wanted.prefixes[order]
+        passed = segment.passing(wanted)
+        prefixes = wanted.prefixes if passed is None else wanted.prefixes[passed]
+        order = np.argsort(prefixes)
+        ordered = prefixes[order]
         span = int(ordered[-1]) - int(ordered[0]) if len(ordered) else 0
-        parts = min((self._length * span >> 64) // _SPAN, len(wanted) // _LOOKUPS) + 1
+        parts = min((segment.length * span >> 64) // _SPAN, len(ordered) // _LOOKUPS) + 1
         cuts = np.searchsorted(ordered, ordered[np.arange(1, parts) * len(order) // parts])
-        for part in np.split(order, cuts):
+        for part in np.split(order if passed is None else passed[order], cuts):
             yield part
             self.looked_up(len(part))

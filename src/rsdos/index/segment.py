@@ -290,6 +290,10 @@ class Segment:
         self._check(at * PREFIX_SIZE, (at + 1) * PREFIX_SIZE)
         return self._prefixes[at]
 
+    def passing(self, wanted: Digests) -> Positions | None:
+        """Return the positions of the wanted digests that a filter lets pass; None for all of them."""
+        return None
+
     def find_many(self, wanted: Digests) -> Positions:
         """Return for each wanted digest the position of its first entry, or -1."""
         import numpy as np

@@ -131,11 +131,10 @@ class IndexView:
         self._all_live = not self._killing and len(manifest.packs) == manifest.next_pack_id - 1
         self._packs = manifest.packs.live
         self._pages: MappedPages | None = None
-        length = sum(segment.length for segment in self.segments)
-        if length >= LARGE:
+        if sum(segment.length for segment in self.segments) >= LARGE:
             from rsdos.index.mapped_pages import MappedPages
 
-            self._pages = MappedPages(self.segments, length)
+            self._pages = MappedPages(self.segments)
         self._kinds: Mapping[int, PackKind] | None = None
         self._parts: dict[PackKind, IndexView] = {}
 
@@ -244,35 +243,35 @@ class IndexView:
             return self._find_living(wanted)
         tables: list[Entries] = []
         positions: list[Positions] = [np.empty(0, np.intp)]
-        missing: list[Positions] = []
+        todo = np.arange(len(wanted))
         damage = self.damage
-        for part in self._parts_of(wanted):
-            todo = part
-            for segment in self.segments:
-                if not len(todo):
-                    break
-                try:
-                    at = segment.find_many(wanted.take(todo))
-                except DamagedContainer as error:
-                    damage = error
-                    continue
-                hit = at >= 0
-                tables.append(segment.unchecked_entries().take(at[hit]))
-                positions.append(todo[hit])
-                todo = todo[~hit]
-            if damage is not None and len(todo):
-                raise damage
-            missing.append(todo)
-        return Found(Entries.joined(tables), np.concatenate(positions), np.sort(np.concatenate(missing)))
+        for segment in self.segments:
+            if not len(todo):
+                break
+            is_found = np.zeros(len(todo), np.bool_)
+            try:
+                for part, some in self._parts_of(segment, wanted.take(todo)):
+                    at = segment.find_many(some)
+                    hit = at >= 0
+                    tables.append(segment.unchecked_entries().take(at[hit]))
+                    positions.append(todo[part[hit]])
+                    is_found[part[hit]] = True
+            except DamagedContainer as error:
+                damage = error
+            todo = todo[~is_found]
+        if damage is not None and len(todo):
+            raise damage
+        return Found(Entries.joined(tables), np.concatenate(positions), todo)
 
-    def _parts_of(self, wanted: Digests) -> Iterator[Positions]:
-        """Yield the positions of keys that are looked up together: those of all, if the index is not large."""
+    def _parts_of(self, segment: Segment, wanted: Digests) -> Iterator[tuple[Positions, Digests]]:
+        """Yield keys to look up together in a segment, and their positions: all, if the index is not large."""
         import numpy as np
 
-        if self._pages:
-            yield from self._pages.parts(wanted)
+        if self._pages is None:
+            yield np.arange(len(wanted)), wanted
         else:
-            yield np.arange(len(wanted))
+            for part in self._pages.parts(segment, wanted):
+                yield part, wanted.take(part)
 
     def _find_living(self, wanted: Digests) -> Found:
         import numpy as np
@@ -291,20 +290,18 @@ class IndexView:
         from rsdos.index.entries import Entries
         from rsdos.index.liveness import live_mask
 
-        tables = []
+        tables: list[Entries] = []
         damage = self.damage
-        for part in self._parts_of(wanted):
-            some = wanted.take(part)
-            few = some.to_list() if len(some) <= _FEW else ()
-            for segment in self.segments:
-                try:
-                    if few and not any(map(segment.first_of_several, few)):
-                        continue
-                    tables.append(segment.find_all_many(some))
-                except DamagedContainer as error:
-                    if segment.tombstones:
-                        raise  # Its tombstones cannot be read, so dead entries would count as alive.
-                    damage = error
+        few = wanted.to_list() if len(wanted) <= _FEW else ()
+        for segment in self.segments:
+            try:
+                if few and not any(map(segment.first_of_several, few)):
+                    continue
+                tables.extend(segment.find_all_many(some) for _, some in self._parts_of(segment, wanted))
+            except DamagedContainer as error:
+                if segment.tombstones:
+                    raise  # Its tombstones cannot be read, so dead entries would count as alive.
+                damage = error
         copies = Entries.joined(tables).sort()
         return copies.take(live_mask(copies, self.manifest.pack_ids)), damage
 

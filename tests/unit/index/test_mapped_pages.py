@@ -125,11 +125,25 @@ def test_a_key_that_is_wanted_twice_has_its_copies_once(keys: list[bytes], view_
     assert view_of(LARGE).find_many([]).missing.tolist() == []
 
 
+def parts_of(view: IndexView, keys: list[bytes]) -> list[int]:
+    """Return how many keys are looked up together in the segment of a view, time after time."""
+    pages, (segment,) = view._pages, view.segments
+    assert pages is not None
+    return [len(part) for part in pages.parts(segment, Digests.of(keys))]
+
+
 def test_neighbours_are_looked_up_together(keys: list[bytes], view_of: Callable[[int], IndexView]) -> None:
     """A delete by a listing of the container looks up a small range of keys at a time, in few pages."""
-    pages = view_of(LARGE)._pages
-    assert pages is not None
     ordered = sorted(keys)
-    assert len(list(pages.parts(Digests.of(ordered[1000:3000])))) == 1
-    assert len(list(pages.parts(Digests.of(ordered[::250])))) > 10
-    assert [len(part) for part in pages.parts(Digests.of([]))] == [0]
+    assert parts_of(view_of(LARGE), ordered[1000:3000]) == [2000]
+    assert len(parts_of(view_of(LARGE), ordered[::250])) > 10
+    assert parts_of(view_of(LARGE), []) == [0]
+
+
+def test_keys_that_the_filter_excludes_are_in_no_part(keys: list[bytes], view_of: Callable[[int], IndexView]) -> None:
+    """An insert looks up a few thousand absent keys at a time, of which the filter lets one in a hundred pass."""
+    view = view_of(LARGE)
+    view.find_many(digests(5000, 6))  # Now the filter was read.
+    assert sum(parts_of(view, digests(5000, 7))) < 150
+    mixed = parts_of(view, [*digests(5000, 8), *keys[:500]])
+    assert 500 <= sum(mixed) < 650
