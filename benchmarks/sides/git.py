@@ -53,12 +53,14 @@ class Git(Side):
         # `git gc` keeps what a reference leads to, and nothing refers to these blobs: the same packing, of named ones.
         (self.path / "marks").unlink()
         packs = self.path / "objects" / "pack"
-        before = list(packs.iterdir())
         asked = "\n".join(dict.fromkeys(self._keys)).encode() + b"\n"
         command = self._git("pack-objects", "--quiet", "--window=10", "--depth=50", "--no-reuse-delta", packs / "pack")
-        subprocess.run(command, input=asked, check=True, stdout=subprocess.DEVNULL)
-        for file in before:
-            file.unlink()
+        done = subprocess.run(command, input=asked, check=True, stdout=subprocess.PIPE)
+        # A pack of the same objects can come out as it was (pictures gain nothing), under the name that it had.
+        made = f"pack-{done.stdout.decode().strip()}"
+        for file in packs.iterdir():
+            if file.stem != made:
+                file.unlink()
 
     def extract(self, key: str) -> bytes:
         if self._reader is None:
