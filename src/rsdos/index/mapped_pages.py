@@ -24,6 +24,9 @@ _LOOKUPS = 1 << 6
 _SPAN = 1 << 27
 """Bytes of a segment among which keys are looked up together. All of them may be mapped then."""
 
+_KEYS = 160
+"""Keys that are looked up together wherever they are: at 0.8 MiB each, they map as much."""
+
 
 class MappedPages:
     """The mapped pages of the segments of a large index. Any number of threads.
@@ -65,7 +68,7 @@ class MappedPages:
         order = np.argsort(prefixes)
         ordered = prefixes[order]
         span = int(ordered[-1]) - int(ordered[0]) if len(ordered) else 0
-        parts = min((segment.length * span >> 64) // _SPAN, len(ordered) // _LOOKUPS) + 1
+        parts = min((segment.length * span >> 64) // _SPAN, len(ordered) // _KEYS) + 1
         cuts = np.searchsorted(ordered, ordered[np.arange(1, parts) * len(order) // parts])
         for part in np.split(order if passed is None else passed[order], cuts):
             yield part

@@ -45,6 +45,7 @@ def view_of(path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Inde
         monkeypatch.setattr(mapped_pages, "_MOST", 4 << 20)
         monkeypatch.setattr(mapped_pages, "_LOOKUPS", 1)
         monkeypatch.setattr(mapped_pages, "_SPAN", 1 << 20)
+        monkeypatch.setattr(mapped_pages, "_KEYS", 1)
         packs = Packs.of([PackEntry(1, 1 << 20, 1 << 20, objects=COUNT)])
         manifest = Manifest(1, "0" * 32, 2, 2, packs, (SegmentEntry(COUNT, 0, 1),))
         return IndexView(manifest, [FencedSegment(LocalFile(str(path)))])
