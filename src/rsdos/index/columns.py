@@ -33,16 +33,10 @@ class Columns(NamedTuple):
 
 def columns_of(entries: Entries) -> Columns:
     """Return the columns of some entries, in any order. Entries in storage order take the least time."""
-    table = _in_storage_order(entries)
+    table = entries.in_storage_order()
     keys = digest_rows(table.prefixes, table.records["tail"])
     crcs = np.ascontiguousarray(table.records["crc"])
     return Columns(keys.view("u1").data, crcs.view("u1").data, _shuffled(table.records))
-
-
-def _in_storage_order(entries: Entries) -> Entries:
-    pack_ids, offsets = entries.records["pack_id"], entries.records["offset"]
-    is_ordered = (pack_ids == pack_ids[:1]).all() and (offsets[1:] >= offsets[:-1]).all()
-    return entries if is_ordered else entries.take(entries.storage_order())
 
 
 def _shuffled(records: Records) -> memoryview:
@@ -68,7 +62,7 @@ def _gaps(records: Records) -> npt.NDArray[np.uint64]:
 
 
 def entries_of(columns: Columns) -> Entries:
-    """Return the entries of columns of matching lengths, sorted."""
+    """Return the entries of columns of matching lengths, in their order."""
     keys = np.frombuffer(columns.keys, DIGEST)
     count = len(keys)
     records = np.empty(count, RECORD)
@@ -83,4 +77,4 @@ def entries_of(columns: Columns) -> Entries:
     # The offset of an entry is the sum of the gaps up to it and of the lengths before it.
     ends = np.cumsum(records["offset"] + records["length"], dtype=np.uint64)
     records["offset"] = ends - records["length"]
-    return Entries(keys["prefix"].astype(PREFIX), records).sort()
+    return Entries(keys["prefix"].astype(PREFIX), records)

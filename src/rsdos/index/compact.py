@@ -152,6 +152,9 @@ class CompactTable:
 
         Raise `DamagedContainer`.
         """
+        return self._decoded().sort()
+
+    def _decoded(self) -> Entries:
         from rsdos.codecs.deflate import decompress_many
         from rsdos.index.columns import Columns, entries_of
 
@@ -169,7 +172,11 @@ class CompactTable:
 
     def verify(self) -> Entries:
         """Decode the entries, and count the tombstones. Raise `DamagedContainer`."""
-        entries = self.entries()
+        return self.verify_as_stored().sort()
+
+    def verify_as_stored(self) -> Entries:
+        """Do `verify`, but leave the entries in the table's own order: that of their extents, unless it is forged."""
+        entries = self._decoded()
         if entries.tombstones != self.tombstones:
             raise self._damage("a table has another number of tombstones than its header says")
         return entries

@@ -186,8 +186,9 @@ class Entries:
 
     @property
     def different_prefixes(self) -> int:
-        """How many first 8 bytes the keys have; the table is sorted."""
-        return len(self) and 1 + int(np.count_nonzero(self.prefixes[1:] != self.prefixes[:-1]))
+        """How many first 8 bytes the keys have."""
+        prefixes = np.sort(self.prefixes)
+        return len(self) and 1 + int(np.count_nonzero(prefixes[1:] != prefixes[:-1]))
 
     def is_tombstone(self) -> Mask:
         """Return a mask of the entries that kill an extent."""
@@ -285,10 +286,22 @@ class Entries:
 
     def storage_order(self) -> Positions:
         """Return the positions in the order of (pack_id, offset)."""
+        if self._is_in_storage_order:
+            return np.arange(len(self))
         pack_ids, offsets = self.records["pack_id"], np.ascontiguousarray(self.records["offset"])
         if len(self) and (pack_ids == pack_ids[0]).all():
             return np.argsort(offsets)  # Of 100,000 5.9 ms, with the other 7.8.
         return np.lexsort((offsets, pack_ids))
+
+    def in_storage_order(self) -> Entries:
+        """Return the same entries in the order of (pack_id, offset)."""
+        return self if self._is_in_storage_order else self.take(self.storage_order())
+
+    @property
+    def _is_in_storage_order(self) -> bool:
+        """Whether all entries are of one pack, and in the order of their offsets."""
+        pack_ids, offsets = self.records["pack_id"], self.records["offset"]
+        return bool((pack_ids == pack_ids[:1]).all() and (offsets[1:] >= offsets[:-1]).all())
 
     def in_extent(self, pack_id: int, start: int, end: int) -> npt.NDArray[np.bool_]:
         """Return a mask of the entries that begin from ``start`` to before ``end`` of a pack."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rsdos.errors import DamagedContainer
-from rsdos.index.compact import open_table
+from rsdos.index.compact import CompactTable, open_table
 from rsdos.index.entries import Entries
 from rsdos.index.view import IndexView
 from rsdos.pack.format import Batch
@@ -23,12 +23,16 @@ class TableCheck:
         self._damage = objects.damage
 
     def read(self, file: PackFile, batch: Batch) -> tuple[list[Finding], Entries | None]:
-        """Return what is wrong with the table of a batch, and its entries of objects if it can be read at all."""
+        """Return what is wrong with the table of a batch, and its entries of objects if it can be read at all.
+
+        The entries are in storage order: objects are read in it, and sorting them is a fifth of a quick validation.
+        """
         try:
-            entries = open_table(file.file, batch.segment_offset, batch.segment_length).verify()
+            table = open_table(file.file, batch.segment_offset, batch.segment_length)
+            entries = table.verify_as_stored() if isinstance(table, CompactTable) else table.verify()
         except DamagedContainer as error:
             return [self._damage(error)], None
-        own = entries.take(~entries.is_tombstone())
+        own = entries.take(~entries.is_tombstone()).in_storage_order()
         findings = []
         if len(entries) != batch.entries:
             findings.append(self._at(file.pack_id, "a footer counts other entries than there are", batch.footer_offset))
@@ -44,7 +48,8 @@ class TableCheck:
         return findings, good
 
     def living(self, own: Entries) -> Entries:
-        """Return what the index says of those entries that live: readers go by the index."""
+        """Return what the index says of those entries that live, sorted by key: readers go by the index."""
+        own = own.sort()
         try:
             copies = self._view.copies_like(own)
         except DamagedContainer:
@@ -53,7 +58,7 @@ class TableCheck:
 
     def unlike(self, pack_id: int, own: Entries, live: Entries) -> Iterator[Finding]:
         """Yield findings where index and table differ about an object: a rebuild would use the table."""
-        mine = own if len(own) == len(live) else own.take(own.of_extents(live))
+        mine = (own if len(own) == len(live) else own.take(own.of_extents(live))).sort()
         if len(mine) == len(live):  # Else an extent is named twice, which is told as an overlap.
             for record in live.take(live.differing(mine)):
                 reason = "the index says something else of it than the table of its batch"
