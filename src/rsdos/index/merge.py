@@ -50,6 +50,9 @@ A million entries are 70 MB, three times that while they are sorted. A hostile t
 _KEPT_RANGES = 8
 """Ranges after which their memory is given back: 35 MB."""
 
+_STEP = 1 << 10
+"""Entries that a search for the end of a range looks ahead at first, and then twice as many each time."""
+
 _MOVED = 4 << 20
 """Bytes of a new table that are moved together."""
 
@@ -100,7 +103,7 @@ def merged(segments: Sequence[Table], start: int = 0, end: int = KEY_SPACE) -> I
         if number % _KEPT_RANGES == 1:
             _ask_for(segments, tables, cuts, start + (end - start) * min(number - 1 + _KEPT_RANGES, ranges) // ranges)
         bound = start + (end - start) * number // ranges
-        ends = [_cut(table, bound) for table in tables]
+        ends = [_cut(table, bound, cut) for table, cut in zip(tables, cuts, strict=True)]
         counts = [end - cut for cut, end in zip(cuts, ends, strict=True)]
         if sum(counts) > _MOST_IN_RANGE:
             uneven = segments[counts.index(max(counts))]
@@ -118,12 +121,21 @@ def _ask_for(segments: Sequence[Table], tables: Sequence[Entries], cuts: Sequenc
     """Let the system begin to read the entries from ``cuts`` up to a bound."""
     for segment, table, cut in zip(segments, tables, cuts, strict=True):
         if isinstance(segment, Segment):
-            segment.will_need(cut, _cut(table, bound))
+            segment.will_need(cut, _cut(table, bound, cut))
 
 
-def _cut(table: Entries, bound: int) -> int:
-    """Return the position of the first entry whose key is not below ``bound``."""
-    return len(table) if bound >= KEY_SPACE else int(np.searchsorted(table.prefixes, np.uint64(bound)))
+def _cut(table: Entries, bound: int, start: int = 0) -> int:
+    """Return the position of the first entry from ``start`` on whose key is not below ``bound``.
+
+    A search of the whole column maps pages all over it: a scan of 500,000 entries left 2.8 MB mapped, and leaves 0.5.
+    """
+    if bound >= KEY_SPACE:
+        return len(table)
+    wanted, step = np.uint64(bound), _STEP
+    while start + step < len(table) and table.prefixes[start + step] < wanted:
+        start += step
+        step *= 2
+    return start + int(np.searchsorted(table.prefixes[start : start + step], wanted))
 
 
 def write_merged(

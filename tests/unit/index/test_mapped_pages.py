@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import random
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from rsdos.index import mapped_pages
+from rsdos.index import mapped_pages, merge
 from rsdos.index import view as index_view
 from rsdos.index.digests import Digests
 from rsdos.index.fenced import FencedSegment
@@ -102,6 +105,20 @@ def test_lookups_leave_a_bounded_part_of_a_large_index_mapped(
     look(small, some, way)
     assert resident(path) > path.stat().st_size / 2
     assert large.segments and small.segments  # Both are open until here.
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="elsewhere a fault maps as much as was read together")
+def test_a_scan_leaves_a_small_part_of_the_index_mapped(
+    path: Path, view_of: Callable[[int], IndexView], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks for the end of each range near its beginning, not in the whole column, which has 4 MB."""
+    monkeypatch.setattr(merge, "_RANGE", 1 << 10)
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as memory:
+        copy = Path(shutil.copy(path, memory))
+        segment = FencedSegment(LocalFile(str(copy)))
+        left = [resident(copy) for _ in IndexView(view_of(SMALL).manifest, [segment]).live_tables()]
+    assert len(left) > 400
+    assert max(left[100:]) < 1 << 20
 
 
 def test_many_keys_are_found_in_parts_as_they_are_together(
