@@ -40,12 +40,13 @@ _COST = 1 << 12
 """The fixed cost of a merge, a millisecond, as the number of entries that are copied in this time."""
 
 _RANGE = 1 << 16
-_MOST_IN_RANGE = 16 * _RANGE
-"""The most entries in a range that should have `_RANGE` keys. Digests spread to a few hundred more, and one key may
-have many copies.
+_MOST_IN_RANGE = 2 * _RANGE
+"""The most entries in a range that should have `_RANGE` keys, unless one key has more. Digests spread to a few hundred
+more than `_RANGE`."""
 
-A million entries are 70 MB, three times that while they are sorted. A hostile table may have all keys in one range.
-"""
+_MOST_OF_KEY = 16 * _RANGE
+"""The most copies of a key. A million entries are 70 MB, three times that while they are sorted. A hostile table may
+have one key alone."""
 
 _KEPT_RANGES = 8
 """Ranges after which their memory is given back: 35 MB."""
@@ -92,29 +93,51 @@ def merged(segments: Sequence[Table], start: int = 0, end: int = KEY_SPACE) -> I
     """Yield all entries of some segments in the order of their keys, in tables of bounded size.
 
     Only keys whose first 8 bytes, as a number, are from ``start`` to before ``end``. Raise `DamagedContainer` if the
-    keys do not spread as digests do.
+    keys are not those of digests.
     """
     tables = [segment.entries() for segment in segments]
-    cuts = [_cut(table, start) for table in tables]
+    behind = cuts = [_cut(table, start) for table in tables]
+    for number, ends in enumerate(_ends_of_ranges(segments, tables, cuts, start, end), 1):
+        yield Entries.joined(table.take(slice(*cut)) for table, *cut in zip(tables, cuts, ends, strict=True)).sort()
+        cuts = ends
+        if number % _KEPT_RANGES == 0:
+            _let_go(segments, behind, ends)
+            behind = ends
+    _let_go(segments, behind, cuts)
+
+
+def _ends_of_ranges(
+    segments: Sequence[Table], tables: Sequence[Entries], cuts: Sequence[int], start: int, end: int
+) -> Iterator[list[int]]:
+    """Yield where each range of keys ends in each table. The first begins at ``cuts``.
+
+    The keys that were deleted in the order of a listing, or by their prefix, are in a part of the key space: a range
+    with too many of them is halved.
+    """
     total = sum(_cut(table, end) - cut for table, cut in zip(tables, cuts, strict=True))
     ranges = total // _RANGE + 1
-    behind = cuts
+    low = start
     for number in range(1, ranges + 1):
         if number % _KEPT_RANGES == 1:
             _ask_for(segments, tables, cuts, start + (end - start) * min(number - 1 + _KEPT_RANGES, ranges) // ranges)
-        bound = start + (end - start) * number // ranges
-        ends = [_cut(table, bound, cut) for table, cut in zip(tables, cuts, strict=True)]
-        counts = [end - cut for cut, end in zip(cuts, ends, strict=True)]
-        if sum(counts) > _MOST_IN_RANGE:
-            uneven = segments[counts.index(max(counts))]
-            raise DamagedContainer(uneven.path if isinstance(uneven, Segment) else "index", UNEVEN)
-        yield Entries.joined(table.take(slice(*cut)) for table, *cut in zip(tables, cuts, ends, strict=True)).sort()
-        cuts = ends
-        if number % _KEPT_RANGES == 0 or number == ranges:
-            for segment, since, until in zip(segments, behind, ends, strict=True):
-                if isinstance(segment, Segment):
-                    segment.let_go(since, until)
-            behind = ends
+        bounds = [start + (end - start) * number // ranges]
+        while bounds:
+            ends = [_cut(table, bounds[-1], cut) for table, cut in zip(tables, cuts, strict=True)]
+            counts = [end - cut for cut, end in zip(cuts, ends, strict=True)]
+            if sum(counts) > _MOST_IN_RANGE and bounds[-1] - low > 1:
+                bounds.append((low + bounds[-1]) // 2)
+                continue
+            if sum(counts) > _MOST_OF_KEY:
+                uneven = segments[counts.index(max(counts))]
+                raise DamagedContainer(uneven.path if isinstance(uneven, Segment) else "index", UNEVEN)
+            yield ends
+            cuts, low = ends, bounds.pop()
+
+
+def _let_go(segments: Sequence[Table], since: Sequence[int], until: Sequence[int]) -> None:
+    for segment, *cut in zip(segments, since, until, strict=True):
+        if isinstance(segment, Segment):
+            segment.let_go(*cut)
 
 
 def _ask_for(segments: Sequence[Table], tables: Sequence[Entries], cuts: Sequence[int], bound: int) -> None:
