@@ -161,8 +161,9 @@ soak: $(STAMP) ## MINUTES of eight processes that do everything at once and are 
 storm: $(STAMP) ## MINUTES of timers that interrupt every operation at random moments; nothing leaked, nothing held
 	@$(BIN)/python -m tests.storm.storm --minutes $(MINUTES) $(ARGS)
 
-hostile: $(STAMP) ## CASES containers and backups of a stranger's, links and FIFOs and all in every place, and every command
+hostile: $(STAMP) ## CASES containers and backups of a stranger's, and as many hostile snapshots, and every command
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.hostile.fuzz --cases $(CASES) $(ARGS)
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.hostile.fuzz_trees --cases $(CASES) $(ARGS)
 
 format: $(STAMP) ## put the sources in shape, and mend what ruff can mend safely
 	@$(BIN)/python -m ruff check --quiet --fix-only .

@@ -12,9 +12,7 @@ import fcntl
 import os
 import random
 import re
-import resource
 import shutil
-import signal
 import socket
 import stat
 import struct
@@ -29,9 +27,8 @@ from typing import NamedTuple
 
 from rsdos import Container
 from tests.data import noise, text
-from tests.hostile.limits import ADDRESS_SPACE, SECONDS
+from tests.hostile.limits import import_all, run_limited
 from tests.hostile.watch import Watch
-from tests.patience import HANG
 
 LOOSE, PACKED = noise(900, 1), text(3000, 2)
 _BYTES = b"not yours"
@@ -298,7 +295,7 @@ def run(work: Path, count: int, seed: int, report: Report, subjects: Sequence[st
     """Run so many cases."""
     template = make_templates(work / "templates")
     watch = Watch(template.outside)
-    _import_all()
+    import_all()
     for number, case in enumerate(cases(template, count, seed, subjects)):
         _run_case(case, template, work / f"{number}", watch, random.Random(f"{seed} {number}"), report)
 
@@ -370,48 +367,6 @@ def _fill(place: Path) -> int:
 def _waiting(fd: int) -> int:
     (count,) = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))
     return int(count)
-
-
-# Commands.
-
-
-def _import_all() -> None:
-    """Import beforehand what a child needs: that is most of what a command takes."""
-    import importlib
-    import pkgutil
-
-    import rsdos
-
-    for module in pkgutil.walk_packages(rsdos.__path__, "rsdos."):
-        if not module.name.endswith("__main__") and not module.name.startswith("rsdos.integrations"):
-            importlib.import_module(module.name)
-
-
-def run_limited(arguments: list[str], said: Path) -> tuple[int, str]:
-    """Run a command line in a forked process under the limits; its exit code, negative for a signal, and stderr."""
-    pid = os.fork()
-    if pid == 0:
-        code = 70
-        try:
-            resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
-            resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-            null = os.open(os.devnull, os.O_RDWR)
-            err = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            for target, fd in ((0, null), (1, null), (2, err)):
-                os.dup2(fd, target)
-            sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")
-            signal.alarm(HANG)
-            from rsdos.cli.main import _run
-
-            code = _run(arguments)
-            for stream in (sys.stdout, sys.stderr):
-                stream.flush()
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(pid, 0)
-    code = os.waitstatus_to_exitcode(status)
-    text = said.read_text(errors="replace") if said.exists() else ""
-    return code, text + (f" (ended by signal {-code})" if code < 0 else "")
 
 
 def main() -> int:

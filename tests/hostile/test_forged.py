@@ -11,9 +11,9 @@ import pytest
 
 from rsdos import Container, DamagedObject, Durability, Place
 from rsdos.maintenance import transfer
-from rsdos.model import FRAME_SIZE, RecordFlag, Stored
 from tests.data import key_of, noise
 from tests.helpers import writable_as_nobody
+from tests.hostile.forging import give_to
 
 REAL, FORGED = b"what the key says", b"what its maker wants"
 LARGE, LARGE_FORGED = noise(3 << 20, 1), noise(3 << 20, 2)
@@ -27,22 +27,9 @@ def path(tmp_path: Path) -> Path:
     with Container.create(path) as container:
         container.insert_many([FORGED, LARGE_FORGED])
         for forged, key in ((FORGED, KEY), (LARGE_FORGED, LARGE_KEY)):
-            _give_to(container, key_of(forged), key)
+            give_to(container, key_of(forged), key)
         container.delete([key_of(FORGED), key_of(LARGE_FORGED)])
     return path
-
-
-def _give_to(container: Container, key: str, other: str) -> None:
-    """Append the stored bytes of an object under another key, as a maker does who writes the entries himself."""
-    meta = container.meta(key)
-    assert meta.extent is not None
-    with open(container.engine.layout.pack(meta.extent.pack_id), "rb") as file:
-        file.seek(meta.extent.offset)
-        data = file.read(meta.length)
-    flags = RecordFlag.FRAMED if meta.size > FRAME_SIZE else RecordFlag.NONE
-    with container.engine.packed.writer() as writer:
-        writer.add_stored(bytes.fromhex(other), Stored(meta.codec, flags, meta.length, meta.size), [data])
-        writer.commit()
 
 
 READS: dict[str, Callable[[Container, str], bytes | None]] = {

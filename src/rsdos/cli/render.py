@@ -12,7 +12,10 @@ from typing import Any
 from rsdos.model import BytesLike
 from rsdos.standard import BLOCK
 
-_UNSAFE = "[\x00-\x1f\x7f-\x9f\u2028\u2029\\\\]"
+_UNSAFE = "[\x00-\x1f\x7f-\x9f\u2028\u2029\\\\\ud800-\udc7f\udd00-\udfff]"
+"""Halves of characters are in it, too, except for those that are bytes of names that are no UTF-8: JSON can have them,
+and no encoding can write them."""
+
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
 
@@ -40,7 +43,8 @@ def one_line(text: str) -> str:
 
 def _escape(match: re.Match[str]) -> str:
     character = match[0]
-    return _ESCAPES.get(character) or f"\\x{ord(character):02x}"
+    code = ord(character)
+    return _ESCAPES.get(character) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
 
 
 def echo(text: str) -> None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rsdos.engine.publish import newest_refs, read_document
 from rsdos.engine.snapshots import read_record, read_records
-from rsdos.errors import ObjectNotFound
+from rsdos.errors import DamagedTree, ObjectNotFound
 from rsdos.facade.snapshot import Snapshot
+from rsdos.trees.documents import is_time
 
 if TYPE_CHECKING:
     from rsdos.facade.part import FacadePart
@@ -93,10 +94,14 @@ def operations(container: FacadePart) -> Iterator[LoggedOperation]:
     key = live.refs
     while refs.number:
         done = refs.operation
+        if not is_time(done.time):
+            raise DamagedTree(key, f"the time of its operation is {done.time!r:.40}")
         time = datetime.fromisoformat(done.time)
         yield LoggedOperation(refs.number, done.verb, tuple(done.names), time, done.by, key)
-        key = refs.previous
+        key, number = refs.previous, refs.number
         try:
             refs = read_document(engine, key)
         except ObjectNotFound:
             return
+        if refs.number >= number:  # Forged documents could follow one another in a circle.
+            raise DamagedTree(key, f"it has the number {refs.number}, and is before the one of the number {number}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import json
 from typing import Any, NamedTuple
 
 from rsdos.engine.snapshots import StoredPages
@@ -62,7 +62,8 @@ class Snapshot(SnapshotTree):
     @property
     def metadata(self) -> dict[str, Any]:
         """What the user said about it, as a fresh copy."""
-        return copy.deepcopy(dict(self.record.metadata))
+        # Not `copy.deepcopy`: it fails at 330 nested lists, and a record may have more.
+        return dict(json.loads(json.dumps(dict(self.record.metadata))))
 
     @property
     def entries(self) -> int:

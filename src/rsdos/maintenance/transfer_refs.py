@@ -71,6 +71,8 @@ def with_names(refs: Refs, names: Sequence[NamedVersion], fresh: Collection[Name
     another snapshot under one of the numbers, or a branch that has none of these versions.
     """
     tags, branches = dict(refs.tags), dict(refs.branches)
+    changed = tuple(dict.fromkeys(version.name for version in fresh))
+    fresh = frozenset(fresh)  # A branch may have 100,000 versions.
     brought: dict[str, list[NamedVersion]] = {}
     for version in names:
         if version.version is not None:
@@ -83,7 +85,6 @@ def with_names(refs: Refs, names: Sequence[NamedVersion], fresh: Collection[Name
         branches[name] = _joined(name, branches.get(name, NEW_BRANCH), versions, fresh)
     for name in tags.keys() & {name for name, branch in branches.items() if branch.versions}:
         raise RefExists(name, "a tag and a branch would both have this name: give another name")
-    changed = tuple(dict.fromkeys(version.name for version in fresh))
     return replace(
         refs, tags=tags, branches=branches, operation=Operation("transfer", changed, utc_text(time.time()), by)
     )

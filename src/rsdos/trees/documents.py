@@ -70,7 +70,10 @@ def _looks_like(data: bytes, kind: str) -> bool:
     return data[:1] == b"{" and data.endswith(b"}\n") and f'"type":"{kind}"'.encode() in data
 
 
-_TIME = re.compile(r"(?!0000)\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\dZ").fullmatch
+_TIME = re.compile(
+    r"(?!0000)\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d:[0-5]\dZ",
+    re.ASCII,  # Digits of other scripts are none.
+).fullmatch
 
 
 def is_time(text: object) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rsdos.errors import DamagedTree, InvalidName
+from rsdos.errors import DamagedTree, InvalidName, InvalidOption
 from rsdos.hashing import SHA256
 from rsdos.trees.documents import REFS_TYPE, decode_line, encode_line, is_time
 from rsdos.trees.names import check_ref_name
@@ -20,7 +20,9 @@ _MEMBERS = ["branches", "container_id", "number", "operation", "previous", "tags
 
 
 def encode_refs(refs: Refs) -> bytes:
-    """Return the bytes of a refs document. Raise `InvalidOption` above 64 MiB."""
+    """Return the bytes of a refs document. Raise `InvalidOption` above 64 MiB, and for a number that none can have."""
+    if not is_count(refs.number) or not all(is_count(branch.next) for branch in refs.branches.values()):
+        raise InvalidOption("the refs document cannot be written: behind the largest number there is no next one")
     fields = {
         "type": REFS_TYPE,
         "version": VERSION,

@@ -130,7 +130,8 @@ def test_times_are_utc_in_seconds() -> None:
     assert utc_text(0) == "1970-01-01T00:00:00Z"
     assert utc_text(1_795_714_200.9) == "2026-11-26T17:30:00Z"
     assert parse_time("2026-11-26T17:30:00Z") == 1_795_714_200
-    for wrong in ("2026-11-26T17:30:00", "2026-11-31T17:30:00Z", "2026-11-26T17:30:00+01:00", ""):
+    other_digit = "\u0662026-11-26T17:30:00Z"
+    for wrong in ("2026-11-26T17:30:00", "2026-11-31T17:30:00Z", "2026-11-26T17:30:00+01:00", "", other_digit):
         with pytest.raises(InvalidOption):
             parse_time(wrong)
     with pytest.raises(InvalidOption):
