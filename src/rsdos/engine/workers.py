@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
@@ -74,11 +74,12 @@ class WorkerProcesses:
         try:
             while len(self.pipes) < self._jobs:
                 may_fork = self._engine.directory is not None  # Not with connections to a remote.
-                pipe, process = _start(self._engine.opener(), self._serve, list(self.pipes), may_fork)
-                self.pipes.append(pipe)
-                self._processes.append(process)
-        except OSError as error:
-            if error.errno not in _TOO_MANY:
+                with _uninterrupted():
+                    pipe, process = _start(self._engine.opener(), self._serve, list(self.pipes), may_fork)
+                    self.pipes.append(pipe)
+                    self._processes.append(process)
+        except BaseException as error:
+            if not isinstance(error, OSError) or error.errno not in _TOO_MANY:
                 self._close()
                 raise
             self.shortage = f"{len(self.pipes)} of {self._jobs} workers could be started: {error.strerror}"
@@ -129,6 +130,18 @@ def wait_for(pipes: Sequence[Connection]) -> list[Connection]:
     return [pipe for pipe in pipes if pipe in ready]
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let signals wait: if the start of a worker is interrupted, its pipes leak."""
+    import signal
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _start(
     opener: Callable[[], Engine], serve: Serve, others: list[Connection], may_fork: bool
 ) -> tuple[Connection, BaseProcess]:
@@ -162,6 +175,7 @@ def _work(pipe: Connection, inherited: Sequence[Connection], opener: Callable[[]
     for end in inherited:
         end.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that this one works for.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())  # They were blocked while it started.
     try:
         try:
             with closing(opener()) as engine:
