@@ -290,6 +290,13 @@ class Report:
         kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(self.kinds.items()))
         return f"{self.cases} cases, {self.commands} commands ({codes}); {kinds}; {len(self.faults)} faults"
 
+    def tell(self) -> int:
+        """Print all of it; return the exit code of the program."""
+        for fault in self.faults:
+            print(fault)
+        print(self)
+        return 1 if self.faults else 0
+
 
 def run(work: Path, count: int, seed: int, report: Report, subjects: Sequence[str] = SUBJECTS) -> None:
     """Run so many cases."""
@@ -379,10 +386,7 @@ def main() -> int:
     subjects = [subject for subject in SUBJECTS if subject.startswith(options.only)]
     with tempfile.TemporaryDirectory() as work:
         run(Path(work), options.cases, options.seed, report, subjects)
-    for fault in report.faults:
-        print(fault)
-    print(report)
-    return 1 if report.faults else 0
+    return report.tell()
 
 
 if __name__ == "__main__":

@@ -254,10 +254,7 @@ def main() -> int:
         run(work, some_cases(options.cases, options.seed, names), options.ways, report)
     finally:
         _remove(work)
-    for fault in report.faults:
-        print(fault)
-    print(report)
-    return 1 if report.faults else 0
+    return report.tell()
 
 
 if __name__ == "__main__":

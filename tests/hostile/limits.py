@@ -91,8 +91,7 @@ def run_limited(arguments: list[str], said: Path, out: Path = Path(os.devnull)) 
     """
 
     def work() -> int:
-        resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
-        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+        _limit()
         for target, path, flags in (
             (0, Path(os.devnull), os.O_RDWR),
             (1, out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC),

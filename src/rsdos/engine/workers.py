@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
+    from signal import Signals
 
     from rsdos.engine.engine import Engine
 
@@ -30,6 +31,8 @@ MOST_JOBS = 4
 Serve: TypeAlias = "Callable[[Engine, Connection], None]"
 """The work of a worker: it receives its tasks from the pipe, and sends its results. It can be sent to a process."""
 
+SignalMask: TypeAlias = "set[int | Signals]"
+"""Signals that wait until they are let through."""
 
 Jobs: TypeAlias = "int | Executor | None"
 """Processes of this machine; or an executor, whose processes may be on others; None: as many as there are cores."""
@@ -74,8 +77,8 @@ class WorkerProcesses:
         try:
             while len(self.pipes) < self._jobs:
                 may_fork = self._engine.directory is not None  # Not with connections to a remote.
-                with _uninterrupted():
-                    pipe, process = _start(self._engine.opener(), self._serve, list(self.pipes), may_fork)
+                with _uninterrupted() as mask:
+                    pipe, process = _start(self._engine.opener(), self._serve, list(self.pipes), may_fork, mask)
                     self.pipes.append(pipe)
                     self._processes.append(process)
         except BaseException as error:
@@ -131,21 +134,24 @@ def wait_for(pipes: Sequence[Connection]) -> list[Connection]:
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Let signals wait: if the start of a worker is interrupted, its pipes leak."""
+def _uninterrupted() -> Iterator[SignalMask]:
+    """Let all signals wait; yield those that wait already. If the start of a worker is interrupted, its pipes leak."""
     import signal
 
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
-        yield
+        yield before
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start(
-    opener: Callable[[], Engine], serve: Serve, others: list[Connection], may_fork: bool
+    opener: Callable[[], Engine], serve: Serve, others: list[Connection], may_fork: bool, mask: SignalMask
 ) -> tuple[Connection, BaseProcess]:
-    """Start a worker; return this process's end of its pipe, and the process. ``others`` are the pipes so far."""
+    """Start a worker; return this process's end of its pipe, and the process. ``others`` are the pipes so far.
+
+    The worker lets the signals of ``mask`` wait.
+    """
     import multiprocessing
 
     # A fork starts in 2 ms instead of 150, because it has imported everything already. But it would inherit the locks
@@ -154,7 +160,7 @@ def _start(
     context = multiprocessing.get_context("fork") if forks else multiprocessing.get_context("spawn")
     mine, theirs = context.Pipe()
     inherited = [mine, *others] if forks else []
-    process = context.Process(target=_work, args=(theirs, inherited, opener, serve), daemon=True)
+    process = context.Process(target=_work, args=(theirs, inherited, opener, serve, mask), daemon=True)
     process.start()
     theirs.close()
     return mine, process
@@ -168,14 +174,16 @@ def _is_alone() -> bool:
         return False
 
 
-def _work(pipe: Connection, inherited: Sequence[Connection], opener: Callable[[], Engine], serve: Serve) -> None:
+def _work(
+    pipe: Connection, inherited: Sequence[Connection], opener: Callable[[], Engine], serve: Serve, mask: SignalMask
+) -> None:
     """Work, until there is nothing more to do or the pipe is closed."""
     import signal
 
     for end in inherited:
         end.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that this one works for.
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())  # They were blocked while it started.
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     try:
         try:
             with closing(opener()) as engine:

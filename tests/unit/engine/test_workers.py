@@ -34,3 +34,59 @@ def test_a_process_of_one_thread_forks_its_workers_numpy_or_not(threads: str, st
     command = [sys.executable, "-c", _SCRIPT, threads]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.stdout.startswith(started), done.stdout + done.stderr
+
+
+_INTERRUPTED = """
+import gc, os, signal, sys, tempfile
+from rsdos import Container
+from rsdos.engine.workers import WorkerProcesses
+
+parent = os.getpid()
+number = 0
+
+def trace(frame, event, argument):
+    # Raise a signal before the line of that number that runs while a worker starts.
+    global number
+    if os.getpid() != parent:
+        return None
+    if "multiprocessing" in frame.f_code.co_filename and event == "line":
+        number -= 1
+        if number == 0:
+            signal.raise_signal(signal.SIGINT)
+    return trace
+
+def start(container):
+    sys.settrace(trace)
+    try:
+        workers = WorkerProcesses(container.engine, 2, lambda engine, pipe: pipe.send("worked"))
+        workers.__enter__()
+    finally:
+        sys.settrace(None)
+    workers.__exit__(None, None, None)
+
+with tempfile.TemporaryDirectory() as directory, Container.create(directory + "/container") as container:
+    start(container)
+    before = os.listdir("/proc/self/fd")
+    interrupted, at = True, 0
+    while interrupted:
+        at, interrupted = at + 1, False
+        number = at
+        try:
+            start(container)
+        except KeyboardInterrupt:
+            interrupted = True
+        gc.collect()
+        assert os.listdir("/proc/self/fd") == before, f"line {at}: {os.listdir('/proc/self/fd')}, before {before}"
+        assert not os.path.exists("/proc/self/task") or not open(f"/proc/self/task/{parent}/children").read(), at
+print("interrupted at", at - 1, "lines")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_an_interrupt_anywhere_while_workers_start_leaves_no_pipe_and_no_process() -> None:
+    environment = child_environment() | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", _INTERRUPTED], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[2]) > 20
