@@ -71,7 +71,7 @@ SNAPSHOTS: dict[str, Make] = {
     "many members of metadata": _records(metadata={f"{number}": number for number in range(50_000)}),
     **{
         f"metadata nested {depth} deep": _records(metadata={"a": nested(depth)})
-        for depth in (200, 450, 900, 990, 100_000)
+        for depth in (99, 100, 900, 990, 100_000)
     },
     "objects nested 100,000 deep": _record(lambda data: b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"\n"),
     "a member twice": _record(lambda data: data.replace(b'{"attr', b'{"tree":"x","tree":1,"type":"rsdos refs","attr')),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -58,14 +59,18 @@ def test_halves_of_characters_are_printed_as_escapes(container: Container) -> No
         assert "\\ud800 and" in done.out
 
 
-def test_metadata_that_is_nested_deep_is_read_and_its_json_is_refused_in_a_line(container: Container) -> None:
-    opened = forged(container, SNAPSHOTS["metadata nested 900 deep"])
-    found = opened.snapshots["bad"].metadata["a"]
-    for _ in range(899):
-        (found,) = found
-    assert found == []
+def test_metadata_that_is_nested_too_deep_is_damage_from_the_same_depth_on_for_every_caller(
+    container: Container,
+) -> None:
+    opened = forged(container, SNAPSHOTS["metadata nested 99 deep"])
     done = rsdos("-p", container.path, "show", "bad", "--json")
-    assert (done.code, done.err) == (1, "rsdos: error: what was read is nested too deep\n")
+    assert (done.code, done.err) == (0, "")
+    assert re.search(r"\[\s*" * 98 + r"\[\]" + r"\s*\]" * 98, done.out)
+    opened = forged(container, SNAPSHOTS["metadata nested 100 deep"])
+    with pytest.raises(DamagedTree, match="nested more than 100 deep"):
+        opened.snapshots["bad"]
+    done = rsdos("-p", container.path, "show", "bad", "--json")
+    assert done.code == 1 and "nested more than 100 deep" in done.err
 
 
 def test_documents_that_follow_one_another_in_a_circle_are_damage(container: Container) -> None:

@@ -72,8 +72,6 @@ def _failure(error: BaseException) -> int:
             say(reason_of(error))
         case MemoryError():
             say(str(error) or "no memory left")
-        case RecursionError():
-            say("what was read is nested too deep")  # The metadata of a snapshot is any JSON.
         case _:
             say(f"{type(error).__name__}: {error} (a bug in rsdos; --debug shows where)")
     return FAILED

@@ -36,6 +36,8 @@ class Metadata(Parameter):
             self.fail(f"{value!r} is not KEY=JSON", param, ctx)
         try:
             return name, json.loads(text)
+        except RecursionError:
+            self.fail(f"the JSON of {name!r} is nested too deep", param, ctx)
         except ValueError:
             self.fail(f"""{text!r} is not JSON; a text needs quotes: '{name}="{text}"'""", param, ctx)
 

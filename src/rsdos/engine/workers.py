@@ -5,20 +5,21 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from rsdos.errors import InvalidOption, RsdosError, WorkerDied
+from rsdos.storage.signals import uninterrupted
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
-    from signal import Signals
 
     from rsdos.engine.engine import Engine
+    from rsdos.storage.signals import SignalMask
 
 _TOO_MANY = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 """Errors of a system that allows no more processes, or no more memory or descriptors for them."""
@@ -30,9 +31,6 @@ MOST_JOBS = 4
 
 Serve: TypeAlias = "Callable[[Engine, Connection], None]"
 """The work of a worker: it receives its tasks from the pipe, and sends its results. It can be sent to a process."""
-
-SignalMask: TypeAlias = "set[int | Signals]"
-"""Signals that wait until they are let through."""
 
 Jobs: TypeAlias = "int | Executor | None"
 """Processes of this machine; or an executor, whose processes may be on others; None: as many as there are cores."""
@@ -77,7 +75,7 @@ class WorkerProcesses:
         try:
             while len(self.pipes) < self._jobs:
                 may_fork = self._engine.directory is not None  # Not with connections to a remote.
-                with _uninterrupted() as mask:
+                with uninterrupted() as mask:  # An interrupt in the start of a worker would leak its pipes.
                     pipe, process = _start(self._engine.opener(), self._serve, list(self.pipes), may_fork, mask)
                     self.pipes.append(pipe)
                     self._processes.append(process)
@@ -131,18 +129,6 @@ def wait_for(pipes: Sequence[Connection]) -> list[Connection]:
 
     ready = wait(pipes)
     return [pipe for pipe in pipes if pipe in ready]
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[SignalMask]:
-    """Let all signals wait; yield those that wait already. If the start of a worker is interrupted, its pipes leak."""
-    import signal
-
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        yield before
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from copy import deepcopy
 from typing import Any, NamedTuple
 
 from rsdos.engine.snapshots import StoredPages
@@ -62,8 +62,7 @@ class Snapshot(SnapshotTree):
     @property
     def metadata(self) -> dict[str, Any]:
         """What the user said about it, as a fresh copy."""
-        # Not `copy.deepcopy`: it fails at 330 nested lists, and a record may have more.
-        return dict(json.loads(json.dumps(dict(self.record.metadata))))
+        return deepcopy(dict(self.record.metadata))
 
     @property
     def entries(self) -> int:

@@ -21,7 +21,8 @@ from typing import NamedTuple, Self
 
 from rsdos.errors import NotOurs
 from rsdos.model import Links
-from rsdos.storage.descriptors import Descriptor, Opened, Working, opening
+from rsdos.storage.descriptors import Descriptor, Opened, opening
+from rsdos.storage.signals import uninterrupted
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NO_DIRECTORY = (errno.ENOTDIR, errno.ELOOP)
@@ -354,17 +355,33 @@ def _one_name(name: bytes) -> bytes:
 def temporary_directory() -> Iterator[str]:
     """Make a directory outside of all containers for the length of a block, and yield its path. Raise OSError.
 
-    It is removed at the end of the block with all its content, but not by a child that was forked in the block.
+    It is removed at the end of the block with all its content, but not by a child that was forked in the block. An
+    interrupt at any moment leaves nothing behind.
     """
-    import shutil  # Only a backup to another machine needs them.
+    import secrets  # Only a backup to another machine needs them.
     import tempfile
 
-    for path in map(tempfile.mkdtemp, (None,)):  # As `opening` does: it is made and its name kept in one step.
-        held = Working(iter(()))
+    # Not `mkdtemp`: an interrupt between its `mkdir` and its return would lose the name (`make storm` met leftovers).
+    path, maker = os.path.join(tempfile.gettempdir(), f"rsdos-{secrets.token_hex(16)}"), os.getpid()
+    try:
         try:
-            held.take(opening(path, _DIRECTORY))
-            yield path
-        finally:
-            if held.fd >= 0:
-                shutil.rmtree(path, ignore_errors=True)
-                held.close()
+            os.mkdir(path, 0o700)
+        except OSError:
+            maker = -1  # What has this name, if anything has, is not ours.
+            raise
+        yield path
+    finally:
+        try:
+            _remove_whole(path, maker)
+        except BaseException:  # It was interrupted.
+            _remove_whole(path, maker)
+            raise
+
+
+def _remove_whole(path: str, maker: int) -> None:
+    """Remove a directory and all below it, if this is the process that made it."""
+    import shutil
+
+    if os.getpid() == maker:
+        with uninterrupted():  # `rmtree` would close a descriptor twice.
+            shutil.rmtree(path, ignore_errors=True)

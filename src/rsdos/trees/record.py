@@ -17,6 +17,9 @@ VERSION = 1
 LARGEST_RECORD = 1 << 20
 """Bytes that a snapshot may have."""
 
+MOST_NESTED = 100
+"""How deep metadata may be nested. Python's JSON takes some 900 levels, and fewer the deeper its caller is nested."""
+
 _NAMES = {"times": Attributes.TIMES, "modes": Attributes.MODES}
 
 _MEMBERS = {
@@ -48,8 +51,8 @@ class SnapshotRecord:
 def encode_record(record: SnapshotRecord) -> bytes:
     """Return the bytes of a snapshot; their SHA-256 is its key. The same record gives the same bytes.
 
-    Raise `InvalidOption` for metadata that JSON does not give back as it is, for other values that a record cannot
-    have, and above 1 MiB.
+    Raise `InvalidOption` for metadata that JSON does not give back as it is or that is nested more than 100 deep, for
+    other values that a record cannot have, and above 1 MiB.
     """
     fields = {
         "type": RECORD_TYPE,
@@ -67,7 +70,7 @@ def encode_record(record: SnapshotRecord) -> bytes:
         "metadata": record.metadata,
         "skipped": dict(record.skipped),
     }
-    fault = "the metadata has what JSON has not" if not _is_json(record.metadata) else _fault(fields)
+    fault = _fault(fields) if _is_json(record.metadata) else "the metadata has what JSON has not"
     if fault:
         raise InvalidOption(f"a snapshot cannot be written: {fault}")
     return encode_line(fields, LARGEST_RECORD, "a snapshot")
@@ -113,7 +116,19 @@ def _fault(fields: dict[str, Any]) -> str:
         "skipped": isinstance(skipped, dict) and all(map(is_count, skipped.values())),
     }
     wrong = [name for name, is_good in good.items() if not is_good]
-    return f"its {wrong[0]} is not what a snapshot has" if wrong else ""
+    if wrong:
+        return f"its {wrong[0]} is not what a snapshot has"
+    return f"its metadata is nested more than {MOST_NESTED} deep" if _is_nested_deeper(fields["metadata"]) else ""
+
+
+def _is_nested_deeper(metadata: Mapping[str, Any]) -> bool:
+    level: list[Any] = [metadata]
+    for _ in range(MOST_NESTED):
+        members = (member for value in level for member in (value.values() if isinstance(value, dict) else value))
+        level = [member for member in members if isinstance(member, dict | list)]
+        if not level:
+            return False
+    return True
 
 
 def _is_json(value: Mapping[str, Any]) -> bool:

@@ -1,8 +1,15 @@
 """The door through which files are removed: what is not ours, by name and form, stays."""
 
+import linecache
 import os
+import signal
+import sys
+import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -10,7 +17,7 @@ from rsdos import Container, NotOurs
 from rsdos.layout import Layout
 from rsdos.model import Links
 from rsdos.root import CONTAINER
-from rsdos.storage.directory import Directory, Form, open_at
+from rsdos.storage.directory import Directory, Form, open_at, temporary_directory
 
 FORM = Form(r"\d+", (("inner", Form(r"\d+", (("deep", Form(r"\d+")),))),))
 
@@ -187,3 +194,60 @@ def test_a_layout_removes_by_descriptors(tmp_path: Path, outside: Path) -> None:
     with pytest.raises(NotOurs, match="c/packed: a symbolic link"):
         layout.remove(layout.pack(1))
     assert (outside / "0000000001.pack").exists()
+
+
+def test_an_interrupt_at_any_line_leaves_no_temporary_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    number = 0
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal number
+        place = Path(frame.f_code.co_filename)
+        # Python looks for signals behind calls: a `try` has none.
+        if (
+            place.name in ("directory.py", "shutil.py")
+            and event == "line"
+            and "try:" not in linecache.getline(str(place), frame.f_lineno)
+        ):
+            number -= 1
+            if number == 0:
+                signal.raise_signal(signal.SIGINT)
+        return trace
+
+    def use() -> None:
+        with temporary_directory() as path:
+            Path(path, "below").mkdir()
+            Path(path, "below", "file").touch()
+            Path(path, "file").touch()
+
+    interrupted, at, before = True, 0, sys.gettrace()
+    while interrupted:
+        at, interrupted = at + 1, False
+        number = at
+        try:
+            sys.settrace(trace)
+            try:
+                use()
+            finally:
+                sys.settrace(before)
+        except KeyboardInterrupt:
+            interrupted = True
+        assert os.listdir(tmp_path) == [], at
+    assert at > 30
+
+
+def test_a_temporary_directory_is_not_removed_by_a_forked_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with suppress(InterruptedError), temporary_directory() as path:
+        child = os.fork()
+        if child == 0:
+            raise InterruptedError
+        os.waitpid(child, 0)
+        assert os.path.isdir(path)
+    if child == 0:
+        os._exit(0)
+    assert os.listdir(tmp_path) == []

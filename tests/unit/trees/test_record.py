@@ -12,7 +12,7 @@ import pytest
 from rsdos.errors import DamagedTree, InvalidOption
 from rsdos.trees.documents import is_record, is_refs, parse_time, utc_text
 from rsdos.trees.entry import Attributes
-from rsdos.trees.record import LARGEST_RECORD, SnapshotRecord, decode_record, encode_record
+from rsdos.trees.record import LARGEST_RECORD, MOST_NESTED, SnapshotRecord, decode_record, encode_record
 
 KEY = sha256(b"tree").hexdigest()
 OTHER = sha256(b"other").hexdigest()
@@ -48,6 +48,23 @@ def test_a_record_is_read_back(record: SnapshotRecord) -> None:
 def test_the_order_of_metadata_does_not_change_the_key() -> None:
     one, other = ({"a": 1, "b": {"c": 1, "d": 2}}, {"b": {"d": 2, "c": 1}, "a": 1})
     assert encode_record(replace(RECORD, metadata=one)) == encode_record(replace(RECORD, metadata=other))
+
+
+def nested(depth: int) -> dict[str, Any]:
+    """Metadata that is nested so deep, itself counted."""
+    value: Any = []
+    for at in range(depth - 2):
+        value = [value] if at % 2 else {"a": value}
+    return {"a": value}
+
+
+def test_metadata_is_nested_up_to_100_deep() -> None:
+    record = replace(RECORD, metadata=nested(MOST_NESTED))
+    assert decode_record(encode_record(record)) == record
+    with pytest.raises(InvalidOption, match="its metadata is nested more than 100 deep"):
+        encode_record(replace(RECORD, metadata=nested(MOST_NESTED + 1)))
+    with pytest.raises(DamagedTree, match="its metadata is nested more than 100 deep"):
+        decode_record(changed(metadata=nested(MOST_NESTED + 1)))
 
 
 deep: list[Any] = []
