@@ -219,8 +219,9 @@ def _remove(path: Path) -> None:
         subprocess.run(["rm", "-rf", path], check=True)
 
 
-LARGE = "MiB", "large pages", "200,000", "20,000"
-"""What the names of things have that take a second a command."""
+def _is_large(name: str) -> bool:
+    """Whether a command takes a second on a thing of this name."""
+    return any(large in name for large in ("MiB", "large pages", "200,000", "20,000"))
 
 
 def some_cases(count: int, seed: int, names: Iterable[str] = THINGS) -> list[Case]:
@@ -246,12 +247,15 @@ def main() -> int:
     parser.add_argument("--ways", type=int, default=12, help="of each case; 0: all")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="what the names of cases contain")
+    parser.add_argument("--twisted", type=int, default=0, help="more cases, all of them twisted")
+    parser.add_argument("--small", action="store_true", help="without what takes a second a command")
     options = parser.parse_args()
     report = Report()
-    names = [name for name in THINGS if options.only in name]
+    names = [name for name in THINGS if options.only in name and not (options.small and _is_large(name))]
+    cases = [*some_cases(options.cases, options.seed, names), *twisted_cases(options.twisted, options.seed, names)]
     work = Path(tempfile.mkdtemp())
     try:
-        run(work, some_cases(options.cases, options.seed, names), options.ways, report)
+        run(work, cases, options.ways, report)
     finally:
         _remove(work)
     return report.tell()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.helpers import ROOT, child_environment
 from tests.patience import HANG
 
 ADDRESS_SPACE = 700 << 20
@@ -53,6 +54,24 @@ def rsdos(*arguments: str | Path, cwd: Path | None = None, **more: str) -> Outco
         preexec_fn=_limit,
     )
     return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+def fuzz(name: str, *options: str | int) -> str:
+    """Run a fuzzer as a program, and return what it prints. It fails the test with what the fuzzer found.
+
+    Not in the process of the tests: that has more address space than a command may have, so that the stack of a forked
+    command could not grow, and Python was killed or failed anywhere.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", f"tests.hostile.{name}", *map(str, options)],
+        check=False,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**child_environment(), "OPENBLAS_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
 
 
 def import_all() -> None:

@@ -9,27 +9,21 @@ import pytest
 
 from rsdos import Container
 from rsdos.errors import DamagedTree, InvalidOption
-from tests.hostile import fuzz, fuzz_trees
 from tests.hostile.forging import Forge
 from tests.hostile.hostile_documents import REFS, SNAPSHOTS
 from tests.hostile.hostile_trees import Make
-from tests.hostile.limits import rsdos
+from tests.hostile.limits import fuzz, rsdos
 
 CASES = 10
+TWISTED = 3
 WAYS = 4
 SHARES = 4
-SMALL = [name for name in fuzz_trees.THINGS if not any(large in name for large in fuzz_trees.LARGE)]
 
 
 @pytest.mark.parametrize("share", range(SHARES))
-def test_no_command_on_hostile_snapshots_leaves_its_place_or_needs_more_than_its_limits(
-    tmp_path: Path, share: int
-) -> None:
-    report = fuzz.Report()
-    cases = [*fuzz_trees.some_cases(CASES, share, SMALL), *fuzz_trees.twisted_cases(CASES // 3, share, SMALL)]
-    fuzz_trees.run(tmp_path, cases, WAYS, report)
-    assert report.faults == []
-    assert report.cases == len(cases)
+def test_no_command_on_hostile_snapshots_leaves_its_place_or_needs_more_than_its_limits(share: int) -> None:
+    said = fuzz("fuzz_trees", "--cases", CASES, "--twisted", TWISTED, "--ways", WAYS, "--seed", share, "--small")
+    assert said.startswith(f"{CASES + TWISTED} cases")
 
 
 @pytest.fixture
