@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,18 @@ from rsdos import Container
 from tests.helpers import flip
 
 LABELS = b"name,kind\n1.jpg,rose\n2.jpg,tulip\n"
+
+
+def need_fuse() -> None:
+    """Skip a test, or the module that calls it, where nothing can be mounted."""
+    try:
+        import mfusepy  # noqa: F401
+    except ImportError:
+        pytest.skip("needs the extra `fuse`: `make doors` has it", allow_module_level=True)
+    except OSError as error:  # It looks for libfuse.
+        pytest.skip(f"{error}: it comes from the system", allow_module_level=True)
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        pytest.skip("needs /dev/fuse", allow_module_level=True)
 
 
 def write_tree(directory: Path, files: dict[str, bytes]) -> Path:

@@ -15,7 +15,7 @@ import pytest
 
 from rsdos import Container
 from tests.helpers import ROOT
-from tests.integrations.conftest import LABELS, write_tree
+from tests.integrations.conftest import LABELS, need_fuse, write_tree
 from tests.pages import blocks
 
 PAGE = (ROOT / "docs" / "integrations.md").read_text()
@@ -83,8 +83,7 @@ def _type(text: str, place: Path, where: Path) -> None:
 
 
 def test_the_example_of_a_mount_runs(place: Path) -> None:
-    if find_spec("mfusepy") is None or not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        pytest.skip("needs mfusepy and /dev/fuse: `make doors` has the first")
+    need_fuse()
     _type(SECTIONS["Mount"], place, place)
     assert not os.listdir(place / "mount")
 

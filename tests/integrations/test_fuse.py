@@ -15,12 +15,9 @@ from pathlib import Path
 import pytest
 
 from rsdos import Container
-from tests.integrations.conftest import LABELS, break_object
+from tests.integrations.conftest import LABELS, break_object, need_fuse
 
-pytest.importorskip("mfusepy", reason="the extra `fuse`: `make doors` has it, and libfuse comes from the system")
-
-if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-    pytest.skip("needs /dev/fuse", allow_module_level=True)
+need_fuse()
 
 
 def _rsdos(container: Container, *arguments: object) -> subprocess.CompletedProcess[str]:

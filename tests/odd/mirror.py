@@ -1,7 +1,7 @@
 """A file system for tests: a directory seen through FUSE, which refuses one call.
 
 Run as a program: ``mirror.py DIRECTORY PLACE CALL NUMBER``, until PLACE is unmounted. CALL is the name of a FUSE
-operation, "fsync" included, or one of `HABITS`; it fails with the error NUMBER.
+operation, "fsync" included, or one of `tests.odd.places.HABITS`; it fails with the error NUMBER.
 """
 
 from __future__ import annotations
@@ -15,14 +15,7 @@ from typing import Any
 
 import mfusepy
 
-HABITS: dict[str, dict[str, Any]] = {
-    "none": {},
-    "own numbers": {"use_ino": False},  # The names of one file have numbers of their own, as on many of FUSE.
-    "no mapping": {"direct_io": True},
-    "old answers": {"attr_timeout": 1, "entry_timeout": 1},  # libfuse's own: the kernel believes for a second.
-    "no hiding": {"hard_remove": True},  # A file that is open and has no name can be written, and not asked about.
-}
-"""What is not a call that fails, and the options of the mount that make it so."""
+from tests.odd.places import HABITS
 
 REFUSED = ("link", "symlink", "fsyncdir", "fsync", "chown", "chmod", "utimens", "flock", "lock", "statfs", "fallocate")
 """The calls that can be refused; ``rename``, ``unlink`` or ``truncate`` no file system can do without."""

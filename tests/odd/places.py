@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.helpers import ROOT, child_environment
 
@@ -56,6 +57,16 @@ def place_on(kind: str, directory: Path) -> Iterator[Path]:
             _run(*(word.format(**names) for word in command))
         undone.callback(_unmount, directory / "place")
         yield directory / "place"
+
+
+HABITS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "own numbers": {"use_ino": False},  # The names of one file have numbers of their own, as on many of FUSE.
+    "no mapping": {"direct_io": True},
+    "old answers": {"attr_timeout": 1, "entry_timeout": 1},  # libfuse's own: the kernel believes for a second.
+    "no hiding": {"hard_remove": True},  # A file that is open and has no name can be written, and not asked about.
+}
+"""What is not a call that fails, and the options of the mount that make it so."""
 
 
 @contextmanager

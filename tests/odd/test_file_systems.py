@@ -17,8 +17,7 @@ import pytest
 
 from rsdos import Container
 from tests.helpers import child_environment
-from tests.odd.mirror import HABITS
-from tests.odd.places import IMAGES, VIEWS, NotHere, mirror, place_on
+from tests.odd.places import HABITS, IMAGES, VIEWS, NotHere, mirror, place_on
 
 NO_LINKS = "its file system has no hard links"
 NO_SYNC = "its file system cannot sync files"
