@@ -60,6 +60,11 @@ def _page(figures: Path, results: Results, scale: ScaleResults | None) -> Iterat
     yield f"- level: {results.level}, rounds: {min(rounds)} to {max(rounds)}, more for short cases"
     yield from (f"- {name}: {value}" for name, value in results.machine.items())
     yield "\n## What it must show\n"
+    yield (
+        "Each line has a target that was set before it was measured; MISSED is not reached. *dos* is disk-objectstore "
+        "1.5.0. The *floor* of an operation is the same system calls and library primitives in a bare loop. *One* is "
+        "one call, by itself.\n"
+    )
     yield from _targets(results, scale)
     yield _NOTES.read_text()
     profiles = figures / "profile.json"

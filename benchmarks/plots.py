@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import log10
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -31,19 +30,6 @@ switch of a page does not reach into it."""
 _WIDTH, _BAR_FROM, _BAR_TO, _HEAD, _ROW = 520, 160, 440, 44, 20
 """Points. On a phone a picture has two thirds of this, and its text of 13 points is 9 points high."""
 
-Scale = Callable[[float, float, float], float]
-"""The share of the longest bar that a rate gets, from the rate, the least and the most of all."""
-
-
-def linear(rate: float, _least: float, most: float) -> float:
-    """Return a length that is in proportion."""
-    return rate / most
-
-
-def logarithmic(rate: float, least: float, most: float) -> float:
-    """Return a length in which a factor is a distance. The least rate has a twentieth."""
-    return 0.05 + 0.95 * (log10(rate / least) / log10(most / least) if most > least else 1)
-
 
 @dataclass(frozen=True, slots=True)
 class Plot:
@@ -55,7 +41,6 @@ class Plot:
     sides: tuple[str, ...] = NAMES
     headings: tuple[str, ...] = ()
     """What is above each case, instead of its title."""
-    scale: Scale = logarithmic
 
 
 PLOTS = (
@@ -73,7 +58,6 @@ FRONT = Plot(
     ("insert-raw-full", "extract-many", "extract-packed"),
     ("ours", "lmdb", "git", "dos", "sqlite", "files"),
     ("stored in one call, synced", "read in one call, random order", "read one by one, random order"),
-    linear,
 )
 """That of README.md."""
 
@@ -86,7 +70,7 @@ def draw(plot: Plot, results: Results, directory: Path) -> Path | None:
     body = list(_body(plot, cases, results))
     height = _HEAD + _ROW * (len(body) - 1)
     lines = (line.format(y=_HEAD + _ROW * row, middle=_HEAD + _ROW * row + 14) for row, line in enumerate(body))
-    unit = "longer is better" + (", logarithmic" if plot.scale is logarithmic else "")
+    unit = "longer is better"
     path = directory / f"{plot.name}.svg"
     directory.mkdir(parents=True, exist_ok=True)
     path.write_text(
@@ -105,14 +89,14 @@ def _body(plot: Plot, cases: Sequence[str], results: Results) -> Iterator[str]:
     rates = {
         (case, side): rate for case in cases for side in plot.sides if (rate := results.rate(case, side)) is not None
     }
-    least, most = min(rates.values()), max(rates.values())
+    most = max(rates.values())
     headings = dict(zip(plot.cases, plot.headings, strict=False))
     for case in cases:
         heading = headings.get(case, BY_NAME[case].title)
         yield f'<text x="{_BAR_FROM}" y="{{middle}}" font-weight="600">{escape(heading)}</text>'
         for side in plot.sides:
             if (case, side) in rates:
-                length = (_BAR_TO - _BAR_FROM) * plot.scale(rates[case, side], least, most)
+                length = (_BAR_TO - _BAR_FROM) * rates[case, side] / most
                 yield _bar(side, length, rate_text(rates[case, side], BY_NAME[case]))
         yield ""
 

@@ -44,6 +44,30 @@ def test_a_mistyped_option_is_answered_with_the_options_like_it(run: Run, typed:
 
 
 @pytest.mark.parametrize(
+    ("typed", "reason"),
+    [
+        ("abc", "abc: no such branch or tag, and not a key (at least 6 lower-case hex digits)"),
+        ("ABCDEF12", "ABCDEF12: no such branch or tag, and not a key (at least 6 lower-case hex digits)"),
+        ("flowers@9", "flowers@9: there is no such version; the newest is flowers@1"),
+        ("roses:a", "roses: no such branch or tag"),
+    ],
+)
+def test_what_is_no_object_may_have_been_meant_as_a_key(run: Run, tmp_path: Path, typed: str, reason: str) -> None:
+    (tmp_path / "flowers").mkdir()
+    run("init")
+    run("save", "flowers", "flowers")
+    for command in (["cat-file"], ["inspect", "object"]):
+        assert run(*command, typed, code=1).stderr.startswith(f"rsdos: error: {reason}")
+
+
+def test_a_key_in_upper_case_is_no_name(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "flowers").mkdir()
+    run("init")
+    run("save", "flowers", "flowers")
+    assert "64 hex digits are a key, in lower case, and no name" in run("cat-file", "AB" * 32, code=2).stderr
+
+
+@pytest.mark.parametrize(
     "typed", ["status -p x", "status --path=x", "init --durability relaxed", "status --cache none"]
 )
 def test_an_option_behind_its_command_is_said_to_go_in_front(run: Run, typed: str) -> None:

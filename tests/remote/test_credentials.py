@@ -46,6 +46,15 @@ def test_the_environment_is_what_signs(little: LittleS3, storage: Storage) -> No
     assert all(asked.headers["x-amz-security-token"] == TOKEN for asked in little.asked)
 
 
+def test_a_refusal_says_that_there_are_no_credentials(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    environment |= {"HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"}
+    command = [sys.executable, "-m", "rsdos", "init", "s3://a-bucket/store", "--endpoint", "http://127.0.0.1:9"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "refused (no credentials in the environment, in a profile, or from the role of" in done.stderr
+
+
 def test_reprs_and_pickles_have_no_credentials(little: LittleS3, storage: Storage) -> None:
     container = Container(URL, endpoint=little.url)
     for each in (storage, container):

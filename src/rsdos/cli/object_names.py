@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from rsdos.errors import RefNotFound
+
 if TYPE_CHECKING:
     from rsdos.container import Container
 
@@ -22,7 +24,15 @@ def object_key(container: Container, text: str) -> str:
     if ":" not in text and (not len(snapshots) or means_key(container, text)):
         return container.find(text)
     ref, path = snapshots.split(text)
-    return snapshots[ref].key if path is None else snapshots[ref].file(path).key
+    if path is not None:
+        return snapshots[ref].file(path).key
+    try:
+        return snapshots[ref].key
+    except RefNotFound:
+        if "@" in text:
+            raise
+        # A text that is meant as a key is often too short, or in upper case.
+        raise RefNotFound(text, "no such branch or tag, and not a key (at least 6 lower-case hex digits)") from None
 
 
 def means_key(container: Container, text: str) -> bool:

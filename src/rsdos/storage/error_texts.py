@@ -42,6 +42,8 @@ _NOT_A_POLICY = frozenset(
 """Refusals that no other permission would mend."""
 _TAKEN = frozenset(("BlobAlreadyExists",))
 _SKEWED = "RequestTimeTooSkewed"
+_NO_CREDENTIALS = "failed to load signing credential"
+"""What the library says, without having asked the storage, where it found no credentials."""
 _SHORT = "reader got too little data"
 """What the library says of an answer that is whole and has fewer bytes than were asked for."""
 _DAMAGED = frozenset(("BadDigest", "InvalidDigest", "Md5Mismatch", "XAmzContentSHA256Mismatch", "RequestTimeout"))
@@ -102,6 +104,8 @@ class ErrorText(NamedTuple):
             return Refused(path, f"{self.reason}; the storage's clock says {self.date or '?'}, this machine's {here}")
         if self.status in (401, 403) or self.kind == "PermissionDenied":
             return Refused(path, self.reason, "" if self.code in _NOT_A_POLICY else action)
+        if _NO_CREDENTIALS in self.reason:
+            return Refused(path, "no credentials in the environment, in a profile, or from the role of the machine")
         if self.kind == "ConfigInvalid":
             return StorageMismatch(path, self.reason)
         return Unavailable(path, self.reason)
