@@ -21,8 +21,8 @@ KEPT_HISTORY = 16
 """Earlier commits that a manifest names. A program that is no more than this far behind notices a fork."""
 
 MOST_ROWS = 1 << 16
-"""The most rows of ``reserved``, and of ``retired``. A manifest of 16 MiB has room for seven times as many, which took six
-seconds to check. A collector looks each name up in them."""
+"""The most rows of ``reserved``, and of ``retired``. A manifest of 16 MiB has room for seven times as many, which took
+six seconds to check. A collector looks each name up in them."""
 
 _COMMIT = re.compile(r"[0-9a-f]{32}")
 _SUFFIX = re.compile(r"[0-9a-f]{16}")
