@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rsdos import Container
+from rsdos import Container, InvalidOption
 from rsdos.storage.opendal import PART
 from rsdos.storage.url import OptionValue, open_storage
 from tests.helpers import child_environment
@@ -104,3 +104,8 @@ def test_google_s_storage_is_asked_for_the_class_without_a_signature(little: Lit
     assert asked.query["name"] == "store/packs/one"
     assert asked.query["ifGenerationMatch"] == "0"
     assert "authorization" not in asked.headers
+
+
+def test_azure_has_no_anonymous_requests_and_says_so() -> None:
+    with pytest.raises(InvalidOption, match="az:// has no such option"):
+        open_storage(f"az://{BUCKET}/store", {"account": "little", "anonymous": True})
