@@ -321,7 +321,7 @@ class RemoteUnavailable(Unavailable):
 
 
 class Refused(RsdosError, PermissionError):
-    """The storage refuses a request: wrong credentials, a policy, or a clock that differs by more than 15 minutes."""
+    """The storage refuses a request: wrong credentials, a policy, no room, or a clock that is off by 15 minutes."""
 
     def __init__(self, path: str, reason: str, action: str = "") -> None:
         needs = f"; this needs {action}" if action else ""

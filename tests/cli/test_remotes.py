@@ -38,6 +38,10 @@ def test_a_day_with_a_remote(two: tuple[Container, Container], run: Run, tmp_pat
     assert "Only here = 0, 0 B" in status
     assert "commit" in run("remote", "list").stdout
     assert "nothing new" in run("fetch").stdout
+    before = sorted(tmp_path.iterdir())
+    counted = run("clone", "disk", "clone", "--dry-run").stdout
+    assert counted.startswith("[info] 20 objects to clone, 20.0 kB (20.0 kB stored), and 3 objects of snapshots")
+    assert "flowers@1" in counted and sorted(tmp_path.iterdir()) == before
     cloned = run("clone", "disk", "clone").stdout
     assert cloned.startswith("[info] Cloned 21 objects") and "new names: flowers@1" in cloned
     run("-p", "clone", "checkout", "flowers", "out")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from unittest.mock import patch
 
 import pytest
 
 from rsdos import Container
+from rsdos.errors import Busy, CommitUnknown, Expired, Unavailable
 from rsdos.storage import chance as clocks
 from tests.data import key_of
 from tests.protocol.bucket import Bucket
@@ -60,3 +62,36 @@ def test_sixteen_writers_that_take_turns_at_every_request_all_commit() -> None:
         scheduler.run([Actor(name, write) for name in objects])
     assert not judge.wrong
     assert set(Container(Medium(bucket))) == {key_of(data) for some in objects.values() for data in some}
+
+
+@pytest.mark.parametrize("is_rough", [False, True], ids=["calm", "lost answers"])
+def test_each_of_forty_writers_is_acknowledged_or_told_to_run_again_and_nothing_is_lost(is_rough: bool) -> None:
+    """The attack "412 storm": all want the same number at the same time, and their time ends."""
+    chance = random.Random(1)
+    bucket = Bucket(BEGAN)
+    judge = Judge(bucket)
+    scheduler = Scheduler(bucket, replace(CALM, lost=0.05, never=0.05) if is_rough else CALM, chance)
+    objects = {f"writer {at}": b"object of writer %d" % at for at in range(40)}
+    told: list[str] = []
+
+    def write(actor: Actor) -> None:
+        client = Client(scheduler, actor)
+        data = objects[actor.name]
+        while True:
+            container = Container(client)
+            client.sender = judge.begin(actor.name, "insert", [bytes.fromhex(key_of(data))])
+            try:
+                assert container.insert_many([data]) == [key_of(data)]
+            except (Busy, CommitUnknown, Expired, Unavailable) as error:
+                told.append(f"{actor.name}: {type(error).__name__}")
+            else:
+                judge.stored(client.sender)
+                return
+
+    with small_world(chance, scheduler):
+        Container.create(Medium(bucket), container_version=3)
+        scheduler.run([Actor(name, write) for name in objects])
+    assert not judge.wrong
+    assert told  # Otherwise the storm was none.
+    there = Container(Medium(bucket))
+    assert {key: there.extract(key) for key in there} == {key_of(data): data for data in objects.values()}

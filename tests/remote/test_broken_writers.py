@@ -11,8 +11,11 @@ from collections.abc import Callable
 import pytest
 
 from rsdos import Container
+from rsdos.codecs.sealed import seal, unseal
 from rsdos.errors import DamagedContainer, DamagedObject, Refused, RsdosError
+from rsdos.index.remote_chain import MOST_BYTES
 from rsdos.model import RecordFlag, Stored
+from rsdos.storage.checked_json import decode_document, encode_compact
 from tests.data import key_of, noise
 from tests.remote.little_s3 import BUCKET, Asked, LittleS3, Reply, refusal
 from tests.remote.machines import Bucket, packed_of
@@ -97,6 +100,39 @@ def test_a_nonsense_commit_is_damage_and_a_repair_is_its_end(bucket: Bucket, tex
     assert Container(bucket).repair_index().is_good
     assert sorted(Container(bucket)) == objects
     Container(bucket).insert_many([noise(500, 3)])
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("reserved", [[1, 1 << 200, 1, "a" * 32]]),
+        ("reserved", [[1, 1, 1, "a" * 32]] * 100_000),
+        ("reserved", [[1, 2, 1, "a" * 32], [2, 1, 1, "b" * 32]]),
+        ("retired", [["pack", 1, "../../../../etc/pa", 1]]),
+        ("retired", [["pack", 1 << 63, "0" * 16, 1]]),
+        ("history", [[1, "a" * 32]] * 100_000),
+        ("history", [[-1, "\0" * 32]]),
+        ("emptied_below", 1 << 63),
+        ("commit", "a/../b"),
+        ("packs", [{"id": 1}]),
+        ("gone", [1 << 200]),
+    ],
+)
+def test_a_commit_of_odd_numbers_and_names_is_damage(bucket: Bucket, member: str, value: object) -> None:
+    """Its checksum is right, as a writer with credentials can make it."""
+    objects = sorted(Container(bucket))
+    newest = bucket.read(min(bucket.names("manifests")), MOST_BYTES)
+    members = decode_document(unseal(newest, MOST_BYTES))
+    members |= {"number": members["number"] + 1, "tables": [], "gone": [], member: value}
+    bucket.put_new(_name_of_next(bucket), seal(encode_compact(members)))
+    with pytest.raises(DamagedContainer):
+        Container(bucket).insert_many([noise(500, 3)])
+    with pytest.raises(DamagedContainer):
+        Container(bucket).collect()
+    assert sorted(Container(bucket)) == objects  # From the packs.
+    assert Container(bucket).repair_index().is_good
+    Container(bucket).insert_many([noise(500, 3)])
+    assert sorted(Container(bucket)) == sorted([*objects, key_of(noise(500, 3))])
 
 
 def _name_of_next(bucket: Bucket) -> str:

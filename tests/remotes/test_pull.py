@@ -212,3 +212,25 @@ def test_a_clone_compresses_like_the_other(tmp_path: Path) -> None:
     Container.create(tmp_path / "there", compression="zlib+3")
     Container.clone(tmp_path / "there", tmp_path / "clone")
     assert Container(tmp_path / "clone").config.compression == "zlib+3"
+
+
+def test_what_a_clone_would_copy_is_counted_and_nothing_is_made(
+    here: Container, there: Container, tmp_path: Path
+) -> None:
+    objects = [noise(3000, seed) for seed in range(30)]
+    there.insert_many(objects, compress=CompressMode.NO)
+    url = here.remotes.list()[0].url
+    before = sorted(tmp_path.iterdir())
+    counted = clone.estimate(clone.CloneOptions(url, str(tmp_path / "copy")))
+    assert (counted.objects, counted.size, counted.known) == (30, 90_000, 0)
+    assert counted.packs == 1 and counted.requests.received >= 90_000
+    assert sorted(tmp_path.iterdir()) == before
+
+    clone.begin_clone(here.remotes.list()[0], str(tmp_path / "copy")).close()
+    Container(tmp_path / "copy").insert_many(objects[:10])
+    counted = clone.estimate(clone.CloneOptions(url, str(tmp_path / "copy")))
+    assert (counted.objects, counted.known) == (20, 10)
+    Container.create(tmp_path / "other").insert(b"other")
+    for taken in (tmp_path / "other", tmp_path):
+        with pytest.raises(ContainerExists):
+            clone.estimate(clone.CloneOptions(url, str(taken)))

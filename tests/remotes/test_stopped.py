@@ -105,6 +105,26 @@ def test_two_machines_push_to_one_remote_at_the_same_time(tmp_path: Path) -> Non
         assert compared.there == 20 + 3 * 30
 
 
+def test_machines_that_share_a_container_push_a_part_of_it_each(here: Container, tmp_path: Path) -> None:
+    """What ADR 39 says to do in place of a push by an executor."""
+    url = f"memory://{tmp_path.name}"
+    there = Container.create(open_storage(url), container_version=3)
+    here.remotes.add("origin", url)
+    here.insert_many([noise(3000, seed) for seed in range(100)])
+    save(here.engine, "flowers", {"a": b"a flower"})
+
+    def push(prefix: str) -> int:
+        with Container(here.path) as machine:
+            return machine.remotes.push(prefix=prefix, pack_size=40_000).objects
+
+    with ThreadPoolExecutor(4) as threads:
+        assert sum(threads.map(push, "0123456789abcdef")) == 100
+    assert here.remotes.compare().names_here
+    assert here.remotes.push().known == 100
+    assert here.remotes.compare().is_same
+    assert is_whole(there)
+
+
 class Collecting(Silence):
     """Takes all reservations back when the first objects were copied, as a collector does after the grace period."""
 

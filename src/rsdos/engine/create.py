@@ -71,6 +71,15 @@ def make_container(path: str, config: Config, sharing: Sharing = Sharing.UMASK, 
             posix.sync_directory(directory)
 
 
+def refuse_what_is_there(path: str) -> None:
+    """Raise `ContainerExists` if `make_container` would. Nothing is made."""
+    layout = Layout(os.path.abspath(path))
+    if os.path.isdir(layout.root):
+        _refuse_what_is_there(path, layout)
+    elif os.path.lexists(layout.root):
+        raise ContainerExists(path, "exists and is not a directory")
+
+
 def make_container_on(storage: Storage, config: Config) -> None:
     """Make a container in a storage that is no directory, and in which there is none.
 

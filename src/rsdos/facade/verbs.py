@@ -37,10 +37,13 @@ class ObjectVerbs(FacadePart):
     def insert(self, source: Source, *, to: Place | str = Place.LOOSE) -> str:
         """Store one object, and return once it is as durable as the container promises.
 
+        In a container at a URL each call uploads a pack and makes a commit, some requests in all: store many objects by
+        `insert_many`.
+
         Args:
             source: bytes or an object with a C-contiguous buffer of them (an array of numpy, for example), the path of
                 a regular file, or a binary stream, which is read from its position and not closed.
-            to: "loose": a file of its own; "packed": a pack.
+            to: "loose": a file of its own; "packed": a pack, the only place at a URL.
 
         Returns:
             The key of the object.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from rsdos.names import LAST_NUMBER, LAST_PACK
@@ -15,6 +16,13 @@ PACK = "pack"
 SEGMENT = "segment"
 TABLE = "table"
 KINDS = (PACK, SEGMENT, TABLE)
+
+KEPT_HISTORY = 16
+"""Earlier commits that a manifest names. A program that is no more than this far behind notices a fork."""
+
+MOST_ROWS = 1 << 16
+"""The most rows of ``reserved``, and of ``retired``. A manifest of 16 MiB has room for seven times as many, which took
+six seconds to check. A collector looks each name up in them."""
 
 _COMMIT = re.compile(r"[0-9a-f]{32}")
 _SUFFIX = re.compile(r"[0-9a-f]{16}")
@@ -87,19 +95,25 @@ def decode_state(members: Mapping[str, Any], number: int, next_id: int) -> Remot
 
     ``number`` is the number of the manifest, ``next_id`` is larger than every id that was given out.
     """
-    history = tuple((_of(row[0], LAST_NUMBER), _text(row[1], _COMMIT)) for row in _rows(members, "history", 2))
+    history = tuple(
+        (_of(row[0], LAST_NUMBER), _text(row[1], _COMMIT)) for row in _rows(members, "history", 2, KEPT_HISTORY)
+    )
     if [row[0] for row in history] != list(range(number - len(history), number)):
         raise ValueError("history is not that of the commits before this one")
     reserved = tuple(
         Reservation(_of(row[0], LAST_PACK), _of(row[1], LAST_PACK), _of(row[2], number), _text(row[3], _TOKEN))
-        for row in _rows(members, "reserved", 4)
+        for row in _rows(members, "reserved", 4, MOST_ROWS)
     )
     if any(not 0 < row.first < row.end <= next_id for row in reserved):
         raise ValueError("ids are reserved that were never given out")
+    if any(one.end > other.first for one, other in pairwise(sorted(reserved))):
+        raise ValueError("an id is reserved twice")
     retired = tuple(
         Retired(_kind(row[0]), _of(row[1], LAST_PACK), _text(row[2], _SUFFIX), _of(row[3], number))
-        for row in _rows(members, "retired", 4)
+        for row in _rows(members, "retired", 4, MOST_ROWS)
     )
+    if any(not 0 < row.id < next_id for row in retired):
+        raise ValueError("ids are retired that were never given out")
     parent = members.get("parent")
     return RemoteState(
         commit=_text(members.get("commit"), _COMMIT),
@@ -116,10 +130,12 @@ def check_suffix(suffix: object) -> str:
     return _text(suffix, _SUFFIX)
 
 
-def _rows(members: Mapping[str, Any], name: str, length: int) -> list[list[Any]]:
+def _rows(members: Mapping[str, Any], name: str, length: int, most: int) -> list[list[Any]]:
     rows = members.get(name)
-    if not isinstance(rows, list) or not all(isinstance(row, list) and len(row) == length for row in rows):
-        raise ValueError(f"{name} is not a list of rows of {length}")
+    if not isinstance(rows, list) or len(rows) > most:
+        raise ValueError(f"{name} is not a list of up to {most} rows")
+    if not all(isinstance(row, list) and len(row) == length for row in rows):
+        raise ValueError(f"a row of {name} does not have {length} members")
     return rows
 
 

@@ -18,13 +18,19 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from rsdos.errors import Busy, DamagedContainer, Expired
 from rsdos.index.manifest import Manifest, SegmentEntry
 from rsdos.index.pack_entry import PackEntry
-from rsdos.index.remote_state import PACK, SEGMENT, TABLE, RemoteState, Reservation, Retired
+from rsdos.index.remote_state import (
+    KEPT_HISTORY,
+    MOST_ROWS,
+    PACK,
+    SEGMENT,
+    TABLE,
+    RemoteState,
+    Reservation,
+    Retired,
+)
 from rsdos.names import LAST_PACK
 
-KEPT_HISTORY = 16
-"""Earlier commits that a manifest names. A program that is no more than this far behind notices a fork."""
-
-MOST_RETIRED = 1 << 16
+MOST_RETIRED = MOST_ROWS
 """The most rows of retired objects. The oldest are dropped first."""
 
 MOST_RESERVED = 1 << 12

@@ -35,11 +35,12 @@ _NOT_A_POLICY = frozenset(
         "InvalidAccessKeyId",
         "InvalidToken",
         "ExpiredToken",
-        "QuotaExceeded",
         "InvalidObjectState",
     )
 )
 """Refusals that no other permission would mend."""
+_FULL = frozenset(("QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded"))
+"""A quota, with 403 of Ceph and 400 of MinIO; full disks are status 507."""
 _TAKEN = frozenset(("BlobAlreadyExists",))
 _SKEWED = "RequestTimeTooSkewed"
 _NO_CREDENTIALS = "failed to load signing credential"
@@ -84,7 +85,12 @@ class ErrorText(NamedTuple):
         """Whether the request was certainly not carried out, nor will the same one ever be."""
         again = self.status in (0, 408, 409, 412, 429) or self.code in _DAMAGED
         is_never_sent = self.kind in ("ConfigInvalid", "PermissionDenied") and not self.status
-        return (300 <= self.status < 500 and not again) or self.is_unsupported or is_never_sent
+        return (300 <= self.status < 500 and not again) or self.is_full or self.is_unsupported or is_never_sent
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the storage has no room, or the quota of the bucket or user is used up."""
+        return self.status == 507 or self.code in _FULL
 
     @property
     def is_unsupported(self) -> bool:
@@ -102,6 +108,8 @@ class ErrorText(NamedTuple):
         if self.code == _SKEWED:
             here = datetime.now(UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
             return Refused(path, f"{self.reason}; the storage's clock says {self.date or '?'}, this machine's {here}")
+        if self.is_full:
+            return Refused(path, f"the storage is full; {self.reason}")
         if self.status in (401, 403) or self.kind == "PermissionDenied":
             return Refused(path, self.reason, "" if self.code in _NOT_A_POLICY else action)
         if _NO_CREDENTIALS in self.reason:

@@ -116,18 +116,19 @@ def _choice(*choices: str) -> Callable[[str], str]:
     return check
 
 
-_REMOTE = {"endpoint": _endpoint, "anonymous": _switch, "deadline": _seconds}
+_REMOTE = {"endpoint": _endpoint, "deadline": _seconds}
 
 _OPTIONS: Mapping[str, Mapping[str, Callable[[str], str]]] = {
     "s3": {
         **_REMOTE,
+        "anonymous": _switch,
         "region": _text,
         "virtual_host": _switch,
         "profile": _text,
         "storage_class": _text,
         "server_side_encryption": _choice("AES256", "aws:kms"),
     },
-    "gs": {**_REMOTE, "storage_class": _text},
+    "gs": {**_REMOTE, "anonymous": _switch, "storage_class": _text},
     "az": {**_REMOTE, "account": _text},
     "https": {"deadline": _seconds},
     "http": {"deadline": _seconds},

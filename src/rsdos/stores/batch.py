@@ -197,6 +197,8 @@ class BatchWriter:
         self._known = known
         self._trust = trust
         self._duplicates = Duplicates()
+        self.committed = 0
+        """The number of objects that were committed."""
         self._encoding: Encoding | None = None
         """How the small duplicates are stored if their copies are gone."""
 
@@ -214,11 +216,6 @@ class BatchWriter:
     def pack_ids(self) -> Sequence[int]:
         """The packs that this writer has committed objects to, ascending."""
         return self._batch.pack_ids
-
-    @property
-    def pending(self) -> int:
-        """The number of objects that were appended and are not committed yet."""
-        return len(self._batch.keys)
 
     def group_size(self) -> int:
         """Return the raw bytes after which a group of small objects ends."""
@@ -391,8 +388,9 @@ class BatchWriter:
         """
         for _ in range(order.MOST_ROUNDS):
             small = self._duplicates.small
-            if self._batch.keys:
+            if count := len(self._batch.keys):
                 self._batch.commit(self._duplicates)
+                self.committed += count
             else:
                 absent = self._batch.settle(self._duplicates.digests())
                 if self._duplicates:

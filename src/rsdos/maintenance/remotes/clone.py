@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 
 from rsdos.config import Config
-from rsdos.engine.create import make_container
+from rsdos.engine.create import make_container, refuse_what_is_there
 from rsdos.engine.engine import Engine
 from rsdos.engine.publish import read_refs
 from rsdos.errors import ContainerExists, InvalidOption, NotAContainer
 from rsdos.maintenance.remotes import pull
 from rsdos.maintenance.remotes.connect import RemoteConnection, connected, open_remote
-from rsdos.maintenance.remotes.copying import RemoteOptions, RemoteReport
+from rsdos.maintenance.remotes.copying import RemoteEstimate, RemoteOptions, RemoteReport
 from rsdos.maintenance.remotes.manage import add_remote, make_remote
 from rsdos.maintenance.remotes.table import ORIGIN, Remote, read_remotes
 from rsdos.progress import SILENCE
 from rsdos.protocols import Progress
+from rsdos.storage.directory import temporary_directory
 from rsdos.storage.url import OptionValue
 
 
@@ -53,12 +55,19 @@ def begin_clone(remote: Remote, directory: str) -> Engine:
 
 
 def _container(there: RemoteConnection, remote: Remote, directory: str) -> Engine:
+    engine = _begun(remote, directory)
+    if engine is None:
+        make_container(directory, Config(compression=there.engine.config.compression))
+        engine = Engine(directory)
+    return engine
+
+
+def _begun(remote: Remote, directory: str) -> Engine | None:
+    """Open a clone that was begun; None where there is no container. Raise `ContainerExists` for any other one."""
     try:
         engine = Engine(directory)
     except NotAContainer:
-        config = there.engine.config
-        make_container(directory, Config(compression=config.compression))
-        return Engine(directory)
+        return None
     try:
         known = read_remotes(engine)
         is_begun = remote.name in known and known[remote.name].url == remote.url
@@ -68,6 +77,28 @@ def _container(there: RemoteConnection, remote: Remote, directory: str) -> Engin
         engine.close()
         raise
     return engine
+
+
+def _remote_of(options: CloneOptions) -> Remote:
+    remote = make_remote(options.name, options.url, options.options)
+    if remote.url == os.path.abspath(options.directory):
+        raise InvalidOption(f"{options.directory}: a container cannot be cloned into itself")
+    return remote
+
+
+def estimate(options: CloneOptions) -> RemoteEstimate:
+    """Return what a clone would copy, or what is missing in one that was begun. Nothing is made in the directory.
+
+    Raise what `clone` raises.
+    """
+    remote, directory = _remote_of(options), os.path.abspath(options.directory)
+    with open_remote(remote) as there, temporary_directory() as place:
+        engine = _begun(remote, directory)
+        if engine is None:
+            refuse_what_is_there(directory)
+            engine = _container(there, remote, os.path.join(place, "empty"))
+        with closing(engine):
+            return pull.estimate(there, pull.plan(engine, there, RemoteOptions()))
 
 
 def clone(options: CloneOptions, progress: Progress = SILENCE) -> RemoteReport:
@@ -86,9 +117,7 @@ def clone(options: CloneOptions, progress: Progress = SILENCE) -> RemoteReport:
         NotAContainer: there is no container at the URL.
         OSError: a system call or a request failed.
     """
-    remote = make_remote(options.name, options.url, options.options)
-    if remote.url == os.path.abspath(options.directory):
-        raise InvalidOption(f"{options.directory}: a container cannot be cloned into itself")
+    remote = _remote_of(options)
     engine = begin_clone(remote, options.directory)
     try:
         with connected(engine, remote.name) as there:

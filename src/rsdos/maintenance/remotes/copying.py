@@ -223,8 +223,8 @@ class Copying:
                     progress.advance(chunk.length)
                 writer.commit()
             except BaseException as error:
-                done, all_objects = self.stats.objects - writer.pending, self.difference.counts.objects
-                error.add_note(f"committed so far: {max(done, 0)} of {all_objects} objects; run it again to continue")
+                done = f"{writer.committed} of {difference.counts.objects} objects"
+                error.add_note(f"committed so far: {done}; run it again to continue")
                 raise
             return bool(writer.pack_ids)
 

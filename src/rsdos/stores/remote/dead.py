@@ -12,7 +12,9 @@ clock of a client counts.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import NamedTuple
 
 from rsdos.index.manifest import Manifest
@@ -74,7 +76,8 @@ class DeadNames:
     def __init__(self, manifest: Manifest) -> None:
         state = state_of(manifest)
         self._next_id = manifest.next_pack_id
-        self._reserved = [range(row.first, row.end) for row in state.reserved]
+        # No id is reserved twice. Up to 65,536 rows, and each name of a listing is looked up in them.
+        self._reserved = sorted((row.first, row.end) for row in state.reserved)
         self._needed = {(PACK, pack.id, pack.suffix) for pack in manifest.packs}
         self._needed |= {(SEGMENT, entry.number, entry.suffix) for entry in manifest.segments if entry.number}
         self._needed |= {(TABLE, entry.number, entry.suffix) for entry in manifest.packs.tables.entries}
@@ -82,6 +85,9 @@ class DeadNames:
 
     def has(self, kind: str, number: int, suffix: str) -> bool:
         """Return whether the object of this name is dead: its id was given out, and is not needed under this name."""
-        if number >= self._next_id or any(number in ids for ids in self._reserved):
+        if number >= self._next_id:
+            return False
+        at = bisect_right(self._reserved, number, key=itemgetter(0))
+        if at and number < self._reserved[at - 1][1]:
             return False
         return (kind, number, suffix) not in self._needed
