@@ -160,6 +160,6 @@ class PackRewrite:
             return finish(newest, manifest)
 
         # 6. Commit.
-        manifest = self._context.index.commit(change, Durability.FULL, self.target.fresh)
+        manifest = self._context.index.commit(change, Durability.FULL, self.target.fresh, self.target.tables)
         if synced:
             self.target.committed(manifest)

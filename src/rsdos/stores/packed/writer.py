@@ -279,7 +279,7 @@ class PackedBatch:
         elif self._durability is Durability.FULL:
             # Only under the lock is it known whether the large one belongs to the batch: little is left to sync then.
             pack.writer.sync()
-        manifest = self._index.commit(change, self._durability, pack.fresh)
+        manifest = self._index.commit(change, self._durability, pack.fresh, pack.tables)
         pack.committed(manifest)
         duplicates.keep_some(gone)
         if pack.pack.id not in self.pack_ids:
