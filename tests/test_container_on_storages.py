@@ -13,7 +13,7 @@ import pytest
 from rsdos import Busy, CompressMode, Container, InvalidOption, Place, ReadOnlyContainer, names
 from rsdos.engine.engine import Engine
 from rsdos.errors import ContainerExists, DamagedObject, NotAContainer, ObjectNotFound
-from rsdos.index import commits
+from rsdos.index import pruning
 from rsdos.index.commits import CommitLog
 from rsdos.index.manifest import Manifest
 from rsdos.layout import Layout
@@ -81,7 +81,7 @@ def test_many_commits_are_merged_and_old_manifests_go(storage: MemoryStorage) ->
     keys = [container.insert(b"%d" % number, to=Place.PACKED) for number in range(60)]
     assert dict(container.extract_many(keys)) == {key: b"%d" % number for number, key in enumerate(keys)}
     manifests = [name for name in storage.list("index") if name.startswith("manifest")]
-    assert len(manifests) <= commits.KEPT + 1
+    assert len(manifests) <= pruning.KEPT + 1
     assert any(name.endswith(".seg") for name in storage.list("index"))
     container.delete(keys[:30])
     assert sorted(Container(storage)) == sorted(keys[30:])

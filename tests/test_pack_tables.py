@@ -13,10 +13,11 @@ import pytest
 from rsdos import Container, DamagedContainer, Durability, UnsupportedContainer, names
 from rsdos.index import cache, table_files
 from rsdos.index import manifest as manifests
-from rsdos.index.commits import KEPT, CommitLog
+from rsdos.index.commits import CommitLog
 from rsdos.index.manifest import decode_manifest
 from rsdos.index.pack_table import PackTable
 from rsdos.index.packs import PackTables
+from rsdos.index.pruning import KEPT
 from rsdos.storage.base import Put, PutResult
 from rsdos.storage.local import LocalStorage
 from rsdos.storage.wrapper import StorageCall

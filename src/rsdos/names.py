@@ -71,6 +71,9 @@ SAVE_LOCKS = r"save-(\d{1,18})"
 MANIFESTS = r"manifest-(\d{10})\.json"
 SEGMENTS = r"(\d{10})\.seg"
 PACK_TABLES = r"(\d{10})\.tab"
+NEW = ".new"
+"""The end of the name of every unfinished file in ``index/``."""
+
 _UNFINISHED_SEGMENT = r"merged-[0-9a-f]{16}-\d\.new"
 _UNFINISHED = r"manifest\.new|(manifest|\d{10})-[0-9a-f]{16}\.new"
 

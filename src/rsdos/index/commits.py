@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,17 +16,15 @@ from typing import TYPE_CHECKING
 from rsdos import names
 from rsdos.config import VERSION
 from rsdos.errors import Busy, ContainerReplaced, DamagedContainer, NotAContainer, UnsupportedContainer
-from rsdos.index.last_commit import LastCommit, read_committed
+from rsdos.index.last_commit import NOTE_LENGTH, LastCommit, decode_note, read_committed
 from rsdos.index.manifest import (
     Manifest,
-    NamedFiles,
     Published,
     UnknownManifest,
     decode_manifest,
     encode_manifest,
-    files_in,
-    files_of,
 )
+from rsdos.index.pruning import MOST_BYTES, IndexListing, Pruning
 from rsdos.layout import Layout
 from rsdos.model import Durability
 from rsdos.storage.base import Put, Version
@@ -37,9 +35,6 @@ if TYPE_CHECKING:
     from rsdos.index.table_reader import TableReader
     from rsdos.migration import Original
     from rsdos.storage.opened import HeldLock
-
-KEPT = 16
-"""Manifests that are kept. A reader that has listed ``index/`` can open what it saw until this many commits later."""
 
 MOST_LOOKUPS = 100
 """Times that a listed manifest may be gone when it is opened. Each time, 16 commits have run in a millisecond."""
@@ -56,10 +51,6 @@ _MOST_CONFLICTS = 100
 _MOST_PUTS = 10
 """Times that a manifest is put again because the answer was lost and the manifest is not there."""
 
-_MOST_BYTES = 1 << 24
-"""The most bytes of a manifest: of 60,000 packs, 240 TB at the usual target. Reading it takes up to twenty times as
-much memory."""
-
 
 class CommitLog:
     """Reads and makes manifests. Any number of threads and processes."""
@@ -67,11 +58,15 @@ class CommitLog:
     def __init__(self, layout: Layout, container_id: str) -> None:
         self._layout = layout
         self._storage = layout.storage
+        self._pruning = Pruning(layout)
         self._container_id = container_id
         self.original: Original | None = None
         """The identity that `check` compares. The first check makes it."""
         self._known: Published | None = None
         """The manifest that was read or made here last. The file of a manifest does not change."""
+        self._noted = b"", 0
+        """The note of the last commit when it was read or written here last, and its number. Every miss reads the same
+        note again, and decoding it is half of that cost."""
         self._tables: TableReader | None = None
         """Reads pack tables. The first manifest that has any makes it."""
 
@@ -83,34 +78,52 @@ class CommitLog:
             self.original = Original(self._layout, VERSION, self._container_id)
         self.original.check()
 
-    def check_again(self) -> None:
-        """Do `check`: a manifest of the same number may belong to another container."""
-        self.check()
+    def committed(self, *, again: bool = False) -> int:
+        """Return the highest number that is known to be committed, 0 if none is. No older manifest is the newest.
 
-    def committed(self) -> int:
-        """Return the highest number that is known to be committed, 0 if none is. No older manifest is the newest."""
-        return read_committed(self._storage).number
+        If the index is read ``again``, first do `check`: a manifest of the same number may belong to another container.
+        """
+        if again:
+            self.check()
+        note = self._storage.read_note(names.COMMIT_LOCK, NOTE_LENGTH)
+        noted = self._noted
+        if noted[0] != note:
+            noted = self._noted = note, decode_note(note).number
+        return noted[1]
 
-    def latest(self) -> tuple[int, int]:
-        """Return the number of the newest manifest that is there, and of a newer one that is missing; 0 means none."""
-        committed = self.committed()
-        numbers = self._layout.manifest_numbers()
-        number = numbers[-1] if numbers else 0
-        if committed <= number:
-            return number, 0
-        # On a network file system the listing may be an older one.
-        return (committed, 0) if self._storage.exists(names.manifest(committed)) else (number, committed)
+    def latest(self, *, again: bool = False) -> tuple[int, int]:
+        """Return the number of the newest manifest that is there, and of a newer one that is missing; 0 means none.
+
+        ``again`` as in `committed`.
+        """
+        return self._listed(again)[:2]
+
+    def _listed(self, again: bool = False) -> IndexListing:
+        """Do `latest` by a fresh listing, and return that as well."""
+        committed = self.committed(again=again)
+        listed = self._layout.index_names()
+        numbers = names.numbers_among(listed, names.MANIFESTS)
+        number, missing = numbers[-1] if numbers else 0, 0
+        if committed > number:
+            # On a network file system the listing may be an older one.
+            is_there = self._storage.exists(names.manifest(committed))
+            number, missing = (committed, 0) if is_there else (number, committed)
+        return IndexListing(number, missing, listed, numbers)
 
     def newest_number(self) -> int:
         """Return the newest manifest's number, from a fresh listing. Raise `DamagedContainer` if it is missing."""
-        number, missing = self.latest()
-        if missing or not number:
+        return self._listed_whole().number
+
+    def _listed_whole(self, again: bool = False) -> IndexListing:
+        """Return `_listed`. Raise `DamagedContainer` if the newest manifest is missing."""
+        seen = self._listed(again)
+        if seen.missing or not seen.number:
             self.check()
-        if not number:
+        if not seen.number:
             raise DamagedContainer(self._layout.index, "there is no manifest (see: rsdos repair index)")
-        if missing:
+        if missing := seen.missing:
             raise DamagedContainer(self._layout.manifest(missing), "this manifest was committed last, and is missing")
-        return number
+        return seen
 
     def newest(self) -> Manifest:
         """Return the newest manifest, from a fresh listing.
@@ -118,14 +131,19 @@ class CommitLog:
         Raise `DamagedContainer` if it is damaged or missing, and `UnsupportedContainer` if a later release has written
         it.
         """
+        return self._newest()[0].manifest
+
+    def _newest(self, again: bool = False) -> tuple[Published, IndexListing]:
+        """Return the newest manifest, and the listing that shows it; ``again`` as in `committed`."""
         number = 0
         for _ in range(MOST_LOOKUPS):
-            number = self.newest_number()
-            known = self._known
-            if known is not None and known.manifest.number == number and known.version == self.file_of(number):
-                return known.manifest  # This saves 20 us for each pack.
+            seen = self._listed_whole(again)
+            number, known = seen.number, self._known
+            name = names.manifest(number)
+            if known and known.manifest.number == number and known.version == self._storage.version(name):
+                return known, seen  # This saves 20 us for each pack.
             try:
-                return self.read(number)
+                return self.read_with_file(number), seen
             except NotAContainer:
                 raise  # This is a FileNotFoundError, too.
             except FileNotFoundError:
@@ -143,7 +161,7 @@ class CommitLog:
     def read_with_file(self, number: int) -> Published:
         """Return one manifest, and the version of its file. Raise what `read` does."""
         path = self._layout.manifest(number)
-        data, version = self._storage.read_with_version(names.manifest(number), _MOST_BYTES)
+        data, version = self._storage.read_with_version(names.manifest(number), MOST_BYTES)
         try:
             manifest = decode_manifest(data, self._open_tables)
         except FileNotFoundError as error:
@@ -219,8 +237,8 @@ class CommitLog:
     def _commit(
         self, lock: HeldLock | _NoLock, change: Callable[[Manifest], Manifest], durability: Durability
     ) -> Published:
-        self.check()
-        newest = self.newest()
+        base, listed = self._newest(again=True)
+        newest = base.manifest
         number = self._after(newest.number)
         manifest = change(newest)._replace(number=number)
         try:
@@ -229,15 +247,15 @@ class CommitLog:
             # If only its last sync failed, the manifest is there. In a forked child nothing is undone.
             is_gone = isinstance(error, _Outrun) or self._is_absent(manifest.number)
             if is_gone and lock.is_held:
-                self.undo_merge(newest, manifest)
+                self._pruning.undo(newest, manifest)
             raise
         self._note(lock, manifest.number, durability)
         # The commit is valid. A later one drops the files that could not be dropped.
         with suppress(OSError, UnsupportedContainer):
-            self._drop_replaced(newest, manifest, durability)
-            self._prune(manifest)
+            self._pruning.drop_replaced(newest, manifest, durability)
+            self._pruning.prune(manifest, listed)
         self._known = Published(manifest, file)
-        return self._known
+        return self._known._replace(before=base.version)
 
     def _after(self, number: int) -> int:
         """Return the next number. Raise `DamagedContainer` if there is none: no name of more digits would be found."""
@@ -281,8 +299,10 @@ class CommitLog:
             committed = LastCommit(number, number)
         else:
             committed = read_committed(self._storage).followed_by(number)
+        noted = committed.encode(), committed.number
         with suppress(OSError):  # The commit is valid.
-            lock.write_note(committed.encode())
+            lock.write_note(noted[0])
+            self._noted = noted
 
     def pass_over(self, lock: HeldLock) -> None:
         """Give an index up: note a commit after its newest one, so that no program takes that for the newest.
@@ -308,8 +328,8 @@ class CommitLog:
     def _publish(self, lock: HeldLock | _NoLock, manifest: Manifest, durability: Durability) -> Version:
         # 6. Put it under its number, unless the number is taken or the lock is lost. Sync the name.
         data = encode_manifest(manifest)
-        if len(data) > _MOST_BYTES:
-            raise OSError(errno.EFBIG, f"a manifest of more than {_MOST_BYTES} bytes: too many packs, or long notes")
+        if len(data) > MOST_BYTES:
+            raise OSError(errno.EFBIG, f"a manifest of more than {MOST_BYTES} bytes: too many packs, or long notes")
         version = self._put(names.manifest(manifest.number), data, lock)
         if durability is Durability.FULL:
             self._storage.sync_names(names.INDEX)
@@ -328,7 +348,7 @@ class CommitLog:
             if result.outcome is Put.TAKEN:
                 raise _Outrun
             with suppress(FileNotFoundError):
-                there, version = self._storage.read_with_version(name, _MOST_BYTES)
+                there, version = self._storage.read_with_version(name, MOST_BYTES)
                 if there == data:
                     return version
                 raise _Outrun
@@ -340,63 +360,6 @@ class CommitLog:
             return self.file_of(number) is None
         except OSError:
             return False
-
-    def undo_merge(self, newest: Manifest, manifest: Manifest) -> None:
-        """Remove the segment files and pack tables that a manifest names and the newest does not. Raise no OSError."""
-        with suppress(OSError):
-            made, there = files_of(manifest), files_of(newest)
-            for number in {*made.segments} - {*there.segments}:
-                self._storage.remove(names.segment(number))
-            for number in {*made.tables} - {*there.tables}:
-                self._storage.remove(names.pack_table(number))
-
-    def _drop_replaced(self, before: Manifest, newest: Manifest, durability: Durability) -> None:
-        """Remove segment files that a merge or a repack has replaced.
-
-        The files of batches are removed at once, since the tables in the packs have the same entries: for a million
-        objects they take 66 MB. Merged files are removed by the next such commit that survives a power loss. Without
-        this, an insert and a merge each night would keep sixteen indices. A reader that misses such a file loads the
-        newest manifest.
-        """
-        needed = {segment.number for segment in newest.segments}
-        replaced = {segment.number: segment for segment in before.segments if segment.number not in needed}
-        for number, segment in replaced.items():
-            if segment.is_of_batch:
-                self._storage.remove(names.segment(number))
-        if any(number for number in replaced) and durability is Durability.FULL:
-            self._drop_segments({*needed, *replaced}, newest)
-
-    def _drop_segments(self, needed: Collection[int], newest: Manifest) -> None:
-        """Remove the segment files that are not needed. The files of running writers have higher numbers, and stay."""
-        for number in self._layout.segment_numbers():
-            if number not in needed and number < newest.next_segment:
-                self._storage.remove(names.segment(number))
-
-    def _prune(self, newest: Manifest) -> None:
-        """Drop the manifests beyond the last `KEPT`, oldest first, and index files that none of the kept ones needs.
-
-        Also drop the unfinished manifests of dead writers.
-        """
-        listed = list(self._storage.list(names.INDEX))
-        for name in filter(names.is_unfinished, listed):
-            self._storage.remove(f"{names.INDEX}/{name}")
-        numbers = names.numbers_among(listed, names.MANIFESTS)
-        for number in numbers[:-KEPT]:
-            self._storage.remove(names.manifest(number))
-        if newest.number % KEPT == 0:
-            older = (number for number in numbers[-KEPT:] if number != newest.number)
-            kept = [files_of(newest), *map(self._files_of, older)]
-            self._drop_segments(set().union(*(files.segments for files in kept)), newest)
-            for number in set(names.numbers_among(listed, names.PACK_TABLES)).difference(*(one.tables for one in kept)):
-                if number < newest.next_segment:
-                    self._storage.remove(names.pack_table(number))
-
-    def _files_of(self, number: int) -> NamedFiles:
-        """Return the files that a manifest names. Decoding sixteen whole manifests would add 60 ms to some commits."""
-        try:
-            return files_in(self._storage.read(names.manifest(number), _MOST_BYTES))
-        except ValueError as error:
-            raise DamagedContainer(self._layout.manifest(number), str(error)) from None
 
 
 class _NoLock:

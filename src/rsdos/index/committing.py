@@ -24,14 +24,14 @@ class Commits(Protocol):
     def check(self) -> None:
         """Raise `ContainerReplaced` or `NotAContainer` if the container is no longer the one that was opened."""
 
-    def check_again(self) -> None:
-        """Do `check` before a state is loaded again, if a manifest would not show that the container was replaced."""
-
     def committed(self) -> int:
         """Return the highest number that is known to be committed, 0 if none is. No older manifest is the newest."""
 
-    def latest(self) -> tuple[int, int]:
-        """Return the number of the newest manifest that is there, and of a newer one that is missing; 0 means none."""
+    def latest(self, *, again: bool = False) -> tuple[int, int]:
+        """Return the number of the newest manifest that is there, and of a newer one that is missing; 0 means none.
+
+        If the index is read ``again``, first do `check`, if a manifest would not show that the container was replaced.
+        """
 
     def newest_number(self) -> int:
         """Return the newest manifest's number. Raise `DamagedContainer` if it is missing."""

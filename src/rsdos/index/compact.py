@@ -43,6 +43,7 @@ from rsdos.errors import DamagedContainer, DecodeError
 from rsdos.index.dictionaries import MOST_DICTIONARIES, PackDictionary, is_in_bounds
 from rsdos.index.segment import UNEVEN, CompactFound, Segment, view_of
 from rsdos.index.segment_layout import COMPACT_VERSION, HEADER_SIZE, MAGIC, encode_segment
+from rsdos.index.table_bytes import TableBytes
 from rsdos.model import DIGEST_BYTES, BytesLike
 from rsdos.storage.base import Version
 from rsdos.storage.opened import RandomAccess, View
@@ -192,47 +193,7 @@ class DecodedTable(Segment):
     is_decoded = True
 
     def __init__(self, path: str, version: Version, data: bytes) -> None:
-        super().__init__(_Bytes(path, version, data))
-
-
-class _Bytes:
-    """Bytes in the place of an open file, and of a view of it: see `rsdos.storage.base.RandomAccess`."""
-
-    keeps_open = False
-    is_open = True
-
-    def __init__(self, path: str, version: Version, data: bytes) -> None:
-        self.path = path
-        self.version = version
-        self.data = memoryview(data)
-
-    def size(self) -> int:
-        return len(self.data)
-
-    def read(self, offset: int, length: int) -> bytes:
-        return bytes(self.data[offset : offset + length])
-
-    def read_into(self, offset: int, buffer: memoryview) -> int:
-        buffer[:] = self.data[offset : offset + len(buffer)]
-        return len(buffer)
-
-    def view(self, offset: int, length: int) -> _Bytes:
-        return self
-
-    def need(self, start: int, end: int) -> None:
-        return
-
-    def let_go(self, start: int, end: int) -> None:
-        return
-
-    def is_cached(self, offset: int) -> bool:
-        return True
-
-    def will_need(self, offset: int, length: int) -> None:
-        return
-
-    def close(self) -> None:
-        return
+        super().__init__(TableBytes(path, version, data))
 
 
 def open_table(file: RandomAccess, offset: int, length: int) -> Segment | CompactTable:

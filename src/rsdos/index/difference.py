@@ -43,7 +43,7 @@ class DigestSet:
 
     def without(self, at: Positions, keys: Digests) -> Positions:
         """Return those of the positions ``at`` of some keys whose keys are not in the set."""
-        found = search(self._entries.prefixes, self._entries.records, keys.take(at), lambda _: None)
+        found = search(self._entries.prefixes, self._entries.records, keys.take(at))
         return at[found < 0]
 
 

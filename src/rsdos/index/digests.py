@@ -33,7 +33,7 @@ class Digests:
 
     @classmethod
     def of(cls, digests: Sequence[bytes]) -> Self:
-        raw = digest_table(digests)
+        raw = np.frombuffer(join_digests(digests), DIGEST)
         return cls(raw["prefix"].astype(PREFIX), raw["tail"])
 
     def __len__(self) -> int:
@@ -48,7 +48,7 @@ class Digests:
         data = self.joined().joined
         return [data[at : at + DIGEST_BYTES] for at in range(0, len(data), DIGEST_BYTES)]
 
-    def take(self, at: Positions) -> Digests:
+    def take(self, at: Positions | Mask) -> Digests:
         return Digests(self.prefixes[at], self.tails[at])
 
 
@@ -63,11 +63,6 @@ def prefixes_in(joined: bytes, record_bytes: int) -> Prefixes:
     """Return the first 8 bytes of records that follow one another, as numbers."""
     kind = np.dtype([("prefix", ">u8"), ("rest", f"V{record_bytes - 8}")])
     return np.frombuffer(joined, kind)["prefix"].astype(PREFIX)
-
-
-def digest_table(digests: Sequence[bytes]) -> Records:
-    """Return digests as a table of `DIGEST`."""
-    return np.frombuffer(join_digests(digests), DIGEST) if digests else np.empty(0, DIGEST)
 
 
 _SLICE = 1 << 13
@@ -91,15 +86,20 @@ def search(
     prefixes: Prefixes,
     records: Records,
     wanted: Digests,
-    touch: Callable[[Positions], None],
+    touch: Callable[[Positions], None] | None = None,
     find: Callable[[Prefixes, Prefixes], Positions] = places,
 ) -> Positions:
     """Return for each wanted digest the position of its first entry in a sorted table, or -1.
 
-    ``touch`` is called with the positions of records before they are read. ``find`` is `places`, or like it.
+    ``touch``, if any, is called with the positions of records before they are read. ``find`` is `places`, or like it.
     """
-    found = np.full(len(wanted), -1, np.intp)
-    for start in range(0, len(wanted) if len(prefixes) else 0, _SLICE):
+    count = len(wanted.prefixes)
+    found = np.full(count, -1, np.intp)
+    if count <= _SLICE:
+        if len(prefixes):
+            _search(prefixes, records, wanted, touch, find, found)
+        return found
+    for start in range(0, count if len(prefixes) else 0, _SLICE):
         part = slice(start, start + _SLICE)
         _search(prefixes, records, Digests(wanted.prefixes[part], wanted.tails[part]), touch, find, found[part])
     return found
@@ -109,7 +109,7 @@ def _search(
     prefixes: Prefixes,
     records: Records,
     wanted: Digests,
-    touch: Callable[[Positions], None],
+    touch: Callable[[Positions], None] | None,
     find: Callable[[Prefixes, Prefixes], Positions],
     found: Positions,
 ) -> None:
@@ -120,7 +120,8 @@ def _search(
     todo = todo[at[todo] < count]
     while len(todo):
         here = at[todo]
-        touch(here)
+        if touch is not None:
+            touch(here)
         match = records["tail"][here] == wanted.tails[todo]
         found[todo[match]] = here[match]
         # Another key with the same first 8 bytes is here: look one further.

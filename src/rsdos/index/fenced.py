@@ -114,8 +114,8 @@ class FencedSegment(Segment):
         behind = bisect_left(fences, prefix)
         is_fence = behind < len(fences) and fences[behind] == prefix
         low = (behind - 1) * FENCE if behind else 0
-        high = min(behind * FENCE, self._count)
-        base = self._count * PREFIX_SIZE
+        high = min(behind * FENCE, self.count)
+        base = self.count * PREFIX_SIZE
         start, end = base + low * RECORD_SIZE, base + (high + is_fence) * RECORD_SIZE
         size = self._form.block_size
         first, last = start // size, (end - 1) // size + 1
@@ -146,7 +146,7 @@ class FencedSegment(Segment):
 
     def _bisect(self, prefix: int) -> int:
         low = max(bisect_left(self._fences, prefix) - 1, 0) * FENCE
-        high = min(low + FENCE, self._count)
+        high = min(low + FENCE, self.count)
         self._check(low * PREFIX_SIZE, high * PREFIX_SIZE)
         return bisect_left(self._prefixes, prefix, low, high)
 
@@ -156,9 +156,9 @@ class FencedSegment(Segment):
     def passing(self, wanted: Digests) -> Positions | None:
         import numpy as np
 
-        known = self._filter or self._filter_after(len(wanted))
-        is_worth_it = len(wanted) >= _FEW or not self._is_at_hand
-        mask = known.among(wanted.prefixes) if known and len(wanted) and is_worth_it else None
+        known = self._filter or self._filter_after(len(wanted.prefixes))
+        is_worth_it = len(wanted.prefixes) >= _FEW or not self._is_at_hand
+        mask = known.among(wanted.prefixes) if known and len(wanted.prefixes) and is_worth_it else None
         return None if mask is None else np.flatnonzero(mask)
 
     def find_many(self, wanted: Digests) -> Positions:
@@ -167,12 +167,12 @@ class FencedSegment(Segment):
         some = self.passing(wanted) if self.count else None
         if some is None:
             return super().find_many(wanted)
-        found = np.full(len(wanted), -1, np.intp)
+        found = np.full(len(wanted.prefixes), -1, np.intp)
         found[some] = super().find_many(wanted.take(some))
         return found
 
     def _search(self, wanted: Digests) -> Positions:
-        if self._is_at_hand or (len(wanted) * _SPARSE > self._count and not self._waits):
+        if self._is_at_hand or (len(wanted.prefixes) * _SPARSE > self.count and not self._waits):
             return super()._search(wanted)
         return self._search_near(wanted)
 
@@ -187,10 +187,10 @@ class FencedSegment(Segment):
         """Return where each wanted prefix belongs. The prefixes there are checked."""
         import numpy as np
 
-        last = self._count - 1
+        last = self.count - 1
         behind = np.searchsorted(np.frombuffer(self._fences, column.dtype), wanted)
         low = np.maximum(behind - 1, 0) * FENCE
-        high = np.minimum(low + FENCE, self._count)
+        high = np.minimum(low + FENCE, self.count)
         self._fetch_each(low * PREFIX_SIZE, FENCE * PREFIX_SIZE)
         for _ in range(FENCE.bit_length()):
             middle = low + high >> 1
@@ -204,8 +204,8 @@ class FencedSegment(Segment):
         """Read the records at some positions, and the following prefixes, which may belong to the same keys."""
         import numpy as np
 
-        self._fetch_each(self._count * PREFIX_SIZE + at * RECORD_SIZE, RECORD_SIZE)
-        self._check_each(np.minimum(at + 1, self._count - 1) * PREFIX_SIZE, PREFIX_SIZE)
+        self._fetch_each(self.count * PREFIX_SIZE + at * RECORD_SIZE, RECORD_SIZE)
+        self._check_each(np.minimum(at + 1, self.count - 1) * PREFIX_SIZE, PREFIX_SIZE)
 
     def _fetch_each(self, starts: Positions, length: int) -> None:
         """Check the blocks of the ``length`` bytes from each of the ``starts`` on; ask for all of them first."""
@@ -228,7 +228,7 @@ class FencedSegment(Segment):
         if known and not known.is_whole(self._filter_crc):
             raise self._damage(_BAD_FILTER)
         fences = np.frombuffer(self._fences, entries.prefixes.dtype)
-        for start in range(0, self._count, VERIFIED):
+        for start in range(0, self.count, VERIFIED):
             prefixes = entries.prefixes[start : start + VERIFIED]
             if not np.array_equal(prefixes[::FENCE], fences[start // FENCE :][: -(-len(prefixes) // FENCE)]):
                 raise self._damage("the fences of a segment are not those of its entries")

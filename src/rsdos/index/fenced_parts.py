@@ -28,7 +28,9 @@ _TOGETHER = 16
 
 def file_parts(entries: Entries) -> list[BytesLike]:
     """Return the bytes of a segment file with these entries, which are sorted, in parts: fenced if they are many."""
-    return fenced_segment_parts(entries) if len(entries) >= FENCED_FROM else list(segment_parts(entries))
+    if len(entries) >= FENCED_FROM:
+        return fenced_segment_parts(entries)
+    return list(segment_parts(entries, entries.tombstones))
 
 
 def fenced_segment_parts(entries: Entries) -> list[BytesLike]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from rsdos import names
 from rsdos.errors import DamagedContainer
 from rsdos.index.loading import IndexLoader
-from rsdos.index.manifest import Manifest, SegmentName, segment_name
+from rsdos.index.manifest import Manifest, SegmentName
+from rsdos.index.opening import Tables
 from rsdos.index.segment import KEY_SPACE
 from rsdos.index.state import IndexState, counted
 from rsdos.index.view import Found, IndexView, key_lists
@@ -99,7 +100,7 @@ class Index(IndexLoader):
     def find_many(self, digests: Sequence[bytes], kind: PackKind | None = None) -> Found:
         """Return the entries of many keys."""
         try:
-            return self.view.for_kind(kind).find_many(digests)
+            return (self._state or self._load()).view.for_kind(kind).find_many(digests)
         except DamagedContainer:
             return self._recovery().for_kind(kind).find_many(digests)
 
@@ -162,12 +163,14 @@ class Index(IndexLoader):
         change: Callable[[Manifest], Manifest],
         durability: Durability,
         fresh: Mapping[SegmentName, Entries | None] = _NOTHING,
+        tables: Tables | None = None,
     ) -> Manifest:
         """Make the next manifest from the newest by ``change``; see `CommitLog.commit`.
 
         A commit that would leave too many segments merges the smallest of them. If these have many entries, a merge
         follows the commit instead, and no other commit waits for it. The new segments ``fresh`` are compact tables.
-        Their entries, which are given if they are in memory, are written to segment files.
+        Their entries, which are given if they are in memory, are written to segment files. Lookups use the new
+        ``tables``, which were just written, without reading them back.
         """
 
         # A program that only reads does not need it.
@@ -178,7 +181,9 @@ class Index(IndexLoader):
 
         def change_and_write(newest: Manifest) -> Manifest:
             manifest = change(self._whole(newest))
-            files = SegmentFiles(self._layout, self.sound_segment, {**self._decoded(manifest), **fresh})
+            # Compact tables that are decoded in memory, for lack of a good segment file, get one as well.
+            decoded = self._state.view.decoded if self._state else ()
+            files = SegmentFiles(self._layout, self.sound_segment, {**dict.fromkeys(decoded), **fresh})
             try:
                 manifest = files.filed(files.merged(manifest))
                 if durability is Durability.FULL:
@@ -188,22 +193,29 @@ class Index(IndexLoader):
                 files.undo()
                 raise
 
-        manifest = self._publish(change_and_write, durability)
+        manifest = self._publish(change_and_write, durability, tables)
         if len(manifest.segments) > MOST_SEGMENTS:
             self._merge.merge_due(durability)
         return manifest
 
-    def _publish(self, change: Callable[[Manifest], Manifest], durability: Durability) -> Manifest:
+    def _publish(
+        self,
+        change: Callable[[Manifest], Manifest],
+        durability: Durability,
+        tables: Tables | None = None,
+    ) -> Manifest:
         """Make the next manifest, and let lookups use it."""
         try:
-            manifest, file = self.commits.commit(change, durability)
+            manifest, file, before = self.commits.commit(change, durability)
         except OSError:
             self._sync_failed = True
             raise
         if durability is Durability.FULL:
             self._durable, self._sync_failed = file, False
         try:
-            self._keep(IndexState(self.open(manifest), manifest.number, file=file))
+            shared = self._shared((manifest.number - 1, before))
+            view = self._open(manifest, shared, tables)
+            self._keep(IndexState(view, manifest.number, file=file), shared)
         except (FileNotFoundError, DamagedContainer):
             self._state = None  # The next use loads it.
         return manifest
@@ -248,13 +260,6 @@ class Index(IndexLoader):
             self._sync_failed = True
             raise
         self._durable = file
-
-    def _decoded(self, manifest: Manifest) -> dict[SegmentName, None]:
-        """Return the compact tables of a manifest that are decoded in memory, for lack of a good segment file."""
-        state = self._state
-        opened = state.view.named if state else {}
-        segment_names = map(segment_name, manifest.segments)
-        return {name: None for name in segment_names if name in opened and opened[name].is_decoded}
 
     def merge(self, durability: Durability) -> Manifest:
         """Merge all segments into one, and one of tombstones if any are still needed. Return the newest manifest."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
+from functools import cache
 
 from rsdos import names
 from rsdos.codecs.checksum import crc32
 from rsdos.storage.base import Storage
 
-_LENGTH = 68
+NOTE_LENGTH = 68
 _NO_BOOT = "-" * 36
 """The boot id of a machine that does not have one: relaxed commits are not noted there."""
 
@@ -39,12 +39,11 @@ class LastCommit:
 
 def read_committed(storage: Storage) -> LastCommit:
     """Return the note of the lock on commits; without numbers if it is missing or cannot be read."""
-    return _decode(storage.read_note(names.COMMIT_LOCK, _LENGTH))
+    return decode_note(storage.read_note(names.COMMIT_LOCK, NOTE_LENGTH))
 
 
-@lru_cache(8)
-def _decode(line: bytes) -> LastCommit:
-    """Decode the line. Cached: every miss reads the same line again, and decoding is half of that cost."""
+def decode_note(line: bytes) -> LastCommit:
+    """Return what a note says; without numbers if it is none."""
     try:
         durable, last, boot, _ = line.decode("ascii").split(" ")
         committed = LastCommit(int(durable), int(last), boot)

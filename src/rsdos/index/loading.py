@@ -14,7 +14,7 @@ from rsdos.errors import DamagedContainer, UnsupportedContainer
 from rsdos.index.cache import forget, keep, kept_state
 from rsdos.index.commits import MOST_LOOKUPS, CommitLog
 from rsdos.index.manifest import Manifest, Published, SegmentEntry, segment_name
-from rsdos.index.opening import SegmentOpener
+from rsdos.index.opening import SegmentOpener, Tables
 from rsdos.index.partial import PartialView, may_be_partial
 from rsdos.index.segment import Segment
 from rsdos.index.state import CheckPack, IndexState, Losses, Recover, counted
@@ -120,16 +120,14 @@ class IndexLoader:
 
     def _load(self, seen: _Seen | None = None) -> IndexState:
         """Load the newest state. ``seen`` is the part of it that was read a moment ago."""
-        if seen is None:
-            if self._state is None and self._part is None and (kept := self._kept()):
-                if isinstance(kept, IndexState):
-                    return self._keep(kept)
-                self._part = kept
-            if self._last is not None:  # Otherwise the container was opened a moment ago.
-                self.commits.check_again()
+        if seen is None and self._state is None and self._part is None and (kept := self._kept()):
+            if isinstance(kept, IndexState):
+                return self._keep(kept)
+            self._part = kept
+        again = seen is None and self._last is not None  # Otherwise the container was opened a moment ago.
         number = 0
         for _ in range(MOST_LOOKUPS):
-            number, missing = seen[:2] if seen else self.commits.latest()
+            number, missing = seen[:2] if seen else self.commits.latest(again=again)
             read, seen = seen and seen.read, None
             if missing:
                 # Files that an older manifest names may be gone: use everything that the packs have.
@@ -159,7 +157,7 @@ class IndexLoader:
         manifest = None
         file = None
         try:
-            manifest, file = read or self.commits.read_with_file(number)
+            manifest, file, _ = read or self.commits.read_with_file(number)
             view = self._opener.whole(manifest, self._shared())
             return IndexState(view, number, file=file, lost=view.manifest.packs != manifest.packs)
         except FileNotFoundError:
@@ -175,15 +173,17 @@ class IndexLoader:
             return IndexState(rebuilt, number, file=file, lost=True)
         return IndexState(self._recover(left), number, is_recovered=True, file=file)
 
-    def _keep(self, state: IndexState) -> IndexState:
+    def _keep(self, state: IndexState, there: IndexState | PartialView | None = None) -> IndexState:
         """Let lookups use this state, unless they use a newer one. Return the state that they use.
 
         A thread that was slow to load its state must not replace a newer one: deleted objects would be there again.
+        ``there`` is what `_shared` has returned a moment ago: its manifest was there.
         """
         with self._swapping:
             if self._last is not None and self._last != (state.number, state.file):
                 number, file = self._last
-                is_there = file is not None and self.commits.file_of(number) == file
+                is_there = there is not None and self._last == (there.number, there.file)
+                is_there = is_there or (file is not None and self.commits.file_of(number) == file)
                 if is_there and number > state.number:
                     return self._state or state
                 if not is_there:
@@ -244,22 +244,32 @@ class IndexLoader:
         kept = kept_state(self._storage)
         return kept if kept and self.commits.is_newest(kept.number, kept.file) else None
 
-    def _shared(self) -> IndexView | PartialView | None:
-        """Return the view whose open segments can be used again; None if their names may mean other segments now.
+    def _shared(self, there: tuple[int, Version | None] | None = None) -> IndexState | PartialView | None:
+        """Return the state whose open segments can be used again; None if their names may mean other segments now.
 
-        In a container that was put in the place of this one, names and places repeat. While the manifest of the view is
-        there, its segments are the same. This takes one ``stat``. An old manifest may have been removed as well; then
-        all segments are opened anew.
+        In a container that was put in the place of this one, names and places repeat. While the manifest of the state
+        is there, its segments are the same. This takes one ``stat``, unless it is the one that is known to be
+        ``there``, of this number and file. An old manifest may have been removed as well; then all segments are opened
+        anew.
         """
-        state, part = self._state, self._part
-        opened = part if state is None else state
-        if opened is None or opened.file is None or self.commits.file_of(opened.number) != opened.file:
+        opened = self._state or self._part
+        if opened is None or opened.file is None:
             return None
-        return part if state is None else state.view
+        is_there = there == (opened.number, opened.file) or self.commits.file_of(opened.number) == opened.file
+        return opened if is_there else None
 
     def open(self, manifest: Manifest) -> IndexView:
         """Return a view of this manifest; segments that are open already are shared. Raise FileNotFoundError."""
-        return self._opener.view(manifest, self._shared())
+        return self._open(manifest, self._shared())
+
+    def _open(
+        self,
+        manifest: Manifest,
+        shared: IndexState | PartialView | None,
+        tables: Tables | None = None,
+    ) -> IndexView:
+        """Do `open` with what `_shared` has returned, and with other segments that are open."""
+        return self._opener.view(manifest, shared, tables)
 
     def open_segment(self, entry: SegmentEntry) -> Segment:
         """Return a segment of a manifest. Raise FileNotFoundError, `DamagedContainer`."""

@@ -165,6 +165,9 @@ class Published(NamedTuple):
 
     manifest: Manifest
     version: Version
+    before: Version | None = None
+    """The version of the file of the manifest before it, which was there under the lock, if it was committed just now.
+    """
 
 
 def encode_manifest(manifest: Manifest) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from operator import is_not
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from rsdos import names
 from rsdos.errors import DamagedContainer
@@ -34,6 +34,10 @@ _MOST_TABLE = 1 << 25
 """The most bytes of a table in a pack: the table of the largest batch has half as many."""
 
 
+Tables: TypeAlias = Mapping[SegmentName, Callable[[], Segment]]
+"""Make tables that this process has just written, so that they are not read back."""
+
+
 class _Shared(Protocol):
     """A view that has segments open."""
 
@@ -54,11 +58,19 @@ class SegmentOpener:
         self._check_pack = check_pack
         self._losses = losses
 
-    def view(self, manifest: Manifest, shared: _Shared | None) -> IndexView:
-        """Return a view of a manifest. Segments that ``shared`` has open are not opened again."""
+    def view(
+        self,
+        manifest: Manifest,
+        shared: _Shared | None,
+        tables: Tables | None = None,
+    ) -> IndexView:
+        """Return a view of a manifest. Segments that ``shared`` has open, or ``tables`` has, are not opened again."""
+        open_segment = self.segment_of(manifest)
         opened = shared.named if shared else {}
         entries = manifest.segments
-        open_segment = self.segment_of(manifest)
+        if tables:
+            written = map(segment_name, entries)
+            opened = {**opened, **{name: tables[name]() for name in written if name in tables}}
         if self._storage.traits.is_remote:
             absent = [entry for entry in entries if segment_name(entry) not in opened]
             opened = {**opened, **_each_opened(open_segment, absent)}

@@ -61,7 +61,9 @@ class PackEntry(NamedTuple):
 
     def with_appended(self, objects: Counts) -> PackEntry:
         """Return the entry after these objects were appended."""
-        return self.counting(self.total + objects, self.dead)
+        return self._replace(
+            objects=self.objects + objects.objects, size=self.size + objects.size, stored=self.stored + objects.length
+        )
 
     def with_dead(self, objects: Counts) -> PackEntry:
         """Return the entry after these of its objects have become dead."""

@@ -86,17 +86,17 @@ class RemoteChain:
         if self.original is not None:
             self.original.check()
 
-    def check_again(self) -> None:
-        """Do nothing: each manifest names its container."""
-
     def committed(self) -> int:
         """Return 0: there is no note of the last number. Without its newest manifest a chain has no other newest."""
         return 0
 
     # 1. Finding the newest manifest.
 
-    def latest(self) -> tuple[int, int]:
-        """Return the number of the newest manifest, 0 if there is none. The second 0 means that none is missing."""
+    def latest(self, *, again: bool = False) -> tuple[int, int]:
+        """Return the number of the newest manifest, 0 if there is none. The second 0 means that none is missing.
+
+        Nothing more is done ``again``: each manifest names its container.
+        """
         raw = self._newest_stored()
         return (raw.number if raw else 0), 0
 

@@ -12,6 +12,7 @@ from rsdos.index import reservations, table_files
 from rsdos.index.index import Index
 from rsdos.index.manifest import Manifest, SegmentEntry, SegmentName, segment_name
 from rsdos.index.merge import due_for_merge, write_merged, write_segment
+from rsdos.index.opening import Tables
 from rsdos.index.remote_chain import Places
 from rsdos.index.remote_commits import RemoteCommits
 from rsdos.index.remote_state import TABLE
@@ -23,6 +24,7 @@ from rsdos.model import Durability
 
 if TYPE_CHECKING:
     from rsdos.index.entries import Entries
+    from rsdos.index.partial import PartialView
 
 _NOTHING: Mapping[SegmentName, None] = MappingProxyType({})
 
@@ -71,16 +73,20 @@ class RemoteIndex(Index):
         self._attempted: Mapping[SegmentName, Segment] | None = None
         """The segments that the attempts of the running commit have opened; see `open`."""
 
-    def open(self, manifest: Manifest) -> IndexView:
+    def _open(
+        self,
+        manifest: Manifest,
+        shared: IndexState | PartialView | None,
+        tables: Tables | None = None,
+    ) -> IndexView:
         """Return a view of this manifest; segments that are open already are shared. Raise FileNotFoundError.
 
         Segments that an earlier attempt of the running commit has opened are shared, too. Opening each is a request: if
         many machines commit, a writer that opened them anew at each attempt would never catch up. No other segment ever
         gets their names.
         """
-        shared = self._shared()
         attempted = self._attempted
-        view = self._opener.view(manifest, _Opened({**(attempted or {}), **(shared.named if shared else {})}))
+        view = self._opener.view(manifest, _Opened({**(attempted or {}), **(shared.named if shared else {})}), tables)
         if attempted is not None:
             self._attempted = view.named
         return view
@@ -97,6 +103,7 @@ class RemoteIndex(Index):
         change: Callable[[Manifest], Manifest],
         durability: Durability,
         fresh: Mapping[SegmentName, Entries | None] = _NOTHING,
+        tables: Tables | None = None,
     ) -> Manifest:
         """Make the next manifest from the newest by ``change``; see `RemoteCommits.commit`, also for what it raises.
 

@@ -113,11 +113,14 @@ class Segment:
         self._source = view
         self._data = view.data
         header = self._read_header()
-        self._count = header.entries
+        self.count = header.entries
+        """The number of entries."""
+        self.length = len(self._data)
+        """The bytes of the segment."""
         self.tombstones = header.tombstones
         self._filter_crc = header.filter_crc
         layout = self._layout = self._form(header.entries)
-        if len(self._data) != layout.length:
+        if self.length != layout.length:
             raise self._damage("a segment has another length than its header says")
         view.need(layout.table, layout.tail_end)
         if crc32(self._data[layout.table : layout.tail_end]) != header.table_crc:
@@ -130,13 +133,10 @@ class Segment:
         self._unchecked = len(self._table)
         self._is_at_hand = not self._unchecked
         """Whether a lookup can read the entries without checking blocks first."""
+        self._entries: Entries | None = None
+        """The columns as arrays, once they were asked for."""
         self._spread = 4 * isqrt(self.count) + 8
         self._reach = 2 * isqrt(self._spread)
-
-    @property
-    def length(self) -> int:
-        """The bytes of the segment."""
-        return len(self._data)
 
     @property
     def keeps_open(self) -> bool:
@@ -197,20 +197,12 @@ class Segment:
         except OSError as error:
             raise self._damage(f"a segment cannot be read: {error.strerror}") from error
 
-    @property
-    def count(self) -> int:
-        """The number of entries."""
-        return self._count
-
-    def __len__(self) -> int:
-        return self._count
-
     def first(self, digest: bytes) -> Record | None:
         """Return the first entry of one key."""
         if not self._is_at_hand:
             return self._first_checked(digest)
         (prefix,) = read_prefix(digest)
-        count = self._count
+        count = self.count
         if not count:
             return None
         prefixes = self._prefixes
@@ -249,7 +241,7 @@ class Segment:
 
     def _entries_of(self, digest: bytes) -> Iterator[Record]:
         (prefix,) = read_prefix(digest)
-        count = self._count
+        count = self.count
         at = self._bisect(prefix)
         while at < count:
             self._check(at * PREFIX_SIZE, (at + 1) * PREFIX_SIZE)
@@ -265,7 +257,7 @@ class Segment:
 
     def _bisect(self, prefix: int) -> int:
         """Return where the first entry of a key is, or would be."""
-        count = self._count
+        count = self.count
         guess = prefix * count >> 64
         low, high = max(guess - self._spread, 0), min(guess + self._spread, count)
         self._check(low * PREFIX_SIZE, high * PREFIX_SIZE)
@@ -282,8 +274,8 @@ class Segment:
         A file of 4 KB on disk may claim four million keys, 264 MB of zeros. Keys need not spread as digests do: those
         that were deleted in the order of a listing are in a part of the key space. But they ascend.
         """
-        if self._count >= EVEN_FROM:
-            some = [self._prefix_near(self._count * eighth // 8) for eighth in range(1, 8)]
+        if self.count >= EVEN_FROM:
+            some = [self._prefix_near(self.count * eighth // 8) for eighth in range(1, 8)]
             if not all(low < high for low, high in pairwise(some)):
                 raise self._damage(UNEVEN)
 
@@ -300,7 +292,7 @@ class Segment:
         import numpy as np
 
         if not self.count:
-            return np.full(len(wanted), -1, np.intp)
+            return np.full(len(wanted.prefixes), -1, np.intp)
         self._refuse_uneven()
         return self._search(wanted)
 
@@ -308,25 +300,28 @@ class Segment:
         """Do `find_many` in a table that is not empty."""
         from rsdos.index.digests import search
 
-        self._check(0, self.count * PREFIX_SIZE)
+        if not self._is_at_hand:
+            self._check(0, self.count * PREFIX_SIZE)
         entries = self.unchecked_entries()
-        return search(entries.prefixes, entries.records, wanted, self._check_records)
+        return search(entries.prefixes, entries.records, wanted, None if self._is_at_hand else self._check_records)
 
     def find_all_many(self, wanted: Digests) -> Entries:
         """Return all entries of the wanted digests, each once, in no particular order."""
         import numpy as np
 
+        entries = self.unchecked_entries()
         # Not ``np.unique``: it takes 0.18 us each, and this 0.04.
         at = np.sort(self.find_many(wanted))
         at = at[np.diff(at, prepend=-1) > 0]
-        entries = self.unchecked_entries()
         found = [at]
         while len(at):
             # Another copy of the same key, or a tombstone of one, follows immediately.
             at = at[at + 1 < self.count] + 1
-            self._check_each(at * PREFIX_SIZE, PREFIX_SIZE)
+            if not self._is_at_hand:
+                self._check_each(at * PREFIX_SIZE, PREFIX_SIZE)
             at = at[entries.prefixes[at] == entries.prefixes[at - 1]]
-            self._check_records(at)
+            if not self._is_at_hand:
+                self._check_records(at)
             at = at[entries.records["tail"][at] == entries.records["tail"][at - 1]]
             found.append(at)
         return entries.take(np.concatenate(found))
@@ -391,8 +386,8 @@ class Segment:
         """Check every block, the order of the entries, and how many of them are tombstones; return the entries."""
         entries = self.entries()
         tombstones = 0
-        for start in range(0, self._count, VERIFIED):
-            end = min(start + VERIFIED, self._count)
+        for start in range(0, self.count, VERIFIED):
+            end = min(start + VERIFIED, self.count)
             prefixes = entries.prefixes[start : end + 1]
             if (prefixes[1:] < prefixes[:-1]).any():
                 raise self._damage("the entries of a segment are not sorted")
@@ -404,9 +399,11 @@ class Segment:
 
     def unchecked_entries(self) -> Entries:
         """Return the table without checking it: for entries that `find_many` has returned, and so checked."""
-        import numpy as np
+        if self._entries is None:
+            import numpy as np
 
-        from rsdos.index.digests import PREFIX
-        from rsdos.index.entries import RECORD, Entries
+            from rsdos.index.digests import PREFIX
+            from rsdos.index.entries import RECORD, Entries
 
-        return Entries(np.frombuffer(self._prefixes, PREFIX), np.frombuffer(self._records, RECORD))
+            self._entries = Entries(np.frombuffer(self._prefixes, PREFIX), np.frombuffer(self._records, RECORD))
+        return self._entries

@@ -194,13 +194,15 @@ def check_of(head: bytes) -> int:
 
 def encode_segment(entries: Entries) -> bytes:
     """Return the bytes of a plain segment with these entries, which are sorted."""
-    return b"".join(segment_parts(entries))
+    return b"".join(segment_parts(entries, entries.tombstones))
 
 
-def segment_parts(entries: Entries) -> tuple[BytesLike, ...]:
-    """Return the same in parts that follow one another. The columns are those of the entries, not copies."""
-    count, tombstones = len(entries), entries.tombstones
-    columns, layout = column_bytes(entries), SegmentLayout(count)
+def segment_parts(entries: Entries, tombstones: int) -> tuple[BytesLike, ...]:
+    """Return the same in parts that follow one another. The columns are those of the entries, not copies.
+
+    So many of the entries are ``tombstones``.
+    """
+    columns, layout = column_bytes(entries), SegmentLayout(len(entries.prefixes))
     head, table = plain_ends(layout, block_table(columns, layout.block_size), tombstones)
     return head, *columns, table
 

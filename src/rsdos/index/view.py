@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -72,7 +72,7 @@ def coalesce(entries: Entries, gap: int, window: int) -> Iterator[ReadRange]:
     """Yield all entries of a table in storage order, in runs; see `Found.runs`."""
     import numpy as np
 
-    return Found(entries, np.arange(len(entries)), np.empty(0, np.intp)).runs(gap, window)
+    return Found(entries, np.arange(len(entries.prefixes)), np.empty(0, np.intp)).runs(gap, window)
 
 
 class Found(NamedTuple):
@@ -123,6 +123,8 @@ class IndexView:
         self.manifest = manifest
         self.segments = tuple(segments)
         self.named = dict(zip(map(segment_name, manifest.segments), self.segments, strict=True))
+        self.decoded = [name for name, segment in self.named.items() if segment.is_decoded]
+        """Those of compact tables that are decoded in memory."""
         self.damage = damage
         several = len(self.segments) >= _SEVERAL
         self._firsts = [segment.first_of_several if several else segment.first for segment in self.segments]
@@ -183,11 +185,6 @@ class IndexView:
         """Return the open segment of a manifest's entry, if it is in this view."""
         return self.named.get(segment_name(entry))
 
-    def of_batch(self, pack_id: int, offset: int) -> Segment | None:
-        """Return the open segment of the batch whose table is at this place, unless it was merged with others."""
-        place = pack_id, offset
-        return next((segment for name, segment in self.named.items() if name[1:] == place), None)
-
     def find(self, digest: bytes) -> Record | None:
         """Return the entry of a key, or None. Raise `DamagedContainer`."""
         if self._pages:
@@ -243,35 +240,37 @@ class IndexView:
             return self._find_living(wanted)
         tables: list[Entries] = []
         positions: list[Positions] = [np.empty(0, np.intp)]
-        todo = np.arange(len(wanted))
+        todo = np.arange(len(wanted.prefixes))
         damage = self.damage
+        parts: Iterable[tuple[Positions | None, Digests]]
         for segment in self.segments:
             if not len(todo):
                 break
-            is_found = np.zeros(len(todo), np.bool_)
+            found: list[Positions] = []
             try:
-                for part, some in self._parts_of(segment, wanted.take(todo)):
+                parts = self._parts_of(segment, wanted) if self._pages else ((None, wanted),)
+                for part, some in parts:
                     at = segment.find_many(some)
-                    hit = at >= 0
-                    tables.append(segment.unchecked_entries().take(at[hit]))
-                    positions.append(todo[part[hit]])
-                    is_found[part[hit]] = True
+                    hit = np.flatnonzero(at >= 0)
+                    if len(hit):
+                        tables.append(segment.unchecked_entries().take(at[hit]))
+                        here = hit if part is None else part[hit]
+                        positions.append(todo[here])
+                        found.append(here)
             except DamagedContainer as error:
                 damage = error
-            todo = todo[~is_found]
+            if found:
+                is_left = np.ones(len(todo), np.bool_)
+                is_left[np.concatenate(found)] = False
+                todo, wanted = todo[is_left], wanted.take(is_left)
         if damage is not None and len(todo):
             raise damage
         return Found(Entries.joined(tables), np.concatenate(positions), todo)
 
-    def _parts_of(self, segment: Segment, wanted: Digests) -> Iterator[tuple[Positions, Digests]]:
-        """Yield keys to look up together in a segment, and their positions: all, if the index is not large."""
-        import numpy as np
-
-        if self._pages is None:
-            yield np.arange(len(wanted)), wanted
-        else:
-            for part in self._pages.parts(segment, wanted):
-                yield part, wanted.take(part)
+    def _parts_of(self, segment: Segment, wanted: Digests) -> Iterator[tuple[Positions | None, Digests]]:
+        """Yield keys to look up together in a segment of a large index, and their positions."""
+        assert self._pages is not None
+        return ((part, wanted.take(part)) for part in self._pages.parts(segment, wanted))
 
     def _find_living(self, wanted: Digests) -> Found:
         import numpy as np
@@ -279,7 +278,7 @@ class IndexView:
         from rsdos.index.digests import search
 
         copies, damage = self._copies(wanted)
-        at = search(copies.prefixes, copies.records, wanted, lambda _: None)
+        at = search(copies.prefixes, copies.records, wanted)
         hit = at >= 0
         if damage is not None and not hit.all():
             raise damage
@@ -292,18 +291,21 @@ class IndexView:
 
         tables: list[Entries] = []
         damage = self.damage
-        few = wanted.to_list() if len(wanted) <= _FEW else ()
+        few = wanted.to_list() if len(wanted.prefixes) <= _FEW else ()
         for segment in self.segments:
             try:
                 if few and not any(map(segment.first_of_several, few)):
                     continue
-                tables.extend(segment.find_all_many(some) for _, some in self._parts_of(segment, wanted))
+                if self._pages:
+                    tables.extend(segment.find_all_many(some) for _, some in self._parts_of(segment, wanted))
+                else:
+                    tables.append(segment.find_all_many(wanted))
             except DamagedContainer as error:
                 if segment.tombstones:
                     raise  # Its tombstones cannot be read, so dead entries would count as alive.
                 damage = error
         copies = Entries.joined(tables).sort()
-        return copies.take(live_mask(copies, self.manifest.pack_ids)), damage
+        return copies.take(live_mask(copies, self.manifest.packs.ids)), damage
 
     def live_copies(self, digests: Sequence[bytes]) -> Entries:
         """Return the entries of all copies of many keys, sorted; a key given twice counts once. Raise as `find`."""

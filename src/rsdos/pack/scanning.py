@@ -27,7 +27,8 @@ def scan(pack: PackFile, length: int | None = None) -> Scan:
     gap_end = end
     at = end // ALIGNMENT * ALIGNMENT
     while at > ALIGNMENT:
-        batch = _footer_at(pack, at - FOOTER_SIZE)
+        offset = at - FOOTER_SIZE
+        batch = decode_footer(pack.read(offset, FOOTER_SIZE), pack.container_id, pack.pack_id, offset)
         if batch is None:
             at -= ALIGNMENT
             continue
@@ -38,8 +39,3 @@ def scan(pack: PackFile, length: int | None = None) -> Scan:
     if gap_end > ALIGNMENT:
         uncovered.append((ALIGNMENT, gap_end))
     return Scan(tuple(reversed(batches)), tuple(reversed(uncovered)))
-
-
-def _footer_at(pack: PackFile, offset: int) -> Batch | None:
-    data = pack.read(offset, FOOTER_SIZE)
-    return decode_footer(data, pack.container_id, pack.pack_id, offset)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from functools import partial
 
-from rsdos.codecs.checksum import crc32_of_each
+from rsdos.codecs.checksum import add_crc32s
 from rsdos.errors import DamagedContainer, WriterPoisoned
 from rsdos.model import BytesLike, PackKind
 from rsdos.pack.format import (
@@ -52,8 +53,7 @@ class PackWriter:
         try:
             self._start = self.position = self._begin(committed)
         except BaseException:
-            self.cut(committed)
-            self.end()
+            self.leave(committed)
             raise
 
     def _begin(self, committed: int) -> int:
@@ -90,7 +90,7 @@ class PackWriter:
         offset = self.position
         crcs = array("I")
         self._poison()
-        self.position += self._file.write(offset, stored, lengths, lambda some: crcs.extend(crc32_of_each(some)))
+        self.position += self._file.write(offset, stored, lengths, partial(add_crc32s, crcs))
         self._failed = False
         return offset, crcs
 
@@ -144,6 +144,13 @@ class PackWriter:
             self._file.remove()
         elif self._failed or max(self.position, self._highest) > committed:
             self._file.cut(committed)
+
+    def leave(self, committed: int) -> None:
+        """Do `cut` and, whatever comes of it, `end`."""
+        try:
+            self.cut(committed)
+        finally:
+            self._file.end()
 
     def end(self) -> None:
         """Close the file, and let others append to it."""

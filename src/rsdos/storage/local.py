@@ -291,7 +291,11 @@ class LocalStorage(Storage):
                 return PutResult(Put.TAKEN)
             try:
                 # If the answer was lost, a network file system may report the link that it made itself as existing.
-                is_taken = not _link(temporary, target)
+                is_taken = False
+                try:
+                    os.link(temporary, target)
+                except FileExistsError:
+                    is_taken = True
                 status = os.fstat(fd)
                 if not os.path.samestat(status, os.stat(target)):
                     if not is_taken:
@@ -364,7 +368,7 @@ class LocalStorage(Storage):
     def read_note(self, name: str, most: int) -> bytes:
         path = self._prefix + (name if name in _known else _checked(name))
         try:  # `suppress` would be 1 us of the 25 that a lookup of a missing object takes.
-            for fd in posix.opening_for_reading(path):
+            for fd in map(os.open, (path,), posix.FLAGS_TO_READ):
                 try:
                     return os.pread(fd, most, 0)
                 finally:

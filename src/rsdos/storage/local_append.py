@@ -26,17 +26,14 @@ class LocalAppendFile(Working):
                 inherit(path, self.fd)
             else:
                 self.take(opening(path, posix.WRITE))
-            self._lock()
+            # If its lock file was removed, a new lock file would not keep the next writer out: lock the file itself.
+            if not locks.try_lock(self.fd) or not os.path.samestat(os.fstat(self.fd), os.stat(path)):
+                raise Busy(path, "a writer whose lock file was removed")
         except BaseException:
             if new and self.fd >= 0:
                 posix.remove(path)
             self.end()
             raise
-
-    def _lock(self) -> None:
-        """Lock the file itself. If its lock file was removed, a new lock file would not keep the next writer out."""
-        if not locks.try_lock(self.fd) or not os.path.samestat(os.fstat(self.fd), os.stat(self.path)):
-            raise Busy(self.path, "a writer whose lock file was removed")
 
     @property
     def is_open(self) -> bool:

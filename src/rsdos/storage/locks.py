@@ -57,7 +57,7 @@ class Lock:
         """Lock the file. Raise `_Refused`, `Busy` instead of waiting for its own thread, and OSError with the path."""
         try:
             # Registered before it is locked: the handler of a signal may run as soon as flock has returned.
-            status = os.fstat(self._file.fd)
+            self._status = status = os.fstat(self._file.fd)
             self._thread, self._kind = threading.get_ident(), kind
             self._inode = status.st_dev, status.st_ino
             _held[id(self)] = self
@@ -175,8 +175,8 @@ def _lock(path: str, kind: int) -> Lock:
             lock.take(kind, path)
             # The file may have been deleted, and a lock on a file without a name keeps nobody out.
             with suppress(FileNotFoundError):
-                status = os.fstat(lock.fileno())
-                if os.path.samestat(status, os.stat(path)):
+                status = os.stat(path)
+                if os.path.samestat(status, lock._status):
                     if status.st_nlink <= 1 or kind & fcntl.LOCK_SH:
                         return lock
                     _make_own(path, lock.fileno())

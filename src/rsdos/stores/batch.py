@@ -225,13 +225,11 @@ class BatchWriter:
 
     def add_many(self, payloads: Sequence[bytes], encoding: Encoding) -> JoinedDigests:
         """Append a few objects of at most one frame each, as `add_group` does. Return all digests."""
-        group = Group.of(self.hash, payloads)
-        self.add_group(group, encoding)
-        return group.digests()
+        return self.add_group(Group.of(self.hash, payloads), encoding)
 
-    def add_group(self, group: Group, encoding: Encoding) -> None:
-        """Append the objects that the container does not have."""
-        payloads, digests = group.payloads, group.digests()
+    def add_group(self, group: Group, encoding: Encoding) -> JoinedDigests:
+        """Append the objects that the container does not have. Return all digests."""
+        payloads, digests = group.payloads, self.hash.spelled_by(group.keys)
         at = self.unknown(digests, payloads)
         if at and len(at) == len(payloads):
             self.append(digests, self._encode(payloads, encoding), group.sizes)
@@ -243,6 +241,7 @@ class BatchWriter:
             if fresh:
                 self.append_payloads(list(fresh), list(fresh.values()), encoding)
             self._remember(known, encoding)
+        return digests
 
     def unknown(self, digests: Sequence[bytes], raws: Sequence[BytesLike] | None = None) -> Sequence[int]:
         """Return the positions of the digests that neither the batch nor the container has, ascending, each once.
@@ -281,22 +280,21 @@ class BatchWriter:
         The object that brings a pack to its target is the last in it. The objects after it go to the next pack.
         """
         # 4. Write. A version 2 batch gets its segment and footer when it is full or ends.
+        self._settle_large()
         stored = forms.stored
+        begin, count = 0, len(stored)
         if sum(map(len, stored)) <= self._batch.open():
-            self._put(digests, forms, sizes)
-            return
-        begin = 0
-        while begin < len(stored):
+            self._batch.put(digests, forms, sizes)
+            begin = count
+        while begin < count:
             end, room = begin, self._batch.open()
-            while end < len(stored) and room > 0:
+            while end < count and room > 0:
                 room -= len(stored[end])
                 end += 1
-            self._put(digests[begin:end], forms.part(begin, end), sizes[begin:end])
+            self._batch.put(digests[begin:end], forms.part(begin, end), sizes[begin:end])
             begin = end
-
-    def _put(self, digests: Sequence[bytes], forms: Forms, sizes: Sequence[int]) -> None:
-        self._settle_large()
-        self._batch.put(digests, forms, sizes)
+            if begin < count and self._batch.is_full:
+                self.commit()
         if self._batch.is_full:
             self.commit()
 

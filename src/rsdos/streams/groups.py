@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, islice
 from typing import Self, cast
 
-from rsdos.hashing import HashType, JoinedDigests
+from rsdos.hashing import HashType
 from rsdos.model import FRAME_SIZE, Source
 from rsdos.streams.sources import Frames, take
 
@@ -53,10 +53,6 @@ class Group:
         self.size += sum(sizes)
         self.keys += self._hash.keys_of(payloads)
 
-    def digests(self) -> JoinedDigests:
-        """Return the digest of each object."""
-        return self._hash.spelled_by(self.keys)
-
 
 def grouped(
     sources: Iterable[Source], room: Callable[[], int], most: int, hash_type: HashType
@@ -72,7 +68,7 @@ def grouped(
         at = 0
         while _add_plain(group, sources, at, limit, most):
             yield group
-            at += len(group)
+            at += len(group.payloads)
             if at == len(sources):
                 return
             group, limit = Group(hash_type), room()
@@ -92,25 +88,25 @@ def grouped(
         part, size = [], 0
         if isinstance(data, Frames):
             with data:
-                if group:
+                if group.payloads:
                     yield group
                 yield data
             group, limit = Group(hash_type), room()
-        elif group.size >= limit or len(group) >= most:
+        elif group.size >= limit or len(group.payloads) >= most:
             yield group
             group, limit = Group(hash_type), room()
-        most_size, most_count = min(limit - group.size, _TOGETHER_BYTES), min(most - len(group), _TOGETHER)
+        most_size, most_count = min(limit - group.size, _TOGETHER_BYTES), min(most - len(group.payloads), _TOGETHER)
     if part:
         group.add(part, list(map(len, part)))
-    if group:
+    if group.payloads:
         yield group
 
 
 def _add_plain(group: Group, sources: Sequence[Source], at: int, room: int, most: int) -> bool:
     """Add the next sources, as far as they are small bytes objects. Return whether the group has any."""
-    while group.size < room and len(group) < most:
-        start = at + len(group)
-        part = sources[start : start + min(_TOGETHER, most - len(group))]
+    while group.size < room and len(group.payloads) < most:
+        start = at + len(group.payloads)
+        part = sources[start : start + min(_TOGETHER, most - len(group.payloads))]
         if set(map(type, part)) != {bytes}:
             break
         plain = cast(Sequence[bytes], part)
@@ -121,4 +117,4 @@ def _add_plain(group: Group, sources: Sequence[Source], at: int, room: int, most
             count = bisect_left(list(accumulate(sizes)), room - group.size) + 1
             plain, sizes = plain[:count], sizes[:count]
         group.add(plain, sizes)
-    return bool(group)
+    return bool(group.payloads)

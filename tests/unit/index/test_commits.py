@@ -13,10 +13,11 @@ import pytest
 from rsdos import Container, ContainerReplaced, Durability, Place
 from rsdos.engine.engine import Engine
 from rsdos.errors import DamagedContainer
-from rsdos.index.commits import KEPT
+from rsdos.index.commits import CommitLog
 from rsdos.index.manifest import Manifest, encode_manifest
 from rsdos.index.merge import MOST_SEGMENTS
 from rsdos.index.packs import Packs
+from rsdos.index.pruning import KEPT, IndexListing
 from rsdos.storage.memory import MemoryStorage
 from rsdos.storage.wrapper import StorageCall
 from rsdos.testing import FaultyStorage
@@ -201,10 +202,11 @@ def test_an_index_that_changes_all_the_time_is_reported(container: Container) ->
     container.insert(b"there", to=Place.PACKED)
     numbers = iter(range(3, 1000))
 
-    def gone() -> int:
-        return next(numbers)
+    def gone(again: bool = False) -> IndexListing:
+        return IndexListing(next(numbers), 0, [], [])
 
-    index.commits.newest_number = gone  # type: ignore[method-assign]
+    assert isinstance(index.commits, CommitLog)
+    index.commits._listed_whole = gone  # type: ignore[method-assign]
     with pytest.raises(DamagedContainer, match="100 times, and never there"):
         index.commits.newest()
 

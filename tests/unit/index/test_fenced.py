@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from rsdos.errors import DamagedContainer
-from rsdos.index.compact import _Bytes
 from rsdos.index.digests import Digests
 from rsdos.index.entries import Entries
 from rsdos.index.fenced import FencedSegment
 from rsdos.index.fenced_parts import crc_of, fenced_segment_parts, file_parts, filter_parts
 from rsdos.index.key_filter import KeyFilter
 from rsdos.index.segment_layout import FENCE, FENCED_FROM, FENCED_VERSION, FencedLayout, version_of
+from rsdos.index.table_bytes import TableBytes
 from rsdos.model import Record
 from rsdos.storage.local import LocalFile
 from rsdos.storage.opened import View
@@ -48,7 +48,7 @@ class Counting:
 
 
 def opened(data: bytes, view: View | None = None) -> FencedSegment:
-    return FencedSegment(_Bytes("segment", (), data), view=view)
+    return FencedSegment(TableBytes("segment", (), data), view=view)
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +201,7 @@ def test_a_filter_lets_its_keys_pass_and_one_other_in_a_hundred(count: int) -> N
     blocks = FencedLayout(count).filter_blocks
     data = b"".join(filter_parts(blocks, (prefixes,)))
     assert len(data) * 8 <= 10 * count
-    read = KeyFilter(_Bytes("filter", (), data), 0, len(data))
+    read = KeyFilter(TableBytes("filter", (), data), 0, len(data))
     assert read.is_whole(crc_of((data,)))
     assert read.has_all(prefixes)
     others = np.frombuffer(random.Random(1).randbytes(8 * 50_000), "<u8")

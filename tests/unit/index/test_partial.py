@@ -7,7 +7,6 @@ from itertools import permutations
 
 import pytest
 
-from rsdos.index.compact import _Bytes
 from rsdos.index.entries import Entries
 from rsdos.index.manifest import Manifest, SegmentEntry, SegmentName, segment_name
 from rsdos.index.pack_entry import PackEntry
@@ -15,6 +14,7 @@ from rsdos.index.packs import Packs
 from rsdos.index.partial import PartialView
 from rsdos.index.segment import Segment
 from rsdos.index.segment_layout import encode_segment
+from rsdos.index.table_bytes import TableBytes
 from rsdos.model import Record
 
 KEYS = [bytes([number]) * 32 for number in range(1, 6)]
@@ -32,7 +32,7 @@ MANIFEST = Manifest(
 
 def opened(entry: SegmentEntry) -> Segment:
     data = encode_segment(Entries.of_records([Record(KEYS[entry.number - 1], 1, 0, 0, 0, 0, 0, 0)]))
-    return Segment(_Bytes("segment", (), data))
+    return Segment(TableBytes("segment", (), data))
 
 
 @pytest.mark.parametrize(("found", "at"), list(permutations(range(1, 6), 2)))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -14,11 +15,12 @@ from rsdos.index.dictionaries import MOST_DICTIONARIES, PackDictionary
 from rsdos.index.entries import Entries
 from rsdos.index.manifest import Manifest, SegmentEntry, SegmentName, segment_name
 from rsdos.index.pack_entry import PackEntry
-from rsdos.index.segment_layout import segment_parts
+from rsdos.index.segment import Segment
+from rsdos.index.segment_layout import FENCED_FROM, segment_parts
+from rsdos.index.table_bytes import written_segment
 from rsdos.model import BytesLike, Durability, PackKind
 from rsdos.names import LAST_PACK
 from rsdos.pack.writer import PackWriter
-from rsdos.storage.base import require
 from rsdos.stores.batch import MOST_ENTRIES
 from rsdos.stores.packed.context import PackedContext
 
@@ -35,18 +37,18 @@ class ActivePack:
         self._kind = kind
         self._layout = context.layout
         self._storage = context.layout.storage
-        require(self._storage, "appends", "locks")
         self._container_id = context.container_id
         self._target = context.config.pack_size_target
         self._index = context.index
         self.opened: PackWriter | None = None
         """`writer`, once it is open."""
+        self.tables: dict[SegmentName, Callable[[], Segment]] = {}
+        """Make the tables of the batches that were finished since, where these are small; see `Index.commit`."""
         self._begin(set(refused))
 
     def _begin(self, refused: set[int]) -> None:
-        manifest = self._index.writable().manifest
         while True:
-            pack_id = self._candidate(manifest, refused)
+            pack_id = self._candidate(refused)
             # 1. Lock a pack that nobody appends to.
             lock = self._storage.lock(names.pack_lock(pack_id), wait=False)
             try:
@@ -58,7 +60,7 @@ class ActivePack:
                         self._index.commits.newest()  # Raises where it is of a later release.
                     reason = "the newest manifest; nothing is written before a repair"
                     raise DamagedContainer(self._layout.index, reason)
-                pack = manifest.pack(pack_id) or PackEntry(pack_id, 0, 0, kind=self._kind)
+                pack = manifest.packs.find(pack_id) or PackEntry(pack_id, 0, 0, kind=self._kind)
                 if pack.length:
                     # It may have been a new id when it was chosen, and have become a pack of another kind since.
                     fits = bool(lock) and not pack.sealed and pack.kind is self._kind and self._open(pack)
@@ -102,25 +104,23 @@ class ActivePack:
         else:
             self._abandon()
 
-    def _candidate(self, manifest: Manifest, refused: set[int]) -> int:
+    def _candidate(self, refused: set[int]) -> int:
         """Return the first pack of the kind that has room, or the first id that was never given out; none refused.
 
         A file of two names is in another container too, a backup or a copy by ``cp -al``, and stays as it is (ADR 10).
         Names are counted before the pack is locked: a file that gets a second name later only grows, in one of the two
         containers.
         """
+        manifest = self._index.writable().manifest
         for pack in manifest.packs.unsealed() if self._index.appends else ():
-            is_open = pack.kind is self._kind and pack.id not in refused
-            if is_open and not self._has_other_names(pack.id):
-                return pack.id
+            if pack.kind is self._kind and pack.id not in refused:
+                info = self._storage.stat(names.pack(pack.id))
+                if info is None or info.names <= 1:
+                    return pack.id
         pack_id = self._index.free_pack_id(manifest, refused)
         if pack_id > LAST_PACK:
             raise DamagedContainer(self._layout.packed, "no id is left for another pack")
         return pack_id
-
-    def _has_other_names(self, pack_id: int) -> bool:
-        info = self._storage.stat(names.pack(pack_id))
-        return info is not None and info.names > 1
 
     def _open(self, pack: PackEntry) -> bool:
         """Open a pack to append to it; return whether that worked.
@@ -163,13 +163,17 @@ class ActivePack:
         if is_compact:
             parts: Sequence[BytesLike] = compact.compact_parts(entries, dictionaries, len(self.dictionaries))
         else:
-            parts = segment_parts(entries.sort())
+            parts = segment_parts(entries.sort(), tombstones)
         batch = writer.finish_batch(parts, count)
         self.dictionaries += tuple(dictionaries)
         place = self.pack.id, batch.segment_offset, batch.segment_length
         segment = SegmentEntry(count, tombstones, 0, *place)
         if is_compact:
             self._keep_entries(segment, entries.sort())
+        elif self._index.appends and count < FENCED_FROM:
+            version = self._storage.version(names.pack(self.pack.id)) or ()
+            made = partial(written_segment, writer.path, version, batch.segment_offset, parts)
+            self.tables[segment_name(segment)] = made
         return segment
 
     def _keep_entries(self, segment: SegmentEntry, entries: Entries) -> None:
@@ -195,7 +199,7 @@ class ActivePack:
 
         Raises `ContainerReplaced` when others have committed to the pack.
         """
-        pack = newest.pack(self.pack.id) or PackEntry(self.pack.id, 0, 0, kind=self._kind)
+        pack = newest.packs.find(self.pack.id) or PackEntry(self.pack.id, 0, 0, kind=self._kind)
         if pack.length != self.pack.length:
             reason = "others have committed to it while it was locked, and nothing was stored: open the container anew"
             raise ContainerReplaced(self._layout.pack(self.pack.id), reason)
@@ -210,18 +214,18 @@ class ActivePack:
 
     def committed(self, manifest: Manifest) -> None:
         """Note that this manifest has the batches that were finished."""
-        pack = manifest.pack(self.pack.id)
+        pack = manifest.packs.find(self.pack.id)
         assert pack is not None
         self.pack, self.base = pack, manifest
-        self.fresh = {}
+        self.fresh, self.tables = {}, {}
 
     def _release(self) -> None:
         """Give the pack back, and the space of what was written and not committed."""
         try:
             if self.opened:
-                self.opened.cut(self.pack.length)
+                self.opened.leave(self.pack.length)
         finally:
-            self._close()
+            self._lock.release()
 
     def _abandon(self) -> None:
         """Give the pack back after a failure, which may have been the last sync of a commit that was published."""
@@ -233,11 +237,8 @@ class ActivePack:
                 if self.opened:
                     self.opened.cut(pack.length if pack else 0)
         finally:
-            self._close()
-
-    def _close(self) -> None:
-        try:
-            if self.opened:
-                self.opened.end()
-        finally:
-            self._lock.release()
+            try:
+                if self.opened:
+                    self.opened.end()
+            finally:
+                self._lock.release()

@@ -49,7 +49,7 @@ class CopyCheck:
     def _visible(
         self, state: IndexState, digests: Sequence[bytes], trust: Trust, raws: Sequence[BytesLike] | None
     ) -> list[Copy]:
-        count = len(digests)
+        count = len(digests) if raws is None else len(raws)
         # How much of a pack is on stable storage.
         synced = state.view.manifest.packs.synced_of
         try:
@@ -62,7 +62,10 @@ class CopyCheck:
                 if trust is Trust.INDEX and is_safe:
                     return [Copy.GOOD]
                 return [self._copy(digests[0], synced)]
-            found = self._index.find_many(digests, self._kind)
+            try:
+                found = state.view.for_kind(self._kind).find_many(digests)
+            except DamagedContainer:
+                found = self._index.find_many(digests, self._kind)  # By what the packs have.
         except DamagedContainer:
             return [self._copy(digest, synced) for digest in digests]
         if len(found.missing) == count:

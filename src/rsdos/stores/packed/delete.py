@@ -106,7 +106,7 @@ def _write_tombstones(
             return finish(newest, with_dead_counts(newest, manifest, before, after))
 
         # 5 and 6.
-        pack.committed(index.commit(change, durability, pack.fresh))
+        pack.committed(index.commit(change, durability, pack.fresh, pack.tables))
 
 
 def followed(view: IndexView, copies: Entries, kinds: Collection[PackKind]) -> Entries:

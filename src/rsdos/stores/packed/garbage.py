@@ -43,7 +43,7 @@ def _leftover(layout: Layout, manifest: Manifest, pack_id: int) -> int | None:
 
     The bytes behind the end of a pack of two names may belong to the other container that has it.
     """
-    pack = manifest.pack(pack_id)
+    pack = manifest.packs.find(pack_id)
     info = layout.storage.stat(names.pack(pack_id))
     if info is None:
         return None

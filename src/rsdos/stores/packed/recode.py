@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
 from itertools import accumulate
 
 from rsdos.codecs.auto import DICTIONARY_MOST_SIZE
 from rsdos.codecs.checksum import crc32_of_each
-from rsdos.codecs.dictionary import Dictionary
+from rsdos.codecs.dictionary import Dictionary, DictionaryChooser
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
 from rsdos.index.entries import Entries
 from rsdos.index.view import ReadRange
@@ -34,7 +35,6 @@ class Recoder:
     def __init__(self, context: PackedContext, encoding: Encoding | None) -> None:
         self._context = context
         self._encoding = encoding
-        self._chooser = context.new_chooser()
         self._codecs: Collection[int] = ()
         """Those whose objects in the open group are encoded anew."""
         self._new: Dictionary | None = None
@@ -44,6 +44,11 @@ class Recoder:
         self._pending_size = 0
         self.damaged: list[str] = []
         """The keys of objects that could not be decoded."""
+
+    @cached_property
+    def _chooser(self) -> DictionaryChooser:
+        """Made by the first group that could be compressed with a dictionary."""
+        return self._context.new_chooser()
 
     def begin(self, file: PackFile, live: Entries, rewrite: PackRewrite) -> None:
         """Decide for a group of a pack.
@@ -59,6 +64,8 @@ class Recoder:
 
     def _choose_anew(self, pack_id: int, live: Entries, codecs: Iterable[int], rewrite: PackRewrite) -> None:
         compressed = {codec for codec in codecs if codec == Codec.ZSTD or codec >= FIRST_DICTIONARY}
+        if not compressed:
+            return
         small = live.take(live.of_codecs(compressed, DICTIONARY_MOST_SIZE))
         self._new = self._chosen_anew(pack_id, small, rewrite)
         if self._new is not None:

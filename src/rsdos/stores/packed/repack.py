@@ -75,8 +75,10 @@ class Repack:
                 # 1. From here on nobody appends to it.
                 held.enter_context(lock_pack(self._context, pack_id))
                 self._seal(pack_id)
-            refused = {*pack_ids, *spared, *(full for own in pack_ids for full in crowded(self._context, own))}
-            with ActivePack(self._context, refused=refused, kind=self._kind_of(pack_ids[0])) as target:
+            manifest = self._index.view.manifest
+            refused = {*pack_ids, *spared, *(full for own in pack_ids for full in crowded(manifest.packs, own))}
+            kind = self._entry(manifest, pack_ids[0]).kind
+            with ActivePack(self._context, refused=refused, kind=kind) as target:
                 before = target.pack.length
                 # The state in which the new pack was locked. Nobody appends to the old one, and nobody deletes.
                 view = self._index.view
@@ -97,19 +99,16 @@ class Repack:
         )
 
     def _entry(self, manifest: Manifest, pack_id: int) -> PackEntry:
-        pack = manifest.pack(pack_id)
+        pack = manifest.packs.find(pack_id)
         if pack is None:
             raise Busy(self._context.layout.pack(pack_id))  # Somebody else has repacked it.
         return pack
-
-    def _kind_of(self, pack_id: int) -> PackKind:
-        return self._entry(self._index.view.manifest, pack_id).kind
 
     def _seal(self, pack_id: int) -> None:
         def change(newest: Manifest) -> Manifest:
             return newest.with_pack(self._entry(newest, pack_id)._replace(sealed=True))
 
-        pack = self._index.view.manifest.pack(pack_id)
+        pack = self._index.view.manifest.packs.find(pack_id)
         if pack is None or not pack.sealed:
             # 2. Seal it.
             self._index.commit(change, Durability.FULL)
@@ -118,21 +117,23 @@ class Repack:
 
     def _copy(self, pack: PackEntry, view: IndexView, rewrite: PackRewrite) -> None:
         """Copy the live objects of the pack, by a state of the index."""
-        path = self._context.layout.pack(pack.id)
         file = self._context.open_pack(pack.id)
+        path = file.path
         self._living_count = 0
         found = scan(file, pack.length)
         if found.uncovered or (found.batches[-1].end if found.batches else 0) != pack.length:
             raise DamagedContainer(path, "its batches cannot all be told apart; nothing is repacked before a repair")
         # A tombstone is forgotten when the file that it points into is gone for good: a rebuild cannot meet it then.
-        present = list({*self._context.layout.pack_ids(), *view.manifest.pack_ids} - {*self._leaving})
+        present = list({*self._context.layout.pack_ids(), *view.manifest.packs.ids} - {*self._leaving})
         self._context.layout.storage.sync_names(names.PACKED)
         group: list[Entries] = []
         tombstones: list[Entries] = []
+        own_count = dead_count = 0
+        opened = {name[1:]: segment for name, segment in view.named.items()}
         for batch in found.batches:
-            segment = view.of_batch(pack.id, batch.segment_offset)
+            segment = opened.get((pack.id, batch.segment_offset))
             # Its table is read where it was merged.
-            table = segment or open_table(file.file, batch.segment_offset, batch.segment_length)
+            table = open_table(file.file, batch.segment_offset, batch.segment_length) if segment is None else segment
             entries = table.entries()
             is_tombstone = entries.is_tombstone()
             dead = entries.take(is_tombstone)
@@ -141,15 +142,16 @@ class Repack:
             if not own.in_extent(pack.id, batch.start, batch.segment_offset + 1).all():
                 raise DamagedContainer(path, "a batch names bytes that are not its own", batch.start)
             group.append(own)
-            if sum(map(len, group)) >= _GROUP:
+            own_count, dead_count = own_count + len(own), dead_count + len(tombstones[-1])
+            if own_count >= _GROUP:
                 self._copy_group(file, self._living(pack, Entries.joined(group), view), rewrite)
-                group = []
-            if sum(map(len, tombstones)) >= _GROUP:
+                group, own_count = [], 0
+            if dead_count >= _GROUP:
                 rewrite.add_tombstones(Entries.joined(tombstones))
-                tombstones = []
+                tombstones, dead_count = [], 0
         self._copy_group(file, self._living(pack, Entries.joined(group), view), rewrite)
         rewrite.add_tombstones(Entries.joined(tombstones))
-        if self._living_count < pack.live.objects:
+        if self._living_count < pack.objects - pack.dead_objects:
             raise DamagedContainer(path, "the index has fewer objects of it than the manifest counts")
 
     def _living(self, pack: PackEntry, entries: Entries, view: IndexView) -> Entries:
@@ -268,7 +270,7 @@ class Repack:
         if self._moving is not None:
             return self._finish_beside(packs, base, target_id, newest, manifest)
         for pack in packs:
-            now = newest.pack(pack.id)
+            now = newest.packs.find(pack.id)
             if now is None or now.length != pack.length:
                 raise DamagedContainer(self._context.layout.pack(pack.id), "somebody wrote to it while it was locked")
         fresh = _fresh_segments(base, newest)

@@ -19,7 +19,7 @@ from rsdos.errors import Busy
 from rsdos.index.dictionaries import MOST_DICTIONARIES
 from rsdos.index.entries import Entries
 from rsdos.index.manifest import Manifest, SegmentEntry
-from rsdos.index.pack_entry import PackEntry
+from rsdos.index.packs import Packs
 from rsdos.index.segment_files import without_dead
 from rsdos.model import FIRST_DICTIONARY, Counts, Durability
 from rsdos.pack.writer import PackWriter
@@ -40,9 +40,8 @@ def lock_pack(context: PackedContext, pack_id: int) -> HeldLock:
     return lock
 
 
-def crowded(context: PackedContext, pack_id: int) -> list[int]:
+def crowded(packs: Packs, pack_id: int) -> list[int]:
     """Return the packs that have no numbers left for the dictionaries of a pack."""
-    packs = context.index.view.manifest.packs
     most = MOST_DICTIONARIES - len(packs.dictionaries_of(pack_id))
     if most == MOST_DICTIONARIES:
         return []
@@ -94,8 +93,9 @@ class PackRewrite:
     def add(self, table: Entries) -> None:
         """Record entries whose bytes were written to the new pack."""
         self._tables.append(table)
-        self._count += len(table)
-        self.total += table.total
+        counts = table.total
+        self._count += counts.objects
+        self.total += counts
 
     def carry(self, codecs: Iterable[int]) -> dict[int, int]:
         """Return the codecs in the new pack of forms that need a dictionary of the old one.
@@ -149,20 +149,17 @@ class PackRewrite:
         synced = self.target.sync(Durability.FULL) if self._segments else 0
 
         def change(newest: Manifest) -> Manifest:
+            entry = self.target.entry_after(newest, synced).with_appended(self.total) if synced else None
             manifest = newest
             for pack_id in self._pack_ids:
                 manifest = manifest.without_pack(pack_id)
             manifest = manifest.with_segments((), *self._segments)
-            if synced:
-                manifest = manifest.with_pack(self._entry_after(newest, synced))
+            if entry:
+                manifest = manifest.with_pack(entry)
             manifest = without_dead(manifest, self._context.index.open_segment)
             return finish(newest, manifest)
 
         # 6. Commit.
-        manifest = self._context.index.commit(change, Durability.FULL, self.target.fresh)
+        manifest = self._context.index.commit(change, Durability.FULL, self.target.fresh, self.target.tables)
         if synced:
             self.target.committed(manifest)
-
-    def _entry_after(self, newest: Manifest, synced: int) -> PackEntry:
-        entry = self.target.entry_after(newest, synced)
-        return entry.with_appended(self.total)

@@ -55,27 +55,26 @@ def open_index(layout: Layout, config: Config) -> Index:
 def stats_of(layout: Layout, index: Index) -> PackedStats:
     """Return the newest state of an index, counted."""
     view = index.refresh()
-    manifest = view.manifest
+    manifest, is_recovered = view.manifest, index.is_recovered
     return PackedStats(
         manifest.packs,
         _length_of_files(layout) if index.appends else _length_of_live(layout, manifest),
         manifest.number,
         len(manifest.segments),
-        index.is_recovered,
-        str(view.damage or "") or _unsupported(index),
+        is_recovered,
+        str(view.damage or "") or (_unsupported(index) if is_recovered else ""),
         manifest.refs,
     )
 
 
 def _unsupported(index: Index) -> str:
     """Return what is said of a newest manifest that a later release has written, "" for any other."""
-    if index.is_recovered:
-        try:
-            index.commits.newest()
-        except UnsupportedContainer as error:
-            return str(error)
-        except DamagedContainer:
-            pass
+    try:
+        index.commits.newest()
+    except UnsupportedContainer as error:
+        return str(error)
+    except DamagedContainer:
+        pass
     return ""
 
 

@@ -15,7 +15,7 @@ from typing import Self
 
 from rsdos import names
 from rsdos.codecs.checksum import crc32
-from rsdos.codecs.dictionary import Dictionary, DictionaryChooser
+from rsdos.codecs.dictionary import JUDGES, Dictionary, DictionaryChooser
 from rsdos.errors import DamagedContainer, WriterPoisoned
 from rsdos.hashing import spell_digests
 from rsdos.index.entries import Entries
@@ -43,6 +43,7 @@ class PackedBatch:
         self._target = context.config.pack_size_target
         self._durability = durability
         self._kind = kind
+        self._stand_ins = kind.stand_ins
         self._pack: ActivePack | None = None
         self._dictionaries: DictionaryWriter | None = None
         """Of the pack, once any is asked for."""
@@ -111,6 +112,8 @@ class PackedBatch:
     # 4. Writing.
 
     def dictionary_for(self, payloads: Sequence[bytes], encoding: Encoding) -> Dictionary | None:
+        if len(payloads) < JUDGES and self._dictionaries is None and not self._open().dictionaries:
+            return None  # None is there, and so few objects cannot judge a new one.
         if not encoding.can_use_dictionaries:
             return None
         if self._chooser is None:
@@ -261,7 +264,7 @@ class PackedBatch:
 
         def change(newest: Manifest) -> Manifest:
             nonlocal gone
-            if duplicates:
+            if duplicates.small or duplicates.large:
                 # 5. What was deleted since step 3 is recorded after all. Where another commit is faster, all are looked
                 # up again.
                 absent = self._absent_from(newest, duplicates.digests(), behind)
@@ -271,17 +274,20 @@ class PackedBatch:
                 finish()
             entries = written[0] if len(written) == 1 else Entries.joined(written)
             entry = pack.entry_after(newest, synced).with_appended(entries.total)
-            manifest = newest.with_pack(entry).with_segments((), *segments)
-            return self.next_after(newest, self._count_dead(_mark_synced(manifest, behind), newest, entries))
+            manifest = newest.with_segments((), *segments).with_pack(entry)
+            if behind:
+                manifest = _mark_synced(manifest, behind)
+            return self.next_after(newest, self._count_dead(manifest, newest, entries))
 
         if duplicates.large is None:
             finish()
         elif self._durability is Durability.FULL:
             # Only under the lock is it known whether the large one belongs to the batch: little is left to sync then.
             pack.writer.sync()
-        manifest = self._index.commit(change, self._durability, pack.fresh)
+        manifest = self._index.commit(change, self._durability, pack.fresh, pack.tables)
         pack.committed(manifest)
-        duplicates.keep_some(gone)
+        if duplicates.small:
+            duplicates.keep_some(gone)
         if pack.pack.id not in self.pack_ids:
             self.pack_ids.append(pack.pack.id)
         self.keys.clear()
@@ -304,7 +310,7 @@ class PackedBatch:
         this kind.
         """
         is_known = newest.number == self._looked_at and not self.damaged
-        if is_known and newest.of_kinds(self._kind.stand_ins) is newest:
+        if is_known and newest.packs.of_kinds(self._stand_ins) is newest.packs:
             return manifest
         try:
             before = self._index.open(newest).copies_like(entries)
@@ -315,7 +321,7 @@ class PackedBatch:
             return manifest
         mine = entries.take([digest in twice for digest in entries.digests()])
         for pack_id, counts in mine.counts().items():
-            pack = manifest.pack(pack_id)
+            pack = manifest.packs.find(pack_id)
             assert pack is not None
             manifest = manifest.with_pack(pack.with_dead(counts))
         return with_dead_counts(newest, manifest, before, Entries.joined((before, mine)).sort())
@@ -327,7 +333,5 @@ def _missing_in(view: IndexView, digests: Sequence[bytes]) -> list[bytes]:
 
 def _mark_synced(manifest: Manifest, lengths: Mapping[int, int]) -> Manifest:
     """Return the manifest with these lengths of its packs on stable storage."""
-    if not lengths:
-        return manifest
     packs = filter(None, map(manifest.pack, lengths))
     return manifest.with_packs([pack._replace(synced=max(pack.synced, lengths[pack.id])) for pack in packs])

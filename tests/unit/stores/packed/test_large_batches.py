@@ -10,11 +10,11 @@ import pytest
 
 from rsdos import Container, DamagedContainer, Place
 from rsdos.index import compact, settling
-from rsdos.index.commits import KEPT
 from rsdos.index.compact import CompactTable, open_table
 from rsdos.index.entries import Entries
 from rsdos.index.manifest import SegmentEntry
 from rsdos.index.merge import MOST_SEGMENTS
+from rsdos.index.pruning import KEPT
 from rsdos.index.segment_layout import encode_segment
 from rsdos.storage.local import LocalFile, LocalStorage
 from rsdos.stores.packed import active_pack
