@@ -105,18 +105,24 @@ class ErrorText(NamedTuple):
             return OSError(errno.ENOTSUP, f"the storage does not have this request ({self.reason})", path)
         if self.code in _NO_BUCKET or self.code in _ELSEWHERE or self.status in (301, 307, 308):
             return StorageMismatch(path, self.reason)
-        if self.code == _SKEWED:
-            here = datetime.now(UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
-            return Refused(path, f"{self.reason}; the storage's clock says {self.date or '?'}, this machine's {here}")
-        if self.is_full:
-            return Refused(path, f"the storage is full; {self.reason}")
-        if self.status in (401, 403) or self.kind == "PermissionDenied":
-            return Refused(path, self.reason, "" if self.code in _NOT_A_POLICY else action)
-        if _NO_CREDENTIALS in self.reason:
-            return Refused(path, "no credentials in the environment, in a profile, or from the role of the machine")
+        if refused := self._refusal(action):
+            return Refused(path, *refused)
         if self.kind == "ConfigInvalid":
             return StorageMismatch(path, self.reason)
         return Unavailable(path, self.reason)
+
+    def _refusal(self, action: str) -> tuple[str, str] | None:
+        """Return why the request was refused, and the permission that is missing; None if it was not."""
+        if self.code == _SKEWED:
+            here = datetime.now(UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
+            return f"{self.reason}; the storage's clock says {self.date or '?'}, this machine's {here}", ""
+        if self.is_full:
+            return f"the storage is full; {self.reason}", ""
+        if _NO_CREDENTIALS in self.reason:
+            return "no credentials in the environment, in a profile, or from the role of the machine", ""
+        if self.status in (401, 403) or self.kind == "PermissionDenied":
+            return self.reason, "" if self.code in _NOT_A_POLICY else action
+        return None
 
 
 def read_error(error: BaseException) -> ErrorText:
