@@ -5,12 +5,13 @@ No store here has them: the little server refuses what Amazon's documentation sa
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from rsdos import Container, Refused, Unavailable
 from rsdos.storage.opendal import PART
-from rsdos.stores.remote import placed, spool
-from rsdos.stores.remote.dead import NEWEST
+from rsdos.stores.remote import dead, placed, spool
 from tests.data import key_of, noise
 from tests.helpers import assert_holds
 from tests.remote.little_s3 import BUCKET, Asked, LittleS3, Reply, refusal
@@ -32,6 +33,21 @@ def append_only(asked: Asked) -> Reply | None:
     if asked.method == "DELETE" and not asked.query:
         return refusal(403, "AccessDenied")
     return refusal(403, "AccessDenied") if makes and asked.headers.get("if-none-match") != "*" else None
+
+
+def test_a_role_that_may_only_append_saves_and_pushes(little: LittleS3, tmp_path: Path) -> None:
+    little.answer = append_only
+    (tmp_path / "flowers").mkdir()
+    (tmp_path / "flowers" / "rose.txt").write_text("a rose")
+    with Container.create(URL, container_version=3, endpoint=little.url) as container:
+        container.snapshots.save("flowers", tmp_path / "flowers")
+        with Container.create(tmp_path / "here") as here:
+            here.insert_many([b"pushed"])
+            here.remotes.add("origin", URL, endpoint=little.url)
+            here.remotes.push()
+    with Container(URL, endpoint=little.url) as container:
+        assert container.snapshots["flowers"].metadata == {}
+        assert container.extract(key_of(b"pushed")) == b"pushed"
 
 
 def test_a_role_that_may_only_append_writes_and_deletes_and_cannot_collect(little: LittleS3) -> None:
@@ -70,13 +86,14 @@ def locked(asked: Asked) -> Reply | None:
 
 
 def test_a_bucket_that_locks_its_objects_takes_everything_but_uploads_in_parts(
-    little: LittleS3, small_puts: None
+    little: LittleS3, small_puts: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(dead, "NEWEST", 3)  # Manifests that are never emptied: 64.
     little.answer = locked
     with Container.create(URL, container_version=3, endpoint=little.url, deadline=0.05) as container:
         objects = {key_of(data): data for data in (noise(5000, number) for number in range(20))}
         container.insert_many(objects.values())
-        for number in range(NEWEST + 16):
+        for number in range(8):
             (key,) = container.insert_many([b"%d" % number])
             objects[key] = b"%d" % number
         assert container.collect(grace=0, keep=0).collected.emptied
