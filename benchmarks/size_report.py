@@ -24,6 +24,10 @@ def _stored_share(sample: SizeSample) -> float:
     return sample.stored / sample.size
 
 
+def _beside(sample: SizeSample) -> float:
+    return (sample.length - sample.stored) / sample.objects
+
+
 def _insert_seconds(sample: SizeSample) -> float:
     return sample.insert / sample.objects
 
@@ -69,6 +73,7 @@ SIZE_TARGETS = (
     SizeTarget("1,000,000: the same", "json-180-1m", _stored_share, 0.25),
     SizeTarget("20,000 records of 180 B: all on disk, of raw", "json-180-20k", _share, 0.85),
     SizeTarget("1,000,000: the same", "json-180-1m", _share, 0.85),
+    SizeTarget("1,000,000: bytes an object on disk beside its stored bytes", "json-180-1m", _beside, 110),
     SizeTarget(
         "objects below 4 KB of a source tree: stored bytes, times zstd:1",
         "sources-4k",
