@@ -13,7 +13,7 @@ from benchmarks.size import SizeResults, SizeSample
 
 _UNITS = ((1e6, "M"), (1e3, "k"))
 _KIB = 1 << 10
-_Figure = Callable[[SizeSample], float]
+_Figure = Callable[[SizeSample], float | None]
 
 
 def _share(sample: SizeSample) -> float:
@@ -36,9 +36,22 @@ def _read_time(sample: SizeSample) -> float:
     return sample.read_us
 
 
+def _bulk_seconds(sample: SizeSample) -> float | None:
+    return None if sample.bulk is None else sample.bulk / sample.objects
+
+
+def _training_share(sample: SizeSample) -> float | None:
+    return None if sample.training is None else sample.training / sample.insert
+
+
+def _choosing_share(sample: SizeSample) -> float | None:
+    return None if sample.choosing is None else sample.choosing / sample.insert
+
+
 def _figure(results: SizeResults, corpus: str, side: str, of: _Figure) -> float | None:
-    samples = results.of(corpus, side)
-    return median(map(of, samples)) if samples else None
+    """The median of all rounds; None where it was not measured."""
+    figures = [figure for figure in map(of, results.of(corpus, side)) if figure is not None]
+    return median(figures) if figures else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +123,26 @@ SIZE_TARGETS = (
         ("sources-4k", "ours-plain", _read_time),
     ),
     SizeTarget(
+        "time of a bulk read with dictionaries, times zstd:1 without, records",
+        "json-180",
+        _bulk_seconds,
+        1.11,
+        ("json-180", "ours-plain", _bulk_seconds),
+    ),
+    SizeTarget(
+        "the same, objects below 4 KB of a source tree",
+        "sources-4k",
+        _bulk_seconds,
+        1.11,
+        ("sources-4k", "ours-plain", _bulk_seconds),
+    ),
+    SizeTarget("training alone, of the time of an insert, records", "json-180", _training_share, 0.03),
+    SizeTarget("the same, source tree", "sources", _training_share, 0.03),
+    SizeTarget(
+        "training and the judging of samples, of the time of an insert, records", "json-180", _choosing_share, 0.03
+    ),
+    SizeTarget("the same, source tree", "sources", _choosing_share, 0.03),
+    SizeTarget(
         "a mixed tar, picture first: bytes, times text first",
         "tar-picture-first",
         _share,
@@ -144,7 +177,18 @@ def size_section(results: SizeResults) -> Iterator[str]:
     yield "\n### Objects read a second, one by one, in random order\n"
     readers = [side for side in sides if any(sample.side == side and sample.reads for sample in results.samples)]
     yield from _table(results, readers, lambda sample: sample.reads / sample.read if sample.reads else 0.0, _rate)
+    if any(sample.choosing is not None for sample in results.samples):
+        yield "\n### Dictionaries, of the time of an insert\n"
+        yield from _training(results)
     yield ""
+
+
+def _training(results: SizeResults) -> Iterator[str]:
+    yield "| | training alone | with the judging of samples |\n|---|---|---|"
+    for corpus in CORPORA:
+        shares = [_figure(results, corpus.name, "ours", of) for of in (_training_share, _choosing_share)]
+        if None not in shares:
+            yield f"| {corpus.title} |" + "".join(f" {100 * (share or 0):.2g} % |" for share in shares)
 
 
 def _table(
