@@ -42,6 +42,18 @@ def test_figures_that_an_older_run_has_not_are_shown_as_not_measured() -> None:
     assert "Dictionaries, of the time" not in page
 
 
+def test_the_page_says_why_a_side_has_no_figure_at_a_million_records() -> None:
+    def sample(corpus: str, side: str, objects: int, insert: float) -> SizeSample:
+        return SizeSample(corpus, side, objects, 180 * objects, 150 * objects, 0, insert, 1.0, 0, 0.0)
+
+    samples = [sample("json-180", side, 100_000, 59.0) for side in ("ours", "sqlite", "git", "zip")]
+    large = [sample("json-180-1m", side, 1_000_000, 9.0) for side in ("ours", "sqlite")]
+    told = "A dash at 1,000,000 records: the side was not run with them. At the rates of 100,000"
+    page = "\n".join(size_section(SizeResults("full", {}, samples + large, [])))
+    assert f"{told} these sides would take 20 minutes more." in page
+    assert told not in "\n".join(size_section(SizeResults("full", {}, samples, [])))
+
+
 @pytest.mark.parametrize(
     "corpus", [corpus for corpus in CORPORA if corpus.most > 1 and not corpus.full_only], ids=lambda one: one.name
 )
