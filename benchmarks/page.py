@@ -16,6 +16,7 @@ from benchmarks.comparison import BEGIN, END, figures_of
 from benchmarks.datasets import read_datasets
 from benchmarks.datasets_report import datasets_section
 from benchmarks.measure import ROOT
+from benchmarks.packs import packs_section, read_packs
 from benchmarks.plots import FRONT, PLOTS, draw
 from benchmarks.profile import Profile, read_profiles
 from benchmarks.remote import read_remote
@@ -78,6 +79,9 @@ def _page(figures: Path, results: Results, scale: ScaleResults | None) -> Iterat
             yield from _case(results, case)
     if scale:
         yield from _scale(scale)
+    packs = figures / "packs.json"
+    if packs.exists():
+        yield from packs_section(read_packs(packs))
     cold = figures / "cold.json"
     if cold.exists():
         yield from cold_section(read_cold(cold))
