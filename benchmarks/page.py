@@ -19,8 +19,8 @@ from benchmarks.measure import ROOT
 from benchmarks.packs import packs_section, read_packs
 from benchmarks.plots import FRONT, PLOTS, draw
 from benchmarks.profile import Profile, read_profiles
-from benchmarks.remote import read_remote
 from benchmarks.remote_report import remote_section
+from benchmarks.remote_results import read_remote
 from benchmarks.report import figure_text, rate_text, verdict
 from benchmarks.results import Results, read_results
 from benchmarks.scale import ScaleResults, read_scale
