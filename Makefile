@@ -67,7 +67,7 @@ endif
 # One step after the other, also under `make -j`: the summary of pytest is in one piece.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-remote test lint format unit aiida test-lowest test-newest test-install ceph ceph-stop crash damage interleave protocol soak storm hostile bench bench-aiida bench-quick bench-scale bench-cold bench-profile bench-size bench-datasets bench-datasets-quick bench-remote visit walks docs links doors examples dist zipapp test-zipapp standalone changelog clean
+.PHONY: help demo demo-remote test lint format unit aiida test-lowest test-newest test-install ceph ceph-stop crash damage interleave protocol soak storm hostile bench bench-aiida bench-quick bench-scale bench-packs bench-cold bench-profile bench-size bench-datasets bench-datasets-quick bench-remote visit walks docs links doors examples dist zipapp test-zipapp standalone changelog clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -210,6 +210,10 @@ bench-aiida: $(STAMP) $(BENCHED) ## AiiDA's own calls, side by side with disk-ob
 
 bench-scale: $(STAMP) ## 10^5 to 10^8 objects, 40 GB of disk, an hour; ARGS="--objects 1000000" for less; writes docs/performance.md
 	@$(BIN)/python -m benchmarks.scale --json docs/performance/scale.json $(ARGS)
+	@$(BIN)/python -m benchmarks.page
+
+bench-packs: $(STAMP) ## commits where there are 10,000 and 100,000 packs, a minute; writes docs/performance.md
+	@$(BIN)/python -m benchmarks.packs --json docs/performance/packs.json $(ARGS)
 	@$(BIN)/python -m benchmarks.page
 
 docs: $(SITE) ## the site in build/site: pages, commands and API, strictly

@@ -11,7 +11,7 @@ from benchmarks.corpora import CORPORA
 from benchmarks.datasets import DatasetResults, read_datasets
 from benchmarks.datasets_report import middle
 from benchmarks.datasets_sides import DATASET_SIDES
-from benchmarks.remote import RemoteResults, read_remote
+from benchmarks.remote_results import RemoteResults, read_remote
 from benchmarks.report import rate_text
 from benchmarks.results import Results, read_results
 from benchmarks.sides import side_class

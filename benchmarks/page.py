@@ -16,10 +16,11 @@ from benchmarks.comparison import BEGIN, END, figures_of
 from benchmarks.datasets import read_datasets
 from benchmarks.datasets_report import datasets_section
 from benchmarks.measure import ROOT
+from benchmarks.packs import packs_section, read_packs
 from benchmarks.plots import FRONT, PLOTS, draw
 from benchmarks.profile import Profile, read_profiles
-from benchmarks.remote import read_remote
 from benchmarks.remote_report import remote_section
+from benchmarks.remote_results import read_remote
 from benchmarks.report import figure_text, rate_text, verdict
 from benchmarks.results import Results, read_results
 from benchmarks.scale import ScaleResults, read_scale
@@ -83,6 +84,9 @@ def _page(figures: Path, results: Results, scale: ScaleResults | None) -> Iterat
             yield from _case(results, case)
     if scale:
         yield from _scale(scale)
+    packs = figures / "packs.json"
+    if packs.exists():
+        yield from packs_section(read_packs(packs))
     cold = figures / "cold.json"
     if cold.exists():
         yield from cold_section(read_cold(cold))

@@ -15,51 +15,39 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context
-from multiprocessing.synchronize import Barrier
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
+from unittest.mock import patch
 
 from benchmarks.datasets_data import make_files
 from benchmarks.measure import ROOT
+from benchmarks.remote_index import fill, look_up
+from benchmarks.remote_lean import LeanGets, spans
+from benchmarks.remote_report import remote_section
+from benchmarks.remote_results import LEVELS, RemoteResults
+from benchmarks.remote_writers import WRITERS, Race, Wait, outcome, write
 from benchmarks.results import describe_machine
 from rsdos import Container
-from tests.ceph.cluster import BUCKET
+from tests.ceph.cluster import BUCKET, Ceph
 from tests.ceph.endpoint import Endpoint
 from tests.ceph.keeper import start, stop
-from tests.ceph.proxy import Proxy
-
-LEVELS = {"small": 5_000, "full": 100_000, "large": 600_000}
-"""Numbers of files. The peers, which make an object of each, get a part of them."""
+from tests.ceph.proxy import FAULTS, Kind, Proxy, seeded
 
 _OF_BOTO = 2_000
 _OF_RCLONE = 2_000
 _OF_DVC = 500
 _READS = 300
-_WRITERS = 16
-_COMMITS = {"small": 5, "full": 50, "large": 200}
+_FAULTY = 0.15
+"""The part of all requests that the fault proxy does something to."""
+_RANGE = 1100
+"""Bytes of a raw GET: as many as a file has."""
+_SPANS = 16
+_SPAN = 8 << 20
 _LARGE_OBJECTS = 128
 _MIB = 1 << 20
 _BOTO = ROOT / ".venv-remote" / "bin" / "python"
-
-
-@dataclass(slots=True)
-class RemoteResults:
-    """All figures of one run, by their names, and why some are missing."""
-
-    level: str
-    machine: dict[str, str]
-    files: int
-    figures: dict[str, float] = field(default_factory=dict)
-    missing: dict[str, str] = field(default_factory=dict)
-
-
-def read_remote(path: Path) -> RemoteResults:
-    """What a run has written."""
-    return RemoteResults(**json.loads(path.read_text()))
 
 
 class _Bench:
@@ -70,6 +58,7 @@ class _Bench:
         self._place = place
         self._results = results
         self._count = results.files
+        self._level = LEVELS[results.level]
         self._environment = {**os.environ, **ceph.environment, "XDG_CACHE_HOME": str(place / "cache")}
         self._environment.pop("AWS_CA_BUNDLE", None)  # rclone refuses it, also where there is no TLS.
         self._local = place / "local"
@@ -81,12 +70,16 @@ class _Bench:
             self._prepare,
             self._push,
             self._push_of_peers,
+            self._push_more,
             self._requests,
             self._pull,
             self._reads,
             self._large_reads,
             self._open,
             self._writers,
+            self._writers_through_faults,
+            self._writers_and_kills,
+            self._lookups,  # The last: a child process counts the memory of this one as its own.
         ):
             try:
                 step()
@@ -132,22 +125,38 @@ class _Bench:
         return found
 
     def _prepare(self) -> None:
-        self._data.parent.mkdir(parents=True, exist_ok=True)
-        make_files(self._data, self._count)
-        self._rsdos("-p", self._local, "init")
-        self._rsdos("-p", self._local, "add-files", "-r", "-q", self._data)
+        self._insert(self._local, self._data, self._count)
 
-    def _remote(self, name: str, endpoint: str | None = None) -> None:
+    def _insert(self, local: Path, data: Path, count: int) -> None:
+        """Make files, and a local container of them."""
+        data.parent.mkdir(parents=True, exist_ok=True)
+        make_files(data, count)
+        self._rsdos("-p", local, "init")
+        self._rsdos("-p", local, "add-files", "-r", "-q", data)
+
+    def _remote(self, name: str, endpoint: str | None = None, local: Path | None = None) -> None:
         """Make a container on the Ceph, and a remote of the local one."""
         options = ("--option", f"endpoint={endpoint or self._ceph.url}")
         self._rsdos("-p", self._url(name), *options, "init")
-        self._rsdos("-p", self._local, "remote", "add", name, self._url(name), *options)
+        self._rsdos("-p", local or self._local, "remote", "add", name, self._url(name), *options)
 
     def _push(self) -> None:
         self._remote("pushed")
         seconds, memory = self._rsdos("-p", self._local, "push", "pushed")
         self._note("push, s a file", seconds / self._count)
         self._note("push, memory MiB", memory / _MIB)
+
+    def _push_more(self) -> None:
+        count = self._level.more_files
+        if not count:
+            return
+        local = self._place / "more"
+        self._insert(local, self._data.with_name(f"files-{count}"), count)
+        self._remote("more", local=local)
+        seconds, memory = self._rsdos("-p", local, "push", "more")
+        self._note(f"push of {count:,}, s a file", seconds / count)
+        self._note(f"push of {count:,}, memory MiB", memory / _MIB)
+        shutil.rmtree(local)
 
     def _push_of_peers(self) -> None:
         found = self._boto("push", BUCKET, "boto", self._data, min(_OF_BOTO, self._count))
@@ -161,7 +170,7 @@ class _Bench:
             self._note("push rclone, s a file", seconds / min(_OF_RCLONE, self._count))
         else:
             self._results.missing["rclone"] = "not installed"
-        self._push_of_dvc(self._part(_OF_DVC))
+        self._push_of_dvc(self._part(min(_OF_DVC, self._count)))
 
     def _push_of_dvc(self, part: Path) -> None:
         dvc = str(_BOTO.with_name("dvc"))
@@ -180,7 +189,7 @@ class _Bench:
         ):
             self._run([dvc, *words], quiet, project)
         seconds, _ = self._run([dvc, "push", "-j", "16"], quiet, project)
-        self._note("push DVC, s a file", seconds / _OF_DVC)
+        self._note("push DVC, s a file", seconds / min(_OF_DVC, self._count))
 
     def _part(self, count: int) -> Path:
         """Return a directory of as many of the files."""
@@ -227,8 +236,9 @@ class _Bench:
         keys = self._keys(_READS)
         with self._open_remote("pushed") as remote:
             remote.has_many(keys)
-            taken = [_timed(remote.extract, key) for key in keys]
+            taken, lean = self._read_by_turns(remote, keys)
             self._note("read, ms", median(taken) * 1000)
+            self._note("lean GET, ms", median(lean) * 1000)
             many = self._keys(20_000)
             here = time.perf_counter()
             count = sum(1 for _ in remote.extract_many(many))
@@ -237,8 +247,25 @@ class _Bench:
             here = time.perf_counter()
             count = sum(1 for _ in local.extract_many(many))
             self._note("bulk read 1 KB local, objects a second", count / (time.perf_counter() - here))
-        found = self._boto("gets", BUCKET, self._a_pack("pushed"), _READS, 1100)
+        found = self._boto("gets", BUCKET, self._a_pack("pushed"), _READS, _RANGE)
         self._note("raw GET, ms", found["median"] * 1000)
+
+    @contextmanager
+    def _gets(self) -> Iterator[LeanGets]:
+        """Raw GETs of a pack. One comes after each thing that is compared with it: the speed of a machine changes."""
+        with closing(LeanGets(self._ceph, f"/{BUCKET}/{self._a_pack('pushed')}")) as gets:
+            yield gets
+
+    def _read_by_turns(self, remote: Container, keys: Sequence[str]) -> tuple[list[float], list[float]]:
+        """Read objects, and ranges of a pack that are as long: the seconds of both."""
+        chance = random.Random(3)
+        taken, lean = [], []
+        with self._gets() as gets:
+            most = gets.length() - _RANGE
+            for key in keys:
+                taken.append(_timed(remote.extract, key))
+                lean.append(_timed(gets.get, chance.randrange(most), _RANGE))
+        return taken, lean
 
     def _large_reads(self) -> None:
         chance = random.Random(2)
@@ -248,38 +275,87 @@ class _Bench:
             begun = time.perf_counter()
             size = sum(len(data) for _, data in remote.extract_many(keys))
             self._note("bulk read 1 MiB, MB a second", size / 1e6 / (time.perf_counter() - begun))
-        found = self._boto("spans", BUCKET, self._a_pack("large"), 16, 8 * _MIB)
+        pack = self._a_pack("large")
+        self._note("lean 8 MiB GETs, MB a second", spans(self._ceph, f"/{BUCKET}/{pack}", _SPANS, _SPAN))
+        found = self._boto("spans", BUCKET, pack, _SPANS, _SPAN)
         self._note("raw 8 MiB GETs, MB a second", found["size"] / 1e6 / found["seconds"])
 
     def _open(self) -> None:
         keys = self._keys(11)
-        taken = []
-        for key in keys:
-            remote = self._open_remote("pushed")
-            taken.append(_timed(remote.extract, key))
-            remote.close()
-        self._note("open and first read, ms", median(taken[1:]) * 1000)  # The first one imports.
+        taken, lean = [], []
+        with self._gets() as gets:
+            for key in keys:
+                remote = self._open_remote("pushed")
+                taken.append(_timed(remote.extract, key))
+                lean.append(_timed(gets.get, 0, _RANGE))
+                remote.close()
+        opened = median(taken[1:])  # The first one imports.
+        self._note("open and first read, ms", opened * 1000)
+        self._note("open and first read, times a lean GET", opened / median(lean[1:]))
         with _proxy(self._ceph) as proxy:
             remote = self._open_remote("pushed", proxy.url)
             remote.extract(keys[0])
             remote.close()
             self._note("open and first read, requests", len(proxy.seen))
 
+    def _new(self, name: str) -> str:
+        """Make an empty container; return its URL."""
+        Container.create(self._url(name), endpoint=self._ceph.url, container_version=3).close()
+        return self._url(name)
+
     def _writers(self) -> None:
-        commits = _COMMITS[self._results.level]
-        Container.create(self._url("written"), endpoint=self._ceph.url, container_version=3).close()
-        context = get_context("spawn")
-        barrier = context.Barrier(_WRITERS)
-        with ProcessPoolExecutor(_WRITERS, context, _meet, (barrier,)) as pool:
-            parts = [(self._url("written"), self._ceph.url, writer, commits) for writer in range(_WRITERS)]
-            written = list(pool.map(_write, parts))
-        keys = [key for some, _, _ in written for key in some]
-        seconds = max(end for _, _, end in written) - min(begin for _, begin, _ in written)
-        self._note("16 writers, inserts a second", len(keys) / seconds)
-        with self._open_remote("written") as remote:
-            there = set(remote)
-        self._note("16 writers, lost", len(set(keys) - there))
-        self._note("16 writers, too many", len(there - set(keys)))
+        url = self._new("written")
+        found = outcome(url, write(url, self._ceph.url, self._level.commits))
+        self._note("16 writers, inserts a second", found.rate)
+        self._note_race("16 writers", found)
+
+    def _note_race(self, name: str, found: Race) -> None:
+        self._note(f"{name}, done again", found.again)
+        self._note(f"{name}, lost", found.lost)
+        self._note(f"{name}, twice", found.twice)
+
+    def _writers_through_faults(self) -> None:
+        url = self._new("faulty")
+        # A bit that flips in an answer is told as damage.
+        faults = [fault for fault in FAULTS if fault.kind is not Kind.FLIP_DOWN]
+        with _proxy(self._ceph) as proxy:
+            proxy.fault = seeded(20, _FAULTY, faults)
+            written = write(url, proxy.url, self._level.commits)
+            proxy.fault = None
+            proxy.deliver_late()
+            self._note("16 writers through faults, faults", sum(fault is not None for _, fault in proxy.seen))
+        self._note_race("16 writers through faults", outcome(url, written))
+
+    def _writers_and_kills(self) -> None:
+        with Ceph() as own, patch.dict(os.environ, own.endpoint.environment):
+            third = WRITERS * self._level.commits // 3
+
+            def kill(wait: Wait) -> None:
+                wait(third)
+                own.kill_rgw()
+                own.start_rgw()
+                wait(third)
+                own.kill_osd()
+                own.start_osd()
+
+            Container.create(self._url("killed"), container_version=3).close()
+            written = write(self._url("killed"), own.endpoint.url, self._level.commits, kill)
+            self._note_race("16 writers and kills", outcome(self._url("killed"), written))
+
+    def _lookups(self) -> None:
+        count = self._level.entries
+        url = self._url("index")
+        keys = fill(url, self._ceph.url, count)
+        taken, lean = [], []
+        with self._gets() as gets:
+            for key in keys:
+                taken.append(look_up(url, self._ceph.url, key))
+                lean.append(_timed(gets.get, 0, _RANGE))
+        self._note(f"lookup in {count:,}, times a lean GET", median(taken) / median(lean))
+        self._note(f"lookup in {count:,}, ms", median(taken) * 1000)
+        with _proxy(self._ceph) as proxy:
+            look_up(url, proxy.url, keys[0])
+            self._note(f"lookup in {count:,}, requests", sum("/segments/" in one.name for one, _ in proxy.seen))
 
 
 class _Failed(Exception):
@@ -290,24 +366,6 @@ def _timed(do: Callable[..., object], *arguments: object) -> float:
     begun = time.perf_counter()
     do(*arguments)
     return time.perf_counter() - begun
-
-
-_barriers: list[Barrier] = []
-
-
-def _meet(barrier: Barrier) -> None:
-    _barriers.append(barrier)
-
-
-def _write(part: tuple[str, str, int, int]) -> tuple[list[str], float, float]:
-    """Be one of the writers: insert one object after another, each with its commit. Return when it began and ended."""
-    url, endpoint, writer, commits = part
-    with Container(url, endpoint=endpoint) as container:
-        container.has("0" * 64)  # Imports.
-        _barriers[0].wait()  # All begin at the same time.
-        begun = time.time()
-        keys = [container.insert_many([b"%d of %d" % (number, writer)])[0] for number in range(commits)]
-        return keys, begun, time.time()
 
 
 @contextmanager
@@ -326,7 +384,7 @@ def main() -> None:
     work = options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp(dir=work, prefix="remote-"))
-    results = RemoteResults(options.level, describe_machine(ROOT), LEVELS[options.level])
+    results = RemoteResults(options.level, describe_machine(ROOT), LEVELS[options.level].files)
     ceph = start(place / "ceph.json", os.getpid())
     os.environ.update(ceph.environment)  # What opens a URL in this process reads them.
     try:
@@ -336,8 +394,6 @@ def main() -> None:
         shutil.rmtree(place, ignore_errors=True)
     if options.json:
         options.json.write_text(json.dumps(asdict(results), indent=1) + "\n")
-    from benchmarks.remote_report import remote_section  # which needs this module
-
     print("\n".join(remote_section(results)))
 
 

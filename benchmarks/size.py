@@ -1,7 +1,7 @@
 """The bytes on disk that stores take for what people keep, and the rates: ``python -m benchmarks.size``.
 
 Each corpus goes into each side in a process of its own: in one call, compressed as the side does it by itself, and then
-made as small as the side makes it. Then objects are read one by one, in random order.
+made as small as the side makes it. Then objects are read one by one, in random order, and rsdos reads all in one call.
 """
 
 from __future__ import annotations
@@ -18,20 +18,22 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 
 from benchmarks.corpora import CORPORA
 from benchmarks.data import LEVELS, Data
 from benchmarks.measure import ROOT, environment_of, file_sizes, python_of, warm_memory
 from benchmarks.results import describe_machine
-from benchmarks.sides import STORES, has_verb, side_class
+from benchmarks.sides import STORES, Side, has_verb, side_class
 
 _ROUNDS = {"ours": 3, "ours-plain": 3}
 """The sides whose rates are compared to within a tenth; the others run once."""
 
 _READS = 2000
+_BULK_READS = 5
 _WARM = 512 << 20
-_LARGE = "json-180-1m"
-_OF_LARGE = ("ours", "ours-plain", "sqlite", "lmdb")
+LARGE = "json-180-1m"
+_OF_LARGE = ("ours", "ours-plain", "sqlite", "lmdb", "frames")
 """The sides that a million records take no minutes."""
 
 
@@ -54,6 +56,12 @@ class SizeSample:
     shrink: float
     reads: int
     read: float
+    bulk: float | None = None
+    """Seconds for all objects in one call, in random order."""
+    training: float | None = None
+    """Seconds of ``insert`` that trained dictionaries, ..."""
+    choosing: float | None = None
+    """... and those with the judging of samples."""
 
     @property
     def read_us(self) -> float:
@@ -101,7 +109,7 @@ def main() -> None:
     results = SizeResults(level.name, describe_machine(work), [], missing)
     for corpus in wanted:
         for side in sides:
-            if side not in missing and (corpus != _LARGE or side in _OF_LARGE):
+            if side not in missing and (corpus != LARGE or side in _OF_LARGE):
                 _run(corpus, side, work, options.peers, data, results)
         if options.json:
             options.json.parent.mkdir(parents=True, exist_ok=True)
@@ -138,6 +146,7 @@ def _run(corpus: str, side: str, work: Path, peers: Path, data: Data, results: S
 
 def _sample(corpus: str, name: str, path: Path, data: Data) -> SizeSample:
     """Measure one side on one corpus."""
+    _import(name, path.with_name("warm"))
     side = side_class(name)(path, durable=False)
     payloads = data.payloads(corpus)
     size = sum(map(len, payloads))
@@ -153,21 +162,64 @@ def _sample(corpus: str, name: str, path: Path, data: Data) -> SizeSample:
     stored = side.stored_bytes()
     side.close()
     length = sum(file_sizes(path)) - empty
-    read = 0.0
-    asked: Sequence[str] = ()
-    if has_verb(type(side), "extract") and keys:
-        chance = random.Random(1)
-        asked = [chance.choice(keys) for _ in range(min(_READS, len(keys)))]
-        side.open()
-        side.extract(keys[0])
-        start = time.perf_counter()
-        for key in asked:
-            side.extract(key)
-        read = time.perf_counter() - start
-        side.close()
+    training, choosing = side.training_seconds() or (None, None)
+    reads, read = _read(side, keys)
+    bulk = _read_all(side, keys, size) if name in _ROUNDS else None
     return SizeSample(
-        corpus, name, len(payloads), size, length, stored, inserted - begun, shrunk - inserted, len(asked), read
+        corpus,
+        name,
+        objects=len(payloads),
+        size=size,
+        length=length,
+        stored=stored,
+        insert=inserted - begun,
+        shrink=shrunk - inserted,
+        reads=reads,
+        read=read,
+        bulk=bulk,
+        training=training,
+        choosing=choosing,
     )
+
+
+def _import(name: str, path: Path) -> None:
+    """Let a side store something elsewhere: what it imports at its first insert is no part of the next."""
+    side = side_class(name)(path, durable=False)
+    side.create()
+    side.stage([b"warm"])
+    side.store([b"warm"])
+    side.close()
+
+
+def _read(side: Side, keys: Sequence[str]) -> tuple[int, float]:
+    """Read some objects one by one, in random order. Return how many, and the seconds."""
+    if not keys or not has_verb(type(side), "extract"):
+        return 0, 0.0
+    chance = random.Random(1)
+    asked = [chance.choice(keys) for _ in range(min(_READS, len(keys)))]
+    side.open()
+    side.extract(keys[0])
+    start = time.perf_counter()
+    for key in asked:
+        side.extract(key)
+    read = time.perf_counter() - start
+    side.close()
+    return len(asked), read
+
+
+def _read_all(side: Side, keys: Sequence[str], size: int) -> float:
+    """Read all objects in one call, in random order. Return the seconds, the median of some times."""
+    asked = random.Random(2).sample(keys, len(keys))
+    side.open()
+    taken = []
+    for _ in range(_BULK_READS):
+        gc.collect()
+        start = time.perf_counter()
+        read = sum(map(len, side.extract_many(asked)))
+        taken.append(time.perf_counter() - start)
+        assert read == size
+    side.close()
+    return median(taken)
 
 
 def _options() -> argparse.Namespace:

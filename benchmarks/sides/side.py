@@ -70,6 +70,13 @@ class Side:
         """Return the stored bytes of all objects, without what is around them; 0 where it does not say."""
         return 0
 
+    def training_seconds(self) -> tuple[float, float] | None:
+        """Return the seconds of `store` that trained dictionaries, and those with the judging of samples.
+
+        None where the side has no dictionaries.
+        """
+        return None
+
     # Inserting.
 
     def insert_packed(self, payloads: Sequence[bytes], compress: bool) -> list[str]:

@@ -46,6 +46,25 @@ class Fault:
     value: float = 0
 
 
+FAULTS = [
+    Fault(Kind.DROP),
+    Fault(Kind.DELAY, 0.05),
+    Fault(Kind.ANSWER, 503),
+    Fault(Kind.ANSWER, 500),
+    Fault(Kind.APPLIED, 500),
+    Fault(Kind.APPLIED, 503),
+    Fault(Kind.LOST),
+    Fault(Kind.TWICE),
+    Fault(Kind.LATE),
+    Fault(Kind.CUT_UP),
+    Fault(Kind.CUT_DOWN),
+    Fault(Kind.FLIP_UP),
+    Fault(Kind.FLIP_DOWN),
+    Fault(Kind.ANSWER, 409),
+]
+"""Those that a network, a proxy or a server does to a request. (412 is an answer.)"""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """A request of the client. ``name`` is the object's, below its bucket; ``query`` as it was sent."""

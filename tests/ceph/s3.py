@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import http.client
 from collections.abc import Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
@@ -35,18 +36,34 @@ def send(
     headers: Mapping[str, str] = {},
 ) -> Answer:
     """Send one request, signed with version 4. ``path`` is "/bucket/name". Raise OSError or HTTPException."""
+    with closing(connected(endpoint)) as connection:
+        return send_by(connection, endpoint, method, path, body, query=query, headers=headers)
+
+
+def connected(endpoint: Endpoint) -> http.client.HTTPConnection:
+    """Return a connection for `send_by`. It is made with the first request."""
+    return http.client.HTTPConnection(urlsplit(endpoint.url).netloc, timeout=HANG)
+
+
+def send_by(
+    connection: http.client.HTTPConnection,
+    endpoint: Endpoint,
+    method: str,
+    path: str,
+    body: bytes = b"",
+    *,
+    query: Mapping[str, str] = {},
+    headers: Mapping[str, str] = {},
+) -> Answer:
+    """Do `send` by a connection, which stays open for more."""
     host = urlsplit(endpoint.url).netloc
     asked = "&".join(f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}" for name, value in sorted(query.items()))
     path = quote(path, safe="/-_.~")
     all_headers = _signed(endpoint, method, path, asked, body, {"host": host, **headers})
-    connection = http.client.HTTPConnection(host, timeout=HANG)
-    try:
-        connection.request(method, f"{path}?{asked}" if asked else path, body, all_headers)
-        answer = connection.getresponse()
-        names = {name.lower(): value for name, value in answer.getheaders()}
-        return Answer(answer.status, names, answer.read())
-    finally:
-        connection.close()
+    connection.request(method, f"{path}?{asked}" if asked else path, body, all_headers)
+    answer = connection.getresponse()
+    names = {name.lower(): value for name, value in answer.getheaders()}
+    return Answer(answer.status, names, answer.read())
 
 
 def _signed(

@@ -9,28 +9,10 @@ import pytest
 
 from rsdos import Busy, CommitUnknown, Container, Expired, Unavailable
 from tests.ceph.fixtures import Proxied
-from tests.ceph.proxy import Fault, Kind, Request, first, seeded
+from tests.ceph.proxy import FAULTS, Fault, Kind, Request, first, seeded
 from tests.ceph.test_killed import assert_nothing_lost
 from tests.ceph.writer import Writer, batch, wait_for
 from tests.data import key_of
-
-FAULTS = [
-    Fault(Kind.DROP),
-    Fault(Kind.DELAY, 0.05),
-    Fault(Kind.ANSWER, 503),
-    Fault(Kind.ANSWER, 500),
-    Fault(Kind.APPLIED, 500),
-    Fault(Kind.APPLIED, 503),
-    Fault(Kind.LOST),
-    Fault(Kind.TWICE),
-    Fault(Kind.LATE),
-    Fault(Kind.CUT_UP),
-    Fault(Kind.CUT_DOWN),
-    Fault(Kind.FLIP_UP),
-    Fault(Kind.FLIP_DOWN),
-    Fault(Kind.ANSWER, 409),
-]
-"""Those that a network, a proxy or a server does to a request. (412 is an answer: see below.)"""
 
 OLD = {key_of(data): data for data in batch("old", 0)}
 NEW = {key_of(data): data for data in batch("new", 1)}
