@@ -21,9 +21,6 @@ from rsdos.model import FRAME_SIZE, BytesLike
 MAX_LENGTH = 1 << 20
 """The longest dictionary (bytes). zstd's own trainer makes 112,640 bytes by default."""
 
-JUDGES = 16
-"""Objects that are many enough to judge whether a dictionary makes such objects smaller."""
-
 _MOST_CACHED = 32
 """Dictionaries that are cached, ..."""
 

@@ -20,7 +20,7 @@ from rsdos.codecs.auto import (
     level_with_dictionary,
     suited,
 )
-from rsdos.codecs.dictionary import JUDGES, Dictionary, KnownDictionaries
+from rsdos.codecs.dictionary import Dictionary, KnownDictionaries
 from rsdos.model import BytesLike, Codec, Compression
 
 _LOOKED_AT = 512
@@ -34,6 +34,9 @@ _JUDGED, _MOST_JUDGED = 8 << 10, 48 << 10
 
 That is 46 records of 180 B. To compress 48 KiB twice takes 0.4 ms.
 """
+
+_JUDGES = 16
+"""Objects that are many enough to judge."""
 
 _LEAST_TAUGHT, _MOST_TAUGHT = 64 << 10, 96 << 10
 """Raw bytes to train on. They take 8 ns each; 1 MiB gains 1 to 3 % more than 64 KiB."""
@@ -115,7 +118,7 @@ class Chooser:
         return trial.best if trial and clearly_smaller(trial.whole, trial.sample.length_now(lengths)) else None
 
     def _try(self, payloads: Sequence[bytes], level: int, known: KnownDictionaries) -> _Trial | None:
-        if not payloads or (len(payloads) < JUDGES and next(known.here(), None) is None):
+        if not payloads or (len(payloads) < _JUDGES and next(known.here(), None) is None):
             return None
         objects = map(payloads.__getitem__, _places(len(payloads)))
         weighed = list(islice(objects, _WEIGHED))
@@ -185,9 +188,9 @@ class _Sample:
             self._numbers.append(number)
             self.judges.append(data)
             self.judged += len(data)
-            if self.judged >= (_JUDGED if len(self.judges) >= JUDGES else _MOST_JUDGED):
+            if self.judged >= (_JUDGED if len(self.judges) >= _JUDGES else _MOST_JUDGED):
                 break
-            if count < JUDGES and 4 * len(self.judges) >= count:
+            if count < _JUDGES and 4 * len(self.judges) >= count:
                 break  # Each is compressed twice: for all of a small call that would take 0.2 ms.
         else:
             looked_at = min(count, _LOOKED_AT)

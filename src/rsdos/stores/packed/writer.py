@@ -15,7 +15,7 @@ from typing import Self
 
 from rsdos import names
 from rsdos.codecs.checksum import crc32
-from rsdos.codecs.dictionary import JUDGES, Dictionary, DictionaryChooser
+from rsdos.codecs.dictionary import Dictionary, DictionaryChooser
 from rsdos.errors import DamagedContainer, WriterPoisoned
 from rsdos.hashing import spell_digests
 from rsdos.index.entries import Entries
@@ -112,13 +112,12 @@ class PackedBatch:
     # 4. Writing.
 
     def dictionary_for(self, payloads: Sequence[bytes], encoding: Encoding) -> Dictionary | None:
-        if len(payloads) < JUDGES and self._dictionaries is None and not self._open().dictionaries:
-            return None  # None is there, and so few objects cannot judge a new one.
         if not encoding.can_use_dictionaries:
             return None
+        known = self._with_dictionaries()
         if self._chooser is None:
             self._chooser = self._context.new_chooser()
-        return self._chooser.choose(payloads, encoding.compression.level, self._with_dictionaries())
+        return self._chooser.choose(payloads, encoding.compression.level, known)
 
     def takes(self, dictionary: Dictionary, saved: int) -> bool:
         return self._with_dictionaries().takes(dictionary, saved)
