@@ -32,6 +32,8 @@ DOORS := .venv-doors/installed-$(HERE)
 EXAMPLES := .venv-examples/installed-$(HERE)
 TORCH ?= torch==2.13.0+cpu
 NODES ?= 1500
+# What `make demo-remote` saves and pushes.
+TREE ?= /usr/share
 STAGES := lint unit aiida
 # Stages that run beside those. They make environments of their own, and wait for one program after the other.
 BESIDE ?=
@@ -76,8 +78,9 @@ demo: $(STAMP) ## set up if needed, and run the demonstration
 	@$(BIN)/python demo/run.py
 	@$(BIN)/python demo/datasets.py
 
-demo-remote: $(STAMP) ## push, lazy clone, three pushes at once and a kill, on a Ceph that is started for it (make ceph installs it)
-	@$(BIN)/python demo/remote.py
+demo-remote: $(STAMP) ## push TREE, lazy clone, three pushes at once and a kill, on a Ceph that is started for it (make ceph installs it)
+	@echo "== demo-remote"
+	@$(BIN)/python demo/remote.py --source '$(TREE)'
 
 # Each stage runs whatever became of those before it. A closing line says what became of all of them. What runs in the
 # background ignores Ctrl-C, so that all of the group is ended then.

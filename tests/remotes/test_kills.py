@@ -1,7 +1,7 @@
 """A push that is killed at a random moment, again and again: the next one continues, and nothing is half there.
 
 There is no journal: the difference finds what was committed. The share in this suite is bounded; the environment
-variable ``RSDOS_KILLS`` sets another number of kills.
+variable ``RSDOS_KILLS`` sets another number of kills, here and on Ceph (``test_on_ceph.py``).
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from tests.data import key_of, noise, text
 from tests.helpers import assert_holds, objects_of_all_sizes
 from tests.patience import HANG
 from tests.remotes.opening import again, is_whole
-from tests.remotes.test_kills import push
+from tests.remotes.test_kills import KILLS, push
 from tests.snapshots.saving import save
 
 
@@ -71,7 +71,7 @@ def test_no_secret_is_written_down(here: Container, there: Container, s3: S3) ->
 def test_a_push_to_a_bucket_that_is_killed_is_continued_by_the_next(here: Container, there: Container) -> None:
     dice = random.Random(11)
     killed = written = 0
-    while killed < 3:
+    while killed < KILLS:
         here.insert_many([noise(40_000, written + at) for at in range(60)])
         save(here.engine, "flowers", {"round": b"%d" % written})
         written += 100

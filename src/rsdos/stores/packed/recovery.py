@@ -37,6 +37,8 @@ class PackScan:
     """That of its header; where this is damaged, that of the manifest."""
     length: int = 0
     is_there: bool = False
+    is_covered: bool = False
+    """Whether whole batches cover all bytes that are there."""
     faults: list[str] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     ranges: list[tuple[int, int]] = field(default_factory=list)
@@ -127,6 +129,19 @@ class _Trust(NamedTuple):
 
 
 def _pack(layout: Layout, container_id: bytes, pack_id: int, entry: PackEntry | None, trust: _Trust) -> PackScan:
+    """Return what is in a pack. Behind a network one that is not whole is read once more.
+
+    A bit may have flipped on its way. Of a pack that no readable manifest has, nothing else would ever tell: it would
+    be taken for one that nobody has committed, and left out.
+    """
+    found = _read_pack(layout, container_id, pack_id, entry, trust)
+    if not layout.storage.traits.is_remote or (found.is_covered and not found.faults):
+        return found
+    again = _read_pack(layout, container_id, pack_id, entry, trust)
+    return max(found, again, key=lambda scan: (scan.length, -len(scan.faults)))
+
+
+def _read_pack(layout: Layout, container_id: bytes, pack_id: int, entry: PackEntry | None, trust: _Trust) -> PackScan:
     found = PackScan(pack_id, brought=[(0, entry.dictionaries)] if entry else [])
     found.kind = entry.kind if entry else PackKind.PLAIN
     committed = entry.length if entry else 0
@@ -151,6 +166,7 @@ def _pack(layout: Layout, container_id: bytes, pack_id: int, entry: PackEntry | 
     if found.length < committed:
         found.faults.append(f"{committed} bytes were committed, and {found.length} are there with a table of contents")
         found.length = max(found.length, min(committed, file.size()))
+    found.is_covered = found.length == file.size()
     found.faults += _bad_dictionaries(file, found.dictionaries)
     return found
 
