@@ -72,6 +72,21 @@ def using(*dictionaries: Dictionary | None) -> Iterator[Always]:
 
 
 @contextmanager
+def training_soon() -> Iterator[None]:
+    """Let a writer train a second dictionary after 400 objects: they earn what 16,000 do. It is the real chooser."""
+    with patch("rsdos.codecs.training._OBJECT", 200.0):
+        yield
+
+
+@contextmanager
+def training_on_few() -> Iterator[None]:
+    """Let nine objects that have much in common be enough to train on. Chooser and trainer are the real ones."""
+    few = {"_LEAST_SIZE": 0, "_JUDGES": 2, "_JUDGED": 1, "_COST": 0.0, "_SEGMENT": 50}
+    with patch.multiple("rsdos.codecs.training", **few):
+        yield
+
+
+@contextmanager
 def chosen_by(chooser: Always) -> Iterator[None]:
     """Let a chooser decide in this block."""
     with patch.object(PackedContext, "new_chooser", staticmethod(lambda: chooser)):
