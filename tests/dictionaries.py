@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 from unittest.mock import patch
 
 import zstandard
@@ -81,7 +82,7 @@ def training_soon() -> Iterator[None]:
 @contextmanager
 def training_on_few() -> Iterator[None]:
     """Let nine objects that have much in common be enough to train on. Chooser and trainer are the real ones."""
-    few = {"_LEAST_SIZE": 0, "_JUDGES": 2, "_JUDGED": 1, "_COST": 0.0, "_SEGMENT": 50}
+    few: dict[str, Any] = {"_LEAST_SIZE": 0, "_JUDGES": 2, "_JUDGED": 1, "_COST": 0.0, "_SEGMENT": 50}
     with patch.multiple("rsdos.codecs.training", **few):
         yield
 

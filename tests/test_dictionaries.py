@@ -330,7 +330,7 @@ def test_the_program_zstd_decodes_every_frame_with_its_dictionary(filled: Contai
         for key, data in objects.items():
             codec, frame = stored[key]
             assert codec == 16 + number and len(frame) < len(data)
-            program = ["zstd", "-q", "-d", "-c", "-D", tmp_path / "dictionary"]
+            program = ["zstd", "-q", "-d", "-c", "-D", str(tmp_path / "dictionary")]
             assert subprocess.run(program, input=frame, stdout=subprocess.PIPE, check=True).stdout == data
 
 
