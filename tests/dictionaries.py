@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 from unittest.mock import patch
 
 import zstandard
@@ -69,6 +70,21 @@ def using(*dictionaries: Dictionary | None) -> Iterator[Always]:
     chooser = Always(*(dictionaries or (trained(),)))
     with chosen_by(chooser):
         yield chooser
+
+
+@contextmanager
+def training_soon() -> Iterator[None]:
+    """Let a writer train a second dictionary after 400 objects: they earn what 16,000 do. It is the real chooser."""
+    with patch("rsdos.codecs.training._OBJECT", 200.0):
+        yield
+
+
+@contextmanager
+def training_on_few() -> Iterator[None]:
+    """Let nine objects that have much in common be enough to train on. Chooser and trainer are the real ones."""
+    few: dict[str, Any] = {"_LEAST_SIZE": 0, "_JUDGES": 2, "_JUDGED": 1, "_COST": 0.0, "_SEGMENT": 50}
+    with patch.multiple("rsdos.codecs.training", **few):
+        yield
 
 
 @contextmanager

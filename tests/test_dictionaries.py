@@ -7,7 +7,10 @@ import logging
 import os
 import random
 import shutil
+import struct
+import subprocess
 import threading
+import zlib
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -275,6 +278,60 @@ def test_a_pack_with_all_its_numbers_takes_more_objects_raw(filled: Container, m
         filled.insert_many(list(MORE.values())[20:])
     assert len(pack(filled).dictionaries) == 2
     assert_holds(filled, SOME | MORE)
+
+
+# By other programs.
+
+
+def frames_and_dictionaries(pack: bytes) -> tuple[dict[str, tuple[int, bytes]], dict[int, bytes]]:
+    """Return codec and stored bytes of each object, and the dictionaries by their numbers, as docs/format.md says."""
+    stored: dict[str, tuple[int, bytes]] = {}
+    dictionaries: dict[int, bytes] = {}
+    footer = len(pack) - 64
+    while footer > 0:
+        magic, _, _, _, start, at, _, before, _ = struct.unpack_from("<8sHHIQQQQ16s", pack, footer)
+        assert magic == b"RSDOSFTR"
+        magic, kind, _, z, n, _, _, d, first, _, _ = struct.unpack_from("<8sHHIQQIIII16s", pack, at)
+        assert (magic, kind) == (b"RSDOSSEG", 3)
+        stream = at + 64 + 36 * n
+        columns = zlib.decompress(pack[stream : stream + z])
+        gaps, lengths, _, _, codecs, _ = _columns(columns, n)
+        end = 0
+        for i in range(n):
+            offset = (end + gaps[i]) % (1 << 64)
+            end = offset + lengths[i]
+            assert start <= offset <= end <= at
+            stored[pack[at + 64 + 32 * i :][:32].hex()] = codecs[i], pack[offset:end]
+        for number in range(d):
+            digest, length, *offsets = struct.unpack_from("<32sQQQ", pack, stream + z + 56 * number)
+            first_copy, second = (pack[offset : offset + length] for offset in offsets)
+            assert first_copy == second and sha256(second).digest() == digest
+            dictionaries[first + number] = second
+        footer = before
+    return stored, dictionaries
+
+
+def _columns(data: bytes, n: int) -> Iterator[list[int]]:
+    """Gap, length, size, pack id, codec, flags: of each the first bytes of all entries, then the second, and so on."""
+    for width in (8, 8, 8, 4, 1, 1):
+        column, data = data[: width * n], data[width * n :]
+        yield [int.from_bytes(column[i::n], "little") for i in range(n)]
+
+
+@pytest.mark.skipif(shutil.which("zstd") is None, reason="needs the program zstd")
+def test_the_program_zstd_decodes_every_frame_with_its_dictionary(filled: Container, tmp_path: Path) -> None:
+    """As docs/format.md promises: the frame and the dictionary are all that it needs. Two dictionaries, one pack."""
+    with using(trained(1)):
+        filled.insert_many(MORE.values())
+    filled.close()
+    stored, dictionaries = frames_and_dictionaries(pack_file(filled).read_bytes())
+    for number, objects in enumerate((SOME, MORE)):
+        (tmp_path / "dictionary").write_bytes(dictionaries[number])
+        for key, data in objects.items():
+            codec, frame = stored[key]
+            assert codec == 16 + number and len(frame) < len(data)
+            program = ["zstd", "-q", "-d", "-c", "-D", str(tmp_path / "dictionary")]
+            assert subprocess.run(program, input=frame, stdout=subprocess.PIPE, check=True).stdout == data
 
 
 # Looking at it.

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from rsdos import Container, Place
+from rsdos import CompressMode, Container, Place
 from rsdos.maintenance import optimize
 from rsdos.maintenance.migrate import migrate
 from rsdos.maintenance.repair import index as repair_index
 from rsdos.model import Durability
 from tests.crash.operation import Ack, Operation
 from tests.data import key_of
-from tests.dictionaries import records, trained, using
+from tests.dictionaries import records, trained, training_soon, using
 from tests.helpers import flip, manifest_of, native
 
 _LENGTH = 512
@@ -22,6 +22,12 @@ _LENGTH = 512
 BASE = {key_of(data): data for data in records(60)}
 NEW = {key_of(data): data for data in records(60, 1)}
 OLD = dict(list(BASE.items())[:3])
+
+TAUGHT = {key_of(data): data for data in records(420, 2)}
+"""64 KiB and a little more, from which on a dictionary is trained."""
+_LEFT_TAUGHT, _GONE_TAUGHT = dict(list(TAUGHT.items())[10:]), dict(list(TAUGHT.items())[:10])
+_POOR = trained(0, 256)
+"""The shortest that there is: with one that is trained for them the objects take less than half."""
 
 _with_first, _with_second = partial(using, trained(0, _LENGTH)), partial(using, trained(1, _LENGTH))
 
@@ -44,6 +50,46 @@ def _insert(path: Path, ack: Ack) -> None:
     with Container(path) as container, _with_second():
         for key in container.insert_many([*NEW.values(), *OLD.values()]):
             ack(key)
+
+
+@training_soon()
+def _insert_training(path: Path, ack: Ack) -> None:
+    """The pack has a dictionary, which is read and weighed; a better one is trained and brought in beside it."""
+    with Container(path) as container:
+        keys = container.insert_many([*TAUGHT.values(), *OLD.values()])
+        for key in keys[::60]:
+            ack(key)  # To lose power behind each of them all would be 1,600 points more, of the same files.
+    _assert_trained(path)
+
+
+def _assert_trained(path: Path) -> None:
+    """Some pack has a dictionary that was not given: else nothing was tried."""
+    brought = {place.digest for pack in manifest_of(path).packs for place in pack.dictionaries}
+    assert brought - {_POOR.digest, trained(0, _LENGTH).digest}
+
+
+def _with_poor(path: Path) -> None:
+    """Some objects, which need a poor dictionary."""
+    with Container.create(path) as container, using(_POOR):
+        container.insert_many(BASE.values())
+    _assert_there(path)
+
+
+def _with_poor_and_dead(path: Path) -> None:
+    """All objects were compressed with a dictionary that is not made for them, and some are dead."""
+    with Container.create(path) as container, using(_POOR):
+        container.insert_many(TAUGHT.values(), compress=CompressMode.YES)
+        container.delete(_GONE_TAUGHT)
+    _assert_there(path)
+
+
+@training_soon()
+def _repack_training(path: Path, ack: Ack) -> None:
+    with Container(path) as container:
+        container.repack(min_dead=0)
+        assert container.status().dead_objects == 0
+    _assert_trained(path)
+    assert all(place.digest != _POOR.digest for pack in manifest_of(path).packs for place in pack.dictionaries)
 
 
 def _with_loose(path: Path) -> None:
@@ -135,6 +181,10 @@ OPERATIONS = _named(
         "insert packed, first pack": Operation(lambda path: Container.create(path).close(), _insert, {}, NEW | OLD),
         "insert packed, tiny packs": Operation(
             partial(base, pack_size_target=2400), _insert, BASE, BASE | NEW, least=40
+        ),
+        "insert packed, training": Operation(_with_poor, _insert_training, BASE, BASE | TAUGHT),
+        "repack, training anew": Operation(
+            _with_poor_and_dead, _repack_training, _LEFT_TAUGHT, _LEFT_TAUGHT, _GONE_TAUGHT, least=15
         ),
         "pack": Operation(_with_loose, _pack, BASE | NEW, BASE | NEW),
         "repack": Operation(_with_dead, _repack, _LEFT, _LEFT, _GONE, least=30),

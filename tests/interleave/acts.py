@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
-from rsdos import Container, InvalidOption, NotAContainer, ObjectNotFound, Place
-from rsdos.config import read_config
+from rsdos import CompressMode, Container, InvalidOption, NotAContainer, ObjectNotFound, Place
+from rsdos.config import Config, read_config
 from rsdos.engine.engine import Engine
 from rsdos.errors import RefMoved, RefNotFound
 from rsdos.maintenance import forget, gc, merge, optimize, retain, transfer, undo
@@ -26,7 +27,23 @@ from rsdos.maintenance.migrate import migrate
 from rsdos.maintenance.repair import index as repair_index
 from tests.crash import shim
 from tests.crash.operations import large_batches, merging_beside
-from tests.interleave.world import BACKUPS, DATA, KEPT, KEYS, MAIN, NEW, OTHER, OUT, OWN, SHARED, Say, names_of, opened
+from tests.dictionaries import training_on_few, using
+from tests.interleave.world import (
+    BACKUPS,
+    DATA,
+    KEPT,
+    KEYS,
+    MAIN,
+    NEW,
+    OTHER,
+    OUT,
+    OWN,
+    SHARED,
+    TAUGHT,
+    Say,
+    names_of,
+    opened,
+)
 from tests.snapshots.saving import save
 
 _REMOVED = ("packed", "both", "loose", "large", "damaged", "new")
@@ -65,6 +82,27 @@ def _insert_many(*names: str, to: Place = Place.PACKED) -> Callable[[Path, Say],
             say(line("stored", names))
 
     return run
+
+
+@contextmanager
+def large_packs() -> Iterator[None]:
+    """This program seals packs at a mebibyte: what it writes goes into one, and others append to that in between."""
+    with patch.object(Config, "pack_size_target", property(lambda config: 1 << 20, lambda config, target: None)):
+        yield
+
+
+@large_packs()
+def _repack_training(path: Path, say: Say) -> None:
+    """Compress objects one by one, and let a repack of theirs train a dictionary, if others have not moved them."""
+    with opened(path) as container:
+        say(line("store", TAUGHT))
+        with using(None):
+            container.insert_many([DATA[name] for name in TAUGHT], compress=CompressMode.YES)
+        say(line("stored", TAUGHT))
+        with suppress(ObjectNotFound, InvalidOption), training_on_few():
+            extent = container.meta(KEYS[TAUGHT[0]]).extent
+            if extent is not None:
+                container.repack(pack_id=extent.pack_id)
 
 
 def _insert_streams(path: Path, say: Say) -> None:
@@ -129,6 +167,13 @@ def _maintain(do: Callable[[Container], object]) -> Callable[[Path, Say], None]:
 
 def _optimize(container: Container) -> None:
     optimize.execute(container.engine, optimize.plan(container.engine, optimize.OptimizeOptions()))
+
+
+@large_packs()
+def _optimize_overhead(container: Container) -> None:
+    """All packs but one are mostly overhead. Each is rewritten by itself, to the end of the same new pack."""
+    with patch("rsdos.stores.stats._LEAST_GAIN", 0):
+        _optimize(container)
 
 
 def _merge(container: Container) -> None:
@@ -295,6 +340,10 @@ ACTS = {
     "insert packed, in large batches": Act(
         merging_beside()(large_batches()(_insert_many("new", "packed", "both", "loose"))), (2,)
     ),
+    # None of the others brings a dictionary into a pack, or reads those of other packs to weigh them.
+    "insert packed, training": Act(
+        training_on_few()(large_packs()(_insert_many(*TAUGHT, "new", "packed", "both", "loose"))), (2,)
+    ),
     "insert packed, damaged": Act(_insert_many("damaged")),
     "insert packed, large": Act(_insert_streams),
     "insert many loose": Act(_insert_many("new", "packed", "both", "loose", to=Place.LOOSE)),
@@ -305,7 +354,11 @@ ACTS = {
     "pack": Act(_maintain(Container.pack_all_loose)),
     "clean": Act(_maintain(Container.clean_storage)),
     "repack": Act(_maintain(lambda container: container.repack(min_dead=0))),
+    # That above has two objects of a dictionary, which it carries. This reads a sample of objects by their keys first.
+    "repack, training anew": Act(_repack_training, (2,)),
     "optimize": Act(_maintain(_optimize)),
+    # Those above write a new pack for each old one, and no other can write to it.
+    "optimize, mostly overhead": Act(_maintain(_optimize_overhead), (2,)),
     "optimize, in large batches": Act(large_batches()(_maintain(_repack_and_merge)), (2,)),
     "merge": Act(_maintain(_merge)),
     "repair index": Act(_maintain(_repair_index)),

@@ -32,12 +32,17 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 VERSIONS = (1, 2)
 
 
-def pairs() -> list[list[str]]:
-    """All pairs of acts, an act beside itself too."""
-    return [list(pair) for pair in combinations_with_replacement(ACTS, 2)]
+def acts_of(version: int) -> list[str]:
+    """The names of the acts of a version."""
+    return [name for name, act in ACTS.items() if version in act.versions]
 
 
-def triples(number: int, seed: int, names: Iterable[str] = ACTS) -> Iterator[list[str]]:
+def pairs(version: int) -> list[list[str]]:
+    """All pairs of the acts of a version, an act beside itself too."""
+    return [list(pair) for pair in combinations_with_replacement(acts_of(version), 2)]
+
+
+def triples(number: int, seed: int, names: Iterable[str]) -> Iterator[list[str]]:
     """Some threes and fours, by chance."""
     chance = random.Random(f"triples {seed}")
     names = list(names)
@@ -194,20 +199,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _play(chosen, directory)
 
 
-def _jobs(chosen: argparse.Namespace) -> list[Job]:
+def _jobs(chosen: argparse.Namespace, version: int) -> list[Job]:
     first = chosen.seed or 0
     seeds = list(range(first, first + chosen.seeds))
     if chosen.ending == Ending.POWER:
         # What is relaxed and what is full has to come together, and often a third that leans on both.
         groups = [*combinations_with_replacement(MIXED, 2), *triples(chosen.triples, first, MIXED)]
         return [Job(list(acts), seeds=seeds, ending=Ending.POWER) for acts in groups if _is_meant(acts, chosen.only)]
-    some = [pair for pair in pairs() if _is_meant(pair, chosen.only)]
+    some = [pair for pair in pairs(version) if _is_meant(pair, chosen.only)]
     if chosen.sweep:
         both = [order for pair in some for order in ([pair, pair[::-1]] if pair[0] != pair[1] else [pair])]
         return [Job(pair, share=chosen.sweep, second=chosen.second) for pair in both]
     few = seeds[: max(chosen.seeds // 4, 1)]
     jobs = [Job(pair, seeds=seeds, ending=chosen.ending) for pair in some]
-    more = triples(0 if chosen.only else chosen.triples, first)
+    more = triples(0 if chosen.only else chosen.triples, first, acts_of(version))
     return [*jobs, *(Job(acts, seeds=few, ending=chosen.ending) for acts in more)]
 
 
@@ -219,7 +224,7 @@ def _is_meant(acts: Sequence[str], only: str) -> bool:
 def _play(chosen: argparse.Namespace, directory: Path) -> int:
     wrong = False
     for version in [chosen.version] if chosen.version else VERSIONS:
-        jobs = _jobs(chosen)
+        jobs = _jobs(chosen, version)
         tallies = play_all(version, jobs, directory, chosen.workers, chosen.source)
         counts, is_wrong = _show(version, tallies)
         wrong |= is_wrong

@@ -12,11 +12,14 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.crash import shim
-from tests.interleave.acts import WITHOUT_LOCKS
+from tests.dictionaries import trained
+from tests.helpers import manifest_of
+from tests.interleave.acts import WITHOUT_LOCKS, act_of
 from tests.interleave.child import Ending, Job
 from tests.interleave.known import KNOWN, Fault
 from tests.interleave.run import VERSIONS, Worker, pairs, unknown, working
 from tests.interleave.threads import CASES, Points
+from tests.interleave.world import MAIN, prepare
 
 pytestmark = pytest.mark.skipif(not shim.CAN_BUILD, reason="needs gcc and Linux for the shim of the C library")
 
@@ -46,13 +49,13 @@ def faults_of(worker: Worker, jobs: Iterable[Job]) -> dict[str, str]:
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("version", VERSIONS)
 def test_acknowledged_objects_exist_in_every_order(version: int, part: int, worker_of: Callable[[int], Worker]) -> None:
-    jobs = [Job(acts, seeds=[number]) for number, acts in enumerate(pairs()) if number % PARTS == part]
+    jobs = [Job(acts, seeds=[number]) for number, acts in enumerate(pairs(version)) if number % PARTS == part]
     assert not faults_of(worker_of(version), jobs)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_one_dies_and_the_others_go_on(version: int, worker_of: Callable[[int], Worker]) -> None:
-    some = [(number, acts) for number, acts in enumerate(pairs()) if number % 16 == 0]
+    some = [(number, acts) for number, acts in enumerate(pairs(version)) if number % 16 == 0]
     jobs = [Job(acts, seeds=[number], ending=Ending.KILLED) for number, acts in some]
     assert not faults_of(worker_of(version), jobs)
 
@@ -132,6 +135,19 @@ def test_threads_share_a_container_and_one_is_stopped_at_a_line(part: int, in_me
         if number % 4 == part:
             faults.update({f"{case} at {where}": some for where, some in points.sweep(case, 397, number * 7) if some})
     assert not faults
+
+
+def test_the_acts_that_train_do_so_and_overhead_goes_into_one_pack(in_memory: Path) -> None:
+    """Each by itself: else they would be played beside the others and try nothing new."""
+    left = {}
+    for name in ("insert packed, training", "repack, training anew", "optimize, mostly overhead"):
+        prepare(in_memory / name, 2)
+        act_of(name).run(in_memory / name, lambda said: None)
+        left[name] = manifest_of(in_memory / name / MAIN).packs
+    given = trained(0, 256).digest
+    for name in ("insert packed, training", "repack, training anew"):
+        assert {place.digest for pack in left[name] for place in pack.dictionaries} - {given}, name
+    assert sorted(pack.live.objects for pack in left["optimize, mostly overhead"]) == [1, 8]
 
 
 def test_the_rig_is_not_blind(worker_of: Callable[[int], Worker]) -> None:

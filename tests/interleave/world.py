@@ -32,6 +32,7 @@ DATA = {
     **{f"kept {number}": text(395, 10 + number) for number in (1, 2)},
     "dead 1": noise(400, 20),
     "dead 2": noise(400, 21),
+    **{f"taught {number}": b"%d is one of those that share words: " % number + noise(200, 40) for number in range(9)},
     "shared 1": noise(220, 30),
     "shared 2": text(900, 31),
 }
@@ -41,6 +42,8 @@ OWN = noise(300, 32)
 NAMES = {key: name for name, key in KEYS.items()} | {key_of(OWN): "own"}
 SHARED = ("shared 1", "shared 2")
 """What snapshots hold as well: it may be there when nobody has inserted it."""
+TAUGHT = [name for name in DATA if name.startswith("taught")]
+"""What a dictionary can be trained on: as few as that takes."""
 KEPT = [name for name in DATA if name.startswith("kept")]
 PRESENT = ["packed", "both", "loose", "large", *KEPT]
 """What is in the container at first, and whole."""
