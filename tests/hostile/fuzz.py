@@ -95,6 +95,7 @@ class Fuzzer:
 
     def run(self, case: Case) -> None:
         """Run a case, again if something was only read: a program that goes through all files may have done that."""
+        self.report.cases += 1
         faults = self._faults(case)
         if faults and all(fault.endswith(_READ) for fault in faults):
             faults = self._faults(case)
@@ -117,7 +118,6 @@ class Fuzzer:
         held = list(
             filter(None, (_fill(place) for place in dict.fromkeys(self._case / "case" / at for at, _ in case.changes)))
         )
-        self.report.cases += 1
         self.report.kinds.update(kind for (_, kind), is_made in zip(case.changes, made, strict=True) if is_made)
         chance = random.Random(case.seed)
         played = lines(case.subject, self.template, self._case, chance)
