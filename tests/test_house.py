@@ -94,6 +94,22 @@ def test_no_modules_import_each_other(trees: Trees) -> None:
         pytest.fail(f"modules import each other: {' -> '.join(error.args[1])}")
 
 
+REMOVES = {"unlink", "rmdir", "removedirs", "rmtree", "chmod", "fchmod", "lchmod", "chown", "fchown", "lchown"}
+"""Methods and functions of ``os``, ``shutil`` and ``pathlib`` that remove a file or directory, or set its mode."""
+
+
+def test_one_module_removes_files_and_sets_modes(trees: Trees) -> None:
+    """Ruff refuses the functions of ``os`` alone, and not in command lines."""
+    found = [
+        f"{module}:{node.lineno}: {ast.unparse(node)}"
+        for module, tree in trees.items()
+        if module != "rsdos.storage.directory"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and (node.attr in REMOVES or ast.unparse(node) == "os.remove")
+    ]
+    assert not found
+
+
 def functions(trees: Trees) -> Iterator[tuple[str, ast.FunctionDef, str]]:
     """Each function with its module and its docstring."""
     for module, tree in trees.items():

@@ -79,3 +79,10 @@ def test_a_transferred_object_has_the_hash_of_its_key(path: Path, tmp_path: Path
     assert {key for key, _ in report.damaged} == {KEY, LARGE_KEY}
     assert list(target) == []
     shutil.rmtree(tmp_path / "target")
+
+
+def test_a_verified_restore_names_what_is_forged(path: Path, tmp_path: Path) -> None:
+    assert Container.restore(path, tmp_path / "as it is").is_good  # The docs say that it copies the bytes unchanged.
+    report = Container.restore(path, tmp_path / "verified", verify=True)
+    assert set(report.damaged) == {KEY, LARGE_KEY}
+    assert not report.is_good

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import cache
+from math import comb
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,8 +14,8 @@ import pytest
 
 from tests.crash import shim
 from tests.dictionaries import trained
-from tests.helpers import manifest_of
-from tests.interleave.acts import WITHOUT_LOCKS, act_of
+from tests.helpers import ROOT, manifest_of
+from tests.interleave.acts import ACTS, WITHOUT_LOCKS, act_of
 from tests.interleave.child import Ending, Job
 from tests.interleave.known import KNOWN, Fault
 from tests.interleave.run import VERSIONS, Worker, pairs, unknown, working
@@ -44,6 +45,14 @@ def faults_of(worker: Worker, jobs: Iterable[Job]) -> dict[str, str]:
     for job in jobs:
         faults.update({f"{' + '.join(job.acts)}, {kind}": text for kind, text in unknown(worker.tally(job)).items()})
     return faults
+
+
+def test_the_page_counts_the_operations_and_the_orders_of_all_their_pairs() -> None:
+    page = " ".join((ROOT / "docs" / "durability.md").read_text().split())
+    first, second = (sum(version in act.versions for act in ACTS.values()) for version in VERSIONS)
+    assert f"{first} operations of version 1 and {second} of version 2" in page
+    orders = 200 * (comb(first + 1, 2) + comb(second + 1, 2))
+    assert f"200 orders of every pair, {orders:,} schedules" in page
 
 
 @pytest.mark.parametrize("part", range(PARTS))

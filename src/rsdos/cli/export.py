@@ -15,6 +15,7 @@ from rsdos.cli.options import pass_session, quiet_option, show_stats
 from rsdos.cli.progress_bar import Bar
 from rsdos.cli.render import echo_error, one_line
 from rsdos.cli.session import Session
+from rsdos.storage.directory import remove_own
 
 
 @click.command()
@@ -97,5 +98,4 @@ def _target(path: str | None) -> Iterator[IO[bytes] | Any]:
             error.filename = path
         raise
     finally:
-        if os.path.lexists(unfinished):
-            os.unlink(unfinished)
+        remove_own(unfinished)

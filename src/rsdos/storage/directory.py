@@ -3,8 +3,7 @@
 It gets an open directory and a name in it. The directory was opened step by step from the root's descriptor, and no
 step follows a link: nothing outside is reached, even if a directory is exchanged for a link at that moment. The name
 must be one of ours, and its file of the kind that the name says; everything else is refused, and stays. No other module
-calls ``unlink``, ``rmdir``, ``rmtree``, ``chmod`` or ``chown``: ``make lint`` checks that, except for command lines.
-(`rsdos export` and the writer of `rsdos.compat` remove the temporary files that they have made.)
+calls ``unlink``, ``rmdir``, ``rmtree``, ``chmod`` or ``chown``: `tests/test_house.py` checks that.
 """
 
 from __future__ import annotations

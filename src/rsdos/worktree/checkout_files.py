@@ -205,6 +205,7 @@ class FileWriter:
         """Bytes that were reported already, of files that have no row yet."""
         self._temporary = os.fsencode(temporary_name())
         """The temporary name of the file that is being written: free again as soon as the file has its own name."""
+        self._process = os.getpid()
         self._directory: bytes | None = None
         self._fd = -1
         self._opener: Callable[..., int] = os.open
@@ -283,10 +284,14 @@ class FileWriter:
         self._directory = directory
 
     def _undo(self, file: PendingFile, error: BaseException) -> None:
-        """Remove the temporary file, and use another temporary name from now on: the removal may have failed."""
+        """Remove the temporary file, and use another temporary name from now on: the removal may have failed.
+
+        A child that a callback of the user has forked leaves the file to its parent.
+        """
         self._directory = None
-        with suppress(OSError):
-            place.remove_own(self._temporary, self._directories.open(file.directory))
+        if self._process == os.getpid():
+            with suppress(OSError):
+                place.remove_own(self._temporary, self._directories.open(file.directory))
         self._temporary = os.fsencode(temporary_name())
         if isinstance(error, OSError) and not isinstance(error, RsdosError):
             error.filename = self._directories.path_of(file.path)  # The user does not know the temporary name.

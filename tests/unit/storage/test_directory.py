@@ -223,6 +223,7 @@ def test_an_interrupt_at_any_line_leaves_no_temporary_directory(
             Path(path, "file").touch()
 
     interrupted, at, before = True, 0, sys.gettrace()
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # A process in the background ignores it.
     while interrupted:
         at, interrupted = at + 1, False
         number = at
@@ -235,6 +236,7 @@ def test_an_interrupt_at_any_line_leaves_no_temporary_directory(
         except KeyboardInterrupt:
             interrupted = True
         assert os.listdir(tmp_path) == [], at
+    signal.signal(signal.SIGINT, handler)
     assert at > 30
 
 

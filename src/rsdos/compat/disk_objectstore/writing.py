@@ -11,6 +11,7 @@ from typing import Any
 from rsdos.compat.disk_objectstore.compression import compute_hash_and_size, get_hash_cls
 from rsdos.compat.disk_objectstore.exceptions import ClosingNotAllowed, ModificationNotAllowed
 from rsdos.storage import posix
+from rsdos.storage.directory import remove_own
 
 
 class HashWriterWrapper:
@@ -115,7 +116,7 @@ class ObjectWriter:
                 self._store(file, path)
         finally:
             file.close()
-            path.unlink(missing_ok=True)
+            remove_own(str(path))
 
     def _store(self, file: HashWriterWrapper, path: Path) -> None:
         if file.closed:
