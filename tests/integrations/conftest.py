@@ -9,6 +9,9 @@ import pytest
 
 from rsdos import Container
 from tests.helpers import flip
+from tests.remote.conftest import little
+
+__all__ = ["little"]
 
 LABELS = b"name,kind\n1.jpg,rose\n2.jpg,tulip\n"
 
