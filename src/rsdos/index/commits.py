@@ -91,6 +91,9 @@ class CommitLog:
         """Return the highest number that is known to be committed, 0 if none is. No older manifest is the newest."""
         return read_committed(self._storage).number
 
+    def begin_at(self, number: int) -> None:
+        """Do nothing: a listing has all numbers."""
+
     def latest(self) -> tuple[int, int]:
         """Return the number of the newest manifest that is there, and of a newer one that is missing; 0 means none."""
         committed = self.committed()
