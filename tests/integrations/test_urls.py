@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,14 @@ pytestmark = [
 ]
 
 LABELS = b"name,kind\n1.jpg,rose\n2.jpg,tulip\n"
+
+
+def needs(*libraries: str) -> pytest.MarkDecorator:
+    """Skip a test, before its containers are made, where a library is not installed."""
+    absent = [name for name in libraries if find_spec(name) is None]
+    return pytest.mark.skipif(bool(absent), reason=f"not installed: {', '.join(absent)}; `make doors` has it")
+
+
 COUNT = 300
 """Files that hold their numbers."""
 
@@ -84,12 +93,14 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 @pytest.fixture
 def filesystem() -> Iterator[Any]:
     """The class, whose instances fsspec keeps for as long as the process runs: a later test has another container."""
-    fsspec = pytest.importorskip("fsspec", reason="the extra `fsspec`: `make doors` has it")
+    import fsspec
+
     made = fsspec.get_filesystem_class("rsdos")
     yield made
     made.clear_instance_cache()
 
 
+@needs("fsspec")
 def test_a_file_system_reads_files_ranges_and_many_at_once(place: Place, filesystem: Any) -> None:
     fs = filesystem(container=place.path, **place.options)
     assert fs.cat("rsdos://flowers@1/labels.csv") == LABELS
@@ -102,6 +113,7 @@ def test_a_file_system_reads_files_ranges_and_many_at_once(place: Place, filesys
     fs.container.close()
 
 
+@needs("fsspec")
 def test_a_branch_is_followed_at_once_where_it_was_written(shared: Place, filesystem: Any) -> None:
     fs = filesystem(container=shared.path)
     assert fs.cat("flowers/labels.csv") == LABELS
@@ -111,19 +123,24 @@ def test_a_branch_is_followed_at_once_where_it_was_written(shared: Place, filesy
     assert fs.cat("flowers@1/labels.csv") == LABELS
 
 
+@needs("fsspec", "pandas")
 def test_pandas_gives_the_options_of_a_url_as_storage_options(bucket_here: Place, filesystem: Any) -> None:
-    pandas = pytest.importorskip("pandas", reason="not installed: `make doors` has it")
+    import pandas
+
     options = {"container": bucket_here.path, **bucket_here.options}
     frame = pandas.read_csv("rsdos://flowers@1/labels.csv", storage_options=options)
     assert list(frame["kind"]) == ["rose", "tulip"]
 
 
+@needs("fsspec", "upath")
 def test_a_universal_path_takes_the_options_of_a_url(bucket_here: Place, filesystem: Any) -> None:
-    upath = pytest.importorskip("upath", reason="not installed: `make doors` has it")
+    import upath
+
     top = upath.UPath("rsdos://flowers@1", container=bucket_here.path, **bucket_here.options)
     assert (top / "labels.csv").read_bytes() == LABELS
 
 
+@needs("fsspec")
 def test_a_file_system_keeps_what_it_reads_in_the_cache(
     bucket_here: Place, little: LittleS3, filesystem: Any, tmp_path: Path
 ) -> None:
@@ -147,7 +164,6 @@ def number(path: str, data: bytes) -> tuple[str, int]:
 
 def _epochs(place: Place, how: str | None, epochs: int) -> list[list[int]]:
     """Return the numbers that a loader gives in each epoch."""
-    pytest.importorskip("torch", reason="the extra `torch`: `make doors` has it where there is a build for the CPU")
     from torch.utils.data import DataLoader
 
     from rsdos.integrations.torch_dataset import PackLocalSampler, SnapshotDataset
@@ -162,12 +178,14 @@ def _epochs(place: Place, how: str | None, epochs: int) -> list[list[int]]:
     return [[int(value) for _, value in epoch] for epoch in read]
 
 
+@needs("torch")
 @pytest.mark.parametrize("how", ["spawn", None])
 def test_a_loader_yields_every_file_once(place: Place, how: str | None) -> None:
     (epoch,) = _epochs(place, how, 1)
     assert sorted(epoch) == list(range(COUNT))
 
 
+@needs("torch")
 @pytest.mark.parametrize("is_lazy", [False, True])
 def test_a_loader_with_forked_workers_yields_every_file_once(shared: Place, tmp_path: Path, is_lazy: bool) -> None:
     place = _clone(shared, tmp_path / "clone") if is_lazy else shared
@@ -175,11 +193,13 @@ def test_a_loader_with_forked_workers_yields_every_file_once(shared: Place, tmp_
         assert sorted(epoch) == list(range(COUNT))
 
 
+@needs("torch")
 def test_a_forked_worker_says_that_a_bucket_needs_spawned_ones(bucket_here: Place) -> None:
     with pytest.raises(RemoteAfterFork, match="spawn"):
         _epochs(bucket_here, "fork", 1)
 
 
+@needs("torch")
 @pytest.mark.parametrize("how", ["fork", "spawn", None])
 def test_a_second_epoch_on_a_lazy_clone_needs_no_remote(shared: Place, tmp_path: Path, how: str | None) -> None:
     place = _clone(shared, tmp_path / "clone")
@@ -192,11 +212,12 @@ def test_a_second_epoch_on_a_lazy_clone_needs_no_remote(shared: Place, tmp_path:
 # --- zarr -------------------------------------------------------------------------------------------------------------
 
 
+@needs("zarr")
 def test_an_array_is_written_at_a_url_and_read_there_and_in_a_lazy_clone(
     bucket_here: Place, shared: Place, tmp_path: Path
 ) -> None:
-    zarr = pytest.importorskip("zarr", minversion="3.1.3", reason="the extra `zarr`: `make doors` has it")
     import numpy
+    import zarr
 
     from rsdos.integrations.zarr_store import DraftStore, SnapshotStore
 
@@ -214,9 +235,10 @@ def test_an_array_is_written_at_a_url_and_read_there_and_in_a_lazy_clone(
                 container.close()
 
 
+@needs("zarr", "xarray")
 def test_xarray_opens_what_is_at_a_url(bucket_here: Place) -> None:
-    pytest.importorskip("zarr", minversion="3.1.3", reason="the extra `zarr`: `make doors` has it")
-    xarray = pytest.importorskip("xarray", reason="not installed: `make doors` has it")
+    import xarray
+
     from rsdos.integrations.zarr_store import DraftStore, SnapshotStore
 
     made = xarray.Dataset({"temperature": ("day", [1.0, 2.0, 3.0])})
@@ -236,6 +258,7 @@ def _is_secret_free(data: bytes) -> bool:
     return not any(secret.encode() in data for secret in (KEY_ID, SECRET, TOKEN))
 
 
+@needs("fsspec")
 def test_a_pickled_file_system_has_no_credentials(bucket_here: Place, filesystem: Any) -> None:
     fs = filesystem(container=bucket_here.path, **bucket_here.options)
     assert fs.cat("flowers/labels.csv") == LABELS  # What signs has read the credentials.
@@ -247,8 +270,8 @@ def test_a_pickled_file_system_has_no_credentials(bucket_here: Place, filesystem
     assert pickle.loads(sent).cat("flowers/labels.csv") == LABELS
 
 
+@needs("torch")
 def test_a_pickled_data_set_has_no_credentials(bucket_here: Place) -> None:
-    pytest.importorskip("torch", reason="the extra `torch`: `make doors` has it where there is a build for the CPU")
     from rsdos.integrations.torch_dataset import SnapshotDataset
 
     train = SnapshotDataset(bucket_here.path, "flowers", "labels.csv", **bucket_here.options)
@@ -258,8 +281,8 @@ def test_a_pickled_data_set_has_no_credentials(bucket_here: Place) -> None:
     assert pickle.loads(sent)[0].data == LABELS
 
 
+@needs("zarr")
 def test_a_pickled_store_of_zarr_has_no_credentials(bucket_here: Place) -> None:
-    pytest.importorskip("zarr", minversion="3.1.3", reason="the extra `zarr`: `make doors` has it")
     from rsdos.integrations.zarr_store import SnapshotStore
 
     with bucket_here.open() as container:
@@ -271,6 +294,7 @@ def test_a_pickled_store_of_zarr_has_no_credentials(bucket_here: Place) -> None:
         container.close()
 
 
+@needs("fsspec")
 @pytest.mark.parametrize("name", ["secret", "aws_secret_access_key", "token", "password"])
 def test_a_secret_among_the_options_is_refused_and_not_shown(bucket_here: Place, filesystem: Any, name: str) -> None:
     """fsspec keeps the options, and sends them with its pickles."""
@@ -279,6 +303,7 @@ def test_a_secret_among_the_options_is_refused_and_not_shown(bucket_here: Place,
     assert SECRET not in str(refused.value)
 
 
+@needs("fsspec")
 def test_a_mistyped_option_is_refused(bucket_here: Place, shared: Place, tmp_path: Path, filesystem: Any) -> None:
     with pytest.raises(InvalidOption, match="'endpoint'"):
         filesystem(container=bucket_here.path, endpoints="http://127.0.0.1:1")
