@@ -272,7 +272,7 @@ $(PEERS): Makefile $(BY_UV)
 $(DOORS): Makefile pyproject.toml $(BY_UV)
 	@echo "== setting up .venv-doors (once)"
 	@test -e $@ || $(call environment,.venv-doors)
-	@$(call install,.venv-doors) --editable '.[fsspec,fuse,upath,zarr]' \
+	@$(call install,.venv-doors) --editable '.[fsspec,fuse,remote,upath,zarr]' \
 	    datasets duckdb hypothesis pandas pyarrow pytest pytest-asyncio pytest-xdist xarray
 	@$(call install,.venv-doors) '$(TORCH)' || \
 	    echo "$(TORCH) is not to be had: the tests of its door are skipped"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from rsdos import Container
 from tests.helpers import flip
+from tests.remote.conftest import little
+
+__all__ = ["little"]
 
 LABELS = b"name,kind\n1.jpg,rose\n2.jpg,tulip\n"
 
@@ -23,6 +27,8 @@ def need_fuse() -> None:
         pytest.skip(f"{error}: it comes from the system", allow_module_level=True)
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
         pytest.skip("needs /dev/fuse", allow_module_level=True)
+    if not shutil.which("fusermount3"):  # Without it nothing that a test mounts would be unmounted.
+        pytest.skip("fusermount3 is not installed: it comes from the system", allow_module_level=True)
 
 
 def write_tree(directory: Path, files: dict[str, bytes]) -> Path:

@@ -17,6 +17,8 @@ from rsdos import Container
 from tests.helpers import ROOT
 from tests.integrations.conftest import LABELS, need_fuse, write_tree
 from tests.pages import blocks
+from tests.remote import little_s3
+from tests.remote.little_s3 import LittleS3
 
 PAGE = (ROOT / "docs" / "integrations.md").read_text()
 ANNEX = (ROOT / "docs" / "how-to" / "git-annex.md").read_text()
@@ -26,9 +28,12 @@ NEEDS = {
     "UPath": ("upath",),
     "zarr and xarray": ("zarr",),
     "torch": ("torch",),
+    "Object storage and lazy clones": ("fsspec", "pandas", "torch"),
     "Dask": ("distributed",),
 }
 """The libraries of the examples in Python."""
+BUCKET, ENDPOINT = "s3://lab/data", "https://rgw.example.org"
+"""What the page calls a container in a bucket, and the server of that."""
 
 
 def _blocks(section: str, language: str) -> list[str]:
@@ -37,7 +42,7 @@ def _blocks(section: str, language: str) -> list[str]:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """What the page calls /path/to: a container with the directory that the examples read."""
+    """What the page calls /path/to: a container with the directory that the examples read, `flowers`."""
     files = {"labels.csv": LABELS, "train/rose/1.jpg": b"a rose", "train/tulip/2.jpg": b"a tulip"}
     flowers = write_tree(tmp_path / "flowers", files)
     with Container.create(tmp_path / "store") as container:
@@ -52,11 +57,17 @@ def test_every_section_has_an_example_that_is_tested() -> None:
 
 
 @pytest.mark.parametrize("section", NEEDS)
-def test_the_example_in_python_runs(section: str, place: Path) -> None:
+def test_the_example_in_python_runs(section: str, place: Path, request: pytest.FixtureRequest) -> None:
     for library in NEEDS[section]:
         if find_spec(library) is None:
             pytest.skip(f"{library} is not installed: `make doors` has it")
     code = "\n".join(_blocks(section, "python")).replace("/path/to", str(place))
+    if BUCKET in code:
+        little: LittleS3 = request.getfixturevalue("little")
+        with Container.create(f"s3://{little_s3.BUCKET}/data", endpoint=little.url) as container:
+            container.snapshots.save("flowers", place / "flowers")
+            container.close()
+        code = code.replace(BUCKET, f"s3://{little_s3.BUCKET}/data").replace(ENDPOINT, little.url)
     environment = {**os.environ, "HF_HOME": str(place / "hf")}
     done = subprocess.run([sys.executable, "-c", code], cwd=place, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

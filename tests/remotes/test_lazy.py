@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,7 @@ from rsdos.maintenance.remotes import lazy
 from rsdos.storage.url import open_storage
 from tests.cli.conftest import Run, run
 from tests.data import key_of, noise
-from tests.remotes.opening import is_whole
+from tests.remotes.opening import again, is_whole
 
 __all__ = ["run"]
 
@@ -130,6 +132,28 @@ def test_a_clone_without_its_remote_reads_what_is_here(
     with Container(tmp_path / "clone") as clone:
         assert clone.extract(first) == objects[first]
         assert not clone.has(next(reversed(objects)))
+
+
+def _read_all(directory: str, keys: list[str]) -> None:
+    assert len(dict(Container(directory).extract_many(keys))) == len(keys)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("how", ["fork", "spawn"])
+def test_what_a_worker_reads_stays_although_it_closes_nothing(tmp_path: Path, how: str) -> None:
+    """So work the loaders of torch: the next epoch has other workers."""
+    url = f"file://{tmp_path}/there"
+    keys = Container.create(url).insert_many(noise(1000, seed) for seed in range(30))
+    Container.clone_lazily(url, tmp_path / "clone")
+    clone = Container(tmp_path / "clone")
+    clone.extract(keys[0])
+    context: Any = get_context(how)
+    worker = context.Process(target=_read_all, args=(str(clone.path), keys))
+    worker.start()
+    worker.join()
+    assert worker.exitcode == 0
+    assert sorted(again(clone)) == sorted(keys)
+    clone.close()
 
 
 @pytest.mark.parametrize("step", ["layout.make", "_publish_names", "fetch"])

@@ -69,6 +69,12 @@ def made_of(objects: list[bytes], **settings: int) -> Known:
     return Known(medium, keys)
 
 
+class Pushed(NamedTuple):
+    here: Container
+    storage: Requests
+    """Of the remote."""
+
+
 @pytest.fixture(scope="module")
 def small() -> Known:
     return made_of([b"%d" % number for number in range(10_000)])
@@ -279,6 +285,76 @@ def test_a_push_is_nine_requests_beside_one_for_each_pack(tmp_path: Path) -> Non
         "put_new segments": 1,
     }
     assert sum(made.values()) == 9
+
+
+@pytest.fixture
+def pushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pushed:
+    storage = Requests(MemoryStorage(traits=REMOTE))
+    monkeypatch.setattr("rsdos.maintenance.remotes.connect.open_storage", lambda *_: storage)
+    Container.create(storage.inner, container_version=3)
+    here = Container.create(tmp_path / "here")
+    here.insert_many([b"%d" % number for number in range(10_000)], compress=CompressMode.NO)
+    with here.snapshots.edit("flowers") as draft:
+        draft["rose"] = b"a rose"
+    here.remotes.add("origin", "memory://there")
+    here.remotes.push()
+    storage.forget()
+    return Pushed(here, storage)
+
+
+STATUS = {"read_with_version config.json": 1, "read_with_version manifests": 2, "read packs": 4}
+"""That this is the container, that the state that was seen is there, and no newer one. The tables of three
+small packs, and the names: these are in packs, and no copies are kept. The index of 10,000 objects has a copy here."""
+
+
+def test_a_status_of_a_remote_asks_once_for_what_is_newest_and_lists_nothing(pushed: Pushed) -> None:
+    for _ in range(2):
+        report = pushed.here.remotes.compare()
+        assert report.is_same and report.there == 10_000
+        assert pushed.storage.made() == STATUS
+        assert report.requests.total == sum(STATUS.values())
+
+
+@pytest.mark.parametrize(("inserts", "reads"), [(1, 4), (3, 5), (30, 6)])
+def test_a_status_of_a_remote_finds_what_others_have_just_committed(pushed: Pushed, inserts: int, reads: int) -> None:
+    with Container(pushed.storage.inner) as other:
+        for number in range(inserts):
+            other.insert_many([b"of another machine, %d" % number])
+        newest = other.engine.packed.head().number
+    report = pushed.here.remotes.compare()
+    assert (report.only_there.objects, report.number) == (inserts, newest)
+    made = pushed.storage.made()
+    # Two of them are commits (the first insert reserves ids). After these a listing has the newest; and that the state
+    # which was seen is of the same chain is asked for, if it is not among the last 16.
+    assert (made["read_with_version manifests"], made["list manifests"]) == (reads, 1)
+    # The newest is noted: the next one begins there.
+    pushed.here.remotes.compare()
+    made = pushed.storage.made()
+    assert made["read_with_version manifests"] == 2 and "list manifests" not in made
+
+
+def test_a_status_finds_the_newest_although_what_was_seen_was_emptied(pushed: Pushed) -> None:
+    seen = pushed.here.remotes.compare().number
+    with Container(pushed.storage.inner) as other:
+        for number in range(3):
+            other.insert_many([b"of another machine, %d" % number])
+        newest = other.engine.packed.head().number
+    pushed.storage.inner.empty(f"manifests/{10**16 - 1 - seen}.json.zst")
+    report = pushed.here.remotes.compare()
+    assert (report.only_there.objects, report.number) == (3, newest)
+
+
+def test_a_status_of_a_shared_directory_counts_each_file_of_its_index_once(tmp_path: Path) -> None:
+    there = Container.create(f"file://{tmp_path}/there")
+    there.insert_many([b"%d" % number for number in range(10_000)], compress=CompressMode.NO)
+    (index,) = (tmp_path / "there" / "segments").iterdir()
+    here = Container.create(tmp_path / "here")
+    here.remotes.add("origin", f"file://{tmp_path}/there")
+    here.remotes.fetch()
+    requests = here.remotes.compare().requests
+    # The configuration, two manifests, the index opened and mapped.
+    assert (requests.get, requests.list) == (5, 0)
+    assert index.stat().st_size < requests.received < index.stat().st_size + 5000
 
 
 def test_an_insert_is_five_requests_once_ids_are_reserved() -> None:

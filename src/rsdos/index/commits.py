@@ -91,6 +91,9 @@ class CommitLog:
             noted = self._noted = note, decode_note(note).number
         return noted[1]
 
+    def begin_at(self, number: int) -> None:
+        """Do nothing: a listing has all numbers."""
+
     def latest(self, *, again: bool = False) -> tuple[int, int]:
         """Return the number of the newest manifest that is there, and of a newer one that is missing; 0 means none.
 

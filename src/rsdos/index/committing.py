@@ -27,6 +27,9 @@ class Commits(Protocol):
     def committed(self) -> int:
         """Return the highest number that is known to be committed, 0 if none is. No older manifest is the newest."""
 
+    def begin_at(self, number: int) -> None:
+        """Begin the search for the newest manifest at this number, which was the newest once. 0: nothing is known."""
+
     def latest(self, *, again: bool = False) -> tuple[int, int]:
         """Return the number of the newest manifest that is there, and of a newer one that is missing; 0 means none.
 

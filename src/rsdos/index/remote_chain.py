@@ -28,6 +28,9 @@ MOST_BYTES = 1 << 24
 _READS = 4
 """Manifests that are read one after another to find the newest. After these, a listing is requested."""
 
+_READS_AFTER_FIRST = 2
+"""The same for a program that begins where another has stopped: it is at the newest, or far behind."""
+
 _MOST_VERSIONS = 64
 """The most versions of manifests that are remembered."""
 
@@ -72,6 +75,8 @@ class RemoteChain:
         """The newest manifest that was read or made here."""
         self._raw: StoredManifest | None = None
         """The newest manifest's bytes, which may be damaged."""
+        self._first = 0
+        """The number at which the search for the newest manifest begins; 0: with a listing."""
         self._versions: dict[int, Version] = {}
         """The versions of manifests that were read or made here. A manifest does not change while anybody needs it."""
         self._tables = TableReader(self._read_table)
@@ -91,6 +96,13 @@ class RemoteChain:
         return 0
 
     # 1. Finding the newest manifest.
+
+    def begin_at(self, number: int) -> None:
+        """Begin with this number instead of a listing, if nothing was read yet. If it is missing, request the listing.
+
+        That is one request less, and as sure: whatever it begins with, the search ends at a number that is not taken.
+        """
+        self._first = number
 
     def latest(self, *, again: bool = False) -> tuple[int, int]:
         """Return the number of the newest manifest, 0 if there is none. The second 0 means that none is missing.
@@ -118,10 +130,12 @@ class RemoteChain:
         If no manifest is known, begin with a listing. Usually this is one request. An empty manifest is far behind the
         newest. Then, and if there are many to read, request a listing. If that shows an old state, read on from there.
         """
-        raw = self._raw or self._from(self._listed())
+        raw, reads = self._raw, 0
+        if raw is None and (raw := self._from(self._first)):
+            reads = _READS - _READS_AFTER_FIRST
+        raw = raw or self._from(self._listed())
         if raw is None:
             return None
-        reads = 0
         while True:
             if not raw.data or reads == _READS:
                 raw = self._beyond(raw)

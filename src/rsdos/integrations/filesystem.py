@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 _WHOLE = 1 << 20
 """The largest file that is read whole for any range of it: one frame, which is decompressed whole anyway."""
 
+_OF_FSSPEC = frozenset(("asynchronous", "listings_expiry_time", "loop", "max_paths", "use_listings_cache"))
+"""Options that fsspec gives to any file system. All others are meant for the container, which refuses secrets: fsspec
+keeps the options and puts them into pickles."""
+
 
 class _Place(NamedTuple):
     """A path of the file system: ``path`` in the snapshot ``name``. Both are "" for the root, which has all names."""
@@ -43,24 +47,28 @@ class RsdosFileSystem(AbstractFileSystem):
 
     Examples:
         >>> pandas.read_csv("rsdos://flowers@3/labels.csv", storage_options={"container": "/data/store"})
+        >>> fsspec.filesystem("rsdos", container="s3://lab/data", endpoint="https://rgw.example.org")
     """
 
     protocol = "rsdos"
     root_marker = ""
 
     def __init__(self, container: str | os.PathLike[str] | None = None, **storage_options: Any) -> None:
-        """Name a container; it is opened at the first use. Other options are those of fsspec itself.
+        """Name a container; it is opened at the first use.
 
         Args:
-            container: its directory. Default: the one in fsspec's configuration.
+            container: its directory or URL. Default: the one in fsspec's configuration.
+            storage_options: those of `rsdos.Container`: ``endpoint``, ``cache`` and others, and those of fsspec itself.
+                Never credentials.
 
         Raises:
-            InvalidOption: neither names a ``container``.
+            InvalidOption: neither names a ``container``, or an option is none of a URL.
         """
         if container is None:
-            raise InvalidOption('rsdos:// needs storage_options={"container": DIRECTORY}, or FSSPEC_RSDOS_CONTAINER')
+            raise InvalidOption('rsdos:// needs storage_options={"container": PLACE}, or FSSPEC_RSDOS_CONTAINER')
         super().__init__(container=container, **storage_options)
-        self.container = Container(container)
+        options = {name: value for name, value in storage_options.items() if name not in _OF_FSSPEC}
+        self.container = Container(container, **options)
         self._newest = NewestSnapshots(self.container)
 
     @property

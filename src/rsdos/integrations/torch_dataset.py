@@ -37,7 +37,7 @@ class SnapshotDataset(Dataset):
     An item is a `FileSample`, or what ``transform`` makes of path and bytes. A `torch.utils.data.DataLoader` reads
     each of its batches with one bulk read, verified. Names and keys are in three flat buffers, 40 bytes and the path
     for each file: forked workers share them, while the reference counts of a list of a million strings would copy it
-    into each worker. Workers may be forked or spawned, or be threads.
+    into each worker. Workers may be forked or spawned, or be threads; see docs/integrations.md for object storage.
 
     Reads may raise `DamagedObject` and, after a forget and a gc by another process, `ObjectNotFound`.
 
@@ -53,23 +53,26 @@ class SnapshotDataset(Dataset):
         pattern: str = "**/*",
         *,
         transform: Callable[[str, bytes], Any] | None = None,
+        **options: Any,
     ) -> None:
         """Read the names and keys of the files.
 
         Args:
-            path: the container's directory.
+            path: the container's directory or URL.
             ref: the snapshot, as for `rsdos.Container.snapshots`.
             pattern: the paths to take, from the root: ``*``, ``?`` and ``[a-z]`` match any characters but the slash,
                 ``**`` as a part any directories. Links to files inside of the snapshot are files.
             transform: makes an item from path and bytes, in the worker. It has to be picklable for spawned workers.
+            options: those of `rsdos.Container`: ``endpoint``, ``cache`` and others. Never credentials: workers have
+                their own, from the environment.
 
         Raises:
             RefNotFound: there is no such snapshot.
-            InvalidOption: the pattern is empty.
+            InvalidOption: the pattern is empty, or an option is none of a URL.
         """
         if not pattern.strip("/"):
             raise InvalidOption("an empty pattern matches no file: **/* matches all")
-        self.container = Container(path)
+        self.container = Container(path, **options)
         snapshot = self.container.snapshots[ref]
         self.snapshot_key = snapshot.key
         """The key of the snapshot, to be noted beside a model that was trained with it."""

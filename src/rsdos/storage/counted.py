@@ -21,6 +21,7 @@ _CLASSES = {
     "read": "get",
     "read_into": "get",
     "need": "get",
+    "view": "get",
     "list": "list",
     "list_infos": "list",
     "put_new": "put",
@@ -64,7 +65,8 @@ class CountingStorage(StorageWrapper):
 
     def call(self, call: StorageCall, do: Callable[[], _T]) -> _T:
         kind = _CLASSES.get(call.verb)
-        if kind:
+        # A file is mapped as a whole. Behind a network it is fetched as far as it is needed.
+        if kind and call.verb != ("view" if self.traits.is_remote else "need"):
             self._count(kind, received=call.length)
         return do()
 

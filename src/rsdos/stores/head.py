@@ -22,11 +22,13 @@ class Head(NamedTuple):
     history: tuple[tuple[int, str], ...] = ()
     epoch: int = 0
     """Grows with each commit that deletes objects; 0 if deletes are not counted."""
+    refs: str = ""
+    """The key of the refs document, "" if there is none."""
 
     @classmethod
     def of(cls, manifest: Manifest) -> Head:
         """Return the head of the state of a manifest."""
         remote = manifest.remote
         if remote is None:
-            return cls(manifest.container_id, manifest.number, epoch=manifest.epoch)
-        return cls(manifest.container_id, manifest.number, remote.commit, remote.history, manifest.epoch)
+            return cls(manifest.container_id, manifest.number, epoch=manifest.epoch, refs=manifest.refs)
+        return cls(manifest.container_id, manifest.number, remote.commit, remote.history, manifest.epoch, manifest.refs)

@@ -10,8 +10,10 @@ from __future__ import annotations
 import atexit
 import io
 import os
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import Protocol
 
 from rsdos.errors import DamagedContainer, DamagedObject, RsdosError, log_warning
@@ -198,6 +200,7 @@ _unfinished: dict[int, Keeper] = {}
 
 def _finish_later(keeper: Keeper) -> None:
     """Commit the objects of a keeper when the process ends, or when there are many such keepers."""
+    _finish_in_worker(os.getpid())
     _unfinished[id(keeper)] = keeper
     for oldest in list(_unfinished.values())[:-_MOST_UNFINISHED]:
         oldest.commit()
@@ -206,6 +209,16 @@ def _finish_later(keeper: Keeper) -> None:
 def _finish_all() -> None:
     for keeper in list(_unfinished.values()):
         keeper.commit()
+
+
+@cache
+def _finish_in_worker(process: int) -> None:
+    """Commit at the end of a worker of multiprocessing, too: a forked one does not call what `atexit` has."""
+    made = sys.modules.get("multiprocessing.process")
+    if made and made.parent_process():
+        from multiprocessing.util import Finalize
+
+        Finalize(None, _finish_all, exitpriority=0)
 
 
 atexit.register(_finish_all)

@@ -117,8 +117,11 @@ class PackStore(Store):
         """Return what publishers and deleters compare, by the newest manifest. Raise `DamagedContainer`."""
         return Live()
 
-    def head(self) -> Head:
-        """Return what tells the newest state from any other. Raise `DamagedContainer`; `InvalidOption` in version 1."""
+    def head(self, seen: int = 0) -> Head:
+        """Return what tells the newest state from any other. Raise `DamagedContainer`; `InvalidOption` in version 1.
+
+        ``seen`` is the number of a state that was the newest once: behind a network that saves a request.
+        """
         raise InvalidOption(f"{self._directory}: {NO_REMOTE}")
 
     def head_of_lookups(self) -> Head:
@@ -133,11 +136,12 @@ class PackStore(Store):
         """Return the name of the commit that made the manifest of a number; None if that is not known any more."""
         return None
 
-    def tables(self, kind: PackKind, prefix: str = "") -> Callable[[], Iterator[Entries]]:
+    def tables(self, kind: PackKind, prefix: str = "", head: Head | None = None) -> Callable[[], Iterator[Entries]]:
         """Return a function that yields the objects of this moment that stand in for those of a kind, sorted by key.
 
         One entry of each, only of keys that begin with ``prefix``, of 16 characters at most. The function raises
-        `DamagedContainer` at its end if damage hides some. Raise `InvalidOption` in version 1.
+        `DamagedContainer` at its end if damage hides some. Raise `InvalidOption` in version 1. ``head``: of the state
+        that `head` has just told, or of a newer one.
         """
         raise InvalidOption(f"{self._directory}: {NO_REMOTE}")
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from rsdos.engine.engine import Engine
-from rsdos.engine.publish import read_refs
+from rsdos.engine.publish import read_document, read_refs
+from rsdos.errors import ObjectNotFound
 from rsdos.maintenance.forget import NamedVersion, versions_of
 from rsdos.maintenance.remotes.connect import RemoteConnection, note_head
 from rsdos.maintenance.remotes.difference import EVERYTHING, KeyListing, ObjectDifference
 from rsdos.model import Counts
 from rsdos.notebook import ShownAsTable
 from rsdos.storage.counted import Requests
+from rsdos.trees.refs import Refs
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +59,11 @@ def compare_remote(engine: Engine, there: RemoteConnection) -> CompareReport:
         OSError: a system call or a request failed.
     """
     ours = ObjectDifference(KeyListing(engine, EVERYTHING), there.engine, there.head)
-    theirs = ObjectDifference(KeyListing(there.engine, EVERYTHING), engine)
+    # Of version 3 nothing newer than the head is asked for: the report is about one state.
+    head = there.head if there.head.commit else None
+    theirs = ObjectDifference(KeyListing(there.engine, EVERYTHING, head), engine)
     names = dict.fromkeys(versions_of(read_refs(engine)[0]))
-    others = dict.fromkeys(versions_of(read_refs(there.engine)[0]))
+    others = dict.fromkeys(versions_of(_refs_of(there)))
     note_head(engine, there, there.head)
     return CompareReport(
         there.remote.name,
@@ -74,3 +79,10 @@ def compare_remote(engine: Engine, there: RemoteConnection) -> CompareReport:
         engine.packed.count_held(),
         there.engine.packed.count_held(),
     )
+
+
+def _refs_of(there: RemoteConnection) -> Refs:
+    """Return the refs of the head of a remote, or newer ones if these were collected."""
+    with suppress(ObjectNotFound):
+        return read_document(there.engine, there.head.refs)
+    return read_refs(there.engine)[0]

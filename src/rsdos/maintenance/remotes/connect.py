@@ -73,7 +73,8 @@ def open_remote(remote: Remote, near: Engine | None = None, packing: MakePacking
             made = packing(Packing(engine.config.pack_size_target))
             engine.config = engine.config.changed(pack_size_target=made.target)
             engine.packed.packing = made
-            yield RemoteConnection(remote, engine, engine.packed.head(), counter)
+            seen = remote.seen.number if remote.seen else 0
+            yield RemoteConnection(remote, engine, engine.packed.head(seen), counter)
 
 
 def _opened(remote: Remote, counter: CountingStorage | None, keeping: IndexInClone | None) -> Engine:

@@ -57,10 +57,12 @@ class KeyListing:
     """The objects stored by key that a container has at one moment, those of a selection. One thread.
 
     The caller protects the packs of the container (`Engine.protect_packs`), so that each object can still be read when
-    this is used. Raise `InvalidOption` for a container of version 1, `ObjectNotFound` for a key without an object.
+    this is used. ``head`` is the state that was the newest a moment ago; only without a loose store, where an object
+    may have been packed and cleaned since. Raise `InvalidOption` for a container of version 1, `ObjectNotFound` for a
+    key without an object.
     """
 
-    def __init__(self, engine: Engine, selection: KeySelection) -> None:
+    def __init__(self, engine: Engine, selection: KeySelection, head: Head | None = None) -> None:
         self.engine = engine
         self.tables: Callable[[], Iterator[Entries]] | None = None
         """Yields the packed objects, sorted by key; None if some objects are named."""
@@ -71,7 +73,7 @@ class KeyListing:
             return
         # First: an object that is packed and cleaned from now on is found among the packed ones.
         loose = [digest for digest in loose_digests(engine) if digest.hex().startswith(selection.prefix)]
-        self.tables = engine.packed.tables(PackKind.PLAIN, selection.prefix)
+        self.tables = engine.packed.tables(PackKind.PLAIN, selection.prefix, head)
         packed = engine.packed.contains_many(loose, PackKind.PLAIN) if loose else ()
         self.others = [digest for digest, is_packed in zip(loose, packed, strict=True) if not is_packed]
 

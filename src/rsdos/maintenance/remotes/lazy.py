@@ -81,7 +81,8 @@ def open_beyond(clone: Engine) -> Engine | None:
     except NotAContainer as error:
         raise RemoteUnavailable(remote.url, error.reason) from error
     try:
-        compare_seen(remote, engine.packed.head(), engine.packed.commit_of)
+        head = engine.packed.head(remote.seen.number if remote.seen else 0)
+        compare_seen(remote, head, engine.packed.commit_of)
     except BaseException:
         engine.close()
         raise

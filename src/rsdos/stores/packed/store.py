@@ -362,7 +362,8 @@ class PackedStore(PackStore):
 
     # Beside another container.
 
-    def head(self) -> Head:
+    def head(self, seen: int = 0) -> Head:
+        self.index.commits.begin_at(seen)
         return Head.of(self.index.newest())
 
     def head_of_lookups(self) -> Head:
@@ -378,8 +379,9 @@ class PackedStore(PackStore):
             return None  # It was emptied, or pruned; or nobody can tell.
         return None if remote is None else remote.commit
 
-    def tables(self, kind: PackKind, prefix: str = "") -> Callable[[], Iterator[Entries]]:
-        return partial(self.index.tables_of, self.index.refresh(), *key_range(prefix), kind)
+    def tables(self, kind: PackKind, prefix: str = "", head: Head | None = None) -> Callable[[], Iterator[Entries]]:
+        view = self.index.load(head.number) if head else self.index.refresh()
+        return partial(self.index.tables_of, view, *key_range(prefix), kind)
 
     def lacking(self, keys: Digests, kind: PackKind) -> Positions:
         return self.index.find_keys(keys, kind).missing
