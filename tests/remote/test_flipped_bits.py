@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
-from rsdos import Container, DamagedContainer
+from rsdos import Container, DamagedContainer, Unavailable
 from rsdos.model import FRAME_SIZE
 from rsdos.storage.base import Version
 from rsdos.storage.memory import MemoryStorage
@@ -92,9 +93,9 @@ LARGE = noise(FRAME_SIZE + 1000, 1)
 DEAD = [b"dead %d" % at for at in range(3)]
 
 
-def worn() -> FlippingOnce:
+def worn(storage: FlippingOnce | None = None) -> FlippingOnce:
     """A container with dead objects in two packs: one of small objects, one of a large one."""
-    storage = FlippingOnce()
+    storage = storage or FlippingOnce()
     Container.create(storage).close()
     for objects in ([*OBJECTS, *DEAD[:2]], [LARGE, DEAD[2]]):
         with Container(storage) as container:
@@ -112,6 +113,29 @@ def without_newest_manifest() -> FlippingOnce:
     newest = min(storage.inner.list("manifests"))
     storage.inner.remove(f"manifests/{newest}")
     storage.inner.put_new(f"manifests/{newest}", b"damaged")
+    return storage
+
+
+class Silent(FlippingOnce):
+    """Gives no answer to the request number ``at`` that brings bytes."""
+
+    def _flipped(self, data: bytes) -> bytes:
+        if self.at is not None:
+            self.at -= 1
+            if self.at == -1:
+                raise Unavailable("here", "no answer")
+        return data
+
+
+def with_damaged_packs(storage: FlippingOnce | None = None) -> FlippingOnce:
+    """A container of which two packs have lost the end of their tables, while the index has all of their entries."""
+    storage = worn(storage)
+    with Container(storage) as container:
+        container.merge()
+    for name in sorted(storage.inner.list("packs"))[:2]:
+        data = storage.inner.read(f"packs/{name}", 1 << 24)
+        storage.inner.remove(f"packs/{name}")
+        storage.inner.put_new(f"packs/{name}", data[:-1] + bytes([data[-1] ^ 1]))
     return storage
 
 
@@ -143,3 +167,50 @@ def test_upkeep_stores_no_bit_that_flips_in_any_answer_and_leaves_nothing_out(
         if not is_flipped:
             break
     assert 10 < at < 200
+
+
+RESCUE = range(60, 10, -1)
+"""The answers, counted from the last, among which are all of the rescue of both packs. Before it packs are scanned."""
+
+
+def answers_of_a_repair() -> int:
+    storage = with_damaged_packs()
+    storage.at = 1 << 30
+    with Container(storage) as container:
+        assert container.repair_index().packs == 2
+    return (1 << 30) - storage.at
+
+
+def assert_nothing_is_lost(storage: FlippingOnce, at: int) -> None:
+    assert storage.at is not None
+    assert storage.at < 0, at
+    storage.at = None
+    with Container(storage) as container:
+        assert sorted(data for _, data in container.extract_many(container)) == sorted([*OBJECTS, LARGE]), at
+        assert container.validate("full").is_good, at
+
+
+def test_a_rescue_stores_no_bit_that_flips_in_any_answer() -> None:
+    """In a segment that it reads again it is told as damage, and the repair is run again."""
+    count = answers_of_a_repair()
+    for at in RESCUE:
+        storage = with_damaged_packs()
+        storage.at = count - at
+        with Container(storage) as container:
+            with suppress(DamagedContainer):
+                container.repair_index()
+            container.repair_index()
+        assert_nothing_is_lost(storage, at)
+
+
+def test_a_rescue_that_gets_no_answer_ends_and_loses_nothing() -> None:
+    """It took every error of the storage for bytes that are gone, and told the objects as lost."""
+    count = answers_of_a_repair()
+    for at in RESCUE:
+        storage = with_damaged_packs(Silent())
+        storage.at = count - at
+        with Container(storage) as container:
+            with suppress(Unavailable):
+                container.repair_index()
+            container.repair_index()
+        assert_nothing_is_lost(storage, at)

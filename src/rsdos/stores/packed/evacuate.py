@@ -11,15 +11,18 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 
 from rsdos import names
-from rsdos.errors import DecodeError
+from rsdos.codecs.checksum import crc32, crc32_of_each
+from rsdos.errors import DecodeError, Refused, Unavailable
 from rsdos.index.entries import Entries
 from rsdos.index.manifest import Manifest
 from rsdos.index.merge import Table
 from rsdos.index.view import ReadRange, coalesce
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, Record, RecordFlag
+from rsdos.pack.writer import PackWriter
 from rsdos.storage.opened import RandomAccess
 from rsdos.stores.packed.active_pack import ActivePack
 from rsdos.stores.packed.context import PackedContext
+from rsdos.stores.packed.reader import key_word
 from rsdos.stores.packed.recovery import tombstones_of
 from rsdos.stores.packed.rewrite import PackRewrite, crowded, lock_pack, unlink_rewritten
 from rsdos.stores.packs import GAP, WINDOW
@@ -27,6 +30,10 @@ from rsdos.stores.quarantine import Quarantine
 
 _NO_CRC = 0xFFFFFFFF
 """The CRC-32 of an object without bytes is 0: with this one an entry of no bytes is always damaged."""
+
+
+_NO_ANSWER = (Unavailable, Refused)
+"""Errors that say nothing of the pack: its objects are not lost. The repair ends, and can be run again."""
 
 
 class DamagedPackRewrite:
@@ -37,6 +44,7 @@ class DamagedPackRewrite:
         self._index = context.index
         self._quarantine = quarantine
         self._file: RandomAccess | None = None
+        self._is_remote = context.layout.storage.traits.is_remote
         self.lost: list[str] = []
         """The keys of objects of which the bytes are gone."""
 
@@ -72,6 +80,8 @@ class DamagedPackRewrite:
         assert pack is not None
         try:
             self._file = self._context.layout.storage.open(names.pack(pack_id))
+        except _NO_ANSWER:
+            raise
         except OSError:
             self._file = None
         for entries in view.copies_in(pack):
@@ -92,12 +102,20 @@ class DamagedPackRewrite:
 
     def _stored(self, run: ReadRange) -> list[BytesLike] | None:
         """Return the stored bytes of neighbours; None where they cannot be read together."""
+        stored = self._read_together(run)
+        if stored is not None and self._is_remote and crc32_of_each(stored) != run.crc:
+            return self._read_together(run)  # A bit may have flipped on its way, and would be stored.
+        return stored
+
+    def _read_together(self, run: ReadRange) -> list[BytesLike] | None:
         start = run.offset[0]
         ends = [offset + length for offset, length in zip(run.offset, run.length, strict=True)]
         if self._file is None or run.flags or max(ends) > self._file.size():
             return None
         try:
             data = memoryview(self._file.read(start, max(ends) - start))
+        except _NO_ANSWER:
+            raise
         except OSError:
             return None
         return [data[at - start : end - start] for at, end in zip(run.offset, ends, strict=True)]
@@ -111,13 +129,25 @@ class DamagedPackRewrite:
             self._add_lost(record, rewrite)
             return
         start = writer.position
+        crc = self._copy_parts(record, writer)
+        if crc is not None and self._is_remote and crc ^ key_word(record.digest) != record.crc:
+            writer.rewind(start)
+            crc = self._copy_parts(record, writer)
+        if crc is None:
+            writer.rewind(start)
+            self._add_lost(record, rewrite)
+        else:
+            rewrite.add_moved(entries, [at], start, codecs)
+
+    def _copy_parts(self, record: Record, writer: PackWriter) -> int | None:
+        """Write the stored bytes of an object, and return their CRC-32; None where they cannot be had."""
+        crc = 0
         for part in self._parts(record):
             if part is None:
-                writer.rewind(start)
-                self._add_lost(record, rewrite)
-                return
+                return None
+            crc = crc32(part, crc)
             writer.write([part])
-        rewrite.add_moved(entries, [at], start, codecs)
+        return crc
 
     def _parts(self, record: Record) -> Iterator[bytes | None]:
         """Yield the stored bytes of an object; None where they cannot be had."""
@@ -127,6 +157,8 @@ class DamagedPackRewrite:
         for done in range(0, record.length, FRAME_SIZE):
             try:
                 part = self._file.read(record.offset + done, min(FRAME_SIZE, record.length - done))
+            except _NO_ANSWER:
+                raise
             except OSError:
                 yield None
                 return

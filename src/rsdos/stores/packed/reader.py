@@ -121,7 +121,7 @@ class RecordReader:
             if error.errno != errno.EBADF:
                 raise
             stored = self._packs.get(pack_id).read(offset, length)  # It was closed: another is opened.
-        # `_key_word`, without the call.
+        # `key_word`, without the call.
         if crc32(stored) ^ _read_word(digest)[0] != crc:
             raise DecodeError(_OTHER_CRC)
         if codec == 0 and size == length:
@@ -146,7 +146,7 @@ class RecordReader:
         table = read_table(fetch, _stored(record))
         waits = self._pace is None and self.clock() - begin > WAIT and pack.is_cached(record.offset) is None
         raw = table.read_raw(fetch_parts if waits else fetch, 0)
-        if crc32(fetch(len(raw), record.length - len(raw)), crc32(raw)) ^ _key_word(record.digest) != record.crc:
+        if crc32(fetch(len(raw), record.length - len(raw)), crc32(raw)) ^ key_word(record.digest) != record.crc:
             raise DecodeError(_OTHER_CRC)
         if self.hashes and self._hash.digest_of(raw) != record.digest:
             raise DecodeError(OTHER_HASH)
@@ -170,7 +170,7 @@ class RecordReader:
 
         yield from frames(fetch, _stored(record))
         fetch(done, record.length - done)
-        if crc ^ _key_word(record.digest) != record.crc:
+        if crc ^ key_word(record.digest) != record.crc:
             raise DecodeError(_OTHER_CRC)
 
     def stream(self, record: Record) -> io.BufferedReader:
@@ -264,7 +264,7 @@ class RecordReader:
             part = fetch(at, min(FRAME_SIZE, record.length - at))
             crc = crc32(part, crc)
             yield part
-        if crc ^ _key_word(record.digest) != record.crc:
+        if crc ^ key_word(record.digest) != record.crc:
             raise DecodeError(_OTHER_CRC)
 
     def _fetch(self, pack: RandomAccess, record: Record) -> Callable[[int, int], bytes]:
@@ -316,7 +316,7 @@ def _new_pace() -> Pace:
 _read_word = struct.Struct(">I").unpack_from
 
 
-def _key_word(digest: bytes) -> int:
+def key_word(digest: bytes) -> int:
     """Return what is mixed into the CRC-32 of an entry, so that exchanged entries are found out."""
     (word,) = _read_word(digest)
     return int(word)
