@@ -160,6 +160,16 @@ def test_a_save_can_be_reproduced(run: Run, flowers: Path, monkeypatch: pytest.M
     assert "SOURCE_DATE_EPOCH" in run("save", "three", "flowers", code=2).stderr
 
 
+def test_a_dry_run_of_an_unchanged_directory_names_the_version_that_the_save_names(run: Run, flowers: Path) -> None:
+    planned = run("save", "flowers", "flowers", "--dry-run").stdout
+    done = run("save", "flowers", "flowers").stdout
+    assert same(done, "[info] flowers@1 KEY: nothing changed; 4 files, 32 B, in SECONDS s\n")
+    assert planned.split(", in")[0] == done.split(", in")[0]
+    would = json.loads(run("save", "flowers", "flowers", "--dry-run", "--json").stdout)
+    did = json.loads(run("save", "flowers", "flowers", "--json").stdout)
+    assert {**would, "seconds": 0} == {**did, "seconds": 0} and did["unchanged"]
+
+
 def test_a_dry_run_writes_nothing(run: Run, flowers: Path, tmp_path: Path) -> None:
     change(flowers)
     before = run("log", "--operations", "--json").stdout

@@ -259,7 +259,15 @@ def test_a_dry_run_says_what_a_save_would_do_and_writes_nothing(
         if step == 0:
             write(top, {"a.txt": b"longer", "x/y": b"y"})
             (top / "sub/b.txt").unlink()
-        assert (planned.snapshot, planned.version) == ("", min(step, 2) + 1)
+        if step < 2:
+            assert (planned.snapshot, planned.tree, planned.version) == ("", "", report.version) == ("", "", step + 1)
+    said = (planned.snapshot, planned.tree, planned.version, planned.parent)
+    assert said == (report.snapshot, report.tree, report.version, report.parent) and planned.version == 2
+    with_times = SaveOptions(Description("flowers"), top, attributes=Attributes.TIMES)
+    assert (plan_save(container.engine, with_times).unchanged, plan_save(container.engine, with_times).version) == (
+        False,
+        3,
+    )
     write(tmp_path / "part", {"file": b"f"})
     planned = plan_save(container.engine, SaveOptions(Description("flowers"), tmp_path / "part", at="sub/deep"))
     assert planned.changed == SavedChanges(added=1, removed=2)
