@@ -92,7 +92,7 @@ def test_what_has_not_changed_is_neither_read_nor_written(container: Container, 
     settle(container, top)
     before = packs(container)
     _, summary = status_and_summary(container, top)
-    assert (summary.unchanged, summary.read) == (9, 0)
+    assert (summary.unchanged, summary.read) == (6, 0)
     again = saved(container, top)
     assert again.unchanged and again.snapshot == first.snapshot and again.version == 1
     assert again.stored == SavedObjects() and again.changed == SavedChanges()

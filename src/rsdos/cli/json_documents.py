@@ -168,7 +168,7 @@ class GrowthCounts(ChangeCounts):
 
 
 class DirectoryCounts(ChangeCounts):
-    """How many differences there are, by kind, how many entries are unchanged, and how many files were read."""
+    """How many differences there are, by kind, how many files and links are unchanged, and how many were read."""
 
     snapshot: str
     unchanged: int
