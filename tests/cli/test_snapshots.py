@@ -698,10 +698,29 @@ def test_what_cannot_be_read_stops_a_save_unless_it_shall_go_on(run: Run, flower
     assert (report["version"], report["skipped"]["unreadable"]) == (2, 1)
 
 
-def test_special_files_are_passed_over_and_counted(run: Run, flowers: Path) -> None:
-    os.mkfifo(flowers / "fifo")
-    done = run("save", "flowers", "flowers")
-    assert "1 special file passed over" in done.stderr
+def test_special_files_are_passed_over_counted_and_named(run: Run, flowers: Path) -> None:
+    os.mkfifo(flowers / "train/a\x1b[31m\nfifo")
+    named = [
+        "rsdos: note: 1 special file passed over: FIFOs, sockets, devices",
+        r"rsdos: note:   flowers/train/a\x1b[31m\nfifo",
+    ]
+    for arguments in (
+        ("save", "flowers", "flowers", "--dry-run"),
+        ("save", "flowers", "flowers"),
+        ("status", "flowers"),
+    ):
+        assert run(*arguments).stderr.splitlines() == named
+
+
+def test_of_many_special_files_the_first_ten_are_named(run: Run, flowers: Path) -> None:
+    for number in range(12):
+        os.mkfifo(flowers / f"fifo{number:02}")
+    done = run("save", "flowers", "flowers", "--json")
+    assert json.loads(done.stdout)["skipped"] == {"special": 12, "unreadable": 0}
+    heading, *named, last = done.stderr.splitlines()
+    assert heading == "rsdos: note: 12 special files passed over: FIFOs, sockets, devices"
+    assert named == [f"rsdos: note:   flowers/fifo{number:02}" for number in range(10)]
+    assert last == "rsdos: note:   and 2 more"
 
 
 def test_a_second_writer_is_told_that_the_branch_moved(run: Run, flowers: Path, tmp_path: Path) -> None:

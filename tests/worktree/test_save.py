@@ -202,8 +202,10 @@ def test_special_files_are_counted_and_hard_links_are_files(container: Container
     os.link(top / "a.txt", top / "a.hard")
     with socket.socket(socket.AF_UNIX) as made:
         made.bind(str(top / "socket"))
+    planned = plan_save(container.engine, SaveOptions(Description("flowers"), top))
     report = saved(container, top)
     assert report.skipped.special == 2
+    assert planned.special == report.special == (b"fifo", b"socket")
     assert read_record(container.engine, report.snapshot).skipped == {"special": 2, "unreadable": 0}
     assert content_of(container, "flowers")["a.hard"] == b"a"
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from rsdos.cli.exit_codes import FAILED
+from rsdos.cli.left_out import tell_special, tell_unreadable
 from rsdos.cli.options import CommonOptions, pass_session_to_write, report_options
 from rsdos.cli.process import say
-from rsdos.cli.render import echo_error, one_line
+from rsdos.cli.render import echo_error
 from rsdos.cli.session import Session
 from rsdos.cli.snapshot_options import (
     described,
@@ -128,12 +128,10 @@ def show_saved(report: SaveReport, run: CommonOptions, directory: str = "") -> i
         kept = [str(flag.name).lower() for flag in report.dropped]
         options = " ".join(f"--{name}" for name in kept)
         echo_error(f"rsdos: note: the version before kept {' and '.join(kept)} of files, this one does not: {options}")
-    for path, reason in report.unreadable:
-        echo_error(f"rsdos: error: {one_line(os.path.join(directory, os.fsdecode(path)))}: {one_line(reason)}")
+    tell_unreadable(directory, report.unreadable)
     if report.unreadable:
         echo_error("rsdos: note: what could not be read is not in the new version, even if the one before had it")
-    if report.skipped.special:
-        echo_error(f"rsdos: note: {count(report.skipped.special, 'special file')} passed over: FIFOs, sockets, devices")
+    tell_special(directory, report.skipped.special, report.special)
     run.show_stats(report.files, report.size, report.seconds)
     return 1 if report.unreadable else 0
 

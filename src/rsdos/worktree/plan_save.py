@@ -51,7 +51,7 @@ def plan_save(engine: Engine, options: SaveOptions, progress: Progress = SILENCE
     parent = next(iter(plan.parents.keys), None)
     against = plan.newest or parent
     if against is None or tree is None or missing:
-        special, unreadable = _alone(engine, options, tally)
+        special, first, unreadable = _alone(engine, options, tally)
     else:
         beside = StatusOptions(
             options.directory,
@@ -65,7 +65,7 @@ def plan_save(engine: Engine, options: SaveOptions, progress: Progress = SILENCE
             for change in status:
                 if plan.makes(change):
                     tally.add(change)
-            special, unreadable = status.special, status.unreadable
+            special, first, unreadable = status.special, status.first_special, status.unreadable
     before = plan.record
     is_unchanged = _is_newest(plan, tally)
     if plan.is_older and not is_unchanged:
@@ -85,6 +85,7 @@ def plan_save(engine: Engine, options: SaveOptions, progress: Progress = SILENCE
         dropped=plan.dropped,
         unchanged=is_unchanged,
         unreadable=unreadable,
+        special=first,
         seconds=watch.seconds,
     )
     return report.of_newest(plan) if is_unchanged else report
@@ -114,8 +115,10 @@ class _Tally:
                 self.size += sign * entry.size
 
 
-def _alone(engine: Engine, options: SaveOptions, tally: _Tally) -> tuple[int, tuple[PathReason, ...]]:
-    """Count all entries of a directory. Return the number of special files, and the unreadable paths."""
+def _alone(
+    engine: Engine, options: SaveOptions, tally: _Tally
+) -> tuple[int, tuple[bytes, ...], tuple[PathReason, ...]]:
+    """Count all entries of a directory. Return the number of special files, the first of them, and what is unreadable."""
     with open_top(engine, options.directory) as top:
         scan = scan_of(engine, top, options.scan)
         for run in compare(scan, (), None):
@@ -125,4 +128,4 @@ def _alone(engine: Engine, options: SaveOptions, tally: _Tally) -> tuple[int, tu
                 if kind < EntryKind.LINK:
                     tally.files += 1
                     tally.size += size
-        return scan.special, tuple(scan.unreadable)
+        return scan.special.number, scan.special.first, tuple(scan.unreadable)

@@ -107,6 +107,8 @@ class SaveReport(ShownAsTable):
     unchanged: bool
     """Whether the tree is that of the branch's newest version: no new version was made."""
     unreadable: tuple[PathReason, ...]
+    special: tuple[bytes, ...]
+    """The paths of the first special files that were passed over; see `special.MOST_NAMED`."""
     seconds: float
 
     def of_newest(self, plan: SavePlan) -> SaveReport:
@@ -192,11 +194,12 @@ def _save(engine: Engine, options: SaveOptions, progress: Progress, watch: Stopw
             files=root.files,
             size=root.size,
             stored=SavedObjects(filler.objects, filler.size, pages.pages),
-            skipped=LeftOut(scan.special, len(scan.unreadable)),
+            skipped=LeftOut(scan.special.number, len(scan.unreadable)),
             is_part=plan.base.selection is not None,
             dropped=plan.dropped,
             unchanged=plan.newest is not None and plan.record is not None and plan.record.tree == root.key.hex(),
             unreadable=tuple(scan.unreadable),
+            special=scan.special.first,
             seconds=watch.seconds,
         )
         if report.unchanged:

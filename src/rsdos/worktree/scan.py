@@ -27,6 +27,7 @@ from rsdos.worktree.options import Mounts, NameRule, PathReason, ScanOptions, Un
 from rsdos.worktree.portable import PortableNames
 from rsdos.worktree.rows import pack_rows
 from rsdos.worktree.settled import Clocks
+from rsdos.worktree.special import SpecialFiles
 from rsdos.worktree.temporary import TEMPORARY
 
 RUN = 1024
@@ -69,8 +70,8 @@ class DirectoryScan:
         options: ScanOptions,
     ) -> None:
         """``own`` are the device and the inode of the container's directory; None if it has no directory."""
-        self.special = 0
-        """FIFOs, sockets and devices so far."""
+        self.special = SpecialFiles()
+        """FIFOs, sockets and devices so far, in tree order."""
         self.unreadable: list[PathReason] = []
         """The entries that were left out because they could not be read."""
         self._top = top
@@ -167,7 +168,7 @@ class DirectoryScan:
             if directory.is_picky and self._ignore.file(name):
                 return False
             if kind == _SPECIAL:
-                self.special += 1
+                self.special.add(directory.prefix + name)
                 return False
             return True
         if (status.st_dev, status.st_ino) == self._own:

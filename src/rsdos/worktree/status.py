@@ -111,7 +111,12 @@ class Status:
     @property
     def special(self) -> int:
         """FIFOs, sockets and devices that were passed over so far."""
-        return self._scan.special
+        return self._scan.special.number
+
+    @property
+    def first_special(self) -> tuple[bytes, ...]:
+        """The paths of the first of them; see `special.MOST_NAMED`."""
+        return self._scan.special.first
 
     @property
     def unreadable(self) -> tuple[PathReason, ...]:
