@@ -227,6 +227,10 @@ class ShownSnapshot(TypedDict):
     """The names of a snapshot, and how much it needs."""
 
     snapshot: str
+    type: str
+    """What kind of document the snapshot is: "rsdos snapshot"."""
+    version: int
+    """The version of its format."""
     attributes: list[str]
     """What is kept of files besides: times, modes."""
     names: list[VersionName]

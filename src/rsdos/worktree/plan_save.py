@@ -118,7 +118,7 @@ class _Tally:
 def _alone(
     engine: Engine, options: SaveOptions, tally: _Tally
 ) -> tuple[int, tuple[bytes, ...], tuple[PathReason, ...]]:
-    """Count all entries of a directory. Return the number of special files, the first of them, and what is unreadable."""
+    """Count all entries of a directory. Return how many are special, the first of them, and the unreadable paths."""
     with open_top(engine, options.directory) as top:
         scan = scan_of(engine, top, options.scan)
         for run in compare(scan, (), None):
