@@ -68,8 +68,8 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
     """Save the directory DIR, with all names, as the next version of NAME. The first save makes NAME.
 
     Names, contents, directories, links and the x bit are kept; times and the other modes with --times and --modes.
-    Owners, ACLs and extended attributes are not. Files that have not changed since the last save are not read. Nothing
-    is written into DIR. FIFOs, sockets and devices are passed over, and so is what .rsdosignore files in DIR name.
+    Owners, ACLs and extended attributes are not. Files that have not changed since the last save are not read. DIR
+    stays as it is. FIFOs, sockets and devices are passed over, and so is what .rsdosignore files in DIR name.
 
     If a file cannot be read, nothing is saved, and the exit code is 1; with --keep-going the others are saved. After an
     interruption run the same command again: what is stored already is not written again.
