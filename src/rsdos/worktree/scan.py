@@ -112,8 +112,10 @@ class DirectoryScan:
                 self.refuse(path, error)
             return None
         # All names are encoded together: encoding them one by one takes 0.25 us each.
-        names = os.fsencode("\0".join(listed)).split(b"\0") if listed else []
-        del listed
+        joined, is_empty = os.fsencode("\0".join(listed)), not listed
+        del listed  # Before there are two lists: for names of 12 bytes a peak of 135 B a name.
+        names = [] if is_empty else joined.split(b"\0")
+        del joined
         names.sort()
         del names[bisect_left(names, TEMPORARY) : bisect_left(names, _AFTER_TEMPORARY)]
         at = bisect_left(names, IGNORE_FILE)
