@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 
 from rsdos import Container
+from rsdos.errors import DamagedTree
 from rsdos.maintenance.repair import objects as repair_objects
 from rsdos.maintenance.repair.objects import PAGES, RepairObjectsOptions, RepairObjectsReport, Unrepairable
-from rsdos.trees.page import Inner, decode_page
+from rsdos.trees.page import Inner, Leaf, decode_page
 from tests.data import key_of
 from tests.snapshots.saving import Files, pages_of, save
 from tests.snapshots.test_damage import damage, drop, validated
@@ -88,3 +91,28 @@ def test_a_page_that_no_live_snapshot_leads_to_is_not_made_anew(store: Container
     damage(store, key)
     report = repaired(store)
     assert [one.key for one in report.beyond_help] == [key]
+
+
+@pytest.mark.parametrize("lost", [0, 1], ids=["with the directory itself", "between"])
+@pytest.mark.parametrize("form", ["tar", "list"])
+def test_an_export_of_what_is_left_and_an_import_make_a_whole_version(
+    store: Container, form: Literal["tar", "list"], lost: int
+) -> None:
+    """What a command of its own would do: ADR 50. The lost range is named, and the other files keep their names."""
+    damaged = save(store.engine, "flowers", MANY)
+    leaf = pages_of(MANY)[1][lost]
+    page = decode_page(leaf)
+    assert isinstance(page, Leaf)
+    drop(store, key_of(leaf))
+    archive = io.BytesIO()
+    snapshots = Container(store.path).snapshots
+    with pytest.raises(DamagedTree):
+        snapshots.export("flowers", io.BytesIO(), format=form)
+    (failed,) = snapshots.export("flowers", archive, format=form, keep_going=True).failed
+    assert f"up to 'dir/{98 + 100 * lost:05}', are lost" in failed.reason
+    archive.seek(0)
+    report = snapshots.import_archive("flowers", archive, format=form, derived_from=[damaged])
+    names = {b"dir/" + name for run in page.runs for name in run.names}
+    left = {path: data for path, data in MANY.items() if path.encode() not in names}
+    assert (report.version, report.files) == (2, len(left)) and len(left) > 1300
+    assert_whole(store, report.snapshot, left)
