@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -116,3 +118,30 @@ def test_an_export_of_what_is_left_and_an_import_make_a_whole_version(
     left = {path: data for path, data in MANY.items() if path.encode() not in names}
     assert (report.version, report.files) == (2, len(left)) and len(left) > 1300
     assert_whole(store, report.snapshot, left)
+
+
+DEEP = {f"{top}/d{name:03}/{number}": b"%d" % number for top in "ab" for name in range(300) for number in (0, 1)}
+"""Files in 600 directories, whose entries are in pages before those of the files."""
+
+
+@pytest.mark.parametrize(("lost", "under"), [(0, ""), (1, ""), (1, "a"), (5, ""), (8, "")])
+def test_a_checkout_has_what_is_below_directories_whose_entries_are_lost(
+    store: Container, tmp_path: Path, lost: int, under: str
+) -> None:
+    save(store.engine, "flowers", DEEP)
+    leaf = pages_of(DEEP)[1][lost]
+    page = decode_page(leaf)
+    assert isinstance(page, Leaf)
+    drop(store, key_of(leaf))
+    snapshots = Container(store.path).snapshots
+    report = snapshots.checkout(f"flowers:{under}", tmp_path / "left", keep_going=True)
+    assert len(report.failed) == 1 and "are lost" in report.failed[0].reason
+    gone = {b"/".join((run.directory, name)).decode() for run in page.runs for name in run.names}
+    left = {path: data for path, data in DEEP.items() if path not in gone and path.startswith(under)}
+    top = tmp_path / "left"
+    found = [path for path in top.rglob("*") if path.is_file()]
+    assert {os.path.join(under, path.relative_to(top)): path.read_bytes() for path in found} == left
+    saved = snapshots.save("rest", top)
+    assert saved.files == len(left)
+    again = snapshots.checkout(f"flowers:{under}", top, keep_going=True)
+    assert (again.written, again.removed, again.conflicts) == (0, 0, ())
