@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.datasets import DatasetFigures, DatasetResults, DatasetSample
 from benchmarks.datasets_data import Edit, file_path, make_files
-from benchmarks.datasets_report import FIGURES, STEPS, TARGETS, datasets_section
+from benchmarks.datasets_report import FIGURES, PLACEHOLDER, STEPS, TARGETS, datasets_section
 from benchmarks.datasets_sides import DATASET_SIDES, Restic
 
 
@@ -58,6 +58,29 @@ def test_the_table_says_what_is_reached_and_what_is_missed() -> None:
     assert "| tree on disk, an entry, 100,000 files | | 50 B (≤ 42) | MISSED |" in text
     assert "- borg did not take part: borg is not installed" in text
     assert "| rsdos | 1 (0.5), 2 | – |" in text  # noqa: RUF001
+
+
+def test_a_missed_line_has_its_floor_or_reason_with_the_figures_of_the_run() -> None:
+    slow = results(sample("rsdos", "first", 3.0), sample("add-files", "first", 1.25), sample("restic", "first", 9.0))
+    text = "\n".join(datasets_section(slow))
+    assert "\n- first save, times `add-files -r`, 100,000 files: `add-files -r` is the floor: " in text
+    assert " in 1.25 s of processor time." in text
+    assert "\n- tree on disk, an entry, 100,000 files: why is not known." in text
+    assert "\n- first save, times restic's" not in text
+    assert "{" not in text
+
+
+def test_nothing_is_explained_where_nothing_is_missed() -> None:
+    good = results(sample("rsdos", "first", 1.0), sample("restic", "first", 9.0))
+    good.figures.clear()
+    assert "Missed" not in "\n".join(datasets_section(good))
+
+
+def test_every_figure_of_a_reason_is_one_that_there_is() -> None:
+    named = [match.groups() for target in TARGETS for match in PLACEHOLDER.finditer(target.reason)]
+    assert len(named) > 5
+    assert all(side in DATASET_SIDES and step in STEPS for side, step, _ in named)
+    assert all("{" not in PLACEHOLDER.sub("", target.reason) for target in TARGETS)
 
 
 def test_the_bounds_do_not_count_where_start_up_is_most_of_it() -> None:

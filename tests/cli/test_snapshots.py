@@ -65,7 +65,7 @@ def test_the_way_of_a_directory_through_its_versions(run: Run, flowers: Path, tm
     done = run("status", "./flowers").stdout
     assert re.fullmatch(
         "M  labels.csv\nA  train/rose/3.jpg\nD  train/tulip/1.jpg\n"
-        r"\[info\] against flowers@1: 1 modified, 1 added, 1 removed; 7 unchanged, (none|\d) read" + "\n",
+        r"\[info\] against flowers@1: 1 modified, 1 added, 1 removed; 3 unchanged, (none|\d) read" + "\n",
         done,
     ), done
     done = run("save", "flowers", "./flowers").stdout
@@ -137,6 +137,10 @@ def test_what_is_said_about_a_version(run: Run, flowers: Path) -> None:
     )  # fmt: skip
     shown = json.loads(run("show", "flowers", "--json").stdout)
     first = json.loads(run("show", "flowers@1", "--json").stdout)
+    record = json.loads(run("cat-file", shown["snapshot"]).stdout)
+    assert set(record) <= set(shown) and (shown["type"], shown["version"]) == ("rsdos snapshot", 1)
+    record["attributes"].sort()
+    assert {name: shown[name] for name in record} == record
     assert shown["metadata"] == {"licence": "CC0", "n": [1]} and shown["time"] == "2026-01-02T03:04:05Z"
     assert (shown["author"], shown["message"], shown["attributes"]) == ("me", "two\nlines", ["modes", "times"])
     assert shown["derived_from"] == [first["snapshot"], "f" * 64] and shown["parents"] == [first["snapshot"]]
@@ -158,6 +162,16 @@ def test_a_save_can_be_reproduced(run: Run, flowers: Path, monkeypatch: pytest.M
     assert len(keys) == 1
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
     assert "SOURCE_DATE_EPOCH" in run("save", "three", "flowers", code=2).stderr
+
+
+def test_a_dry_run_of_an_unchanged_directory_names_the_version_that_the_save_names(run: Run, flowers: Path) -> None:
+    planned = run("save", "flowers", "flowers", "--dry-run").stdout
+    done = run("save", "flowers", "flowers").stdout
+    assert same(done, "[info] flowers@1 KEY: nothing changed; 4 files, 32 B, in SECONDS s\n")
+    assert planned.split(", in")[0] == done.split(", in")[0]
+    would = json.loads(run("save", "flowers", "flowers", "--dry-run", "--json").stdout)
+    did = json.loads(run("save", "flowers", "flowers", "--json").stdout)
+    assert {**would, "seconds": 0} == {**did, "seconds": 0} and did["unchanged"]
 
 
 def test_a_dry_run_writes_nothing(run: Run, flowers: Path, tmp_path: Path) -> None:
@@ -273,7 +287,7 @@ def test_a_diff_of_two_snapshots_and_of_a_directory(run: Run, flowers: Path) -> 
 
 def test_the_status_of_a_directory(run: Run, flowers: Path) -> None:
     done = run("status", "flowers", "--exit-code").stdout
-    assert re.fullmatch(r"\[info\] against flowers@1: no differences; 9 unchanged, (none|\d) read\n", done), done
+    assert re.fullmatch(r"\[info\] against flowers@1: no differences; 5 unchanged, (none|\d) read\n", done), done
     change(flowers)
     run("status", "flowers", "--exit-code", code=3)
     *found, last = rows(run("status", "flowers", "--json").stdout)
@@ -281,7 +295,7 @@ def test_the_status_of_a_directory(run: Run, flowers: Path) -> None:
         ("modified", "labels.csv"), ("added", "train/rose/3.jpg"), ("removed", "train/tulip/1.jpg")
     ]  # fmt: skip
     assert found[2]["old"] == {"kind": "file", "size": 7, "key": key_of(b"a tulip")} and found[2]["kind"] is None
-    assert last["summary"]["unchanged"] == 7 and last["summary"]["added"] == 1
+    assert last["summary"]["unchanged"] == 3 and last["summary"]["added"] == 1
     run("tag", "v1", "flowers@1")
     assert run("status", "flowers", "v1:train").stdout != ""
     assert "no snapshot" in run("status", ".", code=2).stderr or "container" in run("status", ".", code=2).stderr
@@ -688,10 +702,25 @@ def test_what_cannot_be_read_stops_a_save_unless_it_shall_go_on(run: Run, flower
     assert (report["version"], report["skipped"]["unreadable"]) == (2, 1)
 
 
-def test_special_files_are_passed_over_and_counted(run: Run, flowers: Path) -> None:
-    os.mkfifo(flowers / "fifo")
-    done = run("save", "flowers", "flowers")
-    assert "1 special file passed over" in done.stderr
+def test_special_files_are_passed_over_counted_and_named(run: Run, flowers: Path) -> None:
+    os.mkfifo(flowers / "train/a\x1b[31m\nfifo")
+    named = [
+        "rsdos: note: 1 special file passed over: FIFOs, sockets, devices",
+        r"rsdos: note:   flowers/train/a\x1b[31m\nfifo",
+    ]
+    for command in ("save flowers flowers --dry-run", "save flowers flowers", "status flowers"):
+        assert run(*command.split()).stderr.splitlines() == named
+
+
+def test_of_many_special_files_the_first_ten_are_named(run: Run, flowers: Path) -> None:
+    for number in range(12):
+        os.mkfifo(flowers / f"fifo{number:02}")
+    done = run("save", "flowers", "flowers", "--json")
+    assert json.loads(done.stdout)["skipped"] == {"special": 12, "unreadable": 0}
+    heading, *named, last = done.stderr.splitlines()
+    assert heading == "rsdos: note: 12 special files passed over: FIFOs, sockets, devices"
+    assert named == [f"rsdos: note:   flowers/fifo{number:02}" for number in range(10)]
+    assert last == "rsdos: note:   and 2 more"
 
 
 def test_a_second_writer_is_told_that_the_branch_moved(run: Run, flowers: Path, tmp_path: Path) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from rsdos import Container
+from rsdos.errors import DamagedTree
 from rsdos.maintenance.repair import objects as repair_objects
 from rsdos.maintenance.repair.objects import PAGES, RepairObjectsOptions, RepairObjectsReport, Unrepairable
-from rsdos.trees.page import Inner, decode_page
+from rsdos.trees.page import Inner, Leaf, decode_page
 from tests.data import key_of
 from tests.snapshots.saving import Files, pages_of, save
 from tests.snapshots.test_damage import damage, drop, validated
@@ -88,3 +93,55 @@ def test_a_page_that_no_live_snapshot_leads_to_is_not_made_anew(store: Container
     damage(store, key)
     report = repaired(store)
     assert [one.key for one in report.beyond_help] == [key]
+
+
+@pytest.mark.parametrize("lost", [0, 1], ids=["with the directory itself", "between"])
+@pytest.mark.parametrize("form", ["tar", "list"])
+def test_an_export_of_what_is_left_and_an_import_make_a_whole_version(
+    store: Container, form: Literal["tar", "list"], lost: int
+) -> None:
+    """What a command of its own would do: ADR 50. The lost range is named, and the other files keep their names."""
+    damaged = save(store.engine, "flowers", MANY)
+    leaf = pages_of(MANY)[1][lost]
+    page = decode_page(leaf)
+    assert isinstance(page, Leaf)
+    drop(store, key_of(leaf))
+    archive = io.BytesIO()
+    snapshots = Container(store.path).snapshots
+    with pytest.raises(DamagedTree):
+        snapshots.export("flowers", io.BytesIO(), format=form)
+    (failed,) = snapshots.export("flowers", archive, format=form, keep_going=True).failed
+    assert f"up to 'dir/{98 + 100 * lost:05}', are lost" in failed.reason
+    archive.seek(0)
+    report = snapshots.import_archive("flowers", archive, format=form, derived_from=[damaged])
+    names = {b"dir/" + name for run in page.runs for name in run.names}
+    left = {path: data for path, data in MANY.items() if path.encode() not in names}
+    assert (report.version, report.files) == (2, len(left)) and len(left) > 1300
+    assert_whole(store, report.snapshot, left)
+
+
+DEEP = {f"{top}/d{name:03}/{number}": b"%d" % number for top in "ab" for name in range(300) for number in (0, 1)}
+"""Files in 600 directories, whose entries are in pages before those of the files."""
+
+
+@pytest.mark.parametrize(("lost", "under"), [(0, ""), (1, ""), (1, "a"), (5, ""), (8, "")])
+def test_a_checkout_has_what_is_below_directories_whose_entries_are_lost(
+    store: Container, tmp_path: Path, lost: int, under: str
+) -> None:
+    save(store.engine, "flowers", DEEP)
+    leaf = pages_of(DEEP)[1][lost]
+    page = decode_page(leaf)
+    assert isinstance(page, Leaf)
+    drop(store, key_of(leaf))
+    snapshots = Container(store.path).snapshots
+    report = snapshots.checkout(f"flowers:{under}", tmp_path / "left", keep_going=True)
+    assert len(report.failed) == 1 and "are lost" in report.failed[0].reason
+    gone = {b"/".join((run.directory, name)).decode() for run in page.runs for name in run.names}
+    left = {path: data for path, data in DEEP.items() if path not in gone and path.startswith(under)}
+    top = tmp_path / "left"
+    found = [path for path in top.rglob("*") if path.is_file()]
+    assert {os.path.join(under, path.relative_to(top)): path.read_bytes() for path in found} == left
+    saved = snapshots.save("rest", top)
+    assert saved.files == len(left)
+    again = snapshots.checkout(f"flowers:{under}", top, keep_going=True)
+    assert (again.written, again.removed, again.conflicts) == (0, 0, ())

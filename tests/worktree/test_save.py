@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,12 @@ from rsdos.errors import InvalidName, InvalidOption, RefExists, RefMoved, Source
 from rsdos.maintenance import forget as maintenance_forget
 from rsdos.maintenance import gc
 from rsdos.model import FRAME_SIZE
+from rsdos.storage.descriptors import opening
 from rsdos.streams import buffers
 from rsdos.trees.entry import Attributes, EntryKind
 from rsdos.trees.reach import keys_by_kind
 from rsdos.trees.tree import Tree
-from rsdos.worktree import file_batch, publish_tree
+from rsdos.worktree import file_batch, publish_tree, scan, settled
 from rsdos.worktree.contents import read_as_it_was
 from rsdos.worktree.options import Description, NameRule, Rehash, SaveOptions, Unreadable, WhenMoved
 from rsdos.worktree.plan_save import plan_save
@@ -92,7 +95,7 @@ def test_what_has_not_changed_is_neither_read_nor_written(container: Container, 
     settle(container, top)
     before = packs(container)
     _, summary = status_and_summary(container, top)
-    assert (summary.unchanged, summary.read) == (9, 0)
+    assert (summary.unchanged, summary.read) == (6, 0)
     again = saved(container, top)
     assert again.unchanged and again.snapshot == first.snapshot and again.version == 1
     assert again.stored == SavedObjects() and again.changed == SavedChanges()
@@ -157,6 +160,11 @@ def packs(container: Container) -> dict[str, int]:
     return {path.name: path.stat().st_size for path in (container.path / "packed").iterdir()}
 
 
+def list_of(top: Path) -> list[tuple[str, int, int]]:
+    """The names below a directory, with sizes and times of files."""
+    return sorted((str(path), path.lstat().st_size, path.lstat().st_mtime_ns) for path in top.rglob("*"))
+
+
 def test_times_and_modes_are_kept_if_they_are_asked_for(container: Container, top: Path) -> None:
     os.utime(top / "a.txt", ns=(0, 123456789))
     (top / "a.txt").chmod(0o4640)
@@ -197,13 +205,38 @@ def test_names_that_are_no_utf_8_and_links_to_anywhere(container: Container, tmp
     assert (entries[b"out"].target, entries[b"up"].target) == (b"/etc/passwd", b"\xff/../..")
 
 
+@pytest.mark.parametrize("is_local", [True, False])
+def test_a_save_and_a_status_leave_the_directory_as_it_is(
+    container: Container, top: Path, monkeypatch: pytest.MonkeyPatch, is_local: bool
+) -> None:
+    """On a file system of another machine one file is made, to see its clock, and removed."""
+    made = []
+
+    def noted(path: str | bytes, flags: int, mode: int = 0o777, dir_fd: int | None = None) -> Iterator[int]:
+        made.extend([path] if flags & os.O_CREAT else [])
+        return opening(path, flags, mode, dir_fd)
+
+    monkeypatch.setattr(settled, "opening", noted)
+    monkeypatch.setattr(scan, "Clocks", partial(settled.Clocks, lambda device, path: is_local))
+    before = list_of(top)
+    saved(container, top)
+    assert len(made) == (0 if is_local else 1)
+    assert status_of(container, top) == {}
+    assert len(made) == (0 if is_local else 2) and all(
+        name.startswith(".rsdos-tmp-") for name in map(os.fsdecode, made)
+    )
+    assert list_of(top) == before
+
+
 def test_special_files_are_counted_and_hard_links_are_files(container: Container, top: Path) -> None:
     os.mkfifo(top / "fifo")
     os.link(top / "a.txt", top / "a.hard")
     with socket.socket(socket.AF_UNIX) as made:
         made.bind(str(top / "socket"))
+    planned = plan_save(container.engine, SaveOptions(Description("flowers"), top))
     report = saved(container, top)
     assert report.skipped.special == 2
+    assert planned.special == report.special == (b"fifo", b"socket")
     assert read_record(container.engine, report.snapshot).skipped == {"special": 2, "unreadable": 0}
     assert content_of(container, "flowers")["a.hard"] == b"a"
 
@@ -259,7 +292,14 @@ def test_a_dry_run_says_what_a_save_would_do_and_writes_nothing(
         if step == 0:
             write(top, {"a.txt": b"longer", "x/y": b"y"})
             (top / "sub/b.txt").unlink()
-        assert (planned.snapshot, planned.version) == ("", min(step, 2) + 1)
+        made = (report.snapshot, report.tree, report.version, report.parent)
+        expected = made if step == 2 else ("", "", step + 1, report.parent)
+        assert (planned.snapshot, planned.tree, planned.version, planned.parent) == expected
+    with_times = SaveOptions(Description("flowers"), top, attributes=Attributes.TIMES)
+    assert (plan_save(container.engine, with_times).unchanged, plan_save(container.engine, with_times).version) == (
+        False,
+        3,
+    )
     write(tmp_path / "part", {"file": b"f"})
     planned = plan_save(container.engine, SaveOptions(Description("flowers"), tmp_path / "part", at="sub/deep"))
     assert planned.changed == SavedChanges(added=1, removed=2)

@@ -100,7 +100,19 @@ def test_special_files_are_passed_over_and_counted(tmp_path: Path) -> None:
     with OpenDirectories(tmp_path) as top:
         scan = DirectoryScan(top, None, ScanOptions())
         assert dict(entries(scan)) == {b"file": "f"}
-        assert scan.special == 2
+        assert (scan.special.number, scan.special.first) == (2, (b"fifo", b"socket"))
+
+
+def test_the_first_ten_special_files_in_tree_order_are_named_and_the_others_counted(tmp_path: Path) -> None:
+    make(tmp_path, "a/file")
+    for number in range(8):
+        os.mkfifo(tmp_path / "a" / f"{number}")
+        os.mkfifo(tmp_path / f"z{number}")
+    with OpenDirectories(tmp_path) as top:
+        scan = DirectoryScan(top, None, ScanOptions())
+        assert dict(entries(scan)) == {b"a": "d", b"a/file": "f"}
+        expected = (*(b"z%d" % number for number in range(8)), b"a/0", b"a/1")
+        assert (scan.special.number, scan.special.first) == (16, expected)
 
 
 def test_the_container_and_temporary_names_are_passed_over(tmp_path: Path) -> None:

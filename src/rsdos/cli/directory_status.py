@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-
 from rsdos.cli.changes import ChangeForm, ChangeOutput
+from rsdos.cli.left_out import tell_special, tell_unreadable
 from rsdos.cli.progress_bar import Bar
-from rsdos.cli.render import echo, echo_error, one_line
+from rsdos.cli.render import echo
 from rsdos.cli.session import Session
 from rsdos.cli.snapshot_options import state_directory
 from rsdos.facade.differences import difference_of
-from rsdos.figures import count, figure
+from rsdos.figures import figure
 
 
 def show_directory(
@@ -26,15 +25,13 @@ def show_directory(
         ) as status,
     ):
         output.show(difference_of(change) for change in status)
-        summary, against, special = status.summary, status.reference, status.special
+        summary, against = status.summary, status.reference
     if as_json:
         output.finish({"snapshot": status.snapshot, "unchanged": summary.unchanged, "read": summary.read})
     else:
         what = output.summary() if output.number else "no differences"
         read = f"{figure(summary.read)} read" if summary.read else "none read"
         echo(f"[info] against {against}: {what}; {figure(summary.unchanged)} unchanged, {read}")
-    for path, reason in status.unreadable:
-        echo_error(f"rsdos: error: {one_line(os.path.join(directory, os.fsdecode(path)))}: {reason}")
-    if special:
-        echo_error(f"rsdos: note: {count(special, 'special file')} passed over: FIFOs, sockets, devices")
+    tell_unreadable(directory, status.unreadable)
+    tell_special(directory, status.special, status.first_special)
     return output.number, len(status.unreadable)

@@ -168,7 +168,7 @@ class GrowthCounts(ChangeCounts):
 
 
 class DirectoryCounts(ChangeCounts):
-    """How many differences there are, by kind, how many entries are unchanged, and how many files were read."""
+    """How many differences there are, by kind, how many files and links are unchanged, and how many were read."""
 
     snapshot: str
     unchanged: int
@@ -227,6 +227,10 @@ class ShownSnapshot(TypedDict):
     """The names of a snapshot, and how much it needs."""
 
     snapshot: str
+    type: str
+    """What kind of document the snapshot is: "rsdos snapshot"."""
+    version: int
+    """The version of its format."""
     attributes: list[str]
     """What is kept of files besides: times, modes."""
     names: list[VersionName]

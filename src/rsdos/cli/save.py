@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from rsdos.cli.exit_codes import FAILED
+from rsdos.cli.left_out import tell_special, tell_unreadable
 from rsdos.cli.options import CommonOptions, pass_session_to_write, report_options
 from rsdos.cli.process import say
-from rsdos.cli.render import echo_error, one_line
+from rsdos.cli.render import echo_error
 from rsdos.cli.session import Session
 from rsdos.cli.snapshot_options import (
     described,
@@ -68,8 +68,8 @@ def command(  # noqa: PLR0913, PLR0917  one for each option
     """Save the directory DIR, with all names, as the next version of NAME. The first save makes NAME.
 
     Names, contents, directories, links and the x bit are kept; times and the other modes with --times and --modes.
-    Owners, ACLs and extended attributes are not. Files that have not changed since the last save are not read. Nothing
-    is written into DIR. FIFOs, sockets and devices are passed over, and so is what .rsdosignore files in DIR name.
+    Owners, ACLs and extended attributes are not. Files that have not changed since the last save are not read. DIR
+    stays as it is. FIFOs, sockets and devices are passed over, and so is what .rsdosignore files in DIR name.
 
     If a file cannot be read, nothing is saved, and the exit code is 1; with --keep-going the others are saved. After an
     interruption run the same command again: what is stored already is not written again.
@@ -128,12 +128,10 @@ def show_saved(report: SaveReport, run: CommonOptions, directory: str = "") -> i
         kept = [str(flag.name).lower() for flag in report.dropped]
         options = " ".join(f"--{name}" for name in kept)
         echo_error(f"rsdos: note: the version before kept {' and '.join(kept)} of files, this one does not: {options}")
-    for path, reason in report.unreadable:
-        echo_error(f"rsdos: error: {one_line(os.path.join(directory, os.fsdecode(path)))}: {one_line(reason)}")
+    tell_unreadable(directory, report.unreadable)
     if report.unreadable:
         echo_error("rsdos: note: what could not be read is not in the new version, even if the one before had it")
-    if report.skipped.special:
-        echo_error(f"rsdos: note: {count(report.skipped.special, 'special file')} passed over: FIFOs, sockets, devices")
+    tell_special(directory, report.skipped.special, report.special)
     run.show_stats(report.files, report.size, report.seconds)
     return 1 if report.unreadable else 0
 

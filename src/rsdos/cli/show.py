@@ -29,13 +29,17 @@ def command(session: Session, ref: str, as_json: bool) -> None:
     \b
     Example: rsdos show flowers@1
     """
+    from rsdos.trees.documents import RECORD_TYPE
+    from rsdos.trees.record import VERSION
+
     snapshots = session.container().snapshots
     snapshot = snapshots[ref]
     names = snapshots.names_of(snapshot)
     totals = snapshot.stored()
     record = snapshot.record
     if as_json:
-        members = {name: getattr(record, name) for name in record.__dataclass_fields__}
+        members = {"type": RECORD_TYPE, "version": VERSION}
+        members |= {name: getattr(record, name) for name in record.__dataclass_fields__}
         members["attributes"] = sorted(snapshot.attributes)
         named = [{"name": name, "version": version} for name, version in names if version is not None]
         tags = [name for name, version in names if version is None]

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rsdos.errors import InvalidOption
 from rsdos.facade.working_directories import WorkingDirectories
 from rsdos.progress import SILENCE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rsdos.facade.draft import Draft
     from rsdos.facade.snapshot import Snapshot
     from rsdos.maintenance.forget import ForgetReport
@@ -59,13 +62,18 @@ class Snapshots(WorkingDirectories):
 
         return Draft(self._container, name, None if base is None else self._text(base))
 
-    def forget(self, *names: str, policy: Policy | None = None) -> ForgetReport:
+    def forget(self, *names: str | Policy, policy: Policy | None = None) -> ForgetReport:
         """Take versions of branches, or tags, out of the refs. `gc` then deletes what no other version needs.
 
         Until then `undo` brings them back. Tagged versions, and the newest of a branch that a policy is for, are kept.
 
+        Examples:
+            >>> snapshots.forget("flowers@1", "v0.9")
+            >>> snapshots.forget("flowers", Policy(last=5))
+
         Args:
-            names: ``NAME@N``, tags, and branches: with all versions, or those that the policy does not keep.
+            names: ``NAME@N``, tags, and branches: with all versions, or those that the policy does not keep. The last
+                one may be the policy.
             policy: which versions of the branches to keep.
 
         Returns:
@@ -74,7 +82,7 @@ class Snapshots(WorkingDirectories):
         from rsdos.maintenance import forget
 
         engine = self._container.engine
-        return forget.execute(engine, forget.plan(engine, forget.ForgetOptions(names, policy)))
+        return forget.execute(engine, forget.plan(engine, forget.ForgetOptions(*_with_policy(names, policy))))
 
     def undo(self) -> UndoReport:
         """Undo the last operation on the refs, as a new operation: a second `undo` brings back what the first undid.
@@ -102,3 +110,17 @@ class Snapshots(WorkingDirectories):
 
         engine = self._container.engine
         return gc.execute(engine, gc.plan(engine), progress)
+
+
+def _with_policy(given: Sequence[object], policy: object) -> tuple[list[str], Policy | None]:
+    """Return the names and the policy of a `Snapshots.forget`. Raise `InvalidOption` for any other type."""
+    from rsdos.trees.policy import Policy
+
+    if policy is None and given and isinstance(given[-1], Policy):
+        given, policy = given[:-1], given[-1]
+    if policy is not None and not isinstance(policy, Policy):
+        raise InvalidOption(f"policy is a Policy, such as Policy(last=5), not {policy!r:.40}")
+    for name in given:
+        if not isinstance(name, str):
+            raise InvalidOption(f"a name to forget is a string, not {name!r:.40}; one Policy comes behind the names")
+    return list(map(str, given)), policy

@@ -51,7 +51,7 @@ class WorkingDirectories(SnapshotNames):
         """Save a directory as the next version of a branch. The first save makes the branch.
 
         Files that are as they were when the directory was last saved or checked out are not read, unless they changed
-        less than 2 s before. Nothing is written into the directory. A directory that equals the newest version makes no
+        less than 2 s before. The directory stays as it is. A directory that equals the newest version makes no
         version: the report says ``unchanged``. After a kill repeat the call: what is stored already is not written
         again. A directory that changes while it is saved gives a snapshot of no single moment: each file is whole.
 

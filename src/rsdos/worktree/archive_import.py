@@ -28,6 +28,7 @@ from rsdos.worktree.options import Description
 from rsdos.worktree.pages import PageWriter
 from rsdos.worktree.publish_tree import MadeFrom, publish_tree
 from rsdos.worktree.save import LeftOut, SavedObjects, SaveReport, changes_since
+from rsdos.worktree.special import SpecialFiles
 
 if TYPE_CHECKING:
     from rsdos.engine.engine import Engine
@@ -86,7 +87,7 @@ def import_archive(
         pages = PageWriter(engine)
         root = build_tree(listings_of(members.entries(), options.attributes), options.attributes, pages.put)
         stored = SavedObjects(max(new.objects, 0), max(new.size, 0))
-        return _publish(engine, options, lock.epoch, pages, root, LeftOut(archive.special), stored, watch)
+        return _publish(engine, options, lock.epoch, pages, root, archive.special, stored, watch)
 
 
 class _Chunk:
@@ -144,7 +145,7 @@ def _publish(
     epoch: int,
     pages: PageWriter,
     root: TreeRoot,
-    left_out: LeftOut,
+    special: SpecialFiles,
     stored: SavedObjects,
     watch: Stopwatch,
 ) -> SaveReport:
@@ -166,7 +167,7 @@ def _publish(
             options.description,
             MadeFrom(parent, (parent,) if parent is not None else ()),
             lambda: _recheck(engine, root, pages),
-            {"special": left_out.special},
+            {"special": special.number},
         )
         snapshot, version, made = published.snapshot, published.version, pages.pages
     return SaveReport(
@@ -179,11 +180,12 @@ def _publish(
         files=root.files,
         size=root.size,
         stored=SavedObjects(stored.objects, stored.size, made),
-        skipped=left_out,
+        skipped=LeftOut(special.number),
         is_part=False,
         dropped=before.attributes & ~options.attributes if before is not None else Attributes.NONE,
         unchanged=is_unchanged,
         unreadable=(),
+        special=special.first,
         seconds=watch.seconds,
     )
 

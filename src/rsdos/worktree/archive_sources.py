@@ -19,6 +19,7 @@ from rsdos.errors import InvalidName, InvalidOption, UnreadableSource
 from rsdos.model import DIGEST_BYTES, Readable
 from rsdos.trees.entry import EntryKind
 from rsdos.worktree.archive_members import Members, path_in_tree
+from rsdos.worktree.special import SpecialFiles
 
 _SECOND = 10**9
 _BOUND = 1 << 63
@@ -58,7 +59,7 @@ class Archive:
         self._name = name
         self._members = members
         self._links: list[tuple[int, int]] = []
-        self.special = 0
+        self.special = SpecialFiles()
         """Members that are neither files nor links nor directories: they are passed over."""
 
     def tar(self) -> Iterator[ArchiveFile]:
@@ -121,7 +122,7 @@ class Archive:
                 elif member.islnk():
                     self._links.append(self._members.add_link(path, path_in_tree(_bytes(member.linkname))))
                 else:
-                    self.special += 1
+                    self.special.add(path)
 
     def _add(self, path: bytes, kind: EntryKind, member: tarfile.TarInfo, size: int, target: bytes = b"") -> int:
         return self._members.add(path, kind, size, target, _mtime(member), member.mode)
@@ -144,7 +145,7 @@ class Archive:
                     target = archive.open(member).read(_MOST_TARGET)
                     self._members.add(path, EntryKind.LINK, len(target), target, mtime, 0o777)
                 elif mode and not stat.S_ISREG(mode) and stat.S_IFMT(mode):
-                    self.special += 1
+                    self.special.add(path)
                 else:
                     kind = EntryKind.EXECUTABLE if mode & stat.S_IXUSR else EntryKind.FILE
                     number = self._members.add(path, kind, member.file_size, b"", mtime, mode or 0o644)

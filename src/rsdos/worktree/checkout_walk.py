@@ -16,6 +16,7 @@ from rsdos.trees.entry import EntryKind, Listing
 from rsdos.trees.tree import Tree
 from rsdos.worktree.checkout_rules import Fate
 from rsdos.worktree.ignore import Selection, chosen
+from rsdos.worktree.lost_directories import walk_with_lost_directories
 from rsdos.worktree.options import PathReason
 from rsdos.worktree.rows import ROW_BYTES
 from rsdos.worktree.state import State
@@ -66,7 +67,7 @@ class WantedEntries:
         self._lose = lose
         self._number = 0
         self.is_whole = True
-        self._heads = _Directories(tree.walk(under, self._note), under)
+        self._heads = _Directories(walk_with_lost_directories(tree, under, self._note), under)
         self.refused: list[PathReason] = []
 
     def _note(self, error: DamagedTree) -> None:

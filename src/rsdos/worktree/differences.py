@@ -58,6 +58,12 @@ def _is_equal(entry: TreeEntry, old: TreeEntry) -> bool:
     )
 
 
+def _files_of(run: ComparedRun) -> int:
+    """Return the number of files and links in a run, as they are on the disk."""
+    kinds = run.found.kinds
+    return len(kinds) - kinds.count(EntryKind.DIRECTORY)
+
+
 class Differences:
     """The differences of a working directory from a tree, in tree order. Iterate it once; one thread.
 
@@ -76,8 +82,8 @@ class Differences:
         tell: Callable[[int], None],
     ) -> None:
         """``attributes`` are those of the tree. ``tell`` receives the raw bytes that were read."""
-        self.unchanged = 0
-        """Entries that are equal to the tree's."""
+        self.files = 0
+        """Files and links of the working directory so far, without those that were left out."""
         self.read = 0
         """Files that were read."""
         self._scan = scan
@@ -91,7 +97,7 @@ class Differences:
     def __iter__(self) -> Iterator[Change]:
         for run in self._runs:
             if run.is_same:
-                self.unchanged += len(run.old.names)
+                self.files += _files_of(run)
                 if self._new_state is not None:
                     self._new_state.keep(run.old_rows)
             else:
@@ -105,16 +111,16 @@ class Differences:
         rows = [run.old_rows[at : at + ROW_BYTES] for at in range(0, len(run.old_rows), ROW_BYTES)]
         olds, gone = _counterparts(run, positions, self._beside)
         changes = []
+        self.files += _files_of(run)
         for at, (before, then) in enumerate(zip(olds, positions, strict=True)):
             if trusted[at] >= 0:
-                self.unchanged += 1
                 continue
             entry = self._entry(run, at, before)
             if entry is None:
+                self.files -= 1
                 if before is not None and then >= 0:
                     changes.append(Change(before.path, before, None))
             elif before is not None and _is_equal(entry, before):
-                self.unchanged += 1
                 if then >= 0:
                     rows[then] = settled[at * ROW_BYTES : (at + 1) * ROW_BYTES]
             else:

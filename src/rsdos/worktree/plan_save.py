@@ -17,7 +17,7 @@ from rsdos.worktree.base import open_top, scan_of
 from rsdos.worktree.compare import compare
 from rsdos.worktree.options import PathReason, SaveOptions, StatusOptions
 from rsdos.worktree.pages import PageWriter
-from rsdos.worktree.parent import plan_of
+from rsdos.worktree.parent import SavePlan, plan_of
 from rsdos.worktree.rows import sizes_of
 from rsdos.worktree.save import LeftOut, SavedChanges, SavedObjects, SaveReport
 from rsdos.worktree.state import read_state
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 def plan_save(engine: Engine, options: SaveOptions, progress: Progress = SILENCE) -> SaveReport:
     """Return what `rsdos.worktree.save.save` would report. Write nothing but the state, as a status does.
 
-    ``snapshot`` and ``tree`` are "", and ``stored`` is zero: only reading the files shows which objects are new. Raise
-    what `save` raises before it stores anything, and `RefMoved` if the branch has moved.
+    ``snapshot`` and ``tree`` are "" if there is something to save, and ``stored`` is zero: only reading the files shows
+    which objects are new. Raise what `save` raises before it stores anything, and `RefMoved` if the branch has moved.
     """
     check_ref_name(options.description.name)
     watch = Stopwatch()
@@ -51,7 +51,7 @@ def plan_save(engine: Engine, options: SaveOptions, progress: Progress = SILENCE
     parent = next(iter(plan.parents.keys), None)
     against = plan.newest or parent
     if against is None or tree is None or missing:
-        special, unreadable = _alone(engine, options, tally)
+        special, first, unreadable = _alone(engine, options, tally)
     else:
         beside = StatusOptions(
             options.directory,
@@ -65,12 +65,12 @@ def plan_save(engine: Engine, options: SaveOptions, progress: Progress = SILENCE
             for change in status:
                 if plan.makes(change):
                     tally.add(change)
-            special, unreadable = status.special, status.unreadable
+            special, first, unreadable = status.special, status.first_special, status.unreadable
     before = plan.record
-    is_unchanged = plan.newest is not None and not (tally.added or tally.removed or tally.modified)
+    is_unchanged = _is_newest(plan, tally)
     if plan.is_older and not is_unchanged:
         raise plan.has_moved(options.directory)
-    return SaveReport(
+    report = SaveReport(
         snapshot="",
         tree="",
         name=plan.name,
@@ -85,8 +85,17 @@ def plan_save(engine: Engine, options: SaveOptions, progress: Progress = SILENCE
         dropped=plan.dropped,
         unchanged=is_unchanged,
         unreadable=unreadable,
+        special=first,
         seconds=watch.seconds,
     )
+    return report.of_newest(plan) if is_unchanged else report
+
+
+def _is_newest(plan: SavePlan, tally: _Tally) -> bool:
+    """Return whether the new tree would be that of the branch's newest version: the same entries and attributes."""
+    if plan.newest is None or plan.record is None or plan.attributes != plan.record.attributes:
+        return False
+    return not (tally.added or tally.removed or tally.modified)
 
 
 class _Tally:
@@ -106,8 +115,10 @@ class _Tally:
                 self.size += sign * entry.size
 
 
-def _alone(engine: Engine, options: SaveOptions, tally: _Tally) -> tuple[int, tuple[PathReason, ...]]:
-    """Count all entries of a directory. Return the number of special files, and the unreadable paths."""
+def _alone(
+    engine: Engine, options: SaveOptions, tally: _Tally
+) -> tuple[int, tuple[bytes, ...], tuple[PathReason, ...]]:
+    """Count all entries of a directory. Return how many are special, the first of them, and the unreadable paths."""
     with open_top(engine, options.directory) as top:
         scan = scan_of(engine, top, options.scan)
         for run in compare(scan, (), None):
@@ -117,4 +128,4 @@ def _alone(engine: Engine, options: SaveOptions, tally: _Tally) -> tuple[int, tu
                 if kind < EntryKind.LINK:
                     tally.files += 1
                     tally.size += size
-        return scan.special, tuple(scan.unreadable)
+        return scan.special.number, scan.special.first, tuple(scan.unreadable)

@@ -88,7 +88,7 @@ class SaveReport(ShownAsTable):
     """What a save has done."""
 
     snapshot: str
-    """The key of the snapshot, of the newest version if `unchanged`; "" for a `plan_save`."""
+    """The key of the snapshot, of the newest version if `unchanged`; "" for a `plan_save` of a change."""
     tree: str
     name: str
     version: int
@@ -107,7 +107,23 @@ class SaveReport(ShownAsTable):
     unchanged: bool
     """Whether the tree is that of the branch's newest version: no new version was made."""
     unreadable: tuple[PathReason, ...]
+    special: tuple[bytes, ...]
+    """The paths of the first special files that were passed over; see `special.MOST_NAMED`."""
     seconds: float
+
+    def of_newest(self, plan: SavePlan) -> SaveReport:
+        """Return the report of a save that made no version: it names the newest one, with the tree and the parent."""
+        record = plan.record
+        assert plan.newest is not None and record is not None, "the new tree is equal to that of a version"
+        return replace(
+            self,
+            snapshot=plan.newest,
+            tree=record.tree,
+            version=plan.version,
+            parent=next(iter(record.parents), None),
+            # The pages of an equal tree are in the container already: none was stored.
+            stored=replace(self.stored, pages=0),
+        )
 
 
 def save(engine: Engine, options: SaveOptions, progress: Progress = SILENCE) -> SaveReport:
@@ -169,7 +185,7 @@ def _save(engine: Engine, options: SaveOptions, progress: Progress, watch: Stopw
                 raise
             raise _TreeGone from error
         report = SaveReport(
-            snapshot=plan.newest or "",
+            snapshot="",
             tree=root.key.hex(),
             name=plan.name,
             version=plan.version,
@@ -178,17 +194,16 @@ def _save(engine: Engine, options: SaveOptions, progress: Progress, watch: Stopw
             files=root.files,
             size=root.size,
             stored=SavedObjects(filler.objects, filler.size, pages.pages),
-            skipped=LeftOut(scan.special, len(scan.unreadable)),
+            skipped=LeftOut(scan.special.number, len(scan.unreadable)),
             is_part=plan.base.selection is not None,
             dropped=plan.dropped,
             unchanged=plan.newest is not None and plan.record is not None and plan.record.tree == root.key.hex(),
             unreadable=tuple(scan.unreadable),
+            special=scan.special.first,
             seconds=watch.seconds,
         )
-        if report.unchanged and plan.record is not None:
-            # The pages of an equal tree are in the container already: none was stored.
-            parent = next(iter(plan.record.parents), None)
-            report = replace(report, parent=parent, stored=replace(report.stored, pages=0))
+        if report.unchanged:
+            report = report.of_newest(plan)
         else:
             # 5 and 6.
             report = _publish(engine, options, plan, root, pages, lock.epoch, report)

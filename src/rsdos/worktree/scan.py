@@ -27,6 +27,7 @@ from rsdos.worktree.options import Mounts, NameRule, PathReason, ScanOptions, Un
 from rsdos.worktree.portable import PortableNames
 from rsdos.worktree.rows import pack_rows
 from rsdos.worktree.settled import Clocks
+from rsdos.worktree.special import SpecialFiles
 from rsdos.worktree.temporary import TEMPORARY
 
 RUN = 1024
@@ -69,8 +70,8 @@ class DirectoryScan:
         options: ScanOptions,
     ) -> None:
         """``own`` are the device and the inode of the container's directory; None if it has no directory."""
-        self.special = 0
-        """FIFOs, sockets and devices so far."""
+        self.special = SpecialFiles()
+        """FIFOs, sockets and devices so far, in tree order."""
         self.unreadable: list[PathReason] = []
         """The entries that were left out because they could not be read."""
         self._top = top
@@ -111,8 +112,10 @@ class DirectoryScan:
                 self.refuse(path, error)
             return None
         # All names are encoded together: encoding them one by one takes 0.25 us each.
-        names = os.fsencode("\0".join(listed)).split(b"\0") if listed else []
-        del listed
+        joined, is_empty = os.fsencode("\0".join(listed)), not listed
+        del listed  # Before there are two lists: for names of 12 bytes a peak of 135 B a name.
+        names = [] if is_empty else joined.split(b"\0")
+        del joined
         names.sort()
         del names[bisect_left(names, TEMPORARY) : bisect_left(names, _AFTER_TEMPORARY)]
         at = bisect_left(names, IGNORE_FILE)
@@ -167,7 +170,7 @@ class DirectoryScan:
             if directory.is_picky and self._ignore.file(name):
                 return False
             if kind == _SPECIAL:
-                self.special += 1
+                self.special.add(directory.prefix + name)
                 return False
             return True
         if (status.st_dev, status.st_ino) == self._own:

@@ -13,7 +13,7 @@ from rsdos.engine.snapshots import StoredPages, read_record
 from rsdos.errors import InvalidOption, ObjectNotFound, RefNotFound
 from rsdos.progress import SILENCE, step
 from rsdos.trees.diff import Change, diff_entries, diff_trees
-from rsdos.trees.entry import Attributes, TreeEntry, tree_order
+from rsdos.trees.entry import Attributes, EntryKind, TreeEntry, tree_order
 from rsdos.trees.tree import Tree
 from rsdos.worktree.base import Base, open_top, scan_of, selection_of, tree_of_state
 from rsdos.worktree.compare import below, compare
@@ -36,7 +36,7 @@ class StatusSummary:
     modified: int = 0
     kind: int = 0
     unchanged: int = 0
-    """Entries that are the same."""
+    """Files and links that are the same. A directory is not counted."""
     read: int = 0
     """Files that were read for the comparison."""
 
@@ -111,7 +111,12 @@ class Status:
     @property
     def special(self) -> int:
         """FIFOs, sockets and devices that were passed over so far."""
-        return self._scan.special
+        return self._scan.special.number
+
+    @property
+    def first_special(self) -> tuple[bytes, ...]:
+        """The paths of the first of them; see `special.MOST_NAMED`."""
+        return self._scan.special.first
 
     @property
     def unreadable(self) -> tuple[PathReason, ...]:
@@ -135,18 +140,14 @@ class Status:
             changes = iter(found)
             if tree.root != self._tree.root or base.under != self._under:
                 changes = _against(self._between(tree), changes, found, self._tree.attributes & attributes)
+            not_same = 0
             for change in changes:
                 counts[change.kind] += 1
+                not_same += change.new is not None and change.new.kind is not EntryKind.DIRECTORY
                 yield change
             if new_state is not None and state is not None:
                 new_state.finish(state.head)
-        self.summary = StatusSummary(**counts, unchanged=self._unchanged(counts, found), read=found.read)
-
-    def _unchanged(self, counts: dict[str, int], found: Differences) -> int:
-        if self._base.tree is not None and self._base.tree.root == self._tree.root:
-            return found.unchanged
-        gone = counts["removed"] + counts["modified"] + counts["kind"]
-        return max(self._tree.totals(self._under).entries - gone, 0)
+        self.summary = StatusSummary(**counts, unchanged=found.files - not_same, read=found.read)
 
     def _between(self, known: Tree) -> Iterator[Change]:
         """Yield the differences between the snapshot and the known tree, with paths below the compared directories."""

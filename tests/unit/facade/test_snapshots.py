@@ -5,10 +5,11 @@ from __future__ import annotations
 import pickle
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from rsdos import Container, InvalidOption, RsdosError
+from rsdos import Container, InvalidOption, Policy, RsdosError
 from rsdos.errors import InvalidName, RefExists, RefNotFound
 from rsdos.facade.differences import Difference, with_renames
 from rsdos.facade.entry import SnapshotEntry
@@ -229,6 +230,37 @@ def test_renames_are_found_by_content_once_each() -> None:
     assert [(one.change, one.path) for one in found] == [
         ("renamed", "b"), ("added", "c"), ("removed", "d"), ("removed", "e"), ("added", "f")
     ]  # fmt: skip
+
+
+def test_a_policy_of_forget_comes_behind_the_names_or_by_keyword(container: Container) -> None:
+    changed(container)
+    snapshots = container.snapshots
+    for names, policy in ((("flowers", Policy(last=1)), None), (("flowers",), Policy(last=1))):
+        report = snapshots.forget(*names, policy=policy)
+        assert [str(version) for version in report.forgotten] == ["flowers@1"]
+        assert [str(version) for version in report.kept] == ["flowers@2"]
+        snapshots.undo()
+
+
+def test_what_is_no_name_and_no_policy_is_refused_and_nothing_is_forgotten(container: Container) -> None:
+    changed(container)
+    snapshots = container.snapshots
+    keep = Policy(last=1)
+    mistakes: list[tuple[tuple[Any, ...], Any]] = [
+        (("flowers", 5), None),
+        (("flowers", None), None),
+        ((keep, "flowers"), None),
+        (("flowers", keep, keep), None),
+        (("flowers", keep), keep),
+        (("flowers",), 5),
+        (("flowers",), {"last": 5}),
+        ((keep,), None),
+        ((["flowers"],), None),
+    ]
+    for names, policy in mistakes:
+        with pytest.raises(InvalidOption):
+            snapshots.forget(*names, policy=policy)
+    assert "flowers@1" in snapshots and "flowers@2" in snapshots
 
 
 def test_forget_undo_and_gc(container: Container) -> None:
