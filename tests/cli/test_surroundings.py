@@ -47,7 +47,7 @@ STATUS = {
     "rsdos.errors", "rsdos.figures", "rsdos.hashing", "rsdos.index", "rsdos.index.cache", "rsdos.index.commits",
     "rsdos.index.index", "rsdos.index.last_commit", "rsdos.index.loading",
     "rsdos.index.manifest", "rsdos.index.opening", "rsdos.index.pack_entry",
-    "rsdos.index.packs", "rsdos.index.partial",
+    "rsdos.index.packs", "rsdos.index.partial", "rsdos.index.pruning",
     "rsdos.index.segment", "rsdos.index.segment_layout",
     "rsdos.index.state",
     "rsdos.index.view", "rsdos.layout",

@@ -21,7 +21,6 @@ from typing import NamedTuple, Self
 from rsdos.errors import NotOurs
 from rsdos.model import Links
 from rsdos.storage.descriptors import Descriptor, Opened, opening
-from rsdos.storage.signals import uninterrupted
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NO_DIRECTORY = (errno.ENOTDIR, errno.ELOOP)
@@ -379,7 +378,9 @@ def temporary_directory() -> Iterator[str]:
 
 def _remove_whole(path: str, maker: int) -> None:
     """Remove a directory and all below it, if this is the process that made it."""
-    import shutil
+    import shutil  # As above.
+
+    from rsdos.storage.signals import uninterrupted
 
     if os.getpid() == maker:
         with uninterrupted():  # `rmtree` would close a descriptor twice.
