@@ -30,19 +30,12 @@ from types import FrameType
 from rsdos import Container, Place
 from rsdos.compat.disk_objectstore import CompressMode
 from rsdos.compat.disk_objectstore import Container as DropIn
-from rsdos.engine.publish import read_refs
-from rsdos.engine.snapshots import StoredPages, read_record
-from rsdos.errors import InvalidOption
 from rsdos.maintenance import merge, optimize, retain, transfer
 from rsdos.maintenance.backup import backup, remote, restore
 from rsdos.maintenance.migrate import migrate
 from rsdos.maintenance.repair import index as repair_index
 from rsdos.maintenance.repair import objects as repair_objects
 from rsdos.storage import locks
-from rsdos.trees.tree import Tree
-from rsdos.worktree.options import Description, SaveOptions, StatusOptions, WhenMoved
-from rsdos.worktree.save import save
-from rsdos.worktree.status import read_status
 from tests.helpers import SHELL, flip
 from tests.patience import HANG
 
@@ -370,53 +363,6 @@ class Storm:
         report = self.container.validate("full")
         assert report.is_good, report
         self.container.close()
-
-
-class SnapshotStorm(Storm):
-    """One container with snapshots of a directory that changes all the time."""
-
-    def __init__(self, path: Path, seed: int) -> None:
-        super().__init__(path, 2, seed)
-        self.work = path.with_name("work")
-        self.work.mkdir()
-
-    def change(self) -> None:
-        """Make or replace some files, each in one step: what is saved of one is what it was or is."""
-        self.scratch.mkdir(exist_ok=True)
-        for _ in range(self.random.choice((1, 30))):
-            name = str(self.random.randrange(200))
-            self.beside(name).write_bytes(self.data(self.random.choice((10, 2000, 2000, (1 << 20) + 7))))
-            self.beside(name).rename(self.work / name)
-
-    def on_disk(self) -> dict[str, str]:
-        """The keys of the files, by name."""
-        return {path.name: sha256(path.read_bytes()).hexdigest() for path in self.work.iterdir()}
-
-    def save(self) -> None:
-        self.change()
-        # In one process: numpy is imported here, so that workers are spawned, and an interrupt in that leaves pipes of
-        # Python's own open. `add_tree` has them, and is rarely hit there.
-        save(self.container.engine, SaveOptions(Description("work"), self.work, when_moved=WhenMoved.OVERRIDE))
-        self.kept |= {key: (self.work / name).read_bytes() for name, key in self.on_disk().items()}
-
-    def status(self) -> None:
-        with suppress(InvalidOption), read_status(self.container.engine, StatusOptions(self.work)) as status:
-            for _ in status:
-                pass
-
-    def operations(self) -> list[Callable[[], None]]:
-        return [self.save, self.save, self.status, self.packed, self.repack, self.validate, self.repair_index]
-
-    def finish(self) -> None:
-        self.save()
-        refs, _ = read_refs(self.container.engine)
-        tree = Tree(
-            bytes.fromhex(read_record(self.container.engine, refs.find("work")).tree),
-            StoredPages(self.container.engine),
-        )
-        entries = [entry for listing in tree.walk() for entry in listing.entries()]
-        assert {os.fsdecode(entry.path): entry.key.hex() for entry in entries} == self.on_disk()
-        super().finish()
 
 
 def main() -> None:
