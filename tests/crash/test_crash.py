@@ -20,7 +20,7 @@ from tests.crash.run import Rig
 
 pytestmark = pytest.mark.skipif(not shim.CAN_BUILD, reason="needs gcc and Linux for the shim of the C library")
 
-SHARE = ("kill:28", "torn:28", "short:60", "EIO:60", "ENOSPC:60", "EINTR:99", "EMFILE:60", "fsync:28", "power:54:1")
+SHARE = ("kill:40", "torn:40", "short:90", "EIO:90", "ENOSPC:90", "EINTR:150", "EMFILE:90", "fsync:40", "power:80:1")
 """One of so many calls of each kind, and the last. Behind each loss of power are four states of the disk."""
 
 
