@@ -66,6 +66,8 @@ LEFT_OUT = {
     "rsdos init s3://lab/data --endpoint https://rgw.example.org": STORES,
     "rsdos -p s3://lab/data cat-file KEY": STORES,
     "rsdos clone --lazy URL DIR": STORES,
+    "rsdos -p $name init && rsdos -p $name save $name /usr/$name && "
+    "rsdos -p $name remote add origin s3://rsdos/usr": STORES,
     "rsdos remote probe": STORES,
     "rsdos remote probe s3://bucket/prefix": STORES,
     "python -m benchmarks.open_read_close": LASTS,
