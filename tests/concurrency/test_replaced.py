@@ -575,3 +575,15 @@ def test_a_clearing_that_comes_behind_a_migration_deletes_nothing(
         create.clear_container(str(path))
     with Container(path) as container:
         assert container.extract(key) == b"packed"
+
+
+def test_a_read_in_the_middle_of_a_clearing_is_told_as_that_and_not_as_damage(tmp_path: Path) -> None:
+    """A clearing removes the packs before the index."""
+    with Container.create(tmp_path / "container") as container:
+        (key,) = container.insert_many([b"packed"])
+    with Container(tmp_path / "container") as container:
+        assert key in container
+        shutil.rmtree(tmp_path / "container" / "packed")
+        (tmp_path / "container" / "config.json").unlink()
+        with pytest.raises(NotAContainer):
+            container.extract(key)

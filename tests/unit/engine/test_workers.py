@@ -41,6 +41,7 @@ import gc, os, signal, sys, tempfile
 from rsdos import Container
 from rsdos.engine.workers import WorkerProcesses
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # A process in the background ignores it.
 parent = os.getpid()
 number = 0
 

@@ -173,6 +173,7 @@ class PackedStore(PackStore):
                     return result
         # What was not there in an older version was repacked, or deleted, since.
         if reason:
+            self.index.commits.check()  # While a container is cleared, its packs are gone before its index is.
             raise DamagedObject(digest.hex(), reason)
         return None
 
