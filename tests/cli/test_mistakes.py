@@ -64,7 +64,7 @@ def test_a_key_in_upper_case_is_no_name(run: Run, tmp_path: Path) -> None:
     (tmp_path / "flowers").mkdir()
     run("init")
     run("save", "flowers", "flowers")
-    assert "64 hex digits are a key, in lower case, and no name" in run("cat-file", "AB" * 32, code=2).stderr
+    assert "64 hex digits are a key and not a name; keys are in lower case" in run("cat-file", "AB" * 32, code=2).stderr
 
 
 @pytest.mark.parametrize(

@@ -577,13 +577,25 @@ def test_a_clearing_that_comes_behind_a_migration_deletes_nothing(
         assert container.extract(key) == b"packed"
 
 
-def test_a_read_in_the_middle_of_a_clearing_is_told_as_that_and_not_as_damage(tmp_path: Path) -> None:
+@pytest.mark.parametrize("data", [b"packed", noise((1 << 20) + 1, 1)], ids=["small", "of two frames"])
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda container, key: container.extract(key),
+        lambda container, key: container.open(key).read(),
+        lambda container, key: list(container.extract_many([key])),
+    ],
+    ids=["extract", "open", "extract_many"],
+)
+def test_a_read_in_the_middle_of_a_clearing_is_told_as_that_and_not_as_damage(
+    tmp_path: Path, data: bytes, read: Callable[[Container, str], object]
+) -> None:
     """A clearing removes the packs before the index."""
     with Container.create(tmp_path / "container") as container:
-        (key,) = container.insert_many([b"packed"])
+        (key,) = container.insert_many([data])
     with Container(tmp_path / "container") as container:
         assert key in container
         shutil.rmtree(tmp_path / "container" / "packed")
         (tmp_path / "container" / "config.json").unlink()
         with pytest.raises(NotAContainer):
-            container.extract(key)
+            read(container, key)

@@ -190,27 +190,21 @@ def assert_nothing_is_lost(storage: FlippingOnce, at: int) -> None:
         assert container.validate("full").is_good, at
 
 
-def test_a_rescue_stores_no_bit_that_flips_in_any_answer() -> None:
-    """In a segment that it reads again it is told as damage, and the repair is run again."""
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [(FlippingOnce, DamagedContainer), (Silent, Unavailable)],
+    ids=["a bit flips", "no answer comes"],
+)
+def test_a_rescue_loses_nothing_whatever_becomes_of_one_answer(
+    make: Callable[[], FlippingOnce], told: type[Exception]
+) -> None:
+    """It stored flipped bits, and took every error of the storage for bytes that are gone. It is run again."""
     count = answers_of_a_repair()
     for at in RESCUE:
-        storage = with_damaged_packs()
+        storage = with_damaged_packs(make())
         storage.at = count - at
         with Container(storage) as container:
-            with suppress(DamagedContainer):
-                container.repair_index()
-            container.repair_index()
-        assert_nothing_is_lost(storage, at)
-
-
-def test_a_rescue_that_gets_no_answer_ends_and_loses_nothing() -> None:
-    """It took every error of the storage for bytes that are gone, and told the objects as lost."""
-    count = answers_of_a_repair()
-    for at in RESCUE:
-        storage = with_damaged_packs(Silent())
-        storage.at = count - at
-        with Container(storage) as container:
-            with suppress(Unavailable):
+            with suppress(told):
                 container.repair_index()
             container.repair_index()
         assert_nothing_is_lost(storage, at)

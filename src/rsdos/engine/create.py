@@ -40,8 +40,7 @@ def make_container(path: str, config: Config, sharing: Sharing = Sharing.UMASK, 
         raise InvalidOption("a container of version 3 is made in a storage, by its URL: file:///...")
     layout = form.layout(os.path.abspath(path), config.loose_prefix_len, None)
     layout.set_links(links)
-    if os.path.lexists(layout.root) and not os.path.isdir(layout.root):
-        raise ContainerExists(path, "exists and is not a directory")
+    _refuse_no_directory(path, layout)
     refuse_inside(path)
     above = _first_that_exists(layout.root)
     make_directories(layout.root)
@@ -74,10 +73,9 @@ def make_container(path: str, config: Config, sharing: Sharing = Sharing.UMASK, 
 def refuse_what_is_there(path: str) -> None:
     """Raise `ContainerExists` if `make_container` would. Nothing is made."""
     layout = Layout(os.path.abspath(path))
+    _refuse_no_directory(path, layout)
     if os.path.isdir(layout.root):
         _refuse_what_is_there(path, layout)
-    elif os.path.lexists(layout.root):
-        raise ContainerExists(path, "exists and is not a directory")
 
 
 def make_container_on(storage: Storage, config: Config) -> None:
@@ -172,6 +170,11 @@ def _first_that_exists(path: str) -> str:
     while not os.path.isdir(path) and path != os.path.dirname(path):
         path = os.path.dirname(path)
     return path
+
+
+def _refuse_no_directory(path: str, layout: Layout) -> None:
+    if os.path.lexists(layout.root) and not os.path.isdir(layout.root):
+        raise ContainerExists(path, "exists and is not a directory")
 
 
 def _refuse_what_is_there(path: str, layout: Layout) -> None:

@@ -100,7 +100,7 @@ class Index(IndexLoader):
     def find_many(self, digests: Sequence[bytes], kind: PackKind | None = None) -> Found:
         """Return the entries of many keys."""
         try:
-            return (self._state or self._load()).view.for_kind(kind).find_many(digests)
+            return self.view.for_kind(kind).find_many(digests)
         except DamagedContainer:
             return self._recovery().for_kind(kind).find_many(digests)
 

@@ -291,11 +291,7 @@ class LocalStorage(Storage):
                 return PutResult(Put.TAKEN)
             try:
                 # If the answer was lost, a network file system may report the link that it made itself as existing.
-                is_taken = False
-                try:
-                    os.link(temporary, target)
-                except FileExistsError:
-                    is_taken = True
+                is_taken = not _link(temporary, target)
                 status = os.fstat(fd)
                 if not os.path.samestat(status, os.stat(target)):
                     if not is_taken:
@@ -368,7 +364,7 @@ class LocalStorage(Storage):
     def read_note(self, name: str, most: int) -> bytes:
         path = self._prefix + (name if name in _known else _checked(name))
         try:  # `suppress` would be 1 us of the 25 that a lookup of a missing object takes.
-            for fd in map(os.open, (path,), posix.FLAGS_TO_READ):
+            for fd in posix.opening_for_reading(path):
                 try:
                     return os.pread(fd, most, 0)
                 finally:

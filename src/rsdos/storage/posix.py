@@ -36,10 +36,7 @@ WRITE = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-_FLAGS_OF_NEW, _MODE_OF_NEW = (_CREATE,), (0o666,)
-
-FLAGS_TO_READ = (_READ,)
-"""The flags of `opening_for_reading`, for ``map(os.open, (path,), FLAGS_TO_READ)`` where that is a call too many."""
+_FLAGS_OF_NEW, _MODE_OF_NEW, _FLAGS_TO_READ = (_CREATE,), (0o666,), (_READ,)
 
 
 def open_for_reading(path: str) -> Descriptor:
@@ -82,7 +79,7 @@ def opener_in(dir_fd: int) -> Callable[..., int]:
 
 def opening_by(opener: Callable[..., int], name: str | bytes) -> Iterator[int]:
     """Return `opening_for_reading` in the directory of an `opener_in`, or by a path with ``os.open``."""
-    return map(opener, (name,), FLAGS_TO_READ)
+    return map(opener, (name,), _FLAGS_TO_READ)
 
 
 def opening_new_by(opener: Callable[..., int], name: str) -> Iterator[int]:
@@ -316,7 +313,7 @@ def sync_directory(path: str) -> bool:
     If the file system cannot do that, do nothing and return False; see `rsdos.storage.directory.sync_entries`.
     """
     is_synced = True
-    for fd in map(os.open, (path,), (_DIRECTORY,)):  # `opening`, with one call less.
+    for fd in opening(path, _DIRECTORY):
         try:
             is_synced = sync_entries(fd)
         finally:

@@ -48,7 +48,7 @@ def check_ref_name(name: str) -> None:
     if any(part.endswith(".lock") for part in name.split("/")):
         raise InvalidName(name, "no part of the name of a branch or tag ends in .lock")
     if SHA256.is_key(name.lower()):
-        raise InvalidName(name, "64 hex digits are a key, in lower case, and no name: a name has any other character")
+        raise InvalidName(name, "64 hex digits are a key and not a name; keys are in lower case")
 
 
 def parse_ref(text: str) -> RefText:

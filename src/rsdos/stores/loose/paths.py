@@ -97,7 +97,7 @@ class LooseNames:
         Asking for a name takes a third of the time of opening a missing file. Raise `NotOurs`.
         """
         keys, path_of = spell_digests(digests), self.raw_path
-        possible = self.possible(keys) if len(keys) >= _LIST_FROM else range(len(keys))
+        possible = self.possible(keys)
         if not possible:
             return []
         suffixes = [SUFFIXES[codec] for codec in self._codecs]

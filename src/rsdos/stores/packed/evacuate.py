@@ -112,12 +112,10 @@ class DamagedPackRewrite:
         ends = [offset + length for offset, length in zip(run.offset, run.length, strict=True)]
         if self._file is None or run.flags or max(ends) > self._file.size():
             return None
-        try:
-            data = memoryview(self._file.read(start, max(ends) - start))
-        except _NO_ANSWER:
-            raise
-        except OSError:
+        read = self._read(self._file, start, max(ends) - start)
+        if read is None:
             return None
+        data = memoryview(read)
         return [data[at - start : end - start] for at, end in zip(run.offset, ends, strict=True)]
 
     def _copy_one(self, entries: Entries, at: int, rewrite: PackRewrite) -> None:
@@ -155,14 +153,19 @@ class DamagedPackRewrite:
             yield None
             return
         for done in range(0, record.length, FRAME_SIZE):
-            try:
-                part = self._file.read(record.offset + done, min(FRAME_SIZE, record.length - done))
-            except _NO_ANSWER:
-                raise
-            except OSError:
-                yield None
-                return
+            part = self._read(self._file, record.offset + done, min(FRAME_SIZE, record.length - done))
             yield part
+            if part is None:
+                return
+
+    def _read(self, file: RandomAccess, offset: int, length: int) -> bytes | None:
+        """Return bytes of the pack; None where they cannot be had. Raise what says nothing of the pack."""
+        try:
+            return file.read(offset, length)
+        except _NO_ANSWER:
+            raise
+        except OSError:
+            return None
 
     def _add_lost(self, record: Record, rewrite: PackRewrite) -> None:
         self.lost.append(record.key)

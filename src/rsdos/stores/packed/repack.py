@@ -153,7 +153,7 @@ class Repack:
                 tombstones, dead_count = [], 0
         self._copy_group(file, self._living(pack, Entries.joined(group), view), rewrite)
         rewrite.add_tombstones(Entries.joined(tombstones))
-        if self._living_count < pack.objects - pack.dead_objects:
+        if self._living_count < pack.live.objects:
             raise DamagedContainer(path, "the index has fewer objects of it than the manifest counts")
 
     def _living(self, pack: PackEntry, entries: Entries, view: IndexView) -> Entries:

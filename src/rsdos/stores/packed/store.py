@@ -190,6 +190,7 @@ class PackedStore(PackStore):
         """Yield all visible copies, and after them those of the latest version, if it differs."""
         for _ in self.look_again(MOST_LOOKUPS, self.never_still):
             yield from self.index.find_all(digest)
+        self.index.commits.check()  # No copy was good: see `_from_good_copy`.
 
     def stream(self, digest: bytes) -> io.BufferedReader | None:
         record = self.index.find(digest)

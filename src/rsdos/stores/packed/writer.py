@@ -263,7 +263,7 @@ class PackedBatch:
 
         def change(newest: Manifest) -> Manifest:
             nonlocal gone
-            if duplicates.small or duplicates.large:
+            if duplicates:
                 # 5. What was deleted since step 3 is recorded after all. Where another commit is faster, all are looked
                 # up again.
                 absent = self._absent_from(newest, duplicates.digests(), behind)
