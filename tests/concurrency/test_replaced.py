@@ -584,8 +584,9 @@ def test_a_clearing_that_comes_behind_a_migration_deletes_nothing(
         lambda container, key: container.extract(key),
         lambda container, key: container.open(key).read(),
         lambda container, key: list(container.extract_many([key])),
+        lambda container, key: list(container.engine.packed.frames(bytes.fromhex(key))),
     ],
-    ids=["extract", "open", "extract_many"],
+    ids=["extract", "open", "extract_many", "frames"],
 )
 def test_a_read_in_the_middle_of_a_clearing_is_told_as_that_and_not_as_damage(
     tmp_path: Path, data: bytes, read: Callable[[Container, str], object]
