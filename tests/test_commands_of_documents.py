@@ -59,6 +59,7 @@ LEFT_OUT = {
     "pip install './drop-in[database]'": INSTALLS,
     "pip install '.[remote]'": INSTALLS,
     "pip install pandas '.[fsspec]'": INSTALLS,
+    "pip install 'rsdos[fsspec]'": INSTALLS,
     "pip install --force-reinstall --no-deps disk-objectstore==1.5.0": INSTALLS,
     'python -c "import disk_objectstore; print(disk_objectstore.__version__)"': INSTALLS,
     "python -m rsdos.rescue": "is there where rsdos was installed from a wheel: tests/install",
