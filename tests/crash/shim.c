@@ -114,9 +114,9 @@ static void record(int kind, const char *path, const char *other, int fd, int64_
 static int gate_fd = -1, gated, lockless;
 static pthread_mutex_t gate_mutex = PTHREAD_MUTEX_INITIALIZER;
 
-void shim_gate(int fd, int kinds) { gate_fd = fd, gated = kinds; }
+void shim_gate(int fd, int kinds) { gate_fd = fd, gated = kinds, lockless = 0; }
 
-/* From now on flock says yes to everybody: the control, in which others must be able to lose something. */
+/* Until the next gate flock says yes to everybody: the control, in which others must be able to lose something. */
 void shim_lockless(void) { lockless = 1; }
 
 static void gate(int kind, const char *text) {

@@ -133,13 +133,13 @@ def reached() -> str:
 def gate(socket: int, kinds: frozenset[Kind] = frozenset(Kind)) -> None:
     """Let this process say each call of those ``kinds`` below the prefix, and wait for one byte before it makes it.
 
-    Messages are a byte, the kind, and the path, one to a packet of ``socket``.
+    Messages are a byte, the kind, and the path, one to a packet of ``socket``. With -1 it says none any more.
     """
     _library().shim_gate(socket, sum(1 << kind for kind in kinds))
 
 
 def ignore_locks() -> None:
-    """Let ``flock`` behind the gate of this process say yes and lock nothing: the control."""
+    """Let ``flock`` behind the gate of this process say yes and lock nothing, until the next gate: the control."""
     _library().shim_lockless()
 
 

@@ -11,9 +11,10 @@ import logging
 import os
 import random
 import shutil
+import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -24,11 +25,11 @@ from tests.crash.judge import in_child
 from tests.crash.replay import write
 from tests.crash.warm import import_operations
 from tests.interleave import oracle
-from tests.interleave.acts import ACTS, Act, act_of
+from tests.interleave.acts import ACTS, act_of
 from tests.interleave.power import losses
-from tests.interleave.schedule import MATTERS, Order, Played, Stopped, order_of, play
-from tests.interleave.schedule import Act as Run
+from tests.interleave.schedule import MATTERS, Cast, Order, Played, Stopped, order_of, play
 from tests.interleave.world import Template, prepare
+from tests.patience import HANG
 
 
 class Ending(StrEnum):
@@ -89,8 +90,16 @@ class Player:
         self._template = Template(directory / "template")
         self._roomy = Template(directory / "roomy")
         self._path = directory / "world"
+        self._version = version
         _warm_up_acts(self._template, directory / "warm", version)
+        self._trace = os.open(directory / "trace", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        self._cast = Cast(lambda name: act_of(name).run)
         self._lengths: dict[str, tuple[int, int]] = {}
+
+    def close(self) -> None:
+        """End the processes of the actors."""
+        self._cast.close()
+        os.close(self._trace)
 
     def length(self, name: str) -> tuple[int, int]:
         """Steps of an act alone, and how many of them are no looks."""
@@ -109,13 +118,18 @@ class Player:
         self._template.make(self._path)
         try:
             acts = [act_of(name) for name in names]
-            played = play(_runs(acts), self._path, order, kill)
+            played = play(self._cast, names, self._path, order, kill)
             faults = list(oracle.told(played, acts))
             if not played.stuck:
-                faults += in_child(lambda: _numbered(oracle.left(played, self._path, acts))).values()
+                faults += patient(oracle.left(played, self._path, acts))
         finally:
-            shutil.rmtree(self._path)
+            self._tidy()
         return played, faults
+
+    def _tidy(self) -> None:
+        shutil.rmtree(self._path)
+        if self._version == 1:
+            self._cast.close()  # A process keeps its connections to SQLite's file; each schedule begins without them.
 
     def kill(self, names: Sequence[str], seed: int) -> tuple[int, int]:
         """Which actor dies, and at which of its steps."""
@@ -126,19 +140,18 @@ class Player:
     def lose_power(self, names: Sequence[str], seed: int) -> tuple[Played, dict[str, list[str]]]:
         """Play once, and lose power behind some of the calls; returns what is wrong, by where that was."""
         trace = self._path.with_name("trace")
-        fd = os.open(trace, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+        os.truncate(trace, 0)
         order = self.order(names, seed)
         self._roomy.make(self._path)
         try:
             acts = [act_of(name) for name in names]
-            played = play(_runs(acts), self._path, order, trace=fd)
+            played = play(self._cast, names, self._path, order, trace=self._trace)
             lost = {"whole": list(oracle.told(played, acts))}
         finally:
-            os.close(fd)
-            shutil.rmtree(self._path)
+            self._tidy()
         for where, steps, tree in losses(self._path.with_name("roomy"), self._path, trace, played.trace, seed):
             write(tree, self._path)
-            lost[where] = list(in_child(lambda: _numbered(oracle.after_power_loss(steps, self._path))).values())  # noqa: B023
+            lost[where] = patient(oracle.after_power_loss(steps, self._path))
             shutil.rmtree(self._path)
         return played, lost
 
@@ -168,12 +181,26 @@ class Player:
         return tally
 
 
-def _runs(acts: Sequence[Act]) -> list[Run]:
-    return [act.run for act in acts]
+def patient(faults: Iterable[str]) -> list[str]:
+    """Return the faults that are found, and that looking for them hangs, if it does."""
+    found: list[str] = []
+    signal.signal(signal.SIGALRM, _hang)
+    signal.alarm(HANG)
+    try:
+        found += faults
+    except _Hangs:
+        found.append("hang: of the looks behind the schedule")
+    finally:
+        signal.alarm(0)
+    return found
 
 
-def _numbered(faults: Iterable[str]) -> dict[str, str]:
-    return {f"{number}": fault for number, fault in enumerate(faults)}
+class _Hangs(BaseException):
+    """No handler of errors takes it for one of theirs."""
+
+
+def _hang(number: int, frame: object) -> None:
+    raise _Hangs
 
 
 def one_thread() -> None:
@@ -209,9 +236,9 @@ def main(version: str, directory: str) -> None:
     """Play what is asked for."""
     one_thread()
     warm_up()
-    player = Player(int(version), Path(directory))
-    for line in sys.stdin:
-        print(json.dumps(asdict(player.tally(Job(**json.loads(line))))), flush=True)
+    with closing(Player(int(version), Path(directory))) as player:
+        for line in sys.stdin:
+            print(json.dumps(asdict(player.tally(Job(**json.loads(line))))), flush=True)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from itertools import combinations_with_replacement
 from pathlib import Path
@@ -152,8 +152,10 @@ def _replay(names: list[str], chosen: argparse.Namespace) -> int:
     """Play one schedule in this process, which was started with the shim, and tell it step by step."""
     one_thread()
     warm_up()
-    with tempfile.TemporaryDirectory(dir=os.environ["TMPDIR"]) as directory:
-        player = Player(chosen.version or 2, Path(directory))
+    with (
+        tempfile.TemporaryDirectory(dir=os.environ["TMPDIR"]) as directory,
+        closing(Player(chosen.version or 2, Path(directory))) as player,
+    ):
         if chosen.seed is None:
             played, faults = player.run(names, Stopped([*chosen.stop, *[None] * (len(names) - len(chosen.stop))]))
         elif chosen.ending == Ending.POWER:
