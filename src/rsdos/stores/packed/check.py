@@ -221,7 +221,7 @@ class NativeCheck(PacksCheck):
         if self._layout.storage.version(names.pack(pack_id)) is not None:
             return False
         try:
-            return self._index.newest().pack(pack_id) is None
+            return not self._index.newest().packs.has(pack_id)
         except DamagedContainer:
             return False
 
@@ -345,12 +345,12 @@ class NativeCheck(PacksCheck):
         """Return how many objects live in a pack: by its entries, or by the manifest where these cannot be read."""
         if self._counts is not None:
             return self._counts.get(pack_id, 0)
-        pack = self._manifest.pack(pack_id)
+        pack = self._manifest.packs.find(pack_id)
         return pack.live.objects if pack else 0
 
     def _strangers(self, pack_id: int, covered: Sequence[tuple[int, int]], is_explained: bool) -> Iterator[Checked]:
         """Check the objects that the index knows, and no table of the pack."""
-        pack = self._manifest.pack(pack_id)
+        pack = self._manifest.packs.find(pack_id)
         assert pack is not None
         for table in self._view.copies_in(pack):
             strange = table.take(~table.of_ranges({pack_id: covered}))
@@ -370,7 +370,7 @@ class NativeCheck(PacksCheck):
             return
         for pack_id in self._layout.pack_ids():
             path = self._layout.pack(pack_id)
-            pack = manifest.pack(pack_id)
+            pack = manifest.packs.find(pack_id)
             extra = self._length(names.pack(pack_id)) - (pack.length if pack else 0)
             if extra > 0:
                 what = "is not in the manifest" if pack is None else "is behind what was committed"

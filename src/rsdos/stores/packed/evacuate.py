@@ -55,7 +55,7 @@ class DamagedPackRewrite:
         """
         # 1. From here on nobody appends to it.
         with lock_pack(self._context, pack_id):
-            pack = self._index.refresh().manifest.pack(pack_id)
+            pack = self._index.refresh().manifest.packs.find(pack_id)
             if pack is None:
                 return
             refused = {*damaged, *crowded(self._index.view.manifest.packs, pack_id)}
@@ -76,7 +76,7 @@ class DamagedPackRewrite:
 
     def _copy(self, pack_id: int, rewrite: PackRewrite) -> None:
         view = self._index.view
-        pack = view.manifest.pack(pack_id)
+        pack = view.manifest.packs.find(pack_id)
         assert pack is not None
         try:
             self._file = self._context.layout.storage.open(names.pack(pack_id))

@@ -100,7 +100,7 @@ def scan_packs(
     result = ScannedPacks(base, {})
     known = base.pack_ids if base else ()
     for pack_id in sorted({*ids, *known}):
-        entry = base.pack(pack_id) if base else None
+        entry = base.packs.find(pack_id) if base else None
         if entry is None and pack_id in busy:
             continue
         limit = entry.length if entry and pack_id in busy else None

@@ -291,7 +291,7 @@ class Repack:
     ) -> Manifest:
         """`_finish` beside other machines."""
         path = self._context.layout.pack(packs[0].id)
-        if any(newest.pack(pack.id) is None for pack in packs):
+        if not all(newest.packs.has(pack.id) for pack in packs):
             raise Overtaken(path, "another repack, which was faster")
         if newest.number != base.number:
             moving = Entries.joined(self._moving or ()).sort()
@@ -330,7 +330,7 @@ class Repack:
         # Those that were copied were taken for copies that count.
         moved = new.take(new.of_packs((target_id,)))
         moved = moved.take(~moved.of_extents(old))
-        pack = manifest.pack(target_id)
+        pack = manifest.packs.find(target_id)
         if pack is not None:
             manifest = manifest.with_pack(pack.with_dead(moved.total))
         return with_dead_counts(newest, manifest, old, new)
