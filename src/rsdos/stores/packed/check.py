@@ -19,8 +19,8 @@ from rsdos.index.segment import KEY_SPACE
 from rsdos.index.view import IndexView
 from rsdos.model import PackKind
 from rsdos.pack.format import Batch
-from rsdos.pack.reader import PackFile, kind_of
-from rsdos.pack.scanning import scan
+from rsdos.pack.reader import PackFile, kind_of, read_best
+from rsdos.pack.scanning import Scan, scan
 from rsdos.stores.findings import Checked, Depth, Finding, PacksCheck, Part, Sample, Steps
 from rsdos.stores.packed.check_objects import ObjectCheck
 from rsdos.stores.packed.check_tables import TableCheck
@@ -108,7 +108,7 @@ class NativeCheck(PacksCheck):
                 self.moment = self._view.manifest
         self._manifest = self._view.manifest
         self._objects = ObjectCheck(context, self._view, depth, sample)
-        self._contents = TableCheck(self._view, self._objects)
+        self._contents = TableCheck(context.layout.storage, self._view, self._objects)
         self._at, self._damage = self._objects.finding, self._objects.damage
         self._counts: dict[int, int] | None = {}
         """The objects of each pack by the entries of the index; None if not all of these can be read."""
@@ -227,30 +227,37 @@ class NativeCheck(PacksCheck):
 
     def _pack(self, pack_id: int, start: int) -> Steps:
         length = self.lengths[pack_id]
+        look = partial(self._look, pack_id, length)
+        findings, result = read_best(self._layout.storage, look, lambda seen: len(seen[0]))
+        if result is None:
+            if findings:
+                yield Checked(findings=tuple(findings), position=length)
+            return
+        yield Checked(findings=tuple(findings))
+        yield Checked(findings=tuple(self._objects.dictionaries(pack_id)))
+        for batches in _groups(result.batches):
+            yield _BatchesPart(pack_id, start, batches)
+        yield _Rest(pack_id, length, len(result.batches), is_explained=bool(result.uncovered))
+
+    def _look(self, pack_id: int, length: int) -> tuple[list[Finding], Scan | None]:
+        """Return what is wrong with the header and the footers of a pack, and its batches if it can be read at all."""
         count = self._count(pack_id)
         try:
             file = self._open(pack_id)
         except FileNotFoundError:
-            if length:
-                found = self._at(pack_id, f"the pack is missing, with {_objects(count)}", objects=count)
-                yield Checked(findings=(found,), position=length)
-            return
+            reason = f"the pack is missing, with {_objects(count)}"
+            return [self._at(pack_id, reason, objects=count)] if length else [], None
         except (DamagedContainer, OSError) as error:
-            found = self._at(pack_id, f"{_reason(error)}: {_objects(count)} of it cannot be read", objects=count)
-            yield Checked(findings=(found,), position=length)
-            return
+            return [self._at(pack_id, f"{_reason(error)}: {_objects(count)} of it cannot be read", objects=count)], None
+        findings = []
         if file.size() < length:
             reason = f"the pack is cut short: it has {file.size()} of {length} bytes"
-            yield Checked(findings=(self._at(pack_id, reason, file.size()),))
+            findings.append(self._at(pack_id, reason, file.size()))
         if kind_of(file) is not self._view.kinds.get(pack_id, PackKind.PLAIN):
-            yield Checked(findings=(self._at(pack_id, "it is a pack of another kind than the manifest says", 0),))
+            findings.append(self._at(pack_id, "it is a pack of another kind than the manifest says", 0))
         result = scan(file, length)
-        lost = [self._at(pack_id, f"no footer covers the bytes to {to}", at) for at, to in result.uncovered]
-        yield Checked(findings=tuple(lost))
-        yield Checked(findings=tuple(self._objects.dictionaries(pack_id)))
-        for batches in _groups(result.batches):
-            yield _BatchesPart(pack_id, start, batches)
-        yield _Rest(pack_id, length, len(result.batches), is_explained=bool(lost))
+        findings += [self._at(pack_id, f"no footer covers the bytes to {to}", at) for at, to in result.uncovered]
+        return findings, result
 
     def _open(self, pack_id: int) -> PackFile:
         if self._opened is None or self._opened.pack_id != pack_id:
