@@ -149,6 +149,7 @@ class Rebuild:
             return Rebuilt()
         lost: list[str] = []
         unknown = 0
+        left = tuple(self._unnamed())
         for pack in self._damaged:
             # 5. Empty it.
             found = self._index.refresh().manifest.packs.find(pack.id)
@@ -160,7 +161,15 @@ class Rebuild:
             lost += rescue.lost
         # 6. Only now: until here a run that is killed and begins again needs them.
         self._put_aside(quarantine)
-        return Rebuilt(True, len(self._damaged), tuple(quarantine.moved), tuple(lost), unknown)
+        return Rebuilt(True, len(self._damaged), tuple(quarantine.moved), tuple(lost), unknown, left)
+
+    def _unnamed(self) -> Iterator[Finding]:
+        """Yield what cannot be read of packs that no readable manifest has: nothing else tells what was there."""
+        for pack in self._damaged:
+            if not (self._base and self._base.packs.has(pack.id)):
+                path = self._layout.relative(self._layout.pack(pack.id))
+                for reason in pack.unread:
+                    yield Finding(path, f"{reason}: what was there is lost, and no readable manifest names the pack")
 
     def _put_aside(self, quarantine: Quarantine) -> None:
         """Put damaged files of the index into quarantine."""
