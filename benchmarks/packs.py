@@ -135,7 +135,7 @@ def _with_rows(manifest: Manifest, packs: int) -> Manifest:
 
 
 def _with_dead(pack_id: int, manifest: Manifest) -> Manifest:
-    pack = manifest.pack(pack_id)
+    pack = manifest.packs.find(pack_id)
     assert pack is not None
     return manifest.with_pack(pack.with_dead(Counts(1, 3000, 2900)))
 

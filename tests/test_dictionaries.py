@@ -55,7 +55,7 @@ def codecs_of(container: Container, keys: list[str]) -> list[int]:
 
 
 def pack(container: Container, pack_id: int = 1) -> PackEntry:
-    entry = manifest_of(container.path).pack(pack_id)
+    entry = manifest_of(container.path).packs.find(pack_id)
     assert entry is not None
     return entry
 

@@ -61,6 +61,17 @@ def test_a_damaged_manifest_is_repaired(run: Run, url: str, tmp_path: Path) -> N
     assert "nothing is damaged" in run("-p", url, "validate", "--full").stdout
 
 
+def test_a_repair_names_a_pack_of_which_nothing_else_tells_what_was_in_it(run: Run, url: str, tmp_path: Path) -> None:
+    store = tmp_path / "bucket"
+    min((store / "manifests").iterdir()).write_bytes(b"damaged")
+    last = max((store / "packs").iterdir())
+    last.write_bytes(last.read_bytes()[:-1])
+    done = run("-p", url, "repair", "index", code=1)
+    assert f"packs/{last.name}" in done.stderr
+    assert "no readable manifest names the pack" in done.stderr
+    assert len(run("-p", url, "list").stdout.split()) == 6
+
+
 def test_a_container_in_a_directory_has_nothing_to_collect(run: Run) -> None:
     run("init")
     assert "only a container of version 3" in run("collect", code=2).stderr

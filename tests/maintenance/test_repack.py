@@ -214,7 +214,7 @@ def test_tombstones_for_other_packs_go_along(tmp_path: Path) -> None:
     container.delete(second)
     for _ in range(2):
         for pack_id in deletions:
-            if manifest_of(container.path).pack(pack_id):
+            if manifest_of(container.path).packs.has(pack_id):
                 run(container, RepackOptions(pack_id=pack_id))
         deletions = [segment.pack_id for segment in manifest_of(container.path).segments if segment.tombstones]
     left = {key: noise(1000, seed) for seed, key in enumerate(first) if seed >= 5}

@@ -44,7 +44,7 @@ def table_name(manifest: Manifest, segment: SegmentEntry) -> str:
     """Return the name of the object with the entries of a segment; "" where its pack is not in the manifest."""
     if segment.number:
         return _segment_name(segment)
-    pack = manifest.pack(segment.pack_id)
+    pack = manifest.packs.find(segment.pack_id)
     return _pack_name(pack.id, pack.suffix) if pack else ""
 
 

@@ -114,7 +114,7 @@ class Index(IndexLoader):
     def digests_of(self, pack_id: int) -> Iterator[list[bytes]]:
         """Yield the objects of one pack of the newest state, by offset, in lists of bounded size."""
         view = self.refresh()
-        pack = view.manifest.pack(pack_id)
+        pack = view.manifest.packs.find(pack_id)
         if pack:
             for entries in view.in_storage_order(pack):
                 yield entries.digests()

@@ -83,7 +83,7 @@ def with_dead_counts(newest: Manifest, manifest: Manifest, before: Entries, afte
     gone = before.take(counting_mask(before, newest.packs.kinds)).counts()
     come = after.take(counting_mask(after, manifest.packs.kinds)).counts()
     none = Counts()
-    packs = filter(None, map(manifest.pack, sorted({*gone, *come})))
+    packs = filter(None, map(manifest.packs.find, sorted({*gone, *come})))
     return manifest.with_packs(
         [_recount_dead(pack, gone.get(pack.id, none), come.get(pack.id, none)) for pack in packs]
     )

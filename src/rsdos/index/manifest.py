@@ -115,10 +115,6 @@ class Manifest(NamedTuple):
         """The ids of the live packs, ascending."""
         return self.packs.ids
 
-    def pack(self, pack_id: int) -> PackEntry | None:
-        """Return the live pack of this id, or None."""
-        return self.packs.find(pack_id)
-
     @property
     def objects(self) -> int:
         """The number of packed objects that are listed, each key counted once."""

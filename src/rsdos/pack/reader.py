@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from rsdos import names
 from rsdos.errors import DamagedContainer
@@ -12,6 +13,8 @@ from rsdos.storage.base import Storage
 
 if TYPE_CHECKING:
     from rsdos.storage.opened import RandomAccess
+
+_T = TypeVar("_T")
 
 
 class PackFile:
@@ -33,19 +36,40 @@ class PackFile:
             check_header(file, pack_id, container_id)
 
 
+def read_best(storage: Storage, read: Callable[[], _T], doubt: Callable[[_T], int]) -> _T:
+    """Return what ``read`` returns; from a remote, the better of two reads if the first is not whole.
+
+    A bit may have flipped on its way. ``doubt`` is 0 for what is whole, and the higher the less of it is.
+    """
+    found = read()
+    if not storage.traits.is_remote or not doubt(found):
+        return found
+    return min(found, read(), key=doubt)
+
+
 def open_pack(storage: Storage, pack_id: int, container_id: bytes, *, any_header: bool = False) -> PackFile:
     """Open a pack of the container in a storage; see `PackFile`."""
-    return PackFile(storage.open(names.pack(pack_id)), pack_id, container_id, any_header=any_header)
+    file = storage.open(names.pack(pack_id))
+    if not any_header:
+        fault = read_best(storage, lambda: _header_fault(file, pack_id, container_id), len)
+        if fault:
+            raise DamagedContainer(file.path, fault)
+    return PackFile(file, pack_id, container_id, any_header=True)
 
 
 def check_header(file: RandomAccess, pack_id: int, container_id: bytes) -> None:
     """Raise `DamagedContainer` when an open file is not that pack of that container."""
+    if fault := _header_fault(file, pack_id, container_id):
+        raise DamagedContainer(file.path, fault)
+
+
+def _header_fault(file: RandomAccess, pack_id: int, container_id: bytes) -> str:
+    """Return why an open file is not that pack of that container; "" if it is."""
     try:
         head = file.read(0, HEADER_SIZE)
     except DamagedContainer:  # It is shorter than that.
         head = b""
-    if fault := header_fault(head, container_id, pack_id):
-        raise DamagedContainer(file.path, fault)
+    return header_fault(head, container_id, pack_id) or ""
 
 
 def kind_of(pack: PackFile) -> PackKind:

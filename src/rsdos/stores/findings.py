@@ -199,7 +199,7 @@ class Rebuilt:
 
     ``packs`` is the number of damaged packs that were emptied. ``moved`` are the paths, in quarantine, of replaced
     files. ``lost`` are the keys of objects whose bytes are gone: they are damaged from now on. ``unknown`` is the
-    number of further lost objects, whose keys are lost too.
+    number of further lost objects, whose keys are lost too. ``left`` are packs of which not even this number is known.
     """
 
     is_changed: bool = False
@@ -207,6 +207,7 @@ class Rebuilt:
     moved: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     unknown: int = 0
+    left: tuple[Finding, ...] = ()
 
 
 class CopyKinds(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ from rsdos import CompressMode, Container, Place
 from rsdos.errors import DamagedContainer
 from rsdos.pack.format import ALIGNMENT, FOOTER_SIZE, decode_footer, encode_footer
 from rsdos.pack.reader import PackFile
-from rsdos.pack.scanning import scan
+from rsdos.pack.scanning import PIECE, scan
 from rsdos.pack.writer import PackWriter
 from rsdos.storage.local import LocalFile, LocalStorage
+from rsdos.storage.wrapper import StorageCall
+from rsdos.testing import FaultyStorage, RecordingStorage
 
 ID = bytes(range(16))
 
@@ -55,6 +58,47 @@ def test_a_tail_belongs_to_no_batch(tmp_path: Path) -> None:
     writer = PackWriter(LocalStorage(str(tmp_path)), "pack", 1, ID, ends[-1])
     writer.end()
     assert (tmp_path / "pack").stat().st_size == ends[-1]
+
+
+def with_a_gap(path: Path) -> list[int]:
+    """A pack of three batches, of which the second has more than two pieces, and no footer."""
+    writer = PackWriter(LocalStorage(str(path)), "pack", 1, ID, 0)
+    ends = []
+    for length in (5000, 2 * PIECE, 3000):
+        writer.write([bytes(length)])
+        ends.append(writer.finish_batch([b"segment" * 20], 1).end)
+    writer.end()
+    with (path / "pack").open("r+b") as file:
+        file.seek(ends[1] - 1)
+        file.write(b"\xff")
+    return ends
+
+
+def test_a_footer_is_looked_for_in_pieces_of_one_size(tmp_path: Path) -> None:
+    ends = with_a_gap(tmp_path)
+    storage = RecordingStorage(LocalStorage(str(tmp_path)))
+    file = PackFile(storage.open("pack"), 1, ID)
+    storage.forget()
+    assert [batch.end for batch in scan(file).batches] == [ends[0], ends[2]]
+    # The last footer, the place of the second, and the pieces to the first.
+    assert [call.length for call in storage.calls] == [
+        FOOTER_SIZE,
+        FOOTER_SIZE,
+        PIECE,
+        PIECE,
+        ends[1] - 2 * PIECE - ALIGNMENT,
+    ]
+
+
+def test_a_bad_sector_below_a_footer_hides_no_footer(tmp_path: Path) -> None:
+    ends = with_a_gap(tmp_path)
+    bad = ALIGNMENT + 100
+
+    def fault(call: StorageCall) -> OSError | None:
+        return OSError(errno.EIO, "bad sector") if call.offset <= bad < call.offset + call.length else None
+
+    file = PackFile(FaultyStorage(LocalStorage(str(tmp_path)), fault).open("pack"), 1, ID)
+    assert [batch.end for batch in scan(file).batches] == [ends[0], ends[2]]
 
 
 def test_a_footer_counts_only_where_it_was_written(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_an_object_inserted_while_a_writer_changed_packs_is_counted_once(tmp_pat
     with Container.create(tmp_path / "container", pack_size_target=300) as container:
         with Container(container.path).engine.packed.writer() as first:
             first.add_many([b"fills the pack"], RAW)
-            assert manifest_of(container.path).pack(1) is not None
+            assert manifest_of(container.path).packs.has(1)
             container.insert_many([b"in both"])
             first.add_many([b"in both"], RAW)
             first.commit()

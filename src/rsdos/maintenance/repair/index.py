@@ -41,7 +41,7 @@ class RepairIndexReport(ShownAsTable):
     ``packs`` damaged packs were rewritten. ``moved`` are the paths of replaced files in quarantine, and ``described``
     the path of their report, all relative to the container. ``lost`` are the keys of objects whose bytes are gone:
     they are damaged objects now, which a repair of objects may restore. ``unknown`` counts objects that are gone and
-    whose keys are not known. ``left`` are the faults that remain.
+    whose keys are not known. ``left`` are the faults that remain, and packs of which is lost what no manifest tells.
     ``lost_names`` is the key of the refs document, with all branches and tags, if its bytes are lost; a repair of
     objects may restore it. ``doubtful`` are versions and tags that are not whole, and were perhaps never published.
     """
@@ -116,7 +116,7 @@ def execute(engine: Engine, plan: RepairIndexPlan, progress: Progress = SILENCE)
             rebuilt = engine.packed.maintenance.rebuild_index(quarantine, finder)
             # Each time: a repair that was killed before it got here is over by now, as far as the index goes.
             doubtful = finder.settle()
-        left = tuple(engine.packed.maintenance.index_faults(finder)) if rebuilt.is_changed else ()
+        still = engine.packed.maintenance.index_faults(finder) if rebuilt.is_changed else ()
         described = None
         if quarantine.is_used:
             what = {
@@ -133,7 +133,7 @@ def execute(engine: Engine, plan: RepairIndexPlan, progress: Progress = SILENCE)
         described and engine.layout.relative(described),
         rebuilt.lost,
         rebuilt.unknown,
-        left,
+        (*rebuilt.left, *still),
         watch.seconds,
         lost_refs(engine),
         tuple(map(str, doubtful)),

@@ -233,7 +233,7 @@ class ActivePack:
         try:
             with suppress(OSError, UnsupportedContainer):
                 # What was uploaded whole stays anyway, and a medium that does not answer is not asked for each pack.
-                pack = self._index.newest().pack(self.pack.id) if self._index.appends else None
+                pack = self._index.newest().packs.find(self.pack.id) if self._index.appends else None
                 if self.opened:
                     self.opened.cut(pack.length if pack else 0)
         finally:

@@ -19,8 +19,8 @@ from rsdos.index.segment import KEY_SPACE
 from rsdos.index.view import IndexView
 from rsdos.model import PackKind
 from rsdos.pack.format import Batch
-from rsdos.pack.reader import PackFile, kind_of
-from rsdos.pack.scanning import scan
+from rsdos.pack.reader import PackFile, kind_of, read_best
+from rsdos.pack.scanning import Scan, scan
 from rsdos.stores.findings import Checked, Depth, Finding, PacksCheck, Part, Sample, Steps
 from rsdos.stores.packed.check_objects import ObjectCheck
 from rsdos.stores.packed.check_tables import TableCheck
@@ -108,7 +108,7 @@ class NativeCheck(PacksCheck):
                 self.moment = self._view.manifest
         self._manifest = self._view.manifest
         self._objects = ObjectCheck(context, self._view, depth, sample)
-        self._contents = TableCheck(self._view, self._objects)
+        self._contents = TableCheck(context.layout.storage, self._view, self._objects)
         self._at, self._damage = self._objects.finding, self._objects.damage
         self._counts: dict[int, int] | None = {}
         """The objects of each pack by the entries of the index; None if not all of these can be read."""
@@ -221,36 +221,43 @@ class NativeCheck(PacksCheck):
         if self._layout.storage.version(names.pack(pack_id)) is not None:
             return False
         try:
-            return self._index.newest().pack(pack_id) is None
+            return not self._index.newest().packs.has(pack_id)
         except DamagedContainer:
             return False
 
     def _pack(self, pack_id: int, start: int) -> Steps:
         length = self.lengths[pack_id]
+        look = partial(self._look, pack_id, length)
+        findings, result = read_best(self._layout.storage, look, lambda seen: len(seen[0]))
+        if result is None:
+            if findings:
+                yield Checked(findings=tuple(findings), position=length)
+            return
+        yield Checked(findings=tuple(findings))
+        yield Checked(findings=tuple(self._objects.dictionaries(pack_id)))
+        for batches in _groups(result.batches):
+            yield _BatchesPart(pack_id, start, batches)
+        yield _Rest(pack_id, length, len(result.batches), is_explained=bool(result.uncovered))
+
+    def _look(self, pack_id: int, length: int) -> tuple[list[Finding], Scan | None]:
+        """Return what is wrong with the header and the footers of a pack, and its batches if it can be read at all."""
         count = self._count(pack_id)
         try:
             file = self._open(pack_id)
         except FileNotFoundError:
-            if length:
-                found = self._at(pack_id, f"the pack is missing, with {_objects(count)}", objects=count)
-                yield Checked(findings=(found,), position=length)
-            return
+            reason = f"the pack is missing, with {_objects(count)}"
+            return [self._at(pack_id, reason, objects=count)] if length else [], None
         except (DamagedContainer, OSError) as error:
-            found = self._at(pack_id, f"{_reason(error)}: {_objects(count)} of it cannot be read", objects=count)
-            yield Checked(findings=(found,), position=length)
-            return
+            return [self._at(pack_id, f"{_reason(error)}: {_objects(count)} of it cannot be read", objects=count)], None
+        findings = []
         if file.size() < length:
             reason = f"the pack is cut short: it has {file.size()} of {length} bytes"
-            yield Checked(findings=(self._at(pack_id, reason, file.size()),))
+            findings.append(self._at(pack_id, reason, file.size()))
         if kind_of(file) is not self._view.kinds.get(pack_id, PackKind.PLAIN):
-            yield Checked(findings=(self._at(pack_id, "it is a pack of another kind than the manifest says", 0),))
+            findings.append(self._at(pack_id, "it is a pack of another kind than the manifest says", 0))
         result = scan(file, length)
-        lost = [self._at(pack_id, f"no footer covers the bytes to {to}", at) for at, to in result.uncovered]
-        yield Checked(findings=tuple(lost))
-        yield Checked(findings=tuple(self._objects.dictionaries(pack_id)))
-        for batches in _groups(result.batches):
-            yield _BatchesPart(pack_id, start, batches)
-        yield _Rest(pack_id, length, len(result.batches), is_explained=bool(lost))
+        findings += [self._at(pack_id, f"no footer covers the bytes to {to}", at) for at, to in result.uncovered]
+        return findings, result
 
     def _open(self, pack_id: int) -> PackFile:
         if self._opened is None or self._opened.pack_id != pack_id:
@@ -345,12 +352,12 @@ class NativeCheck(PacksCheck):
         """Return how many objects live in a pack: by its entries, or by the manifest where these cannot be read."""
         if self._counts is not None:
             return self._counts.get(pack_id, 0)
-        pack = self._manifest.pack(pack_id)
+        pack = self._manifest.packs.find(pack_id)
         return pack.live.objects if pack else 0
 
     def _strangers(self, pack_id: int, covered: Sequence[tuple[int, int]], is_explained: bool) -> Iterator[Checked]:
         """Check the objects that the index knows, and no table of the pack."""
-        pack = self._manifest.pack(pack_id)
+        pack = self._manifest.packs.find(pack_id)
         assert pack is not None
         for table in self._view.copies_in(pack):
             strange = table.take(~table.of_ranges({pack_id: covered}))
@@ -370,7 +377,7 @@ class NativeCheck(PacksCheck):
             return
         for pack_id in self._layout.pack_ids():
             path = self._layout.pack(pack_id)
-            pack = manifest.pack(pack_id)
+            pack = manifest.packs.find(pack_id)
             extra = self._length(names.pack(pack_id)) - (pack.length if pack else 0)
             if extra > 0:
                 what = "is not in the manifest" if pack is None else "is behind what was committed"

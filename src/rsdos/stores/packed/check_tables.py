@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from rsdos.errors import DamagedContainer
 from rsdos.index.compact import CompactTable, open_table
 from rsdos.index.entries import Entries
 from rsdos.index.view import IndexView
 from rsdos.pack.format import Batch
-from rsdos.pack.reader import PackFile
+from rsdos.pack.reader import PackFile, read_best
+from rsdos.storage.base import Storage
 from rsdos.stores.findings import Finding
 from rsdos.stores.packed.check_objects import ObjectCheck
 
@@ -17,7 +19,8 @@ from rsdos.stores.packed.check_objects import ObjectCheck
 class TableCheck:
     """Reads the tables of batches, and compares them with one state of the index. One thread."""
 
-    def __init__(self, view: IndexView, objects: ObjectCheck) -> None:
+    def __init__(self, storage: Storage, view: IndexView, objects: ObjectCheck) -> None:
+        self._storage = storage
         self._view = view
         self._at = objects.finding
         self._damage = objects.damage
@@ -27,6 +30,9 @@ class TableCheck:
 
         The entries are in storage order: objects are read in it, and sorting them is a fifth of a quick validation.
         """
+        return read_best(self._storage, partial(self._read, file, batch), lambda read: len(read[0]))
+
+    def _read(self, file: PackFile, batch: Batch) -> tuple[list[Finding], Entries | None]:
         try:
             table = open_table(file.file, batch.segment_offset, batch.segment_length)
             entries = table.verify_as_stored() if isinstance(table, CompactTable) else table.verify()

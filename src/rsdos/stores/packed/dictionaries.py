@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from rsdos.errors import DecodeError, log_warning
 from rsdos.index.dictionaries import PackDictionary
 from rsdos.index.view import IndexView
 from rsdos.model import FIRST_DICTIONARY
+from rsdos.pack.reader import read_best
 from rsdos.stores.packed.open_packs import OpenPacks
 
 if TYPE_CHECKING:
@@ -111,6 +113,11 @@ class PackDictionaries:
         return self._good_copy(pack_id, place, offset) is not None
 
     def _good_copy(self, pack_id: int, place: PackDictionary, offset: int) -> bytes | None:
+        read = partial(self._copy, pack_id, place, offset)
+        return read_best(self._packs.storage, read, lambda data: data is None)
+
+    def _copy(self, pack_id: int, place: PackDictionary, offset: int) -> bytes | None:
+        """Return the copy at an offset, read once; None if it is not good."""
         try:
             data = self._packs.read_any(pack_id, offset, place.length)
         except OSError as error:

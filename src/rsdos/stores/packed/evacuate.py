@@ -11,29 +11,27 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 
 from rsdos import names
-from rsdos.codecs.checksum import crc32, crc32_of_each
-from rsdos.errors import DecodeError, Refused, Unavailable
+from rsdos.codecs.checksum import crc32
+from rsdos.errors import DecodeError
 from rsdos.index.entries import Entries
 from rsdos.index.manifest import Manifest
 from rsdos.index.merge import Table
 from rsdos.index.view import ReadRange, coalesce
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, Record, RecordFlag
+from rsdos.pack.reader import read_best
 from rsdos.pack.writer import PackWriter
 from rsdos.storage.opened import RandomAccess
 from rsdos.stores.packed.active_pack import ActivePack
+from rsdos.stores.packed.checked_run import unlike_crcs
 from rsdos.stores.packed.context import PackedContext
 from rsdos.stores.packed.reader import key_word
-from rsdos.stores.packed.recovery import tombstones_of
+from rsdos.stores.packed.recovery import NO_ANSWER, tombstones_of
 from rsdos.stores.packed.rewrite import PackRewrite, crowded, lock_pack, unlink_rewritten
 from rsdos.stores.packs import GAP, WINDOW
 from rsdos.stores.quarantine import Quarantine
 
 _NO_CRC = 0xFFFFFFFF
 """The CRC-32 of an object without bytes is 0: with this one an entry of no bytes is always damaged."""
-
-
-_NO_ANSWER = (Unavailable, Refused)
-"""Errors that say nothing of the pack: its objects are not lost. The repair ends, and can be run again."""
 
 
 class DamagedPackRewrite:
@@ -44,7 +42,7 @@ class DamagedPackRewrite:
         self._index = context.index
         self._quarantine = quarantine
         self._file: RandomAccess | None = None
-        self._is_remote = context.layout.storage.traits.is_remote
+        self._storage = context.layout.storage
         self.lost: list[str] = []
         """The keys of objects of which the bytes are gone."""
 
@@ -55,7 +53,7 @@ class DamagedPackRewrite:
         """
         # 1. From here on nobody appends to it.
         with lock_pack(self._context, pack_id):
-            pack = self._index.refresh().manifest.pack(pack_id)
+            pack = self._index.refresh().manifest.packs.find(pack_id)
             if pack is None:
                 return
             refused = {*damaged, *crowded(self._index.view.manifest.packs, pack_id)}
@@ -76,11 +74,11 @@ class DamagedPackRewrite:
 
     def _copy(self, pack_id: int, rewrite: PackRewrite) -> None:
         view = self._index.view
-        pack = view.manifest.pack(pack_id)
+        pack = view.manifest.packs.find(pack_id)
         assert pack is not None
         try:
             self._file = self._context.layout.storage.open(names.pack(pack_id))
-        except _NO_ANSWER:
+        except NO_ANSWER:
             raise
         except OSError:
             self._file = None
@@ -102,10 +100,11 @@ class DamagedPackRewrite:
 
     def _stored(self, run: ReadRange) -> list[BytesLike] | None:
         """Return the stored bytes of neighbours; None where they cannot be read together."""
-        stored = self._read_together(run)
-        if stored is not None and self._is_remote and crc32_of_each(stored) != run.crc:
-            return self._read_together(run)  # A bit may have flipped on its way, and would be stored.
-        return stored
+
+        def doubt(stored: list[BytesLike] | None) -> int:
+            return 0 if stored is None else len(unlike_crcs(stored, run))
+
+        return read_best(self._storage, lambda: self._read_together(run), doubt)
 
     def _read_together(self, run: ReadRange) -> list[BytesLike] | None:
         start = run.offset[0]
@@ -128,7 +127,7 @@ class DamagedPackRewrite:
             return
         start = writer.position
         crc = self._copy_parts(record, writer)
-        if crc is not None and self._is_remote and crc ^ key_word(record.digest) != record.crc:
+        if crc is not None and self._storage.traits.is_remote and crc ^ key_word(record.digest) != record.crc:
             writer.rewind(start)
             crc = self._copy_parts(record, writer)
         if crc is None:
@@ -162,7 +161,7 @@ class DamagedPackRewrite:
         """Return bytes of the pack; None where they cannot be had. Raise what says nothing of the pack."""
         try:
             return file.read(offset, length)
-        except _NO_ANSWER:
+        except NO_ANSWER:
             raise
         except OSError:
             return None

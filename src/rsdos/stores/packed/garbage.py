@@ -61,7 +61,7 @@ def _collect_pack(layout: Layout, manifest: Manifest, pack_id: int) -> int | Non
     except OSError:
         return None  # Gone by now, another user's, or it has a writer, whose lock file was removed: it stays.
     try:
-        pack = manifest.pack(pack_id)
+        pack = manifest.packs.find(pack_id)
         if pack is not None and freed:
             file.cut(pack.length)
         elif pack is None and not unlink_pack(layout, pack_id):

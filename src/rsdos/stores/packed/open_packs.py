@@ -15,7 +15,7 @@ class OpenPacks:
     """Open packs, by their ids. Any number of threads."""
 
     def __init__(self, layout: Layout, container_id: bytes) -> None:
-        self._layout = layout
+        self.storage = layout.storage
         self._container_id = container_id
         self._has_hash = layout.storage.traits.is_remote
         """Whether all that is read of a pack is compared with its hash: no header can say more, and it is a request."""
@@ -40,7 +40,7 @@ class OpenPacks:
         pack = self.known.get(pack_id)
         # It is closed in a container that is garbage and still works.
         if pack is None or not pack.is_open:
-            pack = self._layout.storage.open(names.pack(pack_id))
+            pack = self.storage.open(names.pack(pack_id))
             if not self._has_hash:
                 check_header(pack, pack_id, self._container_id)
             if len(self.known) >= MOST_OPEN:
@@ -56,7 +56,7 @@ class OpenPacks:
         pack = self.known.get(pack_id)
         if pack is not None and pack.is_open:
             return pack.read(offset, length)
-        file = self._layout.storage.open(names.pack(pack_id))
+        file = self.storage.open(names.pack(pack_id))
         try:
             return file.read(offset, length)
         finally:

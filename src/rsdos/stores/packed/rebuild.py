@@ -103,7 +103,7 @@ class Rebuild:
         for pack in result.packs.values():
             path = self._layout.relative(self._layout.pack(pack.id))
             yield from (Finding(path, fault) for fault in pack.faults)
-            entry = result.base.pack(pack.id) if result.base else None
+            entry = result.base.packs.find(pack.id) if result.base else None
             if result.base and pack.length > (entry.length if entry else 0):
                 yield Finding(path, "it has whole batches that the manifest does not know")
         if result.base:
@@ -149,10 +149,11 @@ class Rebuild:
             return Rebuilt()
         lost: list[str] = []
         unknown = 0
+        left = tuple(self._unnamed())
         for pack in self._damaged:
             # 5. Empty it.
-            found = self._index.refresh().manifest.pack(pack.id)
-            was = self._base.pack(pack.id) if self._base else None
+            found = self._index.refresh().manifest.packs.find(pack.id)
+            was = self._base.packs.find(pack.id) if self._base else None
             if was and found:
                 unknown += max((was.live - found.live).objects, 0)
             rescue = DamagedPackRewrite(self._context, quarantine)
@@ -160,7 +161,15 @@ class Rebuild:
             lost += rescue.lost
         # 6. Only now: until here a run that is killed and begins again needs them.
         self._put_aside(quarantine)
-        return Rebuilt(True, len(self._damaged), tuple(quarantine.moved), tuple(lost), unknown)
+        return Rebuilt(True, len(self._damaged), tuple(quarantine.moved), tuple(lost), unknown, left)
+
+    def _unnamed(self) -> Iterator[Finding]:
+        """Yield what cannot be read of packs that no readable manifest has: nothing else tells what was there."""
+        for pack in self._damaged:
+            if not (self._base and self._base.packs.has(pack.id)):
+                path = self._layout.relative(self._layout.pack(pack.id))
+                for reason in pack.unread:
+                    yield Finding(path, f"{reason}: what was there is lost, and no readable manifest names the pack")
 
     def _put_aside(self, quarantine: Quarantine) -> None:
         """Put damaged files of the index into quarantine."""
@@ -258,7 +267,7 @@ class Rebuild:
 
     def _manifest(self, result: ScannedPacks, segments: list[SegmentEntry], number: int) -> Manifest:
         base = result.base or Manifest(0, self._config.container_id)
-        packs = Packs.of(self._entry(pack, base.pack(pack.id)) for pack in result.packs.values())
+        packs = Packs.of(self._entry(pack, base.packs.find(pack.id)) for pack in result.packs.values())
         ids = [pack_id for pack_id in self._layout.locked_ids() if pack_id <= LAST_PACK]
         ids += [*self._layout.pack_ids(), *result.packs, *(pack.most_named for pack in result.packs.values())]
         manifest = Manifest(

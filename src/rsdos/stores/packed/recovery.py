@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import NamedTuple
 
-from rsdos.errors import DamagedContainer
+from rsdos.errors import DamagedContainer, Refused, Unavailable
 from rsdos.index.compact import CompactTable, open_table
 from rsdos.index.dictionaries import UNKNOWN, PackDictionary, numbered
 from rsdos.index.entries import Entries
@@ -21,11 +21,14 @@ from rsdos.index.segment import VERIFIED, Segment
 from rsdos.index.view import IndexView
 from rsdos.layout import Layout
 from rsdos.model import DIGEST_BYTES, Counts, PackKind
-from rsdos.pack.reader import PackFile, check_header, kind_of, open_pack
+from rsdos.pack.reader import PackFile, check_header, kind_of, open_pack, read_best
 from rsdos.pack.scanning import scan
 
 MOST_PACK_ID = (1 << 32) - 2
 """No writer has written a tombstone of a pack beyond it."""
+
+NO_ANSWER = (Unavailable, Refused)
+"""Errors that say nothing of a pack: its objects are not lost. The repair ends, and can be run again."""
 
 
 @dataclass(slots=True)
@@ -37,9 +40,11 @@ class PackScan:
     """That of its header; where this is damaged, that of the manifest."""
     length: int = 0
     is_there: bool = False
-    is_covered: bool = False
-    """Whether whole batches cover all bytes that are there."""
+    uncovered: int = 0
+    """Bytes that are there behind the last whole batch."""
     faults: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+    """Those of ``faults`` that hide objects, unless a manifest or the index has them."""
     tables: list[Table] = field(default_factory=list)
     ranges: list[tuple[int, int]] = field(default_factory=list)
     """The ranges of the payloads of ``tables``, ascending."""
@@ -100,11 +105,11 @@ def scan_packs(
     result = ScannedPacks(base, {})
     known = base.pack_ids if base else ()
     for pack_id in sorted({*ids, *known}):
-        entry = base.pack(pack_id) if base else None
+        entry = base.packs.find(pack_id) if base else None
         if entry is None and pack_id in busy:
             continue
         limit = entry.length if entry and pack_id in busy else None
-        found = _pack(layout, bytes.fromhex(container_id), pack_id, entry, _Trust(limit, gone))
+        found = _pack(layout, bytes.fromhex(container_id), pack_id, entry, _Trust(limit, gone, index.appends))
         if base and entry is None and not index.appends and found.is_uncommitted({*base.pack_ids} - {*ids}):
             continue
         if found.tables or found.faults or entry:
@@ -126,19 +131,17 @@ class _Trust(NamedTuple):
 
     limit: int | None
     gone: Collection[int] | None
+    grows: bool
+    """Whether packs are appended to. If not, all bytes of a pack were put together, and none are a dead writer's."""
 
 
 def _pack(layout: Layout, container_id: bytes, pack_id: int, entry: PackEntry | None, trust: _Trust) -> PackScan:
-    """Return what is in a pack. Behind a network one that is not whole is read once more.
+    """Return what is in a pack."""
 
-    A bit may have flipped on its way. Of a pack that no readable manifest has, nothing else would ever tell: it would
-    be taken for one that nobody has committed, and left out.
-    """
-    found = _read_pack(layout, container_id, pack_id, entry, trust)
-    if not layout.storage.traits.is_remote or (found.is_covered and not found.faults):
-        return found
-    again = _read_pack(layout, container_id, pack_id, entry, trust)
-    return max(found, again, key=lambda scan: (scan.length, -len(scan.faults)))
+    def read() -> PackScan:
+        return _read_pack(layout, container_id, pack_id, entry, trust)
+
+    return read_best(layout.storage, read, lambda found: found.uncovered + len(found.faults))
 
 
 def _read_pack(layout: Layout, container_id: bytes, pack_id: int, entry: PackEntry | None, trust: _Trust) -> PackScan:
@@ -147,14 +150,21 @@ def _read_pack(layout: Layout, container_id: bytes, pack_id: int, entry: PackEnt
     committed = entry.length if entry else 0
     try:
         file = open_pack(layout.storage, pack_id, container_id, any_header=True)
+    except NO_ANSWER:
+        raise
     except OSError as error:
-        if committed:
-            found.faults.append(error.strerror or str(error))
+        is_gone = isinstance(error, FileNotFoundError) and not committed
+        if not is_gone and (committed or not trust.grows):
+            found.unread.append(error.strerror or str(error))
+            found.faults += found.unread
         found.length = committed
         return found
     found.is_there = True
     with suppress(DamagedContainer):
         _read(found, file, committed, trust)
+    if entry is None and not trust.grows and found.length < max(file.size(), 1):
+        found.unread.append(f"no footer covers bytes {found.length} to {file.size()}")
+    found.faults += found.unread
     header = None
     try:
         check_header(file.file, pack_id, container_id)
@@ -166,7 +176,7 @@ def _read_pack(layout: Layout, container_id: bytes, pack_id: int, entry: PackEnt
     if found.length < committed:
         found.faults.append(f"{committed} bytes were committed, and {found.length} are there with a table of contents")
         found.length = max(found.length, min(committed, file.size()))
-    found.is_covered = found.length == file.size()
+    found.uncovered = file.size() - found.length
     found.faults += _bad_dictionaries(file, found.dictionaries)
     return found
 
@@ -193,7 +203,7 @@ def _read(found: PackScan, file: PackFile, committed: int, trust: _Trust) -> Non
             entries = table.verify()
         except DamagedContainer as error:
             found.length = batch.end
-            found.faults.append(error.reason)
+            found.unread.append(error.reason)
             continue
         tombstone = entries.is_tombstone()
         is_last = batch is result.batches[-1] and batch.start >= committed
@@ -214,7 +224,7 @@ def _read(found: PackScan, file: PackFile, committed: int, trust: _Trust) -> Non
             found.most_named = max(found.most_named, *named, 0)
             found.replaces |= _replaced_by(file.pack_id, dead)
     # The bytes behind the last batch are a dead writer's.
-    found.faults += [f"no footer covers bytes {at} to {end}" for at, end in result.uncovered if at < found.length]
+    found.unread += [f"no footer covers bytes {at} to {end}" for at, end in result.uncovered if at < found.length]
 
 
 def _is_unfinished(pack_id: int, tombstones: Entries, gone: Collection[int] | None) -> bool:

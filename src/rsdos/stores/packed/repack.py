@@ -7,7 +7,7 @@ from contextlib import ExitStack, suppress
 from functools import partial
 
 from rsdos import names
-from rsdos.codecs.checksum import crc32, crc32_of_each
+from rsdos.codecs.checksum import crc32
 from rsdos.errors import Busy, DamagedContainer, DamagedObject, DecodeError
 from rsdos.index.compact import open_table
 from rsdos.index.entries import Entries
@@ -23,8 +23,8 @@ from rsdos.stores.batch import MOST_ENTRIES
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.findings import Rewritten
 from rsdos.stores.packed.active_pack import ActivePack
+from rsdos.stores.packed.checked_run import read_checked_run
 from rsdos.stores.packed.context import PackedContext
-from rsdos.stores.packed.reader import read_run
 from rsdos.stores.packed.recode import Recoder
 from rsdos.stores.packed.rewrite import PackRewrite, crowded, lock_pack, unlink_rewritten
 from rsdos.stores.packs import GAP, WINDOW
@@ -67,7 +67,7 @@ class Repack:
         self._moving: list[Entries] | None = None if context.index.appends else []
         """All that lives in the old packs, where others may kill or move it until the commit."""
         self._recoder = Recoder(context, encoding)
-        self._is_remote = context.layout.storage.traits.is_remote
+        self._storage = context.layout.storage
 
     def run(self, pack_ids: Sequence[int], spared: Collection[int] = ()) -> Rewritten:
         """Rewrite some packs into one; see `PackMaintenance.rewrite`."""
@@ -203,15 +203,8 @@ class Repack:
         self._recoder.write(rewrite)
 
     def _copy_run(self, file: PackFile, live: Entries, run: ReadRange, rewrite: PackRewrite) -> None:
-        stored, whole = read_run(file, run)
-        crcs = crc32_of_each(stored)
-        if crcs != run.crc and self._is_remote:
-            # A bit may have flipped on its way, and would be stored.
-            stored, whole = read_run(file, run)
-            crcs = crc32_of_each(stored)
-        bad: set[int] = set()
-        if crcs != run.crc:
-            bad = {at for at, (one, two) in enumerate(zip(crcs, run.crc, strict=True)) if one != two}
+        stored, whole, bad = read_checked_run(self._storage, file, run)
+        if bad:
             self._note_damage(live, [run.positions[at] for at in bad])
         moved, needed = run.positions, run.codec
         wanted = [at for at in self._recoder.wanted(run) if at not in bad]
@@ -257,7 +250,8 @@ class Repack:
                 rewrite.add(table.keyed())
                 return
         crc = _copy_bytes(file, record, writer)
-        if crc != run.crc[0] and self._is_remote:
+        if crc != run.crc[0] and self._storage.traits.is_remote:
+            # A bit may have flipped on its way, and would be stored.
             writer.rewind(start)
             crc = _copy_bytes(file, record, writer)
         if self._encoding is not None or crc != run.crc[0]:
@@ -291,7 +285,7 @@ class Repack:
     ) -> Manifest:
         """`_finish` beside other machines."""
         path = self._context.layout.pack(packs[0].id)
-        if any(newest.pack(pack.id) is None for pack in packs):
+        if not all(newest.packs.has(pack.id) for pack in packs):
             raise Overtaken(path, "another repack, which was faster")
         if newest.number != base.number:
             moving = Entries.joined(self._moving or ()).sort()
@@ -330,7 +324,7 @@ class Repack:
         # Those that were copied were taken for copies that count.
         moved = new.take(new.of_packs((target_id,)))
         moved = moved.take(~moved.of_extents(old))
-        pack = manifest.pack(target_id)
+        pack = manifest.packs.find(target_id)
         if pack is not None:
             manifest = manifest.with_pack(pack.with_dead(moved.total))
         return with_dead_counts(newest, manifest, old, new)

@@ -332,5 +332,5 @@ def _missing_in(view: IndexView, digests: Sequence[bytes]) -> list[bytes]:
 
 def _mark_synced(manifest: Manifest, lengths: Mapping[int, int]) -> Manifest:
     """Return the manifest with these lengths of its packs on stable storage."""
-    packs = filter(None, map(manifest.pack, lengths))
+    packs = filter(None, map(manifest.packs.find, lengths))
     return manifest.with_packs([pack._replace(synced=max(pack.synced, lengths[pack.id])) for pack in packs])
