@@ -23,9 +23,6 @@ core's cache."""
 _KEYS = 1 << 6
 """Keys to mark for which a part of the columns is worth the 40 us that it costs."""
 
-_AROUND = 1 << 13
-"""Entries of a column, 64 KiB, that the system maps around one that is read."""
-
 
 def sorted_batches(parts: Iterable[Sequence[bytes]], digest_bytes: int) -> Iterator[Prefixes]:
     """Yield the first 8 bytes of digests, which come in lists of any size, in sorted batches of bounded size."""
@@ -139,7 +136,7 @@ class ViewMarks(KeyMarks):
             segment.will_need_keys(start, end)
         found = super()._places(keys, ranges)
         for segment, (start, end) in zip(segments, ranges, strict=True):
-            segment.let_go(max(start - _AROUND, 0), end)
+            segment.let_go(start, end)
         return found
 
     def unmarked(self, most: int) -> Iterator[Entries]:
