@@ -210,14 +210,16 @@ class Collect(Actor):
     """Garbage collection of what snapshots hold."""
 
     kind = "gc"
-    first = "lock"
+    first = "plan"
 
     def step(self, at: str, memory: Hashable, world: World) -> tuple[State, World] | None:
+        if at == "plan":
+            return State("lock", world.of(lifetime.COLLECTED_KINDS)), world
         if at == "lock":
             taken = self._take(world)
-            return taken and (State("1 view"), taken)
-        if at == "1 view":
-            return State("3 locks", (world.live.refs, world.versions, world.of(lifetime.COLLECTED_KINDS))), world
+            return taken and (State("1 refs", memory), taken)
+        if at == "1 refs":
+            return State("3 locks", (world.live.refs, world.versions, memory)), world
         assert isinstance(memory, tuple)
         refs, versions, copies = memory
         if at == "3 locks":
@@ -229,7 +231,8 @@ class Collect(Actor):
         if not lifetime.may_delete(refs, world.live.refs):
             left = frozenset() if world.versions else copies
             return State("4 commit", (world.live.refs, world.versions, left)), world
-        return self._end(world.without(copies) if copies else world)
+        there = copies & world.copies
+        return self._end(world.without(there) if there else world)
 
 
 class Delete(Actor):

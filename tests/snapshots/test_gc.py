@@ -12,7 +12,7 @@ from rsdos import Busy, Container, InvalidOption
 from rsdos.engine.publish import newest_refs, read_refs
 from rsdos.errors import DamagedObject, DamagedTree
 from rsdos.maintenance import delete, forget, gc, retain
-from rsdos.model import PackKind
+from rsdos.model import PackKind, Place
 from rsdos.stores import lifetime
 from tests.data import key_of, text
 from tests.helpers import flip, manifest_of, native
@@ -297,6 +297,37 @@ def test_a_snapshot_that_is_published_during_gc_keeps_its_objects(
     assert report.objects == 0
     assert_whole(store, runs[0], FILES)
     assert snapshot != runs[0]
+
+
+def test_what_is_stored_between_the_plan_and_the_run_stays_until_the_next_run(store: Container) -> None:
+    """The marks are bits of the index of the plan: it says nothing about later copies."""
+    save(store.engine, "flowers", FILES)
+    forget_named(store, "flowers")
+    engine = Container(store.path).engine
+    plan = gc.plan(engine)
+    snapshot = save(fresh(store), "trees", NEXT)  # It finds files of the forgotten version.
+    fresh(store).objects.insert_many([b"of a save that failed"], to=Place.PACKED, kind=PackKind.HELD)
+    report = gc.execute(engine, plan)
+    assert report.objects == 1  # The old "a.txt".
+    assert_whole(store, snapshot, NEXT)
+    assert is_there(store, b"of a save that failed")
+    assert collect(Container(store.path)).objects == 1
+    assert not is_there(store, b"of a save that failed")
+
+
+def test_what_another_gc_has_deleted_since_the_plan_is_not_deleted_again(store: Container) -> None:
+    save(store.engine, "flowers", FILES)
+    forget_named(store, "flowers")
+    engine = Container(store.path).engine
+    plan = gc.plan(engine)
+    assert collect(Container(store.path)).objects == plan.objects == len(FILES)
+    snapshot = save(fresh(store), "flowers", FILES)
+    forget_named(store, "flowers")  # What is there now, and not needed, are other copies.
+    number = manifest_of(store.path).number
+    assert gc.execute(engine, plan).objects == 0
+    assert manifest_of(store.path).number == number
+    assert is_there(store, FILES["a.txt"])
+    assert Container(store.path).engine.packed.has(snapshot)
 
 
 def test_the_newest_documents_stay(store: Container, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from rsdos.hashing import join_digests
-from rsdos.index.digests import PREFIX, Mask, Prefixes, prefixes_in
+from rsdos.index.digests import PREFIX, Mask, Positions, Prefixes, prefixes_in
 from rsdos.index.entries import Entries
 from rsdos.index.merge import merged
 from rsdos.index.view import IndexView
@@ -22,9 +22,6 @@ core's cache."""
 
 _KEYS = 1 << 6
 """Keys to mark for which a part of the columns is worth the 40 us that it costs."""
-
-_AROUND = 1 << 13
-"""Entries of a column, 64 KiB, that the system maps around one that is read."""
 
 
 def sorted_batches(parts: Iterable[Sequence[bytes]], digest_bytes: int) -> Iterator[Prefixes]:
@@ -63,9 +60,31 @@ class KeyMarks:
         """The number of marked keys."""
         return int.from_bytes(self._bits.tobytes(), "little").bit_count()
 
-    def mark(self, keys: Prefixes) -> None:
-        """Mark keys, given sorted, perhaps some of them twice. Those that no column has are left out."""
-        if not len(keys) or not self._rows:
+    def mark(self, keys: Prefixes) -> Prefixes:
+        """Mark keys, given sorted, perhaps some of them twice. Return those that no column has."""
+        absent = [keys[:0]]
+        for some, ranges in self._parts(keys):
+            place, is_there = self._places(some, ranges)
+            absent.append(some[~is_there])
+            place = place[is_there]
+            if len(place):
+                octets = place >> 3
+                first = np.flatnonzero(np.append(True, octets[1:] != octets[:-1]))
+                bits = np.left_shift(np.uint8(1), (place & 7).astype(np.uint8))
+                self._bits[octets[first]] |= np.bitwise_or.reduceat(bits, first)
+        return np.concatenate(absent)
+
+    def among(self, keys: Prefixes) -> Mask:
+        """Return a mask of the marked ones among some keys, given sorted."""
+        masks = [np.empty(0, np.bool_)]
+        for some, ranges in self._parts(keys):
+            place, is_there = self._places(some, ranges)
+            masks.append(is_there & (self._bits[place >> 3] >> (place & 7).astype(np.uint8) & 1).view(np.bool_))
+        return np.concatenate(masks)
+
+    def _parts(self, keys: Prefixes) -> Iterator[tuple[Prefixes, Sequence[tuple[int, int]]]]:
+        """Yield keys that are looked up together, with the range of each column in which they can be."""
+        if not len(keys):
             return
         parts = max(min(self._rows // _ROWS, len(keys) // _KEYS), len(keys) // _ROWS) + 1
         starts = np.arange(parts) * len(keys) // parts
@@ -74,10 +93,10 @@ class KeyMarks:
             [*column.searchsorted(bounds).tolist(), column.searchsorted(keys[-1], "right")] for column in self._columns
         ]
         for part, some in enumerate(np.split(keys, starts[1:])):
-            self._mark(some, [(cut[part], cut[part + 1]) for cut in cuts])
+            yield some, [(cut[part], cut[part + 1]) for cut in cuts]
 
-    def _mark(self, keys: Prefixes, ranges: Sequence[tuple[int, int]]) -> None:
-        """Mark keys that can be in one range of each column alone."""
+    def _places(self, keys: Prefixes, ranges: Sequence[tuple[int, int]]) -> tuple[Positions, Mask]:
+        """Return the bits of keys that can be in one range of each column alone, and which of the keys are there."""
         place = np.zeros(len(keys), np.intp)
         is_there = np.zeros(len(keys), np.bool_)
         for column, (start, end) in zip(self._columns, ranges, strict=True):
@@ -86,12 +105,7 @@ class KeyMarks:
             place += at + start
             if len(here):
                 is_there |= here[np.minimum(at, len(here) - 1)] == keys
-        place = place[is_there]
-        if len(place):
-            octets = place >> 3
-            first = np.flatnonzero(np.append(True, octets[1:] != octets[:-1]))
-            bits = np.left_shift(np.uint8(1), (place & 7).astype(np.uint8))
-            self._bits[octets[first]] |= np.bitwise_or.reduceat(bits, first)
+        return place, is_there
 
     def marked(self, row: int, prefixes: Prefixes) -> Mask:
         """Return a mask of the marked entries of a table.
@@ -116,18 +130,23 @@ class ViewMarks(KeyMarks):
             raise view.damage
         super().__init__([segment.entries().prefixes for segment in view.segments])
 
-    def _mark(self, keys: Prefixes, ranges: Sequence[tuple[int, int]]) -> None:
+    def _places(self, keys: Prefixes, ranges: Sequence[tuple[int, int]]) -> tuple[Positions, Mask]:
         segments = self._view.segments
         for segment, (start, end) in zip(segments, ranges, strict=True):
             segment.will_need_keys(start, end)
-        super()._mark(keys, ranges)
+        found = super()._places(keys, ranges)
         for segment, (start, end) in zip(segments, ranges, strict=True):
-            segment.let_go(max(start - _AROUND, 0), end)
+            segment.let_go(start, end)
+        return found
 
     def unmarked(self, most: int) -> Iterator[Entries]:
-        """Yield the live entries of all keys without a mark, sorted, in tables of at most ``most`` keys."""
+        """Yield the live entries of all keys without a mark, sorted, in tables of at most ``most`` keys.
+
+        Keys that are marked between two tables may be in later ones all the same: ask `among`.
+        """
         parts: list[Entries] = []
         row = marks = 0
+        before = self.count
         for entries in merged(self._view.segments):
             marked = self.marked(row, entries.prefixes)
             row += len(entries)
@@ -138,7 +157,7 @@ class ViewMarks(KeyMarks):
                 yield from tables
                 parts = [rest]
         # One entry more or less, and the marks would be those of other keys.
-        assert (row, marks) == (self._rows, self.count), "marks and entries do not belong together"
+        assert row == self._rows and before <= marks <= self.count, "marks and entries do not belong together"
         yield from _split(Entries.joined(parts), most)
 
 

@@ -2,54 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from rsdos.hashing import join_digests
-from rsdos.index.digests import PREFIX, Mask, Prefixes, prefixes_in
-from rsdos.index.entries import Entries
-from rsdos.model import DIGEST_BYTES
-
-_SLACK = 8
-"""A growing set has room for one in so many more of its keys. On Linux a large array grows without being copied."""
+from rsdos.index.digests import Mask, Prefixes, prefixes_in
 
 
 class KeySet:
-    """Knows keys by their first 8 bytes. With n members, one other key in 10^19 / n counts as a member.
+    """Knows keys by their first 8 bytes. With n members, one other key in 10^19 / n counts as a member."""
 
-    Memory: 8 bytes a key, 9 while the set is made: 90 MB for ten million.
-    """
-
-    def __init__(self, joined: Iterable[bytes]) -> None:
-        """Make the set of digests that follow one another in pieces of any size. A key may come twice."""
-        known = np.empty(0, PREFIX)
-        count = 0
-        for piece in joined:
-            prefixes = prefixes_in(piece, DIGEST_BYTES)
-            end = count + len(prefixes)
-            if end > len(known):
-                known.resize(end + end // _SLACK, refcheck=False)
-            known[count:end] = prefixes
-            count = end
-        known.resize(count, refcheck=False)
-        known.sort()
-        self._known = known
+    def __init__(self) -> None:
+        self.parts: list[Prefixes] = []
+        """The members, sorted in each part."""
 
     def __len__(self) -> int:
-        return len(self._known)
+        return sum(map(len, self.parts))
 
-    def without(self, digests: Sequence[bytes]) -> list[bytes]:
-        """Return those of the digests that are not members, in their order."""
-        members = self._members(prefixes_in(join_digests(digests), DIGEST_BYTES)).tolist()
-        return [digest for digest, member in zip(digests, members, strict=True) if not member]
+    def add(self, keys: Prefixes) -> None:
+        """Add keys, given sorted. A key that comes twice counts twice."""
+        if len(keys):
+            self.parts.append(keys.copy())
 
-    def others(self, entries: Entries) -> Entries:
-        """Return those of the entries whose keys are not members."""
-        return entries.take(~self._members(entries.prefixes))
+    def among(self, keys: Prefixes) -> Mask:
+        """Return a mask of the members among some keys, given sorted."""
+        mask = np.zeros(len(keys), np.bool_)
+        for known in self.parts:
+            at = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+            mask |= known[at] == keys
+        return mask
 
-    def _members(self, wanted: Prefixes) -> Mask:
-        if not len(self._known):
-            return np.zeros(len(wanted), np.bool_)
-        at = np.minimum(np.searchsorted(self._known, wanted), len(self._known) - 1)
-        return np.equal(self._known[at], wanted)
+
+def picked(digests: Sequence[bytes], digest_bytes: int, among: Callable[[Prefixes], Mask]) -> list[bytes]:
+    """Return those of the digests, in their order, that ``among`` picks. It is given their first 8 bytes, sorted."""
+    prefixes = prefixes_in(join_digests(digests), digest_bytes)
+    order = np.argsort(prefixes)
+    return [digests[at] for at in np.sort(order[among(prefixes[order])]).tolist()]

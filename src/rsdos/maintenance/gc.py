@@ -1,9 +1,12 @@
 """Gc: delete the held objects that no live snapshot reaches. Options → plan → execute → report.
 
-1. read the manifest and the refs; 2. mark what the live snapshots reach; 3. candidates are the copies in packs of held
-objects and of trees that no running save may have stored, that are not marked, and that are not among the newest refs
-documents; 4. delete them by tombstones, in chunks, each under the lock on commits and only while the refs are those
-that were marked: otherwise mark what they add, and try the chunk again.
+1. read the manifest, and then the refs; 2. mark what the live snapshots reach; 3. candidates are the copies of that
+manifest in packs of held objects and of trees that no running save may have stored, that are not marked, and that are
+not among the newest refs documents; 4. delete them by tombstones, in chunks, each under the lock on commits and only
+while the refs are those that were marked: otherwise mark what they add, and try the chunk again.
+
+A mark is a bit for an entry of the index of that manifest. A copy that was stored since then has none, and is no
+candidate either.
 """
 
 from __future__ import annotations
@@ -23,15 +26,15 @@ from rsdos.notebook import ShownAsTable
 from rsdos.progress import SILENCE, Stopwatch, step
 from rsdos.protocols import Progress
 from rsdos.stores.lifetime import COLLECTED_KINDS
-from rsdos.stores.publisher import Outdated
+from rsdos.stores.publisher import Outdated, SeenHeld
 
 
 @dataclass(frozen=True, slots=True)
 class GcPlan:
     """What would be deleted: held ``objects`` of ``size`` raw bytes, and ``pages`` (snapshots and refs documents too).
 
-    ``live`` is the number of keys that the live snapshots reach. ``running`` are the saves that are at work: objects
-    that they have stored are kept.
+    ``live`` is the number of objects in packs that the live snapshots reach. ``running`` are the saves that are at
+    work: objects that they have stored are kept.
     """
 
     objects: int
@@ -39,6 +42,7 @@ class GcPlan:
     pages: int
     live: int
     running: tuple[RunningSave, ...]
+    seen: SeenHeld = field(repr=False)
     marks: Marks = field(repr=False)
 
 
@@ -68,26 +72,27 @@ def plan(engine: Engine) -> GcPlan:
         DamagedContainer: the newest manifest is damaged.
         ReadOnlyContainer: the container cannot be written.
     """
-    marks = Marks(engine)
     with engine.protect_packs():
         # 1 and 2.
+        seen = engine.packed.publisher.present()
+        marks = Marks(engine, seen.mark)
         _mark(engine, marks)
         # 3. The locks are read after the view was loaded, so the lock of every running save that stored into the view
         # is seen.
-        seen = engine.packed.publisher.present()
         running = running_saves(engine)
         counted = _Counted()
-        for kind, copies in _candidates(engine, marks, seen, running):
+        for kind, copies in _candidates(engine, seen, running):
             counted.add(kind, copies)
-    return GcPlan(counted.objects, counted.size, counted.pages, len(marks), tuple(running), marks)
+    return GcPlan(counted.objects, counted.size, counted.pages, seen.count, tuple(running), seen, marks)
 
 
 def execute(engine: Engine, plan: GcPlan, progress: Progress = SILENCE) -> GcReport:
     """Delete the held objects that no live snapshot reaches. An object that was inserted by key is never touched.
 
     Saves, inserts and readers are not blocked. Objects that a running save has stored are kept. If an object is deleted
-    that a running save has found, the save stores it again. A run that is killed at any moment has deleted a part; the
-    next run continues. The space is dead bytes of packs until a repack.
+    that a running save has found, the save stores it again. Only copies that existed when the plan began are deleted. A
+    run that is killed at any moment has deleted a part; the next run continues. The space is dead bytes of packs until
+    a repack.
 
     Args:
         engine: the open container.
@@ -104,21 +109,20 @@ def execute(engine: Engine, plan: GcPlan, progress: Progress = SILENCE) -> GcRep
         OSError: a system call failed.
     """
     watch = Stopwatch()
-    marks = plan.marks
+    seen, marks = plan.seen, plan.marks
     deleted = _Counted()
     with engine.maintenance("gc"):
         engine.objects.collect_garbage()
         # 1 and 2. Most is marked by the plan already.
         _mark(engine, marks)
         # 3.
-        seen = engine.packed.publisher.present()
         running = running_saves(engine)
         with step(progress, "Collecting", plan.objects + plan.pages, "objects"):
-            for kind, copies in _candidates(engine, marks, seen, running):
-                gone = _delete(engine, marks, copies)
+            for kind, copies in _candidates(engine, seen, running):
+                gone = _delete(engine, seen, marks, copies)
                 deleted.add(kind, gone)
                 progress.advance(len(gone))
-    return GcReport(deleted.objects, deleted.size, deleted.pages, len(marks), tuple(running), watch.seconds)
+    return GcReport(deleted.objects, deleted.size, deleted.pages, seen.count, tuple(running), watch.seconds)
 
 
 def _mark(engine: Engine, marks: Marks) -> None:
@@ -137,32 +141,25 @@ def _mark(engine: Engine, marks: Marks) -> None:
     marks.add_documents(newest)
 
 
-def _candidates(
-    engine: Engine, marks: Marks, seen: object, running: list[RunningSave]
-) -> Iterator[tuple[PackKind, Entries]]:
+def _candidates(engine: Engine, seen: SeenHeld, running: list[RunningSave]) -> Iterator[tuple[PackKind, Entries]]:
     """Yield the copies to delete, by the kind of their packs, in chunks."""
-    for kind, copies in engine.packed.publisher.collectable(seen, [save.lengths for save in running]):
-        unmarked = marks.unmarked(copies)
-        for at in range(0, len(unmarked), CHUNK):
-            yield kind, unmarked.take(slice(at, at + CHUNK))
+    return engine.packed.publisher.collectable(seen, [save.lengths for save in running], CHUNK)
 
 
-def _delete(engine: Engine, marks: Marks, copies: Entries) -> Entries:
+def _delete(engine: Engine, seen: SeenHeld, marks: Marks, copies: Entries) -> Entries:
     """Do step 4 for a chunk. Return the copies that were deleted."""
-    while len(copies):
+    while True:
+        # The chunk may be older than marks that an earlier chunk has brought.
+        copies = copies.take(~seen.among(copies.prefixes))
         try:
-            _collect(engine, copies, marks.refs)
+            return _collect(engine, copies, marks.refs) if len(copies) else copies
         except Outdated:
             _mark(engine, marks)
-            copies = marks.unmarked(copies)
-        else:
-            break
-    return copies
 
 
-def _collect(engine: Engine, copies: Entries, refs: str) -> None:
+def _collect(engine: Engine, copies: Entries, refs: str) -> Entries:
     collect = engine.packed.publisher.collect
-    with_reserve(engine, len(copies), lambda some: collect(copies.take(some), refs))
+    return Entries.joined(with_reserve(engine, len(copies), lambda some: collect(copies.take(some), refs)))
 
 
 class _Counted:

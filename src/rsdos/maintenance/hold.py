@@ -16,7 +16,7 @@ from rsdos.stores import lifetime
 from rsdos.stores.publisher import Outdated
 
 if TYPE_CHECKING:
-    from rsdos.maintenance.marks import Marks
+    from rsdos.maintenance.marks import Marks, ReachedKeys
 
 
 class HoldingDelete:
@@ -29,6 +29,7 @@ class HoldingDelete:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._marks: Marks | None = None
+        self._reached: ReachedKeys | None = None
         self._refs = engine.packed.live().refs
 
     def hold(self, digests: Sequence[bytes]) -> None:
@@ -43,13 +44,14 @@ class HoldingDelete:
         rest = [digest for digest in digests if digest not in held]
         if not rest:
             return
-        if self._marks is None:
-            from rsdos.maintenance.marks import Marks  # It imports numpy: only where there are snapshots.
+        if self._reached is None:
+            from rsdos.maintenance.marks import Marks, ReachedKeys  # They import numpy: only where there are snapshots.
 
-            newest, marks = newest_refs(self._engine), Marks(self._engine)
+            reached = ReachedKeys(self._engine)
+            newest, marks = newest_refs(self._engine), Marks(self._engine, reached.mark)
             marks.add(newest)
-            self._marks, self._refs = marks, marks.refs
-        self._write(lifetime.to_hold(self._marks.reached_of(rest), held))
+            self._marks, self._reached, self._refs = marks, reached, marks.refs
+        self._write(lifetime.to_hold(self._reached.among(rest), held))
 
     def held_among(self, digests: Sequence[bytes], trust: Trust = Trust.INDEX) -> set[bytes]:
         """Return those of the objects that have a held copy: they stay readable until gc takes it."""

@@ -107,10 +107,12 @@ def _is_reached(engine: Engine, digest: bytes) -> bool:
         if not engine.packed.live().refs:
             return False
         from rsdos.engine.publish import newest_refs
+        from rsdos.index.digests import prefixes_in
         from rsdos.maintenance.marks import Marks
 
-        marks = Marks(engine)
-        marks.add(newest_refs(engine))
-        return bool(marks.reached_of([digest]))
+        wanted = prefixes_in(digest, len(digest))
+        is_among: list[bool] = []
+        Marks(engine, lambda keys: is_among.append(bool((keys == wanted).any()))).add(newest_refs(engine))
+        return any(is_among)
     except (DamagedTree, DamagedContainer, UnsupportedContainer):
         return False

@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from rsdos.engine.engine import Engine
 from rsdos.engine.publish import NewestRefs, read_document
 from rsdos.engine.snapshots import pages_here, read_records
 from rsdos.errors import DamagedTree, ObjectNotFound
-from rsdos.index.entries import Entries
-from rsdos.index.key_set import KeySet
+from rsdos.hashing import JoinedDigests
+from rsdos.index.digests import Mask, Prefixes
+from rsdos.index.key_marks import sorted_batches
+from rsdos.index.key_set import KeySet, picked
+from rsdos.model import DIGEST_BYTES
 from rsdos.stores.lifetime import KEPT_DOCUMENTS
+from rsdos.stores.publisher import SeenHeld
 from rsdos.trees.reach import keys_of
 from rsdos.trees.refs import Refs
 
+_MOST_NUMBERS = 1 << 22
+"""Keys up to which numbers, 32 MB, cost less than bits, for which the whole index is read."""
+
 
 class Marks:
-    """The keys of all objects that the live snapshots of some refs reach. One thread.
+    """Marks the keys of all objects that the live snapshots of some refs reach. One thread. Memory: 40 MB."""
 
-    Memory: 8 bytes a key, 9 while they are read. With ten million marked keys, one unmarked key in 10^12 counts as
-    marked, and its object is kept.
-    """
-
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, mark: Callable[[Prefixes], object]) -> None:
+        """``mark`` is given the first 8 bytes of keys, in sorted batches, each in the memory of the one before it."""
         self._engine = engine
-        self._sets: list[KeySet] = []
+        self._mark = mark
         self._snapshots: set[str] = set()
         self.refs = ""
         """The key of the refs document that was marked last."""
-
-    def __len__(self) -> int:
-        return sum(map(len, self._sets))
 
     def add(self, newest: NewestRefs) -> None:
         """Mark the objects that refs reach. Objects that were marked for earlier refs stay marked.
@@ -39,13 +40,18 @@ class Marks:
         to are not known, so nothing may be deleted. In a lazy clone only the pages that are here are read.
         """
         fresh = newest.refs.snapshots() - self._snapshots
-        self._sets.append(KeySet(self._reached(fresh)))
+        self._mark_all(self._reached(fresh))
         self._snapshots |= fresh
         self.refs = newest.live.refs
 
     def add_documents(self, newest: NewestRefs) -> None:
         """Mark the newest refs documents, which gc leaves for undo and repair."""
-        self._sets.append(KeySet(_documents(self._engine, newest)))
+        self._mark_all(_documents(self._engine, newest))
+
+    def _mark_all(self, joined: Iterable[bytes]) -> None:
+        parts = (JoinedDigests(some, DIGEST_BYTES) for some in joined)
+        for batch in sorted_batches(parts, DIGEST_BYTES):
+            self._mark(batch)
 
     def _reached(self, snapshots: set[str]) -> Iterator[bytes]:
         roots = set()
@@ -54,19 +60,35 @@ class Marks:
             yield bytes.fromhex(key)
         yield from keys_of(roots, pages_here(self._engine))
 
-    def reached_of(self, digests: Sequence[bytes]) -> list[bytes]:
-        """Return those of the digests that are marked, in their order."""
-        rest = digests
-        for known in self._sets:
-            rest = known.without(rest)
-        unmarked = set(rest)
-        return [digest for digest in digests if digest not in unmarked]
 
-    def unmarked(self, entries: Entries) -> Entries:
-        """Return those of the entries whose keys are not marked."""
-        for known in self._sets:
-            entries = known.others(entries)
-        return entries
+class ReachedKeys:
+    """Keys that snapshots reach: says which of some objects are among them. One thread.
+
+    Memory: 8 bytes a key, up to 32 MB. Of more keys one bit for each entry of the index, and 8 bytes for each key that
+    the index does not have: in a lazy clone for each object that is not here, elsewhere for none.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._numbers = KeySet()
+        self._seen: SeenHeld | None = None
+
+    def mark(self, keys: Prefixes) -> None:
+        """Add keys by their first 8 bytes, given sorted."""
+        if self._seen is None and len(self._numbers) + len(keys) > _MOST_NUMBERS:
+            self._seen = self._engine.packed.publisher.present()
+            numbers, self._numbers = self._numbers, KeySet()
+            for some in numbers.parts:
+                self._numbers.add(self._seen.mark(some))
+        self._numbers.add(keys if self._seen is None else self._seen.mark(keys))
+
+    def among(self, digests: Sequence[bytes]) -> list[bytes]:
+        """Return those of the digests that were added, in their order."""
+        return picked(digests, DIGEST_BYTES, self._are_known)
+
+    def _are_known(self, keys: Prefixes) -> Mask:
+        known = self._numbers.among(keys)
+        return known if self._seen is None else known | self._seen.among(keys)
 
 
 def _documents(engine: Engine, newest: NewestRefs) -> Iterator[bytes]:

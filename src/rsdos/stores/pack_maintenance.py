@@ -47,8 +47,8 @@ class SeenPart(NamedTuple):
 class SeenObjects(Protocol):
     """The objects that had a plain copy in a pack at one moment. Some of them can be marked. One thread."""
 
-    def mark(self, keys: Prefixes) -> None:
-        """Mark the objects with these first 8 bytes of their keys, given sorted. Most lead to one object, or to none.
+    def mark(self, keys: Prefixes) -> Prefixes:
+        """Mark the objects with these first 8 bytes of their keys, given sorted. Return those that lead to none.
 
         What is inserted or deleted since that moment changes nothing here.
         """

@@ -9,6 +9,7 @@ from rsdos.model import BytesLike, Copy, PackKind, Trust
 from rsdos.stores.lifetime import Live
 
 if TYPE_CHECKING:
+    from rsdos.index.digests import Mask, Prefixes
     from rsdos.index.entries import Entries
 
 
@@ -28,6 +29,23 @@ class Outdated(Exception):
     def __init__(self, newest: Live) -> None:
         super().__init__(newest)
         self.newest = newest
+
+
+class SeenHeld(Protocol):
+    """The copies in packs of held objects and of trees at one moment. Keys can be marked. One thread.
+
+    What is stored since that moment is no copy of it, and has no mark.
+    """
+
+    @property
+    def count(self) -> int:
+        """The number of marked keys."""
+
+    def mark(self, keys: Prefixes) -> Prefixes:
+        """Mark keys by their first 8 bytes, given sorted. Return those that no pack of any kind had."""
+
+    def among(self, keys: Prefixes) -> Mask:
+        """Return a mask of the marked ones among some keys, given sorted."""
 
 
 class Publisher(Protocol):
@@ -51,17 +69,22 @@ class Publisher(Protocol):
     ) -> Sequence[Copy]:
         """Do a `KnownCheck` in the packs of held objects alone, in the newest state."""
 
-    def present(self) -> object:
-        """Return the present copies, for `collectable`."""
+    def present(self) -> SeenHeld:
+        """Return the present copies. Raise `DamagedContainer` if the index is not whole."""
 
-    def collectable(self, seen: object, saves: Sequence[Mapping[int, int]]) -> Iterator[tuple[PackKind, Entries]]:
-        """Yield the copies that gc may delete, in tables of bounded size, each with the kind of its packs.
+    def collectable(
+        self, seen: SeenHeld, saves: Sequence[Mapping[int, int]], most: int
+    ) -> Iterator[tuple[PackKind, Entries]]:
+        """Yield the copies that gc may delete: those of ``seen`` without a mark that no running save may have stored.
 
-        ``seen`` is from `present`. ``saves`` are the lengths of packs at the beginning of each running save.
+        They come in tables of at most ``most`` keys, each with the kind of its packs. Keys that are marked between two
+        tables may be in later ones all the same: ask `SeenHeld.among`. ``saves`` are the lengths of packs at the
+        beginning of each running save, read after `present`.
         """
 
-    def collect(self, copies: Entries, refs: str) -> None:
-        """Delete copies. Raise `Outdated`, and delete nothing, if ``refs`` are not the newest refs.
+    def collect(self, copies: Entries, refs: str) -> Entries:
+        """Delete copies, given sorted, and return those that were still there.
 
-        The caller holds the maintenance lock.
+        Raise `Outdated`, and delete nothing, if ``refs`` are not the newest refs. The caller holds the maintenance
+        lock.
         """

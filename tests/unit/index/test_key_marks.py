@@ -99,6 +99,34 @@ def test_all_live_copies_of_the_keys_without_a_mark_are_left(
         assert all(places == copies[key] for table in tables for key, places in table.items())
 
 
+@pytest.mark.parametrize("rows", [8, 1 << 16])
+def test_keys_that_are_not_there_are_told_and_marked_ones_are_found_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    monkeypatch.setattr(key_marks, "_ROWS", rows)
+    monkeypatch.setattr(key_marks, "_KEYS", 2)
+    marks = ViewMarks(mixed(tmp_path))
+    for batch in sorted_batches([KEYS[::3], ABSENT], 32):
+        assert marks.mark(batch).tolist() == sorted(int.from_bytes(key[:8], "big") for key in ABSENT)
+    every = sorted([*KEYS, *ABSENT])
+    wanted = set(KEYS[::3])
+    numbers = np.array([int.from_bytes(key[:8], "big") for key in every], np.uint64)
+    assert marks.among(numbers).tolist() == [key in wanted for key in every]
+    assert marks.among(numbers[:0]).tolist() == []
+
+
+def test_keys_may_be_marked_while_the_others_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rsdos.index.merge._RANGE", 300)
+    marks = ViewMarks(mixed(tmp_path))
+    mark(marks, KEYS[:100])
+    listed: set[bytes] = set()
+    for entries in marks.unmarked(50):
+        if not listed:
+            mark(marks, KEYS[100:200])
+        listed.update(entries.take(~marks.among(entries.prefixes)).digests())
+    assert listed == alive().keys() - set(KEYS[:200])
+
+
 def test_keys_that_begin_with_the_same_8_bytes_are_marked_together(tmp_path: Path) -> None:
     one, two = KEYS[0], KEYS[0][:8] + bytes(24)
     marks = ViewMarks(view(tmp_path, [entry(one, 1, 0), entry(KEYS[1], 1, 1)], [entry(two, 1, 2)]))

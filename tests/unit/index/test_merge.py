@@ -1,5 +1,6 @@
 import os
 import random
+import tempfile
 import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from rsdos import names
+from rsdos.index import merge
 from rsdos.index.entries import Entries
 from rsdos.index.manifest import SegmentEntry
 from rsdos.index.merge import MOST_SEGMENTS, due_for_merge, merged, write_merged
@@ -16,6 +18,7 @@ from rsdos.index.segment import Segment
 from rsdos.index.segment_layout import encode_segment
 from rsdos.model import RecordFlag
 from rsdos.storage.local import LocalFile, LocalStorage
+from tests.unit.index.fenced_data import digests
 
 
 def table(count: int, pack_id: int, seed: int, *, flags: int = 0) -> Entries:
@@ -126,6 +129,24 @@ def test_tables_that_were_read_through_are_not_resident_any_more(tmp_path: Path)
     assert mapped() - before < 4 << 20
     # And the same bytes are there.
     assert not Entries.joined(one.verify() for one in read).sort().differing(entries).any()
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="elsewhere a fault maps as much as was read together")
+def test_a_scan_of_many_tables_leaves_nothing_behind_that_it_has_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In each step it reads a few pages of each table, and the system maps those before them again."""
+    monkeypatch.setattr(merge, "_RANGE", 1 << 11)
+    monkeypatch.setattr(merge, "_KEPT_RANGES", 1)
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as memory:
+        read = []
+        for number in range(8):
+            entries = Entries.of(
+                digests(50_000, number), pack_id=1, offset=7, length=1, size=2, crc=3, codec=0, flags=0
+            )
+            read.append(segment(Path(memory) / f"{number}.seg", entries.sort()))
+        before = mapped()
+        most = max(mapped() - before for _ in merged(read))
+    # Of 26 MB. A step reads 16 parts of 64 KiB, in which two pages may begin another one.
+    assert most < 4 << 20
 
 
 def test_nothing_is_left_of_a_merge_that_fails(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from rsdos.index.entries import Entries
 from rsdos.index.manifest import Manifest
-from rsdos.index.view import IndexView
 from rsdos.model import BytesLike, CompressMode, Copy, Durability, PackKind, Trust
 from rsdos.stores import lifetime
 from rsdos.stores.base import KnownCheck
@@ -15,8 +14,9 @@ from rsdos.stores.encoding import Encoding
 from rsdos.stores.lifetime import Live
 from rsdos.stores.packed.context import PackedContext
 from rsdos.stores.packed.delete import MOST_TOMBSTONES, live_of, while_marked, write_tombstones
+from rsdos.stores.packed.seen import HeldCopies
 from rsdos.stores.packed.writer import PackedBatch
-from rsdos.stores.publisher import Moment, Outdated
+from rsdos.stores.publisher import Moment, Outdated, SeenHeld
 
 
 class PackedPublisher:
@@ -58,22 +58,27 @@ class PackedPublisher:
                 answers[at] = Copy.GOOD if is_good else Copy.DAMAGED
         return answers
 
-    def present(self) -> object:
-        return self._index.refresh()
+    def present(self) -> SeenHeld:
+        return HeldCopies(self._index.refresh())
 
-    def collectable(self, seen: object, saves: Sequence[Mapping[int, int]]) -> Iterator[tuple[PackKind, Entries]]:
-        assert isinstance(seen, IndexView)
-        packs = seen.manifest.of_kinds(lifetime.COLLECTED_KINDS).packs
+    def collectable(
+        self, seen: SeenHeld, saves: Sequence[Mapping[int, int]], most: int
+    ) -> Iterator[tuple[PackKind, Entries]]:
+        assert isinstance(seen, HeldCopies)
+        packs = seen.packs
         lengths = {pack.id: lifetime.collectable(pack.length, saves, pack.id) for pack in packs}
-        for entries in seen.of_kinds(lifetime.COLLECTED_KINDS).live_tables():
+        for entries in seen.unmarked(most):
             for kind in lifetime.COLLECTED_KINDS:
                 mine = {pack.id: lengths[pack.id] for pack in packs if pack.kind is kind}
                 yield kind, entries.take(entries.within(mine))
 
-    def collect(self, copies: Entries, refs: str) -> None:
+    def collect(self, copies: Entries, refs: str) -> Entries:
+        view = self._index.refresh().of_kinds(lifetime.COLLECTED_KINDS)
+        copies = copies.take(copies.of_extents(view.copies_like(copies)))
         for at in range(0, len(copies), MOST_TOMBSTONES):
             part = copies.take(slice(at, at + MOST_TOMBSTONES))
             write_tombstones(self._context, self._durability, part, while_marked(refs), lifetime.COLLECTED_KINDS)
+        return copies
 
 
 class _RefsBatch(PackedBatch):
