@@ -27,7 +27,7 @@ from rsdos.stores.findings import Rewritten
 from rsdos.stores.packed.context import PackedContext
 from rsdos.stores.packed.reader import read_run
 from rsdos.stores.packed.recode import Recoder
-from rsdos.stores.packed.rewrite import PackRewrite, RepackTarget, entry_of, lock_pack, unlink_rewritten
+from rsdos.stores.packed.rewrite import PackRewrite, RepackTarget, lock_pack, old_pack, unlink_rewritten
 from rsdos.stores.packs import GAP, WINDOW
 
 _GROUP = MOST_ENTRIES // 2
@@ -81,7 +81,7 @@ class Repack:
                 before = target.pack.length
                 # The state in which the new pack was locked. Nobody appends to the old one, and nobody deletes.
                 view = self._index.view
-                packs = [entry_of(self._context, view.manifest, pack_id) for pack_id in pack_ids]
+                packs = [old_pack(self._context, view.manifest, pack_id) for pack_id in pack_ids]
                 rewrite = PackRewrite(self._context, pack_ids, target)
                 for pack in packs:
                     # 3. Copy.

@@ -42,7 +42,7 @@ def lock_pack(context: PackedContext, pack_id: int) -> HeldLock:
     return lock
 
 
-def entry_of(context: PackedContext, manifest: Manifest, pack_id: int) -> PackEntry:
+def old_pack(context: PackedContext, manifest: Manifest, pack_id: int) -> PackEntry:
     """Return a pack of a manifest. Raise `Busy` if somebody else has repacked it."""
     pack = manifest.packs.find(pack_id)
     if pack is None:
@@ -75,7 +75,7 @@ class RepackTarget(ActivePack):
         if not all(map(manifest.packs.has, pack_ids)):
             # The state that is loaded may be older than they are.
             manifest = context.index.refresh().manifest
-        old = [entry_of(context, manifest, pack_id) for pack_id in pack_ids]
+        old = [old_pack(context, manifest, pack_id) for pack_id in pack_ids]
         self._unsealed = [pack.id for pack in old if not pack.sealed]
         refused = {*pack_ids, *spared, *(full for pack in old for full in crowded(manifest.packs, pack))}
         super().__init__(context, refused, old[0].kind)
@@ -86,7 +86,7 @@ class RepackTarget(ActivePack):
         return self._index.commit(partial(self._sealed, unsealed), Durability.FULL) if unsealed else super()._look()
 
     def _sealed(self, pack_ids: Sequence[int], newest: Manifest) -> Manifest:
-        packs = (entry_of(self._context, newest, pack_id) for pack_id in pack_ids)
+        packs = (old_pack(self._context, newest, pack_id) for pack_id in pack_ids)
         return newest.with_packs([pack._replace(sealed=True) for pack in packs])
 
 
