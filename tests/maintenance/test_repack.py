@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rsdos import Busy, CompressMode, Container, DamagedObject, InvalidOption, Place
+from rsdos import Busy, CompressMode, Container, DamagedObject, InvalidOption, Place, names
 from rsdos.maintenance import repack
 from rsdos.maintenance.repack import RepackOptions, RepackReport
 from rsdos.model import FRAME_SIZE, Codec
@@ -222,6 +222,33 @@ def test_tombstones_for_other_packs_go_along(tmp_path: Path) -> None:
     for path in (container.path / "index").iterdir():
         path.unlink()
     assert_holds(Container(container.path), left)
+
+
+def test_the_old_pack_is_sealed_once_whichever_pack_is_free(container: Container) -> None:
+    keys = container.insert_many(OBJECTS.values())
+    container.delete(keys[:2])
+    number = manifest_of(container.path).number
+    lock = container.engine.layout.storage.lock(names.pack_lock(2), wait=False)
+    assert lock is not None
+    with lock:
+        assert run(container, RepackOptions(pack_id=1)).pack_ids == (1,)
+    assert packs_of(container) == [3]
+    assert manifest_of(container.path).number == number + 2
+    assert_holds(Container(container.path), {key: OBJECTS[key] for key in keys[2:]})
+
+
+def test_a_pack_that_is_younger_than_the_loaded_state_is_rewritten(tmp_path: Path) -> None:
+    """As by a process that has the container open since before the plan was made."""
+    container = Container.create(tmp_path / "container", pack_size_target=5000)
+    first = container.insert_many([noise(6000, 1)])
+    other = Container(container.path)
+    assert other.has(first[0])
+    second = container.insert_many([noise(6000, 2)])
+    packs = packs_of(container)
+    assert len(packs) == 2
+    rewritten = other.engine.packed.maintenance.rewrite(packs[1:], None, lambda _: None)
+    assert (rewritten.objects, rewritten.is_gone) == (1, True)
+    assert_holds(Container(container.path), {first[0]: noise(6000, 1), second[0]: noise(6000, 2)})
 
 
 def test_a_second_copy_does_not_go_on_and_the_only_good_one_does(container: Container) -> None:

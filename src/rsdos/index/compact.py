@@ -43,7 +43,7 @@ from rsdos.errors import DamagedContainer, DecodeError
 from rsdos.index.dictionaries import MOST_DICTIONARIES, PackDictionary, is_in_bounds
 from rsdos.index.segment import UNEVEN, CompactFound, Segment, view_of
 from rsdos.index.segment_layout import COMPACT_VERSION, HEADER_SIZE, MAGIC, encode_segment
-from rsdos.index.table_bytes import TableBytes
+from rsdos.index.table_bytes import OwnTable, TableBytes
 from rsdos.model import DIGEST_BYTES, BytesLike
 from rsdos.storage.base import Version
 from rsdos.storage.opened import RandomAccess, View
@@ -187,7 +187,7 @@ class CompactTable:
         return DecodedTable(self.path, self._version, encode_segment(self.entries()))
 
 
-class DecodedTable(Segment):
+class DecodedTable(OwnTable):
     """A compact table in memory, in the form of a segment."""
 
     is_decoded = True

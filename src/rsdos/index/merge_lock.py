@@ -37,17 +37,23 @@ def segments_in_merge(storage: Storage) -> Collection[SegmentName]:
         return ()
 
 
+def _unfinished(storage: Storage) -> list[str]:
+    """Return the names of the files that merges write, or have left."""
+    try:
+        return [name for name in storage.list(names.INDEX) if names.is_unfinished_segment(name)]
+    except FileNotFoundError:
+        return []  # The directory is gone: the caller finds no manifest, and says so.
+
+
 def remove_unfinished(storage: Storage) -> int:
     """Remove the files that dead merges have left, and return how many. The caller holds ``locks/merge``."""
-    try:
-        left = [name for name in storage.list(names.INDEX) if names.is_unfinished_segment(name)]
-    except FileNotFoundError:
-        return 0  # The directory is gone: the caller finds no manifest, and says so.
-    return sum(storage.remove(f"{names.INDEX}/{name}") for name in left)
+    return sum(storage.remove(f"{names.INDEX}/{name}") for name in _unfinished(storage))
 
 
 def collect_unfinished(storage: Storage) -> int:
-    """Do `remove_unfinished`, unless a merge runs."""
+    """Do `remove_unfinished`, unless a merge runs. The lock is taken only if there is such a file."""
+    if not _unfinished(storage):
+        return 0
     lock = storage.lock(names.MERGE_LOCK, wait=False)
     if lock is None:
         return 0

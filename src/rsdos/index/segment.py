@@ -96,6 +96,9 @@ class Segment:
     is_decoded = False
     """Whether it is in memory, decoded from a compact table."""
 
+    _is_own = False
+    """Whether this process has made its bytes: they are not checked again."""
+
     _form = SegmentLayout
 
     def __init__(
@@ -129,8 +132,8 @@ class Segment:
         self._prefixes = self._data[layout.start : layout.records].cast("Q")
         self._records = self._data[layout.records : layout.table]
         self._table = self._data[layout.table : layout.table_end].cast("I")
-        self._checked = bytearray(len(self._table))
-        self._unchecked = len(self._table)
+        self._checked = bytearray(b"\1" if self._is_own else b"\0") * len(self._table)
+        self._unchecked = self._checked.count(0)
         self._is_at_hand = not self._unchecked
         """Whether a lookup can read the entries without checking blocks first."""
         self._entries: Entries | None = None

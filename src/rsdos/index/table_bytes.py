@@ -49,7 +49,13 @@ class TableBytes:
         return
 
 
+class OwnTable(Segment):
+    """A table that this process has made."""
+
+    _is_own = True
+
+
 def written_segment(path: str, version: Version, offset: int, parts: Iterable[BytesLike]) -> Segment:
     """Return the segment whose parts were just written to a pack at an offset, without reading it back."""
     table = TableBytes(path, version, b"".join(parts))
-    return Segment(table, offset, table.size(), table)
+    return OwnTable(table, offset, table.size(), table)

@@ -284,15 +284,20 @@ class IndexView:
             raise damage
         return Found(copies.take(at[hit]), np.flatnonzero(hit), np.flatnonzero(~hit))
 
-    def _copies(self, wanted: Digests) -> tuple[Entries, DamagedContainer | None]:
-        """Return all living copies of some keys, sorted, and the damage that may hide more of them, if any."""
+    def _copies(self, wanted: Digests, whole: Collection[Segment] = ()) -> tuple[Entries, DamagedContainer | None]:
+        """Return all living copies of some keys, sorted, and the damage that may hide more of them, if any.
+
+        The segments ``whole`` are not searched: every entry of theirs is taken.
+        """
         from rsdos.index.entries import Entries
         from rsdos.index.liveness import live_mask
 
-        tables: list[Entries] = []
+        tables = [segment.entries() for segment in whole]
         damage = self.damage
         few = wanted.to_list() if len(wanted.prefixes) <= _FEW else ()
         for segment in self.segments:
+            if segment in whole:
+                continue
             try:
                 if few and not any(map(segment.first_of_several, few)):
                     continue
@@ -311,14 +316,15 @@ class IndexView:
         """Return the entries of all copies of many keys, sorted; a key given twice counts once. Raise as `find`."""
         from rsdos.index.digests import Digests
 
-        return self._all_copies(Digests.of(digests))
+        return self.copies_of(Digests.of(digests))
 
     def copies_like(self, entries: Entries) -> Entries:
         """Do `live_copies` for the keys of some entries."""
-        return self._all_copies(entries.keys())
+        return self.copies_of(entries.keys())
 
-    def _all_copies(self, wanted: Digests) -> Entries:
-        copies, damage = self._copies(wanted)
+    def copies_of(self, wanted: Digests, whole: Collection[Segment] = ()) -> Entries:
+        """Do `live_copies` for keys that are columns already. All objects of the segments ``whole`` are among them."""
+        copies, damage = self._copies(wanted, whole)
         if damage is not None:
             raise damage
         return copies

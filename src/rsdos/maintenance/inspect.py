@@ -71,7 +71,7 @@ def inspect_pack(engine: Engine, pack_id: int) -> PackView:
     if not os.path.exists(path):
         raise InvalidOption(f"there is no pack {pack_id}")
     result = engine.packed.inspection.scan(pack_id)
-    entry = engine.packed.maintenance.stats().packs.find(pack_id)
+    entry = engine.packed.maintenance.packs().find(pack_id)
     return PackView(path, pack_id, posix.length_of(path), entry, result.batches, result.uncovered)
 
 

@@ -108,7 +108,7 @@ def plan(engine: Engine, options: RepackOptions) -> RepackPlan:
     if jobs_of(options.jobs) is None:
         raise InvalidOption("jobs is 1 or more, or an executor")
     recodes = _encoding(engine, options) is not None
-    packs = [pack for pack in engine.packed.maintenance.stats().packs if pack.length]
+    packs = [pack for pack in engine.packed.maintenance.packs() if pack.length]
     if options.pack_id is not None:
         packs = [pack for pack in packs if pack.id == options.pack_id]
         if not packs:
@@ -235,7 +235,7 @@ def _rewrite(
         return _Outcome((), length=total, alone=alone)
     except OSError as error:
         if means_full(error):
-            packs = [pack for pack in engine.packed.maintenance.stats().packs if pack.id in pack_ids]
+            packs = [pack for pack in engine.packed.maintenance.packs() if pack.id in pack_ids]
             room = human(sum(map(_length_of, packs)))
             error.add_note(f"a repack copies the live objects, here {room}, before it removes the old pack")
         raise

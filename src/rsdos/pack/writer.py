@@ -60,12 +60,11 @@ class PackWriter:
         if committed == 0:
             self._file.write(0, (encode_header(self._container_id, self.pack_id, self._kind),))
             return ALIGNMENT
-        head = self._file.read(0, HEADER_SIZE)
+        size, head = self._file.size(), self._file.read(0, HEADER_SIZE)
         if fault := header_fault(head, self._container_id, self.pack_id):
             raise DamagedContainer(self.path, fault)
         if header_kind(head) is not self._kind:
             raise DamagedContainer(self.path, "it is a pack of another kind than the manifest says")
-        size = self._file.size()
         if size < committed:
             raise DamagedContainer(self.path, f"shorter than the {committed} bytes that were committed")
         if size > committed:

@@ -20,10 +20,7 @@ class LocalAppendFile(Working):
         super().__init__(iter(()))
         try:
             if new:
-                # Never reuse a file of a dead writer: it may have another name, in a copy in which it is a live pack.
-                _remove_left(path)
-                self.take(posix.opening_new(path))
-                inherit(path, self.fd)
+                self._make()
             else:
                 self.take(opening(path, posix.WRITE))
             # If its lock file was removed, a new lock file would not keep the next writer out: lock the file itself.
@@ -34,6 +31,15 @@ class LocalAppendFile(Working):
                 posix.remove(path)
             self.end()
             raise
+
+    def _make(self) -> None:
+        """Make the file. Never reuse that of a dead writer: it may have another name, in a copy, as a live pack."""
+        try:
+            self.take(posix.opening_new(self.path))
+        except FileExistsError:
+            _remove_left(self.path)
+            self.take(posix.opening_new(self.path))
+        inherit(self.path, self.fd)
 
     @property
     def is_open(self) -> bool:

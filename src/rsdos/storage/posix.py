@@ -97,18 +97,17 @@ def create(path: str, mode: int = 0o666) -> Working:
 class NewFile(Working):
     """A new file that a block writes. If the block raises, the process that began it removes the file again.
 
-    Raise FileExistsError.
+    The file is made where the block begins. Raise FileExistsError.
     """
 
     __slots__ = ("path",)
 
     def __init__(self, path: str) -> None:
-        super().__init__(iter(()))
         self.path = path
 
     def __enter__(self) -> int:
         try:
-            self.take(opening_new(self.path))
+            super().__init__(opening_new(self.path))
             inherit(self.path, self.fd)
         except BaseException:
             self.undo()

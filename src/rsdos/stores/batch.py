@@ -124,7 +124,9 @@ class OpenBatch(Protocol):
         """Whether the batch, or its pack, has reached its limit."""
 
     def dictionary_for(self, payloads: Sequence[bytes], encoding: Encoding) -> Dictionary | None:
-        """Return the dictionary to compress some objects with; None for none. `begin` was called before."""
+        """Return the dictionary to compress some objects with, as ``encoding`` can; None for none. `begin` was called
+        before.
+        """
 
     def takes(self, dictionary: Dictionary, saved: int) -> bool:
         """Return whether forms that need a dictionary are better written unchanged than encoded anew.
@@ -264,7 +266,8 @@ class BatchWriter:
         return [i for i, copy in zip(at, answers, strict=True) if copy is not Copy.GOOD]
 
     def _encode(self, payloads: Sequence[bytes], encoding: Encoding) -> Forms:
-        return encoding.encode_many(payloads, self._batch.dictionary_for(payloads, encoding))
+        dictionary = self._batch.dictionary_for(payloads, encoding) if encoding.can_use_dictionaries else None
+        return encoding.encode_many(payloads, dictionary)
 
     def append_payloads(self, digests: Sequence[bytes], payloads: Sequence[bytes], encoding: Encoding) -> None:
         """Encode objects of at most one frame each, which `unknown` has named, and append them."""

@@ -25,6 +25,7 @@ from rsdos.stores.stats import PackedStats
 if TYPE_CHECKING:
     from rsdos.index.digests import Prefixes
     from rsdos.index.manifest import Manifest
+    from rsdos.index.packs import Packs
     from rsdos.index.view import IndexView
 
 FindRefs: TypeAlias = "Callable[[Manifest, IndexView], str]"
@@ -62,6 +63,9 @@ class PackMaintenance(Protocol):
 
     Where a method says so, the caller must hold the maintenance lock. Every method may be killed at any moment.
     """
+
+    def packs(self) -> Packs:
+        """Return the packs of the newest state."""
 
     def stats(self) -> PackedStats:
         """Return the counts of the newest state, without reading an object."""

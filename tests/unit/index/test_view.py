@@ -67,6 +67,21 @@ def test_a_tombstone_in_a_later_or_an_earlier_segment_hides_its_copy_alone(tmp_p
     assert places(list(state.live_copies([ONE, TWO]))) == [(1, 128), (2, 64)]
 
 
+def test_copies_are_the_same_if_segments_are_taken_whole_and_not_searched(tmp_path: Path) -> None:
+    state = view(
+        tmp_path,
+        [1, 2],
+        [entry(ONE, 1, 64), entry(TWO, 1, 128), tombstone(THREE, 2, 64), tombstone(TWO, 2, 128)],
+        [entry(ONE, 2, 256), entry(TWO, 2, 128), entry(THREE, 2, 64)],
+        [tombstone(ONE, 1, 64), entry(TWO, 1, 512)],
+    )
+    first, _, third = state.segments
+    wanted = first.entries().take(~first.entries().is_tombstone()).keys()
+    assert places(list(state.copies_of(wanted))) == [(1, 128), (1, 512), (2, 256)]
+    for whole in ([first], [first, third]):
+        assert list(state.copies_of(wanted, whole)) == list(state.copies_of(wanted))
+
+
 def test_a_deleted_object_is_missing_and_a_later_copy_is_found(tmp_path: Path) -> None:
     state = view(tmp_path, [1], [entry(ONE, 1, 64)], [tombstone(ONE, 1, 64)], [entry(ONE, 1, 256)])
     assert places(state.find_all(ONE)) == [(1, 256)]

@@ -82,6 +82,6 @@ def _repack_options(engine: Engine, pack_id: int, mode: CompressMode) -> repack.
 
 def repack_all(engine: Engine, mode: CompressMode, callback: Callback | None) -> None:
     """Rewrite all packs, and compact the index."""
-    for own in engine.packed.maintenance.stats().packs:
+    for own in engine.packed.maintenance.packs():
         repack_pack(engine, own.id, mode, callback)
     merge.execute(engine, merge.plan(engine))

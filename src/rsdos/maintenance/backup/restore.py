@@ -87,7 +87,7 @@ def plan(options: RestoreOptions) -> RestorePlan:
     engine = Engine(generation)
     _refuse_what_is_there(engine, options.destination)
     length = sum(map(posix.length_of, engine.loose.names.paths())) + sum(
-        pack.length for pack in engine.packed.maintenance.stats().packs
+        pack.length for pack in engine.packed.maintenance.packs()
     )
     engine.close()
     return RestorePlan(options, generation, length)

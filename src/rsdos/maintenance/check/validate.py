@@ -116,7 +116,7 @@ def plan(engine: Engine, options: ValidateOptions) -> ValidatePlan:
     state = _resumed(engine, options)
     lengths: dict[int, int] = {}
     with suppress(DamagedContainer):  # `execute` reports it.
-        lengths = {pack.id: pack.length for pack in engine.packed.maintenance.stats().packs}
+        lengths = {pack.id: pack.length for pack in engine.packed.maintenance.packs()}
     done = sum(min(length, state.packs.get(pack_id, 0)) for pack_id, length in lengths.items()) if state else 0
     return ValidatePlan(options, len(lengths), sum(lengths.values()) - done, state is not None)
 

@@ -115,7 +115,7 @@ class ToVersion1:
 
     def _recode(self) -> None:
         encoding = Encoding(CompressMode.AUTO, self._config.codec)
-        for pack in self._packed.maintenance.stats().packs:
+        for pack in self._packed.maintenance.packs():
             if pack.kind is PackKind.PLAIN and self._has_other_codecs(pack.id):
                 self._recoded += self._packed.maintenance.rewrite((pack.id,), encoding, lambda _: None).objects
 

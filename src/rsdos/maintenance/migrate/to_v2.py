@@ -100,7 +100,7 @@ class ToVersion2:
     def _waiting(self) -> list[int]:
         """Return the packs with rows that do not lead to an object of version 2."""
         self._look_for_names()
-        lengths = {pack.id: pack.length for pack in self._packed_2.maintenance.stats().packs}
+        lengths = {pack.id: pack.length for pack in self._packed_2.maintenance.packs()}
         ends = {name: lengths.get(pack_id, 0) for pack_id, name in self._names.items()}
         return sorted(pack_id for pack_id, end in self._database.ends().items() if end > ends.get(pack_id, -1))
 

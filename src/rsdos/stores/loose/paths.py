@@ -91,13 +91,12 @@ class LooseNames:
             self._layout.check_loose(self._layout.loose_directory(digest.hex()))
         return answer
 
-    def occupied(self, digests: Sequence[bytes]) -> list[int]:
-        """Return the positions of the digests that have a file, of any kind, in their place.
+    def occupied(self, keys: Sequence[str]) -> list[int]:
+        """Return the positions of the keys that have a file, of any kind, in their place.
 
         Asking for a name takes a third of the time of opening a missing file. Raise `NotOurs`.
         """
-        keys, path_of = spell_digests(digests), self.raw_path
-        possible = self.possible(keys)
+        possible, path_of = self.possible(keys), self.raw_path
         if not possible:
             return []
         suffixes = [SUFFIXES[codec] for codec in self._codecs]

@@ -159,8 +159,8 @@ class LooseStore(Store):
         raws: Sequence[BytesLike] | None = None,
     ) -> list[Copy]:
         """See `Store.check_copies`. Good copies were good, and had their names, after all had been read and synced."""
-        todo = self.names.occupied(digests)
         answers = [Copy.MISSING] * len(digests)
+        todo = self.names.occupied(spell_digests(digests))
         if not todo:
             return answers
         for _ in range(order.MOST_ROUNDS):
@@ -226,7 +226,7 @@ class LooseStore(Store):
 
     def _good_files(self, digests: Sequence[bytes]) -> list[LeantOn | None]:
         answers: list[LeantOn | None] = [None] * len(digests)
-        found = self._copies_at(digests, self.names.occupied(digests), Trust.VERIFY, self._durability)
+        found = self._copies_at(digests, self.names.occupied(spell_digests(digests)), Trust.VERIFY, self._durability)
         for at, (_, leant_on) in found.items():
             answers[at] = leant_on
         return answers

@@ -56,7 +56,7 @@ class DamagedPackRewrite:
             pack = self._index.refresh().manifest.packs.find(pack_id)
             if pack is None:
                 return
-            refused = {*damaged, *crowded(self._index.view.manifest.packs, pack_id)}
+            refused = {*damaged, *crowded(self._index.view.manifest.packs, pack)}
             with ActivePack(self._context, refused=refused, kind=pack.kind) as target:
                 rewrite = PackRewrite(self._context, (pack_id,), target)
                 # 3. Copy.

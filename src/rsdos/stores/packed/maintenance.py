@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from rsdos.index.manifest import Manifest
+from rsdos.index.packs import Packs
 from rsdos.model import Durability, PackKind, Record
 from rsdos.stores import lifetime
 from rsdos.stores.base import KnownCheck
@@ -40,6 +41,9 @@ class PackedMaintenance:
         self._context = context
         self._index = context.index
         self._durability = durability
+
+    def packs(self) -> Packs:
+        return self._index.refresh().manifest.packs
 
     def stats(self) -> PackedStats:
         return stats_of(self._context.layout, self._index)

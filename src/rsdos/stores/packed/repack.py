@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from functools import partial
+from functools import cached_property, partial
 
 from rsdos import names
 from rsdos.codecs.checksum import crc32
 from rsdos.errors import Busy, DamagedContainer, DamagedObject, DecodeError
-from rsdos.index.compact import open_table
+from rsdos.index.compact import CompactTable, open_table
 from rsdos.index.entries import Entries
 from rsdos.index.liveness import with_dead_counts
 from rsdos.index.manifest import Manifest, SegmentEntry, segment_name
 from rsdos.index.pack_entry import PackEntry
+from rsdos.index.segment import Segment
 from rsdos.index.view import IndexView, ReadRange, coalesce
-from rsdos.model import FRAME_SIZE, Durability, PackKind, Record
+from rsdos.model import FRAME_SIZE, PackKind, Record
+from rsdos.pack.format import Batch
 from rsdos.pack.reader import PackFile
 from rsdos.pack.scanning import scan
 from rsdos.pack.writer import PackWriter
 from rsdos.stores.batch import MOST_ENTRIES
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.findings import Rewritten
-from rsdos.stores.packed.active_pack import ActivePack
 from rsdos.stores.packed.checked_run import read_checked_run
 from rsdos.stores.packed.context import PackedContext
 from rsdos.stores.packed.recode import Recoder
-from rsdos.stores.packed.rewrite import PackRewrite, crowded, lock_pack, unlink_rewritten
+from rsdos.stores.packed.rewrite import PackRewrite, RepackTarget, lock_pack, old_pack, unlink_rewritten
 from rsdos.stores.packs import GAP, WINDOW
 
 _GROUP = MOST_ENTRIES // 2
@@ -76,15 +77,11 @@ class Repack:
             for pack_id in pack_ids:
                 # 1. From here on nobody appends to it.
                 held.enter_context(lock_pack(self._context, pack_id))
-                self._seal(pack_id)
-            manifest = self._index.view.manifest
-            refused = {*pack_ids, *spared, *(full for own in pack_ids for full in crowded(manifest.packs, own))}
-            kind = self._entry(manifest, pack_ids[0]).kind
-            with ActivePack(self._context, refused=refused, kind=kind) as target:
+            with RepackTarget(self._context, pack_ids, spared) as target:
                 before = target.pack.length
                 # The state in which the new pack was locked. Nobody appends to the old one, and nobody deletes.
                 view = self._index.view
-                packs = [self._entry(view.manifest, pack_id) for pack_id in pack_ids]
+                packs = [old_pack(self._context, view.manifest, pack_id) for pack_id in pack_ids]
                 rewrite = PackRewrite(self._context, pack_ids, target)
                 for pack in packs:
                     # 3. Copy.
@@ -100,65 +97,53 @@ class Repack:
             rewrite.total.objects, rewrite.total.size, freed, all(gone), (*self._damaged, *self._recoder.damaged)
         )
 
-    def _entry(self, manifest: Manifest, pack_id: int) -> PackEntry:
-        pack = manifest.packs.find(pack_id)
-        if pack is None:
-            raise Busy(self._context.layout.pack(pack_id))  # Somebody else has repacked it.
-        return pack
-
-    def _seal(self, pack_id: int) -> None:
-        def change(newest: Manifest) -> Manifest:
-            return newest.with_pack(self._entry(newest, pack_id)._replace(sealed=True))
-
-        pack = self._index.view.manifest.packs.find(pack_id)
-        if pack is None or not pack.sealed:
-            # 2. Seal it.
-            self._index.commit(change, Durability.FULL)
-
     # 3. Copying.
 
     def _copy(self, pack: PackEntry, view: IndexView, rewrite: PackRewrite) -> None:
         """Copy the live objects of the pack, by a state of the index."""
         file = self._context.open_pack(pack.id)
-        path = file.path
-        self._living_count = 0
         found = scan(file, pack.length)
         if found.uncovered or (found.batches[-1].end if found.batches else 0) != pack.length:
-            raise DamagedContainer(path, "its batches cannot all be told apart; nothing is repacked before a repair")
-        # A tombstone is forgotten when the file that it points into is gone for good: a rebuild cannot meet it then.
-        present = list({*self._context.layout.pack_ids(), *view.manifest.packs.ids} - {*self._leaving})
-        self._context.layout.storage.sync_names(names.PACKED)
-        group: list[Entries] = []
-        tombstones: list[Entries] = []
-        own_count = dead_count = 0
+            reason = "its batches cannot all be told apart; nothing is repacked before a repair"
+            raise DamagedContainer(file.path, reason)
+        self._living_count = dead_count = 0
         opened = {name[1:]: segment for name, segment in view.named.items()}
-        for batch in found.batches:
-            segment = opened.get((pack.id, batch.segment_offset))
-            # Its table is read where it was merged.
-            table = open_table(file.file, batch.segment_offset, batch.segment_length) if segment is None else segment
-            entries = table.entries()
+        tombstones: list[Entries] = []
+        for group in _in_groups(file, found.batches, opened):
+            entries = _entries_of(file, group)
             is_tombstone = entries.is_tombstone()
-            dead = entries.take(is_tombstone)
-            tombstones.append(dead.take(dead.of_packs(present)))
-            own = entries.take(~is_tombstone)
-            if not own.in_extent(pack.id, batch.start, batch.segment_offset + 1).all():
-                raise DamagedContainer(path, "a batch names bytes that are not its own", batch.start)
-            group.append(own)
-            own_count, dead_count = own_count + len(own), dead_count + len(tombstones[-1])
-            if own_count >= _GROUP:
-                self._copy_group(file, self._living(pack, Entries.joined(group), view), rewrite)
-                group, own_count = [], 0
+            tombstones.append(self._needed(entries.take(is_tombstone)))
+            dead_count += len(tombstones[-1])
+            places = [(pack.id, batch.segment_offset) for batch, _ in group]
+            whole = [opened[place] for place in places if place in opened]
+            self._copy_group(file, self._living(pack, entries.take(~is_tombstone), view, whole), rewrite)
             if dead_count >= _GROUP:
                 rewrite.add_tombstones(Entries.joined(tombstones))
                 tombstones, dead_count = [], 0
-        self._copy_group(file, self._living(pack, Entries.joined(group), view), rewrite)
-        rewrite.add_tombstones(Entries.joined(tombstones))
-        if self._living_count < pack.live.objects:
-            raise DamagedContainer(path, "the index has fewer objects of it than the manifest counts")
+        if dead_count:
+            rewrite.add_tombstones(Entries.joined(tombstones))
+        if self._living_count < pack.objects - pack.dead_objects:
+            raise DamagedContainer(file.path, "the index has fewer objects of it than the manifest counts")
 
-    def _living(self, pack: PackEntry, entries: Entries, view: IndexView) -> Entries:
-        """Return those entries of the pack's own that are to be copied."""
-        alive = view.copies_like(entries)
+    def _needed(self, tombstones: Entries) -> Entries:
+        """Return those of the old pack's tombstones that are for other packs, as far as these may come back."""
+        others = tombstones.take(~tombstones.of_packs(self._leaving))
+        return others.take(others.of_packs(self._present)) if others else others
+
+    @cached_property
+    def _present(self) -> list[int]:
+        """All packs.
+
+        A tombstone is forgotten when the file that it points into is gone for good: a rebuild cannot meet it then.
+        """
+        layout = self._context.layout
+        present = [*{*layout.pack_ids(), *self._index.view.manifest.packs.ids}]
+        layout.storage.sync_names(names.PACKED)
+        return present
+
+    def _living(self, pack: PackEntry, entries: Entries, view: IndexView, whole: Sequence[Segment]) -> Entries:
+        """Return those entries of the pack's own that are to be copied. ``whole`` are open segments of them alone."""
+        alive = view.copies_of(entries.keys(), whole)
         mine = alive.of_packs((pack.id,))
         own = alive.take(mine)
         self._living_count += len(own)
@@ -365,6 +350,37 @@ def rewrite(
             return attempt()
         context.index.refresh()
     return attempt()
+
+
+def _in_groups(
+    file: PackFile, batches: Iterable[Batch], opened: Mapping[tuple[int, int], Segment]
+) -> Iterator[list[tuple[Batch, Segment | CompactTable]]]:
+    """Yield the batches of a pack with their tables, those of about `_GROUP` entries together.
+
+    A table that is not open, because it was merged, is read.
+    """
+    group: list[tuple[Batch, Segment | CompactTable]] = []
+    count = 0
+    for batch in batches:
+        table: Segment | CompactTable | None = opened.get((file.pack_id, batch.segment_offset))
+        if table is None:
+            table = open_table(file.file, batch.segment_offset, batch.segment_length)
+        group.append((batch, table))
+        count += table.count
+        if count >= _GROUP:
+            yield group
+            group, count = [], 0
+    if group:
+        yield group
+
+
+def _entries_of(file: PackFile, group: Sequence[tuple[Batch, Segment | CompactTable]]) -> Entries:
+    """Return all entries of some batches. Raise `DamagedContainer` if one names bytes of another batch."""
+    parts = [table.entries() for _, table in group]
+    for (batch, _), part in zip(group, parts, strict=True):
+        if not (part.in_extent(file.pack_id, batch.start, batch.segment_offset + 1) | part.is_tombstone()).all():
+            raise DamagedContainer(file.path, "a batch names bytes that are not its own", batch.start)
+    return Entries.joined(parts)
 
 
 def _copy_bytes(file: PackFile, record: Record, writer: PackWriter) -> int:

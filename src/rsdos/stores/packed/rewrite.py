@@ -3,22 +3,24 @@
 A repack (`rsdos.stores.packed.repack`) and the rescue of a damaged pack (`rsdos.stores.packed.evacuate`) differ in what
 they copy, and go through these steps, each of which has a crash test; where packs cannot grow, several go to a new one:
 
-1. lock the old pack against writers; (a repack: 2. seal it;) 3. copy, group by group, to a new pack, and with the
-objects the tombstones that the old pack has for other packs; 4. sync the new pack; 5. write a tombstone for the whole
-old pack, and sync it: a rebuild from the packs alone then knows which of the two counts (where a pack is uploaded
-whole, 4 and 5 are one step); 6. commit a manifest that has the new extents and not the old pack; 7. unlink the old
-pack, if no long reader runs, and sync the directory.
+1. lock the old pack against writers, and the new one; (a repack: 2. seal the old one;) 3. copy, group by group, to the
+new pack, and with the objects the tombstones that the old pack has for other packs; 4. sync the new pack; 5. write a
+tombstone for the whole old pack, and sync it: a rebuild from the packs alone then knows which of the two counts (where
+a pack is uploaded whole, 4 and 5 are one step); 6. commit a manifest that has the new extents and not the old pack; 7.
+unlink the old pack, if no long reader runs, and sync the directory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 
 from rsdos import names
 from rsdos.errors import Busy
 from rsdos.index.dictionaries import MOST_DICTIONARIES
 from rsdos.index.entries import Entries
 from rsdos.index.manifest import Manifest, SegmentEntry
+from rsdos.index.pack_entry import PackEntry
 from rsdos.index.packs import Packs
 from rsdos.index.segment_files import without_dead
 from rsdos.model import FIRST_DICTIONARY, Counts, Durability
@@ -40,9 +42,17 @@ def lock_pack(context: PackedContext, pack_id: int) -> HeldLock:
     return lock
 
 
-def crowded(packs: Packs, pack_id: int) -> list[int]:
+def old_pack(context: PackedContext, manifest: Manifest, pack_id: int) -> PackEntry:
+    """Return a pack of a manifest. Raise `Busy` if somebody else has repacked it."""
+    pack = manifest.packs.find(pack_id)
+    if pack is None:
+        raise Busy(context.layout.pack(pack_id))
+    return pack
+
+
+def crowded(packs: Packs, pack: PackEntry) -> list[int]:
     """Return the packs that have no numbers left for the dictionaries of a pack."""
-    most = MOST_DICTIONARIES - len(packs.dictionaries_of(pack_id))
+    most = MOST_DICTIONARIES - len(pack.dictionaries)
     if most == MOST_DICTIONARIES:
         return []
     return [other.id for other in packs.with_dictionaries() if len(other.dictionaries) > most]
@@ -54,6 +64,30 @@ def unlink_rewritten(context: PackedContext, pack_id: int) -> bool:
     if is_gone:
         context.layout.storage.sync_names(names.PACKED)
     return is_gone
+
+
+class RepackTarget(ActivePack):
+    """The pack that is written to. If the old packs are not sealed, the look behind its lock is the commit of that."""
+
+    def __init__(self, context: PackedContext, pack_ids: Sequence[int], spared: Collection[int]) -> None:
+        self._context = context
+        manifest = context.index.view.manifest
+        if not all(map(manifest.packs.has, pack_ids)):
+            # The state that is loaded may be older than they are.
+            manifest = context.index.refresh().manifest
+        old = [old_pack(context, manifest, pack_id) for pack_id in pack_ids]
+        self._unsealed = [pack.id for pack in old if not pack.sealed]
+        refused = {*pack_ids, *spared, *(full for pack in old for full in crowded(manifest.packs, pack))}
+        super().__init__(context, refused, old[0].kind)
+
+    def _look(self) -> Manifest:
+        unsealed, self._unsealed = self._unsealed, []
+        # 2. Seal them.
+        return self._index.commit(partial(self._sealed, unsealed), Durability.FULL) if unsealed else super()._look()
+
+    def _sealed(self, pack_ids: Sequence[int], newest: Manifest) -> Manifest:
+        packs = (old_pack(self._context, newest, pack_id) for pack_id in pack_ids)
+        return newest.with_packs([pack._replace(sealed=True) for pack in packs])
 
 
 class PackRewrite:

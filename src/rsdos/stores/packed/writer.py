@@ -112,8 +112,6 @@ class PackedBatch:
     # 4. Writing.
 
     def dictionary_for(self, payloads: Sequence[bytes], encoding: Encoding) -> Dictionary | None:
-        if not encoding.can_use_dictionaries:
-            return None
         known = self._with_dictionaries()
         if self._chooser is None:
             self._chooser = self._context.new_chooser()

@@ -55,7 +55,7 @@ class V1Maintenance:
         self._frames = frames
         self._has_hash = has_hash
 
-    def stats(self) -> PackedStats:
+    def packs(self) -> Packs:
         self._database.renew()
         sums = self._database.stats()
         packs = []
@@ -67,7 +67,10 @@ class V1Maintenance:
             is_full = length >= self._context.config.pack_size_target
             synced = self._context.synced.get(pack_id, 0)
             packs.append(PackEntry(pack_id, length, synced, is_full, objects, size, stored + dead, 0, 0, dead))
-        return PackedStats(Packs.of(packs), sum(map(posix.length_of, self._layout.database_files)))
+        return Packs.of(packs)
+
+    def stats(self) -> PackedStats:
+        return PackedStats(self.packs(), sum(map(posix.length_of, self._layout.database_files)))
 
     def note(self, name: str, note: object) -> None:
         write_notes(self._layout, {**self.notes(), name: note})
