@@ -1,4 +1,4 @@
-"""The operations of the model that clean up, move and repair, in steps that nothing interrupts, as `tests.model.actors`.
+"""The operations of the model that clean up, move and repair, in uninterrupted steps: see `tests.model.actors`.
 
 What is lacking is asked of the repair itself. The rules of a migration and of the quarantine have no tables yet: they
 are methods here, and have mutants of their own.
@@ -41,7 +41,11 @@ class Pack(Actor):
             is_good = bool(world.packed - world.bad)
             return State("remove" if order.removable([DIGEST], [is_good]) else "free"), world
         if state.at == "remove":
-            return State("free"), world._replace(loose=0)
+            # An insert that has found the file relies on the packed copy from now on, which a plan may have: what was
+            # found is not protected from it (docs/concurrency.md).
+            kept = min(world.packed - world.bad, default=0)
+            claims = (claim._replace(copy=kept) if claim.copy == world.loose else claim for claim in world.claims)
+            return State("free"), world._replace(loose=0, claims=frozenset(claims))
         return State(DONE), free(world)
 
 
