@@ -69,7 +69,7 @@ endif
 # One step after the other, also under `make -j`: the summary of pytest is in one piece.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-remote test lint format unit aiida test-lowest test-newest test-install ceph ceph-stop crash damage interleave protocol soak storm hostile bench bench-aiida bench-quick bench-scale bench-packs bench-cold bench-profile bench-size bench-datasets bench-datasets-quick bench-remote visit walks docs links doors examples dist zipapp test-zipapp standalone changelog clean
+.PHONY: help demo demo-remote test lint format unit aiida test-lowest test-newest test-install ceph ceph-stop crash damage interleave model protocol soak storm hostile bench bench-aiida bench-quick bench-scale bench-packs bench-cold bench-profile bench-size bench-datasets bench-datasets-quick bench-remote visit walks docs links doors examples dist zipapp test-zipapp standalone changelog clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -154,6 +154,9 @@ damage: $(STAMP) ## more than 100,000 damaged containers of both versions; SHARE
 
 interleave: $(STAMP) ## all pairs of operations beside one another, call by call, 200 orders each; prints the counts
 	@$(BIN)/python -m tests.interleave.run $(ARGS)
+
+model: $(STAMP) ## every order of the steps of any two, three and four operations on one object, and of some fives
+	@$(BIN)/python -m tests.model.run $(ARGS)
 
 protocol: $(STAMP) ## the commits of version 3 in RUNS simulated runs, and twentieths of that of its mutants; prints the counts
 	@PYTHONHASHSEED=0 $(BIN)/python -m tests.protocol.run $(RUNS) $(ARGS)

@@ -2,7 +2,9 @@
 
 What is said, a line each: a verb, the container, names of objects. ``store`` and ``stored``, ``remove`` and
 ``removed`` are the beginning and the end of a promise about objects; ``copy`` and ``copied`` of one that all objects
-are in another container; ``look``, and ``saw`` or ``missed``, are of a reader. `tests.interleave.oracle` judges.
+are in another container; ``mend`` and ``mended`` of one that damage is gone; ``name`` and ``named``, ``unname`` and
+``unnamed`` of names of snapshots; ``look``, and ``saw`` or ``missed``, are of a reader. `tests.interleave.oracle`
+judges.
 """
 
 from __future__ import annotations
@@ -16,15 +18,17 @@ from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
-from rsdos import CompressMode, Container, InvalidOption, NotAContainer, ObjectNotFound, Place
+from rsdos import CompressMode, Container, ContainerExists, InvalidOption, NotAContainer, ObjectNotFound, Place
 from rsdos.config import Config, read_config
 from rsdos.engine.engine import Engine
+from rsdos.engine.publish import read_refs
 from rsdos.errors import RefMoved, RefNotFound
-from rsdos.maintenance import forget, gc, merge, optimize, retain, transfer, undo
-from rsdos.maintenance.backup import backup
+from rsdos.maintenance import forget, gc, merge, optimize, retain, tag, transfer, undo
+from rsdos.maintenance.backup import backup, restore
 from rsdos.maintenance.check import validate
 from rsdos.maintenance.migrate import migrate
 from rsdos.maintenance.repair import index as repair_index
+from rsdos.maintenance.repair import objects as repair_objects
 from tests.crash import shim
 from tests.crash.operations import large_batches, merging_beside
 from tests.dictionaries import training_on_few, using
@@ -38,7 +42,10 @@ from tests.interleave.world import (
     OTHER,
     OUT,
     OWN,
+    REFS,
+    RESTORED,
     SHARED,
+    SPARE,
     TAUGHT,
     Say,
     names_of,
@@ -185,6 +192,25 @@ def _repair_index(container: Container) -> None:
     assert report.is_good, f"repair index: {report}"
 
 
+def _repair_objects(path: Path, say: Say) -> None:
+    """What is damaged is replaced by the copy of another container."""
+    with opened(path) as container, opened(path, SPARE) as source:
+        say(line("mend", ["damaged"]))
+        options = repair_objects.RepairObjectsOptions([source.engine])
+        report = repair_objects.execute(container.engine, repair_objects.plan(container.engine, options))
+        assert report.is_good, f"repair objects: {report}"
+        say(line("mended", names_of(action.key for action in report.repaired)))
+
+
+def _quarantine(path: Path, say: Say) -> None:
+    """What is damaged has no good copy, but for one that is inserted just then: it is moved away."""
+    with opened(path) as container:
+        options = repair_objects.RepairObjectsOptions(beyond_help=repair_objects.Unrepairable.QUARANTINE)
+        report = repair_objects.execute(container.engine, repair_objects.plan(container.engine, options))
+        wrong = [*report.files, *(action for action in report.beyond_help if action.key != KEYS["damaged"])]
+        assert not wrong and not report.unlisted, f"repair objects: {report}"
+
+
 def _validate(path: Path, say: Say) -> None:
     with opened(path) as container:
         options = validate.ValidateOptions(validate.Depth.FULL)
@@ -216,8 +242,18 @@ def _other_version(engine: Engine) -> int:
     return 3 - engine.config.version
 
 
+@contextmanager
+def _refused_for(container: Container) -> Iterator[None]:
+    """Version 1 has no snapshots: where one has been saved a migration to it is refused."""
+    try:
+        yield
+    except InvalidOption:
+        if not read_refs(container.engine)[0].names():
+            raise
+
+
 def _migrate_to(path: Path, say: Say) -> None:
-    with opened(path) as container:
+    with opened(path) as container, _refused_for(container):
         say(line("copy", where=NEW))
         # A migration in place may have come between this one and its first run, which was killed.
         to = _other_version(container.engine)
@@ -229,7 +265,7 @@ def _migrate_to(path: Path, say: Say) -> None:
 
 
 def _migrate(path: Path, say: Say) -> None:
-    with opened(path) as container:
+    with opened(path) as container, _refused_for(container):
         options = migrate.MigrateOptions(_other_version(container.engine))
         migrate.execute(container.engine, migrate.plan(container.engine, options))
 
@@ -241,6 +277,19 @@ def _backup(path: Path, say: Say) -> None:
         report = backup.execute(container.engine, backup.plan(container.engine, options))
         assert report.is_good, f"backup: {report.unreadable}"
         say(line("copied", where=BACKUPS))
+
+
+def _restore(path: Path, say: Say) -> None:
+    """Back up, and restore that, or a backup that another has made since."""
+    with opened(path) as container:
+        say(line("copy", where=RESTORED))
+        options = backup.BackupOptions(str(path / BACKUPS))
+        backup.execute(container.engine, backup.plan(container.engine, options))
+    with suppress(ContainerExists):  # It was killed when all was done; or another restores there.
+        plan = restore.plan(restore.RestoreOptions(str(path / BACKUPS), str(path / RESTORED)))
+        report = restore.execute(plan)
+        assert report.is_good, f"restore: {report.unreadable}"
+        say(line("copied", where=RESTORED))
 
 
 def _read(path: Path, say: Say) -> None:
@@ -285,6 +334,7 @@ def _clear(path: Path, say: Say) -> None:
         except NotAContainer:  # It was killed half-way before.
             version = Container(path / OTHER).config.version
         say(line("remove", list(DATA)))
+        say(line("unname", REFS))
         container.init_container(clear=True, pack_size_target=800, container_version=version)
         say(line("removed", list(DATA)))
 
@@ -331,6 +381,67 @@ def _repack_and_merge(container: Container) -> None:
     _merge(container)
 
 
+_FILES = {"one": DATA["shared 1"], "sub/two": DATA["shared 2"], "own": OWN}
+
+
+def _save(path: Path, say: Say) -> None:
+    with opened(path) as container, suppress(RefMoved):
+        say(line("name", ["flowers"]))
+        save(container.engine, "flowers", _FILES)
+        say(line("named", ["flowers"]))
+
+
+def _tag(path: Path, say: Say) -> None:
+    """The tag alone holds the snapshot at the end."""
+    with opened(path) as container, suppress(RefMoved, RefNotFound):
+        say(line("name", ["pinned"]))
+        snapshot = save(container.engine, "weeds", _FILES)
+        tag.tag(container.engine, "pinned", snapshot, tag.Existing.MOVE)
+        say(line("named", ["pinned"]))
+        _forget(container, "weeds")
+
+
+def _save_garbage(path: Path, say: Say) -> None:
+    """What the last save finds is garbage of a version that was forgotten: gc may take it at any moment."""
+    with opened(path, when_busy="wait") as container, suppress(RefMoved, RefNotFound):
+        save(container.engine, "trees", _FILES)
+        _forget(container, "trees")
+        save(container.engine, "trees", _FILES)
+
+
+def _forget(container: Container, name: str) -> None:
+    plan = forget.plan(container.engine, forget.ForgetOptions([name]))
+    forget.execute(container.engine, plan)
+
+
+def _forget_and_gc(path: Path, say: Say) -> None:
+    with opened(path, when_busy="wait") as container:
+        for name in ("flowers", "trees"):
+            say(line("unname", [name]))
+            with suppress(RefNotFound):
+                _forget(container, name)
+            say(line("unnamed", [name]))
+        gc.execute(container.engine, gc.plan(container.engine))
+
+
+def _gc(path: Path, say: Say) -> None:
+    with opened(path, when_busy="wait") as container:
+        gc.execute(container.engine, gc.plan(container.engine))
+
+
+def _undo(path: Path, say: Say) -> None:
+    with opened(path) as container, suppress(RefMoved, RefNotFound, InvalidOption):
+        say(line("unname", REFS))
+        undo.execute(container.engine, undo.plan(container.engine))
+
+
+def _delete_shared(path: Path, say: Say) -> None:
+    """By key. It says of no end: what snapshots need is there nevertheless."""
+    with opened(path, when_busy="wait") as container:
+        say(line("remove", SHARED))
+        container.delete([KEYS[name] for name in SHARED])
+
+
 ACTS = {
     "insert loose, new": Act(_insert_each("new")),
     "insert loose, duplicates": Act(_insert_each("packed", "both", "loose")),
@@ -362,16 +473,23 @@ ACTS = {
     "optimize, in large batches": Act(large_batches()(_maintain(_repack_and_merge)), (2,)),
     "merge": Act(_maintain(_merge)),
     "repair index": Act(_maintain(_repair_index)),
+    "repair objects": Act(_repair_objects),
+    "repair objects, to quarantine": Act(_quarantine),
     "transfer in": Act(_transfer_in),
     "transfer out": Act(_transfer_out),
     "migrate to a new directory": Act(_migrate_to),
     "migrate in place": Act(_migrate, ends=True),
     "backup": Act(_backup),
+    "backup and restore": Act(_restore),
     "validate": Act(_validate),
     "read": Act(_read),
     "hold": Act(_hold),
     "clear": Act(_clear, ends=True, clears=True),
     "tidy locks": Act(_tidy_locks),
+    # Those of snapshots. More of them are in `SNAPSHOTS`, and are played among themselves.
+    "save": Act(_save, (2,)),
+    "tag": Act(_tag, (2,)),
+    "forget and gc": Act(_forget_and_gc, (2,)),
 }
 
 
@@ -414,56 +532,8 @@ MIXED = {
 }
 """Those behind which power is lost: relaxed and full ones together."""
 
-_FILES = {"one": DATA["shared 1"], "sub/two": DATA["shared 2"], "own": OWN}
-
-
-def _save(path: Path, say: Say) -> None:
-    with opened(path) as container, suppress(RefMoved):
-        save(container.engine, "flowers", _FILES)
-
-
-def _save_garbage(path: Path, say: Say) -> None:
-    """What the last save finds is garbage of a version that was forgotten: gc may take it at any moment."""
-    with opened(path, when_busy="wait") as container, suppress(RefMoved, RefNotFound):
-        save(container.engine, "trees", _FILES)
-        _forget(container, "trees")
-        save(container.engine, "trees", _FILES)
-
-
-def _forget(container: Container, name: str) -> None:
-    plan = forget.plan(container.engine, forget.ForgetOptions([name]))
-    forget.execute(container.engine, plan)
-
-
-def _forget_and_gc(path: Path, say: Say) -> None:
-    with opened(path, when_busy="wait") as container:
-        for name in ("flowers", "trees"):
-            with suppress(RefNotFound):
-                _forget(container, name)
-        gc.execute(container.engine, gc.plan(container.engine))
-
-
-def _gc(path: Path, say: Say) -> None:
-    with opened(path, when_busy="wait") as container:
-        gc.execute(container.engine, gc.plan(container.engine))
-
-
-def _undo(path: Path, say: Say) -> None:
-    with opened(path) as container, suppress(RefMoved, RefNotFound, InvalidOption):
-        undo.execute(container.engine, undo.plan(container.engine))
-
-
-def _delete_shared(path: Path, say: Say) -> None:
-    """By key. It says of no end: what snapshots need is there nevertheless."""
-    with opened(path, when_busy="wait") as container:
-        say(line("remove", SHARED))
-        container.delete([KEYS[name] for name in SHARED])
-
-
 SNAPSHOTS = {
-    "save": Act(_save, (2,)),
     "save garbage": Act(_save_garbage, (2,)),
-    "forget and gc": Act(_forget_and_gc, (2,)),
     "gc": Act(_gc, (2,)),
     "undo": Act(_undo, (2,)),
     "insert shared": Act(_insert_many(*SHARED), (2,)),
@@ -471,7 +541,19 @@ SNAPSHOTS = {
     "delete shared": Act(_delete_shared, (2,)),
     **{
         name: ACTS[name]
-        for name in ("pack", "clean", "repack", "optimize", "retain", "repair index", "backup", "validate")
+        for name in (
+            "save",
+            "tag",
+            "forget and gc",
+            "pack",
+            "clean",
+            "repack",
+            "optimize",
+            "retain",
+            "repair index",
+            "backup",
+            "validate",
+        )
     },
 }
 """Those on refs, and others beside them. At the end a full validation reads all that the refs lead to."""

@@ -2,7 +2,9 @@
 
 The rule (docs/concurrency.md): what was acknowledged is there, unless a removal may have come after it; what was
 removed is gone, unless a store may have come after that. Of the two at the same time either may be the later, but for
-this: a store whose last look at the container comes after the commit of a removal comes after it, and stays.
+this: a store whose last look at the container comes after the commit of a removal comes after it, and stays. A mend is
+no store: what it says that it has mended is there as if it were stored, but it brings nothing back that was removed. A
+name of a snapshot that was acknowledged leads to it, unless it may have been taken away since.
 """
 
 from __future__ import annotations
@@ -14,12 +16,13 @@ from math import inf
 from pathlib import Path
 
 from rsdos import Container, ContainerExists, DamagedObject, ObjectNotFound, Place
+from rsdos.engine.publish import read_refs
 from rsdos.maintenance.check import validate
 from tests.crash.shim import LOOKS, Kind
 from tests.data import key_of
 from tests.interleave.acts import Act
 from tests.interleave.schedule import Played, Step
-from tests.interleave.world import BACKUPS, DATA, KEYS, MAIN, NAMES, PRESENT, SHARED
+from tests.interleave.world import BACKUPS, DATA, KEYS, MAIN, NAMES, PRESENT, REFS, SHARED
 
 _TAKES_TIME = LOOKS | {Kind.CREATE, Kind.WRITE, Kind.SYNC, Kind.LINK, Kind.RENAME}
 """The last of these calls that a store makes is its last look, or comes before it."""
@@ -47,13 +50,35 @@ class _Removal:
 @dataclass
 class _History:
     stores: dict[str, list[_Store]] = field(default_factory=dict)
+    mends: dict[str, list[_Store]] = field(default_factory=dict)
     removals: dict[str, list[_Removal]] = field(default_factory=dict)
     copies: list[tuple[str, float, float, set[str]]] = field(default_factory=list)
     """Of the whole container: where to, between which steps, and what it says that it left out."""
+    named: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    unnamed: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    """Of snapshots: between which steps they got a name, and lost it."""
 
     def stored(self, name: str) -> list[_Store]:
         first = [_Store(-1, -1, -1)] if name in PRESENT else []
         return first + self.stores.get(name, [])
+
+    def _good(self, name: str) -> list[_Store]:
+        return self.stored(name) + self.mends.get(name, [])
+
+    def may_be_saved(self, end: float) -> bool:
+        """Whether a snapshot may have been saved before a step, and its objects be there, whoever else has them."""
+        return any(begin < end for names in self.named.values() for begin, _ in names)
+
+    def must_be_named(self, name: str) -> bool:
+        """Whether a name has to lead to a snapshot at the end."""
+        lost = [end for _, end in self.unnamed.get(name, [])]
+        return any(end < inf and max(lost, default=-1) <= begin for begin, end in self.named.get(name, []))
+
+    def must_be_free(self, name: str) -> bool:
+        """Whether a name has to lead to nothing at the end. Of what was not acknowledged: it may be anything."""
+        lost = self.unnamed.get(name, [])
+        last = max((end for _, end in self.named.get(name, [])), default=-1)
+        return all(end < inf for _, end in lost) and any(begin >= last for begin, _ in lost)
 
     def must_be(self, name: str) -> bool:
         """Whether an object has to be there at the end."""
@@ -62,7 +87,7 @@ class _History:
             return False  # What takes the place of a damaged file just then is no more than that was.
         return any(
             store.end < inf and all(self._is_before(removal, store, removals) for removal in removals)
-            for store in self.stored(name)
+            for store in self._good(name)
         )
 
     @staticmethod
@@ -93,13 +118,13 @@ class _History:
         removals = self.removals.get(name, [])
         return any(
             store.end < begin and all(removal.end <= store.begin or removal.begin >= end for removal in removals)
-            for store in self.stored(name)
+            for store in self._good(name)
         )
 
     def may_be(self, name: str, begin: float, end: float) -> bool:
         """Whether an object may have been there at any moment from one step to another."""
         removals = [removal for removal in self.removals.get(name, []) if removal.planned == inf]
-        return any(
+        return (name in SHARED and self.may_be_saved(end)) or any(
             store.begin < end and not any(store.end < removal.begin and removal.end < begin for removal in removals)
             for store in self._may_be_stored(name)
         )
@@ -137,31 +162,59 @@ class _Gathering:
         self._stores: dict[str, int] = {}
         self._removal: tuple[int, list[str]] = 0, []
         self._plan: int | None = None
-        self._copy = 0
+        self._copy = self._mend = 0
+        self._names: dict[str, tuple[int, list[str]]] = {}
 
     def gather(self) -> None:
         for at, actor, verb, where, names in _said(self._trace):
             if actor != self._actor:
                 continue
-            match verb:
-                case "store":
-                    self._stores.update(dict.fromkeys(names, at))
-                case "stored":
-                    self._stored(names, at)
-                case "plan":
-                    self._plan = at
-                case "remove":
-                    self._removal = at, names
-                case "removed":
-                    self._removed(at, at)
-                case "copy":
-                    self._copy = at
-                case "copied":
-                    self._history.copies.append((where, self._copy, at, set(names)))
+            if verb in ("store", "plan", "remove", "copy", "mend", "name", "unname"):
+                self._begun(verb, names, at)
+            else:
+                self._ended(verb, where, names, at)
         # What was not said to be done may be done, or not.
         for name, begin in self._stores.items():
             self._history.stores.setdefault(name, []).append(_Store(begin, begin, inf))
         self._removed(len(self._trace), inf)
+        for verb in list(self._names):
+            self._renamed(verb, inf)
+
+    def _begun(self, verb: str, names: list[str], at: int) -> None:
+        match verb:
+            case "store":
+                self._stores.update(dict.fromkeys(names, at))
+            case "plan":
+                self._plan = at
+            case "remove":
+                self._removal = at, names
+            case "copy":
+                self._copy = at
+            case "mend":
+                self._mend = at
+            case "name" | "unname":
+                self._names[f"{verb}d"] = at, names
+
+    def _ended(self, verb: str, where: str, names: list[str], at: int) -> None:
+        match verb:
+            case "stored":
+                self._stored(names, at)
+            case "removed":
+                self._removed(at, at)
+            case "copied":
+                self._history.copies.append((where, self._copy, at, set(names)))
+            case "mended":
+                for name in names:
+                    # What was removed since it began may be the later.
+                    self._history.mends.setdefault(name, []).append(_Store(self._mend, self._mend, at))
+            case "named" | "unnamed":
+                self._renamed(verb, at)
+
+    def _renamed(self, verb: str, end: float) -> None:
+        begin, names = self._names.pop(verb)
+        changed = self._history.named if verb == "named" else self._history.unnamed
+        for name in names:
+            changed.setdefault(name, []).append((begin, end))
 
     def _stored(self, names: Sequence[str], at: int) -> None:
         for name in names:
@@ -275,7 +328,7 @@ def _read(trace: Sequence[Step]) -> Iterator[str]:
                     yield f"ghost: {name}, at step {at}"
         elif verb == "counted":
             least = sum(history.stays(name, begin, at) for name in DATA)
-            most = sum(history.may_be(name, first, at) for name in DATA)
+            most = sum(history.may_be(name, first, at) for name in DATA) + history.may_be_saved(at)  # `OWN`.
             if not least <= int(names[0]) <= most:
                 yield f"count: {names[0]}, of {least} to {most}, at step {at}"
 
@@ -290,6 +343,7 @@ def left(played: Played, path: Path, acts: Sequence[Act]) -> Iterator[str]:
         if killed.clears:
             for name in DATA:
                 history.removals.setdefault(name, []).append(_Removal(-1, inf, inf, inf))
+            history.unnamed.update((name, [(-1, inf)]) for name in REFS)
     yield from _container(path / MAIN, history)
     for where, begin, end, left_out in history.copies:
         place = path / where / "last-backup" if where == BACKUPS else path / where
@@ -360,6 +414,7 @@ def _container(path: Path, history: _History) -> Iterator[str]:
             for name in DATA.keys() - set(SHARED):
                 if history.must_be_gone(name) and (KEYS[name] in listed or container.has(KEYS[name])):
                     yield f"undead: {name}"
+            yield from _refs(container, history)
             if len(container) != len(listed):
                 yield f"count: {len(container)} for {len(listed)}"
             options = validate.ValidateOptions(validate.Depth.FULL)
@@ -370,6 +425,15 @@ def _container(path: Path, history: _History) -> Iterator[str]:
     except Exception as error:  # noqa: BLE001
         yield f"broken: {error!r:.300}"
     yield from _goes_on(path)
+
+
+def _refs(container: Container, history: _History) -> Iterator[str]:
+    refs, _ = read_refs(container.engine)
+    for name in REFS:
+        if history.must_be_named(name) and not refs.has(name):
+            yield f"nameless: {name}"
+        if history.must_be_free(name) and refs.has(name):
+            yield f"undead: {name}"
 
 
 def _goes_on(path: Path) -> Iterator[str]:

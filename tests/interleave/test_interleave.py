@@ -106,6 +106,7 @@ def test_both_are_stopped_at_a_call_and_the_first_ends_first(version: int, worke
 
 _BESIDE_SAVES = (
     "save",
+    "tag",
     "save garbage",
     "forget and gc",
     "delete shared",
@@ -116,7 +117,7 @@ _BESIDE_SAVES = (
 )
 
 
-@pytest.mark.parametrize("first", ["save", "save garbage", "undo"])
+@pytest.mark.parametrize("first", ["save", "save garbage", "tag", "undo"])
 def test_what_snapshots_need_is_there_in_every_order(first: str, worker_of: Callable[[int], Worker]) -> None:
     jobs = []
     for number, second in enumerate(_BESIDE_SAVES):

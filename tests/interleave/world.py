@@ -17,6 +17,9 @@ from tests.helpers import flip
 MAIN, OTHER, OUT, NEW, BACKUPS = "main", "other", "out", "new", "backups"
 """The directories: the container, one that is transferred from, one that is transferred to, where it is migrated to."""
 
+SPARE, RESTORED = "spare", "restored"
+"""A container with a good copy of what is damaged, and where a backup is restored to."""
+
 _LARGE = 1 << 20
 
 DATA = {
@@ -42,6 +45,8 @@ OWN = noise(300, 32)
 NAMES = {key: name for name, key in KEYS.items()} | {key_of(OWN): "own"}
 SHARED = ("shared 1", "shared 2")
 """What snapshots hold as well: it may be there when nobody has inserted it."""
+REFS = ["flowers", "pinned"]
+"""The names of snapshots that are promised: a branch, and a tag."""
 TAUGHT = [name for name in DATA if name.startswith("taught")]
 """What a dictionary can be trained on: as few as that takes."""
 KEPT = [name for name in DATA if name.startswith("kept")]
@@ -56,7 +61,7 @@ def names_of(keys: Iterable[str]) -> list[str]:
 
 
 def prepare(path: Path, version: int, pack_size_target: int = 800) -> None:
-    """Three packs, two with dead bytes, loose objects, one that is damaged; another container that has some of it.
+    """Three packs, two with dead bytes, loose objects, one that is damaged; others that have some of it.
 
     In packs of that size each has one batch; in larger ones writers go on where others were. In version 2 the objects
     "kept 1" and "kept 2" need a dictionary.
@@ -78,6 +83,8 @@ def prepare(path: Path, version: int, pack_size_target: int = 800) -> None:
     with Container.create(path / OTHER, container_version=version, pack_size_target=pack_size_target) as container:
         container.insert_many([DATA[name] for name in ("packed", "large", "new")])
         container.insert_many([DATA[name] for name in ("both", "loose", "newer")], to=Place.LOOSE)
+    with Container.create(path / SPARE, container_version=version, pack_size_target=pack_size_target) as container:
+        container.insert_many([DATA["damaged"]])
     Container.create(path / OUT, container_version=version, pack_size_target=pack_size_target).close()
 
 

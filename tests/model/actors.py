@@ -2,12 +2,14 @@
 
 An actor's own state is a tuple: where it is in its program, and what it remembers. `step` gives what comes next, or
 nothing while it waits for the maintenance lock. Programs are made from the tables of `order`, and decisions by the
-functions there: a rule that is patched away is patched away here as in the stores.
+functions there: a rule that is patched away is patched away here as in the stores. `tests.model.upkeep` has those that
+clean up, move and repair, `tests.model.kinds` has all.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -34,33 +36,49 @@ class Actor(ABC):
     def step(self, state: State, world: World) -> tuple[State, World] | None:
         """What comes next; None while it waits."""
 
+    def is_alone(self, state: State) -> bool:
+        """Whether the step that comes next neither asks for nor changes what another actor changes or asks for."""
+        return state.at == "free"
+
     def _take(self, world: World) -> World | None:
         return None if world.maintainer else world._replace(maintainer=self.name)
 
 
-def _free(world: World) -> World:
+def free(world: World) -> World:
     return world._replace(maintainer="")
 
 
 class Lean(NamedTuple):
-    """What an insert remembers: the copy it leans on (0: none), where that is, if it is gone, and which try it is."""
+    """What an insert remembers: the copy it leans on (0: none), where that is, if it is gone, and which try it is.
+
+    ``version`` is that of the index that it has open.
+    """
 
     copy: int = 0
     place: Place = Place.LOOSE
     is_lost: bool = False
     tried: int = 0
+    version: int = 0
+
+    def renumbered(self, rank: Mapping[int, int]) -> Lean:
+        return self._replace(copy=rank[self.copy])
 
     def on(self, copy: int, place: Place) -> Lean:
         return self._replace(copy=copy, place=place, is_lost=False)
 
     def again(self) -> Lean:
-        return Lean(tried=self.tried + 1)
+        return Lean(tried=self.tried + 1, version=self.version)
 
 
 def _is_there(lean: Lean, world: World) -> bool:
     if lean.place is Place.LOOSE:
         return order.is_still_there(file_of(lean.copy), world.file)
     return bool(world.packed)
+
+
+def is_refused(opened: int, now: int) -> bool:
+    """Whether the index that was opened is not the container's any more: a migration has come in between."""
+    return opened not in (0, now)
 
 
 def _lost(lean: Lean, world: World) -> bool:
@@ -72,6 +90,28 @@ class Insert(Actor):
 
     def _begun(self, lean: Lean, world: World) -> World:
         return world._replace(begun=world.begun | {self._try(lean)})
+
+    def step(self, state: State, world: World) -> tuple[State, World] | None:
+        lean = state.memory
+        assert isinstance(lean, Lean)
+        if self._asks_index(state.at, lean) and is_refused(lean.version, world.version):
+            return State(DONE), world  # It is told so, and nothing is promised.
+        if not lean.version:
+            lean = lean._replace(version=world.version)
+        return self.go_on(state.at, lean, world)
+
+    @abstractmethod
+    def go_on(self, at: str, lean: Lean, world: World) -> tuple[State, World]:
+        """The step at a place in its program."""
+
+    def _asks_index(self, at: str, lean: Lean) -> bool:
+        return lean.place is Place.PACKED or at in ("look packed", "commit")
+
+    def _store(self, lean: Lean, world: World) -> tuple[Lean, World]:
+        """Append a packed copy, and commit it: to the index that was opened, whether it is the container's or not."""
+        if lean.version != world.version:
+            return lean.on(world.made + 1, Place.PACKED), world._replace(made=world.made + 1)
+        return lean.on(world.made + 1, Place.PACKED), world.packed_anew()
 
     def _try(self, lean: Lean) -> str:
         return f"{self.name}, try {lean.tried}"
@@ -91,31 +131,46 @@ class InsertLoose(Insert):
     def begin(self) -> State:
         return State("look loose", Lean())
 
-    def step(self, state: State, world: World) -> tuple[State, World] | None:
-        lean = state.memory
-        assert isinstance(lean, Lean)
-        if state.at == "look loose":
+    def is_alone(self, state: State) -> bool:
+        at = state.at.partition("settle ")[2]
+        return bool(at) and not self._looks(int(at)) and not self._claims(int(at))
+
+    def _asks_index(self, at: str, lean: Lean) -> bool:
+        settle = at.partition("settle ")[2]
+        return at == "look packed" or (bool(settle) and self._looks(int(settle)) and lean.place is Place.PACKED)
+
+    @staticmethod
+    def _looks(at: int) -> bool:
+        return order.SETTLE_ORDER[at] is Step.LOOK
+
+    @staticmethod
+    def _claims(at: int) -> bool:
+        """Whether the claim is made behind a step: nothing is left then that takes time."""
+        return order.SETTLE_ORDER[at] is not Step.STORE and order.SETTLE_ORDER[at + 1] is Step.STORE
+
+    def go_on(self, at: str, lean: Lean, world: World) -> tuple[State, World]:
+        if at == "look loose":
             world = self._begun(lean, world)
             if world.has_good_loose:
                 return State("settle 0", lean.on(world.loose, Place.LOOSE)), world
             return State("look packed", lean), world
-        if state.at == "look packed":
+        if at == "look packed":
             if good := world.packed - world.bad:
                 return State("settle 0", lean.on(min(good), Place.PACKED)), world
             return State("name", lean), world
-        if state.at == "name":
+        if at == "name":
             world = world.named()
             return State("settle 0", lean.on(world.loose, Place.LOOSE)), world
-        return self._settle(int(state.at.removeprefix("settle ")), lean, world)
+        return self._settle(int(at.removeprefix("settle ")), lean, world)
 
     def _settle(self, at: int, lean: Lean, world: World) -> tuple[State, World]:
-        """One step of `SETTLE_ORDER`; the claim is made when nothing is left that takes time."""
+        """One step of `SETTLE_ORDER`."""
         step = order.SETTLE_ORDER[at]
         if step is Step.STORE:
             return (State("look loose", lean.again()) if lean.is_lost else State(DONE)), world
         if step is Step.LOOK:
             lean = lean._replace(is_lost=_lost(lean, world))
-        if order.SETTLE_ORDER[at + 1] is Step.STORE and not lean.is_lost:
+        if self._claims(at) and not lean.is_lost:
             world = self._claim(lean, world)
         return State(f"settle {at + 1}", lean), world
 
@@ -128,12 +183,10 @@ class InsertPacked(Insert):
     def begin(self) -> State:
         return State("look packed", Lean())
 
-    def step(self, state: State, world: World) -> tuple[State, World] | None:
-        lean = state.memory
-        assert isinstance(lean, Lean)
-        if state.at in ("look packed", "look loose"):
-            return self._look(state.at, lean, world)
-        if state.at == "commit":
+    def go_on(self, at: str, lean: Lean, world: World) -> tuple[State, World]:
+        if at in ("look packed", "look loose"):
+            return self._look(at, lean, world)
+        if at == "commit":
             return self._commit(lean, world)
         if _lost(lean, world):
             return State("look packed", lean.again()), world
@@ -151,11 +204,50 @@ class InsertPacked(Insert):
 
     def _commit(self, lean: Lean, world: World) -> tuple[State, World]:
         if not lean.copy or (lean.place is Place.PACKED and _lost(lean, world)):
-            world = world.packed_anew()
-            return State(DONE), self._claim(lean.on(world.made, Place.PACKED), world)
+            lean, world = self._store(lean, world)
+            return State(DONE), self._claim(lean, world)
         if lean.place is Place.PACKED:
             return State(DONE), self._claim(lean, world)
         return State("last look", lean), world
+
+
+class Transfer(Insert):
+    """Transfer the object from another container to this one, by what the index says: no copy that is there is read."""
+
+    kind = "transfer"
+
+    def begin(self) -> State:
+        return State("look packed", Lean())
+
+    def go_on(self, at: str, lean: Lean, world: World) -> tuple[State, World]:
+        if at == "look packed":
+            world = self._begun(lean, world)
+            lean = lean.on(min(world.packed, default=0), Place.PACKED)
+            return State("last packed" if self._knows(lean) else "look loose", lean), world
+        if at == "look loose":
+            lean = lean.on(world.loose, Place.LOOSE)
+            return State("last packed" if self._knows(lean) else "commit", lean), world
+        if at == "commit":
+            lean, world = self._store(lean, world)
+            return State(DONE), self._claim(lean, world)
+        # The last look, behind the commit of what others have stored of the same batch.
+        found = world.packed if at == "last packed" else frozenset({world.loose} - {0})
+        if at == "last packed" and not found:
+            return State("last loose", lean), world
+        if order.lost([DIGEST], {DIGEST} if found else ()):
+            return State("look packed", lean.again()), world
+        # What is damaged is taken for what it is said to be: then nothing is promised.
+        place = Place.PACKED if at == "last packed" else Place.LOOSE
+        is_good = bool(found - world.bad)
+        return State(DONE), self._claim(lean.on(min(found - world.bad), place), world) if is_good else world
+
+    @staticmethod
+    def _knows(lean: Lean) -> bool:
+        """Whether it is not copied."""
+        return not order.lost([DIGEST], {DIGEST} if lean.copy else ())
+
+    def _asks_index(self, at: str, lean: Lean) -> bool:
+        return at in ("look packed", "commit", "last packed")
 
 
 class Delete(Actor):
@@ -186,7 +278,7 @@ class Delete(Actor):
             return State("1 look", begun), world
         if max([world.loose, *world.packed]) <= begun and world.is_there:
             raise Wrong(f"{self.name} has returned, and nobody has inserted the object since it began: it is there")
-        return State(DONE), _free(world)
+        return State(DONE), free(world)
 
 
 class Plan(NamedTuple):
@@ -196,6 +288,10 @@ class Plan(NamedTuple):
     packed: frozenset[int]
     begun: frozenset[str]
     looked: int = 0
+
+    def renumbered(self, rank: Mapping[int, int]) -> Plan:
+        packed = frozenset(rank[copy] for copy in self.packed)
+        return self._replace(file=rank[self.file], packed=packed, looked=rank[self.looked])
 
 
 class Retain(Actor):
@@ -224,64 +320,7 @@ class Retain(Actor):
             return State("bury", plan), world._replace(loose=0).answered(plan.begun, frozenset({plan.file, *window}))
         killed = frozenset(copy for copy in world.packed if order.may_bury(plan.packed, copy))
         planned = plan.packed | {plan.file}
-        return State(DONE), _free(world._replace(packed=world.packed - killed).answered(plan.begun, planned))
-
-
-class Pack(Actor):
-    """Pack, and remove the loose file."""
-
-    kind = "pack"
-    reads_loose: ClassVar[bool] = True
-
-    def begin(self) -> State:
-        return State("lock")
-
-    def step(self, state: State, world: World) -> tuple[State, World] | None:
-        if state.at == "lock":
-            taken = self._take(world)
-            return taken and (State("look"), taken)
-        if state.at == "look":
-            if not world.loose:
-                return State(DONE), _free(world)
-            has = bool(world.packed - world.bad)
-            return State("check" if has or not (self.reads_loose and world.has_good_loose) else "commit"), world
-        if state.at == "commit":
-            return State("check"), world.packed_anew()
-        if state.at == "check":
-            is_good = bool(world.packed - world.bad)
-            return State("remove" if order.removable([DIGEST], [is_good]) else "free"), world
-        if state.at == "remove":
-            return State("free"), world._replace(loose=0)
-        return State(DONE), _free(world)
-
-
-class Clean(Pack):
-    kind = "clean"
-    reads_loose = False
-
-
-class Repack(Actor):
-    """The copies go to another pack."""
-
-    kind = "repack"
-
-    def begin(self) -> State:
-        return State("lock")
-
-    def step(self, state: State, world: World) -> tuple[State, World] | None:
-        if state.at == "lock":
-            taken = self._take(world)
-            return taken and (State("read"), taken)
-        if state.at == "read":
-            return State("commit", world.packed), world
-        assert isinstance(state.memory, frozenset)
-        moved = state.memory & world.packed
-        if moved:
-            fresh = world.packed_anew()
-            packed = fresh.packed - moved
-            # Who leant on what was moved leans on the new copy, unless a plan has the old one: what was moved stays.
-            world = fresh._replace(packed=packed)
-        return State(DONE), _free(world)
+        return State(DONE), free(world._replace(packed=world.packed - killed).answered(plan.begun, planned))
 
 
 class Ask(Actor):
@@ -304,8 +343,3 @@ class Ask(Actor):
         if (packed or world.loose) and not was_there and not (world.packed or world.loose):
             raise Wrong("an answer is older than a second")
         return State(DONE), world
-
-
-KINDS: dict[str, type[Actor]] = {
-    kind.kind: kind for kind in (InsertLoose, InsertPacked, Delete, Retain, Pack, Clean, Repack, Ask)
-}

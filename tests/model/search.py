@@ -41,13 +41,16 @@ def search(
     steps: Callable[[_Actor, State, _World], Iterable[tuple[str, Next[_World]]]],
     judge: Callable[[_World], None] = lambda world: None,
     judge_end: Callable[[_World], None] = lambda world: None,
-    reduced: Callable[[_World, States], _World] = lambda world, states: world,
+    reduced: Callable[[_World, States], tuple[_World, States]] = lambda world, states: (world, states),
+    is_alone: Callable[[_Actor, State], bool] = lambda actor, state: False,
 ) -> int:
     """Try all orders of the steps of some actors; return how many states there are.
 
     ``steps`` gives what may become of an actor, each with what is said of it. ``judge`` raises `Wrong` for a world that
     breaks a promise, ``judge_end`` for one in which all are done and that breaks one. ``reduced`` forgets what nobody
-    asks for any more. Raise `Wrong` with the steps that lead there, also where somebody waits forever.
+    asks for any more, so that states become one. Where ``is_alone`` an actor's step concerns no other, and is done at
+    once: whichever of the others' steps came in between, it would be the same. Raise `Wrong` with the steps that lead
+    there, also where somebody waits forever.
     """
     first = world, tuple(actor.begin() for actor in actors)
     came_from: dict[tuple[_World, States], tuple[tuple[_World, States], str] | None] = {first: None}
@@ -57,15 +60,13 @@ def search(
         now, states = node
         try:
             is_stuck = True
-            for at, actor in enumerate(actors):
-                if states[at].at == DONE:
-                    continue
+            for at, actor in _choices(actors, states, is_alone):
                 for said, after in steps(actor, states[at], now):
                     if after is None:
                         continue
                     is_stuck = False
                     changed = *states[:at], after[0], *states[at + 1 :]
-                    fresh = reduced(after[1], changed), changed
+                    fresh = reduced(after[1], changed)
                     if fresh not in came_from:
                         came_from[fresh] = node, f"  {actor.name}: {states[at].at} {states[at].memory}{said}"
                         todo.append(fresh)
@@ -81,3 +82,11 @@ def search(
                 steps_to.append(step)
             raise Wrong("\n".join([str(error), f"  {node[0]}", *reversed(steps_to)])) from None
     return len(came_from)
+
+
+def _choices(
+    actors: Sequence[_Actor], states: States, is_alone: Callable[[_Actor, State], bool]
+) -> Sequence[tuple[int, _Actor]]:
+    """Those that may go on: all that are not done, or one whose step concerns no other."""
+    left = [(at, actor) for at, actor in enumerate(actors) if states[at].at != DONE]
+    return next(([choice] for choice in left if is_alone(choice[1], states[choice[0]])), left)

@@ -23,7 +23,8 @@ class World(NamedTuple):
 
     ``bad``: damaged copies. ``made``: how many copies there have been. ``maintainer``: who has the maintenance lock.
     ``begun``: the inserts that have looked for a copy. ``claims``: what has to be there; a delete answers those made
-    before its commit.
+    before its commit. ``version``: of the container; a migration in place changes it. ``revived``: the actors that have
+    brought back what was deleted.
     """
 
     loose: int = 0
@@ -33,6 +34,8 @@ class World(NamedTuple):
     maintainer: str = ""
     begun: frozenset[str] = frozenset()
     claims: frozenset[ActivePack] = frozenset()
+    version: int = 1
+    revived: frozenset[str] = frozenset()
 
     @property
     def is_there(self) -> bool:
