@@ -27,20 +27,7 @@ class Fault(NamedTuple):
 _LOST = frozenset({"lost", "unlisted"})
 _ANY = _LOST | {"error", "broken", "validate", "unseen", "ghost", "count", "unreadable", "undead", "stuck", "wrong"}
 
-KNOWN: tuple[Fault, ...] = (
-    Fault(
-        "a repair of objects stores again what was deleted since its plan",
-        frozenset({"repair objects"}),
-        frozenset({"undead"}),
-        {1: ("delete + repair objects", 12), 2: ("delete + repair objects", 12)},
-    ),
-    Fault(
-        "a migration to version 1 drops what was saved since its plan",
-        frozenset({"migrate in place"}),
-        frozenset({"nameless"}),
-        {2: ("migrate in place + save", 12)},
-    ),
-)
+KNOWN: tuple[Fault, ...] = ()
 
 
 def known(acts: Sequence[str]) -> frozenset[str]:

@@ -66,6 +66,18 @@ def test_from_another_container_of_any_version(version: int, store: Container, t
     assert repair(store).repaired == ()
 
 
+def test_what_was_deleted_since_the_plan_stays_deleted(store: Container, tmp_path: Path) -> None:
+    filled(tmp_path / "other", 2)
+    gone, *others = break_all(store)
+    engine = Container(store.path).engine
+    plan = repair_objects.plan(engine, RepairObjectsOptions([Container(tmp_path / "other").engine]))
+    Container(store.path).delete([gone])
+    report = repair_objects.execute(engine, plan)
+    assert {remedy.key for remedy in report.repaired} == set(others)
+    assert report.is_good
+    assert not Container(store.path).has(gone)
+
+
 def test_an_object_without_a_good_copy_is_kept_until_a_source_has_one(store: Container, tmp_path: Path) -> None:
     """Whoever forgets to name the backup loses nothing."""
     other = filled(tmp_path / "other", 2)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rsdos import Container, Durability, InvalidOption, Place
+from rsdos.maintenance.migrate import migrate
 from rsdos.model import PackKind
 from tests.data import key_of, noise, text
 from tests.helpers import assert_holds, flip, native
@@ -35,6 +36,22 @@ def test_a_container_with_snapshots_is_not_migrated_to_version_1(store: Containe
             store.migrate(1, destination)
     assert_holds(store, BY_KEY | HELD)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_snapshot_that_is_saved_after_the_plan_is_not_dropped(tmp_path: Path) -> None:
+    store = Container.create(tmp_path / "store")
+    store.insert_many(BY_KEY.values())
+    plan = migrate.plan(store.engine, migrate.MigrateOptions(1))
+    (tmp_path / "directory").mkdir()
+    store.snapshots.save("saved", tmp_path / "directory")
+    with pytest.raises(InvalidOption, match="--without-snapshots"):
+        migrate.execute(store.engine, plan)
+    store = Container(store.path)
+    assert [*store.snapshots.branches()] == ["saved"]
+    assert_holds(store, BY_KEY)
+    assert store.validate("full").is_good
+    store.migrate(1, snapshots="leave behind")
+    assert_holds(Container(store.path), BY_KEY)
 
 
 def test_snapshots_are_left_behind_on_request(store: Container, tmp_path: Path) -> None:

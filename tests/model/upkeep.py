@@ -134,6 +134,8 @@ class Repair(Actor):
         if state.at == "look packed":
             assert isinstance(state.memory, Copy)
             kinds = CopyKinds(self._kinds(world.packed), self._kinds(world.packed - world.bad))
+            if objects._is_gone(kinds, state.memory, PackKind.PLAIN):
+                return State(DONE), free(world)
             lacks = objects._lacking(kinds, state.memory, PackKind.PLAIN)
             return State("append" if lacks else "drop", state.memory), world
         if state.at == "append" and not self.has_source and not world.is_there:

@@ -8,9 +8,7 @@ killed at any moment is continued by the next run.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from rsdos.codecs.spec import parse_compression
 from rsdos.config import VERSION, VERSION_1, Config, read_config
@@ -21,7 +19,7 @@ from rsdos.layout import Layout, V1Layout
 from rsdos.maintenance import repack, transfer
 from rsdos.maintenance.copier import CopyStats
 from rsdos.maintenance.migrate.cleanup import clean_up
-from rsdos.maintenance.migrate.to_v1 import ToVersion1
+from rsdos.maintenance.migrate.to_v1 import ToVersion1, refuse_snapshots
 from rsdos.maintenance.migrate.to_v2 import ToVersion2
 from rsdos.maintenance.repair.quarantine import copy_damaged
 from rsdos.maintenance.transfer import SnapshotPolicy
@@ -104,9 +102,8 @@ def plan(engine: Engine, options: MigrateOptions) -> MigratePlan:
     if options.destination is None:
         _refuse_links(engine.layout.root)
     sums = engine.packed.maintenance.stats()
-    if sums.refs and options.to == VERSION_1 and options.snapshots is SnapshotPolicy.BRING:
-        reason = "container version 1 has no snapshots: leave them behind (--without-snapshots), or keep version 2"
-        raise InvalidOption(reason)
+    if options.to == VERSION_1:
+        refuse_snapshots(options.snapshots, sums.refs)
     length = sum(pack.length for pack in sums.packs)
     return MigratePlan(options, config, engine.config.version, len(engine.objects), length)
 
@@ -143,10 +140,6 @@ def _is_zlib(compression: str) -> bool:
     return parse_compression(compression).codec is Codec.ZLIB
 
 
-_IN_PLACE: Mapping[tuple[int, int], Callable[[Engine, Config, CopyStats, Progress], ToVersion2 | ToVersion1]]
-_IN_PLACE = MappingProxyType({(VERSION_1, VERSION): ToVersion2, (VERSION, VERSION_1): ToVersion1})
-
-
 def execute(engine: Engine, plan: MigratePlan, progress: Progress = SILENCE) -> MigrateReport:
     """Migrate the container. Every object is decoded and hashed; the bytes of damaged ones are copied to quarantine.
 
@@ -162,6 +155,7 @@ def execute(engine: Engine, plan: MigratePlan, progress: Progress = SILENCE) -> 
         The counts and keys of the objects.
 
     Raises:
+        InvalidOption: a snapshot was saved since the plan, and version 1 cannot store it.
         Busy: another maintenance operation is running, or other processes write again and again.
         ContainerExists: the destination is another container, or a copy of this one in another version.
         ReadOnlyContainer: a container cannot be written.
@@ -178,8 +172,10 @@ def execute(engine: Engine, plan: MigratePlan, progress: Progress = SILENCE) -> 
         root = engine.layout.root
         with engine.maintenance("migrate"):
             clean_up(engine)
-            if engine.config.version != options.to:
-                _IN_PLACE[engine.config.version, options.to](engine, plan.config, stats, progress).run()
+            if engine.config.version < options.to:
+                ToVersion2(engine, plan.config, stats, progress).run()
+            elif engine.config.version > options.to:
+                ToVersion1(engine, plan.config, options.snapshots, stats, progress).run()
         engine.close()
     target = Engine(root)
     with target.maintenance("migrate"):

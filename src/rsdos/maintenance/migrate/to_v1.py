@@ -16,7 +16,7 @@ from rsdos.config import Config
 from rsdos.engine.create import write_config
 from rsdos.engine.engine import Engine
 from rsdos.engine.formats import format_of
-from rsdos.errors import Busy, DamagedObject
+from rsdos.errors import Busy, DamagedObject, InvalidOption
 from rsdos.index.commits import CommitLog
 from rsdos.index.view import IndexView
 from rsdos.layout import V1Layout
@@ -24,6 +24,7 @@ from rsdos.maintenance.copier import CopyStats
 from rsdos.maintenance.copies import WHOLE, quarantine_directory
 from rsdos.maintenance.migrate.rows import row_of
 from rsdos.maintenance.repair.quarantine import copy_damaged
+from rsdos.maintenance.transfer import SnapshotPolicy
 from rsdos.migration import begin_migration
 from rsdos.model import Codec, CompressMode, Copy, Durability, PackKind, Record, Trust
 from rsdos.progress import step
@@ -42,13 +43,23 @@ _MOST_TRIES = 10
 """Times that all rows are written, and every object hashed, because another process has committed."""
 
 
+def refuse_snapshots(policy: SnapshotPolicy, refs: str) -> None:
+    """Raise `InvalidOption` if there are snapshots, and they are not to be left behind."""
+    if refs and policy is SnapshotPolicy.BRING:
+        reason = "container version 1 has no snapshots: leave them behind (--without-snapshots), or keep version 2"
+        raise InvalidOption(reason)
+
+
 class ToVersion1:
     """One run. The caller holds the maintenance lock."""
 
-    def __init__(self, engine: Engine, config: Config, stats: CopyStats, progress: Progress) -> None:
+    def __init__(
+        self, engine: Engine, config: Config, snapshots: SnapshotPolicy, stats: CopyStats, progress: Progress
+    ) -> None:
         assert isinstance(engine.packed, PackedStore)
         self._engine = engine
         self._config = config
+        self._snapshots = snapshots
         self._stats = stats
         self._progress = progress
         self._packed = engine.packed
@@ -83,6 +94,7 @@ class ToVersion1:
         self._expand_loose()
         # 4. Write the rows of one view, and hash every object. What snapshots hold stays behind.
         view = self._packed.index.refresh().for_kind(PackKind.PLAIN)
+        refuse_snapshots(self._snapshots, view.manifest.refs)  # One may have been saved since the plan.
         if not self._write_rows(view):
             return False
         # 5. Without a commit in between: link the packs, rename the index to its name, and write the configuration.

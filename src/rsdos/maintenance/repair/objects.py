@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import NamedTuple
 
 from rsdos.engine.engine import Engine
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError, InvalidOption
@@ -191,7 +192,8 @@ def execute(engine: Engine, plan: RepairObjectsPlan, progress: Progress = SILENC
 
     A damaged copy is removed only after a good one is on stable storage, or after its bytes were copied to
     ``quarantine/`` with a report. Readers and writers are not blocked, and objects that they insert during the run
-    count as good copies. A run that is killed at any moment can be run again.
+    count as good copies. An object that was deleted since the plan stays deleted, and is not in the report. A run that
+    is killed at any moment can be run again.
 
     Args:
         engine: the open container.
@@ -224,6 +226,15 @@ def execute(engine: Engine, plan: RepairObjectsPlan, progress: Progress = SILENC
     return RepairObjectsReport(
         tuple(run.repaired), tuple(run.beyond_help), described, plan.files, plan.unlisted, watch.seconds
     )
+
+
+class _Damaged(NamedTuple):
+    """An object to be repaired: its copy in a file, and the kinds of packs that need a good copy of it."""
+
+    remedy: RepairAction
+    digest: bytes
+    loose: Copy
+    lacking: Collection[PackKind]
 
 
 class _RepairGroup:
@@ -274,21 +285,17 @@ class _Repair:
 
     def _repair(self, remedies: Sequence[RepairAction], progress: Progress) -> None:
         """Repair some objects together."""
-        packed, loose = self._engine.packed, self._engine.loose
-        digests = [bytes.fromhex(remedy.key) for remedy in remedies]
-        in_files = loose.check_copies(digests, Trust.VERIFY, Durability.FULL)
-        lacking = [
-            _lacking(kinds, loose, self._needed.get(digest, PackKind.PLAIN))
-            for digest, kinds, loose in zip(digests, packed.maintenance.kinds_of(digests), in_files, strict=True)
-        ]
+        packed = self._engine.packed
+        damaged = self._still_there(remedies)
+        progress.advance(len(remedies) - len(damaged))
         # 1. Append a good copy, from here or another container, for each kind that has none; commit them together.
         sources: dict[bytes, str | None] = {}
         for kind in PackKind:
-            wanted = [digest for digest, kinds in zip(digests, lacking, strict=True) if kind in kinds]
+            wanted = [one.digest for one in damaged if kind in one.lacking]
             if wanted:
                 self._append(wanted, kind, sources)
         good_in_files, good_in_packs, helped, helpless = _RepairGroup(), _RepairGroup(), _RepairGroup(), _RepairGroup()
-        for remedy, digest, copy in zip(remedies, digests, in_files, strict=True):
+        for remedy, digest, copy, _ in damaged:
             source = sources.get(digest, HERE)
             if source is None:
                 helpless.add(remedy, digest, None)
@@ -308,6 +315,18 @@ class _Repair:
             self.beyond_help += helpless.remedies
         else:
             self._give_up(helpless)
+
+    def _still_there(self, remedies: Sequence[RepairAction]) -> list[_Damaged]:
+        """Return what there is of some objects, without those that were deleted since the plan."""
+        digests = [bytes.fromhex(remedy.key) for remedy in remedies]
+        in_files = self._engine.loose.check_copies(digests, Trust.VERIFY, Durability.FULL)
+        in_packs = self._engine.packed.maintenance.kinds_of(digests)
+        there = []
+        for remedy, digest, loose, kinds in zip(remedies, digests, in_files, in_packs, strict=True):
+            needed = self._needed.get(digest, PackKind.PLAIN)
+            if not _is_gone(kinds, loose, needed):
+                there.append(_Damaged(remedy, digest, loose, _lacking(kinds, loose, needed)))
+        return there
 
     def _give_up(self, helpless: _RepairGroup) -> None:
         """3. Copy all bytes of the objects to quarantine; 4. only then delete them."""
@@ -363,14 +382,18 @@ class _Repair:
         return self._engine.layout.relative(path)
 
 
+def _is_gone(kinds: CopyKinds, loose: Copy, needed: PackKind) -> bool:
+    """Return whether an object was deleted since the plan: it has no copy, and no snapshot needs it."""
+    return not kinds.present and loose is Copy.MISSING and needed is PackKind.PLAIN
+
+
 def _lacking(kinds: CopyKinds, loose: Copy, needed: PackKind) -> Collection[PackKind]:
     """Return the kinds of packs that need a good copy of an object. Plain: to be read by its key.
 
     ``needed`` is the kind that snapshots need, or plain.
     """
     lacking = {kind for kind in kinds.present if kinds.good.isdisjoint(kind.stand_ins)}
-    is_needed = needed is not PackKind.PLAIN or not kinds.present
-    if is_needed and kinds.good.isdisjoint(needed.stand_ins):
+    if needed is not PackKind.PLAIN and kinds.good.isdisjoint(needed.stand_ins):
         lacking.add(needed)
     if loose is Copy.GOOD:
         return lacking - {PackKind.PLAIN}
