@@ -134,10 +134,7 @@ class Repair(Actor):
         if state.at == "look packed":
             assert isinstance(state.memory, Copy)
             kinds = CopyKinds(self._kinds(world.packed), self._kinds(world.packed - world.bad))
-            if objects._is_gone(kinds, state.memory, PackKind.PLAIN):
-                return State(DONE), free(world)
-            lacks = objects._lacking(kinds, state.memory, PackKind.PLAIN)
-            return State("append" if lacks else "drop", state.memory), world
+            return self._begun(kinds, state.memory, world)
         if state.at == "append" and not self.has_source and not world.is_there:
             return State("clear"), world._replace(packed=world.packed - world.bad)
         if state.at == "append":
@@ -148,6 +145,13 @@ class Repair(Actor):
             is_last = not stays and state.memory is not Copy.GOOD
             return State("clear"), world if is_last else world._replace(packed=stays)
         return self._clear(state, world)
+
+    @staticmethod
+    def _begun(kinds: CopyKinds, loose: Copy, world: World) -> tuple[State, World]:
+        if objects._is_gone(kinds, loose, PackKind.PLAIN):
+            return State(DONE), free(world)
+        lacks = objects._lacking(kinds, loose, PackKind.PLAIN)
+        return State("append" if lacks else "drop", loose), world
 
     def _clear(self, state: State, world: World) -> tuple[State, World]:
         """The loose file is read, moved away if it is damaged, read again, and moved back if it is another by now."""
