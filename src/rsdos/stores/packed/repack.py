@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from functools import cached_property, partial
+from functools import partial
 
 from rsdos import names
 from rsdos.codecs.checksum import crc32
@@ -65,6 +65,8 @@ class Repack:
         self._living_count = 0
         self._leaving: tuple[int, ...] = ()
         """The packs that are rewritten."""
+        self._present: list[int] = []
+        """All packs, once it is asked which of them there are."""
         self._moving: list[Entries] | None = None if context.index.appends else []
         """All that lives in the old packs, where others may kill or move it until the commit."""
         self._recoder = Recoder(context, encoding)
@@ -128,18 +130,14 @@ class Repack:
     def _needed(self, tombstones: Entries) -> Entries:
         """Return those of the old pack's tombstones that are for other packs, as far as these may come back."""
         others = tombstones.take(~tombstones.of_packs(self._leaving))
-        return others.take(others.of_packs(self._present)) if others else others
-
-    @cached_property
-    def _present(self) -> list[int]:
-        """All packs.
-
-        A tombstone is forgotten when the file that it points into is gone for good: a rebuild cannot meet it then.
-        """
-        layout = self._context.layout
-        present = [*{*layout.pack_ids(), *self._index.view.manifest.packs.ids}]
-        layout.storage.sync_names(names.PACKED)
-        return present
+        if not others:
+            return others
+        if not self._present:
+            # A tombstone is forgotten when the file that it points into is gone for good: a rebuild cannot meet it
+            # then.
+            self._present = [*{*self._context.layout.pack_ids(), *self._index.view.manifest.packs.ids}]
+            self._storage.sync_names(names.PACKED)
+        return others.take(others.of_packs(self._present))
 
     def _living(self, pack: PackEntry, entries: Entries, view: IndexView, whole: Sequence[Segment]) -> Entries:
         """Return those entries of the pack's own that are to be copied. ``whole`` are open segments of them alone."""
