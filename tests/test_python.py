@@ -37,10 +37,12 @@ def test_a_container_is_true_also_when_it_is_empty(container: Container) -> None
 def test_settings_may_be_strings(container: Container) -> None:
     key = container.insert(b"one", to="packed")
     assert container.meta(key).place is Place.PACKED
-    container.insert_many([b"two"], to="loose")
+    (loose,) = container.insert_many([bytes(3000)], to="loose")
+    assert container.meta(loose).place is Place.LOOSE
     (key,) = container.insert_many([bytes(4000)], compress="no", trust="index")
     assert container.meta(key).length == 4000
     container.pack_all_loose("yes")
+    assert container.meta(loose).place is Place.PACKED and container.meta(loose).length < 3000
     container.add_objects_to_pack([b"three"], "keep")
     for wrong in ({"to": "somewhere"}, {"compress": "perhaps"}, {"trust": "nobody"}):
         with pytest.raises(InvalidOption, match=" or "):

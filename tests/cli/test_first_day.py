@@ -77,12 +77,13 @@ def test_init_takes_the_path_of_the_container(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["container/new", "container/loose/ab/new", "link/new", "backups/last-backup/new"])
-@pytest.mark.parametrize("command", ["init", "migrate container", "restore backups"])
+@pytest.mark.parametrize("command", ["init", "migrate container", "restore backups", "clone source"])
 def test_no_container_is_made_inside_another(run: Run, tmp_path: Path, command: str, name: str) -> None:
     """It was a foreign file of that, in no backup of it, and gone where that was cleared."""
     run("init")
     run("add-files", "-", stdin=b"data")
     run("backup", "backups")
+    run("init", "source")
     (tmp_path / "link").symlink_to("container")
     before = tree(tmp_path / "container")
     code = 2 if command == "restore backups" and name.startswith("backups") else 1  # That it knew already.

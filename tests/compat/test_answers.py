@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.compat.conftest import Side
+from rsdos import Container as OurContainer
+from tests.compat.conftest import Failed, Side
 from tests.data import key_of, noise, text
-from tests.helpers import ABSENT
+from tests.helpers import ABSENT, tree
 
 CONTENTS = [b"", b"one", text(3000, 1), noise(3000, 2), text(200_000, 3), noise(1_200_000, 4)]
 KEYS = list(map(key_of, CONTENTS))
@@ -193,3 +194,35 @@ def test_each_reads_what_the_other_wrote(filled: Both, tmp_path: Path) -> None:
         assert side.do("validate", path=path)["valid"]
         assert side.do("hash_all", path=path) == []
         assert side.do("get_many", path=path, keys=KEYS) == dict(zip(KEYS, HEX, strict=True))
+
+
+WRITES: list[tuple[str, dict[str, Any]]] = [
+    ("add", {"data": HEX[2]}),
+    ("pack", {}),
+    ("loosen", {"key": KEYS[2]}),
+    ("settings", {}),
+    ("listed", {}),
+    ("add_to_pack", {"data": HEX[:3]}),
+    ("delete", {"keys": KEYS}),
+    ("clean", {}),
+    ("repack", {}),
+    ("init", {}),
+]
+
+
+@pytest.mark.parametrize(("order", "options"), WRITES, ids=[order for order, _ in WRITES])
+def test_disk_objectstore_changes_nothing_in_a_container_of_version_2(
+    order: str, options: dict[str, Any], real: Side, tmp_path: Path
+) -> None:
+    """With the words that docs/drop-in.md repeats; of some calls it says instead which of its files is missing."""
+    with OurContainer.create(tmp_path / "new") as container:
+        container.insert(CONTENTS[1])
+        container.insert_many(CONTENTS[2:4])
+    before = tree(tmp_path / "new")
+    with pytest.raises(Failed) as caught:
+        real.do(order, path=str(tmp_path / "new"), **options)
+    if (order, options) in WRITES[:5]:
+        assert str(caught.value).endswith("The container is not initialised yet - use .init_container() first")
+    assert tree(tmp_path / "new") == before
+    with OurContainer(tmp_path / "new") as container:
+        assert dict(container.extract_many(KEYS[1:4])) == dict(zip(KEYS[1:4], CONTENTS[1:4], strict=True))

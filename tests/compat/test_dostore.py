@@ -7,6 +7,8 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -145,6 +147,17 @@ def test_log_messages_use_the_logger_that_users_configure() -> None:
 def test_the_two_distributions_are_of_one_version() -> None:
     project = (Path(__file__).parents[2] / "drop-in" / "pyproject.toml").read_text()
     assert f'version = "{disk_objectstore.__version__}"' in project
+
+
+def test_the_metadata_of_the_drop_in_lead_to_no_file() -> None:
+    """A path broke each later installation of what wants disk-objectstore. `make test-install` tries it as well."""
+    place = Path(__file__).parents[2] / "drop-in"
+    project = tomllib.loads((place / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
+    assert [re.match(r"[\w-]+", one)[0] for one in wanted] == ["rsdos", "sqlalchemy"]  # type: ignore[index]
+    assert not [one for one in wanted if re.search(r"[@/]", one)]
+    readme = (place / project["readme"]).read_text()
+    assert re.findall(r"\]\((?!https:)[^)]*\)", readme) == []
 
 
 @needs_rsync

@@ -9,10 +9,12 @@ import pytest
 from rsdos import Codec, NotOurs
 from rsdos import Container as OurContainer
 from rsdos.compat.disk_objectstore import Container, ObjectType
+from rsdos.compat.disk_objectstore.exceptions import InconsistentContent
 from rsdos.compat.disk_objectstore.utils import LazyOpener
 from rsdos.model import FRAME_SIZE
 from tests.data import noise, text
-from tests.helpers import flip
+from tests.helpers import NOBODY, flip, let_others_pass, run_python, tree, writable_as_nobody
+from tests.v1.test_golden_1 import unpack
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -108,3 +110,73 @@ def test_an_object_of_mixed_frames_counts_as_compressed(tmp_path: Path) -> None:
     flip(pack, pack.read_bytes().index(data[:100]) + 50)
     with Container(tmp_path / "container") as container:
         assert container.validate().invalid_hashes_packed == [key]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("clean", [False, True])
+def test_a_damaged_loose_object_is_not_packed_without_validation_either(
+    tmp_path: Path, version: int, clean: bool
+) -> None:
+    """As docs/drop-in.md says. The original packs the wrong bytes."""
+    OurContainer.create(tmp_path, container_version=version).close()
+    with Container(tmp_path) as container:
+        good, bad = container.add_object(b"good"), container.add_object(b"bad")
+        path = tmp_path / "loose" / bad[:2] / bad[2:]
+        flip(path, 0)
+        damaged = path.read_bytes()
+        container.pack_all_loose(validate_objects=False, clean_loose_per_pack=clean)
+        assert [container.get_object_meta(key).type for key in (good, bad)] == [ObjectType.PACKED, ObjectType.LOOSE]
+        assert container.get_object_content(good) == b"good" and path.read_bytes() == damaged
+        with pytest.raises(InconsistentContent, match=bad):
+            container.pack_all_loose()
+
+
+ADD_AGAIN = """
+import sys
+from rsdos import ReadOnlyContainer
+from rsdos.compat.disk_objectstore import Container
+container = Container(sys.argv[1])
+container.add_object(b"another")
+try:
+    container.add_object(b"damaged")
+except ReadOnlyContainer:
+    print("refused")
+"""
+
+
+@pytest.mark.skipif(not writable_as_nobody(), reason="needs root, to be somebody without rights")
+def test_a_damaged_loose_object_in_a_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    """As docs/drop-in.md says: a key would be one of an object that cannot be read."""
+    with Container(tmp_path / "container") as container:
+        container.init_container()
+        keys = [container.add_object(data) for data in (b"damaged", b"another")]
+        container.delete_objects(keys[1:])
+        container.close()
+    directory = tmp_path / "container" / "loose" / keys[0][:2]
+    flip(directory / keys[0][2:], 0)
+    let_others_pass(tmp_path)
+    for path in (tmp_path / "container").rglob("*"):
+        path.chmod(0o777 if path.is_dir() else 0o666)
+    (tmp_path / "container").chmod(0o777)
+    directory.chmod(0o555)
+    assert run_python(ADD_AGAIN, tmp_path / "container", user=NOBODY) == "refused\n"
+    assert tree(tmp_path / "container" / "duplicates") == {}
+
+
+SETTINGS_OF = """
+import sys
+from rsdos.compat.disk_objectstore import Container
+with Container(sys.argv[1]) as container:
+    print(container.compression_algorithm, container.container_id)
+"""
+
+
+def test_a_container_of_disk_objectstore_0_4_has_an_id_and_a_compression(tmp_path: Path) -> None:
+    """Its configuration says neither, and each process finds the same ones."""
+    root, expected = unpack("dos-0.4", tmp_path)
+    assert "container_id" not in (root / "config.json").read_text()
+    with Container(root) as container:
+        assert (container.compression_algorithm, len(container.container_id)) == ("zlib+1", 32)
+        told = f"zlib+1 {container.container_id}\n"
+        assert {key: len(container.get_object_content(key)) for key in expected["objects"]} == expected["objects"]
+    assert [run_python(SETTINGS_OF, root) for _ in range(2)] == [told, told]

@@ -334,6 +334,19 @@ def test_pandas_reads_csv_and_parquet(flowers: Path, container: Container, optio
     assert again.equals(frame)
 
 
+@pytest.mark.parametrize("place", ["loose", "packed"])
+def test_pandas_writes_parquet_to_a_file_that_becomes_an_object(container: Container, place: str) -> None:
+    """Without fsspec: by `Container.writer`. A buffer of Arrow is bytes, like one of numpy."""
+    pandas = pytest.importorskip("pandas", reason="not installed: `make doors` has it")
+    arrow = pytest.importorskip("pyarrow", reason="not installed: `make doors` has it")
+    frame = pandas.DataFrame({"kind": ["rose", "tulip"], "petals": [5, 6]})
+    with container.writer(to=place) as file:
+        frame.to_parquet(file)
+    with container.open(file.key) as stream:
+        assert pandas.read_parquet(stream).equals(frame)
+    assert container.extract(container.insert(arrow.py_buffer(LABELS), to=place)) == LABELS
+
+
 def test_pyarrow_reads_a_dataset_of_parquet_files(
     container: Container, tmp_path: Path, options: dict[str, str]
 ) -> None:

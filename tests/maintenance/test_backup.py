@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -361,6 +362,8 @@ def test_the_command_line(store: Container, tmp_path: Path) -> None:
     report = json.loads(call("-p", store.path, "backup", "--json", "--verify", tmp_path / "backups"))
     assert report["objects"] == len(PACKED | LOOSE)
     assert report["generation"] in call("-p", store.path, "status")
+    told = call("-p", store.path, "backup", tmp_path / "backups")
+    assert re.search(r": [1-9]\d* linked \([\d.]+ \w+\), 0 B written$", told), told
     assert "to restore" in call("restore", "--dry-run", tmp_path / "backups", tmp_path / "restored")
     assert "objects verified" in call("restore", "--verify", tmp_path / "backups", tmp_path / "restored")
     assert_holds(Container(tmp_path / "restored"), PACKED | LOOSE)

@@ -91,6 +91,8 @@ def test_deleting_makes_room_on_a_full_disk(tmp_path: Path) -> None:
                 filler.write(bytes(4096))
         container = Container(disk / "container")
         assert container.extract(key) == b"one"
+        with pytest.raises(OSError, match="SQLite needs 128 KiB; free that much"):
+            container.insert_many([b"three"])
         assert container.delete([key]) == [key]
         assert key not in container
         container.close()
