@@ -164,7 +164,12 @@ class Rebuild:
         return Rebuilt(True, len(self._damaged), tuple(quarantine.moved), tuple(lost), unknown, left)
 
     def _unnamed(self) -> Iterator[Finding]:
-        """Yield what cannot be read of packs that no readable manifest has: nothing else tells what was there."""
+        """Yield what cannot be read of packs that no readable manifest has: nothing else tells what was there.
+
+        Where packs grow, a writer that has died leaves such bytes, and they were never committed.
+        """
+        if self._index.appends:
+            return
         for pack in self._damaged:
             if not (self._base and self._base.packs.has(pack.id)):
                 path = self._layout.relative(self._layout.pack(pack.id))
