@@ -142,7 +142,7 @@ class ViewMarks(KeyMarks):
     def unmarked(self, most: int) -> Iterator[Entries]:
         """Yield the live entries of all keys without a mark, sorted, in tables of at most ``most`` keys.
 
-        Keys that are marked between two tables may be in later ones all the same: ask `among`.
+        A key that is marked after this began may still be in a later table: ask `among`.
         """
         parts: list[Entries] = []
         row = marks = 0

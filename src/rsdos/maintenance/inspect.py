@@ -107,12 +107,10 @@ def _is_reached(engine: Engine, digest: bytes) -> bool:
         if not engine.packed.live().refs:
             return False
         from rsdos.engine.publish import newest_refs
-        from rsdos.index.digests import prefixes_in
-        from rsdos.maintenance.marks import Marks
+        from rsdos.maintenance.marks import Marks, ReachedKeys
 
-        wanted = prefixes_in(digest, len(digest))
-        is_among: list[bool] = []
-        Marks(engine, lambda keys: is_among.append(bool((keys == wanted).any()))).add(newest_refs(engine))
-        return any(is_among)
+        reached = ReachedKeys(engine)
+        Marks(engine, reached.mark).add(newest_refs(engine))
+        return bool(reached.among([digest]))
     except (DamagedTree, DamagedContainer, UnsupportedContainer):
         return False

@@ -124,8 +124,9 @@ class OpenBatch(Protocol):
         """Whether the batch, or its pack, has reached its limit."""
 
     def dictionary_for(self, payloads: Sequence[bytes], encoding: Encoding) -> Dictionary | None:
-        """Return the dictionary to compress some objects with, as ``encoding`` can; None for none. `begin` was called
-        before.
+        """Return the dictionary to compress some objects with; None for none.
+
+        ``encoding`` can use one. Call `begin` first.
         """
 
     def takes(self, dictionary: Dictionary, saved: int) -> bool:

@@ -199,7 +199,8 @@ class Rebuilt:
 
     ``packs`` is the number of damaged packs that were emptied. ``moved`` are the paths, in quarantine, of replaced
     files. ``lost`` are the keys of objects whose bytes are gone: they are damaged from now on. ``unknown`` is the
-    number of further lost objects, whose keys are lost too. ``left`` are packs of which not even this number is known.
+    number of further lost objects, whose keys are lost too. ``left`` are packs of unknown content
+    that cannot be read.
     """
 
     is_changed: bool = False

@@ -77,9 +77,9 @@ class Publisher(Protocol):
     ) -> Iterator[tuple[PackKind, Entries]]:
         """Yield the copies that gc may delete: those of ``seen`` without a mark that no running save may have stored.
 
-        They come in tables of at most ``most`` keys, each with the kind of its packs. Keys that are marked between two
-        tables may be in later ones all the same: ask `SeenHeld.among`. ``saves`` are the lengths of packs at the
-        beginning of each running save, read after `present`.
+        They come in tables of at most ``most`` keys, each with the kind of its packs. A key that is marked after this
+        began may still be in a later table: ask `SeenHeld.among`. ``saves`` are the lengths of packs at the beginning
+        of each running save, read after `present`.
         """
 
     def collect(self, copies: Entries, refs: str) -> Entries:

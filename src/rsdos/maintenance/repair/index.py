@@ -41,7 +41,8 @@ class RepairIndexReport(ShownAsTable):
     ``packs`` damaged packs were rewritten. ``moved`` are the paths of replaced files in quarantine, and ``described``
     the path of their report, all relative to the container. ``lost`` are the keys of objects whose bytes are gone:
     they are damaged objects now, which a repair of objects may restore. ``unknown`` counts objects that are gone and
-    whose keys are not known. ``left`` are the faults that remain, and packs of which is lost what no manifest tells.
+    whose keys are not known. ``left`` are the faults that remain; on object storage also packs of unknown content
+    that cannot be read.
     ``lost_names`` is the key of the refs document, with all branches and tags, if its bytes are lost; a repair of
     objects may restore it. ``doubtful`` are versions and tags that are not whole, and were perhaps never published.
     """

@@ -124,7 +124,7 @@ class Repack:
                 tombstones, dead_count = [], 0
         if dead_count:
             rewrite.add_tombstones(Entries.joined(tombstones))
-        if self._living_count < pack.objects - pack.dead_objects:
+        if self._living_count < pack.live.objects:
             raise DamagedContainer(file.path, "the index has fewer objects of it than the manifest counts")
 
     def _needed(self, tombstones: Entries) -> Entries:
