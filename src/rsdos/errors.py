@@ -333,6 +333,10 @@ class Refused(RsdosError, PermissionError):
         """The permission that is missing, "s3:PutObject" for example; "" if that is not known."""
 
 
+NO_ANSWER = (Unavailable, Refused)
+"""Errors of a storage that say nothing of what is stored: it is neither missing nor damaged."""
+
+
 class StorageMismatch(RsdosError, OSError):
     """The URL or its options lead to no storage: there is no such bucket, or it is in another region."""
 

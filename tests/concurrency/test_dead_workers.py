@@ -14,6 +14,8 @@ from tests.helpers import child_environment, run_python
 
 ONLY_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="where workers are no forks")
 
+DIED = "a worker has died (Killed): fewer jobs take less memory"
+
 DYING = """
 import os, signal, sys
 from multiprocessing.connection import Connection
@@ -33,7 +35,7 @@ Connection.recv = recv
 receive = workers.WorkerProcesses.receive
 def receive_from_the_dead(team, pipe):
     message = receive(team, pipe)
-    for process in team._processes:
+    for process in team._processes.values():
         process.join()
     return message
 workers.WorkerProcesses.receive = receive_from_the_dead
@@ -62,7 +64,10 @@ def test_a_worker_that_has_died_before_it_is_answered_is_an_error(tmp_path: Path
     environment = child_environment() | {"OPENBLAS_NUM_THREADS": "1"}
     call = [sys.executable, "-c", DYING, str(answers), *command.split()]
     done = subprocess.run(call, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (1, "rsdos: error: a worker has died\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"rsdos: error: {DIED}\n",
+    )
     again = [sys.executable, "-m", "rsdos", *command.split()]
     done = subprocess.run(again, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, "error" in done.stderr) == (0, False), done.stderr
@@ -80,7 +85,7 @@ def fail(engine, pipe):
     raise OSError(28, "No space left on device")
 with tempfile.TemporaryDirectory() as directory, Container.create(directory + "/container") as container:
     with WorkerProcesses(container.engine, 1, globals()[sys.argv[1]]) as workers:
-        workers._processes[0].join()
+        workers._processes[workers.pipes[0]].join()
         try:
             if sys.argv[1] == "half":
                 workers.receive(workers.pipes[0])
@@ -94,7 +99,10 @@ with tempfile.TemporaryDirectory() as directory, Container.create(directory + "/
 @ONLY_LINUX
 @pytest.mark.parametrize(
     ("end", "told"),
-    [("half", "WorkerDied: a worker has died"), ("fail", "OSError: [Errno 28] No space left on device")],
+    [
+        ("half", f"WorkerDied: {DIED}"),
+        ("fail", "OSError: [Errno 28] No space left on device"),
+    ],
 )
 def test_an_end_in_the_middle_of_a_message_or_before_the_answer_is_told(end: str, told: str) -> None:
     assert run_python(CONVERSATION, end) == f"{told}\n"

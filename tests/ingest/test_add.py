@@ -215,7 +215,9 @@ except WorkerDied as error:
 def test_a_worker_that_is_killed_is_an_error(container: Container, tmp_path: Path) -> None:
     make_tree(tmp_path / "tree", 300)
     done = run_program(tmp_path, KILLER)
-    assert (done.returncode, done.stdout) == (0, "a worker has died\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "a worker has died (Killed): fewer jobs take less memory\n"), (
+        done.stderr
+    )
     assert issubclass(WorkerDied, ChildProcessError)
 
 

@@ -167,7 +167,7 @@ except WorkerDied as error:
 @ON_LINUX
 def test_a_worker_that_is_killed_is_an_error(tmp_path: Path) -> None:
     filled(tmp_path / "store", 2)
-    assert run_program(tmp_path, KILLED) == "a worker has died\n"
+    assert run_program(tmp_path, KILLED) == "a worker has died (Killed): fewer jobs take less memory\n"
 
 
 LEFT_BEHIND = """

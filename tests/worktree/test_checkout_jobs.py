@@ -228,7 +228,7 @@ try:
 except WorkerDied as error:
     print(error)
 """
-    assert run(code, container, tmp_path / "new") == ["a worker has died"]
+    assert run(code, container, tmp_path / "new") == ["a worker has died (Killed): fewer jobs take less memory"]
     (half,) = (tmp_path / "new").rglob(".rsdos-tmp-*")
     half.unlink()
     assert 19 <= whole(container, tmp_path / "new") < 303
@@ -274,7 +274,7 @@ def test_a_spawned_worker_that_is_killed_is_an_error_and_the_same_call_continues
     done = subprocess.run(call, env=child_environment(), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     first, second, third = done.stdout.splitlines()
-    assert first == "a worker has died []"
+    assert first == "a worker has died (Killed): fewer jobs take less memory []"
     written, there = map(int, second.split())
     assert written + there == 304 and there >= 19
     assert third == "0 304"

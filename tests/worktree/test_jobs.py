@@ -152,6 +152,6 @@ try:
 except WorkerDied as error:
     print(error)
 """
-    assert run(code, container, top) == ["a worker has died"]
+    assert run(code, container, top) == ["a worker has died (Killed): fewer jobs take less memory"]
     saved(container, top)
     assert content_of(container, "flowers") == content_on_disk(top)

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import zstandard
 
-from rsdos.codecs.zstd import TOGETHER, compress_together, decompress_together
+from rsdos.codecs.zstd import TOGETHER, compress_each, compress_together, decompress_together, meaning
 from rsdos.errors import DecodeError
 from rsdos.model import FRAME_SIZE, BytesLike
 
@@ -60,7 +60,9 @@ class Dictionary:
             self._contexts = _Contexts(self._decoding)
             # Digested once, here: of two threads that do it at the same time one would lose its result, 30 KB.
             self._contexts.decompressor.decompress(_EMPTY_FRAME)
-        except (zstandard.ZstdError, ValueError) as error:
+        except zstandard.ZstdError as error:
+            raise meaning(error) from error
+        except ValueError as error:
             raise DecodeError(f"not a dictionary of zstd: {error}") from error
 
     def _new(self) -> zstandard.ZstdCompressionDict:
@@ -85,7 +87,7 @@ class Dictionary:
     def compress_many(self, payloads: Sequence[BytesLike], level: int) -> list[bytes]:
         """Return a frame for each payload of 1 byte to one frame, with the threads of `threads_for`."""
         if len(payloads) < TOGETHER:
-            return list(map(self._compressor(level).compress, payloads))
+            return compress_each(payloads, partial(self._compressor, level))
         return compress_together(payloads, partial(self._compressor, level))
 
     def _compressor(self, level: int) -> zstandard.ZstdCompressor:
@@ -114,7 +116,7 @@ class Dictionary:
             if 0 < size <= FRAME_SIZE and zstandard.frame_content_size(stored) == size:
                 return self._contexts.decompressor.decompress(stored, allow_extra_data=False)
         except zstandard.ZstdError as error:
-            raise DecodeError(f"zstd: {error}") from error
+            raise meaning(error) from error
         raise DecodeError(f"zstd: the frame does not declare the {size} raw bytes it should have")
 
     def decompress_many(self, stored: Sequence[BytesLike], sizes: Sequence[int]) -> list[bytes]:
@@ -126,7 +128,7 @@ class Dictionary:
             try:
                 return decompress_together(stored, sizes, partial(zstandard.ZstdDecompressor, dict_data=self._decoding))
             except zstandard.ZstdError as error:
-                raise DecodeError(f"zstd: {error}") from error
+                raise meaning(error) from error
         return list(map(self.decompress, stored, sizes))
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import zstandard
 
-from rsdos.codecs.zstd import compressor
+from rsdos.codecs.zstd import compress_each, compressor, meaning
 from rsdos.errors import DecodeError
 
 _LEVEL = 3
@@ -12,7 +14,7 @@ _LEVEL = 3
 
 def seal(data: bytes) -> bytes:
     """Return the bytes as one frame, which says how many they are."""
-    return compressor(_LEVEL).compress(data)
+    return compress_each((data,), partial(compressor, _LEVEL))[0]
 
 
 def unseal(frame: bytes, most: int) -> bytes:
@@ -26,4 +28,4 @@ def unseal(frame: bytes, most: int) -> bytes:
             raise DecodeError(f"zstd: a document of {size} bytes")
         return zstandard.ZstdDecompressor().decompress(frame, allow_extra_data=False)
     except zstandard.ZstdError as error:
-        raise DecodeError(f"zstd: {error}") from error
+        raise meaning(error) from error

@@ -12,6 +12,7 @@ import zstandard
 from isal import isal_zlib
 
 from rsdos.codecs.deflate import IsalError
+from rsdos.codecs.zstd import meaning
 from rsdos.errors import DecodeError
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, Compression
 
@@ -42,8 +43,10 @@ def decode_sequence(stored: Iterable[BytesLike], codec: Codec, size: int) -> Ite
                 break
             if part:
                 yield part
-    except (IsalError, zlib.error, zstandard.ZstdError) as error:
-        raise DecodeError(f"{codec.name.lower()}: {error}") from error
+    except zstandard.ZstdError as error:
+        raise meaning(error) from error
+    except (IsalError, zlib.error) as error:
+        raise DecodeError(f"zlib: {error}") from error
     if done != size:
         raise DecodeError(
             f"{codec.name.lower()}: {'more' if done > size else 'fewer'} than the {size} raw bytes it says"

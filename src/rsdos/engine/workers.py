@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _TOO_MANY = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 """Errors of a system that allows no more processes, or no more memory or descriptors for them."""
 
-_DIED = "a worker has died"
+_NO_MEMORY = MemoryError("a worker has no memory left: fewer jobs take less")
 
 MOST_JOBS = 4
 """Processes that are used by default, at most. More of them wait for the disk and for each other's commits."""
@@ -69,7 +69,7 @@ class WorkerProcesses:
         self._serve = serve
         self.pipes: list[Connection] = []
         """The pipes to the workers that have not ended their work."""
-        self._processes: list[BaseProcess] = []
+        self._processes: dict[Connection, BaseProcess] = {}
 
     def __enter__(self) -> Self:
         try:
@@ -78,7 +78,7 @@ class WorkerProcesses:
                 with uninterrupted() as mask:  # An interrupt in the start of a worker would leak its pipes.
                     pipe, process = _start(self._engine.opener(), self._serve, list(self.pipes), may_fork, mask)
                     self.pipes.append(pipe)
-                    self._processes.append(process)
+                    self._processes[pipe] = process
         except BaseException as error:
             if not isinstance(error, OSError) or error.errno not in _TOO_MANY:
                 self._close()
@@ -95,7 +95,7 @@ class WorkerProcesses:
         """Let the workers end, and wait for it: one that has no pipe any more ends with the part that it reads."""
         for pipe in self.pipes:
             pipe.close()
-        for process in self._processes:
+        for process in self._processes.values():
             process.join()  # Only then the system knows how much memory it took.
             process.close()
         self._processes.clear()
@@ -107,20 +107,30 @@ class WorkerProcesses:
             return
         while self.receive(pipe) is not None:
             pass
-        raise WorkerDied(_DIED)
+        raise self._died(pipe)
 
     def receive(self, pipe: Connection) -> Any:
         """Return the next message of a worker; None when it has ended its work. Raise its error, or `WorkerDied`."""
         try:
             message = pipe.recv()
         except (EOFError, OSError):  # An OSError without a number if it was killed in the middle of a message.
-            raise WorkerDied(_DIED) from None
+            raise self._died(pipe) from None
         if isinstance(message, Exception):
             raise message
         if message is None:
             self.pipes.remove(pipe)
             pipe.close()
         return message
+
+    def _died(self, pipe: Connection) -> WorkerDied:
+        """Return the error for a worker that has ended without a word."""
+        import signal
+
+        process = self._processes[pipe]
+        process.join()
+        code = process.exitcode or 0
+        how = f"exit status {code}" if code >= 0 else signal.strsignal(-code) or f"signal {-code}"
+        return WorkerDied(f"a worker has died ({how}): fewer jobs take less memory")
 
 
 def wait_for(pipes: Sequence[Connection]) -> list[Connection]:
@@ -177,7 +187,10 @@ def _work(
         except (EOFError, BrokenPipeError, ConnectionResetError):
             return  # The process that this one works for has ended, or has failed.
         except Exception as error:  # noqa: BLE001  the other process raises it
-            pipe.send(portable(error))
+            try:
+                pipe.send(portable(error))
+            except MemoryError:
+                pipe.send(_NO_MEMORY)
         pipe.send(None)
     except (BrokenPipeError, ConnectionResetError):
         return
@@ -189,7 +202,7 @@ def portable(error: Exception) -> Exception:
 
     trace = "".join(traceback.format_exception(error))
     if isinstance(error, MemoryError):
-        error = MemoryError("a worker has no memory left: fewer jobs take less")
+        error = MemoryError(*_NO_MEMORY.args)
     elif not isinstance(error, RsdosError) and type(error).__module__ != "builtins":
         error = RuntimeError(f"{type(error).__name__}: {error}")
     error.__cause__ = error.__context__ = error.__traceback__ = None

@@ -90,10 +90,10 @@ class FencedSegment(Segment):
         """Count these lookups. Return the filter, if it was read before or is read now."""
         self._until_filter -= lookups
         if self._until_filter < 0 and self._filter is None:
-            self._until_filter = inf
             read = KeyFilter(self._source, self._layout.filter, self._layout.length)
             if read.is_whole(self._filter_crc):
                 self._filter = read
+            self._until_filter = inf
         return self._filter
 
     def _first_checked(self, digest: bytes) -> Record | None:

@@ -23,7 +23,7 @@ from math import isqrt
 from typing import TYPE_CHECKING
 
 from rsdos.codecs.checksum import crc32
-from rsdos.errors import DamagedContainer, Refused, Unavailable
+from rsdos.errors import NO_ANSWER, DamagedContainer
 from rsdos.index.segment_layout import (
     COMPACT_VERSION,
     ENTRY_SIZE,
@@ -195,7 +195,7 @@ class Segment:
     def _need(self, start: int, end: int) -> None:
         try:
             self._source.need(start, end)
-        except (Unavailable, Refused):
+        except NO_ANSWER:
             raise
         except OSError as error:
             raise self._damage(f"a segment cannot be read: {error.strerror}") from error

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
 from typing import NamedTuple
 
 from rsdos import names
-from rsdos.errors import DamagedContainer
+from rsdos.errors import NO_ANSWER, DamagedContainer
 from rsdos.index.entries import Entries
 from rsdos.index.fingerprint import FINGERPRINTS, add_fingerprints, fingerprints
 from rsdos.index.manifest import Manifest
@@ -25,6 +23,7 @@ from rsdos.stores.findings import Checked, Depth, Finding, PacksCheck, Part, Sam
 from rsdos.stores.packed.check_objects import ObjectCheck
 from rsdos.stores.packed.check_tables import TableCheck
 from rsdos.stores.packed.context import PackedContext
+from rsdos.stores.packed.leftovers import NotedLeftovers
 
 _INDEX_PART = 1 << 21
 """Entries of the index that are counted together, in 0.4 s."""
@@ -96,12 +95,12 @@ class NativeCheck(PacksCheck):
         self._context = context
         self._layout = context.layout
         self._index = context.index
-        self._extra: dict[str, tuple[int, str]] = {}
+        self._leftovers: NotedLeftovers | None = None
         if isinstance(moment, Manifest):
             self._view: IndexView = self._index.open_sound(moment)
         else:
             self._view = self._index.sound()
-            self._extra.update(self._extras())
+            self._leftovers = self._note_leftovers()
             state = self._index.state
             # Another process cannot open what was made from the packs, in memory.
             if state.view is self._view and not (state.is_recovered or state.lost):
@@ -247,6 +246,8 @@ class NativeCheck(PacksCheck):
         except FileNotFoundError:
             reason = f"the pack is missing, with {_objects(count)}"
             return [self._at(pack_id, reason, objects=count)] if length else [], None
+        except NO_ANSWER:
+            raise
         except (DamagedContainer, OSError) as error:
             return [self._at(pack_id, f"{_reason(error)}: {_objects(count)} of it cannot be read", objects=count)], None
         findings = []
@@ -269,6 +270,8 @@ class NativeCheck(PacksCheck):
         pack_id = part.pack_id
         try:
             file = self._open(pack_id)
+        except NO_ANSWER:
+            raise
         except (DamagedContainer, OSError) as error:  # It was there a moment ago.
             yield Checked(findings=(self._at(pack_id, _reason(error)),), position=part.batches[-1].end - 1)
             return
@@ -337,6 +340,8 @@ class NativeCheck(PacksCheck):
         """Yield each table of a pack, and where the index says other things of its objects, and what is wrong there."""
         try:
             file = self._open(pack_id)
+        except NO_ANSWER:
+            raise
         except (DamagedContainer, OSError):  # It was there a moment ago, and that was told.
             return
         for batch in scan(file, length).batches:
@@ -367,42 +372,12 @@ class NativeCheck(PacksCheck):
                 yield Checked(findings=found)
             yield from self._objects.objects(pack_id, strange)
 
-    # What belongs to nothing.
-
-    def _extras(self) -> Iterator[tuple[str, tuple[int, str]]]:
-        """Yield the path of a file, the number of its bytes that the newest manifest does not have, and their kind."""
-        try:
-            manifest = self._index.newest()
-        except DamagedContainer:
-            return
-        for pack_id in self._layout.pack_ids():
-            path = self._layout.pack(pack_id)
-            pack = manifest.packs.find(pack_id)
-            extra = self._length(names.pack(pack_id)) - (pack.length if pack else 0)
-            if extra > 0:
-                what = "is not in the manifest" if pack is None else "is behind what was committed"
-                yield path, (extra, f"{extra} bytes: it {what} (a writer is at work, or has died)")
-        named = {name for number in self._layout.manifest_numbers() for name in self._named(number)}
-        files = map(names.segment, self._layout.segment_numbers()), map(names.pack_table, self._layout.table_numbers())
-        for name in chain.from_iterable(files):
-            if name not in named:
-                yield self._layout.storage.path(name), (self._length(name), "no manifest names it")
-
-    def _length(self, name: str) -> int:
-        info = self._layout.storage.stat(name)
-        return info.length if info else 0
-
-    def _named(self, number: int) -> Iterator[str]:
-        """Yield the names of the files of the index that a manifest names."""
-        with suppress(FileNotFoundError, DamagedContainer):
-            manifest = self._index.commits.read(number)
-            yield from (names.segment(segment.number) for segment in manifest.segments)
-            yield from (names.pack_table(table.number) for table in manifest.packs.tables.entries)
-
     def leftovers(self) -> Iterator[Finding]:
-        for path, (extra, what) in self._extras():
-            if path in self._extra and self._extra[path][0] == extra:
-                yield Finding(self._layout.relative(path), what, is_damage=False)
+        return self._leftovers.still_there() if self._leftovers else iter(())
+
+    def _note_leftovers(self) -> NotedLeftovers | None:
+        """Note what belongs to nothing before the check; None where that is not told."""
+        return NotedLeftovers(self._context)
 
 
 def _groups(batches: Sequence[Batch]) -> Iterator[Sequence[Batch]]:

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from rsdos import names
 from rsdos.codecs.checksum import crc32
-from rsdos.errors import DecodeError
+from rsdos.errors import NO_ANSWER, DecodeError
 from rsdos.index.entries import Entries
 from rsdos.index.manifest import Manifest
 from rsdos.index.merge import Table
@@ -25,7 +25,7 @@ from rsdos.stores.packed.active_pack import ActivePack
 from rsdos.stores.packed.checked_run import unlike_crcs
 from rsdos.stores.packed.context import PackedContext
 from rsdos.stores.packed.reader import key_word
-from rsdos.stores.packed.recovery import NO_ANSWER, tombstones_of
+from rsdos.stores.packed.recovery import tombstones_of
 from rsdos.stores.packed.rewrite import PackRewrite, crowded, lock_pack, unlink_rewritten
 from rsdos.stores.packs import GAP, WINDOW
 from rsdos.stores.quarantine import Quarantine

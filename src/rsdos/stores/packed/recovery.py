@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import NamedTuple
 
-from rsdos.errors import DamagedContainer, Refused, Unavailable
+from rsdos.errors import NO_ANSWER, DamagedContainer
 from rsdos.index.compact import CompactTable, open_table
 from rsdos.index.dictionaries import UNKNOWN, PackDictionary, numbered
 from rsdos.index.entries import Entries
@@ -26,9 +26,6 @@ from rsdos.pack.scanning import scan
 
 MOST_PACK_ID = (1 << 32) - 2
 """No writer has written a tombstone of a pack beyond it."""
-
-NO_ANSWER = (Unavailable, Refused)
-"""Errors that say nothing of a pack: its objects are not lost. The repair ends, and can be run again."""
 
 
 @dataclass(slots=True)
@@ -187,6 +184,8 @@ def _bad_dictionaries(file: PackFile, dictionaries: Sequence[PackDictionary]) ->
         for offset in place.offsets if place is not UNKNOWN else ():
             try:
                 data = file.read(offset, place.length)
+            except NO_ANSWER:
+                raise
             except OSError as error:
                 yield f"dictionary {place.key} cannot be read at byte {offset}: {error.strerror or error}"
                 continue

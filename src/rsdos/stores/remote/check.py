@@ -29,8 +29,8 @@ class RemoteCheck(NativeCheck):
         except DamagedContainer as error:
             yield self._damage(error)
 
-    def _extras(self) -> Iterator[tuple[str, tuple[int, str]]]:
-        return iter(())
+    def _note_leftovers(self) -> None:
+        return None
 
     def pack(self, pack_id: int, start: int) -> Steps:
         if self._depth is not Depth.QUICK:
