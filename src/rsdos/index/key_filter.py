@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rsdos.codecs.checksum import crc32
-from rsdos.errors import NO_ANSWER
+from rsdos.errors import says_nothing
 from rsdos.index.segment_layout import FILTER_BLOCK
 
 if TYPE_CHECKING:
@@ -60,9 +60,9 @@ class KeyFilter:
                 read = crc32(self._source.data[start:end], read)
                 if end - start == _TOGETHER:
                     self._source.let_go(start, end)
-        except NO_ANSWER:
-            raise
-        except OSError:
+        except OSError as error:
+            if says_nothing(error):
+                raise
             return False
         return read == crc
 

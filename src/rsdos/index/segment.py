@@ -23,7 +23,7 @@ from math import isqrt
 from typing import TYPE_CHECKING
 
 from rsdos.codecs.checksum import crc32
-from rsdos.errors import NO_ANSWER, DamagedContainer
+from rsdos.errors import DamagedContainer, says_nothing
 from rsdos.index.segment_layout import (
     COMPACT_VERSION,
     ENTRY_SIZE,
@@ -78,12 +78,10 @@ def view_of(file: RandomAccess, offset: int, length: int, *needed: tuple[int, in
         view = file.view(offset, length)
         for start, end in needed:
             view.need(start, end)
-    except (ValueError, OverflowError, MemoryError) as error:
+    except (ValueError, OverflowError) as error:
         raise DamagedContainer(path, f"a segment of {length} bytes: {error}", offset) from error
-    except OSError as error:
-        if error.errno != errno.ENOMEM:
-            raise
-        raise DamagedContainer(path, f"a segment of {length} bytes: no such room", offset) from error
+    except MemoryError as error:
+        raise OSError(errno.ENOMEM, f"no room for a segment of {length} bytes", path) from error
     return view
 
 
@@ -195,9 +193,9 @@ class Segment:
     def _need(self, start: int, end: int) -> None:
         try:
             self._source.need(start, end)
-        except NO_ANSWER:
-            raise
         except OSError as error:
+            if says_nothing(error):
+                raise
             raise self._damage(f"a segment cannot be read: {error.strerror}") from error
 
     def first(self, digest: bytes) -> Record | None:

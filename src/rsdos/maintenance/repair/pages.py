@@ -8,7 +8,7 @@ from contextlib import suppress
 from rsdos.engine.engine import Engine
 from rsdos.engine.publish import newest_refs
 from rsdos.engine.snapshots import StoredPages, read_record
-from rsdos.errors import Busy, DamagedContainer, DamagedObject, DamagedTree, DecodeError, ObjectNotFound
+from rsdos.errors import Busy, DamagedContainer, DamagedTree, ObjectNotFound, passing_over_damage
 from rsdos.model import PackKind
 from rsdos.stores.packed.store import PackedStore
 from rsdos.trees.page import Inner, Page, decode_page
@@ -69,7 +69,7 @@ def _found_pages(engine: Engine, led_to: set[bytes]) -> Iterator[FoundPage]:
     seen: set[bytes] = set()
     for entries in packed.index.refresh().of_kinds((PackKind.TREES,)).live_tables():
         for record in entries.take(entries.storage_order()):
-            with suppress(DecodeError, DamagedObject, DamagedTree, OSError):
+            with passing_over_damage():
                 data = packed.records.read_object(record)
                 if record.digest in seen or packed.hash.digest_of(data) != record.digest:
                     continue

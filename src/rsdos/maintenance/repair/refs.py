@@ -12,12 +12,11 @@ from rsdos.engine.publish import newest_refs, publish, read_document
 from rsdos.errors import (
     Busy,
     DamagedContainer,
-    DamagedObject,
     DamagedTree,
-    DecodeError,
     ObjectNotFound,
     RefNotFound,
     RemoteUnavailable,
+    passing_over_damage,
 )
 from rsdos.index.manifest import Manifest
 from rsdos.index.view import IndexView
@@ -102,7 +101,7 @@ class RefsFinder:
 
     def _document(self, view: IndexView, key: str) -> Refs | None:
         for record in view.find_all(bytes.fromhex(key)):
-            with suppress(DecodeError, DamagedObject, DamagedTree, OSError):
+            with passing_over_damage():
                 data = self._packed.records.read_object(record)
                 if self._packed.hash.digest_of(data) == record.digest:
                     return self._own(data, key)
@@ -115,7 +114,7 @@ class RefsFinder:
     def _documents(self, view: IndexView) -> Iterator[_Document]:
         for entries in view.of_kinds((PackKind.TREES,)).live_tables():
             for record in entries.take(entries.storage_order()):
-                with suppress(DecodeError, DamagedObject, DamagedTree, OSError):
+                with passing_over_damage():
                     data = self._packed.records.read_object(record)
                     if is_refs(data) and self._packed.hash.digest_of(data) == record.digest:
                         key = record.digest.hex()

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from rsdos.engine.engine import Engine
 from rsdos.engine.snapshots import pages_here, read_record
-from rsdos.errors import DamagedTree, DecodeError, ObjectNotFound
+from rsdos.errors import DamagedTree, ObjectNotFound, passing_over_damage
 from rsdos.model import DIGEST_BYTES, CompressMode, Durability, PackKind
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.packed.dead_copies import DeadCopies
@@ -66,7 +66,7 @@ class Reviver:
         with self._packed.writer(durability=Durability.FULL, kind=kind) as writer:
             for record in self._dead.find(list(absent)):
                 if record.digest in absent:
-                    with suppress(DecodeError, OSError):  # The next copy may be good.
+                    with passing_over_damage():  # The next copy may be good.
                         writer.add_parts(self._dead.parts(record), encoding)
                         absent.remove(record.digest)
             writer.commit()

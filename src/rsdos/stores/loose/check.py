@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rsdos.errors import DecodeError
+from rsdos.errors import DecodeError, says_nothing
 from rsdos.hashing import HashType
 from rsdos.layout import Layout
 from rsdos.model import FRAME_SIZE, Codec
@@ -85,6 +85,8 @@ class LooseCheck:
             except (DecodeError, OSError) as error:
                 if isinstance(error, OSError) and error.errno == errno.ENOENT:
                     continue  # Packed or deleted since.
+                if isinstance(error, OSError) and says_nothing(error):
+                    raise
                 objects += 1
                 reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
                 findings.append(Finding(self._layout.relative(path), reason, digest.hex()))

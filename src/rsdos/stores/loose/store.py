@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from rsdos.codecs.workers import Threads
 from rsdos.config import Config
-from rsdos.errors import Busy, DamagedObject, DecodeError, log_warning
+from rsdos.errors import Busy, DamagedObject, DecodeError, log_warning, may_be_whole
 from rsdos.hashing import spell_digests
 from rsdos.layout import Layout
 from rsdos.model import BytesLike, Codec, CompressMode, Copy, Durability, ObjectMeta, Place, Trust
@@ -293,7 +293,11 @@ class LooseStore(Store):
             with LooseFile(path, digest, codec, self.hash) as file:
                 for _ in file.frames():
                     pass
-        except (DecodeError, OSError):
+        except DecodeError:
+            return False
+        except OSError as error:
+            if may_be_whole(error):
+                raise
             return False
         return True
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import NamedTuple
 
 from rsdos import names
-from rsdos.errors import NO_ANSWER, DamagedContainer
+from rsdos.errors import DamagedContainer, says_nothing
 from rsdos.index.entries import Entries
 from rsdos.index.fingerprint import FINGERPRINTS, add_fingerprints, fingerprints
 from rsdos.index.manifest import Manifest
@@ -246,9 +246,9 @@ class NativeCheck(PacksCheck):
         except FileNotFoundError:
             reason = f"the pack is missing, with {_objects(count)}"
             return [self._at(pack_id, reason, objects=count)] if length else [], None
-        except NO_ANSWER:
-            raise
-        except (DamagedContainer, OSError) as error:
+        except OSError as error:
+            if says_nothing(error):
+                raise
             return [self._at(pack_id, f"{_reason(error)}: {_objects(count)} of it cannot be read", objects=count)], None
         findings = []
         if file.size() < length:
@@ -270,9 +270,9 @@ class NativeCheck(PacksCheck):
         pack_id = part.pack_id
         try:
             file = self._open(pack_id)
-        except NO_ANSWER:
-            raise
-        except (DamagedContainer, OSError) as error:  # It was there a moment ago.
+        except OSError as error:  # It was there a moment ago.
+            if says_nothing(error):
+                raise
             yield Checked(findings=(self._at(pack_id, _reason(error)),), position=part.batches[-1].end - 1)
             return
         for batch in part.batches:
@@ -340,9 +340,9 @@ class NativeCheck(PacksCheck):
         """Yield each table of a pack, and where the index says other things of its objects, and what is wrong there."""
         try:
             file = self._open(pack_id)
-        except NO_ANSWER:
-            raise
-        except (DamagedContainer, OSError):  # It was there a moment ago, and that was told.
+        except OSError as error:  # It was there a moment ago, and that was told.
+            if says_nothing(error):
+                raise
             return
         for batch in scan(file, length).batches:
             own = self._contents.read(file, batch)[1]
@@ -388,7 +388,7 @@ def _groups(batches: Sequence[Batch]) -> Iterator[Sequence[Batch]]:
             start = at
 
 
-def _reason(error: DamagedContainer | OSError) -> str:
+def _reason(error: OSError) -> str:
     return error.reason if isinstance(error, DamagedContainer) else str(error)
 
 

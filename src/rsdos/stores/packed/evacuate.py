@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from rsdos import names
 from rsdos.codecs.checksum import crc32
-from rsdos.errors import NO_ANSWER, DecodeError
+from rsdos.errors import DecodeError, may_be_whole
 from rsdos.index.entries import Entries
 from rsdos.index.manifest import Manifest
 from rsdos.index.merge import Table
@@ -78,9 +78,9 @@ class DamagedPackRewrite:
         assert pack is not None
         try:
             self._file = self._context.layout.storage.open(names.pack(pack_id))
-        except NO_ANSWER:
-            raise
-        except OSError:
+        except OSError as error:
+            if may_be_whole(error):
+                raise
             self._file = None
         for entries in view.copies_in(pack):
             for run in coalesce(entries, GAP, WINDOW):
@@ -161,9 +161,9 @@ class DamagedPackRewrite:
         """Return bytes of the pack; None where they cannot be had. Raise what says nothing of the pack."""
         try:
             return file.read(offset, length)
-        except NO_ANSWER:
-            raise
-        except OSError:
+        except OSError as error:
+            if may_be_whole(error):
+                raise
             return None
 
     def _add_lost(self, record: Record, rewrite: PackRewrite) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 from rsdos.codecs.checksum import crc32, crc32_of_each
 from rsdos.codecs.coding import decode, decode_many
-from rsdos.errors import NO_ANSWER, DamagedContainer, DamagedObject, DecodeError
+from rsdos.errors import DamagedContainer, DamagedObject, DecodeError, says_nothing
 from rsdos.hashing import HashType
 from rsdos.index.view import Found, ReadRange
 from rsdos.layout import Layout
@@ -199,9 +199,9 @@ class RecordReader:
                 data = pack.read(run.offset[0], run.length[0])
                 return [data] if crc32(data) == run.crc[0] else None
             stored, _ = read_run(pack, run)
-        except NO_ANSWER:
-            raise
-        except OSError:
+        except OSError as error:
+            if says_nothing(error):
+                raise
             return None
         return stored if crc32_of_each(stored) == run.crc else None
 

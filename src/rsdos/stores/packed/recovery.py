@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import NamedTuple
 
-from rsdos.errors import NO_ANSWER, DamagedContainer
+from rsdos.errors import DamagedContainer, may_be_whole
 from rsdos.index.compact import CompactTable, open_table
 from rsdos.index.dictionaries import UNKNOWN, PackDictionary, numbered
 from rsdos.index.entries import Entries
@@ -147,9 +147,9 @@ def _read_pack(layout: Layout, container_id: bytes, pack_id: int, entry: PackEnt
     committed = entry.length if entry else 0
     try:
         file = open_pack(layout.storage, pack_id, container_id, any_header=True)
-    except NO_ANSWER:
-        raise
     except OSError as error:
+        if may_be_whole(error):
+            raise
         is_gone = isinstance(error, FileNotFoundError) and not committed
         if not is_gone and (committed or not trust.grows):
             found.unread.append(error.strerror or str(error))
@@ -184,9 +184,9 @@ def _bad_dictionaries(file: PackFile, dictionaries: Sequence[PackDictionary]) ->
         for offset in place.offsets if place is not UNKNOWN else ():
             try:
                 data = file.read(offset, place.length)
-            except NO_ANSWER:
-                raise
             except OSError as error:
+                if may_be_whole(error):
+                    raise
                 yield f"dictionary {place.key} cannot be read at byte {offset}: {error.strerror or error}"
                 continue
             if sha256(data).digest() != place.digest:
