@@ -72,3 +72,35 @@ def test_an_index_that_does_not_fit_into_memory_is_not_damaged(way: str, large: 
     with Container(tmp_path / "store") as container:
         assert len(container) == COUNT
         assert container.validate("full").is_good
+
+
+SHORT_FILES = """
+import errno, os, resource, sys
+from rsdos import Container, DamagedContainer
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+with Container(sys.argv[1]) as container:
+    assert container.validate("full").is_good
+    assert len(dict(container.extract_many(container))) == 20
+    assert container.status().packed_objects == 20
+    try:
+        container.insert_many([os.urandom(100_000)])
+    except DamagedContainer as error:
+        print(error)
+    except OSError as error:
+        print(errno.errorcode[error.errno])
+"""
+
+
+@pytest.mark.parametrize("limit", [0, 4096, 50_000])
+@pytest.mark.parametrize("version", [1, 2])
+def test_where_only_short_files_may_be_written_reading_goes_on_and_nothing_is_damaged(
+    version: int, limit: int, tmp_path: Path
+) -> None:
+    """SQLite says "disk I/O error" then, which was told as damage."""
+    with Container.create(tmp_path / "store", container_version=version) as container:
+        container.insert_many(b"object %d" % number for number in range(20))
+    assert run_python(SHORT_FILES, tmp_path / "store", limit) == "EFBIG\n"
+    with Container(tmp_path / "store") as container:
+        assert len(container) == 20
+        assert container.validate("full").is_good

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import resource
 import sqlite3
 import tempfile
 
@@ -111,14 +112,18 @@ def lacks_locks(directory: str) -> bool:
 
 
 def no_room(path: str, error: sqlite3.Error) -> OSError | None:
-    """Return the error of a full disk or quota that has caused an error of SQLite's, or None.
+    """Return the error of a full disk, a quota or a limit of files that has caused an error of SQLite's, or None.
 
     Over a quota, SQLite says "disk I/O error", or that it cannot open a file. So some bytes are written beside the
-    index to find out.
+    index to find out. It says the same where a process may write only small files (``ulimit -f``).
     """
     code = primary(error)
     if code not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
         return None
+    most, needed = resource.getrlimit(resource.RLIMIT_FSIZE)[0], _length_of(path) + LOG_ROOM
+    if most != resource.RLIM_INFINITY and most < needed:
+        reason = f"this process may write {most >> 10} KiB to a file (ulimit -f), and SQLite needs {-(-needed >> 10)}"
+        return OSError(errno.EFBIG, reason, path)
     number = errno.ENOSPC
     try:
         with tempfile.TemporaryFile(dir=os.path.dirname(path), buffering=0) as file:
@@ -133,3 +138,10 @@ def no_room(path: str, error: sqlite3.Error) -> OSError | None:
             return None
     reason = f"{os.strerror(number)}: to write, SQLite needs {LOG_ROOM >> 10} KiB; free that much"
     return OSError(number, reason, path)
+
+
+def _length_of(path: str) -> int:
+    try:
+        return os.stat(path, follow_symlinks=False).st_size
+    except OSError:
+        return 0
