@@ -82,6 +82,10 @@ def view_of(file: RandomAccess, offset: int, length: int, *needed: tuple[int, in
         raise DamagedContainer(path, f"a segment of {length} bytes: {error}", offset) from error
     except MemoryError as error:
         raise OSError(errno.ENOMEM, f"no room for a segment of {length} bytes", path) from error
+    except OSError as error:
+        if error.errno != errno.EIO or isinstance(error, DamagedContainer):
+            raise
+        raise DamagedContainer(path, f"a segment cannot be read: {error.strerror or error}", offset) from error
     return view
 
 
@@ -123,7 +127,7 @@ class Segment:
         layout = self._layout = self._form(header.entries)
         if self.length != layout.length:
             raise self._damage("a segment has another length than its header says")
-        view.need(layout.table, layout.tail_end)
+        self._need(layout.table, layout.tail_end)
         if crc32(self._data[layout.table : layout.tail_end]) != header.table_crc:
             raise self._damage("the block table of a segment is damaged")
         self._columns = self._data[layout.start : layout.table]

@@ -6,6 +6,7 @@ import errno
 import mmap
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
@@ -22,6 +23,10 @@ from rsdos.storage.permissions import make_directories
 
 READ_BELOW = 1 << 18
 """Ranges shorter than this are read, not mapped: a ``pread`` of 256 KiB costs as much as a mapping and its faults."""
+
+_POPULATES = sys.platform == "linux"
+_POPULATE_READ = 22
+"""MADV_POPULATE_READ, from Linux 5.14 on; Python has no name for it. An older one says EINVAL."""
 
 HINTED_FROM = 1 << 22
 """Ranges from which on the system is told what is read of a mapping: of a shorter one it may as well read all."""
@@ -143,17 +148,30 @@ class LocalView:
             self._mapped.madvise(mmap.MADV_RANDOM)
 
     def need(self, start: int, end: int) -> None:
-        """Do `will_need`: the bytes are there, and page by page the first use would wait for each."""
+        """Let the system read the pages, if they are mapped. Raise OSError where one cannot be read.
+
+        To touch such a page, on a bad sector or behind the end of a file that was cut, would kill the process.
+        """
         self.will_need(start, end)
+        if self._mapped is not None and _POPULATES:
+            try:
+                self._advise(_POPULATE_READ, start, end)
+            except OSError as error:
+                if error.errno == errno.EFAULT:
+                    raise OSError(errno.EIO, os.strerror(errno.EIO)) from error
 
     def will_need(self, start: int, end: int) -> None:
         """Let the system begin to read the pages, if they are mapped, by one request where it can."""
         if self._is_hinted:
-            first = (self._before + start) // mmap.PAGESIZE * mmap.PAGESIZE
-            length = self._before + end - first
-            if length > 0:
-                with suppress(OSError):
-                    self._mapped.madvise(mmap.MADV_WILLNEED, first, length)  # type: ignore[union-attr]
+            with suppress(OSError):
+                self._advise(mmap.MADV_WILLNEED, start, end)
+
+    def _advise(self, what: int, start: int, end: int) -> None:
+        first = (self._before + start) // mmap.PAGESIZE * mmap.PAGESIZE
+        length = self._before + end - first
+        if length > 0:
+            assert self._mapped is not None
+            self._mapped.madvise(what, first, length)
 
     def let_go(self, start: int, end: int) -> None:
         """Unmap pages, as far as they are mapped: they stay in the system's cache, and the next use maps them again.
