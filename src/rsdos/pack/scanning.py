@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rsdos.errors import says_nothing
 from rsdos.pack.format import ALIGNMENT, FOOTER_SIZE, Batch, decode_footer
 from rsdos.pack.reader import PackFile
 
@@ -47,7 +48,13 @@ def scan(pack: PackFile, length: int | None = None) -> Scan:
 def _batch_to(pack: PackFile, end: int) -> Batch | None:
     """Return the batch that ends at a boundary, if there is one."""
     offset = end - FOOTER_SIZE
-    return decode_footer(pack.read(offset, FOOTER_SIZE), pack.container_id, pack.pack_id, offset)
+    try:
+        footer = pack.read(offset, FOOTER_SIZE)
+    except OSError as error:
+        if says_nothing(error):
+            raise
+        return None  # A bad sector.
+    return decode_footer(footer, pack.container_id, pack.pack_id, offset)
 
 
 def _last_batch(pack: PackFile, end: int) -> Batch | None:
@@ -60,7 +67,7 @@ def _last_batch(pack: PackFile, end: int) -> Batch | None:
         try:
             piece = pack.read(low, high - low)
         except OSError:
-            # One bad sector says nothing of the other places. Where there is no answer at all, this raises the same.
+            # One bad sector says nothing of the other places. Where there is no answer, this raises the same.
             found = (_batch_to(pack, at) for at in range(high, low, -ALIGNMENT))
         else:
             found = (_batch_in(piece, low, at, pack) for at in range(high, low, -ALIGNMENT))

@@ -50,6 +50,14 @@ def file_version(status: os.stat_result) -> Version:
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
 
+def _meaning(error: OSError, path: str, offset: int | None = None) -> OSError:
+    """Return what an error of reading a file means: EIO is how a medium says that bytes are gone."""
+    if error.errno == errno.EIO and not isinstance(error, DamagedContainer):
+        return DamagedContainer(path, f"it cannot be read: {os.strerror(errno.EIO)}", offset)
+    error.filename = error.filename or path
+    return error
+
+
 class LocalFile(Opened):
     """An open file: see `RandomAccess`. It uses ``pread`` only: no shared position, no mapping of payloads.
 
@@ -76,19 +84,25 @@ class LocalFile(Opened):
         return self.fd >= 0
 
     def read(self, offset: int, length: int) -> bytes:
-        """Return ``length`` bytes from ``offset``. Raise `DamagedContainer` if the file is too short for that.
+        """Return ``length`` bytes from ``offset``. Raise `DamagedContainer` if the file has no such bytes to read.
 
         The numbers come from disk: memory is allocated only when they fit the file.
         """
         if offset + length > self._size:  # Checked here too: it saves one call of the twelve that an object takes.
             self._refuse_beyond_end(offset, length)
-        data = os.pread(self.fd, length, offset)
-        return data if len(data) == length else posix.read_at(self.fd, offset, length)
+        try:
+            data = os.pread(self.fd, length, offset)
+            return data if len(data) == length else posix.read_at(self.fd, offset, length)
+        except OSError as error:
+            raise _meaning(error, self.path, offset) from error
 
     def read_into(self, offset: int, buffer: memoryview) -> int:
         """Fill a buffer of bytes from ``offset``. Return how many bytes. Raise `DamagedContainer` as `read` does."""
         self._refuse_beyond_end(offset, len(buffer))
-        return posix.read_into(self.fd, offset, buffer)
+        try:
+            return posix.read_into(self.fd, offset, buffer)
+        except OSError as error:
+            raise _meaning(error, self.path, offset) from error
 
     def _refuse_beyond_end(self, offset: int, length: int) -> None:
         if offset + length > self._size:
@@ -241,7 +255,11 @@ class LocalStorage(Storage):
     # Reading.
 
     def read_with_version(self, name: str, most: int) -> tuple[bytes, Version]:
-        data, status = posix.read_with_status(self._prefix + (name if name in _known else _checked(name)), most)
+        path = self._prefix + (name if name in _known else _checked(name))
+        try:
+            data, status = posix.read_with_status(path, most)
+        except OSError as error:
+            raise _meaning(error, path) from error
         return data, file_version(status)
 
     def open(self, name: str, length: int | None = None) -> LocalFile:
