@@ -23,8 +23,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 _OF_THE_SYSTEM = ("errno", "strerror", "filename", "filename2")
 """Fields of an OSError that are not in its ``__dict__``."""
@@ -332,37 +331,6 @@ class Refused(RsdosError, PermissionError):
         self.reason = reason
         self.action = action
         """The permission that is missing, "s3:PutObject" for example; "" if that is not known."""
-
-
-_NO_ROOM = frozenset((errno.ENOMEM, errno.EMFILE, errno.ENFILE))
-
-
-def says_nothing(error: OSError) -> bool:
-    """Return whether an error says nothing of what is stored: a lack of memory or descriptors, or of an answer.
-
-    What could not be read for that reason is neither missing nor damaged.
-    """
-    return isinstance(error, (Unavailable, Refused)) or error.errno in _NO_ROOM
-
-
-def may_be_whole(error: OSError) -> bool:
-    """Return whether what could not be read may be whole nevertheless. A repair raises such an error, and stops.
-
-    Beside `says_nothing`, that is a lack of permission.
-    """
-    return says_nothing(error) or isinstance(error, PermissionError)
-
-
-@contextmanager
-def passing_over_damage() -> Iterator[None]:
-    """Leave the block at an error that means damage, for a repair that looks for the next copy."""
-    try:
-        yield
-    except (DecodeError, DamagedObject, DamagedTree):
-        return
-    except OSError as error:
-        if may_be_whole(error):
-            raise
 
 
 class StorageMismatch(RsdosError, OSError):

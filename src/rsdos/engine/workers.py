@@ -126,6 +126,7 @@ class WorkerProcesses:
         """Return the error for a worker that has ended without a word."""
         import signal
 
+        pipe.close()  # One that lives nevertheless ends with the part that it reads.
         process = self._processes[pipe]
         process.join()
         code = process.exitcode or 0

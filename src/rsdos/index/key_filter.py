@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rsdos.codecs.checksum import crc32
-from rsdos.errors import says_nothing
 from rsdos.index.segment_layout import FILTER_BLOCK
+from rsdos.storage.read_errors import says_nothing
 
 if TYPE_CHECKING:
     from rsdos.index.digests import Mask, Prefixes

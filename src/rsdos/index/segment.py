@@ -23,7 +23,7 @@ from math import isqrt
 from typing import TYPE_CHECKING
 
 from rsdos.codecs.checksum import crc32
-from rsdos.errors import DamagedContainer, says_nothing
+from rsdos.errors import DamagedContainer
 from rsdos.index.segment_layout import (
     COMPACT_VERSION,
     ENTRY_SIZE,
@@ -38,6 +38,7 @@ from rsdos.index.segment_layout import (
     decode_header,
 )
 from rsdos.model import Record
+from rsdos.storage.read_errors import says_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -9,21 +9,14 @@ from typing import NamedTuple
 
 from rsdos.engine.engine import Engine
 from rsdos.engine.publish import newest_refs, publish, read_document
-from rsdos.errors import (
-    Busy,
-    DamagedContainer,
-    DamagedTree,
-    ObjectNotFound,
-    RefNotFound,
-    RemoteUnavailable,
-    passing_over_damage,
-)
+from rsdos.errors import Busy, DamagedContainer, DamagedTree, ObjectNotFound, RefNotFound, RemoteUnavailable
 from rsdos.index.manifest import Manifest
 from rsdos.index.view import IndexView
 from rsdos.maintenance.forget import NamedVersion, versions_of
 from rsdos.maintenance.repair.revive import Reviver
 from rsdos.maintenance.tag import need_whole
 from rsdos.model import PackKind
+from rsdos.storage.read_errors import passing_over_damage
 from rsdos.stores.packed.store import PackedStore
 from rsdos.trees.documents import is_refs
 from rsdos.trees.refs import Refs, united

@@ -7,10 +7,11 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rsdos.errors import DecodeError, says_nothing
+from rsdos.errors import DecodeError
 from rsdos.hashing import HashType
 from rsdos.layout import Layout
 from rsdos.model import FRAME_SIZE, Codec
+from rsdos.storage.read_errors import says_nothing
 from rsdos.stores.findings import Checked, Depth, Finding, Part, Sample, Shares, Steps
 from rsdos.stores.loose.file import LooseFile
 from rsdos.stores.loose.paths import SUFFIXES
@@ -85,7 +86,7 @@ class LooseCheck:
             except (DecodeError, OSError) as error:
                 if isinstance(error, OSError) and error.errno == errno.ENOENT:
                     continue  # Packed or deleted since.
-                if isinstance(error, OSError) and says_nothing(error):
+                if says_nothing(error):
                     raise
                 objects += 1
                 reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)

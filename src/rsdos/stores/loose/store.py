@@ -13,11 +13,12 @@ from typing import TypeVar
 
 from rsdos.codecs.workers import Threads
 from rsdos.config import Config
-from rsdos.errors import Busy, DamagedObject, DecodeError, log_warning, may_be_whole
+from rsdos.errors import Busy, DamagedObject, DecodeError, log_warning
 from rsdos.hashing import spell_digests
 from rsdos.layout import Layout
 from rsdos.model import BytesLike, Codec, CompressMode, Copy, Durability, ObjectMeta, Place, Trust
 from rsdos.storage import posix
+from rsdos.storage.read_errors import may_be_whole
 from rsdos.stores import order
 from rsdos.stores.base import KnownCheck, Store, first_good
 from rsdos.stores.encoding import Encoding

@@ -9,7 +9,7 @@ from functools import partial
 from typing import NamedTuple
 
 from rsdos import names
-from rsdos.errors import DamagedContainer, says_nothing
+from rsdos.errors import DamagedContainer
 from rsdos.index.entries import Entries
 from rsdos.index.fingerprint import FINGERPRINTS, add_fingerprints, fingerprints
 from rsdos.index.manifest import Manifest
@@ -19,6 +19,7 @@ from rsdos.model import PackKind
 from rsdos.pack.format import Batch
 from rsdos.pack.reader import PackFile, kind_of, read_best
 from rsdos.pack.scanning import Scan, scan
+from rsdos.storage.read_errors import says_nothing
 from rsdos.stores.findings import Checked, Depth, Finding, PacksCheck, Part, Sample, Steps
 from rsdos.stores.packed.check_objects import ObjectCheck
 from rsdos.stores.packed.check_tables import TableCheck

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from rsdos import names
-from rsdos.errors import DamagedContainer, DamagedObject, DecodeError, says_nothing
+from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
 from rsdos.index.entries import Entries
 from rsdos.index.view import IndexView, ReadRange, coalesce
 from rsdos.model import FIRST_DICTIONARY, Codec, Record
+from rsdos.storage.read_errors import says_nothing
 from rsdos.stores.findings import Checked, Depth, Finding, Sample, Shares
 from rsdos.stores.packed.checked_run import read_checked_run
 from rsdos.stores.packed.context import PackedContext
@@ -69,7 +70,7 @@ class ObjectCheck:
                     try:
                         yield from self._framed(record, shares)
                     except (DecodeError, DamagedObject, OSError) as error:
-                        if isinstance(error, OSError) and says_nothing(error):
+                        if says_nothing(error):
                             raise
                         # A bit may have flipped on its way, see `read_best`.
                         if not self._storage.traits.is_remote or not self._reader.is_good(record):

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from rsdos import names
 from rsdos.codecs.checksum import crc32
-from rsdos.errors import DecodeError, may_be_whole
+from rsdos.errors import DecodeError
 from rsdos.index.entries import Entries
 from rsdos.index.manifest import Manifest
 from rsdos.index.merge import Table
@@ -21,6 +21,7 @@ from rsdos.model import FRAME_SIZE, BytesLike, Codec, Record, RecordFlag
 from rsdos.pack.reader import read_best
 from rsdos.pack.writer import PackWriter
 from rsdos.storage.opened import RandomAccess
+from rsdos.storage.read_errors import may_be_whole
 from rsdos.stores.packed.active_pack import ActivePack
 from rsdos.stores.packed.checked_run import unlike_crcs
 from rsdos.stores.packed.context import PackedContext

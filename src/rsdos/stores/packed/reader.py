@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 from rsdos.codecs.checksum import crc32, crc32_of_each
 from rsdos.codecs.coding import decode, decode_many
-from rsdos.errors import DamagedContainer, DamagedObject, DecodeError, says_nothing
+from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
 from rsdos.hashing import HashType
 from rsdos.index.view import Found, ReadRange
 from rsdos.layout import Layout
@@ -36,6 +36,7 @@ from rsdos.model import (
 )
 from rsdos.pack.reader import PackFile
 from rsdos.storage.opened import RandomAccess
+from rsdos.storage.read_errors import says_nothing
 from rsdos.stores.packed.ahead import LOCAL, MOST_SPAN, WAIT, InSequence, Reach, ReadAhead, read_parts
 from rsdos.stores.packed.open_packs import OpenPacks
 from rsdos.streams.buffers import AT_ONCE, join_parts, room_for

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import NamedTuple
 
-from rsdos.errors import DamagedContainer, may_be_whole
+from rsdos.errors import DamagedContainer
 from rsdos.index.compact import CompactTable, open_table
 from rsdos.index.dictionaries import UNKNOWN, PackDictionary, numbered
 from rsdos.index.entries import Entries
@@ -23,6 +23,7 @@ from rsdos.layout import Layout
 from rsdos.model import DIGEST_BYTES, Counts, PackKind
 from rsdos.pack.reader import PackFile, check_header, kind_of, open_pack, read_best
 from rsdos.pack.scanning import scan
+from rsdos.storage.read_errors import may_be_whole
 
 MOST_PACK_ID = (1 << 32) - 2
 """No writer has written a tombstone of a pack beyond it."""

@@ -11,6 +11,7 @@ import tempfile
 
 from rsdos.errors import Busy, DamagedContainer, ReadOnlyContainer, means_full
 from rsdos.layout import V1Layout
+from rsdos.storage import posix
 
 LOG_ROOM = 128 << 10
 """Bytes that a commit needs besides the index: 32 KiB that processes share, and a log of a few pages."""
@@ -120,7 +121,7 @@ def no_room(path: str, error: sqlite3.Error) -> OSError | None:
     code = primary(error)
     if code not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
         return None
-    most, needed = resource.getrlimit(resource.RLIMIT_FSIZE)[0], _length_of(path) + LOG_ROOM
+    most, needed = resource.getrlimit(resource.RLIMIT_FSIZE)[0], posix.length_of(path) + LOG_ROOM
     if most != resource.RLIM_INFINITY and most < needed:
         reason = f"this process may write {most >> 10} KiB to a file (ulimit -f), and SQLite needs {-(-needed >> 10)}"
         return OSError(errno.EFBIG, reason, path)
@@ -138,10 +139,3 @@ def no_room(path: str, error: sqlite3.Error) -> OSError | None:
             return None
     reason = f"{os.strerror(number)}: to write, SQLite needs {LOG_ROOM >> 10} KiB; free that much"
     return OSError(number, reason, path)
-
-
-def _length_of(path: str) -> int:
-    try:
-        return os.stat(path, follow_symlinks=False).st_size
-    except OSError:
-        return 0
