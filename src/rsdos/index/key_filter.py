@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rsdos.codecs.checksum import crc32
 from rsdos.index.segment_layout import FILTER_BLOCK
-from rsdos.storage.read_errors import says_nothing
+from rsdos.storage.base import says_nothing
 
 if TYPE_CHECKING:
     from rsdos.index.digests import Mask, Prefixes

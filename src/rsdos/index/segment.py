@@ -38,7 +38,7 @@ from rsdos.index.segment_layout import (
     decode_header,
 )
 from rsdos.model import Record
-from rsdos.storage.read_errors import says_nothing
+from rsdos.storage.base import says_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

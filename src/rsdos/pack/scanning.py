@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rsdos.pack.format import ALIGNMENT, FOOTER_SIZE, Batch, decode_footer
 from rsdos.pack.reader import PackFile
-from rsdos.storage.read_errors import says_nothing
+from rsdos.storage.base import says_nothing
 
 PIECE = 1 << 22
 """Bytes that are read together where a footer is looked for. Each read of a remote is a request, and one for each place

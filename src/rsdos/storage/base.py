@@ -21,10 +21,11 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
-from rsdos.errors import ReadOnlyContainer
+from rsdos.errors import DecodeError, ReadOnlyContainer, Refused, Unavailable
 from rsdos.model import BytesLike
 
 if TYPE_CHECKING:
@@ -324,3 +325,36 @@ def require(storage: Storage, *traits: str) -> None:
         if not getattr(storage.traits, trait):
             reason = f"{storage.traits.medium} has no {trait!r}, which a container of version 2 needs"
             raise ReadOnlyContainer(storage.root, reason)
+
+
+# What an error of reading says.
+
+_NO_ROOM = frozenset((errno.ENOMEM, errno.EMFILE, errno.ENFILE))
+
+
+def says_nothing(error: Exception) -> bool:
+    """Return whether an error says nothing of what is stored: a lack of memory or descriptors, or of an answer.
+
+    What could not be read for that reason is neither missing nor damaged.
+    """
+    return isinstance(error, OSError) and (isinstance(error, (Unavailable, Refused)) or error.errno in _NO_ROOM)
+
+
+def may_be_whole(error: OSError) -> bool:
+    """Return whether what could not be read may be whole nevertheless. A repair raises such an error, and stops.
+
+    Beside `says_nothing`, that is a lack of permission.
+    """
+    return says_nothing(error) or isinstance(error, PermissionError)
+
+
+@contextmanager
+def passing_over_damage() -> Iterator[None]:
+    """Leave the block at an error that means damage, for a repair that looks for the next copy."""
+    try:
+        yield
+    except DecodeError:
+        return
+    except OSError as error:
+        if may_be_whole(error):
+            raise

@@ -10,7 +10,7 @@ from rsdos.engine.publish import newest_refs
 from rsdos.engine.snapshots import StoredPages, read_record
 from rsdos.errors import Busy, DamagedContainer, DamagedTree, ObjectNotFound
 from rsdos.model import PackKind
-from rsdos.storage.read_errors import passing_over_damage
+from rsdos.storage.base import passing_over_damage
 from rsdos.stores.packed.store import PackedStore
 from rsdos.trees.page import Inner, Page, decode_page
 from rsdos.trees.reader import PageReader, children_of

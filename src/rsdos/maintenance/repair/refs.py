@@ -16,7 +16,7 @@ from rsdos.maintenance.forget import NamedVersion, versions_of
 from rsdos.maintenance.repair.revive import Reviver
 from rsdos.maintenance.tag import need_whole
 from rsdos.model import PackKind
-from rsdos.storage.read_errors import passing_over_damage
+from rsdos.storage.base import passing_over_damage
 from rsdos.stores.packed.store import PackedStore
 from rsdos.trees.documents import is_refs
 from rsdos.trees.refs import Refs, united

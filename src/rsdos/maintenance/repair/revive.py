@@ -14,7 +14,7 @@ from rsdos.engine.engine import Engine
 from rsdos.engine.snapshots import pages_here, read_record
 from rsdos.errors import DamagedTree, ObjectNotFound
 from rsdos.model import DIGEST_BYTES, CompressMode, Durability, PackKind
-from rsdos.storage.read_errors import passing_over_damage
+from rsdos.storage.base import passing_over_damage
 from rsdos.stores.encoding import Encoding
 from rsdos.stores.packed.dead_copies import DeadCopies
 from rsdos.stores.packed.store import PackedStore

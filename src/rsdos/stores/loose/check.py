@@ -11,7 +11,7 @@ from rsdos.errors import DecodeError
 from rsdos.hashing import HashType
 from rsdos.layout import Layout
 from rsdos.model import FRAME_SIZE, Codec
-from rsdos.storage.read_errors import says_nothing
+from rsdos.storage.base import says_nothing
 from rsdos.stores.findings import Checked, Depth, Finding, Part, Sample, Shares, Steps
 from rsdos.stores.loose.file import LooseFile
 from rsdos.stores.loose.paths import SUFFIXES

@@ -18,6 +18,7 @@ from rsdos.hashing import spell_digests
 from rsdos.layout import Layout
 from rsdos.model import BytesLike, Codec, CompressMode, Copy, Durability, ObjectMeta, Place, Trust
 from rsdos.storage import posix
+from rsdos.storage.base import may_be_whole
 from rsdos.stores import order
 from rsdos.stores.base import KnownCheck, Store, first_good
 from rsdos.stores.encoding import Encoding
@@ -289,8 +290,6 @@ class LooseStore(Store):
             posix.sync_directory(directory)
 
     def _is_good(self, path: str, digest: bytes, codec: Codec) -> bool:
-        from rsdos.storage.read_errors import may_be_whole  # For repairs alone: a status costs one module less.
-
         try:
             with LooseFile(path, digest, codec, self.hash) as file:
                 for _ in file.frames():

@@ -19,7 +19,7 @@ from rsdos.model import PackKind
 from rsdos.pack.format import Batch
 from rsdos.pack.reader import PackFile, kind_of, read_best
 from rsdos.pack.scanning import Scan, scan
-from rsdos.storage.read_errors import says_nothing
+from rsdos.storage.base import says_nothing
 from rsdos.stores.findings import Checked, Depth, Finding, PacksCheck, Part, Sample, Steps
 from rsdos.stores.packed.check_objects import ObjectCheck
 from rsdos.stores.packed.check_tables import TableCheck

@@ -9,7 +9,7 @@ from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
 from rsdos.index.entries import Entries
 from rsdos.index.view import IndexView, ReadRange, coalesce
 from rsdos.model import FIRST_DICTIONARY, Codec, Record
-from rsdos.storage.read_errors import says_nothing
+from rsdos.storage.base import says_nothing
 from rsdos.stores.findings import Checked, Depth, Finding, Sample, Shares
 from rsdos.stores.packed.checked_run import read_checked_run
 from rsdos.stores.packed.context import PackedContext

@@ -20,8 +20,8 @@ from rsdos.index.view import ReadRange, coalesce
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, Record, RecordFlag
 from rsdos.pack.reader import read_best
 from rsdos.pack.writer import PackWriter
+from rsdos.storage.base import may_be_whole
 from rsdos.storage.opened import RandomAccess
-from rsdos.storage.read_errors import may_be_whole
 from rsdos.stores.packed.active_pack import ActivePack
 from rsdos.stores.packed.checked_run import unlike_crcs
 from rsdos.stores.packed.context import PackedContext

@@ -35,8 +35,8 @@ from rsdos.model import (
     Verify,
 )
 from rsdos.pack.reader import PackFile
+from rsdos.storage.base import says_nothing
 from rsdos.storage.opened import RandomAccess
-from rsdos.storage.read_errors import says_nothing
 from rsdos.stores.packed.ahead import LOCAL, MOST_SPAN, WAIT, InSequence, Reach, ReadAhead, read_parts
 from rsdos.stores.packed.open_packs import OpenPacks
 from rsdos.streams.buffers import AT_ONCE, join_parts, room_for

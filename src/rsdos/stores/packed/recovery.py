@@ -23,7 +23,7 @@ from rsdos.layout import Layout
 from rsdos.model import DIGEST_BYTES, Counts, PackKind
 from rsdos.pack.reader import PackFile, check_header, kind_of, open_pack, read_best
 from rsdos.pack.scanning import scan
-from rsdos.storage.read_errors import may_be_whole
+from rsdos.storage.base import may_be_whole
 
 MOST_PACK_ID = (1 << 32) - 2
 """No writer has written a tombstone of a pack beyond it."""
