@@ -92,6 +92,7 @@ def test_a_small_read_costs_no_numpy_and_no_maintenance(run: Run, tmp_path: Path
     imported = imported_by(tmp_path, *arguments)
     assert "rsdos.stores.loose.store" in imported
     assert not imported & {"rich", "sqlite3", "logging", "rsdos.stores.packed.writer"}
+    assert not imported & {"rsdos.stores.findings", "rsdos.stores.pack_maintenance", "rsdos.pack.scanning"}
 
 
 def shell(tmp_path: Path, redirection: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:

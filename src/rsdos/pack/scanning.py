@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rsdos.pack.format import ALIGNMENT, FOOTER_SIZE, Batch, decode_footer
 from rsdos.pack.reader import PackFile
@@ -13,8 +13,7 @@ PIECE = 1 << 22
 would be 256 for a MiB."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(NamedTuple):
     """The batches of a pack in the order of their offsets, and the ranges (start, end) that no footer covers."""
 
     batches: tuple[Batch, ...]

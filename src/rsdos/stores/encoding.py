@@ -67,8 +67,7 @@ class Sink(Protocol):
         """Cut the file at ``offset``: the next bytes are written there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """An object that was streamed into a sink. Its stored form begins at ``offset``; ``crc`` is of the stored bytes."""
 
     digest: bytes

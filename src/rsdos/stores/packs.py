@@ -13,20 +13,17 @@ from rsdos.index.dictionaries import PackDictionary
 from rsdos.layout import Layout
 from rsdos.migration import Original
 from rsdos.model import BytesLike, Codec, Copy, Durability, Extent, ObjectMeta, PackKind, Stored, Trust, Verify
-from rsdos.pack.scanning import Scan
 from rsdos.stores.base import MOST_LOOKUPS, KnownCheck, Store
 from rsdos.stores.batch import BatchWriter
-from rsdos.stores.findings import (
-    IntactObject,
-    VerifiedObject,
-)
 from rsdos.stores.head import Head
 from rsdos.stores.lifetime import Live
-from rsdos.stores.pack_maintenance import PackMaintenance
 
 if TYPE_CHECKING:
     from rsdos.index.digests import Digests, Positions
     from rsdos.index.entries import Entries
+    from rsdos.pack.scanning import Scan
+    from rsdos.stores.findings import IntactObject, VerifiedObject
+    from rsdos.stores.pack_maintenance import PackMaintenance
     from rsdos.stores.publisher import Publisher
     from rsdos.stores.remote.collect import CollectOptions, Collector
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from rsdos.errors import (
     DamagedContainer,
@@ -38,11 +38,13 @@ from rsdos.storage import locks
 from rsdos.stores import batch, lifetime
 from rsdos.stores.base import CHUNK, Store, ask_for_rest, first_good, rest_of
 from rsdos.stores.encoding import Encoding
-from rsdos.stores.findings import Reclaimed
 from rsdos.stores.loose.insert import LooseInsert
 from rsdos.stores.loose.store import LooseStore
 from rsdos.stores.packs import PackStore
 from rsdos.streams.sources import take
+
+if TYPE_CHECKING:
+    from rsdos.stores.findings import Reclaimed
 
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 """Errors of the file system when writing is not allowed."""

@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from rsdos.codecs.checksum import crc32
@@ -50,8 +49,7 @@ class LeantOn(NamedTuple):
         return order.is_still_there(self.file, FileId.at(self.path))
 
 
-@dataclass(frozen=True, slots=True)
-class _Unpublished:
+class _Unpublished(NamedTuple):
     """A complete object in the sandbox, which does not have its name yet."""
 
     file: SandboxFile

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import groupby
 from threading import Lock
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from rsdos.codecs.workers import Threads
 from rsdos.config import Config
@@ -22,14 +22,16 @@ from rsdos.storage.base import may_be_whole
 from rsdos.stores import order
 from rsdos.stores.base import KnownCheck, Store, first_good
 from rsdos.stores.encoding import Encoding
-from rsdos.stores.findings import Depth, Sample
-from rsdos.stores.loose.check import LooseCheck
 from rsdos.stores.loose.directories import LooseDirectories
 from rsdos.stores.loose.file import LooseFile, read_small
 from rsdos.stores.loose.insert import SYNCS, LeantOn, LooseInsert
 from rsdos.stores.loose.paths import SUFFIXES, LooseNames, SeenFile, codecs_of
 from rsdos.stores.loose.publish import LoosePublisher
 from rsdos.stores.quarantine import Quarantine
+
+if TYPE_CHECKING:
+    from rsdos.stores.findings import Depth, Sample
+    from rsdos.stores.loose.check import LooseCheck
 from rsdos.stores.sandbox import Sandbox
 
 _T = TypeVar("_T")
@@ -248,6 +250,8 @@ class LooseStore(Store):
 
     def check(self, depth: Depth, sample: Sample) -> LooseCheck:
         """Return a check of all loose objects."""
+        from rsdos.stores.loose.check import LooseCheck
+
         return LooseCheck(self._layout, self.hash, self._codecs, depth, sample)
 
     def __len__(self) -> int:

@@ -28,7 +28,6 @@ from rsdos.model import (
     Verify,
 )
 from rsdos.stores.base import MOST_LOOKUPS, KnownCheck, first_good
-from rsdos.stores.findings import IntactObject, VerifiedObject
 from rsdos.stores.head import Head
 from rsdos.stores.lifetime import Live
 from rsdos.stores.packed.copy_check import CopyCheck
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from rsdos.index.entries import Entries
     from rsdos.index.index import Index
     from rsdos.stores.batch import BatchWriter
+    from rsdos.stores.findings import IntactObject, VerifiedObject
     from rsdos.stores.packed.context import PackedContext
     from rsdos.stores.packed.inspection import PackedInspection
     from rsdos.stores.packed.maintenance import PackedMaintenance
@@ -267,6 +267,8 @@ class PackedStore(PackStore):
         self.records.verify(verify)
 
     def read_verified_many(self, digests: Sequence[bytes]) -> Iterator[VerifiedObject]:
+        from rsdos.stores.findings import VerifiedObject
+
         for run, stored in self.records.found_runs(self.index.find_many(digests)):
             if stored is None:
                 continue
@@ -279,6 +281,8 @@ class PackedStore(PackStore):
                     yield VerifiedObject(digests[at], raw, own, form, dictionary)
 
     def read_intact_many(self, digests: Sequence[bytes]) -> Iterator[IntactObject]:
+        from rsdos.stores.findings import IntactObject
+
         for run, stored in self.records.found_runs(self.index.find_many(digests)):
             if stored is None:
                 continue
