@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 
@@ -35,8 +37,13 @@ class LeanGets:
         self._connection.close()
 
 
-def spans(endpoint: Endpoint, path: str, count: int, length: int, threads: int = 4) -> float:
-    """Get ranges one behind the other, at most so many, by threads with a connection each. Return MB a second."""
+def spans(
+    endpoint: Endpoint, path: str, count: int, length: int, then: Callable[[bytes], object] = len, threads: int = 4
+) -> float:
+    """Get ranges one behind the other, at most so many, by threads with a connection each. Return MB a second.
+
+    ``then`` is done with each range, in its thread.
+    """
     with closing(LeanGets(endpoint, path)) as gets:
         size = gets.length()
     starts = list(range(0, size, length))[:count]
@@ -48,7 +55,9 @@ def spans(endpoint: Endpoint, path: str, count: int, length: int, threads: int =
         opened.append(own.gets)
 
     def get(start: int) -> int:
-        return len(own.gets.get(start, min(length, size - start)))
+        got: bytes = own.gets.get(start, min(length, size - start))
+        then(got)
+        return len(got)
 
     try:
         with ThreadPoolExecutor(threads, initializer=connect) as pool:
@@ -59,3 +68,9 @@ def spans(endpoint: Endpoint, path: str, count: int, length: int, threads: int =
         for gets in opened:
             with suppress(OSError):
                 gets.close()
+
+
+def hash_all(data: bytes) -> None:
+    """Hash objects of 1 MiB that lie one behind the other."""
+    for at in range(0, len(data), 1 << 20):
+        hashlib.sha256(memoryview(data)[at : at + (1 << 20)]).digest()

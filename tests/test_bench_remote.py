@@ -30,6 +30,14 @@ def judged(figures: Mapping[str, float], title: str) -> tuple[str, str]:
     return figure.split()[0], verdict.strip()
 
 
+def test_a_line_that_is_missed_says_why() -> None:
+    figures = {"push, memory MiB": 251.0, "push of 600,000, memory MiB": 251.0, "open and first read, requests": 8}
+    page = "\n".join(remote_section(RemoteResults("large", {}, 100_000, figures)))
+    assert "\n- push, memory: why is not known." in page
+    assert "\n- push of 600,000 files, memory: most of it is bounded" in page
+    assert "\n- the same, requests:" not in page and "\n- push:" not in page
+
+
 def test_objects_that_are_lost_or_there_twice_are_counted(tmp_path: Path) -> None:
     with Container.create(tmp_path / "store") as container:
         keys = container.insert_many([b"one", b"two", b"three"])
