@@ -9,7 +9,7 @@ from statistics import median
 
 from benchmarks.datasets import DatasetFigures, DatasetResults, DatasetSample
 from benchmarks.datasets_sides import DATASET_SIDES
-from benchmarks.report import verdict
+from benchmarks.report import UNKNOWN, missed, verdict
 
 _MB = 1e6
 _Of = Callable[[DatasetSample], float]
@@ -68,9 +68,6 @@ class DatasetTarget:
             return None
         return f"- {self.title}, {files:,} files: {_filled(self.reason, results, files) or UNKNOWN}"
 
-
-UNKNOWN = "why is not known."
-"""The reason of a line that has none."""
 
 PLACEHOLDER = re.compile(r"\{([\w-]+) ([\w-]+) (cpu|user|seconds)\}")
 
@@ -231,9 +228,7 @@ def datasets_section(results: DatasetResults) -> Iterator[str]:
         for target in TARGETS:
             yield from target.rows(results, files)
         yield from filter(None, (line.row(results, files) for line in FIGURES))
-    if reasons := [why for files in counts for line in (*TARGETS, *FIGURES) if (why := line.why(results, files))]:
-        yield "\nMissed, and the floor or the reason of it:\n"
-        yield from reasons
+    yield from missed([why for files in counts for line in (*TARGETS, *FIGURES) if (why := line.why(results, files))])
     for files in counts:
         yield f"\n### {files:,} files\n"
         yield from _table(results, files)

@@ -24,7 +24,7 @@ from unittest.mock import patch
 from benchmarks.datasets_data import make_files
 from benchmarks.measure import ROOT
 from benchmarks.remote_index import fill, look_up
-from benchmarks.remote_lean import LeanGets, hash_all, spans
+from benchmarks.remote_lean import LeanGets, hash_each, spans
 from benchmarks.remote_report import remote_section
 from benchmarks.remote_results import LEVELS, RemoteResults
 from benchmarks.remote_writers import WRITERS, Race, Wait, outcome, write
@@ -278,7 +278,7 @@ class _Bench:
         pack = self._a_pack("large")
         path = f"/{BUCKET}/{pack}"
         self._note("lean 8 MiB GETs, MB a second", spans(self._ceph, path, _SPANS, _SPAN))
-        self._note("lean 8 MiB GETs, hashed, MB a second", spans(self._ceph, path, _SPANS, _SPAN, hash_all))
+        self._note("lean 8 MiB GETs, hashed, MB a second", spans(self._ceph, path, _SPANS, _SPAN, hash_each))
         found = self._boto("spans", BUCKET, pack, _SPANS, _SPAN)
         self._note("raw 8 MiB GETs, MB a second", found["size"] / 1e6 / found["seconds"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from statistics import median
 
 from benchmarks.cases import CASES, Case
@@ -40,6 +41,17 @@ def figure_text(check: Check, figure: float | None) -> str:
 def verdict(reached: bool | None) -> str:
     """One word."""
     return {None: "open", True: "reached", False: "MISSED"}[reached]
+
+
+UNKNOWN = "why is not known."
+"""The reason of a missed line that has none."""
+
+
+def missed(reasons: Sequence[str]) -> Iterator[str]:
+    """Yield the list of the lines that miss their bounds, each with its reason; nothing if there are none."""
+    if reasons:
+        yield "\nMissed, and the floor or the reason of it:\n"
+        yield from reasons
 
 
 def terminal(results: Results) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.remote_index import fill, look_up
-from benchmarks.remote_lean import LeanGets, spans
+from benchmarks.remote_lean import LeanGets, hash_each, spans
 from benchmarks.remote_report import remote_section
 from benchmarks.remote_results import RemoteResults
 from benchmarks.remote_writers import Wait, Written, insert_each, outcome, write
@@ -34,7 +34,7 @@ def test_a_line_that_is_missed_says_why() -> None:
     figures = {"push, memory MiB": 251.0, "push of 600,000, memory MiB": 251.0, "open and first read, requests": 8}
     page = "\n".join(remote_section(RemoteResults("large", {}, 100_000, figures)))
     assert "\n- push, memory: why is not known." in page
-    assert "\n- push of 600,000 files, memory: most of it is bounded" in page
+    assert "\n- push of 600,000 files, memory: the same push to a `file:` URL" in page
     assert "\n- the same, requests:" not in page and "\n- push:" not in page
 
 
@@ -92,6 +92,7 @@ def test_lean_gets_are_ranges_of_the_object(s3: S3) -> None:
         assert gets.get(1000, 300) == data[1000:1300]
         assert gets.get(0, 1) == data[:1]
     assert spans(s3.endpoint, f"/{s3.bucket}/some/pack", 99, 30_000) > 0  # The last one is shorter.
+    assert spans(s3.endpoint, f"/{s3.bucket}/some/pack", 99, 30_000, hash_each) > 0
 
 
 def test_an_index_without_objects_is_looked_up_in_few_requests(proxied: Proxied) -> None:

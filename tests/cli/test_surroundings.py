@@ -84,6 +84,14 @@ def test_a_status_costs_what_counts_and_nothing_else(run: Run, tmp_path: Path) -
         }
 
 
+OF_CHECKS = {
+    "rsdos.pack.scanning",
+    "rsdos.stores.findings",
+    "rsdos.stores.loose.check",
+    "rsdos.stores.pack_maintenance",
+}
+
+
 @pytest.mark.parametrize("arguments", [["list"], ["cat-file", key_of(b"data")]])
 def test_a_small_read_costs_no_numpy_and_no_maintenance(run: Run, tmp_path: Path, arguments: list[str]) -> None:
     run("init")
@@ -92,7 +100,16 @@ def test_a_small_read_costs_no_numpy_and_no_maintenance(run: Run, tmp_path: Path
     imported = imported_by(tmp_path, *arguments)
     assert "rsdos.stores.loose.store" in imported
     assert not imported & {"rich", "sqlite3", "logging", "rsdos.stores.packed.writer"}
-    assert not imported & {"rsdos.stores.findings", "rsdos.stores.pack_maintenance", "rsdos.pack.scanning"}
+    assert not imported & OF_CHECKS
+
+
+@pytest.mark.parametrize("place", ["loose", "packed"])
+def test_an_insert_costs_nothing_that_only_checks_need(run: Run, tmp_path: Path, place: str) -> None:
+    run("init")
+    (tmp_path / "data").write_bytes(b"data")
+    imported = imported_by(tmp_path, "add-files", "--to", place, "data")
+    assert "rsdos.stores.loose.insert" in imported
+    assert not imported & OF_CHECKS
 
 
 def shell(tmp_path: Path, redirection: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:

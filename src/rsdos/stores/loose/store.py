@@ -28,11 +28,11 @@ from rsdos.stores.loose.insert import SYNCS, LeantOn, LooseInsert
 from rsdos.stores.loose.paths import SUFFIXES, LooseNames, SeenFile, codecs_of
 from rsdos.stores.loose.publish import LoosePublisher
 from rsdos.stores.quarantine import Quarantine
+from rsdos.stores.sandbox import Sandbox
 
 if TYPE_CHECKING:
     from rsdos.stores.findings import Depth, Sample
     from rsdos.stores.loose.check import LooseCheck
-from rsdos.stores.sandbox import Sandbox
 
 _T = TypeVar("_T")
 
