@@ -359,6 +359,34 @@ def test_a_change_that_changes_nothing_commits_nothing() -> None:
     assert opened(storage).newest_number() == 1
 
 
+@pytest.mark.parametrize("overtaken", [True, False])
+def test_a_change_to_a_manifest_whose_files_are_gone_is_made_anew_if_that_was_overtaken(overtaken: bool) -> None:
+    """Found by seed 33135: a repack slept between reading a manifest and opening its tables. These were collected."""
+    storage = bucket()
+    Container.create(storage)
+    slow, fast = opened(storage), opened(storage)
+    seen = []
+
+    def change(newest: Manifest) -> Manifest:
+        seen.append(newest.number)
+        if newest.number == 2:
+            if overtaken:
+                commit(fast, "three")
+            raise FileNotFoundError(errno.ENOENT, "no such object", "segments/1")
+        return newest.with_note("slow", 1)
+
+    commit(fast, "two")
+    if overtaken:
+        assert slow.commit(change, Durability.FULL).manifest.number == 4
+        assert seen == [2, 3]
+        assert notes(storage) == {"two", "three", "slow"}
+    else:
+        with pytest.raises(FileNotFoundError):
+            slow.commit(change, Durability.FULL)
+        assert seen == [2]
+        assert notes(storage) == {"two"}
+
+
 def test_what_a_change_raises_leaves_nothing() -> None:
     storage = bucket()
     Container.create(storage)

@@ -86,21 +86,32 @@ class RemoteCommits(RemoteChain):
             if seen is not None and seen.number == newest.number:
                 self._look_at(newest.number)
             # 3. Make the next manifest.
-            changed = change(newest)
+            changed = self._changed(change, newest)
             if changed is newest:
                 return self.read_with_file(newest.number)
-            try:
-                manifest = self._after(newest, changed, attempts)
-            except Expired:
-                self.ids.drop()
-                raise
-            if published := self._publish(manifest, ends):
-                return published
+            if changed is not None:
+                try:
+                    manifest = self._after(newest, changed, attempts)
+                except Expired:
+                    self.ids.drop()
+                    raise
+                if published := self._publish(manifest, ends):
+                    return published
             # 5b. Another was faster: wait, follow, and go to 3.
             losses += 1
             if chance.now() > ends:
                 raise Busy(self._layout.index, f"others, who committed {losses} times just before")
             self._let_pass(began, losses)
+
+    def _changed(self, change: Callable[[Manifest], Manifest], newest: Manifest) -> Manifest | None:
+        """Do ``change``. Return None if what the manifest names is gone because it is not the newest any more."""
+        try:
+            return change(newest)
+        except FileNotFoundError:
+            # This machine slept for as long as old manifests are kept, and a collector has removed what only they name.
+            if self.newest_number() == newest.number:
+                raise
+            return None
 
     def _let_pass(self, began: float, losses: int) -> None:
         """Wait after an attempt that was lost, since others are about to commit as well."""
