@@ -119,8 +119,9 @@ class _Cursor:
         if isinstance(page, Leaf):
             self._end = page.last
             self.rows = [
-                (order_key(run.directory, name), entry)
+                (before + name, entry)
                 for run in page.runs
+                for before in (order_key(run.directory, b""),)
                 for name, entry in zip(run.names, run.entries(), strict=True)
             ]
             return []
