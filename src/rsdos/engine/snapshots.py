@@ -115,7 +115,12 @@ def read_records(engine: Engine, keys: Iterable[str]) -> Iterator[tuple[str, Sna
 def _is_near(engine: Engine) -> bool:
     """Return whether all objects are on a file system of this machine."""
     directory = engine.directory
-    return directory is not None and not engine.is_lazy and is_local(os.stat(directory).st_dev, f"{directory}/")
+    if directory is None or engine.is_lazy:
+        return False
+    try:
+        return is_local(os.stat(directory).st_dev, f"{directory}/")
+    except FileNotFoundError:
+        return False  # It was moved: what is read next says so.
 
 
 def _extract(objects: Objects, keys: Sequence[str], few: int) -> Iterator[tuple[str, bytes]]:
