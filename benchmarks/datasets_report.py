@@ -87,8 +87,8 @@ CPU_ONLY: tuple[tuple[str, _Of], ...] = (("CPU", _cpu),)
 WALL_ONLY: tuple[tuple[str, _Of], ...] = (("wall", _seconds),)
 
 _START_UP = (
-    "start-up is a large part of {rsdos status cpu}: a diff of two versions, nearly all of it start-up, takes "
-    "{rsdos diff cpu} of processor time."
+    "start-up is a large part: a diff of two versions, nearly all of it start-up, takes {rsdos diff cpu} of processor "
+    "time."
 )
 
 TARGETS = (
@@ -223,7 +223,7 @@ FIGURES = (
         _figure(lambda figure: figure.entry_us / 1000),
         0.3,
         "ms",
-        reason="nearly each of 200 paths is in a page that was not read yet: with its some 120 entries it is read, "
+        reason="most of 200 paths are in a page that was not read yet: with its some 120 entries it is read, "
         "verified and decoded.",
     ),
     FigureTarget("tree on disk, an entry", _figure(lambda figure: figure.tree_bytes), 42, "B"),

@@ -103,8 +103,10 @@ def test_a_small_read_costs_no_numpy_and_no_maintenance(run: Run, tmp_path: Path
     assert not imported & OF_CHECKS
 
 
-@pytest.mark.parametrize("arguments", [["status", "many"], ["ls", "-r", "many"]], ids=lambda some: some[0])
-def test_what_reads_the_pages_of_a_few_thousand_names_costs_no_numpy(
+@pytest.mark.parametrize(
+    "arguments", [["status", "many"], ["ls", "-r", "many"], ["diff", "many@1", "many@2"]], ids=lambda some: some[0]
+)
+def test_what_reads_the_pages_of_two_thousand_names_costs_no_numpy(
     run: Run, tmp_path: Path, arguments: list[str]
 ) -> None:
     run("init")
@@ -112,6 +114,9 @@ def test_what_reads_the_pages_of_a_few_thousand_names_costs_no_numpy(
         directory = tmp_path / "many" / str(number % 40)
         directory.mkdir(parents=True, exist_ok=True)
         (directory / f"a file with a long name, {number}").write_bytes(b"")
+    run("save", "many", "many")
+    for number in range(40):
+        (tmp_path / "many" / str(number) / "another").write_bytes(b"")
     run("save", "many", "many")
     assert "numpy" not in imported_by(tmp_path, *arguments)
 

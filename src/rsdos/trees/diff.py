@@ -119,9 +119,9 @@ class _Cursor:
         if isinstance(page, Leaf):
             self._end = page.last
             self.rows = [
-                (before + name, entry)
+                (beginning + name, entry)
                 for run in page.runs
-                for before in (order_key(run.directory, b""),)
+                for beginning in (order_key(run.directory, b""),)  # Once for a run, not for each name.
                 for name, entry in zip(run.names, run.entries(), strict=True)
             ]
             return []
