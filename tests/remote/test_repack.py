@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from rsdos import Container
 from rsdos.errors import ObjectNotFound
-from rsdos.maintenance import repack
+from rsdos.maintenance import collect, repack
 from rsdos.model import PackKind
+from rsdos.storage.wrapper import StorageCall
 from rsdos.stores.packed.repack import MOST_TRIES
 from rsdos.stores.stats import MIN_OVERHEAD
+from rsdos.testing import FaultyStorage
 from tests.data import key_of, noise
-from tests.remote.machines import Bucket, before, commit_behind_a_pack, is_whole, newest, packed_of, puts
+from tests.remote.machines import DAY, Bucket, before, commit_behind_a_pack, is_whole, newest, packed_of, puts
 
 TARGET = 1 << 16
 
@@ -161,6 +165,36 @@ def test_of_two_repacks_of_a_pack_the_second_drops_its_work(bucket: Bucket) -> N
     assert report.skipped
     assert not report.pack_ids
     assert len(newest(bucket).packs) == 1
+    assert_has(bucket, objects)
+
+
+def test_a_repack_whose_table_was_merged_and_collected_begins_again(bucket: Bucket) -> None:
+    """The machine slept between two blocks of a table, which is too large to be read whole."""
+    objects = {key_of(data): data for data in (b"%d" % number for number in range(30_000))}
+    Container(bucket).insert_many(objects.values())
+    pack_id = newest(bucket).packs.ids[0]
+    gone: list[str] = []
+    has_begun: list[str] = []
+
+    def others() -> None:
+        objects.update(insert(bucket, 1))
+        Container(bucket).merge()
+        bucket.now += 30 * DAY
+        collect.execute(Container(bucket).engine, collect.plan(Container(bucket).engine))
+
+    def fault(call: StorageCall) -> None:
+        if call.verb == "open" and call.name.startswith("packs/"):
+            has_begun.append(call.name)
+        if has_begun and not gone and call.verb == "need" and call.name.startswith("segments/"):
+            gone.append(call.name)
+            others()
+            assert not bucket.exists(call.name)
+        if gone and call.name == gone[0]:
+            # An object that was removed cannot be read on, which it can in memory.
+            raise FileNotFoundError(errno.ENOENT, "no such object", call.name)
+
+    assert Container(FaultyStorage(bucket, fault)).repack(pack_id=pack_id).pack_ids == (pack_id,)
+    assert gone
     assert_has(bucket, objects)
 
 
