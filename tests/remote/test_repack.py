@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-
 import pytest
 
 from rsdos import Container
@@ -13,8 +11,8 @@ from rsdos.model import PackKind
 from rsdos.storage.wrapper import StorageCall
 from rsdos.stores.packed.repack import MOST_TRIES
 from rsdos.stores.stats import MIN_OVERHEAD
-from rsdos.testing import FaultyStorage
 from tests.data import key_of, noise
+from tests.protocol.attack import OverNetwork
 from tests.remote.machines import DAY, Bucket, before, commit_behind_a_pack, is_whole, newest, packed_of, puts
 
 TARGET = 1 << 16
@@ -173,28 +171,23 @@ def test_a_repack_whose_table_was_merged_and_collected_begins_again(bucket: Buck
     objects = {key_of(data): data for data in (b"%d" % number for number in range(30_000))}
     Container(bucket).insert_many(objects.values())
     pack_id = newest(bucket).packs.ids[0]
-    gone: list[str] = []
-    has_begun: list[str] = []
+    opened: list[str] = []
 
-    def others() -> None:
+    def block_behind_a_pack(call: StorageCall) -> bool:
+        if call.verb == "open" and call.name.startswith("packs/"):
+            opened.append(call.name)
+        return bool(opened) and call.verb == "need" and call.name.startswith("segments/")
+
+    def merge_and_collect() -> None:
         objects.update(insert(bucket, 1))
+        [table] = bucket.names("segments")
         Container(bucket).merge()
         bucket.now += 30 * DAY
         collect.execute(Container(bucket).engine, collect.plan(Container(bucket).engine))
+        assert not bucket.exists(table)
 
-    def fault(call: StorageCall) -> None:
-        if call.verb == "open" and call.name.startswith("packs/"):
-            has_begun.append(call.name)
-        if has_begun and not gone and call.verb == "need" and call.name.startswith("segments/"):
-            gone.append(call.name)
-            others()
-            assert not bucket.exists(call.name)
-        if gone and call.name == gone[0]:
-            # An object that was removed cannot be read on, which it can in memory.
-            raise FileNotFoundError(errno.ENOENT, "no such object", call.name)
-
-    assert Container(FaultyStorage(bucket, fault)).repack(pack_id=pack_id).pack_ids == (pack_id,)
-    assert gone
+    with before(OverNetwork(bucket), block_behind_a_pack, merge_and_collect) as storage:
+        assert Container(storage).repack(pack_id=pack_id).pack_ids == (pack_id,)
     assert_has(bucket, objects)
 
 
