@@ -79,9 +79,8 @@ TARGETS = (
         250,
         "MiB",
         is_most=True,
-        reason="the same push to a `file:` URL took 284 MiB on 2026-11-28. At most 64 of them were mapped files, which "
-        "the system can take back; half a second after its start the process had 92. A commit has at most 262,144 "
-        "files. Why it takes 60 MiB more on object storage is not known.",
+        reason="a push holds 32 bytes of each file that it lists, a commit of up to 131,072 files, the pack that it "
+        "fills, and up to four packs that are sent, of 36 MiB each. How many are sent at once depends on the store.",
     ),
     RemoteTarget(
         "pull, stored durably: rate, times boto3's GETs with 16 threads",

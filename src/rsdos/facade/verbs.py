@@ -72,7 +72,8 @@ class ObjectVerbs(FacadePart):
     ) -> list[str]:
         """Store many objects, and return once all are durable.
 
-        Batches of 262,144 objects or 1 GiB are committed during the call. If it raises, committed batches stay.
+        Batches of 262,144 objects or 1 GiB are committed during the call, at a URL of 131,072 objects or 64 packs. If
+        it raises, committed batches stay.
 
         Args:
             sources: objects, each as for `insert`.

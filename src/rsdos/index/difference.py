@@ -1,7 +1,8 @@
 """The difference of two indices: the entries of one whose keys the other lacks, in the storage order of the first.
 
 Both sides are sorted by key, so one search answers for a whole table: 0.1 s for a million entries. Memory is that of
-about `_MOST` entries. If more are missing, they are found again in several passes, each for some of the packs.
+about `_MOST` entries, and less with each chunk. If more are missing, they are found again in several passes, each for
+some of the packs.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rsdos.hashing import JoinedDigests
 from rsdos.index.digests import Digests, Positions, search
 from rsdos.index.entries import Entries
 from rsdos.index.segment import KEY_SPACE
@@ -60,7 +62,8 @@ class IndexDifference:
 
     ``tables`` yields the one index, sorted by key. ``lacking`` returns the positions of the keys that the other index
     does not have; all 32 bytes of a key are compared. Errors of both are passed on. If there are more entries than fit
-    into memory, `chunks` looks for them again; changes since the first time may show or not.
+    into memory, `chunks` looks for them again, and so does each further call of it; changes since the first time may
+    show or not.
     """
 
     def __init__(self, tables: Callable[[], Iterator[Entries]], lacking: Callable[[Digests], Positions]) -> None:
@@ -81,7 +84,7 @@ class IndexDifference:
                 held.append(missing)
                 if self.counts.objects > _MOST:
                     held = None
-        self._held = None if held is None else Entries.joined(held)
+        self._held = held
 
     @property
     def by_pack(self) -> Mapping[int, Counts]:
@@ -107,14 +110,15 @@ class IndexDifference:
         An object that is longer than ``most_length`` is a chunk of its own.
         """
         if self._held is not None:
-            yield from _chunks(self._held, most_objects, most_length)
+            held, self._held = self._held, None
+            yield from _chunks(held, most_objects, most_length)
             return
         for parts in self._passes():
             found = []
             for entries in self._tables():
                 mine = _of_parts(entries, parts)
                 found.append(self._missing(mine) if len(mine) else mine)
-            yield from _chunks(Entries.joined(found), most_objects, most_length)
+            yield from _chunks(found, most_objects, most_length)
 
     def _passes(self) -> Iterator[list[_Part]]:
         """Yield parts of packs that have about `_MOST` missing entries together, in storage order."""
@@ -141,7 +145,18 @@ def _of_parts(entries: Entries, parts: Sequence[_Part]) -> Entries:
     return entries.take(mask)
 
 
-def _chunks(entries: Entries, most_objects: int, most_length: int) -> Iterator[Chunk]:
+def _chunks(tables: list[Entries], most_objects: int, most_length: int) -> Iterator[Chunk]:
+    """Yield the entries of some tables in storage order. The list is emptied: 32 bytes of each entry are held."""
+    cut = [*_cut(tables, most_objects, most_length)]
+    cut.reverse()
+    while cut:
+        digests, size, length = cut.pop()
+        yield Chunk(list(digests), size, length)
+
+
+def _cut(tables: list[Entries], most_objects: int, most_length: int) -> Iterator[tuple[JoinedDigests, int, int]]:
+    entries = Entries.joined(tables)
+    tables.clear()
     order = entries.storage_order()
     for start in range(0, len(order), most_objects):
         table = entries.take(order[start : start + most_objects])
@@ -152,5 +167,5 @@ def _chunks(entries: Entries, most_objects: int, most_length: int) -> Iterator[C
             before = int(ends[begin - 1]) if begin else 0
             end = max(int(np.searchsorted(ends, np.uint64(before + most_length), "right")), begin + 1)
             size = int(sizes[begin:end].sum(dtype=np.uint64))
-            yield Chunk(table.take(slice(begin, end)).digests(), size, int(ends[end - 1]) - before)
+            yield table.take(slice(begin, end)).keys().joined(), size, int(ends[end - 1]) - before
             begin = end

@@ -49,6 +49,7 @@ def test_each_missing_object_comes_once_in_storage_order(
     assert places == sorted(places, key=lambda extent: extent or (0, 0, 0))
     assert sum(chunk.size for chunk in chunks) == made.counts.size
     assert sum(chunk.length for chunk in chunks) == made.counts.length
+    assert [digest for chunk in made.chunks(50, 5000) for digest in chunk.digests] == digests  # Looked for again.
     # An object that is longer than a chunk is one.
     assert all(len(chunk.digests) <= 50 and (chunk.length <= 5000 or len(chunk.digests) == 1) for chunk in chunks)
 
