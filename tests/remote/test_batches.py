@@ -67,6 +67,17 @@ def test_commits_come_after_so_many_packs(bucket: Bucket, monkeypatch: pytest.Mo
     assert dict(Container(bucket).extract_many(objects)) == objects
 
 
+def test_commits_come_after_so_many_objects(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "_MOST_ENTRIES", 100)
+    objects = contents(300)
+    Container(bucket).insert_many(objects.values())
+    counts = [segment.count for segment in newest(bucket).segments]
+    assert sum(counts) == 300
+    # Each has the objects of the pack that it ended with, too.
+    assert all(100 <= count < 100 + TARGET // 1000 for count in counts[:-1]), counts
+    assert dict(Container(bucket).extract_many(objects)) == objects
+
+
 def test_after_ten_minutes_a_full_pack_is_committed(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch, "MOST_SECONDS", 0.0)
     Container(bucket).insert_many(contents(100).values())
