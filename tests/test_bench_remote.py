@@ -34,7 +34,7 @@ def test_a_line_that_is_missed_says_why() -> None:
     figures = {"push, memory MiB": 251.0, "push of 600,000, memory MiB": 251.0, "open and first read, requests": 8}
     page = "\n".join(remote_section(RemoteResults("large", {}, 100_000, figures)))
     assert "\n- push, memory: why is not known." in page
-    assert "\n- push of 600,000 files, memory: the same push to a `file:` URL" in page
+    assert "\n- push of 600,000 files, memory: a push holds 32 bytes of each file" in page
     assert "\n- the same, requests:" not in page and "\n- push:" not in page
 
 
