@@ -31,8 +31,8 @@ from tests.dictionaries import records, using
 from tests.helpers import ABSENT, native
 
 REMOTE = Traits("memory", is_remote=True)
-LARGE = 140_000
-"""Objects of an index that is larger than what is fetched whole: 9.4 MB."""
+LARGE = 1 << 17
+"""Objects of an index that is larger than what is fetched whole: 8.8 MB. One commit has as many."""
 
 MIDDLE = 20_000
 """Objects of one that is fetched whole for a cache, and by blocks without: 1.3 MB."""
