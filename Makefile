@@ -190,7 +190,7 @@ bench-profile: $(STAMP) ## where the time goes, with Linux's perf; writes docs/p
 	@$(BIN)/python -m benchmarks.profile --json docs/performance/profile.json $(ARGS)
 	@$(BIN)/python -m benchmarks.page
 
-bench-size: $(STAMP) $(PEERS) ## bytes on disk and rates, JSON to pictures, beside its peers, ten minutes; writes docs/performance.md
+bench-size: $(STAMP) $(PEERS) ## bytes on disk and rates, JSON to pictures, beside its peers, 20 minutes; writes docs/performance.md
 	@$(BIN)/python -m benchmarks.size --level full --json docs/performance/size.json $(ARGS)
 	@$(BIN)/python -m benchmarks.page
 

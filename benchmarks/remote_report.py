@@ -80,7 +80,7 @@ TARGETS = (
         "MiB",
         is_most=True,
         reason="a push holds 32 bytes of each file that it lists, a commit of up to 131,072 files, the pack that it "
-        "fills, and up to four packs that are sent, of 36 MiB each. How many are sent at once depends on the store.",
+        "fills, and up to four packs that are sent, of 36 MB each. How many are sent at once depends on the store.",
     ),
     RemoteTarget(
         "pull, stored durably: rate, times boto3's GETs with 16 threads",

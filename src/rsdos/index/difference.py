@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rsdos.hashing import JoinedDigests
 from rsdos.index.digests import Digests, Positions, search
 from rsdos.index.entries import Entries
 from rsdos.index.segment import KEY_SPACE
@@ -28,7 +27,7 @@ _END = KEY_SPACE - 1
 class Chunk(NamedTuple):
     """Some missing objects in storage order, and their raw and stored bytes."""
 
-    digests: list[bytes]
+    digests: Sequence[bytes]
     size: int
     length: int
 
@@ -147,14 +146,13 @@ def _of_parts(entries: Entries, parts: Sequence[_Part]) -> Entries:
 
 def _chunks(tables: list[Entries], most_objects: int, most_length: int) -> Iterator[Chunk]:
     """Yield the entries of some tables in storage order. The list is emptied: 32 bytes of each entry are held."""
-    cut = [*_cut(tables, most_objects, most_length)]
-    cut.reverse()
-    while cut:
-        digests, size, length = cut.pop()
-        yield Chunk(list(digests), size, length)
+    chunks = [*_cut(tables, most_objects, most_length)]
+    chunks.reverse()
+    while chunks:
+        yield chunks.pop()
 
 
-def _cut(tables: list[Entries], most_objects: int, most_length: int) -> Iterator[tuple[JoinedDigests, int, int]]:
+def _cut(tables: list[Entries], most_objects: int, most_length: int) -> Iterator[Chunk]:
     entries = Entries.joined(tables)
     tables.clear()
     order = entries.storage_order()
@@ -167,5 +165,5 @@ def _cut(tables: list[Entries], most_objects: int, most_length: int) -> Iterator
             before = int(ends[begin - 1]) if begin else 0
             end = max(int(np.searchsorted(ends, np.uint64(before + most_length), "right")), begin + 1)
             size = int(sizes[begin:end].sum(dtype=np.uint64))
-            yield table.take(slice(begin, end)).keys().joined(), size, int(ends[end - 1]) - before
+            yield Chunk(table.take(slice(begin, end)).keys().joined(), size, int(ends[end - 1]) - before)
             begin = end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,21 @@ def test_a_difference_to_an_empty_index_is_everything_and_to_itself_nothing(
     assert found(source, Container.create(tmp_path / "empty")).counts.objects == 400
     assert found(source, source).counts.objects == 0
     assert list(found(source, source).chunks(10, 10)) == []
+
+
+def test_what_was_yielded_is_held_no_more(tmp_path: Path) -> None:
+    source = Container.create(tmp_path / "source")
+    source.insert_many([b"%d" % number for number in range(20_000)])
+    made = found(source, Container.create(tmp_path / "empty"))
+    held = []
+    tracemalloc.start()
+    try:
+        for _ in made.chunks(1000, 1 << 20):
+            held.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert len(held) == 20
+    assert held[0] - held[-1] > 18_000 * 32
 
 
 def test_all_bytes_of_a_key_are_compared() -> None:

@@ -219,7 +219,7 @@ class Copying:
             copier = self._make(self._kind, writer, self.stats)
             try:
                 for chunk in difference.chunks():
-                    copier.copy([digest for digest in chunk.digests if digest not in bad] if bad else chunk.digests)
+                    copier.copy([digest for digest in chunk.digests if digest not in bad])
                     progress.advance(chunk.length)
                 writer.commit()
             except BaseException as error:
