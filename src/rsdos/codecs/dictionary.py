@@ -14,7 +14,7 @@ from typing import Protocol
 
 import zstandard
 
-from rsdos.codecs.zstd import TOGETHER, compress_each, compress_together, decompress_together, meaning
+from rsdos.codecs.zstd import TOGETHER, compress_together, decompress_together, meaning
 from rsdos.errors import DecodeError
 from rsdos.model import FRAME_SIZE, BytesLike
 
@@ -86,8 +86,6 @@ class Dictionary:
 
     def compress_many(self, payloads: Sequence[BytesLike], level: int) -> list[bytes]:
         """Return a frame for each payload of 1 byte to one frame, with the threads of `threads_for`."""
-        if len(payloads) < TOGETHER:
-            return compress_each(payloads, partial(self._compressor, level))
         return compress_together(payloads, partial(self._compressor, level))
 
     def _compressor(self, level: int) -> zstandard.ZstdCompressor:
