@@ -166,9 +166,9 @@ class FencedSegment(Segment):
 
         some = self.passing(wanted) if self.count else None
         if some is None:
-            return super().find_many(wanted)
+            return self.find_unfiltered(wanted)
         found = np.full(len(wanted.prefixes), -1, np.intp)
-        found[some] = super().find_many(wanted.take(some))
+        found[some] = self.find_unfiltered(wanted.take(some))
         return found
 
     def _search(self, wanted: Digests) -> Positions:

@@ -295,6 +295,10 @@ class Segment:
 
     def find_many(self, wanted: Digests) -> Positions:
         """Return for each wanted digest the position of its first entry, or -1."""
+        return self.find_unfiltered(wanted)
+
+    def find_unfiltered(self, wanted: Digests) -> Positions:
+        """Do `find_many` without the filter: it was asked before."""
         import numpy as np
 
         if not self.count:

@@ -249,8 +249,9 @@ class IndexView:
             found: list[Positions] = []
             try:
                 parts = self._parts_of(segment, wanted) if self._pages else ((None, wanted),)
+                find = segment.find_unfiltered if self._pages else segment.find_many
                 for part, some in parts:
-                    at = segment.find_many(some)
+                    at = find(some)
                     hit = np.flatnonzero(at >= 0)
                     if len(hit):
                         tables.append(segment.unchecked_entries().take(at[hit]))
