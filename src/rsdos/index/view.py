@@ -14,7 +14,7 @@ from rsdos.model import Counts, PackKind, Record, RecordFlag
 
 if TYPE_CHECKING:
     from rsdos.index.dictionaries import PackDictionary
-    from rsdos.index.digests import Digests, Mask, Positions
+    from rsdos.index.digests import Digests, Mask, Positions, Records
     from rsdos.index.entries import Entries
     from rsdos.index.mapped_pages import MappedPages
 
@@ -75,6 +75,31 @@ def coalesce(entries: Entries, gap: int, window: int) -> Iterator[ReadRange]:
     return Found(entries, np.arange(len(entries.prefixes)), np.empty(0, np.intp)).runs(gap, window)
 
 
+def rows(entries: Entries, gap: int, window: int) -> Iterator[Entries]:
+    """Yield all entries of a table in storage order, those of each run of `coalesce` by themselves."""
+    ordered = entries.in_storage_order()
+    for start in range(0, len(ordered), _LISTED):
+        some = ordered.take(slice(start, start + _LISTED))
+        for begin, end in pairwise(_edges(some.records, gap, window)):
+            yield some.take(slice(begin, end))
+
+
+def _edges(records: Records, gap: int, window: int) -> list[int]:
+    """Return where the runs of some entries in storage order begin, and where the last one ends; see `Found.runs`."""
+    import numpy as np
+
+    pack_ids, offsets, flags = records["pack_id"], records["offset"], records["flags"]
+    ends, windows = offsets + records["length"], offsets // np.uint64(window)
+    breaks = (
+        (pack_ids[1:] != pack_ids[:-1])
+        | (offsets[1:] > ends[:-1] + np.uint64(gap))
+        | (windows[1:] != windows[:-1])
+        | (flags[1:] != 0)
+        | (flags[:-1] != 0)
+    )
+    return [0, *(np.flatnonzero(breaks) + 1).tolist(), len(records)]
+
+
 class Found(NamedTuple):
     """The answer to a bulk lookup: ``entries[i]`` answers the digest at ``positions[i]``; the others are missing."""
 
@@ -88,25 +113,14 @@ class Found(NamedTuple):
         The extents of a run are in one pack, begin within the same ``window`` bytes of it, and have at most ``gap``
         unwanted bytes between them. A framed object is a run of its own.
         """
-        import numpy as np
-
         order = self.entries.storage_order()
         for start in range(0, len(order), _LISTED):
             at = order[start : start + _LISTED]
             records = self.entries.take(at).keyed().records
-            pack_ids, offsets, flags = records["pack_id"], records["offset"], records["flags"]
-            ends, windows = offsets + records["length"], offsets // np.uint64(window)
-            breaks = (
-                (pack_ids[1:] != pack_ids[:-1])
-                | (offsets[1:] > ends[:-1] + np.uint64(gap))
-                | (windows[1:] != windows[:-1])
-                | (flags[1:] != 0)
-                | (flags[:-1] != 0)
-            )
-            edges = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(at)]
-            positions, of_pack, of_flags = self.positions[at].tolist(), pack_ids.tolist(), flags.tolist()
+            positions = self.positions[at].tolist()
+            of_pack, of_flags = records["pack_id"].tolist(), records["flags"].tolist()
             columns = [records[name].tolist() for name in _COLUMNS]
-            for begin, end in pairwise(edges):
+            for begin, end in pairwise(_edges(records, gap, window)):
                 part = slice(begin, end)
                 yield ReadRange(positions[part], of_pack[begin], of_flags[begin], *[column[part] for column in columns])
 

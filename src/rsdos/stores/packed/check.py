@@ -12,7 +12,7 @@ from rsdos import names
 from rsdos.errors import DamagedContainer
 from rsdos.index.entries import Entries
 from rsdos.index.fingerprint import FINGERPRINTS, add_fingerprints, fingerprints
-from rsdos.index.manifest import Manifest
+from rsdos.index.manifest import Manifest, SegmentEntry
 from rsdos.index.segment import KEY_SPACE
 from rsdos.index.view import IndexView
 from rsdos.model import PackKind
@@ -35,6 +35,14 @@ _PART_BATCHES = 256
 
 _MOST_MAPPED = 1 << 28
 """Bytes of an index that may stay mapped from one part to the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class _SegmentPart(Part):
+    """A segment that manifest ``number`` names."""
+
+    entry: SegmentEntry
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +135,10 @@ class NativeCheck(PacksCheck):
     # The index.
 
     def index(self) -> Steps:
-        yield Checked(findings=(*self._manifests(), *self._segments()))
+        yield Checked(findings=tuple(self._manifests()))
+        manifest = self._newest()
+        for entry in manifest.segments:
+            yield _SegmentPart(entry, manifest.number)
         parts = sum(segment.count for segment in self._view.segments) // _INDEX_PART + 1
         for number in range(parts):
             yield _IndexPart(KEY_SPACE * number // parts, KEY_SPACE * (number + 1) // parts)
@@ -174,28 +185,28 @@ class NativeCheck(PacksCheck):
             except DamagedContainer as error:
                 yield self._damage(error)
 
-    def _segments(self) -> Iterator[Finding]:
+    def _newest(self) -> Manifest:
+        """Return the newest manifest, or that of this check if it cannot be read."""
         try:
-            manifest = self._index.newest()
+            return self._index.newest()
         except DamagedContainer:
-            manifest = self._manifest
-        for entry in manifest.segments:
-            try:
-                segment = self._view.segment(entry) or self._index.sound_segment(entry)
-                segment.verify()
-                if entry.is_of_batch and segment.is_decoded and self._index.commits.is_newest(manifest.number):
-                    reason = "it is damaged or missing; its pack has the same, and the next commit writes it anew"
-                    path = self._layout.relative(self._layout.segment(entry.number))
-                    yield Finding(path, reason, is_damage=False)
-            except FileNotFoundError:
-                # Those in packs are met there.
-                if entry.number and self._index.commits.is_newest(manifest.number):
-                    yield Finding(
-                        self._layout.relative(self._layout.segment(entry.number)), "a segment of the index is missing"
-                    )
-            except DamagedContainer as error:
-                if entry.number:
-                    yield self._damage(error)
+            return self._manifest
+
+    def _segment(self, part: _SegmentPart) -> Iterator[Finding]:
+        entry, path = part.entry, self._layout.relative(self._layout.segment(part.entry.number))
+        try:
+            segment = self._view.segment(entry) or self._index.sound_segment(entry)
+            segment.verify()
+            if entry.is_of_batch and segment.is_decoded and self._index.commits.is_newest(part.number):
+                reason = "it is damaged or missing; its pack has the same, and the next commit writes it anew"
+                yield Finding(path, reason, is_damage=False)
+        except FileNotFoundError:
+            # Those in packs are met there.
+            if entry.number and self._index.commits.is_newest(part.number):
+                yield Finding(path, "a segment of the index is missing")
+        except DamagedContainer as error:
+            if entry.number:
+                yield self._damage(error)
 
     # A pack.
 
@@ -204,7 +215,9 @@ class NativeCheck(PacksCheck):
             yield self._unless_gone(pack_id, step) if isinstance(step, Checked) else step
 
     def part(self, part: Part) -> Iterator[Checked]:
-        if isinstance(part, _IndexPart):
+        if isinstance(part, _SegmentPart):
+            yield Checked(findings=tuple(self._segment(part)))
+        elif isinstance(part, _IndexPart):
             yield from self._count_range(part)
         elif isinstance(part, _BatchesPart):
             for step in self._batches(part):
