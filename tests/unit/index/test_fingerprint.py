@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from rsdos.index import fingerprint
 from rsdos.index.entries import Entries
 from rsdos.index.fingerprint import add_fingerprints, fingerprints
 from rsdos.model import Record
@@ -28,6 +29,13 @@ def test_the_order_of_entries_and_how_they_are_parted_is_of_no_matter() -> None:
     for start in range(0, COUNT, 7):
         add_fingerprints(parts, fingerprints(EVERY.take(slice(start, start + 7))))
     assert parts == whole
+
+
+@pytest.mark.parametrize("together", [1, 7, COUNT - 1, COUNT])
+def test_many_entries_are_hashed_part_by_part(together: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = fingerprints(EVERY)
+    monkeypatch.setattr(fingerprint, "_TOGETHER", together)
+    assert fingerprints(EVERY) == whole
 
 
 @pytest.mark.parametrize("member", ["prefix", "tail", "pack_id", "offset", "length", "size", "crc", "codec", "flags"])
