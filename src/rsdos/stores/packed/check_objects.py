@@ -76,7 +76,7 @@ class ObjectCheck:
     def _is_as_written(self, pack_id: int, row: Entries) -> bool:
         """Return whether objects that follow one another have their CRC-32s; False if not, or if they are others.
 
-        It makes no list of what is only needed where something is wrong: 0.2 us an object instead of 0.35.
+        It makes no list of what is only needed where something is wrong: 0.27 us an object instead of 0.49.
         """
         if row.records["flags"].any() or not row.follow_one_another:
             return False
