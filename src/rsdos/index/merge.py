@@ -14,7 +14,7 @@ import numpy as np
 
 from rsdos import names
 from rsdos.errors import DamagedContainer
-from rsdos.index.digests import PREFIX, Prefixes
+from rsdos.index.digests import PREFIX, Prefixes, place_from
 from rsdos.index.entries import Entries
 from rsdos.index.fenced_parts import crc_of, fenced_ends, file_parts, filter_parts
 from rsdos.index.liveness import kept_by_merge
@@ -50,9 +50,6 @@ have one key alone."""
 
 _KEPT_RANGES = 8
 """Ranges after which their memory is given back: 35 MB."""
-
-_STEP = 1 << 10
-"""Entries that a search for the end of a range looks ahead at first, and then twice as many each time."""
 
 _MOVED = 4 << 20
 """Bytes of a new table that are moved together."""
@@ -148,17 +145,8 @@ def _ask_for(segments: Sequence[Table], tables: Sequence[Entries], cuts: Sequenc
 
 
 def _cut(table: Entries, bound: int, start: int = 0) -> int:
-    """Return the position of the first entry from ``start`` on whose key is not below ``bound``.
-
-    A search of the whole column maps pages all over it: a scan of 500,000 entries left 2.8 MB mapped, and leaves 0.5.
-    """
-    if bound >= KEY_SPACE:
-        return len(table)
-    wanted, step = np.uint64(bound), _STEP
-    while start + step < len(table) and table.prefixes[start + step] < wanted:
-        start += step
-        step *= 2
-    return start + int(np.searchsorted(table.prefixes[start : start + step], wanted))
+    """Return the position of the first entry from ``start`` on whose key is not below ``bound``."""
+    return len(table) if bound >= KEY_SPACE else place_from(table.prefixes, bound, start)
 
 
 def write_merged(

@@ -6,6 +6,7 @@ import hashlib
 import random
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from rsdos import DamagedContainer
 from rsdos.index import key_marks
 from rsdos.index.entries import Entries
-from rsdos.index.key_marks import RecordMarks, ViewMarks, sorted_batches
+from rsdos.index.key_marks import KeyMarks, RecordMarks, ViewMarks, sorted_batches
 from rsdos.index.manifest import Manifest, SegmentEntry
 from rsdos.index.pack_entry import PackEntry
 from rsdos.index.packs import Packs
@@ -212,3 +213,28 @@ def test_marks_of_other_entries_do_not_list_all(tmp_path: Path) -> None:
     marks._view = view(tmp_path, [entry(key, 1, at) for at, key in enumerate(KEYS)])
     with pytest.raises(AssertionError, match="do not belong together"):
         list(marks.unmarked(100))
+
+
+class Column(np.ndarray):
+    """A column that notes how many of its elements each search was in."""
+
+    searched: ClassVar[list[int]] = []
+
+    def searchsorted(self, v, side="left", sorter=None):  # type: ignore[no-untyped-def]
+        self.searched.append(len(self))
+        return super().searchsorted(v, side, sorter)
+
+
+def test_a_large_column_is_searched_range_by_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A search of the whole column for all bounds maps most of it: 800 MB of 100 million keys.
+    monkeypatch.setattr(key_marks, "_ROWS", 1 << 8)
+    prefixes = np.sort(np.random.default_rng(3).integers(0, 1 << 64, 100_000, np.uint64))
+    column = prefixes.view(Column)
+    marks = KeyMarks([column])
+    column.searched.clear()
+    assert not len(marks.mark(prefixes[::2]))
+    assert marks.count == 50_000
+    first, *others = column.searched
+    assert first == 100_000
+    assert len(others) > 300
+    assert max(others) < 3000
