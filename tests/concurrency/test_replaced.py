@@ -367,6 +367,23 @@ def test_without_its_lock_file_a_pack_has_one_writer(tmp_path: Path, is_new: boo
         assert_whole(container)
 
 
+def test_a_pack_that_another_writer_has_made_is_not_removed(tmp_path: Path) -> None:
+    """Before, its file was taken for that of a dead writer, and what was committed in it was gone."""
+    Container.create(tmp_path).close()
+
+    def sources() -> Iterator[bytes]:
+        for lock in (tmp_path / "locks").iterdir():
+            lock.unlink()
+        packed(tmp_path, b"theirs")
+        yield b"ours"
+
+    with Container(tmp_path) as container, pytest.raises(Busy, match="a writer whose lock file was removed"):
+        container.insert_many(sources())
+    with Container(tmp_path) as container:
+        assert_holds(container, {key_of(b"theirs"): b"theirs"})
+        assert_whole(container)
+
+
 @pytest.mark.parametrize(("operation", "pack"), [("insert", 0), ("repack", 1)])
 def test_version_1_takes_another_pack_when_a_lock_file_goes_as_it_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operation: str, pack: int

@@ -145,8 +145,20 @@ class ActivePack:
         """The open file that appends to the pack; a new pack is made at the first use."""
         writer = self.opened
         if writer is None:
+            self._refuse_another_writer()
             writer = self.opened = self._new_writer(self.pack)
         return writer
+
+    def _refuse_another_writer(self) -> None:
+        """Raise `Busy` where others have committed to the new pack: its file would be removed as a dead writer's.
+
+        If its lock file was removed after the pack was chosen, another writer may have taken the same id.
+        """
+        if not self._index.appends:
+            return
+        pack = self._look().packs.find(self.pack.id)
+        if pack is not None and pack.length:
+            raise Busy(self._layout.pack(self.pack.id), "a writer whose lock file was removed")
 
     def _new_writer(self, pack: PackEntry) -> PackWriter:
         return PackWriter(self._storage, names.pack(pack.id), pack.id, self._container_id, pack.length, pack.kind)
