@@ -281,10 +281,8 @@ def _backup(path: Path, say: Say) -> None:
 
 def _restore(path: Path, say: Say) -> None:
     """Back up, and restore that, or a backup that another has made since."""
-    with opened(path) as container:
-        say(line("copy", where=RESTORED))
-        options = backup.BackupOptions(str(path / BACKUPS))
-        backup.execute(container.engine, backup.plan(container.engine, options))
+    say(line("copy", where=RESTORED))
+    _backup(path, say)
     with suppress(ContainerExists):  # It was killed when all was done; or another restores there.
         plan = restore.plan(restore.RestoreOptions(str(path / BACKUPS), str(path / RESTORED)))
         report = restore.execute(plan)

@@ -345,11 +345,13 @@ def left(played: Played, path: Path, acts: Sequence[Act]) -> Iterator[str]:
                 history.removals.setdefault(name, []).append(_Removal(-1, inf, inf, inf))
             history.unnamed.update((name, [(-1, inf)]) for name in REFS)
     yield from _container(path / MAIN, history)
-    for where, begin, end, left_out in history.copies:
+    for where in {copy[0] for copy in history.copies}:
+        # Which of several backups is the last one is not known: there must be what stayed from the first to the last.
+        _, begins, ends, left_out = zip(*(copy for copy in history.copies if copy[0] == where), strict=True)
         place = path / where / "last-backup" if where == BACKUPS else path / where
         with Container(place) as container:
             for name in DATA:
-                if name not in left_out and history.stays(name, begin, end):
+                if name not in set().union(*left_out) and history.stays(name, min(begins), max(ends)):
                     yield from _is_there(container, name, f"in {where}")
     if killed is not None and not killed.ends:
         # The container behind a clearing is another one: what was backed up of the one before is kept from it.
