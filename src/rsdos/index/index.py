@@ -12,9 +12,10 @@ from rsdos.errors import DamagedContainer
 from rsdos.index.loading import IndexLoader
 from rsdos.index.manifest import Manifest, SegmentName
 from rsdos.index.opening import Tables
+from rsdos.index.runs import Found
 from rsdos.index.segment import KEY_SPACE
 from rsdos.index.state import IndexState, counted
-from rsdos.index.view import Found, IndexView, key_lists
+from rsdos.index.view import IndexView, key_lists
 from rsdos.model import Durability, PackKind, Record
 from rsdos.storage.base import Version
 

@@ -89,7 +89,7 @@ class KeyMarks:
             return
         parts = max(min(self._rows // _ROWS, len(keys) // _KEYS), len(keys) // _ROWS) + 1
         starts = np.arange(parts) * len(keys) // parts
-        # One bound after the other: to search for all of them at once maps a half of a column of 800 MB.
+        # One bound after the other: to search for all of them at once maps all of a column of 800 MB.
         bounds = [*keys[starts[1:]].tolist(), int(keys[-1]) + 1]
         cuts = [int(column.searchsorted(keys[0])) for column in self._columns]
         for some, bound in zip(np.split(keys, starts[1:]), bounds, strict=True):

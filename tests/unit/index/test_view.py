@@ -13,9 +13,10 @@ from rsdos.index.entries import Entries
 from rsdos.index.manifest import Manifest, SegmentEntry
 from rsdos.index.pack_entry import PackEntry
 from rsdos.index.packs import Packs
+from rsdos.index.runs import Found
 from rsdos.index.segment import Segment
 from rsdos.index.segment_layout import encode_segment
-from rsdos.index.view import Found, IndexView, key_lists
+from rsdos.index.view import IndexView, key_lists
 from rsdos.model import Record, RecordFlag
 from rsdos.storage.local import LocalFile
 

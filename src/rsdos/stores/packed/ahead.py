@@ -9,7 +9,7 @@ from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from rsdos.index.view import ReadRange
+from rsdos.index.runs import ReadRange
 from rsdos.storage.opened import RandomAccess
 from rsdos.stores.packs import GAP, WINDOW
 

@@ -10,7 +10,8 @@ from rsdos import names
 from rsdos.codecs.checksum import add_crc32s
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
 from rsdos.index.entries import Entries
-from rsdos.index.view import IndexView, ReadRange, coalesce, rows
+from rsdos.index.runs import ReadRange, coalesce, rows
+from rsdos.index.view import IndexView
 from rsdos.model import FIRST_DICTIONARY, Codec, Record
 from rsdos.storage.base import says_nothing
 from rsdos.stores.findings import Checked, Depth, Finding, Sample, Shares

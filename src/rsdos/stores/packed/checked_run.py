@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rsdos.codecs.checksum import crc32_of_each
-from rsdos.index.view import ReadRange
+from rsdos.index.runs import ReadRange
 from rsdos.model import BytesLike
 from rsdos.pack.reader import PackFile, read_best
 from rsdos.storage.base import Storage

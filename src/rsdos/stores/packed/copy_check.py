@@ -9,8 +9,8 @@ from operator import add
 
 from rsdos.errors import DamagedContainer
 from rsdos.index.index import Index
+from rsdos.index.runs import Found, ReadRange
 from rsdos.index.state import IndexState
-from rsdos.index.view import Found, ReadRange
 from rsdos.model import BytesLike, Copy, Durability, PackKind, Trust
 from rsdos.stores.base import LOOKUPS
 from rsdos.stores.packed.reader import RecordReader

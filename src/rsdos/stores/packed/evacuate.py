@@ -16,7 +16,7 @@ from rsdos.errors import DecodeError
 from rsdos.index.entries import Entries
 from rsdos.index.manifest import Manifest
 from rsdos.index.merge import Table
-from rsdos.index.view import ReadRange, coalesce
+from rsdos.index.runs import ReadRange, coalesce
 from rsdos.model import FRAME_SIZE, BytesLike, Codec, Record, RecordFlag
 from rsdos.pack.reader import read_best
 from rsdos.pack.writer import PackWriter

@@ -18,7 +18,7 @@ from rsdos.codecs.checksum import crc32, crc32_of_each
 from rsdos.codecs.coding import decode, decode_many
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
 from rsdos.hashing import HashType
-from rsdos.index.view import Found, ReadRange
+from rsdos.index.runs import Found, ReadRange
 from rsdos.layout import Layout
 from rsdos.model import (
     FIRST_DICTIONARY,

@@ -11,7 +11,7 @@ from rsdos.codecs.checksum import crc32_of_each
 from rsdos.codecs.dictionary import Dictionary, DictionaryChooser
 from rsdos.errors import DamagedContainer, DamagedObject, DecodeError
 from rsdos.index.entries import Entries
-from rsdos.index.view import ReadRange
+from rsdos.index.runs import ReadRange
 from rsdos.model import FIRST_DICTIONARY, Codec, CompressMode, RecordFlag
 from rsdos.pack.reader import PackFile
 from rsdos.stores.batch import BUFFER, GROUP

@@ -14,8 +14,9 @@ from rsdos.index.entries import Entries
 from rsdos.index.liveness import with_dead_counts
 from rsdos.index.manifest import Manifest, SegmentEntry, segment_name
 from rsdos.index.pack_entry import PackEntry
+from rsdos.index.runs import ReadRange, coalesce
 from rsdos.index.segment import Segment
-from rsdos.index.view import IndexView, ReadRange, coalesce
+from rsdos.index.view import IndexView
 from rsdos.model import FRAME_SIZE, PackKind, Record
 from rsdos.pack.format import Batch
 from rsdos.pack.reader import PackFile

@@ -163,7 +163,7 @@ def _decode_row(stored: bytes, row: Row) -> tuple[Codec | None, bytes]:
 
 
 def _runs(rows: list[Row]) -> Iterator[list[Row]]:
-    """Yield rows in storage order, in runs that are worth one read each: see `rsdos.index.view.Found.runs`."""
+    """Yield rows in storage order, in runs that are worth one read each: see `rsdos.index.runs.Found.runs`."""
     rows.sort(key=lambda row: (row.pack_id, row.offset))
     numbers = [0]
     end = 0

@@ -10,7 +10,7 @@ import pytest
 
 import rsdos
 from rsdos import CompressMode, Container, DamagedObject, Place, names
-from rsdos.index.view import ReadRange
+from rsdos.index.runs import ReadRange
 from rsdos.storage.memory import MemoryStorage
 from rsdos.storage.opened import RandomAccess
 from rsdos.storage.wrapper import StorageCall, StorageWrapper

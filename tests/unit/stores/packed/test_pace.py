@@ -7,7 +7,7 @@ import random
 import pytest
 
 from rsdos.index.entries import Entries
-from rsdos.index.view import coalesce
+from rsdos.index.runs import coalesce
 from rsdos.model import FRAME_SIZE
 from rsdos.stores.packed.ahead import IN_FLIGHT, MOST_SPAN, span_of
 from rsdos.stores.packed.pace import FIRST_GAP, LEAST_GAP, MOST_GAP, Pace, Request, gap_of
