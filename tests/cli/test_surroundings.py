@@ -48,7 +48,7 @@ STATUS = {
     "rsdos.index.index", "rsdos.index.last_commit", "rsdos.index.loading",
     "rsdos.index.manifest", "rsdos.index.opening", "rsdos.index.pack_entry",
     "rsdos.index.packs", "rsdos.index.partial", "rsdos.index.pruning",
-    "rsdos.index.segment", "rsdos.index.segment_layout",
+    "rsdos.index.runs", "rsdos.index.segment", "rsdos.index.segment_layout",
     "rsdos.index.state",
     "rsdos.index.view", "rsdos.layout",
     "rsdos.maintenance", "rsdos.maintenance.backup", "rsdos.maintenance.backup.last_backup",

@@ -400,6 +400,9 @@ def main() -> None:
         sum(getattr(storm, name) for storm in storms) for name in ("attempts", "landed", "controls", "others")
     )
     print(f"{attempts} operations, {alarms + controls} interrupted, {controls} by Ctrl-C, {others} looks of others")
+    # Python 3.11 notes a KeyboardInterrupt that ended the text of an `exec` (a dataclass makes its methods so), and
+    # kills itself by SIGINT at the end although it was caught. The next text that is run takes the note back.
+    exec("")
 
 
 if __name__ == "__main__":
