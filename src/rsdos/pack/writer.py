@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from rsdos.codecs.checksum import add_crc32s
@@ -41,7 +41,9 @@ class PackWriter:
         container_id: bytes,
         committed: int,
         kind: PackKind = PackKind.PLAIN,
+        still: Callable[[], bool] | None = None,
     ) -> None:
+        """``still``: see `Storage.append`, where nothing is committed."""
         self.path = storage.path(name)
         self.pack_id = pack_id
         self._container_id = container_id
@@ -49,7 +51,7 @@ class PackWriter:
         self._failed = False
         self._highest = 0
         self._start = self.position = committed
-        self._file = storage.append(name, new=not committed)
+        self._file = storage.append(name, new=not committed, still=still)
         try:
             self._start = self.position = self._begin(committed)
         except BaseException:

@@ -248,10 +248,11 @@ class Storage(Protocol):
         """Put the additions and removals of names in a directory on stable storage."""
         return
 
-    def append(self, name: str, *, new: bool) -> AppendFile:
+    def append(self, name: str, *, new: bool, still: Callable[[], bool] | None = None) -> AppendFile:
         """Open an object for one writer. ``new``: make it, and remove an object of a dead writer that has the name.
 
-        Raise `Busy` when the object has a writer.
+        ``still`` is called before such an object is removed, while no other writer can open it. If it returns False,
+        the object stays. Raise `Busy` then, and when the object has a writer.
         """
         raise unsupported(self, "append")
 

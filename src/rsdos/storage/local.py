@@ -385,10 +385,10 @@ class LocalStorage(Storage):
     def sync_names(self, directory: str) -> None:
         posix.sync_directory(self.path(directory))
 
-    def append(self, name: str, *, new: bool) -> LocalAppendFile:
+    def append(self, name: str, *, new: bool, still: Callable[[], bool] | None = None) -> LocalAppendFile:
         from rsdos.storage.local_append import LocalAppendFile  # A program that only reads does not need it.
 
-        return LocalAppendFile(self.path(name), new=new)
+        return LocalAppendFile(self.path(name), new=new, still=still)
 
     def create(self, name: str) -> LocalNewFile:
         from rsdos.storage.local_append import LocalNewFile

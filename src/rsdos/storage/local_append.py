@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 from rsdos.errors import Busy
 from rsdos.model import BytesLike
@@ -15,31 +16,40 @@ from rsdos.storage.permissions import inherit
 class LocalAppendFile(Working):
     """A file that its one writer has locked: see `AppendFile`. In a forked child it is closed."""
 
-    def __init__(self, path: str, *, new: bool) -> None:
+    def __init__(self, path: str, *, new: bool, still: Callable[[], bool] | None = None) -> None:
         self.path = path
         super().__init__(iter(()))
+        is_held = False
         try:
             if new:
-                self._make()
+                self._make(still)
             else:
                 self.take(opening(path, posix.WRITE))
             # If its lock file was removed, a new lock file would not keep the next writer out: lock the file itself.
-            if not locks.try_lock(self.fd) or not os.path.samestat(os.fstat(self.fd), os.stat(path)):
-                raise Busy(path, "a writer whose lock file was removed")
+            # Until then another writer may take a new file for that of a dead one, and remove it.
+            is_held = locks.try_lock(self.fd) and self._has_its_name()
+            if not is_held:
+                raise _has_a_writer(path)
+            if new:
+                inherit(path, self.fd)
         except BaseException:
-            if new and self.fd >= 0:
+            if new and is_held:
                 posix.remove(path)
             self.end()
             raise
 
-    def _make(self) -> None:
+    def _make(self, still: Callable[[], bool] | None) -> None:
         """Make the file. Never reuse that of a dead writer: it may have another name, in a copy, as a live pack."""
         try:
             self.take(posix.opening_new(self.path))
         except FileExistsError:
-            _remove_left(self.path)
+            _remove_left(self.path, still)
             self.take(posix.opening_new(self.path))
-        inherit(self.path, self.fd)
+
+    def _has_its_name(self) -> bool:
+        with suppress(FileNotFoundError):
+            return os.path.samestat(os.fstat(self.fd), os.stat(self.path))
+        return False
 
     @property
     def is_open(self) -> bool:
@@ -90,16 +100,25 @@ class LocalNewFile(LocalAppendFile):
         self.close()
 
 
-def _remove_left(path: str) -> None:
-    """Remove a file of a dead writer. Raise `Busy` if the writer is alive."""
+def _has_a_writer(path: str) -> Busy:
+    return Busy(path, "a writer whose lock file was removed")
+
+
+def _remove_left(path: str, still: Callable[[], bool] | None) -> None:
+    """Remove a file of a dead writer. Raise `Busy` if the writer is alive, or ``still`` returns False."""
     try:
         file = Working(opening(path, posix.WRITE | os.O_NONBLOCK))
     except FileNotFoundError:
         return
     except OSError:
-        posix.remove(path)  # A link, or a file that may not be written: no writer of ours made it.
-        return
-    with file as fd:
-        if not locks.try_lock(fd):
-            raise Busy(path, "a writer whose lock file was removed")
-        posix.remove(path)
+        # A link, or a file that may not be written: no writer of ours made it.
+        is_left = still is None or still()
+        if is_left:
+            posix.remove(path)
+    else:
+        with file as fd:
+            is_left = locks.try_lock(fd) and (still is None or still())
+            if is_left:
+                posix.remove(path)
+    if not is_left:
+        raise _has_a_writer(path)

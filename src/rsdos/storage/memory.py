@@ -270,7 +270,7 @@ class MemoryStorage(Storage):
     def sync_names(self, directory: str) -> None:
         self.admit("sync_names", directory)
 
-    def append(self, name: str, *, new: bool) -> MemoryAppendFile:
+    def append(self, name: str, *, new: bool, still: Callable[[], bool] | None = None) -> MemoryAppendFile:
         if not self.traits.appends:
             raise unsupported(self, "append")
         self.admit("append", name)
@@ -278,6 +278,13 @@ class MemoryStorage(Storage):
             if (left := self._objects.get(name)) and left.writer == os.getpid():
                 raise Busy(self.path(name), "a writer")
             if new:
+                if left and still is not None:
+                    held = MemoryAppendFile(self, name, left)
+                    try:
+                        if not still():
+                            raise Busy(self.path(name), "a writer")
+                    finally:
+                        held.end()
                 self._objects.pop(name, None)
                 self._add(name)
             return MemoryAppendFile(self, name, self._get(name))

@@ -46,7 +46,7 @@ class SharedDirectory(LocalStorage):
         super().put_stream(name, parts, length)
         posix.sync_directory(directory)
 
-    def append(self, name: str, *, new: bool) -> NoReturn:
+    def append(self, name: str, *, new: bool, still: Callable[[], bool] | None = None) -> NoReturn:
         raise unsupported(self, "append")
 
     def create(self, name: str) -> NoReturn:

@@ -107,8 +107,8 @@ class StorageWrapper(Storage):
     def sync_names(self, directory: str) -> None:
         self.call(StorageCall("sync_names", directory), lambda: self.inner.sync_names(directory))
 
-    def append(self, name: str, *, new: bool) -> AppendFile:
-        file = self.call(StorageCall("append", name), lambda: self.inner.append(name, new=new))
+    def append(self, name: str, *, new: bool, still: Callable[[], bool] | None = None) -> AppendFile:
+        file = self.call(StorageCall("append", name), lambda: self.inner.append(name, new=new, still=still))
         return _WrappedFile(self, name, file)
 
     def create(self, name: str) -> AppendFile:

@@ -355,6 +355,30 @@ class StorageConformance:
         with raising(FileNotFoundError):
             storage.append("packed/one", new=False)
 
+    def test_an_object_that_is_still_needed_is_not_made_anew(self, storage: Storage) -> None:
+        if not storage.traits.appends:
+            return
+        storage.make_directory("packed")
+        writer = storage.append("packed/one", new=True)
+        writer.write(0, [b"abc"])
+        writer.end()
+        seen: list[bytes] = []
+
+        def still() -> bool:
+            with raising(Busy):
+                storage.append("packed/one", new=False)
+            seen.append(storage.read("packed/one", 3))
+            return len(seen) > 1
+
+        with raising(Busy):
+            storage.append("packed/one", new=True, still=still)
+        again = storage.append("packed/one", new=False)
+        assert again.size() == 3
+        again.end()
+        fresh = storage.append("packed/one", new=True, still=still)
+        assert (fresh.size(), seen) == (0, [b"abc", b"abc"])
+        fresh.end()
+
     def test_an_object_that_is_created_is_new(self, storage: Storage) -> None:
         if not storage.traits.appends:
             return

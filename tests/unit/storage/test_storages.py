@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from rsdos.errors import NotOurs, ReadOnlyContainer
+from rsdos.errors import Busy, NotOurs, ReadOnlyContainer
 from rsdos.model import BytesLike
+from rsdos.storage import locks
 from rsdos.storage.base import FileInfo, Put, PutResult, Storage, Traits, check_name, require
 from rsdos.storage.local import LocalStorage
 from rsdos.storage.memory import MemoryStorage
-from rsdos.storage.opened import RandomAccess
+from rsdos.storage.opened import AppendFile, RandomAccess
 from rsdos.storage.wrapper import CHANGING, READING, StorageCall, StorageWrapper
 from rsdos.testing import FaultyStorage, RecordingStorage, StorageConformance, WaitingStorage
 from tests.patience import HANG
@@ -336,3 +337,39 @@ def test_the_clock_of_a_memory_is_set_by_a_test() -> None:
     storage.empty("one")
     info = storage.stat("one")
     assert info is not None and info.time == 3000.0
+
+
+@pytest.mark.parametrize("is_needed", [False, True])
+def test_a_file_that_cannot_be_opened_is_removed_for_a_new_one_unless_it_is_needed(
+    tmp_path: Path, is_needed: bool
+) -> None:
+    (tmp_path / "pack").symlink_to("elsewhere")
+    storage = LocalStorage(str(tmp_path))
+    if is_needed:
+        with pytest.raises(Busy):
+            storage.append("pack", new=True, still=lambda: False)
+        assert (tmp_path / "pack").is_symlink()
+    else:
+        storage.append("pack", new=True, still=lambda: True).end()
+        assert not (tmp_path / "pack").is_symlink()
+
+
+def test_a_writer_whose_new_file_was_removed_does_not_remove_that_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other takes the new file for that of a dead writer, before it is locked."""
+    storage = LocalStorage(str(tmp_path))
+    try_lock = locks.try_lock
+    others: list[AppendFile] = []
+
+    def lock_after_another(fd: int) -> bool:
+        if not others:
+            monkeypatch.undo()
+            others.append(storage.append("pack", new=True))
+        return try_lock(fd)
+
+    monkeypatch.setattr(locks, "try_lock", lock_after_another)
+    with pytest.raises(Busy, match="a writer whose lock file was removed"):
+        storage.append("pack", new=True)
+    others[0].write(0, [b"theirs"])
+    assert storage.read("pack", 6) == b"theirs"

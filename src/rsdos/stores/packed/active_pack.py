@@ -145,23 +145,27 @@ class ActivePack:
         """The open file that appends to the pack; a new pack is made at the first use."""
         writer = self.opened
         if writer is None:
-            self._refuse_another_writer()
             writer = self.opened = self._new_writer(self.pack)
         return writer
 
-    def _refuse_another_writer(self) -> None:
-        """Raise `Busy` where others have committed to the new pack: its file would be removed as a dead writer's.
-
-        If its lock file was removed after the pack was chosen, another writer may have taken the same id.
-        """
-        if not self._index.appends:
-            return
-        pack = self._look().packs.find(self.pack.id)
-        if pack is not None and pack.length:
-            raise Busy(self._layout.pack(self.pack.id), "a writer whose lock file was removed")
-
     def _new_writer(self, pack: PackEntry) -> PackWriter:
-        return PackWriter(self._storage, names.pack(pack.id), pack.id, self._container_id, pack.length, pack.kind)
+        return PackWriter(
+            self._storage,
+            names.pack(pack.id),
+            pack.id,
+            self._container_id,
+            pack.length,
+            pack.kind,
+            still=self._is_without_commit,
+        )
+
+    def _is_without_commit(self) -> bool:
+        """Return whether a file that has the name of the new pack is a dead writer's.
+
+        If the lock file was removed after the pack was chosen, another writer may have taken and committed the same id.
+        """
+        pack = self._look().packs.find(self.pack.id)
+        return pack is None or not pack.length
 
     def finish_batch(self, entries: Entries, dictionaries: Sequence[PackDictionary] = ()) -> SegmentEntry:
         """Close a batch with its entries, in any order; return the entry of its table for a manifest.

@@ -289,7 +289,7 @@ class PlacedStorage(Storage):
         spool.remove()
         return True
 
-    def append(self, name: str, *, new: bool) -> SpooledFile:
+    def append(self, name: str, *, new: bool, still: Callable[[], bool] | None = None) -> SpooledFile:
         if not new:
             raise OSError(errno.EROFS, "nothing is appended to what was uploaded", self.path(name))
         return self._spool(name, stays=False)
