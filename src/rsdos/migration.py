@@ -71,7 +71,9 @@ class Original:
         if _without_hyphens(now.container_id) != self._id:
             reason = "it was replaced by another container since it was opened: open it again"
             raise ContainerReplaced(self._layout.root, reason)
-        if now.version != self._version and unfinished_migration(self._layout) != self._version:
+        # The migration itself uses the index of the new version while config.json has the old one.
+        is_new = self._seen is None and unfinished_migration(self._layout) == self._version
+        if now.version != self._version and not is_new:
             reason = f"it was migrated to version {now.version} since it was opened: open it again"
             raise ContainerReplaced(self._layout.root, reason)
 

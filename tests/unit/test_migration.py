@@ -52,6 +52,22 @@ def test_another_id_or_another_version_is_another_container(layout: Layout) -> N
         original.check()
 
 
+def test_a_container_that_was_migrated_and_is_on_its_way_back_is_another_version(layout: Layout) -> None:
+    """Before, its index of the old version was reported as missing."""
+    own = config_of(layout)
+    begin_migration(layout, 1)
+    new = Original(layout, 1)
+    new.check()
+    replace(layout, own.changed(version=1, compression="zlib+1"))
+    new.check()
+    original = Original(layout, 1)
+    original.check()
+    replace(layout, own)
+    for opened in (new, original):
+        with pytest.raises(ContainerReplaced, match="migrated to version 2"):
+            opened.check()
+
+
 def test_hyphens_of_an_id_make_no_other_container(layout: Layout) -> None:
     own = config_of(layout)
     text = own.container_id
