@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -92,6 +92,15 @@ def test_no_modules_import_each_other(trees: Trees) -> None:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(f"modules import each other: {' -> '.join(error.args[1])}")
+
+
+def test_a_module_gives_a_name_one_value(trees: Trees) -> None:
+    """A second constant of the same name took the place of the first, and writes were cut at odd lengths."""
+    for module, tree in trees.items():
+        targets = [node.targets for node in tree.body if isinstance(node, ast.Assign)]
+        targets += [[node.target] for node in tree.body if isinstance(node, ast.AnnAssign) and node.value]
+        names = Counter(name.id for some in targets for name in some if isinstance(name, ast.Name))
+        assert set(names.values()) <= {1}, module
 
 
 REMOVES = {"unlink", "rmdir", "removedirs", "rmtree", "chmod", "fchmod", "lchmod", "chown", "fchown", "lchown"}

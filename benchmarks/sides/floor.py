@@ -23,8 +23,8 @@ from benchmarks.sides.side import Side
 _PART = 1 << 18
 """Bytes that are hashed and then written at once.
 
-Longer calls are slower where the machine's memory is not warm (`rsdos.storage.posix.WRITE` says why): 1 MiB at a time
-went at half the rate.
+Longer calls are slower where the machine's memory is not warm (`rsdos.storage.posix.WRITE_LENGTH` says why): 1 MiB at
+a time went at half the rate.
 """
 _clear_vectors = hashlib.sha512().digest
 """After isal's CRC-32, for the SHA-256 instructions: `rsdos.cpu` says why."""

@@ -24,13 +24,20 @@ from rsdos.model import Record
 from rsdos.storage.opened import RandomAccess, View
 
 if TYPE_CHECKING:
-    from rsdos.index.digests import Digests, Positions, Prefixes
+    from rsdos.index.digests import Digests, Mask, Positions, Prefixes
     from rsdos.index.entries import Entries
 
 _SPARSE = 2048
 """A bulk lookup of fewer keys than one in this many entries reads a block for each key, and not the whole first
 column."""
 
+
+_ROW = FENCE * PREFIX_SIZE
+"""Bytes of the first column from one fence to the next. They are in one block."""
+
+_RARE = 16
+"""A table of a large index reads what is between the fences of keys of which no more than one in this many passes its
+filter: most of these are not there."""
 
 _BYTES = 1 << 16
 """Bytes that can be checked in 4 us: a lookup takes that much longer while not all blocks are checked."""
@@ -160,6 +167,45 @@ class FencedSegment(Segment):
         is_worth_it = len(wanted.prefixes) >= _FEW or not self._is_at_hand
         mask = known.among(wanted.prefixes) if known and len(wanted.prefixes) and is_worth_it else None
         return None if mask is None else np.flatnonzero(mask)
+
+    def passing_of_large(self, wanted: Digests) -> Positions | None:
+        passed = self.passing(wanted)
+        if passed is None or self._waits:
+            return passed
+        is_sparse = len(passed) * _SPARSE <= self.count and len(passed) * _RARE <= len(wanted.prefixes)
+        return passed[self._have_prefixes(wanted.prefixes[passed])] if is_sparse else passed
+
+    def _have_prefixes(self, wanted: Prefixes) -> Mask:
+        """Return a mask of the prefixes that may be between their fences, which are read for each, or are a fence."""
+        import numpy as np
+
+        fences = np.frombuffer(self._fences, wanted.dtype)
+        behind = np.searchsorted(fences, wanted)
+        mask: Mask = fences[np.minimum(behind, len(fences) - 1)] == wanted
+        starts = np.maximum(behind - 1, 0) * _ROW
+        self._announce(self._unchecked_blocks(starts, _ROW))
+        begin, last, size = self._layout.start, self._layout.table - _ROW, self._form.block_size
+        checked, copy = self._checked, self._copy
+        found = []
+        for number, (prefix, start) in enumerate(zip(wanted.view("V8").tolist(), starts.tolist(), strict=True)):
+            at = min(begin + start, last)
+            row = copy(at, at + _ROW) if checked[start // size] else self._read_row(start)
+            # Bytes that are equal across two prefixes do no harm: the key is looked up then.
+            if prefix in row:
+                found.append(number)
+        mask[found] = True
+        return mask
+
+    def _read_row(self, start: int) -> bytes:
+        """Return the prefixes between two fences, which begin at a byte of the columns. Check the block first."""
+        size = self._form.block_size
+        block = start // size
+        begin = self._layout.start + block * size
+        data = self._copy(begin, min(begin + size, self._layout.table))
+        self._check_block(block, data)
+        if self._unchecked <= 0:
+            self._count_checked()
+        return data[start - block * size :][:_ROW]
 
     def find_many(self, wanted: Digests) -> Positions:
         import numpy as np

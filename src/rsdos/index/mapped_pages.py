@@ -55,15 +55,15 @@ class MappedPages:
                 MappedPages._others = resident_files()
 
     def parts(self, segment: Segment, wanted: Digests) -> Iterator[Positions]:
-        """Yield the positions of keys to look up together in a segment, and count them. Leave out those that its filter
-        excludes.
+        """Yield the positions of keys to look up together in a segment, and count them. Leave out those that it can
+        exclude.
 
         A part is a range of keys, so that it maps a part of the segment. A key that is given twice is in one part.
         Neighbours are one part: a delete by a listing of the container looks up 32,768 in a small range at a time.
         """
         import numpy as np
 
-        passed = segment.passing(wanted)
+        passed = segment.passing_of_large(wanted)
         prefixes = wanted.prefixes if passed is None else wanted.prefixes[passed]
         order = np.argsort(prefixes)
         ordered = prefixes[order]

@@ -36,6 +36,9 @@ class TableBytes:
     def need(self, start: int, end: int) -> None:
         return
 
+    def copy(self, start: int, end: int) -> bytes:
+        return bytes(self.data[start:end])
+
     def let_go(self, start: int, end: int) -> None:
         return
 

@@ -28,6 +28,9 @@ _POPULATES = sys.platform == "linux"
 _POPULATE_READ = 22
 """MADV_POPULATE_READ, from Linux 5.14 on; Python has no name for it. An older one says EINVAL."""
 
+_COPIED_FROM = 1 << 24
+"""Ranges of which bytes are copied by ``pread``: 1.2 us for 2 KiB. A fault, which maps 64 KiB, and its end take 3.5."""
+
 HINTED_FROM = 1 << 22
 """Ranges from which on the system is told what is read of a mapping: of a shorter one it may as well read all."""
 
@@ -142,18 +145,25 @@ class LocalFile(Opened):
 
 
 class LocalView:
-    """Bytes of a file: mapped or, if that is as fast, read. The descriptor is not needed afterwards."""
+    """Bytes of a file: mapped or, if that is as fast, read. The descriptor is not needed afterwards.
+
+    A mapping of Python keeps the file open, though nobody can use that descriptor. So one more for `copy` changes
+    nothing for the file system.
+    """
 
     keeps_open = False
 
     def __init__(self, fd: int, offset: int, length: int) -> None:
         self._mapped: mmap.mmap | None = None
         self._is_hinted = False
+        self._file: Descriptor | None = None
         if length < READ_BELOW:
             self.data = memoryview(posix.read_at(fd, offset, length))
             return
         start = offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
         self._before = offset - start
+        if length >= _COPIED_FROM:
+            self._file, self._offset = Descriptor(map(os.dup, (fd,))), offset
         self._mapped = mmap.mmap(fd, offset + length - start, access=mmap.ACCESS_READ, offset=start)
         self.data = memoryview(self._mapped)[offset - start :].toreadonly()
         self._is_hinted = length >= HINTED_FROM and hasattr(mmap, "MADV_RANDOM")
@@ -179,6 +189,17 @@ class LocalView:
         if self._is_hinted:
             with suppress(OSError):
                 self._advise(mmap.MADV_WILLNEED, start, end)
+
+    def copy(self, start: int, end: int) -> bytes:
+        if self._file is None:
+            self.need(start, end)
+            return bytes(self.data[start:end])
+        data = os.pread(self._file.fd, end - start, self._offset + start)
+        if len(data) < end - start:
+            data = posix.read_at(self._file.fd, self._offset + start, end - start)
+        if len(data) < end - start:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return data
 
     def _advise(self, what: int, start: int, end: int) -> None:
         first = (self._before + start) // mmap.PAGESIZE * mmap.PAGESIZE
@@ -221,6 +242,10 @@ class LazyView:
 
     def will_need(self, start: int, end: int) -> None:
         """Do nothing: the bytes would be read again where they are needed."""
+
+    def copy(self, start: int, end: int) -> bytes:
+        self.need(start, end)
+        return bytes(self.data[start:end])
 
     def let_go(self, start: int, end: int) -> None:
         """Do nothing: the bytes would have to be read again."""

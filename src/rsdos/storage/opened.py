@@ -27,6 +27,9 @@ class View(Protocol):
     def will_need(self, start: int, end: int) -> None:
         """Begin to fetch bytes that will be read soon, and do not wait. This is a hint."""
 
+    def copy(self, start: int, end: int) -> bytes:
+        """Do `need`, and return the bytes. A view that is mapped reads them, so that it maps nothing for them."""
+
     def let_go(self, start: int, end: int) -> None:
         """Give back memory for bytes that are not needed soon. They stay as present as they were."""
 

@@ -21,7 +21,7 @@ from rsdos.storage.permissions import inherit
 _MOST_BUFFERS = 1024
 """Buffers that one ``pwritev`` takes (IOV_MAX on Linux and macOS)."""
 
-WRITE = 1 << 18
+WRITE_LENGTH = 1 << 18
 """Bytes that one call writes, about.
 
 Linux allocates page cache in blocks of up to the length of the call. Blocks of 1 MiB and more come from memory that was
@@ -173,12 +173,12 @@ def read_into(fd: int, offset: int, buffer: memoryview) -> int:
 def write_at(fd: int, offset: int, data: BytesLike) -> int:
     """Write all of ``data`` at ``offset``. Return the number of bytes. An OSError names the file."""
     try:
-        done = os.pwrite(fd, data, offset) if len(data) <= WRITE else 0
+        done = os.pwrite(fd, data, offset) if len(data) <= WRITE_LENGTH else 0
         if done == len(data):
             return done
         view = memoryview(data)
         while done < len(view):
-            most = WRITE - (offset + done) % WRITE
+            most = WRITE_LENGTH - (offset + done) % WRITE_LENGTH
             done += os.pwrite(fd, view[done : done + most], offset + done)
     except OSError as error:
         error.filename = error.filename or _path_of(fd)
@@ -204,8 +204,8 @@ def write_many_at(
     start, total = offset, ends[-1]
     at = seen = 0
     while offset < total:
-        # Write up to the next multiple of `WRITE` in the file: blocks of page cache begin at multiples of their length.
-        limit = min(offset - offset % WRITE + WRITE, total)
+        # Write up to the next multiple of `WRITE_LENGTH`: blocks of page cache begin at multiples of their length.
+        limit = min(offset - offset % WRITE_LENGTH + WRITE_LENGTH, total)
         end = min(bisect_left(ends, limit, at + 1), at + _MOST_BUFFERS)
         group = list(buffers[at:end])
         if look:

@@ -165,5 +165,9 @@ class RangedView:
     def will_need(self, start: int, end: int) -> None:
         """Do nothing: `need` fetches neighbours together."""
 
+    def copy(self, start: int, end: int) -> bytes:
+        self.need(start, end)
+        return bytes(self.data[start:end])
+
     def let_go(self, start: int, end: int) -> None:
         """Do nothing: the bytes would have to be fetched again."""

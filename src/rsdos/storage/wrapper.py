@@ -189,6 +189,10 @@ class _WrappedView:
         call = StorageCall("will_need", self._name, self._offset + start, end - start)
         self._outer.call(call, lambda: self._view.will_need(start, end))
 
+    def copy(self, start: int, end: int) -> bytes:
+        call = StorageCall("need", self._name, self._offset + start, end - start)
+        return self._outer.call(call, lambda: self._view.copy(start, end))
+
     def let_go(self, start: int, end: int) -> None:
         self._view.let_go(start, end)
 

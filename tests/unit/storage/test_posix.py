@@ -57,7 +57,7 @@ def test_no_call_writes_across_a_multiple_of_the_most(path: str, monkeypatch: py
 
     monkeypatch.setattr(os, "pwrite", lambda fd, data, at: note(at, pwrite(fd, data, at)))
     monkeypatch.setattr(os, "pwritev", lambda fd, data, at: note(at, pwritev(fd, data, at)))
-    sizes = [5, 0, 100_000, 300_000, posix.WRITE, 0, 1, 3 * posix.WRITE + 7, 90_000, 90_000]
+    sizes = [5, 0, 100_000, 300_000, posix.WRITE_LENGTH, 0, 1, 3 * posix.WRITE_LENGTH + 7, 90_000, 90_000]
     buffers = [bytes([number]) * size for number, size in enumerate(sizes, 1)]
     whole = b"".join(buffers)
     file = posix.create(path)
@@ -68,8 +68,8 @@ def test_no_call_writes_across_a_multiple_of_the_most(path: str, monkeypatch: py
     assert posix.write_at(fd, 999 + len(whole), whole) == len(whole)
     file.close()
     assert posix.read_file(path, 1 << 23) == bytes(999) + 2 * whole
-    edges = range(0, 999 + 2 * len(whole), posix.WRITE)
-    assert all(start // posix.WRITE == (end - 1) // posix.WRITE for start, end in calls)
+    edges = range(0, 999 + 2 * len(whole), posix.WRITE_LENGTH)
+    assert all(start // posix.WRITE_LENGTH == (end - 1) // posix.WRITE_LENGTH for start, end in calls)
     assert set(edges[1:]) <= {end for _, end in calls}
 
 

@@ -89,5 +89,9 @@ class BlockView:
     def will_need(self, start: int, end: int) -> None:
         self._hinted.update(range(start // BLOCK, -(-min(end, len(self._buffer)) // BLOCK)))
 
+    def copy(self, start: int, end: int) -> bytes:
+        self.need(start, end)
+        return bytes(self.data[start:end])
+
     def let_go(self, start: int, end: int) -> None:
         """Do nothing: the bytes would have to be fetched again."""
