@@ -117,6 +117,7 @@ class StorageConformance:
             assert view.data == data[offset : offset + length]
             view.let_go(0, length)  # Memory is given back, and no byte is lost.
             assert view.data == data[offset : offset + length]
+            assert view.copy(length - 10, length) == data[offset + length - 10 : offset + length]
 
     def test_spans_come_back_in_the_order_given(self, storage: Storage) -> None:
         put(storage, "packed/one", b"0123456789")

@@ -196,7 +196,43 @@ def test_damage_in_one_block_is_told_by_the_lookups_that_need_it_and_no_others(k
     assert 0 < told < 30
 
 
+def test_in_a_large_index_absent_keys_are_excluded_by_what_is_between_their_fences(
+    keys: list[bytes], data: bytes
+) -> None:
+    absent = digests(9_000, 3)
+    # At fences, beside them, and at both ends.
+    present = sorted(keys)[:: COUNT // 40] + sorted(keys)[FENCE - 1 : FENCE + 2] + [min(keys), max(keys)]
+    wanted = [*absent[:5_000], *present, *absent[5_000:]]
+    view = Counting(data)
+    segment = opened(data, view)
+    passed = segment.passing(Digests.of(wanted))
+    assert passed is not None and len(passed) > len(present) + 50
+    for _ in range(2):  # Blocks that are checked are read in smaller parts.
+        left = segment.passing_of_large(Digests.of(wanted))
+        assert left is not None and left.tolist() == list(range(5_000, 5_000 + len(present)))
+    assert any(end - start == FENCE * 8 for start, end in view.needed)
+    # For many of a table this is no saving.
+    left = segment.passing_of_large(Digests.of(wanted[4_800:5_200]))
+    assert left is not None and len(left) > len(present)
+
+
+def test_damage_between_fences_excludes_no_key(keys: list[bytes], data: bytes) -> None:
+    bad = bytearray(data)
+    for block in range(FencedLayout(COUNT).records // FencedLayout.block_size):
+        bad[FencedLayout(COUNT).start + block * FencedLayout.block_size] ^= 1
+    segment = opened(bytes(bad))
+    with pytest.raises(DamagedContainer, match="a block of a segment is damaged"):
+        segment.passing_of_large(Digests.of([*digests(2000, 3), keys[0]]))
+
+
 # The filter.
+
+
+def test_a_filter_that_excludes_too_few_is_asked_again_after_some_calls(keys: list[bytes], data: bytes) -> None:
+    segment, present, absent = opened(data), Digests.of(keys[:1000]), Digests.of(digests(1000, 3))
+    assert segment.passing(present) is None
+    answers = [segment.passing(absent) for _ in range(9)]
+    assert answers[0] is None and all(answer is not None and len(answer) < 50 for answer in answers[5:])
 
 
 @pytest.mark.parametrize("count", [410, 8192, COUNT])

@@ -373,3 +373,16 @@ def test_a_writer_whose_new_file_was_removed_does_not_remove_that_of_another(
         storage.append("pack", new=True)
     others[0].write(0, [b"theirs"])
     assert storage.read("pack", 6) == b"theirs"
+
+
+def test_bytes_of_a_long_view_are_read_and_those_behind_the_end_of_the_file_are_an_error(tmp_path: Path) -> None:
+    length = 17 << 20
+    data = os.urandom(length)
+    (tmp_path / "table").write_bytes(data)
+    view = LocalStorage(str(tmp_path)).open("table").view(5, length - 5)
+    assert view.copy(0, 100) == data[5:105]
+    assert view.copy(length - 105, length - 5) == data[-100:]
+    os.truncate(tmp_path / "table", 1 << 20)
+    assert view.copy(0, 100) == data[5:105]
+    with pytest.raises(OSError, match="Input/output error"):
+        view.copy(length - 105, length - 5)
