@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rsdos.index.digests import Digests, Positions
     from rsdos.index.segment import Segment
 
-_MOST = 192 << 20
+_MOST = 128 << 20
 """Bytes of mapped pages that are kept."""
 
 _LOOKUPS = 1 << 6
