@@ -265,6 +265,10 @@ class FencedSegment(Segment):
                 self._source.will_need(begin + start, begin + min(start + length, len(self._columns)))
         self._check_each(starts, length)
 
+    def let_all_go(self) -> None:
+        super().let_all_go()
+        self._source.let_go(self._layout.filter, self._layout.length)
+
     def verify(self) -> Entries:
         """Check the fences and the filter too."""
         import numpy as np

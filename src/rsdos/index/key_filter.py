@@ -39,11 +39,6 @@ _MOST_PASS = 3 / 4
 """If more than this part of the sample passes, the other keys are not checked: that would cost more than it saves."""
 
 
-_UNASKED = 3
-"""Calls that do not ask a filter after one of which it would exclude too few. That one gives back what its sample has
-mapped: in a repack of 100 million objects the samples of 700 calls would map all 125 MB."""
-
-
 class KeyFilter:
     """A filter. Use it only after `is_whole` has returned True. Any number of threads."""
 
@@ -56,8 +51,6 @@ class KeyFilter:
         self._blocks = (end - start) // FILTER_BLOCK
         self._excluded = False
         """Whether it excluded enough of the last keys: then the next ones need no sample, which takes 60 us."""
-        self._unasked = 0
-        """Calls that it will not be asked by."""
 
     def is_whole(self, crc: int) -> bool:
         """Read the filter, and return whether it has this checksum; False if it cannot be read."""
@@ -102,12 +95,7 @@ class KeyFilter:
 
     def among(self, prefixes: Prefixes) -> Mask | None:
         """Return a mask of the keys that may be there; None if the filter would exclude too few."""
-        if self._unasked:
-            self._unasked -= 1
-            return None
         if not self._excluded and self.mask(prefixes[:_SAMPLE]).mean() > _MOST_PASS:
-            self._unasked = _UNASKED
-            self._source.let_go(self._start, self._end)
             return None
         mask = self.mask(prefixes)
         self._excluded = bool(mask.mean() <= _MOST_PASS)

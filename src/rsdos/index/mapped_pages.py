@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from rsdos.index.digests import Digests, Positions
     from rsdos.index.segment import Segment
 
-_MOST = 128 << 20
+_MOST = 160 << 20
 """Bytes of mapped pages that are kept."""
 
 _LOOKUPS = 1 << 6
 """Lookups after which the mapped pages are counted. One mapped 0.2 MiB of a file on tmpfs, and 0.8 of one on ext4."""
 
-_SPAN = 1 << 27
+_SPAN = 1 << 26
 """Bytes of a segment among which keys are looked up together. All of them may be mapped then."""
 
-_KEYS = 160
+_KEYS = 80
 """Keys that are looked up together wherever they are: at 0.8 MiB each, they map as much."""
 
 
@@ -51,7 +51,7 @@ class MappedPages:
             self._left = _LOOKUPS
             if resident_files() > MappedPages._others + _MOST:
                 for segment in self._segments:
-                    segment.let_go(0, segment.count)
+                    segment.let_all_go()
                 MappedPages._others = resident_files()
 
     def parts(self, segment: Segment, wanted: Digests) -> Iterator[Positions]:

@@ -413,6 +413,10 @@ class Segment:
         self._source.let_go(layout.prefix(start), layout.prefix(end))
         self._source.let_go(layout.record(start), layout.record(end))
 
+    def let_all_go(self) -> None:
+        """Give back the memory of all that lookups have mapped."""
+        self.let_go(0, self.count)
+
     def verify(self) -> Entries:
         """Check every block, the order of the entries, and how many of them are tombstones; return the entries."""
         entries = self.entries()

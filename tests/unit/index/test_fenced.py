@@ -228,13 +228,6 @@ def test_damage_between_fences_excludes_no_key(keys: list[bytes], data: bytes) -
 # The filter.
 
 
-def test_a_filter_that_excludes_too_few_is_asked_again_after_some_calls(keys: list[bytes], data: bytes) -> None:
-    segment, present, absent = opened(data), Digests.of(keys[:1000]), Digests.of(digests(1000, 3))
-    assert segment.passing(present) is None
-    answers = [segment.passing(absent) for _ in range(9)]
-    assert answers[0] is None and all(answer is not None and len(answer) < 50 for answer in answers[5:])
-
-
 @pytest.mark.parametrize("count", [410, 8192, COUNT])
 def test_a_filter_lets_its_keys_pass_and_one_other_in_a_hundred(count: int) -> None:
     prefixes = np.sort(np.frombuffer(random.Random(count).randbytes(8 * count), "<u8"))
