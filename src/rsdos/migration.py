@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from rsdos.config import Config, read_config_from
-from rsdos.errors import ContainerReplaced, DamagedContainer, NotAContainer
+from rsdos.errors import Busy, ContainerReplaced, DamagedContainer, NotAContainer
 from rsdos.layout import Layout
-from rsdos.names import CONFIG
+from rsdos.names import CONFIG, MAINTENANCE_LOCK
 from rsdos.storage import posix
 from rsdos.storage.base import Version
+
+if TYPE_CHECKING:
+    from rsdos.storage.opened import HeldLock
 
 
 def begin_migration(layout: Layout, to: int) -> None:
@@ -41,6 +45,8 @@ class Original:
         self._id = None if container_id is None else _without_hyphens(container_id)
         self._seen: Version | None = None
         """The version of ``config.json`` when it last belonged to the same container."""
+        self.maintenance: HeldLock | None = None
+        """The maintenance lock, while this container holds it alone."""
         self.is_replaced = False
         """Whether `check` has raised."""
 
@@ -51,9 +57,15 @@ class Original:
     def check(self) -> None:
         """Raise `ContainerReplaced` or `NotAContainer` when the path does not lead to the same container any more.
 
+        Raise `Busy` if this container runs an operation of maintenance, and another process has begun one since its
+        lock file was removed: what a repair would write, a delete may have removed.
+
         One ``stat`` while the file ``config.json`` is unchanged; otherwise the file is read (6 us). A damaged file
         raises nothing. A writer calls this while it holds the lock under which the file is replaced.
         """
+        lock = self.maintenance
+        if lock is not None and lock.is_held and not lock.is_in_place():
+            self._refuse_another()
         file = self._layout.storage.version(CONFIG)
         if file is None:
             self.is_replaced = True
@@ -64,6 +76,11 @@ class Original:
                 self._compare(read_config_from(self._layout.storage)[0])
             self.is_replaced = False
             self._seen = file
+
+    def _refuse_another(self) -> None:
+        if self._layout.storage.exists(MAINTENANCE_LOCK):
+            holder = self._layout.storage.holder(MAINTENANCE_LOCK)
+            raise Busy("the container's maintenance lock, whose file was removed,", holder)
 
     def _compare(self, now: Config) -> None:
         if self._id is None:

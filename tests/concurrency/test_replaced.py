@@ -384,6 +384,28 @@ def test_a_pack_that_another_writer_has_made_is_not_removed(tmp_path: Path) -> N
         assert_whole(container)
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_maintenance_commits_nothing_once_another_has_begun_since_its_lock_file_was_removed(
+    tmp_path: Path, version: int
+) -> None:
+    """Before, a repair or a migration brought objects back whose delete was acknowledged."""
+    with Container.create(tmp_path, container_version=version) as container:
+        keys = [packed(tmp_path, data) for data in (b"one", b"two", b"three")]
+        with container.engine.maintenance():
+            for lock in (tmp_path / "locks").iterdir():
+                lock.unlink()
+            assert container.insert(b"four", to=Place.PACKED)  # Nobody else has begun.
+            with Container(tmp_path) as other:
+                assert other.delete(keys[:1]) == keys[:1]
+            with pytest.raises(Busy, match="whose file was removed"):
+                container.insert(b"five", to=Place.PACKED)
+        container.insert(b"six", to=Place.PACKED)
+        assert container.delete(keys[1:2]) == keys[1:2]
+    with Container(tmp_path) as container:
+        assert_holds(container, {key_of(data): data for data in (b"three", b"four", b"six")})
+        assert_whole(container)
+
+
 @pytest.mark.parametrize(("operation", "pack"), [("insert", 0), ("repack", 1)])
 def test_version_1_takes_another_pack_when_a_lock_file_goes_as_it_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operation: str, pack: int

@@ -217,8 +217,12 @@ class Engine:
                     from rsdos.engine.reserve import prepare
 
                     prepare(self.layout)
-                with self.telling_of_another():
-                    yield
+                self.packed.original.maintenance = lock
+                try:
+                    with self.telling_of_another():
+                        yield
+                finally:
+                    self.packed.original.maintenance = None
 
     @contextmanager
     def maintenance_of_many(self) -> Iterator[None]:

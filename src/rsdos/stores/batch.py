@@ -281,11 +281,12 @@ class BatchWriter:
     def _append_in_parts(
         self, digests: Sequence[bytes], payloads: Sequence[bytes], sizes: Sequence[int], encoding: Encoding
     ) -> None:
-        if len(payloads) <= GROUP:
+        parts = -(-len(payloads) // GROUP)
+        if parts <= 1:
             self.append(digests, self._encode(payloads, encoding), sizes)
             return
-        for start in range(0, len(payloads), GROUP):
-            part = slice(start, start + GROUP)
+        for number in range(parts):  # Of the same length: how well a small part compresses tells little.
+            part = slice(len(payloads) * number // parts, len(payloads) * (number + 1) // parts)
             self.append(digests[part], self._encode(payloads[part], encoding), sizes[part])
 
     def takes(self, dictionary: Dictionary, saved: int) -> bool:
