@@ -297,7 +297,7 @@ def test_the_number_of_a_commit_is_noted_behind_its_syncs(tmp_path: Path) -> Non
 
 def test_a_bulk_insert_syncs_once(tmp_path: Path) -> None:
     Container.create(tmp_path).close()
-    calls = _calls_of(tmp_path, lambda container: container.insert_many(b"%d" % n for n in range(20_000)))
+    calls = _calls_of(tmp_path, lambda container: container.insert_many(b"%d" % n for n in range(40_000)))
     assert sum(call.startswith(("fsync", "fdatasync")) for call in calls) <= 4
 
 

@@ -271,7 +271,7 @@ Container(sys.argv[1]).insert_many(itertools.chain(many, die()))
 
 def test_two_packs_are_written_at_once(container: Container) -> None:
     def while_another_is_open() -> Iterator[bytes]:
-        for number in range(10_000):
+        for number in range(40_000):  # More than are looked up together, so that a pack is open.
             yield b"outer %d" % number
         Container(container.path).insert_many([b"inner"])
         yield b"last"
