@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 
 from rsdos.errors import Busy
 from rsdos.model import BytesLike
@@ -27,7 +26,7 @@ class LocalAppendFile(Working):
                 self.take(opening(path, posix.WRITE))
             # If its lock file was removed, a new lock file would not keep the next writer out: lock the file itself.
             # Until then another writer may take a new file for that of a dead one, and remove it.
-            is_held = locks.try_lock(self.fd) and self._has_its_name()
+            is_held = locks.try_lock(self.fd) and locks.is_in_place(self.fd, path)
             if not is_held:
                 raise _has_a_writer(path)
             if new:
@@ -45,11 +44,6 @@ class LocalAppendFile(Working):
         except FileExistsError:
             _remove_left(self.path, still)
             self.take(posix.opening_new(self.path))
-
-    def _has_its_name(self) -> bool:
-        with suppress(FileNotFoundError):
-            return os.path.samestat(os.fstat(self.fd), os.stat(self.path))
-        return False
 
     @property
     def is_open(self) -> bool:

@@ -103,7 +103,7 @@ class Lock:
 
     def is_in_place(self) -> bool:
         """Return whether the locked file still has its name. If not, the lock keeps nobody out. Two system calls."""
-        return is_in_place(self, self._path)
+        return is_in_place(self.fileno(), self._path)
 
     def fileno(self) -> int:
         """Return the descriptor of the lock file. The holder may write to it; readers do not need the lock."""
@@ -213,10 +213,10 @@ class _Refused(Exception):
     """Another caller holds the lock."""
 
 
-def is_in_place(lock: Lock, path: str) -> bool:
-    """Return whether a held lock is on the file that is at ``path`` now. If not, it keeps nobody out. Two calls."""
+def is_in_place(fd: int, path: str) -> bool:
+    """Return whether an open file is the one at ``path`` now. If not, a lock on it keeps nobody out. Two calls."""
     try:
-        return os.path.samestat(os.fstat(lock.fileno()), os.stat(path))
+        return os.path.samestat(os.fstat(fd), os.stat(path))
     except FileNotFoundError:
         return False
 
